@@ -1,0 +1,14 @@
+# Importing mbos registers its models, datasets, transforms and hooks.
+custom_imports = dict(imports=['mbos'], allow_failed_imports=False)
+
+log_config = dict(
+    interval=50,
+    hooks=[dict(type='TextLoggerHook'),
+           dict(type='TensorboardLoggerHook')])
+dist_params = dict()  # the backend follows the device: nccl or gloo
+log_level = 'INFO'
+load_from = None
+resume_from = None
+workflow = [('train', 1)]
+cudnn_benchmark = True
+precision = 'float32'  # or 'bf16', 'fp16'

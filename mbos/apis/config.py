@@ -1,0 +1,114 @@
+"""Reading configs and completing what they tell only once."""
+import copy
+import os.path as osp
+from typing import List, Optional
+
+from mmcv import Config
+
+REPOSITORY = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
+
+
+def find_config(path: str) -> str:
+    """The config file, looked for here and then in the repository.
+
+    Args:
+        path (str): As the user gave it.
+
+    Returns:
+        str: A path that exists.
+
+    Raises:
+        FileNotFoundError: If there is none in either place.
+    """
+    for candidate in (path, osp.join(REPOSITORY, path)):
+        if osp.isfile(candidate):
+            return candidate
+    raise FileNotFoundError(
+        f'Config {path!r} not found, neither from the working directory nor '
+        f'in {REPOSITORY}.')
+
+
+def load_config(path: str, options: Optional[dict] = None) -> Config:
+    """Read a config, apply overrides, and complete its datasets.
+
+    Datasets that name no ``tasks`` get the model's, and those without
+    ``data_root`` the config's own; a list of validation sets becomes one
+    ``EvaluationSets``.
+
+    Args:
+        path (str): The config file.
+        options (dict, optional): Overrides of ``--cfg-options``.
+
+    Returns:
+        Config: The completed config, with ``work_dir`` set.
+    """
+    path = find_config(path)
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(options)
+    if cfg.get('work_dir') is None:
+        name = osp.splitext(osp.basename(path))[0]
+        cfg.work_dir = osp.join('work_dirs', name)
+    complete_datasets(cfg)
+    return cfg
+
+
+def complete_datasets(cfg: Config) -> None:
+    """Hand the model's tasks and the config's data root to all datasets.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    defaults = dict(
+        tasks=cfg.model.tasks, data_root=cfg.get('data_root', None))
+    for key in ('train', 'val', 'test'):
+        if cfg.data.get(key) is not None:
+            cfg.data[key] = _complete(cfg.data[key], defaults)
+    if isinstance(cfg.data.get('val'), list):
+        cfg.data.val = dict(type='EvaluationSets', datasets=cfg.data.val)
+    for name, dataset in (cfg.get('test_sets') or {}).items():
+        cfg.test_sets[name] = _complete(dataset, defaults)
+
+
+def _complete(dataset, defaults):
+    if isinstance(dataset, (list, tuple)):
+        return [_complete(member, defaults) for member in dataset]
+    dataset = copy.deepcopy(dataset)
+    if 'datasets' in dataset:
+        dataset['datasets'] = _complete(dataset['datasets'], defaults)
+        return dataset
+    for key, value in defaults.items():
+        dataset.setdefault(key, copy.deepcopy(value))
+    return dataset
+
+
+def member_datasets(dataset) -> List[dict]:
+    """The single datasets of a dataset config, joint or not.
+
+    Args:
+        dataset (dict): Config of a dataset.
+
+    Returns:
+        list[dict]: The members, or the dataset itself.
+    """
+    if 'datasets' not in dataset:
+        return [dataset]
+    return [m for part in dataset['datasets'] for m in member_datasets(part)]
+
+
+def stage1_model_cfg(model_cfg: dict) -> dict:
+    """The stage-1 network that goes with a stage-2 network.
+
+    Args:
+        model_cfg (dict): Config of an ``AdversarialSegmentor`` or a
+            ``MultiTaskSegmentor``.
+
+    Returns:
+        dict: Config of a ``MultiTaskSegmentor`` without cross-task attention.
+    """
+    cfg = copy.deepcopy(model_cfg)
+    cfg['type'] = 'MultiTaskSegmentor'
+    for key in ('discriminator', 'adversarial_weights', 'pseudo_weight'):
+        cfg.pop(key, None)
+    cfg['decode_head'].pop('cross_task_attention', None)
+    return cfg

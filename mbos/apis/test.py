@@ -1,0 +1,104 @@
+"""Evaluation and prediction on test sets."""
+import os.path as osp
+from typing import Dict, Iterator, Tuple
+
+import torch
+from mmcv import Config
+from mmseg.apis import multi_gpu_test, single_gpu_test
+from mmseg.datasets import build_dataset
+from mmseg.models import build_segmentor
+from torch import nn
+
+from .checkpoint import load_weights
+from .environment import Environment, wrap_model
+from .train import build_test_loader
+
+
+def load_segmentor(model_cfg: dict,
+                   checkpoint: str,
+                   env: Environment,
+                   logger=None) -> nn.Module:
+    """Build a network for inference and load a checkpoint.
+
+    Args:
+        model_cfg (dict): The config's ``model``.
+        checkpoint (str): Of ours or of the authors'.
+        env (Environment): Where this process runs.
+        logger (logging.Logger, optional): Told what was dropped.
+
+    Returns:
+        nn.Module: The wrapped network in evaluation mode.
+    """
+    model_cfg = dict(model_cfg, pretrained=None)
+    model = build_segmentor(Config(dict(model=model_cfg)).model)
+    load_weights(model, checkpoint, logger)
+    return wrap_model(model, env).eval()
+
+
+def score_dataset(model: nn.Module, dataset, cfg: Config,
+                  env: Environment) -> list:
+    """Run a network over a test set, keeping only each image's sums.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        dataset (Dataset): A test set, whose data are checked first.
+        cfg (Config): For the loader's workers.
+        env (Environment): Where this process runs.
+
+    Returns:
+        list[dict]: What ``dataset.pre_eval`` gives, for all images; None in
+        other processes than the first.
+    """
+    if env.is_main:
+        dataset.check(full=True)
+    loader = build_test_loader(dataset, cfg, env)
+    if not env.distributed:
+        return single_gpu_test(model, loader, pre_eval=True)
+    return multi_gpu_test(
+        model,
+        loader,
+        tmpdir=osp.join(cfg.work_dir, '.collect'),
+        pre_eval=True)
+
+
+@torch.no_grad()
+def predict_dataset(model: nn.Module, dataset, cfg: Config,
+                    env: Environment) -> Iterator[Tuple[int, Dict]]:
+    """Predictions of this process's share of a test set, one at a time.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        dataset (Dataset): A test set.
+        cfg (Config): For the loader's workers.
+        env (Environment): Where this process runs.
+
+    Yields:
+        tuple[int, dict[str, ndarray]]: Index of the image and its
+        probabilities (C, H, W) by task name.
+    """
+    loader = build_test_loader(dataset, cfg, env)
+    for indices, batch in zip(loader.batch_sampler, loader):
+        results = model(return_loss=False, **batch)
+        yield from zip(indices, results)
+
+
+def build_test_set(cfg: Config, name: str = ''):
+    """The test set of a config.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        name (str): One of ``test_sets``; '' is ``data.test``.
+
+    Returns:
+        Dataset: In test mode.
+
+    Raises:
+        ValueError: If the config has no such test set.
+    """
+    if not name:
+        return build_dataset(cfg.data.test, dict(test_mode=True))
+    sets = cfg.get('test_sets') or {}
+    if name not in sets:
+        raise ValueError(f'The config has no test set {name!r}: it has '
+                         f'{", ".join(sets) or "none"}.')
+    return build_dataset(sets[name], dict(test_mode=True))

@@ -1,0 +1,200 @@
+"""Training of either stage."""
+import os
+import os.path as osp
+import time
+from typing import Optional
+
+import torch
+import torch.distributed as dist
+from mmcv import Config
+from mmcv.runner import HOOKS, build_optimizer, build_runner
+from mmcv.utils import build_from_cfg, get_git_hash
+from mmseg import __version__ as mmseg_version
+from mmseg.core import DistEvalHook, EvalHook
+from mmseg.datasets import build_dataloader, build_dataset
+from mmseg.models import build_segmentor
+from mmseg.utils import collect_env, get_root_logger
+from torch import nn
+
+import mbos
+from mbos.core import GradientStepHook, LossLogHook
+from mbos.datasets import build_train_loader
+
+from .checkpoint import checkpoint_meta, load_weights, read_checkpoint
+from .environment import Environment, set_random_seed, wrap_model
+
+
+def train_segmentor(cfg: Config,
+                    env: Environment,
+                    validate: bool = True) -> None:
+    """Train as a config says, from its data to its last checkpoint.
+
+    Everything that can be wrong with data, weights and config is found before
+    the first iteration.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        env (Environment): Where this process runs.
+        validate (bool): Whether to evaluate on ``data.val`` while training.
+    """
+    timestamp = time.strftime('%Y%m%d_%H%M%S')
+    logger = prepare_work_dir(cfg, env, timestamp)
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    train_set = build_dataset(cfg.data.train)
+    val_set = build_dataset(cfg.data.val,
+                            dict(test_mode=True)) if validate else None
+    check_data([train_set, val_set], env, logger)
+
+    model = prepare_model(cfg, env, logger)
+    meta = dict(
+        checkpoint_meta(model, plain(cfg.model)),
+        seed=cfg.seed,
+        config=cfg.pretty_text,
+        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
+        mbos_version=mbos.__version__,
+        mmseg_version=mmseg_version)
+    runner = build_runner(
+        plain(cfg.runner),
+        default_args=dict(
+            model=wrap_model(model, env),
+            optimizer=build_optimizer(model, plain(cfg.optimizer)),
+            work_dir=cfg.work_dir,
+            logger=logger,
+            meta=meta))
+    runner.timestamp = timestamp
+    register_hooks(runner, cfg, env, val_set)
+    if cfg.resume_from:
+        runner.resume(cfg.resume_from)
+    loader = build_train_loader(
+        train_set,
+        samples_per_gpu=cfg.data.samples_per_gpu,
+        workers_per_gpu=cfg.data.workers_per_gpu,
+        seed=cfg.seed,
+        rank=env.rank,
+        world_size=env.world_size,
+        start=runner.iter)
+    step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
+    runner.run([loader], cfg.workflow, backward=step.backward)
+
+
+def plain(value):
+    """A config part as built-in dicts, lists and tuples, copied."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
+def prepare_work_dir(cfg: Config, env: Environment, timestamp: str):
+    """Make the work directory, write the config there, open the log.
+
+    Returns:
+        logging.Logger: mmseg's root logger, with the environment told.
+    """
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    logger = get_root_logger(
+        log_file=osp.join(cfg.work_dir, f'{timestamp}.log'),
+        log_level=cfg.get('log_level', 'INFO'))
+    if env.is_main:
+        cfg.dump(osp.join(cfg.work_dir, osp.basename(cfg.filename)))
+    facts = dict(
+        collect_env(), MBOS=f'{mbos.__version__}+{get_git_hash(digits=7)}')
+    logger.info('Environment:\n' +
+                '\n'.join(f'{k}: {v}' for k, v in facts.items()))
+    logger.info(f'{env.world_size} process(es) on {env.device.type}, seed '
+                f'{cfg.seed}')
+    logger.info(f'Config:\n{cfg.pretty_text}')
+    return logger
+
+
+def check_data(datasets, env: Environment, logger) -> None:
+    """Read every mask and image header once, in the first process.
+
+    Args:
+        datasets (list): Joint datasets, evaluation sets or None.
+        env (Environment): Where this process runs.
+        logger (logging.Logger): Told how long it takes.
+    """
+    start = time.time()
+    problem = None
+    if env.is_main:
+        try:
+            for dataset in datasets:
+                if dataset is not None:
+                    dataset.check(full=True)
+        except ValueError as error:
+            problem = error
+    if env.distributed:
+        found = [problem is not None]
+        dist.broadcast_object_list(found, src=0)
+        if found[0] and problem is None:
+            raise SystemExit(1)  # the first process tells why
+    if problem is not None:
+        raise problem
+    logger.info(f'Data checked in {time.time() - start:.0f} s')
+
+
+def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
+    """Build and initialise the network, the same in every process.
+
+    Returns:
+        nn.Module: The segmentor, on CPU.
+    """
+    set_random_seed(cfg.seed)
+    precision = cfg.get('precision', 'float32')
+    cfg.model.train_cfg = dict(
+        cfg.model.get('train_cfg') or {}, precision=precision)
+    model = build_segmentor(cfg.model)
+    if cfg.resume_from:
+        read_checkpoint(cfg.resume_from)  # complain before anything starts
+    elif cfg.load_from:
+        # everything is overwritten, so ImageNet weights are not needed
+        model.pretrained = None
+    model.init_weights()
+    if cfg.load_from and not cfg.resume_from:
+        load_weights(model, cfg.load_from, logger, allow_missing=True)
+    # every process its own dropout
+    set_random_seed(cfg.seed + env.rank)
+    return model
+
+
+def register_hooks(runner, cfg: Config, env: Environment,
+                   val_set: Optional[torch.utils.data.Dataset]) -> None:
+    """Register schedule, step, checkpoints, logs, evaluation and extras."""
+    step = plain(cfg.optimizer_config)
+    step.setdefault('loss_scaling', cfg.get('precision') == 'fp16')
+    runner.register_training_hooks(
+        plain(cfg.lr_config), step, plain(cfg.checkpoint_config),
+        plain(cfg.log_config))
+    runner.register_hook(LossLogHook(cfg.log_config.interval))
+    if val_set is not None:
+        hook = DistEvalHook if env.distributed else EvalHook
+        evaluation = plain(cfg.evaluation)
+        loader = build_test_loader(val_set, cfg, env)
+        runner.register_hook(
+            hook(loader, by_epoch=False, **evaluation), priority='LOW')
+    for hook in plain(cfg.get('custom_hooks') or []):
+        priority = hook.pop('priority', 'NORMAL')
+        runner.register_hook(build_from_cfg(hook, HOOKS), priority=priority)
+
+
+def build_test_loader(dataset, cfg: Config, env: Environment):
+    """A loader of one image at a time, each image in one process.
+
+    Args:
+        dataset (Dataset): A test set.
+        cfg (Config): For ``data.workers_per_gpu``.
+        env (Environment): Where this process runs.
+
+    Returns:
+        DataLoader: In order, without shuffling.
+    """
+    workers = cfg.data.get('test_workers', cfg.data.workers_per_gpu)
+    return build_dataloader(
+        dataset,
+        samples_per_gpu=1,
+        workers_per_gpu=workers,
+        dist=env.distributed,
+        shuffle=False,
+        persistent_workers=False)

@@ -1,0 +1,29 @@
+"""Files that are written whole or not at all."""
+import json
+import os
+import os.path as osp
+
+
+def save_json(path: str, content) -> None:
+    """Write JSON to a temporary file beside the target, then rename it.
+
+    Args:
+        path (str): The file.
+        content (object): What ``json`` can write; NaN becomes null.
+    """
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'w', encoding='utf-8') as file:
+        json.dump(_without_nan(content), file, indent=2, allow_nan=False)
+        file.write('\n')
+    os.replace(temporary, path)
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

@@ -1,0 +1,127 @@
+"""Hooks that step the optimizers and log the losses."""
+from typing import Iterable, Optional
+
+import torch
+import torch.distributed as dist
+from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
+from torch import Tensor, nn
+
+from .optimizers import as_dict
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average gradients over the processes.
+
+    A parameter that got a gradient in some processes only counts as zero in
+    the others; one that got none anywhere keeps none, so that its optimizer
+    leaves it alone.
+
+    Args:
+        parameters (Iterable[nn.Parameter]): In the same order everywhere.
+    """
+    if get_dist_info()[1] == 1:
+        return
+    parameters = [p for p in parameters if p.requires_grad]
+    present = torch.tensor([p.grad is not None for p in parameters],
+                           dtype=torch.int32,
+                           device=parameters[0].device)
+    dist.all_reduce(present, op=dist.ReduceOp.MAX)
+    for parameter, is_present in zip(parameters, present.tolist()):
+        if is_present and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    allreduce_grads(parameters, bucket_size_mb=64)
+
+
+@HOOKS.register_module()
+class GradientStepHook(Hook):
+    """Owns backward passes, gradient exchange and the optimizers' steps.
+
+    The model calls :meth:`backward` once for each group of images that goes
+    through it, so gradients gather over the groups; after the iteration they
+    are averaged over the processes, once, and every optimizer steps.
+
+    Args:
+        grad_clip (dict, optional): Arguments of
+            ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's
+            parameters on their own. Default: None.
+        loss_scaling (bool): Whether to scale losses, as fp16 needs.
+            Default: False.
+    """
+
+    def __init__(self,
+                 grad_clip: Optional[dict] = None,
+                 loss_scaling: bool = False):
+        self.grad_clip = grad_clip
+        self.scaler = torch.amp.GradScaler(enabled=loss_scaling)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss."""
+        self.scaler.scale(loss).backward()
+
+    def before_train_iter(self, runner):
+        """Forget the gradients of the last iteration."""
+        for optimizer in as_dict(runner.optimizer).values():
+            optimizer.zero_grad(set_to_none=True)
+
+    def after_train_iter(self, runner):
+        """Exchange gradients and step."""
+        average_gradients(runner.model.parameters())
+        for optimizer in as_dict(runner.optimizer).values():
+            if self.grad_clip is not None:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(
+                    [p for g in optimizer.param_groups for p in g['params']],
+                    **self.grad_clip)
+            self.scaler.step(optimizer)
+        self.scaler.update()
+
+
+@HOOKS.register_module()
+class LossLogHook(Hook):
+    """Hands the losses to the loggers, read from the device once an interval.
+
+    Args:
+        interval (int): Iterations between two readings; the loggers' own.
+
+    Raises:
+        FloatingPointError: At a reading, if a loss is NaN or infinite.
+    """
+
+    def __init__(self, interval: int):
+        self.interval = interval
+        self._clear()
+
+    def _clear(self):
+        self.sums, self.count = {}, 0
+
+    def after_train_iter(self, runner):
+        """Gather the values, and pass their means on."""
+        values = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
+        if not (self.every_n_iters(runner, self.interval)
+                or self.is_last_iter(runner)):
+            return
+        means = self._means()
+        wrong = [k for k, v in means.items() if v - v != 0]
+        if wrong:
+            raise FloatingPointError(
+                f'Not finite within the last {self.count} iterations before '
+                f'iteration {runner.iter + 1}: {", ".join(wrong)}. Lower the '
+                'learning rate, or look for broken images or labels.')
+        for name in means:  # the loggers average over what is in the history
+            runner.log_buffer.val_history.pop(name, None)
+            runner.log_buffer.n_history.pop(name, None)
+        runner.log_buffer.update(means, self.count)
+        self._clear()
+
+    def _means(self):
+        names = sorted(self.sums)
+        stacked = torch.stack([self.sums[n].float() for n in names])
+        stacked = stacked / self.count
+        world = get_dist_info()[1]
+        if world > 1:
+            dist.all_reduce(stacked)
+            stacked = stacked / world
+        return dict(zip(names, stacked.tolist()))

@@ -1,0 +1,320 @@
+"""Metrics of one task: small sums per image, then a table.
+
+``update`` makes the sums of one image, ``compute`` turns a list of them into
+figures. Sums hold no map, and lists of sums of several processes, joined,
+give exactly what one process gives.
+
+Which figures there are depends on the task (METHOD, sections 8 and 9): one
+class (the vessel protocol), exclusive classes (the lesion protocol) or nested
+classes (the disc and cup protocol). ``metric_tables`` names them all.
+"""
+from typing import Dict, List, Optional, Sequence, Union
+
+import numpy as np
+
+from .metric_tables import comparable_table, per_image_rows, published_table
+from .score_histogram import (EXACT_THRESHOLDS, area_and_precision,
+                              count_above, make_histogram, pack_histogram,
+                              rank_scores, score_keys)
+from .tasks import IGNORE_INDEX, Task
+
+OPERATING_POINT = 0.5
+"""float: Threshold of the published counts."""
+
+Sums = Dict[str, Union[np.ndarray, dict]]
+
+
+def update(prob: np.ndarray,
+           label: np.ndarray,
+           task: Task,
+           fov: Optional[np.ndarray] = None,
+           threshold: float = OPERATING_POINT,
+           ignore_index: Optional[int] = IGNORE_INDEX) -> Sums:
+    """Make the sums of one image.
+
+    Args:
+        prob (np.ndarray): Probabilities of shape (C, H, W), float32.
+        label (np.ndarray): Labels of shape (H, W), uint8.
+        task (Task): Says what the labels mean.
+        fov (np.ndarray, optional): Boolean field of view of shape (H, W).
+            With it, all comparable figures exist inside it, too.
+            Default: None.
+        threshold (float): Operating point of the comparable counts; the
+            published ones stay at 0.5. Default: 0.5.
+        ignore_index (int, optional): Label of the pixels left out. None
+            treats 255 as the release does: left out of the counts of a
+            single class but negative in its curves, background of exclusive
+            classes, outermost of nested ones. Default: 255.
+
+    Returns:
+        dict: Arrays and dicts of arrays, picklable, some 0.1 MB per class.
+
+    Raises:
+        ValueError: If shapes do not fit, or a probability is not in [0, 1].
+    """
+    prob = np.asarray(prob, dtype=np.float32)
+    label = np.asarray(label)
+    _check(prob, label, task, fov)
+    targets, valid, count_valid = _encode(label, task, ignore_index)
+    keys = [score_keys(channel) for channel in prob]
+    sums, ranked = _region_sums(keys, targets, valid, threshold)
+    sums['threshold'] = np.float32(threshold)
+    if count_valid is not valid:
+        sums['published'] = np.stack([
+            _confusion(p > OPERATING_POINT, t, count_valid)
+            for p, t in zip(prob, targets)
+        ])
+    else:
+        sums['published'] = np.stack(
+            [count_above(r, [OPERATING_POINT])[0] for r in ranked])
+    if task.num_classes == 1:
+        sums['otsu'] = _otsu_figures(prob[0], targets[0], valid)
+    elif task.nested:
+        sums.update(_nested_sums(prob, targets, valid, threshold))
+    else:
+        sums['curve'] = np.stack(
+            [count_above(r, EXACT_THRESHOLDS) for r in ranked])
+    if fov is not None:
+        inside = fov.astype(bool)
+        inside = inside if valid is None else inside & valid
+        sums['fov'], _ = _region_sums(keys, targets, inside, threshold)
+    return sums
+
+
+def _check(prob, label, task, fov):
+    """Refuse what cannot be counted."""
+    if prob.ndim != 3 or prob.shape[0] != task.num_classes:
+        raise ValueError(
+            f'Task {task.name!r} has {task.num_classes} classes: expected '
+            f'probabilities of shape ({task.num_classes}, H, W), got '
+            f'{prob.shape}.')
+    for name, plane in (('label', label), ('field of view', fov)):
+        if plane is not None and plane.shape != prob.shape[1:]:
+            raise ValueError(
+                f'Task {task.name!r}: the {name} has shape {plane.shape}, '
+                f'the probabilities {prob.shape[1:]}; they must be of one '
+                'size.')
+    if prob.size == 0:
+        raise ValueError(f'Task {task.name!r}: the image has no pixels.')
+    low, high = prob.min(), prob.max()
+    if np.isnan(low):
+        raise ValueError(
+            f'Task {task.name!r}: {np.count_nonzero(np.isnan(prob))} of '
+            f'{prob.size} probabilities are NaN; the network or its '
+            'checkpoint is broken.')
+    if low < 0 or high > 1:
+        raise ValueError(
+            f'Task {task.name!r}: probabilities must lie in [0, 1], got '
+            f'{low} to {high}; pass them through a sigmoid first.')
+
+
+def _encode(label, task, ignore_index):
+    """Make targets, validity of scores and validity of published counts.
+
+    A validity of None means all pixels.
+    """
+    is_ignored = label == (
+        IGNORE_INDEX if ignore_index is None else ignore_index)
+    values = np.arange(1, task.num_classes + 1).reshape(-1, 1, 1)
+    if task.nested:
+        targets = (label >= values) & (label <= task.num_classes)
+    else:
+        targets = label == values
+    targets = targets & ~is_ignored
+    valid = ~is_ignored if is_ignored.any() else None
+    if ignore_index is not None or valid is None:
+        return targets, valid, valid
+    if task.num_classes == 1:
+        return targets, None, valid
+    if task.nested:
+        targets[0] |= is_ignored
+    return targets, None, None
+
+
+def _region_sums(keys, targets, valid, threshold):
+    """Make the sums that exist on the square and in the field of view."""
+    ranked = [
+        rank_scores(k, t, valid, [threshold]) for k, t in zip(keys, targets)
+    ]
+    sums = dict(
+        counts=np.stack([count_above(r, [threshold])[0] for r in ranked]),
+        ranking=np.array([area_and_precision(r) for r in ranked]),
+        scores={
+            i: pack_histogram(make_histogram(r))
+            for i, r in enumerate(ranked)
+        })
+    return sums, ranked
+
+
+def _confusion(predicted, target, valid):
+    """Count true and false positives, false and true negatives."""
+    if valid is not None:
+        predicted, target = predicted[valid], target[valid]
+    true_pos = np.count_nonzero(predicted & target)
+    false_pos = np.count_nonzero(predicted) - true_pos
+    false_neg = np.count_nonzero(target) - true_pos
+    rest = target.size - true_pos - false_pos - false_neg
+    return np.array([true_pos, false_pos, false_neg, rest], dtype=np.int64)
+
+
+def _otsu_figures(prob, target, valid):
+    """Compute Se, Sp, PPV and the threshold at the image's Otsu threshold.
+
+    The threshold is that of the 8-bit map ``floor(255 p)``; pixels above it
+    are foreground.
+    """
+    grey = (prob * np.float32(255)).astype(np.uint8)
+    if valid is not None:
+        grey, target = grey[valid], target[valid]
+    positives = np.bincount(grey[target], minlength=256)
+    counts = np.bincount(grey.ravel(), minlength=256)
+    threshold = _otsu_threshold(counts)
+    true_pos = positives[threshold + 1:].sum()
+    above = counts[threshold + 1:].sum()
+    num_pos, num = positives.sum(), counts.sum()
+    true_neg = num - above - (num_pos - true_pos)
+    pairs = [(true_pos, num_pos), (true_neg, num - num_pos), (true_pos, above)]
+    return np.array([a / b if b else np.nan
+                     for a, b in pairs] + [threshold / 255])
+
+
+def _otsu_threshold(counts):
+    """Find the grey value that maximises the variance between two classes.
+
+    The lowest one, if several do; 0 if the image has one grey value only.
+    """
+    counts = counts.astype(np.float64)
+    total = counts.sum()
+    if total == 0:
+        return 0
+    weight = np.cumsum(counts) / total
+    moment = np.cumsum(counts * np.arange(256)) / total
+    spread = weight * (1 - weight)
+    between = np.zeros(256)
+    usable = spread > 1e-12
+    between[usable] = ((moment[-1] * weight - moment)[usable]**2 /
+                       spread[usable])
+    return int(between.argmax())
+
+
+def _nested_sums(prob, targets, valid, threshold):
+    """Count nested regions and measure their height, as REFUGE does.
+
+    Both follow the label map, so a region holds all regions further in. The
+    height of a region is its largest number of pixels in one column.
+    """
+    above = prob > threshold
+    predicted = np.logical_or.accumulate(above[::-1], axis=0)[::-1]
+    counts = np.stack(
+        [_confusion(p, t, valid) for p, t in zip(predicted, targets)])
+    if valid is not None:
+        predicted, targets = predicted & valid, targets & valid
+    heights = np.stack([
+        masks.sum(axis=1).max(axis=-1).astype(np.int64)
+        for masks in (predicted, targets)
+    ])
+    return dict(regions=counts, heights=heights)
+
+
+def compute(sums: Sequence[Sums],
+            task: Task,
+            names: Optional[Sequence[str]] = None) -> dict:
+    """Turn the sums of images into figures.
+
+    Args:
+        sums (Sequence[dict]): What ``update`` returned, one per image, in
+            any order.
+        task (Task): The task of these sums.
+        names (Sequence[str], optional): Image names for the rows per image.
+            Default: None.
+
+    Returns:
+        dict: ``task``, ``num_images``, ``threshold``; ``published`` and
+        ``comparable``: {metric: {class or 'background' or 'mean': float}};
+        ``per_image``: one dict {'name', metric: {class: float}} per image.
+        An undefined figure is NaN.
+
+    Raises:
+        ValueError: If there are no images, or sums that do not go together.
+    """
+    sums = list(sums)
+    if not sums:
+        raise ValueError(f'Task {task.name!r}: no image to evaluate. Check '
+                         'the image and annotation folders of the test set.')
+    if names is not None and len(names) != len(sums):
+        raise ValueError(f'Task {task.name!r}: {len(names)} names for '
+                         f'{len(sums)} images.')
+    for one in sums:
+        if one['counts'].shape[0] != task.num_classes:
+            raise ValueError(
+                f'Task {task.name!r} has {task.num_classes} classes, but the '
+                f'sums have {one["counts"].shape[0]}.')
+        if one['threshold'] != sums[0]['threshold']:
+            raise ValueError(
+                f'Task {task.name!r}: sums at threshold {one["threshold"]} '
+                f'and at {sums[0]["threshold"]} cannot be mixed.')
+    rows = per_image_rows(sums, task, names)
+    return dict(
+        task=task.name,
+        num_images=len(sums),
+        threshold=float(sums[0]['threshold']),
+        published=published_table(sums, task),
+        comparable=comparable_table(sums, task, rows),
+        per_image=rows)
+
+
+def binary_mask_update(prob: np.ndarray,
+                       mask: np.ndarray,
+                       ignore_index: Optional[int] = IGNORE_INDEX,
+                       threshold: float = OPERATING_POINT) -> np.ndarray:
+    """Count one channel against a binary mask (``--OD``, METHOD section 9).
+
+    Args:
+        prob (np.ndarray): Probabilities of one class, shape (H, W).
+        mask (np.ndarray): Mask of shape (H, W), foreground where > 0.
+        ignore_index (int, optional): Value of the pixels left out; None for
+            masks whose foreground is 255. Default: 255.
+        threshold (float): Default: 0.5.
+
+    Returns:
+        np.ndarray: True and false positives, false and true negatives.
+    """
+    binary = Task('mask', ('foreground', ))
+    prob, mask = np.asarray(prob, dtype=np.float32), np.asarray(mask)
+    _check(prob[None], mask, binary, None)
+    valid = None
+    if ignore_index is not None and mask.dtype != bool:
+        valid = mask != ignore_index
+    return _confusion(prob > threshold, mask > 0, valid)
+
+
+def binary_mask_metrics(
+        prob: Union[np.ndarray, List[np.ndarray]],
+        mask: Union[np.ndarray, List[np.ndarray]],
+        name: str = 'disc',
+        ignore_index: Optional[int] = IGNORE_INDEX
+) -> Dict[str, Dict[str, float]]:
+    """Compute IoU and Dice of background and foreground, pooled over images.
+
+    Args:
+        prob (np.ndarray | list[np.ndarray]): Probabilities of one class, of
+            one image (H, W) or of several.
+        mask (np.ndarray | list[np.ndarray]): Masks likewise.
+        name (str): Name of the foreground. Default: 'disc'.
+        ignore_index (int, optional): As in ``binary_mask_update``.
+
+    Returns:
+        dict: {'IoU' or 'Dice': {'background', name, 'mean': float}}.
+    """
+    single = isinstance(prob, np.ndarray) and prob.ndim == 2
+    pairs = [(prob, mask)] if single else list(zip(prob, mask, strict=True))
+    return binary_mask_table(
+        [binary_mask_update(p, m, ignore_index) for p, m in pairs], name)
+
+
+def binary_mask_table(counts: Sequence[np.ndarray],
+                      name: str = 'disc') -> Dict[str, Dict[str, float]]:
+    """Compute the same from the counts of ``binary_mask_update``."""
+    binary = Task('mask', (name, ))
+    table = published_table([dict(published=c[None]) for c in counts], binary)
+    return {key: table[key] for key in ('IoU', 'Dice')}

@@ -1,0 +1,91 @@
+"""Several named optimizers, for a network and its discriminators."""
+from typing import Dict, Optional
+
+from mmcv.runner.optimizer import OPTIMIZER_BUILDERS, build_optimizer
+from torch import nn
+from torch.optim import Optimizer
+
+
+@OPTIMIZER_BUILDERS.register_module()
+class NamedOptimizersConstructor:
+    """Builds one optimizer per named part of a model.
+
+    Each key of the config is the name of a submodule, whose parameters that
+    optimizer gets; the key ``generator`` gets all the others. Parts without
+    parameters get no optimizer.
+
+    Example::
+
+        optimizer = dict(
+            constructor='NamedOptimizersConstructor',
+            generator=dict(type='AdamW', lr=6e-5),
+            discriminators=dict(type='Adam', lr=2e-4))
+
+    Args:
+        optimizer_cfg (dict): Config of an optimizer by name, each with its
+            own ``paramwise_cfg`` if wanted.
+        paramwise_cfg (None): Must be None: it belongs into the parts.
+    """
+
+    REST = 'generator'
+
+    def __init__(self,
+                 optimizer_cfg: Dict[str, dict],
+                 paramwise_cfg: Optional[dict] = None):
+        if paramwise_cfg is not None:
+            raise ValueError('Give paramwise_cfg to the single optimizers, '
+                             f'one of {sorted(optimizer_cfg)}.')
+        if self.REST not in optimizer_cfg:
+            raise ValueError(f'The optimizer config needs {self.REST!r}, got '
+                             f'{sorted(optimizer_cfg)}.')
+        self.optimizer_cfg = optimizer_cfg
+
+    def __call__(self, model: nn.Module) -> Dict[str, Optimizer]:
+        """Build the optimizers.
+
+        Args:
+            model (nn.Module): The model, wrapped for data parallelism or not.
+
+        Returns:
+            dict[str, Optimizer]: By name.
+
+        Raises:
+            ValueError: If a name is no submodule, or a part of the model with
+                parameters of its own is in no optimizer.
+        """
+        model = getattr(model, 'module', model)
+        parts = {n: m for n, m in model.named_children()}
+        named = [n for n in self.optimizer_cfg if n != self.REST]
+        unknown = [n for n in named if n not in parts]
+        if unknown:
+            raise ValueError(f'No part of the model is called {unknown}: it '
+                             f'has {sorted(parts)}.')
+        rest = _Rest({n: m for n, m in parts.items() if n not in named})
+        wanted = {self.REST: rest, **{n: parts[n] for n in named}}
+        return {
+            name: build_optimizer(part, self.optimizer_cfg[name])
+            for name, part in wanted.items() if list(part.parameters())
+        }
+
+
+class _Rest(nn.Module):
+    """The remaining parts under their own names, so that keys still match."""
+
+    def __init__(self, parts: Dict[str, nn.Module]):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+
+def as_dict(optimizer) -> Dict[str, Optimizer]:
+    """The runner's optimizer or optimizers, by name.
+
+    Args:
+        optimizer (Optimizer | dict[str, Optimizer]): What mmcv's runner holds.
+
+    Returns:
+        dict[str, Optimizer]: A single one is called ``generator``.
+    """
+    if isinstance(optimizer, dict):
+        return optimizer
+    return {NamedOptimizersConstructor.REST: optimizer}

@@ -1,0 +1,361 @@
+"""Sparse histograms of scores, fine enough to rank with.
+
+A probability becomes an integer *key* that keeps the order of all float32
+numbers in [0, 1] exactly and is as fine next to 1 as next to 0: the bit
+pattern of p up to one half, mirrored with that of 1 - p above. So scores that
+a saturated sigmoid squeezes below 1e-3 or above 0.999 stay apart.
+
+A histogram keeps every distinct positive score of an image (the scarce side)
+as it is, and the negatives in between as groups of neighbours in bins of the
+keys. So the figures of one image are exact, and those pooled over images are
+off by less than 1e-6: only negatives of *other* images can be on the wrong
+side of a positive, within one of some 60,000 bins.
+
+A group is stored as a *mark*: twice the key, plus 1 where the group stands
+for several different scores.
+"""
+import zlib
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+
+MAX_GROUPS = 1 << 16
+"""int: Bins per image, class and side (positive or negative)."""
+
+_HALF = int(np.float32(0.5).view(np.int32))
+
+_GRID = 11
+"""int: Bits of the key inside a bin, where bins replace sorting."""
+
+EXACT_THRESHOLDS = tuple(i / 10 for i in range(11))
+"""tuple[float]: Thresholds at which counts are always exact."""
+
+
+class RankedScores(NamedTuple):
+    """Scores of one image, ascending.
+
+    ``below[i]`` is the number of negative pixels before ``negatives[i]``; its
+    last element is the number of all.
+    """
+
+    positives: np.ndarray
+    negatives: np.ndarray
+    below: np.ndarray
+
+
+class Histogram(NamedTuple):
+    """Counts of positives and negatives, ascending by mark."""
+
+    marks: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+
+
+def score_keys(prob: np.ndarray) -> np.ndarray:
+    """Map probabilities to integers of the same order.
+
+    Args:
+        prob (np.ndarray): Probabilities in [0, 1], any shape.
+
+    Returns:
+        np.ndarray: Keys of the same shape, dtype int32, equal where and only
+        where the float32 probabilities are equal.
+    """
+    # Adding 0 turns -0.0, whose bit pattern is far from that of 0.0, into it.
+    prob = np.asarray(prob, dtype=np.float32) + np.float32(0)
+    keys = prob.view(np.int32).copy()
+    upper = prob > 0.5
+    # 1 - p is exact in float32 for p in [0.5, 1].
+    keys[upper] = 2 * _HALF - (np.float32(1) - prob[upper]).view(np.int32)
+    return keys
+
+
+def key_scores(keys: np.ndarray) -> np.ndarray:
+    """Map keys back to the probabilities that they stand for."""
+    keys = np.asarray(keys)
+    upper = keys > _HALF
+    bits = np.where(upper, 2 * _HALF - keys, keys).astype(np.int32)
+    scores = bits.view(np.float32)
+    return np.where(upper, np.float32(1) - scores, scores)
+
+
+def rank_scores(
+    keys: np.ndarray,
+    target: np.ndarray,
+    valid: Optional[np.ndarray] = None,
+    thresholds: Sequence[float] = ()
+) -> RankedScores:
+    """Sort the keys of the valid positive and negative pixels.
+
+    Args:
+        keys (np.ndarray): Keys of shape (H, W).
+        target (np.ndarray): Boolean target of shape (H, W).
+        valid (np.ndarray, optional): Boolean mask of the pixels that count;
+            None counts all. Default: None.
+        thresholds (Sequence[float]): Further thresholds at which counts must
+            be exact. Default: ().
+
+    Returns:
+        RankedScores: Both sides, ascending. Negatives in a bin without a
+        positive, a threshold or one of the highest scores may stand at its
+        centre, which changes no rank of a positive.
+    """
+    if valid is None:
+        positives, negatives = keys[target], keys[~target]
+    else:
+        positives, negatives = keys[target & valid], keys[~target & valid]
+    points = score_keys(np.float32(EXACT_THRESHOLDS + tuple(thresholds)))
+    needed = np.zeros((2 * _HALF >> _GRID) + 1, dtype=bool)
+    needed[points >> _GRID] = True
+    needed[positives >> _GRID] = True
+    positives = _sort(positives)
+    bins = negatives >> _GRID
+    counts = np.bincount(bins, minlength=len(needed))
+    used = np.flatnonzero(counts > 0)
+    # Otherwise the scores lie close together and need finer bins, or they are
+    # few and sorting them is cheap.
+    if len(used) >= MAX_GROUPS // 2 and len(negatives) > 4 * MAX_GROUPS:
+        highest = np.cumsum(counts[used][::-1])[::-1] <= MAX_GROUPS // 8
+        needed[used[highest]] = True
+        used = used[~needed[used]]
+        apart = _sort(negatives[needed[bins]])
+        centres = (used << _GRID) + (1 << _GRID - 1)
+        negatives = np.concatenate([apart, centres.astype(np.int32)])
+        sizes = np.ones(len(negatives), dtype=np.int64)
+        sizes[len(apart):] = counts[used]
+        order = np.argsort(negatives, kind='stable')
+        negatives, sizes = negatives[order], sizes[order]
+        below = np.concatenate([[0], np.cumsum(sizes)])
+    else:
+        negatives = _sort(negatives)
+        below = np.arange(len(negatives) + 1)
+    return RankedScores(positives, negatives, below)
+
+
+def _sort(keys):
+    # torch sorts integers of this size about twice as fast as numpy.
+    return torch.sort(torch.from_numpy(keys)).values.numpy()
+
+
+def count_above(ranked: RankedScores,
+                thresholds: Sequence[float]) -> np.ndarray:
+    """Count the confusion of ``p > threshold`` at each threshold.
+
+    Args:
+        ranked (RankedScores): Scores of one image.
+        thresholds (Sequence[float]): Thresholds in [0, 1], taken as float32.
+
+    Returns:
+        np.ndarray: True positives, false positives, false negatives and true
+        negatives: int64 array of shape (thresholds, 4).
+    """
+    keys = score_keys(np.float32(thresholds))
+    positives, negatives, below = ranked
+    false_neg = np.searchsorted(positives, keys, side='right')
+    true_neg = below[np.searchsorted(negatives, keys, side='right')]
+    true_pos, false_pos = len(positives) - false_neg, below[-1] - true_neg
+    counts = np.stack([true_pos, false_pos, false_neg, true_neg], axis=-1)
+    return counts.astype(np.int64)
+
+
+def area_and_precision(ranked: RankedScores) -> Tuple[float, float]:
+    """Compute exact ROC AUC and average precision of one image.
+
+    Returns:
+        tuple[float, float]: Area under the ROC curve, NaN without positives
+        or without negatives, and average precision, NaN without positives.
+        Equal scores are ties, as in scikit-learn.
+    """
+    positives, negatives, below = ranked
+    total, num_negatives = len(positives), int(below[-1])
+    if total == 0:
+        return float('nan'), float('nan')
+    starts = np.flatnonzero(np.diff(positives, prepend=positives[0] - 1))
+    counts = np.diff(starts, append=total)
+    values = positives[starts]
+    lower = below[np.searchsorted(negatives, values, side='left')]
+    upper = below[np.searchsorted(negatives, values, side='right')]
+    true_pos = (total - starts).astype(np.float64)
+    precision = true_pos / (true_pos + num_negatives - lower)
+    average = float(counts @ precision / total)
+    if num_negatives == 0:
+        return float('nan'), average
+    area = (counts @ (lower + upper)) / (2.0 * total * num_negatives)
+    return float(area), average
+
+
+def make_histogram(ranked: RankedScores,
+                   max_groups: int = MAX_GROUPS) -> Histogram:
+    """Group the scores of one image.
+
+    Args:
+        ranked (RankedScores): Scores of one image.
+        max_groups (int): Bins per side. Default: 65536.
+
+    Returns:
+        Histogram: At most six times ``max_groups`` marks.
+    """
+    positives, negatives, below = ranked
+    sides = (positives, negatives)
+    # One bin width for both sides: in a group of either, the other's is met
+    # half way.
+    shift = max(_bin_width(side, max_groups) for side in sides)
+    top = max(_highest(side, max_groups // 8) for side in sides)
+    tops = [np.searchsorted(side, top, side='right') for side in sides]
+    cuts = np.flatnonzero(np.diff(positives)) + 1
+    if len(cuts) >= max_groups:
+        cuts = cuts[cuts >= tops[0]]
+    pos = _group(positives, shift, cuts)
+    exact = pos[0][pos[0] % 2 == 0] // 2
+    neg = _group(
+        negatives, shift,
+        np.concatenate([
+            np.searchsorted(negatives, exact, side='left'),
+            np.searchsorted(negatives, exact, side='right'),
+            np.flatnonzero(np.diff(negatives[tops[1]:])) + tops[1] + 1
+        ]))
+    marks, edges = neg
+    return _merge([(pos[0], np.diff(pos[1]))],
+                  [(marks, np.diff(below[edges]))])
+
+
+def _highest(keys, count):
+    """Find the key that only the ``count`` highest ones exceed.
+
+    The first ranks weigh most in average precision, so they stay exact.
+    """
+    return keys[-count - 1] if 0 < count < len(keys) else -1
+
+
+def _bin_width(keys, max_groups):
+    """Find the finest bins, as a number of bits, of which few are in use."""
+    # The highest bit in which neighbours differ says at which bin width they
+    # fall apart.
+    differ = keys[1:] ^ keys[:-1]
+    low, shift = 0, 31
+    while low < shift:
+        middle = (low + shift) // 2
+        if np.count_nonzero(differ >= (1 << middle)) < max_groups:
+            shift = middle
+        else:
+            low = middle + 1
+    return shift
+
+
+def _group(keys, shift, cuts):
+    """Join sorted keys that share a bin and lie between the same cuts.
+
+    Returns the marks of the groups and the edges between them.
+    """
+    if len(keys) == 0:
+        return np.zeros(0, np.int64), np.zeros(1, np.int64)
+    is_cut = np.zeros(len(keys) + 1, dtype=bool)
+    is_cut[cuts] = True
+    is_edge = is_cut.copy()
+    is_edge[1:-1] |= (keys[1:] ^ keys[:-1]) >= (1 << shift)
+    is_edge[[0, -1]] = True
+    edges = np.flatnonzero(is_edge)
+    starts, ends = edges[:-1], edges[1:]
+    first = keys[starts].astype(np.int64)
+    last = keys[ends - 1].astype(np.int64)
+    centre = 2 * (first >> shift << shift) + (1 << shift) - 1
+    # Part of a bin stays between the scores that cut it off.
+    near_cut = is_cut[starts] | is_cut[ends]
+    inside = np.clip(centre, 2 * first + 1, 2 * last - 1)
+    marks = np.where(near_cut, inside, centre)
+    return np.where(first == last, 2 * first, marks), edges
+
+
+def _merge(positives, negatives):
+    """Add up (marks, counts) pairs of both sides into one histogram."""
+    marks = np.concatenate([m for m, _ in positives + negatives])
+    # Every part is sorted already, which this kind of sort makes use of.
+    order = np.argsort(marks, kind='stable')
+    marks = marks[order]
+    starts = np.flatnonzero(np.diff(marks, prepend=-1))
+    split = sum(len(m) for m, _ in positives)
+
+    def add(counts, pairs, first):
+        for (_, part) in pairs:
+            counts[first:first + len(part)] = part
+            first += len(part)
+        return np.add.reduceat(counts[order], starts)
+
+    zeros = np.zeros(len(marks), dtype=np.int64)
+    if len(marks) == 0:
+        return Histogram(zeros, zeros, zeros)
+    return Histogram(marks[starts], add(zeros.copy(), positives, 0),
+                     add(zeros.copy(), negatives, split))
+
+
+def pool_histograms(histograms: Sequence[Histogram]) -> Histogram:
+    """Add histograms of several images or of several processes.
+
+    The result does not depend on the order or on the grouping.
+
+    Args:
+        histograms (Sequence[Histogram]): At least one.
+    """
+    return _merge([(h.marks, h.positives) for h in histograms],
+                  [(h.marks, h.negatives) for h in histograms])
+
+
+def pack_histogram(histogram: Histogram) -> Dict[str, np.ndarray]:
+    """Make a histogram small to keep: some 2 bytes per mark."""
+    marks = np.diff(histogram.marks, prepend=0)
+    columns = np.stack([marks, histogram.positives, histogram.negatives])
+    # Bytes of equal weight side by side: most of them are 0.
+    planes = columns.astype('<u4').view(np.uint8).reshape(3, -1, 4)
+    planes = np.ascontiguousarray(planes.transpose(0, 2, 1))
+    return np.frombuffer(zlib.compress(planes.tobytes(), 1), dtype=np.uint8)
+
+
+def unpack_histogram(packed: np.ndarray) -> Histogram:
+    """Undo :func:`pack_histogram`."""
+    planes = np.frombuffer(zlib.decompress(packed.tobytes()), dtype=np.uint8)
+    columns = np.ascontiguousarray(planes.reshape(3, 4, -1).transpose(0, 2, 1))
+    columns = columns.view('<u4')[..., 0].astype(np.int64)
+    return Histogram(np.cumsum(columns[0]), columns[1], columns[2])
+
+
+def histogram_curve(
+        histogram: Histogram) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the points of the ROC and precision-recall curves.
+
+    Returns:
+        tuple[np.ndarray]: Descending scores, and the numbers of true and of
+        false positives at ``p >= score``.
+    """
+    scores = key_scores(histogram.marks[::-1] // 2)
+    return (scores, np.cumsum(histogram.positives[::-1]),
+            np.cumsum(histogram.negatives[::-1]))
+
+
+def histogram_area(histogram: Histogram) -> float:
+    """Compute ROC AUC; NaN without positives or without negatives."""
+    positives, negatives = histogram.positives, histogram.negatives
+    total = float(positives.sum()) * float(negatives.sum())
+    if total == 0:
+        return float('nan')
+    below = np.cumsum(negatives) - negatives
+    return float(positives @ (2 * below + negatives) / (2 * total))
+
+
+def histogram_precision(histogram: Histogram) -> float:
+    """Compute average precision; NaN without positives.
+
+    Scores that are equal are a tie, as in scikit-learn. Where a group stands
+    for several scores, its positives see half of the group on average.
+    """
+    marks, positives, negatives = (a[::-1] for a in histogram)
+    keep = positives > 0
+    if not keep.any():
+        return float('nan')
+    mixed = marks % 2 == 1
+    before_pos = np.cumsum(positives) - positives
+    before_neg = np.cumsum(negatives) - negatives
+    true_pos = before_pos + np.where(mixed, (positives + 1) / 2, positives)
+    false_pos = before_neg + np.where(mixed, negatives / 2, negatives)
+    precision = true_pos[keep] / (true_pos + false_pos)[keep]
+    return float(positives[keep] @ precision / positives.sum())

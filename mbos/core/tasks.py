@@ -1,0 +1,186 @@
+"""Tasks: named heads with classes, and how labels become targets and back.
+
+Everything in the package is keyed by task name. A task is described once,
+here or in a config, and everyone else asks it (METHOD, section 1).
+"""
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""Label value that takes no part in losses and metrics."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named segmentation head with its own foreground classes.
+
+    Label value 0 is background, value ``k`` is ``classes[k - 1]`` and 255 is
+    ignored. Every class is one sigmoid channel.
+
+    Args:
+        name (str): Name by which heads, labels, metrics and logs are found.
+            Letters, digits and underscores.
+        classes (Sequence[str]): Names of the foreground classes, in the order
+            of their label values.
+        nested (bool): Whether each class contains the ones after it, as the
+            optic disc contains the cup: the target of class ``k`` is then
+            ``label >= k`` instead of ``label == k``. Default: False.
+        palette (Sequence[Sequence[int]], optional): RGB colour of each class
+            in overlay pictures. Default: None.
+
+    Raises:
+        ValueError: If the name or the classes are not usable.
+    """
+
+    name: str
+    classes: Tuple[str, ...]
+    nested: bool = False
+    palette: Optional[Tuple[Tuple[int, int, int], ...]] = None
+
+    def __post_init__(self):
+        if not self.name.replace('_', 'a').isalnum():
+            raise ValueError(f'Task name {self.name!r} is not usable: use '
+                             'letters, digits and underscores only.')
+        if isinstance(self.classes, str) or not 0 < len(self.classes) < 255:
+            raise ValueError(f'Task {self.name!r} needs a sequence of 1 to '
+                             f'254 class names, got {self.classes!r}.')
+        object.__setattr__(self, 'classes', tuple(self.classes))
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f'Task {self.name!r} names a class twice: '
+                             f'{self.classes!r}.')
+        if self.palette is not None:
+            object.__setattr__(self, 'palette',
+                               tuple(tuple(c) for c in self.palette))
+            if len(self.palette) != len(self.classes):
+                raise ValueError(
+                    f'Task {self.name!r} has {len(self.classes)} classes but '
+                    f'{len(self.palette)} colours.')
+
+    @property
+    def num_classes(self) -> int:
+        """int: Number of sigmoid channels."""
+        return len(self.classes)
+
+    def encode(self,
+               labels: Tensor,
+               ignore_index: Optional[int] = IGNORE_INDEX
+               ) -> Tuple[Tensor, Tensor]:
+        """Turn label planes into binary targets and a validity mask.
+
+        Args:
+            labels (Tensor): Integer labels of shape (..., H, W).
+            ignore_index (int, optional): Value of the pixels to leave out;
+                None counts them as background, as the published release
+                does. Default: 255.
+
+        Returns:
+            tuple[Tensor, Tensor]: Boolean targets of shape (..., C, H, W) and
+            boolean validity of shape (..., 1, H, W).
+        """
+        labels = labels.unsqueeze(-3)
+        values = torch.arange(
+            1, self.num_classes + 1, device=labels.device).view(-1, 1, 1)
+        if self.nested:
+            targets = (labels >= values) & (labels <= self.num_classes)
+        else:
+            targets = labels == values
+        if ignore_index is None:
+            valid = torch.ones_like(labels, dtype=torch.bool)
+        else:
+            valid = labels != ignore_index
+        return targets, valid
+
+    def decode(self, prob: Tensor, threshold: float = 0.5) -> Tensor:
+        """Turn probabilities into label values (METHOD, section 5).
+
+        A pixel is foreground where any class exceeds the threshold. Among
+        exclusive classes the most probable one is taken. Of nested classes
+        the innermost one above the threshold is taken.
+
+        Args:
+            prob (Tensor): Probabilities of shape (..., C, H, W).
+            threshold (float): Probability to exceed. Default: 0.5.
+
+        Returns:
+            Tensor: Labels of shape (..., H, W), dtype uint8.
+        """
+        if prob.shape[-3] != self.num_classes:
+            raise ValueError(
+                f'Task {self.name!r} has {self.num_classes} classes, got '
+                f'probabilities of shape {tuple(prob.shape)}.')
+        above = prob > threshold
+        if self.nested:
+            values = torch.arange(
+                1, self.num_classes + 1, dtype=torch.uint8,
+                device=prob.device).view(-1, 1, 1)
+            return (above * values).amax(dim=-3)
+        labels = prob.argmax(dim=-3) + 1
+        return (labels * above.any(dim=-3)).to(torch.uint8)
+
+
+VESSEL = Task('vessel', ('vessel', ), palette=((70, 110, 255), ))
+LESION = Task(
+    'lesion', ('EX', 'HE', 'SE', 'MA'),
+    palette=((255, 221, 51), (230, 30, 60), (120, 230, 255), (190, 60, 255)))
+ODOC = Task(
+    'odoc', ('disc', 'cup'),
+    nested=True,
+    palette=((60, 220, 90), (255, 150, 30)))
+
+BUILTIN_TASKS = {task.name: task for task in (VESSEL, LESION, ODOC)}
+"""dict[str, Task]: The published tasks, in the published order."""
+
+TaskLike = Union[str, dict, Task]
+
+
+def build_task(cfg: TaskLike) -> Task:
+    """Make a task from its built-in name, a dict of arguments, or itself.
+
+    Raises:
+        ValueError: If the name is not built in.
+    """
+    if isinstance(cfg, Task):
+        return cfg
+    if isinstance(cfg, str):
+        if cfg not in BUILTIN_TASKS:
+            raise ValueError(
+                f'Unknown task {cfg!r}: the built-in ones are '
+                f'{", ".join(BUILTIN_TASKS)}; describe another one as '
+                "dict(name=..., classes=(...), nested=False).")
+        return BUILTIN_TASKS[cfg]
+    return Task(**cfg)
+
+
+def build_tasks(cfgs: Sequence[TaskLike]) -> Tuple[Task, ...]:
+    """Make all tasks of a config, in an order that the config cannot change.
+
+    The published tasks come first, in the published order, then the others by
+    name. So neither the initial weights nor the meaning of the channels that
+    cross-task attention concatenates depend on how a config lists its tasks.
+
+    Args:
+        cfgs (Sequence[str | dict | Task]): The tasks.
+
+    Returns:
+        tuple[Task]: The tasks in canonical order.
+
+    Raises:
+        ValueError: If there is no task, or two of one name.
+    """
+    if isinstance(cfgs, (str, dict)) or not cfgs:
+        raise ValueError(f'Expected a list of tasks, got {cfgs!r}.')
+    tasks = [build_task(cfg) for cfg in cfgs]
+    names = [task.name for task in tasks]
+    if len(set(names)) != len(names):
+        raise ValueError(f'A task is listed twice: {names}.')
+    published = list(BUILTIN_TASKS)
+
+    def rank(task):
+        known = task.name in published
+        return (0, published.index(task.name), '') if known else (1, 0,
+                                                                  task.name)
+
+    return tuple(sorted(tasks, key=rank))

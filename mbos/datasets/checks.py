@@ -1,0 +1,376 @@
+"""Checks of the data before training: each problem names file and remedy."""
+import json
+import os.path as osp
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from PIL import Image
+
+from mbos.core import IGNORE_INDEX, Task
+from .label_io import (LABEL_MODES, as_suffixes, list_names,
+                       multi_channel_message, stems_of)
+
+MAX_SHOWN = 10
+THREADS = 8
+MANIFEST = 'manifest.json'
+MANIFEST_KEYS = ('task', 'checkpoint', 'checkpoint_sha256', 'config',
+                 'threshold', 'images')
+ORIENTATION = 274  # number of the EXIF tag
+
+
+class DataError(ValueError):
+    """What is wrong with the data, with file names and remedies.
+
+    Args:
+        problems (Sequence[str]): One sentence per problem.
+    """
+
+    def __init__(self, problems: Sequence[str]):
+        self.problems = list(problems)
+        count = len(self.problems)
+        lines = [
+            f'{count} problem{"" if count == 1 else "s"} with the data' +
+            (f', the first {MAX_SHOWN}:' if count > MAX_SHOWN else ':')
+        ]
+        lines += [f'  - {p}' for p in self.problems[:MAX_SHOWN]]
+        super().__init__('\n'.join(lines))
+
+    def __reduce__(self):
+        # errors travel between worker processes as pickles
+        return DataError, (self.problems, )
+
+
+def find_images(folder: str, suffix, data_root: Optional[str]):
+    """List the images of a folder by stem.
+
+    Args:
+        folder (str): Folder of the images.
+        suffix (str | Sequence[str]): Suffix or suffixes of the images.
+        data_root (str, optional): Its parent, told first where it is missing.
+
+    Returns:
+        dict[str, str]: File name by stem, sorted.
+
+    Raises:
+        DataError: If the folder is missing or has no such image, or two
+            images have the same stem.
+    """
+    if data_root is not None and not osp.isdir(data_root):
+        raise DataError([
+            f'{data_root}: data root not found; prepare the dataset with '
+            'python -m prepare_dataset.<collection>, or set data_root '
+            '(relative to the working directory).'
+        ])
+    if not osp.isdir(folder):
+        raise DataError([
+            f'{folder}: image folder not found; prepare the dataset with '
+            'python -m prepare_dataset.<collection>, or set img_dir.'
+        ])
+    suffixes = as_suffixes(suffix)
+    names = list_names(folder)
+    stems = stems_of(names, suffixes)
+    if not stems:
+        raise DataError([_no_image(folder, suffixes, names)])
+    twice = [files for files in stems.values() if len(files) > 1]
+    if twice:
+        raise DataError([
+            f'{osp.join(folder, files[0])}: has the same stem as {files[1]}; '
+            'keep one of them, or name one img_suffix only.' for files in twice
+        ])
+    return {stem: stems[stem][0] for stem in sorted(stems)}
+
+
+def _no_image(folder, suffixes, names) -> str:
+    wanted = ' or '.join(repr(s) for s in suffixes)
+    if not names:
+        return (f'{folder}: the folder is empty, expected images with suffix '
+                f'{wanted}; prepare the dataset first.')
+    there = sorted({osp.splitext(name)[1] or name for name in names})
+    shown = ', '.join(repr(s) for s in there[:8])
+    return (f'{folder}: no image with suffix {wanted}, but {len(names)} '
+            f'file(s) with {shown}; set img_suffix accordingly.')
+
+
+def read_split(path: str, images: Dict[str, str]) -> Dict[str, str]:
+    """Choose the images that a split file names, one stem per line.
+
+    Args:
+        path (str): The split file; a line may also be a file name.
+        images (dict[str, str]): File name by stem.
+
+    Returns:
+        dict[str, str]: The chosen part, sorted by stem.
+
+    Raises:
+        DataError: If the file is missing, or names no image or a wrong one.
+    """
+    try:
+        with open(path, encoding='utf-8') as stream:
+            lines = [line.strip() for line in stream]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError([
+            f'{path}: split file cannot be read ({error}); write one image '
+            'stem per line, or leave split out.'
+        ]) from error
+    by_name = {name: stem for stem, name in images.items()}
+    chosen = {}
+    problems = []
+    for number, line in enumerate(lines, 1):
+        stem = by_name.get(line, line)
+        if not line:
+            continue
+        if stem not in images:
+            problems.append(f'{path}:{number}: {line!r} is not an image of '
+                            'the image folder; correct or remove the line.')
+        elif stem in chosen:
+            problems.append(f'{path}:{number}: {line!r} is listed twice; '
+                            'remove one of the lines.')
+        else:
+            chosen[stem] = images[stem]
+    if not chosen and not problems:
+        problems.append(f'{path}: the split file names no image; write one '
+                        'image stem per line.')
+    if problems:
+        raise DataError(problems)
+    return {stem: chosen[stem] for stem in sorted(chosen)}
+
+
+def problems_of_folder(stems: Sequence[str],
+                       folder: str,
+                       suffix: str,
+                       what: str,
+                       reverse: bool = True) -> List[str]:
+    """Find images without a mask and, optionally, masks without an image.
+
+    Args:
+        stems (Sequence[str]): Stems of the images.
+        folder (str): Folder of the masks.
+        suffix (str): Suffix of the masks.
+        what (str): Name of the masks in messages, with the remedy after a
+            semicolon.
+        reverse (bool): Whether each mask needs an image. Default: True.
+
+    Returns:
+        list[str]: The problems.
+    """
+    noun, _, remedy = what.partition('; ')
+    if not osp.isdir(folder):
+        return [f'{folder}: {noun} folder not found; {remedy}.']
+    names = set(list_names(folder))
+    problems = [
+        f'{osp.join(folder, stem + suffix)}: {noun} of image {stem!r} is '
+        f'missing; {remedy}.' for stem in stems if stem + suffix not in names
+    ]
+    if problems and len(problems) == len(stems):
+        there = sorted({osp.splitext(name)[1] or name for name in names})
+        shown = ', '.join(repr(s) for s in there[:8]) or 'no file at all'
+        return [
+            f'{folder}: no {noun} for any of the {len(stems)} images: '
+            f'expected <stem>{suffix}, found {shown}; {remedy}, or set the '
+            'suffix.'
+        ]
+    if reverse:
+        extra = set(stems_of(sorted(names), [suffix])) - set(stems)
+        problems += [
+            f'{osp.join(folder, stem + suffix)}: {noun} without an image; '
+            'add the image, remove the file, or name the images to use in a '
+            'split file.' for stem in sorted(extra)
+        ]
+    return problems
+
+
+def read_manifest(folder: str) -> Optional[dict]:
+    """Read the manifest of a pseudo-label folder.
+
+    Returns:
+        dict | None: None where the folder has none.
+
+    Raises:
+        DataError: If it is there but cannot be used.
+    """
+    path = osp.join(folder, MANIFEST)
+    if not osp.exists(path):
+        return None
+    remedy = 'run tools/generate_pseudo_labels.py again'
+    try:
+        with open(path, encoding='utf-8') as stream:
+            manifest = json.load(stream)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError([f'{path}: cannot be read ({error}); {remedy}.'
+                         ]) from error
+    missing = [
+        key for key in MANIFEST_KEYS
+        if not isinstance(manifest, dict) or key not in manifest
+    ]
+    if missing or not isinstance(manifest['images'], list):
+        raise DataError([
+            f'{path}: is not a manifest, lacking {missing or "a list of"} '
+            f'{"" if missing else "images"}; {remedy}.'
+        ])
+    return manifest
+
+
+def problems_of_pseudo(stems: Sequence[str],
+                       folder: str,
+                       suffix: str,
+                       task: str,
+                       sha256: Optional[str] = None) -> List[str]:
+    """Check one folder of pseudo labels and its manifest.
+
+    Args:
+        stems (Sequence[str]): Stems of the images.
+        folder (str): Folder of the pseudo labels.
+        suffix (str): Their suffix.
+        task (str): Name of their task.
+        sha256 (str, optional): Hash of the checkpoint that must have made
+            them.
+
+    Returns:
+        list[str]: The problems.
+    """
+    what = (f'pseudo label ({task}); run tools/generate_pseudo_labels.py '
+            'with this config and a stage-1 checkpoint')
+    problems = problems_of_folder(stems, folder, suffix, what, reverse=False)
+    if not osp.isdir(folder):
+        return problems
+    try:
+        manifest = read_manifest(folder)
+    except DataError as error:
+        return problems + error.problems
+    path = osp.join(folder, MANIFEST)
+    if manifest is None:
+        warnings.warn(f'{folder}: pseudo labels without {MANIFEST}, so it is '
+                      'unknown which checkpoint made them.')
+        return problems
+    if manifest['task'] != task:
+        problems.append(
+            f'{path}: made for task {manifest["task"]!r}, but the config '
+            f'reads the folder for {task!r}; correct pseudo_dirs.')
+    unlisted = sorted(set(stems) - set(map(str, manifest['images'])))
+    if unlisted and not problems:
+        problems.append(
+            f'{path}: does not list {len(unlisted)} of {len(stems)} images, '
+            f'e.g. {unlisted[0]!r}; the run that made the labels was not '
+            'finished or saw other images: run '
+            'tools/generate_pseudo_labels.py again.')
+    if sha256 is not None and manifest['checkpoint_sha256'] != sha256:
+        problems.append(
+            f'{path}: made by checkpoint {manifest["checkpoint"]} (sha256 '
+            f'{str(manifest["checkpoint_sha256"])[:12]}...), expected sha256 '
+            f'{sha256[:12]}...; make the pseudo labels again.')
+    return problems
+
+
+def problems_of_checkpoints(manifests: Dict[str, dict]) -> List[str]:
+    """Find pseudo-label folders of one run made by different checkpoints.
+
+    Args:
+        manifests (dict[str, dict]): Manifest by folder.
+
+    Returns:
+        list[str]: The problems.
+    """
+    folders = sorted(manifests)
+    return [
+        f'{osp.join(folder, MANIFEST)}: made by checkpoint '
+        f'{manifests[folder]["checkpoint"]}, but {folders[0]} by '
+        f'{manifests[folders[0]]["checkpoint"]} (their sha256 differ); make '
+        'all pseudo labels of a run with one checkpoint.'
+        for folder in folders[1:] if manifests[folder]['checkpoint_sha256'] !=
+        manifests[folders[0]]['checkpoint_sha256']
+    ]
+
+
+def probe_image(path: str) -> Tuple[Optional[Tuple[int, int]], List[str]]:
+    """Decode an image far enough to know that it is whole.
+
+    Returns:
+        tuple: Its size (width, height) or None, and the problems.
+    """
+    try:
+        with Image.open(path) as image:
+            size = image.size
+            turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+            # JPEG: an eighth of the size, but all of the file
+            image.draft(None, (max(size[0] // 8, 1), max(size[1] // 8, 1)))
+            image.load()
+    except Exception as error:  # a damaged file may provoke any of them
+        return None, [
+            f'{path}: the image cannot be read ({error}); copy or prepare it '
+            'again, or leave it out by a split file.'
+        ]
+    if turned:
+        return size, [
+            f'{path}: carries an EXIF rotation, which loading would apply to '
+            'the image but not to its masks; save it upright without the tag.'
+        ]
+    return size, []
+
+
+def problems_of_mask(path: str, task: Optional[Task],
+                     size: Optional[Tuple[int, int]],
+                     allow_unlabelled: bool) -> List[str]:
+    """Check mode, size and values of one mask.
+
+    Args:
+        path (str): The mask.
+        task (Task, optional): Its task; None allows any value.
+        size (tuple[int, int], optional): Width and height of its image.
+        allow_unlabelled (bool): Accept a mask of 0 and 255 only.
+
+    Returns:
+        list[str]: The problems.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in LABEL_MODES:
+                return [multi_channel_message(path, image.mode)]
+            if size is not None and image.size != size:
+                return [
+                    f'{path}: the mask is {image.size[0]}x{image.size[1]}, '
+                    f'its image {size[0]}x{size[1]} (width x height); prepare '
+                    'image and mask with the same crop.'
+                ]
+            counts = image.histogram()
+            if image.mode == '1':  # Pillow stores its ones as 255
+                counts[1], counts[255] = counts[255], 0
+    except Exception as error:  # a damaged file may provoke any of them
+        return [
+            f'{path}: the mask cannot be read ({error}); copy or prepare it '
+            'again.'
+        ]
+    if task is None:
+        return []
+    return _problems_of_values(path, task,
+                               [v for v, n in enumerate(counts) if n],
+                               allow_unlabelled)
+
+
+def _problems_of_values(path, task, values, allow_unlabelled) -> List[str]:
+    top = task.num_classes
+    meaning = ', '.join(f'{i} {c}' for i, c in enumerate(task.classes, 1))
+    expected = (f'task {task.name!r} expects 0 background, {meaning}, '
+                f'{IGNORE_INDEX} ignored')
+    outside = [v for v in values if top < v != IGNORE_INDEX]
+    if outside:
+        shown = ', '.join(map(str, outside[:8]))
+        return [
+            f'{path}: label value(s) {shown} out of range: {expected}; '
+            'prepare the masks with prepare_dataset, or map their values.'
+        ]
+    labelled = any(0 < v <= top for v in values)
+    if IGNORE_INDEX in values and not labelled and not allow_unlabelled:
+        return [
+            f'{path}: has the values {values} only, which looks like a 0/255 '
+            f'mask: {expected}, so 255 would not be learnt; write 1 instead '
+            'of 255 (prepare_dataset does). If 255 does mean ignored here, '
+            'set allow_unlabelled=True.'
+        ]
+    return []
+
+
+def run_in_threads(function, jobs: Sequence[tuple]) -> list:
+    """Call a function with each tuple of arguments, in threads, in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda job: function(*job), jobs))

@@ -1,0 +1,41 @@
+"""From samples to the batch that the segmentors read."""
+from typing import Dict, List, Sequence, Union
+
+import torch
+from mmcv.parallel import DataContainer
+
+Sample = Dict[str, DataContainer]
+
+
+def collate_samples(
+        batch: Sequence[Union[Sample, List[Sample]]]) -> Dict[str, object]:
+    """Join samples, or lists of samples, to one batch for one GPU.
+
+    Args:
+        batch (Sequence[dict | list[dict]]): Samples of
+            :class:`FormatPlanes`, or items of :class:`JointDataset`. Lists
+            are flattened: all members of the first item come first.
+
+    Returns:
+        dict: ``img`` of shape (N, 3, H, W) and ``labels`` of shape
+        (N, T, H, W), or lists of N tensors where sizes differ (images are
+        never padded to each other's size), and ``img_metas``, a list of N
+        dicts; all in mmcv's layout of one entry per GPU.
+    """
+    samples = []
+    for item in batch:
+        samples.extend(item if isinstance(item, (list, tuple)) else [item])
+    if not samples:
+        raise ValueError('Expected at least one sample, got an empty batch.')
+    metas = [sample['img_metas'].data for sample in samples]
+    return dict(
+        img=_join([sample['img'].data for sample in samples]),
+        labels=_join([sample['labels'].data for sample in samples]),
+        img_metas=DataContainer([metas], cpu_only=True))
+
+
+def _join(tensors: List[torch.Tensor]) -> DataContainer:
+    same = all(tensor.shape == tensors[0].shape for tensor in tensors)
+    if same:
+        return DataContainer([torch.stack(tensors)], stack=True)
+    return DataContainer([tensors])

@@ -1,0 +1,74 @@
+"""Several test sets behind one evaluation hook."""
+from typing import Dict, Sequence, Union
+
+from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
+from torch.utils.data import Dataset
+
+from .checks import DataError
+
+
+@DATASETS.register_module()
+class EvaluationSets(ConcatDataset):
+    """Evaluate test sets one by one and name their figures.
+
+    mmseg's ConcatDataset, which a plain list in ``data.val`` becomes, numbers
+    the figures ('0_vessel.mDice'); here they carry the dataset's name
+    ('drive.vessel.mDice').
+
+    Args:
+        datasets (Sequence[dict | Dataset]): Test sets or their configs; no
+            two of the same name.
+        test_mode (bool): Set for those given as configs. Default: True.
+    """
+
+    def __init__(self,
+                 datasets: Sequence[Union[dict, Dataset]],
+                 test_mode: bool = True):
+        super().__init__([
+            build_dataset(d, dict(
+                test_mode=test_mode)) if isinstance(d, dict) else d
+            for d in datasets
+        ])
+        names = [dataset.name for dataset in self.datasets]
+        if len(set(names)) != len(names):
+            raise ValueError('EvaluationSets needs different names, got '
+                             f'{", ".join(names)}.')
+
+    def check(self, full: bool = True) -> None:
+        """Check the data of all test sets.
+
+        Args:
+            full (bool): Also read every image and mask. Default: True.
+
+        Raises:
+            DataError: One error for everything that was found.
+        """
+        problems = [p for d in self.datasets for p in d.problems(full)]
+        if problems:
+            raise DataError(problems)
+
+    def evaluate(self,
+                 results: Sequence[dict],
+                 metric: Union[str, Sequence[str]] = 'mIoU',
+                 logger=None) -> Dict[str, float]:
+        """Evaluate every test set.
+
+        Args:
+            results (Sequence[dict]): One entry per image, set after set.
+            metric (str | Sequence[str]): Passed on. Default: 'mIoU'.
+            logger (logging.Logger | str, optional): For mmcv's print_log.
+
+        Returns:
+            dict[str, float]: Figures by '<dataset>.<task>.<metric>'.
+        """
+        if len(results) != len(self):
+            raise ValueError(f'The test sets have {len(self)} images, got '
+                             f'results of {len(results)}.')
+        figures = {}
+        start = 0
+        for end, dataset in zip(self.cumulative_sizes, self.datasets):
+            own = dataset.evaluate(
+                results[start:end], metric=metric, logger=logger)
+            figures.update({f'{dataset.name}.{k}': v for k, v in own.items()})
+            start = end
+        return figures

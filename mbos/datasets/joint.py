@@ -1,0 +1,154 @@
+"""Sampling by dataset: one image of every member per item."""
+import zlib
+from collections import Counter
+from typing import List, Optional, Sequence, Union
+
+import numpy as np
+from mmseg.datasets import DATASETS, build_dataset
+from torch.utils.data import Dataset
+
+from .checks import DataError, problems_of_checkpoints
+from .random_state import seeded
+
+
+@DATASETS.register_module()
+class JointDataset(Dataset):
+    """Join datasets: an item holds one sample of each of them.
+
+    Every member is shuffled on its own without end. Item i of a member is
+    ``permutation[i % length]`` with a permutation that follows from the seed,
+    the member and the cycle ``i // length``, and all random transforms are
+    drawn from a state that follows from the seed, the member and i. So there
+    is nothing to save for a resumed run, and neither the number of workers
+    nor that of processes changes what index i means (METHOD, section 4).
+
+    Args:
+        datasets (Sequence[dict | Dataset]): Members or their configs. Two
+            members may have the same name, as a labelled and a
+            pseudo-labelled one.
+        seed (int): Seed of order and augmentation. Default: 0.
+        length (int, optional): What ``len`` says; any index is answered
+            whatever it is. None takes the longest member's.
+    """
+
+    def __init__(self,
+                 datasets: Sequence[Union[dict, Dataset]],
+                 seed: int = 0,
+                 length: Optional[int] = None):
+        if not datasets:
+            raise ValueError('JointDataset needs at least one member dataset.')
+        self.datasets = [
+            build_dataset(member) if isinstance(member, dict) else member
+            for member in datasets
+        ]
+        for member in self.datasets:
+            if not len(member):
+                raise DataError([
+                    f'{member.name}: has no image; fill its folder or take '
+                    'it out of the config.'
+                ])
+            if member.tasks != self.datasets[0].tasks:
+                raise ValueError(
+                    'All members of a JointDataset need the same tasks, got '
+                    f'{[t.name for t in self.datasets[0].tasks]} for '
+                    f'{self.datasets[0].name!r} and '
+                    f'{[t.name for t in member.tasks]} for {member.name!r}: '
+                    'give each the full list of tasks of the model.')
+        self.tasks = self.datasets[0].tasks
+        self.CLASSES = self.datasets[0].CLASSES
+        self.PALETTE = self.datasets[0].PALETTE
+        self.length = length or max(len(member) for member in self.datasets)
+        self._keys = self._member_keys()
+        self._orders = {}
+        self.set_seed(seed)
+
+    def _member_keys(self) -> List[int]:
+        """Number the members by name, so that their order means nothing."""
+        seen = Counter()
+        keys = []
+        for member in self.datasets:
+            name = f'{member.name}#{seen[member.name]}'
+            seen[member.name] += 1
+            keys.append(zlib.crc32(name.encode()))
+        return keys
+
+    def set_seed(self, seed: int) -> None:
+        """Set the seed of order and augmentation."""
+        if seed is None or seed < 0:
+            raise ValueError(f'Expected a seed of at least 0, got {seed!r}.')
+        self.seed = int(seed)
+        self._orders.clear()
+
+    def __len__(self) -> int:
+        """Length of the longest member, or as configured."""
+        return self.length
+
+    def member_index(self, index: int, member: int) -> int:
+        """Say which image of a member belongs to an index.
+
+        Args:
+            index (int): Any index of at least 0.
+            member (int): Position of the member.
+
+        Returns:
+            int: Position of the image in the member dataset.
+        """
+        size = len(self.datasets[member])
+        cycle, position = divmod(index, size)
+        known = self._orders.get(member)
+        if known is None or known[0] != cycle:
+            generator = np.random.Generator(
+                np.random.PCG64([self.seed, self._keys[member], cycle]))
+            known = (cycle, generator.permutation(size))
+            self._orders[member] = known
+        return int(known[1][position])
+
+    def __getitem__(self, index: int) -> List[dict]:
+        """Get one sample of each member.
+
+        Args:
+            index (int): Any index of at least 0.
+
+        Returns:
+            list[dict]: Samples in the order of the members.
+        """
+        index = int(index)
+        if index < 0:
+            raise IndexError(f'Expected an index of at least 0, got {index}.')
+        samples = []
+        for k, member in enumerate(self.datasets):
+            with seeded((self.seed, self._keys[k], index)):
+                samples.append(member[self.member_index(index, k)])
+        return samples
+
+    def __iter__(self):
+        """Go once through ``len`` items; indices never run out by themselves.
+        """
+        return (self[index] for index in range(len(self)))
+
+    def problems(self, full: bool = True) -> List[str]:
+        """Collect what is wrong with the data of all members."""
+        cache = {}
+        found = []
+        for member in self.datasets:
+            found.extend(
+                p for p in member.problems(full, cache) if p not in found)
+        manifests = {}
+        for member in self.datasets:
+            manifests.update(member.manifests())
+        return found + [
+            p for p in problems_of_checkpoints(manifests) if p not in found
+        ]
+
+    def check(self, full: bool = True) -> None:
+        """Check the data of all members before training.
+
+        Args:
+            full (bool): Also read every image and mask. Default: True.
+
+        Raises:
+            DataError: One error for everything that was found.
+        """
+        problems = self.problems(full)
+        if problems:
+            raise DataError(problems)

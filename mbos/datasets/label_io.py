@@ -1,0 +1,101 @@
+"""Reading and writing of label PNGs and listing of data folders."""
+import os
+import os.path as osp
+import tempfile
+from typing import Dict, List, Sequence, Union
+
+import imgviz
+import numpy as np
+from PIL import Image
+
+LABEL_MODES = ('1', 'L', 'P')
+"""tuple[str]: Pillow modes of which a pixel is one label value."""
+
+
+def read_labels(path: str) -> np.ndarray:
+    """Read a label PNG as indices: the palette's colours are not looked at.
+
+    Args:
+        path (str): File with one channel of at most 8 bits.
+
+    Returns:
+        ndarray: Labels of shape (H, W), dtype uint8.
+
+    Raises:
+        ValueError: If the file is unreadable or has several channels.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            labels = np.array(image, dtype=np.uint8)
+    except Exception as error:  # a damaged file may provoke any of them
+        raise ValueError(f'{path}: cannot be read as a label mask '
+                         f'({error}); copy or prepare it again.') from error
+    if mode not in LABEL_MODES:
+        raise ValueError(multi_channel_message(path, mode))
+    return labels
+
+
+def multi_channel_message(path: str, mode: str) -> str:
+    """Say what is wrong with a mask of several channels, and the remedy."""
+    return (f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
+            f'bits (one of {", ".join(LABEL_MODES)}); save label values, '
+            'not colours, e.g. with mbos.datasets.save_labels.')
+
+
+def save_labels(path: str, labels: np.ndarray) -> None:
+    """Write labels as a palette PNG: whole, or not at all.
+
+    Args:
+        path (str): Name of the file; its folder is made where it is missing.
+        labels (ndarray): Labels of shape (H, W), dtype uint8.
+    """
+    folder = osp.dirname(osp.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
+    image.putpalette(imgviz.label_colormap().astype(np.uint8).tobytes())
+    handle, temporary = tempfile.mkstemp(
+        prefix=f'.{osp.basename(path)}.', suffix='.tmp', dir=folder)
+    try:
+        with os.fdopen(handle, 'wb') as stream:
+            image.save(stream, format='PNG')
+        # mkstemp makes files that only their owner can read
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def as_suffixes(suffix: Union[str, Sequence[str]]) -> List[str]:
+    """Turn one suffix or several into a list, the longest first."""
+    suffixes = [suffix] if isinstance(suffix, str) else list(suffix)
+    if not suffixes or not all(isinstance(s, str) and s for s in suffixes):
+        raise ValueError(f"Expected a suffix like '.jpg' or a list of "
+                         f'suffixes, got {suffix!r}.')
+    return sorted(suffixes, key=len, reverse=True)
+
+
+def list_names(folder: str) -> List[str]:
+    """List the visible files of a folder, sorted."""
+    return sorted(
+        entry.name for entry in os.scandir(folder)
+        if not entry.name.startswith('.') and entry.is_file())
+
+
+def stems_of(names: Sequence[str],
+             suffixes: Sequence[str]) -> Dict[str, List[str]]:
+    """Group the file names that have one of the suffixes by their stem."""
+    stems = {}
+    for name in names:
+        for suffix in suffixes:
+            if name.endswith(suffix) and len(name) > len(suffix):
+                stems.setdefault(name[:-len(suffix)], []).append(name)
+                break
+    return stems

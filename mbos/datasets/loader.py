@@ -1,0 +1,68 @@
+"""The endless training loader."""
+from typing import Optional
+
+import cv2
+import torch
+from mmcv.runner import get_dist_info
+from torch.utils.data import DataLoader, Dataset
+
+from .collate import collate_samples
+from .sampler import InfiniteIndexSampler
+
+
+def build_train_loader(dataset: Dataset,
+                       samples_per_gpu: int = 1,
+                       workers_per_gpu: int = 0,
+                       seed: int = 0,
+                       rank: Optional[int] = None,
+                       world_size: Optional[int] = None,
+                       start: int = 0,
+                       prefetch_factor: int = 2,
+                       pin_memory: bool = False) -> DataLoader:
+    """Make a loader that never ends and that depends on nothing but the seed.
+
+    The number of workers does not change what it yields, and a loader with
+    ``start=n`` yields what another one yields from its iteration n on.
+
+    Args:
+        dataset (JointDataset): Dataset that answers any index; its seed is
+            set.
+        samples_per_gpu (int): Items (one image of every member) per
+            iteration. Default: 1.
+        workers_per_gpu (int): Worker processes; 0 loads in this process.
+            Default: 0.
+        seed (int): Seed of order and augmentation, the same in all
+            processes. Default: 0.
+        rank (int, optional): Number of this process; None asks torch.
+        world_size (int, optional): Number of processes; None asks torch.
+        start (int): First iteration, for a resumed run. Default: 0.
+        prefetch_factor (int): Batches loaded ahead by a worker. Default: 2.
+        pin_memory (bool): Passed on to the DataLoader. Default: False.
+
+    Returns:
+        DataLoader: Its batches are those of :func:`collate_samples`.
+    """
+    if rank is None or world_size is None:
+        rank, world_size = get_dist_info()
+    dataset.set_seed(seed)
+    sampler = InfiniteIndexSampler(rank, world_size, start, samples_per_gpu)
+    several = workers_per_gpu > 0
+    return DataLoader(
+        dataset,
+        batch_size=samples_per_gpu,
+        sampler=sampler,
+        num_workers=workers_per_gpu,
+        collate_fn=collate_samples,
+        pin_memory=pin_memory,
+        worker_init_fn=_limit_threads if several else None,
+        persistent_workers=several,
+        prefetch_factor=prefetch_factor if several else None,
+        # a generator of its own: starting the loader must not draw from the
+        # one that dropout uses
+        generator=torch.Generator().manual_seed(seed))
+
+
+def _limit_threads(worker_id: int) -> None:
+    """Leave the cores to the other workers."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

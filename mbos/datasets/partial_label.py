@@ -1,0 +1,341 @@
+"""A dataset of which only some tasks are labelled."""
+import math
+import os.path as osp
+from typing import Dict, List, Optional, Sequence, Union
+
+import numpy as np
+from mmcv.utils import print_log
+from mmseg.datasets import DATASETS, CustomDataset
+from mmseg.utils import get_root_logger
+
+from mbos.core import IGNORE_INDEX, build_tasks
+from .checks import (DataError, find_images, probe_image,
+                     problems_of_checkpoints, problems_of_folder,
+                     problems_of_mask, problems_of_pseudo, read_manifest,
+                     read_split, run_in_threads)
+from .label_io import read_labels
+from .scoring import ScoringMixin
+
+DEFAULT_WEIGHT = 1.0
+TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
+
+
+@DATASETS.register_module()
+class PartialLabelDataset(ScoringMixin, CustomDataset):
+    """Images with a label plane for some of the model's tasks.
+
+    Every task of the model has a plane, and every plane a kind: ``truth``,
+    ``pseudo`` or ``absent``. Images and masks belong together by stem, and
+    are sorted by it.
+
+    Args:
+        name (str): Name of the dataset in logs and metas.
+        tasks (Sequence[str | dict | Task]): All tasks of the model.
+        img_dir (str): Folder of the images.
+        pipeline (Sequence[dict]): Transforms.
+        data_root (str, optional): Parent of the folders that are not
+            absolute.
+        img_suffix (str | Sequence[str]): Suffix or suffixes of the images.
+            Default: '.jpg'.
+        ann_suffix (str): Suffix of all masks. Default: '.png'.
+        ann_dirs (dict[str, str], optional): Folder of ground truth by task.
+        pseudo_dirs (dict[str, str], optional): Folder of pseudo labels by
+            task.
+        weights (dict[str, float], optional): Weight of a plane's loss by
+            task. Default: 1 each.
+        split (str, optional): File with the stems to use, one per line.
+        fov_dir (str, optional): Folder of masks, 0 outside the field of
+            view, for the metrics inside it.
+        test_mode (bool): Leave the planes out of the samples; they are read
+            when predictions are scored. Default: False.
+        binary_truth (Sequence[str]): Nested tasks whose truth only tells the
+            outermost class from background, as the disc masks of IDRiD:
+            scored for that class alone; for testing only.
+        allow_unlabelled (bool): Accept masks of the values 0 and 255 only,
+            which otherwise are taken for masks in the wrong encoding.
+            Default: False.
+        pseudo_checkpoint_sha256 (str, optional): Hash of the checkpoint that
+            must have made the pseudo labels.
+        ignore_index (int, optional): Label value that the metrics leave out;
+            None scores 255 as the published release does (METHOD, section
+            8). Default: 255.
+        threshold (float): Operating point of the comparable metrics; the
+            published ones stay at 0.5. Default: 0.5.
+
+    Raises:
+        DataError: If files are missing; :meth:`check` reads them too.
+        ValueError: If the arguments do not fit each other.
+    """
+
+    def __init__(self,
+                 name: str,
+                 tasks: Sequence,
+                 img_dir: str,
+                 pipeline: Sequence[dict],
+                 data_root: Optional[str] = None,
+                 img_suffix: Union[str, Sequence[str]] = '.jpg',
+                 ann_suffix: str = '.png',
+                 ann_dirs: Optional[Dict[str, str]] = None,
+                 pseudo_dirs: Optional[Dict[str, str]] = None,
+                 weights: Optional[Dict[str, float]] = None,
+                 split: Optional[str] = None,
+                 fov_dir: Optional[str] = None,
+                 test_mode: bool = False,
+                 binary_truth: Sequence[str] = (),
+                 allow_unlabelled: bool = False,
+                 pseudo_checkpoint_sha256: Optional[str] = None,
+                 ignore_index: Optional[int] = IGNORE_INDEX,
+                 threshold: float = 0.5):
+        self.name = name
+        self.tasks = build_tasks(tasks)
+        self.ann_suffix = ann_suffix
+        self.allow_unlabelled = allow_unlabelled
+        self.pseudo_checkpoint_sha256 = pseudo_checkpoint_sha256
+        self.weights = dict(weights or {})
+        self.threshold = threshold
+        self.binary_truth = tuple(binary_truth)
+        self._root = data_root
+        self.ann_dirs = self._join(ann_dirs)
+        self.pseudo_dirs = self._join(pseudo_dirs)
+        self.fov_dir = self._join(dict(
+            fov=fov_dir))['fov'] if fov_dir else None
+        self._check_arguments(test_mode)
+        self.planes = {task.name: self._plane(task) for task in self.tasks}
+        super().__init__(
+            pipeline,
+            img_dir,
+            img_suffix=img_suffix,
+            seg_map_suffix=ann_suffix,
+            split=split,
+            data_root=data_root,
+            test_mode=test_mode,
+            ignore_index=ignore_index,
+            classes=[f'{t.name}.{c}' for t in self.tasks for c in t.classes],
+            palette=self._palette())
+        self.check(full=False)
+
+    def _join(self, folders: Optional[Dict[str, str]]) -> Dict[str, str]:
+        root = self._root or ''
+        return {
+            key: osp.join(root, path)
+            for key, path in (folders or {}).items()
+        }
+
+    def _plane(self, task) -> dict:
+        kind = ABSENT
+        if task.name in self.ann_dirs:
+            kind = TRUTH
+        elif task.name in self.pseudo_dirs:
+            kind = PSEUDO
+        weight = float(self.weights.get(task.name, DEFAULT_WEIGHT))
+        return dict(kind=kind, weight=weight)
+
+    def _palette(self) -> List[List[int]]:
+        colours = []
+        for task in self.tasks:
+            own = task.palette or ((255, 255, 255), ) * task.num_classes
+            colours.extend(list(colour) for colour in own)
+        return colours
+
+    def _check_arguments(self, test_mode: bool) -> None:
+        """Refuse task names and weights that mean nothing."""
+        known = {task.name: task for task in self.tasks}
+        given = dict(
+            ann_dirs=self.ann_dirs,
+            pseudo_dirs=self.pseudo_dirs,
+            weights=self.weights,
+            binary_truth=self.binary_truth)
+        for argument, names in given.items():
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f'Dataset {self.name!r}: {argument} names the unknown '
+                        f'task {name!r}; the tasks are {", ".join(known)}.')
+        for name in set(self.ann_dirs) & set(self.pseudo_dirs):
+            raise ValueError(
+                f'Dataset {self.name!r}: task {name!r} has both ground truth '
+                'and pseudo labels; keep one of them.')
+        for name, weight in self.weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(
+                    f'Dataset {self.name!r}: expected a weight of at least 0 '
+                    f'for task {name!r}, got {weight!r}.')
+        for name in self.binary_truth:
+            if not test_mode or name not in self.ann_dirs or not (
+                    known[name].nested or known[name].num_classes == 1):
+                raise ValueError(
+                    f'Dataset {self.name!r}: binary_truth is for testing '
+                    f'nested tasks with ground truth; {name!r} is not one '
+                    'here.')
+
+    def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
+                         split) -> List[dict]:
+        """List the images; called by the base class.
+
+        Args:
+            img_dir (str): Folder of the images.
+            img_suffix (str | Sequence[str]): Suffix or suffixes.
+            ann_dir (None): Not used, see ``ann_dirs``.
+            seg_map_suffix (str): Not used, see ``ann_suffix``.
+            split (str, optional): File with the stems to use.
+
+        Returns:
+            list[dict]: ``filename`` and ``stem`` of each image.
+        """
+        images = find_images(img_dir, img_suffix, self.data_root)
+        if split is not None:
+            images = read_split(split, images)
+        kinds = ', '.join(f'{task} {plane["kind"]}'
+                          for task, plane in self.planes.items())
+        print_log(
+            f'Dataset {self.name}: {len(images)} images in {img_dir} '
+            f'({kinds})',
+            logger=get_root_logger())
+        return [dict(filename=n, stem=s) for s, n in images.items()]
+
+    def stem(self, idx: int) -> str:
+        """Get the stem of an image's file name."""
+        return self.img_infos[idx]['stem']
+
+    def image_path(self, idx: int) -> str:
+        """Get the file of an image."""
+        return osp.join(self.img_dir, self.img_infos[idx]['filename'])
+
+    def plane_path(self, idx: int, task: str) -> Optional[str]:
+        """Get the file of a label plane, None where it is absent."""
+        folder = self.ann_dirs.get(task, self.pseudo_dirs.get(task))
+        if folder is None:
+            return None
+        return osp.join(folder, self.stem(idx) + self.ann_suffix)
+
+    def get_ann_info(self, idx: int) -> Dict[str, str]:
+        """Get the files of the label planes that are there, by task."""
+        paths = {t.name: self.plane_path(idx, t.name) for t in self.tasks}
+        return {task: path for task, path in paths.items() if path}
+
+    def pre_pipeline(self, results: dict) -> None:
+        """Tell the pipeline where things are and what they are."""
+        results['seg_fields'] = []
+        results['img_prefix'] = self.img_dir
+        results['dataset'] = self.name
+        # a copy: what a transform writes into one sample stays there
+        results['planes'] = {k: dict(v) for k, v in self.planes.items()}
+
+    def get_gt_plane(self, idx: int, task: str) -> np.ndarray:
+        """Read the ground truth of an image at its full size.
+
+        Args:
+            idx (int): Position of the image.
+            task (str): Name of the task.
+
+        Returns:
+            ndarray: Labels of shape (H, W), dtype uint8.
+
+        Raises:
+            ValueError: If the dataset has no ground truth of the task.
+        """
+        if task not in self.ann_dirs:
+            raise ValueError(
+                f'Dataset {self.name!r} has no ground truth of task {task!r}, '
+                f'only of: {", ".join(self.ann_dirs) or "none"}.')
+        return read_labels(self.plane_path(idx, task))
+
+    def get_gt_seg_map_by_idx(self, index: int) -> Dict[str, np.ndarray]:
+        """Read all ground truth of an image, by task."""
+        return {t: self.get_gt_plane(index, t) for t in self.ann_dirs}
+
+    def get_fov(self, idx: int) -> Optional[np.ndarray]:
+        """Read the field of view of an image.
+
+        Returns:
+            ndarray | None: Boolean mask of shape (H, W), or None where the
+            dataset has no ``fov_dir``.
+        """
+        if self.fov_dir is None:
+            return None
+        path = osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
+        return read_labels(path) > 0
+
+    def manifests(self) -> Dict[str, dict]:
+        """Get the manifests of the pseudo labels by folder, if they are good.
+        """
+        found = {}
+        for folder in self.pseudo_dirs.values():
+            try:
+                manifest = read_manifest(folder)
+            except DataError:
+                continue  # told by the check of the folder itself
+            if manifest is not None:
+                found[folder] = manifest
+        return found
+
+    def problems(self,
+                 full: bool = True,
+                 cache: Optional[dict] = None) -> List[str]:
+        """Collect what is wrong with the files.
+
+        Args:
+            full (bool): Also read every image and mask. Default: True.
+            cache (dict, optional): What is known of images already read, by
+                path; filled.
+
+        Returns:
+            list[str]: One sentence per problem.
+        """
+        stems = [info['stem'] for info in self.img_infos]
+        found = []
+        for task, folder in self.ann_dirs.items():
+            found += problems_of_folder(
+                stems,
+                folder,
+                self.ann_suffix,
+                f'annotation ({task}); prepare the dataset again',
+                reverse=self.split is None)
+        for task, folder in self.pseudo_dirs.items():
+            found += problems_of_pseudo(stems, folder, self.ann_suffix, task,
+                                        self.pseudo_checkpoint_sha256)
+        if self.fov_dir is not None:
+            found += problems_of_folder(
+                stems,
+                self.fov_dir,
+                self.ann_suffix,
+                'field of view; prepare the dataset again or leave fov_dir '
+                'out',
+                reverse=False)
+        found += problems_of_checkpoints(self.manifests())
+        if full:
+            found += self._problems_of_pixels({} if cache is None else cache)
+        return found
+
+    def _problems_of_pixels(self, cache: dict) -> List[str]:
+        """Read every image and every mask."""
+        paths = [self.image_path(i) for i in range(len(self))]
+        new = [path for path in paths if path not in cache]
+        probes = run_in_threads(probe_image, [(path, ) for path in new])
+        cache.update(zip(new, probes))
+        found = [text for path in paths for text in cache[path][1]]
+        jobs = []
+        for idx, path in enumerate(paths):
+            size = cache[path][0]
+            for task in self.tasks:
+                jobs.append((self.plane_path(idx, task.name), task, size,
+                             self.allow_unlabelled))
+            if self.fov_dir is not None:
+                name = self.stem(idx) + self.ann_suffix
+                jobs.append((osp.join(self.fov_dir, name), None, size, True))
+        # a missing file has been told already
+        jobs = [job for job in jobs if job[0] and osp.exists(job[0])]
+        return found + sum(run_in_threads(problems_of_mask, jobs), [])
+
+    def check(self, full: bool = True) -> None:
+        """Check the data before training.
+
+        Args:
+            full (bool): Also read every image and mask. Default: True.
+
+        Raises:
+            DataError: One error for everything that was found.
+        """
+        problems = self.problems(full)
+        if problems:
+            raise DataError(problems)

@@ -1,0 +1,200 @@
+"""Scoring and writing of predictions, per task and image by image."""
+import os.path as osp
+from typing import Dict, List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmcv.utils import print_log
+from prettytable import PrettyTable
+
+from mbos.core import Task, metrics
+from mbos.core.metric_tables import summary
+from .label_io import save_labels
+
+Prediction = Dict[str, np.ndarray]
+
+
+class ScoringMixin:
+    """What a dataset does with predictions; see PartialLabelDataset."""
+
+    def scored_task(self, task: Task) -> Task:
+        """Get the task as this dataset's ground truth tells it."""
+        if task.name in self.binary_truth:
+            return Task(task.name, task.classes[:1])
+        return task
+
+    def pre_eval(self, preds: Union[Prediction, List[Prediction]],
+                 indices: Union[int, Sequence[int]]) -> List[Dict[str, dict]]:
+        """Reduce predictions to the sums that the metrics need.
+
+        Args:
+            preds (dict | list[dict]): Probabilities of shape (C, H, W) by
+                task, at the size of the prepared image; one or several
+                images.
+            indices (int | Sequence[int]): Positions of the images.
+
+        Returns:
+            list[dict]: For each image the sums by task, of the tasks that
+            have ground truth here.
+        """
+        preds = [preds] if isinstance(preds, dict) else list(preds)
+        indices = list(indices) if isinstance(indices,
+                                              (list, tuple)) else [indices]
+        if len(preds) != len(indices):
+            raise ValueError(f'Got {len(preds)} predictions for '
+                             f'{len(indices)} images.')
+        return [self._sums(p, i) for p, i in zip(preds, indices)]
+
+    def _sums(self, pred: Prediction, idx: int) -> Dict[str, dict]:
+        fov = self.get_fov(idx)
+        sums = {}
+        for task in self.tasks:
+            if task.name not in self.ann_dirs:
+                continue
+            prob = self._prediction(pred, task, idx)
+            label = self.get_gt_plane(idx, task.name)
+            if prob.shape[-2:] != label.shape:
+                raise ValueError(
+                    f'{self.plane_path(idx, task.name)}: the mask has shape '
+                    f'{label.shape}, the prediction {prob.shape[-2:]}; image '
+                    'and mask must have the same size.')
+            scored = self.scored_task(task)
+            try:
+                sums[task.name] = metrics.update(
+                    prob[:scored.num_classes],
+                    label,
+                    scored,
+                    fov=fov,
+                    threshold=self.threshold,
+                    ignore_index=self.ignore_index)
+            except ValueError as error:
+                raise ValueError(f'{self.image_path(idx)}, task '
+                                 f'{task.name!r}: {error}') from error
+        return sums
+
+    def _prediction(self, pred: Prediction, task: Task,
+                    idx: int) -> np.ndarray:
+        if task.name not in pred:
+            raise ValueError(
+                f'{self.image_path(idx)}: no prediction of task '
+                f'{task.name!r}, the model gives {", ".join(pred)}; use the '
+                'config that the checkpoint was trained with.')
+        prob = np.asarray(pred[task.name])
+        if prob.ndim != 3 or len(prob) != task.num_classes:
+            raise ValueError(
+                f'{self.image_path(idx)}: expected probabilities of shape '
+                f'({task.num_classes}, H, W) for task {task.name!r}, got '
+                f'{prob.shape}.')
+        return prob
+
+    def compute(self, results: Sequence[dict]) -> Dict[str, dict]:
+        """Compute all metrics from the sums of all images.
+
+        Args:
+            results (Sequence[dict]): What :meth:`pre_eval` gave, or the
+                predictions themselves, one entry per image.
+
+        Returns:
+            dict[str, dict]: What ``metrics.compute`` gives, by task.
+        """
+        if len(results) != len(self):
+            raise ValueError(f'Dataset {self.name!r} has {len(self)} images, '
+                             f'got results of {len(results)}.')
+        if any(isinstance(v, np.ndarray) for v in results[0].values()):
+            results = self.pre_eval(results, list(range(len(self))))
+        names = [info['stem'] for info in self.img_infos]
+        return {
+            task.name:
+            metrics.compute([r[task.name] for r in results],
+                            self.scored_task(task),
+                            names=names)
+            for task in self.tasks if task.name in self.ann_dirs
+        }
+
+    def evaluate(self,
+                 results: Sequence[dict],
+                 metric: Union[str, Sequence[str]] = 'mIoU',
+                 logger=None) -> Dict[str, float]:
+        """Print a table per task and return all figures.
+
+        Args:
+            results (Sequence[dict]): As for :meth:`compute`.
+            metric (str | Sequence[str]): Accepted as mmseg's tools pass it;
+                every figure is computed whatever it says. Default: 'mIoU'.
+            logger (logging.Logger | str, optional): For mmcv's print_log.
+
+        Returns:
+            dict[str, float]: Figures by '<task>.<metric>'.
+        """
+        allowed = ('mIoU', 'mDice', 'mFscore')
+        wanted = [metric] if isinstance(metric, str) else list(metric)
+        unknown = [name for name in wanted if name not in allowed]
+        if unknown:
+            raise ValueError(f'Unknown metric {unknown[0]!r}: expected one of '
+                             f'{", ".join(allowed)}.')
+        figures = {}
+        for name, computed in self.compute(results).items():
+            task = self.scored_task(
+                next(t for t in self.tasks if t.name == name))
+            rows, flat = summary(computed, task)
+            print_log(
+                f'\n{self.name}, {name}, {len(self)} images:\n' +
+                format_table(rows),
+                logger=logger)
+            figures.update({f'{name}.{k}': float(v) for k, v in flat.items()})
+        if not figures:
+            print_log(
+                f'{self.name}: no ground truth, nothing to evaluate.',
+                logger=logger)
+        return figures
+
+    def format_results(self,
+                       results: Sequence[Prediction],
+                       out_dir: str,
+                       indices: Optional[Sequence[int]] = None,
+                       tasks: Optional[Sequence[str]] = None,
+                       threshold: float = 0.5) -> List[Dict[str, str]]:
+        """Write predictions as ``out_dir/<task>/<stem>.png`` palette images.
+
+        Args:
+            results (Sequence[dict]): Probabilities by task, one entry per
+                image.
+            out_dir (str): Folder to write to.
+            indices (Sequence[int], optional): Positions of the images; None
+                for all.
+            tasks (Sequence[str], optional): Tasks to write; None for all.
+            threshold (float): Probability to exceed. Default: 0.5.
+
+        Returns:
+            list[dict]: Written file by task, for each image.
+        """
+        indices = range(len(self)) if indices is None else indices
+        known = [task.name for task in self.tasks]
+        for name in tasks or ():
+            if name not in known:
+                raise ValueError(f'Unknown task {name!r}: the tasks are '
+                                 f'{", ".join(known)}.')
+        if len(results) != len(indices):
+            raise ValueError(f'Got {len(results)} predictions for '
+                             f'{len(indices)} images.')
+        written = []
+        for pred, idx in zip(results, indices):
+            paths = {}
+            for task in self.tasks:
+                if tasks is not None and task.name not in tasks:
+                    continue
+                prob = torch.from_numpy(self._prediction(pred, task, idx))
+                path = osp.join(out_dir, task.name, f'{self.stem(idx)}.png')
+                save_labels(path, task.decode(prob, threshold).numpy())
+                paths[task.name] = path
+            written.append(paths)
+        return written
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows, of which the first is the header, as a text table."""
+    table = PrettyTable(list(rows[0]))
+    table.add_rows(rows[1:])
+    table.align = 'r'
+    table.align[rows[0][0]] = 'l'
+    return table.get_string()

@@ -1,0 +1,140 @@
+"""Stage 2: adversarial retraining with pseudo labels (METHOD, section 6)."""
+from typing import Dict, List, Optional, Sequence
+
+from mmseg.models.builder import HEADS, SEGMENTORS
+from torch import Tensor, nn
+
+from mbos.core.tasks import TaskLike
+
+from .losses import adversarial_loss
+from .multi_task_segmentor import MultiTaskSegmentor, pick
+from .patch_discriminator import frozen, verdict_accuracy
+from .supervision import (FOOL, SOURCE, TARGET, Term, adversarial_terms,
+                          pseudo_terms, truth_terms)
+
+
+@SEGMENTORS.register_module()
+class AdversarialSegmentor(MultiTaskSegmentor):
+    """The multi-task network with discriminators and pseudo labels.
+
+    Per task one discriminator judges the decoder's output and one the
+    auxiliary head's. Predictions on datasets that label the task are the
+    source, those on the others the target.
+
+    Generator and discriminators train on one sum of losses: the generator's
+    terms pass through frozen discriminators, and the discriminators see
+    detached predictions, so one backward pass gives both their gradients.
+
+    Args:
+        tasks (Sequence[str | dict | Task]): The tasks.
+        discriminator (dict, optional): Config of the discriminators, without
+            ``in_channels``. None leaves the adversarial terms out.
+        adversarial_weights (dict[str, float]): Weight of the adversarial
+            terms per head, ``decode`` and ``aux``. Default: 0.1 and 0.02.
+        pseudo_weight (float): Weight of the pseudo-label terms; the planes'
+            own weights multiply it. Default: 0.05.
+        **kwargs: As :class:`MultiTaskSegmentor`.
+    """
+
+    stage = 'adversarial'
+
+    def __init__(self,
+                 tasks: Sequence[TaskLike],
+                 discriminator: Optional[dict] = None,
+                 adversarial_weights: Optional[Dict[str, float]] = None,
+                 pseudo_weight: float = 0.05,
+                 **kwargs):
+        super().__init__(tasks=tasks, **kwargs)
+        self.adversarial_weights = dict(
+            adversarial_weights or dict(decode=0.1, aux=0.02))
+        self.pseudo_weight = pseudo_weight
+        missing = set(self.dense_heads) - set(self.adversarial_weights)
+        if discriminator is not None and missing:
+            raise ValueError('adversarial_weights lacks the heads '
+                             f'{sorted(missing)}.')
+        self.discriminators = self._build_discriminators(discriminator)
+        self.auxiliary_discriminators = self._build_discriminators(
+            discriminator if self.with_auxiliary_head else None)
+
+    def _build_discriminators(self, cfg: Optional[dict]) -> nn.ModuleDict:
+        if cfg is None:
+            return nn.ModuleDict()
+        return nn.ModuleDict({
+            task.name:
+            HEADS.build(dict(cfg, in_channels=task.num_classes))
+            for task in self.tasks.values()
+        })
+
+    def init_weights(self):
+        """Initialise generator and discriminators."""
+        super().init_weights()
+        for modules in (self.discriminators, self.auxiliary_discriminators):
+            for discriminator in modules.values():
+                discriminator.init_weights()
+
+    def plan(self, img_metas: List[dict], counts: Dict[str,
+                                                       Tensor]) -> List[Term]:
+        """Ground truth, pseudo-label and adversarial terms of a batch."""
+        tasks = list(self.tasks)
+        terms = truth_terms(img_metas, tasks, counts)
+        terms += pseudo_terms(img_metas, tasks, counts, self.pseudo_weight)
+        if self.discriminators:
+            device = next(iter(counts.values())).device
+            terms += adversarial_terms(img_metas, tasks, device)
+        return terms
+
+    def head_losses(self, prefix: str, logits: Dict[str, Tensor],
+                    rows: Dict[str, List[int]], labels: Dict[str, Tensor],
+                    terms: List[Term]) -> Dict[str, Tensor]:
+        """Supervised and adversarial values of one head."""
+        values = super().head_losses(prefix, logits, rows, labels, terms)
+        discriminators = (
+            self.discriminators
+            if prefix == 'decode' else self.auxiliary_discriminators)
+        for task in logits:
+            game = [
+                term for term in terms
+                if term.task == task and term.role in (FOOL, SOURCE, TARGET)
+            ]
+            if game:
+                values.update(
+                    self._game_losses(discriminators[task],
+                                      self.adversarial_weights[prefix],
+                                      logits[task].float().sigmoid(),
+                                      rows[task],
+                                      game))
+        return values
+
+    @staticmethod
+    def _game_losses(discriminator: nn.Module, weight: float, prob: Tensor,
+                     have: List[int], terms: List[Term]) -> Dict[str, Tensor]:
+        """Values of one task's adversarial terms, and the verdicts' accuracy.
+
+        Args:
+            discriminator (nn.Module): The task's discriminator.
+            weight (float): Weight of the generator's terms.
+            prob (Tensor): The task's probabilities, (n, C, H, W).
+            have (list[int]): Which images they belong to.
+            terms (list[Term]): The terms.
+
+        Returns:
+            dict[str, Tensor]: Scalars by name.
+        """
+        values = {}
+        for term in terms:
+            seen = pick(prob, have, term.rows)
+            if term.role == FOOL:
+                with frozen(discriminator):
+                    verdict = discriminator(seen)
+                per_image = weight * adversarial_loss(verdict, True)
+            else:
+                verdict = discriminator(seen.detach())
+                is_source = term.role == SOURCE
+                per_image = adversarial_loss(verdict, is_source)
+                accuracy = verdict_accuracy(verdict.detach(), is_source)
+                # the terms' weights add up to 0.5 over each side
+                key = f'disc_acc_{term.role}.{term.task}'
+                values[key] = values.get(
+                    key, 0) + (2 * accuracy * term.weights).sum()
+            values[term.name] = (per_image * term.weights).sum()
+        return values

@@ -1,0 +1,288 @@
+"""Cross-task attention, xTA (METHOD, section 2, step 3)."""
+from typing import Dict, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks.transformer import FFN
+from mmcv.cnn.utils.weight_init import trunc_normal_
+from mmcv.runner import BaseModule
+from torch import Tensor, nn
+
+
+def partition_windows(x: Tensor, window: int) -> Tensor:
+    """Cut maps into windows, zero-padded at the right and the bottom.
+
+    Args:
+        x (Tensor): Shape (N, C, H, W).
+        window (int): Side of a window.
+
+    Returns:
+        Tensor: Shape (N * windows, window * window, C).
+    """
+    n, c, h, w = x.shape
+    x = F.pad(x, (0, -w % window, 0, -h % window))
+    rows, cols = x.shape[2] // window, x.shape[3] // window
+    x = x.view(n, c, rows, window, cols, window)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, window * window, c)
+
+
+def merge_windows(windows: Tensor, window: int, size: Tuple[int,
+                                                            int]) -> Tensor:
+    """Undo :func:`partition_windows`, cropping the padding.
+
+    Args:
+        windows (Tensor): Shape (N * windows, window * window, C).
+        window (int): Side of a window.
+        size (tuple[int, int]): Height and width of the maps.
+
+    Returns:
+        Tensor: Shape (N, C, H, W).
+    """
+    h, w = size
+    rows, cols = -(-h // window), -(-w // window)
+    x = windows.view(-1, rows, cols, window, window, windows.shape[-1])
+    x = x.permute(0, 5, 1, 3, 2, 4).reshape(-1, windows.shape[-1],
+                                            rows * window, cols * window)
+    return x[:, :, :h, :w]
+
+
+def relative_position_index(window: int) -> Tensor:
+    """Swin's index of the bias table for each pair of window positions.
+
+    Args:
+        window (int): Side of a window.
+
+    Returns:
+        Tensor: Shape (window ** 2, window ** 2), values below
+        (2 * window - 1) ** 2.
+    """
+    axis = torch.arange(window)
+    y, x = torch.meshgrid(axis, axis, indexing='ij')
+    y, x = y.flatten(), x.flatten()
+    dy = y[:, None] - y[None, :] + window - 1
+    dx = x[:, None] - x[None, :] + window - 1
+    return dy * (2 * window - 1) + dx
+
+
+class CrossTaskBlock(BaseModule):
+    """Attention from one task's map to another's, then a feed-forward.
+
+    Args:
+        channels (int): Channels of the maps.
+        num_heads (int): Attention heads.
+        window_size (int): Side of the attention windows.
+        feedforward_ratio (int): Hidden over outer width. Default: 4.
+    """
+
+    def __init__(self,
+                 channels: int,
+                 num_heads: int,
+                 window_size: int,
+                 feedforward_ratio: int = 4):
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f'{channels} channels cannot be shared by '
+                             f'{num_heads} attention heads.')
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.norm1 = nn.LayerNorm(channels)
+        self.q = nn.Linear(channels, channels)
+        self.kv = nn.Linear(channels, 2 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * window_size - 1)**2, num_heads))
+        self.register_buffer(
+            'relative_position_index',
+            relative_position_index(window_size),
+            persistent=False)
+        self.norm2 = nn.LayerNorm(channels)
+        self.ffn = FFN(
+            embed_dims=channels,
+            feedforward_channels=feedforward_ratio * channels,
+            act_cfg=dict(type='GELU'))
+
+    def init_weights(self):
+        """Truncated normal for the attention; the feed-forward keeps its."""
+        super().init_weights()
+        for linear in (self.q, self.kv, self.proj):
+            trunc_normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        # (windows, L, C) -> (windows, heads, L, C / heads)
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Queries of a map (N, C, H, W): (windows, heads, L, C / heads)."""
+        windows = self.norm1(partition_windows(x, self.window_size))
+        return self._split_heads(self.q(windows))
+
+    def keys_values(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """Keys and values of a map, each shaped as the queries."""
+        windows = self.norm1(partition_windows(x, self.window_size))
+        key, value = self.kv(windows).chunk(2, dim=-1)
+        return self._split_heads(key), self._split_heads(value)
+
+    def position_bias(self) -> Tensor:
+        """Position bias of shape (1, heads, L, L)."""
+        index = self.relative_position_index
+        bias = self.relative_position_bias_table[index.flatten()]
+        return bias.view(*index.shape, -1).permute(2, 0, 1)[None]
+
+    def forward(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor,
+                bias: Tensor) -> Tensor:
+        """Let the map ``x`` attend to another task's keys and values.
+
+        Args:
+            x (Tensor): The asking task's map, shape (N, C, H, W).
+            query (Tensor): Its queries.
+            key (Tensor): Keys of the other task.
+            value (Tensor): Values of the other task.
+            bias (Tensor): What :meth:`position_bias` returned.
+
+        Returns:
+            Tensor: Shape (N, C, H, W).
+        """
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias.to(query.dtype))
+        out = self.proj(out.transpose(1, 2).flatten(2))
+        x = x + merge_windows(out, self.window_size, x.shape[-2:])
+        x = x.permute(0, 2, 3, 1)  # channels last for norm and feed-forward
+        x = self.ffn(self.norm2(x), identity=x)
+        return x.permute(0, 3, 1, 2)
+
+
+class CrossTaskAttention(BaseModule):
+    """Lets each task's map ask the maps of all other tasks.
+
+    Task *i* gets ``x_i + conv(concat_j block(x_i, x_j))`` over the other
+    tasks *j* in canonical order. With a single task it is the identity.
+
+    Args:
+        task_names (Sequence[str]): The tasks in canonical order.
+        channels (int): Channels of every task's map.
+        num_heads (int): Attention heads. Default: 4.
+        window_size (int): Side of the attention windows. Default: 16.
+        share_block (bool): Whether one block serves all ordered pairs of
+            tasks, as published. False gives each pair its own. Default: True.
+    """
+
+    def __init__(self,
+                 task_names: Sequence[str],
+                 channels: int,
+                 num_heads: int = 4,
+                 window_size: int = 16,
+                 share_block: bool = True):
+        super().__init__()
+        self.task_names = tuple(task_names)
+        self.share_block = share_block
+        if len(self.task_names) == 1:
+            return
+        args = (channels, num_heads, window_size)
+        if share_block:
+            self.block = CrossTaskBlock(*args)
+        else:
+            self.blocks = nn.ModuleDict({
+                self._pair(i, j): CrossTaskBlock(*args)
+                for i in self.task_names
+                for j in self.task_names if j != i
+            })
+        self.fuse = ConvModule(
+            channels * (len(self.task_names) - 1),
+            channels,
+            kernel_size=1,
+            norm_cfg=dict(type='GN', num_groups=1))
+
+    @staticmethod
+    def _pair(asking: str, asked: str) -> str:
+        return f'{asking}_from_{asked}'
+
+    def _block(self, asking: str, asked: str) -> CrossTaskBlock:
+        if self.share_block:
+            return self.block
+        return self.blocks[self._pair(asking, asked)]
+
+    def forward(
+        self,
+        features: Dict[str, Tensor],
+        rows: Optional[Dict[str,
+                            Optional[Tensor]]] = None) -> Dict[str, Tensor]:
+        """Refine the maps of the tasks that are asked for.
+
+        Args:
+            features (dict[str, Tensor]): Each task's map, (N, C, H, W).
+            rows (dict[str, Tensor | None], optional): The tasks wanted and,
+                for each, the indices of the images wanted, or None for all.
+                Default: all tasks on all images.
+
+        Returns:
+            dict[str, Tensor]: Each wanted task's map, (n, C, H, W).
+        """
+        if rows is None:
+            rows = dict.fromkeys(self.task_names)
+        if len(self.task_names) == 1:
+            return {t: select(features[t], i) for t, i in rows.items()}
+        memory = _Memory(self, features)
+        return {
+            task: self._refine(task, index, features, memory)
+            for task, index in rows.items()
+        }
+
+    def _refine(self, task: str, index: Optional[Tensor],
+                features: Dict[str, Tensor], memory: '_Memory') -> Tensor:
+        x = select(features[task], index)
+        answers = []
+        for other in self.task_names:
+            if other == task:
+                continue
+            query = memory.queries(task, other, index, x)
+            key, value = memory.keys_values(task, other, index)
+            block = self._block(task, other)
+            answers.append(
+                block(x, query, key, value, memory.bias(task, other)))
+        return x + self.fuse(torch.cat(answers, dim=1))
+
+
+class _Memory:
+    """Queries, keys, values and biases, computed once and kept for a pass.
+
+    With a shared block they belong to a task, otherwise to a pair of tasks.
+    """
+
+    def __init__(self, attention: CrossTaskAttention, features: Dict[str,
+                                                                     Tensor]):
+        self.attention = attention
+        self.features = features
+        self.kept = {}
+
+    def _once(self, key, compute):
+        if key not in self.kept:
+            self.kept[key] = compute()
+        return self.kept[key]
+
+    def queries(self, task, other, index, x):
+        block = self.attention._block(task, other)
+        return self._once(('q', id(block), task), lambda: block.queries(x))
+
+    def keys_values(self, task, other, index):
+        block = self.attention._block(task, other)
+        key, value = self._once(
+            ('kv', id(block), other),
+            lambda: block.keys_values(self.features[other]))
+        if index is None:
+            return key, value
+        images = len(self.features[other])
+        return tuple(
+            select(part.unflatten(0, (images, -1)), index).flatten(0, 1)
+            for part in (key, value))
+
+    def bias(self, task, other):
+        block = self.attention._block(task, other)
+        return self._once(('bias', id(block)), block.position_bias)
+
+
+def select(x: Tensor, index: Optional[Tensor]) -> Tensor:
+    """Rows of a tensor, or the tensor itself where the index is None."""
+    return x if index is None else x.index_select(0, index)

@@ -1,0 +1,138 @@
+"""Binary dice and cross entropy of sigmoid channels (METHOD, section 3)."""
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.builder import LOSSES
+from torch import Tensor, nn
+
+from mbos.core import IGNORE_INDEX, Task
+
+
+def binary_dice_loss(logits: Tensor,
+                     targets: Tensor,
+                     valid: Tensor,
+                     smooth: float = 1e-5) -> Tensor:
+    """Soft dice loss of every image, with squared terms in the denominator.
+
+    ``1 - (2 sum(p y) + smooth) / (sum(p^2) + sum(y^2) + smooth)`` per channel,
+    over valid pixels only, then the mean over channels.
+
+    Args:
+        logits (Tensor): Shape (N, C, H, W).
+        targets (Tensor): Boolean, shape (N, C, H, W).
+        valid (Tensor): Boolean, shape (N, 1, H, W).
+        smooth (float): The smoothing term. Default: 1e-5.
+
+    Returns:
+        Tensor: Shape (N, ). Images without a valid pixel get 0.
+    """
+    prob = logits.sigmoid() * valid
+    targets = (targets & valid).to(prob.dtype)
+    overlap = (prob * targets).flatten(2).sum(-1)
+    total = prob.square().flatten(2).sum(-1) + targets.flatten(2).sum(-1)
+    loss = 1 - (2 * overlap + smooth) / (total + smooth)
+    return loss.mean(dim=1) * has_valid_pixel(valid)
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor,
+                         valid: Tensor) -> Tensor:
+    """Binary cross entropy of every image, mean over channels and pixels.
+
+    Args:
+        logits (Tensor): Shape (N, C, H, W).
+        targets (Tensor): Boolean, shape (N, C, H, W).
+        valid (Tensor): Boolean, shape (N, 1, H, W).
+
+    Returns:
+        Tensor: Shape (N, ). Images without a valid pixel get 0.
+    """
+    loss = F.binary_cross_entropy_with_logits(
+        logits, targets.to(logits.dtype), reduction='none')
+    pixels = valid.flatten(1).sum(-1).clamp(min=1)
+    return (loss * valid).mean(dim=1).flatten(1).sum(-1) / pixels
+
+
+def has_valid_pixel(valid: Tensor) -> Tensor:
+    """1.0 for every image with a valid pixel, else 0.0: shape (N, )."""
+    return valid.flatten(1).any(-1).float()
+
+
+@LOSSES.register_module()
+class BinaryLoss(nn.Module):
+    """Dice loss, cross entropy or their sum, on the channels of one task.
+
+    Args:
+        mode (str): ``'dice'``, ``'ce'`` or ``'ce_dice'``. Default: 'dice'.
+        smooth (float): Smoothing term of the dice loss. Default: 1e-5.
+        loss_weight (float): Factor of the loss. Default: 1.0.
+        ignore_index (int, optional): Label value that takes no part. None
+            counts such pixels as background, which reproduces the published
+            release. Default: 255.
+    """
+
+    MODES = ('dice', 'ce', 'ce_dice')
+
+    def __init__(self,
+                 mode: str = 'dice',
+                 smooth: float = 1e-5,
+                 loss_weight: float = 1.0,
+                 ignore_index: Optional[int] = IGNORE_INDEX):
+        super().__init__()
+        if mode not in self.MODES:
+            raise ValueError(f'Unknown loss mode {mode!r}: use one of '
+                             f'{", ".join(self.MODES)}.')
+        self.mode = mode
+        self.smooth = smooth
+        self.loss_weight = loss_weight
+        self.ignore_index = ignore_index
+
+    def counts(self, labels: Tensor) -> Tensor:
+        """Which images count in the mean over images.
+
+        Args:
+            labels (Tensor): Label planes of shape (N, H, W).
+
+        Returns:
+            Tensor: 1.0 or 0.0 per image, shape (N, ).
+        """
+        if self.ignore_index is None:
+            return labels.new_ones(len(labels), dtype=torch.float32)
+        return has_valid_pixel(labels != self.ignore_index)
+
+    def forward(self, logits: Tensor, labels: Tensor, task: Task) -> Tensor:
+        """The loss of every image.
+
+        Args:
+            logits (Tensor): Shape (N, C, H, W).
+            labels (Tensor): Label planes of shape (N, H, W).
+            task (Task): The task that the channels belong to.
+
+        Returns:
+            Tensor: Shape (N, ), times ``loss_weight``.
+        """
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        targets, valid = task.encode(labels, self.ignore_index)
+        loss = 0
+        if 'dice' in self.mode:
+            loss = loss + binary_dice_loss(logits, targets, valid, self.smooth)
+        if 'ce' in self.mode.split('_'):
+            loss = loss + binary_cross_entropy(logits, targets, valid)
+        return self.loss_weight * loss
+
+
+def adversarial_loss(logits: Tensor, target_is_source: bool) -> Tensor:
+    """Binary cross entropy of discriminator logits against one verdict.
+
+    Args:
+        logits (Tensor): Patch map of shape (N, 1, h, w).
+        target_is_source (bool): Whether the wanted verdict is *source*.
+
+    Returns:
+        Tensor: Mean over the patches of every image, shape (N, ).
+    """
+    logits = logits.float()
+    # -log sigmoid(x) = softplus(-x); -log(1 - sigmoid(x)) = softplus(x)
+    loss = F.softplus(-logits if target_is_source else logits)
+    return loss.flatten(1).mean(-1)

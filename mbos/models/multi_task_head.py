@@ -1,0 +1,158 @@
+"""One decoder per task, side by side (METHOD, section 2, steps 2-5)."""
+import math
+from typing import Dict, List, Optional, Sequence
+
+import torch
+from mmcv.cnn import ConvModule
+from mmcv.runner import BaseModule
+from mmseg.models.builder import HEADS, build_head, build_loss
+from torch import Tensor, nn
+
+from mbos.core import Task, build_tasks
+from mbos.core.tasks import TaskLike
+
+from .cross_task_attention import CrossTaskAttention, select
+
+Rows = Dict[str, Optional[Tensor]]
+"""For each task that is wanted, the indices of its images; None for all."""
+
+
+@HEADS.register_module()
+class MultiTaskHead(BaseModule):
+    """A stock mmseg head per task, with optional cross-task attention.
+
+    The published decoder is one head with grouped convolutions and as many
+    GroupNorm groups as tasks; that equals separate heads with one group each,
+    which is what this is.
+
+    Args:
+        tasks (Sequence[str | dict | Task]): The tasks.
+        head (dict): Config of mmseg's ``UPerHead``, ``FCNHead`` or another
+            head that offers ``_forward_feature``, without ``num_classes``.
+        loss_decode (dict): Config of a loss that takes (logits, labels, task)
+            and returns one value per image, such as ``BinaryLoss``.
+        cross_task_attention (dict, optional): Arguments of
+            :class:`CrossTaskAttention`; None leaves it out. Default: None.
+        drop_whole_tasks (bool): Whether dropout drops all channels of a task
+            at once, which reproduces the published release, instead of single
+            channels. Default: False.
+        init_cfg (dict, optional): mmcv's initialisation config.
+    """
+
+    def __init__(self,
+                 tasks: Sequence[TaskLike],
+                 head: dict,
+                 loss_decode: dict,
+                 cross_task_attention: Optional[dict] = None,
+                 drop_whole_tasks: bool = False,
+                 init_cfg: Optional[dict] = None):
+        super().__init__(init_cfg)
+        self.tasks = {task.name: task for task in build_tasks(tasks)}
+        self.heads = nn.ModuleDict({
+            task.name: self._build_task_head(head, task)
+            for task in self.tasks.values()
+        })
+        self.loss_decode = build_loss(loss_decode)
+        self.drop_whole_tasks = drop_whole_tasks
+        self.cross_task_attention = None
+        if cross_task_attention is not None:
+            self.cross_task_attention = CrossTaskAttention(
+                list(self.tasks),
+                channels=self.any_head.channels,
+                **cross_task_attention)
+
+    @staticmethod
+    def _build_task_head(cfg: dict, task: Task) -> nn.Module:
+        return build_head(
+            dict(
+                cfg,
+                num_classes=task.num_classes,
+                out_channels=task.num_classes,
+                threshold=0.5))
+
+    @property
+    def any_head(self) -> nn.Module:
+        """nn.Module: A head to read settings from that all share."""
+        return next(iter(self.heads.values()))
+
+    @property
+    def align_corners(self) -> bool:
+        """bool: How logits are resized."""
+        return self.any_head.align_corners
+
+    @property
+    def num_classes(self) -> int:
+        """int: Channels of all tasks together."""
+        return sum(task.num_classes for task in self.tasks.values())
+
+    @property
+    def out_channels(self) -> int:
+        """int: The same as ``num_classes``; all channels are sigmoid."""
+        return self.num_classes
+
+    def init_weights(self):
+        """Kaiming normal with the fan-out of the published grouped convs."""
+        super().init_weights()
+        for module in self.heads.modules():
+            if isinstance(module, ConvModule):
+                weight = module.conv.weight
+                fan_out = len(self.tasks) * weight[:, 0].numel()
+                nn.init.normal_(weight, std=math.sqrt(2 / fan_out))
+
+    def _task_feature(self, task: str, inputs: List[Tensor]) -> Tensor:
+        head = self.heads[task]
+        feature = head._forward_feature(inputs)
+        if head.dropout is None:
+            return feature
+        if self.drop_whole_tasks:
+            # Dropout2d on (N, 1, C, H, W) drops the task as one channel
+            return head.dropout(feature.unsqueeze(1).flatten(
+                2, 3)).view_as(feature)
+        return head.dropout(feature)
+
+    def features(self, inputs: List[Tensor], rows: Rows) -> Dict[str, Tensor]:
+        """Each wanted task's map before its classifier.
+
+        Args:
+            inputs (list[Tensor]): Backbone maps, (N, C_l, H_l, W_l).
+            rows (dict[str, Tensor | None]): The tasks and images wanted.
+
+        Returns:
+            dict[str, Tensor]: Maps of shape (n, channels, h, w).
+        """
+        if self.cross_task_attention is None:
+            return {
+                task: self._task_feature(task,
+                                         [select(x, index) for x in inputs])
+                for task, index in rows.items()
+            }
+        # Every task's map is asked by the others, so all are needed.
+        features = {t: self._task_feature(t, inputs) for t in self.tasks}
+        return self.cross_task_attention(features, rows)
+
+    def forward(self,
+                inputs: List[Tensor],
+                rows: Optional[Rows] = None) -> Dict[str, Tensor]:
+        """Logits of the wanted tasks.
+
+        Args:
+            inputs (list[Tensor]): Backbone maps, (N, C_l, H_l, W_l).
+            rows (dict[str, Tensor | None], optional): For each task wanted,
+                the indices of the images wanted, or None for all. Default:
+                every task on every image.
+
+        Returns:
+            dict[str, Tensor]: Logits of shape (n, C, h, w) by task name.
+        """
+        if rows is None:
+            rows = dict.fromkeys(self.tasks)
+        features = self.features(inputs, rows)
+        return {
+            task: self.heads[task].conv_seg(feature)
+            for task, feature in features.items()
+        }
+
+    def forward_test(self, inputs: List[Tensor], img_metas: List[dict],
+                     test_cfg: dict) -> Tensor:
+        """Logits of all tasks side by side, (N, sum of C, h, w)."""
+        return torch.cat(list(self(inputs).values()), dim=1)

@@ -1,0 +1,358 @@
+"""Stage 1, the pseudo-label generator, and inference of both stages."""
+from collections import OrderedDict
+from typing import Callable, Dict, List, Optional, Sequence, Union
+
+import torch
+from mmseg.models.builder import SEGMENTORS
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.ops import resize
+from torch import Tensor
+
+from mbos.core import build_tasks
+from mbos.core.pretrained import load_swin_into, require_pretrained
+from mbos.core.tasks import TaskLike
+
+from .multi_task_head import Rows
+from .supervision import SUPERVISED, Term, truth_terms
+
+Images = Union[Tensor, List[Tensor]]
+PRECISIONS = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
+
+
+@SEGMENTORS.register_module()
+class MultiTaskSegmentor(EncoderDecoder):
+    """One backbone and, for each task, a decoder and an auxiliary decoder.
+
+    Args:
+        tasks (Sequence[str | dict | Task]): The tasks.
+        backbone (dict): Config of the backbone.
+        decode_head (dict): Config of a ``MultiTaskHead``, without tasks.
+        auxiliary_head (dict, optional): The same, for the auxiliary head.
+        pretrained (str, optional): Swin weights for the backbone, in the
+            official, mmseg's or timm's layout. Default: None.
+        train_cfg (dict, optional): ``images_per_pass``: how many images go
+            through the network together, forward and backward; it changes
+            memory and speed, not results. 'auto' is one on CPU, all
+            otherwise. Default: 'auto'. ``precision``: float32, bf16 or fp16.
+            Default: 'float32'.
+        test_cfg (dict, optional): As mmseg's ``EncoderDecoder``.
+        init_cfg (dict, optional): mmcv's initialisation config.
+    """
+
+    stage = 'multi_task'
+
+    def __init__(self,
+                 tasks: Sequence[TaskLike],
+                 backbone: dict,
+                 decode_head: dict,
+                 auxiliary_head: Optional[dict] = None,
+                 pretrained: Optional[str] = None,
+                 train_cfg: Optional[dict] = None,
+                 test_cfg: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None):
+        built = build_tasks(tasks)
+        if auxiliary_head is not None:
+            auxiliary_head = dict(auxiliary_head, tasks=built)
+        super().__init__(
+            backbone=backbone,
+            decode_head=dict(decode_head, tasks=built),
+            auxiliary_head=auxiliary_head,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg)
+        self.tasks = {task.name: task for task in built}
+        self.pretrained = pretrained
+
+    def init_weights(self):
+        """Initialise, then load the backbone's weights where configured.
+
+        Raises:
+            FileNotFoundError: If ``pretrained`` names a missing file.
+        """
+        if self.pretrained is not None:
+            require_pretrained(self.pretrained)
+        super().init_weights()
+        if self.pretrained is not None:
+            load_swin_into(self.backbone, self.pretrained)
+
+    @property
+    def dense_heads(self) -> Dict[str, torch.nn.Module]:
+        """dict[str, nn.Module]: The heads by their prefix in the logs."""
+        heads = {'decode': self.decode_head}
+        if self.with_auxiliary_head:
+            heads['aux'] = self.auxiliary_head
+        return heads
+
+    # ---- training
+
+    def plan(self, img_metas: List[dict], counts: Dict[str,
+                                                       Tensor]) -> List[Term]:
+        """The loss terms that a batch gives.
+
+        Args:
+            img_metas (list[dict]): Meta information of the images.
+            counts (dict[str, Tensor]): By task, which images' planes have a
+                valid pixel.
+
+        Returns:
+            list[Term]: Every term with the weights of its images.
+        """
+        return truth_terms(img_metas, list(self.tasks), counts)
+
+    def head_losses(self, prefix: str, logits: Dict[str, Tensor],
+                    rows: Dict[str, List[int]], labels: Dict[str, Tensor],
+                    terms: List[Term]) -> Dict[str, Tensor]:
+        """Values of the terms for one head.
+
+        Args:
+            prefix (str): The head's prefix in the logs.
+            logits (dict[str, Tensor]): Logits at label size, (n, C, H, W).
+            rows (dict[str, list[int]]): Which images the logits belong to.
+            labels (dict[str, Tensor]): Label planes of all images, (N, H, W).
+            terms (list[Term]): The terms.
+
+        Returns:
+            dict[str, Tensor]: Scalars by term name.
+        """
+        loss = self.dense_heads[prefix].loss_decode
+        values = {}
+        for term in terms:
+            if term.role != SUPERVISED:
+                continue
+            picked = pick(logits[term.task], rows[term.task], term.rows)
+            per_image = loss(picked, labels[term.task][term.rows],
+                             self.tasks[term.task])
+            values[term.name] = (per_image * term.weights).sum()
+        return values
+
+    def group_losses(self, img: Tensor, labels: Dict[str, Tensor],
+                     terms: List[Term]) -> Dict[str, Tensor]:
+        """One forward pass over images of equal size, and its losses.
+
+        Args:
+            img (Tensor): Shape (N, 3, H, W).
+            labels (dict[str, Tensor]): Label planes, (N, H, W) each.
+            terms (list[Term]): Terms restricted to these images.
+
+        Returns:
+            dict[str, Tensor]: Scalars by ``<head>.<term>``; those that train
+            have ``loss`` in their name.
+        """
+        rows = wanted_rows(terms, self.tasks)
+        index = index_rows(rows, len(img), img.device)
+        features = self.extract_feat(img)
+        losses = OrderedDict()
+        for prefix, head in self.dense_heads.items():
+            logits = {
+                task:
+                resize(
+                    value,
+                    size=img.shape[2:],
+                    mode='bilinear',
+                    align_corners=head.align_corners)
+                for task, value in head(features, index).items()
+            }
+            values = self.head_losses(prefix, logits, rows, labels, terms)
+            losses.update({f'{prefix}.{k}': v for k, v in values.items()})
+        return losses
+
+    def forward_train(self,
+                      img: Images,
+                      img_metas: List[dict],
+                      labels: Images,
+                      backward: Optional[Callable] = None,
+                      **kwargs) -> Dict[str, Tensor]:
+        """Losses of a batch of partially labelled images.
+
+        Args:
+            img (Tensor | list[Tensor]): Shape (N, 3, H, W), or N images of
+                unequal sizes, (3, H_n, W_n).
+            img_metas (list[dict]): With ``dataset`` and ``planes``: by task
+                name, ``kind`` (truth, pseudo, absent) and ``weight``.
+            labels (Tensor | list[Tensor]): Label planes, (N, T, H, W), in the
+                order of ``img_metas[...]['planes']``.
+            backward (callable, optional): Called with the summed loss of each
+                group of images as soon as it is there, so that its graph is
+                freed before the next. The values returned are then detached.
+
+        Returns:
+            dict[str, Tensor]: Scalars by ``<head>.<term>``.
+        """
+        planes = self._planes_by_task(img_metas, labels)
+        terms = self.plan(img_metas, self._counts(planes, img_metas))
+        losses = OrderedDict()
+        for group in self._groups(img):
+            group_terms = [t for t in (t.restrict(group) for t in terms)
+                           if t.rows]  # yapf: disable
+            if not group_terms:
+                continue
+            values = self.group_losses(
+                torch.stack([img[row] for row in group]),
+                {t: torch.stack([p[row] for row in group])
+                 for t, p in planes.items()}, group_terms)  # yapf: disable
+            if backward is not None:
+                backward(total_loss(values))
+                values = {k: v.detach() for k, v in values.items()}
+            for name, value in values.items():
+                losses[name] = losses.get(name, 0) + value
+        return losses
+
+    def train_step(self,
+                   data_batch: dict,
+                   optimizer=None,
+                   backward: Optional[Callable] = None,
+                   **kwargs) -> dict:
+        """One training iteration without the optimizers' step.
+
+        Args:
+            data_batch (dict): ``img``, ``img_metas`` and ``labels``.
+            optimizer (object): Unused; mmcv's runners pass it.
+            backward (callable, optional): As in :meth:`forward_train`.
+
+        Returns:
+            dict: ``loss``, the sum of all that trains; ``losses``, every value
+            by name, detached; ``num_samples``.
+        """
+        losses = self(**data_batch, backward=backward)
+        return dict(
+            loss=total_loss(losses),
+            losses={
+                k: v.detach()
+                for k, v in losses.items()
+            },
+            num_samples=len(data_batch['img_metas']))
+
+    def _planes_by_task(self, img_metas, labels):
+        order = list(img_metas[0]['planes'])
+        if set(order) != set(self.tasks):
+            raise ValueError(
+                f'The dataset {img_metas[0]["dataset"]!r} has label planes of '
+                f'{sorted(order)}, the model the tasks {sorted(self.tasks)}: '
+                'give both the same `tasks` in the config.')
+        return {
+            task: [planes[order.index(task)] for planes in labels]
+            for task in self.tasks
+        }
+
+    def _counts(self, planes, img_metas):
+        loss = self.decode_head.loss_decode
+        return {
+            task: torch.cat([loss.counts(p[None]) for p in task_planes])
+            for task, task_planes in planes.items()
+        }
+
+    def _groups(self, img: Images) -> List[List[int]]:
+        """Indices of images to pass together: equal size, limited number."""
+        limit = (self.train_cfg or {}).get('images_per_pass', 'auto')
+        if limit == 'auto':
+            limit = 1 if img[0].device.type == 'cpu' else len(img)
+        sizes = {}
+        for row, image in enumerate(img):
+            sizes.setdefault(tuple(image.shape[-2:]), []).append(row)
+        return [
+            rows[i:i + limit] for rows in sizes.values()
+            for i in range(0, len(rows), limit)
+        ]
+
+    # ---- inference
+
+    def split(self, channels: Tensor) -> Dict[str, Tensor]:
+        """Channels of all tasks, (N, sum of C, H, W), by task name."""
+        sizes = [task.num_classes for task in self.tasks.values()]
+        return dict(zip(self.tasks, channels.split(sizes, dim=1)))
+
+    def inference(self, img: Tensor, img_meta: List[dict],
+                  rescale: bool) -> Tensor:
+        """Probabilities of all tasks, by whole image or sliding window.
+
+        Args:
+            img (Tensor): Shape (N, 3, H, W).
+            img_meta (list[dict]): As in mmseg.
+            rescale (bool): Whether to resize logits to ``ori_shape``.
+
+        Returns:
+            Tensor: Shape (N, sum of C, H, W), flips of the input undone.
+
+        Raises:
+            ValueError: If the test mode is unknown or the images of a batch
+                have unequal original sizes.
+        """
+        modes = dict(slide=self.slide_inference, whole=self.whole_inference)
+        mode = self.test_cfg['mode']
+        if mode not in modes:
+            raise ValueError(f'test_cfg.mode is {mode!r}: use one of '
+                             f'{sorted(modes)}.')
+        if len({tuple(m['ori_shape']) for m in img_meta}) > 1:
+            raise ValueError('Images of one batch have unequal original '
+                             'sizes: test with samples_per_gpu=1.')
+        prob = modes[mode](img, img_meta, rescale).sigmoid()
+        if img_meta[0].get('flip'):
+            axis = dict(horizontal=3, vertical=2)
+            prob = prob.flip(dims=(axis[img_meta[0]['flip_direction']], ))
+        return prob
+
+    def simple_test(self,
+                    img: Tensor,
+                    img_meta: List[dict],
+                    rescale: bool = True) -> List[dict]:
+        """Probabilities of every image.
+
+        Returns:
+            list[dict[str, ndarray]]: Per image, float32 probabilities of
+            shape (C, H, W) by task name.
+        """
+        return self._per_image(self.inference(img, img_meta, rescale))
+
+    def aug_test(self,
+                 imgs: List[Tensor],
+                 img_metas: List[List[dict]],
+                 rescale: bool = True) -> List[dict]:
+        """Mean probabilities over test-time augmentations; as simple_test."""
+        prob = sum(
+            self.inference(img, meta, True)
+            for img, meta in zip(imgs, img_metas))
+        return self._per_image(prob / len(imgs))
+
+    def _per_image(self, prob: Tensor) -> List[dict]:
+        by_task = {
+            task: part.float().cpu().numpy()
+            for task, part in self.split(prob).items()
+        }
+        return [{
+            task: part[i]
+            for task, part in by_task.items()
+        } for i in range(len(prob))]
+
+
+def total_loss(losses: Dict[str, Tensor]) -> Tensor:
+    """Sum of the values that train: those with ``loss`` in their name."""
+    return sum(value for name, value in losses.items() if 'loss' in name)
+
+
+def wanted_rows(terms: List[Term],
+                tasks: Sequence[str]) -> Dict[str, List[int]]:
+    """For each task that a term reads, the images it reads, in order."""
+    rows = {
+        task:
+        sorted(
+            {row
+             for term in terms if term.task == task for row in term.rows})
+        for task in tasks
+    }
+    return {task: wanted for task, wanted in rows.items() if wanted}
+
+
+def index_rows(rows: Dict[str, List[int]], images: int, device) -> Rows:
+    """Indices as tensors, None where all images are wanted."""
+    return {
+        task:
+        None if len(wanted) == images else torch.tensor(wanted, device=device)
+        for task, wanted in rows.items()
+    }
+
+
+def pick(values: Tensor, have: List[int], want: List[int]) -> Tensor:
+    """Rows ``want`` of a tensor whose rows belong to the images ``have``."""
+    if have == want:
+        return values
+    return values[[have.index(row) for row in want]]

@@ -1,0 +1,200 @@
+"""Which loss terms a batch of partially labelled images gives, as weights.
+
+A batch is a list of images; each carries, per task, a plane of ground truth,
+of pseudo labels, or none. Every loss of the method is a weighted sum of
+per-image values. The weights are worked out here for the whole batch, so that
+the images can then go through the network in groups of any size.
+"""
+from dataclasses import dataclass, replace
+from typing import Callable, Dict, List, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
+SUPERVISED = 'supervised'
+FOOL, SOURCE, TARGET = 'fool', 'source', 'target'
+
+
+@dataclass
+class Term:
+    """One named loss: a weighted sum of the values of some images.
+
+    Attributes:
+        name (str): Name in the logs, such as ``loss_truth.vessel``.
+        task (str): The task whose prediction it reads.
+        role (str): ``supervised``: against the label plane; ``fool``: the
+            discriminator shall take it for source; ``source``, ``target``:
+            the discriminator's own verdict.
+        rows (list[int]): Indices of its images in the batch.
+        weights (Tensor): Weight of each of them, shape (len(rows), ).
+    """
+
+    name: str
+    task: str
+    role: str
+    rows: List[int]
+    weights: Tensor
+
+    def restrict(self, rows: Sequence[int]) -> 'Term':
+        """The part of the term that some images give.
+
+        Args:
+            rows (Sequence[int]): Indices in the batch.
+
+        Returns:
+            Term: Its rows count from the start of ``rows``.
+        """
+        position = {row: i for i, row in enumerate(rows)}
+        kept = [i for i, row in enumerate(self.rows) if row in position]
+        return replace(
+            self,
+            rows=[position[self.rows[i]] for i in kept],
+            weights=self.weights[kept])
+
+
+def plane_kind(meta: dict, task: str) -> str:
+    """``truth``, ``pseudo`` or ``absent``: what an image carries of a task."""
+    return meta['planes'][task]['kind']
+
+
+def rows_by_dataset(metas: Sequence[dict],
+                    wanted: Callable[[dict], bool]) -> Dict[str, List[int]]:
+    """Indices of the images that a condition holds for, by dataset name."""
+    groups = {}
+    for row, meta in enumerate(metas):
+        if wanted(meta):
+            groups.setdefault(meta['dataset'], []).append(row)
+    return dict(sorted(groups.items()))
+
+
+def _weights(metas, task, rows, counts, factor):
+    """``factor`` times plane weight, shared by the images that count."""
+    planes = counts.new_tensor(
+        [metas[row]['planes'][task]['weight'] for row in rows])
+    return factor * planes / counts.sum().clamp(min=1)
+
+
+def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
+                counts: Dict[str, Tensor]) -> List[Term]:
+    """Supervision by ground truth: one term per task, each task counts once.
+
+    A term is the mean over the datasets that label the task of the mean over
+    their images. Images without a valid pixel do not count.
+
+    Args:
+        metas (Sequence[dict]): Meta information of the images.
+        tasks (Sequence[str]): Task names.
+        counts (dict[str, Tensor]): By task, 1.0 for each image whose plane has
+            a valid pixel, else 0.0; shape (N, ).
+
+    Returns:
+        list[Term]: Terms named ``loss_truth.<task>``.
+    """
+    terms = []
+    for task in tasks:
+        groups = rows_by_dataset(metas, lambda m: plane_kind(m, task) == TRUTH)
+        if not groups:
+            continue
+        rows = [row for group in groups.values() for row in group]
+        weights = torch.cat([
+            _weights(metas, task, group, counts[task][group], 1 / len(groups))
+            for group in groups.values()
+        ])
+        terms.append(
+            Term(f'loss_truth.{task}', task, SUPERVISED, rows, weights))
+    return terms
+
+
+def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
+                 counts: Dict[str, Tensor], factor: float) -> List[Term]:
+    """Supervision by pseudo labels: one term per dataset and task.
+
+    Args:
+        metas (Sequence[dict]): Meta information of the images.
+        tasks (Sequence[str]): Task names.
+        counts (dict[str, Tensor]): As in :func:`truth_terms`.
+        factor (float): Weight of all these terms, 0.05 as published.
+
+    Returns:
+        list[Term]: Terms named ``loss_pseudo.<task>.on_<dataset>``.
+    """
+    terms = []
+    for task in tasks:
+        groups = rows_by_dataset(metas,
+                                 lambda m: plane_kind(m, task) == PSEUDO)
+        for dataset, rows in groups.items():
+            weights = _weights(metas, task, rows, counts[task][rows], factor)
+            terms.append(
+                Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED,
+                     rows, weights))
+    return terms
+
+
+def takes_part_in_game(meta: dict) -> bool:
+    """Whether an image is source or target: it carries no pseudo labels."""
+    return all(plane['kind'] != PSEUDO for plane in meta['planes'].values())
+
+
+def source_and_target(
+        metas: Sequence[dict],
+        task: str) -> Tuple[Dict[str, List[int]], Dict[str, List[int]]]:
+    """Images of the datasets that label a task, and of those that do not.
+
+    Args:
+        metas (Sequence[dict]): Meta information of the images.
+        task (str): Task name.
+
+    Returns:
+        tuple[dict, dict]: Indices by dataset name, source and target. Both
+        empty where one of them is: such a task has no adversarial term.
+    """
+    source = rows_by_dataset(
+        metas,
+        lambda m: takes_part_in_game(m) and plane_kind(m, task) == TRUTH)
+    target = rows_by_dataset(
+        metas,
+        lambda m: takes_part_in_game(m) and plane_kind(m, task) == ABSENT)
+    return (source, target) if source and target else ({}, {})
+
+
+def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
+                      device) -> List[Term]:
+    """The generator's and the discriminators' terms (METHOD, section 6).
+
+    Fooling terms have weight 1 per target dataset; the head's adversarial
+    weight multiplies them. A discriminator's terms weigh 0.5 for the mean over
+    source datasets and 0.5 for the mean over target datasets.
+
+    Args:
+        metas (Sequence[dict]): Meta information of the images.
+        tasks (Sequence[str]): Task names.
+        device (torch.device): Where the weights shall lie.
+
+    Returns:
+        list[Term]: Terms named ``loss_adv.<task>.on_<dataset>``,
+        ``loss_disc_source.<task>`` and
+        ``loss_disc_target.<task>.on_<dataset>``.
+    """
+
+    def even(rows, total):
+        return torch.full((len(rows), ), total / len(rows), device=device)
+
+    terms = []
+    for task in tasks:
+        source, target = source_and_target(metas, task)
+        if not source:
+            continue
+        rows = [row for group in source.values() for row in group]
+        weights = torch.cat(
+            [even(group, 0.5 / len(source)) for group in source.values()])
+        terms.append(
+            Term(f'loss_disc_source.{task}', task, SOURCE, rows, weights))
+        for dataset, rows in target.items():
+            terms.append(
+                Term(f'loss_adv.{task}.on_{dataset}', task, FOOL, rows,
+                     even(rows, 1.0)))
+            terms.append(
+                Term(f'loss_disc_target.{task}.on_{dataset}', task, TARGET,
+                     rows, even(rows, 0.5 / len(target))))
+    return terms

@@ -1,0 +1,86 @@
+"""The command line that all collections share."""
+import argparse
+import sys
+from typing import Callable, Optional, Sequence
+
+from .driver import Collection, Summary
+from .errors import PrepareError
+
+
+def make_parser(
+    collection: Collection,
+    description: Optional[str],
+    raws: Sequence[str] = ('raw', )
+) -> argparse.ArgumentParser:
+    """Describe the arguments.
+
+    Args:
+        collection (Collection): What the command prepares.
+        description (str, optional): What ``--help`` says.
+        raws (Sequence[str]): Names of the raw folders. Default: ('raw',).
+
+    Returns:
+        argparse.ArgumentParser: The parser.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in raws:
+        parser.add_argument(
+            name,
+            metavar=name.upper(),
+            help='unpacked folder as its owner publishes it')
+    parser.add_argument(
+        'out',
+        metavar='OUT',
+        help='folder that will contain ' + collection.folder)
+    parser.add_argument(
+        '--splits',
+        nargs='+',
+        choices=tuple(collection.splits),
+        help='default: all that are there')
+    parser.add_argument(
+        '--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument(
+        '--max-side',
+        type=int,
+        help='scale larger prepared images down to this many pixels')
+    parser.add_argument(
+        '--force', action='store_true', help='overwrite what is there')
+    return parser
+
+
+def main(collection: Collection,
+         prepare: Callable[..., Summary],
+         description: Optional[str],
+         raws: Sequence[str] = ('raw', ),
+         argv: Optional[Sequence[str]] = None) -> int:
+    """Run a collection's command.
+
+    Args:
+        collection (Collection): What the command prepares.
+        prepare (Callable): Takes the raw folders, the output folder and the
+            options, returns a summary.
+        description (str, optional): What ``--help`` says.
+        raws (Sequence[str]): Names of the raw folders. Default: ('raw',).
+        argv (Sequence[str], optional): Arguments; default ``sys.argv[1:]``.
+
+    Returns:
+        int: Exit code: 0 all prepared, 1 some files are bad or nothing could
+        be prepared, 130 interrupted.
+    """
+    arguments = vars(
+        make_parser(collection, description, raws).parse_args(argv))
+    folders = [arguments.pop(name) for name in (*raws, 'out')]
+    try:
+        summary = prepare(*folders, **arguments)
+    except PrepareError as error:
+        print(f'ERROR {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            'Interrupted; the same command goes on from here.',
+            file=sys.stderr)
+        return 130
+    print(summary)
+    return 0 if summary.ok else 1

@@ -1,0 +1,68 @@
+"""DDR: lesions, 383 training, 149 validation and 225 test photographs.
+
+    python -m prepare_dataset.ddr RAW OUT
+
+RAW holds ``lesion_segmentation/{train,valid,test}/image/007-1774-100.jpg`` and
+masks ``{train,test}/label/{EX,HE,MA,SE}/007-1774-100.tif``, which are called
+``valid/segmentation label/...`` for validation.
+"""
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Optional
+
+from .cli import main
+from .driver import Collection, Split, run
+from .labels import merge
+from .layout import Found, Item, images_by_stem, locate, orphans, require
+
+RAW_FOLDERS = dict(train='train', val='valid', test='test')
+LESIONS = ('EX', 'HE', 'SE', 'MA')
+
+
+def find(raw: Path, split: str) -> Optional[Found]:
+    """Find the photographs and lesion masks."""
+    name = RAW_FOLDERS[split]
+    # The archive also holds folders of these names for grading.
+    folder = locate(raw, f'lesion_segmentation/{name}/image', f'{name}/image')
+    if folder is None:
+        return None
+    found = Found(folder=folder)
+    images = images_by_stem(folder, found)
+
+    def masks(lesion):
+        endings = [
+            f'{parent}{name}/{label}/{lesion}'
+            for parent in ('lesion_segmentation/', '')
+            for label in ('label', 'segmentation label')
+        ]
+        at = require(
+            locate(raw, *endings), raw, f'the masks {name}/label/{lesion}')
+        files = images_by_stem(at, found)
+        orphans(found, files, images)
+        return files
+
+    lesions = {lesion: masks(lesion) for lesion in LESIONS}
+    for stem, image in images.items():
+        missing = [name for name in LESIONS if stem not in lesions[name]]
+        if missing:
+            found.problems.append(
+                f'{image}: {stem}.tif is missing among the masks of '
+                f'{", ".join(missing)}; unpack it again (DDR has all four of '
+                'every photograph, empty ones too).')
+            continue
+        paths = [lesions[name][stem] for name in LESIONS]
+        found.items.append(Item(stem, image, dict(ann=partial(merge, paths))))
+    return found
+
+
+COLLECTION = Collection(
+    'DDR',
+    'DDR-FOVCrop-padding',
+    find,
+    dict(train=Split(383), val=Split(149), test=Split(225)),
+    classes=4)
+prepare = partial(run, COLLECTION)
+
+if __name__ == '__main__':
+    sys.exit(main(COLLECTION, prepare, __doc__))

@@ -1,0 +1,316 @@
+"""Runs over a collection: splits, processes, progress, errors, summary."""
+import multiprocessing
+import time
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from .errors import PrepareError
+from .files import read_geometry, remove_leftovers, write_geometry
+from .fov import Geometry
+from .layout import Found, Item
+from .worker import Job, Outcome, prepare_item, start_worker
+
+SAVE_EVERY = 5.0
+"""Seconds between two writings of geometry.csv."""
+MAX_NOTES = 20
+"""Notes of a split that a summary shows; errors are all shown."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of a collection.
+
+    Args:
+        expected (int): Number of photographs in the owner's release.
+        crop (str): ``'fov'``, ``'pad'`` or ``'none'``, see ``worker.Job``.
+        folder (str, optional): Folder of the split; default its name.
+    """
+    expected: int
+    crop: str = 'fov'
+    folder: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection, described.
+
+    Args:
+        name (str): Name for messages.
+        folder (str): Folder of the prepared collection.
+        find (Callable): ``find(raw, split)`` returns what the raw folder
+            holds of a split, or None if it holds nothing of it.
+        splits (dict[str, Split]): Its splits.
+        classes (int): Largest label value in ``ann``. Default: 1.
+        image_suffix (str): Suffix of the prepared images. Default: '.jpg'.
+        with_images (bool): Whether images are written, or labels only.
+            Default: True.
+    """
+    name: str
+    folder: str
+    find: Callable[[Path, str], Optional[Found]]
+    splits: Mapping[str, Split]
+    classes: int = 1
+    image_suffix: str = '.jpg'
+    with_images: bool = True
+
+
+@dataclass
+class SplitSummary:
+    """What came of one split; see the fields' names."""
+    expected: int
+    found: int = 0
+    prepared: int = 0
+    skipped: int = 0
+    errors: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
+    counts: Dict[str, int] = field(default_factory=dict)
+    pixels: Dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one photograph."""
+        self.notes += outcome.notes
+        if outcome.error:
+            self.errors.append(outcome.error)
+            return
+        self.skipped += outcome.skipped
+        self.prepared += not outcome.skipped
+        for key, value in outcome.counts.items():
+            self.counts[key] = self.counts.get(key, 0) + value
+        for key, value in outcome.pixels.items():
+            self.pixels[key] = self.pixels.get(key, 0) + value
+
+
+@dataclass
+class Summary:
+    """What came of a collection.
+
+    Args:
+        name (str): The collection.
+        folder (Path): Where it was prepared.
+        splits (dict[str, SplitSummary]): Result of each split.
+        notes (list[str]): What the user should know.
+        seconds (float): Wall time.
+    """
+    name: str
+    folder: Path
+    splits: Dict[str, SplitSummary] = field(default_factory=dict)
+    notes: List[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def errors(self) -> List[str]:
+        """list[str]: All that went wrong, file by file."""
+        return [e for split in self.splits.values() for e in split.errors]
+
+    @property
+    def ok(self) -> bool:
+        """bool: Whether nothing went wrong."""
+        return not self.errors
+
+    def __str__(self) -> str:
+        lines = [f'{self.name} -> {self.folder} ({self.seconds:.1f} s)']
+        lines += [f'  note: {note}' for note in self.notes]
+        for name, split in self.splits.items():
+            lines += [f'  {line}' for line in _split_lines(name, split)]
+        return '\n'.join(lines)
+
+
+def _split_lines(name: str, split: SplitSummary) -> Iterator[str]:
+    yield (f'{name}: {split.found} photographs found, {split.expected} '
+           f'expected; {split.prepared} prepared, {split.skipped} already '
+           f'there, {len(split.errors)} problems')
+    if split.found != split.expected:
+        kind = 'a part' if split.found < split.expected else 'more'
+        yield f'  note: this is {kind} of what the owner publishes'
+    for folder, pixels in split.pixels.items():
+        shares = ', '.join(f'{value}: {100 * n / pixels.sum():.3f} %'
+                           for value, n in enumerate(pixels) if n)
+        yield f'  {folder}: share of pixels by label value: {shares}'
+    for key, value in split.counts.items():
+        if value:
+            yield f'  {key}: {value}'
+    yield from (f'  note: {note}' for note in split.notes[:MAX_NOTES])
+    if len(split.notes) > MAX_NOTES:
+        yield f'  note: {len(split.notes) - MAX_NOTES} more like these'
+    yield from (f'  ERROR {error}' for error in split.errors)
+
+
+def run(collection: Collection,
+        raw,
+        out,
+        splits: Optional[Sequence[str]] = None,
+        workers: int = 2,
+        force: bool = False,
+        max_side: Optional[int] = None) -> Summary:
+    """Prepare a collection.
+
+    Args:
+        collection (Collection): What to prepare.
+        raw (str | Path): Unpacked folder of the collection.
+        out (str | Path): Folder that will contain the prepared collection.
+        splits (Sequence[str], optional): Splits to prepare; default all that
+            the raw folder holds.
+        workers (int): Processes; with 1 everything runs in this one.
+        force (bool): Whether to overwrite what is there.
+        max_side (int, optional): Larger images are scaled down to this.
+
+    Returns:
+        Summary: What was done and what went wrong, file by file.
+
+    Raises:
+        PrepareError: If nothing can be prepared at all.
+    """
+    start = time.time()
+    raw, out = Path(raw), Path(out)
+    _check_arguments(collection, raw, out, splits, max_side)
+    summary = Summary(collection.name, out / collection.folder)
+    for name in splits or collection.splits:
+        found = collection.find(raw, name)
+        if found is None and splits:
+            raise PrepareError(
+                f'{raw}: nothing of split {name!r} of {collection.name} '
+                'found; unpack the archive that holds it.')
+        if found is None:
+            summary.notes.append(f'{raw} holds no split {name!r}; left out.')
+            continue
+        summary.splits[name] = _run_split(collection, name, found, summary,
+                                          workers, force, max_side)
+    if not summary.splits:
+        raise PrepareError(
+            f'{raw}: nothing of {collection.name} found; give the folder that '
+            'its archive unpacks to (the expected tree is in the README).')
+    summary.seconds = time.time() - start
+    return summary
+
+
+def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
+                     max_side) -> None:
+    if not raw.is_dir():
+        what = 'is a file: unpack it' if raw.exists() else (
+            'does not exist: download and unpack the collection')
+        raise PrepareError(
+            f'{raw}: {what}, then give the folder of {collection.name}.')
+    if raw.resolve() in (out.resolve(), *out.resolve().parents):
+        raise PrepareError(f'{out}: lies inside the raw folder {raw}; choose '
+                           'a folder outside it.')
+    unknown = set(splits or ()) - set(collection.splits)
+    if unknown:
+        raise PrepareError(
+            f'{collection.name} has no split {", ".join(sorted(unknown))}; it '
+            f'has {", ".join(collection.splits)}.')
+    if max_side is not None and max_side < 32:
+        raise PrepareError(f'--max-side must be at least 32, got {max_side}.')
+
+
+def _run_split(collection: Collection, name: str, found: Found,
+               summary: Summary, workers: int, force: bool,
+               max_side: Optional[int]) -> SplitSummary:
+    split = collection.splits[name]
+    job = Job(
+        summary.folder / (name if split.folder is None else split.folder),
+        collection.image_suffix, split.crop, max_side, force,
+        collection.with_images)
+    result = SplitSummary(
+        split.expected,
+        len(found.items),
+        errors=list(found.problems),
+        notes=list(found.notes))
+    if not found.items:
+        result.errors.append(f'{found.folder}: no photographs to prepare in '
+                             'this folder; unpack the archive again.')
+        return result
+    for folder in {
+            path.parent
+            for path in job.targets(found.items[0]).values()
+    }:
+        remove_leftovers(folder)
+    with _GeometryTable(job.folder / 'geometry.csv') as table:
+        outcomes = _outcomes(found.items, job, table.rows, workers)
+        bar = tqdm(
+            outcomes,
+            desc=f'{collection.name} {name}',
+            total=len(found.items),
+            unit='image',
+            disable=None)
+        for outcome in bar:
+            result.add(outcome)
+            table.add(outcome.geometry)
+    result.errors.sort()
+    return result
+
+
+def _outcomes(items: Sequence[Item], job: Job, rows: Mapping[str, Geometry],
+              workers: int) -> Iterator[Outcome]:
+    """Prepare photographs, in any order."""
+    tasks = [(item, job, rows.get(item.stem)) for item in items]
+    done = [job.is_done(item, known) for item, _, known in tasks]
+    # What is done already is not worth a process.
+    alone = workers <= 1 or done.count(False) <= 1
+    for task, is_done in zip(tasks, done):
+        if alone or is_done:
+            yield prepare_item(*task)
+    if not alone:
+        rest = [task for task, is_done in zip(tasks, done) if not is_done]
+        yield from _outcomes_of_pool(rest, workers)
+
+
+def _outcomes_of_pool(tasks: Sequence[tuple],
+                      workers: int) -> Iterator[Outcome]:
+    # Forking a process that runs threads (OpenMP, OpenCV) can hang.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(min(workers, len(tasks)), context,
+                             start_worker) as pool:
+        futures = {pool.submit(prepare_item, *task): task for task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield _outcome_of(future, futures[future][0])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _outcome_of(future: Future, item: Item) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Outcome(
+            item.stem,
+            error=f'{item.image}: not prepared, because a worker process died '
+            '(out of memory?); run the command again with --workers 1.')
+
+
+class _GeometryTable:
+    """geometry.csv of a split, saved every few seconds and at the end."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows = read_geometry(path)
+        self.saved = time.time()
+        self.changed = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.save()
+
+    def add(self, row: Optional[Geometry]) -> None:
+        """Take up a row, unless it is None or there already."""
+        if row is None or self.rows.get(row.name) == row:
+            return
+        self.rows[row.name] = row
+        self.changed = True
+        if time.time() - self.saved > SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write the file, if there is anything new."""
+        if self.changed:
+            write_geometry(self.path, self.rows.values())
+            self.changed = False
+        self.saved = time.time()

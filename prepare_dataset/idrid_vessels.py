@@ -1,0 +1,58 @@
+"""Vessel maps of IDRiD photographs, such as those of AVMapNet.
+
+    python -m prepare_dataset.idrid_vessels RAW_IDRID RAW_VESSELS OUT
+
+RAW_VESSELS holds ``IDRiD_02.png``, of the photographs' size, for any of them.
+Writes ``IDRiD-FOVCrop-padding/{train,test}/vessel`` with the crop of the
+photographs, which ``prepare_dataset.idrid`` prepares.
+"""
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Optional
+
+from .cli import main
+from .driver import Collection, Split, Summary, run
+from .errors import PrepareError
+from .idrid import FOLDER, find_photographs
+from .labels import binary
+from .layout import Found, Item, images_by_stem
+
+
+def find(raw: Path, split: str, vessels: Path) -> Optional[Found]:
+    """Find the photographs of a split that have a vessel map."""
+    found = Found()
+    images = find_photographs(raw, split, found)
+    if images is None:
+        return None
+    maps = images_by_stem(
+        vessels, found, key=lambda stem: stem.replace('_vessel', ''))
+    for stem in sorted(images.keys() & maps.keys()):
+        found.items.append(
+            Item(stem, images[stem], dict(vessel=partial(binary, maps[stem]))))
+    return found
+
+
+def collection(vessels: Path) -> Collection:
+    """Describe the maps of one folder."""
+    return Collection(
+        'IDRiD vessels',
+        FOLDER,
+        partial(find, vessels=vessels),
+        dict(train=Split(54), test=Split(27)),
+        with_images=False)
+
+
+def prepare(raw, raw_vessels, out, **options) -> Summary:
+    """Prepare the vessel maps; options and result as ``driver.run``."""
+    if not Path(raw_vessels).is_dir():
+        raise PrepareError(f'{raw_vessels}: there is no such folder; give the '
+                           'folder that holds IDRiD_02.png and so on.')
+    return run(collection(Path(raw_vessels)), raw, out, **options)
+
+
+if __name__ == '__main__':
+    sys.exit(
+        main(
+            collection(Path()), prepare, __doc__,
+            ('raw_idrid', 'raw_vessels')))

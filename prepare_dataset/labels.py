@@ -1,0 +1,215 @@
+"""Reading masks of every encoding, and merging them into label maps.
+
+A reader is a function of paths that returns labels of shape (H, W), dtype
+uint8, and a dict of counts worth reporting, such as overlapping pixels. The
+values are those of METHOD, section 1: 0 is background, 255 never occurs.
+"""
+import gzip
+from functools import lru_cache
+from pathlib import Path
+from typing import Dict, Optional, Sequence, Tuple
+
+import imgviz
+import numpy as np
+from PIL import Image
+
+from .errors import PrepareError
+
+Labelled = Tuple[np.ndarray, Dict[str, int]]
+Size = Tuple[int, int]
+UNREADABLE = ('is it complete? Download or unpack it again, or remove it '
+              'together with its masks')
+
+
+def open_image(path: Path) -> Image.Image:
+    """Read a file completely.
+
+    Args:
+        path (Path): Any file that Pillow reads.
+
+    Returns:
+        Image.Image: The first frame, decoded.
+
+    Raises:
+        PrepareError: If it is missing, truncated or no image.
+    """
+    try:
+        opener = gzip.open if path.suffix == '.gz' else open
+        with opener(path, 'rb') as file, Image.open(file) as image:
+            image.load()
+            return image.copy()
+    except FileNotFoundError:
+        raise PrepareError(f'{path}: the file is missing; unpack the archive '
+                           'of this collection again.') from None
+    except Exception as error:  # Pillow raises many kinds on bad bytes.
+        raise PrepareError(f'{path}: cannot be read ({error}): '
+                           f'{UNREADABLE}.') from error
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """Read a photograph as RGB, shape (H, W, 3), without any rotation.
+
+    The masks follow the stored pixels, so that an EXIF orientation is not
+    applied.
+    """
+    return np.array(open_image(path).convert('RGB'))
+
+
+def read_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
+    """Read a mask as brightness values.
+
+    A palette (GIF, 1-bit TIFF, BMP, PNG) is looked up: what its colours show
+    counts, the brightest of the three channels of each.
+
+    Args:
+        path (Path): Mask.
+        size (tuple[int], optional): Width and height that it must have.
+
+    Returns:
+        np.ndarray: Values of shape (H, W), dtype uint8.
+
+    Raises:
+        PrepareError: If it cannot be read or is of another size.
+    """
+    image = open_image(path)
+    if size is not None and image.size != tuple(size):
+        raise PrepareError(
+            f'{path}: the mask is {image.size[0]}x{image.size[1]}, its '
+            f'photograph {size[0]}x{size[1]}; both must come from the same '
+            'release of the collection, unscaled.')
+    if image.mode in ('1', 'L'):
+        return np.array(image.convert('L'))
+    if image.mode.startswith(('I', 'F')):
+        values = np.array(image)
+        return (values > 0).astype(np.uint8) * 255
+    if image.mode == 'P':
+        colours = np.zeros((256, 3), np.uint8)
+        palette = np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
+        colours[:len(palette)] = palette
+        return colours.max(axis=1)[np.array(image)]
+    red, green, blue = np.moveaxis(np.array(image.convert('RGB')), 2, 0)
+    return np.maximum(np.maximum(red, green), blue)
+
+
+def binary(path: Path, size: Optional[Size] = None) -> Labelled:
+    """Read a mask of one structure: 0 is background, the other value is it.
+
+    Args:
+        path (Path): Mask.
+        size (tuple[int], optional): Width and height that it must have.
+
+    Returns:
+        tuple: Labels 0 and 1, and no counts.
+
+    Raises:
+        PrepareError: If it holds more than zero and one other value.
+    """
+    values = read_values(path, size)
+    found = np.unique(values)
+    if len(found[found > 0]) > 1:
+        shown = ', '.join(map(str, found[:8])) + (', ...' * (len(found) > 8))
+        raise PrepareError(
+            f'{path}: expected 0 and one other value, found {shown}; take the '
+            'original mask instead of a rescaled or JPEG-compressed copy.')
+    return (values > 0).astype(np.uint8), {}
+
+
+def soft_binary(path: Path, size: Optional[Size] = None) -> Labelled:
+    """Read a mask whose values run from 0 to 255; from 128 on it is 1."""
+    return (read_values(path, size) >= 128).astype(np.uint8), {}
+
+
+def merge(paths: Sequence[Optional[Path]],
+          size: Optional[Size] = None) -> Labelled:
+    """Merge one binary mask per class; a later class overwrites earlier ones.
+
+    Args:
+        paths (Sequence[Path | None]): Mask of class 1, 2, ...; None where the
+            photograph has nothing of the class.
+        size (tuple[int]): Width and height of the photograph.
+
+    Returns:
+        tuple: Labels 0 to the number of paths, and
+        ``{'overlapping pixels': n}``.
+    """
+    labels = np.zeros(size[::-1], np.uint8)
+    overlap = 0
+    for value, path in enumerate(paths, 1):
+        if path is None:
+            continue
+        inside = binary(path, size)[0] > 0
+        overlap += int(np.count_nonzero(labels[inside]))
+        labels[inside] = value
+    return labels, {'overlapping pixels': overlap}
+
+
+def disc_and_cup(disc: Path, cup: Path, size: Optional[Size] = None):
+    """Read soft maps, the share of experts of 255, of disc and cup.
+
+    At least half of the experts must agree (>= 128), so that the cup lies
+    inside the disc.
+
+    Returns:
+        tuple: Labels 1 disc rim and 2 cup, and the cup's pixels that lie
+        outside the disc.
+    """
+    disc, cup = soft_binary(disc, size)[0], soft_binary(cup, size)[0]
+    outside = int(np.count_nonzero(cup & (1 - disc)))
+    return np.where(cup > 0, np.uint8(2), disc), {
+        'cup pixels outside the disc': outside
+    }
+
+
+def refuge(path: Path, size: Optional[Size] = None) -> Labelled:
+    """Read a REFUGE mask of either polarity.
+
+    The release has 0 cup, 128 disc and 255 background; copies with the
+    inverse circulate. The background is what the mask's frame shows.
+
+    Args:
+        path (Path): Mask.
+        size (tuple[int], optional): Width and height that it must have.
+
+    Returns:
+        tuple: Labels 1 disc rim and 2 cup, and ``{'inverted masks': 0 | 1}``.
+
+    Raises:
+        PrepareError: If there are values other than 0, 128 and 255.
+    """
+    values = read_values(path, size)
+    unknown = np.setdiff1d(values, (0, 128, 255))
+    if len(unknown):
+        raise PrepareError(
+            f'{path}: expected the values 0, 128 and 255, found also '
+            f'{", ".join(map(str, unknown[:8]))}; take the original BMP.')
+    frame = np.concatenate(
+        [values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+    background = 255 if np.mean(frame == 255) > 0.5 else 0
+    if np.mean(frame == background) < 0.9:
+        raise PrepareError(
+            f'{path}: the frame of the mask should be background, 255 or 0, '
+            'so that the polarity can be told; take the original BMP.')
+    labels = np.zeros(values.shape, np.uint8)
+    labels[values == 128] = 1
+    labels[values == 255 - background] = 2
+    return labels, {'inverted masks': int(background == 0)}
+
+
+@lru_cache()
+def _palette() -> bytes:
+    return imgviz.label_colormap().astype(np.uint8).tobytes()
+
+
+def to_palette_image(labels: np.ndarray) -> Image.Image:
+    """Make a palette image with imgviz' colours, as the release writes them.
+
+    Args:
+        labels (np.ndarray): Labels of shape (H, W), dtype uint8.
+
+    Returns:
+        Image.Image: Image of mode P.
+    """
+    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
+    image = image.convert('L')
+    image.putpalette(_palette())
+    return image

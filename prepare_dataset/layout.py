@@ -1,0 +1,169 @@
+"""Finding folders and files in raw collections.
+
+Archives often unpack into a folder of the same name once more, and users point
+at any level of them. Nothing here reads a file.
+"""
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from .errors import PrepareError
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.ppm', '.bmp',
+                  '.gif')
+MAX_DEPTH = 7
+
+
+@dataclass(frozen=True)
+class Item:
+    """One photograph and what is needed to prepare it.
+
+    Args:
+        stem (str): Name of the prepared files without suffix.
+        image (Path): The photograph.
+        labels (dict): For each folder to write, ``'ann'`` first of all, a
+            function that takes ``size=`` (width, height) and returns labels
+            and counts, see ``labels.py``. It is sent to other processes.
+        fov (Path, optional): The collection's own field-of-view mask.
+    """
+    stem: str
+    image: Path
+    labels: Mapping[str, Callable]
+    fov: Optional[Path] = None
+
+
+@dataclass
+class Found:
+    """What a raw collection holds of one split.
+
+    Args:
+        items (list[Item]): Photographs to prepare.
+        problems (list[str]): What is missing or left over, file by file.
+        notes (list[str]): What the user should know, but is no fault.
+        folder (Path, optional): Where photographs were looked for.
+    """
+    items: List[Item] = field(default_factory=list)
+    problems: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
+    folder: Optional[Path] = None
+
+
+def locate(raw: Path, *endings: str) -> Optional[Path]:
+    """Find the folder whose path ends in one of the endings.
+
+    Args:
+        raw (Path): Where to look, at most seven levels deep.
+        endings (str): Alternatives such as ``'training/images'``, the
+            preferred one first; upper and lower case are the same.
+
+    Returns:
+        Path | None: The folder closest to ``raw``, or None.
+
+    Raises:
+        PrepareError: If two folders fit equally well.
+    """
+    folders = list(_folders(raw))
+    for ending in endings:
+        parts = tuple(ending.lower().split('/'))
+        fit = [(depth, folder) for depth, folder in folders
+               if _lower_parts(folder)[-len(parts):] == parts]
+        if not fit:
+            continue
+        closest = min(depth for depth, _ in fit)
+        fit = [folder for depth, folder in fit if depth == closest]
+        if len(fit) > 1:
+            raise PrepareError(
+                f'{raw}: both {fit[0].relative_to(raw)} and '
+                f'{fit[1].relative_to(raw)} could be meant; give the folder '
+                'of one collection.')
+        return _unnest(fit[0])
+    return None
+
+
+def _unnest(folder: Path) -> Path:
+    """Step into folders of the same name that hold everything."""
+    while True:
+        children = [c for c in folder.iterdir() if not c.name.startswith('.')]
+        inner = folder / folder.name
+        if children != [inner] or not inner.is_dir():
+            return folder
+        folder = inner
+
+
+def _lower_parts(folder: Path) -> Tuple[str, ...]:
+    return tuple(part.lower() for part in folder.parts)
+
+
+def _folders(raw: Path) -> Iterator[Tuple[int, Path]]:
+    """The folder itself and all below it, with their depths."""
+    for base, names, _ in os.walk(raw, followlinks=True):
+        depth = len(Path(base).relative_to(raw).parts)
+        yield depth, Path(base)
+        names[:] = sorted(n for n in names if not _hidden(n))
+        if depth == MAX_DEPTH:
+            names.clear()
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith('.') or name == '__MACOSX'
+
+
+def images_by_stem(folder: Path,
+                   found: Found,
+                   suffixes: Tuple[str, ...] = IMAGE_SUFFIXES,
+                   key: Callable[[str], Optional[str]] = lambda stem: stem,
+                   recursive: bool = True) -> Dict[str, Path]:
+    """List image files by name.
+
+    Args:
+        folder (Path): Folder to list.
+        found (Found): Gets a problem for every second file of one name.
+        suffixes (tuple[str]): Suffixes to take, in lower case.
+        key (Callable): Turns a file's stem into the name to list it under,
+            or None to leave it out. Default: the stem.
+        recursive (bool): Whether to look into folders below. Default: True.
+
+    Returns:
+        dict[str, Path]: Files in the order of their names.
+    """
+    files: Dict[str, Path] = {}
+    for base, names, members in os.walk(folder, followlinks=True):
+        names[:] = sorted(n for n in names if not _hidden(n))
+        if not recursive:
+            names.clear()
+        for member in sorted(members):
+            path = Path(base, member)
+            name = key(path.stem)
+            if (_hidden(member) or path.suffix.lower() not in suffixes
+                    or name is None):
+                continue
+            if name in files:
+                found.problems.append(
+                    f'{path}: {files[name]} has the same name and is taken; '
+                    'remove one of the two.')
+            files.setdefault(name, path)
+    return dict(sorted(files.items()))
+
+
+def require(folder: Optional[Path], raw: Path, what: str) -> Path:
+    """Return a folder, or say that it is missing.
+
+    Raises:
+        PrepareError: If it is None.
+    """
+    if folder is None:
+        raise PrepareError(
+            f'{raw}: {what} not found; unpack the whole archive and give its '
+            'top folder (the expected tree is in the README).')
+    return folder
+
+
+def orphans(found: Found, masks: Mapping[str, Path],
+            images: Mapping[str, Path]) -> None:
+    """Report masks that no photograph belongs to."""
+    found.problems += [
+        f'{path}: there is no photograph {stem} to this mask; unpack the '
+        'photographs again, or remove the mask.'
+        for stem, path in masks.items() if stem not in images
+    ]

@@ -1,0 +1,58 @@
+"""RETA: vessels of the 54 IDRiD training photographs, 1024x1024.
+
+    python -m prepare_dataset.reta RAW OUT
+
+RAW holds photographs ``IDRiD_01.jpg`` and vessel masks
+``IDRiD_01_vessel.png`` in any folders. They are taken as they come, so the
+prepared folder is ``RETA``. The masks of the 27 test photographs are withheld
+by the authors.
+"""
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Optional
+
+from .cli import main
+from .driver import Collection, Split, run
+from .labels import binary
+from .layout import Found, Item, images_by_stem
+
+PHOTOGRAPH = re.compile(r'IDRiD_\d+$', re.IGNORECASE)
+MASK = re.compile(r'(IDRiD_\d+)_vessel$', re.IGNORECASE)
+
+
+def _mask_key(stem: str) -> Optional[str]:
+    match = MASK.match(stem)
+    return match and match.group(1)
+
+
+def find(raw: Path, split: str) -> Optional[Found]:
+    """Find the vessel masks and their photographs."""
+    found = Found(folder=raw)
+    masks = images_by_stem(raw, found, key=_mask_key)
+    images = images_by_stem(
+        raw, found, key=lambda stem: stem if PHOTOGRAPH.match(stem) else None)
+    if not masks and not images:
+        return None
+    for stem, mask in masks.items():
+        if stem not in images:
+            found.problems.append(
+                f'{mask}: its photograph {stem}.jpg is missing under {raw}; '
+                'put the 1024x1024 photographs of RETA there.')
+            continue
+        found.items.append(
+            Item(stem, images[stem], dict(ann=partial(binary, mask))))
+    withheld = len(images.keys() - masks.keys())
+    if withheld:
+        found.notes.append(f'{withheld} photographs have no vessel mask and '
+                           'are left out (RETA withholds the test masks).')
+    return found
+
+
+COLLECTION = Collection('RETA', 'RETA', find,
+                        dict(train=Split(54, crop='none')))
+prepare = partial(run, COLLECTION)
+
+if __name__ == '__main__':
+    sys.exit(main(COLLECTION, prepare, __doc__))

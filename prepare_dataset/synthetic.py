@@ -1,0 +1,268 @@
+"""Draw synthetic collections in the raw layouts of five public ones.
+
+``python -m prepare_dataset.synthetic OUT`` writes RETA and DRIVE (vessels),
+DDR (lesions), REFUGE (disc and cup) and IDRiD (lesions and disc) into
+``OUT/raw``, each with its own labels only, and what they leave out into
+``OUT/hidden/<collection>/<split>/{vessel,lesion,odoc}/<stem>.png``: label
+values of the annotation PNGs, in the geometry of the raw photographs.
+
+The eyes of RETA are those of IDRiD's training set, as in reality. The same
+arguments always draw the same pixels.
+"""
+import argparse
+import json
+import os
+import shutil
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Callable, Dict, List, Union
+
+import numpy as np
+from tqdm import tqdm
+
+from .synthetic_camera import Camera, photograph
+from .synthetic_eye import draw_eye
+from .synthetic_layouts import (Masks, write_ddr, write_drive, write_idrid,
+                                write_idrid_and_reta, write_refuge)
+
+COLLECTIONS = ('RETA', 'DDR', 'REFUGE', 'DRIVE', 'IDRiD')
+MARKER = 'synthetic.json'
+VERSION = 1
+SMALLEST_SIZE = 96
+
+CAMERAS = dict(
+    IDRiD=[Camera(1.506, 0.605, (184, 92, 30), black=3)],
+    # DDR comes from many hospitals, in 27 image sizes.
+    DDR=[
+        Camera(1.1, 0.475, (172, 84, 44), 1.05, 0.11),
+        Camera(1.333, 0.48, (160, 84, 36), 1.0, 0.11),
+        Camera(1.5, 0.52, (178, 96, 52), 0.95, 0.11),
+        Camera(1.25, 0.47, (186, 88, 34), 1.1, 0.11, vignette=0.36),
+    ],
+    # REFUGE's training photographs come from another camera than the rest.
+    REFUGE_train=[Camera(1.033, 0.492, (172, 88, 52), blur=0.0035)],
+    REFUGE=[Camera(1.0, 0.475, (186, 98, 56), 1.0, 0.06, vignette=0.24)],
+    DRIVE=[
+        Camera(0.967, 0.462, (200, 106, 62), 1.05, 0.08, noise=3.5, black=5)
+    ])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photograph to draw and the files to write of it.
+
+    Args:
+        key (str): Names the eye; the same key is always the same eye.
+        camera (Camera): What takes the picture.
+        write (Callable): Writes the photograph (H, W, 3) and its masks.
+        diseased (bool): Whether there are lesions. Default: False.
+        glaucoma (bool): Whether the cup is large. Default: False.
+    """
+
+    key: str
+    camera: Camera
+    write: Callable[[np.ndarray, Masks], None]
+    diseased: bool = False
+    glaucoma: bool = False
+
+    def run(self, size: int, seed: int) -> None:
+        """Draw and write, depending on nothing but the arguments."""
+        rng = np.random.default_rng([seed, zlib.crc32(self.key.encode())])
+        frame = self.camera.frame(size)
+        eye = draw_eye(frame, rng, self.diseased, self.glaucoma)
+        self.write(photograph(eye, self.camera, rng), eye.masks())
+
+
+def _idrid_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+    camera = CAMERAS['IDRiD'][0]
+    jobs = [
+        Job(f'IDRiD {n}',
+            camera,
+            partial(write_idrid_and_reta, out, n, camera),
+            diseased=True) for n in range(1, counts['train'] + 1)
+    ]
+    return jobs + [
+        Job(f'IDRiD {n}',
+            camera,
+            partial(write_idrid, out, 'test', n),
+            diseased=True) for n in range(55, 55 + counts['test'])
+    ]
+
+
+def _ddr_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+    jobs = []
+    for split, first in dict(train=1774, val=4500, test=5800).items():
+        for n in range(counts[split]):
+            stem = f'007-{first + 7 * n:04d}-{100 * (1 + n % 3)}'
+            camera = CAMERAS['DDR'][n % len(CAMERAS['DDR'])]
+            jobs.append(
+                Job(f'DDR {stem}',
+                    camera,
+                    partial(write_ddr, out, split, stem),
+                    diseased=True))
+    return jobs
+
+
+def _refuge_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+    jobs = []
+    for split in ('train', 'val', 'test'):
+        cameras = CAMERAS['REFUGE_train' if split == 'train' else 'REFUGE']
+        numbers = {True: 0, False: 0}
+        for n in range(1, counts[split] + 1):
+            glaucoma = n % 3 == 0
+            numbers[glaucoma] += 1
+            number = numbers[glaucoma] if split == 'train' else n
+            jobs.append(
+                Job(f'REFUGE {split} {n}',
+                    cameras[0],
+                    partial(write_refuge, out, split, number, glaucoma),
+                    glaucoma=glaucoma))
+    return jobs
+
+
+def _drive_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+    camera = CAMERAS['DRIVE'][0]
+    # Its photographs are tests here, a few training ones complete the tree.
+    training = min(20, max(1, counts['train'] // 8))
+    numbers = [('test', n) for n in range(1, counts['test'] + 1)]
+    numbers += [('train', n) for n in range(21, 21 + training)]
+    return [
+        Job(f'DRIVE {n}', camera, partial(write_drive, out, split, n))
+        for split, n in numbers
+    ]
+
+
+def _check(counts: Dict[str, int], size: int, workers: int) -> None:
+    limits = dict(train=54, val=400, test=20)
+    for split, limit in limits.items():
+        if not 1 <= counts[split] <= limit:
+            raise ValueError(
+                f'{counts[split]} {split} images asked for, expected 1 to '
+                f'{limit}: the collections have no more official names.')
+    if size < SMALLEST_SIZE:
+        raise ValueError(f'size is {size}, expected at least {SMALLEST_SIZE}: '
+                         'lesions vanish in smaller photographs.')
+    if workers < 1:
+        raise ValueError(f'{workers} workers asked for, expected at least 1.')
+
+
+def _write_marker(out: Path, marker: dict) -> None:
+    part = out / (MARKER + '.part')
+    part.write_text(json.dumps(marker, indent=2) + '\n')
+    os.replace(part, out / MARKER)
+
+
+def _claim(out: Path, arguments: dict, force: bool) -> bool:
+    """Clear the folder for new collections.
+
+    Returns:
+        bool: Whether there is something to do.
+
+    Raises:
+        FileExistsError: If collections lie there that were not drawn here.
+    """
+    path = out / MARKER
+    if path.is_file():
+        if json.loads(path.read_text()) == dict(
+                arguments, complete=True) and not force:
+            return False
+        for top in ('raw', 'hidden'):
+            for collection in COLLECTIONS:
+                shutil.rmtree(out / top / collection, ignore_errors=True)
+    present = [
+        str(out / 'raw' / c) for c in COLLECTIONS
+        if (out / 'raw' / c).exists()
+    ]
+    if present:
+        raise FileExistsError(
+            f'{present[0]} exists but was not drawn by this program, which '
+            f'found no {MARKER} in {out}: give another folder.')
+    out.mkdir(parents=True, exist_ok=True)
+    _write_marker(out, dict(arguments, complete=False))
+    return True
+
+
+def generate(out: Union[str, Path],
+             images: int = 24,
+             size: int = 352,
+             seed: int = 0,
+             val_images: int = 4,
+             test_images: int = 8,
+             workers: int = 2,
+             force: bool = False) -> Dict[str, Path]:
+    """Draw all collections, or nothing if the same are there already.
+
+    Args:
+        out (str | Path): Folder to write ``raw`` and ``hidden`` into.
+        images (int): Training images of each collection, 1 to 54; DRIVE gets
+            an eighth of it. Default: 24.
+        size (int): Height of the photographs, roughly. Default: 352.
+        seed (int): Another seed draws other eyes. Default: 0.
+        val_images (int): Validation images of DDR and REFUGE. Default: 4.
+        test_images (int): Test images of each collection with a test set, 1
+            to 20. Default: 8.
+        workers (int): Threads; the pixels do not depend on it. Default: 2.
+        force (bool): Whether to draw again what is there. Default: False.
+
+    Returns:
+        dict[str, Path]: The raw folder of each collection, and ``hidden``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        FileExistsError: If the folder holds collections of other origin.
+    """
+    out = Path(out)
+    counts = dict(train=images, val=val_images, test=test_images)
+    _check(counts, size, workers)
+    folders = {name: out / 'raw' / name for name in COLLECTIONS}
+    folders['hidden'] = out / 'hidden'
+    arguments = dict(version=VERSION, size=size, seed=seed, images=counts)
+    if not _claim(out, arguments, force):
+        return folders
+    jobs = [
+        job for make in (_idrid_jobs, _ddr_jobs, _refuge_jobs, _drive_jobs)
+        for job in make(out, counts)
+    ]
+    with ThreadPoolExecutor(workers) as pool:
+        done = pool.map(lambda job: job.run(size, seed), jobs)
+        for _ in tqdm(done, 'drawing photographs', len(jobs), disable=None):
+            pass
+    _write_marker(out, dict(arguments, complete=True))
+    return folders
+
+
+def main(args: List[str] = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m prepare_dataset.synthetic',
+        description='Draw synthetic fundus photographs with full ground truth '
+        'in the raw layouts of RETA, DDR, REFUGE, DRIVE and IDRiD.')
+    parser.add_argument('out', type=Path, help='folder to write into')
+    for name, default, text in (('images', 24,
+                                 'training images of each collection'),
+                                ('val-images', 4,
+                                 'validation images of DDR and REFUGE'),
+                                ('test-images', 8,
+                                 'test images of each collection'),
+                                ('size', 352,
+                                 'height of the photographs, roughly'),
+                                ('seed', 0,
+                                 'seed of everything that is random'),
+                                ('workers', 2, 'threads')):
+        parser.add_argument(
+            f'--{name}',
+            type=int,
+            default=default,
+            help=f'{text} (default: {default})')
+    parser.add_argument(
+        '--force', action='store_true', help='draw again what is there')
+    folders = generate(**vars(parser.parse_args(args)))
+    for name, folder in folders.items():
+        print(f'{name}: {folder}')
+
+
+if __name__ == '__main__':
+    main()

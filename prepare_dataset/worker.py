@@ -1,0 +1,224 @@
+"""One photograph: read, crop, pad, write. Runs in the worker processes."""
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from .errors import PrepareError
+from .files import write_bytes, write_labels, write_photograph
+from .fov import Box, Geometry, find_field_of_view, make_geometry
+from .labels import binary, open_image, read_photograph
+from .layout import Item
+
+EXIF_ORIENTATION = 0x0112
+CUT_OFF = 'label pixels outside the crop, cut off'
+Size = Tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What holds for all photographs of a split.
+
+    Args:
+        folder (Path): Prepared folder of the split.
+        image_suffix (str): ``'.jpg'`` or ``'.tif'``.
+        crop (str): ``'fov'`` crops to the field of view and pads to a square,
+            ``'pad'`` only pads, ``'none'`` takes the photograph as it comes.
+        max_side (int, optional): Larger images are scaled down to this.
+        force (bool): Whether to overwrite what is there.
+        with_images (bool): Whether images and field-of-view masks are
+            written, or labels only.
+    """
+    folder: Path
+    image_suffix: str = '.jpg'
+    crop: str = 'fov'
+    max_side: Optional[int] = None
+    force: bool = False
+    with_images: bool = True
+
+    def targets(self, item: Item) -> Dict[str, Path]:
+        """The files to write, by folder."""
+        targets = {
+            name: self.folder / name / f'{item.stem}.png'
+            for name in item.labels
+        }
+        if self.with_images:
+            targets['fov'] = self.folder / 'fov' / f'{item.stem}.png'
+            targets['images'] = (
+                self.folder / 'images' / (item.stem + self.image_suffix))
+        return targets
+
+    def is_done(self, item: Item, known: Optional[Geometry]) -> bool:
+        """Whether everything of a photograph is there and is kept."""
+        return bool(known) and not self.force and all(
+            path.exists() for path in self.targets(item).values())
+
+
+@dataclass
+class Outcome:
+    """What came of one photograph.
+
+    Args:
+        stem (str): Name of the photograph.
+        geometry (Geometry, optional): How it was prepared.
+        skipped (bool): Whether everything was there already.
+        error (str): What went wrong, empty if nothing did.
+        notes (list[str]): What the user should look at.
+        counts (dict[str, int]): Counts of the readers, to be summed.
+        pixels (dict[str, np.ndarray]): Number of pixels of each value 0 to
+            255, by label folder.
+    """
+    stem: str
+    geometry: Optional[Geometry] = None
+    skipped: bool = False
+    error: str = ''
+    notes: List[str] = field(default_factory=list)
+    counts: Dict[str, int] = field(default_factory=dict)
+    pixels: Dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def prepare_item(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
+    """Prepare one photograph; what goes wrong is in the result.
+
+    Args:
+        item (Item): The photograph and its masks.
+        job (Job): What holds for the split.
+        known (Geometry, optional): Its row of geometry.csv.
+
+    Returns:
+        Outcome: The result.
+    """
+    try:
+        return _prepare(item, job, known)
+    except PrepareError as error:
+        return Outcome(item.stem, error=str(error))
+    except Exception as error:  # One bad file must not stop the others.
+        return Outcome(
+            item.stem, error=f'{item.image}: {type(error).__name__}: {error}')
+
+
+def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
+    targets = job.targets(item)
+    kept = {} if job.force else {
+        name: path
+        for name, path in targets.items() if path.exists()
+    }
+    if known:
+        _check_kept(kept, job, known)
+    if job.is_done(item, known):
+        return Outcome(item.stem, known, skipped=True)
+    image = read_photograph(item.image)
+    size = image.shape[1::-1]
+    outcome = Outcome(item.stem)
+    # Labels alone follow the images that are there already.
+    reuse = known and (kept or not job.with_images)
+    if reuse and (known.width, known.height) == size:
+        outcome.geometry = known
+    else:
+        fov = find_field_of_view(image)
+        outcome.geometry = _make_geometry(item.stem, size, fov.box, job)
+        if job.crop == 'fov' and not fov.certain:
+            outcome.notes.append(
+                f'{item.image}: the field of view is uncertain; look at it.')
+    _check_kept(kept, job, outcome.geometry)
+    # Everything is read before anything is written: no image without labels.
+    labels = _labels(item, size, outcome)
+    if 'fov' in targets.keys() - kept.keys():
+        mask = _field_of_view_mask(item, image)
+        labels['fov'] = outcome.geometry.apply(mask, is_label=True)
+    for name in targets.keys() - kept.keys() - {'images'}:
+        write_labels(targets[name], labels[name])
+    if 'images' in targets.keys() - kept.keys():
+        _write_image(item, image, targets['images'], outcome.geometry)
+    return outcome
+
+
+def _make_geometry(stem: str, size: Size, box: Box, job: Job) -> Geometry:
+    return make_geometry(
+        stem,
+        size,
+        box=box if job.crop == 'fov' else None,
+        square=job.crop != 'none',
+        max_side=job.max_side)
+
+
+def _check_kept(kept: Dict[str, Path], job: Job, geometry: Geometry) -> None:
+    """Make sure that what is kept fits what is asked for."""
+    if job.with_images:
+        geometry = _make_geometry(geometry.name,
+                                  (geometry.width, geometry.height),
+                                  geometry.box, job)
+    expected = (geometry.prepared_width, geometry.prepared_height)
+    for path in kept.values():
+        found = _read_size(path)
+        if found != expected:
+            raise PrepareError(
+                f'{path}: is there already with {found[0]}x{found[1]} pixels, '
+                f'while {expected[0]}x{expected[1]} are asked for; add '
+                '--force to make it again, or leave --max-side as it was.')
+
+
+def _read_size(path: Path) -> Size:
+    """Width and height of an image file, without decoding it."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception as error:
+        raise PrepareError(f'{path}: cannot be read ({error}); add --force to '
+                           'make it again.') from error
+
+
+def _labels(item: Item, size: Size, outcome: Outcome) -> Dict[str, np.ndarray]:
+    """Read and prepare all labels, and count what is worth reporting."""
+    geometry = outcome.geometry
+    x, y, width, height = geometry.box
+    prepared = {}
+    for name, reader in item.labels.items():
+        labels, counts = reader(size=size)
+        inside = np.count_nonzero(labels[y:y + height, x:x + width])
+        lost = int(np.count_nonzero(labels) - inside)
+        for key, value in (*counts.items(), (CUT_OFF, lost)):
+            outcome.counts[f'{name}: {key}'] = value
+        prepared[name] = geometry.apply(labels, is_label=True)
+        outcome.pixels[name] = np.bincount(
+            prepared[name].ravel(), minlength=256)
+    return prepared
+
+
+def _field_of_view_mask(item: Item, image: np.ndarray) -> np.ndarray:
+    """The collection's own mask, or else the one that is found.
+
+    The crop does not depend on it, which is the published one.
+    """
+    if item.fov is None:
+        return find_field_of_view(image).mask
+    return binary(item.fov, image.shape[1::-1])[0]
+
+
+def _write_image(item: Item, image: np.ndarray, path: Path,
+                 geometry: Geometry) -> None:
+    if _unchanged(item, path, geometry):
+        # The very same pixels: compressing them again only loses.
+        write_bytes(path, item.image.read_bytes())
+    else:
+        write_photograph(path, geometry.apply(image, is_label=False))
+
+
+def _unchanged(item: Item, path: Path, geometry: Geometry) -> bool:
+    prepared = (geometry.prepared_width, geometry.prepared_height)
+    if (prepared != (geometry.width, geometry.height)
+            or item.image.suffix.lower() != path.suffix):
+        return False
+    # Readers would turn the image, but not its masks.
+    exif = open_image(item.image).getexif()
+    return exif.get(EXIF_ORIENTATION, 1) == 1
+
+
+def start_worker() -> None:
+    """Keep a worker to one thread, and leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)

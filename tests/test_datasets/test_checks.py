@@ -1,0 +1,252 @@
+import json
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbos.datasets import DataError, save_labels
+
+
+def problems_of(make, **changes):
+    with pytest.raises(DataError) as error:
+        make(**changes).check(full=True)
+    assert str(error.value).startswith(f'{len(error.value.problems)} problem')
+    return error.value.problems
+
+
+def only(make, **changes):
+    problems = problems_of(make, **changes)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_good_data(make):
+    make().check(full=True)
+    make(ann_dirs={}, pseudo_dirs={}, weights={}).check(full=True)
+
+
+def test_missing_data_root(make):
+    text = only(make, data_root='nowhere/at/all')
+    assert 'nowhere/at/all: data root not found' in text
+    assert 'prepare_dataset' in text
+
+
+def test_missing_image_folder(make):
+    assert 'image folder not found' in only(make, img_dir='pictures')
+
+
+def test_empty_folder(make, root):
+    (root / 'empty').mkdir()
+    assert 'the folder is empty' in only(make, img_dir='empty')
+
+
+def test_other_suffix(make):
+    text = only(make, img_suffix=['.jpg', '.tif'])
+    assert "no image with suffix '.jpg' or '.tif'" in text
+    assert "5 file(s) with '.png'; set img_suffix" in text
+
+
+def test_two_images_of_one_stem(make, root):
+    shutil.copy(root / 'images/eye_0.png', root / 'images/eye_0.tif')
+    text = only(make, img_suffix=['.png', '.tif'])
+    assert 'eye_0.png: has the same stem as eye_0.tif' in text
+
+
+def test_image_without_annotation(make, root):
+    os.remove(root / 'ann/eye_3.png')
+    text = only(make)
+    assert 'ann/eye_3.png: annotation (lesion) of image' in text
+
+
+def test_annotation_without_image(make, root):
+    os.remove(root / 'images/eye_3.png')
+    text = only(make)
+    assert 'ann/eye_3.png: annotation (lesion) without an image' in text
+
+
+def test_missing_annotation_folder(make):
+    text = only(make, ann_dirs=dict(lesion='masks'))
+    assert 'masks: annotation (lesion) folder not found; prepare' in text
+
+
+def test_other_annotation_suffix(make, root):
+    for i in range(5):
+        os.rename(root / f'ann/eye_{i}.png', root / f'ann/eye_{i}.gif')
+    text = only(make)
+    assert "expected <stem>.png, found '.gif'" in text
+
+
+def test_mask_of_another_size(make, root):
+    save_labels(str(root / 'ann/eye_1.png'), np.ones((40, 56), np.uint8))
+    text = only(make)
+    assert 'ann/eye_1.png: the mask is 56x40, its image 56x42' in text
+
+
+@pytest.mark.parametrize('values, expected', [
+    ((0, 255), 'looks like a 0/255 mask'),
+    ((255, 255), 'looks like a 0/255 mask'),
+    ((0, 128, 255), 'label value(s) 128 out of range'),
+    ((0, 4, 5, 9), 'label value(s) 5, 9 out of range'),
+])
+def test_wrong_values(make, root, values, expected):
+    labels = np.resize(np.array(values, np.uint8), (42, 56))
+    save_labels(str(root / 'ann/eye_1.png'), labels)
+    text = only(make)
+    assert 'ann/eye_1.png' in text and expected in text
+    assert "task 'lesion' expects 0 background, 1 EX, 2 HE, 3 SE, 4 MA" in text
+
+
+def test_ignored_pixels_are_allowed(make, root):
+    labels = np.resize(np.array([0, 1, 255], np.uint8), (42, 56))
+    save_labels(str(root / 'ann/eye_1.png'), labels)
+    make().check(full=True)
+    save_labels(str(root / 'ann/eye_1.png'), labels // 255 * 255)
+    make(allow_unlabelled=True).check(full=True)
+
+
+def test_one_bit_masks_are_good(make, root):
+    Image.fromarray(np.eye(42, 56) > 0).save(root / 'ann/eye_1.png')
+    make().check(full=True)
+
+
+def test_mask_of_several_channels(make, root):
+    Image.new('RGB', (56, 42)).save(root / 'ann/eye_1.png')
+    text = only(make)
+    assert "ann/eye_1.png: has Pillow mode 'RGB', expected one channel" in text
+
+
+def test_truncated_files(make, root):
+    for name in ('images/eye_2.png', 'ann/eye_3.png'):
+        data = (root / name).read_bytes()
+        (root / name).write_bytes(data[:len(data) // 2])
+    problems = problems_of(make)
+    assert len(problems) == 2
+    assert 'images/eye_2.png: the image cannot be read' in problems[0]
+    assert 'ann/eye_3.png: the mask cannot be read' in problems[1]
+
+
+def test_truncated_jpeg(make, root):
+    for i in range(5):
+        path = root / f'images/eye_{i}.png'
+        Image.open(path).save(path.with_suffix('.jpg'))
+    data = (root / 'images/eye_2.jpg').read_bytes()
+    (root / 'images/eye_2.jpg').write_bytes(data[:-200])
+    assert 'eye_2.jpg: the image cannot be' in only(make, img_suffix='.jpg')
+
+
+def test_exif_rotation(make, root):
+    path = root / 'images/eye_0.png'
+    image = Image.open(path)
+    exif = image.getexif()
+    exif[274] = 6
+    image.save(path, exif=exif)
+    assert 'eye_0.png: carries an EXIF rotation' in only(make)
+
+
+def test_at_most_ten_are_shown(make, root):
+    for i in range(5):
+        labels = np.full((40 + 2 * i, 56), 77, np.uint8)
+        save_labels(str(root / f'ann/eye_{i}.png'), labels)
+        save_labels(str(root / f'pseudo/eye_{i}.png'), labels)
+        (root / f'images/eye_{i}.png').write_bytes(b'no image')
+    with pytest.raises(DataError, match='^15 problems .* first 10:') as error:
+        make().check()
+    assert str(error.value).count('\n') == 10
+    assert pickle.loads(pickle.dumps(error.value)).args == error.value.args
+
+
+def test_field_of_view(make, root):
+    assert 'field of view folder not found' in only(make, fov_dir='fov')
+    for i in range(5):
+        save_labels(
+            str(root / f'fov/eye_{i}.png'),
+            np.full((40 + 2 * i, 56), 255, np.uint8))
+    make(fov_dir='fov').check()
+    save_labels(str(root / 'fov/eye_0.png'), np.ones((9, 9), np.uint8))
+    assert 'fov/eye_0.png: the mask is 9x9' in only(make, fov_dir='fov')
+
+
+def test_pseudo_folder_missing(make, root):
+    text = only(make, pseudo_dirs=dict(vessel='ddr_vessel_pseudo'))
+    assert 'ddr_vessel_pseudo: pseudo label (vessel) folder not found' in text
+    assert 'tools/generate_pseudo_labels.py' in text
+
+
+def test_pseudo_folder_incomplete(make, root):
+    os.remove(root / 'pseudo/eye_4.png')
+    text = only(make)
+    assert 'pseudo/eye_4.png: pseudo label (vessel) of image' in text
+
+
+def test_pseudo_folder_may_hold_more(make, root):
+    save_labels(str(root / 'pseudo/other.png'), np.ones((9, 9), np.uint8))
+    make().check()
+
+
+def test_pseudo_from_another_checkpoint(make):
+    make(pseudo_checkpoint_sha256='0' * 64).check()
+    text = only(make, pseudo_checkpoint_sha256='abcd' * 16)
+    assert 'made by checkpoint work_dirs/stage1/iter_1.pth' in text
+    assert 'expected sha256 abcdabcdabcd' in text
+
+
+def test_pseudo_without_manifest(make, root):
+    os.remove(root / 'pseudo/manifest.json')
+    with pytest.warns(UserWarning, match='pseudo labels without manifest'):
+        make()
+
+
+@pytest.mark.parametrize('changes, expected', [
+    (dict(task='odoc'), "made for task 'odoc', but the config reads"),
+    (dict(images=['eye_0', 'eye_1', 'eye_2']),
+     "does not list 2 of 5 images, e.g. 'eye_3'"),
+    (dict(images='eye_0'), 'is not a manifest'),
+])
+def test_wrong_manifest(make, root, manifest_writer, changes, expected):
+    manifest_writer(root / 'pseudo', **changes)
+    assert expected in only(make)
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '7', json.dumps(dict(task='x'))])
+def test_damaged_manifest(make, root, text):
+    (root / 'pseudo/manifest.json').write_text(text)
+    assert 'manifest.json: ' in only(make)
+
+
+def test_split(make, root):
+    path = root / 'val.txt'
+    path.write_text('eye_3\n\neye_1.png\n')
+    dataset = make(split='val.txt')
+    assert [dataset.stem(i) for i in range(len(dataset))] == ['eye_1', 'eye_3']
+    dataset.check(full=True)
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('eye_1\neye_9\n', "val.txt:2: 'eye_9' is not an image"),
+    ('../images/eye_1\n', "val.txt:1: '../images/eye_1' is not an image"),
+    ('eye_1\neye_1.png\n', "val.txt:2: 'eye_1.png' is listed twice"),
+    ('\n', 'names no image'),
+])
+def test_wrong_split(make, root, text, expected):
+    (root / 'val.txt').write_text(text)
+    assert expected in only(make, split='val.txt')
+
+
+def test_missing_split(make):
+    assert 'split file cannot be read' in only(make, split='none.txt')
+
+
+@pytest.mark.parametrize('changes, expected', [
+    (dict(ann_dirs=dict(drusen='ann')), "unknown task 'drusen'; the tasks"),
+    (dict(tasks=['drusen']), "Unknown task 'drusen'"),
+    (dict(weights=dict(drusen=1)), "weights names the unknown task 'drusen'"),
+    (dict(weights=dict(vessel=-1)), 'weight of at least 0'),
+    (dict(pseudo_dirs=dict(lesion='pseudo')), 'both ground truth and pseudo'),
+    (dict(binary_truth=['lesion']), 'binary_truth is for testing'),
+])
+def test_wrong_arguments(make, changes, expected):
+    with pytest.raises(ValueError, match=expected):
+        make(**changes)

@@ -1,0 +1,91 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from mbos.datasets import ColorJitter, RandomGaussianBlur, RandomGrayscale
+
+
+def red():
+    """A pure red image as mmcv loads it: BGR."""
+    image = np.zeros((4, 5, 3), np.uint8)
+    image[..., 2] = 255
+    return dict(img=image)
+
+
+def pixel(results):
+    image = results['img']
+    assert image.dtype == np.uint8 and image.shape == (4, 5, 3)
+    assert (image == image[0, 0]).all()
+    return image[0, 0].tolist()
+
+
+@pytest.mark.parametrize('order, luma', [('rgb', 76), ('bgr', 29)])
+def test_grayscale(order, luma):
+    """0.299 * 255 = 76 for red; taken for blue it is 0.114 * 255 = 29."""
+    gray = RandomGrayscale(prob=1.0, channel_order=order)
+    assert pixel(gray(red())) == [luma] * 3
+
+
+@pytest.mark.parametrize('order, expected', [('rgb', [0, 255, 0]),
+                                             ('bgr', [255, 0, 0])])
+def test_hue_turns_in_the_right_order(order, expected):
+    """A third of a turn makes red green, and blue red (written in BGR)."""
+    third = 1 / 3
+    jitter = ColorJitter(0, 0, 0, (third, third), 1.0, order)
+    found = np.array(pixel(jitter(red())))
+    assert np.abs(found - expected).max() <= 6
+
+
+@pytest.mark.parametrize('order, luma', [('rgb', 76), ('bgr', 29)])
+def test_saturation(order, luma):
+    jitter = ColorJitter(0, 0, (0, 0), 0, 1.0, order)
+    assert pixel(jitter(red())) == [luma] * 3
+
+
+def test_brightness():
+    jitter = ColorJitter((0.5, 0.5), 0, 0, 0, 1.0)
+    assert pixel(jitter(red())) == [0, 0, 127]
+
+
+def test_published_ranges():
+    jitter = ColorJitter().jitter
+    assert tuple(jitter.brightness) == (0.5, 1.5)
+    assert tuple(jitter.contrast) == (0.5, 1.5)
+    assert tuple(jitter.saturation) == (0.5, 1.5)
+    assert tuple(jitter.hue) == (-0.25, 0.25)
+
+
+def test_blur_of_a_point():
+    """The centre of a Gaussian of sigma 1 is 1 / (2 pi) = 0.159."""
+    image = np.zeros((15, 15, 3), np.uint8)
+    image[7, 7] = 255
+    blurred = RandomGaussianBlur((1.0, 1.0), prob=1.0)(dict(img=image))['img']
+    assert abs(int(blurred[7, 7, 0]) - 0.159 * 255) < 1.5
+    assert blurred.dtype == np.uint8
+
+
+@pytest.mark.parametrize('transform, share', [(ColorJitter(), 0.8),
+                                              (RandomGrayscale(), 0.2),
+                                              (RandomGaussianBlur(
+                                                  (2.0, 2.0)), 0.5)])
+def test_probabilities(transform, share):
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    image = np.random.randint(0, 256, (8, 8, 3)).astype(np.uint8)
+    hits = sum(
+        (transform(dict(img=image))['img'] != image).any() for _ in range(400))
+    assert abs(hits / 400 - share) < 0.08
+
+
+@pytest.mark.parametrize('build', [
+    lambda: ColorJitter(prob=2),
+    lambda: ColorJitter(channel_order='gbr'),
+    lambda: RandomGrayscale(channel_order='RGB'),
+    lambda: RandomGaussianBlur(sigma=(0, 1)),
+])
+def test_wrong_arguments(build):
+    with pytest.raises(ValueError, match='Expected'):
+        build()

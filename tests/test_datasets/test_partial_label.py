@@ -1,0 +1,317 @@
+import os.path as osp
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmseg.apis import single_gpu_test
+from mmseg.datasets import build_dataloader, build_dataset
+from PIL import Image
+from torch import nn
+
+from mbos.datasets import read_labels, save_labels, scoring
+
+
+class StubMetrics:
+    """Counts the pixels of the first class."""
+
+    @staticmethod
+    def update(prob, label, task, fov, threshold, ignore_index):
+        if np.isnan(prob).any():
+            raise ValueError('NaN in the probabilities')
+        inside = np.ones_like(label, bool) if fov is None else fov
+        hit = (prob[0] > 0.5) & (label > 0) & (label != 255) & inside
+        return dict(hit=np.array(hit.sum()), classes=task.classes)
+
+    @staticmethod
+    def compute(sums, task, names=None):
+        hits = sum(int(s['hit']) for s in sums)
+        return dict(hits=hits, names=names, classes=sums[0]['classes'])
+
+    @staticmethod
+    def summary(computed, task):
+        rows = [['class', 'hits'], [task.classes[0], str(computed['hits'])]]
+        return rows, dict(hits=computed['hits'])
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    monkeypatch.setattr(scoring, 'metrics', StubMetrics)
+    monkeypatch.setattr(scoring, 'summary', StubMetrics.summary)
+
+
+@pytest.fixture
+def dataset(make, test_pipeline):
+    return make(test_mode=True, pipeline=test_pipeline)
+
+
+def prediction(shape=(40, 56), value=1.0):
+    return {
+        task: np.full((channels, ) + shape, value, np.float32)
+        for task, channels in (('vessel', 1), ('lesion', 4), ('odoc', 2))
+    }
+
+
+class Constant(nn.Module):
+    """Says 1 everywhere, at the size of the prepared image."""
+
+    def forward(self, img, img_metas, return_loss=False, rescale=True):
+        metas = img_metas[0].data[0]
+        assert metas[0]['dataset'] == 'ddr'
+        return [prediction(meta['ori_shape'][:2]) for meta in metas]
+
+
+def test_sample(make):
+    dataset = make()
+    assert len(dataset) == 5
+    assert dataset.CLASSES == [
+        'vessel.vessel', 'lesion.EX', 'lesion.HE', 'lesion.SE', 'lesion.MA',
+        'odoc.disc', 'odoc.cup'
+    ]
+    assert len(dataset.PALETTE) == 7
+    sample = dataset[2]
+    labels = sample['labels'].data.numpy()
+    truth = read_labels(osp.join(dataset.ann_dirs['lesion'], 'eye_2.png'))
+    assert labels.shape == (3, 44, 56)
+    assert (labels[0] == truth % 2).all()
+    assert (labels[1] == truth).all()
+    assert (labels[2] == 255).all()
+    # Normalize(to_rgb=True) puts red first
+    assert (sample['img'].data[0].numpy() == 40.0 * truth).all()
+    metas = sample['img_metas'].data
+    assert metas['ori_filename'] == 'eye_2.png' and metas['dataset'] == 'ddr'
+    assert metas['ori_shape'] == (44, 56, 3)
+    assert metas['planes'] == dict(
+        vessel=dict(kind='pseudo', weight=2.0),
+        lesion=dict(kind='truth', weight=1.0),
+        odoc=dict(kind='absent', weight=1.0))
+    assert list(metas['planes']) == ['vessel', 'lesion', 'odoc']
+
+
+def test_registered_with_mmseg(root, make, test_pipeline):
+    cfg = dict(
+        type='PartialLabelDataset',
+        name='a',
+        tasks=['lesion'],
+        data_root=str(root),
+        img_dir='images',
+        img_suffix=['.png', '.tif'],
+        ann_dirs=dict(lesion='ann'),
+        pipeline=test_pipeline)
+    assert len(build_dataset(cfg, dict(test_mode=True))) == 5
+
+
+def test_load_refuses_a_mask_of_another_size(make, root):
+    dataset = make()
+    save_labels(str(root / 'ann/eye_1.png'), np.ones((8, 8), np.uint8))
+    with pytest.raises(ValueError, match='eye_1.png: the mask has shape'):
+        dataset[1]
+
+
+def test_get_gt_plane(make):
+    dataset = make()
+    assert dataset.get_gt_plane(4, 'lesion').shape == (48, 56)
+    assert list(dataset.get_gt_seg_map_by_idx(0)) == ['lesion']
+    with pytest.raises(ValueError, match="no ground truth of task 'vessel'"):
+        dataset.get_gt_plane(4, 'vessel')
+
+
+def test_single_gpu_test_and_evaluate(dataset, stub):
+    loader = build_dataloader(
+        dataset, 1, 0, dist=False, shuffle=False, persistent_workers=False)
+    results = single_gpu_test(Constant(), loader, pre_eval=True)
+    expected = sum(
+        int((dataset.get_gt_plane(i, 'lesion') > 0).sum()) for i in range(5))
+    assert [list(r) for r in results] == [['lesion']] * 5
+    assert dataset.evaluate(results) == {'lesion.hits': float(expected)}
+    # the hook without pre_eval hands over the predictions themselves
+    raw = single_gpu_test(Constant(), loader)
+    assert dataset.evaluate(raw) == {'lesion.hits': float(expected)}
+    assert dataset.compute(raw)['lesion']['names'][1] == 'eye_1'
+
+
+def test_evaluate_prints_a_table(dataset, stub, monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        scoring, 'print_log', lambda text, logger=None: lines.append(text))
+    results = [dict(lesion=dict(hit=2, classes=('EX', )))] * 5
+    dataset.evaluate(results, metric='mIoU', logger='silent')
+    assert 'ddr, lesion, 5 images' in lines[0]
+    assert '| EX    |   10 |' in lines[0]
+
+
+def test_figures_by_hand(make, root, test_pipeline):
+    """Predicting vessel everywhere: Dice is 2 p / (1 + p) of its share p."""
+    dataset = make(
+        test_mode=True,
+        pipeline=test_pipeline,
+        ann_dirs=dict(vessel='pseudo'),
+        pseudo_dirs={})
+    preds = [
+        prediction(dataset.get_gt_plane(i, 'vessel').shape) for i in range(5)
+    ]
+    figures = dataset.evaluate(dataset.pre_eval(preds, list(range(5))))
+    truth = [dataset.get_gt_plane(i, 'vessel') for i in range(5)]
+    share = sum(t.sum() for t in truth) / sum(t.size for t in truth)
+    assert figures['vessel.Dice.vessel'] == pytest.approx(2 * share /
+                                                          (1 + share))
+    assert figures['vessel.IoU.vessel'] == pytest.approx(share)
+    assert figures['vessel.IoU.background'] == 0
+
+
+def test_published_scoring_of_ignored_pixels(make, root, test_pipeline):
+    """Published: 255 is background of the lesions, so it counts as wrong."""
+    labels = np.zeros((40, 56), np.uint8)
+    labels[:10], labels[10:20] = 1, 255
+    save_labels(str(root / 'ann/eye_0.png'), labels)
+    (root / 'split.txt').write_text('eye_0')
+    for ignore_index, iou in ((255, 0.25 / 0.75), (None, 0.25)):
+        dataset = make(
+            test_mode=True,
+            pipeline=test_pipeline,
+            split=str(root / 'split.txt'),
+            ignore_index=ignore_index)
+        figures = dataset.evaluate(dataset.pre_eval(prediction(), 0))
+        assert figures['lesion.IoU.EX'] == pytest.approx(iou)
+
+
+def test_pre_eval_takes_one_image_or_several(dataset, stub):
+    one = dataset.pre_eval(prediction(), 0)
+    several = dataset.pre_eval([prediction(), prediction((42, 56))], [0, 1])
+    assert one == several[:1] and len(several) == 2
+
+
+def test_field_of_view_reaches_the_metrics(make, root, test_pipeline, stub):
+    for i in range(5):
+        fov = np.zeros((40 + 2 * i, 56), np.uint8)
+        fov[:10] = 255
+        save_labels(str(root / f'fov/eye_{i}.png'), fov)
+    dataset = make(test_mode=True, pipeline=test_pipeline, fov_dir='fov')
+    truth = dataset.get_gt_plane(0, 'lesion')
+    sums = dataset.pre_eval(prediction(), 0)[0]
+    assert sums['lesion']['hit'] == (truth[:10] > 0).sum()
+
+
+def test_binary_truth_scores_the_outer_class(make, root, test_pipeline, stub):
+    dataset = make(
+        test_mode=True,
+        pipeline=test_pipeline,
+        ann_dirs=dict(odoc='pseudo'),
+        pseudo_dirs={},
+        weights={},
+        binary_truth=['odoc'])
+    sums = dataset.pre_eval(prediction(), 0)[0]['odoc']
+    assert sums['classes'] == ('disc', )
+    assert sums['hit'] == (dataset.get_gt_plane(0, 'odoc') == 1).sum()
+
+
+@pytest.mark.parametrize('change, expected', [
+    (dict(lesion=np.full((4, 40, 56), np.nan)), 'eye_0.png, task .*NaN'),
+    (dict(lesion=np.zeros((4, 8, 8))), r'mask has shape \(40, 56\), the'),
+    (dict(lesion=np.zeros((3, 40, 56))), r'expected probabilities of shape'),
+    (None, "no prediction of task 'lesion', the model gives vessel, odoc"),
+])
+def test_wrong_predictions(dataset, stub, change, expected):
+    pred = prediction()
+    pred.update(change or {})
+    if change is None:
+        del pred['lesion']
+    with pytest.raises(ValueError, match=expected):
+        dataset.pre_eval(pred, 0)
+
+
+def test_wrong_evaluation_calls(dataset, stub):
+    with pytest.raises(ValueError, match='5 images, got results of 1'):
+        dataset.evaluate([{}])
+    with pytest.raises(ValueError, match="Unknown metric 'IoU'"):
+        dataset.evaluate([{}] * 5, metric='IoU')
+    with pytest.raises(ValueError, match='1 predictions for 2 images'):
+        dataset.pre_eval([prediction()], [0, 1])
+
+
+def test_format_results(dataset, tmp_path):
+    pred = prediction(value=0.2)
+    pred['lesion'][2, :5] = 0.7
+    pred['odoc'][:, 5:] = 0.9
+    out = str(tmp_path / 'out')
+    written = dataset.format_results([pred], out, indices=[3])
+    assert written == [{
+        t: osp.join(out, t, 'eye_3.png')
+        for t in ('vessel', 'lesion', 'odoc')
+    }]
+    lesion = Image.open(written[0]['lesion'])
+    assert lesion.mode == 'P'
+    # imgviz colours: 1 dark red, 2 dark green, 3 olive
+    assert lesion.getpalette()[:12] == [
+        0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0
+    ]
+    labels = np.array(lesion)
+    assert (labels[:5] == 3).all() and (labels[5:] == 0).all()
+    odoc = read_labels(written[0]['odoc'])
+    assert (odoc[:5] == 0).all() and (odoc[5:] == 2).all()
+    assert sorted(mmcv.scandir(out, recursive=True)) == [
+        'lesion/eye_3.png', 'odoc/eye_3.png', 'vessel/eye_3.png'
+    ]
+
+
+def test_format_results_of_some_tasks(dataset, tmp_path):
+    written = dataset.format_results([prediction()],
+                                     str(tmp_path),
+                                     indices=[0],
+                                     tasks=['vessel'])
+    assert list(written[0]) == ['vessel']
+    with pytest.raises(ValueError, match="Unknown task 'drusen'"):
+        dataset.format_results([], str(tmp_path), [], tasks=['drusen'])
+
+
+def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    path = str(tmp_path / 'a.png')
+    save_labels(path, np.ones((4, 4), np.uint8))
+
+    def fail(self, stream, format):
+        stream.write(b'half')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(Image.Image, 'save', fail)
+    with pytest.raises(OSError, match='disk full'):
+        save_labels(path, np.zeros((4, 4), np.uint8))
+    monkeypatch.undo()
+    assert (read_labels(path) == 1).all()
+    assert [p.name for p in tmp_path.iterdir()] == ['a.png']
+
+
+def test_evaluation_sets(make, test_pipeline, stub, root):
+    sets = build_dataset(
+        dict(
+            type='EvaluationSets',
+            datasets=[
+                dict(
+                    type='PartialLabelDataset',
+                    name=name,
+                    tasks=['lesion'],
+                    data_root=str(root),
+                    img_dir='images',
+                    img_suffix='.png',
+                    ann_dirs=dict(lesion='ann'),
+                    pipeline=test_pipeline) for name in ('ddr', 'idrid')
+            ]), dict(test_mode=True))
+    results = sets.pre_eval(
+        [prediction((40 + 2 * (i % 5), 56)) for i in range(10)],
+        list(range(10)))
+    figures = sets.evaluate(results)
+    assert list(figures) == ['ddr.lesion.hits', 'idrid.lesion.hits']
+    assert figures['ddr.lesion.hits'] == figures['idrid.lesion.hits'] > 0
+    with pytest.raises(ValueError, match='different names'):
+        build_dataset(
+            dict(type='EvaluationSets', datasets=[sets.datasets[0]] * 2))
+
+
+def test_one_bit_masks_are_read_as_zero_and_one(tmp_path):
+    path = str(tmp_path / 'a.png')
+    Image.fromarray(np.eye(3) > 0).save(path)
+    assert read_labels(path).tolist() == np.eye(3).tolist()
+
+
+def test_torch_tensors_are_accepted(dataset, stub):
+    pred = {k: torch.from_numpy(v) for k, v in prediction().items()}
+    assert dataset.pre_eval(pred, 0)[0]['lesion']['hit'] > 0

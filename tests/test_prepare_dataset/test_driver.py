@@ -1,0 +1,228 @@
+"""Bad files, restarting, processes and the command line."""
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import raw_trees
+from PIL import Image
+
+from prepare_dataset import drive, idrid, reta
+from prepare_dataset.cli import main
+from prepare_dataset.errors import PrepareError
+from prepare_dataset.files import read_geometry, write_bytes
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = 'DRIVE-FOVCrop-padding/train'
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return raw_trees.make_drive(tmp_path / 'raw', range(21, 25))
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob('*')) if path.is_file()
+    }
+
+
+def test_bad_files_are_named_and_the_rest_is_prepared(raw, tmp_path):
+    image = raw / 'training/images/21_training.tif'
+    image.write_bytes(image.read_bytes()[:3000])
+    raw_trees.save_grey(raw / 'training/1st_manual/22_manual1.gif',
+                        np.zeros((50, 60), bool))
+    (raw / 'training/1st_manual/23_manual1.gif').unlink()
+    raw_trees.save_grey(raw / 'training/1st_manual/30_manual1.gif',
+                        raw_trees.CUP)
+    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    assert not summary.ok
+    for name, text in [('21_training.tif', 'cannot be read'),
+                       ('22_manual1.gif', 'mask is 60x50'),
+                       ('23_manual1.gif', 'missing'),
+                       ('30_manual1.gif', 'no photograph')]:
+        assert sum(name in e and text in e for e in summary.errors) == 1
+    base = tmp_path / 'out' / FOLDER
+    written = {path.stem for path in base.glob('*/*.*')}
+    assert written == {'24_training'}
+    assert 'ERROR' in str(summary) and '4 problems' in str(summary)
+
+
+def test_bad_field_of_view_mask_leaves_nothing_half_done(raw, tmp_path):
+    (raw / 'training/mask/21_training_mask.gif').write_bytes(b'GIF89a')
+    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    assert ['21_training_mask.gif' in e for e in summary.errors] == [True]
+    assert not list((tmp_path / 'out').rglob('21_training.*'))
+
+
+def test_photograph_with_orientation_is_stored_as_its_masks_are(tmp_path):
+    raw = raw_trees.make_reta(tmp_path / 'raw')
+    path = raw / 'train/IDRiD_01.jpg'
+    with Image.open(path) as image:
+        image.load()
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif, quality=100)
+    assert reta.prepare(raw, tmp_path / 'out', workers=1).ok
+    with Image.open(tmp_path / 'out/RETA/train/images/IDRiD_01.jpg') as out:
+        assert out.getexif().get(0x0112) is None
+        assert np.abs(np.array(out, int) - np.array(image)).mean() < 2
+
+
+def test_second_run_skips_and_force_writes_again(raw, tmp_path):
+    out = tmp_path / 'out'
+    drive.prepare(raw, out, workers=1)
+    before = contents(out)
+    mark = out / FOLDER / 'ann/21_training.png'
+    os.utime(mark, (1, 1))
+    summary = drive.prepare(raw, out, workers=1)
+    assert summary.splits['train'].skipped == 4
+    assert mark.stat().st_mtime == 1
+    summary = drive.prepare(raw, out, workers=1, force=True)
+    assert summary.splits['train'].prepared == 4
+    assert mark.stat().st_mtime > 1
+    assert contents(out) == before
+
+
+def test_interrupted_run_is_completed(raw, tmp_path):
+    out = tmp_path / 'out'
+    drive.prepare(raw, out, workers=1)
+    before = contents(out)
+    base = out / FOLDER
+    (base / 'images/22_training.tif').unlink()
+    (base / 'geometry.csv').unlink()
+    # Left behind by a process that was killed; no process has this id.
+    (base / 'images/.22_training.tif.99999999.tmp').write_bytes(b'half')
+    summary = drive.prepare(raw, out, workers=1)
+    assert summary.ok
+    assert contents(out) == before
+
+
+def test_failed_write_leaves_no_temporary_file(tmp_path):
+    (tmp_path / 'a.png').mkdir()
+    with pytest.raises(OSError):
+        write_bytes(tmp_path / 'a.png', b'content')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.png']
+
+
+def test_processes_give_the_same_bytes(raw, tmp_path):
+    drive.prepare(raw, tmp_path / 'a', workers=1)
+    drive.prepare(raw, tmp_path / 'b', workers=2)
+    assert contents(tmp_path / 'a') == contents(tmp_path / 'b')
+
+
+def test_existing_files_of_another_size_are_not_mixed(raw, tmp_path):
+    out = tmp_path / 'out'
+    drive.prepare(raw, out, workers=1)
+    before = contents(out)
+    summary = drive.prepare(raw, out, workers=1, max_side=64)
+    assert len(summary.errors) == 4 and '--force' in summary.errors[0]
+    assert contents(out) == before
+    assert drive.prepare(raw, out, workers=1, max_side=64, force=True).ok
+    with Image.open(out / FOLDER / 'images/21_training.tif') as image:
+        assert image.size == (64, 64)
+
+
+def test_geometry_is_written(raw, tmp_path):
+    drive.prepare(raw, tmp_path / 'out', workers=1)
+    path = tmp_path / 'out' / FOLDER / 'geometry.csv'
+    with open(path, newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['name'] for row in rows
+            ] == [f'{number}_training' for number in range(21, 25)]
+    row = rows[0]
+    assert (row['width'], row['height']) == ('120', '100')
+    assert (row['x'], row['y']) == ('18', '6')
+    assert (row['box_width'], row['box_height']) == ('85', '85')
+    assert read_geometry(path)['21_training'].box == (18, 6, 85, 85)
+
+
+def test_damaged_geometry_is_named(raw, tmp_path):
+    path = tmp_path / 'out' / FOLDER / 'geometry.csv'
+    path.parent.mkdir(parents=True)
+    path.write_text('name,width\n21_training,x\n')
+    with pytest.raises(PrepareError, match=r'geometry\.csv: cannot be read'):
+        drive.prepare(raw, tmp_path / 'out', workers=1)
+
+
+def test_nothing_is_written_outside_out(raw, tmp_path):
+    before = contents(raw)
+    drive.prepare(raw, tmp_path / 'out', workers=1)
+    assert contents(raw) == before
+    assert {p.name for p in tmp_path.iterdir()} == {'raw', 'out'}
+
+
+def test_out_inside_raw_is_refused(raw):
+    with pytest.raises(PrepareError, match='inside the raw folder'):
+        drive.prepare(raw, raw / 'prepared')
+
+
+def test_split_that_is_asked_for_must_be_there(raw, tmp_path):
+    with pytest.raises(PrepareError, match="nothing of split 'test'"):
+        drive.prepare(raw, tmp_path / 'out', splits=['test'])
+    with pytest.raises(PrepareError, match='no split val.*train, test'):
+        drive.prepare(raw, tmp_path / 'out', splits=['val'])
+
+
+def test_folder_without_photographs(tmp_path):
+    (tmp_path / 'raw/training/images').mkdir(parents=True)
+    summary = drive.prepare(tmp_path / 'raw', tmp_path / 'out')
+    assert 'training/images: no photographs' in summary.errors[0]
+
+
+def test_two_candidate_folders_are_not_guessed_between(tmp_path):
+    raw_trees.make_drive(tmp_path / 'raw/a')
+    raw_trees.make_drive(tmp_path / 'raw/b')
+    with pytest.raises(PrepareError, match='a/training/images.*could be'):
+        drive.prepare(tmp_path / 'raw', tmp_path / 'out')
+
+
+def test_missing_mask_folder_and_photograph_without_lesion(tmp_path):
+    raw = raw_trees.make_idrid(tmp_path / 'raw')
+    truth = raw / 'A. Segmentation/2. All Segmentation Groundtruths'
+    exudates = truth / 'a. Training Set/3. Hard Exudates'
+    (exudates / 'IDRiD_02_EX.tif').unlink()
+    summary = idrid.prepare(raw, tmp_path / 'out', workers=1)
+    assert len(summary.errors) == 1
+    assert 'IDRiD_02.jpg: there is no single lesion' in summary.errors[0]
+    exudates.rename(tmp_path / 'elsewhere')
+    with pytest.raises(PrepareError, match='3. Hard Exudates not found'):
+        idrid.prepare(raw, tmp_path / 'out', workers=1)
+
+
+def test_exit_codes(raw, tmp_path, capsys):
+
+    def call(*arguments):
+        return main(drive.COLLECTION, drive.prepare, '', argv=arguments)
+
+    out = str(tmp_path / 'out')
+    assert call(str(raw), out, '--workers', '1') == 0
+    assert '4 photographs found, 20 expected' in capsys.readouterr().out
+    assert call(str(tmp_path / 'none'), out) == 1
+    assert 'does not exist' in capsys.readouterr().err
+    (raw / 'training/images/21_training.tif').write_bytes(b'')
+    assert call(str(raw), out, '--force', '--workers', '1') == 1
+    assert '21_training.tif' in capsys.readouterr().out
+
+
+def test_command_runs_as_a_module(raw, tmp_path):
+    result = subprocess.run([
+        sys.executable, '-m', 'prepare_dataset.drive',
+        str(raw),
+        str(tmp_path / 'out'), '--splits', 'train', '--workers', '2'
+    ],
+                            cwd=ROOT,
+                            capture_output=True,
+                            text=True)
+    assert result.returncode == 0, result.stderr
+    assert '4 prepared' in result.stdout
+
+
+def test_prepare_dataset_imports_nothing_of_the_network():
+    code = ('import sys, prepare_dataset.drive, prepare_dataset.refuge\n'
+            'assert not {"mbos", "torch", "mmcv"} & set(sys.modules)')
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

@@ -1,0 +1,121 @@
+"""Field of view, padding and its inverse."""
+import cv2
+import numpy as np
+import pytest
+from raw_trees import BOX, CENTRE, RADIUS, SIZE, photograph
+
+from prepare_dataset.fov import Geometry, find_field_of_view, make_geometry
+
+
+def within_one_percent(box, centre, radius):
+    truth = (centre[0] - radius, centre[1] - radius, 2 * radius + 1,
+             2 * radius + 1)
+    tolerance = max(2, 0.01 * 2 * radius)
+    return np.abs(np.subtract(box, truth)).max() <= tolerance
+
+
+def test_published_box_is_the_disc_and_two_pixels_of_dilation():
+    fov = find_field_of_view(photograph())
+    assert fov.box == BOX
+    assert fov.certain
+    rows, columns = np.mgrid[:SIZE[1], :SIZE[0]]
+    disc = np.hypot(columns - CENTRE[0], rows - CENTRE[1]) <= RADIUS
+    assert np.count_nonzero(fov.mask != disc) < 0.01 * disc.sum()
+
+
+def big(**options):
+    return photograph((600, 500), (310, 260), 220, **options)
+
+
+def test_text_beside_the_retina_is_left_out():
+    image = big()
+    cv2.putText(image, 'OD 2.7', (5, 30), 0, 1.0, (255, 255, 255), 2)
+    assert within_one_percent(find_field_of_view(image).box, (310, 260), 220)
+
+
+def test_dark_side_belongs_to_the_retina():
+    image = big().astype(float)
+    # The left edge of the retina, at column 90, has a grey value of 13.
+    image *= np.linspace(-0.06, 1, 600).clip(0)[None, :, None]
+    assert 10 < cv2.cvtColor(image.astype(np.uint8),
+                             cv2.COLOR_RGB2GRAY)[260, 92] < 16
+    fov = find_field_of_view(image.astype(np.uint8))
+    assert fov.certain
+    assert within_one_percent(fov.box, (310, 260), 220)
+
+
+def test_background_brighter_than_the_threshold():
+    fov = find_field_of_view(big(background=35))
+    assert fov.certain
+    assert within_one_percent(fov.box, (310, 260), 220)
+
+
+def test_notch_and_bright_rim_keep_the_box():
+    image = big()
+    image[30:60, 300:310] = 0
+    cv2.circle(image, (310, 260), 219, (255, 255, 255), 2)
+    assert within_one_percent(find_field_of_view(image).box, (310, 260), 220)
+
+
+def test_disc_cut_above_and_below():
+    image = photograph((600, 300), (310, 150), 220)
+    x, y, width, height = find_field_of_view(image).box
+    assert (y, height) == (0, 300)
+    assert abs(x - 90) <= 2 and abs(width - 441) <= 4
+
+
+@pytest.mark.parametrize('value', [0, 180])
+def test_photograph_without_retina_is_kept_whole(value):
+    fov = find_field_of_view(np.full((40, 60, 3), value, np.uint8))
+    assert fov.box == (0, 0, 60, 40)
+    assert not fov.certain
+
+
+def test_refuge_training_gets_34_rows_above_and_below():
+    geometry = make_geometry('g0001', (2124, 2056))
+    assert (geometry.pad_left, geometry.pad_top) == (0, 34)
+    assert geometry.prepared_width == geometry.prepared_height == 2124
+
+
+def test_odd_pixel_goes_to_bottom_and_right():
+    image = np.full((2, 5), 7, np.uint8)
+    padded = make_geometry('a', (5, 2)).apply(image, is_label=True)
+    assert padded[:, 0].tolist() == [0, 7, 7, 0, 0]
+    padded = make_geometry('a', (2, 5)).apply(image.T, is_label=True)
+    assert padded[0].tolist() == [0, 7, 7, 0, 0]
+
+
+def test_restore_is_the_inverse_inside_the_box():
+    labels = np.random.default_rng(0).integers(0, 5, (50, 70), np.uint8)
+    geometry = make_geometry('a', (70, 50), (10, 5, 41, 30))
+    prepared = geometry.apply(labels, is_label=True)
+    assert prepared.shape == (41, 41)
+    expected = np.zeros_like(labels)
+    expected[5:35, 10:51] = labels[5:35, 10:51]
+    assert (geometry.restore(prepared) == expected).all()
+
+
+def test_restore_after_scaling_is_exact_to_a_pixel():
+    labels = np.zeros((400, 600), np.uint8)
+    labels[100:180, 200:330] = 2
+    geometry = make_geometry('a', (600, 400), (50, 0, 500, 400), max_side=250)
+    prepared = geometry.apply(labels, is_label=True)
+    assert prepared.shape == (250, 250)
+    rows, columns = np.nonzero(geometry.restore(prepared))
+    box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    assert np.abs(np.subtract(box, (200, 100, 330, 180))).max() <= 1
+
+
+def test_restore_refuses_another_size():
+    with pytest.raises(ValueError, match='do not belong'):
+        make_geometry('a', (5, 2)).restore(np.zeros((4, 4), np.uint8))
+
+
+def test_small_images_are_not_enlarged():
+    assert make_geometry('a', (50, 40), max_side=64).prepared_width == 50
+
+
+def test_row_survives_text():
+    geometry = make_geometry('a', (600, 400), (50, 0, 500, 400), max_side=333)
+    row = dict(zip(Geometry.columns(), map(str, geometry.to_row())))
+    assert Geometry.from_row(row) == geometry

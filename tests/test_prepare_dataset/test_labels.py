@@ -1,0 +1,137 @@
+"""Masks of every encoding."""
+import gzip
+
+import imgviz
+import numpy as np
+import pytest
+from PIL import Image
+from raw_trees import (CUP, DISC, LESIONS, SIZE, lesion_labels, odoc_labels,
+                       rectangle, refuge_values, save, save_grey,
+                       save_one_bit_palette)
+
+from prepare_dataset import labels
+from prepare_dataset.errors import PrepareError
+
+MASK = rectangle(10, 20, 30, 50)
+
+
+def save_rgb(path, mask):
+    save(path, np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)
+
+
+@pytest.mark.parametrize('name, writer', [
+    ('a.gif', save_grey),
+    ('a.tif', save_one_bit_palette),
+    ('a.bmp', save_grey),
+    ('a.png', save_grey),
+    ('a.png', save_rgb),
+    ('a.png', lambda path, mask: save(path, mask.astype(np.uint8))),
+    ('a.tif', lambda path, mask: save(path, Image.fromarray(mask))),
+    ('a.png', lambda path, mask: save(path,
+                                      mask.astype(np.uint16) * 65535)),
+])
+def test_binary_masks_of_every_encoding(tmp_path, name, writer):
+    writer(tmp_path / name, MASK)
+    found, counts = labels.binary(tmp_path / name, SIZE)
+    assert found.dtype == np.uint8
+    assert (found == MASK).all() and counts == {}
+
+
+def test_gzipped_ppm(tmp_path):
+    save_rgb(tmp_path / 'a.ppm', MASK)
+    packed = tmp_path / 'a.ah.ppm.gz'
+    packed.write_bytes(gzip.compress((tmp_path / 'a.ppm').read_bytes()))
+    assert (labels.binary(packed, SIZE)[0] == MASK).all()
+
+
+def test_one_bit_palette_fixture_is_as_the_official_files(tmp_path):
+    with Image.open(save_one_bit_palette(tmp_path / 'a.tif', MASK)) as image:
+        assert image.mode == 'P'
+        assert image.tag_v2[258] == (1, )
+        assert np.unique(np.array(image)).tolist() == [0, 1]
+
+
+def test_binary_refuses_a_third_value(tmp_path):
+    values = MASK.astype(np.uint8) * 255
+    values[0, 0] = 77
+    path = save(tmp_path / 'a.png', values)
+    with pytest.raises(PrepareError, match=r'a\.png.*0, 77, 255.*original'):
+        labels.binary(path, SIZE)
+    assert (labels.soft_binary(path, SIZE)[0] == MASK).all()
+
+
+def test_other_size_is_named(tmp_path):
+    path = save_grey(tmp_path / 'a.png', MASK)
+    with pytest.raises(PrepareError, match=r'a\.png.*120x100.*60x50'):
+        labels.binary(path, (60, 50))
+
+
+def test_unreadable_and_missing_files_are_named(tmp_path):
+    bad = tmp_path / 'bad.png'
+    bad.write_bytes(save_grey(tmp_path / 'a.png', MASK).read_bytes()[:60])
+    with pytest.raises(PrepareError, match=r'bad\.png: cannot be read'):
+        labels.binary(bad)
+    with pytest.raises(PrepareError, match=r'none\.png: the file is missing'):
+        labels.binary(tmp_path / 'none.png')
+
+
+def test_merge_later_over_earlier(tmp_path):
+    paths = [
+        save_grey(tmp_path / f'{name}.tif', LESIONS[name])
+        for name in ('EX', 'HE', 'SE', 'MA')
+    ]
+    found, counts = labels.merge(paths, SIZE)
+    assert (found == lesion_labels()).all()
+    # HE over EX: 5 x 10 pixels; MA over EX and HE: 2 x 2 pixels.
+    assert counts == {'overlapping pixels': 54}
+
+
+def test_merge_without_a_lesion(tmp_path):
+    path = save_grey(tmp_path / 'SE.tif', LESIONS['SE'])
+    found, counts = labels.merge([None, None, path, None], SIZE)
+    assert np.unique(found).tolist() == [0, 3]
+    assert counts == {'overlapping pixels': 0}
+
+
+@pytest.mark.parametrize('inverted', [False, True])
+def test_refuge_of_either_polarity(tmp_path, inverted):
+    values = refuge_values(DISC, CUP)
+    if inverted:
+        # 128 stays 128 in the circulating copies.
+        values = np.where(values == 128, 128, 255 - values).astype(np.uint8)
+    found, counts = labels.refuge(save(tmp_path / 'a.bmp', values), SIZE)
+    assert (found == odoc_labels()).all()
+    assert counts == {'inverted masks': int(inverted)}
+
+
+def test_refuge_without_cup_or_with_unknown_values(tmp_path):
+    values = refuge_values(DISC, CUP & False)
+    path = save(tmp_path / 'a.bmp', values)
+    assert np.unique(labels.refuge(path, SIZE)[0]).tolist() == [0, 1]
+    values[0, 0] = 3
+    save(path, values)
+    with pytest.raises(PrepareError, match=r'a\.bmp.*found also 3'):
+        labels.refuge(path, SIZE)
+
+
+def test_refuge_with_a_disc_at_the_frame_is_refused(tmp_path):
+    path = save(tmp_path / 'a.bmp', np.full((20, 20), 128, np.uint8))
+    with pytest.raises(PrepareError, match='frame of the mask'):
+        labels.refuge(path)
+
+
+def test_half_of_the_experts_make_the_disc(tmp_path):
+    disc = save(tmp_path / 'd.png', np.uint8([[0, 64, 128, 191, 255]]))
+    cup = save(tmp_path / 'c.png', np.uint8([[128, 0, 0, 64, 128]]))
+    found, counts = labels.disc_and_cup(disc, cup, (5, 1))
+    assert found.tolist() == [[2, 0, 1, 1, 2]]
+    assert counts == {'cup pixels outside the disc': 1}
+
+
+def test_palette_image_has_imgviz_colours():
+    values = np.arange(5, dtype=np.uint8)[None]
+    image = labels.to_palette_image(values)
+    assert image.mode == 'P'
+    assert (np.array(image) == values).all()
+    assert (np.array(
+        image.convert('RGB'))[0] == imgviz.label_colormap()[:5]).all()

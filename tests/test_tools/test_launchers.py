@@ -1,0 +1,301 @@
+"""The shell launchers start the right command with the right environment.
+
+They run with a stub in place of Python that writes down how it was called.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / 'tools'
+STUB = """#!{python}
+import json, os, sys
+json.dump(dict(arguments=sys.argv[1:], environment=dict(os.environ),
+               folder=os.getcwd()), open(os.environ['RECORD'], 'w'))
+sys.exit(int(os.environ.get('STATUS', 0)))
+"""
+OURS = ('PORT', 'NNODES', 'NODE_RANK', 'MASTER_ADDR', 'GPUS', 'GPUS_PER_NODE',
+        'CPUS_PER_TASK', 'SRUN_ARGS', 'PYTHONPATH', 'CUDA_VISIBLE_DEVICES',
+        'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'MBOS_VENV', 'MASTER_PORT')
+
+
+def write_script(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+class Launcher:
+    """Runs launchers in a folder with a config, a checkpoint and stubs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.bin = folder / 'bin'
+        self.record = folder / 'record.json'
+        self.python = write_script(self.bin / 'stub',
+                                   STUB.format(python=sys.executable))
+        self.set_gpus(0)
+        self.set_cores(8)
+        (folder / 'my config.py').touch()
+        (folder / 'iter_1.pth').touch()
+
+    def set_gpus(self, count):
+        lines = '\n'.join(f'echo "GPU {i}: Some GPU"' for i in range(count))
+        write_script(self.bin / 'nvidia-smi',
+                     f'#!/bin/sh\n{lines or "exit 9"}\n')
+
+    def set_cores(self, count):
+        write_script(self.bin / 'nproc', f'#!/bin/sh\necho {count}\n')
+
+    def run(self, script, *arguments, **environment):
+        env = {k: v for k, v in os.environ.items() if k not in OURS}
+        env.update(
+            PATH=f'{self.bin}:{os.environ["PATH"]}',
+            PYTHON=str(self.python),
+            RECORD=str(self.record))
+        env.update(environment)
+        self.record.unlink(missing_ok=True)
+        return subprocess.run([str(script), *arguments],
+                              cwd=self.folder,
+                              env=env,
+                              capture_output=True,
+                              text=True)
+
+    def call(self, script, *arguments, **environment):
+        """Run a launcher of this checkout and return what the stub saw."""
+        done = self.run(TOOLS / script, *arguments, **environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(self.record.read_text())
+
+    def fail(self, script, *arguments, **environment):
+        """Run a launcher that must refuse; return its message."""
+        done = self.run(TOOLS / script, *arguments, **environment)
+        assert done.returncode == 2
+        assert not self.record.exists(), 'something was started'
+        return done.stderr
+
+
+@pytest.fixture
+def launcher(tmp_path):
+    return Launcher(tmp_path)
+
+
+TRAINERS = ['dist_train_multi_task.sh', 'dist_train_gan.sh']
+
+
+@pytest.mark.parametrize('script', TRAINERS)
+def test_training_command(launcher, script):
+    seen = launcher.call(script, 'my config.py', '2', '--seed', '1',
+                         '--cfg-options', 'a.b=c d')
+    assert seen['arguments'] == [
+        '-m', 'torch.distributed.run', '--standalone',
+        '--local-addr=127.0.0.1', '--nproc-per-node=2',
+        str(TOOLS / 'train.py'), 'my config.py', '--launcher', 'pytorch',
+        '--seed', '1', '--cfg-options', 'a.b=c d'
+    ]
+    assert seen['folder'] == str(launcher.folder)
+    assert seen['environment']['PYTHONPATH'] == str(ROOT)
+
+
+def test_testing_command(launcher):
+    seen = launcher.call('dist_test_gan.sh', 'my config.py', 'iter_1.pth', '4',
+                         '--vis', '--source', 'refuge', '--output_dir', 'out',
+                         '--eval', 'mIoU', '--OD')
+    assert seen['arguments'][4:] == [
+        '--nproc-per-node=4',
+        str(TOOLS / 'test.py'), 'my config.py', 'iter_1.pth', '--launcher',
+        'pytorch', '--vis', '--source', 'refuge', '--output_dir', 'out',
+        '--eval', 'mIoU', '--OD'
+    ]
+
+
+def test_config_of_the_checkout_from_another_folder(launcher):
+    seen = launcher.call('dist_train_gan.sh', 'setup.py', '1')
+    assert seen['arguments'][6] == str(ROOT / 'setup.py')
+
+
+def test_config_of_the_working_directory_comes_first(launcher):
+    (launcher.folder / 'setup.py').touch()
+    seen = launcher.call('dist_train_gan.sh', 'setup.py', '1')
+    assert seen['arguments'][6] == 'setup.py'
+
+
+def test_port_is_passed_on(launcher):
+    seen = launcher.call('dist_train_gan.sh', 'my config.py', '1', PORT='1234')
+    assert seen['arguments'][2:6] == [
+        '--nnodes=1', '--node-rank=0', '--master-addr=127.0.0.1',
+        '--master-port=1234'
+    ]
+
+
+def test_several_machines(launcher):
+    seen = launcher.call(
+        'dist_train_multi_task.sh',
+        'my config.py',
+        '1',
+        NNODES='3',
+        NODE_RANK='2',
+        MASTER_ADDR='10.0.0.1')
+    assert seen['arguments'][2:6] == [
+        '--nnodes=3', '--node-rank=2', '--master-addr=10.0.0.1',
+        '--master-port=29500'
+    ]
+
+
+@pytest.mark.parametrize('environment, word', [
+    (dict(NNODES='2', NODE_RANK='0'), 'MASTER_ADDR'),
+    (dict(NNODES='2', MASTER_ADDR='a'), 'NODE_RANK'),
+    (dict(NNODES='2', MASTER_ADDR='a', NODE_RANK='2'), 'NODE_RANK'),
+    (dict(NNODES='two'), 'NNODES'),
+    (dict(PORT='http'), 'PORT'),
+])
+def test_wrong_machines(launcher, environment, word):
+    assert word in launcher.fail('dist_train_gan.sh', 'my config.py', '1',
+                                 **environment)
+
+
+@pytest.mark.parametrize('cores, processes, threads',
+                         [(8, 2, '4'), (2, 3, '1'), (7, 2, '3')])
+def test_cores_are_shared_out(launcher, cores, processes, threads):
+    launcher.set_cores(cores)
+    seen = launcher.call('dist_train_gan.sh', 'my config.py', str(processes))
+    assert seen['environment']['OMP_NUM_THREADS'] == threads
+    assert seen['environment']['MKL_NUM_THREADS'] == threads
+
+
+def test_threads_of_the_caller_are_kept(launcher):
+    seen = launcher.call(
+        'dist_train_gan.sh', 'my config.py', '1', OMP_NUM_THREADS='5')
+    assert seen['environment']['OMP_NUM_THREADS'] == '5'
+
+
+@pytest.mark.parametrize('gpus, visible, processes', [(2, None, 2),
+                                                      (4, '0,1', 2),
+                                                      (4, 'GPU-1a,GPU-1b', 2),
+                                                      (2, '', 3),
+                                                      (2, '-1', 3)])
+def test_processes_that_fit(launcher, gpus, visible, processes):
+    launcher.set_gpus(gpus)
+    environment = {} if visible is None else {'CUDA_VISIBLE_DEVICES': visible}
+    seen = launcher.call('dist_train_gan.sh', 'my config.py', str(processes),
+                         **environment)
+    assert f'--nproc-per-node={processes}' in seen['arguments']
+
+
+@pytest.mark.parametrize('gpus, visible', [(2, None), (4, '0,1'),
+                                           (4, '0,1,-1,3')])
+def test_more_processes_than_gpus(launcher, gpus, visible):
+    launcher.set_gpus(gpus)
+    environment = {} if visible is None else {'CUDA_VISIBLE_DEVICES': visible}
+    message = launcher.fail('dist_train_gan.sh', 'my config.py', '3',
+                            **environment)
+    assert '3 processes' in message and '2 GPU(s)' in message
+
+
+@pytest.mark.parametrize('count', ['0', '-1', '2x', '1.5', ''])
+def test_wrong_number_of_processes(launcher, count):
+    assert 'GPUS' in launcher.fail('dist_train_gan.sh', 'my config.py', count)
+
+
+@pytest.mark.parametrize('script, arguments', [
+    ('dist_train_gan.sh', []),
+    ('dist_train_multi_task.sh', ['my config.py']),
+    ('dist_test_gan.sh', ['my config.py', 'iter_1.pth']),
+    ('slurm_train.sh', ['part', 'job']),
+    ('slurm_test.sh', ['part', 'job', 'my config.py']),
+])
+def test_too_few_arguments_print_usage(launcher, script, arguments):
+    message = launcher.fail(script, *arguments)
+    assert f'tools/{script}' in message and 'usage' in message
+
+
+def test_help(launcher):
+    done = launcher.run(TOOLS / 'dist_test_gan.sh', '--help')
+    assert done.returncode == 0
+    assert 'usage: tools/dist_test_gan.sh CONFIG CHECKPOINT' in done.stdout
+
+
+def test_missing_files_are_named(launcher):
+    assert 'config not found: no.py' in launcher.fail('dist_train_gan.sh',
+                                                      'no.py', '1')
+    assert 'checkpoint not found: no.pth' in launcher.fail(
+        'dist_test_gan.sh', 'my config.py', 'no.pth', '1')
+
+
+def test_status_of_the_run_is_passed_on(launcher):
+    done = launcher.run(
+        TOOLS / 'dist_train_gan.sh', 'my config.py', '1', STATUS='7')
+    assert done.returncode == 7
+
+
+def test_environment_of_the_checkout_is_found(launcher):
+    """Without PYTHON, a copy of the checkout uses its own .venv."""
+    copy = launcher.folder / 'copy of checkout'
+    (copy / 'tools').mkdir(parents=True)
+    for script in ('dist_launch.sh', 'dist_train_gan.sh'):
+        shutil.copy(TOOLS / script, copy / 'tools')
+    (copy / '.venv' / 'bin').mkdir(parents=True)
+    shutil.copy(launcher.python, copy / '.venv' / 'bin' / 'python')
+    done = launcher.run(
+        copy / 'tools' / 'dist_train_gan.sh', 'my config.py', '1', PYTHON='')
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(launcher.record.read_text())
+    assert seen['arguments'][5] == str(copy / 'tools' / 'train.py')
+    assert seen['environment']['PYTHONPATH'] == str(copy)
+
+
+def test_slurm_training(launcher):
+    write_script(launcher.bin / 'srun', STUB.format(python=sys.executable))
+    seen = launcher.call(
+        'slurm_train.sh',
+        'gpu',
+        'first try',
+        'my config.py',
+        '--work-dir',
+        'w',
+        GPUS='16',
+        SRUN_ARGS='--time=1:00 --quiet',
+        PORT='4321')
+    assert seen['arguments'] == [
+        '--partition=gpu', '--job-name=first try', '--gres=gpu:8',
+        '--ntasks=16', '--ntasks-per-node=8', '--cpus-per-task=5',
+        '--kill-on-bad-exit=1', '--time=1:00', '--quiet',
+        str(launcher.python), '-u',
+        str(TOOLS / 'train.py'), 'my config.py', '--launcher', 'slurm',
+        '--work-dir', 'w'
+    ]
+    assert seen['environment']['MASTER_PORT'] == '4321'
+
+
+def test_slurm_testing(launcher):
+    write_script(launcher.bin / 'srun', STUB.format(python=sys.executable))
+    seen = launcher.call(
+        'slurm_test.sh',
+        'gpu',
+        'job',
+        'my config.py',
+        'iter_1.pth',
+        '--eval',
+        'mIoU',
+        GPUS='2',
+        CPUS_PER_TASK='3')
+    assert seen['arguments'][2:6] == [
+        '--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2',
+        '--cpus-per-task=3'
+    ]
+    assert seen['arguments'][-6:] == [
+        'my config.py', 'iter_1.pth', '--launcher', 'slurm', '--eval', 'mIoU'
+    ]
+
+
+@pytest.mark.skipif(
+    shutil.which('srun') is not None, reason='Slurm is installed')
+def test_without_slurm(launcher):
+    assert 'srun not found' in launcher.fail('slurm_train.sh', 'gpu', 'job',
+                                             'my config.py')
