@@ -13,15 +13,13 @@ from mmcv import DictAction
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
-from mbos.apis import (build_test_set, load_config,  # noqa: E402
-                       load_segmentor, predict_dataset, score_dataset,
-                       set_up_environment)
+from mbos import apis  # noqa: E402
+from mbos.core import visualization as pictures  # noqa: E402
 from mbos.core.files import save_json  # noqa: E402
-from mbos.core.visualization import draw_overlay  # noqa: E402
+from mbos.core.tasks import build_tasks  # noqa: E402
 from mbos.datasets import save_labels  # noqa: E402
 
-SOURCES = dict(
-    refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')  # yapf: disable
+SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
 
 
 def parse_args():
@@ -31,7 +29,10 @@ def parse_args():
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of the same config')
     parser.add_argument(
-        '--eval', nargs='+', metavar='mIoU', help='compute the metrics')
+        '--eval',
+        nargs='+',
+        choices=['mIoU', 'mDice', 'mFscore'],
+        help='compute the metrics; all of them, whichever is named')
     parser.add_argument(
         '--OD',
         action='store_true',
@@ -101,66 +102,87 @@ def test_set_names(args, cfg):
     return args.datasets
 
 
-def evaluate(model, dataset, cfg, env, checkpoint):
+def evaluate(model, dataset, name, cfg, env, checkpoint):
     """Print the tables of a test set and write the figures."""
-    results = score_dataset(model, dataset, cfg, env)
+    results = apis.score_dataset(model, dataset, cfg, env)
     if not env.is_main:
         return
     figures = dataset.evaluate(results)
-    path = osp.join(cfg.work_dir, f'eval_{dataset.name}.json')
+    path = osp.join(cfg.work_dir, f'eval_{name}.json')
     save_json(
-        path, dict(dataset=dataset.name, checkpoint=checkpoint,
-                   images=len(dataset), figures=figures))
+        path,
+        dict(
+            dataset=name,
+            checkpoint=checkpoint,
+            images=len(dataset),
+            figures=figures))
     print(f'Figures written to {path}')
 
 
-def visualise(model, dataset, cfg, env, args):
-    """Write label maps and overlay pictures of a test set."""
+def visualise(model, dataset, cfg, env, output_dir, only=None):
+    """Write label maps and overlay pictures of a test set.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        dataset (Dataset): The test set.
+        cfg (Config): The config.
+        env (Environment): Where this process runs.
+        output_dir (str): Gets the label maps, in a folder per task unless
+            there is but one, and ``overlays``.
+        only (str, optional): The task to write; None for all.
+    """
     tasks = {task.name: task for task in dataset.tasks}
-    wanted = list(tasks)
-    if args.source:
-        wanted = [task_of_source(args.source, wanted)]
+    wanted = [only] if only else list(tasks)
     progress = mmcv.ProgressBar(len(dataset)) if env.is_main else None
-    for index, prob in predict_dataset(model, dataset, cfg, env):
+    for index, prob in apis.predict_dataset(model, dataset, cfg, env):
         labels = {
             name: tasks[name].decode(torch.from_numpy(prob[name])).numpy()
             for name in wanted
         }
         stem = dataset.stem(index)
         for name, plane in labels.items():
-            folder = args.output_dir if args.source else osp.join(
-                args.output_dir, name)
+            folder = output_dir if only else osp.join(output_dir, name)
             save_labels(osp.join(folder, f'{stem}.png'), plane)
         image = mmcv.imread(dataset.image_path(index), channel_order='rgb')
-        overlay = draw_overlay(image, labels, [tasks[n] for n in wanted])
-        mmcv.imwrite(overlay[..., ::-1],
-                     osp.join(args.output_dir, 'overlays', f'{stem}.jpg'))
+        overlay = pictures.draw_overlay(image, labels,
+                                        [tasks[n] for n in wanted])
+        pictures.save_picture(
+            osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
         if progress:
             progress.update()
     if env.is_main:
-        print(f'\nPredictions written to {args.output_dir}')
+        print(f'\nPredictions written to {output_dir}')
 
 
 def main():
     """Run the network on the wanted test sets."""
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = apis.load_config(args.config, args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
+    only = None
+    if args.source:
+        only = task_of_source(args.source,
+                              [t.name for t in build_tasks(cfg.model.tasks)])
     names = test_set_names(args, cfg)
-    datasets = [build_test_set(cfg, name) for name in names]
-    env = set_up_environment(args.launcher)
-    model = load_segmentor(cfg.model, args.checkpoint, env)
-    for dataset in datasets:
+    env = apis.set_up_environment(args.launcher)
+    datasets = [apis.build_test_set(cfg, name) for name in names]
+    apis.check_data(datasets, env)
+    model = apis.load_segmentor(cfg.model, args.checkpoint, env)
+    for name, dataset in zip(names, datasets):
+        name = name or dataset.name
         if args.eval or args.OD:
-            evaluate(model, dataset, cfg, env, args.checkpoint)
+            evaluate(model, dataset, name, cfg, env, args.checkpoint)
         if args.vis:
-            visualise(model, dataset, cfg, env, args)
+            folder = args.output_dir
+            if len(names) > 1:  # two sets may have images of the same name
+                folder = osp.join(folder, name)
+            visualise(model, dataset, cfg, env, folder, only)
         env.barrier()
 
 
 if __name__ == '__main__':
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:
+    except apis.EXPECTED_ERRORS as error:
         sys.exit(f'{type(error).__name__}: {error}')

@@ -11,8 +11,7 @@ from mmcv import DictAction
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
-from mbos.apis import (load_config, set_up_environment,  # noqa: E402
-                       train_segmentor)
+from mbos import apis  # noqa: E402
 
 
 def parse_args():
@@ -42,19 +41,19 @@ def parse_args():
 def main():
     """Complete the config and train."""
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = apis.load_config(args.config, args.cfg_options)
     for key in ('work_dir', 'load_from', 'resume_from', 'seed'):
         if getattr(args, key) is not None:
             cfg[key] = getattr(args, key)
     cfg.setdefault('seed', 0)
-    train_segmentor(
+    apis.train_segmentor(
         cfg,
-        set_up_environment(args.launcher),
+        apis.set_up_environment(args.launcher),
         validate=not args.no_validate and cfg.data.get('val') is not None)
 
 
 if __name__ == '__main__':
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:
+    except apis.EXPECTED_ERRORS as error:
         sys.exit(f'{type(error).__name__}: {error}')

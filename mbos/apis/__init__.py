@@ -1,15 +1,20 @@
 """What the tools do: configs, training, evaluation, prediction."""
 from .checkpoint import file_sha256, load_weights, read_checkpoint
-from .config import (find_config, load_config, member_datasets,
+from .config import (build_checked, find_config, load_config, member_datasets,
                      stage1_model_cfg)
-from .environment import Environment, set_up_environment
+from .environment import Environment, LaunchError, set_up_environment
+from .overlay_hook import EvaluationOverlayHook
 from .test import (build_test_set, load_segmentor, predict_dataset,
                    score_dataset)
-from .train import train_segmentor
+from .train import check_data, train_segmentor
+
+# What the tools tell without a traceback: it is not a fault of the code
+EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError)
 
 __all__ = [
-    'Environment', 'build_test_set', 'file_sha256', 'find_config',
-    'load_config', 'load_segmentor', 'load_weights', 'member_datasets',
-    'predict_dataset', 'read_checkpoint', 'score_dataset',
+    'EXPECTED_ERRORS', 'Environment', 'EvaluationOverlayHook', 'LaunchError',
+    'build_checked', 'build_test_set', 'check_data', 'file_sha256',
+    'find_config', 'load_config', 'load_segmentor', 'load_weights',
+    'member_datasets', 'predict_dataset', 'read_checkpoint', 'score_dataset',
     'set_up_environment', 'stage1_model_cfg', 'train_segmentor'
 ]

@@ -1,16 +1,37 @@
 """Loading checkpoints of either stage, ours and the authors'."""
+import codecs
 import hashlib
 import os.path as osp
 import pickle
+import struct
 import zipfile
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
+import numpy as np
 import torch
 from mmcv.utils import print_log
 from torch import nn
 
-from mbos.core.release_checkpoint import from_release, is_release_state
+from mbos.core.release_checkpoint import (check_release_tasks, from_release,
+                                          is_release_state, summarize)
 from mbos.core.tasks import Task
+
+_DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
+_ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
+
+# What a palette in the meta information may be made of. None of these can run
+# anything that a file chooses.
+_PLAIN_NUMPY = [
+    np.ndarray, np.dtype, codecs.encode,
+    (np._core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+    (np._core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+    (np._core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
+    (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar')
+] + [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefd']
+# What torch.load raises for files that are cut short or are something else
+_UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, EOFError,
+               RuntimeError, ValueError, KeyError, IndexError, TypeError,
+               AttributeError, AssertionError, OSError, struct.error)
 
 
 def read_checkpoint(path: str) -> dict:
@@ -30,19 +51,25 @@ def read_checkpoint(path: str) -> dict:
     if not osp.isfile(path):
         raise FileNotFoundError(f'Checkpoint {path!r} not found.')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError,
-            RuntimeError) as error:
+        with torch.serialization.safe_globals(_PLAIN_NUMPY):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except _UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f'{path} is not a whole checkpoint of tensors and plain values '
-            f'({str(error).splitlines()[0][:200]}). Copy it again, or take '
-            'one of another iteration.') from error
+            f'({reason[:200]}). Copy it again, or take one of another '
+            'iteration.') from error
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, expected '
                          'a dict with a state_dict.')
     if 'state_dict' not in content:
         content = dict(state_dict=content, meta={})
-    content.setdefault('meta', {})
+    if not isinstance(content['state_dict'], dict) or not all(
+            isinstance(v, torch.Tensor)
+            for v in content['state_dict'].values()):
+        raise ValueError(f'{path}: its state_dict is not a dict of tensors; '
+                         'give a checkpoint of a segmentor.')
+    content['meta'] = content.get('meta') or {}
     return content
 
 
@@ -64,10 +91,11 @@ def load_weights(model: nn.Module,
     Args:
         model (nn.Module): A ``MultiTaskSegmentor`` or a subclass.
         path (str): Checkpoint of ours, or released by the authors.
-        logger (logging.Logger, optional): Told what was dropped.
-        allow_missing (bool): Whether the model may have parts that the
-            checkpoint lacks, as when stage 2 starts from stage 1. Their
-            names are logged. Default: False.
+        logger (logging.Logger, optional): Told what was dropped and what was
+            missing.
+        allow_missing (bool): Whether the model may have whole parts that the
+            checkpoint lacks, as when stage 2 starts from stage 1. Default:
+            False; discriminators may always be lacking.
 
     Returns:
         dict: The checkpoint's meta information.
@@ -76,40 +104,107 @@ def load_weights(model: nn.Module,
         ValueError: If tasks, stage or shapes do not fit.
     """
     content = read_checkpoint(path)
+    state, notes = fit_weights(model, path, content, allow_missing)
+    for note in notes:
+        print_log(f'{path}: {note}', logger)
+    model.load_state_dict(state, strict=False)
+    return content['meta']
+
+
+def fit_weights(model: nn.Module,
+                path: str,
+                content: dict,
+                allow_missing: bool = False) -> Tuple[dict, List[str]]:
+    """Turn a checkpoint's weights into those of a segmentor, all checked.
+
+    Args:
+        model (nn.Module): The segmentor; it is not changed.
+        path (str): Name of the file in errors.
+        content (dict): What :func:`read_checkpoint` returned.
+        allow_missing (bool): As in :func:`load_weights`.
+
+    Returns:
+        tuple[dict, list[str]]: The state dict under our names, and sentences
+        on everything that was dropped or is missing.
+
+    Raises:
+        ValueError: If tasks, stage or shapes do not fit.
+    """
     state, tasks = content['state_dict'], list(model.tasks.values())
+    notes = []
     if is_release_state(state):
-        state, report = from_release(state, tasks)
-        print_log(
-            f'{path}: released by the authors; {len(report.dropped)} entries '
-            f'without use dropped: {_some(report.dropped)}', logger)
+        state, notes = _translate(path, content, tasks)
     _check_tasks(path, content['meta'], tasks)
     own = model.state_dict()
     _check_shapes(path, state, own)
-    missing = [
-        name for name in own if name not in state and not _is_derived(name)
-        and not _is_discriminator(name)
-    ]
+    missing = [n for n in own if n not in state and not _is_derived(n)]
     unexpected = [name for name in state if name not in own]
-    dropped = [name for name in unexpected if _is_discriminator(name)]
-    unexpected = [name for name in unexpected if name not in dropped]
-    if unexpected or (missing and not allow_missing):
+    unused = [n for n in unexpected if n.startswith(_DISCRIMINATORS)]
+    unexpected = [name for name in unexpected if name not in unused]
+    parts = {_part(name) for name in state}
+    optional = _DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
+    lacking = [
+        name for name in missing
+        if not name.startswith(optional) or _part(name) in parts
+    ]
+    if unexpected or lacking:
         raise ValueError(
-            _mismatch(path, content['meta'], model, missing, unexpected))
+            _mismatch(path, content['meta'], model, lacking, unexpected))
     if missing:
-        print_log(f'{path} lacks, left as initialised: {_some(missing)}',
-                  logger)
-    if dropped:
-        print_log(f'{path}: not used here: {_some(dropped)}', logger)
-    model.load_state_dict(state, strict=False)
-    return content['meta']
+        notes.append(f'missing, left as initialised: {summarize(missing)}')
+    if unused:
+        notes.append(f'not used here: {summarize(unused)}')
+    return {n: v for n, v in state.items() if n not in unused}, notes
+
+
+def _translate(path: str, content: dict, tasks: List[Task]):
+    """A released file's weights under our names, and what is left behind."""
+    try:
+        check_release_tasks(content['state_dict'], tasks)
+        state, report = from_release(content['state_dict'], tasks)
+    except ValueError as error:
+        raise ValueError(f'{path}, released by the authors, does not fit the '
+                         f'config: {error}') from error
+    notes = ['released by the authors, names converted']
+    if report.dropped:
+        notes.append(f'{len(report.dropped)} tensors without use dropped: '
+                     f'{summarize(report.dropped)}')
+    notes += left_behind(content)
+    return state, notes
+
+
+def left_behind(content: dict) -> List[str]:
+    """Sentences on what a checkpoint holds beside weights.
+
+    Args:
+        content (dict): What :func:`read_checkpoint` returned.
+
+    Returns:
+        list[str]: One on its optimizer states and one on other entries, where
+        there are any.
+    """
+    notes = []
+    optimizer = content.get('optimizer')
+    if optimizer:
+        single = 'state' in optimizer and 'param_groups' in optimizer
+        names = '' if single else f' of {", ".join(map(str, optimizer))}'
+        notes.append(f'optimizer states{names} dropped')
+    if content['meta']:
+        notes.append('meta dropped: ' + ', '.join(map(str, content['meta'])))
+    others = set(content) - {'state_dict', 'optimizer', 'meta'}
+    if others:
+        notes.append('dropped: ' + ', '.join(sorted(map(str, others))))
+    return notes
 
 
 def _is_derived(name: str) -> bool:
     return name.endswith('relative_position_index')
 
 
-def _is_discriminator(name: str) -> bool:
-    return name.startswith(('discriminators.', 'auxiliary_discriminators.'))
+def _part(name: str) -> str:
+    """The part of a network that comes and goes as a whole."""
+    return '.'.join(
+        name.split('.')[:2 if name.startswith('decode_head') else 1])
 
 
 def _some(names: List[str], shown: int = 4) -> str:
@@ -121,12 +216,18 @@ def _check_tasks(path: str, meta: dict, tasks: List[Task]) -> None:
     stored = meta.get('mbos_tasks')
     if stored is None:
         return
-    theirs = {t['name']: tuple(t['classes']) for t in stored}
-    ours = {t.name: t.classes for t in tasks}
+    theirs = {t['name']: (tuple(t['classes']), t['nested']) for t in stored}
+    ours = {t.name: (t.classes, t.nested) for t in tasks}
     if theirs != ours:
-        raise ValueError(f'{path} was trained for the tasks {theirs}, the '
-                         f'config has {ours}: use the config it was trained '
-                         'with.')
+        raise ValueError(f'{path} was trained for the tasks {_told(theirs)}, '
+                         f'the config has {_told(ours)}: use the config it '
+                         'was trained with.')
+
+
+def _told(tasks: dict) -> str:
+    return '; '.join(f'{name} ({", ".join(classes)}'
+                     f'{", nested" if nested else ""})'
+                     for name, (classes, nested) in tasks.items())
 
 
 def _check_shapes(path: str, state: dict, own: dict) -> None:

@@ -1,9 +1,10 @@
 """Reading configs and completing what they tell only once."""
 import copy
 import os.path as osp
-from typing import List, Optional
+import re
+from typing import Callable, List, Optional
 
-from mmcv import Config
+from mmcv import Config, ConfigDict
 
 REPOSITORY = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
 
@@ -65,7 +66,8 @@ def complete_datasets(cfg: Config) -> None:
         if cfg.data.get(key) is not None:
             cfg.data[key] = _complete(cfg.data[key], defaults)
     if isinstance(cfg.data.get('val'), list):
-        cfg.data.val = dict(type='EvaluationSets', datasets=cfg.data.val)
+        cfg.data.val = ConfigDict(
+            type='EvaluationSets', datasets=cfg.data.val)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
 
@@ -94,6 +96,34 @@ def member_datasets(dataset) -> List[dict]:
     if 'datasets' not in dataset:
         return [dataset]
     return [m for part in dataset['datasets'] for m in member_datasets(part)]
+
+
+def build_checked(build: Callable, *args):
+    """Build a part of a config, with one kind of error for what is wrong.
+
+    Args:
+        build (callable): One of the frameworks' builders.
+        *args: Its arguments.
+
+    Returns:
+        object: What it builds.
+
+    Raises:
+        ValueError: If the config names an unknown type, or arguments that the
+            type does not take.
+    """
+    try:
+        return build(*args)
+    except KeyError as error:
+        if 'is not in the' not in str(error):
+            raise
+        raise ValueError(
+            f'{error.args[0]}: correct `type` in the config, or name the '
+            'module that registers it in custom_imports.') from error
+    except TypeError as error:
+        if not re.search('unexpected keyword|required .*argument', str(error)):
+            raise
+        raise ValueError(f'{error}: correct the config.') from error
 
 
 def stage1_model_cfg(model_cfg: dict) -> dict:

@@ -11,6 +11,10 @@ from mmcv.parallel import MMDataParallel
 from torch import nn
 
 
+class LaunchError(RuntimeError):
+    """The processes of a run were started wrongly."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """Where a process runs.
@@ -51,21 +55,27 @@ def set_up_environment(launcher: str = 'none') -> Environment:
         Environment: NCCL with CUDA, gloo on CPU.
 
     Raises:
-        RuntimeError: If there are more processes on this machine than GPUs.
+        LaunchError: If there are more processes on this machine than GPUs,
+            or a variable of the launcher is missing.
     """
     if launcher == 'none':
         cuda = torch.cuda.is_available()
-        return Environment(torch.device('cuda', 0) if cuda else
-                           torch.device('cpu'))
+        return Environment(
+            torch.device('cuda', 0) if cuda else torch.device('cpu'))
     if launcher == 'slurm':
         _slurm_variables()
+    elif 'RANK' not in os.environ:
+        raise LaunchError(
+            '--launcher pytorch is for torchrun, which sets RANK '
+            'and others: use tools/dist_*.sh, or leave '
+            '--launcher out.')
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
     local_size = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
     device = torch.device('cpu')
     if torch.cuda.is_available():
         gpus = torch.cuda.device_count()
         if max(local_size, local_rank + 1) > gpus:
-            raise RuntimeError(
+            raise LaunchError(
                 f'{local_size} processes on this machine, but only {gpus} '
                 f'GPU(s): start {gpus} at most, or set CUDA_VISIBLE_DEVICES= '
                 'to train on CPU.')
@@ -85,9 +95,9 @@ def _slurm_variables() -> None:
         WORLD_SIZE='SLURM_NTASKS')
     missing = [name for name in names.values() if name not in os.environ]
     if missing:
-        raise RuntimeError(f'--launcher slurm needs {", ".join(missing)} in '
-                           'the environment: start it with srun '
-                           '(tools/slurm_train.sh does).')
+        raise LaunchError(f'--launcher slurm needs {", ".join(missing)} in '
+                          'the environment: start it with srun '
+                          '(tools/slurm_train.sh does).')
     for name, slurm in names.items():
         os.environ[name] = os.environ[slurm]
     os.environ.setdefault('LOCAL_WORLD_SIZE',

@@ -10,6 +10,7 @@ from mmseg.models import build_segmentor
 from torch import nn
 
 from .checkpoint import load_weights
+from .config import build_checked
 from .environment import Environment, wrap_model
 from .train import build_test_loader
 
@@ -30,7 +31,7 @@ def load_segmentor(model_cfg: dict,
         nn.Module: The wrapped network in evaluation mode.
     """
     model_cfg = dict(model_cfg, pretrained=None)
-    model = build_segmentor(Config(dict(model=model_cfg)).model)
+    model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
     load_weights(model, checkpoint, logger)
     return wrap_model(model, env).eval()
 
@@ -41,7 +42,7 @@ def score_dataset(model: nn.Module, dataset, cfg: Config,
 
     Args:
         model (nn.Module): The wrapped network.
-        dataset (Dataset): A test set, whose data are checked first.
+        dataset (Dataset): A test set; :func:`check_data` first.
         cfg (Config): For the loader's workers.
         env (Environment): Where this process runs.
 
@@ -49,8 +50,6 @@ def score_dataset(model: nn.Module, dataset, cfg: Config,
         list[dict]: What ``dataset.pre_eval`` gives, for all images; None in
         other processes than the first.
     """
-    if env.is_main:
-        dataset.check(full=True)
     loader = build_test_loader(dataset, cfg, env)
     if not env.distributed:
         return single_gpu_test(model, loader, pre_eval=True)
@@ -96,9 +95,10 @@ def build_test_set(cfg: Config, name: str = ''):
         ValueError: If the config has no such test set.
     """
     if not name:
-        return build_dataset(cfg.data.test, dict(test_mode=True))
+        return build_checked(build_dataset, cfg.data.test,
+                             dict(test_mode=True))
     sets = cfg.get('test_sets') or {}
     if name not in sets:
         raise ValueError(f'The config has no test set {name!r}: it has '
                          f'{", ".join(sets) or "none"}.')
-    return build_dataset(sets[name], dict(test_mode=True))
+    return build_checked(build_dataset, sets[name], dict(test_mode=True))

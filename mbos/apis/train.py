@@ -8,20 +8,22 @@ import torch
 import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner import HOOKS, build_optimizer, build_runner
-from mmcv.utils import build_from_cfg, get_git_hash
+from mmcv.utils import build_from_cfg, print_log
 from mmseg import __version__ as mmseg_version
 from mmseg.core import DistEvalHook, EvalHook
 from mmseg.datasets import build_dataloader, build_dataset
 from mmseg.models import build_segmentor
-from mmseg.utils import collect_env, get_root_logger
 from torch import nn
 
 import mbos
-from mbos.core import GradientStepHook, LossLogHook
+from mbos.core import GradientStepHook, IterationSeedHook, LossLogHook
+from mbos.core.pretrained import require_pretrained
 from mbos.datasets import build_train_loader
-
-from .checkpoint import checkpoint_meta, load_weights, read_checkpoint
+from .checkpoint import checkpoint_meta, load_weights
+from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
+from .resume import check_resumable
+from .run_log import hold_log, release_log, tell_environment
 
 
 def train_segmentor(cfg: Config,
@@ -30,7 +32,7 @@ def train_segmentor(cfg: Config,
     """Train as a config says, from its data to its last checkpoint.
 
     Everything that can be wrong with data, weights and config is found before
-    the first iteration.
+    the first iteration, and before anything is written to the work directory.
 
     Args:
         cfg (Config): Completed by ``load_config``.
@@ -38,14 +40,20 @@ def train_segmentor(cfg: Config,
         validate (bool): Whether to evaluate on ``data.val`` while training.
     """
     timestamp = time.strftime('%Y%m%d_%H%M%S')
-    logger = prepare_work_dir(cfg, env, timestamp)
+    logger = hold_log(cfg.get('log_level', 'INFO'))
+    tell_environment(cfg, env, logger)
+    check_files(cfg)
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
-    train_set = build_dataset(cfg.data.train)
-    val_set = build_dataset(cfg.data.val,
-                            dict(test_mode=True)) if validate else None
+    train_set = build_checked(build_dataset, cfg.data.train)
+    val_set = build_checked(build_dataset, cfg.data.val, dict(
+        test_mode=True)) if validate else None
     check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
+    optimizer = build_checked(build_optimizer, model, plain(cfg.optimizer))
+    if cfg.resume_from:
+        check_resumable(model, optimizer, cfg.resume_from)
+    prepare_work_dir(cfg, env, timestamp, logger)
     meta = dict(
         checkpoint_meta(model, plain(cfg.model)),
         seed=cfg.seed,
@@ -57,7 +65,7 @@ def train_segmentor(cfg: Config,
         plain(cfg.runner),
         default_args=dict(
             model=wrap_model(model, env),
-            optimizer=build_optimizer(model, plain(cfg.optimizer)),
+            optimizer=optimizer,
             work_dir=cfg.work_dir,
             logger=logger,
             meta=meta))
@@ -86,35 +94,48 @@ def plain(value):
     return value
 
 
-def prepare_work_dir(cfg: Config, env: Environment, timestamp: str):
-    """Make the work directory, write the config there, open the log.
-
-    Returns:
-        logging.Logger: mmseg's root logger, with the environment told.
-    """
-    os.makedirs(cfg.work_dir, exist_ok=True)
-    logger = get_root_logger(
-        log_file=osp.join(cfg.work_dir, f'{timestamp}.log'),
-        log_level=cfg.get('log_level', 'INFO'))
-    if env.is_main:
-        cfg.dump(osp.join(cfg.work_dir, osp.basename(cfg.filename)))
-    facts = dict(
-        collect_env(), MBOS=f'{mbos.__version__}+{get_git_hash(digits=7)}')
-    logger.info('Environment:\n' +
-                '\n'.join(f'{k}: {v}' for k, v in facts.items()))
-    logger.info(f'{env.world_size} process(es) on {env.device.type}, seed '
-                f'{cfg.seed}')
-    logger.info(f'Config:\n{cfg.pretty_text}')
-    return logger
-
-
-def check_data(datasets, env: Environment, logger) -> None:
-    """Read every mask and image header once, in the first process.
+def check_files(cfg: Config) -> None:
+    """Complain about missing weights before the data are read.
 
     Args:
-        datasets (list): Joint datasets, evaluation sets or None.
+        cfg (Config): With ``resume_from``, ``load_from``, ``model``.
+
+    Raises:
+        FileNotFoundError: If a file that training starts from is missing.
+    """
+    for key in ('resume_from', 'load_from'):
+        if cfg.get(key) and not osp.isfile(cfg[key]):
+            raise FileNotFoundError(
+                f'{key}: checkpoint {cfg[key]!r} not found (looked in '
+                f'{os.getcwd()}).')
+    if cfg.model.get('pretrained') and not starting_point(cfg):
+        require_pretrained(cfg.model.pretrained)
+
+
+def starting_point(cfg: Config) -> Optional[str]:
+    """The checkpoint that all weights come from, if there is one."""
+    return cfg.get('resume_from') or cfg.get('load_from')
+
+
+def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
+                     logger) -> None:
+    """Make the work directory, write the config there, open the log."""
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    if env.is_main:
+        cfg.dump(osp.join(cfg.work_dir, osp.basename(cfg.filename)))
+        release_log(logger, osp.join(cfg.work_dir, f'{timestamp}.log'))
+
+
+def check_data(datasets, env: Environment, logger=None) -> None:
+    """Read every mask and image once, in the first process.
+
+    Args:
+        datasets (list): Datasets with a ``check``, or None.
         env (Environment): Where this process runs.
-        logger (logging.Logger): Told how long it takes.
+        logger (logging.Logger | str, optional): Told how long it took.
+
+    Raises:
+        DataError: In the first process; the others end with it.
     """
     start = time.time()
     problem = None
@@ -132,7 +153,7 @@ def check_data(datasets, env: Environment, logger) -> None:
             raise SystemExit(1)  # the first process tells why
     if problem is not None:
         raise problem
-    logger.info(f'Data checked in {time.time() - start:.0f} s')
+    print_log(f'Data checked in {time.time() - start:.0f} s', logger)
 
 
 def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
@@ -145,17 +166,13 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
     precision = cfg.get('precision', 'float32')
     cfg.model.train_cfg = dict(
         cfg.model.get('train_cfg') or {}, precision=precision)
-    model = build_segmentor(cfg.model)
-    if cfg.resume_from:
-        read_checkpoint(cfg.resume_from)  # complain before anything starts
-    elif cfg.load_from:
+    model = build_checked(build_segmentor, cfg.model)
+    if starting_point(cfg):
         # everything is overwritten, so ImageNet weights are not needed
         model.pretrained = None
     model.init_weights()
     if cfg.load_from and not cfg.resume_from:
         load_weights(model, cfg.load_from, logger, allow_missing=True)
-    # every process its own dropout
-    set_random_seed(cfg.seed + env.rank)
     return model
 
 
@@ -168,6 +185,8 @@ def register_hooks(runner, cfg: Config, env: Environment,
         plain(cfg.lr_config), step, plain(cfg.checkpoint_config),
         plain(cfg.log_config))
     runner.register_hook(LossLogHook(cfg.log_config.interval))
+    runner.register_hook(
+        IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
     if val_set is not None:
         hook = DistEvalHook if env.distributed else EvalHook
         evaluation = plain(cfg.evaluation)
@@ -176,7 +195,8 @@ def register_hooks(runner, cfg: Config, env: Environment,
             hook(loader, by_epoch=False, **evaluation), priority='LOW')
     for hook in plain(cfg.get('custom_hooks') or []):
         priority = hook.pop('priority', 'NORMAL')
-        runner.register_hook(build_from_cfg(hook, HOOKS), priority=priority)
+        runner.register_hook(
+            build_checked(build_from_cfg, hook, HOOKS), priority=priority)
 
 
 def build_test_loader(dataset, cfg: Config, env: Environment):
@@ -197,4 +217,5 @@ def build_test_loader(dataset, cfg: Config, env: Environment):
         workers_per_gpu=workers,
         dist=env.distributed,
         shuffle=False,
+        pin_memory=env.device.type == 'cuda',
         persistent_workers=False)

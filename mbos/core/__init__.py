@@ -1,11 +1,13 @@
 """Tasks, metrics and optimisation: imports neither models nor datasets."""
-from .hooks import GradientStepHook, LossLogHook
+from .hooks import GradientStepHook, IterationSeedHook, LossLogHook
 from .optimizers import NamedOptimizersConstructor
 from .runner import CheckedIterRunner, SubfolderCheckpointHook
 from .tasks import BUILTIN_TASKS, IGNORE_INDEX, Task, build_task, build_tasks
+from .text_log import CompactTextLoggerHook
 
 __all__ = [
-    'BUILTIN_TASKS', 'CheckedIterRunner', 'GradientStepHook', 'IGNORE_INDEX',
-    'LossLogHook', 'NamedOptimizersConstructor', 'SubfolderCheckpointHook',
-    'Task', 'build_task', 'build_tasks'
+    'BUILTIN_TASKS', 'CheckedIterRunner', 'CompactTextLoggerHook',
+    'GradientStepHook', 'IGNORE_INDEX', 'IterationSeedHook', 'LossLogHook',
+    'NamedOptimizersConstructor', 'SubfolderCheckpointHook', 'Task',
+    'build_task', 'build_tasks'
 ]

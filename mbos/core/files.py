@@ -11,11 +11,11 @@ def save_json(path: str, content) -> None:
         path (str): The file.
         content (object): What ``json`` can write; NaN becomes null.
     """
+    text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
     os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
     with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(_without_nan(content), file, indent=2, allow_nan=False)
-        file.write('\n')
+        file.write(text + '\n')
     os.replace(temporary, path)
 
 

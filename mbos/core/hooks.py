@@ -1,6 +1,8 @@
-"""Hooks that step the optimizers and log the losses."""
+"""Hooks that step the optimizers, seed iterations and log the losses."""
+import random
 from typing import Iterable, Optional
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
@@ -74,6 +76,31 @@ class GradientStepHook(Hook):
                     **self.grad_clip)
             self.scaler.step(optimizer)
         self.scaler.update()
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seeds every iteration by its number, for dropout and drop path.
+
+    So a resumed run draws what an uninterrupted one draws, an evaluation in
+    between changes nothing, and every process draws its own.
+
+    Args:
+        seed (int): Seed of the run.
+        rank (int): Number of this process. Default: 0.
+    """
+
+    def __init__(self, seed: int, rank: int = 0):
+        self.seed = seed
+        self.rank = rank
+
+    def before_train_iter(self, runner):
+        """Seed Python, NumPy and torch."""
+        key = np.random.SeedSequence([self.seed, self.rank, runner.iter])
+        words = [int(word) for word in key.generate_state(4)]
+        random.seed(words[0])
+        np.random.seed(words[1])
+        torch.manual_seed(words[2] << 31 | words[3] >> 1)
 
 
 @HOOKS.register_module()

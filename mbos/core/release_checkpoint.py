@@ -19,6 +19,7 @@ State = Dict[str, Tensor]
 
 _HEADS = ('decode_head', 'auxiliary_head')
 _ATTENTION = 'decode_head.attn.'
+_OUR_ATTENTION = 'decode_head.cross_task_attention.'
 _GAME = {
     'discriminator': 'discriminators',
     'auxiliary_discriminator': 'auxiliary_discriminators'
@@ -55,6 +56,49 @@ def is_release_state(state: State) -> bool:
     return any(
         name.startswith('generator.')
         or re.match(r'decode_head\.conv_seg\.\d+\.', name) for name in state)
+
+
+def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
+    """Refuse a released state dict of other tasks than the config's.
+
+    Args:
+        state (dict[str, Tensor]): Names of the release, of either stage.
+        tasks (Sequence[Task]): The tasks in the release's order.
+
+    Raises:
+        ValueError: If the number of tasks or the channels of one differ.
+    """
+    channels = {}
+    for name, value in state.items():
+        match = re.search(r'^(?:generator\.)?decode_head\.conv_seg\.(\d+)\.',
+                          name)
+        if match is not None:
+            channels[int(match[1])] = len(value)
+    found = [channels[index] for index in sorted(channels)]
+    expected = [task.num_classes for task in tasks]
+    if found != expected:
+        names = ', '.join(f'{t.name} {t.num_classes}' for t in tasks)
+        raise ValueError(
+            f'it has {len(found)} tasks with {found} channels, the config '
+            f'{len(expected)} ({names}): use the config it was trained with, '
+            'or copy the file again if it should have these tasks.')
+
+
+def summarize(names: Sequence[str]) -> str:
+    """Names in few words: those that differ in numbers only as one pattern.
+
+    Args:
+        names (Sequence[str]): Names of tensors.
+
+    Returns:
+        str: Such as ``attn.ffn.*.weight (5), norm.bias``.
+    """
+    groups = OrderedDict()
+    for name in names:
+        pattern = re.sub(r'(?<=\.)\d+(?=\.)', '*', name)
+        groups.setdefault(pattern, []).append(name)
+    return ', '.join(same[0] if len(same) == 1 else f'{pattern} ({len(same)})'
+                     for pattern, same in groups.items())
 
 
 def from_release(state: State,
@@ -101,10 +145,7 @@ def _one_from_release(name: str, value: Tensor,
         tail = name[len(_ATTENTION):]
         for theirs, ours in _ATTENTION_PARTS:
             if tail.startswith(theirs):
-                return {
-                    'decode_head.cross_task_attention.' + ours + tail[len(theirs):]:
-                    value
-                }
+                return {_OUR_ATTENTION + ours + tail[len(theirs):]: value}
         return {}
     if part in _HEADS:
         return _head_from_release(part, name, value, tasks)
@@ -149,14 +190,15 @@ def to_release(state: State,
 
     Raises:
         ValueError: If the cross-task attention has a block per pair, which
-            the release cannot use.
+            the release cannot use, or tensors of some tasks are missing.
     """
-    if any('.cross_task_attention.blocks.' in name for name in state):
+    if any(name.startswith(_OUR_ATTENTION + 'blocks.') for name in state):
         raise ValueError('The release knows only one shared cross-task '
                          'attention block; this checkpoint has one per pair.')
     report = ConversionReport()
     result = OrderedDict()
-    adversarial = any(n.startswith(tuple(_GAME.values())) for n in state)
+    stage2 = (_OUR_ATTENTION, ) + tuple(_GAME.values())
+    adversarial = any(name.startswith(stage2) for name in state)
     generator = 'generator.' if adversarial else ''
     for name, value in state.items():
         if name.startswith('backbone.'):
@@ -183,6 +225,9 @@ def _head_to_release(part, state, tasks) -> State:
     prefixes = [f'{part}.heads.{task.name}.' for task in tasks]
     tails = [n[len(prefixes[0]):] for n in state if n.startswith(prefixes[0])]
     for tail in tails:
+        missing = [p + tail for p in prefixes if p + tail not in state]
+        if missing:
+            raise ValueError(f'The checkpoint lacks {summarize(missing)}.')
         values = [state[prefix + tail] for prefix in prefixes]
         if tail.startswith('conv_seg.'):
             kind = tail[len('conv_seg.'):]
@@ -194,12 +239,11 @@ def _head_to_release(part, state, tasks) -> State:
 
 
 def _attention_to_release(state, tasks, report) -> State:
-    prefix = 'decode_head.cross_task_attention.'
     used = OrderedDict()
     for name, value in state.items():
-        if not name.startswith(prefix):
+        if not name.startswith(_OUR_ATTENTION):
             continue
-        tail = name[len(prefix):]
+        tail = name[len(_OUR_ATTENTION):]
         for theirs, ours in _ATTENTION_PARTS:
             if tail.startswith(ours):
                 used[theirs + tail[len(ours):]] = value

@@ -10,12 +10,12 @@ from .loader import build_train_loader
 from .partial_label import PartialLabelDataset
 from .sampler import InfiniteIndexSampler
 from .transforms import (CollectImage, CutOut, FormatPlanes, IndependentFlip,
-                         LoadPlanes, RotateFromList)
+                         LabelBorder, LoadPlanes, RotateFromList)
 
 __all__ = [
     'CollectImage', 'ColorJitter', 'CutOut', 'DataError', 'DiscSideFlip',
     'EvaluationSets', 'FormatPlanes', 'IndependentFlip',
-    'InfiniteIndexSampler', 'JointDataset', 'LoadPlanes',
+    'InfiniteIndexSampler', 'JointDataset', 'LabelBorder', 'LoadPlanes',
     'PartialLabelDataset', 'RandomGaussianBlur', 'RandomGrayscale',
     'RotateFromList', 'build_train_loader', 'collate_samples',
     'find_disc_side', 'read_labels', 'save_labels', 'write_disc_sides'

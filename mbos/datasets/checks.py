@@ -1,9 +1,10 @@
 """Checks of the data before training: each problem names file and remedy."""
 import json
 import os.path as osp
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from PIL import Image
 
@@ -12,6 +13,7 @@ from .label_io import (LABEL_MODES, as_suffixes, list_names,
                        multi_channel_message, stems_of)
 
 MAX_SHOWN = 10
+BULLET = '\n  - '
 THREADS = 8
 MANIFEST = 'manifest.json'
 MANIFEST_KEYS = ('task', 'checkpoint', 'checkpoint_sha256', 'config',
@@ -23,18 +25,23 @@ class DataError(ValueError):
     """What is wrong with the data, with file names and remedies.
 
     Args:
-        problems (Sequence[str]): One sentence per problem.
+        problems (Sequence[str] | str): One sentence per problem; or the text
+            of such an error.
     """
 
-    def __init__(self, problems: Sequence[str]):
+    def __init__(self, problems: Union[str, Sequence[str]]):
+        if isinstance(problems, str):
+            # mmcv's registries make an error anew from its text, with the
+            # names of the classes they were building in front
+            text = re.sub(r'^(\w+: )+(?=\d+ problem)', '', problems)
+            self.problems = text.split(BULLET)[1:] or [text]
+            super().__init__(text)
+            return
         self.problems = list(problems)
         count = len(self.problems)
-        lines = [
-            f'{count} problem{"" if count == 1 else "s"} with the data' +
-            (f', the first {MAX_SHOWN}:' if count > MAX_SHOWN else ':')
-        ]
-        lines += [f'  - {p}' for p in self.problems[:MAX_SHOWN]]
-        super().__init__('\n'.join(lines))
+        head = (f'{count} problem{"" if count == 1 else "s"} with the data' +
+                (f', the first {MAX_SHOWN}:' if count > MAX_SHOWN else ':'))
+        super().__init__(BULLET.join([head, *self.problems[:MAX_SHOWN]]))
 
     def __reduce__(self):
         # errors travel between worker processes as pickles

@@ -1,6 +1,7 @@
 """Several test sets behind one evaluation hook."""
 from typing import Dict, Sequence, Union
 
+import numpy as np
 from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
 from torch.utils.data import Dataset
 
@@ -59,7 +60,9 @@ class EvaluationSets(ConcatDataset):
             logger (logging.Logger | str, optional): For mmcv's print_log.
 
         Returns:
-            dict[str, float]: Figures by '<dataset>.<task>.<metric>'.
+            dict[str, float]: Dice and IoU by '<dataset>.<task>.<metric>', as
+            the log line of an evaluation has no place for more, and their
+            means over tasks, 'mDice' and 'mIoU', for ``save_best``.
         """
         if len(results) != len(self):
             raise ValueError(f'The test sets have {len(self)} images, got '
@@ -69,6 +72,33 @@ class EvaluationSets(ConcatDataset):
         for end, dataset in zip(self.cumulative_sizes, self.datasets):
             own = dataset.evaluate(
                 results[start:end], metric=metric, logger=logger)
-            figures.update({f'{dataset.name}.{k}': v for k, v in own.items()})
+            figures.update({
+                f'{dataset.name}.{key}': value
+                for key, value in own.items()
+                if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
+            })
             start = end
-        return figures
+        return {**figures, **mean_over_tasks(figures)}
+
+
+def mean_over_tasks(figures: Dict[str, float]) -> Dict[str, float]:
+    """Average figures over the datasets of each task, then over tasks.
+
+    Args:
+        figures (dict[str, float]): By '<dataset>.<task>.<metric>'; those of
+            'mDice' and 'mIoU' are averaged, undefined ones left out.
+
+    Returns:
+        dict[str, float]: 'mDice' and 'mIoU'.
+    """
+    means = {}
+    for metric in ('mDice', 'mIoU'):
+        by_task = {}
+        for key, value in figures.items():
+            _, task, *name = key.split('.')
+            if name == [metric] and value == value:
+                by_task.setdefault(task, []).append(value)
+        if by_task:
+            means[metric] = float(
+                np.mean([np.mean(values) for values in by_task.values()]))
+    return means

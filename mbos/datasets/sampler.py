@@ -1,4 +1,5 @@
 """The stream of indices that training walks along."""
+import sys
 from typing import Iterator
 
 from torch.utils.data import Sampler
@@ -42,3 +43,7 @@ class InfiniteIndexSampler(Sampler):
                      self.rank) * self.samples_per_gpu
             yield from range(first, first + self.samples_per_gpu)
             iteration += 1
+
+    def __len__(self) -> int:
+        """A length that is never reached; mmcv's logger hooks ask for one."""
+        return sys.maxsize

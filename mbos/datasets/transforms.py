@@ -242,6 +242,46 @@ class CutOut:
 
 
 @PIPELINES.register_module()
+class LabelBorder:
+    """Give rows at the top and the bottom of a label plane one label.
+
+    Goes right after LoadPlanes. It reproduces the published release (METHOD,
+    section 8), whose masks of the padded REFUGE photographs call the padding
+    optic cup.
+
+    Args:
+        task (str): The task whose plane is changed, where it is there.
+        label (int): The label to write.
+        top (int): Rows at the top, in pixels of the prepared image.
+        bottom (int): Rows at the bottom.
+    """
+
+    def __init__(self, task: str, label: int, top: int, bottom: int):
+        if top < 0 or bottom < 0:
+            raise ValueError('Expected top and bottom of at least 0 rows, got '
+                             f'{top} and {bottom}.')
+        self.task = task
+        self.label = label
+        self.top = top
+        self.bottom = bottom
+
+    def __call__(self, results: Dict) -> Dict:
+        """Write the label into the rows."""
+        loaded = results.get(plane_key(self.task))
+        if loaded is None:
+            return results
+        plane = loaded.copy()
+        plane[:self.top] = self.label
+        plane[len(plane) - self.bottom:] = self.label
+        results[plane_key(self.task)] = plane
+        return results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(task={self.task!r}, '
+                f'label={self.label}, top={self.top}, bottom={self.bottom})')
+
+
+@PIPELINES.register_module()
 class FormatPlanes:
     """Turn the results into a training sample.
 

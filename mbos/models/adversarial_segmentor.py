@@ -5,8 +5,7 @@ from mmseg.models.builder import HEADS, SEGMENTORS
 from torch import Tensor, nn
 
 from mbos.core.tasks import TaskLike
-
-from .losses import adversarial_loss
+from .losses import adversarial_loss, at_least_float32
 from .multi_task_segmentor import MultiTaskSegmentor, pick
 from .patch_discriminator import frozen, verdict_accuracy
 from .supervision import (FOOL, SOURCE, TARGET, Term, adversarial_terms,
@@ -100,9 +99,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                 values.update(
                     self._game_losses(discriminators[task],
                                       self.adversarial_weights[prefix],
-                                      logits[task].float().sigmoid(),
-                                      rows[task],
-                                      game))
+                                      at_least_float32(logits[task]).sigmoid(),
+                                      rows[task], game))
         return values
 
     @staticmethod

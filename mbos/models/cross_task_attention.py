@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmcv.cnn.bricks.transformer import FFN
 from mmcv.cnn.utils.weight_init import trunc_normal_
-from mmcv.runner import BaseModule
+from mmcv.runner import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 
@@ -184,7 +184,7 @@ class CrossTaskAttention(BaseModule):
         if share_block:
             self.block = CrossTaskBlock(*args)
         else:
-            self.blocks = nn.ModuleDict({
+            self.blocks = ModuleDict({
                 self._pair(i, j): CrossTaskBlock(*args)
                 for i in self.task_names
                 for j in self.task_names if j != i

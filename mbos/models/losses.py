@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from mbos.core import IGNORE_INDEX, Task
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Turn half precision into float32 and leave float64 as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def binary_dice_loss(logits: Tensor,
                      targets: Tensor,
                      valid: Tensor,
@@ -111,8 +116,7 @@ class BinaryLoss(nn.Module):
         Returns:
             Tensor: Shape (N, ), times ``loss_weight``.
         """
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
+        logits = at_least_float32(logits)
         targets, valid = task.encode(labels, self.ignore_index)
         loss = 0
         if 'dice' in self.mode:
@@ -132,7 +136,7 @@ def adversarial_loss(logits: Tensor, target_is_source: bool) -> Tensor:
     Returns:
         Tensor: Mean over the patches of every image, shape (N, ).
     """
-    logits = logits.float()
+    logits = at_least_float32(logits)
     # -log sigmoid(x) = softplus(-x); -log(1 - sigmoid(x)) = softplus(x)
     loss = F.softplus(-logits if target_is_source else logits)
     return loss.flatten(1).mean(-1)

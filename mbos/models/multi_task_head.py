@@ -4,13 +4,12 @@ from typing import Dict, List, Optional, Sequence
 
 import torch
 from mmcv.cnn import ConvModule
-from mmcv.runner import BaseModule
+from mmcv.runner import BaseModule, ModuleDict
 from mmseg.models.builder import HEADS, build_head, build_loss
 from torch import Tensor, nn
 
 from mbos.core import Task, build_tasks
 from mbos.core.tasks import TaskLike
-
 from .cross_task_attention import CrossTaskAttention, select
 
 Rows = Dict[str, Optional[Tensor]]
@@ -48,7 +47,8 @@ class MultiTaskHead(BaseModule):
                  init_cfg: Optional[dict] = None):
         super().__init__(init_cfg)
         self.tasks = {task.name: task for task in build_tasks(tasks)}
-        self.heads = nn.ModuleDict({
+        # mmcv's ModuleDict, because torch's hides its parts from init_weights
+        self.heads = ModuleDict({
             task.name: self._build_task_head(head, task)
             for task in self.tasks.values()
         })

@@ -11,7 +11,6 @@ from torch import Tensor
 from mbos.core import build_tasks
 from mbos.core.pretrained import load_swin_into, require_pretrained
 from mbos.core.tasks import TaskLike
-
 from .multi_task_head import Rows
 from .supervision import SUPERVISED, Term, truth_terms
 

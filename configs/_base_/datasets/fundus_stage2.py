@@ -1,5 +1,5 @@
-# Stage 2: the labelled images as in stage 1, and strongly augmented images with
-# the pseudo labels of what each dataset leaves out
+# Stage 2: the labelled images as in stage 1, and strongly augmented images
+# with the pseudo labels of what each dataset leaves out
 # (tools/generate_pseudo_labels.py writes their folders).
 _base_ = './fundus_stage1.py'
 crop_size = (512, 512)
@@ -13,8 +13,7 @@ strong_pipeline = [
     dict(type='ColorJitter'),
     dict(type='RandomGrayscale'),
     dict(type='RandomGaussianBlur'),
-    dict(type='CutOut'),
-    {{_base_.normalize}},
+    dict(type='CutOut'), {{_base_.normalize}},
     dict(type='Pad', size=crop_size, pad_val=0, seg_pad_val=255),
     dict(type='FormatPlanes')
 ]
@@ -44,8 +43,9 @@ refuge_pseudo = dict(
                      'refuge_vessel_pseudo'),
     pipeline=strong_pipeline)
 data = dict(
-    train=dict(datasets=[
-        {{_base_.reta}}, {{_base_.ddr}}, {{_base_.refuge}}, reta_pseudo,
-        ddr_pseudo, refuge_pseudo
-    ]),
-    test={{_base_.test_sets.refuge}})
+    train=dict(datasets=[{{_base_.reta}}, {{_base_.ddr}}, {{_base_.refuge}},
+                         reta_pseudo, ddr_pseudo, refuge_pseudo]),
+    test=dict(
+        name='refuge',
+        img_dir='REFUGE-FOVCrop-padding/test/images',
+        ann_dirs=dict(_delete_=True, odoc='REFUGE-FOVCrop-padding/test/ann')))

@@ -1,0 +1,38 @@
+# The published config with all of the release's behaviour that differs from
+# the paper's intention (docs/as_released.md says what and why).
+from mbos.core.as_released import published_data
+
+_base_ = ('./gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_'
+          '0.1_0.05_60k_128_group_window_size16.py')
+
+# 255 counts as background in the loss; dropout drops whole tasks
+model = dict(
+    decode_head=dict(
+        drop_whole_tasks=True,
+        loss_decode=dict(ignore_index=None),
+        # one block for all pairs of tasks
+        cross_task_attention=dict(share_block=True)),
+    auxiliary_head=dict(
+        drop_whole_tasks=True, loss_decode=dict(ignore_index=None)))
+
+published = published_data(
+    '{{ fileDirname }}/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_'
+    '0.1_0.05_60k_128_group_window_size16.py',
+    arguments=dict(
+        # labels are padded with background
+        Pad=dict(seg_pad_val=0),
+        # colours are changed on BGR as if it were RGB
+        ColorJitter=dict(channel_order='bgr'),
+        RandomGrayscale=dict(channel_order='bgr'),
+        # 255 counts in the metrics
+        PartialLabelDataset=dict(ignore_index=None)),
+    labelled_arguments=dict(
+        # the horizontal flip is undone
+        IndependentFlip=dict(mode='published_vertical_only')),
+    # the rows that REFUGE's training images are padded with are labelled cup
+    borders=dict(refuge=dict(task='odoc', label=2, top=34, bottom=34)),
+    # validation on the test splits
+    val=('drive', 'stare', 'ddr', 'refuge'))
+data = published.pop('data')
+test_sets = published.pop('test_sets')
+del published

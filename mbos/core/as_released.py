@@ -1,0 +1,62 @@
+"""The data of a published config, with the release's behaviour switched on.
+
+Configs cannot change single entries of inherited lists, so the configs named
+``*_as_released.py`` call this (METHOD, section 8; docs/as_released.md).
+"""
+from typing import Dict, Sequence
+
+from mmcv import Config
+
+
+def set_arguments(cfg, arguments: Dict[str, dict]):
+    """Copy a config and give arguments to all its parts of some types.
+
+    Args:
+        cfg (object): Dicts, lists and plain values, nested.
+        arguments (dict[str, dict]): Arguments by type name.
+
+    Returns:
+        object: The same in plain dicts and lists, with the arguments set.
+    """
+    if isinstance(cfg, dict):
+        copy = {k: set_arguments(v, arguments) for k, v in cfg.items()}
+        copy.update(arguments.get(copy.get('type'), {}))
+        return copy
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(set_arguments(value, arguments) for value in cfg)
+    return cfg
+
+
+def published_data(config: str, arguments: Dict[str, dict],
+                   labelled_arguments: Dict[str, dict],
+                   borders: Dict[str, dict], val: Sequence[str]) -> dict:
+    """The datasets of a config as the release has them.
+
+    Args:
+        config (str): The config file to start from.
+        arguments (dict[str, dict]): Arguments by type name, everywhere.
+        labelled_arguments (dict[str, dict]): The same, for the training sets
+            with ground truth only.
+        borders (dict[str, dict]): By name of a training set with ground
+            truth, arguments of ``LabelBorder``, put after ``LoadPlanes``.
+        val (Sequence[str]): Names of the ``test_sets`` to validate on.
+
+    Returns:
+        dict: ``data`` and ``test_sets``.
+    """
+    cfg = Config.fromfile(config)
+    data = set_arguments(cfg.data, arguments)
+    test_sets = set_arguments(cfg.test_sets, arguments)
+    members = data['train']['datasets']
+    for index, member in enumerate(members):
+        if not member.get('ann_dirs'):
+            continue
+        members[index] = member = set_arguments(member, labelled_arguments)
+        if member['name'] in borders:
+            kinds = [step['type'] for step in member['pipeline']]
+            member['pipeline'].insert(
+                kinds.index('LoadPlanes') + 1,
+                dict(type='LabelBorder', **borders[member['name']]))
+    data['val'] = dict(
+        type='EvaluationSets', datasets=[test_sets[name] for name in val])
+    return dict(data=data, test_sets=test_sets)

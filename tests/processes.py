@@ -1,0 +1,50 @@
+"""Functions in several processes that talk through gloo."""
+import multiprocessing
+import traceback
+
+import torch.distributed as dist
+
+
+def run_processes(function, count, folder):
+    """Call ``function(rank)`` in forked processes of one group.
+
+    Args:
+        function (callable): What it returns must be picklable. It must not
+            run a backward pass, which a forked process cannot.
+        count (int): Number of processes.
+        folder (Path): Empty folder where they meet.
+
+    Returns:
+        list: What the processes returned, by rank.
+    """
+    context = multiprocessing.get_context('fork')
+    results = context.Queue()
+    workers = [
+        context.Process(
+            target=_work, args=(function, rank, count, folder, results))
+        for rank in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        found = dict(results.get(timeout=60) for _ in workers)
+    finally:
+        for worker in workers:
+            worker.join(timeout=10)
+            worker.kill()
+    failed = [text for kind, text in found.values() if kind == 'error']
+    assert not failed, '\n'.join(failed)
+    return [found[rank][1] for rank in range(count)]
+
+
+def _work(function, rank, count, folder, results):
+    try:
+        dist.init_process_group(
+            'gloo',
+            init_method=f'file://{folder}/meeting_point',
+            rank=rank,
+            world_size=count)
+        results.put((rank, ('result', function(rank))))
+        dist.destroy_process_group()
+    except Exception:
+        results.put((rank, ('error', traceback.format_exc())))

@@ -1,0 +1,274 @@
+"""What is wrong is told by file and remedy, before anything is started."""
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.tiny_runs import config_of, write_config
+
+TWO = ('vessel', 'lesion')
+
+
+@pytest.fixture
+def data(runs, tmp_path):
+    """A copy of the data that a test may damage."""
+    return shutil.copytree(runs.data, tmp_path / 'damaged')
+
+
+@pytest.fixture
+def refuse(tool, tmp_path, capfd):
+    """Function that runs a tool which must refuse; returns its message."""
+
+    def run(name, *arguments):
+        message = tool(name, *arguments)
+        assert isinstance(message, str), 'the exit status is not 1'
+        shown = capfd.readouterr()
+        assert 'Traceback' not in shown.out + shown.err + message
+        assert 'Iter [' not in shown.out + shown.err, 'training started'
+        assert not (tmp_path / 'work_dirs').exists(), 'work dir is littered'
+        return message
+
+    return run
+
+
+def mask(data, values, shape=(64, 64)):
+    plane = np.resize(np.array(values, np.uint8), shape)
+    Image.fromarray(plane).save(data / 'c0/vessel/eye_1.png')
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def empty(path):
+    shutil.rmtree(path)
+    path.mkdir()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+DAMAGE = {
+    'no data root': (remove, '', 'data root not found; prepare'),
+    'no image folder': (lambda d: remove(d / 'c0/images'), 'c0/images',
+                        'not found; prepare the dataset'),
+    'empty image folder': (lambda d: empty(d / 'c0/images'), 'c0/images',
+                           'empty.*prepare'),
+    'no mask folder': (lambda d: remove(d / 'c0/vessel'), 'c0/vessel',
+                       'not found; prepare'),
+    'no mask': (lambda d: remove(d / 'c0/vessel/eye_1.png'),
+                'c0/vessel/eye_1.png', 'missing; prepare'),
+    'no image': (lambda d: remove(d / 'c0/images/eye_1.jpg'),
+                 'c0/vessel/eye_1.png', 'without an image; add'),
+    'size': (lambda d: mask(d, [0, 1], (60, 64)), 'c0/vessel/eye_1.png',
+             '64x60, its image 64x64.*same crop'),
+    '0/255': (lambda d: mask(d, [0, 255]), 'c0/vessel/eye_1.png',
+              '0/255 mask.*write 1 instead'),
+    'value': (lambda d: mask(d, [0, 1, 7]), 'c0/vessel/eye_1.png',
+              r'value\(s\) 7 out of range.*prepare'),
+    'unreadable image': (lambda d: cut(d / 'c0/images/eye_1.jpg'),
+                         'c0/images/eye_1.jpg', 'cannot be read.*copy'),
+    'unreadable mask': (lambda d: cut(d / 'c0/vessel/eye_1.png'),
+                        'c0/vessel/eye_1.png', 'cannot be read.*copy'),
+    'validation set': (lambda d: cut(d / 'c1_test/images/eye_0.jpg'),
+                       'c1_test/images/eye_0.jpg', 'cannot be read'),
+}  # yapf: disable
+
+
+def matches(message, path, words):
+    assert str(path) in message, message
+    assert re.search(words, message, re.DOTALL), message
+
+
+@pytest.mark.parametrize('case', DAMAGE)
+def test_data_for_training(data, refuse, tmp_path, case):
+    damage, path, words = DAMAGE[case]
+    damage(data)
+    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))
+    matches(refuse('train.py', config), data / path, words)
+
+
+def test_data_for_testing(runs, data, refuse, tmp_path):
+    (data / 'c0_test/vessel/eye_1.png').unlink()
+    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))
+    matches(
+        refuse('test.py', config, runs.checkpoint1, '--eval', 'mIoU'),
+        data / 'c0_test/vessel/eye_1.png', 'missing; prepare')
+
+
+def write_manifest(folder, task, sha='a' * 64, images=3):
+    manifest = dict(
+        task=task,
+        checkpoint=f'iter_{sha[:2]}.pth',
+        checkpoint_sha256=sha,
+        config='stage2.py',
+        threshold=0.5,
+        images=[f'eye_{i}' for i in range(images)])
+    (folder / 'manifest.json').write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize('damage, path, words', [
+    (lambda f, g: remove(f), 'c0/lesion_pseudo', 'not found; run'),
+    (lambda f, g: remove(f / 'eye_2.png'), 'c0/lesion_pseudo/eye_2.png',
+     'missing; run tools/generate_pseudo_labels.py'),
+    (lambda f, g: write_manifest(f, 'lesion', images=2),
+     'c0/lesion_pseudo/manifest.json', 'does not list 1 of 3.*run'),
+    (lambda f, g: (write_manifest(f, 'lesion'),
+                   write_manifest(g, 'vessel', 'b' * 64)),
+     'c1/vessel_pseudo/manifest.json', 'iter_bb.*iter_aa.*one checkpoint'),
+])
+def test_pseudo_labels(data, refuse, tmp_path, damage, path, words):
+    damage(data / 'c0/lesion_pseudo', data / 'c1/vessel_pseudo')
+    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO, True))
+    matches(refuse('train.py', config), data / path, words)
+
+
+def test_pseudo_labels_of_another_checkpoint_than_wanted(
+        data, refuse, tmp_path):
+    write_manifest(data / 'c0/lesion_pseudo', 'lesion')
+    cfg = config_of(data, TWO, True)
+    cfg['data']['train']['datasets'][2]['pseudo_checkpoint_sha256'] = 'c' * 64
+    message = refuse('train.py', write_config(tmp_path / 'cfg.py', cfg))
+    matches(message, data / 'c0/lesion_pseudo/manifest.json',
+            'aaaaaa.*expected sha256 cccccc.*again')
+
+
+def test_unknown_names(runs, refuse, tmp_path):
+    cfg = config_of(runs.data, TWO)
+    cfg['data']['train']['datasets'][0]['ann_dirs'] = dict(vein='c0/vessel')
+    matches(
+        refuse('train.py', write_config(tmp_path / 'a.py', cfg)), 'c0',
+        "unknown task 'vein'; the tasks are vessel, lesion")
+    cfg = config_of(runs.data, TWO, model__tasks=['vessel', 'vein'])
+    matches(
+        refuse('train.py', write_config(tmp_path / 'b.py', cfg)), 'vein',
+        'built-in ones are.*describe another')
+    cfg = config_of(runs.data, TWO)
+    cfg['data']['train']['datasets'][0]['type'] = 'PartialDataset'
+    matches(
+        refuse('train.py', write_config(tmp_path / 'c.py', cfg)),
+        'PartialDataset', 'not in the dataset registry.*correct')
+    test = ('test.py', runs.config1, runs.checkpoint1)
+    matches(
+        refuse(*test, '--eval', 'mIoU', '--datasets', 'moon'), 'moon',
+        'it has c0, c1')
+    matches(
+        refuse(*test, '--vis', '--output_dir', 'o', '--source', 'moon'),
+        'moon', 'use a task.*vessel, lesion.*dataset.*refuge')
+    # a dataset of which the model lacks the task
+    matches(
+        refuse(*test, '--vis', '--output_dir', 'o', '--source', 'refuge'),
+        'refuge', 'use a task')
+    matches(refuse(*test, '--OD'), 'idrid_od', 'it has c0, c1')
+    matches(refuse('train.py', 'no.py'), 'no.py', 'not found')
+
+
+@pytest.fixture
+def damaged(runs, tmp_path):
+    """Function that writes a changed copy of the stage-1 checkpoint."""
+
+    def write(change):
+        content = torch.load(runs.checkpoint1, weights_only=True)
+        change(content)
+        torch.save(content, tmp_path / 'changed.pth')
+        return tmp_path / 'changed.pth'
+
+    return write
+
+
+def lose(key):
+    return lambda content: content['state_dict'].pop(key)
+
+
+HEAD = 'decode_head.heads.vessel.conv_seg.weight'
+
+
+def test_checkpoints_for_testing(runs, refuse, tmp_path, damaged):
+    evaluate = ('--eval', 'mIoU')
+    matches(
+        refuse('test.py', runs.config1, tmp_path / 'no.pth', *evaluate),
+        tmp_path / 'no.pth', 'not found')
+    matches(
+        refuse('test.py', runs.config2, runs.checkpoint1, *evaluate),
+        runs.checkpoint1, "stage 'multi_task'.*stage 'adversarial'.*Use")
+    matches(
+        refuse('test.py', runs.config1, runs.checkpoint2, *evaluate),
+        runs.checkpoint2, "stage 'adversarial'.*stage 'multi_task'.*Use")
+    path = damaged(lose(HEAD))
+    matches(
+        refuse('test.py', runs.config1, path, *evaluate), path,
+        f'lacks 1 weights: {HEAD}.*Use')
+    other = write_config(tmp_path / 'cfg.py',
+                         config_of(runs.data, ('vessel', 'odoc')))
+    message = refuse('test.py', other, runs.checkpoint1, *evaluate,
+                     '--cfg-options',
+                     f'data.test.data_root={runs.data}')
+    matches(message, runs.checkpoint1, 'tasks.*lesion.*odoc.*use the config')
+    shutil.copy(runs.checkpoint1, path)
+    path.write_bytes(path.read_bytes()[:20000])
+    matches(
+        refuse('test.py', runs.config1, path, *evaluate), path,
+        'not a whole checkpoint.*Copy it again')
+
+
+@pytest.mark.parametrize('option', ['--load-from', '--resume-from'])
+def test_checkpoints_for_training(runs, refuse, tmp_path, damaged, option):
+    matches(
+        refuse('train.py', runs.config1, option, tmp_path / 'no.pth'),
+        tmp_path / 'no.pth', 'not found')
+    path = damaged(lose(HEAD))
+    matches(
+        refuse('train.py', runs.config1, option, path), path, 'lacks 1 weight')
+    path.write_bytes(path.read_bytes()[:20000])
+    matches(
+        refuse('train.py', runs.config1, option, path), path,
+        'not a whole checkpoint')
+
+
+def test_checkpoints_that_cannot_be_continued(runs, refuse, damaged):
+    matches(
+        refuse('train.py', runs.config2, '--resume-from', runs.checkpoint1),
+        runs.checkpoint1, "stage 'multi_task'.*stage 'adversarial'")
+    path = damaged(lambda content: content.pop('optimizer'))
+    matches(
+        refuse('train.py', runs.config1, '--resume-from', path), path,
+        'weights only.*--load-from')
+    path = damaged(lambda content: content['optimizer'].update(judge={}))
+    matches(
+        refuse('train.py', runs.config1, '--resume-from', path), path,
+        r"optimizers \['generator', 'judge'\]")
+
+
+def test_missing_weights_of_the_backbone(runs, refuse, tmp_path):
+    """Told before the data are looked at."""
+    cfg = config_of(
+        tmp_path / 'nowhere', TWO, model__pretrained='pretrain/swin.pth')
+    matches(
+        refuse('train.py', write_config(tmp_path / 'cfg.py', cfg)),
+        'pretrain/swin.pth', 'Download.*model.pretrained=None')
+
+
+def test_more_processes_than_gpus(runs, refuse, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    for name, value in dict(RANK=0, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2).items():
+        monkeypatch.setenv(name, str(value))
+    for arguments in (('train.py', runs.config1),
+                      ('test.py', runs.config1, runs.checkpoint1, '--eval',
+                       'mIoU')):
+        matches(
+            refuse(*arguments, '--launcher', 'pytorch'), '2 processes',
+            r'only 1 GPU\(s\): start 1 at most')
+
+
+def test_loss_that_is_not_finite(runs, tool, capfd):
+    """Found while training, but told without a traceback too."""
+    message = tool('train.py', runs.config1, '--no-validate', '--cfg-options',
+                   'optimizer.lr=1e30', 'lr_config.policy=fixed')
+    assert 'Not finite' in message and 'decode.loss_truth' in message
+    assert 'Traceback' not in capfd.readouterr().err

@@ -1,0 +1,173 @@
+"""Cross-task attention against a slow implementation with plain loops."""
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mbos.models.cross_task_attention import (CrossTaskAttention,
+                                              merge_windows, partition_windows,
+                                              relative_position_index)
+
+CHANNELS, HEADS = 8, 2
+
+
+def attention(tasks, window=3, **kwargs):
+    torch.manual_seed(0)
+    net = CrossTaskAttention(
+        tasks, CHANNELS, num_heads=HEADS, window_size=window, **kwargs)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return net.double()
+
+
+def norm(vector, layer):
+    mean = vector.sum() / len(vector)
+    var = ((vector - mean)**2).sum() / len(vector)
+    return (vector - mean) / torch.sqrt(var + layer.eps) * layer.weight + \
+        layer.bias
+
+
+def slow_block(block, x, y):
+    """One image of each task, (C, H, W): pixel by pixel, head by head."""
+    c, h, w = x.shape
+    window, size = block.window_size, c // block.num_heads
+    table = block.relative_position_bias_table
+    out = torch.zeros_like(x)
+    for py in range(h):
+        for px in range(w):
+            top, left = py // window * window, px // window * window
+            query = block.q(norm(x[:, py, px], block.norm1))
+            answer = []
+            for head in range(block.num_heads):
+                part = slice(head * size, (head + 1) * size)
+                scores, values = [], []
+                for ky in range(top, top + window):
+                    for kx in range(left, left + window):
+                        inside = ky < h and kx < w
+                        token = y[:, ky, kx] if inside else torch.zeros_like(
+                            y[:, 0, 0])  # padding is not masked
+                        key_value = block.kv(norm(token, block.norm1))
+                        offset = ((py - ky + window - 1) * (2 * window - 1) +
+                                  px - kx + window - 1)
+                        score = (query[part] * key_value[:c][part]).sum()
+                        scores.append(score / math.sqrt(size) +
+                                      table[offset, head])
+                        values.append(key_value[c:][part])
+                weights = torch.stack(scores).softmax(0)
+                answer.append(sum(w * v for w, v in zip(weights, values)))
+            z = x[:, py, px] + block.proj(torch.cat(answer))
+            hidden = F.gelu(block.ffn.layers[0][0](norm(z, block.norm2)))
+            out[:, py, px] = z + block.ffn.layers[1](hidden)
+    return out
+
+
+def slow(net, features):
+    out = {}
+    for i, x in features.items():
+        images = []
+        for n in range(len(x)):
+            answers = [
+                slow_block(net._block(i, j), x[n], features[j][n])
+                for j in net.task_names if j != i
+            ]
+            conv = net.fuse.conv.weight[:, :, 0, 0]
+            z = torch.einsum('oc,chw->ohw', conv, torch.cat(answers))
+            z = (z - z.mean()
+                 ) / torch.sqrt(z.var(unbiased=False) + net.fuse.norm.eps)
+            z = z * net.fuse.norm.weight[:, None, None] + \
+                net.fuse.norm.bias[:, None, None]
+            images.append(x[n] + z.clamp(min=0))
+        out[i] = torch.stack(images)
+    return out
+
+
+@pytest.mark.parametrize('tasks, share_block, size', [
+    (('a', 'b', 'c'), True, (4, 5)),
+    (('a', 'b', 'c'), False, (3, 4)),
+    (('a', 'b'), True, (6, 3)),
+])
+def test_equals_plain_loops(tasks, share_block, size):
+    net = attention(tasks, share_block=share_block)
+    features = {
+        t: torch.randn(2, CHANNELS, *size, dtype=torch.float64)
+        for t in tasks
+    }
+    with torch.no_grad():
+        fast, expected = net(features), slow(net, features)
+    for task in tasks:
+        assert torch.allclose(fast[task], expected[task], rtol=1e-9)
+
+
+@pytest.mark.parametrize('share_block', [True, False])
+def test_rows_are_a_part_of_the_whole(share_block):
+    tasks = ('a', 'b', 'c')
+    net = attention(tasks, share_block=share_block)
+    features = {
+        t: torch.randn(4, CHANNELS, 5, 7, dtype=torch.float64)
+        for t in tasks
+    }
+    rows = dict(c=torch.tensor([3, 1]), a=None, b=torch.tensor([0]))
+    whole, part = net(features), net(features, rows)
+    assert torch.allclose(part['a'], whole['a'])
+    assert torch.allclose(part['b'], whole['b'][:1])
+    assert torch.allclose(part['c'], whole['c'][[3, 1]])
+    assert set(net(features, dict(b=None))) == {'b'}
+
+
+def test_a_single_task_is_left_alone():
+    net = CrossTaskAttention(('a', ), CHANNELS)
+    x = torch.randn(3, CHANNELS, 4, 4)
+    assert not list(net.parameters())
+    assert net(dict(a=x))['a'] is x
+    picked = net(dict(a=x), dict(a=torch.tensor([2, 0])))['a']
+    assert torch.equal(picked, x[[2, 0]])
+
+
+def test_blocks_are_shared_or_not():
+    shared, single = attention(('a', 'b', 'c')), attention(('a', 'b', 'c'),
+                                                           share_block=False)
+    assert shared._block('a', 'b') is shared._block('c', 'a')
+    assert len({id(b) for b in single.blocks.values()}) == 6
+    assert set(single.blocks) >= {'a_from_b', 'b_from_a'}
+
+
+@pytest.mark.parametrize('size', [(6, 6), (4, 7), (1, 2)])
+def test_windows_there_and_back(size):
+    x = torch.randn(2, 3, *size)
+    windows = partition_windows(x, 3)
+    assert windows.shape == (2 * -(-size[0] // 3) * -(-size[1] // 3), 9, 3)
+    assert torch.equal(merge_windows(windows, 3, size), x)
+
+
+def test_position_index_by_hand():
+    # positions 0 1 / 2 3; entry (0, 3) is one up, one left: offset (-1, -1)
+    assert relative_position_index(2).tolist() == [[4, 3, 1, 0], [5, 4, 2, 1],
+                                                   [7, 6, 4, 3], [8, 7, 5, 4]]
+
+
+def test_initial_weights():
+    torch.manual_seed(0)
+    net = CrossTaskAttention(('a', 'b'), 32, num_heads=2, window_size=8)
+    hidden = net.block.ffn.layers[0][0].weight.clone()
+    net.init_weights()
+    for tensor in (net.block.q.weight, net.block.kv.weight,
+                   net.block.proj.weight,
+                   net.block.relative_position_bias_table):
+        assert tensor.std().item() == pytest.approx(0.02, rel=0.15)
+    assert not net.block.kv.bias.any()
+    assert torch.equal(net.block.ffn.layers[0][0].weight, hidden)
+
+
+def test_initial_weights_of_a_block_per_pair():
+    torch.manual_seed(0)
+    net = CrossTaskAttention(('a', 'b'), 32, window_size=8, share_block=False)
+    net.init_weights()
+    for block in net.blocks.values():
+        assert block.q.weight.std().item() == pytest.approx(0.02, rel=0.15)
+        assert block.relative_position_bias_table.any()
+
+
+def test_heads_must_divide_channels():
+    with pytest.raises(ValueError, match='6 channels cannot be shared by 4'):
+        CrossTaskAttention(('a', 'b'), 6, num_heads=4)

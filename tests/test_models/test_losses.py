@@ -1,0 +1,133 @@
+"""Losses against numbers worked out by hand."""
+import math
+
+import pytest
+import torch
+
+from mbos.core.tasks import BUILTIN_TASKS, Task
+from mbos.models.losses import (BinaryLoss, adversarial_loss,
+                                binary_cross_entropy, binary_dice_loss,
+                                has_valid_pixel)
+
+VESSEL, ODOC = BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc']
+
+
+def logit(*probabilities):
+    """Logits of one image, one channel, one row."""
+    return torch.logit(torch.tensor([[[probabilities]]]))
+
+
+def plane(*labels):
+    return torch.tensor([[labels]], dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    'smooth, ignore_index, labels, expected',
+    [
+        # sums p y = 0.8, p^2 + y^2 = 0.64 + 0.04 + 0.25 + 1
+        (1.0, 255, (1, 0, 0), 1 - (1.6 + 1) / (1.93 + 1)),
+        # the last pixel is left out of all three sums
+        (1.0, 255, (1, 0, 255), 1 - (1.6 + 1) / (1.68 + 1)),
+        # as published: it is background
+        (1.0, None, (1, 0, 255), 1 - (1.6 + 1) / (1.93 + 1)),
+        # nothing to find: 1 - smooth / (sum p^2 + smooth)
+        (0.5, 255, (0, 0, 255), 1 - 0.5 / (0.68 + 0.5)),
+        # no valid pixel
+        (1.0, 255, (255, 255, 255), 0.0),
+    ])
+def test_dice_by_hand(smooth, ignore_index, labels, expected):
+    loss = BinaryLoss(smooth=smooth, ignore_index=ignore_index)
+    value = loss(logit(0.8, 0.2, 0.5), plane(*labels), VESSEL)
+    assert value.tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_cross_entropy_by_hand():
+    loss = BinaryLoss(mode='ce', loss_weight=0.5)
+    value = loss(logit(0.8, 0.2, 0.5), plane(1, 0, 255), VESSEL)
+    assert value.item() == pytest.approx(-0.5 * math.log(0.8), rel=1e-5)
+    published = BinaryLoss(mode='ce', ignore_index=None)
+    value = published(logit(0.8, 0.2, 0.5), plane(1, 0, 255), VESSEL)
+    expected = -(2 * math.log(0.8) + math.log(0.5)) / 3
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nested_classes_by_hand():
+    """Disc is label > 0, cup label == 2: the mean of both channels."""
+    prob = torch.tensor([[[[0.9, 0.6]], [[0.1, 0.7]]]])
+    value = BinaryLoss(smooth=1.0)(torch.logit(prob), plane(1, 2), ODOC)
+    disc = 1 - (2 * 1.5 + 1) / (0.81 + 0.36 + 2 + 1)
+    cup = 1 - (2 * 0.7 + 1) / (0.01 + 0.49 + 1 + 1)
+    assert value.item() == pytest.approx((disc + cup) / 2, rel=1e-5)
+
+
+def test_sum_of_both():
+    logits = torch.randn(2, 4, 5, 6)
+    labels = torch.randint(0, 5, (2, 5, 6), dtype=torch.uint8)
+    task = BUILTIN_TASKS['lesion']
+    parts = [
+        BinaryLoss(mode=m, loss_weight=2.0)(logits, labels, task)
+        for m in ('dice', 'ce')
+    ]
+    both = BinaryLoss(mode='ce_dice', loss_weight=2.0)(logits, labels, task)
+    assert torch.allclose(both, sum(parts))
+
+
+@pytest.mark.parametrize('mode', BinaryLoss.MODES)
+def test_ignored_pixels_have_no_say(mode):
+    labels = torch.randint(0, 2, (2, 4, 4), dtype=torch.uint8)
+    labels[0, :2] = 255
+    labels[1] = 255
+    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
+    loss = BinaryLoss(mode=mode)
+    value = loss(logits, labels, VESSEL)
+    assert value[1] == 0
+    value.sum().backward()
+    assert not logits.grad[0, :, :2].any() and not logits.grad[1].any()
+    assert logits.grad[0, :, 2:].all()
+    # the same as cutting the ignored rows off
+    cut = loss(logits[:1, :, 2:], labels[:1, 2:], VESSEL)
+    assert torch.allclose(value[:1], cut)
+
+
+def test_images_count_by_valid_pixels():
+    labels = torch.full((3, 2, 2), 255, dtype=torch.uint8)
+    labels[1, 0, 0] = 0
+    assert BinaryLoss().counts(labels).tolist() == [0, 1, 0]
+    assert BinaryLoss(ignore_index=None).counts(labels).tolist() == [1, 1, 1]
+    assert has_valid_pixel(labels[:, None] != 255).tolist() == [0, 1, 0]
+
+
+def test_half_precision_is_computed_in_full():
+    logits = torch.full((1, 1, 300, 300), 3.0)
+    labels = torch.ones(1, 300, 300, dtype=torch.uint8)
+    half = BinaryLoss()(logits.half(), labels, VESSEL)
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, BinaryLoss()(logits, labels, VESSEL))
+
+
+def test_pure_functions_agree_with_the_class():
+    task = Task('x', ('a', 'b'))
+    logits = torch.randn(3, 2, 4, 5)
+    labels = torch.randint(0, 3, (3, 4, 5), dtype=torch.uint8)
+    targets, valid = task.encode(labels)
+    assert torch.equal(
+        binary_dice_loss(logits, targets, valid),
+        BinaryLoss()(logits, labels, task))
+    assert torch.equal(
+        binary_cross_entropy(logits, targets, valid),
+        BinaryLoss(mode='ce')(logits, labels, task))
+
+
+def test_adversarial_loss_by_hand():
+    logits = torch.tensor([[[[0.0, math.log(3)]]], [[[0.0, 0.0]]]])
+    # sigmoid(log 3) = 3/4
+    half = math.log(2)
+    source = adversarial_loss(logits, True).tolist()
+    target = adversarial_loss(logits, False).tolist()
+    assert source == pytest.approx([(half + math.log(4 / 3)) / 2, half])
+    assert target == pytest.approx([(half + math.log(4)) / 2, half])
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="'iou': use one of dice, ce"):
+        BinaryLoss(mode='iou')

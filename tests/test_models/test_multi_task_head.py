@@ -1,0 +1,116 @@
+"""The heads of all tasks, side by side."""
+import math
+
+import pytest
+import torch
+from mmcv.cnn import ConvModule
+from mmseg.models import build_head
+
+from tests.utils import TASKS, tiny_model_cfg
+
+CHANNELS = (12, 24, 48, 96)
+
+
+def head(tasks=TASKS, window=8, dropout=0.0, **kwargs):
+    cfg = tiny_model_cfg(window=window).decode_head
+    cfg.head.dropout_ratio = dropout
+    return build_head(dict(cfg, tasks=list(tasks), **kwargs))
+
+
+def maps(images=3, size=(16, 24)):
+    return [
+        torch.randn(images, c, size[0] >> i, size[1] >> i)
+        for i, c in enumerate(CHANNELS)
+    ]
+
+
+def test_logits_by_task():
+    net = head().eval()
+    inputs = maps()
+    logits = net(inputs)
+    assert {
+        t: tuple(v.shape)
+        for t, v in logits.items()
+    } == {
+        'vessel': (3, 1, 16, 24),
+        'lesion': (3, 4, 16, 24),
+        'odoc': (3, 2, 16, 24)
+    }
+    assert net.num_classes == net.out_channels == 7
+    side_by_side = net.forward_test(inputs, [], {})
+    assert torch.equal(side_by_side, torch.cat(list(logits.values()), 1))
+
+
+@pytest.mark.parametrize('window', [None, 8])
+def test_rows_are_a_part_of_the_whole(window):
+    net, inputs = head(window=window).double().eval(), maps(images=4)
+    inputs = [x.double() for x in inputs]
+    whole = net(inputs)
+    part = net(inputs, dict(odoc=torch.tensor([2, 0]), vessel=None))
+    assert set(part) == {'odoc', 'vessel'}
+    assert torch.allclose(part['vessel'], whole['vessel'])
+    assert torch.allclose(part['odoc'], whole['odoc'][[2, 0]])
+
+
+@pytest.mark.parametrize('tasks', [TASKS, ('vessel', )])
+def test_initial_weights(tasks):
+    """Fan-out counts the groups of all tasks; classifiers are N(0, 0.01)."""
+    torch.manual_seed(0)
+    net = head(tasks)
+    net.init_weights()
+    for module in net.heads.modules():
+        if isinstance(module, ConvModule):
+            weight = module.conv.weight
+            kernel = weight.shape[-1]
+            std = math.sqrt(2 / (len(tasks) * 16 * kernel**2))
+            tolerance = 5 / math.sqrt(2 * weight.numel())
+            assert weight.std().item() == pytest.approx(std, rel=tolerance)
+            assert module.norm.weight.eq(1).all()
+    seg = torch.cat([h.conv_seg.weight.flatten() for h in net.heads.values()])
+    assert 0.005 < seg.std().item() < 0.015
+    assert not any(h.conv_seg.bias.any() for h in net.heads.values())
+
+
+def dropped(net, images=40):
+    """Share of zeroed channels of each image and task, 0.5 dropout."""
+    net.train()
+    torch.manual_seed(0)
+    kept = {}
+    for module in net.heads.values():
+        # what reaches the dropout is never zero
+        module._forward_feature = lambda inputs: torch.ones(images, 16, 2, 2)
+    features = net.features([None] * 4, dict.fromkeys(net.tasks))
+    for task, x in features.items():
+        assert set(x.unique().tolist()) == {0.0, 2.0}
+        per_channel = x.flatten(2)
+        assert (per_channel.amax(-1) == per_channel.amin(-1)).all()
+        kept[task] = x.amax((-1, -2)).bool().float().mean(1)
+    return kept
+
+
+def select_all(monkeypatch):
+    monkeypatch.setattr('mbos.models.multi_task_head.select', lambda x, _: x)
+
+
+def test_dropout_drops_channels(monkeypatch):
+    select_all(monkeypatch)
+    for share in dropped(head(window=None, dropout=0.5)).values():
+        # 16 channels an image, half of them kept
+        assert 0.2 < share.min() and share.max() < 0.95
+        assert share.mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_published_dropout_drops_whole_tasks(monkeypatch):
+    select_all(monkeypatch)
+    net = head(window=None, dropout=0.5, drop_whole_tasks=True)
+    shares = dropped(net)
+    for share in shares.values():
+        assert set(share.tolist()) == {0.0, 1.0}
+        assert 0.2 < share.mean() < 0.8
+    # each task by its own draw
+    assert not torch.equal(shares['vessel'], shares['odoc'])
+
+
+def test_no_dropout_at_test_time():
+    net, inputs = head(dropout=0.5, drop_whole_tasks=True).eval(), maps()
+    assert torch.equal(net(inputs)['odoc'], net(inputs)['odoc'])

@@ -1,0 +1,400 @@
+"""Both segmentors: batches, groups, orders, and inference.
+
+What holds for stage 1 must hold for stage 2, so most tests run on both.
+"""
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mbos.models.multi_task_segmentor import total_loss
+from tests.utils import make_meta, stack_planes, tiny_model
+
+FOUR = ('vessel', 'lesion', 'odoc', 'spot')
+SPOT = dict(name='spot', classes=('spot', ))
+CLASSES = dict(vessel=1, lesion=4, odoc=2, spot=1)
+BOTH = pytest.mark.parametrize('adversarial', [False, True])
+
+
+def network(tasks, adversarial, seed=0, **kwargs):
+    torch.manual_seed(seed)
+    described = [SPOT if t == 'spot' else t for t in tasks]
+    if adversarial:
+        kwargs.update(
+            window=8,
+            adversarial=True,
+            discriminator=dict(type='PatchDiscriminator', channels=4))
+    else:
+        kwargs['type'] = 'MultiTaskSegmentor'
+    model = tiny_model(tasks=described, **kwargs)
+    return model.double().train()
+
+
+def sample(seed, dataset, tasks, truth=(), pseudo=(), size=(32, 32)):
+    rng = np.random.default_rng(seed)
+    planes = {
+        t: rng.integers(0, CLASSES[t] + 1, size)
+        for t in (*truth, *pseudo)
+    }
+    for plane in planes.values():
+        plane[:3] = 255
+    weights = {t: 2.0 for t in pseudo[:1]}
+    return (torch.from_numpy(rng.normal(size=(3, *size))),
+            make_meta(dataset, tasks, truth, pseudo,
+                      weights), stack_planes(tasks, *size, **planes))
+
+
+def samples(tasks, adversarial, image=0, size=(32, 32)):
+    """One image of each dataset; each labels a task of its own."""
+    out = [
+        sample([image, i], f'{t}_set', tasks, truth=[t], size=size)
+        for i, t in enumerate(tasks)
+    ]
+    if adversarial and len(tasks) > 1:
+        out += [
+            sample([image, 9, i],
+                   f'{t}_set',
+                   tasks,
+                   pseudo=[o for o in tasks if o != t],
+                   size=size) for i, t in enumerate(tasks)
+        ]
+    return out
+
+
+def join(items):
+    images, metas, labels = zip(*items)
+    if len({i.shape for i in images}) == 1:
+        images, labels = torch.stack(images), torch.stack(labels)
+    return dict(img=images, img_metas=list(metas), labels=labels)
+
+
+def run(model, items):
+    """Losses and gradients of one batch."""
+    model.zero_grad()
+    losses = model.train_step(
+        join(items), backward=lambda x: x.backward())['losses']
+    return ({
+        k: v.item()
+        for k, v in losses.items()
+    }, {
+        n: p.grad.clone()
+        for n, p in model.named_parameters() if p.grad is not None
+    })
+
+
+def assert_same(actual, expected, tolerance=1e-5):
+    losses, grads = actual
+    assert losses == pytest.approx(expected[0], rel=tolerance)
+    assert grads.keys() == expected[1].keys()
+    # gradients that cancel but for rounding have no scale of their own
+    floor = 1e-9 * max(g.norm() for g in grads.values())
+    for name, grad in grads.items():
+        error = (grad - expected[1][name]).norm()
+        assert error <= tolerance * expected[1][name].norm() + floor, name
+
+
+def mean(results):
+    """Mean of losses and gradients of several runs."""
+    losses, grads = zip(*results)
+    n = len(results)
+    assert all(x.keys() == losses[0].keys() for x in losses)
+    return ({k: sum(x[k] for x in losses) / n
+             for k in losses[0]},
+            {k: sum(x[k] for x in grads) / n
+             for k in grads[0]})  # yapf: disable
+
+
+@BOTH
+@pytest.mark.parametrize('number', [1, 2, 3, 4])
+def test_two_images_per_dataset_equal_one_by_one(number, adversarial):
+    tasks = FOUR[:number]
+    model = network(tasks, adversarial)
+    model.train_cfg['images_per_pass'] = 100
+    singles = [samples(tasks, adversarial, image) for image in (0, 1)]
+    # both images of a dataset side by side
+    batch = [item for pair in zip(*singles) for item in pair]
+    expected = mean([run(model, items) for items in singles])
+    assert_same(run(model, batch), expected)
+
+    model.eval()
+    with torch.no_grad():
+        together = model.encode_decode(join(batch)['img'], [])
+        alone = [model.encode_decode(b[0][None], []) for b in batch]
+    assert torch.allclose(together, torch.cat(alone), rtol=1e-5, atol=1e-9)
+
+
+@BOTH
+def test_images_of_unequal_size(adversarial):
+    """They run in groups of equal size; nothing is padded."""
+    tasks = FOUR[:3]
+    model = network(tasks, adversarial)
+    model.train_cfg['images_per_pass'] = 100
+    first = samples(tasks, adversarial, 0)
+    second = samples(tasks, adversarial, 1, size=(64, 32))
+    expected = mean([run(model, first), run(model, second)])
+    batch = [item for pair in zip(first, second) for item in pair]
+    seen = []
+    group_losses = model.group_losses
+
+    def spy(img, *args):
+        seen.append(tuple(img.shape))
+        return group_losses(img, *args)
+
+    model.group_losses = spy
+    assert_same(run(model, batch), expected)
+    n = len(first)
+    assert seen == [(n, 3, 32, 32), (n, 3, 64, 32)]
+
+
+@BOTH
+@pytest.mark.parametrize('limit', [1, 2, 3, 'auto'])
+def test_images_per_pass_changes_nothing(limit, adversarial):
+    tasks = FOUR[:3]
+    model = network(tasks, adversarial)
+    batch = samples(tasks, adversarial) + samples(tasks, adversarial, 1,
+                                                  (32, 64))
+    model.train_cfg['images_per_pass'] = 100
+    expected = run(model, batch)
+    model.train_cfg['images_per_pass'] = limit
+    assert_same(run(model, batch), expected)
+
+
+@BOTH
+def test_backward_at_the_end_gives_the_same(adversarial):
+    tasks = FOUR[:2]
+    model = network(tasks, adversarial)
+    batch = samples(tasks, adversarial)
+    expected = run(model, batch)
+    model.zero_grad()
+    losses = model(**join(batch))
+    total_loss(losses).backward()
+    grads = {
+        n: p.grad
+        for n, p in model.named_parameters() if p.grad is not None
+    }
+    assert_same(({k: v.item() for k, v in losses.items()}, grads), expected)
+
+
+@BOTH
+def test_order_of_tasks_and_datasets_changes_nothing(adversarial):
+    model = network(FOUR, adversarial)
+    order = ('spot', 'odoc', 'vessel', 'lesion')
+    other = network(order, adversarial, seed=1)
+    other.load_state_dict(model.state_dict())
+    batch = samples(FOUR, adversarial)
+    # the same images with their planes and their datasets in another order
+    moved = [(img, dict(meta, planes={t: meta['planes'][t]
+                                      for t in order}),
+              torch.stack([labels[FOUR.index(t)] for t in order]))
+             for img, meta, labels in batch[::-1]]
+    assert_same(run(other, moved), run(model, batch))
+    img = batch[0][0][None]
+    meta = [dict(ori_shape=(32, 32, 3), img_shape=(32, 32, 3), flip=False)]
+    with torch.no_grad():
+        ours = model.eval().simple_test(img, meta)[0]
+        theirs = other.eval().simple_test(img, meta)[0]
+    for task in FOUR:
+        np.testing.assert_allclose(theirs[task], ours[task], rtol=1e-5)
+
+
+@BOTH
+def test_initial_weights_do_not_depend_on_the_order(adversarial):
+    states = []
+    for order in (FOUR[:3], FOUR[2::-1]):
+        torch.manual_seed(3)
+        model = network(order, adversarial)
+        torch.manual_seed(4)
+        model.init_weights()
+        states.append(model.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(v, states[1][n]) for n, v in states[0].items())
+
+
+def test_stage1_only_trains_decoders_of_labelled_tasks():
+    model = network(FOUR[:3], False)
+    losses, grads = run(model, samples(FOUR[:3], False)[:1])
+    assert set(losses) == {f'{h}.loss_truth.vessel' for h in ('decode', 'aux')}
+    heads = {n.split('.')[2] for n in grads if '.heads.' in n}
+    assert heads == {'vessel'}
+
+
+def test_planes_of_other_tasks_are_refused():
+    model = network(FOUR[:3], False)
+    with pytest.raises(ValueError, match="'vessel_set' has label planes of"):
+        run(model, samples(FOUR[:2], False))
+
+
+def test_a_plane_without_valid_pixel_adds_nothing():
+    model = network(('vessel', ), False, **ignoring())
+    batch = samples(('vessel', ), False)
+    empty = sample(5, 'vessel_set', ('vessel', ), truth=['vessel'])
+    empty[2][:] = 255
+    assert_same(run(model, batch + [empty]), run(model, batch))
+
+
+def ignoring():
+    """Heads whose losses leave 255 out, which is the default."""
+    from tests.utils import tiny_model_cfg
+    cfg = tiny_model_cfg()
+    for head in ('decode_head', 'auxiliary_head'):
+        cfg[head].loss_decode.ignore_index = 255
+    return dict(decode_head=cfg.decode_head, auxiliary_head=cfg.auxiliary_head)
+
+
+# ---- stage 2 alone
+
+
+def test_generator_and_discriminators_do_not_train_each_other():
+    tasks = FOUR[:2]
+    model = network(tasks, True)
+    batch = samples(tasks, True)
+    losses = model(**join(batch))
+    parts = dict(
+        generator=[k for k in losses if 'loss' in k and '_disc_' not in k],
+        discriminator=[k for k in losses if 'loss_disc' in k])
+    for part, names in parts.items():
+        model.zero_grad()
+        sum(losses[k] for k in names).backward(retain_graph=True)
+        touched = {
+            'discriminator' if 'discriminators' in n else 'generator'
+            for n, p in model.named_parameters() if p.grad is not None
+        }
+        assert touched == {part}
+    assert all(p.requires_grad for p in model.discriminators.parameters())
+
+
+def test_weights_of_the_game():
+    tasks = FOUR[:2]
+    batch = join(samples(tasks, True))
+    plain = network(tasks, True)
+    heavy = network(
+        tasks,
+        True,
+        adversarial_weights=dict(decode=0.3, aux=0.02),
+        pseudo_weight=0.5)
+    a, b = plain(**batch), heavy(**batch)
+    factors = {'decode.loss_adv': 3, 'decode.loss_pseudo': 10,
+               'aux.loss_pseudo': 10}  # yapf: disable
+    for name, value in a.items():
+        factor = factors.get(name.split('.on_')[0].rpartition('.')[0], 1)
+        assert b[name].item() == pytest.approx(factor * value.item()), name
+
+
+def test_accuracy_of_discriminators_is_logged_but_not_trained():
+    model = network(FOUR[:2], True)
+    losses, _ = run(model, samples(FOUR[:2], True))
+    accuracies = {k: v for k, v in losses.items() if 'disc_acc' in k}
+    assert set(accuracies) == {
+        f'{h}.disc_acc_{side}.{t}'
+        for h in ('decode', 'aux')
+        for side in ('source', 'target')
+        for t in FOUR[:2]
+    }
+    assert all(0 <= v <= 1 for v in accuracies.values())
+    assert not any('loss' in k for k in accuracies)
+
+
+def test_one_task_has_no_game_and_no_attention():
+    model = network(('odoc', ), True)
+    losses, grads = run(model, samples(('odoc', ), True))
+    assert set(losses) == {f'{h}.loss_truth.odoc' for h in ('decode', 'aux')}
+    assert not any('discriminators' in n for n in grads)
+
+
+def test_adversarial_weights_must_cover_the_heads():
+    with pytest.raises(ValueError, match=r"lacks the heads \['aux'\]"):
+        network(FOUR[:2], True, adversarial_weights=dict(decode=0.1))
+
+
+# ---- inference
+
+
+def whole(model, img, size):
+    """Probabilities of an image, from its logits."""
+    with torch.no_grad():
+        features = model.extract_feat(img)
+        logits = torch.cat(list(model.decode_head(features).values()), 1)
+    logits = F.interpolate(
+        logits, img.shape[2:], mode='bilinear', align_corners=False)
+    return F.interpolate(
+        logits, size, mode='bilinear', align_corners=False).sigmoid()[0]
+
+
+def meta_of(img, size, flip=None):
+    return [
+        dict(
+            img_shape=(*img.shape[2:], 3),
+            ori_shape=(*size, 3),
+            flip=flip is not None,
+            flip_direction=flip)
+    ]
+
+
+def side_by_side(result):
+    return torch.from_numpy(np.concatenate(list(result.values())))
+
+
+@BOTH
+@torch.no_grad()
+def test_whole_inference_of_a_rectangle(adversarial):
+    model = network(FOUR[:3], adversarial).eval()
+    img = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    result, = model.simple_test(img, meta_of(img, (50, 83)))
+    assert {
+        t: v.shape
+        for t, v in result.items()
+    } == {
+        'vessel': (1, 50, 83),
+        'lesion': (4, 50, 83),
+        'odoc': (2, 50, 83)
+    }
+    assert all(v.dtype == np.float32 for v in result.values())
+    assert torch.allclose(
+        side_by_side(result), whole(model, img, (50, 83)).float(), atol=1e-6)
+
+
+@torch.no_grad()
+def test_sliding_windows_are_averaged():
+    model = network(FOUR[:3], False).eval()
+    model.test_cfg.update(mode='slide', crop_size=(64, 64), stride=(32, 48))
+    img = torch.randn(1, 3, 96, 80, dtype=torch.float64)
+    total = torch.zeros(7, 96, 80, dtype=torch.float64)
+    count = torch.zeros(96, 80)
+    # the last column of windows is moved inside: 0 and 80 - 64
+    for top in (0, 32):
+        for left in (0, 16):
+            box = (slice(top, top + 64), slice(left, left + 64))
+            with torch.no_grad():
+                total[(...,
+                       *box)] += model.encode_decode(img[(..., *box)], [])[0]
+            count[box] += 1
+    expected = (total / count).sigmoid()
+    result, = model.simple_test(img, meta_of(img, (96, 80)))
+    assert torch.allclose(side_by_side(result), expected.float(), atol=1e-6)
+
+
+@pytest.mark.parametrize('direction, axis', [('horizontal', 2),
+                                             ('vertical', 1)])
+@torch.no_grad()
+def test_augmentations_are_undone_and_averaged(direction, axis):
+    model = network(FOUR[:3], True).eval()
+    small = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    large = torch.randn(1, 3, 96, 64, dtype=torch.float64)
+    size = (40, 56)
+    result, = model.aug_test(
+        [small, large],
+        [meta_of(small, size),
+         meta_of(large, size, direction)])
+    expected = (whole(model, small, size) +
+                whole(model, large, size).flip(dims=(axis, ))) / 2
+    assert torch.allclose(side_by_side(result), expected.float(), atol=1e-6)
+
+
+def test_bad_inference_settings_are_told():
+    model = network(FOUR[:1], False).eval()
+    img = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with pytest.raises(ValueError, match='unequal original sizes'):
+        model.simple_test(img, meta_of(img, (32, 32)) + meta_of(img, (32, 64)))
+    model.test_cfg['mode'] = 'crop'
+    with pytest.raises(ValueError, match="'crop': use one of"):
+        model.simple_test(img[:1], meta_of(img, (32, 32)))

@@ -1,0 +1,285 @@
+"""The quickstart: its parts on small examples, and one tiny run of it all."""
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbos.datasets import read_labels
+from prepare_dataset.errors import PrepareError
+from prepare_dataset.files import write_geometry
+from prepare_dataset.fov import make_geometry
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def tools():
+    """Let the tools be imported."""
+    sys.path.insert(0, str(ROOT / 'tools'))
+    yield
+    sys.path.remove(str(ROOT / 'tools'))
+
+
+def test_goals_are_told_plainly():
+    import quickstart_report
+    goal = dict(test_set='ddr', task='lesion', label='mean', goal=0.3)
+    met = dict(goal, found=0.31, reached=True)
+    missed = dict(goal, found=None, reached=False)
+    lines = quickstart_report.goal_lines([met, missed])
+    assert lines == [
+        'Goal reached: ddr, lesion mean: Dice 0.310, at least 0.30 expected',
+        'Goal MISSED: ddr, lesion mean: Dice nothing, at least 0.30 expected',
+        'The final model has NOT learnt what it should.'
+    ]
+    assert quickstart_report.goal_lines(
+        [met])[-1] == ('The final model has learnt.')
+    assert quickstart_report.goal_lines([]) == []
+
+
+def test_hidden_truth_gets_the_prepared_geometry(tmp_path):
+    import quickstart_data
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 3, (30, 40), dtype=np.uint8)
+    collections, data = tmp_path / 'c', tmp_path / 'd'
+    for task in ('vessel', 'lesion', 'odoc'):
+        folder = collections / 'hidden/DDR/test' / task
+        folder.mkdir(parents=True)
+        Image.fromarray(raw).save(folder / 'a.png')
+    prepared = data / 'DDR-FOVCrop-padding/test'
+    write_geometry(prepared / 'geometry.csv',
+                   [make_geometry('a', (40, 30), box=(5, 2, 20, 26))])
+    counts = quickstart_data.write_hidden_truth(collections, data)
+    assert counts == {  # lesions are what DDR labels itself
+        'DDR-FOVCrop-padding/test/hidden/odoc': 1,
+        'DDR-FOVCrop-padding/test/hidden/vessel': 1
+    }
+    expected = np.zeros((26, 26), np.uint8)
+    expected[:, 3:23] = raw[2:28, 5:25]
+    np.testing.assert_array_equal(
+        read_labels(str(prepared / 'hidden/odoc/a.png')), expected)
+
+
+def test_gathers_photographs_with_both_masks(tmp_path):
+    import quickstart_data
+    root = tmp_path / quickstart_data.IDRID
+    for split, kind, name in (('train', 'vessel', 'b.png'),
+                              ('train', 'OD', 'b.png'), ('train', 'images',
+                                                         'b.jpg'),
+                              ('test', 'vessel', 'c.png'), ('test', 'images',
+                                                            'c.jpg')):
+        path = root / split / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{split} {kind}')
+    assert quickstart_data.gather_hidden(tmp_path) == 1  # c has no disc
+    files = sorted(
+        str(p.relative_to(root / 'hidden'))
+        for p in (root / 'hidden').rglob('*') if p.is_file())
+    assert files == ['OD/b.png', 'images/b.jpg', 'vessel/b.png']
+    assert (root / 'hidden/vessel/b.png').read_text() == 'train vessel'
+    assert quickstart_data.gather_hidden(tmp_path) == 1  # may be run again
+
+
+def add_collections(folder, drishti=2, drive=True):
+    """Empty files in the layouts of the owners."""
+    names = []
+    if drive:
+        names += [
+            'DRIVE/training/images/21_training.tif',
+            'DRIVE/training/1st_manual/21_manual1.gif'
+        ]
+    for name, count in {'IDRiD': 1, 'IDRiD_small': 2}.items():
+        for i in range(count):
+            top = f'{name}/A. Segmentation'
+            truth = f'{top}/2. All Segmentation Groundtruths/a. Training Set'
+            names += [
+                f'{top}/1. Original Images/a. Training Set/IDRiD_0{i}.jpg',
+                f'{truth}/5. Optic Disc/IDRiD_0{i}_OD.tif'
+            ]
+            names += [
+                f'{truth}/{kind}/IDRiD_0{i}_{kind[3:5]}.tif'
+                for kind in ('1. MA', '2. HE', '3. EX', '4. SE')
+            ]
+    renamed = {
+        '1. MA': '1. Microaneurysms',
+        '2. HE': '2. Haemorrhages',
+        '3. EX': '3. Hard Exudates',
+        '4. SE': '4. Soft Exudates'
+    }
+    for i in range(drishti):
+        stem = f'drishtiGS_00{i}'
+        names.append(f'Drishti-GS_small/Training/Images/{stem}.png')
+        names += [
+            f'Drishti-GS_small/Training/GT/{stem}/SoftMap/{stem}_{end}.png'
+            for end in ('ODsegSoftmap', 'cupsegSoftmap')
+        ]
+    names.append('IDRiD_vessels_AVMapNet/IDRiD_02.png')
+    for name in names:
+        for short, full in renamed.items():
+            name = name.replace(f'/{short}/', f'/{full}/')
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_finds_real_collections(tmp_path):
+    import quickstart_data
+    add_collections(tmp_path)
+    found = quickstart_data.find_collections(tmp_path)
+    assert {
+        k: (v.folder.name, v.images)
+        for k, v in found.items()
+    } == {
+        'drive': ('DRIVE', 1),
+        'idrid': ('IDRiD_small', 2),  # has more photographs than IDRiD
+        'drishti': ('Drishti-GS_small', 2),
+        'idrid_vessels': ('IDRiD_vessels_AVMapNet', 1)
+    }
+
+
+def test_says_which_collection_is_missing(tmp_path):
+    import quickstart_data
+    with pytest.raises(PrepareError, match='no such folder'):
+        quickstart_data.find_collections(tmp_path / 'nowhere')
+    add_collections(tmp_path, drive=False)
+    with pytest.raises(PrepareError, match='no folder DRIVE found'):
+        quickstart_data.find_collections(tmp_path)
+    (tmp_path / 'DRIVE').mkdir()
+    with pytest.raises(PrepareError, match='holds no photographs as DRIVE'):
+        quickstart_data.find_collections(tmp_path)
+
+
+def test_steps_are_done_once(tmp_path):
+    from quickstart_steps import Step, StepFailed, StepRunner
+    work = tmp_path / 'work'
+    log = tmp_path / 'log'
+
+    def run(*names, **kwargs):
+        runner = StepRunner(work, **kwargs)
+        for name in names:
+            code = f'open({str(log)!r}, "a").write("{name} ")'
+            runner.run(Step(name[0], name, [sys.executable, '-c', code], log))
+        return runner
+
+    run('a', 'b', 'c')
+    run('a', 'b', 'c')
+    assert log.read_text() == 'a b c '
+    run('a', 'b2', 'c')  # another command, and all that follow
+    assert log.read_text() == 'a b c b2 c '
+    runner = run('a', 'b2', 'c', fresh=True)
+    assert log.read_text() == 'a b c b2 c a b2 c '
+    assert [row[0]
+            for row in runner.times()] == ['step', 'a', 'b2', 'c', 'together']
+    failing = Step('d', 'd', [sys.executable, '-c', 'exit(3)'], log)
+    with pytest.raises(StepFailed, match='exit code 3'):
+        runner.run(failing)
+    useless = Step('d', 'd', [sys.executable, '-c', ''], tmp_path / 'no')
+    with pytest.raises(StepFailed, match='was not written'):
+        runner.run(useless)
+
+
+def test_leaves_other_folders_alone(tmp_path):
+    from quickstart_steps import StepRunner
+    (tmp_path / 'data').mkdir()
+    with pytest.raises(ValueError, match='was not made by the quickstart'):
+        StepRunner(tmp_path)
+
+
+def plan_arguments(tmp_path, **changes):
+    return Namespace(**dict(
+        dict(
+            real=None,
+            out=tmp_path / 'out',
+            iters1=None,
+            iters2=7,
+            skip_single=False,
+            from_scratch=False,
+            seed=0,
+            max_side=1024,
+            images=None,
+            val_images=None,
+            test_images=None,
+            size=96,
+            cfg_options=['a=1']), **changes))
+
+
+def test_commands_of_the_real_quickstart(tmp_path):
+    from quickstart_plan import Plan
+    add_collections(tmp_path / 'raw')
+    plan = Plan(plan_arguments(tmp_path, real=tmp_path / 'raw'))
+    assert plan.singles == ['vessel', 'lesion', 'odoc']
+    names = [step.name for step in plan.data_steps()]
+    assert names == [
+        'prepare_drive', 'prepare_idrid', 'prepare_drishti', 'prepare_vessels',
+        'hidden'
+    ]
+    data = tmp_path / 'out/data'
+    for folder in ('DRIVE-FOVCrop-padding/test/ann',
+                   'IDRiD-FOVCrop-padding/hidden/vessel'):
+        (data / folder).mkdir(parents=True)
+    assert plan.test_set_names('stage2') == ['drive', 'hidden_idrid_vessel']
+    assert plan.test_set_names('single_lesion') == []
+    steps = {step.name: step for step in plan.model_steps()}
+    assert list(steps)[:3] == ['stage1', 'pseudo_labels', 'stage2']
+    # the lesion model has no test set here
+    assert list(steps)[-4:] == [
+        'single_vessel', 'single_lesion', 'single_odoc',
+        'evaluate_single_vessel'
+    ]
+    stage2 = steps['stage2']
+    assert stage2.output == tmp_path / 'out/stage2/ckpt/iter_7.pth'
+    assert 'runner.max_iters=7' in stage2.command
+    assert stage2.command[-1] == 'a=1'
+    position = stage2.command.index('--load-from')
+    assert stage2.command[position + 1] == str(plan.checkpoint('stage1'))
+
+
+def test_commands_of_the_synthetic_quickstart(tmp_path):
+    from quickstart_plan import Plan
+    plan = Plan(plan_arguments(tmp_path, from_scratch=True))
+    first = plan.data_steps()[0].command
+    assert first[-2:] == ['--size', '96']
+    assert plan.singles == []
+    stage1 = plan.checkpoint('stage1')
+    assert stage1.name == f'iter_{plan.stage1_cfg.runner.max_iters}.pth'
+
+
+def test_everything_end_to_end(tmp_path):
+    done = subprocess.run([
+        'bash',
+        str(ROOT / 'tools/quickstart.sh'), '--out', 'out', '--size', '128',
+        '--images', '3', '--val-images', '1', '--test-images', '2', '--iters1',
+        '2', '--iters2', '1'
+    ],
+                          cwd=tmp_path,
+                          env=dict(
+                              os.environ,
+                              MBOS_SETUP='0',
+                              PYTHON=sys.executable,
+                              OMP_NUM_THREADS='1',
+                              CUDA_VISIBLE_DEVICES=''),
+                          capture_output=True,
+                          text=True)
+    # nothing can be learnt in three iterations, and it says so
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
+    assert 'The final model has NOT learnt' in done.stdout
+    assert 'No ImageNet weights are used' in done.stdout
+    report = json.loads((tmp_path / 'out/comparison.json').read_text())
+    hidden = {r['test_set'] for r in report['rows'] if r['hidden']}
+    assert {'hidden_drive', 'hidden_ddr', 'hidden_refuge'} <= hidden
+    for row in report['rows']:
+        assert list(row['dice']) == ['constant', 'stage 1', 'stage 2']
+        assert all(0 <= v <= 1 for v in row['dice'].values())
+    labels = json.loads(
+        (tmp_path / 'out/stage1/pseudo_label_report.json').read_text())
+    assert len(labels['folders']) == 5
+    assert all('Dice' in row for row in labels['folders'])
+    for name in ('drive', 'ddr', 'idrid', 'refuge'):
+        with Image.open(tmp_path / f'out/pictures/{name}.jpg') as picture:
+            assert picture.size[0] > 1000
+    assert '| drive | vessel |' in (tmp_path / 'out/comparison.md').read_text()

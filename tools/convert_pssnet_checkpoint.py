@@ -1,0 +1,130 @@
+"""Turn a checkpoint released by PSSNet's authors into one of ours, and back.
+
+    python tools/convert_pssnet_checkpoint.py IN OUT
+    python tools/convert_pssnet_checkpoint.py IN OUT --to-release
+
+Training and testing load released files as they are; this writes them under
+our names. The network is checked against a config: by default the published
+one of the file's stage, or the one that our file tells of itself. Everything
+that is dropped, missing or refilled is said.
+"""
+import argparse
+import os.path as osp
+import sys
+from pathlib import Path
+from typing import List, Tuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg.models import build_segmentor  # noqa: E402
+from torch import nn  # noqa: E402
+
+from mbos.apis import checkpoint, load_config  # noqa: E402
+from mbos.apis.train import plain  # noqa: E402
+from mbos.core import release_checkpoint as release  # noqa: E402
+from mbos.core.runner import save_atomically  # noqa: E402
+
+STAGE1_CONFIG = (
+    'configs/_multi_task_/upernet_swin_tiny_patch4_window7_512x512_40k_multi_'
+    'pretrain_224x224_1K_group_idrid_ddr_refuge.py')
+STAGE2_CONFIG = (
+    'configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_'
+    '0.1_0.05_60k_128_group_window_size16.py')
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('input', metavar='IN', help='checkpoint to read')
+    parser.add_argument('output', metavar='OUT', help='checkpoint to write')
+    parser.add_argument(
+        '--to-release',
+        action='store_true',
+        help='from our names to those of the release')
+    parser.add_argument(
+        '--config', help='config of the network, if not the published one')
+    args = parser.parse_args(argv)
+    if osp.realpath(args.input) == osp.realpath(args.output):
+        parser.error('IN and OUT are the same file')
+    return args
+
+
+def build_network(content: dict, config: str = None) -> Tuple[nn.Module, dict]:
+    """Build the network that a checkpoint should fit, without weights.
+
+    Args:
+        content (dict): The checkpoint.
+        config (str, optional): Config file given by the user.
+
+    Returns:
+        tuple[nn.Module, dict]: The network and its config in plain types.
+    """
+    model_cfg = content['meta'].get('mbos_model')
+    if config is not None or model_cfg is None:
+        stage2 = any(
+            name.startswith(('generator.', 'discriminators.'))
+            for name in content['state_dict'])
+        published = STAGE2_CONFIG if stage2 else STAGE1_CONFIG
+        model_cfg = load_config(config or published).model
+    model_cfg = dict(plain(model_cfg), pretrained=None)
+    return build_segmentor(dict(model_cfg)), model_cfg
+
+
+def convert(args: argparse.Namespace) -> Tuple[dict, List[str]]:
+    """Make the content of the new file.
+
+    Args:
+        args (Namespace): ``input``, ``to_release`` and ``config``.
+
+    Returns:
+        tuple[dict, list[str]]: The checkpoint to write, and sentences on what
+        was dropped, missing or refilled.
+
+    Raises:
+        ValueError: If the file cannot be read, is of the other kind, or does
+            not fit the config.
+    """
+    content = checkpoint.read_checkpoint(args.input)
+    released = release.is_release_state(content['state_dict'])
+    if released == args.to_release:
+        remedy = 'leave out --to-release' if released else 'give --to-release'
+        raise ValueError(
+            f'{args.input} has {"the release" if released else "our"}\'s '
+            f'names already: {remedy}, or use the file as it is.')
+    model, model_cfg = build_network(content, args.config)
+    state, notes = checkpoint.fit_weights(model, args.input, content)
+    derived = {n: v for n, v in model.state_dict().items() if n not in state}
+    derived = {n: v for n, v in derived.items() if n.endswith('_index')}
+    if derived:
+        notes.append(f'computed anew: {release.summarize(list(derived))}')
+        state = {**state, **derived}
+    if not args.to_release:
+        meta = checkpoint.checkpoint_meta(model, model_cfg)
+        return dict(state_dict=state, meta=meta), notes
+    state, report = release.to_release(state, list(model.tasks.values()))
+    if report.refilled:
+        notes.append(f'{len(report.refilled)} tensors without use refilled: '
+                     f'{release.summarize(report.refilled)}')
+    return dict(
+        state_dict=state, meta={}), notes + checkpoint.left_behind(content)
+
+
+def main(argv=None) -> int:
+    """Convert; returns the exit status."""
+    args = parse_args(argv)
+    try:
+        content, notes = convert(args)
+    except (FileNotFoundError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    for note in notes:
+        print(f'{args.input}: {note}')
+    save_atomically(content, args.output)
+    print(f'wrote {args.output}: {len(content["state_dict"])} tensors')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""What the quickstart does with data beyond preparing collections.
+
+``python tools/quickstart_data.py synthetic COLLECTIONS DATA`` brings the truth
+that the generated collections leave out into the prepared folders.
+``python tools/quickstart_data.py real DATA`` gathers the IDRiD photographs
+with vessel maps and disc masks, none of which training sees.
+"""
+import os
+import os.path as osp
+import shutil
+import sys
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
+
+from prepare_dataset import drishti_gs, drive, idrid  # noqa: E402
+from prepare_dataset.errors import PrepareError  # noqa: E402
+from prepare_dataset.files import read_geometry, write_labels  # noqa: E402
+
+IDRID = 'IDRiD-FOVCrop-padding'
+HIDDEN = 'hidden'
+# Prepared folder and own labels of each generated collection.
+SYNTHETIC = dict(
+    RETA=('RETA', 'vessel'),
+    DDR=('DDR-FOVCrop-padding', 'lesion'),
+    REFUGE=('REFUGE-FOVCrop-padding', 'odoc'),
+    DRIVE=('DRIVE-FOVCrop-padding', 'vessel'),
+    IDRiD=(IDRID, 'lesion'))
+REAL = dict(drive=drive, idrid=idrid, drishti=drishti_gs)
+OWNERS_NAMES = dict(drive='DRIVE', idrid='IDRiD', drishti='Drishti-GS')
+VESSELS = 'idrid_vessels'
+
+
+class Found(NamedTuple):
+    """A raw collection: its folder and its number of photographs."""
+
+    folder: Path
+    images: int
+
+
+def write_hidden_truth(collections: Path, data: Path) -> Dict[str, int]:
+    """Prepare the truth that generated collections leave out.
+
+    Args:
+        collections (Path): Output of ``prepare_dataset.synthetic``.
+        data (Path): Folder of the prepared collections.
+
+    Returns:
+        dict[str, int]: Number of label maps by folder written,
+        ``<collection>/<split>/hidden/<task>``.
+    """
+    counts = {}
+    for name, (folder, own) in SYNTHETIC.items():
+        for source in sorted((collections / HIDDEN / name).glob('*/*')):
+            split, task = source.parts[-2:]
+            rows = read_geometry(data / folder / split / 'geometry.csv')
+            if task == own or not rows:
+                continue
+            target = data / folder / split / HIDDEN / task
+            for stem, geometry in rows.items():
+                plane = np.asarray(Image.open(source / f'{stem}.png'))
+                write_labels(target / f'{stem}.png',
+                             geometry.apply(plane, is_label=True))
+            counts[str(target.relative_to(data))] = len(rows)
+    return counts
+
+
+def gather_hidden(data: Path) -> int:
+    """Put the IDRiD photographs with a vessel map and a disc mask together.
+
+    Args:
+        data (Path): Folder of the prepared collections.
+
+    Returns:
+        int: Their number.
+    """
+    root = data / IDRID
+    shutil.rmtree(root / HIDDEN, ignore_errors=True)
+    count = 0
+    for split in ('train', 'test'):
+        for vessel in sorted((root / split / 'vessel').glob('*.png')):
+            disc = root / split / 'OD' / vessel.name
+            photographs = list(
+                (root / split / 'images').glob(vessel.stem + '.*'))
+            if not disc.is_file() or not photographs:
+                continue
+            for source, kind in ((vessel, 'vessel'), (disc, 'OD'),
+                                 (photographs[0], 'images'),
+                                 (root / split / 'fov' / vessel.name, 'fov')):
+                _link(source, root / HIDDEN / kind / source.name)
+            count += 1
+    return count
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link a file, or copy it where links are not possible."""
+    if not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def find_collections(folder: Path) -> Dict[str, Found]:
+    """Find real collections in a folder; the larger one of two copies.
+
+    Args:
+        folder (Path): Holds DRIVE, IDRiD, Drishti-GS, and perhaps
+            ``IDRiD_vessels_*``; case and what follows the names do not
+            matter.
+
+    Returns:
+        dict[str, Found]: ``drive``, ``idrid``, ``drishti``, and
+        ``idrid_vessels`` if it is there.
+
+    Raises:
+        PrepareError: If one of the three is missing or empty.
+    """
+    if not folder.is_dir():
+        raise PrepareError(f'{folder}: there is no such folder; give the one '
+                           'that holds DRIVE, IDRiD and Drishti-GS.')
+    children = sorted(p for p in folder.iterdir() if p.is_dir())
+    found = {}
+    for key, module in REAL.items():
+        candidates = [
+            Found(child, count_photographs(module, child))
+            for child in children if child.name.lower().startswith(key)
+            and 'vessel' not in child.name.lower()
+        ]
+        best = max(candidates, key=lambda c: c.images, default=None)
+        if best is None or best.images == 0:
+            raise PrepareError(_missing(folder, key, children, best))
+        found[key] = best
+    for child in children:
+        maps = [p for p in child.iterdir() if p.suffix.lower() == '.png']
+        if child.name.lower().startswith(VESSELS) and maps:
+            found[VESSELS] = Found(child, len(maps))
+    return found
+
+
+def count_photographs(module, raw: Path) -> int:
+    """Number of labelled photographs in a raw collection, 0 if it is none."""
+    try:
+        splits = [
+            module.COLLECTION.find(raw, s) for s in module.COLLECTION.splits
+        ]
+    except PrepareError:
+        return 0
+    return sum(len(split.items) for split in splits if split is not None)
+
+
+def _missing(folder: Path, key: str, children: List[Path],
+             best: Optional[Found]) -> str:
+    name = OWNERS_NAMES[key]
+    if best is not None:
+        return (f'{best.folder}: holds no photographs as {name} is published; '
+                'unpack its archives there.')
+    names = ', '.join(c.name for c in children) or 'no folder'
+    return (f'{folder}: no folder {name} found, only {names}; unpack {name} '
+            'there (the README tells where it is published).')
+
+
+def main(arguments: List[str]) -> int:
+    """Run one of the two commands."""
+    if len(arguments) == 3 and arguments[0] == 'synthetic':
+        counts = write_hidden_truth(Path(arguments[1]), Path(arguments[2]))
+        for name, count in counts.items():
+            print(f'{name}: {count} label maps')
+        return 0 if counts else 1
+    if len(arguments) == 2 and arguments[0] == 'real':
+        count = gather_hidden(Path(arguments[1]))
+        print(f'{IDRID}/{HIDDEN}: {count} photographs with vessel map and '
+              'disc mask')
+        return 0
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""The quickstart's end: one table, goals, and contact sheets."""
+from typing import Dict, List, Sequence
+
+import mmcv
+from quickstart_plan import STAGES, Plan
+
+from mbos.apis import build_test_set
+from mbos.apis.comparison import (Goal, check_goals, compare, comparison_table,
+                                  markdown_table)
+from mbos.apis.contact_sheet import group_by_images, sheet_of
+from mbos.core.files import save_json
+from mbos.datasets.scoring import format_table
+
+# What the final model has to have learnt from the generated photographs.
+GOALS = (Goal('drive', 'vessel', 'vessel',
+              0.60), Goal('refuge', 'odoc', 'disc',
+                          0.85), Goal('refuge', 'odoc', 'cup',
+                                      0.70), Goal('ddr', 'lesion', 'mean',
+                                                  0.30))
+HEADINGS = dict(stage1='stage 1', stage2='stage 2')
+LEGEND = (
+    'Dice, pixels of all images pooled. `constant` is the better of calling '
+    'nothing and calling the whole field of view foreground. `hidden`: '
+    'training never saw these labels in this collection. The mean is over '
+    'the classes that occur.')
+
+
+def columns(plan: Plan) -> Dict[str, Dict[str, str]]:
+    """Where the figures of each column of the table are, by task."""
+    tasks = [task for task in plan.stage2_cfg.model.tasks]
+    names = [t if isinstance(t, str) else t['name'] for t in tasks]
+    found = {}
+    if plan.singles:
+        found['single-task'] = {
+            task: str(plan.folder / f'single_{task}')
+            for task in plan.singles
+        }
+    for stage in STAGES:
+        found[HEADINGS[stage]] = {t: str(plan.folder / stage) for t in names}
+    return found
+
+
+def write_report(plan: Plan, times: List[List[str]], note: str,
+                 goals: Sequence[Goal]) -> bool:
+    """Print and write everything.
+
+    Args:
+        plan (Plan): What has been run.
+        times (list[list[str]]): Table of seconds by step.
+        note (str): On the backbone's first weights.
+        goals (Sequence[Goal]): What stage 2 has to reach.
+
+    Returns:
+        bool: Whether all goals are reached.
+    """
+    names = plan.test_set_names('stage2')
+    datasets = [build_test_set(plan.stage2_cfg, name) for name in names]
+    rows = compare(datasets, columns(plan))
+    results = check_goals(rows, goals, HEADINGS['stage2'])
+    table = comparison_table(rows)
+    pictures = draw_sheets(plan, datasets)
+    save_json(
+        str(plan.folder / 'comparison.json'),
+        dict(note=note, rows=rows, goals=results, seconds=dict(times[1:])))
+    text = [
+        f'# Quickstart on {plan.kind} photographs\n', note + '\n',
+        LEGEND + '\n',
+        markdown_table(table)
+    ]
+    text += [line + '\n' for line in goal_lines(results)]
+    text += [f'![{p}](pictures/{p.split("/")[-1]})\n' for p in pictures]
+    text += [markdown_table(times)]
+    (plan.folder / 'comparison.md').write_text('\n'.join(text))
+
+    print(format_table(table))
+    print(LEGEND.replace('`', "'"))
+    print(note)
+    for line in goal_lines(results):
+        print(line)
+    for path in pictures:
+        print(f'Picture: {path}')
+    print(f'Table: {plan.folder / "comparison.md"} and comparison.json')
+    return all(result['reached'] for result in results)
+
+
+def goal_lines(results: Sequence[dict]) -> List[str]:
+    """Say of each goal whether it is reached."""
+    lines = []
+    for r in results:
+        found = 'nothing' if r['found'] is None else f'{r["found"]:.3f}'
+        verdict = 'reached' if r['reached'] else 'MISSED'
+        lines.append(f'Goal {verdict}: {r["test_set"]}, {r["task"]} '
+                     f'{r["label"]}: Dice {found}, at least {r["goal"]:.2f} '
+                     'expected')
+    if results:
+        good = all(r['reached'] for r in results)
+        lines.append('The final model has learnt.' if good else
+                     'The final model has NOT learnt what it should.')
+    return lines
+
+
+def draw_sheets(plan: Plan, datasets: Sequence) -> List[str]:
+    """Draw a contact sheet per image folder.
+
+    Returns:
+        list[str]: The files.
+    """
+    paths = []
+    for name, sets in group_by_images(datasets):
+        predictions = {
+            HEADINGS[stage]: str(plan.predictions(stage) / name)
+            for stage in STAGES
+        }
+        title = ', '.join(d.name for d in sets)
+        sheet = sheet_of(sets, predictions, title)
+        path = str(plan.folder / 'pictures' / f'{name}.jpg')
+        mmcv.imwrite(sheet[..., ::-1], path)
+        paths.append(path)
+    return paths

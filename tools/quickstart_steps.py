@@ -1,0 +1,125 @@
+"""Commands that are run once: headings, times, and where to go on."""
+import json
+import os
+import os.path as osp
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
+RECORD = 'quickstart.json'
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Args:
+        name (str): Names it in the record.
+        title (str): What it does, for people.
+        command (list[str]): What is run.
+        output (Path): Is there when it has succeeded.
+        clears (tuple[Path]): What a new run must not find.
+    """
+
+    name: str
+    title: str
+    command: List[str]
+    output: Path
+    clears: Sequence[Path] = ()
+
+
+class StepFailed(RuntimeError):
+    """A command ended with an error."""
+
+
+class StepRunner:
+    """Runs steps in their order and skips those that have been done.
+
+    A step is done if the record has its very command, its output is there,
+    and no step before it was run again.
+
+    Args:
+        folder (Path): Work folder: new, empty, or of an earlier quickstart.
+        fresh (bool): Whether to forget what has been done. Default: False.
+
+    Raises:
+        ValueError: If the folder holds other things.
+    """
+
+    def __init__(self, folder: Path, fresh: bool = False):
+        self.folder = folder
+        self.path = folder / RECORD
+        if folder.exists() and not self.path.exists() and any(
+                folder.iterdir()):
+            raise ValueError(
+                f'{folder}: is not empty and was not made by the quickstart; '
+                'give another folder with --out.')
+        self.done: Dict[str, dict] = {}
+        if self.path.exists() and not fresh:
+            self.done = json.loads(self.path.read_text())['steps']
+        self.is_new = False
+        self.seconds: Dict[str, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save()
+
+    def run(self, step: Step) -> None:
+        """Run a step, unless it is done.
+
+        Raises:
+            StepFailed: If the command fails.
+        """
+        print(f'\n=== {step.title} ===', flush=True)
+        known = self.done.get(step.name, {})
+        if (not self.is_new and known.get('command') == step.command
+                and step.output.exists()):
+            self.seconds[step.title] = known['seconds']
+            print(
+                f'Done before ({known["seconds"]:.0f} s); --fresh does all '
+                'again.',
+                flush=True)
+            return
+        self.is_new = True
+        self.done.pop(step.name, None)
+        self._save()
+        for path in step.clears:
+            shutil.rmtree(path, ignore_errors=True)
+        print(f'$ {shlex.join(step.command)}', flush=True)
+        start = time.time()
+        code = subprocess.run(step.command, env=_environment()).returncode
+        if code:
+            raise StepFailed(
+                f'{step.title}: the command above ended with exit code '
+                f'{code}. What it says is above; the same quickstart goes on '
+                'from this step.')
+        if not step.output.exists():
+            raise StepFailed(f'{step.title}: {step.output} was not written.')
+        seconds = time.time() - start
+        self.seconds[step.title] = seconds
+        self.done[step.name] = dict(command=step.command, seconds=seconds)
+        self._save()
+        print(f'--- {seconds:.0f} s', flush=True)
+
+    def _save(self) -> None:
+        part = self.path.with_suffix('.part')
+        part.write_text(json.dumps(dict(steps=self.done), indent=2) + '\n')
+        os.replace(part, self.path)
+
+    def times(self) -> List[List[str]]:
+        """Table of all steps and their seconds, the header first."""
+        rows = [[title, f'{s:.0f}'] for title, s in self.seconds.items()]
+        total = f'{sum(self.seconds.values()):.0f}'
+        return [['step', 'seconds'], *rows, ['together', total]]
+
+
+def _environment() -> Dict[str, str]:
+    """This interpreter and the checkout's packages, in any folder."""
+    path = os.pathsep.join(
+        p for p in (ROOT, os.environ.get('PYTHONPATH')) if p)
+    python = os.environ.get('PYTHON', sys.executable)
+    return dict(os.environ, PYTHONPATH=path, PYTHON=python)
