@@ -66,8 +66,7 @@ def complete_datasets(cfg: Config) -> None:
         if cfg.data.get(key) is not None:
             cfg.data[key] = _complete(cfg.data[key], defaults)
     if isinstance(cfg.data.get('val'), list):
-        cfg.data.val = ConfigDict(
-            type='EvaluationSets', datasets=cfg.data.val)
+        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=cfg.data.val)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
 

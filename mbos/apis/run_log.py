@@ -68,7 +68,7 @@ def _stop_holding(logger):
 
 def tell_environment(cfg: Config, env: Environment,
                      logger: logging.Logger) -> None:
-    """Log versions, hardware, processes, seed and config."""
+    """Log versions, hardware, processes, seed and, in the file, the config."""
     facts = dict(
         collect_env(),
         MMSegmentation=mmseg_version,
@@ -77,7 +77,11 @@ def tell_environment(cfg: Config, env: Environment,
                                              for k, v in facts.items()))
     logger.info(f'{env.world_size} process(es) on {env.device.type}, seed '
                 f'{cfg.seed}')
-    logger.info(f'Config:\n{cfg.pretty_text}')
+    config = logger.makeRecord(logger.name, logging.INFO, __file__, 0,
+                               f'Config:\n{cfg.pretty_text}', (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, HeldLog):  # too long for the console
+            handler.handle(config)
 
 
 def git_commit() -> str:

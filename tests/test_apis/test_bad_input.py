@@ -118,8 +118,8 @@ def write_manifest(folder, task, sha='a' * 64, images=3):
      'missing; run tools/generate_pseudo_labels.py'),
     (lambda f, g: write_manifest(f, 'lesion', images=2),
      'c0/lesion_pseudo/manifest.json', 'does not list 1 of 3.*run'),
-    (lambda f, g: (write_manifest(f, 'lesion'),
-                   write_manifest(g, 'vessel', 'b' * 64)),
+    (lambda f, g:
+     (write_manifest(f, 'lesion'), write_manifest(g, 'vessel', 'b' * 64)),
      'c1/vessel_pseudo/manifest.json', 'iter_bb.*iter_aa.*one checkpoint'),
 ])
 def test_pseudo_labels(data, refuse, tmp_path, damage, path, words):
@@ -206,8 +206,7 @@ def test_checkpoints_for_testing(runs, refuse, tmp_path, damaged):
     other = write_config(tmp_path / 'cfg.py',
                          config_of(runs.data, ('vessel', 'odoc')))
     message = refuse('test.py', other, runs.checkpoint1, *evaluate,
-                     '--cfg-options',
-                     f'data.test.data_root={runs.data}')
+                     '--cfg-options', f'data.test.data_root={runs.data}')
     matches(message, runs.checkpoint1, 'tasks.*lesion.*odoc.*use the config')
     shutil.copy(runs.checkpoint1, path)
     path.write_bytes(path.read_bytes()[:20000])
@@ -269,6 +268,6 @@ def test_more_processes_than_gpus(runs, refuse, monkeypatch):
 def test_loss_that_is_not_finite(runs, tool, capfd):
     """Found while training, but told without a traceback too."""
     message = tool('train.py', runs.config1, '--no-validate', '--cfg-options',
-                   'optimizer.lr=1e30', 'lr_config.policy=fixed')
+                   'optimizer.lr=1e30')
     assert 'Not finite' in message and 'decode.loss_truth' in message
     assert 'Traceback' not in capfd.readouterr().err

@@ -37,8 +37,8 @@ def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
         found = prob['vessel'][0] > 0.5
         hits += 2 * (truth & found).sum()
         total += truth.sum() + found.sum()
-    assert written['figures']['vessel.Dice.vessel'] == pytest.approx(
-        hits / total)
+    assert written['figures']['vessel.Dice.vessel'] == pytest.approx(hits /
+                                                                     total)
     again = dataset.evaluate(score_dataset(model, dataset, cfg, CPU))
     assert again == pytest.approx(written['figures'], nan_ok=True)
 
@@ -46,8 +46,8 @@ def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
 def test_evaluation_of_named_sets(runs, tool, tmp_path):
     assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
                 '--datasets', 'all', '--work-dir', 'w') is None
-    assert sorted(os.listdir(
-        tmp_path / 'w')) == ['eval_c0.json', 'eval_c1.json']
+    assert sorted(os.listdir(tmp_path /
+                             'w')) == ['eval_c0.json', 'eval_c1.json']
     assert 'lesion.mDice' in figures(tmp_path / 'w/eval_c1.json')['figures']
     assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
                 '--datasets', 'c1', '--work-dir', 'v') is None
@@ -80,8 +80,8 @@ def test_optic_disc_masks(runs, tool, tmp_path):
 def test_label_maps_and_overlays_of_all_tasks(runs, tool, tmp_path):
     assert tool('test.py', runs.config1, runs.checkpoint1, '--vis',
                 '--output_dir', 'out') is None
-    assert sorted(os.listdir(
-        tmp_path / 'out')) == ['lesion', 'overlays', 'vessel']
+    assert sorted(os.listdir(tmp_path /
+                             'out')) == ['lesion', 'overlays', 'vessel']
     for folder, suffix in (('vessel', 'png'), ('lesion', 'png'), ('overlays',
                                                                   'jpg')):
         assert sorted(os.listdir(tmp_path / 'out' / folder)) == [
@@ -95,8 +95,8 @@ def test_label_maps_and_overlays_of_all_tasks(runs, tool, tmp_path):
 def test_source_names_a_task_or_a_dataset(runs, tool, tmp_path, source):
     assert tool('test.py', runs.config1, runs.checkpoint1, '--vis', '--source',
                 source, '--output_dir', 'out') is None
-    assert sorted(os.listdir(
-        tmp_path / 'out')) == ['eye_0.png', 'eye_1.png', 'overlays']
+    assert sorted(os.listdir(tmp_path /
+                             'out')) == ['eye_0.png', 'eye_1.png', 'overlays']
 
 
 def test_sets_with_images_of_one_name_do_not_mix(runs, tool, tmp_path):

@@ -155,9 +155,10 @@ def test_resumed_run_is_the_uninterrupted_one(runs, tool, tmp_path, stage):
         states = second['optimizer'][name]['state']
         for key, state in optimizer['state'].items():
             assert torch.equal(state['exp_avg'], states[key]['exp_avg'])
-    losses = [{k: v
-               for k, v in records(w, 'train')[-1].items() if 'loss' in k}
-              for w in (work, again)]
+    losses = [{
+        k: v
+        for k, v in records(w, 'train')[-1].items() if 'loss' in k
+    } for w in (work, again)]
     assert losses[0] == losses[1]
 
 
@@ -213,8 +214,7 @@ def test_four_tasks_and_two_images(tool, tmp_path, adversarial):
 
 
 def test_nothing_is_drawn_without_evaluation(runs, tool, tmp_path):
-    options = ('--cfg-options', 'runner.max_iters=1',
-               'log_config.interval=1')
+    options = ('--cfg-options', 'runner.max_iters=1', 'log_config.interval=1')
     assert tool('train.py', runs.config1, '--no-validate', '--work-dir', 'w',
                 *options) is None
     assert not (tmp_path / 'w' / 'overlays').exists()

@@ -11,7 +11,6 @@ from torch import nn
 
 from mbos.core import GradientStepHook, IterationSeedHook, LossLogHook
 from mbos.core.hooks import average_gradients
-
 from tests.processes import run_processes
 from tests.utils import make_meta, stack_planes, tiny_model
 
@@ -69,9 +68,10 @@ def test_step_and_untouched_parameter():
     model = Parts()
     runner = runner_of(
         model,
-        generator=torch.optim.AdamW([
-            *model.generator.parameters(), *model.idle.parameters()
-        ], lr=0.1, weight_decay=0.5),
+        generator=torch.optim.AdamW(
+            [*model.generator.parameters(), *model.idle.parameters()],
+            lr=0.1,
+            weight_decay=0.5),
         judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
     model.idle.weight.grad = torch.ones(1, 2)  # of an earlier iteration
     hook = GradientStepHook()
@@ -84,8 +84,8 @@ def test_step_and_untouched_parameter():
     torch.testing.assert_close(model.judge.weight.data,
                                torch.tensor([[0.8, 0.4]]))
     # AdamW: decay by lr * 0.5, then a first step of lr
-    torch.testing.assert_close(
-        model.generator.weight.data, torch.full((1, 2), 0.95 - 0.1))
+    torch.testing.assert_close(model.generator.weight.data,
+                               torch.full((1, 2), 0.95 - 0.1))
     assert model.idle.weight.tolist() == [[1., 1.]], 'not even decayed'
 
 
@@ -98,8 +98,8 @@ def test_clipping_is_by_optimizer():
     hook = GradientStepHook(grad_clip=dict(max_norm=1.0))
     hook.before_train_iter(runner)
     inputs = torch.tensor([[3., 4.]])
-    hook.backward(model.generator(inputs).sum() + 0.1 *
-                  model.judge(inputs).sum())
+    hook.backward(
+        model.generator(inputs).sum() + 0.1 * model.judge(inputs).sum())
     hook.after_train_iter(runner)
     # norm 5 becomes 1; norm 0.5 stays, as each is clipped on its own
     torch.testing.assert_close(
@@ -217,5 +217,5 @@ def log_in_two(rank):
 
 def test_losses_are_means_over_the_processes(tmp_path):
     # process 0: (0 + 2) / 2, process 1: (1 + 3) / 2
-    assert run_processes(log_in_two, 2, tmp_path) == [dict(a=1.5,
-                                                           loss=1.5)] * 2
+    assert run_processes(log_in_two, 2,
+                         tmp_path) == [dict(a=1.5, loss=1.5)] * 2

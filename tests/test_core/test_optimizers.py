@@ -6,7 +6,6 @@ from mmseg.models import build_segmentor
 from torch import nn
 
 from mbos.core.optimizers import NamedOptimizersConstructor, as_dict
-
 from tests.test_golden import ROOT, STAGE1_CONFIG, STAGE2_CONFIG
 
 GENERATOR = dict(type='AdamW', lr=1e-3)
@@ -26,7 +25,8 @@ def held(optimizer, model):
     names = {id(p): n for n, p in model.named_parameters()}
     return {
         names[id(p)]
-        for group in optimizer.param_groups for p in group['params']
+        for group in optimizer.param_groups
+        for p in group['params']
     }
 
 
@@ -39,7 +39,10 @@ def test_each_parameter_is_in_one_optimizer():
             generator=GENERATOR,
             judges=ADAM,
             empty=ADAM))
-    assert {k: type(v) for k, v in found.items()} == dict(
+    assert {
+        k: type(v)
+        for k, v in found.items()
+    } == dict(
         generator=torch.optim.AdamW, judges=torch.optim.Adam)
     assert held(found['judges'], model) == {'judges.weight', 'judges.bias'}
     assert held(found['generator'], model) == {
@@ -53,11 +56,12 @@ def test_paramwise_keys_match_names_in_the_whole_model():
         GENERATOR,
         weight_decay=0.5,
         paramwise_cfg=dict(custom_keys={'head.bias': dict(decay_mult=0.0)}))
-    found = NamedOptimizersConstructor(
-        dict(generator=generator, judges=ADAM))(nn.DataParallel(model))
+    found = NamedOptimizersConstructor(dict(generator=generator, judges=ADAM))(
+        nn.DataParallel(model))
     decay = {
         id(p): group['weight_decay']
-        for group in found['generator'].param_groups for p in group['params']
+        for group in found['generator'].param_groups
+        for p in group['params']
     }
     assert decay[id(model.head.bias)] == 0
     assert decay[id(model.head.weight)] == 0.5
@@ -94,7 +98,8 @@ def test_published_weight_decay(path):
     groups = {
         id(p): (name, group)
         for name, optimizer in optimizers.items()
-        for group in optimizer.param_groups for p in group['params']
+        for group in optimizer.param_groups
+        for p in group['params']
     }
     seen = dict(groups)
     decayed_norms, biases = 0, 0

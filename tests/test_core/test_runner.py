@@ -48,8 +48,9 @@ def make_runner(folder, iterations, resume=None, several=False, **checkpoint):
     step = GradientStepHook()
     runner.register_training_hooks(
         dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False), step,
-        dict(type='SubfolderCheckpointHook', **dict(dict(interval=2),
-                                                    **checkpoint)))
+        dict(
+            type='SubfolderCheckpointHook',
+            **dict(dict(interval=2), **checkpoint)))
     if resume:
         runner.resume(str(resume))
     runner.run([Ones()], [('train', 1)], backward=step.backward)
@@ -100,9 +101,8 @@ def test_resumed_run_is_the_uninterrupted_one(tmp_path, several):
 def test_subfolder_and_number_of_checkpoints(tmp_path):
     make_runner(tmp_path, 8, subfolder='ckpt', max_keep_ckpts=2)
     assert os.listdir(tmp_path) == ['ckpt']
-    assert sorted(os.listdir(tmp_path / 'ckpt')) == [
-        'iter_6.pth', 'iter_8.pth', 'latest.pth'
-    ]
+    assert sorted(os.listdir(
+        tmp_path / 'ckpt')) == ['iter_6.pth', 'iter_8.pth', 'latest.pth']
 
 
 def test_a_failing_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
