@@ -90,6 +90,7 @@ def _hide(out: Path, collection: str, split: str, stem: str,
 
 def write_drive(out: Path, split: str, number: int, image: np.ndarray,
                 masks: Masks) -> None:
+    """Write one photograph as DRIVE does: TIFF, vessels and mask as GIF."""
     folder = 'training' if split == 'train' else 'test'
     root, stem = out / 'raw' / 'DRIVE' / folder, f'{number:02d}_{folder}'
     _save(image, root / 'images' / f'{stem}.tif', compression='tiff_lzw')

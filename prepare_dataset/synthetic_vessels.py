@@ -191,6 +191,7 @@ def vessel_tree(rng: np.random.Generator, disc: np.ndarray, radius: float,
 
 
 def draw_vessels(frame: Frame, tree: List[Vessel]) -> Dict[str, np.ndarray]:
+    """Draw a vessel tree: coverage in 0..1 of vein, artery and reflex."""
     maps = {name: Canvas(frame) for name in ('vein', 'artery', 'reflex')}
     for vessel in tree:
         points, start, end, kind = vessel

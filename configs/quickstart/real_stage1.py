@@ -3,4 +3,4 @@ _base_ = [
     '../_base_/datasets/quickstart_real.py', '../_base_/models/small_cpu.py',
     '../_base_/schedules/small_cpu.py', '../_base_/default_runtime.py'
 ]
-runner = dict(max_iters=2000)
+runner = dict(max_iters=1500)

@@ -6,4 +6,4 @@ _base_ = [
     '../_base_/schedules/small_cpu_gan.py', '../_base_/default_runtime.py'
 ]
 data = dict(train=dict(datasets={{_base_.with_pseudo_labels}}))
-runner = dict(max_iters=400)
+runner = dict(max_iters=300)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from mbos.datasets import read_labels, save_labels, scoring
+from mbos.datasets.evaluation_sets import mean_over_tasks
 
 
 class StubMetrics:
@@ -31,7 +32,7 @@ class StubMetrics:
     @staticmethod
     def summary(computed, task):
         rows = [['class', 'hits'], [task.classes[0], str(computed['hits'])]]
-        return rows, dict(hits=computed['hits'])
+        return rows, dict(hits=computed['hits'], mDice=computed['hits'] / 10)
 
 
 @pytest.fixture
@@ -123,10 +124,10 @@ def test_single_gpu_test_and_evaluate(dataset, stub):
     expected = sum(
         int((dataset.get_gt_plane(i, 'lesion') > 0).sum()) for i in range(5))
     assert [list(r) for r in results] == [['lesion']] * 5
-    assert dataset.evaluate(results) == {'lesion.hits': float(expected)}
+    assert dataset.evaluate(results)['lesion.hits'] == expected
     # the hook without pre_eval hands over the predictions themselves
     raw = single_gpu_test(Constant(), loader)
-    assert dataset.evaluate(raw) == {'lesion.hits': float(expected)}
+    assert dataset.evaluate(raw)['lesion.hits'] == expected
     assert dataset.compute(raw)['lesion']['names'][1] == 'eye_1'
 
 
@@ -299,8 +300,9 @@ def test_evaluation_sets(make, test_pipeline, stub, root):
         [prediction((40 + 2 * (i % 5), 56)) for i in range(10)],
         list(range(10)))
     figures = sets.evaluate(results)
-    assert list(figures) == ['ddr.lesion.hits', 'idrid.lesion.hits']
-    assert figures['ddr.lesion.hits'] == figures['idrid.lesion.hits'] > 0
+    # only Dice and IoU, and their mean over tasks for save_best
+    assert list(figures) == ['ddr.lesion.mDice', 'idrid.lesion.mDice', 'mDice']
+    assert figures['ddr.lesion.mDice'] == figures['mDice'] > 0
     with pytest.raises(ValueError, match='different names'):
         build_dataset(
             dict(type='EvaluationSets', datasets=[sets.datasets[0]] * 2))
@@ -315,3 +317,15 @@ def test_one_bit_masks_are_read_as_zero_and_one(tmp_path):
 def test_torch_tensors_are_accepted(dataset, stub):
     pred = {k: torch.from_numpy(v) for k, v in prediction().items()}
     assert dataset.pre_eval(pred, 0)[0]['lesion']['hit'] > 0
+
+
+def test_mean_over_tasks_counts_each_task_once():
+    figures = {
+        'a.vessel.mDice': 0.2,
+        'b.vessel.mDice': 0.6,
+        'c.lesion.mDice': 1.0,
+        'c.lesion.Dice.EX': 0.0,
+        'd.odoc.mDice': float('nan')
+    }
+    # vessels 0.4, lesions 1.0
+    assert mean_over_tasks(figures) == {'mDice': pytest.approx(0.7)}

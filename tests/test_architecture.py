@@ -1,0 +1,145 @@
+"""The structure of the code: who imports whom, and habits of the house."""
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ('mbos', 'prepare_dataset', 'tools')
+FORBIDDEN = {
+    'mbos/core': ('mbos.models', 'mbos.datasets', 'mbos.apis', 'tools'),
+    'mbos/models': ('mbos.datasets', 'mbos.apis', 'tools'),
+    'mbos/datasets': ('mbos.models', 'mbos.apis', 'tools'),
+    'mbos/apis': ('tools', 'prepare_dataset'),
+    'prepare_dataset': ('mbos', 'tools'),
+}
+FILES = sorted(
+    path for package in PACKAGES for path in (ROOT / package).rglob('*.py'))
+LIBRARY = [p for p in FILES if p.relative_to(ROOT).parts[0] == 'mbos']
+DOCUMENTED = LIBRARY + sorted((ROOT / 'tools').glob('*.py'))
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding='utf-8'))
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports_of(path, top_only=False):
+    """Full names of all that a file imports, modules and their members."""
+    package = list(path.relative_to(ROOT).parent.parts)
+    tree = tree_of(path)
+    for node in (tree.body if top_only else ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] \
+                if node.level else []
+            module = '.'.join(base + ([node.module] if node.module else []))
+            yield module
+            yield from (f'{module}.{alias.name}' for alias in node.names)
+
+
+def is_within(name, package):
+    return name == package or name.startswith(package + '.')
+
+
+@pytest.mark.parametrize('folder', FORBIDDEN)
+def test_arrows(folder):
+    for path in (ROOT / folder).rglob('*.py'):
+        for name in imports_of(path):
+            wrong = [p for p in FORBIDDEN[folder] if is_within(name, p)]
+            assert not wrong, f'{relative(path)} imports {name}'
+
+
+def test_the_test_sees_relative_imports():
+    names = set(imports_of(ROOT / 'mbos/core/hooks.py'))
+    assert {'mbos.core.optimizers', 'mbos.core.optimizers.as_dict'} <= names
+
+
+def test_no_cycles():
+    """Between modules, as far as they import each other when loaded."""
+    graph = {
+        module: {
+            name
+            for name in imports_of(path, top_only=True)
+            if name in MODULES and name != module and
+            # a package's own __init__ is loaded first in any case
+            not is_within(module, name)
+        }
+        for module, path in MODULES.items()
+    }
+    done, trail = set(), []
+
+    def visit(module):
+        assert module not in trail, ' -> '.join(trail[trail.index(module):] +
+                                                [module])
+        if module in done:
+            return
+        trail.append(module)
+        for other in sorted(graph[module]):
+            visit(other)
+        done.add(trail.pop())
+
+    for module in graph:
+        visit(module)
+
+
+def test_no_absolute_paths():
+    """Nor somebody's home; system folders of the shell are not looked at."""
+    pattern = re.compile(r'^(~|/(home|root|work|mnt|data|tmp|Users|opt|var)\b'
+                         r'|[A-Z]:\\)')
+    for path in FILES + sorted((ROOT / 'configs').rglob('*.py')):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not pattern.match(node.value), \
+                    f'{relative(path)}:{node.lineno}: {node.value[:60]!r}'
+
+
+def test_library_does_not_print():
+    for path in LIBRARY:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != 'print', \
+                    f'{relative(path)}:{node.lineno}'
+
+
+def public(body):
+    """Public functions and classes, and the public methods of classes."""
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) \
+                and not node.name.startswith('_'):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body)
+
+
+@pytest.mark.parametrize('path', DOCUMENTED, ids=relative)
+def test_docstrings(path):
+    tree = tree_of(path)
+    assert ast.get_docstring(tree) or not tree.body, 'of the module'
+    for node in public(tree.body):
+        inherited = node.name in ('forward', 'init_weights')
+        assert ast.get_docstring(node) or inherited, \
+            f'{relative(path)}:{node.lineno}: {node.name}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=relative)
+def test_sizes(path):
+    """Files below 400 lines, functions of 60 at most."""
+    assert len(path.read_text().splitlines()) < 400
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef):
+            size = node.end_lineno - node.lineno + 1
+            assert size <= 60, f'{node.name} has {size} lines'
