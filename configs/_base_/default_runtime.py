@@ -3,8 +3,10 @@ custom_imports = dict(imports=['mbos'], allow_failed_imports=False)
 
 log_config = dict(
     interval=50,
-    hooks=[dict(type='CompactTextLoggerHook'),
-           dict(type='TensorboardLoggerHook')])
+    hooks=[
+        dict(type='CompactTextLoggerHook'),
+        dict(type='TensorboardLoggerHook')
+    ])
 # sample predictions as pictures, at every evaluation
 custom_hooks = [dict(type='EvaluationOverlayHook', samples=2)]
 dist_params = dict()  # the backend follows the device: nccl or gloo

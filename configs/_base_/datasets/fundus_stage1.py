@@ -30,8 +30,7 @@ test_pipeline = [
         flip=False,
         transforms=[
             dict(type='Resize', keep_ratio=True),
-            dict(type='RandomFlip'),
-            normalize,
+            dict(type='RandomFlip'), normalize,
             dict(type='ImageToTensor', keys=['img']),
             dict(type='CollectImage')
         ])

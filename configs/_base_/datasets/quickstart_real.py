@@ -1,6 +1,6 @@
 # Real photographs: DRIVE labels vessels, IDRiD lesions, Drishti-GS disc and
-# cup. The vessels and discs of some IDRiD photographs are known but hidden from
-# training; the hidden_* sets score them.
+# cup. The vessels and discs of some IDRiD photographs are known but hidden
+# from training; the hidden_* sets score them.
 _base_ = './small_pipelines_512.py'
 data_root = 'work_dirs/quickstart/real/data'
 
@@ -12,8 +12,10 @@ def dataset(name, folder, pipeline, **ann_dirs):
         name=name,
         img_dir=f'{folder}/images',
         img_suffix=['.jpg', '.tif'],
-        ann_dirs={t: f'{folder}/{sub}'
-                  for t, sub in ann_dirs.items()},
+        ann_dirs={
+            t: f'{folder}/{sub}'
+            for t, sub in ann_dirs.items()
+        },
         pipeline=pipeline)
 
 
@@ -47,8 +49,7 @@ with_pseudo_labels = labelled + [
         'drishti', f'{drishti}/train', strong, vessel='drishti_vessel_pseudo')
 ]
 idrid_od = dataset('idrid_od', f'{idrid}/test', test, odoc='OD')
-hidden_disc = dataset(
-    'hidden_idrid_disc', f'{idrid}/hidden', test, odoc='OD')
+hidden_disc = dataset('hidden_idrid_disc', f'{idrid}/hidden', test, odoc='OD')
 for disc_only in (idrid_od, hidden_disc):
     disc_only['binary_truth'] = ['odoc']
 test_sets = dict(

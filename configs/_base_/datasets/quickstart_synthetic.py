@@ -11,8 +11,10 @@ def dataset(name, folder, pipeline, **ann_dirs):
         name=name,
         img_dir=f'{folder}/images',
         img_suffix=['.jpg', '.tif'],
-        ann_dirs={t: f'{folder}/{sub}'
-                  for t, sub in ann_dirs.items()},
+        ann_dirs={
+            t: f'{folder}/{sub}'
+            for t, sub in ann_dirs.items()
+        },
         pipeline=pipeline)
 
 
