@@ -4,8 +4,9 @@
 
 OUT is the folder of all prepared collections or one of them, made by these
 commands or by the published release. Checks counts, pairs of images and
-labels, sizes, label values, empty labels, and photographs that occur in a
-training split and in another one; prints a table. ``--sheet`` draws
+labels, sizes, label values, empty labels, geometry.csv where it is there, and
+photographs that occur in a training split and in another one; prints a table
+with the pixels' shares of each label value. ``--sheet`` draws
 ``OUT/sheets/<collection>.jpg``, photographs beside their labels.
 """
 import argparse
@@ -24,7 +25,9 @@ from tqdm import tqdm
 from . import aria, ddr, drishti_gs, drive, idrid, refuge, reta, stare
 from .driver import Collection
 from .errors import PrepareError
-from .labels import open_image
+from .files import read_geometry
+from .fov import find_field_of_view
+from .labels import Size, open_image
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
@@ -32,9 +35,14 @@ COLLECTIONS = tuple(
     for module in (reta, ddr, refuge, drive, stare, aria, idrid, drishti_gs))
 BINARY_FOLDERS = ('OD', 'vessel', 'fov')
 LABEL_FOLDERS = ('ann', 'ann-2nd', 'ann-vk', 'ann-BSS', *BINARY_FOLDERS)
+MUST_NOT_BE_EMPTY = ('ann', *BINARY_FOLDERS)
+PREVIEW = 768
+"""Side of the copy in which the retina is found, to make a thumbnail of it."""
 THUMBNAIL = (32, 32)
-SAME = 1.5
-"""Mean difference in grey values below which two thumbnails are one eye."""
+SAME = 2.5
+"""Mean difference in grey values below which two thumbnails are one eye: at
+most 1.0 between copies of IDRiD's photographs of other sizes, at least 5.0
+between the eyes of DRIVE, IDRiD and Drishti-GS."""
 
 
 @dataclass
@@ -49,6 +57,7 @@ class SplitReport:
         labels (dict[str, int]): Number of masks by folder.
         pixels (dict[str, np.ndarray]): Pixels of each value by folder.
         empty (dict[str, int]): Number of masks without foreground.
+        sizes (dict[str, tuple]): Width and height of the photographs.
         thumbnails (dict[str, np.ndarray]): Small grey copies.
         problems (list[str]): What is wrong, file by file.
     """
@@ -59,6 +68,7 @@ class SplitReport:
     labels: Dict[str, int] = field(default_factory=dict)
     pixels: Dict[str, np.ndarray] = field(default_factory=dict)
     empty: Dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    sizes: Dict[str, Size] = field(default_factory=dict)
     thumbnails: Dict[str, np.ndarray] = field(default_factory=dict)
     problems: List[str] = field(default_factory=list)
 
@@ -66,6 +76,18 @@ class SplitReport:
         """The rows of the table."""
         yield (f'{self.name}: {len(self.images)} images, {self.expected} '
                f'expected, {len(self.problems)} problems')
+        if len(self.images) < self.expected:
+            yield '  note: this is a part of what the owner publishes'
+        if self.sizes:
+            sizes = sorted(set(self.sizes.values()))
+            shown = [f'{width}x{height}' for width, height in sizes]
+            yield '  images   ' + (
+                ', '.join(shown) if len(shown) < 4 else
+                f'{shown[0]} to {shown[-1]}, {len(shown)} sizes')
+        oblong = [s for s, (w, h) in self.sizes.items() if w != h]
+        if oblong:
+            yield (f'  note: {len(oblong)} images are not square, such as '
+                   f'{oblong[0]}; the published preparation pads to squares')
         for folder, count in self.labels.items():
             pixels = self.pixels.get(folder)
             if pixels is None:
@@ -104,13 +126,15 @@ def check_split(folder: Path, collection: Collection, split: str,
     with ThreadPoolExecutor(max(1, workers)) as pool:
         bar = tqdm(
             pool.map(check, paths), report.name, len(paths), disable=None)
-        for path, (thumbnail, counts, problems) in zip(paths, bar):
+        for path, (size, thumbnail, counts, problems) in zip(paths, bar):
             report.problems += problems
             if thumbnail is not None:
+                report.sizes[path.stem] = size
                 report.thumbnails[path.stem] = thumbnail
             for name, pixels in counts.items():
                 report.pixels[name] = report.pixels.get(name, 0) + pixels
-                report.empty[name] += int(pixels[0] == pixels.sum())
+                report.empty[name] += int(not _foreground(pixels))
+    _check_geometry(report, base / 'geometry.csv')
     report.problems.sort()
     return report
 
@@ -131,26 +155,68 @@ def _check_pairs(report: SplitReport, folder: Path, masks: set) -> None:
 
 def _check_photograph(collection: Collection, folders: Tuple[str, ...],
                       path: Path) -> tuple:
-    """Thumbnail, pixels of each value by folder, and problems."""
+    """Size, thumbnail, pixels of each value by folder, and problems."""
     counts, problems = {}, []
     try:
-        image = open_image(path).convert('L')
+        image = open_image(path).convert('RGB')
     except PrepareError as error:
-        return None, counts, [str(error)]
+        return None, None, counts, [str(error)]
     for name in folders:
         mask = path.parents[1] / name / f'{path.stem}.png'
         largest = 1 if name in BINARY_FOLDERS else collection.classes
         try:
             if mask.exists():
                 counts[name] = _count_values(mask, largest, image.size)
+                _check_foreground(mask, counts[name], collection)
         except PrepareError as error:
             problems.append(str(error))
-    thumbnail = image.resize(THUMBNAIL, Image.Resampling.BOX)
-    return np.array(thumbnail, np.float32), counts, problems
+    return image.size, _thumbnail(image), counts, problems
 
 
-def _count_values(path: Path, largest: int, size: Tuple[int,
-                                                        int]) -> np.ndarray:
+def _thumbnail(image: Image.Image) -> np.ndarray:
+    """A small grey copy of the retina, whatever margin the image has."""
+    small = image.copy()
+    small.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
+    x, y, width, height = find_field_of_view(np.array(small)).box
+    retina = small.convert('L').crop((x, y, x + width, y + height))
+    return np.array(retina.resize(THUMBNAIL, Image.Resampling.BOX), np.float32)
+
+
+def _foreground(pixels: np.ndarray) -> int:
+    """Number of pixels of any structure; 255 is ignored."""
+    return int(pixels[1:255].sum())
+
+
+def _check_foreground(path: Path, pixels: np.ndarray,
+                      collection: Collection) -> None:
+    """Every eye has vessels and a disc, but not every one lesions."""
+    if path.parent.name == 'ann' and collection.may_be_empty:
+        return
+    # A second observer, or a map of one's own, is not trained on.
+    if path.parent.name in MUST_NOT_BE_EMPTY and not _foreground(pixels):
+        raise PrepareError(f'{path}: is empty, while every eye has what this '
+                           'mask should show; look at the raw mask.')
+
+
+def _check_geometry(report: SplitReport, path: Path) -> None:
+    """Compare geometry.csv, which the release's trees do not have."""
+    try:
+        rows = read_geometry(path)
+    except PrepareError as error:
+        report.problems.append(str(error))
+        return
+    for stem, size in report.sizes.items() if rows else ():
+        row = rows.get(stem)
+        prepared = row and (row.prepared_width, row.prepared_height)
+        if prepared != size:
+            told = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
+            report.problems.append(
+                f'{path}: has {told} for {report.images[stem]} of '
+                f'{size[0]}x{size[1]}, so that predictions could not be put '
+                'back; prepare the collection again with --force.')
+
+
+def _count_values(path: Path, largest: int, size: Size) -> np.ndarray:
     """Count the pixels of each value 0 to 255 of a mask."""
     image = open_image(path)
     if image.mode not in ('P', 'L', '1'):

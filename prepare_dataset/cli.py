@@ -3,7 +3,7 @@ import argparse
 import sys
 from typing import Callable, Optional, Sequence
 
-from .driver import Collection, Summary
+from .driver import MAX_SIDE, Collection, Summary
 from .errors import PrepareError
 
 
@@ -44,7 +44,9 @@ def make_parser(
     parser.add_argument(
         '--max-side',
         type=int,
-        help='scale larger prepared images down to this many pixels')
+        metavar='N',
+        help='scale larger prepared images down to N pixels, 0 for never '
+        f'(default: {MAX_SIDE["train"]} for training splits, else never)')
     parser.add_argument(
         '--force', action='store_true', help='overwrite what is there')
     return parser

@@ -61,7 +61,8 @@ COLLECTION = Collection(
     'DDR-FOVCrop-padding',
     find,
     dict(train=Split(383), val=Split(149), test=Split(225)),
-    classes=4)
+    classes=4,
+    may_be_empty=True)
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

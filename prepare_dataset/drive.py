@@ -36,11 +36,20 @@ def find(raw: Path, split: str) -> Optional[Found]:
     images = numbered('images')
     vessels, seconds, masks = map(numbered,
                                   ('1st_manual', '2nd_manual', 'mask'))
-    if vessels is None:
+    if vessels is None and split == 'train':
+        found.problems.append(
+            f'{folder.parent}: 1st_manual is missing, so that the photographs '
+            'have no labels; unpack the archive again.')
+    elif vessels is None:
         found.notes.append(
             f'{name}/1st_manual is missing, as in the copies of DRIVE '
             'published today: images are prepared without labels, so that '
             'they can be segmented but not scored.')
+    unmasked = images.keys() - (masks or {}).keys()
+    if unmasked:
+        found.notes.append(
+            f'{len(unmasked)} photographs have no file in {name}/mask: the '
+            'field of view in fov/ is found instead.')
     orphans(found, vessels or {}, images)
     for number, image in images.items():
         labels = {}

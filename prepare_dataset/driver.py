@@ -18,6 +18,9 @@ from .worker import Job, Outcome, prepare_item, start_worker
 
 SAVE_EVERY = 5.0
 """Seconds between two writings of geometry.csv."""
+MAX_SIDE = dict(train=2048)
+"""Largest side of prepared images by split; training never looks closer than
+1024 x 2. Other splits keep full size, so that figures stay comparable."""
 MAX_NOTES = 20
 """Notes of a split that a summary shows; errors are all shown."""
 
@@ -50,6 +53,8 @@ class Collection:
         image_suffix (str): Suffix of the prepared images. Default: '.jpg'.
         with_images (bool): Whether images are written, or labels only.
             Default: True.
+        may_be_empty (bool): Whether ``ann`` may hold no structure, as that
+            of an eye without lesions. Default: False.
     """
     name: str
     folder: str
@@ -58,6 +63,7 @@ class Collection:
     classes: int = 1
     image_suffix: str = '.jpg'
     with_images: bool = True
+    may_be_empty: bool = False
 
 
 @dataclass
@@ -158,7 +164,8 @@ def run(collection: Collection,
             the raw folder holds.
         workers (int): Processes; with 1 everything runs in this one.
         force (bool): Whether to overwrite what is there.
-        max_side (int, optional): Larger images are scaled down to this.
+        max_side (int, optional): Larger images are scaled down to this, 0
+            for never. Default: 2048 for training splits, else never.
 
     Returns:
         Summary: What was done and what went wrong, file by file.
@@ -171,7 +178,7 @@ def run(collection: Collection,
     _check_arguments(collection, raw, out, splits, max_side)
     summary = Summary(collection.name, out / collection.folder)
     for name in splits or collection.splits:
-        found = collection.find(raw, name)
+        found = _find(collection, raw, name)
         if found is None and splits:
             raise PrepareError(
                 f'{raw}: nothing of split {name!r} of {collection.name} '
@@ -204,17 +211,28 @@ def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
         raise PrepareError(
             f'{collection.name} has no split {", ".join(sorted(unknown))}; it '
             f'has {", ".join(collection.splits)}.')
-    if max_side is not None and max_side < 32:
-        raise PrepareError(f'--max-side must be at least 32, got {max_side}.')
+    if max_side and max_side < 32:
+        raise PrepareError('--max-side must be at least 32, or 0 for full '
+                           f'size, got {max_side}.')
+
+
+def _find(collection: Collection, raw: Path, split: str) -> Optional[Found]:
+    """Look for a split; a missing folder must not stop the other splits."""
+    try:
+        return collection.find(raw, split)
+    except PrepareError as error:
+        return Found(problems=[str(error)])
 
 
 def _run_split(collection: Collection, name: str, found: Found,
                summary: Summary, workers: int, force: bool,
                max_side: Optional[int]) -> SplitSummary:
     split = collection.splits[name]
+    if max_side is None:
+        max_side = MAX_SIDE.get(name)
     job = Job(
         summary.folder / (name if split.folder is None else split.folder),
-        collection.image_suffix, split.crop, max_side, force,
+        collection.image_suffix, split.crop, max_side or None, force,
         collection.with_images)
     result = SplitSummary(
         split.expected,
@@ -222,8 +240,10 @@ def _run_split(collection: Collection, name: str, found: Found,
         errors=list(found.problems),
         notes=list(found.notes))
     if not found.items:
-        result.errors.append(f'{found.folder}: no photographs to prepare in '
-                             'this folder; unpack the archive again.')
+        if found.folder is not None or not result.errors:
+            result.errors.append(
+                f'{found.folder}: no photographs to prepare in this folder; '
+                'unpack the archive again.')
         return result
     for folder in {
             path.parent

@@ -11,6 +11,8 @@ from typing import Iterator, Optional, Tuple
 import cv2
 import numpy as np
 
+from .downscale import scale_labels
+
 GREY_THRESHOLD = 20
 DARK_THRESHOLDS = (14, 10, 7)
 BRIGHT_THRESHOLDS = (30, 40, 50, 60, 80, 100)
@@ -84,7 +86,8 @@ class Geometry:
 
         Args:
             array (np.ndarray): Image or labels of shape (H, W[, C]).
-            is_label (bool): Whether values must not be mixed.
+            is_label (bool): Whether values must not be mixed; they are scaled
+                down by ``downscale.scale_labels``, images by area.
 
         Returns:
             np.ndarray: Array of the prepared size.
@@ -99,11 +102,9 @@ class Geometry:
         size = (self.prepared_width, self.prepared_height)
         if size == (self.padded_width, self.padded_height):
             return padded
-        return cv2.resize(
-            padded,
-            size,
-            interpolation=cv2.INTER_NEAREST_EXACT
-            if is_label else cv2.INTER_AREA)
+        if is_label:
+            return scale_labels(padded, size)
+        return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
 
     def restore(self, array: np.ndarray) -> np.ndarray:
         """Put a label map of the prepared image back into the photograph.

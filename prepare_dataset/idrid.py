@@ -4,18 +4,21 @@
 
 RAW holds ``A. Segmentation/1. Original Images/{a. Training Set,b. Testing
 Set}/IDRiD_01.jpg`` and ``A. Segmentation/2. All Segmentation Groundtruths/
-.../3. Hard Exudates/IDRiD_01_EX.tif``. A lesion without a file is absent. The
-optic disc goes to ``OD``.
+.../3. Hard Exudates/IDRiD_01_EX.tif``. A lesion that has no file, or no folder
+because no photograph has it, is absent. The optic disc goes to ``OD``.
 """
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Dict, Optional
 
+from PIL import Image
+
 from .cli import main
 from .driver import Collection, Split, run
+from .errors import PrepareError
 from .labels import binary, merge
-from .layout import Found, Item, images_by_stem, locate, orphans, require
+from .layout import Found, Item, images_by_stem, locate, orphans
 
 RAW_FOLDERS = dict(train='a. Training Set', test='b. Testing Set')
 LESIONS = dict(
@@ -23,7 +26,17 @@ LESIONS = dict(
     HE='2. Haemorrhages',
     SE='4. Soft Exudates',
     MA='1. Microaneurysms')
-DISC = '5. Optic Disc'
+DISC = 'OD'
+FOLDERS = dict(LESIONS, OD='5. Optic Disc')
+PHOTOGRAPHS = dict(train=54, test=27)
+MASKS = dict(
+    EX=dict(train=54, test=27),
+    HE=dict(train=53, test=27),
+    SE=dict(train=26, test=14),
+    MA=dict(train=54, test=27),
+    OD=dict(train=54, test=27))
+"""Number of masks that the owner publishes."""
+SIZE = (4288, 2848)
 FOLDER = 'IDRiD-FOVCrop-padding'
 
 
@@ -42,36 +55,86 @@ def find(raw: Path, split: str) -> Optional[Found]:
     images = find_photographs(raw, split, found)
     if images is None:
         return None
-
-    def masks(folder, suffix):
-        ending = (f'2. All Segmentation Groundtruths/{RAW_FOLDERS[split]}/'
-                  f'{folder}')
-        at = require(locate(raw, ending), raw, f'the folder {ending}')
-        files = images_by_stem(
-            at, found, key=lambda stem: stem.replace(f'_{suffix}', ''))
-        orphans(found, files, images)
-        return files
-
-    discs = masks(DISC, 'OD')
-    lesions = [masks(folder, suffix) for suffix, folder in LESIONS.items()]
+    truth = f'2. All Segmentation Groundtruths/{RAW_FOLDERS[split]}'
+    masks = {
+        name: _masks(locate(raw, f'{truth}/{folder}'), name, found, images)
+        for name, folder in FOLDERS.items()
+    }
+    if not any(masks[name] for name in LESIONS):
+        raise PrepareError(
+            f'{raw}: no lesion masks found in {truth}; unpack the '
+            'groundtruths of the segmentation part there.')
+    _report_missing(found, masks, images, truth, split)
+    discs = masks[DISC] or {}
+    lesions = [masks[name] or {} for name in LESIONS]
     for stem, image in images.items():
         paths = [files.get(stem) for files in lesions]
-        if not any(paths) or stem not in discs:
-            kind = 'optic disc' if any(paths) else 'single lesion'
-            found.problems.append(f'{image}: there is no {kind} mask of it; '
-                                  'unpack the groundtruths again.')
+        if not any(paths):
+            found.problems.append(f'{image}: there is no single lesion mask '
+                                  'of it; unpack the groundtruths again.')
             continue
-        found.items.append(
-            Item(
-                stem, image,
-                dict(
-                    ann=partial(merge, paths), OD=partial(binary,
-                                                          discs[stem]))))
+        labels = dict(ann=partial(merge, paths))
+        if stem in discs:
+            labels['OD'] = partial(binary, discs[stem])
+        elif masks[DISC] is not None:
+            found.problems.append(f'{image}: there is no optic disc mask of '
+                                  'it; unpack the groundtruths again.')
+            continue
+        found.items.append(Item(stem, image, labels))
     return found
 
 
+def _masks(folder: Optional[Path], name: str, found: Found,
+           images: Dict[str, Path]) -> Optional[Dict[str, Path]]:
+    """Masks of one structure by photograph, None without a folder."""
+    if folder is None:
+        return None
+    files = images_by_stem(
+        folder, found, key=lambda stem: stem.replace(f'_{name}', ''))
+    orphans(found, files, images)
+    return files
+
+
+def _is_original(images: Dict[str, Path]) -> bool:
+    """Whether the first photograph has the size that the owner publishes."""
+    try:
+        with Image.open(next(iter(images.values()))) as image:
+            return image.size == SIZE
+    except OSError:
+        return False
+
+
+def _report_missing(found: Found, masks: Dict[str, Optional[Dict[str, Path]]],
+                    images: Dict[str, Path], truth: str, split: str) -> None:
+    """Tell absent lesions, which have no file, from missing files.
+
+    That can be told where all the owner's photographs of the split are there,
+    because the number of masks is known then.
+    """
+    whole = len(images) == PHOTOGRAPHS[split] and _is_original(images)
+    for name, files in masks.items():
+        expected = MASKS[name][split]
+        count = 0 if files is None else len(files)
+        at = f'{truth}/{FOLDERS[name]}'
+        if (whole and count < expected) or (files is None and name == DISC):
+            found.problems.append(
+                f'{at}: holds {count} of {expected} masks that the owner '
+                'publishes; unpack the groundtruths again. What is prepared '
+                f'lacks {name}.')
+        elif files is None:
+            found.notes.append(f'{at}: there is no such folder, so that no '
+                               f'photograph has {name}.')
+
+
 COLLECTION = Collection(
-    'IDRiD', FOLDER, find, dict(train=Split(54), test=Split(27)), classes=4)
+    'IDRiD',
+    FOLDER,
+    find, {
+        name: Split(count)
+        for name, count in PHOTOGRAPHS.items()
+    },
+    classes=4,
+    may_be_empty=True)
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -1,36 +1,65 @@
 """Contact sheets: photographs beside their labels, to look at."""
 import io
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
+import cv2
 import imgviz
 import numpy as np
 from PIL import Image
 
+from .downscale import scale_labels
+from .errors import PrepareError
 from .files import write_bytes
-from .labels import open_image
+from .labels import Size, open_image
 
-TILE = 240
+TILE = 320
 PER_SPLIT = 8
 COLUMNS = 4
+OUTLINED = ('fov', 'OD')
 
 
 def _tile(path: Path) -> np.ndarray:
-    """One photograph and the same with its labels in colour."""
-    photograph = open_image(path).convert('RGB')
+    """One photograph, and the same with its labels in colour.
+
+    The field of view and the separate disc mask of IDRiD are outlined.
+    """
+    tile = np.zeros((TILE, 2 * TILE, 3), np.uint8)
+    try:
+        photograph = open_image(path).convert('RGB')
+    except PrepareError:
+        return tile
     photograph.thumbnail((TILE, TILE), Image.Resampling.BOX)
     size = photograph.size
     overlay = np.array(photograph)
-    mask = path.parents[1] / 'ann' / f'{path.stem}.png'
-    if mask.exists():
-        labels = np.array(open_image(mask).resize(size, 0))
-        colours = imgviz.label_colormap()[labels]
-        inside = labels > 0
-        overlay[inside] = (0.4 * overlay + 0.6 * colours)[inside]
-    tile = np.zeros((TILE, 2 * TILE, 3), np.uint8)
+    for name in OUTLINED:
+        mask = _labels(path, name, size)
+        overlay[mask > cv2.erode(mask, np.ones((3, 3), np.uint8))] = 255
+    labels = _labels(path, 'ann', size)
+    # Twice the brightness of the palette, whose red is that of blood.
+    colours = np.minimum(2 * imgviz.label_colormap().astype(int), 255)[labels]
+    inside = labels > 0
+    overlay[inside] = (0.3 * overlay + 0.7 * colours)[inside]
     tile[:size[1], :size[0]] = photograph
     tile[:size[1], TILE:TILE + size[0]] = overlay
     return tile
+
+
+def _labels(photograph: Path, folder: str, size: Size) -> np.ndarray:
+    """Labels of a photograph in the tile's size, zeros without a file."""
+    path = photograph.parents[1] / folder / f'{photograph.stem}.png'
+    labels = _read(path) if path.exists() else None
+    # What is wrong with a file stands in the table of the check.
+    if labels is None or labels.ndim != 2:
+        return np.zeros(size[::-1], np.uint8)
+    return scale_labels(labels.astype(np.uint8), size)
+
+
+def _read(path: Path) -> Optional[np.ndarray]:
+    try:
+        return np.array(open_image(path))
+    except PrepareError:
+        return None
 
 
 def write_sheet(path: Path, splits: Sequence[List[Path]]) -> None:

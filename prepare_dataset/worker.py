@@ -159,7 +159,8 @@ def _check_kept(kept: Dict[str, Path], job: Job, geometry: Geometry) -> None:
             raise PrepareError(
                 f'{path}: is there already with {found[0]}x{found[1]} pixels, '
                 f'while {expected[0]}x{expected[1]} are asked for; add '
-                '--force to make it again, or leave --max-side as it was.')
+                '--force to make it again, or leave --max-side as it was '
+                '(0 for full size).')
 
 
 def _read_size(path: Path) -> Size:

@@ -15,11 +15,12 @@ from mmcv import Config
 from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
+from mbos.core.metrics import compute, update
 from mbos.core.release_checkpoint import from_release
-from mbos.core.tasks import BUILTIN_TASKS, build_tasks
+from mbos.core.tasks import BUILTIN_TASKS, Task, build_tasks
+from mbos.datasets.label_io import as_binary
 from mbos.models import BinaryLoss
 from mbos.models.multi_task_segmentor import total_loss
-
 from .utils import TASKS, make_meta, stack_planes, tiny_model
 
 ROOT = osp.dirname(osp.dirname(__file__))
@@ -343,3 +344,74 @@ def test_losses(case):
     value.backward()
     assert_scalar(value, data[f'{case}/loss'])
     assert_close(logits.grad, data[f'{case}/grad'], 1e-5)
+
+
+# ---- metrics
+
+# Names of the golden file, and ours where they differ.
+GOLDEN_NAMES = {
+    'vessel':
+    dict(
+        auc='AUC',
+        se='Sensitivity@Otsu',
+        sp='Specificity@Otsu',
+        ppv='PPV@Otsu',
+        ACC='Accuracy'),
+    'lesion':
+    dict(se='Sensitivity', sp='PPV', dice='Dice', auc_roc='AUC', mae='MAE'),
+    'odoc': {},
+}
+
+
+@pytest.fixture(scope='module')
+def golden():
+    return load('metrics')
+
+
+def golden_sums(golden, name, **kwargs):
+    task = BUILTIN_TASKS[name]
+    count = sum(
+        key.startswith(f'{name}/') and key.endswith('/prob') for key in golden)
+    assert count > 0
+    return [
+        update(golden[f'{name}/{i}/prob'], golden[f'{name}/{i}/label'], task,
+               **kwargs) for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize('ignore_index', [255, None])
+@pytest.mark.parametrize('name', list(GOLDEN_NAMES))
+def test_published_figures_are_those_of_the_release(golden, name,
+                                                    ignore_index):
+    task = BUILTIN_TASKS[name]
+    sums = golden_sums(golden, name, ignore_index=ignore_index)
+    table = compute(sums, task)['published']
+    checked = set()
+    for key, expected in golden.items():
+        if not key.startswith(f'{name}/ref/'):
+            continue
+        metric = key.split('/')[-1]
+        row = table[GOLDEN_NAMES[name].get(metric, metric)]
+        checked.add(GOLDEN_NAMES[name].get(metric, metric))
+        ours = [row[c] for c in task.classes]
+        np.testing.assert_allclose(ours, expected[1:], rtol=0, atol=1e-5)
+        if 'background' in row:
+            np.testing.assert_allclose(
+                row['background'], expected[0], rtol=0, atol=1e-5)
+    assert checked == set(table)
+
+
+def test_disc_only_masks_give_the_figures_of_the_release(golden):
+    images = sorted({
+        key.split('/')[1]
+        for key in golden if key.startswith('odoc/') and 'ref' not in key
+    })
+    probs = [golden[f'odoc/{i}/prob'][0] for i in images]
+    masks = [as_binary(golden[f'odoc/{i}/label']) for i in images]
+    disc = Task('odoc', ('disc', ))
+    sums = [update(p[None], m, disc) for p, m in zip(probs, masks)]
+    table = compute(sums, disc)['published']
+    for metric in ('IoU', 'Dice'):
+        ours = [table[metric]['background'], table[metric]['disc']]
+        np.testing.assert_allclose(
+            ours, golden[f'od/ref/{metric}'], rtol=0, atol=1e-5)

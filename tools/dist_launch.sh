@@ -53,10 +53,10 @@ find_config() {
     fi
 }
 
-# Sets CHECKPOINT, which may be an address that mmcv can fetch.
+# Sets CHECKPOINT, a file.
 find_checkpoint() {
     CHECKPOINT=$1
-    [[ -f $1 || $1 == *://* ]] ||
+    [[ -f $1 ]] ||
         launch_error "checkpoint not found: $1 (looked in $PWD)"
 }
 

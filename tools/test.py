@@ -72,12 +72,13 @@ def parse_args():
     return args
 
 
-def task_of_source(source, tasks):
+def task_of_source(source, cfg):
     """The task that ``--source`` means.
 
     Args:
-        source (str): A task's name, or the name of a dataset.
-        tasks (Sequence[str]): The model's tasks.
+        source (str): A task's name, or the name of a dataset: a published one,
+            or one of the config's training sets that labels one task.
+        cfg (Config): The config.
 
     Returns:
         str: The task's name.
@@ -85,11 +86,19 @@ def task_of_source(source, tasks):
     Raises:
         ValueError: If it is neither.
     """
-    task = SOURCES.get(source.lower(), source)
+    tasks = [task.name for task in build_tasks(cfg.model.tasks)]
+    labelled = {}
+    for member in apis.member_datasets(cfg.data.train):
+        if len(member.get('ann_dirs') or ()) == 1:
+            labelled[member['name']], = member['ann_dirs']
+    sources = {**labelled, **SOURCES}
+    task = source
+    if source not in tasks:
+        task = sources.get(source) or sources.get(source.lower())
     if task not in tasks:
         raise ValueError(
             f'Unknown --source {source!r}: use a task ({", ".join(tasks)}) or '
-            f'a dataset ({", ".join(SOURCES)}).')
+            f'a dataset ({", ".join(sources)}).')
     return task
 
 
@@ -162,16 +171,16 @@ def main():
         cfg.work_dir = args.work_dir
     only = None
     if args.source:
-        only = task_of_source(args.source,
-                              [t.name for t in build_tasks(cfg.model.tasks)])
+        only = task_of_source(args.source, cfg)
     names = test_set_names(args, cfg)
     env = apis.set_up_environment(args.launcher)
-    datasets = [apis.build_test_set(cfg, name) for name in names]
+    scored = bool(args.eval or args.OD)
+    datasets = [apis.build_test_set(cfg, name, scored) for name in names]
     apis.check_data(datasets, env)
     model = apis.load_segmentor(cfg.model, args.checkpoint, env)
     for name, dataset in zip(names, datasets):
         name = name or dataset.name
-        if args.eval or args.OD:
+        if scored:
             evaluate(model, dataset, name, cfg, env, args.checkpoint)
         if args.vis:
             folder = args.output_dir

@@ -22,4 +22,5 @@ data = dict(
         name='drive',
         img_dir='DRIVE-FOVCrop-padding/test/images',
         img_suffix='.tif',
-        ann_dirs=dict(_delete_=True, vessel='DRIVE-FOVCrop-padding/test/ann')))
+        ann_dirs=dict(_delete_=True, vessel='DRIVE-FOVCrop-padding/test/ann'),
+        fov_dir='DRIVE-FOVCrop-padding/test/fov'))

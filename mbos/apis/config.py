@@ -34,7 +34,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
 
     Datasets that name no ``tasks`` get the model's, and those without
     ``data_root`` the config's own; a list of validation sets becomes one
-    ``EvaluationSets``.
+    ``EvaluationSets``, and ``data.test`` may be a name in ``test_sets``.
 
     Args:
         path (str): The config file.
@@ -60,6 +60,8 @@ def complete_datasets(cfg: Config) -> None:
     Args:
         cfg (Config): Changed in place.
     """
+    if isinstance(cfg.data.get('test'), str):
+        cfg.data.test = copy.deepcopy(find_test_set(cfg, cfg.data.test))
     defaults = dict(
         tasks=cfg.model.tasks, data_root=cfg.get('data_root', None))
     for key in ('train', 'val', 'test'):
@@ -69,6 +71,26 @@ def complete_datasets(cfg: Config) -> None:
         cfg.data.val = ConfigDict(type='EvaluationSets', datasets=cfg.data.val)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
+
+
+def find_test_set(cfg: Config, name: str) -> dict:
+    """Config of a test set.
+
+    Args:
+        cfg (Config): With ``test_sets``.
+        name (str): One of them.
+
+    Returns:
+        dict: Config of the dataset.
+
+    Raises:
+        ValueError: If the config has no such test set.
+    """
+    sets = cfg.get('test_sets') or {}
+    if name not in sets:
+        raise ValueError(f'The config has no test set {name!r}: it has '
+                         f'{", ".join(sets) or "none"}.')
+    return sets[name]
 
 
 def _complete(dataset, defaults):

@@ -10,9 +10,11 @@ from mmseg.models import build_segmentor
 from torch import nn
 
 from .checkpoint import load_weights
-from .config import build_checked
+from .config import build_checked, find_test_set
 from .environment import Environment, wrap_model
 from .train import build_test_loader
+
+TRUTH_KEYS = ('ann_dirs', 'binary_truth', 'fov_dir')
 
 
 def load_segmentor(model_cfg: dict,
@@ -81,12 +83,14 @@ def predict_dataset(model: nn.Module, dataset, cfg: Config,
         yield from zip(indices, results)
 
 
-def build_test_set(cfg: Config, name: str = ''):
+def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
     """The test set of a config.
 
     Args:
         cfg (Config): Completed by ``load_config``.
         name (str): One of ``test_sets``; '' is ``data.test``.
+        with_truth (bool): Whether predictions will be scored. Otherwise
+            images are enough. Default: True.
 
     Returns:
         Dataset: In test mode.
@@ -94,11 +98,7 @@ def build_test_set(cfg: Config, name: str = ''):
     Raises:
         ValueError: If the config has no such test set.
     """
-    if not name:
-        return build_checked(build_dataset, cfg.data.test,
-                             dict(test_mode=True))
-    sets = cfg.get('test_sets') or {}
-    if name not in sets:
-        raise ValueError(f'The config has no test set {name!r}: it has '
-                         f'{", ".join(sets) or "none"}.')
-    return build_checked(build_dataset, sets[name], dict(test_mode=True))
+    test_set = find_test_set(cfg, name) if name else cfg.data.test
+    if not with_truth:
+        test_set = {k: v for k, v in test_set.items() if k not in TRUTH_KEYS}
+    return build_checked(build_dataset, test_set, dict(test_mode=True))

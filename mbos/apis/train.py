@@ -18,7 +18,7 @@ from torch import nn
 import mbos
 from mbos.core import GradientStepHook, IterationSeedHook, LossLogHook
 from mbos.core.pretrained import require_pretrained
-from mbos.datasets import build_train_loader
+from mbos.datasets import DataError, build_train_loader
 from .checkpoint import checkpoint_meta, load_weights
 from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
@@ -45,8 +45,7 @@ def train_segmentor(cfg: Config,
     check_files(cfg)
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     train_set = build_checked(build_dataset, cfg.data.train)
-    val_set = build_checked(build_dataset, cfg.data.val, dict(
-        test_mode=True)) if validate else None
+    val_set = build_val_set(cfg) if validate else None
     check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
@@ -92,6 +91,21 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return type(value)(plain(item) for item in value)
     return value
+
+
+def build_val_set(cfg: Config):
+    """The validation set of a config.
+
+    Raises:
+        DataError: If its files are missing, with what can be done about it.
+    """
+    try:
+        return build_checked(build_dataset, cfg.data.val, dict(test_mode=True))
+    except DataError as error:
+        raise DataError(error.problems + [
+            'data.val: these are for evaluation during training; prepare '
+            'them, name other sets in data.val, or pass --no-validate.'
+        ]) from error
 
 
 def check_files(cfg: Config) -> None:
@@ -153,7 +167,8 @@ def check_data(datasets, env: Environment, logger=None) -> None:
             raise SystemExit(1)  # the first process tells why
     if problem is not None:
         raise problem
-    print_log(f'Data checked in {time.time() - start:.0f} s', logger)
+    if env.is_main:
+        print_log(f'Data checked in {time.time() - start:.0f} s', logger)
 
 
 def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:

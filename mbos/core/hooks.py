@@ -50,15 +50,24 @@ class GradientStepHook(Hook):
             Default: False.
     """
 
+    SCALE = 'loss_scale'
+
     def __init__(self,
                  grad_clip: Optional[dict] = None,
                  loss_scaling: bool = False):
         self.grad_clip = grad_clip
-        self.scaler = torch.amp.GradScaler(enabled=loss_scaling)
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""
         self.scaler.scale(loss).backward()
+
+    def before_run(self, runner):
+        """Go on with the scale of a resumed run."""
+        state = ((runner.meta or {}).get('hook_msgs') or {}).get(self.SCALE)
+        if state and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state)
 
     def before_train_iter(self, runner):
         """Forget the gradients of the last iteration."""
@@ -69,13 +78,19 @@ class GradientStepHook(Hook):
         """Exchange gradients and step."""
         average_gradients(runner.model.parameters())
         for optimizer in as_dict(runner.optimizer).values():
+            parameters = [
+                p for g in optimizer.param_groups for p in g['params']
+            ]
+            if all(p.grad is None for p in parameters):
+                continue  # the scaler refuses to step without gradients
             if self.grad_clip is not None:
                 self.scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(
-                    [p for g in optimizer.param_groups for p in g['params']],
-                    **self.grad_clip)
+                nn.utils.clip_grad_norm_(parameters, **self.grad_clip)
             self.scaler.step(optimizer)
         self.scaler.update()
+        if self.scaler.is_enabled():  # checkpoints hold the meta information
+            messages = runner.meta.setdefault('hook_msgs', {})
+            messages[self.SCALE] = self.scaler.state_dict()
 
 
 @HOOKS.register_module()

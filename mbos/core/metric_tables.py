@@ -105,12 +105,11 @@ def _single_class_table(sums, task):
     keys = ('IoU', 'Dice', 'Precision', 'Recall')
     table = {key: _named(figures[key], sides) for key in keys}
     table['Accuracy'] = _named(figures['Accuracy'][1:], task.classes)
-    if 'ranking' in sums[0]:
-        area = _mean(_stack(sums, 'ranking')[..., 0])
-        table['AUC'] = _named(area, task.classes)
-        otsu = _mean(_stack(sums, 'otsu'))
-        for key, value in zip(('Sensitivity', 'Specificity', 'PPV'), otsu):
-            table[key + '@Otsu'] = _named([value], task.classes)
+    area = _mean(_stack(sums, 'ranking')[..., 0])
+    table['AUC'] = _named(area, task.classes)
+    otsu = _mean(_stack(sums, 'otsu'))
+    for key, value in zip(('Sensitivity', 'Specificity', 'PPV'), otsu):
+        table[key + '@Otsu'] = _named([value], task.classes)
     return table
 
 

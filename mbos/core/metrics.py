@@ -8,7 +8,7 @@ Which figures there are depends on the task (METHOD, sections 8 and 9): one
 class (the vessel protocol), exclusive classes (the lesion protocol) or nested
 classes (the disc and cup protocol). ``metric_tables`` names them all.
 """
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 import numpy as np
 
@@ -261,60 +261,3 @@ def compute(sums: Sequence[Sums],
         published=published_table(sums, task),
         comparable=comparable_table(sums, task, rows),
         per_image=rows)
-
-
-def binary_mask_update(prob: np.ndarray,
-                       mask: np.ndarray,
-                       ignore_index: Optional[int] = IGNORE_INDEX,
-                       threshold: float = OPERATING_POINT) -> np.ndarray:
-    """Count one channel against a binary mask (``--OD``, METHOD section 9).
-
-    Args:
-        prob (np.ndarray): Probabilities of one class, shape (H, W).
-        mask (np.ndarray): Mask of shape (H, W), foreground where > 0.
-        ignore_index (int, optional): Value of the pixels left out; None for
-            masks whose foreground is 255. Default: 255.
-        threshold (float): Default: 0.5.
-
-    Returns:
-        np.ndarray: True and false positives, false and true negatives.
-    """
-    binary = Task('mask', ('foreground', ))
-    prob, mask = np.asarray(prob, dtype=np.float32), np.asarray(mask)
-    _check(prob[None], mask, binary, None)
-    valid = None
-    if ignore_index is not None and mask.dtype != bool:
-        valid = mask != ignore_index
-    return _confusion(prob > threshold, mask > 0, valid)
-
-
-def binary_mask_metrics(
-        prob: Union[np.ndarray, List[np.ndarray]],
-        mask: Union[np.ndarray, List[np.ndarray]],
-        name: str = 'disc',
-        ignore_index: Optional[int] = IGNORE_INDEX
-) -> Dict[str, Dict[str, float]]:
-    """Compute IoU and Dice of background and foreground, pooled over images.
-
-    Args:
-        prob (np.ndarray | list[np.ndarray]): Probabilities of one class, of
-            one image (H, W) or of several.
-        mask (np.ndarray | list[np.ndarray]): Masks likewise.
-        name (str): Name of the foreground. Default: 'disc'.
-        ignore_index (int, optional): As in ``binary_mask_update``.
-
-    Returns:
-        dict: {'IoU' or 'Dice': {'background', name, 'mean': float}}.
-    """
-    single = isinstance(prob, np.ndarray) and prob.ndim == 2
-    pairs = [(prob, mask)] if single else list(zip(prob, mask, strict=True))
-    return binary_mask_table(
-        [binary_mask_update(p, m, ignore_index) for p, m in pairs], name)
-
-
-def binary_mask_table(counts: Sequence[np.ndarray],
-                      name: str = 'disc') -> Dict[str, Dict[str, float]]:
-    """Compute the same from the counts of ``binary_mask_update``."""
-    binary = Task('mask', (name, ))
-    table = published_table([dict(published=c[None]) for c in counts], binary)
-    return {key: table[key] for key in ('IoU', 'Dice')}

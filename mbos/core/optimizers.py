@@ -50,8 +50,7 @@ class NamedOptimizersConstructor:
             dict[str, Optimizer]: By name.
 
         Raises:
-            ValueError: If a name is no submodule, or a part of the model with
-                parameters of its own is in no optimizer.
+            ValueError: If a name is no submodule.
         """
         model = getattr(model, 'module', model)
         parts = {n: m for n, m in model.named_children()}

@@ -2,7 +2,7 @@
 import os
 import os.path as osp
 import tempfile
-from typing import Dict, List, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import imgviz
 import numpy as np
@@ -41,6 +41,26 @@ def multi_channel_message(path: str, mode: str) -> str:
     return (f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
             f'bits (one of {", ".join(LABEL_MODES)}); save label values, '
             'not colours, e.g. with mbos.datasets.save_labels.')
+
+
+def as_binary(labels: np.ndarray,
+              ignore_index: Optional[int] = None) -> np.ndarray:
+    """Reduce a mask to background and foreground, whatever its values.
+
+    Args:
+        labels (ndarray): Labels of shape (H, W), dtype uint8.
+        ignore_index (int, optional): Value of the pixels to leave out. It is
+            foreground where the mask has no other, as 0/255 masks; None takes
+            it for foreground always.
+
+    Returns:
+        ndarray: 0, 1 and ``ignore_index``, dtype uint8.
+    """
+    binary = (labels > 0).astype(np.uint8)
+    ignored = labels == ignore_index
+    if binary[~ignored].any():
+        binary[ignored] = labels[ignored]
+    return binary
 
 
 def save_labels(path: str, labels: np.ndarray) -> None:

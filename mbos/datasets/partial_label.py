@@ -13,7 +13,7 @@ from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
                      read_split, run_in_threads)
-from .label_io import read_labels
+from .label_io import as_binary, read_labels
 from .scoring import ScoringMixin
 
 DEFAULT_WEIGHT = 1.0
@@ -45,12 +45,14 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             task. Default: 1 each.
         split (str, optional): File with the stems to use, one per line.
         fov_dir (str, optional): Folder of masks, 0 outside the field of
-            view, for the metrics inside it.
+            view, for the metrics inside it, which are left out where the
+            folder is missing, as in trees that the release prepared.
         test_mode (bool): Leave the planes out of the samples; they are read
             when predictions are scored. Default: False.
         binary_truth (Sequence[str]): Nested tasks whose truth only tells the
             outermost class from background, as the disc masks of IDRiD:
-            scored for that class alone; for testing only.
+            scored for that class alone; for testing only. Their masks may
+            have 1 or 255 as foreground.
         allow_unlabelled (bool): Accept masks of the values 0 and 255 only,
             which otherwise are taken for masks in the wrong encoding.
             Default: False.
@@ -97,8 +99,7 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         self._root = data_root
         self.ann_dirs = self._join(ann_dirs)
         self.pseudo_dirs = self._join(pseudo_dirs)
-        self.fov_dir = self._join(dict(
-            fov=fov_dir))['fov'] if fov_dir else None
+        self.fov_dir = self._find_fov(fov_dir)
         self._check_arguments(test_mode)
         self.planes = {task.name: self._plane(task) for task in self.tasks}
         super().__init__(
@@ -120,6 +121,18 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             key: osp.join(root, path)
             for key, path in (folders or {}).items()
         }
+
+    def _find_fov(self, folder: Optional[str]) -> Optional[str]:
+        if not folder:
+            return None
+        folder = self._join(dict(fov=folder))['fov']
+        if osp.isdir(folder):
+            return folder
+        print_log(
+            f'Dataset {self.name}: {folder} not found, so there are no '
+            'figures inside the field of view; prepare_dataset writes it.',
+            logger=get_root_logger())
+        return None
 
     def _plane(self, task) -> dict:
         kind = ABSENT
@@ -238,7 +251,10 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             raise ValueError(
                 f'Dataset {self.name!r} has no ground truth of task {task!r}, '
                 f'only of: {", ".join(self.ann_dirs) or "none"}.')
-        return read_labels(self.plane_path(idx, task))
+        labels = read_labels(self.plane_path(idx, task))
+        if task in self.binary_truth:
+            return as_binary(labels, self.ignore_index)
+        return labels
 
     def get_gt_seg_map_by_idx(self, index: int) -> Dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
@@ -318,8 +334,9 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         for idx, path in enumerate(paths):
             size = cache[path][0]
             for task in self.tasks:
-                jobs.append((self.plane_path(idx, task.name), task, size,
-                             self.allow_unlabelled))
+                jobs.append(
+                    (self.plane_path(idx, task.name), task, size,
+                     self.allow_unlabelled or task.name in self.binary_truth))
             if self.fov_dir is not None:
                 name = self.stem(idx) + self.ann_suffix
                 jobs.append((osp.join(self.fov_dir, name), None, size, True))

@@ -1,6 +1,7 @@
 """Stage 2: adversarial retraining with pseudo labels (METHOD, section 6)."""
 from typing import Dict, List, Optional, Sequence
 
+import torch
 from mmseg.models.builder import HEADS, SEGMENTORS
 from torch import Tensor, nn
 
@@ -95,11 +96,14 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                 term for term in terms
                 if term.task == task and term.role in (FOOL, SOURCE, TARGET)
             ]
-            if game:
+            if not game:
+                continue
+            prob = at_least_float32(logits[task]).sigmoid()
+            # source and target are alike, so half precision would be noise
+            with torch.autocast(prob.device.type, enabled=False):
                 values.update(
                     self._game_losses(discriminators[task],
-                                      self.adversarial_weights[prefix],
-                                      at_least_float32(logits[task]).sigmoid(),
+                                      self.adversarial_weights[prefix], prob,
                                       rows[task], game))
         return values
 

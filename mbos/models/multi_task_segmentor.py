@@ -11,6 +11,7 @@ from torch import Tensor
 from mbos.core import build_tasks
 from mbos.core.pretrained import load_swin_into, require_pretrained
 from mbos.core.tasks import TaskLike
+from .losses import at_least_float32
 from .multi_task_head import Rows
 from .supervision import SUPERVISED, Term, truth_terms
 
@@ -32,8 +33,9 @@ class MultiTaskSegmentor(EncoderDecoder):
         train_cfg (dict, optional): ``images_per_pass``: how many images go
             through the network together, forward and backward; it changes
             memory and speed, not results. 'auto' is one on CPU, all
-            otherwise. Default: 'auto'. ``precision``: float32, bf16 or fp16.
-            Default: 'float32'.
+            otherwise. Default: 'auto'. ``precision`` of training, float32,
+            bf16 or fp16; losses, discriminators and inference are always
+            in float32. Default: 'float32'.
         test_cfg (dict, optional): As mmseg's ``EncoderDecoder``.
         init_cfg (dict, optional): mmcv's initialisation config.
     """
@@ -61,6 +63,11 @@ class MultiTaskSegmentor(EncoderDecoder):
             init_cfg=init_cfg)
         self.tasks = {task.name: task for task in built}
         self.pretrained = pretrained
+        precision = (train_cfg or {}).get('precision', 'float32')
+        if precision not in PRECISIONS:
+            raise ValueError(f'Unknown precision {precision!r}: use one of '
+                             f'{", ".join(PRECISIONS)}.')
+        self.reduced_precision = PRECISIONS[precision]
 
     def init_weights(self):
         """Initialise, then load the backbone's weights where configured.
@@ -124,6 +131,13 @@ class MultiTaskSegmentor(EncoderDecoder):
             values[term.name] = (per_image * term.weights).sum()
         return values
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context of a forward pass in the precision of training."""
+        return torch.autocast(
+            device.type,
+            dtype=self.reduced_precision,
+            enabled=self.reduced_precision is not None)
+
     def group_losses(self, img: Tensor, labels: Dict[str, Tensor],
                      terms: List[Term]) -> Dict[str, Tensor]:
         """One forward pass over images of equal size, and its losses.
@@ -134,8 +148,8 @@ class MultiTaskSegmentor(EncoderDecoder):
             terms (list[Term]): Terms restricted to these images.
 
         Returns:
-            dict[str, Tensor]: Scalars by ``<head>.<term>``; those that train
-            have ``loss`` in their name.
+            dict[str, Tensor]: Scalars by ``<head>.<term>``; the terms that
+            train start with ``loss_``.
         """
         rows = wanted_rows(terms, self.tasks)
         index = index_rows(rows, len(img), img.device)
@@ -145,7 +159,7 @@ class MultiTaskSegmentor(EncoderDecoder):
             logits = {
                 task:
                 resize(
-                    value,
+                    at_least_float32(value),
                     size=img.shape[2:],
                     mode='bilinear',
                     align_corners=head.align_corners)
@@ -185,10 +199,11 @@ class MultiTaskSegmentor(EncoderDecoder):
                            if t.rows]  # yapf: disable
             if not group_terms:
                 continue
-            values = self.group_losses(
-                torch.stack([img[row] for row in group]),
-                {t: torch.stack([p[row] for row in group])
-                 for t, p in planes.items()}, group_terms)  # yapf: disable
+            with self.autocast(img[0].device):
+                values = self.group_losses(
+                    torch.stack([img[row] for row in group]),
+                    {t: torch.stack([p[row] for row in group])
+                     for t, p in planes.items()}, group_terms)  # yapf: disable
             if backward is not None:
                 backward(total_loss(values))
                 values = {k: v.detach() for k, v in values.items()}
@@ -324,8 +339,9 @@ class MultiTaskSegmentor(EncoderDecoder):
 
 
 def total_loss(losses: Dict[str, Tensor]) -> Tensor:
-    """Sum of the values that train: those with ``loss`` in their name."""
-    return sum(value for name, value in losses.items() if 'loss' in name)
+    """Sum of the values that train: those named ``<head>.loss_...``."""
+    return sum(value for name, value in losses.items()
+               if name.split('.')[1].startswith('loss_'))
 
 
 def wanted_rows(terms: List[Term],

@@ -93,6 +93,13 @@ def test_data_for_training(data, refuse, tmp_path, case):
     matches(refuse('train.py', config), data / path, words)
 
 
+def test_validation_data(data, refuse, tmp_path):
+    remove(data / 'c0_test/images')
+    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))
+    matches(
+        refuse('train.py', config), data / 'c0_test/images', '--no-validate')
+
+
 def test_data_for_testing(runs, data, refuse, tmp_path):
     (data / 'c0_test/vessel/eye_1.png').unlink()
     config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))

@@ -52,6 +52,13 @@ def test_options_come_first(path):
     assert cfg.work_dir == 'there' and cfg.data.test.name == 'renamed'
 
 
+def test_data_test_may_name_a_test_set(path):
+    cfg = load_config(path, {'data.test': 'c1'})
+    assert cfg.data.test == cfg.test_sets.c1
+    with pytest.raises(ValueError, match="no test set 'c9': it has c0, c1"):
+        load_config(path, {'data.test': 'c9'})
+
+
 def test_repository_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_config(STAGE1_CONFIG) == os.path.join(REPOSITORY,

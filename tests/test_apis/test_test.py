@@ -91,12 +91,25 @@ def test_label_maps_and_overlays_of_all_tasks(runs, tool, tmp_path):
     assert plane.shape == (64, 64) and plane.max() <= 4
 
 
-@pytest.mark.parametrize('source', ['lesion', 'ddr', 'DDR'])
+@pytest.mark.parametrize('source', ['lesion', 'ddr', 'DDR', 'c1'])
 def test_source_names_a_task_or_a_dataset(runs, tool, tmp_path, source):
     assert tool('test.py', runs.config1, runs.checkpoint1, '--vis', '--source',
                 source, '--output_dir', 'out') is None
     assert sorted(os.listdir(tmp_path /
                              'out')) == ['eye_0.png', 'eye_1.png', 'overlays']
+
+
+def test_pictures_need_no_ground_truth(runs, tool, tmp_path):
+    arguments = ('test.py', runs.config1, runs.checkpoint1, '--vis',
+                 '--output_dir', 'out', '--options', 'data.test=c1')
+    assert tool(*arguments) is None
+    assert len(os.listdir(tmp_path / 'out/overlays')) == 3, 'those of c1'
+    config = config_of(runs.data, TWO)
+    config['data']['test']['ann_dirs'] = dict(vessel='nowhere')
+    config = write_config(tmp_path / 'no_truth.py', config)
+    assert tool('test.py', config, runs.checkpoint1, '--vis', '--output_dir',
+                'again') is None
+    assert len(os.listdir(tmp_path / 'again/overlays')) == 2
 
 
 def test_sets_with_images_of_one_name_do_not_mix(runs, tool, tmp_path):

@@ -1,7 +1,8 @@
-"""Metrics: the release's numbers, scikit-learn's, and some worked by hand."""
-import os
+"""Metrics: scikit-learn's numbers, and some worked by hand.
+
+The release's are in ``tests/test_golden.py``.
+"""
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,35 +10,17 @@ from sklearn.metrics import (average_precision_score, f1_score, jaccard_score,
                              roc_auc_score)
 
 from mbos.core.metric_tables import pooled_histogram, summary
-from mbos.core.metrics import (binary_mask_metrics, binary_mask_table,
-                               binary_mask_update, compute, update)
+from mbos.core.metrics import compute, update
 from mbos.core.score_histogram import (histogram_area, histogram_curve,
                                        histogram_precision, key_scores,
                                        make_histogram, pack_histogram,
                                        pool_histograms, rank_scores,
                                        score_keys, unpack_histogram)
-from mbos.core.tasks import BUILTIN_TASKS, Task
+from mbos.core.tasks import Task
 
-GOLDEN = Path(
-    os.environ.get('MBOS_GOLDEN',
-                   Path(__file__).parents[1] / 'data' / 'golden'))
 SINGLE = Task('crack', ('crack', ))
 EXCLUSIVE = Task('spot', ('a', 'b', 'c'))
 NESTED = Task('shell', ('outer', 'inner'), nested=True)
-
-# Names of the golden file, and ours where they differ.
-GOLDEN_NAMES = {
-    'vessel':
-    dict(
-        auc='AUC',
-        se='Sensitivity@Otsu',
-        sp='Specificity@Otsu',
-        ppv='PPV@Otsu',
-        ACC='Accuracy'),
-    'lesion':
-    dict(se='Sensitivity', sp='PPV', dice='Dice', auc_roc='AUC', mae='MAE'),
-    'odoc': {},
-}
 
 
 def make_image(task, seed, shape=(40, 50), ignored=0.1, levels=None):
@@ -52,61 +35,6 @@ def make_image(task, seed, shape=(40, 50), ignored=0.1, levels=None):
         prob = np.round(prob * levels).astype(np.float32) / levels
     label[rng.random(shape) < ignored] = 255
     return prob, label, target & (label != 255), label != 255
-
-
-@pytest.fixture(scope='module')
-def golden():
-    with np.load(GOLDEN / 'metrics.npz') as data:
-        return dict(data)
-
-
-def golden_sums(golden, name, **kwargs):
-    task = BUILTIN_TASKS[name]
-    count = sum(
-        key.startswith(f'{name}/') and key.endswith('/prob') for key in golden)
-    assert count > 0
-    return [
-        update(golden[f'{name}/{i}/prob'], golden[f'{name}/{i}/label'], task,
-               **kwargs) for i in range(count)
-    ]
-
-
-@pytest.mark.parametrize('ignore_index', [255, None])
-@pytest.mark.parametrize('name', list(GOLDEN_NAMES))
-def test_published_figures_are_those_of_the_release(golden, name,
-                                                    ignore_index):
-    task = BUILTIN_TASKS[name]
-    sums = golden_sums(golden, name, ignore_index=ignore_index)
-    table = compute(sums, task)['published']
-    checked = set()
-    for key, expected in golden.items():
-        if not key.startswith(f'{name}/ref/'):
-            continue
-        metric = key.split('/')[-1]
-        row = table[GOLDEN_NAMES[name].get(metric, metric)]
-        checked.add(GOLDEN_NAMES[name].get(metric, metric))
-        ours = [row[c] for c in task.classes]
-        np.testing.assert_allclose(ours, expected[1:], rtol=0, atol=1e-5)
-        if 'background' in row:
-            np.testing.assert_allclose(
-                row['background'], expected[0], rtol=0, atol=1e-5)
-    assert checked == set(table)
-
-
-def test_disc_only_masks_give_the_figures_of_the_release(golden):
-    images = sorted({
-        key.split('/')[1]
-        for key in golden if key.startswith('odoc/') and 'ref' not in key
-    })
-    probs = [golden[f'odoc/{i}/prob'][0] for i in images]
-    masks = [golden[f'odoc/{i}/label'] > 0 for i in images]
-    table = binary_mask_metrics(probs, masks)
-    for metric in ('IoU', 'Dice'):
-        ours = [table[metric]['background'], table[metric]['disc']]
-        np.testing.assert_allclose(
-            ours, golden[f'od/ref/{metric}'], rtol=0, atol=1e-5)
-    counts = [binary_mask_update(p, m) for p, m in zip(probs, masks)]
-    assert binary_mask_table(counts) == table
 
 
 @pytest.mark.parametrize('levels', [None, 4])

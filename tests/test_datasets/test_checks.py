@@ -159,7 +159,9 @@ def test_at_most_ten_are_shown(make, root):
 
 
 def test_field_of_view(make, root):
-    assert 'field of view folder not found' in only(make, fov_dir='fov')
+    assert make(fov_dir='nowhere').fov_dir is None
+    (root / 'fov').mkdir()
+    assert 'no field of view for any' in only(make, fov_dir='fov')
     for i in range(5):
         save_labels(
             str(root / f'fov/eye_{i}.png'),

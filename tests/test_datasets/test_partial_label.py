@@ -11,6 +11,7 @@ from torch import nn
 
 from mbos.datasets import read_labels, save_labels, scoring
 from mbos.datasets.evaluation_sets import mean_over_tasks
+from mbos.datasets.label_io import as_binary
 
 
 class StubMetrics:
@@ -203,7 +204,26 @@ def test_binary_truth_scores_the_outer_class(make, root, test_pipeline, stub):
         binary_truth=['odoc'])
     sums = dataset.pre_eval(prediction(), 0)[0]['odoc']
     assert sums['classes'] == ('disc', )
-    assert sums['hit'] == (dataset.get_gt_plane(0, 'odoc') == 1).sum()
+    plane = read_labels(dataset.plane_path(0, 'odoc'))
+    assert sums['hit'] == ((plane > 0) & (plane != 255)).sum()
+    # masks of 0 and 255, as some tools write them
+    for i in range(len(dataset)):
+        path = dataset.plane_path(i, 'odoc')
+        plane = read_labels(path)
+        save_labels(path, np.where((plane > 0) & (plane != 255), 255, 0))
+    dataset.check()
+    assert dataset.pre_eval(prediction(), 0)[0]['odoc']['hit'] == sums['hit']
+
+
+@pytest.mark.parametrize('values, ignore_index, expected', [
+    ([0, 1, 2, 255], 255, [0, 1, 1, 255]),
+    ([0, 1, 2, 255], None, [0, 1, 1, 1]),
+    ([0, 255], 255, [0, 1]),
+    ([0, 0], 255, [0, 0]),
+])
+def test_binary_masks(values, ignore_index, expected):
+    labels = np.array([values], dtype=np.uint8)
+    assert as_binary(labels, ignore_index).tolist() == [expected]
 
 
 @pytest.mark.parametrize('change, expected', [

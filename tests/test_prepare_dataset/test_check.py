@@ -6,7 +6,7 @@ import pytest
 import raw_trees
 from PIL import Image
 
-from prepare_dataset import ddr, drive, refuge
+from prepare_dataset import ddr, drive, idrid, refuge, reta, sheet
 from prepare_dataset.check import check, main
 from prepare_dataset.errors import PrepareError
 
@@ -80,7 +80,97 @@ def test_training_photograph_in_the_test_split(tmp_path):
 def test_contact_sheet(out):
     check(out, sheet=True)
     with Image.open(out / 'sheets/DRIVE-FOVCrop-padding.jpg') as image:
-        assert image.size == (4 * 2 * 240, 240)
+        assert image.size == (4 * 2 * sheet.TILE, sheet.TILE)
+
+
+def test_contact_sheet_of_bad_files(out):
+    base = out / 'DRIVE-FOVCrop-padding/train'
+    (base / 'images/21_training.tif').write_bytes(b'no image')
+    (base / 'ann/22_training.png').write_bytes(b'no image')
+    raw_trees.save(base / 'ann/23_training.png', np.zeros((85, 85, 3),
+                                                          np.uint8))
+    reports = check(out, sheet=True)
+    assert len(reports[0].problems) == 3
+    assert (out / 'sheets/DRIVE-FOVCrop-padding.jpg').exists()
+
+
+def test_contact_sheet_shows_labels_and_outlines_the_field_of_view(out):
+    check(out, sheet=True)
+    with Image.open(out / 'sheets/DRIVE-FOVCrop-padding.jpg') as image:
+        photograph, overlay = np.hsplit(np.array(image)[:85, :640], 2)
+    # Vessels lie at x 40 to 80, y 46 to 50; the crop begins at (18, 6).
+    red, green, _ = overlay[42, 40].astype(int)
+    assert red > 200 and green < 80
+    assert photograph[42, 40, 1] > 80
+    # The collection's own mask begins at x 30.
+    assert (overlay[60, 12] > 200).all()
+    assert not (photograph[60, 12] > 200).all()
+
+
+def test_table(out, capsys):
+    assert main([str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith('train: 4 images, 20 expected, 0 problems')
+    assert 'a part of what the owner publishes' in lines[1]
+    assert lines[2].split() == ['images', '85x85']
+    # 160 of 7225 pixels are vessels.
+    assert lines[3].endswith('4 masks, 0 without foreground; pixels '
+                             '0: 97.785 %, 1: 2.215 %')
+
+
+def test_empty_masks(out, tmp_path):
+    empty = np.zeros((85, 85), np.uint8)
+    path = out / 'DRIVE-FOVCrop-padding/train/ann/21_training.png'
+    raw_trees.save(path, empty)
+    problem, = problems(out)
+    assert '21_training.png: is empty' in problem
+    # An eye may be without lesions, but not without a disc.
+    raw = raw_trees.make_idrid(tmp_path / 'raw2')
+    idrid.prepare(raw, tmp_path / 'b', workers=1)
+    base = tmp_path / 'b/IDRiD-FOVCrop-padding/train'
+    raw_trees.save(base / 'ann/IDRiD_01.png', empty)
+    report, = check(tmp_path / 'b')
+    assert report.problems == [] and report.empty['ann'] == 1
+    raw_trees.save(base / 'OD/IDRiD_02.png', empty)
+    problem, = problems(tmp_path / 'b')
+    assert 'OD/IDRiD_02.png: is empty' in problem
+
+
+def test_geometry_of_other_images(out):
+    path = out / 'DRIVE-FOVCrop-padding/train/geometry.csv'
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(''.join([lines[0], lines[2].replace(',85\n', ',84\n')] +
+                            lines[3:]))
+    second, first = problems(out)
+    assert 'has no line for' in first and '21_training.tif of 85x85' in first
+    assert 'has 85x84 for' in second and '22_training.tif' in second
+
+
+def test_images_that_are_not_square_are_noted(out):
+    base = out / 'DRIVE-FOVCrop-padding/train'
+    (base / 'geometry.csv').unlink()
+    for folder in ('images', 'ann', 'fov'):
+        path, = (base / folder).glob('21_training.*')
+        with Image.open(path) as image:
+            image.crop((0, 0, 85, 80)).save(path)
+    report, = check(out)
+    assert report.problems == []
+    text = '\n'.join(report.lines())
+    assert '85x80, 85x85' in text and '1 images are not square' in text
+
+
+def test_duplicates_between_collections(tmp_path):
+    """RETA's training photographs must not be IDRiD's test ones."""
+    raw = raw_trees.make_reta(tmp_path / 'reta')
+    reta.prepare(raw, tmp_path / 'out', workers=1)
+    raw = raw_trees.make_idrid(tmp_path / 'idrid')
+    for path in sorted(raw.rglob('a. Training Set')):
+        path.rename(path.with_name('b. Testing Set'))
+    idrid.prepare(raw, tmp_path / 'out', workers=1)
+    found = problems(tmp_path / 'out')
+    assert len(found) == 2
+    assert 'IDRiD-FOVCrop-padding/test/images/IDRiD_01.jpg: shows' in found[0]
+    assert 'RETA/train/images/IDRiD_01.jpg, which is trained on' in found[0]
 
 
 def test_nothing_prepared(tmp_path):

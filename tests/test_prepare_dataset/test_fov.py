@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from raw_trees import BOX, CENTRE, RADIUS, SIZE, photograph
 
+from prepare_dataset import synthetic
 from prepare_dataset.fov import Geometry, find_field_of_view, make_geometry
+from prepare_dataset.synthetic_camera import photograph as synthetic_photograph
+from prepare_dataset.synthetic_eye import draw_eye
 
 
 def within_one_percent(box, centre, radius):
@@ -48,6 +51,24 @@ def test_background_brighter_than_the_threshold():
     fov = find_field_of_view(big(background=35))
     assert fov.certain
     assert within_one_percent(fov.box, (310, 260), 220)
+
+
+@pytest.mark.parametrize('size', [352, 600])
+@pytest.mark.parametrize('name', sorted(synthetic.CAMERAS))
+def test_box_of_drawn_photographs(name, size):
+    """Within one per cent of the true field of view, for every camera."""
+    for number, camera in enumerate(synthetic.CAMERAS[name]):
+        rng = np.random.default_rng(number)
+        eye = draw_eye(camera.frame(size), rng, diseased=True)
+        true = cv2.boundingRect(eye.masks()['fov'].astype(np.uint8))
+        fov = find_field_of_view(synthetic_photograph(eye, camera, rng))
+        assert fov.certain
+        tolerance = max(2, 0.01 * max(true[2:]))
+        corners = [
+            np.add((x, y, x, y), (0, 0, width, height))
+            for x, y, width, height in (true, fov.box)
+        ]
+        assert np.abs(np.subtract(*corners)).max() <= tolerance
 
 
 def test_notch_and_bright_rim_keep_the_box():

@@ -63,12 +63,14 @@ test_sets = dict(
         img_dir='DRIVE-FOVCrop-padding/test/images',
         img_suffix='.tif',
         ann_dirs=dict(vessel='DRIVE-FOVCrop-padding/test/ann'),
+        fov_dir='DRIVE-FOVCrop-padding/test/fov',  # where it is there
         pipeline=test_pipeline),
     stare=dict(
         type='PartialLabelDataset',
         name='stare',
         img_dir='STARE-FOVCrop-padding/images',
         ann_dirs=dict(vessel='STARE-FOVCrop-padding/ann'),
+        fov_dir='STARE-FOVCrop-padding/fov',
         pipeline=test_pipeline),
     aria=dict(
         type='PartialLabelDataset',
@@ -76,6 +78,7 @@ test_sets = dict(
         img_dir='ARIA-FOVCrop-padding/images',
         img_suffix='.tif',
         ann_dirs=dict(vessel='ARIA-FOVCrop-padding/ann'),
+        fov_dir='ARIA-FOVCrop-padding/fov',
         pipeline=test_pipeline),
     ddr=dict(
         type='PartialLabelDataset',

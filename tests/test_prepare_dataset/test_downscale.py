@@ -1,0 +1,98 @@
+"""Label maps scaled down: sizes stay honest, small things stay there."""
+import cv2
+import numpy as np
+import pytest
+
+from prepare_dataset.downscale import scale_labels
+from prepare_dataset.fov import make_geometry
+
+
+def parts_of(mask):
+    return cv2.connectedComponents(
+        mask.astype(np.uint8), connectivity=8)[0] - 1
+
+
+def test_half_of_a_pixel_makes_it_count():
+    labels = np.zeros((4, 6), np.uint8)
+    labels[:2, :2] = 3  # all of the first pixel
+    labels[0, 2:4] = 3  # half of the second
+    labels[0, 4] = 3  # a quarter of the third
+    assert scale_labels(labels, (3, 2)).tolist() == [[3, 3, 0], [0, 0, 0]]
+
+
+def test_classes_share_a_pixel():
+    labels = np.uint8([[1, 2], [2, 0]])
+    assert scale_labels(labels, (1, 1)).tolist() == [[2]]
+    # Together they cover three quarters, none of them half.
+    labels = np.zeros((4, 4), np.uint8)
+    labels[:2, :2] = [[1, 1], [2, 0]]
+    labels[2:, :2] = 2
+    assert scale_labels(labels, (2, 2)).tolist() == [[1, 0], [2, 0]]
+
+
+def test_nothing_and_everything():
+    empty = np.zeros((50, 40), np.uint8)
+    assert not scale_labels(empty, (20, 25)).any()
+    assert (scale_labels(empty + 2, (20, 25)) == 2).all()
+
+
+@pytest.mark.parametrize('side', [60, 30, 13])
+def test_every_speck_survives(side):
+    labels = np.zeros((100, 100), np.uint8)
+    for value, (row, column) in enumerate([(5, 7), (50, 51), (93, 20)], 2):
+        labels[row, column] = value
+    small = scale_labels(labels, (side, side))
+    for value, (row, column) in enumerate([(5, 7), (50, 51), (93, 20)], 2):
+        at = np.argwhere(small == value)
+        assert at.tolist() == [[row * side // 100, column * side // 100]]
+
+
+def test_speck_within_a_lesion_survives():
+    labels = np.full((40, 40), 2, np.uint8)
+    labels[21, 21] = 4
+    small = scale_labels(labels, (10, 10))
+    assert small[5, 5] == 4
+    assert np.count_nonzero(small == 2) == 99
+
+
+@pytest.mark.parametrize('factor, share, parts', [(0.6, 0.98, 3),
+                                                  (0.45, 0.88, 13)])
+@pytest.mark.parametrize('slope', [0.0, 0.3, 1.0, -0.7])
+def test_thin_vessel_is_neither_torn_nor_thickened(slope, factor, share,
+                                                   parts):
+    labels = np.zeros((200, 200), np.uint8)
+    start, end = (10, round(100 - 90 * slope)), (190, round(100 + 90 * slope))
+    cv2.line(labels, start, end, 1, thickness=1)
+    side = round(200 * factor)
+    small = scale_labels(labels, (side, side))
+    columns = np.flatnonzero(small.any(axis=0))
+    expected = round(181 * factor)
+    assert share * expected <= len(columns) <= expected + 2
+    assert parts_of(small) <= parts
+    # One pixel wide, a second one where it steps aside.
+    assert small.sum() <= 1.5 * expected
+
+
+@pytest.mark.parametrize('factor', [0.6, 0.3])
+@pytest.mark.parametrize('radius', [6, 12, 40])
+def test_round_lesions_keep_their_size(radius, factor):
+    rng = np.random.default_rng(0)
+    true = found = 0
+    for _ in range(40):
+        labels = np.zeros((120, 120), np.uint8)
+        centre = tuple(int(c) for c in rng.integers(50, 70, 2))
+        cv2.circle(labels, centre, radius, 4, thickness=cv2.FILLED)
+        side = round(120 * factor)
+        true += np.count_nonzero(labels) * factor**2
+        found += np.count_nonzero(scale_labels(labels, (side, side)))
+    assert abs(found / true - 1) < 0.03
+
+
+def test_geometry_uses_it():
+    labels = np.zeros((100, 100), np.uint8)
+    labels[40, 41] = 1
+    geometry = make_geometry('a', (100, 100), max_side=30)
+    small = geometry.apply(labels, is_label=True)
+    assert np.argwhere(small).tolist() == [[12, 12]]
+    row, column = np.argwhere(geometry.restore(small)).mean(axis=0)
+    assert abs(row - 40) < 2 and abs(column - 41) < 2
