@@ -61,10 +61,12 @@ def scale_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     ]
     if not planes:
         return out
-    shares = np.stack([plane.share for plane in planes])
-    values = np.uint8([plane.value for plane in planes])
-    covered = shares.sum(axis=0) >= HALF
-    out[covered] = values[shares.argmax(axis=0)][covered]
+    largest, total = np.zeros((2, *out.shape), np.float32)
+    for plane in planes:
+        out[plane.share > largest] = plane.value
+        np.maximum(largest, plane.share, out=largest)
+        total += plane.share
+    out[total < HALF] = 0
     for plane in planes:
         _add_crests(out, plane)
     for plane in planes:
@@ -79,8 +81,10 @@ def _plane(labels: np.ndarray, value: int, size: Tuple[int, int]) -> _Plane:
 
 
 def _shares(mask: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    return cv2.resize(
-        mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    # Eight bits are exact enough, and a third of the time of floats.
+    share = cv2.resize(
+        mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+    return share * np.float32(1 / 255)
 
 
 def _add_crests(out: np.ndarray, plane: _Plane) -> None:
@@ -115,8 +119,11 @@ def _restore_lost_parts(out: np.ndarray, plane: _Plane) -> None:
     shape = plane.parts.shape
     rows = np.arange(shape[0]) * out.shape[0] // shape[0]
     columns = np.arange(shape[1]) * out.shape[1] // shape[1]
-    kept = (out == plane.value)[rows][:, columns]
-    alive = np.bincount(plane.parts[kept], minlength=len(plane.boxes)) > 0
+    kept = cv2.resize(
+        (out == plane.value).astype(np.uint8),
+        shape[::-1],
+        interpolation=cv2.INTER_NEAREST)
+    alive = np.bincount(plane.parts[kept > 0], minlength=len(plane.boxes)) > 0
     for part in np.flatnonzero(~alive[1:]) + 1:
         x, y, width, height, _ = plane.boxes[part]
         inside = plane.parts[y:y + height, x:x + width] == part

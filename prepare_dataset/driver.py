@@ -191,7 +191,7 @@ def run(collection: Collection,
     if not summary.splits:
         raise PrepareError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
-            'its archive unpacks to (the expected tree is in the README).')
+            'its archive unpacks to (the expected tree is in docs/data.md).')
     summary.seconds = time.time() - start
     return summary
 

@@ -155,7 +155,7 @@ def require(folder: Optional[Path], raw: Path, what: str) -> Path:
     if folder is None:
         raise PrepareError(
             f'{raw}: {what} not found; unpack the whole archive and give its '
-            'top folder (the expected tree is in the README).')
+            'top folder (the expected tree is in docs/data.md).')
     return folder
 
 

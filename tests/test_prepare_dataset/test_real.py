@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +54,29 @@ def test_idrid_lesions_and_vessels(tmp_path):
         assert set(values) <= {0, 1, 2, 3, 4} and {1, 2, 4} <= set(values)
         assert np.unique(read(base / f'OD/{name}.png')).tolist() == [0, 1]
     assert not [p for r in check.check(tmp_path) for p in r.problems]
+
+
+@needs('IDRiD')
+def test_every_micro_aneurysm_survives_the_default_size(tmp_path):
+    raw = REAL / 'IDRiD'
+    assert idrid.prepare(raw, tmp_path / 'small', workers=1).ok
+    assert idrid.prepare(raw, tmp_path / 'full', workers=1, max_side=0).ok
+    ann = 'IDRiD-FOVCrop-padding/train/ann'
+    for path in sorted((tmp_path / 'small' / ann).iterdir()):
+        small, full = read(path), read(tmp_path / 'full' / ann / path.name)
+        assert small.shape == (2048, 2048) and full.shape[0] > 3400
+        for value in (1, 2, 3, 4):
+            before = (full == value).astype(np.uint8)
+            after = (small == value).astype(np.uint8)
+            if not before.any():
+                continue
+            count, parts = cv2.connectedComponents(before, connectivity=8)
+            back = cv2.resize(
+                after, full.shape, interpolation=cv2.INTER_NEAREST_EXACT)
+            kept = np.setdiff1d(parts[back > 0], 0)
+            assert len(kept) == count - 1
+            share = after.mean() / before.mean()
+            assert abs(share - 1) < 0.02
 
 
 @needs('Drishti-GS_small')
