@@ -4,6 +4,8 @@ import logging
 import os
 import os.path as osp
 import subprocess
+from contextlib import contextmanager
+from typing import Iterator
 
 from mmcv import Config
 from mmcv.utils import collect_env
@@ -64,6 +66,22 @@ def _stop_holding(logger):
     for handler in held:
         logger.removeHandler(handler)
     return held
+
+
+@contextmanager
+def quiet_logger(name: str) -> Iterator[None]:
+    """Let a logger tell warnings only, for a while.
+
+    Args:
+        name (str): Name of the logger.
+    """
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def tell_environment(cfg: Config, env: Environment,

@@ -23,7 +23,7 @@ from .checkpoint import checkpoint_meta, load_weights
 from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
 from .resume import check_resumable
-from .run_log import hold_log, release_log, tell_environment
+from .run_log import hold_log, quiet_logger, release_log, tell_environment
 
 
 def train_segmentor(cfg: Config,
@@ -185,7 +185,8 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
     if starting_point(cfg):
         # everything is overwritten, so ImageNet weights are not needed
         model.pretrained = None
-    model.init_weights()
+    with quiet_logger('mmcv'):  # it has a line for every parameter
+        model.init_weights()
     if cfg.load_from and not cfg.resume_from:
         load_weights(model, cfg.load_from, logger, allow_missing=True)
     return model
