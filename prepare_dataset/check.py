@@ -312,13 +312,16 @@ def main(argv=None) -> int:
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument(
         '--sheet', action='store_true', help='draw contact sheets')
+    args = parser.parse_args(argv)
     try:
-        reports = check(**vars(parser.parse_args(argv)))
+        reports = check(**vars(args))
     except PrepareError as error:
         print(f'ERROR {error}', file=sys.stderr)
         return 1
     for report in reports:
         print('\n'.join(report.lines()))
+    if args.sheet:
+        print(f'Contact sheets: {Path(args.out) / "sheets"}')
     problems = [p for report in reports for p in report.problems]
     print('\n'.join(f'ERROR {problem}' for problem in problems)
           or 'Nothing wrong.')

@@ -49,8 +49,9 @@ def parse_args():
     parser.add_argument(
         '--source',
         metavar='MODE',
-        help='task to write: its name, or a dataset that labels it '
-        f'({", ".join(SOURCES)}); default: every task')
+        help='task to write: its name, or a dataset that stands for it '
+        f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
+        'every task. The images are those of data.test or --datasets')
     parser.add_argument('--output_dir', '--output-dir', help='for --vis')
     parser.add_argument('--work-dir', help='where the figures go as JSON')
     parser.add_argument(

@@ -17,18 +17,11 @@ finish = [
     dict(type='Pad', size=crop_size, pad_val=0, seg_pad_val=255),
     dict(type='FormatPlanes')
 ]
-# cameras differ more than a few photographs can tell, hence the colour jitter
 train_pipeline = load + [
     dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.5),
     dict(
         type='RotateFromList',
-        angles=[15, 11.25, 7.5, 3.75, 0, -3.75, -7.5, -11.25, -15]),
-    dict(
-        type='ColorJitter',
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.05)
+        angles=[15, 11.25, 7.5, 3.75, 0, -3.75, -7.5, -11.25, -15])
 ] + finish
 strong_pipeline = load + [
     dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.0),
