@@ -31,6 +31,7 @@ def find(raw: Path, split: str) -> Optional[Found]:
     images = images_by_stem(folder, found)
 
     def masks(lesion):
+        """Find the lesion masks of a photograph."""
         endings = [
             f'{parent}{name}/{label}/{lesion}'
             for parent in ('lesion_segmentation/', '')

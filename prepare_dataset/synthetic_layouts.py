@@ -101,6 +101,7 @@ def write_drive(out: Path, split: str, number: int, image: np.ndarray,
 
 def write_idrid(out: Path, split: str, number: int, image: np.ndarray,
                 masks: Masks) -> None:
+    """Write one photograph as IDRiD does: lesions and disc as 1-bit TIFF."""
     stem, folder = f'IDRiD_{number:02d}', IDRID_SPLITS[split]
     root = out / 'raw' / 'IDRiD' / 'A. Segmentation'
     _photo(image, root / '1. Original Images' / folder / f'{stem}.jpg')
@@ -140,6 +141,7 @@ def write_idrid_and_reta(out: Path, number: int, camera: Camera,
 
 def write_ddr(out: Path, split: str, stem: str, image: np.ndarray,
               masks: Masks) -> None:
+    """Write one photograph as DDR does: a TIFF of each lesion, some empty."""
     folder = 'valid' if split == 'val' else split
     labels = 'segmentation label' if split == 'val' else 'label'
     root = (
@@ -152,6 +154,7 @@ def write_ddr(out: Path, split: str, stem: str, image: np.ndarray,
 
 def write_refuge(out: Path, split: str, number: int, glaucoma: bool,
                  image: np.ndarray, masks: Masks) -> None:
+    """Write one photograph as REFUGE does: disc and cup as grey BMP."""
     root = out / 'raw' / 'REFUGE'
     letter = ('g' if glaucoma else 'n') if split == 'train' else (
         'V' if split == 'val' else 'T')
