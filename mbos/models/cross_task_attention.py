@@ -267,6 +267,7 @@ class _Memory:
         return self._once(('q', id(block), task), lambda: block.queries(x))
 
     def keys_values(self, task, other, index):
+        """Keys and values of ``other`` for the images that ``task`` wants."""
         block = self.attention._block(task, other)
         key, value = self._once(
             ('kv', id(block), other),
