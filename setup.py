@@ -38,8 +38,9 @@ setup(
     long_description=read_readme(),
     long_description_content_type='text/markdown',
     license='Apache License 2.0',
-    packages=find_packages(
-        include=['mbos', 'mbos.*', 'prepare_dataset', 'prepare_dataset.*']),
+    packages=find_packages(include=[
+        'mbos', 'mbos.*', 'prepare_dataset', 'prepare_dataset.*', 'untrusted'
+    ]),
     python_requires='>=3.11,<3.13',
     install_requires=read_requirements(),
     classifiers=[

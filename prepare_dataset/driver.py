@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 import numpy as np
 from tqdm import tqdm
 
+import untrusted
 from .errors import PrepareError
 from .files import read_geometry, remove_leftovers, write_geometry
 from .fov import Geometry
@@ -203,6 +204,9 @@ def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
             'does not exist: download and unpack the collection')
         raise PrepareError(
             f'{raw}: {what}, then give the folder of {collection.name}.')
+    problems = untrusted.problems_of_links(raw, recursive=True)
+    if problems:
+        raise PrepareError('\n'.join(problems))
     if raw.resolve() in (out.resolve(), *out.resolve().parents):
         raise PrepareError(f'{out}: lies inside the raw folder {raw}; choose '
                            'a folder outside it.')

@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Optional
 
-from PIL import Image
-
+import untrusted
 from .cli import main
 from .driver import Collection, Split, run
 from .errors import PrepareError
@@ -98,10 +97,10 @@ def _masks(folder: Optional[Path], name: str, found: Found,
 def _is_original(images: Dict[str, Path]) -> bool:
     """Whether the first photograph has the size that the owner publishes."""
     try:
-        with Image.open(next(iter(images.values()))) as image:
+        with untrusted.open_image(next(iter(images.values()))) as image:
             return image.size == SIZE
-    except OSError:
-        return False
+    except (OSError, untrusted.RefusedError):
+        return False  # told when it is prepared
 
 
 def _report_missing(found: Found, masks: Dict[str, Optional[Dict[str, Path]]],

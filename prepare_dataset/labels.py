@@ -13,6 +13,7 @@ import imgviz
 import numpy as np
 from PIL import Image
 
+import untrusted
 from .errors import PrepareError
 
 Labelled = Tuple[np.ndarray, Dict[str, int]]
@@ -25,19 +26,29 @@ def open_image(path: Path) -> Image.Image:
     """Read a file completely.
 
     Args:
-        path (Path): Any file that Pillow reads.
+        path (Path): An image of ``untrusted.FORMATS``, or a packed PPM.
 
     Returns:
         Image.Image: The first frame, decoded.
 
     Raises:
-        PrepareError: If it is missing, truncated or no image.
+        PrepareError: If it is missing, truncated, no image, or of an absurd
+            size.
     """
     try:
-        opener = gzip.open if path.suffix == '.gz' else open
-        with opener(path, 'rb') as file, Image.open(file) as image:
+        if path.suffix != '.gz':
+            with untrusted.open_image(path) as image:
+                image.load()
+                return image.copy()
+        # A PPM is read from its start, so no more is unpacked than its header
+        # claims, whatever the archive holds.
+        untrusted.check_regular(path)
+        with gzip.open(path) as file, \
+                untrusted.open_image(path, file, ('PPM', )) as image:
             image.load()
             return image.copy()
+    except untrusted.RefusedError as error:
+        raise PrepareError(str(error)) from error
     except FileNotFoundError:
         raise PrepareError(f'{path}: the file is missing; unpack the archive '
                            'of this collection again.') from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
+import untrusted
 from .errors import PrepareError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.ppm', '.bmp',
@@ -128,8 +129,14 @@ def images_by_stem(folder: Path,
         dict[str, Path]: Files in the order of their names.
     """
     files: Dict[str, Path] = {}
+    seen = set()
     for base, names, members in os.walk(folder, followlinks=True):
         names[:] = sorted(n for n in names if not _hidden(n))
+        real = os.path.realpath(base)
+        if real in seen:  # links that lead in circles would never end
+            names.clear()
+            continue
+        seen.add(real)
         if not recursive:
             names.clear()
         for member in sorted(members):
@@ -137,6 +144,11 @@ def images_by_stem(folder: Path,
             name = key(path.stem)
             if (_hidden(member) or path.suffix.lower() not in suffixes
                     or name is None):
+                continue
+            if not untrusted.is_printable(member):
+                found.problems.append(
+                    f'{Path(base)}: the file name {member!r} has characters '
+                    'that cannot be printed; rename the file.')
                 continue
             if name in files:
                 found.problems.append(

@@ -6,8 +6,8 @@ from typing import Dict, List, Optional, Tuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
+import untrusted
 from .errors import PrepareError
 from .files import write_bytes, write_labels, write_photograph
 from .fov import Box, Geometry, find_field_of_view, make_geometry
@@ -166,7 +166,7 @@ def _check_kept(kept: Dict[str, Path], job: Job, geometry: Geometry) -> None:
 def _read_size(path: Path) -> Size:
     """Width and height of an image file, without decoding it."""
     try:
-        with Image.open(path) as image:
+        with untrusted.open_image(path) as image:
             return image.size
     except Exception as error:
         raise PrepareError(f'{path}: cannot be read ({error}); add --force to '

@@ -8,7 +8,6 @@ from typing import Callable, Dict, List, Optional, Tuple
 import torch
 from mmcv import Config
 from mmseg.datasets import build_dataset
-from PIL import Image
 from torch import nn
 
 from mbos.core.files import save_json
@@ -16,6 +15,7 @@ from mbos.core.release_checkpoint import is_release_state
 from mbos.core.tasks import Task, build_tasks
 from mbos.datasets import save_labels
 from mbos.datasets.checks import MANIFEST
+from untrusted import RefusedError, check_image_header, read_text
 from .checkpoint import file_sha256, read_checkpoint
 from .config import member_datasets, stage1_model_cfg
 from .environment import Environment
@@ -206,9 +206,8 @@ def claim_folder(folder: str,
 
 def _read_header(path: str) -> Optional[dict]:
     try:
-        with open(path, encoding='utf-8') as file:
-            header = json.load(file)
-    except (OSError, ValueError):
+        header = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
         return None
     return header if isinstance(header, dict) else None
 
@@ -225,12 +224,10 @@ def _is_done(dataset, index: int, folder: str, suffix: str) -> bool:
     """Whether a label is there in the image's size."""
     path = label_path(folder, dataset.stem(index), suffix)
     try:
-        with Image.open(path) as label:
-            size = label.size
-        with Image.open(dataset.image_path(index)) as image:
-            return image.size == size
-    except OSError:
+        size = check_image_header(path)
+    except (OSError, RefusedError):
         return False
+    return check_image_header(dataset.image_path(index)) == size
 
 
 def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,

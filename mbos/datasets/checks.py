@@ -6,9 +6,8 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
-from PIL import Image
-
 from mbos.core import IGNORE_INDEX, Task
+from untrusted import RefusedError, open_image, read_text
 from .label_io import (LABEL_MODES, as_suffixes, list_names,
                        multi_channel_message, stems_of)
 
@@ -113,9 +112,8 @@ def read_split(path: str, images: Dict[str, str]) -> Dict[str, str]:
         DataError: If the file is missing, or names no image or a wrong one.
     """
     try:
-        with open(path, encoding='utf-8') as stream:
-            lines = [line.strip() for line in stream]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in read_text(path).splitlines()]
+    except (OSError, ValueError) as error:
         raise DataError([
             f'{path}: split file cannot be read ({error}); write one image '
             'stem per line, or leave split out.'
@@ -201,8 +199,7 @@ def read_manifest(folder: str) -> Optional[dict]:
         return None
     remedy = 'run tools/generate_pseudo_labels.py again'
     try:
-        with open(path, encoding='utf-8') as stream:
-            manifest = json.load(stream)
+        manifest = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError([f'{path}: cannot be read ({error}); {remedy}.'
                          ]) from error
@@ -296,12 +293,14 @@ def probe_image(path: str) -> Tuple[Optional[Tuple[int, int]], List[str]]:
         tuple: Its size (width, height) or None, and the problems.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             size = image.size
             turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
             # JPEG: an eighth of the size, but all of the file
             image.draft(None, (max(size[0] // 8, 1), max(size[1] // 8, 1)))
             image.load()
+    except RefusedError as error:
+        return None, [str(error)]
     except Exception as error:  # a damaged file may provoke any of them
         return None, [
             f'{path}: the image cannot be read ({error}); copy or prepare it '
@@ -330,7 +329,7 @@ def problems_of_mask(path: str, task: Optional[Task],
         list[str]: The problems.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if image.mode not in LABEL_MODES:
                 return [multi_channel_message(path, image.mode)]
             if size is not None and image.size != size:
@@ -342,6 +341,8 @@ def problems_of_mask(path: str, task: Optional[Task],
             counts = image.histogram()
             if image.mode == '1':  # Pillow stores its ones as 255
                 counts[1], counts[255] = counts[255], 0
+    except RefusedError as error:
+        return [str(error)]
     except Exception as error:  # a damaged file may provoke any of them
         return [
             f'{path}: the mask cannot be read ({error}); copy or prepare it '

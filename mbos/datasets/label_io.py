@@ -8,6 +8,8 @@ import imgviz
 import numpy as np
 from PIL import Image
 
+from untrusted import RefusedError, open_image
+
 LABEL_MODES = ('1', 'L', 'P')
 """tuple[str]: Pillow modes of which a pixel is one label value."""
 
@@ -22,12 +24,15 @@ def read_labels(path: str) -> np.ndarray:
         ndarray: Labels of shape (H, W), dtype uint8.
 
     Raises:
-        ValueError: If the file is unreadable or has several channels.
+        ValueError: If the file is unreadable, claims an absurd size or has
+            several channels.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode = image.mode
             labels = np.array(image, dtype=np.uint8)
+    except RefusedError:
+        raise
     except Exception as error:  # a damaged file may provoke any of them
         raise ValueError(f'{path}: cannot be read as a label mask '
                          f'({error}); copy or prepare it again.') from error

@@ -9,6 +9,8 @@ from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
 from mbos.core import IGNORE_INDEX, build_tasks
+from untrusted import (RefusedError, check_image_header, check_inside,
+                       problems_of_links, problems_of_names)
 from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
@@ -227,7 +229,14 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         return {task: path for task, path in paths.items() if path}
 
     def pre_pipeline(self, results: dict) -> None:
-        """Tell the pipeline where things are and what they are."""
+        """Tell the pipeline where things are and what they are.
+
+        Raises:
+            RefusedError: If the image's header claims an absurd size, before
+                the pipeline's reader believes it.
+        """
+        path = osp.join(self.img_dir, results['img_info']['filename'])
+        check_image_header(path)
         results['seg_fields'] = []
         results['img_prefix'] = self.img_dir
         results['dataset'] = self.name
@@ -299,7 +308,7 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             list[str]: One sentence per problem.
         """
         stems = [info['stem'] for info in self.img_infos]
-        found = []
+        found = self._problems_of_places()
         for task, folder in self.ann_dirs.items():
             found += problems_of_folder(
                 stems,
@@ -321,6 +330,24 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         found += problems_of_checkpoints(self.manifests())
         if full:
             found += self._problems_of_pixels({} if cache is None else cache)
+        return found
+
+    def _problems_of_places(self) -> List[str]:
+        """Look for links out of the data root and for unprintable names."""
+        folders = [
+            self.img_dir, *self.ann_dirs.values(), *self.pseudo_dirs.values()
+        ] + ([self.fov_dir] if self.fov_dir else [])
+        # a missing folder is told elsewhere
+        folders = [f for f in dict.fromkeys(folders) if osp.isdir(f)]
+        found = []
+        for folder in folders:
+            found += problems_of_names(folder)
+            found += problems_of_links(self._root or folder, folder)
+        if self.split is not None and self._root:
+            try:
+                check_inside(self._root, self.split)
+            except RefusedError as error:
+                found.append(str(error))
         return found
 
     def _problems_of_pixels(self, cache: dict) -> List[str]:

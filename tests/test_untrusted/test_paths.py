@@ -1,0 +1,101 @@
+"""Links out of the root, names, lists of names."""
+import os
+
+import pytest
+
+from untrusted import (RefusedError, check_inside, problems_of_links,
+                       problems_of_names, read_text)
+
+
+@pytest.fixture
+def places(tmp_path):
+    """``root/inside`` and ``elsewhere``, with a file each."""
+    for folder in ('root/inside', 'elsewhere'):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / 'eye.jpg').touch()
+    return tmp_path
+
+
+def test_links_within_the_root(places):
+    root = places / 'root'
+    (root / 'link').symlink_to('inside')
+    (root / 'circle').symlink_to('.')
+    check_inside(root, root / 'link/eye.jpg')
+    assert problems_of_links(root, recursive=True) == []
+
+
+def test_root_may_be_a_link(places):
+    (places / 'data').symlink_to('root')
+    check_inside(places / 'data', places / 'data/inside/eye.jpg')
+    assert problems_of_links(places / 'data', recursive=True) == []
+
+
+@pytest.mark.parametrize('link, target', [
+    ('eye.jpg', 'elsewhere/eye.jpg'),
+    ('folder', 'elsewhere'),
+    ('inside/folder', 'elsewhere'),
+    ('missing', 'no/such/file'),
+    ('neighbour', 'root2'),
+])
+def test_links_out_of_the_root(places, monkeypatch, link, target):
+    root = places / 'root'
+    (places / 'root2').mkdir()
+    (root / link).symlink_to(places / target)
+    with pytest.raises(RefusedError, match=f'{link}: .*leads out of') as error:
+        check_inside(root, root / link)
+    assert problems_of_links(root, recursive=True) == [str(error.value)]
+    allowed = str(error.value).split('MBOS_ALLOW_LINKS=')[1].split(' ')[0]
+    monkeypatch.setenv('MBOS_ALLOW_LINKS', f'/no/such:{allowed}')
+    assert problems_of_links(root, recursive=True) == []
+    monkeypatch.setenv('MBOS_ALLOW_LINKS', '/')
+    check_inside(root, root / link)
+
+
+def test_dots_do_not_lead_out(places):
+    check_inside(places / 'root', places / 'root/inside/../inside/eye.jpg')
+    # somebody else's folder, named outright: it is its own root
+    check_inside(places / 'root', places / 'elsewhere/eye.jpg')
+    assert problems_of_links(places / 'root', places / 'elsewhere') == []
+
+
+def test_folder_of_links(places):
+    """Only the folder itself, unless asked for more."""
+    root = places / 'root'
+    (root / 'images').symlink_to(places / 'elsewhere')
+    (root / 'inside/deep').mkdir()
+    (root / 'inside/deep/a').symlink_to('/')
+    found, = problems_of_links(root, root / 'images')
+    assert str(root / 'images') in found
+    assert problems_of_links(root, root / 'inside') == []
+
+
+def test_many_circles_end(places):
+    """Followed, forty levels of two links each would be 2^40 folders."""
+    for name in 'abc':
+        (places / 'root' / name).symlink_to('.')
+    assert problems_of_links(places / 'root', recursive=True) == []
+
+
+def test_names(tmp_path):
+    for name in ('eye 1.jpg', 'œil_ñ.jpg', 'a\nb.jpg', 'c\x1b[31m.jpg'):
+        (tmp_path / name).touch()
+    os.close(os.open(bytes(tmp_path) + b'/\xff.jpg', os.O_CREAT))
+    found = problems_of_names(tmp_path)
+    assert len(found) == 3 and all(text.isprintable() for text in found)
+    assert r"'a\nb.jpg'" in found[0] and 'rename' in found[0]
+
+
+def test_text(tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_bytes(b'\xef\xbb\xbfeye_1\r\n')
+    assert read_text(path).split() == ['eye_1']
+    with pytest.raises(RefusedError, match='more than 5 bytes'):
+        read_text(path, 5)
+    path.write_bytes(b'\xff\xfe')
+    with pytest.raises(UnicodeDecodeError):
+        read_text(path)
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(RefusedError, match='pipe'):
+        read_text(tmp_path / 'pipe')
+    with pytest.raises(RefusedError, match='device'):
+        read_text('/dev/zero')

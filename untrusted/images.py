@@ -1,0 +1,111 @@
+"""Image headers: believed up to a limit, before anything is decoded.
+
+A file of 100 bytes may claim 60000 x 60000 pixels, for which a decoder would
+allocate 10 GB. Pillow reads the header alone here, also for files that OpenCV
+decodes afterwards.
+"""
+import os
+from contextlib import contextmanager
+from typing import BinaryIO, Iterator, Optional, Sequence, Tuple, Union
+
+from PIL import Image
+
+from .errors import RefusedError
+from .paths import check_regular
+
+FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'PPM')
+"""tuple[str]: The formats that are read, by Pillow's names. Others start
+programs (EPS) or allocate before their size can be looked at (WebP)."""
+DEFAULT_MAX_PIXELS = 256_000_000
+"""int: Five times the largest fundus cameras."""
+VARIABLE = 'MBOS_MAX_IMAGE_PIXELS'
+
+FilePath = Union[str, 'os.PathLike[str]']
+
+
+def max_image_pixels() -> int:
+    """The most pixels that an image may have: the variable, or 256 million.
+
+    Raises:
+        RefusedError: If ``MBOS_MAX_IMAGE_PIXELS`` is no positive number.
+    """
+    text = os.environ.get(VARIABLE, '')
+    if not text:
+        return DEFAULT_MAX_PIXELS
+    if not text.isascii() or not text.isdecimal() or int(text) == 0:
+        raise RefusedError(
+            f'{VARIABLE} is {text!r}, expected a number of pixels such as '
+            f'{DEFAULT_MAX_PIXELS}.')
+    return int(text)
+
+
+@contextmanager
+def open_image(path: FilePath,
+               stream: Optional[BinaryIO] = None,
+               formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+    """Open an image whose header claims a sensible size.
+
+    Args:
+        path (str | PathLike): The file; its name in errors, if there is a
+            stream.
+        stream (BinaryIO, optional): To read instead of the file.
+        formats (Sequence[str]): Formats to accept. Default: ``FORMATS``.
+
+    Yields:
+        Image.Image: Not yet decoded, of at most ``max_image_pixels()``.
+
+    Raises:
+        RefusedError: If it is too large, or no regular file.
+        OSError: If it is missing or no image of these formats.
+    """
+    limit = max_image_pixels()
+    # Pillow's own limit is lower; it raises an error at twice its number.
+    Image.MAX_IMAGE_PIXELS = limit
+    if stream is None:
+        check_regular(path)
+    try:
+        image = Image.open(stream or path, formats=formats)
+    except Image.DecompressionBombError as error:
+        claim = str(error).split(' exceeds')[0]
+        raise RefusedError(_too_large(path, claim, limit)) from error
+    with image:
+        width, height = image.size
+        if width * height > limit:
+            raise RefusedError(
+                _too_large(path, f'{width}x{height} pixels', limit))
+        yield image
+
+
+def check_image_header(path: FilePath,
+                       formats: Sequence[str] = FORMATS) -> Tuple[int, int]:
+    """Check an image's header without decoding it.
+
+    Call it before a reader that trusts headers, such as ``cv2.imread``.
+
+    Args:
+        path (str | PathLike): The file.
+        formats (Sequence[str]): Formats to accept. Default: ``FORMATS``.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels.
+
+    Raises:
+        RefusedError: If it is too large, no image of these formats, or no
+            regular file; the message names the file and the remedy.
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        with open_image(path, formats=formats) as image:
+            return image.size
+    except (FileNotFoundError, RefusedError):
+        raise
+    except Exception as error:  # a damaged file may provoke any of them
+        raise RefusedError(
+            f'{os.fspath(path)}: the image cannot be read ({error}); expected '
+            f'a whole file of {", ".join(formats)}: copy it again.') from error
+
+
+def _too_large(path: FilePath, claim: str, limit: int) -> str:
+    return (f'{os.fspath(path)}: its header claims {claim}, more than the '
+            f'{limit} pixels allowed; the file is damaged or made to exhaust '
+            f'memory. If it is as large as that, set {VARIABLE}.')

@@ -1,0 +1,170 @@
+"""Paths: regular files, inside the folder that was named, of plain names."""
+import os
+import os.path as osp
+import stat
+import unicodedata
+from typing import List, Optional, Union
+
+from .errors import RefusedError
+
+VARIABLE = 'MBOS_ALLOW_LINKS'
+MAX_TEXT = 64 * 1024**2
+"""int: Largest list or manifest that is read, in bytes."""
+MAX_SHOWN = 5
+UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
+"""tuple[str]: Unicode's categories of control characters, of bytes that are no
+UTF-8, and of line breaks."""
+
+FilePath = Union[str, 'os.PathLike[str]']
+
+
+def check_regular(path: FilePath) -> None:
+    """Refuse pipes, which would be waited for, devices and folders.
+
+    Args:
+        path (str | PathLike): An existing file; links are followed.
+
+    Raises:
+        RefusedError: If it is something else, or its name cannot be one.
+        OSError: If it is missing or must not be looked at.
+    """
+    path = os.fspath(path)
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:  # a NUL byte
+        raise RefusedError(f'{path!r}: is no file name ({error}).') from error
+    if not stat.S_ISREG(mode):
+        raise RefusedError(f'{path}: is no regular file but a '
+                           f'{_kind(mode)}; copy the file itself there.')
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISDIR, 'folder'), (stat.S_ISFIFO, 'pipe'),
+             (stat.S_ISSOCK, 'socket'), (stat.S_ISCHR,
+                                         'device'), (stat.S_ISBLK, 'device'))
+    return next((name for test, name in kinds if test(mode)), 'special file')
+
+
+def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
+    """Read a small text file.
+
+    Args:
+        path (str | PathLike): The file, in UTF-8, with or without a BOM.
+        max_bytes (int): Its largest size. Default: 64 MiB.
+
+    Returns:
+        str: The text.
+
+    Raises:
+        RefusedError: If it is no regular file or too large.
+        OSError: If it is missing.
+        UnicodeDecodeError: If it is no UTF-8.
+    """
+    check_regular(path)
+    with open(path, 'rb') as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise RefusedError(f'{os.fspath(path)}: has more than {max_bytes} '
+                           'bytes, which is no list of names; give the right '
+                           'file.')
+    return content.decode('utf-8-sig')
+
+
+def allowed_folders() -> List[str]:
+    """Where links may lead besides the root: ``MBOS_ALLOW_LINKS``.
+
+    Returns:
+        list[str]: Real paths of the folders of the variable, which separates
+        them by colons; ``/`` allows any link.
+    """
+    text = os.environ.get(VARIABLE, '')
+    return [osp.realpath(part) for part in text.split(os.pathsep) if part]
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it; both as they are written."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def check_inside(root: FilePath, path: FilePath) -> None:
+    """Refuse a path below a root that links lead out of it.
+
+    The root itself may be a link. A path that is not below the root as it is
+    written was named by whoever named the root, and is not looked at.
+
+    Args:
+        root (str | PathLike): The folder that was given.
+        path (str | PathLike): A file or folder.
+
+    Raises:
+        RefusedError: If it leads elsewhere, and ``MBOS_ALLOW_LINKS`` does not
+            name the place.
+    """
+    root, path = os.fspath(root), os.fspath(path)
+    if not is_within(osp.abspath(path), osp.abspath(root)):
+        return
+    real = osp.realpath(path)
+    for folder in (osp.realpath(root), *allowed_folders()):
+        if is_within(real, folder):
+            return
+    raise RefusedError(
+        f'{path}: a link leads out of {root}, to {real}; copy the data, or if '
+        f'the link is yours, set {VARIABLE}={osp.dirname(real)} (folders that '
+        "links may lead to, separated by ':').")
+
+
+def problems_of_links(root: FilePath,
+                      folder: Optional[FilePath] = None,
+                      recursive: bool = False) -> List[str]:
+    """Find links that lead out of a root.
+
+    Args:
+        root (str | PathLike): The folder that was given; may be a link.
+        folder (str | PathLike, optional): Existing folder to look at. It is
+            its own root where it does not lie in the root as it is written.
+            Default: the root.
+        recursive (bool): Whether to look below it too. Default: False.
+
+    Returns:
+        list[str]: A sentence for each of the first links.
+    """
+    folder = os.fspath(root if folder is None else folder)
+    if not is_within(osp.abspath(folder), osp.abspath(root)):
+        root = folder
+    links = [folder]
+    for base, folders, files in os.walk(folder):
+        names = [n for n in folders + files if not n.startswith('.')]
+        paths = [osp.join(base, name) for name in sorted(names)]
+        links += [path for path in paths if osp.islink(path)]
+        if not recursive:
+            break
+    problems = []
+    for path in links:
+        try:
+            check_inside(root, path)
+        except RefusedError as error:
+            problems.append(str(error))
+    return problems[:MAX_SHOWN]
+
+
+def is_printable(name: str) -> bool:
+    """Whether a file name is without line breaks, control characters and
+    bytes that are no UTF-8, which break lists, logs and terminals."""
+    return not any(unicodedata.category(c) in UNPRINTABLE for c in name)
+
+
+def problems_of_names(folder: FilePath) -> List[str]:
+    """Find file names that are not :func:`is_printable`.
+
+    Args:
+        folder (str | PathLike): Existing folder.
+
+    Returns:
+        list[str]: A sentence for each of the first such names.
+    """
+    folder = os.fspath(folder)
+    wrong = [n for n in sorted(os.listdir(folder)) if not is_printable(n)]
+    return [
+        f'{folder}: the file name {name!r} has characters that cannot be '
+        'printed; rename the file.' for name in wrong[:MAX_SHOWN]
+    ]
