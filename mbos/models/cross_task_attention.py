@@ -40,7 +40,8 @@ def merge_windows(windows: Tensor, window: int, size: Tuple[int,
         Tensor: Shape (N, C, H, W).
     """
     h, w = size
-    rows, cols = -(-h // window), -(-w // window)
+    # sizes may be tensors of a traced graph, where only this form rounds up
+    rows, cols = ((length + window - 1) // window for length in size)
     x = windows.view(-1, rows, cols, window, window, windows.shape[-1])
     x = x.permute(0, 5, 1, 3, 2, 4).reshape(-1, windows.shape[-1],
                                             rows * window, cols * window)

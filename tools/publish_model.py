@@ -1,0 +1,86 @@
+"""Make of a training checkpoint a file to hand on, with a model card.
+
+    python tools/publish_model.py CHECKPOINT PREFIX [--eval eval_refuge.json]
+
+writes ``PREFIX-<hash>.pth``, weights and meta information only, and
+``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
+figures that ``tools/test.py --eval`` wrote.
+"""
+import argparse
+import json
+import os.path as osp
+import sys
+
+sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
+
+from mbos import apis  # noqa: E402
+from mbos.apis import publishing  # noqa: E402
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='checkpoint of a training run')
+    parser.add_argument('prefix', help='path of the new files up to the hash')
+    parser.add_argument(
+        '--eval',
+        nargs='+',
+        default=[],
+        metavar='JSON',
+        help='figures for the card, as tools/test.py writes them')
+    parser.add_argument(
+        '--notes',
+        default='',
+        help='what the card shall say of training data and limits')
+    parser.add_argument(
+        '--keep-discriminators',
+        action='store_true',
+        help='keep what only further training needs')
+    return parser.parse_args(argv)
+
+
+def read_figures(path: str):
+    """Read what ``tools/test.py`` wrote of one test set.
+
+    Returns:
+        tuple[str, dict]: The test set's name and its figures.
+
+    Raises:
+        ValueError: If the file is something else.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+        return content['dataset'], dict(content['figures'])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is not a file of figures that '
+                         'tools/test.py --eval wrote.') from error
+
+
+def main(argv=None) -> None:
+    """Publish a checkpoint."""
+    args = parse_args(argv)
+    figures = dict(read_figures(path) for path in args.eval)
+    content, notes = publishing.published_content(
+        apis.read_checkpoint(args.checkpoint), args.keep_discriminators)
+    if 'mbos_model' not in content['meta']:
+        raise ValueError(
+            f'{args.checkpoint} does not tell its network, as checkpoints of '
+            'the authors do not: convert it with '
+            'tools/convert_pssnet_checkpoint.py first.')
+    path = publishing.save_with_hash(content, args.prefix)
+    card = osp.splitext(path)[0] + '.md'
+    text = publishing.model_card(path, content, figures, args.notes)
+    publishing.write_whole(card, text.encode())
+    for note in notes:
+        print(f'{args.checkpoint}: {note}')
+    print(f'wrote {path} and {card}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except apis.EXPECTED_ERRORS as error:
+        sys.exit(f'{type(error).__name__}: {error}')
