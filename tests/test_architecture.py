@@ -11,6 +11,7 @@ FORBIDDEN = {
     'mbos/core': ('mbos.models', 'mbos.datasets', 'mbos.apis', 'tools'),
     'mbos/models': ('mbos.datasets', 'mbos.apis', 'tools'),
     'mbos/datasets': ('mbos.models', 'mbos.apis', 'tools'),
+    'mbos/pages': ('mbos.models', 'mbos.datasets', 'mbos.apis', 'tools'),
     'mbos/apis': ('tools', 'prepare_dataset'),
     'prepare_dataset': ('mbos', 'tools'),
     'untrusted': ('mbos', 'prepare_dataset', 'tools'),

@@ -2,21 +2,47 @@
 import json
 import os
 import os.path as osp
+from typing import BinaryIO, Callable
+
+
+def save_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
+    """Write a temporary file beside the target, then rename it.
+
+    Args:
+        path (str): The file; its folder is made where it is missing.
+        write (Callable): Gets the open binary file.
+    """
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    try:
+        with open(temporary, 'wb') as file:
+            write(file)
+        os.replace(temporary, path)
+    except BaseException:
+        if osp.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def save_text(path: str, text: str) -> None:
+    """Write text in UTF-8, whole or not at all.
+
+    Args:
+        path (str): The file.
+        text (str): What it gets, as it is.
+    """
+    save_whole(path, lambda file: file.write(text.encode('utf-8')))
 
 
 def save_json(path: str, content) -> None:
-    """Write JSON to a temporary file beside the target, then rename it.
+    """Write JSON, whole or not at all.
 
     Args:
         path (str): The file.
         content (object): What ``json`` can write; NaN becomes null.
     """
     text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        file.write(text + '\n')
-    os.replace(temporary, path)
+    save_text(path, text + '\n')
 
 
 def _without_nan(value):

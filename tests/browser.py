@@ -1,0 +1,85 @@
+"""Pages in a headless Chromium, opened from disk."""
+import html
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+NAMES = ('chromium', 'chromium-browser', 'google-chrome')
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason='no chromium on PATH; on Debian: apt-get install chromium')
+FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--no-first-run',
+         '--disable-background-networking', '--disable-component-update',
+         '--disable-sync', '--disable-quic', '--disable-dev-shm-usage',
+         '--hide-scrollbars', '--enable-logging=stderr',
+         '--virtual-time-budget=5000')
+
+
+def run_chromium(url, *flags):
+    """Open a page; returns what it dumps and its console's lines."""
+    with tempfile.TemporaryDirectory() as profile:
+        done = subprocess.run(
+            [CHROMIUM, *FLAGS, f'--user-data-dir={profile}', *flags, url],
+            capture_output=True,
+            text=True,
+            timeout=60)
+    console = re.findall(r'CONSOLE[^\]]*\] (.*)', done.stderr)
+    return done.stdout, console
+
+
+def ask_page(path, question, fragment='', actions='', width=1200):
+    """Open a page, do something, and ask for a value.
+
+    Args:
+        path (Path): The page.
+        question (str): JavaScript expression, answered once all is loaded.
+        fragment (str): The URL's hash. Default: ''.
+        actions (str): JavaScript statements before the question; they may
+            ``await``.
+        width (int): Of the window in pixels.
+
+    Returns:
+        object: The answer. Fails if the page wrote to the console.
+    """
+    path = Path(path)
+    text = path.read_text(encoding='utf-8')
+    ask = f'''<script>addEventListener('load', async () => {{
+        {actions};
+        document.documentElement.dataset.answer =
+            JSON.stringify({question});
+    }});</script>'''
+    copy = path.with_name(f'asked_{path.name}')
+    copy.write_text(text + ask, encoding='utf-8')
+    try:
+        url = f'file://{quote(str(copy.resolve()))}'
+        dom, console = run_chromium(f'{url}#{fragment}' if fragment else url,
+                                    '--dump-dom', f'--window-size={width},900')
+    finally:
+        copy.unlink()
+    assert not console, console
+    answer = re.search(r'<html[^>]* data-answer="([^"]*)"', dom)
+    assert answer, dom[:2000]
+    return json.loads(html.unescape(answer.group(1)))
+
+
+REFERENCES = '''[...document.querySelectorAll('[src], [href]')].map(
+    (e) => e.src || e.href)'''
+"""str: All that a page loads or links to, as whole URLs."""
+
+BROKEN = '''[...document.images].filter((i) => !i.naturalWidth).map(
+    (i) => i.src)'''
+"""str: Pictures that were not loaded."""
+
+
+def external_references(text):
+    """What a page would load from elsewhere."""
+    pattern = (r'(?:src|href|url|@import)\s*[=(]?\s*["\']?'
+               r'((?:https?:)?//[^"\'\s)]+)')
+    return re.findall(pattern, text)
