@@ -16,6 +16,9 @@ FORBIDDEN = {
     'prepare_dataset': ('mbos', 'tools'),
     'untrusted': ('mbos', 'prepare_dataset', 'tools'),
 }
+# Prediction crops photographs exactly as preparation does, so it asks the one
+# module that knows how; the collections' readers stay out of reach.
+ALLOWED = {'mbos/apis': ('prepare_dataset.fov', )}
 FILES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob('*.py'))
 LIBRARY = [p for p in FILES if p.relative_to(ROOT).parts[0] == 'mbos']
@@ -62,7 +65,10 @@ def is_within(name, package):
 def test_arrows(folder):
     for path in (ROOT / folder).rglob('*.py'):
         for name in imports_of(path):
-            wrong = [p for p in FORBIDDEN[folder] if is_within(name, p)]
+            wrong = [
+                p for p in FORBIDDEN[folder] if is_within(name, p) and not any(
+                    is_within(name, a) for a in ALLOWED.get(folder, ()))
+            ]
             assert not wrong, f'{relative(path)} imports {name}'
 
 

@@ -12,24 +12,16 @@ import argparse
 import os.path as osp
 import sys
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.models import build_segmentor  # noqa: E402
-from torch import nn  # noqa: E402
 
-from mbos.apis import checkpoint, load_config  # noqa: E402
+from mbos.apis import checkpoint, load_config, settings  # noqa: E402
 from mbos.apis.train import plain  # noqa: E402
 from mbos.core import release_checkpoint as release  # noqa: E402
 from mbos.core.runner import save_atomically  # noqa: E402
-
-STAGE1_CONFIG = (
-    'configs/_multi_task_/upernet_swin_tiny_patch4_window7_512x512_40k_multi_'
-    'pretrain_224x224_1K_group_idrid_ddr_refuge.py')
-STAGE2_CONFIG = (
-    'configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_'
-    '0.1_0.05_60k_128_group_window_size16.py')
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -51,7 +43,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def build_network(content: dict, config: str = None) -> Tuple[nn.Module, dict]:
+def build_network(content: dict, config: Optional[str] = None) -> tuple:
     """Build the network that a checkpoint should fit, without weights.
 
     Args:
@@ -59,17 +51,18 @@ def build_network(content: dict, config: str = None) -> Tuple[nn.Module, dict]:
         config (str, optional): Config file given by the user.
 
     Returns:
-        tuple[nn.Module, dict]: The network and its config in plain types.
+        tuple[nn.Module, dict, PredictionSettings | None]: The network, its
+        config in plain types, and what prediction needs, where it is told.
     """
-    model_cfg = content['meta'].get('mbos_model')
+    meta = content['meta']
+    model_cfg = meta.get('mbos_model')
+    found = settings.settings_from_meta(meta)
     if config is not None or model_cfg is None:
-        stage2 = any(
-            name.startswith(('generator.', 'discriminators.'))
-            for name in content['state_dict'])
-        published = STAGE2_CONFIG if stage2 else STAGE1_CONFIG
-        model_cfg = load_config(config or published).model
+        stage = settings.stage_of(content)
+        cfg = load_config(config or settings.PUBLISHED_CONFIGS[stage])
+        model_cfg, found = cfg.model, settings.find_settings(cfg)
     model_cfg = dict(plain(model_cfg), pretrained=None)
-    return build_segmentor(dict(model_cfg)), model_cfg
+    return build_segmentor(dict(model_cfg)), model_cfg, found
 
 
 def convert(args: argparse.Namespace) -> Tuple[dict, List[str]]:
@@ -93,7 +86,7 @@ def convert(args: argparse.Namespace) -> Tuple[dict, List[str]]:
         raise ValueError(
             f'{args.input} has {"the release" if released else "our"}\'s '
             f'names already: {remedy}, or use the file as it is.')
-    model, model_cfg = build_network(content, args.config)
+    model, model_cfg, found = build_network(content, args.config)
     state, notes = checkpoint.fit_weights(model, args.input, content)
     derived = {n: v for n, v in model.state_dict().items() if n not in state}
     derived = {n: v for n, v in derived.items() if n.endswith('_index')}
@@ -101,7 +94,7 @@ def convert(args: argparse.Namespace) -> Tuple[dict, List[str]]:
         notes.append(f'computed anew: {release.summarize(list(derived))}')
         state = {**state, **derived}
     if not args.to_release:
-        meta = checkpoint.checkpoint_meta(model, model_cfg)
+        meta = checkpoint.checkpoint_meta(model, model_cfg, found)
         return dict(state_dict=state, meta=meta), notes
     state, report = release.to_release(state, list(model.tasks.values()))
     if report.refilled:

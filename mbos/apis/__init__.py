@@ -3,7 +3,10 @@ from .checkpoint import file_sha256, load_weights, read_checkpoint
 from .config import (build_checked, find_config, load_config, member_datasets,
                      stage1_model_cfg)
 from .environment import Environment, LaunchError, set_up_environment
+from .inference import (Prediction, PredictionOptions, iterate_predictions,
+                        load_model, predict)
 from .overlay_hook import EvaluationOverlayHook
+from .settings import PredictionSettings
 from .test import (build_test_set, load_segmentor, predict_dataset,
                    score_dataset)
 from .train import check_data, train_segmentor
@@ -13,8 +16,10 @@ EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError)
 
 __all__ = [
     'EXPECTED_ERRORS', 'Environment', 'EvaluationOverlayHook', 'LaunchError',
-    'build_checked', 'build_test_set', 'check_data', 'file_sha256',
-    'find_config', 'load_config', 'load_segmentor', 'load_weights',
-    'member_datasets', 'predict_dataset', 'read_checkpoint', 'score_dataset',
-    'set_up_environment', 'stage1_model_cfg', 'train_segmentor'
+    'Prediction', 'PredictionOptions', 'PredictionSettings', 'build_checked',
+    'build_test_set', 'check_data', 'file_sha256', 'find_config',
+    'iterate_predictions', 'load_config', 'load_model', 'load_segmentor',
+    'load_weights', 'member_datasets', 'predict', 'predict_dataset',
+    'read_checkpoint', 'score_dataset', 'set_up_environment',
+    'stage1_model_cfg', 'train_segmentor'
 ]

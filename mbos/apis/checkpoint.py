@@ -15,6 +15,7 @@ from torch import nn
 from mbos.core.release_checkpoint import (check_release_tasks, from_release,
                                           is_release_state, summarize)
 from mbos.core.tasks import Task
+from .settings import PredictionSettings, settings_meta
 
 _DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
 _ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
@@ -258,16 +259,21 @@ def _mismatch(path: str, meta: dict, model: nn.Module, missing: List[str],
     return ' '.join(parts)
 
 
-def checkpoint_meta(model: nn.Module, model_cfg: Optional[dict]) -> dict:
-    """What a checkpoint tells about its network.
+def checkpoint_meta(model: nn.Module,
+                    model_cfg: Optional[dict],
+                    settings: Optional[PredictionSettings] = None) -> dict:
+    """What a checkpoint tells about its network and its use.
 
     Args:
         model (nn.Module): The segmentor.
         model_cfg (dict, optional): Its config, in plain types.
+        settings (PredictionSettings, optional): What prediction needs.
 
     Returns:
-        dict: ``mbos_tasks``, ``mbos_stage``, ``mbos_model``.
+        dict: ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what
+        ``settings_meta`` adds; all in plain types.
     """
+    tasks = list(model.tasks.values())
     return dict(
         mbos_tasks=[
             dict(
@@ -275,7 +281,8 @@ def checkpoint_meta(model: nn.Module, model_cfg: Optional[dict]) -> dict:
                 classes=list(t.classes),
                 nested=t.nested,
                 palette=t.palette and [list(c) for c in t.palette])
-            for t in model.tasks.values()
+            for t in tasks
         ],
         mbos_stage=model.stage,
-        mbos_model=model_cfg)
+        mbos_model=model_cfg,
+        **settings_meta(tasks, settings))

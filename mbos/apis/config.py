@@ -157,9 +157,25 @@ def stage1_model_cfg(model_cfg: dict) -> dict:
     Returns:
         dict: Config of a ``MultiTaskSegmentor`` without cross-task attention.
     """
-    cfg = copy.deepcopy(model_cfg)
+    cfg = generator_model_cfg(model_cfg)
     cfg['type'] = 'MultiTaskSegmentor'
+    cfg['decode_head'].pop('cross_task_attention', None)
+    return cfg
+
+
+def generator_model_cfg(model_cfg: dict) -> dict:
+    """A network without what only stage 2's training needs.
+
+    Args:
+        model_cfg (dict): Config of a segmentor of either stage.
+
+    Returns:
+        dict: A copy; of an ``AdversarialSegmentor`` a ``MultiTaskSegmentor``
+        with the same predictions and no discriminators.
+    """
+    cfg = copy.deepcopy(model_cfg)
+    if cfg['type'] == 'AdversarialSegmentor':
+        cfg['type'] = 'MultiTaskSegmentor'
     for key in ('discriminator', 'adversarial_weights', 'pseudo_weight'):
         cfg.pop(key, None)
-    cfg['decode_head'].pop('cross_task_attention', None)
     return cfg

@@ -24,6 +24,7 @@ from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
 from .resume import check_resumable
 from .run_log import hold_log, quiet_logger, release_log, tell_environment
+from .settings import find_settings
 
 
 def train_segmentor(cfg: Config,
@@ -54,7 +55,7 @@ def train_segmentor(cfg: Config,
         check_resumable(model, optimizer, cfg.resume_from)
     prepare_work_dir(cfg, env, timestamp, logger)
     meta = dict(
-        checkpoint_meta(model, plain(cfg.model)),
+        checkpoint_meta(model, plain(cfg.model), find_settings(cfg, logger)),
         seed=cfg.seed,
         config=cfg.pretty_text,
         exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),

@@ -322,7 +322,19 @@ class FormatPlanes:
 
 @PIPELINES.register_module()
 class CollectImage(Collect):
-    """mmseg's Collect for testing: the image, with the dataset's name."""
+    """mmseg's Collect for testing: the image, with the dataset's name.
+
+    A photograph of no dataset, as of mmseg's ``inference_segmentor``, has ''.
+    """
 
     def __init__(self):
         super().__init__(keys=['img'], meta_keys=META_KEYS + ('dataset', ))
+
+    def __call__(self, results: Dict) -> Dict:
+        """Collect image and metas."""
+        return super().__call__({
+            'dataset': '',
+            'flip': False,
+            'flip_direction': None,
+            **results
+        })

@@ -13,6 +13,7 @@ from mbos.core.pretrained import load_swin_into, require_pretrained
 from mbos.core.tasks import TaskLike
 from .losses import at_least_float32
 from .multi_task_head import Rows
+from .show_result import ShowResultMixin
 from .supervision import SUPERVISED, Term, truth_terms
 
 Images = Union[Tensor, List[Tensor]]
@@ -20,7 +21,7 @@ PRECISIONS = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 @SEGMENTORS.register_module()
-class MultiTaskSegmentor(EncoderDecoder):
+class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
     """One backbone and, for each task, a decoder and an auxiliary decoder.
 
     Args:

@@ -1,0 +1,59 @@
+"""mmseg's ``show_result`` for results that are keyed by task."""
+from typing import Dict, List, Optional, Union
+
+import mmcv
+import numpy as np
+import torch
+from mmcv.image import imwrite
+from mmcv.visualization import imshow
+
+from mbos.core.visualization import draw_overlay
+
+Result = Dict[str, np.ndarray]
+
+
+class ShowResultMixin:
+    """Drawing of predictions for segmentors that have ``tasks`` by name."""
+
+    def show_result(self,
+                    img: Union[str, np.ndarray],
+                    result: Union[Result, List[Result]],
+                    palette: Optional[list] = None,
+                    win_name: str = '',
+                    show: bool = False,
+                    wait_time: int = 0,
+                    out_file: Optional[str] = None,
+                    opacity: float = 0.5,
+                    threshold: float = 0.5) -> np.ndarray:
+        """Draw a result on its image; mmseg's tools call it.
+
+        Args:
+            img (str | ndarray): The image, BGR as mmcv reads it.
+            result (dict | list[dict]): Of ``inference_segmentor``:
+                probabilities (C, H, W) by task name.
+            palette (list, optional): Not used: each task has its colours.
+            win_name (str): Title of the window.
+            show (bool): Whether to open a window. Default: False.
+            wait_time (int): Milliseconds that it stays open; 0 is for ever.
+            out_file (str, optional): Picture to write.
+            opacity (float): Of filled areas. Default: 0.5.
+            threshold (float): Probability to exceed. Default: 0.5.
+
+        Returns:
+            ndarray: The picture, BGR, uint8.
+        """
+        result = result[0] if isinstance(result, (list, tuple)) else result
+        image = mmcv.imread(img)
+        labels = {
+            name: task.decode(torch.from_numpy(result[name]),
+                              threshold).numpy()
+            for name, task in self.tasks.items()
+        }
+        picture = draw_overlay(image[..., ::-1], labels,
+                               list(self.tasks.values()), opacity)
+        picture = np.ascontiguousarray(picture[..., ::-1])
+        if show:
+            imshow(picture, win_name, wait_time)
+        if out_file is not None:
+            imwrite(picture, out_file)
+        return picture
