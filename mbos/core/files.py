@@ -41,15 +41,16 @@ def save_json(path: str, content) -> None:
         path (str): The file.
         content (object): What ``json`` can write; NaN becomes null.
     """
-    text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
+    text = json.dumps(without_nan(content), indent=2, allow_nan=False)
     save_text(path, text + '\n')
 
 
-def _without_nan(value):
+def without_nan(value):
+    """Replace NaN and infinities, which JSON has not, by None."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and value - value != 0:
         return None
     return value

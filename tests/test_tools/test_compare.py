@@ -1,0 +1,178 @@
+"""tools/compare.py and what it prints."""
+import json
+
+import pytest
+
+from mbos.apis.paired_comparison import (METRICS, compare_evaluations,
+                                         difference_table, read_evaluations)
+from tests.evaluations import make_evaluation, make_task
+from tests.tiny_runs import run_tool
+
+
+@pytest.fixture
+def compare(monkeypatch, tmp_path, capfd):
+    """Function that runs the tool; returns its exit and its output."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = run_tool(monkeypatch, 'compare.py', *arguments)
+        return code, capfd.readouterr().out
+
+    return run
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def compared(first, second, **options):
+    rows = compare_evaluations({first['dataset']: first},
+                               {second['dataset']: second}, **options)['rows']
+    return {(r['task'], r['class'], r['metric']): r for r in rows}
+
+
+def test_the_same_evaluation_twice(compare, tmp_path):
+    a = write(tmp_path / 'a.json', make_evaluation())
+    code, out = compare(a, a, '--json')
+    assert code is None
+    content = json.loads(out)
+    # 2 classes and their mean; Dice per image and pooled, AP, AUC
+    assert len(content['rows']) == 3 * 4
+    for row in content['rows']:
+        assert row['difference'] == row['low'] == row['high'] == 0
+        assert row['p_value'] == row['p_holm'] == 1
+        assert row['better'] is None and row['images'] == 12
+
+
+def test_a_constant_shift(compare, tmp_path):
+    a = write(tmp_path / 'a.json', make_evaluation())
+    b = write(
+        tmp_path / 'b.json',
+        make_evaluation(checkpoint='b.pth', lesion=make_task(shift=0.05)))
+    code, out = compare(a, b, '--json', 'out.json')
+    assert code is None and 'a.pth' in out and 'b.pth' in out
+    # mean of 0.30, 0.32, ... 0.52 is 0.41
+    assert '| 0.4100 | 0.4600 | +0.0500 | +0.0500 to +0.0500 | 0.0002 |' in out
+    content = json.loads((tmp_path / 'out.json').read_text())
+    for row in content['rows']:
+        if row['metric'] == 'Dice@0.5':  # the counts are the same
+            assert row['p_value'] == 1
+        else:
+            assert row['difference'] == pytest.approx(0.05)
+            assert row['p_value'] == pytest.approx(2 / 10001)
+            # 9 such rows and 3 of p = 1
+            assert row['p_holm'] == pytest.approx(12 * 2 / 10001)
+            assert row['better'] == 'second'
+
+
+def test_pooled_dice_by_hand():
+    first = make_evaluation(lesion=make_task(('EX', ), 2))
+    second = make_evaluation(lesion=make_task(('EX', ), 2))
+    for row, (tp, fp, fn) in zip(second['tasks']['lesion']['per_image'],
+                                 [(60, 0, 0), (20, 20, 40)]):
+        row['counts']['0.5']['EX'] = dict(tp=tp, fp=fp, fn=fn, tn=1000)
+    row = compared(first, second)['lesion', 'EX', 'Dice@0.5']
+    # 2 * 100 / (2 * 100 + 21 + 20) and 2 * 80 / (2 * 80 + 20 + 40)
+    assert row['first'] == pytest.approx(200 / 241)
+    assert row['second'] == pytest.approx(160 / 220)
+    # the first image alone, then the second one alone
+    assert row['high'] == pytest.approx(1 - 100 / 120)
+    assert row['low'] == pytest.approx(40 / 100 - 100 / 121)
+
+
+def test_mean_of_pooled_dice():
+    first, second = make_evaluation(), make_evaluation()
+    for row in second['tasks']['lesion']['per_image']:
+        row['counts']['0.5']['EX'] = dict(tp=60, fp=0, fn=0, tn=1000)
+        row['counts']['0.5']['HE'] = dict(tp=0, fp=0, fn=0, tn=1000)
+    rows = compared(first, second)
+    assert rows['lesion', 'EX', 'Dice@0.5']['second'] == 1
+    assert rows['lesion', 'mean', 'Dice@0.5']['second'] == 1, 'defined ones'
+    undefined = rows['lesion', 'HE', 'Dice@0.5']
+    assert undefined['better'] is None
+    assert difference_table([undefined])[1][6:] == ['–'] * 5 + ['']
+
+
+def test_smaller_errors_are_better():
+    first, second = (
+        make_evaluation(odoc=make_task(('disc', 'cup'), nested=True))
+        for _ in range(2))
+    for row in second['tasks']['odoc']['per_image']:
+        row['Ratio-error']['cup'] = 0.05
+    row = compared(first, second)['odoc', 'cup', 'Ratio-error']
+    assert row['difference'] == pytest.approx(-0.05)
+    assert row['better'] == 'second'
+
+
+def test_finding_nothing_where_nothing_is():
+    """An image in which only one model finds the class counts."""
+    dice = [None, None, 0.5, 0.7]
+    other = [0.0, None, 0.5, 0.7]
+    first = make_evaluation(lesion=make_task(('EX', ), 4, dice=dice))
+    second = make_evaluation(lesion=make_task(('EX', ), 4, dice=other))
+    rows = compared(first, second)
+    row = rows['lesion', 'EX', 'Dice-image']
+    assert row['images'] == 3
+    assert row['first'] == pytest.approx((1 + 0.5 + 0.7) / 3)
+    assert row['second'] == pytest.approx((0 + 0.5 + 0.7) / 3)
+    assert rows['lesion', 'EX', 'AP-image']['images'] == 2
+
+
+def test_folders_and_images_of_only_one(compare, tmp_path):
+    for folder, names in (('a', ('ddr', 'idrid')), ('b', ('ddr', 'drive'))):
+        for name in names:
+            write(tmp_path / folder / f'eval_{name}.json',
+                  make_evaluation(name))
+    assert set(read_evaluations(str(tmp_path / 'a'))) == {'ddr', 'idrid'}
+    fewer = make_evaluation('ddr', lesion=make_task(images=5))
+    fewer.update(complete=False, images_expected=12)
+    write(tmp_path / 'b/eval_ddr.json', fewer)
+    code, out = compare('a', 'b')
+    assert code is None
+    for words in ('Note: idrid: only one', 'Note: drive: only one',
+                  '7 images that only one', '5 images are few',
+                  'second evaluation ended early, after 5 of 12'):
+        assert words in out
+
+
+def test_table_has_all_rows():
+    found = compare_evaluations({'ddr': make_evaluation()},
+                                {'ddr': make_evaluation()}, METRICS, 200)
+    table = difference_table(found['rows'])
+    assert len(table) == 13 and {len(line) for line in table} == {12}
+
+
+def renamed(content):
+    for row in content['tasks']['lesion']['per_image']:
+        row['name'] += 'x'
+    return content
+
+
+@pytest.mark.parametrize('other, words', [
+    (make_evaluation('drive'), 'different test sets: ddr and drive'),
+    (renamed(make_evaluation()), 'no image in common .*eye_0.*eye_0x'),
+    (make_evaluation(vessel=make_task()), 'no task in common'),
+    (make_evaluation(lesion=make_task(('HE', 'EX'))), 'classes is .*HE'),
+    (dict(make_evaluation(), format=1), 'b.json: expected .* format 2'),
+    ([], 'b.json: expected'),
+    ('no json', 'b.json: expected'),
+])
+def test_what_cannot_be_compared(compare, tmp_path, other, words):
+    a = write(tmp_path / 'a.json', make_evaluation())
+    b = write(tmp_path / 'b.json', other)
+    code, _ = compare(a, b)
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(code)
+
+
+def test_wrong_usage(compare, tmp_path):
+    a = write(tmp_path / 'a.json', make_evaluation())
+    (tmp_path / 'text.json').write_text('{')
+    (tmp_path / 'empty').mkdir()
+    assert 'text.json: not a JSON' in compare(a, 'text.json')[0]
+    assert 'empty: no eval_*.json' in compare(a, 'empty')[0]
+    assert 'gone' in compare(a, 'gone')[0]
+    assert 'Dice-image' in compare(a, a, '--metrics', 'nonsense')[0]
+    assert compare(a, a, '--resamples', '5')[0] == 2
