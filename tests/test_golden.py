@@ -15,7 +15,8 @@ from mmcv import Config
 from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
-from mbos.core.metrics import compute, update
+from mbos.core.metric_report import compute
+from mbos.core.metrics import update
 from mbos.core.release_checkpoint import from_release
 from mbos.core.tasks import BUILTIN_TASKS, Task, build_tasks
 from mbos.datasets.label_io import as_binary

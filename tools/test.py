@@ -15,7 +15,7 @@ sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
 from mbos.core import visualization as pictures  # noqa: E402
-from mbos.core.files import save_json  # noqa: E402
+from mbos.core.bootstrap import Bootstrap  # noqa: E402
 from mbos.core.tasks import build_tasks  # noqa: E402
 from mbos.datasets import save_labels  # noqa: E402
 
@@ -28,15 +28,8 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of the same config')
-    parser.add_argument(
-        '--eval',
-        nargs='+',
-        choices=['mIoU', 'mDice', 'mFscore'],
-        help='compute the metrics; all of them, whichever is named')
-    parser.add_argument(
-        '--OD',
-        action='store_true',
-        help='evaluate on the optic disc masks of IDRiD (test_sets.idrid_od)')
+    add_evaluation_arguments(parser.add_argument_group('evaluation'))
+    add_picture_arguments(parser.add_argument_group('pictures'))
     parser.add_argument(
         '--datasets',
         nargs='+',
@@ -44,16 +37,6 @@ def parse_args():
         metavar='NAME',
         help="test sets of the config's test_sets, or 'all' "
         '(default: data.test)')
-    parser.add_argument(
-        '--vis', action='store_true', help='write label maps and overlays')
-    parser.add_argument(
-        '--source',
-        metavar='MODE',
-        help='task to write: its name, or a dataset that stands for it '
-        f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
-        'every task. The images are those of data.test or --datasets')
-    parser.add_argument('--output_dir', '--output-dir', help='for --vis')
-    parser.add_argument('--work-dir', help='where the figures go as JSON')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument(
@@ -71,6 +54,45 @@ def parse_args():
     if args.source and not args.vis:
         parser.error('--source is for --vis')
     return args
+
+
+def add_evaluation_arguments(group):
+    """Add what tells the evaluation, to a group of arguments."""
+    group.add_argument(
+        '--eval',
+        nargs='+',
+        choices=['mIoU', 'mDice', 'mFscore'],
+        help='compute the metrics; all of them, whichever is named')
+    group.add_argument(
+        '--OD',
+        action='store_true',
+        help='evaluate on the optic disc masks of IDRiD (test_sets.idrid_od)')
+    group.add_argument(
+        '--work-dir', help='where the figures go as JSON and CSV')
+    group.add_argument(
+        '--threshold-from-val',
+        action='store_true',
+        help='also score at the threshold that gives each class its best '
+        'Dice on data.val')
+    group.add_argument(
+        '--bootstrap',
+        type=int,
+        default=1000,
+        metavar='N',
+        help='resamples of the 95 %% intervals, 0 for none (default: 1000)')
+
+
+def add_picture_arguments(group):
+    """Add what tells the pictures, to a group of arguments."""
+    group.add_argument(
+        '--vis', action='store_true', help='write label maps and overlays')
+    group.add_argument(
+        '--source',
+        metavar='MODE',
+        help='task to write: its name, or a dataset that stands for it '
+        f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
+        'every task. The images are those of data.test or --datasets')
+    group.add_argument('--output_dir', '--output-dir', help='for --vis')
 
 
 def task_of_source(source, cfg):
@@ -112,21 +134,25 @@ def test_set_names(args, cfg):
     return args.datasets
 
 
-def evaluate(model, dataset, name, cfg, env, checkpoint):
-    """Print the tables of a test set and write the figures."""
-    results = apis.score_dataset(model, dataset, cfg, env)
-    if not env.is_main:
-        return
-    figures = dataset.evaluate(results)
-    path = osp.join(cfg.work_dir, f'eval_{name}.json')
-    save_json(
-        path,
-        dict(
-            dataset=name,
-            checkpoint=checkpoint,
-            images=len(dataset),
-            figures=figures))
-    print(f'Figures written to {path}')
+def evaluate(model, datasets, cfg, env, args):
+    """Print the tables of all test sets and write the figures.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+        cfg (Config): The config.
+        env (Environment): Where this process runs.
+        args (argparse.Namespace): The command line.
+    """
+    bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
+    chosen = {}
+    if args.threshold_from_val:
+        chosen = apis.thresholds_from_val(model, datasets, cfg, env,
+                                          args.checkpoint)
+    plan = apis.EvaluationPlan(args.checkpoint, bootstrap, chosen)
+    written = apis.evaluate_test_sets(model, datasets, cfg, env, plan)
+    for path in written:
+        print(f'Figures written to {path}')
 
 
 def visualise(model, dataset, cfg, env, output_dir, only=None):
@@ -179,16 +205,16 @@ def main():
     datasets = [apis.build_test_set(cfg, name, scored) for name in names]
     apis.check_data(datasets, env)
     model = apis.load_segmentor(cfg.model, args.checkpoint, env)
-    for name, dataset in zip(names, datasets):
-        name = name or dataset.name
-        if scored:
-            evaluate(model, dataset, name, cfg, env, args.checkpoint)
+    named = {n or d.name: d for n, d in zip(names, datasets)}
+    if scored:
+        evaluate(model, named, cfg, env, args)
+    for name, dataset in named.items():
         if args.vis:
             folder = args.output_dir
             if len(names) > 1:  # two sets may have images of the same name
                 folder = osp.join(folder, name)
             visualise(model, dataset, cfg, env, folder, only)
-        env.barrier()
+    env.barrier()
 
 
 if __name__ == '__main__':

@@ -216,13 +216,18 @@ def register_hooks(runner, cfg: Config, env: Environment,
             build_checked(build_from_cfg, hook, HOOKS), priority=priority)
 
 
-def build_test_loader(dataset, cfg: Config, env: Environment):
-    """A loader of one image at a time, each image in one process.
+def build_test_loader(dataset,
+                      cfg: Config,
+                      env: Environment,
+                      deal: bool = True):
+    """A loader of one image at a time.
 
     Args:
         dataset (Dataset): A test set.
         cfg (Config): For ``data.workers_per_gpu``.
         env (Environment): Where this process runs.
+        deal (bool): Whether several processes share the images; otherwise
+            each gets all of them. Default: True.
 
     Returns:
         DataLoader: In order, without shuffling.
@@ -232,7 +237,7 @@ def build_test_loader(dataset, cfg: Config, env: Environment):
         dataset,
         samples_per_gpu=1,
         workers_per_gpu=workers,
-        dist=env.distributed,
+        dist=deal and env.distributed,
         shuffle=False,
         pin_memory=env.device.type == 'cuda',
         persistent_workers=False)

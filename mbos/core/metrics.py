@@ -1,18 +1,17 @@
 """Metrics of one task: small sums per image, then a table.
 
-``update`` makes the sums of one image, ``compute`` turns a list of them into
-figures. Sums hold no map, and lists of sums of several processes, joined,
-give exactly what one process gives.
+``update`` makes the sums of one image, ``metric_report.compute`` turns a list
+of them into figures. Sums hold no map, and lists of sums of several processes,
+joined, give exactly what one process gives.
 
 Which figures there are depends on the task (METHOD, sections 8 and 9): one
 class (the vessel protocol), exclusive classes (the lesion protocol) or nested
 classes (the disc and cup protocol). ``metric_tables`` names them all.
 """
-from typing import Dict, Optional, Sequence, Union
+from typing import Dict, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from .metric_tables import comparable_table, per_image_rows, published_table
 from .score_histogram import (EXACT_THRESHOLDS, area_and_precision,
                               count_above, make_histogram, pack_histogram,
                               rank_scores, score_keys)
@@ -29,7 +28,8 @@ def update(prob: np.ndarray,
            task: Task,
            fov: Optional[np.ndarray] = None,
            threshold: float = OPERATING_POINT,
-           ignore_index: Optional[int] = IGNORE_INDEX) -> Sums:
+           ignore_index: Optional[int] = IGNORE_INDEX,
+           points: Optional[Mapping[str, Sequence[float]]] = None) -> Sums:
     """Make the sums of one image.
 
     Args:
@@ -45,6 +45,8 @@ def update(prob: np.ndarray,
             treats 255 as the release does: left out of the counts of a
             single class but negative in its curves, background of exclusive
             classes, outermost of nested ones. Default: 255.
+        points (dict[str, Sequence[float]], optional): Further operating
+            points by name, each with a threshold per class. Default: None.
 
     Returns:
         dict: Arrays and dicts of arrays, picklable, some 0.1 MB per class.
@@ -57,8 +59,10 @@ def update(prob: np.ndarray,
     _check(prob, label, task, fov)
     targets, valid, count_valid = _encode(label, task, ignore_index)
     keys = [score_keys(channel) for channel in prob]
-    sums, ranked = _region_sums(keys, targets, valid, threshold)
-    sums['threshold'] = np.float32(threshold)
+    limits = dict(fixed=np.full(task.num_classes, threshold, np.float32))
+    for name, values in (points or {}).items():
+        limits[name] = np.asarray(values, dtype=np.float32)
+    sums, ranked = _region_sums(keys, targets, valid, limits)
     if count_valid is not valid:
         sums['published'] = np.stack([
             _confusion(p > OPERATING_POINT, t, count_valid)
@@ -67,18 +71,25 @@ def update(prob: np.ndarray,
     else:
         sums['published'] = np.stack(
             [count_above(r, [OPERATING_POINT])[0] for r in ranked])
-    if task.num_classes == 1:
-        sums['otsu'] = _otsu_figures(prob[0], targets[0], valid)
-    elif task.nested:
-        sums.update(_nested_sums(prob, targets, valid, threshold))
-    else:
-        sums['curve'] = np.stack(
-            [count_above(r, EXACT_THRESHOLDS) for r in ranked])
+    _add_protocol(sums, task, prob, targets, valid, ranked, limits)
     if fov is not None:
         inside = fov.astype(bool)
         inside = inside if valid is None else inside & valid
-        sums['fov'], _ = _region_sums(keys, targets, inside, threshold)
+        sums['fov'], _ = _region_sums(keys, targets, inside, limits)
     return sums
+
+
+def _add_protocol(sums, task, prob, targets, valid, ranked, limits):
+    """Add what only one kind of task has."""
+    if task.num_classes == 1:
+        sums['otsu'] = _otsu_figures(prob[0], targets[0], valid)
+    if task.nested:
+        for name, own in limits.items():
+            one = sums if name == 'fixed' else sums['points'][name]
+            one.update(_nested_sums(prob, targets, valid, own))
+    elif task.num_classes > 1:
+        sums['curve'] = np.stack(
+            [count_above(r, EXACT_THRESHOLDS) for r in ranked])
 
 
 def _check(prob, label, task, fov):
@@ -131,13 +142,27 @@ def _encode(label, task, ignore_index):
     return targets, None, None
 
 
-def _region_sums(keys, targets, valid, threshold):
-    """Make the sums that exist on the square and in the field of view."""
+def _region_sums(keys, targets, valid, limits):
+    """Make the sums that exist on the square and in the field of view.
+
+    ``limits`` are the thresholds of each class by operating point, the first
+    of which is the fixed one.
+    """
+    by_class = np.stack(list(limits.values()), axis=1)
     ranked = [
-        rank_scores(k, t, valid, [threshold]) for k, t in zip(keys, targets)
+        rank_scores(k, t, valid, own)
+        for k, t, own in zip(keys, targets, by_class)
     ]
+    # Of shape (operating points, C, 4).
+    fixed, *others = np.stack(
+        [count_above(r, own) for r, own in zip(ranked, by_class)], axis=1)
     sums = dict(
-        counts=np.stack([count_above(r, [threshold])[0] for r in ranked]),
+        threshold=by_class[0, 0],
+        counts=fixed,
+        points={
+            name: dict(thresholds=limits[name], counts=own)
+            for name, own in zip(list(limits)[1:], others)
+        },
         ranking=np.array([area_and_precision(r) for r in ranked]),
         scores={
             i: pack_histogram(make_histogram(r))
@@ -197,13 +222,13 @@ def _otsu_threshold(counts):
     return int(between.argmax())
 
 
-def _nested_sums(prob, targets, valid, threshold):
+def _nested_sums(prob, targets, valid, limits):
     """Count nested regions and measure their height, as REFUGE does.
 
     Both follow the label map, so a region holds all regions further in. The
     height of a region is its largest number of pixels in one column.
     """
-    above = prob > threshold
+    above = prob > limits.reshape(-1, 1, 1)
     predicted = np.logical_or.accumulate(above[::-1], axis=0)[::-1]
     counts = np.stack(
         [_confusion(p, t, valid) for p, t in zip(predicted, targets)])
@@ -214,50 +239,3 @@ def _nested_sums(prob, targets, valid, threshold):
         for masks in (predicted, targets)
     ])
     return dict(regions=counts, heights=heights)
-
-
-def compute(sums: Sequence[Sums],
-            task: Task,
-            names: Optional[Sequence[str]] = None) -> dict:
-    """Turn the sums of images into figures.
-
-    Args:
-        sums (Sequence[dict]): What ``update`` returned, one per image, in
-            any order.
-        task (Task): The task of these sums.
-        names (Sequence[str], optional): Image names for the rows per image.
-            Default: None.
-
-    Returns:
-        dict: ``task``, ``num_images``, ``threshold``; ``published`` and
-        ``comparable``: {metric: {class or 'background' or 'mean': float}};
-        ``per_image``: one dict {'name', metric: {class: float}} per image.
-        An undefined figure is NaN.
-
-    Raises:
-        ValueError: If there are no images, or sums that do not go together.
-    """
-    sums = list(sums)
-    if not sums:
-        raise ValueError(f'Task {task.name!r}: no image to evaluate. Check '
-                         'the image and annotation folders of the test set.')
-    if names is not None and len(names) != len(sums):
-        raise ValueError(f'Task {task.name!r}: {len(names)} names for '
-                         f'{len(sums)} images.')
-    for one in sums:
-        if one['counts'].shape[0] != task.num_classes:
-            raise ValueError(
-                f'Task {task.name!r} has {task.num_classes} classes, but the '
-                f'sums have {one["counts"].shape[0]}.')
-        if one['threshold'] != sums[0]['threshold']:
-            raise ValueError(
-                f'Task {task.name!r}: sums at threshold {one["threshold"]} '
-                f'and at {sums[0]["threshold"]} cannot be mixed.')
-    rows = per_image_rows(sums, task, names)
-    return dict(
-        task=task.name,
-        num_images=len(sums),
-        threshold=float(sums[0]['threshold']),
-        published=published_table(sums, task),
-        comparable=comparable_table(sums, task, rows),
-        per_image=rows)

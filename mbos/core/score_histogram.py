@@ -23,6 +23,9 @@ import torch
 MAX_GROUPS = 1 << 16
 """int: Bins per image, class and side (positive or negative)."""
 
+MAX_POOLED = 1 << 20
+"""int: Marks of all images of a test set together, per class."""
+
 _HALF = int(np.float32(0.5).view(np.int32))
 
 _GRID = 11
@@ -301,6 +304,66 @@ def pool_histograms(histograms: Sequence[Histogram]) -> Histogram:
                   [(h.marks, h.negatives) for h in histograms])
 
 
+class HistogramPool:
+    """Adds up any number of histograms within bounded memory.
+
+    What it gives depends on the order of the images, by far less than 1e-6;
+    so images are added in the order of their test set.
+
+    Args:
+        most (int): Marks kept. Default: 2 ** 20.
+        at_a_time (int): Histograms added together, which saves time.
+            Default: 8.
+    """
+
+    def __init__(self, most: int = MAX_POOLED, at_a_time: int = 8):
+        self.most, self.at_a_time = most, at_a_time
+        self._waiting = []
+
+    def add(self, histogram: Histogram) -> None:
+        """Add the scores of an image."""
+        self._waiting.append(histogram)
+        if len(self._waiting) > self.at_a_time:
+            self._waiting = [self.total()]
+
+    def total(self) -> Histogram:
+        """Get the sum so far."""
+        return coarsen(pool_histograms(self._waiting), self.most)
+
+
+def coarsen(histogram: Histogram, most: int) -> Histogram:
+    """Join neighbours until few enough marks are left.
+
+    Args:
+        histogram (Histogram): Any.
+        most (int): Marks wanted at most.
+
+    Returns:
+        Histogram: The highest quarter of ``most`` stay as they are, as they
+        weigh most in average precision.
+    """
+    marks = histogram.marks
+    if len(marks) <= most:
+        return histogram
+    differ = marks[1:] ^ marks[:-1]
+    shift = 1
+    while np.count_nonzero(differ >= (1 << shift)) >= most // 2:
+        shift += 1
+    is_first = np.append(True, differ >= (1 << shift))
+    # From the first whole group on.
+    top = len(marks) - most // 4
+    top += int(is_first[top:].argmax()) if is_first[top:].any() else most // 4
+    is_first[top:] = True
+    starts = np.flatnonzero(is_first)
+    several = np.diff(starts, append=len(marks)) > 1
+    first = marks[starts]
+    centre = (first >> shift << shift) + (1 << (shift - 1)) | 1
+    return Histogram(
+        np.where(several, centre, first),
+        np.add.reduceat(histogram.positives, starts),
+        np.add.reduceat(histogram.negatives, starts))
+
+
 def pack_histogram(histogram: Histogram) -> Dict[str, np.ndarray]:
     """Make a histogram small to keep: some 2 bytes per mark."""
     marks = np.diff(histogram.marks, prepend=0)
@@ -317,45 +380,3 @@ def unpack_histogram(packed: np.ndarray) -> Histogram:
     columns = np.ascontiguousarray(planes.reshape(3, 4, -1).transpose(0, 2, 1))
     columns = columns.view('<u4')[..., 0].astype(np.int64)
     return Histogram(np.cumsum(columns[0]), columns[1], columns[2])
-
-
-def histogram_curve(
-        histogram: Histogram) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the points of the ROC and precision-recall curves.
-
-    Returns:
-        tuple[np.ndarray]: Descending scores, and the numbers of true and of
-        false positives at ``p >= score``.
-    """
-    scores = key_scores(histogram.marks[::-1] // 2)
-    return (scores, np.cumsum(histogram.positives[::-1]),
-            np.cumsum(histogram.negatives[::-1]))
-
-
-def histogram_area(histogram: Histogram) -> float:
-    """Compute ROC AUC; NaN without positives or without negatives."""
-    positives, negatives = histogram.positives, histogram.negatives
-    total = float(positives.sum()) * float(negatives.sum())
-    if total == 0:
-        return float('nan')
-    below = np.cumsum(negatives) - negatives
-    return float(positives @ (2 * below + negatives) / (2 * total))
-
-
-def histogram_precision(histogram: Histogram) -> float:
-    """Compute average precision; NaN without positives.
-
-    Scores that are equal are a tie, as in scikit-learn. Where a group stands
-    for several scores, its positives see half of the group on average.
-    """
-    marks, positives, negatives = (a[::-1] for a in histogram)
-    keep = positives > 0
-    if not keep.any():
-        return float('nan')
-    mixed = marks % 2 == 1
-    before_pos = np.cumsum(positives) - positives
-    before_neg = np.cumsum(negatives) - negatives
-    true_pos = before_pos + np.where(mixed, (positives + 1) / 2, positives)
-    false_pos = before_neg + np.where(mixed, negatives / 2, negatives)
-    precision = true_pos[keep] / (true_pos + false_pos)[keep]
-    return float(positives[keep] @ precision / positives.sum())

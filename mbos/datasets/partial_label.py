@@ -97,7 +97,10 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         self.pseudo_checkpoint_sha256 = pseudo_checkpoint_sha256
         self.weights = dict(weights or {})
         self.threshold = threshold
+        self.operating_points = {}
         self.binary_truth = tuple(binary_truth)
+        # tells which test sets see an image in the same way
+        self.pipeline_text = repr(pipeline)
         self._root = data_root
         self.ann_dirs = self._join(ann_dirs)
         self.pseudo_dirs = self._join(pseudo_dirs)
@@ -276,10 +279,14 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             ndarray | None: Boolean mask of shape (H, W), or None where the
             dataset has no ``fov_dir``.
         """
+        path = self.fov_path(idx)
+        return None if path is None else read_labels(path) > 0
+
+    def fov_path(self, idx: int) -> Optional[str]:
+        """Get the file of an image's field of view, None without any."""
         if self.fov_dir is None:
             return None
-        path = osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
-        return read_labels(path) > 0
+        return osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
 
     def manifests(self) -> Dict[str, dict]:
         """Get the manifests of the pseudo labels by folder, if they are good.

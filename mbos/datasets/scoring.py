@@ -8,7 +8,10 @@ from mmcv.utils import print_log
 from prettytable import PrettyTable
 
 from mbos.core import Task, metrics
+from mbos.core.bootstrap import Bootstrap
+from mbos.core.metric_report import compute
 from mbos.core.metric_tables import summary
+from mbos.core.sums_store import StoredSums
 from .label_io import save_labels
 
 Prediction = Dict[str, np.ndarray]
@@ -22,6 +25,17 @@ class ScoringMixin:
         if task.name in self.binary_truth:
             return Task(task.name, task.classes[:1])
         return task
+
+    def points_of(self, task: Task) -> Dict[str, List[float]]:
+        """Get the further operating points of a task, see ``metrics.update``.
+
+        ``operating_points`` has them: {task: {name: {class: threshold}}}.
+        """
+        points = self.operating_points.get(task.name, {})
+        return {
+            name: [values[c] for c in task.classes]
+            for name, values in points.items()
+        }
 
     def pre_eval(self, preds: Union[Prediction, List[Prediction]],
                  indices: Union[int, Sequence[int]]) -> List[Dict[str, dict]]:
@@ -66,7 +80,8 @@ class ScoringMixin:
                     scored,
                     fov=fov,
                     threshold=self.threshold,
-                    ignore_index=self.ignore_index)
+                    ignore_index=self.ignore_index,
+                    points=self.points_of(scored))
             except ValueError as error:
                 raise ValueError(f'{self.image_path(idx)}, task '
                                  f'{task.name!r}: {error}') from error
@@ -87,27 +102,40 @@ class ScoringMixin:
                 f'{prob.shape}.')
         return prob
 
-    def compute(self, results: Sequence[dict]) -> Dict[str, dict]:
-        """Compute all metrics from the sums of all images.
+    def compute(self,
+                results: Sequence[dict],
+                indices: Optional[Sequence[int]] = None,
+                bootstrap: Optional[Bootstrap] = None,
+                curves: bool = False) -> Dict[str, dict]:
+        """Compute all metrics from the sums of images.
 
         Args:
-            results (Sequence[dict]): What :meth:`pre_eval` gave, or the
-                predictions themselves, one entry per image.
+            results (Sequence[dict] | StoredSums): What :meth:`pre_eval` gave,
+                or the predictions themselves, one entry per image.
+            indices (Sequence[int], optional): Positions of these images;
+                None for all. Default: None.
+            bootstrap (Bootstrap, optional): As for ``metric_report.compute``.
+            curves (bool): As there. Default: False.
 
         Returns:
-            dict[str, dict]: What ``metrics.compute`` gives, by task.
+            dict[str, dict]: What ``metric_report.compute`` gives, by task.
         """
-        if len(results) != len(self):
-            raise ValueError(f'Dataset {self.name!r} has {len(self)} images, '
-                             f'got results of {len(results)}.')
-        if any(isinstance(v, np.ndarray) for v in results[0].values()):
-            results = self.pre_eval(results, list(range(len(self))))
-        names = [info['stem'] for info in self.img_infos]
+        indices = range(len(self)) if indices is None else indices
+        if len(results) != len(indices):
+            raise ValueError(f'Dataset {self.name!r} has {len(indices)} '
+                             f'images, got results of {len(results)}.')
+        if not isinstance(results, StoredSums) and any(
+                isinstance(v, np.ndarray) for v in results[0].values()):
+            results = self.pre_eval(results, list(indices))
         return {
             task.name:
-            metrics.compute([r[task.name] for r in results],
-                            self.scored_task(task),
-                            names=names)
+            compute(
+                results.of(task.name) if isinstance(results, StoredSums) else
+                [r[task.name] for r in results],
+                self.scored_task(task),
+                names=[self.stem(i) for i in indices],
+                bootstrap=bootstrap,
+                curves=curves)
             for task in self.tasks if task.name in self.ann_dirs
         }
 
@@ -132,20 +160,37 @@ class ScoringMixin:
         if unknown:
             raise ValueError(f'Unknown metric {unknown[0]!r}: expected one of '
                              f'{", ".join(allowed)}.')
-        figures = {}
-        for name, computed in self.compute(results).items():
-            task = self.scored_task(
-                next(t for t in self.tasks if t.name == name))
-            rows, flat = summary(computed, task)
-            print_log(
-                f'\n{self.name}, {name}, {len(self)} images:\n' +
-                format_table(rows),
-                logger=logger)
-            figures.update({f'{name}.{k}': float(v) for k, v in flat.items()})
+        figures = self.print_tables(self.compute(results), logger)
         if not figures:
             print_log(
                 f'{self.name}: no ground truth, nothing to evaluate.',
                 logger=logger)
+        return figures
+
+    def print_tables(self,
+                     reports: Dict[str, dict],
+                     logger=None) -> Dict[str, float]:
+        """Print a table per task.
+
+        Args:
+            reports (dict[str, dict]): What :meth:`compute` gave.
+            logger (logging.Logger | str, optional): For mmcv's print_log.
+
+        Returns:
+            dict[str, float]: Figures by '<task>.<metric>'.
+        """
+        figures = {}
+        for task in self.tasks:
+            if task.name not in reports:
+                continue
+            report = reports[task.name]
+            rows, flat = summary(report, self.scored_task(task),
+                                 report.get('intervals'))
+            print_log(
+                f'\n{self.name}, {task.name}, {report["num_images"]} images:'
+                f'\n{format_table(rows)}',
+                logger=logger)
+            figures.update({f'{task.name}.{k}': v for k, v in flat.items()})
         return figures
 
     def format_results(self,

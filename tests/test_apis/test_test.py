@@ -46,8 +46,10 @@ def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
 def test_evaluation_of_named_sets(runs, tool, tmp_path):
     assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
                 '--datasets', 'all', '--work-dir', 'w') is None
-    assert sorted(os.listdir(tmp_path /
-                             'w')) == ['eval_c0.json', 'eval_c1.json']
+    assert sorted(os.listdir(tmp_path / 'w')) == [
+        'eval_c0.json', 'eval_c0_vessel.csv', 'eval_c1.json',
+        'eval_c1_lesion.csv'
+    ]
     assert 'lesion.mDice' in figures(tmp_path / 'w/eval_c1.json')['figures']
     assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
                 '--datasets', 'c1', '--work-dir', 'v') is None

@@ -9,13 +9,15 @@ import pytest
 from sklearn.metrics import (average_precision_score, f1_score, jaccard_score,
                              roc_auc_score)
 
-from mbos.core.metric_tables import pooled_histogram, summary
-from mbos.core.metrics import compute, update
-from mbos.core.score_histogram import (histogram_area, histogram_curve,
-                                       histogram_precision, key_scores,
-                                       make_histogram, pack_histogram,
-                                       pool_histograms, rank_scores,
-                                       score_keys, unpack_histogram)
+from mbos.core.metric_report import compute
+from mbos.core.metric_tables import summary
+from mbos.core.metrics import update
+from mbos.core.score_curves import (histogram_area, histogram_curve,
+                                    histogram_precision)
+from mbos.core.score_histogram import (key_scores, make_histogram,
+                                       pack_histogram, pool_histograms,
+                                       rank_scores, score_keys,
+                                       unpack_histogram)
 from mbos.core.tasks import Task
 
 SINGLE = Task('crack', ('crack', ))
@@ -318,7 +320,7 @@ def test_sums_are_small():
     label = (rng.random((1000, 1000)) < 0.01).astype(np.uint8)
     sums = update(prob, label, EXCLUSIVE)
     assert len(pickle.dumps(sums)) < 400_000
-    histogram = pooled_histogram([sums], 0)
+    histogram = unpack_histogram(sums['scores'][0])
     assert histogram_area(histogram) == pytest.approx(
         roc_auc_score(label.ravel() == 1, prob[0].ravel()), abs=1e-12)
 

@@ -18,7 +18,7 @@ class StubMetrics:
     """Counts the pixels of the first class."""
 
     @staticmethod
-    def update(prob, label, task, fov, threshold, ignore_index):
+    def update(prob, label, task, fov, threshold, ignore_index, points):
         if np.isnan(prob).any():
             raise ValueError('NaN in the probabilities')
         inside = np.ones_like(label, bool) if fov is None else fov
@@ -26,12 +26,16 @@ class StubMetrics:
         return dict(hit=np.array(hit.sum()), classes=task.classes)
 
     @staticmethod
-    def compute(sums, task, names=None):
+    def compute(sums, task, names=None, bootstrap=None, curves=False):
         hits = sum(int(s['hit']) for s in sums)
-        return dict(hits=hits, names=names, classes=sums[0]['classes'])
+        return dict(
+            hits=hits,
+            names=names,
+            num_images=len(sums),
+            classes=sums[0]['classes'])
 
     @staticmethod
-    def summary(computed, task):
+    def summary(computed, task, intervals=None):
         rows = [['class', 'hits'], [task.classes[0], str(computed['hits'])]]
         return rows, dict(hits=computed['hits'], mDice=computed['hits'] / 10)
 
@@ -39,6 +43,7 @@ class StubMetrics:
 @pytest.fixture
 def stub(monkeypatch):
     monkeypatch.setattr(scoring, 'metrics', StubMetrics)
+    monkeypatch.setattr(scoring, 'compute', StubMetrics.compute)
     monkeypatch.setattr(scoring, 'summary', StubMetrics.summary)
 
 

@@ -1,0 +1,104 @@
+"""Sums of evaluated images on disk, so that memory does not hold them.
+
+Every process appends to a file of its own. Each record has a key that says
+what the sums are of, so what a run that ended early leaves behind can be used
+by the next one if, and only if, it would compute the same.
+"""
+import os
+import os.path as osp
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Dict, NamedTuple, Optional
+
+_LENGTHS = struct.Struct('<QQ')
+
+
+class Place(NamedTuple):
+    """Where the sums of an image are."""
+
+    path: str
+    offset: int
+    length: int
+
+
+class SumsWriter:
+    """Appends the sums of images to a file of its own.
+
+    Args:
+        path (str): The file; it must not exist.
+    """
+
+    def __init__(self, path: str):
+        os.makedirs(osp.dirname(path), exist_ok=True)
+        self._file = open(path, 'xb')
+
+    def add(self, key: str, sums: dict) -> None:
+        """Write the sums of an image through to the disk's cache.
+
+        Args:
+            key (str): What the sums are of; see :func:`read_places`.
+            sums (dict): By task.
+        """
+        name = key.encode()
+        body = pickle.dumps(sums, protocol=pickle.HIGHEST_PROTOCOL)
+        self._file.write(_LENGTHS.pack(len(name), len(body)) + name + body)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_places(folder: str) -> Dict[str, Place]:
+    """Find the sums that are in a folder, by their keys.
+
+    A record that was cut off is left out.
+
+    Args:
+        folder (str): What :class:`SumsWriter` wrote into; may be missing.
+    """
+    places = {}
+    names = sorted(os.listdir(folder)) if osp.isdir(folder) else []
+    for name in names:
+        if not name.endswith('.sums'):
+            continue
+        path = osp.join(folder, name)
+        size = osp.getsize(path)
+        with open(path, 'rb') as file:
+            while file.tell() + _LENGTHS.size <= size:
+                head, body = _LENGTHS.unpack(file.read(_LENGTHS.size))
+                key = file.read(head)
+                offset = file.tell()
+                if offset + body > size:
+                    break
+                places[key.decode()] = Place(path, offset, body)
+                file.seek(body, os.SEEK_CUR)
+    return places
+
+
+class StoredSums(Sequence):
+    """The sums of a test set for one task, read whenever they are asked for.
+
+    Args:
+        places (Sequence[Place]): Where the sums of each image are.
+        task (str, optional): Name of the task; None for a dict of all.
+    """
+
+    def __init__(self, places: Sequence[Place], task: Optional[str] = None):
+        self.places = list(places)
+        self.task = task
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> dict:
+        place = self.places[index]
+        with open(place.path, 'rb') as file:
+            file.seek(place.offset)
+            sums = pickle.loads(file.read(place.length))
+        return sums if self.task is None else sums[self.task]
+
+    def of(self, task: str) -> 'StoredSums':
+        """The same images for one task."""
+        return StoredSums(self.places, task)
