@@ -79,8 +79,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         terms = truth_terms(img_metas, tasks, counts)
         terms += pseudo_terms(img_metas, tasks, counts, self.pseudo_weight)
         if self.discriminators:
-            device = next(iter(counts.values())).device
-            terms += adversarial_terms(img_metas, tasks, device)
+            like = next(iter(counts.values()))
+            terms += adversarial_terms(img_metas, tasks, like)
         return terms
 
     def head_losses(self, prefix: str, logits: Dict[str, Tensor],

@@ -193,7 +193,9 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             dict[str, Tensor]: Scalars by ``<head>.<term>``.
         """
         planes = self._planes_by_task(img_metas, labels)
-        terms = self.plan(img_metas, self._counts(planes, img_metas))
+        # weights as exact as the losses: 0.05 is no number of float32
+        counts = self._counts(planes, at_least_float32(img[0]).dtype)
+        terms = self.plan(img_metas, counts)
         losses = OrderedDict()
         for group in self._groups(img):
             group_terms = [t for t in (t.restrict(group) for t in terms)
@@ -249,10 +251,11 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             for task in self.tasks
         }
 
-    def _counts(self, planes, img_metas):
+    def _counts(self, planes, dtype):
         loss = self.decode_head.loss_decode
         return {
-            task: torch.cat([loss.counts(p[None]) for p in task_planes])
+            task: torch.cat([loss.counts(p[None])
+                             for p in task_planes]).to(dtype)
             for task, task_planes in planes.items()
         }
 

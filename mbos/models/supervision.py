@@ -86,7 +86,8 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
         metas (Sequence[dict]): Meta information of the images.
         tasks (Sequence[str]): Task names.
         counts (dict[str, Tensor]): By task, 1.0 for each image whose plane has
-            a valid pixel, else 0.0; shape (N, ).
+            a valid pixel, else 0.0; shape (N, ). The weights take their
+            precision from it.
 
     Returns:
         list[Term]: Terms named ``loss_truth.<task>``.
@@ -159,7 +160,7 @@ def source_and_target(
 
 
 def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
-                      device) -> List[Term]:
+                      like: Tensor) -> List[Term]:
     """The generator's and the discriminators' terms (METHOD, section 6).
 
     Fooling terms have weight 1 per target dataset; the head's adversarial
@@ -169,7 +170,7 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
     Args:
         metas (Sequence[dict]): Meta information of the images.
         tasks (Sequence[str]): Task names.
-        device (torch.device): Where the weights shall lie.
+        like (Tensor): The weights lie on its device, in its precision.
 
     Returns:
         list[Term]: Terms named ``loss_adv.<task>.on_<dataset>``,
@@ -178,7 +179,7 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
     """
 
     def even(rows, total):
-        return torch.full((len(rows), ), total / len(rows), device=device)
+        return like.new_full((len(rows), ), total / len(rows))
 
     terms = []
     for task in tasks:

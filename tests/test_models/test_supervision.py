@@ -6,7 +6,7 @@ from mbos.models.supervision import (Term, adversarial_terms, pseudo_terms,
                                      truth_terms)
 from tests.utils import TASKS, make_meta
 
-CPU = torch.device('cpu')
+LIKE = torch.ones((), dtype=torch.float64)
 
 
 def all_valid(metas, tasks=TASKS):
@@ -92,7 +92,7 @@ def test_pseudo_labels_weigh_per_dataset_and_task():
 def test_game_with_more_datasets_than_tasks():
     """Half the mean over sources, half the mean over targets."""
     metas = METAS + [make_meta('refuge', pseudo=['vessel'])]
-    terms = by_name(adversarial_terms(metas, TASKS, CPU))
+    terms = by_name(adversarial_terms(metas, TASKS, LIKE))
     # vessel: sources drive and idrid, targets ddr, refuge and kaggle
     assert terms['loss_disc_source.vessel'] == approx({
         0: .125,
@@ -116,7 +116,7 @@ def test_game_with_more_datasets_than_tasks():
 
 def test_it_reduces_to_the_published_sums():
     metas = [make_meta(t, truth=[t]) for t in TASKS]
-    terms = by_name(adversarial_terms(metas, TASKS, CPU))
+    terms = by_name(adversarial_terms(metas, TASKS, LIKE))
     for i, task in enumerate(TASKS):
         assert terms[f'loss_disc_source.{task}'] == approx({i: .5})
         for j, other in enumerate(TASKS):
@@ -129,7 +129,7 @@ def test_it_reduces_to_the_published_sums():
 @pytest.mark.parametrize('truth', [('vessel', 'odoc'), ('odoc', )])
 def test_no_game_where_all_or_none_are_labelled(truth):
     metas = [make_meta('a', truth=['vessel']), make_meta('b', truth=truth)]
-    terms = by_name(adversarial_terms(metas, TASKS, CPU))
+    terms = by_name(adversarial_terms(metas, TASKS, LIKE))
     tasks = {name.split('.')[1] for name in terms}
     # every dataset labels vessels, or just one; none labels lesions
     assert tasks == ({'odoc'} if 'vessel' in truth else {'vessel', 'odoc'})

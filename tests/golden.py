@@ -1,0 +1,166 @@
+"""Reading the published release's numbers, and how close ours must come.
+
+The weights follow from a rule over the release's parameter names and are
+loaded through the converter that users' released checkpoints go through.
+"""
+import functools
+import json
+import os
+import os.path as osp
+import zlib
+
+import numpy as np
+import torch
+
+from mbos.core.release_checkpoint import from_release
+from mbos.core.tasks import build_tasks
+from .utils import TASKS
+
+ROOT = osp.dirname(osp.dirname(__file__))
+GOLDEN = os.environ.get('MBOS_GOLDEN', osp.join(ROOT, 'tests/data/golden'))
+EXACT = 1e-6
+"""What every figure must agree to in float64, relative."""
+SPACING = 2.0**-24
+"""Relative error of storing a number in float32."""
+
+
+def load(name):
+    """The arrays of a golden file, by key."""
+    with np.load(osp.join(GOLDEN, f'{name}.npz')) as data:
+        return dict(data)
+
+
+@functools.lru_cache(maxsize=None)
+def release_shapes(key):
+    """Shapes by the release's parameter names."""
+    with open(osp.join(GOLDEN, 'state_dict_shapes.json')) as file:
+        return json.load(file)[key]
+
+
+def release_state(key, seed):
+    """The release's state dict by the README's rule."""
+    state = {}
+    for name, shape in release_shapes(key).items():
+        if name.endswith('relative_position_index'):
+            continue
+        rng = np.random.Generator(
+            np.random.PCG64([seed, zlib.crc32(name.encode())]))
+        u = 2 * rng.random(shape) - 1
+        is_table = name.endswith('relative_position_bias_table')
+        if len(shape) > 1 and not is_table:
+            value = u * np.sqrt(3 / np.prod(shape[1:]))
+        elif name.endswith('weight'):
+            value = 1 + 0.1 * u
+        else:
+            value = 0.1 * u
+        state[name] = torch.from_numpy(value.astype(np.float32))
+    return state
+
+
+def load_release(model, key, seed):
+    """Fill a network with the release's weights."""
+    state, _ = from_release(release_state(key, seed), build_tasks(TASKS))
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(n.endswith('relative_position_index') for n in missing)
+    return model
+
+
+@functools.lru_cache(maxsize=None)
+def our_names(key):
+    """By the release's parameter names, ours; none for dead ones."""
+    return {
+        name:
+        list(from_release({name: torch.zeros(shape)}, build_tasks(TASKS))[0])
+        for name, shape in release_shapes(key).items()
+        if not name.endswith('relative_position_index')
+    }
+
+
+def release_norms(values, key):
+    """Norms of our tensors, gathered under the release's names."""
+    return {
+        name:
+        float(
+            np.sqrt(
+                sum(
+                    float(values[n].double().norm())**2 for n in ours
+                    if values.get(n) is not None)))
+        for name, ours in our_names(key).items()
+    }
+
+
+def image(array, dtype=torch.float32):
+    """A golden image as a tensor."""
+    return torch.from_numpy(array.astype(np.float32)).to(dtype)
+
+
+def tolerance_of(dtype, float32=1e-4):
+    """The golden README's relative tolerance for a precision."""
+    return EXACT if dtype == torch.float64 else float32
+
+
+def assert_close(actual, expected, tolerance=1e-4):
+    """Compare arrays, relative to the largest value."""
+    actual = np.asarray(actual.detach() if hasattr(actual, 'detach')
+                        else actual, dtype=np.float64)  # yapf: disable
+    assert actual.shape == expected.shape
+    error = np.abs(actual - expected).max()
+    assert error <= tolerance * np.abs(expected).max(), error
+
+
+def assert_scalar(actual, expected, tolerance=1e-4, name=''):
+    """Compare two numbers, relative to the expected one."""
+    error = abs(float(actual) - float(expected))
+    assert error <= tolerance * abs(float(expected)), (name, error)
+
+
+def check_norms(norms, data, prefix, tolerance):
+    """Compare the norm of every parameter that a golden file lists.
+
+    Args:
+        norms (dict[str, float]): Ours, under the release's names.
+        data (dict[str, ndarray]): The golden file.
+        prefix (str): Start of the keys to compare.
+        tolerance (callable): Absolute tolerance for (name, expected norm).
+    """
+    names = [k[len(prefix):] for k in data if k.startswith(prefix)]
+    assert names
+    for name in names:
+        expected = float(data[prefix + name])
+        error = abs(norms[name] - expected)
+        assert error <= tolerance(name, expected), (name, error, expected)
+
+
+def check_gradients(norms, data, dtype):
+    """Compare gradient norms by the README's tolerances."""
+    relative = tolerance_of(dtype)
+    absolute = 1e-6 if dtype == torch.float32 else 1e-12
+    check_norms(norms, data, 'train/gradnorm/',
+                lambda name, expected: relative * expected + absolute)
+
+
+def check_steps(moved, start, data, steps, dtype):
+    """Compare how far every parameter is from where it started.
+
+    A weight in float32 moves in multiples of its spacing. Where its steps
+    cancel, as those of a discriminator's last bias may, this is all that can
+    be asked.
+
+    Args:
+        moved (dict[str, float]): Norms of our changes, by the release's names.
+        start (dict[str, float]): Norms of the weights before the first step.
+        data (dict[str, ndarray]): The golden file.
+        steps (int): How many steps were made.
+        dtype (torch.dtype): Precision of the run.
+    """
+    relative = tolerance_of(dtype, 1e-3)
+
+    def tolerance(name, expected):
+        floor = steps * SPACING * start[name]
+        return max(relative * expected,
+                   floor if dtype == torch.float32 else 1e-12)
+
+    plural = 's' if steps > 1 else ''
+    check_norms(moved, data, f'after_{steps}_step{plural}/delta_norm/',
+                tolerance)
