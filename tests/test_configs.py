@@ -186,6 +186,9 @@ def test_as_released_steps(path):
         assert model.decode_head.cross_task_attention.share_block
 
 
+PLAIN_LOADING = ['LoadImageFromFile', 'LoadPlanes', 'Resize', 'RandomCrop']
+
+
 def steps(dataset, name):
     return [step for step in dataset.pipeline if step.type == name]
 
@@ -199,6 +202,10 @@ def test_as_released_data(path, flips):
     for member in cfg.data.train.datasets:
         assert [p.seg_pad_val for p in steps(member, 'Pad')] == [0]
         labelled = bool(member.get('ann_dirs'))
+        # all of the image is decoded and resized
+        assert [
+            step.type for step in member.pipeline if step.type != 'LabelBorder'
+        ][:4] == PLAIN_LOADING
         flip, = steps(member, 'IndependentFlip')
         assert flip.get('mode', 'independent') == (
             flips if labelled else 'independent')
@@ -229,6 +236,25 @@ def test_as_released_is_the_published_config_otherwise(path):
     for dataset in released.data.train.datasets:
         for transform in dataset.pipeline:
             build_from_cfg(plain(transform), PIPELINES)
+
+
+@pytest.mark.parametrize('path', [STAGE1, STAGE2], ids=osp.basename)
+def test_published_configs_load_no_more_than_the_crop(path):
+    """The same draws as in the as-released ones, from the same numbers."""
+    published = load_config(path)
+    released = load_config(path.replace('.py', '_as_released.py'))
+    pairs = zip(published.data.train.datasets, released.data.train.datasets)
+    for member, plain_member in pairs:
+        load = member.pipeline[0]
+        assert load.type == 'LoadRandomCrop'
+        assert load.get('reduced_decoding', True)
+        resize, = steps(plain_member, 'Resize')
+        crop, = steps(plain_member, 'RandomCrop')
+        assert (resize.img_scale, resize.ratio_range) == ((1024, 1024), (0.5,
+                                                                         2.0))
+        assert load.img_scale == resize.img_scale
+        assert load.ratio_range == resize.ratio_range
+        assert load.crop_size == crop.crop_size == (512, 512)
 
 
 def test_arguments_are_set_by_type_everywhere():

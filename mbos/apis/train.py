@@ -18,7 +18,7 @@ from torch import nn
 import mbos
 from mbos.core import GradientStepHook, IterationSeedHook, LossLogHook
 from mbos.core.pretrained import require_pretrained
-from mbos.datasets import DataError, build_train_loader
+from mbos.datasets import DataError, build_train_loader, limit_threads
 from .checkpoint import checkpoint_meta, load_weights
 from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
@@ -73,14 +73,7 @@ def train_segmentor(cfg: Config,
     register_hooks(runner, cfg, env, val_set)
     if cfg.resume_from:
         runner.resume(cfg.resume_from)
-    loader = build_train_loader(
-        train_set,
-        samples_per_gpu=cfg.data.samples_per_gpu,
-        workers_per_gpu=cfg.data.workers_per_gpu,
-        seed=cfg.seed,
-        rank=env.rank,
-        world_size=env.world_size,
-        start=runner.iter)
+    loader = build_loader(train_set, cfg, env, start=runner.iter)
     step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
     runner.run([loader], cfg.workflow, backward=step.backward)
 
@@ -216,6 +209,29 @@ def register_hooks(runner, cfg: Config, env: Environment,
             build_checked(build_from_cfg, hook, HOOKS), priority=priority)
 
 
+def build_loader(dataset, cfg: Config, env: Environment, start: int):
+    """The endless loader of the training images.
+
+    Args:
+        dataset (JointDataset): The training sets.
+        cfg (Config): For ``data`` and ``seed``.
+        env (Environment): Where this process runs.
+        start (int): First iteration.
+
+    Returns:
+        DataLoader: It never ends.
+    """
+    return build_train_loader(
+        dataset,
+        samples_per_gpu=cfg.data.samples_per_gpu,
+        workers_per_gpu=cfg.data.workers_per_gpu,
+        seed=cfg.seed,
+        rank=env.rank,
+        world_size=env.world_size,
+        start=start,
+        pin_memory=env.device.type == 'cuda')
+
+
 def build_test_loader(dataset,
                       cfg: Config,
                       env: Environment,
@@ -233,7 +249,7 @@ def build_test_loader(dataset,
         DataLoader: In order, without shuffling.
     """
     workers = cfg.data.get('test_workers', cfg.data.workers_per_gpu)
-    return build_dataloader(
+    loader = build_dataloader(
         dataset,
         samples_per_gpu=1,
         workers_per_gpu=workers,
@@ -241,3 +257,5 @@ def build_test_loader(dataset,
         shuffle=False,
         pin_memory=env.device.type == 'cuda',
         persistent_workers=False)
+    loader.worker_init_fn = limit_threads
+    return loader

@@ -3,7 +3,7 @@
 Configs cannot change single entries of inherited lists, so the configs named
 ``*_as_released.py`` call this (METHOD, section 8; docs/as_released.md).
 """
-from typing import Dict, Sequence
+from typing import Dict, List, Sequence
 
 from mmcv import Config
 
@@ -25,6 +25,35 @@ def set_arguments(cfg, arguments: Dict[str, dict]):
     if isinstance(cfg, (list, tuple)):
         return type(cfg)(set_arguments(value, arguments) for value in cfg)
     return cfg
+
+
+def plain_loading(pipeline: Sequence[dict]) -> List[dict]:
+    """Load, resize and crop as the release does: all of the image.
+
+    Args:
+        pipeline (Sequence[dict]): Transforms.
+
+    Returns:
+        list[dict]: The same, with mmseg's transforms in the place of
+        ``LoadRandomCrop``, which only differs in time and rounding.
+    """
+    found = []
+    for step in pipeline:
+        if step['type'] != 'LoadRandomCrop':
+            found.append(step)
+            continue
+        resize = {
+            key: step[key]
+            for key in ('img_scale', 'ratio_range', 'keep_ratio')
+            if key in step
+        }
+        found += [
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadPlanes'),
+            dict(type='Resize', **resize),
+            dict(type='RandomCrop', crop_size=step['crop_size'])
+        ]
+    return found
 
 
 def published_data(config: str, arguments: Dict[str, dict],
@@ -49,6 +78,7 @@ def published_data(config: str, arguments: Dict[str, dict],
     test_sets = set_arguments(cfg.test_sets, arguments)
     members = data['train']['datasets']
     for index, member in enumerate(members):
+        member['pipeline'] = plain_loading(member['pipeline'])
         if not member.get('ann_dirs'):
             continue
         members[index] = member = set_arguments(member, labelled_arguments)

@@ -10,6 +10,7 @@ from mbos.core import IGNORE_INDEX, Task
 from untrusted import RefusedError, open_image, read_text
 from .label_io import (LABEL_MODES, as_suffixes, list_names,
                        multi_channel_message, stems_of)
+from .photograph import ORIENTATION, UPRIGHT
 
 MAX_SHOWN = 10
 BULLET = '\n  - '
@@ -17,7 +18,6 @@ THREADS = 8
 MANIFEST = 'manifest.json'
 MANIFEST_KEYS = ('task', 'checkpoint', 'checkpoint_sha256', 'config',
                  'threshold', 'images')
-ORIENTATION = 274  # number of the EXIF tag
 
 
 class DataError(ValueError):
@@ -295,7 +295,8 @@ def probe_image(path: str) -> Tuple[Optional[Tuple[int, int]], List[str]]:
     try:
         with open_image(path) as image:
             size = image.size
-            turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+            turned = image.getexif().get(ORIENTATION,
+                                         UPRIGHT[0]) not in UPRIGHT
             # JPEG: an eighth of the size, but all of the file
             image.draft(None, (max(size[0] // 8, 1), max(size[1] // 8, 1)))
             image.load()

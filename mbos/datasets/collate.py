@@ -7,6 +7,24 @@ from mmcv.parallel import DataContainer
 Sample = Dict[str, DataContainer]
 
 
+class BatchContainer(DataContainer):
+    """mmcv's container of tensors, which can be put into pinned memory.
+
+    A DataLoader with ``pin_memory`` leaves mmcv's own as they are.
+    """
+
+    def pin_memory(self) -> 'BatchContainer':
+        """Copy the tensors to memory from which a GPU can fetch them."""
+        return BatchContainer([_pinned(part) for part in self.data],
+                              stack=self.stack)
+
+
+def _pinned(part: Union[torch.Tensor, List[torch.Tensor]]):
+    if isinstance(part, list):
+        return [tensor.pin_memory() for tensor in part]
+    return part.pin_memory()
+
+
 def collate_samples(
         batch: Sequence[Union[Sample, List[Sample]]]) -> Dict[str, object]:
     """Join samples, or lists of samples, to one batch for one GPU.
@@ -34,8 +52,8 @@ def collate_samples(
         img_metas=DataContainer([metas], cpu_only=True))
 
 
-def _join(tensors: List[torch.Tensor]) -> DataContainer:
+def _join(tensors: List[torch.Tensor]) -> BatchContainer:
     same = all(tensor.shape == tensors[0].shape for tensor in tensors)
     if same:
-        return DataContainer([torch.stack(tensors)], stack=True)
-    return DataContainer([tensors])
+        return BatchContainer([torch.stack(tensors)], stack=True)
+    return BatchContainer([tensors])

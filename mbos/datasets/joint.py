@@ -1,4 +1,5 @@
 """Sampling by dataset: one image of every member per item."""
+import math
 import zlib
 from collections import Counter
 from typing import List, Optional, Sequence, Union
@@ -7,6 +8,7 @@ import numpy as np
 from mmseg.datasets import DATASETS, build_dataset
 from torch.utils.data import Dataset
 
+from .array_cache import ArrayCache, problems_of_cache
 from .checks import DataError, problems_of_checkpoints
 from .random_state import seeded
 
@@ -29,12 +31,15 @@ class JointDataset(Dataset):
         seed (int): Seed of order and augmentation. Default: 0.
         length (int, optional): What ``len`` says; any index is answered
             whatever it is. None takes the longest member's.
+        cache_dir (str, optional): Folder where all members keep what they
+            decode; see :class:`ArrayCache`. None keeps nothing.
     """
 
     def __init__(self,
                  datasets: Sequence[Union[dict, Dataset]],
                  seed: int = 0,
-                 length: Optional[int] = None):
+                 length: Optional[int] = None,
+                 cache_dir: Optional[str] = None):
         if not datasets:
             raise ValueError('JointDataset needs at least one member dataset.')
         self.datasets = [
@@ -57,6 +62,9 @@ class JointDataset(Dataset):
         self.tasks = self.datasets[0].tasks
         self.CLASSES = self.datasets[0].CLASSES
         self.PALETTE = self.datasets[0].PALETTE
+        if cache_dir:
+            for member in self.datasets:
+                member.cache = ArrayCache(cache_dir)
         self.length = length or max(len(member) for member in self.datasets)
         self._keys = self._member_keys()
         self._orders = {}
@@ -136,9 +144,29 @@ class JointDataset(Dataset):
         manifests = {}
         for member in self.datasets:
             manifests.update(member.manifests())
-        return found + [
+        found += [
             p for p in problems_of_checkpoints(manifests) if p not in found
         ]
+        return found + (self._problems_of_cache(cache) if full else [])
+
+    def _problems_of_cache(self, images: dict) -> List[str]:
+        """Say which folders of kept arrays lack space.
+
+        Args:
+            images (dict): Size and problems of the images by path.
+        """
+        files = {}
+        for member in self.datasets:
+            if member.cache is None:
+                continue
+            known = files.setdefault(member.cache.folder, {})
+            for i in range(len(member)):
+                image = member.image_path(i)
+                pixels = math.prod(images[image][0] or [0])
+                known[image] = 3 * pixels
+                planes = member.get_ann_info(i).values()
+                known.update(dict.fromkeys(planes, pixels))
+        return sum((problems_of_cache(*item) for item in files.items()), [])
 
     def check(self, full: bool = True) -> None:
         """Check the data of all members before training.

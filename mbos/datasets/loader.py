@@ -37,7 +37,8 @@ def build_train_loader(dataset: Dataset,
         world_size (int, optional): Number of processes; None asks torch.
         start (int): First iteration, for a resumed run. Default: 0.
         prefetch_factor (int): Batches loaded ahead by a worker. Default: 2.
-        pin_memory (bool): Passed on to the DataLoader. Default: False.
+        pin_memory (bool): Whether batches are put into memory from which a
+            GPU fetches them beside its work. Default: False.
 
     Returns:
         DataLoader: Its batches are those of :func:`collate_samples`.
@@ -54,7 +55,7 @@ def build_train_loader(dataset: Dataset,
         num_workers=workers_per_gpu,
         collate_fn=collate_samples,
         pin_memory=pin_memory,
-        worker_init_fn=_limit_threads if several else None,
+        worker_init_fn=limit_threads if several else None,
         persistent_workers=several,
         prefetch_factor=prefetch_factor if several else None,
         # a generator of its own: starting the loader must not draw from the
@@ -62,7 +63,7 @@ def build_train_loader(dataset: Dataset,
         generator=torch.Generator().manual_seed(seed))
 
 
-def _limit_threads(worker_id: int) -> None:
+def limit_threads(worker_id: int) -> None:
     """Leave the cores to the other workers."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

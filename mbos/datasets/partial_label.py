@@ -71,6 +71,8 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         ValueError: If the arguments do not fit each other.
     """
 
+    cache = None  # an ArrayCache, where JointDataset is given one
+
     def __init__(self,
                  name: str,
                  tasks: Sequence,
@@ -243,6 +245,7 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         results['seg_fields'] = []
         results['img_prefix'] = self.img_dir
         results['dataset'] = self.name
+        results['cache'] = self.cache
         # a copy: what a transform writes into one sample stays there
         results['planes'] = {k: dict(v) for k, v in self.planes.items()}
 

@@ -33,6 +33,15 @@ def check_probability(value: float, name: str) -> float:
     return value
 
 
+def check_plane(path: str, shape: Tuple[int, int],
+                image_shape: Tuple[int, int]) -> None:
+    """Complain if a label plane and its image differ in size."""
+    if shape != image_shape:
+        raise ValueError(
+            f'{path}: the mask has shape {shape}, its image {image_shape} '
+            '(height, width); prepare both with the same crop.')
+
+
 @PIPELINES.register_module()
 class LoadPlanes:
     """Load the label planes that the dataset has for this image.
@@ -45,11 +54,7 @@ class LoadPlanes:
         """Add the planes and name them in ``seg_fields``."""
         for task, path in results['ann_info'].items():
             plane = read_labels(path)
-            if plane.shape != results['img'].shape[:2]:
-                raise ValueError(
-                    f'{path}: the mask has shape {plane.shape}, its image '
-                    f'{results["img"].shape[:2]} (height, width); prepare '
-                    'both with the same crop.')
+            check_plane(path, plane.shape, results['img'].shape[:2])
             results[plane_key(task)] = plane
             results['seg_fields'].append(plane_key(task))
         return results

@@ -1,6 +1,7 @@
 import torch
 from mmcv.parallel import DataContainer, MMDataParallel
 from torch import nn
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from mbos.datasets import collate_samples
 
@@ -47,3 +48,30 @@ def test_unequal_sizes_stay_apart():
 def test_plain_samples():
     data = unpack(collate_samples([sample(5, 1), sample(5, 2)]))
     assert data['img'].shape == (2, 3, 5, 4)
+
+
+def test_batches_can_be_pinned(monkeypatch):
+    """As the DataLoader does it, which passes over mmcv's own container."""
+    pinned = []
+
+    def pin(tensor, *_):
+        pinned.append(tensor.data_ptr())
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
+    same = collate_samples([sample(5, 1), sample(5, 2)])
+    sizes = collate_samples([sample(5, 1), sample(6, 2)])
+    for batch, tensors in ((same, 2), (sizes, 4)):
+        pinned.clear()
+        found = pin_memory(batch)
+        assert len(pinned) == tensors
+        assert found['img'].stack == batch['img'].stack
+        assert found['img_metas'].data == batch['img_metas'].data
+        for a, b in zip(unpacked(found), unpacked(batch)):
+            assert torch.equal(a, b) and a.data_ptr() != b.data_ptr()
+
+
+def unpacked(batch):
+    for key in ('img', 'labels'):
+        tensors = unpack(batch)[key]
+        yield from tensors if isinstance(tensors, list) else [tensors]

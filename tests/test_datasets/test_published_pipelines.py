@@ -3,13 +3,15 @@ import numpy as np
 import pytest
 import torch
 
+from mbos.core.as_released import plain_loading
 from mbos.datasets import JointDataset
 
 LOAD = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadPlanes'),
-    dict(type='Resize', img_scale=(1024, 1024), ratio_range=(0.5, 2.0)),
-    dict(type='RandomCrop', crop_size=(512, 512)),
+    dict(
+        type='LoadRandomCrop',
+        img_scale=(1024, 1024),
+        ratio_range=(0.5, 2.0),
+        crop_size=(512, 512)),
 ]
 LABELLED = [
     dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.5),
@@ -35,11 +37,12 @@ FORMAT = [
 ]
 
 
+@pytest.mark.parametrize('load', [LOAD, plain_loading(LOAD)])
 @pytest.mark.parametrize('middle', [LABELLED, STRONG])
-def test_training(make, middle):
+def test_training(make, middle, load):
     # not square, so the smaller side needs padding where the scale is near
     # its lower end; the seed is one where this happens
-    joint = JointDataset([make(pipeline=LOAD + middle + FORMAT)], seed=3)
+    joint = JointDataset([make(pipeline=load + middle + FORMAT)], seed=3)
     padded = 0
     for i in range(20):
         sample = joint[i][0]

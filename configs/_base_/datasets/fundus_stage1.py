@@ -9,11 +9,12 @@ normalize = dict(
     to_rgb=True)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadPlanes'),
     # both sides of a square image become 512 to 2048
-    dict(type='Resize', img_scale=(1024, 1024), ratio_range=(0.5, 2.0)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(
+        type='LoadRandomCrop',
+        img_scale=(1024, 1024),
+        ratio_range=(0.5, 2.0),
+        crop_size=crop_size),
     dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.5),
     dict(
         type='RotateFromList',
@@ -133,6 +134,11 @@ val_sets = [
 data = dict(
     samples_per_gpu=1,  # images per dataset and GPU
     workers_per_gpu=4,
-    train=dict(type='JointDataset', datasets=[reta, ddr, refuge]),
+    train=dict(
+        type='JointDataset',
+        datasets=[reta, ddr, refuge],
+        # a folder on a fast disk where decoded images are kept: several times
+        # the images per second (docs/data_loading.md)
+        cache_dir=None),
     val=dict(type='EvaluationSets', datasets=val_sets),
     test=test_sets['idrid'])

@@ -5,10 +5,11 @@ _base_ = './fundus_stage1.py'
 crop_size = (512, 512)
 
 strong_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadPlanes'),
-    dict(type='Resize', img_scale=(1024, 1024), ratio_range=(0.5, 2.0)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(
+        type='LoadRandomCrop',
+        img_scale=(1024, 1024),
+        ratio_range=(0.5, 2.0),
+        crop_size=crop_size),
     dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.0),
     dict(type='ColorJitter'),
     dict(type='RandomGrayscale'),

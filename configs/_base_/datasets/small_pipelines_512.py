@@ -7,10 +7,11 @@ normalize = dict(
     std=[58.273, 35.645, 16.790],
     to_rgb=True)
 load = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadPlanes'),
-    dict(type='Resize', img_scale=(512, 512), ratio_range=(0.75, 1.5)),
-    dict(type='RandomCrop', crop_size=crop_size)
+    dict(
+        type='LoadRandomCrop',
+        img_scale=(512, 512),
+        ratio_range=(0.75, 1.5),
+        crop_size=crop_size)
 ]
 finish = [
     normalize,

@@ -1,0 +1,154 @@
+"""Decoded images and label maps, kept on disk between epochs and runs."""
+import hashlib
+import os
+import os.path as osp
+import shutil
+import warnings
+from typing import Callable, Dict, List, Optional
+
+import numpy as np
+from mmcv.utils import print_log
+from mmseg.utils import get_root_logger
+
+VERSION = 1
+"""int: Changes when arrays that older versions kept must not be used."""
+RESERVE = 1 << 30
+"""int: Bytes of the disk that are left free for others."""
+
+
+class ArrayCache:
+    """Keep what was decoded from files as arrays that are mapped, not read.
+
+    An entry belongs to the absolute path of its file and holds as long as
+    the file's size and time of change stay; a new one replaces it. Entries
+    are written whole or not at all, so any number of processes may share the
+    folder. Where an entry cannot be written, training goes on without it.
+
+    Args:
+        folder (str): Where the arrays are; made where it is missing.
+    """
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        self._full = False
+
+    def get(self, path: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        """Get the array of a file, decoding it where it is not there yet.
+
+        Args:
+            path (str): The file.
+            decode (Callable): Decodes it.
+
+        Returns:
+            ndarray: The array, which may be mapped from the disk: do not
+            write into it.
+        """
+        entry = self.entry(path)
+        array = _load(entry)
+        if array is None:
+            array = decode()
+            self._save(entry, array)
+        return array
+
+    def entry(self, path: str) -> str:
+        """Name the file of an entry, for the file as it is now."""
+        status = os.stat(path)
+        name = hashlib.sha1(osp.abspath(path).encode()).hexdigest()[:20]
+        stamp = f'{VERSION}-{status.st_mtime_ns:x}-{status.st_size:x}'
+        return osp.join(self.folder, f'{name}-{stamp}.npy')
+
+    def missing_bytes(self, path: str, size: int) -> int:
+        """Say how much an entry would add.
+
+        Args:
+            path (str): The file.
+            size (int): Bytes of its array.
+
+        Returns:
+            int: 0 if the entry is there, else ``size``.
+        """
+        return 0 if osp.exists(self.entry(path)) else size
+
+    def free_bytes(self) -> int:
+        """Space on the disk that entries may take.
+
+        Raises:
+            OSError: If the folder cannot be made.
+        """
+        os.makedirs(self.folder, exist_ok=True)
+        return max(shutil.disk_usage(self.folder).free - RESERVE, 0)
+
+    def _save(self, entry: str, array: np.ndarray) -> None:
+        if self._full:
+            return
+        temporary = f'{entry}.{os.getpid()}.tmp'
+        try:
+            if self.free_bytes() < array.nbytes:
+                raise OSError('less than '
+                              f'{RESERVE / 1e9:.1f} GB of the disk are free')
+            with open(temporary, 'wb') as file:
+                np.save(file, array)
+            os.replace(temporary, entry)
+            self._remove_older(entry)
+        except OSError as error:
+            self._full = True
+            if osp.exists(temporary):
+                os.unlink(temporary)
+            warnings.warn(
+                f'{self.folder}: decoded images are no longer kept there '
+                f'({error}); training goes on and decodes the others each '
+                'time. Make room, or name another folder as cache_dir.')
+
+    def _remove_older(self, entry: str) -> None:
+        """Remove what was kept of earlier versions of the same file."""
+        kept = osp.basename(entry)
+        name = kept.partition('-')[0]
+        for other in os.scandir(self.folder):
+            if other.name.startswith(f'{name}-') and other.name != kept \
+                    and other.name.endswith('.npy'):
+                try:
+                    os.unlink(other.path)
+                except FileNotFoundError:
+                    pass  # another process was faster
+
+
+def problems_of_cache(folder: str, files: Dict[str, int]) -> List[str]:
+    """Check that what is not kept yet finds room.
+
+    Args:
+        folder (str): Folder of the cache.
+        files (dict[str, int]): Bytes of the arrays by file.
+
+    Returns:
+        list[str]: The problems.
+    """
+    cache = ArrayCache(folder)
+    remedy = 'name another folder as cache_dir, or leave cache_dir out'
+    try:
+        free = cache.free_bytes()
+    except OSError as error:
+        return [f'{folder}: cannot be made or read ({error}); {remedy}.']
+    if not os.access(folder, os.W_OK):
+        return [f'{folder}: cannot be written to; {remedy}.']
+    missing = sum(
+        cache.missing_bytes(*file) for file in files.items()
+        if osp.exists(file[0]))
+    if missing > free:
+        return [
+            f'{folder}: decoded images need {missing / 1e9:.1f} GB more, but '
+            f'only {free / 1e9:.1f} GB may be used ({RESERVE / 1e9:.1f} GB '
+            f'are left for others); make room, {remedy}.'
+        ]
+    print_log(
+        f'Decoded images are kept in {folder}: {missing / 1e9:.1f} GB to '
+        f'come, {free / 1e9:.1f} GB free',
+        logger=get_root_logger())
+    return []
+
+
+def _load(entry: str) -> Optional[np.ndarray]:
+    """Map an entry; None where there is none, or none that is whole."""
+    try:
+        return np.load(entry, mmap_mode='r')
+    except (OSError, ValueError, EOFError):
+        return None

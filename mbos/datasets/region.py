@@ -1,0 +1,126 @@
+"""The part of a resized image that a crop needs, without the rest of it."""
+from dataclasses import dataclass
+from typing import Tuple
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of an image that is resized, without resizing the image.
+
+    What it samples is what ``cv2.resize`` of the whole image and a slice
+    give: label maps exactly (nearest pixel), images up to rounding (bilinear,
+    at most one grey value).
+
+    Args:
+        source (tuple[int, int]): Height and width of the image.
+        size (tuple[int, int]): Height and width that it is resized to.
+        box (tuple[int, int, int, int]): Top, bottom, left and right of the
+            box in the resized image; what lies outside is cut off.
+    """
+    source: Tuple[int, int]
+    size: Tuple[int, int]
+    box: Tuple[int, int, int, int]
+
+    def __post_init__(self):
+        if min(self.source) < 1 or min(self.size) < 1:
+            raise ValueError('Expected sides of at least one pixel, got '
+                             f'{self.source} and {self.size}.')
+        top, bottom, left, right = self.box
+        box = (top, min(bottom, self.size[0]), left, min(right, self.size[1]))
+        if not (0 <= box[0] < box[1] and 0 <= box[2] < box[3]):
+            raise ValueError(f'Expected a box inside {self.size} (height, '
+                             f'width), got {self.box}.')
+        object.__setattr__(self, 'box', box)
+
+    @property
+    def shape(self) -> Tuple[int, int]:
+        """Height and width of the box."""
+        top, bottom, left, right = self.box
+        return bottom - top, right - left
+
+    def reduction(self, factors=(8, 4, 2)) -> int:
+        """Choose how much smaller the image may be decoded.
+
+        Args:
+            factors (Sequence[int]): Divisors of the sides, falling.
+
+        Returns:
+            int: The first divisor that leaves sides of at least ``size``, or
+            1, so nothing is ever enlarged that had not to be anyway.
+        """
+        for factor in factors:
+            if all(n >= factor * m for n, m in zip(self.source, self.size)):
+                return factor
+        return 1
+
+    def sample_image(self, image: np.ndarray, factor: int = 1) -> np.ndarray:
+        """Interpolate the box bilinearly.
+
+        Args:
+            image (ndarray): The image, of shape ``source`` or decoded
+                ``factor`` times smaller, with sides rounded up.
+            factor (int): Default: 1.
+
+        Returns:
+            ndarray: The box, of the same dtype.
+        """
+        top, bottom, left, right = self.box
+        rows, step_y, start_y = _span(self.source[0], self.size[0], top,
+                                      bottom, factor, image.shape[0])
+        columns, step_x, start_x = _span(self.source[1], self.size[1], left,
+                                         right, factor, image.shape[1])
+        return cv2.warpAffine(
+            image[rows, columns],
+            np.array([[step_x, 0, start_x], [0, step_y, start_y]]),
+            (right - left, bottom - top),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE)
+
+    def sample_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Take the nearest label of each pixel of the box.
+
+        Args:
+            labels (ndarray): Label map of shape ``source``.
+
+        Returns:
+            ndarray: The box, of the same dtype.
+        """
+        top, bottom, left, right = self.box
+        rows = _nearest(self.source[0], self.size[0], top, bottom)
+        columns = _nearest(self.source[1], self.size[1], left, right)
+        return np.asarray(labels[rows])[:, columns]
+
+
+def _span(source: int, size: int, first: int, last: int, factor: int,
+          side: int) -> Tuple[slice, float, float]:
+    """The pixels of an axis that bilinear interpolation reads.
+
+    Args:
+        source (int): Side of the image at full size.
+        size (int): Side that it is resized to.
+        first (int): First pixel of the box.
+        last (int): Pixel behind the last one of the box.
+        factor (int): Full-size pixels per pixel of the decoded image.
+        side (int): Side of the decoded image.
+
+    Returns:
+        tuple[slice, float, float]: The pixels; distance of two samples;
+        position of the first sample, counted from the first pixel.
+    """
+    step = source / (size * factor)
+    # centres of pixels lie half a pixel from their borders, at every size
+    start = (first + 0.5) * step - 0.5
+    end = (last - 0.5) * step - 0.5
+    low = min(max(int(np.floor(start)), 0), side - 1)
+    high = min(int(np.floor(end)) + 2, side)
+    return slice(low, max(high, low + 1)), step, start - low
+
+
+def _nearest(source: int, size: int, first: int, last: int) -> np.ndarray:
+    """The pixels of an axis that cv2.resize(INTER_NEAREST) takes."""
+    # written as OpenCV does, since x / (b / a) and x * a / b round apart
+    index = np.floor(np.arange(first, last) * (1 / (size / source)))
+    return np.minimum(index.astype(np.int64), source - 1)
