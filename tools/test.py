@@ -53,6 +53,8 @@ def parse_args():
         parser.error('--vis needs --output_dir')
     if args.source and not args.vis:
         parser.error('--source is for --vis')
+    if args.report_images < 0:
+        parser.error('--report-images must be at least 0')
     return args
 
 
@@ -80,6 +82,15 @@ def add_evaluation_arguments(group):
         default=1000,
         metavar='N',
         help='resamples of the 95 %% intervals, 0 for none (default: 1000)')
+    group.add_argument(
+        '--no-report', action='store_true', help='do not write report.html')
+    group.add_argument(
+        '--report-images',
+        type=int,
+        default=3,
+        metavar='K',
+        help='show the K best and K worst images of each task in the report,\n'
+        'which are predicted once more; 0 for none (default: 3)')
 
 
 def add_picture_arguments(group):
@@ -150,9 +161,22 @@ def evaluate(model, datasets, cfg, env, args):
         chosen = apis.thresholds_from_val(model, datasets, cfg, env,
                                           args.checkpoint)
     plan = apis.EvaluationPlan(args.checkpoint, bootstrap, chosen)
-    written = apis.evaluate_test_sets(model, datasets, cfg, env, plan)
+    try:
+        written = apis.evaluate_test_sets(model, datasets, cfg, env, plan)
+    except apis.EvaluationError:
+        report(model, datasets, cfg, env, args, images=0)
+        raise
     for path in written:
         print(f'Figures written to {path}')
+    report(model, datasets, cfg, env, args, args.report_images)
+
+
+def report(model, datasets, cfg, env, args, images):
+    """Write the page of what has been evaluated, if it is wanted."""
+    if env.is_main and not args.no_report:
+        sha256 = apis.file_sha256(args.checkpoint)
+        page = apis.write_report(model, datasets, cfg, env, sha256, images)
+        print(f'Report written to {page}')
 
 
 def visualise(model, dataset, cfg, env, output_dir, only=None):

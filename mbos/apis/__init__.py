@@ -4,6 +4,7 @@ from .config import (build_checked, find_config, load_config, member_datasets,
                      stage1_model_cfg)
 from .environment import Environment, LaunchError, set_up_environment
 from .evaluation import EvaluationError
+from .evaluation_report import write_report
 from .inference import (Prediction, PredictionOptions, iterate_predictions,
                         load_model, predict)
 from .overlay_hook import EvaluationOverlayHook
@@ -25,5 +26,5 @@ __all__ = [
     'load_segmentor', 'load_weights', 'member_datasets', 'predict',
     'predict_dataset', 'read_checkpoint', 'score_dataset',
     'set_up_environment', 'stage1_model_cfg', 'thresholds_from_val',
-    'train_segmentor'
+    'train_segmentor', 'write_report'
 ]

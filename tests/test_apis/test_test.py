@@ -48,7 +48,7 @@ def test_evaluation_of_named_sets(runs, tool, tmp_path):
                 '--datasets', 'all', '--work-dir', 'w') is None
     assert sorted(os.listdir(tmp_path / 'w')) == [
         'eval_c0.json', 'eval_c0_vessel.csv', 'eval_c1.json',
-        'eval_c1_lesion.csv'
+        'eval_c1_lesion.csv', 'report.html', 'report_files'
     ]
     assert 'lesion.mDice' in figures(tmp_path / 'w/eval_c1.json')['figures']
     assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',

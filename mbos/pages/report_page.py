@@ -1,0 +1,238 @@
+"""The page of an evaluation: figures, curves, calibration, examples.
+
+Made from what ``eval_<set>.json`` holds (docs/evaluation.md), and nothing
+else.
+"""
+from dataclasses import dataclass, field
+from typing import List, Mapping, Optional, Sequence, Tuple
+
+from .document import render_page, shown_number
+from .report_charts import task_charts
+
+ROWS = 200
+"""int: Most images in a table of the page; the CSV file has all."""
+
+FOV = '-fov'
+CHOSEN = '@val'
+OVERVIEW = (('published', 'Dice'), ('comparable', 'Dice-image'), ('comparable',
+                                                                  'AP'),
+            ('comparable', 'AUC-pooled'), ('comparable', 'Ratio-error'))
+"""tuple: Figures of the table on top, by table and name."""
+
+IMAGE_FIGURES = ('Dice', 'IoU', 'AP', 'AUC', 'Ratio-error')
+
+
+@dataclass(frozen=True)
+class Example:
+    """Pictures of an image that went well or badly.
+
+    Attributes:
+        name (str): Name of the image.
+        photograph (str): URL of the photograph, relative to the page.
+        truth (str): URL of the photograph with the ground truth.
+        prediction (str): URL of the photograph with the prediction.
+    """
+
+    name: str
+    photograph: str
+    truth: str
+    prediction: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One task of one test set.
+
+    Attributes:
+        evaluation (dict): Content of the set's ``eval_<set>.json``.
+        task (str): Name of the task.
+        colours (dict[str, str]): CSS colours of its classes in the pictures.
+        worst (Sequence[Example]): The worst first.
+        best (Sequence[Example]): The best first.
+        csv (str, optional): URL of the table of all images.
+    """
+
+    evaluation: Mapping
+    task: str
+    colours: Mapping[str, str] = field(default_factory=dict)
+    worst: Sequence[Example] = ()
+    best: Sequence[Example] = ()
+    csv: Optional[str] = None
+
+    @property
+    def content(self) -> Mapping:
+        """dict: What the evaluation tells of the task."""
+        return self.evaluation['tasks'][self.task]
+
+
+def render_report(sections: Sequence[Section], title: str) -> str:
+    """Make the page.
+
+    Args:
+        sections (Sequence[Section]): In the order of the page.
+        title (str): Its heading.
+
+    Returns:
+        str: HTML.
+    """
+    evaluations = {s.evaluation['dataset']: s.evaluation for s in sections}
+    return render_page(
+        'report.html',
+        title=title,
+        evaluations=list(evaluations.values()),
+        checkpoints=list(
+            dict.fromkeys((e['checkpoint'], e.get('checkpoint_sha256'))
+                          for e in evaluations.values())),
+        overview=_overview(sections),
+        sections=[_section(s) for s in sections])
+
+
+def _overview(sections: Sequence[Section]) -> dict:
+    """Table of the main figures, one row per section."""
+    columns = [
+        name for kind, name in OVERVIEW if any(
+            name in s.content.get(kind, {}) for s in sections)
+    ]
+    rows = []
+    for section in sections:
+        cells = []
+        for kind, name in OVERVIEW:
+            if name not in columns:
+                continue
+            row = section.content.get(kind, {}).get(name, {})
+            # a mean over background and one class says little
+            classes = section.content['classes']
+            column = 'mean' if len(classes) > 1 and 'mean' in row else next(
+                (c for c in classes if c in row), None)
+            cells.append(_cell(row.get(column)))
+        rows.append(
+            dict(
+                anchor=anchor(section),
+                name=section.evaluation['dataset'],
+                task=section.task,
+                images=section.evaluation['images'],
+                cells=cells))
+    return dict(columns=columns, rows=rows)
+
+
+def anchor(section: Section) -> str:
+    """Name of a section in the page's URL."""
+    return f'{section.evaluation["dataset"]}.{section.task}'
+
+
+def _cell(figure: Optional[Mapping]) -> Optional[dict]:
+    """What a table shows of a figure and its interval."""
+    if figure is None:
+        return None
+    ends = [figure.get('low'), figure.get('high')]
+    interval = ''
+    if all(end is not None for end in ends):
+        interval = ' – '.join(shown_number(end, 3) for end in ends)
+    return dict(value=shown_number(figure['value']), interval=interval)
+
+
+def _section(section: Section) -> dict:
+    """What the template shows of a section."""
+    content = section.content
+    rows = sorted(content['per_image'], key=image_rank)
+    columns = _image_columns(rows, content['classes'])
+    return dict(
+        anchor=anchor(section),
+        name=section.evaluation['dataset'],
+        task=section.task,
+        evaluation=section.evaluation,
+        classes=[
+            dict(name=c, colour=section.colours.get(c))
+            for c in content['classes']
+        ],
+        nested=content['nested'],
+        thresholds=content['thresholds'],
+        chosen_on=content.get('chosen_on'),
+        tables=_tables(content),
+        charts=task_charts(content),
+        worst=[_example(e, content) for e in section.worst],
+        best=[_example(e, content) for e in section.best],
+        csv=section.csv,
+        columns=columns,
+        num_images=len(rows),
+        images=[(row['name'], [
+            shown_number(row.get(key, {}).get(label))
+            for key, label, _ in columns
+        ]) for row in rows[:ROWS]])
+
+
+def overall_dice(row: Mapping) -> Optional[float]:
+    """Dice of an image, mean over the classes that are defined in it."""
+    dice = row['Dice']
+    return dice['mean'] if 'mean' in dice else next(iter(dice.values()))
+
+
+def image_rank(row: Mapping) -> tuple:
+    """Key that sorts images, the worst first, undefined ones last."""
+    dice = overall_dice(row)
+    return (dice is None, 0 if dice is None else dice, row['name'])
+
+
+def choose_examples(rows: Sequence[Mapping],
+                    count: int) -> Tuple[List[str], List[str]]:
+    """Names of the images to show.
+
+    Args:
+        rows (Sequence[dict]): ``per_image`` of a task.
+        count (int): Of each kind, at most.
+
+    Returns:
+        tuple[list[str], list[str]]: The worst, the worst first, and the best,
+        the best first; no image is in both, and none without a Dice.
+    """
+    ranked = [
+        row['name'] for row in sorted(rows, key=image_rank)
+        if overall_dice(row) is not None
+    ]
+    worst = ranked[:count]
+    return worst, ranked[len(worst):][::-1][:count]
+
+
+def _example(example: Example, content: Mapping) -> dict:
+    row = next(r for r in content['per_image'] if r['name'] == example.name)
+    return dict(
+        example=example,
+        figures=[(name, shown_number(value, 3))
+                 for name, value in row['Dice'].items()])
+
+
+def _tables(content: Mapping) -> List[dict]:
+    """Tables of figures by where they come from."""
+    groups = {
+        'Published definitions': content['published'],
+        'Comparable with other work': {},
+        'Inside the field of view': {},
+        'At the threshold chosen on validation images': {}
+    }
+    names = list(groups)
+    for key, row in content['comparable'].items():
+        place = 3 if CHOSEN in key else 2 if key.endswith(FOV) else 1
+        groups[names[place]][key] = row
+    tables = []
+    for name, rows in groups.items():
+        present = {c for row in rows.values() for c in row}
+        order = ['background', *content['classes'], 'mean']
+        columns = [c for c in order if c in present]
+        if rows:
+            tables.append(
+                dict(
+                    name=name,
+                    columns=columns,
+                    rows=[(key, [_cell(row.get(c)) for c in columns])
+                          for key, row in rows.items()]))
+    return tables
+
+
+def _image_columns(rows, classes) -> List[tuple]:
+    """Figure, class and heading of the columns of the table of images."""
+    columns = [('Dice', 'mean', 'Dice')] if len(classes) > 1 else []
+    for key in IMAGE_FIGURES:
+        for label in classes:
+            if any(label in row.get(key, {}) for row in rows):
+                columns.append((key, label, f'{key} {label}'))
+    return columns
