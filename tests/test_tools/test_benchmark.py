@@ -1,0 +1,199 @@
+"""tools/benchmark.py: the baseline's numerics, its figures, its goals."""
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def tools(monkeypatch):
+    """The modules of ``tools``, which are not a package."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+
+
+def load(name):
+    return importlib.import_module(f'benchmark{name}')
+
+
+def run(*arguments):
+    return subprocess.run([
+        sys.executable,
+        str(ROOT / 'tools/benchmark.py'), *map(str, arguments)
+    ],
+                          env=dict(os.environ, CUDA_VISIBLE_DEVICES=''),
+                          capture_output=True,
+                          text=True,
+                          timeout=300)
+
+
+def gradients(model):
+    return {
+        n: p.grad
+        for n, p in model.named_parameters() if p.grad is not None
+    }
+
+
+@pytest.mark.parametrize('stage, tasks', [(1, 3), (2, 3), (2, 2), (2, 1)])
+def test_baseline_computes_what_the_library_does(stage, tasks):
+    models, baseline = load('_model'), load('_baseline')
+    cfg = models.stage_config(stage, 'tiny', tasks, noise=False)
+    batch = models.make_batch(cfg, stage, 64, images=2)
+    ours, theirs = (models.build_network(cfg) for _ in range(2))
+    losses = ours.train_step(batch, backward=lambda x: x.backward())['losses']
+    expected = baseline.ReleaseSchedule(theirs, {}).gradients(batch)
+    assert set(expected) == {k for k in losses if 'loss' in k}
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(value.item(), rel=1e-4)
+    # an output that no loss reads has no gradient here and there
+    found, wanted = gradients(ours), gradients(theirs)
+    assert found.keys() == wanted.keys()
+    floor = 1e-7 * max(g.norm() for g in wanted.values())
+    for name, gradient in wanted.items():
+        error = (found[name] - gradient).norm()
+        assert error <= 1e-4 * gradient.norm() + floor, name
+
+
+def test_baseline_predicts_what_the_library_does():
+    models, baseline = load('_model'), load('_baseline')
+    cfg = models.stage_config(2, 'tiny')
+    model = models.build_network(cfg).eval()
+    image = torch.randn(1, 3, 96, 64)
+    meta = dict(ori_shape=(96, 64, 3), img_shape=(96, 64, 3))
+    with torch.no_grad():
+        ours = model.inference(image, [meta], True)
+        theirs = baseline.ReleaseSchedule(model, {}).predict(image)
+    assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_baseline_updates_discriminators_after_the_generator():
+    """On predictions from before the update, as one summed loss does."""
+    models, baseline = load('_model'), load('_baseline')
+    cfg = models.stage_config(2, 'tiny', noise=False)
+    batch = models.make_batch(cfg, 2, 64)
+    states = []
+    for kind in ('ours', 'baseline'):
+        model = models.build_network(cfg)
+        optimizers = models.build_optimizers(model, cfg)
+        if kind == 'baseline':
+            baseline.ReleaseSchedule(model, optimizers).step(batch)
+        else:
+            model.train_step(batch, backward=lambda x: x.backward())
+            for optimizer in optimizers.values():
+                optimizer.step()
+        states.append(model.discriminators.state_dict())
+    for name, value in states[0].items():
+        # Adam's first step has the gradient's sign
+        wrong = (value - states[1][name]).abs() > 1e-5
+        assert wrong.float().mean() < 0.02, name
+
+
+def settings(case, side, **changes):
+    return dict(
+        dict(
+            case=case,
+            side=side,
+            size=64,
+            width='tiny',
+            tasks=2,
+            images=1,
+            images_per_pass='auto',
+            device='cpu',
+            precision='float32',
+            tf32=False,
+            threads=1,
+            rank=0,
+            world=1), **changes)
+
+
+@pytest.mark.parametrize('case', ['stage1', 'stage2', 'inference'])
+@pytest.mark.parametrize('side', ['baseline', 'ours'])
+def test_sides_of_the_cases(case, side):
+    work = load('_worker').make_step(settings(case, side))
+    work()
+    assert load('_worker').count_flops(work) > 1e7
+
+
+def test_a_convolution_and_a_product_are_counted():
+    weight = torch.randn(4, 3, 3, 3, requires_grad=True)
+    x, y = torch.randn(1, 3, 8, 8), torch.randn(5, 6)
+
+    def work():
+        torch.nn.functional.conv2d(x, weight, padding=1).sum().backward()
+        y @ y.T
+
+    conv = 2 * 4 * 3 * 9 * 64
+    assert load('_worker').count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
+
+
+def test_resident_memory():
+    resident = load('_worker').resident
+    before = resident('VmHWM')
+    block = torch.ones(2**24)  # 64 MB
+    assert resident('VmRSS') <= resident('VmHWM')
+    assert resident('VmHWM') >= before
+    assert block.numel() * 4 / 2**20 <= resident('VmRSS')
+
+
+def figures(**changes):
+    return dict(
+        dict(
+            seconds=1.0,
+            cpu_seconds=2.0,
+            images_per_second=6.0,
+            peak_mb=1000.0,
+            libraries_mb=300.0), **changes)
+
+
+def test_goals():
+    cases = dict(
+        stage2=dict(
+            baseline=figures(),
+            ours=figures(seconds=0.59, peak_mb=410.0, flops=1e12)),
+        processes=dict(one=figures(), two=figures(images_per_second=7.0)))
+    report = load('_report')
+    goals = {g['name']: g for g in report.judge(cases)}
+    time = goals["stage-2 step, time over the baseline's"]
+    assert time['reached'] and time['value'] == pytest.approx(0.59)
+    memory = goals["stage-2 step, peak memory over the baseline's"]
+    assert not memory['reached'] and memory['value'] == pytest.approx(0.41)
+    assert '0.410, goal at most 0.40' in report.describe(memory)
+    two = goals["two processes, images per second over one's"]
+    assert two['reached'] and not two['at_most']
+    assert not any('stage-1' in name for name in goals)
+
+
+def test_command():
+    """A tiny network gains nothing, so --check complains, by name."""
+    done = run('--width', 'tiny', '--size', 64, '--steps', 1, '--cases',
+               'stage1', '--threads', 1, '--json', '--check')
+    report = json.loads(done.stdout)
+    sides = report['cases']['stage1']
+    for side in ('baseline', 'ours'):
+        assert {'seconds', 'cpu_seconds', 'peak_mb',
+                'libraries_mb'} <= set(sides[side])
+        assert sides[side]['peak_mb'] > sides[side]['libraries_mb'] > 50
+        assert sides[side]['seconds'] > 0
+    assert sides['ours']['flops'] > 1e8
+    assert sides['ours']['floor'] == pytest.approx(
+        sides['ours']['flops'] / sides['ours']['matmul_rate'] /
+        sides['ours']['seconds'])
+    goal, = report['goals']
+    ratio = sides['ours']['seconds'] / sides['baseline']['seconds']
+    assert goal['value'] == pytest.approx(ratio)
+    assert done.returncode == (0 if ratio <= 0.8 else 1)
+    assert ('missed: stage-1 step' in done.stderr) == (ratio > 0.8)
+
+
+def test_a_worker_that_dies_is_named(tmp_path):
+    done = run('--width', 'tiny', '--size', 64, '--cases', 'stage1',
+               '--precision', 'half')
+    assert done.returncode == 1
+    assert 'benchmark: The process of "stage1, ours" ended' in done.stderr
+    assert "Unknown precision 'half'" in done.stderr

@@ -1,0 +1,250 @@
+"""The published release's schedule on our networks, to be compared with.
+
+Only the order and the amount of work are the release's: every image has a full
+forward pass of its own with the outputs of all tasks and both heads, attention
+is computed pair by pair with its scores written out, all logits are resized,
+labels become full-size float targets, the graphs of all images live until one
+backward pass, and the discriminators then run on the detached predictions.
+Decoders are separate convolutions, not the release's grouped ones, so an
+output that no loss reads costs no backward pass; both favour the baseline.
+Losses and gradients are those of the library (the tests compare them).
+"""
+from typing import Callable, Dict, List
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.decode_heads import FCNHead, UPerHead
+from torch import Tensor, nn
+
+from mbos.models.losses import adversarial_loss
+from mbos.models.patch_discriminator import frozen
+from mbos.models.supervision import FOOL, SUPERVISED
+
+HEAD_CLASSES = dict(decode=UPerHead, aux=FCNHead)
+
+
+class ReleaseSchedule:
+    """Runs a segmentor as the release does.
+
+    Args:
+        model (nn.Module): A segmentor of either stage.
+        optimizers (dict[str, Optimizer]): ``generator``, and in stage 2
+            those of the discriminators.
+    """
+
+    def __init__(self, model: nn.Module, optimizers: Dict[str, object]):
+        self.model = model
+        self.optimizers = optimizers
+
+    def step(self, batch: dict) -> Dict[str, Tensor]:
+        """One iteration: the generator's update, then the discriminators'.
+
+        Args:
+            batch (dict): ``img``, ``img_metas``, ``labels``.
+
+        Returns:
+            dict[str, Tensor]: The losses by name, detached.
+        """
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        losses = self.gradients(
+            batch, after_generator=self.optimizers['generator'].step)
+        for name, optimizer in self.optimizers.items():
+            if name != 'generator':
+                optimizer.step()
+        return losses
+
+    def gradients(
+            self,
+            batch: dict,
+            after_generator: Callable = lambda: None) -> Dict[str, Tensor]:
+        """Losses and gradients of a batch.
+
+        Args:
+            batch (dict): ``img``, ``img_metas``, ``labels``.
+            after_generator (callable): Called between the two backward
+                passes. Default: nothing.
+
+        Returns:
+            dict[str, Tensor]: The losses by name, detached.
+        """
+        model = self.model
+        planes = model._planes_by_task(batch['img_metas'], batch['labels'])
+        counts = model._counts(planes, batch['img_metas'])
+        terms = model.plan(batch['img_metas'], counts)
+        logits = [self.logits(image[None]) for image in batch['img']]
+        losses = {}
+        for prefix in model.dense_heads:
+            for term in terms:
+                if term.role == SUPERVISED:
+                    losses[f'{prefix}.{term.name}'] = self._supervised(
+                        prefix, term, logits, planes)
+                elif term.role == FOOL:
+                    losses[f'{prefix}.{term.name}'] = self._fool(
+                        prefix, term, logits)
+        sum(losses.values()).backward()
+        after_generator()
+        verdicts = {
+            f'{prefix}.{term.name}': self._judge(prefix, term, logits)
+            for prefix in model.dense_heads
+            for term in terms if term.role not in (SUPERVISED, FOOL)
+        }
+        if verdicts:
+            sum(verdicts.values()).backward()
+        return {k: v.detach() for k, v in {**losses, **verdicts}.items()}
+
+    def logits(self, image: Tensor) -> Dict[str, Dict[str, Tensor]]:
+        """Full-size logits of all tasks by head and task.
+
+        Args:
+            image (Tensor): Shape (1, 3, H, W).
+        """
+        features = self.model.backbone(image)
+        return {
+            prefix: self._head_logits(prefix, head, features, image.shape[2:])
+            for prefix, head in self.model.dense_heads.items()
+        }
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Probabilities of all tasks, without the auxiliary head.
+
+        Args:
+            image (Tensor): Shape (1, 3, H, W).
+        """
+        features = self.model.backbone(image)
+        logits = self._head_logits('decode', self.model.decode_head, features,
+                                   image.shape[2:])
+        return torch.cat(list(logits.values()), dim=1).sigmoid()
+
+    def _head_logits(self, prefix, head, features, size):
+        maps = {}
+        for task, part in head.heads.items():
+            maps[task] = HEAD_CLASSES[prefix]._forward_feature(part, features)
+            if part.dropout is not None:
+                maps[task] = part.dropout(maps[task])
+        xta = head.cross_task_attention
+        if xta is not None and len(maps) > 1:
+            maps = {task: attend_to_others(xta, task, maps) for task in maps}
+        return {
+            task:
+            F.interpolate(
+                head.heads[task].conv_seg(x),
+                size,
+                mode='bilinear',
+                align_corners=head.align_corners)
+            for task, x in maps.items()
+        }
+
+    def _supervised(self, prefix, term, logits, planes):
+        loss = self.model.dense_heads[prefix].loss_decode
+        total = 0
+        for row, weight in zip(term.rows, term.weights):
+            value = dice_with_full_targets(logits[row][prefix][term.task],
+                                           planes[term.task][row],
+                                           self.model.tasks[term.task], loss)
+            total = total + weight * loss.loss_weight * value
+        return total
+
+    def _discriminator(self, prefix, task):
+        model = self.model
+        return (model.discriminators if prefix == 'decode' else
+                model.auxiliary_discriminators)[task]
+
+    def _fool(self, prefix, term, logits):
+        discriminator = self._discriminator(prefix, term.task)
+        total = 0
+        for row, weight in zip(term.rows, term.weights):
+            with frozen(discriminator):
+                verdict = discriminator(
+                    logits[row][prefix][term.task].sigmoid())
+            total = total + weight * adversarial_loss(verdict, True).sum()
+        return self.model.adversarial_weights[prefix] * total
+
+    def _judge(self, prefix, term, logits):
+        discriminator = self._discriminator(prefix, term.task)
+        total = 0
+        for row, weight in zip(term.rows, term.weights):
+            prob = logits[row][prefix][term.task].detach().sigmoid()
+            verdict = discriminator(prob)
+            total = total + weight * adversarial_loss(verdict, term.role
+                                                      == 'source').sum()
+        return total
+
+
+def dice_with_full_targets(logits: Tensor, plane: Tensor, task,
+                           loss) -> Tensor:
+    """Dice of one image, class by class, against float planes of full size.
+
+    Args:
+        logits (Tensor): Shape (1, C, H, W).
+        plane (Tensor): Labels of shape (H, W).
+        task (Task): The task.
+        loss (BinaryLoss): For its ``ignore_index`` and ``smooth``.
+
+    Returns:
+        Tensor: A scalar; 0 for a plane without a valid pixel.
+    """
+    if loss.mode != 'dice':
+        raise ValueError('The baseline has the dice loss only.')
+    prob = logits.sigmoid()
+    targets, valid = task.encode(plane[None], loss.ignore_index)
+    targets, valid = targets.float(), valid.float().expand_as(targets)
+    values = []
+    for c in range(prob.shape[1]):
+        p = (prob[:, c] * valid[:, c]).reshape(1, -1)
+        y = (targets[:, c] * valid[:, c]).reshape(1, -1)
+        overlap = torch.sum(torch.mul(p, y), dim=1)
+        total = torch.sum(p.pow(2) + y.pow(2), dim=1)
+        values.append(1 - (2 * overlap + loss.smooth) / (total + loss.smooth))
+    return torch.stack(values).mean() * (valid.sum() > 0)
+
+
+def attend_to_others(xta: nn.Module, task: str, maps: Dict[str,
+                                                           Tensor]) -> Tensor:
+    """Cross-task attention of one task, pair by pair."""
+    answers: List[Tensor] = [
+        attend(xta._block(task, other), maps[task], maps[other])
+        for other in maps if other != task
+    ]
+    return maps[task] + xta.fuse(torch.cat(answers, dim=1))
+
+
+def attend(block: nn.Module, x: Tensor, other: Tensor) -> Tensor:
+    """One ordered pair: norms, queries, keys, values, scores, feed-forward.
+
+    Args:
+        block (CrossTaskBlock): The weights.
+        x (Tensor): The asking task's map, (N, C, H, W).
+        other (Tensor): The asked one's.
+
+    Returns:
+        Tensor: Shape (N, C, H, W).
+    """
+    n, c, h, w = x.shape
+    side, heads = block.window_size, block.num_heads
+    pad = (0, -w % side, 0, -h % side)
+    rows, columns = (h + pad[3]) // side, (w + pad[1]) // side
+
+    def windows(y):
+        y = F.pad(y, pad).permute(0, 2, 3, 1).contiguous()
+        y = y.view(n, rows, side, columns, side, c)
+        y = y.permute(0, 1, 3, 2, 4, 5).contiguous()
+        return block.norm1(y.view(-1, side * side, c))
+
+    def split(y):
+        return y.view(len(y), -1, heads, c // heads).transpose(1, 2)
+
+    query = split(block.q(windows(x))) * (c // heads)**-0.5
+    key, value = map(split, block.kv(windows(other)).chunk(2, dim=-1))
+    bias = block.relative_position_bias_table[
+        block.relative_position_index.view(-1)]
+    bias = bias.view(side**2, side**2, heads).permute(2, 0, 1).contiguous()
+    scores = query @ key.transpose(-2, -1) + bias.unsqueeze(0)
+    out = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(
+        -1, side * side, c)
+    out = block.proj(out).view(n, rows, columns, side, side, c)
+    out = out.permute(0, 1, 3, 2, 4, 5).contiguous()
+    out = out.view(n, rows * side, columns * side, c)[:, :h, :w]
+    x = x.permute(0, 2, 3, 1) + out
+    x = block.ffn(block.norm2(x), identity=x)
+    return x.permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,216 @@
+"""One case of the benchmark in a process of its own.
+
+``tools/benchmark.py`` starts it with its settings as JSON and then writes one
+command a line: ``step`` runs the case once, ``memory``, ``flops`` and
+``matmul`` measure. Each answer is one line of JSON.
+"""
+import json
+import logging
+import os
+import os.path as osp
+import sys
+import time
+from typing import Callable, Dict
+
+sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
+sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
+MB = 2**20
+MATMUL_SIDE = 2048
+
+
+def main():
+    """Serve commands until the input ends."""
+    settings = json.loads(sys.argv[1])
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+
+    def answer(content):
+        answers.write(json.dumps(content) + '\n')
+        answers.flush()
+
+    case = Case(settings)
+    answer(dict(ready=True))
+    for line in sys.stdin:
+        answer(getattr(case, line.strip())())
+
+
+class Case:
+    """What the commands do.
+
+    Args:
+        settings (dict): See :func:`make_step`, and ``device``, ``rank``,
+            ``world``, ``meeting`` (a file where the processes meet).
+    """
+
+    def __init__(self, settings: dict):
+        import torch
+        self.torch = torch
+        torch.set_num_threads(settings['threads'])
+        torch.backends.cuda.matmul.allow_tf32 = settings['tf32']
+        torch.backends.cudnn.allow_tf32 = settings['tf32']
+        if settings['world'] > 1:
+            torch.distributed.init_process_group(
+                'gloo' if settings['device'] == 'cpu' else 'nccl',
+                init_method=f'file://{settings["meeting"]}',
+                rank=settings['rank'],
+                world_size=settings['world'])
+        self.cuda = settings['device'].startswith('cuda')
+        logging.disable(logging.INFO)  # mmcv tells of every parameter
+        import mmseg.models  # noqa: F401
+
+        import mbos  # noqa: F401
+        self.libraries = resident('VmRSS')
+        self.work = make_step(settings)
+
+    def step(self) -> dict:
+        """Run the case once: ``seconds``, and the threads' ``cpu_seconds``."""
+        if self.torch.distributed.is_initialized():
+            self.torch.distributed.barrier()
+        start, start_cpu = time.perf_counter(), time.process_time()
+        self.work()
+        if self.cuda:
+            self.torch.cuda.synchronize()
+        return dict(
+            seconds=time.perf_counter() - start,
+            cpu_seconds=time.process_time() - start_cpu)
+
+    def memory(self) -> dict:
+        """Peak so far, and what the libraries alone take, in MB.
+
+        With CUDA the peak is that of the GPU's allocator.
+        """
+        if self.cuda:
+            peak = self.torch.cuda.max_memory_allocated() / MB
+            return dict(peak_mb=peak, libraries_mb=0.0)
+        return dict(peak_mb=resident('VmHWM'), libraries_mb=self.libraries)
+
+    def flops(self) -> dict:
+        """Floating-point operations of one step, a multiply-add being two."""
+        return dict(flops=count_flops(self.work))
+
+    def matmul(self) -> dict:
+        """Best rate of float32 matrix products, in FLOP/s."""
+        torch = self.torch
+        a = torch.randn(
+            MATMUL_SIDE, MATMUL_SIDE, device='cuda' if self.cuda else 'cpu')
+        best = float('inf')
+        for _ in range(8):
+            start = time.perf_counter()
+            a @ a
+            if self.cuda:
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - start)
+        return dict(rate=2 * MATMUL_SIDE**3 / best)
+
+
+def resident(field: str) -> float:
+    """Memory of this process in MB.
+
+    Args:
+        field (str): ``VmRSS``, now, or ``VmHWM``, the peak since the program
+            started (``ru_maxrss`` may be the parent's).
+    """
+    with open('/proc/self/status') as file:
+        for line in file:
+            if line.startswith(field + ':'):
+                return int(line.split()[1]) / 1024
+    raise RuntimeError(f'/proc/self/status has no {field}.')
+
+
+def count_flops(work: Callable) -> int:
+    """Operations of the matrix products and convolutions that a call does."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
+
+    def attention(query, key, value, *args, out_shape=None, **kwargs):
+        return sdpa_flop(query, key, value)
+
+    aten = torch.ops.aten
+    counter = FlopCounterMode(
+        display=False,
+        custom_mapping={
+            aten._scaled_dot_product_flash_attention_for_cpu: attention
+        })
+    with counter:
+        work()
+    return counter.get_total_flops()
+
+
+def make_step(settings: Dict) -> Callable:
+    """The work of a case.
+
+    Args:
+        settings (dict): ``case`` (stage1, stage2, inference), ``side``
+            (baseline, ours), ``size``, ``width``, ``tasks``, ``images`` per
+            dataset, ``device``, ``precision``, ``images_per_pass``.
+
+    Returns:
+        callable: Does it once.
+    """
+    import torch
+    from benchmark_model import (build_network, build_optimizers, make_batch,
+                                 stage_config)
+    stage = 1 if settings['case'] == 'stage1' else 2
+    ours = settings['side'] != 'baseline'
+    cfg = stage_config(
+        stage,
+        settings['width'],
+        settings['tasks'],
+        images_per_pass=settings['images_per_pass'],
+        precision=settings['precision'] if ours else 'float32')
+    model = build_network(cfg).to(settings['device'])
+    size, device = settings['size'], settings['device']
+    if settings['case'] == 'inference':
+        image = torch.randn(1, 3, size, size, device=device)
+        return predict_step(model.eval(), image, ours)
+    batch = make_batch(cfg, stage, size, settings['images'], device)
+    if ours:
+        return train_step(model, cfg, batch)
+    for part in (cfg.optimizer, *cfg.optimizer.values()):
+        if isinstance(part, dict) and 'type' in part:
+            part['foreach'] = False
+    from benchmark_baseline import ReleaseSchedule
+    schedule = ReleaseSchedule(model, build_optimizers(model, cfg))
+    return lambda: schedule.step(batch)
+
+
+def predict_step(model, image, ours: bool) -> Callable:
+    """Probabilities of one whole image, on the device."""
+    import torch
+    from benchmark_baseline import ReleaseSchedule
+    schedule = ReleaseSchedule(model, {})
+    side = image.shape[-1]
+    meta = dict(ori_shape=(side, side, 3), img_shape=(side, side, 3))
+
+    def predict():
+        with torch.no_grad():
+            if ours:
+                return model.inference(image, [meta], True)
+            return schedule.predict(image)
+
+    return predict
+
+
+def train_step(model, cfg, batch) -> Callable:
+    """One training iteration as the runner does it, without the logs."""
+    import types
+
+    from benchmark_model import build_optimizers
+
+    from mbos.core import GradientStepHook
+    hook = GradientStepHook(
+        loss_scaling=cfg.model.train_cfg.precision == 'fp16')
+    runner = types.SimpleNamespace(
+        meta={}, model=model, optimizer=build_optimizers(model, cfg))
+
+    def iteration():
+        hook.before_train_iter(runner)
+        outputs = model.train_step(batch, backward=hook.backward)
+        hook.after_train_iter(runner)
+        return outputs
+
+    return iteration
+
+
+if __name__ == '__main__':
+    main()
