@@ -21,7 +21,7 @@ from mmseg.models import build_segmentor  # noqa: E402
 from mbos.apis import checkpoint, load_config, settings  # noqa: E402
 from mbos.apis.train import plain  # noqa: E402
 from mbos.core import release_checkpoint as release  # noqa: E402
-from mbos.core.runner import save_atomically  # noqa: E402
+from mbos.core.checkpoints import save_atomically  # noqa: E402
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -139,7 +139,8 @@ choose_rendezvous() {
         --master-port="${PORT:-29500}")
 }
 
-# Replaces the shell by torchrun. Arguments: number of processes on this
+# Replaces the shell by torchrun, in a wrapper that passes signals on to the
+# processes and keeps their exit status. Arguments: number of processes on this
 # machine, the tool, its arguments.
 launch() {
     local processes=$1 tool=$2
@@ -148,7 +149,7 @@ launch() {
     find_python
     choose_rendezvous
     prepare_processes "$processes"
-    exec "$PYTHON" -m torch.distributed.run "${RENDEZVOUS[@]}" \
+    exec "$PYTHON" "$MBOS_ROOT/tools/launch.py" "${RENDEZVOUS[@]}" \
         --nproc-per-node="$processes" "$MBOS_ROOT/tools/$tool" "$@"
 }
 

@@ -1,7 +1,9 @@
 """Train a model: ``python tools/train.py CONFIG [options]``.
 
 Runs on one GPU, on CPU, or as one of several processes that torchrun or Slurm
-start (``tools/dist_train_*.sh``, ``tools/slurm_train.sh``).
+start (``tools/dist_train_*.sh``, ``tools/slurm_train.sh``). SIGTERM, SIGINT,
+SIGHUP and SIGUSR1 make it save a checkpoint and end with status 75; the same
+command with ``--auto-resume`` goes on (docs/reliability.md).
 """
 import argparse
 import os.path as osp
@@ -21,6 +23,11 @@ def parse_args():
     parser.add_argument('--work-dir', help='where logs and checkpoints go')
     parser.add_argument('--load-from', help='checkpoint to start from')
     parser.add_argument('--resume-from', help='checkpoint to go on from')
+    parser.add_argument(
+        '--auto-resume',
+        action='store_true',
+        help='go on from the newest whole checkpoint of the work directory, '
+        'if there is one')
     parser.add_argument(
         '--no-validate',
         action='store_true',
@@ -46,6 +53,7 @@ def main():
         if getattr(args, key) is not None:
             cfg[key] = getattr(args, key)
     cfg.setdefault('seed', 0)
+    cfg.auto_resume = args.auto_resume or cfg.get('auto_resume', False)
     apis.train_segmentor(
         cfg,
         apis.set_up_environment(args.launcher),

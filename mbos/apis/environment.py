@@ -10,6 +10,8 @@ import torch.distributed as dist
 from mmcv.parallel import MMDataParallel
 from torch import nn
 
+from mbos.core.interruption import end_with_launcher
+
 
 class LaunchError(RuntimeError):
     """The processes of a run were started wrongly."""
@@ -69,6 +71,8 @@ def set_up_environment(launcher: str = 'none') -> Environment:
             '--launcher pytorch is for torchrun, which sets RANK '
             'and others: use tools/dist_*.sh, or leave '
             '--launcher out.')
+    else:
+        end_with_launcher()
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
     local_size = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
     device = torch.device('cpu')

@@ -10,19 +10,24 @@ from mmcv import Config
 from mmcv.runner import HOOKS, build_optimizer, build_runner
 from mmcv.utils import build_from_cfg, print_log
 from mmseg import __version__ as mmseg_version
-from mmseg.core import DistEvalHook, EvalHook
 from mmseg.datasets import build_dataloader, build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
 
 import mbos
-from mbos.core import GradientStepHook, IterationSeedHook, LossLogHook
+from mbos.core import (GradientStepHook, IterationSeedHook, LossLogHook,
+                       SubfolderCheckpointHook)
+from mbos.core.files import save_text
+from mbos.core.interruption import StopHook, StopSignals
 from mbos.core.pretrained import require_pretrained
-from mbos.datasets import DataError, build_train_loader, limit_threads
+from mbos.core.runner import EVALUATION_PRIORITY, STOP_PRIORITY
+from mbos.datasets import DataError, build_train_loader, start_worker
 from .checkpoint import checkpoint_meta, load_weights
 from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
-from .resume import check_resumable
+from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
+from .resume import (check_resumable, check_same_run, continue_from_newest,
+                     run_facts)
 from .run_log import hold_log, quiet_logger, release_log, tell_environment
 from .settings import find_settings
 
@@ -35,14 +40,29 @@ def train_segmentor(cfg: Config,
     Everything that can be wrong with data, weights and config is found before
     the first iteration, and before anything is written to the work directory.
 
+    SIGTERM, SIGINT, SIGHUP and SIGUSR1 end the run after the running
+    iteration, with a checkpoint.
+
     Args:
-        cfg (Config): Completed by ``load_config``.
+        cfg (Config): Completed by ``load_config``. With ``auto_resume``, the
+            run goes on from the newest checkpoint of its work directory.
         env (Environment): Where this process runs.
         validate (bool): Whether to evaluate on ``data.val`` while training.
+
+    Raises:
+        Interrupted: A ``SystemExit`` of status 75, if a signal came.
     """
+    with StopSignals(tell=env.is_main) as signals:
+        _train(cfg, env, validate, signals)
+
+
+def _train(cfg: Config, env: Environment, validate: bool,
+           signals: StopSignals) -> None:
     timestamp = time.strftime('%Y%m%d_%H%M%S')
     logger = hold_log(cfg.get('log_level', 'INFO'))
     tell_environment(cfg, env, logger)
+    if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
+        return
     check_files(cfg)
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     train_set = build_checked(build_dataset, cfg.data.train)
@@ -51,13 +71,16 @@ def train_segmentor(cfg: Config,
 
     model = prepare_model(cfg, env, logger)
     optimizer = build_checked(build_optimizer, model, plain(cfg.optimizer))
+    facts = run_facts(cfg, env, train_set)
     if cfg.resume_from:
-        check_resumable(model, optimizer, cfg.resume_from)
+        stored = check_resumable(model, optimizer, cfg.resume_from)
+        check_same_run(stored, facts, cfg, logger)
     prepare_work_dir(cfg, env, timestamp, logger)
     meta = dict(
         checkpoint_meta(model, plain(cfg.model), find_settings(cfg, logger)),
         seed=cfg.seed,
         config=cfg.pretty_text,
+        mbos_run=facts,
         exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
         mbos_version=mbos.__version__,
         mmseg_version=mmseg_version)
@@ -70,12 +93,13 @@ def train_segmentor(cfg: Config,
             logger=logger,
             meta=meta))
     runner.timestamp = timestamp
-    register_hooks(runner, cfg, env, val_set)
+    register_hooks(runner, cfg, env, val_set, signals)
     if cfg.resume_from:
         runner.resume(cfg.resume_from)
     loader = build_loader(train_set, cfg, env, start=runner.iter)
     step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
-    runner.run([loader], cfg.workflow, backward=step.backward)
+    with signals.deferred():
+        runner.run([loader], cfg.workflow, backward=step.backward)
 
 
 def plain(value):
@@ -112,6 +136,8 @@ def check_files(cfg: Config) -> None:
         FileNotFoundError: If a file that training starts from is missing.
     """
     for key in ('resume_from', 'load_from'):
+        if key == 'load_from' and cfg.get('resume_from'):
+            continue  # not read
         if cfg.get(key) and not osp.isfile(cfg[key]):
             raise FileNotFoundError(
                 f'{key}: checkpoint {cfg[key]!r} not found (looked in '
@@ -130,7 +156,8 @@ def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
     """Make the work directory, write the config there, open the log."""
     os.makedirs(cfg.work_dir, exist_ok=True)
     if env.is_main:
-        cfg.dump(osp.join(cfg.work_dir, osp.basename(cfg.filename)))
+        path = osp.join(cfg.work_dir, osp.basename(cfg.filename))
+        save_text(path, cfg.pretty_text)
         release_log(logger, osp.join(cfg.work_dir, f'{timestamp}.log'))
 
 
@@ -187,7 +214,8 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
 
 
 def register_hooks(runner, cfg: Config, env: Environment,
-                   val_set: Optional[torch.utils.data.Dataset]) -> None:
+                   val_set: Optional[torch.utils.data.Dataset],
+                   signals: StopSignals) -> None:
     """Register schedule, step, checkpoints, logs, evaluation and extras."""
     step = plain(cfg.optimizer_config)
     step.setdefault('loss_scaling', cfg.get('precision') == 'fp16')
@@ -198,11 +226,20 @@ def register_hooks(runner, cfg: Config, env: Environment,
     runner.register_hook(
         IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
     if val_set is not None:
-        hook = DistEvalHook if env.distributed else EvalHook
-        evaluation = plain(cfg.evaluation)
+        build = SafeDistEvalHook if env.distributed else SafeEvalHook
         loader = build_test_loader(val_set, cfg, env)
-        runner.register_hook(
-            hook(loader, by_epoch=False, **evaluation), priority='LOW')
+        hook = build(loader, by_epoch=False, **plain(cfg.evaluation))
+        hook.signals = signals
+        runner.register_hook(hook, priority=EVALUATION_PRIORITY)
+    saver = next(
+        (h for h in runner.hooks if isinstance(h, SubfolderCheckpointHook)),
+        None)
+    if saver is None:
+        raise ValueError('checkpoint_config needs type='
+                         "'SubfolderCheckpointHook': runs could not be "
+                         'stopped and resumed without it.')
+    runner.register_hook(
+        StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
     for hook in plain(cfg.get('custom_hooks') or []):
         priority = hook.pop('priority', 'NORMAL')
         runner.register_hook(
@@ -257,5 +294,5 @@ def build_test_loader(dataset,
         shuffle=False,
         pin_memory=env.device.type == 'cuda',
         persistent_workers=False)
-    loader.worker_init_fn = limit_threads
+    loader.worker_init_fn = start_worker
     return loader

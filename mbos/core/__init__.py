@@ -1,7 +1,8 @@
 """Tasks, metrics and optimisation: imports neither models nor datasets."""
+from .checkpoints import SubfolderCheckpointHook
 from .hooks import GradientStepHook, IterationSeedHook, LossLogHook
 from .optimizers import NamedOptimizersConstructor
-from .runner import CheckedIterRunner, SubfolderCheckpointHook
+from .runner import CheckedIterRunner
 from .tasks import BUILTIN_TASKS, IGNORE_INDEX, Task, build_task, build_tasks
 from .text_log import CompactTextLoggerHook
 

@@ -1,6 +1,6 @@
 """Hooks that step the optimizers, seed iterations and log the losses."""
 import random
-from typing import Iterable, Optional
+from typing import Dict, Iterable, Optional
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
+from .numerics import FiniteGuard
 from .optimizers import as_dict
 
 
@@ -48,26 +49,44 @@ class GradientStepHook(Hook):
             parameters on their own. Default: None.
         loss_scaling (bool): Whether to scale losses, as fp16 needs.
             Default: False.
+        on_nonfinite (str): What to do when a loss or a gradient is NaN or
+            infinite: ``stop`` the run or ``skip`` the step. A gradient that
+            overflows because losses are scaled is no fault: the scaler skips
+            that step and lowers the scale. Default: 'stop'.
+        max_skips (int): Iterations in a row that may be skipped.
+            Default: 10.
     """
-
-    SCALE = 'loss_scale'
 
     def __init__(self,
                  grad_clip: Optional[dict] = None,
-                 loss_scaling: bool = False):
+                 loss_scaling: bool = False,
+                 on_nonfinite: str = 'stop',
+                 max_skips: int = 10):
         self.grad_clip = grad_clip
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
+        self.guard = FiniteGuard(on_nonfinite, max_skips)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""
         self.scaler.scale(loss).backward()
 
-    def before_run(self, runner):
-        """Go on with the scale of a resumed run."""
-        state = ((runner.meta or {}).get('hook_msgs') or {}).get(self.SCALE)
-        if state and self.scaler.is_enabled():
-            self.scaler.load_state_dict(state)
+    def resume_state(self, runner) -> dict:
+        """The loss scale, and how many iterations were skipped in a row.
+
+        Raises:
+            FloatingPointError: If the last iteration was not sound.
+        """
+        self.guard.settle(runner)
+        return dict(
+            skipped_in_a_row=self.guard.skipped_in_a_row,
+            scaler=self.scaler.state_dict())
+
+    def load_resume_state(self, state: dict, runner) -> None:
+        """Go on from :meth:`resume_state`."""
+        self.guard.skipped_in_a_row = state['skipped_in_a_row']
+        if state['scaler'] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state['scaler'])
 
     def before_train_iter(self, runner):
         """Forget the gradients of the last iteration."""
@@ -77,6 +96,9 @@ class GradientStepHook(Hook):
     def after_train_iter(self, runner):
         """Exchange gradients and step."""
         average_gradients(runner.model.parameters())
+        if not self.guard.allows_step(runner, self._looked_at(runner)):
+            runner.outputs['skipped'] = True
+            return
         for optimizer in as_dict(runner.optimizer).values():
             parameters = [
                 p for g in optimizer.param_groups for p in g['params']
@@ -88,9 +110,22 @@ class GradientStepHook(Hook):
                 nn.utils.clip_grad_norm_(parameters, **self.grad_clip)
             self.scaler.step(optimizer)
         self.scaler.update()
-        if self.scaler.is_enabled():  # checkpoints hold the meta information
-            messages = runner.meta.setdefault('hook_msgs', {})
-            messages[self.SCALE] = self.scaler.state_dict()
+        # stepping with a scaler has waited for the device already
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
+            raise FloatingPointError(
+                'Gradients overflow in half precision however small the '
+                f'losses are scaled (iteration {runner.iter + 1}); the last '
+                "checkpoint is good. Set precision='bf16' or 'float32'.")
+
+    def _looked_at(self, runner) -> Dict[str, Tensor]:
+        """Gradients that must be finite, by the name of their parameter."""
+        if self.scaler.is_enabled():
+            return {}
+        return {
+            name: parameter.grad
+            for name, parameter in runner.model.named_parameters()
+            if parameter.grad is not None
+        }
 
 
 @HOOKS.register_module()
@@ -122,6 +157,10 @@ class IterationSeedHook(Hook):
 class LossLogHook(Hook):
     """Hands the losses to the loggers, read from the device once an interval.
 
+    Iterations whose step was skipped do not count. A resumed run goes on with
+    the sums of the run before, so its lines are those of a run without a
+    break.
+
     Args:
         interval (int): Iterations between two readings; the loggers' own.
 
@@ -138,12 +177,10 @@ class LossLogHook(Hook):
 
     def after_train_iter(self, runner):
         """Gather the values, and pass their means on."""
-        values = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
-        self.count += 1
+        if not runner.outputs.get('skipped'):
+            self._add(runner.outputs)
         if not (self.every_n_iters(runner, self.interval)
-                or self.is_last_iter(runner)):
+                or self.is_last_iter(runner)) or not self.count:
             return
         means = self._means()
         wrong = [k for k, v in means.items() if v - v != 0]
@@ -157,6 +194,38 @@ class LossLogHook(Hook):
             runner.log_buffer.n_history.pop(name, None)
         runner.log_buffer.update(means, self.count)
         self._clear()
+
+    def _add(self, outputs):
+        values = dict(outputs['losses'], loss=outputs['loss'])
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
+
+    def resume_state(self, runner) -> dict:
+        """Sums since the last line, one row per process."""
+        names = sorted(self.sums)
+        world = get_dist_info()[1]
+        rows = torch.zeros(world, len(names))
+        if names:
+            mine = torch.stack([self.sums[n].float() for n in names])
+            gathered = [torch.zeros_like(mine) for _ in range(world)]
+            if world > 1:
+                dist.all_gather(gathered, mine)
+            rows = torch.stack(gathered if world > 1 else [mine]).cpu()
+        return dict(names=names, rows=rows, count=self.count)
+
+    def load_resume_state(self, state: dict, runner) -> None:
+        """Go on from :meth:`resume_state`.
+
+        With another number of processes each takes the mean of all, which
+        gives the same line up to rounding.
+        """
+        rank, world = get_dist_info()
+        rows = state['rows']
+        mine = rows[rank] if len(rows) == world else rows.mean(dim=0)
+        device = next(runner.model.parameters()).device
+        self.sums = dict(zip(state['names'], mine.to(device)))
+        self.count = state['count']
 
     def _means(self):
         names = sorted(self.sums)

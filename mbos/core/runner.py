@@ -1,43 +1,68 @@
-"""An iteration-based runner whose checkpoints are whole and say who made them.
-"""
-import os
+"""An iteration-based runner whose runs can be stopped and resumed anywhere."""
 import os.path as osp
 from typing import Optional
 
 import torch
-from mmcv.runner import (HOOKS, RUNNERS, CheckpointHook, IterBasedRunner,
-                         weights_to_cpu)
+from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
+from mmcv.runner.hooks import HOOKS, EvalHook
+from mmcv.utils import build_from_cfg
 
+from .checkpoints import save_atomically
+from .files import replace_link
+from .numerics import check_finite_weights
 from .optimizers import as_dict
 
-
-def save_atomically(content: dict, path: str) -> None:
-    """Write a checkpoint so that its name never stands for half a file.
-
-    Args:
-        content (dict): What to save.
-        path (str): The file.
-    """
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
+CHECKPOINT_PRIORITY = 92
+"""int: Checkpoints come after the log line of an iteration (90), so that no
+line is lost, and before evaluation, which takes long."""
+EVALUATION_PRIORITY = 94
+STOP_PRIORITY = 96
 
 
 @RUNNERS.register_module()
 class CheckedIterRunner(IterBasedRunner):
-    """mmcv's runner, with atomic checkpoints that count iterations right.
+    """mmcv's runner, with whole checkpoints that hold all of a run's state.
 
     mmcv's stores an iteration less than were done, so that a resumed run
     repeats one; here ``meta['iter']`` is the number of finished iterations.
+    Hooks that have a state give it with ``resume_state(runner)``, called in
+    all processes, and take it with ``load_resume_state(state, runner)``.
+
+    A checkpoint may be taken before the evaluation that its iteration asks
+    for; a run that is resumed from it starts with that evaluation.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.evaluation_pending = False
+        self._hook_states = {}
+
+    def register_checkpoint_hook(self, checkpoint_config) -> None:
+        """Register the checkpoint hook behind the loggers."""
+        if checkpoint_config is None:
+            return
+        if isinstance(checkpoint_config, dict):
+            checkpoint_config.setdefault('type', 'SubfolderCheckpointHook')
+            checkpoint_config = build_from_cfg(checkpoint_config, HOOKS)
+        self.register_hook(checkpoint_config, priority=CHECKPOINT_PRIORITY)
+
+    def evaluation_is_due(self) -> bool:
+        """Whether the running iteration ends with an evaluation."""
+        return any(
+            isinstance(hook, EvalHook) and not hook.by_epoch
+            and hook._should_evaluate(self) for hook in self.hooks)
+
+    def gather_states(self) -> None:
+        """Collect what hooks keep over iterations; all processes must call.
+
+        Raises:
+            FloatingPointError: In all processes, if the weights are broken.
+        """
+        self._hook_states = {
+            type(hook).__name__: hook.resume_state(self)
+            for hook in self.hooks if hasattr(hook, 'resume_state')
+        }
+        check_finite_weights(self.model, self.iter + 1)
 
     def save_checkpoint(self,
                         out_dir: str,
@@ -68,19 +93,21 @@ class CheckedIterRunner(IterBasedRunner):
                 name: optimizer.state_dict()
                 for name, optimizer in as_dict(self.optimizer).items()
             }
+            content['progress'] = dict(
+                evaluation_pending=self.evaluation_pending,
+                hooks=self._hook_states)
         name = filename_tmpl.format(done)
         save_atomically(content, osp.join(out_dir, name))
         if create_symlink:
-            link = osp.join(out_dir, 'latest.pth')
-            temporary = f'{link}.{os.getpid()}.tmp'
-            os.symlink(name, temporary)
-            os.replace(temporary, link)
+            replace_link(name, osp.join(out_dir, 'latest.pth'))
 
     def resume(self,
                checkpoint: str,
                resume_optimizer: bool = True,
                map_location='cpu') -> None:
         """Go on from a checkpoint of :meth:`save_checkpoint`.
+
+        Hooks must be registered before, as they get their states.
 
         Args:
             checkpoint (str): The file.
@@ -99,24 +126,11 @@ class CheckedIterRunner(IterBasedRunner):
         if resume_optimizer:
             for name, optimizer in as_dict(self.optimizer).items():
                 optimizer.load_state_dict(content['optimizer'][name])
+        progress = content.get('progress') or {}
+        self.evaluation_pending = progress.get('evaluation_pending', False)
+        self._hook_states = progress.get('hooks') or {}
+        for hook in self.hooks:
+            state = self._hook_states.get(type(hook).__name__)
+            if state is not None and hasattr(hook, 'load_resume_state'):
+                hook.load_resume_state(state, self)
         self.logger.info(f'resumed from {checkpoint}, iteration {self.iter}')
-
-
-@HOOKS.register_module()
-class SubfolderCheckpointHook(CheckpointHook):
-    """mmcv's checkpoint hook, writing into a folder of the work directory.
-
-    Args:
-        subfolder (str): Its name, such as ``ckpt``; '' is the work directory
-            itself. Default: ''.
-        **kwargs: As mmcv's ``CheckpointHook``.
-    """
-
-    def __init__(self, subfolder: str = '', **kwargs):
-        super().__init__(**kwargs)
-        self.subfolder = subfolder
-
-    def before_run(self, runner):
-        """Settle where checkpoints go."""
-        super().before_run(runner)
-        self.out_dir = osp.join(runner.work_dir, self.subfolder)

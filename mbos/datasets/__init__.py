@@ -8,7 +8,7 @@ from .disc_side import DiscSideFlip, find_disc_side, write_disc_sides
 from .evaluation_sets import EvaluationSets
 from .joint import JointDataset
 from .label_io import read_labels, save_labels
-from .loader import build_train_loader, limit_threads
+from .loader import build_train_loader, start_worker
 from .partial_label import PartialLabelDataset
 from .sampler import InfiniteIndexSampler
 from .transforms import (CollectImage, CutOut, FormatPlanes, IndependentFlip,
@@ -20,6 +20,6 @@ __all__ = [
     'InfiniteIndexSampler', 'JointDataset', 'LabelBorder', 'LoadPlanes',
     'LoadRandomCrop', 'PartialLabelDataset', 'RandomGaussianBlur',
     'RandomGrayscale', 'RotateFromList', 'build_train_loader',
-    'collate_samples', 'find_disc_side', 'limit_threads', 'read_labels',
-    'save_labels', 'write_disc_sides'
+    'collate_samples', 'find_disc_side', 'read_labels', 'save_labels',
+    'start_worker', 'write_disc_sides'
 ]

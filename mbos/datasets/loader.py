@@ -1,4 +1,5 @@
 """The endless training loader."""
+import signal
 from typing import Optional
 
 import cv2
@@ -55,7 +56,7 @@ def build_train_loader(dataset: Dataset,
         num_workers=workers_per_gpu,
         collate_fn=collate_samples,
         pin_memory=pin_memory,
-        worker_init_fn=limit_threads if several else None,
+        worker_init_fn=start_worker if several else None,
         persistent_workers=several,
         prefetch_factor=prefetch_factor if several else None,
         # a generator of its own: starting the loader must not draw from the
@@ -63,7 +64,16 @@ def build_train_loader(dataset: Dataset,
         generator=torch.Generator().manual_seed(seed))
 
 
-def limit_threads(worker_id: int) -> None:
-    """Leave the cores to the other workers."""
+def start_worker(worker_id: int) -> None:
+    """Leave the cores to the other workers, and signals to the parent.
+
+    Args:
+        worker_id (int): Unused; torch passes it.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Who ends a job signals all its processes, while training still needs the
+    # images of its last iteration. A second one means this worker.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM,
+                  lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

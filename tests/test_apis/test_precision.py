@@ -79,6 +79,8 @@ def test_loss_scaling_with_an_optimizer_without_gradients(grad_clip):
     weights = {n: torch.nn.Parameter(torch.ones(1)) for n in ('used', 'idle')}
     runner = types.SimpleNamespace(
         meta={},
+        iter=0,
+        outputs=dict(loss=torch.ones(()), losses={}),
         model=torch.nn.ParameterDict(weights),
         optimizer={
             n: torch.optim.SGD([w], lr=0.5)
@@ -92,19 +94,20 @@ def test_loss_scaling_with_an_optimizer_without_gradients(grad_clip):
     assert weights['idle'].item() == 1
 
 
+def scaler_of(path):
+    """Whole checkpoint, and what it holds of the loss scaler."""
+    content = torch.load(path, weights_only=True)
+    return content, content['progress']['hooks']['GradientStepHook']['scaler']
+
+
 def test_loss_scale_survives_a_resume(runs, tool):
     options = ('--cfg-options', 'precision=fp16')
     assert tool('train.py', runs.config1, '--work-dir', 'one',
                 *options) is None
-    first = torch.load('one/iter_2.pth', weights_only=True)['meta']
-    assert first['hook_msgs']['loss_scale']['_growth_tracker'] == 2
+    assert scaler_of('one/iter_2.pth')[1]['_growth_tracker'] == 2
     assert tool('train.py', runs.config1, '--work-dir', 'two', '--resume-from',
                 'one/iter_2.pth', *options) is None
-    last = [
-        torch.load(f'{w}/iter_4.pth', weights_only=True)
-        for w in ('one', 'two')
-    ]
-    scales = [c['meta']['hook_msgs']['loss_scale'] for c in last]
+    last, scales = zip(*(scaler_of(f'{w}/iter_4.pth') for w in ('one', 'two')))
     assert scales[0] == scales[1] and scales[0]['_growth_tracker'] == 4
     for name, value in last[0]['state_dict'].items():
         assert torch.equal(value, last[1]['state_dict'][name]), name

@@ -61,7 +61,11 @@ class Parts(nn.Module):
 
 
 def runner_of(model, **optimizers):
-    return types.SimpleNamespace(model=model, optimizer=optimizers)
+    return types.SimpleNamespace(
+        model=model,
+        optimizer=optimizers,
+        iter=0,
+        outputs=dict(loss=torch.zeros(()), losses={}))
 
 
 def test_step_and_untouched_parameter():

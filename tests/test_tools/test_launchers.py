@@ -94,8 +94,8 @@ def test_training_command(launcher, script):
     seen = launcher.call(script, 'my config.py', '2', '--seed', '1',
                          '--cfg-options', 'a.b=c d')
     assert seen['arguments'] == [
-        '-m', 'torch.distributed.run', '--standalone',
-        '--local-addr=127.0.0.1', '--nproc-per-node=2',
+        str(TOOLS / 'launch.py'), '--standalone', '--local-addr=127.0.0.1',
+        '--nproc-per-node=2',
         str(TOOLS / 'train.py'), 'my config.py', '--launcher', 'pytorch',
         '--seed', '1', '--cfg-options', 'a.b=c d'
     ]
@@ -107,7 +107,7 @@ def test_testing_command(launcher):
     seen = launcher.call('dist_test_gan.sh', 'my config.py', 'iter_1.pth', '4',
                          '--vis', '--source', 'refuge', '--output_dir', 'out',
                          '--eval', 'mIoU', '--OD')
-    assert seen['arguments'][4:] == [
+    assert seen['arguments'][3:] == [
         '--nproc-per-node=4',
         str(TOOLS / 'test.py'), 'my config.py', 'iter_1.pth', '--launcher',
         'pytorch', '--vis', '--source', 'refuge', '--output_dir', 'out',
@@ -117,18 +117,18 @@ def test_testing_command(launcher):
 
 def test_config_of_the_checkout_from_another_folder(launcher):
     seen = launcher.call('dist_train_gan.sh', 'setup.py', '1')
-    assert seen['arguments'][6] == str(ROOT / 'setup.py')
+    assert seen['arguments'][5] == str(ROOT / 'setup.py')
 
 
 def test_config_of_the_working_directory_comes_first(launcher):
     (launcher.folder / 'setup.py').touch()
     seen = launcher.call('dist_train_gan.sh', 'setup.py', '1')
-    assert seen['arguments'][6] == 'setup.py'
+    assert seen['arguments'][5] == 'setup.py'
 
 
 def test_port_is_passed_on(launcher):
     seen = launcher.call('dist_train_gan.sh', 'my config.py', '1', PORT='1234')
-    assert seen['arguments'][2:6] == [
+    assert seen['arguments'][1:5] == [
         '--nnodes=1', '--node-rank=0', '--master-addr=127.0.0.1',
         '--master-port=1234'
     ]
@@ -142,7 +142,7 @@ def test_several_machines(launcher):
         NNODES='3',
         NODE_RANK='2',
         MASTER_ADDR='10.0.0.1')
-    assert seen['arguments'][2:6] == [
+    assert seen['arguments'][1:5] == [
         '--nnodes=3', '--node-rank=2', '--master-addr=10.0.0.1',
         '--master-port=29500'
     ]
@@ -246,7 +246,7 @@ def test_environment_of_the_checkout_is_found(launcher):
         copy / 'tools' / 'dist_train_gan.sh', 'my config.py', '1', PYTHON='')
     assert done.returncode == 0, done.stderr
     seen = json.loads(launcher.record.read_text())
-    assert seen['arguments'][5] == str(copy / 'tools' / 'train.py')
+    assert seen['arguments'][4] == str(copy / 'tools' / 'train.py')
     assert seen['environment']['PYTHONPATH'] == str(copy)
 
 

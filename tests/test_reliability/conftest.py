@@ -1,0 +1,46 @@
+"""Data and undisturbed runs that the tests of this folder share."""
+import types
+
+import pytest
+
+from tests.test_reliability.runs import TWO, write_long_config
+from tests.tiny_runs import do_not_wait, run_tool, write_data
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """Function that runs a tool in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *arguments):
+        return run_tool(monkeypatch, name, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Leave out the second that mmcv's runner waits for at its end."""
+    do_not_wait(monkeypatch)
+
+
+@pytest.fixture(scope='session')
+def long_runs(tmp_path_factory):
+    """Both stages, undisturbed, for 8 iterations, by number of the stage."""
+    root = tmp_path_factory.mktemp('long')
+    write_data(root / 'data', TWO)
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for stage in (1, 2):
+            config = write_long_config(root / f'stage{stage}.py',
+                                       root / 'data', stage == 2)
+            work = root / f'whole{stage}'
+            assert run_tool(patch, 'train.py', config, '--work-dir',
+                            work) is None
+            found[stage] = types.SimpleNamespace(
+                config=config,
+                work=work,
+                data=root / 'data',
+                checkpoints=work / 'ckpt' if stage == 2 else work)
+    return found

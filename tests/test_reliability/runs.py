@@ -1,0 +1,150 @@
+"""Tiny runs of both stages, and what is compared of them."""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from mbos.apis.checkpoint import read_checkpoint
+from tests.tiny_runs import ROOT, config_of, write_config
+
+TWO = ('vessel', 'lesion')
+
+
+def long_config(data, adversarial=False, iterations=8, **changes):
+    """Config of a run that has all that a resumption could lose.
+
+    Warm-up, dropout, random transforms, evaluation with the best kept, and
+    checkpoints and log lines at intervals that do not divide each other.
+    """
+    defaults = dict(
+        runner__max_iters=iterations,
+        checkpoint_config__interval=2,
+        log_config__interval=3,
+        evaluation__interval=4,
+        evaluation__save_best='mDice',
+        lr_config__warmup='linear',
+        lr_config__warmup_iters=5,
+        lr_config__warmup_ratio=0.1)
+    return config_of(data, TWO, adversarial, **dict(defaults, **changes))
+
+
+def write_long_config(path, data, adversarial=False, **changes):
+    """Write :func:`long_config`; returns its path as text."""
+    return write_config(path, long_config(data, adversarial, **changes))
+
+
+def folder_of(work, adversarial):
+    """Where a run keeps its checkpoints."""
+    return Path(work) / 'ckpt' if adversarial else Path(work)
+
+
+def log_lines(work):
+    """Losses, rates and figures of all log files, by mode and iteration.
+
+    A line that was logged twice must be the same.
+    """
+    lines, last = {}, 0
+    for path in sorted(Path(work).glob('*.log.json')):
+        for text in path.read_text().splitlines():
+            line = json.loads(text)
+            if line.get('mode') == 'train':
+                last = line['iter']
+            if 'mode' not in line:
+                continue
+            # mmcv gives the number of images as the iteration of evaluations
+            key = (line['mode'],
+                   line['iter'] if line['mode'] == 'train' else last)
+            values = {
+                k: v
+                for k, v in line.items()
+                if k not in ('time', 'data_time', 'memory', 'epoch')
+            }
+            if line['mode'] == 'val':
+                key = (*key, len([k for k in lines if k[0] == 'val']))
+                if values in lines.values():
+                    continue
+            assert lines.setdefault(key, values) == values, key
+    return lines
+
+
+def train_lines(work):
+    """Only the lines of training, by iteration."""
+    return {
+        key[1]: value
+        for key, value in log_lines(work).items() if key[0] == 'train'
+    }
+
+
+def val_lines(work):
+    """The different figures that evaluations logged, in order."""
+    return [v for k, v in log_lines(work).items() if k[0] == 'val']
+
+
+def assert_same_content(one, two, where=''):
+    """Compare weights, optimizers, schedules and states, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, two), where
+    elif isinstance(one, dict):
+        assert set(one) == set(two), where
+        for key, value in one.items():
+            assert_same_content(value, two[key], f'{where}.{key}')
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(two), where
+        for i, (a, b) in enumerate(zip(one, two)):
+            assert_same_content(a, b, f'{where}[{i}]')
+    else:
+        assert one == two, f'{where}: {one!r} and {two!r}'
+
+
+def assert_same_checkpoint(one, two):
+    """Compare all that a checkpoint holds but names of files and folders."""
+    one, two = (read_checkpoint(str(path)) for path in (one, two))
+    for key in ('state_dict', 'optimizer', 'progress'):
+        assert_same_content(one[key], two[key], key)
+    assert one['meta']['iter'] == two['meta']['iter']
+    best = [
+        c['meta'].get('hook_msgs', {}).get('best_score') for c in (one, two)
+    ]
+    assert best[0] == best[1]
+
+
+def best_of(work):
+    """Names of the best checkpoints that a run has kept."""
+    return sorted(path.name for path in Path(work).glob('best_*'))
+
+
+def start(*command, folder, **environment):
+    """Start a command of the checkout on CPU; its output is collected."""
+    env = dict(
+        os.environ,
+        PYTHON=sys.executable,
+        CUDA_VISIBLE_DEVICES='',
+        OMP_NUM_THREADS='1',
+        PYTHONPATH=str(ROOT),
+        **environment)
+    log = open(Path(folder) / 'output.txt', 'ab')
+    return subprocess.Popen(
+        list(map(str, command)),
+        cwd=folder,
+        env=env,
+        stdout=log,
+        stderr=log,
+        start_new_session=True)
+
+
+def wait_for(pattern, folder, process, seconds=120):
+    """Wait until the output of a started command holds a pattern."""
+    end = time.time() + seconds
+    path = Path(folder) / 'output.txt'
+    while time.time() < end:
+        text = path.read_text(errors='replace')
+        if re.search(pattern, text):
+            return
+        assert process.poll() is None, f'ended early:\n{text[-3000:]}'
+        time.sleep(0.05)
+    raise AssertionError(f'{pattern} did not come:\n{text[-3000:]}')
