@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mbos.core.tasks import Task
-from mbos.core.visualization import DEFAULT_COLOURS, draw_overlay
+from mbos.core.visualization import draw_overlay
 from mbos.datasets import read_labels
+from .legend import INK, draw_legend
 
 TILE = 360
 GAP = 10
@@ -17,7 +18,6 @@ HEAD = 34
 LEFT = 30
 FOOT = 44
 BACKGROUND = (18, 18, 22)
-INK = (235, 235, 235)
 FAINT = (150, 150, 158)
 
 
@@ -122,7 +122,7 @@ def _compose(rows, names, heads, title, tasks) -> np.ndarray:
             left = LEFT + column * (TILE + GAP)
             sheet.paste(Image.fromarray(tile), (left, top))
         sheet.paste(_upright(name), (4, top))
-    _draw_legend(pen, tasks, height - FOOT / 2)
+    draw_legend(pen, tasks, LEFT, height - FOOT / 2)
     return np.asarray(sheet)
 
 
@@ -135,23 +135,6 @@ def _upright(name: str) -> Image.Image:
                                _font(14),
                                anchor='mm')
     return strip.rotate(90, expand=True)
-
-
-def _draw_legend(pen, tasks: Sequence[Task], middle: float) -> None:
-    """Colours and names of all classes, on one line."""
-    left = float(LEFT)
-    font = _font(15)
-    for task in tasks:
-        colours = task.palette or DEFAULT_COLOURS
-        for position, name in enumerate(task.classes):
-            colour = colours[position % len(colours)]
-            box = (left, middle - 7, left + 14, middle + 7)
-            if task.nested:
-                pen.rectangle(box, outline=colour, width=3)
-            else:
-                pen.rectangle(box, fill=colour)
-            pen.text((left + 20, middle), name, INK, font, anchor='lm')
-            left += 20 + pen.textlength(name, font) + 22
 
 
 def _font(size: int):

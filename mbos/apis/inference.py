@@ -7,7 +7,8 @@
 """
 import logging
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Union
+from typing import (Dict, Iterable, Iterator, List, Mapping, Optional,
+                    Sequence, Union)
 
 import numpy as np
 import torch
@@ -43,8 +44,9 @@ class PredictionOptions:
             photograph. Default: as the model's ``test_cfg``, or 512.
         stride (int, optional): Between two windows. Default: as the model's
             ``test_cfg``, or two thirds of the window.
-        threshold (float, optional): Probability that a class must exceed.
-            Default: as the checkpoint says, by task.
+        threshold (float | dict[str, float], optional): Probability that a
+            class must exceed, for all tasks or by task name. Default: as the
+            checkpoint says, by task.
         crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
             :class:`PredictionSettings`. Default: as the checkpoint says.
     """
@@ -54,7 +56,7 @@ class PredictionOptions:
     mode: Optional[str] = None
     window: Optional[int] = None
     stride: Optional[int] = None
-    threshold: Optional[float] = None
+    threshold: Union[float, Mapping[str, float], None] = None
     crop: Optional[str] = None
 
     def __post_init__(self):
@@ -67,9 +69,19 @@ class PredictionOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'{name} is {value}, expected pixels.')
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            raise ValueError(f'threshold is {self.threshold}, expected at '
-                             'least 0 and below 1.')
+        given = self.threshold
+        values = given.values() if isinstance(given, Mapping) else [given]
+        if any(v is not None and not 0 <= v < 1 for v in values):
+            raise ValueError(f'threshold is {given}, expected at least 0 and '
+                             'below 1.')
+
+    def threshold_of(self, task: str, settings: PredictionSettings) -> float:
+        """The probability that a class of a task must exceed."""
+        if isinstance(self.threshold, Mapping):
+            return self.threshold.get(task, settings.threshold(task))
+        if self.threshold is not None:
+            return self.threshold
+        return settings.threshold(task)
 
     def test_cfg(self, own: dict) -> dict:
         """The model's ``test_cfg`` with what is asked for here."""
@@ -150,9 +162,7 @@ def load_model(checkpoint: str,
     for note in notes:
         logger.info(f'{checkpoint}: {note}')
     model.load_state_dict(state, strict=False)
-    if device is None:
-        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-    model = model.to(device).eval()
+    model = model.to(_device(device)).eval()
     model.settings, model.stage = settings, stage
     # what mmseg's own functions read
     meta = settings_meta(list(model.tasks.values()))
@@ -161,6 +171,23 @@ def load_model(checkpoint: str,
     model.cfg = Config(
         dict(model=model_cfg, data=dict(test=dict(pipeline=pipeline))))
     return model
+
+
+def _device(device) -> torch.device:
+    """The device that is asked for, or the best there is."""
+    if device is None:
+        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'Unknown device {device!r}: use cpu, cuda or '
+                         'cuda:N.') from error
+    if device.type == 'cuda':
+        gpus = torch.cuda.device_count()
+        if (device.index or 0) >= gpus:
+            raise ValueError(f'There is no device {device}: this machine '
+                             f'shows {gpus} GPU(s) to torch; use cpu.')
+    return device
 
 
 def _find_settings(path, content, config, logger):
@@ -329,8 +356,6 @@ def restore_task(model: nn.Module, name: str, logits: Sequence[torch.Tensor],
         tuple[ndarray, ndarray]: Labels (H, W), uint8, and probabilities
         (C, H, W), float32.
     """
-    threshold = options.threshold
-    if threshold is None:
-        threshold = model.settings.threshold(name)
+    threshold = options.threshold_of(name, model.settings)
     return restore(model.tasks[name], logits, photograph.geometry, threshold,
                    model.align_corners)

@@ -1,5 +1,5 @@
 """Label maps as small transparent pictures, to lay over a photograph."""
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -42,11 +42,12 @@ def draw_layer(labels: np.ndarray, task: Task, size: Tuple[int, int]) -> Image:
     for value in range(1, task.num_classes + 1):
         if task.nested:
             mask = (labels >= value) & (labels != IGNORE_INDEX)
-            opacity = _contour(mask, size)
+            opacity = contour_opacity(mask, size)
         else:
-            opacity = _area(labels == value, size)
+            opacity = area_opacity(labels == value, size)
             if task.num_classes > 1:
-                opacity = np.maximum(opacity, _contour(labels == value, size))
+                opacity = np.maximum(opacity,
+                                     contour_opacity(labels == value, size))
         steps = np.rint(opacity * LEVELS).astype(np.uint8)
         wins = (steps > 0) & (steps >= strongest)
         # Few classes fit a palette; more share the colours, as in
@@ -61,15 +62,37 @@ def _slots(task: Task) -> int:
     return min(len(task.palette or DEFAULT_COLOURS), 255 // LEVELS)
 
 
-def _area(mask: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Opacity of a filled area, by the share of each pixel that it covers."""
+def area_opacity(mask: np.ndarray,
+                 size: Tuple[int, int],
+                 filled: float = _FILLED) -> np.ndarray:
+    """Opacity of a filled area, by the share of each pixel that it covers.
+
+    Args:
+        mask (ndarray): Boolean, (H, W).
+        size (tuple[int, int]): Width and height of the picture.
+        filled (float): Opacity of a pixel that is covered. Default: 0.75.
+
+    Returns:
+        ndarray: 0 to 1, of the picture's size.
+    """
     covered = cv2.resize(
         mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return _FILLED * np.minimum(1, _GAIN * covered)
+    return filled * np.minimum(1, _GAIN * covered)
 
 
-def _contour(mask: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Opacity of an outline, drawn at the size of the picture."""
+def contour_opacity(mask: np.ndarray,
+                    size: Tuple[int, int],
+                    width: Optional[int] = None) -> np.ndarray:
+    """Opacity of an outline, drawn at the size of the picture.
+
+    Args:
+        mask (ndarray): Boolean, (H, W).
+        size (tuple[int, int]): Width and height of the picture.
+        width (int, optional): Of the line in pixels. Default: by the size.
+
+    Returns:
+        ndarray: 0 to 1, of the picture's size.
+    """
     contours, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     scale = np.array(size) / mask.shape[::-1]
@@ -79,7 +102,7 @@ def _contour(mask: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         np.rint(((line + 0.5) * scale - 0.5) * (1 << bits)).astype(np.int32)
         for line in contours
     ]
-    width = max(1, round(max(size) / 350))
+    width = width or max(1, round(max(size) / 350))
     cv2.polylines(canvas, shifted, True, 255, width, cv2.LINE_AA, bits)
     return canvas.astype(np.float32) / 255
 

@@ -1,12 +1,13 @@
 """Reading photographs as people have them: any format, depth and rotation."""
 import io
-import warnings
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from untrusted import FORMATS, RefusedError, check_regular, open_image
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
             '.ppm', '.pgm', '.pnm')
@@ -55,8 +56,8 @@ def read_photograph(path: str) -> Photograph:
     that holds the brightest value counts as the depth of the camera.
 
     Args:
-        path (str): JPEG, PNG, TIFF, BMP, PPM or what else Pillow reads; of
-            several pages the first.
+        path (str): JPEG, PNG, TIFF, BMP, PPM or GIF; of several pages the
+            first.
 
     Returns:
         Photograph: The photograph and notes.
@@ -65,30 +66,29 @@ def read_photograph(path: str) -> Photograph:
         PhotographError: If it is missing, empty, truncated, or no picture.
     """
     try:
+        check_regular(path)
         with open(path, 'rb') as file:
             content = file.read()
-    except OSError as error:
-        raise PhotographError(f'{path}: {error.strerror or error}') from error
-    try:
-        with warnings.catch_warnings():
-            # large is fine; Pillow refuses what is absurd by itself
-            warnings.simplefilter('ignore')
-            return _decode(content)
+        return _decode(path, content)
+    except RefusedError as error:
+        raise PhotographError(str(error)) from error
     except UnidentifiedImageError as error:
         raise PhotographError(
-            f'{path}: not a picture, whatever its name says; remove it or '
-            'export the photograph again.') from error
+            f'{path}: is no picture ({", ".join(FORMATS)}), whatever its name '
+            'says; export the photograph again.') from error
+    except FileNotFoundError as error:
+        raise PhotographError(f'{path}: no such file.') from error
     except Exception as error:  # Pillow raises many kinds on bad bytes
-        raise PhotographError(
-            f'{path}: cannot be decoded ({error}); is it complete? Copy it '
-            'again.') from error
+        raise PhotographError(f'{path}: cannot be read ({error}); is it '
+                              'complete? Copy it again.') from error
 
 
-def _decode(content: bytes) -> Photograph:
+def _decode(path: str, content: bytes) -> Photograph:
     notes = []
-    with Image.open(io.BytesIO(content)) as opened:
-        orientation = opened.getexif().get(ORIENTATION, 1)
+    with open_image(path, io.BytesIO(content)) as opened:
+        # before getexif, which decodes PNGs
         deep = ';16' in str(opened.tile) and opened.mode == 'RGB'
+        orientation = opened.getexif().get(ORIENTATION, 1)
         opened.load()
         # Pillow and OpenCV turn TIFFs by themselves, and nothing else
         left = opened.getexif().get(ORIENTATION, 1)
