@@ -8,9 +8,11 @@ Which figures there are depends on the task (METHOD, sections 8 and 9): one
 class (the vessel protocol), exclusive classes (the lesion protocol) or nested
 classes (the disc and cup protocol). ``metric_tables`` names them all.
 """
+from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, Mapping, Optional, Sequence, Union
 
 import numpy as np
+import torch
 
 from .score_histogram import (EXACT_THRESHOLDS, area_and_precision,
                               count_above, make_histogram, pack_histogram,
@@ -58,7 +60,7 @@ def update(prob: np.ndarray,
     label = np.asarray(label)
     _check(prob, label, task, fov)
     targets, valid, count_valid = _encode(label, task, ignore_index)
-    keys = [score_keys(channel) for channel in prob]
+    keys = _by_class(score_keys, prob)
     limits = dict(fixed=np.full(task.num_classes, threshold, np.float32))
     for name, values in (points or {}).items():
         limits[name] = np.asarray(values, dtype=np.float32)
@@ -126,13 +128,15 @@ def _encode(label, task, ignore_index):
     """
     is_ignored = label == (
         IGNORE_INDEX if ignore_index is None else ignore_index)
-    values = np.arange(1, task.num_classes + 1).reshape(-1, 1, 1)
+    values = np.arange(1, task.num_classes + 1, dtype=np.uint8)
+    values = values.reshape(-1, 1, 1)
     if task.nested:
         targets = (label >= values) & (label <= task.num_classes)
     else:
         targets = label == values
-    targets = targets & ~is_ignored
     valid = ~is_ignored if is_ignored.any() else None
+    if valid is not None:
+        targets &= valid
     if ignore_index is not None or valid is None:
         return targets, valid, valid
     if task.num_classes == 1:
@@ -149,13 +153,11 @@ def _region_sums(keys, targets, valid, limits):
     of which is the fixed one.
     """
     by_class = np.stack(list(limits.values()), axis=1)
-    ranked = [
-        rank_scores(k, t, valid, own)
-        for k, t, own in zip(keys, targets, by_class)
-    ]
+    parts = _by_class(lambda *own: _class_sums(*own, valid), keys, targets,
+                      by_class)
+    ranked, counts, ranking, scores = zip(*parts)
     # Of shape (operating points, C, 4).
-    fixed, *others = np.stack(
-        [count_above(r, own) for r, own in zip(ranked, by_class)], axis=1)
+    fixed, *others = np.stack(counts, axis=1)
     sums = dict(
         threshold=by_class[0, 0],
         counts=fixed,
@@ -163,12 +165,28 @@ def _region_sums(keys, targets, valid, limits):
             name: dict(thresholds=limits[name], counts=own)
             for name, own in zip(list(limits)[1:], others)
         },
-        ranking=np.array([area_and_precision(r) for r in ranked]),
-        scores={
-            i: pack_histogram(make_histogram(r))
-            for i, r in enumerate(ranked)
-        })
+        ranking=np.array(ranking),
+        scores=dict(enumerate(scores)))
     return sums, ranked
+
+
+def _class_sums(keys, target, limits, valid):
+    """Rank the scores of one class, and make what follows from it."""
+    ranked = rank_scores(keys, target, valid, limits)
+    return (ranked, count_above(ranked, limits), area_and_precision(ranked),
+            pack_histogram(make_histogram(ranked)))
+
+
+def _by_class(function, *columns):
+    """Call a function for each class, in as many threads as torch may use.
+
+    The threads end here: a process that is forked later has none of them.
+    """
+    workers = min(len(columns[0]), torch.get_num_threads())
+    if workers == 1:
+        return list(map(function, *columns))
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, *columns))
 
 
 def _confusion(predicted, target, valid):

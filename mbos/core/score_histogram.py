@@ -28,8 +28,11 @@ MAX_POOLED = 1 << 20
 
 _HALF = int(np.float32(0.5).view(np.int32))
 
-_GRID = 11
-"""int: Bits of the key inside a bin, where bins replace sorting."""
+_TABLE_BITS = 21
+"""int: Bins of the table that replaces sorting, as a number of bits."""
+
+_SAMPLE = 2048
+"""int: Pixels looked at to choose the width of bins."""
 
 EXACT_THRESHOLDS = tuple(i / 10 for i in range(11))
 """tuple[float]: Thresholds at which counts are always exact."""
@@ -65,12 +68,18 @@ def score_keys(prob: np.ndarray) -> np.ndarray:
         np.ndarray: Keys of the same shape, dtype int32, equal where and only
         where the float32 probabilities are equal.
     """
-    # Adding 0 turns -0.0, whose bit pattern is far from that of 0.0, into it.
-    prob = np.asarray(prob, dtype=np.float32) + np.float32(0)
-    keys = prob.view(np.int32).copy()
-    upper = prob > 0.5
-    # 1 - p is exact in float32 for p in [0.5, 1].
-    keys[upper] = 2 * _HALF - (np.float32(1) - prob[upper]).view(np.int32)
+    prob = np.asarray(prob, dtype=np.float32)
+    # 1 - p is exact in float32 for p in [0.5, 1]. The bit pattern of -0.0 is
+    # far from that of 0.0, so the sign goes.
+    nearer = np.subtract(np.float32(1), prob)
+    np.minimum(nearer, prob, out=nearer)
+    keys = np.abs(nearer, out=nearer).view(np.int32)
+    # Mirrored by arithmetic, 2 H - k = (k ^ -1) + (2 H + 1), as selecting
+    # pixels would take ten times as long.
+    mirror = np.negative((prob > 0.5).view(np.int8), dtype=np.int32)
+    keys ^= mirror
+    mirror &= np.int32(2 * _HALF + 1)
+    keys += mirror
     return keys
 
 
@@ -104,36 +113,80 @@ def rank_scores(
         positive, a threshold or one of the highest scores may stand at its
         centre, which changes no rank of a positive.
     """
-    if valid is None:
-        positives, negatives = keys[target], keys[~target]
-    else:
-        positives, negatives = keys[target & valid], keys[~target & valid]
-    points = score_keys(np.float32(EXACT_THRESHOLDS + tuple(thresholds)))
-    needed = np.zeros((2 * _HALF >> _GRID) + 1, dtype=bool)
-    needed[points >> _GRID] = True
-    needed[positives >> _GRID] = True
-    positives = _sort(positives)
-    bins = negatives >> _GRID
-    counts = np.bincount(bins, minlength=len(needed))
-    used = np.flatnonzero(counts > 0)
-    # Otherwise the scores lie close together and need finer bins, or they are
-    # few and sorting them is cheap.
-    if len(used) >= MAX_GROUPS // 2 and len(negatives) > 4 * MAX_GROUPS:
-        highest = np.cumsum(counts[used][::-1])[::-1] <= MAX_GROUPS // 8
-        needed[used[highest]] = True
-        used = used[~needed[used]]
-        apart = _sort(negatives[needed[bins]])
-        centres = (used << _GRID) + (1 << _GRID - 1)
-        negatives = np.concatenate([apart, centres.astype(np.int32)])
-        sizes = np.ones(len(negatives), dtype=np.int64)
-        sizes[len(apart):] = counts[used]
-        order = np.argsort(negatives, kind='stable')
-        negatives, sizes = negatives[order], sizes[order]
-        below = np.concatenate([[0], np.cumsum(sizes)])
-    else:
+    keys, target = keys.ravel(), target.ravel()
+    if valid is not None:
+        inside = np.flatnonzero(valid)
+        keys, target = keys[inside], target[inside]
+    positives, negatives = _sort(keys[target]), keys[~target]
+    exact = score_keys(np.float32(EXACT_THRESHOLDS + tuple(thresholds)))
+    exact = np.concatenate([positives, exact])
+    grid = _choose_grid(negatives)
+    if grid is None:
         negatives = _sort(negatives)
-        below = np.arange(len(negatives) + 1)
-    return RankedScores(positives, negatives, below)
+        return RankedScores(positives, negatives,
+                            np.arange(len(negatives) + 1))
+    return RankedScores(positives, *_rank_on_grid(negatives, exact, *grid))
+
+
+def _choose_grid(keys):
+    """Find bins narrow enough for the scores that most pixels have.
+
+    Returns None where sorting is cheaper, or needed because the scores lie
+    close together; otherwise the lowest key and the bits of a key in a bin.
+    """
+    if len(keys) <= 4 * MAX_GROUPS:
+        return None
+    sample = np.sort(keys[::len(keys) // _SAMPLE])
+    gaps = np.diff(sample)
+    low, high = int(keys.min()), int(keys.max())
+    shift = max(0, (high - low).bit_length() - _TABLE_BITS)
+    share = len(keys) // len(sample)
+    # Pixels between two of the sample fill as many bins as there are, or as
+    # they are themselves.
+    while np.minimum(gaps >> (shift + 1), share).sum() > MAX_GROUPS:
+        shift += 1
+    if np.minimum(gaps >> shift, share).sum() < MAX_GROUPS // 2:
+        return None
+    # Aligned, so that every bin lies within one group of `make_histogram`.
+    return low >> shift << shift, shift
+
+
+def _rank_on_grid(keys, exact, low, shift):
+    """Count keys by bins, and sort those in bins where ranks matter.
+
+    Args:
+        keys (np.ndarray): Of negatives, in any order.
+        exact (np.ndarray): Keys whose bins are to be sorted.
+        low (int): The lowest key.
+        shift (int): Bits of a key inside a bin.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: As ``RankedScores.negatives`` and
+        ``below``.
+    """
+    bins = np.subtract(keys, low, dtype=np.int64)
+    bins >>= shift
+    counts = np.bincount(bins)
+    needed = np.zeros(len(counts), dtype=bool)
+    places = (exact.astype(np.int64) - low) >> shift
+    needed[places[(places >= 0) & (places < len(counts))]] = True
+    used = np.flatnonzero(counts > 0)
+    counts = counts[used]
+    highest = np.cumsum(counts[::-1])[::-1] <= MAX_GROUPS // 8
+    needed[used[highest]] = True
+    apart = _sort(keys[np.flatnonzero(needed.take(bins, mode='clip'))])
+    whole = ~needed[used]
+    # Every bin gets one place, or one for each of its keys.
+    ends = np.cumsum(np.where(whole, 1, counts))
+    centres = ends[whole] - 1
+    ranked = np.empty(ends[-1], dtype=np.int32)
+    sizes = np.ones(ends[-1], dtype=np.int64)
+    is_apart = np.ones(ends[-1], dtype=bool)
+    is_apart[centres] = False
+    ranked[centres] = low + (used[whole] << shift) + (1 << shift >> 1)
+    ranked[is_apart] = apart
+    sizes[centres] = counts[whole]
+    return ranked, np.concatenate([[0], np.cumsum(sizes)])
 
 
 def _sort(keys):
@@ -364,19 +417,31 @@ def coarsen(histogram: Histogram, most: int) -> Histogram:
         np.add.reduceat(histogram.negatives, starts))
 
 
-def pack_histogram(histogram: Histogram) -> Dict[str, np.ndarray]:
+def pack_histogram(histogram: Histogram) -> np.ndarray:
     """Make a histogram small to keep: some 2 bytes per mark."""
     marks = np.diff(histogram.marks, prepend=0)
     columns = np.stack([marks, histogram.positives, histogram.negatives])
-    # Bytes of equal weight side by side: most of them are 0.
+    # Bytes of equal weight side by side; the high ones are 0 and left out.
     planes = columns.astype('<u4').view(np.uint8).reshape(3, -1, 4)
-    planes = np.ascontiguousarray(planes.transpose(0, 2, 1))
-    return np.frombuffer(zlib.compress(planes.tobytes(), 1), dtype=np.uint8)
+    planes = np.ascontiguousarray(planes.transpose(0, 2, 1)).reshape(12, -1)
+    used = planes.any(axis=1)
+    # Runs are all that can be found in such bytes; it saves a third of the
+    # time.
+    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    body = packer.compress(used.tobytes() + planes[used].tobytes())
+    return np.frombuffer(body + packer.flush(), dtype=np.uint8)
 
 
 def unpack_histogram(packed: np.ndarray) -> Histogram:
     """Undo :func:`pack_histogram`."""
-    planes = np.frombuffer(zlib.decompress(packed.tobytes()), dtype=np.uint8)
-    columns = np.ascontiguousarray(planes.reshape(3, 4, -1).transpose(0, 2, 1))
-    columns = columns.view('<u4')[..., 0].astype(np.int64)
+    data = np.frombuffer(zlib.decompress(packed.tobytes()), dtype=np.uint8)
+    used, data = data[:12].astype(bool), data[12:]
+    if not used.any():
+        return Histogram(*np.zeros((3, 0), dtype=np.int64))
+    size = len(data) // used.sum()
+    planes = np.zeros((12, size), dtype=np.uint8)
+    planes[used] = data.reshape(-1, size)
+    columns = planes.reshape(3, 4, size).transpose(0, 2, 1)
+    columns = np.ascontiguousarray(columns).view('<u4')[..., 0]
+    columns = columns.astype(np.int64)
     return Histogram(np.cumsum(columns[0]), columns[1], columns[2])
