@@ -14,9 +14,9 @@ from typing import Dict, Mapping, Optional, Sequence, Union
 import numpy as np
 import torch
 
-from .score_histogram import (EXACT_THRESHOLDS, area_and_precision,
-                              count_above, make_histogram, pack_histogram,
-                              rank_scores, score_keys)
+from .score_histogram import make_histogram, pack_histogram
+from .score_ranking import (EXACT_THRESHOLDS, area_and_precision, count_above,
+                            rank_scores, score_keys)
 from .tasks import IGNORE_INDEX, Task
 
 OPERATING_POINT = 0.5

@@ -6,7 +6,8 @@ from typing import Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from .score_histogram import Histogram, key_scores
+from .score_histogram import Histogram
+from .score_ranking import key_scores
 
 CURVE_POINTS = 500
 """int: Most points of a curve that is written to a file."""

@@ -14,10 +14,9 @@ from mbos.core.metric_tables import summary
 from mbos.core.metrics import update
 from mbos.core.score_curves import (histogram_area, histogram_curve,
                                     histogram_precision)
-from mbos.core.score_histogram import (key_scores, make_histogram,
-                                       pack_histogram, pool_histograms,
-                                       rank_scores, score_keys,
-                                       unpack_histogram)
+from mbos.core.score_histogram import (make_histogram, pack_histogram,
+                                       pool_histograms, unpack_histogram)
+from mbos.core.score_ranking import key_scores, rank_scores, score_keys
 from mbos.core.tasks import Task
 
 SINGLE = Task('crack', ('crack', ))
