@@ -5,12 +5,17 @@ from collections import Counter
 from typing import List, Optional, Sequence, Union
 
 import numpy as np
+from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, build_dataset
+from mmseg.utils import get_root_logger
 from torch.utils.data import Dataset
 
 from .array_cache import ArrayCache, problems_of_cache
 from .checks import DataError, problems_of_checkpoints
 from .random_state import seeded
+
+WORTH_KEEPING = 10**9
+"""int: Bytes of decoded images from which on a cache is recommended."""
 
 
 @DATASETS.register_module()
@@ -150,22 +155,27 @@ class JointDataset(Dataset):
         return found + (self._problems_of_cache(cache) if full else [])
 
     def _problems_of_cache(self, images: dict) -> List[str]:
-        """Say which folders of kept arrays lack space.
+        """Say which folders of kept arrays lack space, or what they need.
 
         Args:
             images (dict): Size and problems of the images by path.
         """
         files = {}
         for member in self.datasets:
-            if member.cache is None:
-                continue
-            known = files.setdefault(member.cache.folder, {})
+            known = files.setdefault(member.cache and member.cache.folder, {})
             for i in range(len(member)):
                 image = member.image_path(i)
                 pixels = math.prod(images[image][0] or [0])
                 known[image] = 3 * pixels
                 planes = member.get_ann_info(i).values()
                 known.update(dict.fromkeys(planes, pixels))
+        decoded_anew = sum(files.pop(None, {}).values())
+        if decoded_anew > WORTH_KEEPING:
+            print_log(
+                'Images are decoded anew for every sample; '
+                'data.train.cache_dir=FOLDER keeps them decoded, '
+                f'{decoded_anew / 1e9:.1f} GB (docs/data_loading.md)',
+                logger=get_root_logger())
         return sum((problems_of_cache(*item) for item in files.items()), [])
 
     def check(self, full: bool = True) -> None:

@@ -11,7 +11,9 @@ from PIL import Image
 
 from mbos.core.as_released import plain_loading
 from mbos.datasets import (ArrayCache, JointDataset, PartialLabelDataset,
-                           build_train_loader, save_labels)
+                           array_cache, build_train_loader)
+from mbos.datasets import joint as joint_module
+from mbos.datasets import save_labels
 from mbos.datasets.crop_loading import LoadRandomCrop
 from mbos.datasets.photograph import Photograph
 
@@ -219,7 +221,6 @@ def test_damaged_photograph(folder):
 
 
 def test_space_for_the_cache_is_checked_first(folder, tmp_path, monkeypatch):
-    from mbos.datasets import array_cache
     monkeypatch.setattr(array_cache.ArrayCache, 'free_bytes', lambda self: 5)
     joint = JointDataset([dataset(folder, [FAST])],
                          cache_dir=str(tmp_path / 'kept'))
@@ -229,6 +230,18 @@ def test_space_for_the_cache_is_checked_first(folder, tmp_path, monkeypatch):
     pixels = sum(h * w for h, w in SIDES.values())
     assert f'{5 * pixels / 1e9:.1f} GB more' in problem
     assert joint.problems(full=False) == []
+
+
+def test_cache_is_recommended_where_it_pays(folder, monkeypatch):
+    lines = []
+    monkeypatch.setattr(joint_module, 'print_log',
+                        lambda text, logger: lines.append(text))
+    joint = JointDataset([dataset(folder, [FAST])])
+    assert joint.problems() == [] and lines == []
+    monkeypatch.setattr(joint_module, 'WORTH_KEEPING', 10**6)
+    assert joint.problems() == []
+    line, = lines
+    assert 'data.train.cache_dir=FOLDER' in line and '0.0 GB' in line
 
 
 def test_repr_tells_the_arguments():

@@ -1,0 +1,93 @@
+"""The tool that measures data loading, on photographs of a tenth the size."""
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+WAYS = ['plain', 'region', 'reduced', 'cache']
+
+
+@pytest.fixture(scope='module')
+def tool():
+    sys.path.insert(0, str(TOOLS))
+    yield importlib.import_module('benchmark_data')
+    sys.path.remove(str(TOOLS))
+
+
+@pytest.fixture(scope='module')
+def report(tool):
+    saved = os.environ.pop('MBOS_REAL_DATA', None)
+    found = tool.run(
+        samples=3,
+        rounds=2,
+        workers=[1],
+        height=720,
+        images=1,
+        images_per_step=6,
+        step_seconds=0.5)
+    if saved:
+        os.environ['MBOS_REAL_DATA'] = saved
+    return found
+
+
+def test_all_ways_are_measured(report):
+    assert list(report['cases']) == ['full', 'default']
+    for kinds in report['cases'].values():
+        assert list(kinds) == ['labelled', 'strong']
+        for ways in kinds.values():
+            assert list(ways) == WAYS
+            for way, case in ways.items():
+                assert case['seconds'] > 0 and case['labels_equal']
+                assert case['images_per_second'] == 1 / case['seconds']
+                assert case['ratio'] == pytest.approx(
+                    ways['plain']['seconds'] / case['seconds'])
+                names = list(case['transforms'])
+                assert names[0] == ('LoadImageFromFile'
+                                    if way == 'plain' else 'LoadRandomCrop')
+                assert names[-1] == 'FormatPlanes'
+                # medians of parts do not add up to the median of the sum
+                assert sum(case['transforms'].values()) == pytest.approx(
+                    case['seconds'], rel=0.5)
+            assert ways['plain']['max_grey_difference'] == 0
+            assert 0 < ways['region']['max_grey_difference'] <= 1
+            assert 0 < ways['cache']['max_grey_difference'] <= 1
+            assert ways['cache']['first_seconds'] > 0
+    assert list(report['loader']) == WAYS
+    assert all(rate['1'] > 0 for rate in report['loader'].values())
+
+
+def test_summary_by_hand(report):
+    cases = report['cases']['full']
+    plain, ours = (
+        (cases['labelled'][way]['seconds'] + cases['strong'][way]['seconds']) /
+        2 for way in ('plain', 'cache'))
+    assert report['baseline']['seconds'] == pytest.approx(plain)
+    assert report['ours']['seconds'] == pytest.approx(ours)
+    assert report['ours']['images_per_second'] == pytest.approx(1 / ours)
+    assert report['ratio'] == pytest.approx(plain / ours)
+    assert report['supply']['needed'] == 12
+    assert report['supply']['by_four_workers']['full'][
+        'plain'] == pytest.approx(4 / plain)
+
+
+def test_json_and_table(tool, report, monkeypatch, capsys):
+    monkeypatch.setattr(tool, 'run', lambda **_: dict(report, ratio=2.9))
+    assert tool.main(['--json']) == 0
+    assert json.loads(capsys.readouterr().out)['ratio'] == 2.9
+    assert tool.main(['--check']) == 1
+    out, err = capsys.readouterr()
+    assert 'MISSED: 2.90' in err
+    assert '| full, labelled |' in out and '| ColorJitter |' in out
+    assert 'needs 12 images/s' in out and '2.9 times (goal: 3)' in out
+    monkeypatch.setattr(tool, 'run', lambda **_: dict(report, ratio=3.0))
+    assert tool.main(['--check', '--json']) == 0
+
+
+def test_missing_folder(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(['--raw', 'nowhere'])
+    assert 'nowhere: not found' in capsys.readouterr().err
