@@ -1,9 +1,11 @@
 """One ONNX graph for all tasks of a trained network."""
 import json
+import multiprocessing
 import os
 import os.path as osp
+import time
 import warnings
-from typing import Dict, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mbos.core.tasks import Task
+from .inference import load_model
 from .onnx_modules import exportable
 
 OPSET = 17
@@ -18,6 +21,8 @@ INPUT = 'image'
 DYNAMIC = {0: 'images', 2: 'height', 3: 'width'}
 TRACED_SIZE = (96, 128)
 METADATA = 'mbos'
+TOLERANCE = 1e-4
+"""float: Largest difference of a probability that counts as equal."""
 
 
 class ProbabilityNetwork(nn.Module):
@@ -160,3 +165,68 @@ def largest_difference(model: nn.Module,
     return max(
         float(np.abs(by_task[task].numpy() - value).max())
         for task, value in zip(model.tasks, theirs))
+
+
+def measure(runtime: str,
+            checkpoint: str,
+            config: Optional[str],
+            path: str,
+            side: int,
+            repeats: int = 3) -> Tuple[float, float]:
+    """Time a forward pass in a process of its own.
+
+    Args:
+        runtime (str): ``'PyTorch'`` or ``'ONNX Runtime'``.
+        checkpoint (str): For PyTorch.
+        config (str, optional): For PyTorch.
+        path (str): For ONNX Runtime.
+        side (int): Side of the square image.
+        repeats (int): Of which the median counts, after one more pass.
+
+    Returns:
+        tuple[float, float]: Seconds, and the peak memory in MB above that
+        of the process before it loaded the network.
+    """
+    run = _run_torch if runtime == 'PyTorch' else _run_onnx
+    source = (checkpoint, config) if runtime == 'PyTorch' else (path, )
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(1) as pool:
+        return pool.apply(_measured, (run, source, side, repeats))
+
+
+def _measured(run, source, side, repeats):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, side, side))
+    before = _memory('VmRSS')
+    forward = run(*source, image.astype(np.float32))
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        forward()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:])), _memory('VmHWM') - before
+
+
+def _memory(key: str) -> float:
+    """A figure of this process in MB (Linux); getrusage's peak would include
+    that of the process which started this one."""
+    with open('/proc/self/status', encoding='ascii') as file:
+        line = next(line for line in file if line.startswith(key))
+    return int(line.split()[1]) / 1024
+
+
+def _run_torch(checkpoint, config, image):
+    model = load_model(checkpoint, config, device='cpu')
+    image = torch.from_numpy(image)
+
+    def forward():
+        with torch.inference_mode():
+            model.encode_decode(image, None).sigmoid()
+
+    return forward
+
+
+def _run_onnx(path, image):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(
+        path, providers=['CPUExecutionProvider'])
+    return lambda: session.run(None, {INPUT: image})

@@ -1,5 +1,8 @@
 """ONNX graphs: the same probabilities, for any number and size of images."""
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +11,14 @@ from mmseg.models.backbones.swin import ShiftWindowMSA
 from mmseg.models.utils.embed import AdaptivePadding, PatchMerging
 from torch import nn
 
-from mbos.apis import onnx_export, onnx_modules
-from tests.utils import tiny_model
+from mbos.apis import PredictionSettings, onnx_export, onnx_modules
+from mbos.apis.checkpoint import checkpoint_meta
+from tests.utils import tiny_model, tiny_model_cfg
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 
+ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = (95.523, 57.776, 25.422), (58.273, 35.645, 16.790)
 
 
@@ -25,6 +30,11 @@ def randomize(model, seed=0):
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data += spread * noise
     return model.eval()
+
+
+def run_tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', ['export_onnx.py', *map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools/export_onnx.py'), run_name='__main__')
 
 
 @pytest.mark.parametrize('shape', [(8, 8), (7, 11), (3, 5), (13, 6)])
@@ -120,3 +130,47 @@ def test_nothing_is_left_of_a_failed_export(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         onnx_export.export_onnx(model, str(tmp_path / 'a.onnx'), MEAN, STD, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_tool(tmp_path, monkeypatch, capsys):
+    """From a checkpoint alone; the metadata tell the preprocessing."""
+    model = randomize(tiny_model(window=8))
+    cfg = tiny_model_cfg(window=8)
+    settings = PredictionSettings(
+        pipeline=[
+            dict(
+                type='MultiScaleFlipAug',
+                img_scale=(64, 64),
+                transforms=[
+                    dict(type='Normalize', mean=MEAN, std=STD, to_rgb=True)
+                ])
+        ],
+        thresholds=dict(lesion=0.3))
+    meta = dict(
+        checkpoint_meta(model, json.loads(json.dumps(cfg)), settings), iter=3)
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    out = tmp_path / 'out/a.onnx'
+    run_tool(monkeypatch, tmp_path / 'a.pth', out)
+    said = capsys.readouterr().out
+    assert 'largest difference of a probability' in said
+    props = {p.key: p.value for p in onnx.load(str(out)).metadata_props}
+    described = json.loads(props['mbos'])
+    assert described['image_scale'] == [64, 64]
+    assert described['thresholds'] == dict(vessel=0.5, lesion=0.3, odoc=0.5)
+    with pytest.raises(SystemExit, match='must end in .onnx'):
+        run_tool(monkeypatch, tmp_path / 'a.pth', tmp_path / 'a.pt')
+
+
+def test_tool_refuses_a_graph_that_differs(tmp_path, monkeypatch):
+    """A wrong file must not stay behind."""
+    model = tiny_model()
+    cfg = json.loads(json.dumps(tiny_model_cfg()))
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=checkpoint_meta(model, cfg)),
+        tmp_path / 'a.pth')
+    monkeypatch.setattr(onnx_export, 'largest_difference', lambda *a, **k: 0.1)
+    with pytest.raises(
+            SystemExit, match='differs from the network by 1.0e-01'):
+        run_tool(monkeypatch, tmp_path / 'a.pth', tmp_path / 'a.onnx')
+    assert not (tmp_path / 'a.onnx').exists()

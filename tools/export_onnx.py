@@ -1,0 +1,116 @@
+"""Write a trained network as one ONNX file for all its tasks.
+
+    python tools/export_onnx.py CHECKPOINT OUT.onnx [--config CONFIG]
+
+Input ``image``: RGB in 0..255, float32, (N, 3, height, width), any N and any
+size; the normalisation is inside. One output per task, named after it:
+probabilities of its classes, (N, C, height, width). Cross-task attention is
+part of the graph. Classes, label rules, thresholds, and the square that
+photographs are scaled into are in the file's metadata as JSON, key ``mbos``.
+The file is run in ONNX Runtime and compared with the network before it counts.
+"""
+import argparse
+import os
+import os.path as osp
+import sys
+import time
+
+sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
+
+from mbos import apis  # noqa: E402
+from mbos.apis import onnx_export  # noqa: E402
+from mbos.apis.publishing import DISCLAIMER  # noqa: E402
+from mbos.datasets.scoring import format_table  # noqa: E402
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'checkpoint', help="of either stage, the authors' included")
+    parser.add_argument('output', metavar='OUT.onnx')
+    parser.add_argument(
+        '--config', help='config, if the checkpoint does not tell its network')
+    parser.add_argument(
+        '--no-check',
+        action='store_true',
+        help='do not compare with ONNX Runtime')
+    parser.add_argument(
+        '--benchmark',
+        type=int,
+        metavar='SIDE',
+        help='also time both on a square of this side, and say their memory')
+    return parser.parse_args(argv)
+
+
+def describe(model) -> dict:
+    """What users of the file should know, in plain types."""
+    scale = model.settings.image_scale
+    return dict(
+        tasks=onnx_export.describe_tasks(model.tasks.values()),
+        thresholds={t: model.settings.threshold(t)
+                    for t in model.tasks},
+        image_scale=scale and list(scale),
+        crop=model.settings.crop,
+        input='RGB, 0..255, float32, (N, 3, height, width)',
+        disclaimer=DISCLAIMER)
+
+
+def check(model, path: str, scale: dict) -> float:
+    """Compare at two sizes, one of them odd.
+
+    Raises:
+        ValueError: If they differ; the file is removed.
+    """
+    difference = max(
+        onnx_export.largest_difference(model, path, shape=shape, **scale)
+        for shape in ((2, 128, 128), (1, 157, 211)))
+    if not difference <= onnx_export.TOLERANCE:
+        os.remove(path)
+        raise ValueError(
+            f'{path} differs from the network by {difference:.1e}, more than '
+            f'{onnx_export.TOLERANCE:.0e}, and was removed: please report '
+            'this with the versions of torch, onnx and onnxruntime.')
+    return difference
+
+
+def benchmark(checkpoint: str, config, path: str, side: int) -> None:
+    """Time one image in PyTorch and in ONNX Runtime, each on its own."""
+    rows = [['', 'seconds', 'peak memory (MB)']]
+    for name in ('PyTorch', 'ONNX Runtime'):
+        seconds, memory = onnx_export.measure(name, checkpoint, config, path,
+                                              side)
+        rows.append([name, f'{seconds:.2f}', f'{memory:.0f}'])
+    print(f'One image of {side}x{side} on CPU:\n{format_table(rows)}')
+
+
+def main(argv=None) -> None:
+    """Export and compare."""
+    args = parse_args(argv)
+    if not args.output.endswith('.onnx'):
+        raise ValueError(f'{args.output}: the name must end in .onnx.')
+    model = apis.load_model(args.checkpoint, args.config, device='cpu')
+    norm = model.settings.normalization
+    if not norm.get('to_rgb', True):
+        raise ValueError('The network was trained on BGR, which this export '
+                         'does not know.')
+    scale = dict(mean=norm['mean'], std=norm['std'])
+    start = time.time()
+    onnx_export.export_onnx(
+        model, args.output, description=describe(model), **scale)
+    print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB in '
+          f'{time.time() - start:.0f} s; outputs {", ".join(model.tasks)}')
+    if not args.no_check:
+        print('largest difference of a probability: '
+              f'{check(model, args.output, scale):.1e}')
+    if args.benchmark:
+        benchmark(args.checkpoint, args.config, args.output, args.benchmark)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (*apis.EXPECTED_ERRORS, ImportError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
