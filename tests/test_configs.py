@@ -228,6 +228,9 @@ def test_as_released_is_the_published_config_otherwise(path):
     published = load_config(path.replace('_as_released', ''))
     released = load_config(path)
     assert published.keys() == released.keys()
+    # no checkpoint is chosen on test images
+    assert published.evaluation.pop('save_best') == 'mDice'
+    assert released.evaluation.pop('save_best') is None
     for key in set(published) - {'model', 'data', 'test_sets', 'work_dir'}:
         assert released[key] == published[key], key
     # nothing but plain values, so that the copy in the work folder reads

@@ -77,6 +77,11 @@ def add_evaluation_arguments(group):
         help='also score at the threshold that gives each class its best '
         'Dice on data.val')
     group.add_argument(
+        '--aug-test',
+        action='store_true',
+        help='average over scales and flips (aug_test in the config; '
+        'default: scales 0.75, 1, 1.25, both flips)')
+    group.add_argument(
         '--bootstrap',
         type=int,
         default=1000,
@@ -220,6 +225,8 @@ def main():
     cfg = apis.load_config(args.config, args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
+    if args.aug_test:
+        apis.augment_test_sets(cfg)
     only = None
     if args.source:
         only = task_of_source(args.source, cfg)

@@ -15,6 +15,9 @@ model = dict(
     auxiliary_head=dict(
         drop_whole_tasks=True, loss_decode=dict(ignore_index=None)))
 
+# validation is on the test splits, so it chooses no checkpoint
+evaluation = dict(save_best=None)
+
 published = published_data(
     '{{ fileDirname }}/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_'
     '0.1_0.05_60k_128_group_window_size16.py',

@@ -12,6 +12,9 @@ model = dict(
     auxiliary_head=dict(
         drop_whole_tasks=True, loss_decode=dict(ignore_index=None)))
 
+# validation is on the test splits, so it chooses no checkpoint
+evaluation = dict(save_best=None)
+
 published = published_data(
     '{{ fileDirname }}/upernet_swin_tiny_patch4_window7_512x512_40k_multi_'
     'pretrain_224x224_1K_group_idrid_ddr_refuge.py',

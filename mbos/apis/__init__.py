@@ -1,4 +1,5 @@
 """What the tools do: configs, training, evaluation, prediction."""
+from .augmentation import augment_test_sets
 from .checkpoint import file_sha256, load_weights, read_checkpoint
 from .config import (build_checked, find_config, load_config, member_datasets,
                      stage1_model_cfg)

@@ -33,7 +33,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
     """Read a config, apply overrides, and complete its datasets.
 
     Datasets that name no ``tasks`` get the model's, and those without
-    ``data_root`` the config's own; a list of validation sets becomes one
+    ``data_root`` the config's own; validation sets become one
     ``EvaluationSets``, and ``data.test`` may be a name in ``test_sets``.
 
     Args:
@@ -67,8 +67,10 @@ def complete_datasets(cfg: Config) -> None:
     for key in ('train', 'val', 'test'):
         if cfg.data.get(key) is not None:
             cfg.data[key] = _complete(cfg.data[key], defaults)
-    if isinstance(cfg.data.get('val'), list):
-        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=cfg.data.val)
+    val = cfg.data.get('val')
+    if val is not None and 'datasets' not in val:
+        val = val if isinstance(val, list) else [val]
+        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=val)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
 

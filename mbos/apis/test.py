@@ -13,7 +13,6 @@ from torch import nn
 
 import mbos
 from mbos.core.bootstrap import Bootstrap
-from mbos.core.sums_store import StoredSums
 from .checkpoint import file_sha256, load_weights
 from .config import build_checked, find_test_set
 from .environment import Environment, wrap_model
@@ -178,11 +177,10 @@ def _write(folder, name, dataset, places, head, plan):
     """Print and write the figures of one test set."""
     indices = sorted(places)
     complete = len(indices) == len(dataset)
-    reports = dataset.compute(
-        StoredSums([places[i] for i in indices]),
-        indices=indices,
-        bootstrap=plan.bootstrap,
-        curves=True)
+    reports = dataset.compute([places[i] for i in indices],
+                              indices=indices,
+                              bootstrap=plan.bootstrap,
+                              curves=True)
     print_log('')  # the progress bar has left its line open
     dataset.print_tables(reports)
     head = dict(

@@ -1,6 +1,7 @@
 """Training of either stage."""
 import os
 import os.path as osp
+import shutil
 import time
 from typing import Optional
 
@@ -30,6 +31,7 @@ from .resume import (check_resumable, check_same_run, continue_from_newest,
                      run_facts)
 from .run_log import hold_log, quiet_logger, release_log, tell_environment
 from .settings import find_settings
+from .validation import warn_of_test_images
 
 
 def train_segmentor(cfg: Config,
@@ -66,7 +68,10 @@ def _train(cfg: Config, env: Environment, validate: bool,
     check_files(cfg)
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     train_set = build_checked(build_dataset, cfg.data.train)
-    val_set = build_val_set(cfg) if validate else None
+    val_set = None
+    if validate:
+        warn_of_test_images(cfg, logger)
+        val_set = build_val_set(cfg)
     check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
@@ -226,6 +231,7 @@ def register_hooks(runner, cfg: Config, env: Environment,
     runner.register_hook(
         IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
     if val_set is not None:
+        keep_sums_on_disk(val_set, cfg, env)
         build = SafeDistEvalHook if env.distributed else SafeEvalHook
         loader = build_test_loader(val_set, cfg, env)
         hook = build(loader, by_epoch=False, **plain(cfg.evaluation))
@@ -244,6 +250,15 @@ def register_hooks(runner, cfg: Config, env: Environment,
         priority = hook.pop('priority', 'NORMAL')
         runner.register_hook(
             build_checked(build_from_cfg, hook, HOOKS), priority=priority)
+
+
+def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:
+    """Let evaluations during training hold no sums in memory."""
+    folder = osp.join(cfg.work_dir, '.evaluation')
+    if env.is_main:  # of a run that was killed while it evaluated
+        shutil.rmtree(folder, ignore_errors=True)
+    for dataset in val_set.datasets:
+        dataset.sums_folder = folder
 
 
 def build_loader(dataset, cfg: Config, env: Environment, start: int):

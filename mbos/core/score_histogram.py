@@ -190,14 +190,14 @@ def coarsen(histogram: Histogram, most: int) -> Histogram:
     while np.count_nonzero(differ >= (1 << shift)) >= most // 2:
         shift += 1
     is_first = np.append(True, differ >= (1 << shift))
-    # From the first whole group on.
-    top = len(marks) - most // 4
-    top += int(is_first[top:].argmax()) if is_first[top:].any() else most // 4
-    is_first[top:] = True
+    is_first[len(marks) - most // 4:] = True
     starts = np.flatnonzero(is_first)
-    several = np.diff(starts, append=len(marks)) > 1
-    first = marks[starts]
+    ends = np.append(starts[1:], len(marks))
+    first, last = marks[starts], marks[ends - 1]
+    several = first < last
     centre = (first >> shift << shift) + (1 << (shift - 1)) | 1
+    # The last group may be cut off by the highest marks.
+    centre = centre.clip(first | 1, (last - 1) | 1)
     return Histogram(
         np.where(several, centre, first),
         np.add.reduceat(histogram.positives, starts),

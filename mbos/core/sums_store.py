@@ -22,6 +22,39 @@ class Place(NamedTuple):
     length: int
 
 
+def _record(key, sums):
+    """Head and body of a record, as bytes."""
+    name = key.encode()
+    body = pickle.dumps(sums, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTHS.pack(len(name), len(body)) + name, body
+
+
+def append_sums(path: str, key: str, sums: dict) -> Place:
+    """Append the sums of an image to a file that is not kept open.
+
+    Args:
+        path (str): The file of one process; made where it is missing.
+        key (str): What the sums are of.
+        sums (dict): By task.
+    """
+    os.makedirs(osp.dirname(path), exist_ok=True)
+    head, body = _record(key, sums)
+    with open(path, 'ab') as file:
+        offset = file.seek(0, os.SEEK_END) + len(head)
+        file.write(head + body)
+    return Place(path, offset, len(body))
+
+
+def remove_sums(places: Sequence[Place]) -> None:
+    """Remove the files that sums are in, and folders that become empty."""
+    for path in {place.path for place in places}:
+        if osp.isfile(path):
+            os.remove(path)
+        folder = osp.dirname(path)
+        if osp.isdir(folder) and not os.listdir(folder):
+            os.rmdir(folder)
+
+
 class SumsWriter:
     """Appends the sums of images to a file of its own.
 
@@ -40,9 +73,7 @@ class SumsWriter:
             key (str): What the sums are of; see :func:`read_places`.
             sums (dict): By task.
         """
-        name = key.encode()
-        body = pickle.dumps(sums, protocol=pickle.HIGHEST_PROTOCOL)
-        self._file.write(_LENGTHS.pack(len(name), len(body)) + name + body)
+        self._file.write(b''.join(_record(key, sums)))
         self._file.flush()
 
     def close(self) -> None:
@@ -98,7 +129,3 @@ class StoredSums(Sequence):
             file.seek(place.offset)
             sums = pickle.loads(file.read(place.length))
         return sums if self.task is None else sums[self.task]
-
-    def of(self, task: str) -> 'StoredSums':
-        """The same images for one task."""
-        return StoredSums(self.places, task)

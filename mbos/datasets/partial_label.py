@@ -99,7 +99,6 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         self.pseudo_checkpoint_sha256 = pseudo_checkpoint_sha256
         self.weights = dict(weights or {})
         self.threshold = threshold
-        self.operating_points = {}
         self.binary_truth = tuple(binary_truth)
         # tells which test sets see an image in the same way
         self.pipeline_text = repr(pipeline)

@@ -1,5 +1,7 @@
 """Scoring and writing of predictions, per task and image by image."""
+import os
 import os.path as osp
+import socket
 from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
@@ -11,14 +13,25 @@ from mbos.core import Task, metrics
 from mbos.core.bootstrap import Bootstrap
 from mbos.core.metric_report import compute
 from mbos.core.metric_tables import summary
-from mbos.core.sums_store import StoredSums
+from mbos.core.sums_store import Place, StoredSums, append_sums, remove_sums
 from .label_io import save_labels
 
 Prediction = Dict[str, np.ndarray]
 
 
 class ScoringMixin:
-    """What a dataset does with predictions; see PartialLabelDataset."""
+    """What a dataset does with predictions; see PartialLabelDataset.
+
+    Attributes:
+        sums_folder (str, optional): Where the sums of images wait until all
+            images are done, so that memory does not grow with their number;
+            None keeps them in memory.
+        operating_points (dict): Further thresholds to score at: {task: {name:
+            {class: threshold}}}.
+    """
+
+    sums_folder = None
+    operating_points: Dict[str, dict] = {}
 
     def scored_task(self, task: Task) -> Task:
         """Get the task as this dataset's ground truth tells it."""
@@ -27,10 +40,7 @@ class ScoringMixin:
         return task
 
     def points_of(self, task: Task) -> Dict[str, List[float]]:
-        """Get the further operating points of a task, see ``metrics.update``.
-
-        ``operating_points`` has them: {task: {name: {class: threshold}}}.
-        """
+        """Get the further operating points of a task by name."""
         points = self.operating_points.get(task.name, {})
         return {
             name: [values[c] for c in task.classes]
@@ -48,8 +58,8 @@ class ScoringMixin:
             indices (int | Sequence[int]): Positions of the images.
 
         Returns:
-            list[dict]: For each image the sums by task, of the tasks that
-            have ground truth here.
+            list[dict | Place]: For each image the sums by task, of the tasks
+            that have ground truth here; with ``sums_folder``, where they are.
         """
         preds = [preds] if isinstance(preds, dict) else list(preds)
         indices = list(indices) if isinstance(indices,
@@ -57,7 +67,15 @@ class ScoringMixin:
         if len(preds) != len(indices):
             raise ValueError(f'Got {len(preds)} predictions for '
                              f'{len(indices)} images.')
-        return [self._sums(p, i) for p, i in zip(preds, indices)]
+        found = []
+        for pred, index in zip(preds, indices):
+            sums = self._sums(pred, index)
+            if self.sums_folder is not None:
+                file = f'{self.name}_{socket.gethostname()}_{os.getpid()}.sums'
+                sums = append_sums(
+                    osp.join(self.sums_folder, file), str(index), sums)
+            found.append(sums)
+        return found
 
     def _sums(self, pred: Prediction, idx: int) -> Dict[str, dict]:
         fov = self.get_fov(idx)
@@ -110,8 +128,8 @@ class ScoringMixin:
         """Compute all metrics from the sums of images.
 
         Args:
-            results (Sequence[dict] | StoredSums): What :meth:`pre_eval` gave,
-                or the predictions themselves, one entry per image.
+            results (Sequence[dict | Place]): What :meth:`pre_eval` gave, or
+                the predictions themselves, one entry per image.
             indices (Sequence[int], optional): Positions of these images;
                 None for all. Default: None.
             bootstrap (Bootstrap, optional): As for ``metric_report.compute``.
@@ -124,14 +142,16 @@ class ScoringMixin:
         if len(results) != len(indices):
             raise ValueError(f'Dataset {self.name!r} has {len(indices)} '
                              f'images, got results of {len(results)}.')
-        if not isinstance(results, StoredSums) and any(
+        stored = isinstance(results[0], Place)
+        if not stored and any(
                 isinstance(v, np.ndarray) for v in results[0].values()):
             results = self.pre_eval(results, list(indices))
+            stored = isinstance(results[0], Place)
         return {
             task.name:
             compute(
-                results.of(task.name) if isinstance(results, StoredSums) else
-                [r[task.name] for r in results],
+                StoredSums(results, task.name)
+                if stored else [r[task.name] for r in results],
                 self.scored_task(task),
                 names=[self.stem(i) for i in indices],
                 bootstrap=bootstrap,
@@ -161,6 +181,8 @@ class ScoringMixin:
             raise ValueError(f'Unknown metric {unknown[0]!r}: expected one of '
                              f'{", ".join(allowed)}.')
         figures = self.print_tables(self.compute(results), logger)
+        if results and isinstance(results[0], Place):
+            remove_sums(results)
         if not figures:
             print_log(
                 f'{self.name}: no ground truth, nothing to evaluate.',

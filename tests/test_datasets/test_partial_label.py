@@ -37,7 +37,9 @@ class StubMetrics:
     @staticmethod
     def summary(computed, task, intervals=None):
         rows = [['class', 'hits'], [task.classes[0], str(computed['hits'])]]
-        return rows, dict(hits=computed['hits'], mDice=computed['hits'] / 10)
+        dice = computed['hits'] / 10
+        flat = {'Dice.EX': dice, 'mDice': dice, 'hits': computed['hits']}
+        return rows, flat
 
 
 @pytest.fixture
@@ -326,7 +328,10 @@ def test_evaluation_sets(make, test_pipeline, stub, root):
         list(range(10)))
     figures = sets.evaluate(results)
     # only Dice and IoU, and their mean over tasks for save_best
-    assert list(figures) == ['ddr.lesion.mDice', 'idrid.lesion.mDice', 'mDice']
+    assert list(figures) == [
+        'ddr.lesion.Dice.EX', 'ddr.lesion.mDice', 'idrid.lesion.Dice.EX',
+        'idrid.lesion.mDice', 'mDice'
+    ]
     assert figures['ddr.lesion.mDice'] == figures['mDice'] > 0
     with pytest.raises(ValueError, match='different names'):
         build_dataset(
@@ -346,11 +351,15 @@ def test_torch_tensors_are_accepted(dataset, stub):
 
 def test_mean_over_tasks_counts_each_task_once():
     figures = {
-        'a.vessel.mDice': 0.2,
-        'b.vessel.mDice': 0.6,
-        'c.lesion.mDice': 1.0,
-        'c.lesion.Dice.EX': 0.0,
-        'd.odoc.mDice': float('nan')
+        'a.vessel.Dice.vessel': 0.2,
+        'a.vessel.Dice.background': 1.0,
+        'a.vessel.mDice': 0.6,
+        'b.vessel.Dice.vessel': 0.6,
+        'c.lesion.Dice.EX': 1.0,
+        'c.lesion.Dice.HE': 0.8,
+        'c.lesion.Dice.SE': float('nan'),
+        'c.lesion.Dice@0.5.HE': 0.1,
+        'd.odoc.Dice.disc': float('nan')
     }
-    # vessels 0.4, lesions 1.0
-    assert mean_over_tasks(figures) == {'mDice': pytest.approx(0.7)}
+    # vessels 0.4, lesions 0.9
+    assert mean_over_tasks(figures) == {'mDice': pytest.approx(0.65)}

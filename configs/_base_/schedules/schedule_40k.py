@@ -22,4 +22,10 @@ lr_config = dict(
     by_epoch=False)
 runner = dict(type='CheckedIterRunner', max_iters=40000)
 checkpoint_config = dict(type='SubfolderCheckpointHook', interval=4000)
-evaluation = dict(interval=4000, metric='mIoU', pre_eval=True)
+# on data.val; mDice is the mean over tasks of Dice
+evaluation = dict(
+    interval=4000,
+    metric='mIoU',
+    pre_eval=True,
+    save_best='mDice',
+    rule='greater')
