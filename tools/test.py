@@ -180,7 +180,7 @@ def report(model, datasets, cfg, env, args, images):
     """Write the page of what has been evaluated, if it is wanted."""
     if env.is_main and not args.no_report:
         sha256 = apis.file_sha256(args.checkpoint)
-        page = apis.write_report(model, datasets, cfg, env, sha256, images)
+        page = apis.write_report(model, datasets, cfg, sha256, images)
         print(f'Report written to {page}')
 
 

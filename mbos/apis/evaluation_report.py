@@ -15,19 +15,17 @@ import cv2
 import mmcv
 import numpy as np
 import torch
+from mmcv.parallel import collate
 from PIL import Image
 from torch import nn
-from torch.utils.data import Subset
 
 from mbos.core.files import save_json, save_text, save_whole
 from mbos.core.layers import draw_layer, layer_size, legend_colours
 from mbos.core.tasks import Task, build_tasks
 from mbos.pages import (Example, Section, choose_examples, link_to,
                         render_report)
-from .environment import Environment
 from .evaluation_files import FORMAT, evaluation_path
 from .gallery import file_name
-from .test import predict_dataset
 
 PAGE = 'report.html'
 PICTURES = 'report_files'
@@ -40,17 +38,17 @@ KINDS = ('photograph', 'truth', 'prediction')
 def write_report(model: nn.Module,
                  datasets: Mapping[str, object],
                  cfg,
-                 env: Environment,
                  checkpoint_sha256: str,
                  images: int = IMAGES) -> str:
     """Write the page, after ``evaluate_test_sets`` has written its files.
+
+    Of several processes, one does this.
 
     Args:
         model (nn.Module): The wrapped network, in evaluation mode.
         datasets (dict[str, PartialLabelDataset]): Test sets just evaluated,
             by the name that their files have.
         cfg (Config): Completed by ``load_config``.
-        env (Environment): Where this process runs; only one writes.
         checkpoint_sha256 (str): Hash of the evaluated checkpoint.
         images (int): How many of the best and of the worst images of each
             task are shown; 0 for none. Default: 3.
@@ -59,10 +57,9 @@ def write_report(model: nn.Module,
         str: The page's file.
     """
     found = read_evaluations(cfg.work_dir, checkpoint_sha256)
-    alone = Environment(env.device)
     for name, dataset in datasets.items():
         if name in found:
-            _write_pictures(model, dataset, cfg, alone, found[name], images)
+            _write_pictures(model, dataset, cfg.work_dir, found[name], images)
     order = list(cfg.get('test_sets') or {})
     names = sorted(
         found,
@@ -104,10 +101,10 @@ def _picture_folder(work_dir: str, test_set: str) -> str:
     return osp.join(work_dir, PICTURES, file_name(test_set))
 
 
-def _write_pictures(model, dataset, cfg, env, content: dict,
+def _write_pictures(model, dataset, work_dir: str, content: dict,
                     count: int) -> None:
     """Predict the chosen images of a test set again and draw them."""
-    folder = _picture_folder(cfg.work_dir, content['dataset'])
+    folder = _picture_folder(work_dir, content['dataset'])
     shutil.rmtree(folder, ignore_errors=True)
     chosen = {
         task:
@@ -118,7 +115,7 @@ def _write_pictures(model, dataset, cfg, env, content: dict,
     for task, names in chosen.items():
         for name in names['worst'] + names['best']:
             wanted.setdefault(name, []).append(task)
-    for index, prob in _predict(model, dataset, cfg, env, wanted):
+    for index, prob in _predict(model, dataset, wanted):
         stem = dataset.stem(index)
         for task in wanted[stem]:
             base = osp.join(folder, task, file_name(stem))
@@ -132,13 +129,15 @@ def _write_pictures(model, dataset, cfg, env, content: dict,
             dict(checkpoint_sha256=sha256, examples=chosen))
 
 
-def _predict(model, dataset, cfg, env,
+@torch.no_grad()
+def _predict(model, dataset,
              wanted: Mapping[str, list]) -> Iterator[Tuple[int, dict]]:
-    indices = [i for i in range(len(dataset)) if dataset.stem(i) in wanted]
-    if indices:
-        few = Subset(dataset, indices)
-        for position, prob in predict_dataset(model, few, cfg, env):
-            yield indices[position], prob
+    """Predict a few images in this process, without a loader: mmseg's makes
+    all processes meet."""
+    for index in range(len(dataset)):
+        if dataset.stem(index) in wanted:
+            batch = collate([dataset[index]], samples_per_gpu=1)
+            yield index, model(return_loss=False, **batch)[0]
 
 
 def example_pictures(dataset, index: int, task_name: str,

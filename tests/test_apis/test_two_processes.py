@@ -118,6 +118,9 @@ def test_evaluation_of_two_processes(runs, tool, tmp_path):
             json.loads((tmp_path / work / name).read_text())
             for work in ('one', 'two'))
         assert first == second and first['figures']
+    pages = [(tmp_path / w / 'report.html').read_text()
+             for w in ('one', 'two')]
+    assert pages[0] == pages[1] and 'report_files/c1/lesion' in pages[0]
     maps = [{
         str(path.relative_to(tmp_path / folder)): path.read_bytes()
         for path in (tmp_path / folder).rglob('*.png')
