@@ -17,6 +17,8 @@ from .tasks import Task
 
 State = Dict[str, Tensor]
 
+_ORDER = ('vessel', 'lesion', 'odoc')
+
 _HEADS = ('decode_head', 'auxiliary_head')
 _ATTENTION = 'decode_head.attn.'
 _OUR_ATTENTION = 'decode_head.cross_task_attention.'
@@ -58,17 +60,33 @@ def is_release_state(state: State) -> bool:
         or re.match(r'decode_head\.conv_seg\.\d+\.', name) for name in state)
 
 
+def in_release_order(tasks: Sequence[Task]) -> List[Task]:
+    """Tasks as the release numbers them, however a config lists them.
+
+    Args:
+        tasks (Sequence[Task]): The tasks of a config.
+
+    Returns:
+        list[Task]: Vessel, lesion, odoc; the config's order where it has other
+        tasks than these three, because nothing else is known then.
+    """
+    by_name = {task.name: task for task in tasks}
+    if set(by_name) != set(_ORDER):
+        return list(tasks)
+    return [by_name[name] for name in _ORDER]
+
+
 def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
     """Refuse a released state dict of other tasks than the config's.
 
     Args:
         state (dict[str, Tensor]): Names of the release, of either stage.
-        tasks (Sequence[Task]): The tasks in the release's order.
+        tasks (Sequence[Task]): The tasks, see :func:`in_release_order`.
 
     Raises:
         ValueError: If the number of tasks or the channels of one differ.
     """
-    channels = {}
+    tasks, channels = in_release_order(tasks), {}
     for name, value in state.items():
         match = re.search(r'^(?:generator\.)?decode_head\.conv_seg\.(\d+)\.',
                           name)
@@ -107,7 +125,7 @@ def from_release(state: State,
 
     Args:
         state (dict[str, Tensor]): Names of the release, of either stage.
-        tasks (Sequence[Task]): The tasks in the release's order.
+        tasks (Sequence[Task]): The tasks, see :func:`in_release_order`.
 
     Returns:
         tuple[dict[str, Tensor], ConversionReport]: Our state dict and the
@@ -116,6 +134,7 @@ def from_release(state: State,
     Raises:
         ValueError: If a tensor does not divide among the tasks.
     """
+    tasks = in_release_order(tasks)
     result, report = OrderedDict(), ConversionReport()
     for name, value in state.items():
         found = _one_from_release(name, value, tasks)
@@ -182,7 +201,7 @@ def to_release(state: State,
 
     Args:
         state (dict[str, Tensor]): Names of ours, of either stage.
-        tasks (Sequence[Task]): The tasks in the release's order.
+        tasks (Sequence[Task]): The tasks, see :func:`in_release_order`.
 
     Returns:
         tuple[dict[str, Tensor], ConversionReport]: The release's state dict;
@@ -195,6 +214,7 @@ def to_release(state: State,
     if any(name.startswith(_OUR_ATTENTION + 'blocks.') for name in state):
         raise ValueError('The release knows only one shared cross-task '
                          'attention block; this checkpoint has one per pair.')
+    tasks = in_release_order(tasks)
     report = ConversionReport()
     result = OrderedDict()
     stage2 = (_OUR_ATTENTION, ) + tuple(_GAME.values())

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from mbos.core.release_checkpoint import (check_release_tasks, from_release,
-                                          is_release_state, summarize,
-                                          to_release)
+                                          in_release_order, is_release_state,
+                                          summarize, to_release)
 from mbos.core.tasks import build_tasks
 from tests.released import is_dead, released, shapes
 from tests.utils import TASKS, tiny_model
@@ -71,6 +71,27 @@ def test_each_task_gets_its_own_share():
         'decode_head.heads.lesion.fpn_convs.0.conv.weight': [2, 3],
         'decode_head.heads.odoc.fpn_convs.0.conv.weight': [4, 5]
     }
+
+
+@pytest.mark.parametrize('layout', ['stage1_tiny', 'gan_tiny_window8'])
+def test_the_order_of_a_config_does_not_matter(layout):
+    """The release numbers vessel, lesion, odoc; configs may list otherwise."""
+    state, order = released(layout), ['odoc', 'vessel', 'lesion']
+    expected, _ = from_release(state, build_tasks(TASKS))
+    check_release_tasks(state, build_tasks(order))
+    ours, _ = from_release(state, build_tasks(order))
+    assert all(torch.equal(v, expected[n]) for n, v in ours.items())
+    back, _ = to_release(ours, build_tasks(order))
+    same, _ = to_release(ours, build_tasks(TASKS))
+    assert back.keys() == same.keys() == state.keys()
+    assert all(torch.equal(v, same[n]) for n, v in back.items())
+
+
+def test_other_tasks_keep_their_order():
+    tasks = build_tasks(['odoc', 'vessel'])
+    assert in_release_order(tasks) == list(tasks)
+    assert [t.name
+            for t in in_release_order(build_tasks(TASKS[::-1]))] == list(TASKS)
 
 
 def test_release_is_recognised_by_its_names():
