@@ -7,6 +7,7 @@ float32 runs that train take the sides of their float64 twins
 (``tests/sides.py``).
 """
 import os.path as osp
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -200,7 +201,7 @@ def train_gan(model, data, key, dtype):
     """Three steps, compared with the golden file where it has figures."""
     batch = gan_batch(data)
     batch['img'] = batch['img'].to(dtype)
-    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    start, walked = parameters(model), Counter()
     optimizers = build_optimizer(
         model,
         Config.fromfile(osp.join(ROOT, STAGE2_CONFIG)).optimizer)
@@ -212,13 +213,22 @@ def train_gan(model, data, key, dtype):
             check_gan_losses(outputs['losses'], data, tolerance_of(dtype))
             grads = {n: p.grad for n, p in model.named_parameters()}
             check_gradients(release_norms(grads, key), data, dtype)
+        before = parameters(model)
         for optimizer in optimizers.values():
             optimizer.step()
+        walked.update(release_norms(change(model, before), key))
         if step in (1, 3):
-            moved = {n: p - start[n] for n, p in model.named_parameters()}
             check_steps(
-                release_norms(moved, key), release_norms(start, key), data,
-                step, dtype)
+                release_norms(change(model, start), key), walked,
+                release_norms(start, key), data, step, dtype)
+
+
+def parameters(model):
+    return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def change(model, before):
+    return {n: p.detach() - before[n] for n, p in model.named_parameters()}
 
 
 def check_gan_logits_after(model, data, dtype):

@@ -32,8 +32,10 @@ published = published_data(
     labelled_arguments=dict(
         # the horizontal flip is undone
         IndependentFlip=dict(mode='published_vertical_only')),
-    # the rows that REFUGE's training images are padded with are labelled cup
-    borders=dict(refuge=dict(task='odoc', label=2, top=34, bottom=34)),
+    # the rows that REFUGE's training images are padded with, 34 of 2124 above
+    # and below, are labelled cup
+    borders=dict(
+        refuge=dict(task='odoc', label=2, top=34, bottom=34, height=2124)),
     # validation on the test splits
     val=('drive', 'stare', 'ddr', 'refuge'))
 data = published.pop('data')

@@ -259,9 +259,16 @@ class LabelBorder:
         label (int): The label to write.
         top (int): Rows at the top, in pixels of the prepared image.
         bottom (int): Rows at the bottom.
+        height (int, optional): Height of the image that these rows are
+            counted in; for others they are scaled. Default: None, any.
     """
 
-    def __init__(self, task: str, label: int, top: int, bottom: int):
+    def __init__(self,
+                 task: str,
+                 label: int,
+                 top: int,
+                 bottom: int,
+                 height: Optional[int] = None):
         if top < 0 or bottom < 0:
             raise ValueError('Expected top and bottom of at least 0 rows, got '
                              f'{top} and {bottom}.')
@@ -269,6 +276,7 @@ class LabelBorder:
         self.label = label
         self.top = top
         self.bottom = bottom
+        self.height = height
 
     def __call__(self, results: Dict) -> Dict:
         """Write the label into the rows."""
@@ -276,14 +284,16 @@ class LabelBorder:
         if loaded is None:
             return results
         plane = loaded.copy()
-        plane[:self.top] = self.label
-        plane[len(plane) - self.bottom:] = self.label
+        scale = len(plane) / (self.height or len(plane))
+        plane[:round(scale * self.top)] = self.label
+        plane[len(plane) - round(scale * self.bottom):] = self.label
         results[plane_key(self.task)] = plane
         return results
 
     def __repr__(self):
         return (f'{self.__class__.__name__}(task={self.task!r}, '
-                f'label={self.label}, top={self.top}, bottom={self.bottom})')
+                f'label={self.label}, top={self.top}, bottom={self.bottom}, '
+                f'height={self.height})')
 
 
 @PIPELINES.register_module()

@@ -22,3 +22,11 @@ def test_no_rows_and_absent_planes():
     assert LabelBorder('lesion', 2, 1, 1)(results) is results
     with pytest.raises(ValueError, match='-1 and 0'):
         LabelBorder('odoc', 2, -1, 0)
+
+
+def test_rows_of_an_image_of_another_height():
+    results = {'labels.odoc': np.zeros((2048, 1), np.uint8)}
+    border = LabelBorder('odoc', 2, top=34, bottom=34, height=2124)
+    rows = np.flatnonzero(border(results)['labels.odoc'])
+    # 34 x 2048 / 2124 = 32.8
+    assert rows.tolist() == [*range(33), *range(2015, 2048)]
