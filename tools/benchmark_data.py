@@ -161,7 +161,8 @@ class Case:
 def one_thread():
     """Compute as a worker of the loader does."""
     before = cv2.getNumThreads(), torch.get_num_threads()
-    data_sets.limit_threads(0)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -193,21 +194,44 @@ def measure_ways(root: Path, kind: str, cache_dir: str, samples: int,
     return found
 
 
-def measure_loader(root: Path, way: str, cache_dir: str, workers: int,
-                   items: int) -> float:
-    """Images per second of the training loader, a labelled and a strong one.
+def measure_loader(joint, workers: int, steps: int,
+                   step_seconds: float) -> Dict[str, float]:
+    """Measure the training loader by the clock.
+
+    Args:
+        joint (JointDataset): An item is what a training step takes.
+        workers (int): Of the loader.
+        steps (int): Steps to take.
+        step_seconds (float): What a step takes; it is slept through, as a
+            GPU leaves the cores alone.
+
+    Returns:
+        dict[str, float]: ``images_per_second`` without any step, and
+        ``waited``, the seconds that a step waits for its images.
     """
-    joint = data_sets.JointDataset(
-        [dataset_of(root, kind, pipeline_of(kind, way)) for kind in PLANES],
-        cache_dir=cache_dir if way == 'cache' else None)
     loader = iter(
         data_sets.build_train_loader(joint, 1, workers, rank=0, world_size=1))
     for _ in range(2 * workers + 1):  # what was loaded ahead is not counted
         next(loader)
     start = time.perf_counter()
-    for _ in range(items):
+    for _ in range(steps):
         next(loader)
-    return items * len(joint.datasets) / (time.perf_counter() - start)
+    rate = steps * len(joint.datasets) / (time.perf_counter() - start)
+    waited = 0.0
+    for _ in range(steps):
+        time.sleep(step_seconds)
+        start = time.perf_counter()
+        next(loader)
+        waited += time.perf_counter() - start
+    return dict(images_per_second=rate, waited=waited / steps)
+
+
+def joint_of(root: Path, way: str, cache_dir: str, images: int):
+    """Members of both kinds in turn, as many as a step has images."""
+    kinds = [tuple(PLANES)[i % len(PLANES)] for i in range(images)]
+    return data_sets.JointDataset(
+        [dataset_of(root, kind, pipeline_of(kind, way)) for kind in kinds],
+        cache_dir=cache_dir if way == 'cache' else None)
 
 
 def run(raw: Optional[str] = None,
@@ -236,10 +260,11 @@ def run(raw: Optional[str] = None,
 
     Returns:
         dict: ``settings``; ``cases``, by preparation, kind and way the
-        figures of :meth:`Case.report`; ``loader``, by way and workers the
-        images per second; ``baseline`` and ``ours``, seconds and images per
-        second of a worker at full size, half of them of each kind; their
-        ``ratio``; ``supply``, whether four workers keep up with a GPU.
+        figures of :meth:`Case.report`; ``loader``, by way and workers those
+        of :func:`measure_loader` at full size; ``baseline`` and ``ours``,
+        seconds and images per second of a worker at full size, half of them
+        of each kind; their ``ratio``; ``supply``, whether four workers keep
+        up with a GPU.
     """
     settings = dict(
         samples=samples, rounds=rounds, images_per_step=images_per_step,
@@ -261,10 +286,10 @@ def run(raw: Optional[str] = None,
                     for kind in PLANES
                 }
         for way in WAYS if workers else ():
+            joint = joint_of(folder / 'full', way, str(folder / 'full_cache'),
+                             images_per_step)
             report['loader'][way] = {
-                str(n):
-                measure_loader(folder / 'full', way,
-                               str(folder / 'full_cache'), n, samples)
+                str(n): measure_loader(joint, n, samples, step_seconds)
                 for n in workers
             }
     report.update(_summary(report['cases'], images_per_step / step_seconds))

@@ -17,9 +17,14 @@ def as_text(report: dict) -> str:
             lines += _table_of_ways(f'{name}, {kind}', ways)
             lines += _table_of_transforms(ways)
     if report['loader']:
-        lines += ['| way | workers | images/s |', '|---|---:|---:|']
+        step = f'{settings["step_seconds"]} s'
         lines += [
-            f'| {way} | {n} | {rate:.1f} |'
+            f'| loader, full size | workers | images/s | a step of {step} '
+            'waits |', '|---|---:|---:|---:|'
+        ]
+        lines += [
+            f'| {way} | {n} | {rate["images_per_second"]:.1f} | '
+            f'{rate["waited"]:.3f} s |'
             for way, found in report['loader'].items()
             for n, rate in found.items()
         ] + ['']

@@ -3,9 +3,12 @@ import importlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
+from mmcv.parallel import DataContainer
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 WAYS = ['plain', 'region', 'reduced', 'cache']
@@ -27,8 +30,8 @@ def report(tool):
         workers=[1],
         height=720,
         images=1,
-        images_per_step=6,
-        step_seconds=0.5)
+        images_per_step=2,
+        step_seconds=0.1)
     if saved:
         os.environ['MBOS_REAL_DATA'] = saved
     return found
@@ -57,7 +60,9 @@ def test_all_ways_are_measured(report):
             assert 0 < ways['cache']['max_grey_difference'] <= 1
             assert ways['cache']['first_seconds'] > 0
     assert list(report['loader']) == WAYS
-    assert all(rate['1'] > 0 for rate in report['loader'].values())
+    for found in report['loader'].values():
+        assert found['1']['images_per_second'] > 0
+        assert 0 <= found['1']['waited'] < 60
 
 
 def test_summary_by_hand(report):
@@ -69,9 +74,32 @@ def test_summary_by_hand(report):
     assert report['ours']['seconds'] == pytest.approx(ours)
     assert report['ours']['images_per_second'] == pytest.approx(1 / ours)
     assert report['ratio'] == pytest.approx(plain / ours)
-    assert report['supply']['needed'] == 12
+    assert report['supply']['needed'] == pytest.approx(20)
     assert report['supply']['by_four_workers']['full'][
         'plain'] == pytest.approx(4 / plain)
+
+
+class Slow:
+    """Stands for a joint dataset of two members: an item takes 0.2 s."""
+
+    datasets = (None, None)
+
+    def set_seed(self, seed):
+        self.seed = seed
+
+    def __getitem__(self, index):
+        time.sleep(0.2)
+        empty = DataContainer(torch.zeros(1))
+        return dict(img=empty, labels=empty, img_metas=empty)
+
+
+def test_waiting_is_what_a_step_does_not_hide(tool):
+    # without a worker nothing is loaded beside the step
+    alone = tool.measure_loader(Slow(), 0, steps=3, step_seconds=0.3)
+    assert 0.2 <= alone['waited'] < 0.3
+    assert 6 < alone['images_per_second'] <= 10
+    beside = tool.measure_loader(Slow(), 1, steps=3, step_seconds=0.5)
+    assert beside['waited'] < 0.1
 
 
 def test_json_and_table(tool, report, monkeypatch, capsys):
@@ -82,7 +110,7 @@ def test_json_and_table(tool, report, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert 'MISSED: 2.90' in err
     assert '| full, labelled |' in out and '| ColorJitter |' in out
-    assert 'needs 12 images/s' in out and '2.9 times (goal: 3)' in out
+    assert 'needs 20 images/s' in out and '2.9 times (goal: 3)' in out
     monkeypatch.setattr(tool, 'run', lambda **_: dict(report, ratio=3.0))
     assert tool.main(['--check', '--json']) == 0
 
