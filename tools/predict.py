@@ -16,6 +16,7 @@ import os
 import os.path as osp
 import sys
 
+import torch
 from mmcv import DictAction
 from tqdm import tqdm
 
@@ -241,3 +242,9 @@ if __name__ == '__main__':
         sys.exit(main())
     except apis.EXPECTED_ERRORS as error:
         sys.exit(f'{type(error).__name__}: {error}')
+    except torch.OutOfMemoryError as error:
+        sys.exit(f'{error}\nOut of GPU memory: try --batch-size 1, --mode '
+                 'slide, or --device cpu. The same command goes on from here.')
+    except KeyboardInterrupt:
+        print('Interrupted: the same command goes on from here.')
+        sys.exit(130)

@@ -44,10 +44,14 @@ def find_photographs(inputs: Sequence[str],
     Raises:
         FileNotFoundError: If an input does not exist, or a pattern fits
             nothing.
-        ValueError: If a folder holds no photograph.
+        ValueError: If a folder holds no photograph, or is to be written too.
     """
     found, seen = [], set()
     for given in inputs:
+        if exclude and osp.isdir(given) and osp.realpath(
+                given) == osp.realpath(exclude):
+            raise ValueError(f'{given}: is the folder of the outputs too; '
+                             'give another one to write into.')
         for path, name in _expand(given, exclude):
             real = osp.realpath(path)
             if real not in seen:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import os.path as osp
+import re
 from typing import Dict, Iterable, List, Optional, Sequence
 
 import cv2
@@ -81,6 +82,7 @@ class OutputFolder:
                     '--overwrite to replace them.')
         elif not overwrite:
             self._check_same(known, header)
+        remove_leftovers(self.folder)
         save_text(self.path('README.txt'), README)
         if known is None or overwrite:
             self._remove_others(header['key'])
@@ -258,6 +260,25 @@ def files_of(record: dict) -> List[str]:
     for paths in record['probabilities'].values():
         files += paths
     return files + [record['overlay']] * bool(record['overlay'])
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove half-written files of processes that were killed."""
+    for base, _, files in os.walk(folder):
+        for file in files:
+            match = re.search(r'\.(\d+)\.tmp$', file)
+            if match and not _is_running(int(match[1])):
+                os.unlink(osp.join(base, file))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def read_json(path: str) -> Optional[dict]:

@@ -36,6 +36,8 @@ def test_outputs_are_no_inputs(tmp_path):
     touch(tmp_path, 'eye.jpg', 'out/overlays/eye.jpg', 'outer/eye.jpg')
     found = find_photographs([str(tmp_path)], exclude=str(tmp_path / 'out'))
     assert names(found) == ['eye', 'outer/eye']
+    with pytest.raises(ValueError, match='is the folder of the outputs too'):
+        find_photographs([str(tmp_path)], exclude=str(tmp_path) + '/.')
 
 
 @pytest.mark.parametrize('given, error, said', [

@@ -3,6 +3,7 @@ import csv
 import errno
 import json
 import os
+import subprocess
 
 import cv2
 import numpy as np
@@ -116,6 +117,10 @@ def test_going_on(monkeypatch, tmp_path, eyes, checkpoints, capsys):
     before = snapshot(out)
     # one lost, one changed, one new
     (out / 'labels/lesion/b.png').unlink()
+    killed = subprocess.Popen(['true'])
+    killed.wait()
+    (out / f'overlays/b.jpg.{killed.pid}.tmp').write_bytes(b'half')
+    (out / f'overlays/b.jpg.{os.getppid()}.tmp').write_bytes(b'being written')
     Image.fromarray(photograph(84, 101)).save(eyes / 'a.png')
     Image.fromarray(photograph()).save(eyes / 'c.png')
     capsys.readouterr()
@@ -128,6 +133,8 @@ def test_going_on(monkeypatch, tmp_path, eyes, checkpoints, capsys):
             } == {'sub/a.png'}  # yapf: disable
     assert [r['image'] for r in rows_of(out)] == ['a', 'b', 'c', 'sub/a']
     assert rows_of(out)[0]['width'] == '101'
+    left, = out.rglob('*.tmp')
+    assert str(os.getppid()) in left.name
     # other inputs into the same folder: the earlier rows stay, at the end
     other = tmp_path / 'other'
     other.mkdir()
