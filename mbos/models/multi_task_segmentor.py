@@ -325,11 +325,18 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                  imgs: List[Tensor],
                  img_metas: List[List[dict]],
                  rescale: bool = True) -> List[dict]:
-        """Mean probabilities over test-time augmentations; as simple_test."""
+        """Mean probabilities over test-time augmentations; as simple_test.
+
+        mmseg's ``MultiScaleFlipAug`` repeats the image as it is for every
+        direction of flips; here it counts once.
+        """
+        views = {}
+        for img, meta in zip(imgs, img_metas):
+            flip = meta[0].get('flip') and meta[0]['flip_direction']
+            views.setdefault((tuple(img.shape), flip or None), (img, meta))
         prob = sum(
-            self.inference(img, meta, True)
-            for img, meta in zip(imgs, img_metas))
-        return self._per_image(prob / len(imgs))
+            self.inference(img, meta, True) for img, meta in views.values())
+        return self._per_image(prob / len(views))
 
     def _per_image(self, prob: Tensor) -> List[dict]:
         by_task = {
