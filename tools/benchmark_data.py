@@ -235,7 +235,7 @@ def joint_of(root: Path, way: str, cache_dir: str, images: int):
 
 
 def run(raw: Optional[str] = None,
-        samples: int = 16,
+        samples: int = 8,
         rounds: int = 3,
         workers: Sequence[int] = (),
         height: int = benchmark_photographs.HEIGHT,
@@ -248,7 +248,7 @@ def run(raw: Optional[str] = None,
         raw (str, optional): Unpacked folder of IDRiD; None looks at
             ``MBOS_REAL_DATA`` and else draws photographs.
         samples (int): Samples of a round; the draws are the same for all
-            ways. Default: 16.
+            ways. Default: 8.
         rounds (int): Rounds of which the median counts. Default: 3.
         workers (Sequence[int]): Also measure the loader with these numbers of
             workers. Default: none.
@@ -261,7 +261,7 @@ def run(raw: Optional[str] = None,
     Returns:
         dict: ``settings``; ``cases``, by preparation, kind and way the
         figures of :meth:`Case.report`; ``loader``, by way and workers those
-        of :func:`measure_loader` at full size; ``baseline`` and ``ours``,
+        of :func:`measure_loader` at full size; ``plain`` and ``cached``,
         seconds and images per second of a worker at full size, half of them
         of each kind; their ``ratio``; ``supply``, whether four workers keep
         up with a GPU.
@@ -310,7 +310,7 @@ def _summary(cases: dict, needed: float) -> dict:
         dict(
             images_per_second=rates['full'][way],
             seconds=1 / rates['full'][way])
-        for side, way in (('baseline', 'plain'), ('ours', 'cache'))
+        for side, way in (('plain', 'plain'), ('cached', 'cache'))
     }
     return dict(
         **sides,
@@ -333,7 +333,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--raw', help='unpacked folder of IDRiD')
-    parser.add_argument('--samples', type=int, default=16)
+    parser.add_argument('--samples', type=int, default=8)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument(
         '--workers', type=int, nargs='+', default=[], help='of the loader')

@@ -64,8 +64,8 @@ def _text_of_summary(report: dict) -> List[str]:
     supply, settings = report['supply'], report['settings']
     lines = [
         f'Images per second of a worker, half of each kind, at full size: '
-        f'{report["baseline"]["images_per_second"]:.1f} plain, '
-        f'{report["ours"]["images_per_second"]:.1f} from the cache: '
+        f'{report["plain"]["images_per_second"]:.1f} plain, '
+        f'{report["cached"]["images_per_second"]:.1f} from the cache: '
         f'{report["ratio"]:.1f} times (goal: {GOAL:.0f}).', '',
         f'A GPU that takes {settings["step_seconds"]} s for '
         f'{settings["images_per_step"]} images (assumed) needs '

@@ -2,6 +2,8 @@
 from dataclasses import dataclass
 from typing import Callable, Dict, List
 
+import benchmark_data_report
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -37,6 +39,8 @@ GOALS = (
          _of('seconds', 'ours', 'baseline'), 0.60),
     Goal('two processes, images per second over one\'s', 'processes',
          _of('images_per_second', 'two', 'one'), 1.0, False),
+    Goal('data loading, images per second over the plain pipeline\'s', 'data',
+         lambda data: data['ratio'], benchmark_data_report.GOAL, False),
 )
 
 
@@ -103,6 +107,8 @@ def as_text(report: dict) -> str:
             'floor is the time of our matrix products and convolutions, '
             'forward and backward, at that rate.'
         ]
+    if 'data' in report['cases']:
+        lines += ['', benchmark_data_report.as_text(report['cases']['data'])]
     lines += ['', '| goal | measured | bound | |', '|---|---:|---:|---|']
     for goal in report['goals']:
         sign = '<=' if goal['at_most'] else '>='

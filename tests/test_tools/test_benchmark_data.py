@@ -70,9 +70,9 @@ def test_summary_by_hand(report):
     plain, ours = (
         (cases['labelled'][way]['seconds'] + cases['strong'][way]['seconds']) /
         2 for way in ('plain', 'cache'))
-    assert report['baseline']['seconds'] == pytest.approx(plain)
-    assert report['ours']['seconds'] == pytest.approx(ours)
-    assert report['ours']['images_per_second'] == pytest.approx(1 / ours)
+    assert report['plain']['seconds'] == pytest.approx(plain)
+    assert report['cached']['seconds'] == pytest.approx(ours)
+    assert report['cached']['images_per_second'] == pytest.approx(1 / ours)
     assert report['ratio'] == pytest.approx(plain / ours)
     assert report['supply']['needed'] == pytest.approx(20)
     assert report['supply']['by_four_workers']['full'][
@@ -119,3 +119,21 @@ def test_missing_folder(tool, capsys):
     with pytest.raises(SystemExit):
         tool.main(['--raw', 'nowhere'])
     assert 'nowhere: not found' in capsys.readouterr().err
+
+
+def test_goal_in_the_table_of_all_goals(tool, report):
+    import benchmark_report
+    goal, = benchmark_report.judge(dict(data=dict(report, ratio=2.9)))
+    assert goal['name'].startswith('data loading') and not goal['reached']
+    assert benchmark_report.judge(
+        dict(data=dict(report, ratio=3.1)))[0]['reached']
+    settings = dict(
+        size=256,
+        inference_size=1024,
+        device='cpu',
+        threads=1,
+        precision='float32',
+        steps=1)
+    text = benchmark_report.as_text(
+        dict(settings=settings, cases=dict(data=report), goals=[goal]))
+    assert '| full, labelled |' in text and 'MISSED' in text
