@@ -2,6 +2,7 @@
 import os.path as osp
 import re
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Mapping, Sequence, Tuple
 
@@ -12,13 +13,14 @@ from mbos.core.files import save_text, save_whole
 from mbos.core.layers import check_size, draw_layer, layer_size
 from mbos.core.tasks import Task
 from mbos.datasets import read_labels
-from mbos.datasets.checks import run_in_threads
 from mbos.pages import GalleryItem, Layer, link_to, render_gallery
 from mbos.pages.gallery_page import Measurement
+from untrusted import RefusedError, open_image
 
 PAGE = 'gallery.html'
 PICTURES = 'gallery_files'
 THUMBNAIL = 512
+THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,15 @@ def read_photograph(path: str, longest: int) -> Tuple[Image.Image, tuple]:
         ValueError: If it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             size = image.size[::-1] if turned else image.size
             # JPEG files can be decoded small, which takes a fraction of
             # the time
             image.draft('RGB', (longest, longest))
             return _as_rgb(ImageOps.exif_transpose(image)), size
+    except RefusedError:
+        raise
     except Exception as error:  # a damaged file may provoke any of them
         raise ValueError(f'{path}: cannot be read as a picture '
                          f'({error}).') from error
@@ -114,9 +118,11 @@ def write_gallery(out_dir: str,
     """
     _check(images, tasks)
     known = {task.name: task for task in tasks}
-    items = run_in_threads(_make_item,
-                           [(out_dir, image, known, thumbnail, read)
-                            for image in images])
+    with ThreadPoolExecutor(THREADS) as pool:
+        items = list(
+            pool.map(
+                lambda image: _make_item(out_dir, image, known, thumbnail, read
+                                         ), images))
     page = osp.join(out_dir, PAGE)
     save_text(page, render_gallery(items, tasks, title, note))
     return page

@@ -7,13 +7,14 @@ from PIL import Image
 from mbos.core.photographs import PhotographError, read_photograph
 from mbos.core.tasks import Task
 from . import gallery
-from .publishing import DISCLAIMER
 
 JPEG = ('.jpg', '.jpeg', '.jpe', '.jfif')
 
 
-def write_prediction_gallery(out_dir: str, records: Sequence[dict],
-                             tasks: Sequence[Task]) -> str:
+def write_prediction_gallery(out_dir: str,
+                             records: Sequence[dict],
+                             tasks: Sequence[Task],
+                             thumbnail: int = gallery.THUMBNAIL) -> str:
     """Write ``gallery.html`` over the photographs of a folder.
 
     Args:
@@ -21,6 +22,7 @@ def write_prediction_gallery(out_dir: str, records: Sequence[dict],
         records (Sequence[dict]): Of ``RunSummary``. Photographs that are gone
             since are left out.
         tasks (Sequence[Task]): Tasks of the network.
+        thumbnail (int): Longer side of the pictures. Default: 512.
 
     Returns:
         str: The page's file.
@@ -51,7 +53,7 @@ def write_prediction_gallery(out_dir: str, records: Sequence[dict],
         images,
         tasks,
         title=f'Predictions: {title}',
-        note=DISCLAIMER,
+        thumbnail=thumbnail,
         read=read_for_gallery)
 
 

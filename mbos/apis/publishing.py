@@ -8,10 +8,9 @@ from typing import Dict, List, Optional, Tuple
 import torch
 
 import mbos
+from mbos.core.disclaimer import DISCLAIMER
 from .checkpoint import file_sha256
 
-DISCLAIMER = ('Research software, not a medical device: not for diagnosis or '
-              'treatment.')
 HASH_LENGTH = 8
 DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
 # The rest of the meta information tells of a machine or of a run's state

@@ -75,9 +75,10 @@ def area_opacity(mask: np.ndarray,
     Returns:
         ndarray: 0 to 1, of the picture's size.
     """
+    # bytes, as floats of a large photograph take much memory
     covered = cv2.resize(
-        mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return filled * np.minimum(1, _GAIN * covered)
+        mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+    return filled * np.minimum(1, _GAIN / 255 * covered.astype(np.float32))
 
 
 def contour_opacity(mask: np.ndarray,

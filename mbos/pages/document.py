@@ -6,8 +6,7 @@ from urllib.parse import quote
 
 import jinja2
 
-DISCLAIMER = 'Research software, not a medical device.'
-"""str: Stands on every page."""
+from mbos.core.disclaimer import DISCLAIMER
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('mbos.pages'),

@@ -1,0 +1,68 @@
+"""tools/gallery.py on what tools/predict.py leaves behind."""
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbos.apis.prediction_files import OutputFolder
+from mbos.core import build_tasks
+from tests.tiny_runs import run_tool
+
+TASKS = build_tasks(['odoc'])
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    """A folder of two photographs, as docs/prediction.md tells its layout."""
+    folder = OutputFolder(str(tmp_path / 'out'), TASKS)
+    for name in ('a', 'b'):
+        photo = tmp_path / f'{name}.png'
+        Image.new('RGB', (80, 60), (90, 60, 30)).save(photo)
+        plane = np.zeros((60, 80), np.uint8)
+        plane[20:40, 20:40] = 1
+        labels = folder.write_labels(name, TASKS[0], plane)
+        folder.write_record(
+            dict(
+                name=name,
+                source=str(photo),
+                key='k',
+                labels=dict(odoc=labels),
+                probabilities={},
+                overlay=None,
+                measurements=dict(ratio=0.5, flags='two_discs')))
+    task = dict(
+        name='odoc',
+        classes=['disc', 'cup'],
+        nested=True,
+        palette=[[1, 2, 3], [4, 5, 6]],
+        threshold=0.5)
+    run = dict(tasks=[task], images=[dict(name='b'), dict(name='a')])
+    (tmp_path / 'out/run.json').write_text(json.dumps(run))
+    return tmp_path / 'out'
+
+
+def test_page_of_a_folder(monkeypatch, predictions, capsys):
+    assert run_tool(monkeypatch, 'gallery.py', predictions, '--size',
+                    '64') is None
+    assert 'gallery.html' in capsys.readouterr().out
+    text = (predictions / 'gallery.html').read_text()
+    assert text.index('title="b"') < text.index('title="a"')
+    assert 'two discs' in text and 'rgb(4, 5, 6)' in text
+    with Image.open(predictions / 'gallery_files/a.jpg') as picture:
+        assert picture.size == (64, 48)
+    assert not list(predictions.rglob('*.tmp'))
+
+
+def test_photographs_that_are_gone(monkeypatch, predictions, capsys):
+    (predictions.parent / 'a.png').unlink()
+    assert run_tool(monkeypatch, 'gallery.py', predictions) is None
+    assert 'Left out' in capsys.readouterr().out
+    assert 'title="a"' not in (predictions / 'gallery.html').read_text()
+    (predictions.parent / 'b.png').unlink()
+    assert 'none of its 2' in run_tool(monkeypatch, 'gallery.py', predictions)
+
+
+def test_wrong_usage(monkeypatch, tmp_path, predictions):
+    assert 'run.json' in run_tool(monkeypatch, 'gallery.py', tmp_path)
+    assert run_tool(monkeypatch, 'gallery.py', predictions, '--size', '5') == 2
