@@ -17,7 +17,6 @@ from mmseg.models.decode_heads import FCNHead, UPerHead
 from torch import Tensor, nn
 
 from mbos.models.losses import adversarial_loss
-from mbos.models.patch_discriminator import frozen
 from mbos.models.supervision import FOOL, SUPERVISED
 
 HEAD_CLASSES = dict(decode=UPerHead, aux=FCNHead)
@@ -70,7 +69,7 @@ class ReleaseSchedule:
         """
         model = self.model
         planes = model._planes_by_task(batch['img_metas'], batch['labels'])
-        counts = model._counts(planes, batch['img_metas'])
+        counts = model._counts(planes, batch['img'].dtype)
         terms = model.plan(batch['img_metas'], counts)
         logits = [self.logits(image[None]) for image in batch['img']]
         losses = {}
@@ -169,6 +168,23 @@ class ReleaseSchedule:
             total = total + weight * adversarial_loss(verdict, term.role
                                                       == 'source').sum()
         return total
+
+
+class frozen:
+    """Context in which a module passes gradients on but collects none.
+
+    Args:
+        module (nn.Module): What to freeze while the forward pass runs.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+
+    def __enter__(self):
+        self.module.requires_grad_(False)
+
+    def __exit__(self, *exc):
+        self.module.requires_grad_(True)
 
 
 def dice_with_full_targets(logits: Tensor, plane: Tensor, task,

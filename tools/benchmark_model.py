@@ -40,6 +40,7 @@ def stage_config(stage: int,
                  width: str = 'published',
                  tasks: int = 3,
                  noise: bool = True,
+                 stock: bool = False,
                  **train_cfg) -> Config:
     """The published config of a stage, from scratch.
 
@@ -48,6 +49,8 @@ def stage_config(stage: int,
         width (str): A key of ``WIDTHS``. Default: 'published'.
         tasks (int): How many tasks; the published ones first. Default: 3.
         noise (bool): Whether to keep dropout and drop path. Default: True.
+        stock (bool): Whether to take mmseg's backbone and decoders instead of
+            the leaner ones. Default: False.
         **train_cfg: Keys of ``model.train_cfg``.
 
     Returns:
@@ -59,6 +62,9 @@ def stage_config(stage: int,
     cfg.merge_from_dict(dict(model=copy.deepcopy(WIDTHS[width])))
     if not noise:
         cfg.merge_from_dict(dict(model=copy.deepcopy(NO_NOISE)))
+    if stock:
+        cfg.model.backbone.type = 'SwinTransformer'
+        cfg.model.decode_head.head.type = 'UPerHead'
     if stage == 2 and width == 'tiny':
         cfg.model.discriminator.channels = 4
         cfg.model.decode_head.cross_task_attention.window_size = 8

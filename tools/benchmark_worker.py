@@ -120,20 +120,28 @@ def resident(field: str) -> float:
 def count_flops(work: Callable) -> int:
     """Operations of the matrix products and convolutions that a call does."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry, sdpa_flop
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    known = dict(flop_registry)
+    known[attention] = lambda query, key, value, *args, **kwargs: sdpa_flop(
+        query, key, value)
 
-    def attention(query, key, value, *args, out_shape=None, **kwargs):
-        return sdpa_flop(query, key, value)
+    class Counter(TorchDispatchMode):
+        """torch's own counter cannot see gradients taken within a pass."""
 
-    aten = torch.ops.aten
-    counter = FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: attention
-        })
-    with counter:
+        total = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            count = known.get(func._overloadpacket)
+            if count is not None:
+                self.total += count(*args, **(kwargs or {}), out_val=out)
+            return out
+
+    with Counter() as counter:
         work()
-    return counter.get_total_flops()
+    return counter.total
 
 
 def make_step(settings: Dict) -> Callable:
@@ -156,6 +164,7 @@ def make_step(settings: Dict) -> Callable:
         stage,
         settings['width'],
         settings['tasks'],
+        stock=not ours,
         images_per_pass=settings['images_per_pass'],
         precision=settings['precision'] if ours else 'float32')
     model = build_network(cfg).to(settings['device'])
@@ -201,13 +210,16 @@ def train_step(model, cfg, batch) -> Callable:
     hook = GradientStepHook(
         loss_scaling=cfg.model.train_cfg.precision == 'fp16')
     runner = types.SimpleNamespace(
-        meta={}, model=model, optimizer=build_optimizers(model, cfg))
+        meta={},
+        iter=0,
+        model=model,
+        optimizer=build_optimizers(model, cfg),
+        data_batch=batch)
 
     def iteration():
         hook.before_train_iter(runner)
-        outputs = model.train_step(batch, backward=hook.backward)
+        runner.outputs = model.train_step(batch, backward=hook.backward)
         hook.after_train_iter(runner)
-        return outputs
 
     return iteration
 

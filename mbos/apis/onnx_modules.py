@@ -13,6 +13,8 @@ from mmseg.models.backbones.swin import ShiftWindowMSA
 from mmseg.models.utils.embed import AdaptivePadding, PatchMerging
 from torch import Tensor, nn
 
+from mbos.models.swin import WindowAttention
+
 
 def exportable(model: nn.Module) -> nn.Module:
     """Copy a network, with the parts that freeze sizes replaced.
@@ -197,4 +199,5 @@ _REPLACEMENTS = {
     nn.AdaptiveAvgPool2d: AnySizePooling,
     PatchMerging: AnySizeMerging,
     ShiftWindowMSA: AnySizeWindowAttention,
+    WindowAttention: AnySizeWindowAttention,
 }

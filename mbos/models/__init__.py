@@ -5,8 +5,11 @@ from .losses import BinaryLoss
 from .multi_task_head import MultiTaskHead
 from .multi_task_segmentor import MultiTaskSegmentor
 from .patch_discriminator import PatchDiscriminator
+from .swin import LeanSwinTransformer
+from .uper_decoder import LeanUPerHead
 
 __all__ = [
     'AdversarialSegmentor', 'BinaryLoss', 'CrossTaskAttention',
-    'MultiTaskHead', 'MultiTaskSegmentor', 'PatchDiscriminator'
+    'LeanSwinTransformer', 'LeanUPerHead', 'MultiTaskHead',
+    'MultiTaskSegmentor', 'PatchDiscriminator'
 ]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mbos.core.tasks import TaskLike
 from .losses import adversarial_loss, at_least_float32
 from .multi_task_segmentor import MultiTaskSegmentor, pick
-from .patch_discriminator import frozen, verdict_accuracy
+from .patch_discriminator import play, verdict_accuracy
 from .supervision import (FOOL, SOURCE, TARGET, Term, adversarial_terms,
                           pseudo_terms, truth_terms)
 
@@ -22,8 +22,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
     source, those on the others the target.
 
     Generator and discriminators train on one sum of losses: the generator's
-    terms pass through frozen discriminators, and the discriminators see
-    detached predictions, so one backward pass gives both their gradients.
+    terms have no gradient for the discriminators, and theirs none for the
+    predictions, so one backward pass gives both their gradients.
 
     Args:
         tasks (Sequence[str | dict | Task]): The tasks.
@@ -112,6 +112,9 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                      have: List[int], terms: List[Term]) -> Dict[str, Tensor]:
         """Values of one task's adversarial terms, and the verdicts' accuracy.
 
+        The values of a player are to be added up with equal weights: the
+        first of them has the gradient of their sum.
+
         Args:
             discriminator (nn.Module): The task's discriminator.
             weight (float): Weight of the generator's terms.
@@ -122,21 +125,36 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         Returns:
             dict[str, Tensor]: Scalars by name.
         """
-        values = {}
+        players = {FOOL: [], SOURCE: [], TARGET: []}
         for term in terms:
-            seen = pick(prob, have, term.rows)
-            if term.role == FOOL:
-                with frozen(discriminator):
-                    verdict = discriminator(seen)
-                per_image = weight * adversarial_loss(verdict, True)
-            else:
-                verdict = discriminator(seen.detach())
-                is_source = term.role == SOURCE
-                per_image = adversarial_loss(verdict, is_source)
-                accuracy = verdict_accuracy(verdict.detach(), is_source)
-                # the terms' weights add up to 0.5 over each side
-                key = f'disc_acc_{term.role}.{term.task}'
-                values[key] = values.get(
-                    key, 0) + (2 * accuracy * term.weights).sum()
-            values[term.name] = (per_image * term.weights).sum()
+            players[term.role].append(term)
+        judged = players[SOURCE] + players[TARGET]
+        rows = sorted({row for term in terms for row in term.rows})
+
+        def losses(verdicts):
+            values = {}
+            for term in terms:
+                verdict = pick(verdicts, rows, term.rows)
+                per_image = adversarial_loss(verdict, term.role != TARGET)
+                if term.role == FOOL:
+                    per_image = weight * per_image
+                else:
+                    # the terms' weights add up to 0.5 over each side
+                    accuracy = verdict_accuracy(verdict.detach(),
+                                                term.role == SOURCE)
+                    key = f'disc_acc_{term.role}.{term.task}'
+                    values[key] = values.get(
+                        key, 0) + (2 * accuracy * term.weights).sum()
+                values[term.name] = (per_image * term.weights).sum()
+            zero = verdicts.new_zeros(())
+            fool = sum((values[t.name] for t in players[FOOL]), zero)
+            judge = sum((values[t.name] for t in judged), zero)
+            return fool, judge, values
+
+        fool, judge, values = play(discriminator, pick(prob, have, rows),
+                                   losses)
+        for total, group in ((fool, players[FOOL]), (judge, judged)):
+            if group:  # a zero with the gradient of the sum
+                first = group[0].name
+                values[first] = values[first] + (total - total.detach())
         return values

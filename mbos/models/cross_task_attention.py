@@ -9,6 +9,8 @@ from mmcv.cnn.utils.weight_init import trunc_normal_
 from mmcv.runner import BaseModule, ModuleDict
 from torch import Tensor, nn
 
+from .window_attention import window_attention
+
 
 def partition_windows(x: Tensor, window: int) -> Tensor:
     """Cut maps into windows, zero-padded at the right and the bottom.
@@ -115,22 +117,25 @@ class CrossTaskBlock(BaseModule):
         # (windows, L, C) -> (windows, heads, L, C / heads)
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def queries(self, x: Tensor) -> Tensor:
-        """Queries of a map (N, C, H, W): (windows, heads, L, C / heads)."""
-        windows = self.norm1(partition_windows(x, self.window_size))
+    def windows(self, x: Tensor) -> Tensor:
+        """A map (N, C, H, W) in windows and normed: (windows, L, C)."""
+        return self.norm1(partition_windows(x, self.window_size))
+
+    def queries(self, windows: Tensor) -> Tensor:
+        """Queries of :meth:`windows`: (windows, heads, L, C / heads)."""
         return self._split_heads(self.q(windows))
 
-    def keys_values(self, x: Tensor) -> Tuple[Tensor, Tensor]:
-        """Keys and values of a map, each shaped as the queries."""
-        windows = self.norm1(partition_windows(x, self.window_size))
+    def keys_values(self, windows: Tensor) -> Tuple[Tensor, Tensor]:
+        """Keys and values of :meth:`windows`, each shaped as the queries."""
         key, value = self.kv(windows).chunk(2, dim=-1)
         return self._split_heads(key), self._split_heads(value)
 
     def position_bias(self) -> Tensor:
-        """Position bias of shape (1, heads, L, L)."""
+        """Position bias of shape (heads, L, L)."""
         index = self.relative_position_index
-        bias = self.relative_position_bias_table[index.flatten()]
-        return bias.view(*index.shape, -1).permute(2, 0, 1)[None]
+        bias = self.relative_position_bias_table.index_select(
+            0, index.flatten())
+        return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
     def forward(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor,
                 bias: Tensor) -> Tensor:
@@ -146,8 +151,7 @@ class CrossTaskBlock(BaseModule):
         Returns:
             Tensor: Shape (N, C, H, W).
         """
-        out = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias.to(query.dtype))
+        out = window_attention(query, key, value, bias)
         out = self.proj(out.transpose(1, 2).flatten(2))
         x = x + merge_windows(out, self.window_size, x.shape[-2:])
         x = x.permute(0, 2, 3, 1)  # channels last for norm and feed-forward
@@ -238,7 +242,7 @@ class CrossTaskAttention(BaseModule):
         for other in self.task_names:
             if other == task:
                 continue
-            query = memory.queries(task, other, index, x)
+            query = memory.queries(task, other, index)
             key, value = memory.keys_values(task, other, index)
             block = self._block(task, other)
             answers.append(
@@ -263,22 +267,34 @@ class _Memory:
             self.kept[key] = compute()
         return self.kept[key]
 
-    def queries(self, task, other, index, x):
+    def windows(self, block, task):
+        return self._once(('windows', id(block), task),
+                          lambda: block.windows(self.features[task]))
+
+    def queries(self, task, other, index):
+        """Queries of ``task`` for the images that it wants."""
         block = self.attention._block(task, other)
-        return self._once(('q', id(block), task), lambda: block.queries(x))
+
+        def compute():
+            windows = self.windows(block, task)
+            return block.queries(self._rows(windows, task, index))
+
+        return self._once(('q', id(block), task), compute)
 
     def keys_values(self, task, other, index):
         """Keys and values of ``other`` for the images that ``task`` wants."""
         block = self.attention._block(task, other)
         key, value = self._once(
             ('kv', id(block), other),
-            lambda: block.keys_values(self.features[other]))
+            lambda: block.keys_values(self.windows(block, other)))
+        return tuple(self._rows(x, other, index) for x in (key, value))
+
+    def _rows(self, x, task, index):
+        """Of a tensor (images * windows, ...), the windows of some images."""
         if index is None:
-            return key, value
-        images = len(self.features[other])
-        return tuple(
-            select(part.unflatten(0, (images, -1)), index).flatten(0, 1)
-            for part in (key, value))
+            return x
+        images = len(self.features[task])
+        return select(x.unflatten(0, (images, -1)), index).flatten(0, 1)
 
     def bias(self, task, other):
         block = self.attention._block(task, other)

@@ -1,9 +1,12 @@
 """The discriminator of one task's predictions (METHOD, section 6)."""
+from typing import Callable, Tuple
+
 import torch
 from mmcv.cnn import kaiming_init
 from mmcv.runner import BaseModule
 from mmseg.models.builder import HEADS
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 @HEADS.register_module()
@@ -28,7 +31,7 @@ class PatchDiscriminator(BaseModule):
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)
             for a, b in zip(widths[:-1], widths[1:]))
-        self.act = nn.LeakyReLU(0.2)
+        self.act = nn.LeakyReLU(0.2, inplace=True)  # of convolutions only
 
     def init_weights(self):
         """Kaiming normal over fan-out, with the gain of what follows."""
@@ -61,26 +64,62 @@ class PatchDiscriminator(BaseModule):
         return self.convs[-1](x)
 
 
-class frozen:
-    """Context in which modules pass gradients on but collect none.
-
-    Args:
-        module (nn.Module): What to freeze while the forward pass runs.
-    """
-
-    def __init__(self, module: nn.Module):
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
-
-    def __enter__(self):
-        for parameter in self.parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *exc):
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
-
-
 def verdict_accuracy(logits: Tensor, is_source: bool) -> Tensor:
     """Share of patches judged rightly, per image: shape (N, )."""
     right = (logits > 0) if is_source else (logits <= 0)
     return right.flatten(1).to(torch.float32).mean(-1)
+
+
+def play(discriminator: nn.Module, prob: Tensor,
+         losses: Callable) -> Tuple[Tensor, Tensor, dict]:
+    """Judge probabilities once, for the generator and the discriminator.
+
+    Both players' losses are computed from one forward pass, and their
+    gradients right away: the generator's with respect to the probabilities,
+    the discriminator's with respect to its weights. So no activations of the
+    discriminator wait for the backward pass, which scales what is there.
+
+    Args:
+        discriminator (nn.Module): The discriminator.
+        prob (Tensor): Probabilities, (n, C, H, W).
+        losses (callable): From the verdicts, (n, 1, h, w), to the generator's
+            loss, the discriminator's loss and values to log.
+
+    Returns:
+        tuple[Tensor, Tensor, dict]: The generator's loss, which has a
+        gradient for ``prob`` only; the discriminator's, which has one for its
+        weights only; the values, detached.
+    """
+    weights = [p for p in discriminator.parameters() if p.requires_grad]
+    logs = {}
+    fool, judge = _Play.apply(discriminator, losses, logs, prob, *weights)
+    return fool, judge, logs
+
+
+class _Play(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, discriminator, losses, logs, prob, *weights):
+        ctx.set_materialize_grads(False)  # a player may be left out
+        ctx.fool = ctx.judge = None
+        wanted = ctx.needs_input_grad[3], any(ctx.needs_input_grad[4:])
+        with torch.set_grad_enabled(any(wanted)):
+            seen = prob.detach().requires_grad_(wanted[0])
+            fool, judge, values = losses(discriminator(seen))
+            if wanted[0] and fool.requires_grad:
+                ctx.fool, = torch.autograd.grad(
+                    fool, [seen], retain_graph=wanted[1])
+            if wanted[1] and judge.requires_grad:
+                ctx.judge = torch.autograd.grad(judge, weights)
+        logs.update({k: v.detach() for k, v in values.items()})
+        return fool.detach(), judge.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_fool, grad_judge):
+        prob, weights = None, (len(ctx.needs_input_grad) - 4) * [None]
+        if grad_fool is not None and ctx.fool is not None:
+            prob = ctx.fool * grad_fool
+        if grad_judge is not None and ctx.judge is not None:
+            weights = [g * grad_judge for g in ctx.judge]
+        return (None, None, None, prob, *weights)

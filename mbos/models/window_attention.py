@@ -1,0 +1,122 @@
+"""Window attention that is kind to a CPU's caches.
+
+The scores of all windows of a map are far larger than what they are computed
+from. Here a few windows are worked on at a time, so that their scores stay in
+the cache, and the backward pass computes them again rather than keeping them.
+On other devices torch's fused attention does the same.
+"""
+from typing import Iterator, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CACHED_SCORES = 2**19
+"""int: How many scores are worked on at a time: 2 MB in float32."""
+
+
+def eager_on_cpu(x: Tensor) -> bool:
+    """Whether a tensor is computed on CPU, neither compiled nor exported."""
+    return (x.device.type == 'cpu' and not torch.compiler.is_compiling()
+            and not torch.onnx.is_in_onnx_export())
+
+
+def window_attention(query: Tensor,
+                     key: Tensor,
+                     value: Tensor,
+                     bias: Tensor,
+                     mask: Optional[Tensor] = None) -> Tensor:
+    """Scaled-dot-product attention in windows, with a learnt bias.
+
+    Args:
+        query (Tensor): Shape (B * windows, heads, L, d).
+        key (Tensor): The same shape.
+        value (Tensor): The same shape.
+        bias (Tensor): Added to the scores of every window, (heads, L, L).
+        mask (Tensor, optional): Added to the scores of each window on its
+            own, without a gradient, (windows, L, L). Default: None.
+
+    Returns:
+        Tensor: Shape (B * windows, heads, L, d).
+    """
+    if eager_on_cpu(query):
+        return _ChunkedAttention.apply(query.contiguous(), key.contiguous(),
+                                       value.contiguous(), bias, mask)
+    added = bias[None]
+    if mask is not None:
+        images = query.shape[0] // mask.shape[0]
+        added = (added + mask[:, None]).repeat(images, 1, 1, 1)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=added.to(query.dtype))
+
+
+class _ChunkedAttention(torch.autograd.Function):
+    """Attention by a few windows at a time, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, bias, mask):
+        ctx.save_for_backward(query, key, value, bias, mask)
+        out = torch.empty_like(value)
+        for chunk, windows in _chunks(query, mask):
+            prob = _probabilities(query[chunk], key[chunk], bias, mask,
+                                  windows)
+            torch.bmm(
+                prob, value[chunk].flatten(0, 1), out=out[chunk].flatten(0, 1))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        query, key, value, bias, mask = ctx.saved_tensors
+        grad = grad.contiguous()
+        grads = [torch.empty_like(x) for x in (query, key, value)]
+        grad_bias = torch.zeros_like(bias)
+        scale = query.shape[-1]**-0.5
+        for chunk, windows in _chunks(query, mask):
+            q, k, v, g = (
+                x[chunk].flatten(0, 1) for x in (query, key, value, grad))
+            grad_q, grad_k, grad_v = (x[chunk].flatten(0, 1) for x in grads)
+            prob = _probabilities(query[chunk], key[chunk], bias, mask,
+                                  windows)
+            torch.bmm(prob.transpose(1, 2), g, out=grad_v)
+            scores = torch.ops.aten._softmax_backward_data(
+                torch.bmm(g, v.transpose(1, 2)).to(bias.dtype),
+                prob.to(bias.dtype), -1, bias.dtype)
+            grad_bias += scores.unflatten(0, (-1, len(bias))).sum(0)
+            scores = scores.to(q.dtype)
+            for out, left, right in ((grad_q, scores, k),
+                                     (grad_k, scores.transpose(1, 2), q)):
+                torch.baddbmm(out, left, right, beta=0, alpha=scale, out=out)
+        return (*grads, grad_bias, None)
+
+
+def _chunks(query: Tensor,
+            mask: Optional[Tensor]) -> Iterator[Tuple[slice, slice]]:
+    """Windows to work on together, and which of the mask's they are."""
+    total, heads, length, _ = query.shape
+    per_image = total if mask is None else len(mask)
+    limit = max(1, CACHED_SCORES // (heads * length**2))
+    for image in range(0, total, per_image):
+        for start in range(0, per_image, limit):
+            stop = min(start + limit, per_image)
+            yield slice(image + start, image + stop), slice(start, stop)
+
+
+def _probabilities(query, key, bias, mask, windows):
+    """Attention weights, (windows * heads, L, L), in the query's precision."""
+    query, key = query.flatten(0, 1), key.flatten(0, 1)
+    scores = query.new_empty(len(query), query.shape[1], key.shape[1])
+    torch.baddbmm(
+        scores,
+        query,
+        key.transpose(1, 2),
+        beta=0,
+        alpha=query.shape[-1]**-0.5,
+        out=scores)
+    scores = scores.to(bias.dtype)
+    by_head = scores.unflatten(0, (-1, len(bias)))
+    by_head += bias
+    if mask is not None:
+        by_head += mask[windows, None]
+    return scores.softmax(-1).to(query.dtype)
