@@ -7,6 +7,7 @@ from PIL import Image
 from mbos.core.photographs import PhotographError, read_photograph
 from mbos.core.tasks import Task
 from . import gallery
+from .prediction_files import RUN, read_json
 
 JPEG = ('.jpg', '.jpeg', '.jpe', '.jfif')
 
@@ -48,12 +49,15 @@ def write_prediction_gallery(out_dir: str,
                 flags=flags,
                 links=links))
     title = osp.basename(osp.abspath(out_dir))
+    made_by = read_json(osp.join(out_dir, RUN)) or {}
     return gallery.write_gallery(
         out_dir,
         images,
         tasks,
         title=f'Predictions: {title}',
         thumbnail=thumbnail,
+        note=f'{osp.basename(made_by.get("checkpoint", "?"))} (SHA-256 '
+        f'{made_by.get("checkpoint_sha256", "?")[:12]})',
         read=read_for_gallery)
 
 

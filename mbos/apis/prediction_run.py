@@ -262,7 +262,7 @@ class _Run:
         if self.options.overlay_size is not None:
             picture = overlay_picture(image, labels, self.tasks,
                                       self.options.overlay_size,
-                                      f'{osp.basename(name)}. {DISCLAIMER}')
+                                      _caption(name, row['flags']))
             overlay = self.out.write_overlay(name, picture)
         self.out.write_record(
             dict(
@@ -278,3 +278,11 @@ class _Run:
                 labels=paths,
                 probabilities=probabilities,
                 overlay=overlay))
+
+
+def _caption(name: str, flags: str) -> str:
+    """What stands below an overlay."""
+    parts = [osp.basename(name)]
+    if flags:
+        parts.append(', '.join(f.replace('_', ' ') for f in flags.split()))
+    return '. '.join(parts + [DISCLAIMER])
