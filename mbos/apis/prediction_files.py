@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 import mbos
+from mbos.core.disclaimer import DISCLAIMER
 from mbos.core.files import save_json, save_text, save_whole
 from mbos.core.layers import legend_colours
 from mbos.core.measurements import columns
 from mbos.core.tasks import Task
 from .photograph_list import Source
-from .publishing import DISCLAIMER
 
 RUN, RECORDS, MEASUREMENTS = 'run.json', 'records', 'measurements.csv'
 README = f"""What is in this folder

@@ -11,6 +11,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence
 import torch
 from torch import nn
 
+from mbos.core.disclaimer import DISCLAIMER
 from mbos.core.measurements import measure
 from mbos.core.photographs import PhotographError, read_photograph
 from untrusted import is_printable
@@ -19,7 +20,6 @@ from .inference import PredictionOptions, prepare, restore_task, run_network
 from .overlay_picture import overlay_picture
 from .photograph_list import Source, by_path, name_photographs
 from .prediction_files import OutputFolder, file_identity, header_of
-from .publishing import DISCLAIMER
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
