@@ -23,7 +23,7 @@ METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
 LOWER_IS_BETTER = ('Ratio-error', )
 COUNTS = ('tp', 'fp', 'fn', 'tn')
 FEW_IMAGES = 10
-"""int: With fewer, intervals are too narrow and p values too small."""
+"""int: With fewer, intervals are too narrow."""
 
 
 def read_evaluations(path: str) -> Dict[str, dict]:
@@ -102,9 +102,9 @@ def compare_evaluations(first: Dict[str, dict],
             f'{", ".join(first)} and {", ".join(second)}; evaluate both '
             'models on the same one.')
     left_out = sorted(set(first) ^ set(second))
-    notes = [
-        f'{name}: only one of the two has this test set.' for name in left_out
-    ]
+    notes = []
+    if left_out:
+        notes.append(f'Only one of the two has {", ".join(left_out)}.')
     rows = []
     for name in common:
         pair = _Pair(name, first[name], second[name])
@@ -174,7 +174,7 @@ class _Pair:
         if len(names) < FEW_IMAGES:
             self.notes.append(
                 f'{self.name}, {task}: {len(names)} images are few; the '
-                'intervals are too narrow and the p values too small.')
+                'intervals are too narrow.')
         return first['classes'], [[side[name] for name in names]
                                   for side in sides]
 

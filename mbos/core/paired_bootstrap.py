@@ -5,7 +5,9 @@ because easy images are easy for both. The interval is that of the percentiles
 of the difference. The p value is twice the share of the draws in which the
 difference lies on the less likely side of 0; a draw of exactly 0 counts on
 both sides, and one is added to both counts, so p is never 0 (Davison and
-Hinkley, Bootstrap Methods and their Application, section 4.2).
+Hinkley, Bootstrap Methods and their Application, section 4.2). Nor is it below
+2 / 2 ** n of n images, what n differences of one sign are worth: the draws of
+a few images are too much alike to tell more.
 """
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence
@@ -114,7 +116,7 @@ def compare_sums(sums: np.ndarray,
     low, high = np.quantile(draws, (tail, 1 - tail))
     return Difference(
         len(sums), *values, values[1] - values[0], float(low), float(high),
-        _p_value(draws))
+        _p_value(draws, len(sums)))
 
 
 def _without_rounding(draws: np.ndarray) -> np.ndarray:
@@ -122,9 +124,10 @@ def _without_rounding(draws: np.ndarray) -> np.ndarray:
     return np.where(np.abs(draws) < 1e-12, 0, draws)
 
 
-def _p_value(draws: np.ndarray) -> float:
+def _p_value(draws: np.ndarray, images: int) -> float:
     sides = np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)
-    return min(1.0, 2 * (min(sides) + 1) / (len(draws) + 1))
+    share = (min(sides) + 1) / (len(draws) + 1)
+    return min(1.0, 2 * max(share, 0.5**images))
 
 
 def holm(p_values: Sequence[Optional[float]]) -> List[float]:

@@ -29,6 +29,13 @@ def test_constant_shift_differs_for_certain():
     assert back.p_value == found.p_value
 
 
+@pytest.mark.parametrize('images', [1, 2, 4, 8])
+def test_few_images_cannot_tell_much(images):
+    first = np.linspace(0.2, 0.6, images)
+    found = compare_means(first, first + 0.1, DRAWS)
+    assert found.p_value == 2 / 2**images
+
+
 def test_two_images_by_hand():
     """Differences +1 and -0.5: draws give 1, 0.25, 0.25 or -0.5."""
     found = compare_means([0, 0.5], [1, 0], DRAWS)
