@@ -15,6 +15,7 @@ sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
 from mbos.apis import publishing  # noqa: E402
+from mbos.core.files import save_text  # noqa: E402
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -73,7 +74,7 @@ def main(argv=None) -> None:
     path = publishing.save_with_hash(content, args.prefix)
     card = osp.splitext(path)[0] + '.md'
     text = publishing.model_card(path, content, figures, args.notes)
-    publishing.write_whole(card, text.encode())
+    save_text(card, text)
     for note in notes:
         print(f'{args.checkpoint}: {note}')
     print(f'wrote {path} and {card}')

@@ -1,7 +1,6 @@
 """Files to hand on: weights without training state, with a model card."""
 import hashlib
 import io
-import os
 import os.path as osp
 from typing import Dict, List, Optional, Tuple
 
@@ -9,12 +8,15 @@ import torch
 
 import mbos
 from mbos.core.disclaimer import DISCLAIMER
+from mbos.core.files import whole_file
 from .checkpoint import file_sha256
 
 HASH_LENGTH = 8
 DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
 # The rest of the meta information tells of a machine or of a run's state
-_KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed')
+_KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
+         'mbos_stage', 'mbos_model', 'mbos_prediction', 'mbos_version',
+         'mmseg_version')
 
 
 def published_content(
@@ -36,11 +38,7 @@ def published_content(
         name for name in state
         if name.startswith(DISCRIMINATORS) and not keep_discriminators
     ]
-    kept_meta = {
-        key: value
-        for key, value in meta.items()
-        if key.startswith('mbos_') or key.endswith('_version') or key in _KEPT
-    }
+    kept_meta = {key: meta[key] for key in _KEPT if key in meta}
     notes = []
     if dropped:
         notes.append(f'{len(dropped)} weights of discriminators left out')
@@ -73,23 +71,9 @@ def save_with_hash(content: dict, prefix: str) -> str:
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
     path = f'{prefix}-{digest}.pth'
-    write_whole(path, data)
+    with whole_file(path) as file:
+        file.write(data)
     return path
-
-
-def write_whole(path: str, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
 
 
 def model_card(path: str,

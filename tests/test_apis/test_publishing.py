@@ -29,6 +29,7 @@ def trained(tmp_path):
         CLASSES=('vessel', ),
         config="data_root = '/home/somebody/data'",
         exp_name='run',
+        mbos_run=dict(data_root='/home/somebody/data'),
         hook_msgs=dict(last_ckpt='/home/somebody/work_dirs/iter_12.pth'))
     path = tmp_path / 'iter_12.pth'
     save_atomically(
@@ -70,7 +71,8 @@ def test_published_file(trained, tmp_path, monkeypatch, capsys):
     content = torch.load(weights, weights_only=True)
     assert set(content) == {'state_dict', 'meta'}
     assert content['meta']['iter'] == 12
-    assert not {'config', 'hook_msgs', 'exp_name'} & set(content['meta'])
+    assert not {'config', 'hook_msgs', 'exp_name', 'mbos_run'} & set(
+        content['meta'])
 
     other = tiny_model(window=8, adversarial=True)
     load_weights(other, str(weights))
