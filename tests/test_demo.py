@@ -63,7 +63,8 @@ def test_notebook_runs(tmp_path, monkeypatch):
     text = ''.join(o.get('text', '') for o in outputs)
     assert "lesion ('EX', 'HE', 'SE', 'MA')" in text
     sizes = re.search(
-        r'vessel +labels \((\d+, \d+)\) uint8, probabilities \(1, (.*)\)', text)
+        r'vessel +labels \((\d+, \d+)\) uint8, probabilities \(1, (.*)\)',
+        text)
     assert sizes[1] == sizes[2]
     assert 'odoc.cup_to_disc_vertical' in text and 'vessel.density' in text
     pictures = [o for o in outputs if 'image/png' in o.get('data', {})]
