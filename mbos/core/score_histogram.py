@@ -16,7 +16,7 @@ import numpy as np
 
 from .score_ranking import MAX_GROUPS, RankedScores
 
-MAX_POOLED = 1 << 20
+MAX_POOLED = 1 << 18
 """int: Marks of all images of a test set together, per class."""
 
 
@@ -151,12 +151,12 @@ class HistogramPool:
     so images are added in the order of their test set.
 
     Args:
-        most (int): Marks kept. Default: 2 ** 20.
+        most (int): Marks kept. Default: 2 ** 18.
         at_a_time (int): Histograms added together, which saves time.
-            Default: 8.
+            Default: 4.
     """
 
-    def __init__(self, most: int = MAX_POOLED, at_a_time: int = 8):
+    def __init__(self, most: int = MAX_POOLED, at_a_time: int = 4):
         self.most, self.at_a_time = most, at_a_time
         self._waiting = []
 

@@ -1,0 +1,236 @@
+"""Time and memory of the evaluation.
+
+examples:
+    python tools/benchmark_evaluation.py speed            # 1024x1024
+    python tools/benchmark_evaluation.py speed --size 3000 --repeat 3
+    python tools/benchmark_evaluation.py memory           # 10 against 200
+    python tools/benchmark_evaluation.py speed --check    # exit 1 below 10x
+
+speed: the sums of one image of four lesion classes, from which all figures
+follow, against scikit-learn's roc_curve per class and the confusion at 11
+thresholds per class by plain NumPy. Both take turns in one process.
+memory: the highest resident memory of a whole evaluation, in a process per
+number of images; the network is a stand-in that costs nothing.
+"""
+import argparse
+import json
+import os
+import os.path as osp
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Dict, List, Tuple
+
+import numpy as np
+
+sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
+
+KINDS = ('network', 'uniform')
+GOAL = 10
+
+
+def parse_args():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('what', choices=['speed', 'memory'])
+    parser.add_argument('--size', type=int, help='side of an image in pixels')
+    parser.add_argument(
+        '--repeat', type=int, default=7, help='runs of each side (median)')
+    parser.add_argument(
+        '--images', type=int, nargs='+', default=[10, 200], metavar='N')
+    parser.add_argument('--threads', type=int, default=os.cpu_count())
+    parser.add_argument(
+        '--check', action='store_true', help='exit 1 if a goal is missed')
+    parser.add_argument('--child', type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def make_image(size: int,
+               kind: str,
+               seed: int = 0) -> Tuple[np.ndarray, np.ndarray]:
+    """Probabilities (4, H, W) and labels (H, W) of round lesions.
+
+    Args:
+        size (int): Side in pixels.
+        kind (str): 'network': sigmoids that are near 0 almost everywhere, and
+            know something of the lesions; 'uniform': on [0, 1], they know
+            nothing.
+        seed (int): Of both.
+    """
+    rng = np.random.default_rng(seed)
+    label = np.zeros((size, size), np.uint8)
+    radius = max(2, size // 100)
+    rows, columns = np.mgrid[-radius:radius + 1, -radius:radius + 1]
+    disc = rows**2 + columns**2 <= radius**2
+    for value in range(1, 5):
+        for top, left in rng.integers(0, size - 2 * radius - 1, (20, 2)):
+            part = label[top:top + 2 * radius + 1, left:left + 2 * radius + 1]
+            part[disc] = value
+    prob = np.empty((4, size, size), np.float32)
+    for index in range(4):
+        if kind == 'uniform':
+            prob[index] = rng.random((size, size), dtype=np.float32)
+            continue
+        logit = rng.standard_normal((size, size), dtype=np.float32) * 2 - 7
+        prob[index] = 1 / (1 + np.exp(-logit - 6 * (label == index + 1)))
+    return prob, label
+
+
+def baseline(prob: np.ndarray, label: np.ndarray) -> None:
+    """What the speed is held against."""
+    from sklearn.metrics import roc_curve
+    for index, score in enumerate(prob.reshape(len(prob), -1)):
+        truth = label.ravel() == index + 1
+        roc_curve(truth, score)
+        total = np.count_nonzero(truth)
+        for threshold in np.linspace(0, 1, 11):
+            found = score > threshold
+            true_pos = np.count_nonzero(found & truth)
+            false_pos = np.count_nonzero(found) - true_pos
+            _ = (true_pos, false_pos, total - true_pos,
+                 len(truth) - total - false_pos)
+
+
+def measure_speed(size: int, repeat: int) -> List[Dict]:
+    """Medians of both sides, in seconds per image."""
+    from mbos.core.metrics import update
+    from mbos.core.tasks import LESION
+    found = []
+    for kind in KINDS:
+        prob, label = make_image(size, kind)
+        times = dict(baseline=[], ours=[])
+        update(prob, label, LESION)
+        for _ in range(repeat):
+            for name, act in (('baseline', lambda: baseline(prob, label)),
+                              ('ours', lambda: update(prob, label, LESION))):
+                start = time.perf_counter()
+                act()
+                times[name].append(time.perf_counter() - start)
+        medians = {k: statistics.median(v) for k, v in times.items()}
+        found.append(
+            dict(
+                size=size,
+                scores=kind,
+                **medians,
+                ratio=medians['baseline'] / medians['ours']))
+    return found
+
+
+def write_test_set(folder: str, count: int, size: int) -> None:
+    """One photograph and mask under many names."""
+    from mbos.core.visualization import save_picture
+    from mbos.datasets import save_labels
+    _, label = make_image(size, 'uniform')
+    first = osp.join(folder, 'images', '0.png')
+    save_picture(first, np.full((size, size, 3), 90, np.uint8))
+    save_labels(osp.join(folder, 'ann', '0.png'), label)
+    for index in range(1, count):
+        for kind in ('images', 'ann'):
+            os.link(
+                osp.join(folder, kind, '0.png'),
+                osp.join(folder, kind, f'{index}.png'))
+
+
+def evaluate_images(count: int, size: int) -> Dict:
+    """Evaluate in this process, and look at its memory."""
+    import torch
+    from mmcv import Config
+
+    from mbos.apis import Environment, EvaluationPlan, evaluate_test_sets
+    from mbos.core.bootstrap import Bootstrap
+    from mbos.datasets import PartialLabelDataset
+
+    class StandIn(torch.nn.Module):
+        """Gives other probabilities for every image."""
+
+        seed = 0
+
+        def forward(self, img, img_metas, return_loss=False):
+            """Count the images."""
+            self.seed += 1
+            return [dict(lesion=make_image(size, 'network', self.seed)[0])]
+
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='ImageToTensor', keys=['img']),
+        dict(type='CollectImage')
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        write_test_set(folder, count, size)
+        dataset = PartialLabelDataset(
+            'generated', ['lesion'],
+            'images',
+            pipeline,
+            data_root=folder,
+            img_suffix='.png',
+            ann_dirs=dict(lesion='ann'),
+            test_mode=True)
+        checkpoint = osp.join(folder, 'none.pth')
+        with open(checkpoint, 'wb'):
+            pass
+        cfg = Config(
+            dict(model=dict(), work_dir=folder, data=dict(workers_per_gpu=0)))
+        plan = EvaluationPlan(checkpoint, Bootstrap())
+        start = time.perf_counter()
+        evaluate_test_sets(StandIn(), dict(generated=dataset), cfg,
+                           Environment(torch.device('cpu')), plan)
+        seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return dict(images=count, size=size, peak_mb=peak / 1024, seconds=seconds)
+
+
+def measure_memory(counts: List[int], size: int, threads: int) -> List[Dict]:
+    """Peak memory for each number of images, in a process of its own."""
+    found = []
+    for count in counts:
+        done = subprocess.run([
+            sys.executable,
+            osp.abspath(__file__), 'memory', '--child',
+            str(count), '--size',
+            str(size), '--threads',
+            str(threads)
+        ],
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE,
+                              text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+def main():
+    """Measure and print."""
+    args = parse_args()
+    import torch
+    torch.set_num_threads(args.threads)
+    if args.child is not None:
+        # a progress bar may have left its line open
+        print('\n' + json.dumps(evaluate_images(args.child, args.size)))
+        return
+    if args.what == 'speed':
+        rows = measure_speed(args.size or 1024, args.repeat)
+        for row in rows:
+            print(f'{row["size"]}x{row["size"]}, 4 classes, {row["scores"]} '
+                  f'scores, {args.threads} threads: baseline '
+                  f'{1e3 * row["baseline"]:.0f} ms, here '
+                  f'{1e3 * row["ours"]:.0f} ms, {row["ratio"]:.1f} times as '
+                  'fast')
+        good = min(row['ratio'] for row in rows) >= GOAL
+    else:
+        rows = measure_memory(args.images, args.size or 1024, args.threads)
+        for row in rows:
+            print(f'{row["images"]} images of {row["size"]}x{row["size"]}, 4 '
+                  f'classes: peak {row["peak_mb"]:.0f} MB, '
+                  f'{row["seconds"]:.0f} s')
+        good = rows[-1]['peak_mb'] < 1.1 * rows[0]['peak_mb']
+    if args.check and not good:
+        sys.exit('Goal missed.')
+
+
+if __name__ == '__main__':
+    main()
