@@ -21,8 +21,11 @@ _HALF = int(np.float32(0.5).view(np.int32))
 _TABLE_BITS = 21
 """int: Bins of the table that replaces sorting, as a number of bits."""
 
-_SAMPLE = 2048
+_SAMPLE = 4096
 """int: Pixels looked at to choose the width of bins."""
+
+_MOST_TIES = 8
+"""int: Equal neighbours in the sample above which scores are sorted."""
 
 EXACT_THRESHOLDS = tuple(i / 10 for i in range(11))
 """tuple[float]: Thresholds at which counts are always exact."""
@@ -114,12 +117,16 @@ def _choose_grid(keys):
     """Find bins narrow enough for the scores that most pixels have.
 
     Returns None where sorting is cheaper, or needed because the scores lie
-    close together; otherwise the lowest key and the bits of a key in a bin.
+    close together or on a lattice (as those next to 1, or of half precision),
+    where ties between images count; otherwise the lowest key and the bits of
+    a key in a bin.
     """
     if len(keys) <= 4 * MAX_GROUPS:
         return None
     sample = np.sort(keys[::len(keys) // _SAMPLE])
     gaps = np.diff(sample)
+    if np.count_nonzero(gaps == 0) > _MOST_TIES:
+        return None
     low, high = int(keys.min()), int(keys.max())
     shift = max(0, (high - low).bit_length() - _TABLE_BITS)
     share = len(keys) // len(sample)

@@ -97,6 +97,15 @@ def test_sliding_windows_by_hand(runs):
     assert abs(found - whole).max() > 1e-4
 
 
+def test_figures_are_of_the_full_size(runs):
+    """Whatever the size that the network sees, by default."""
+    cfg = load_config(runs.config2)
+    for scale in (32, 96):
+        cfg.test_sets.c0.pipeline[1].img_scale = (scale, scale)
+        prob, image, _ = predict(cfg, runs.checkpoint2)
+        assert prob.shape[1:] == image.shape[:2] == (64, 64)
+
+
 def test_both_in_several_processes(runs, tmp_path):
     """The real network, windows and flips: exactly what one process gives."""
 
