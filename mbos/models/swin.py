@@ -193,6 +193,7 @@ class _ToWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, padding, order):
+        ctx.set_materialize_grads(False)
         ctx.order, ctx.padding = order, len(padding)
         if len(order.padded):
             rows = torch.cat([rows, padding.expand(len(rows), -1, -1)], 1)
@@ -201,6 +202,8 @@ class _ToWindows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
+        if grad is None:
+            return None, None, None
         padded = grad.index_select(1, ctx.order.padded)
         padded = padded.view(len(grad), ctx.padding, -1, grad.shape[-1])
         return grad.index_select(1, ctx.order.back), padded.sum((0, 2)), None
@@ -211,12 +214,15 @@ class _FromWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, order):
+        ctx.set_materialize_grads(False)
         ctx.order = order
         return rows.index_select(1, order.outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
+        if grad is None:
+            return None, None
         if len(ctx.order.padded):
             grad = F.pad(grad, (0, 0, 0, 1))  # nobody reads padded outputs
         return grad.index_select(1, ctx.order.inputs), None

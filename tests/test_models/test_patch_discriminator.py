@@ -81,12 +81,15 @@ def test_one_pass_serves_both_players():
     assert torch.equal(logs['sum'], wanted[2]['sum'])
     assert not logs['sum'].requires_grad
     # as a scaled sum of both is differentiated
-    (5 * fool + 7 * judge).backward()
+    total = 5 * fool + 7 * judge
+    total.backward(retain_graph=True)
     assert torch.allclose(prob.grad, 5 * expected_prob)
     trained = [p for p in net.parameters() if p.requires_grad]
     for weight, gradient in zip(trained, expected_weights):
         assert torch.allclose(weight.grad, 7 * gradient)
     assert net.convs[0].bias.grad is None
+    total.backward()  # once more
+    assert torch.allclose(prob.grad, 10 * expected_prob)
 
 
 def test_a_player_alone():
