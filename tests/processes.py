@@ -1,11 +1,12 @@
 """Functions in several processes that talk through gloo."""
 import multiprocessing
 import traceback
+from datetime import timedelta
 
 import torch.distributed as dist
 
 
-def run_processes(function, count, folder):
+def run_processes(function, count, folder, timeout=60):
     """Call ``function(rank)`` in forked processes of one group.
 
     Args:
@@ -13,6 +14,7 @@ def run_processes(function, count, folder):
             run a backward pass, which a forked process cannot.
         count (int): Number of processes.
         folder (Path): Empty folder where they meet.
+        timeout (float): Seconds until a collective gives up. Default: 60.
 
     Returns:
         list: What the processes returned, by rank.
@@ -21,7 +23,8 @@ def run_processes(function, count, folder):
     results = context.Queue()
     workers = [
         context.Process(
-            target=_work, args=(function, rank, count, folder, results))
+            target=_work,
+            args=(function, rank, count, folder, results, timeout))
         for rank in range(count)
     ]
     for worker in workers:
@@ -37,13 +40,14 @@ def run_processes(function, count, folder):
     return [found[rank][1] for rank in range(count)]
 
 
-def _work(function, rank, count, folder, results):
+def _work(function, rank, count, folder, results, timeout):
     try:
         dist.init_process_group(
             'gloo',
             init_method=f'file://{folder}/meeting_point',
             rank=rank,
-            world_size=count)
+            world_size=count,
+            timeout=timedelta(seconds=timeout))
         results.put((rank, ('result', function(rank))))
         dist.destroy_process_group()
     except Exception:

@@ -4,8 +4,8 @@
 
 Every folder that the config names in ``pseudo_dirs`` is written, image by
 image; a run that was stopped goes on where it was. Several processes:
-``torchrun --nproc-per-node=N tools/generate_pseudo_labels.py ... --launcher
-pytorch``.
+``python tools/launch.py --standalone --nproc-per-node=N
+tools/generate_pseudo_labels.py ... --launcher pytorch``.
 """
 import argparse
 import os.path as osp
@@ -16,10 +16,10 @@ from mmcv import DictAction
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
+from mbos.apis import load_config  # noqa: E402
 from mbos.apis import pseudo_labels  # noqa: E402
-from mbos.apis import set_up_environment  # noqa: E402
-from mbos.apis import EXPECTED_ERRORS, load_config  # noqa: E402
 from mbos.apis import pseudo_label_report as report  # noqa: E402
+from mbos.apis import run_tool, set_up_environment  # noqa: E402
 from mbos.core.files import save_json  # noqa: E402
 from mbos.datasets.scoring import format_table  # noqa: E402
 
@@ -105,7 +105,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except EXPECTED_ERRORS as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+    run_tool(main)

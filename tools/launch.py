@@ -4,14 +4,15 @@
 ``tools/dist_launch.sh``. torchrun itself, when it gets a signal, ends its
 processes after 30 seconds and always with status 1.
 """
+import logging
 import os
 import signal
 import sys
 
+from launch_failures import INTERRUPTED, by_themselves, exit_status, explain
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-INTERRUPTED = 75  # as mbos.core.interruption, which takes long to import
 ABORTED = 128 + signal.SIGINT
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -64,31 +65,14 @@ def children():
     return found
 
 
-def status_of(failures, received):
-    """Exit status for the processes that failed.
-
-    Args:
-        failures (list[int]): Their statuses; a negative one is the signal
-            that ended the process.
-        received (int | None): The signal that was passed on.
-
-    Returns:
-        int: 75 if all were interrupted, else the first real failure's.
-    """
-    interrupted = {INTERRUPTED}
-    if received is not None:  # before training had begun
-        interrupted |= {-received, 128 + received, -signal.SIGTERM}
-    wrong = [code for code in failures if code not in interrupted]
-    if not wrong:
-        return INTERRUPTED
-    real = [code for code in wrong if 0 < code < 128]
-    return real[0] if real else 1
-
-
 def main():
     """Run torchrun and leave with the status of the processes."""
     arguments = parse_args(sys.argv[1:])
     os.environ['MBOS_LAUNCHER_PID'] = str(os.getpid())
+    # what torchrun logs about failures is told better below
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith('torch.distributed.elastic'):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     forwarder = Forwarder()
     # torchrun insists on handling some; these are ours, and it would end the
     # processes when it gets them
@@ -96,11 +80,11 @@ def main():
     try:
         run(arguments)
     except ChildFailedError as error:
-        failures = [failure.exitcode for failure in error.failures.values()]
-        status = status_of(failures, forwarder.received)
-        if status != INTERRUPTED:
-            print(error, file=sys.stderr)
-        sys.exit(status)
+        left = by_themselves(error.failures, forwarder.received)
+        if left:
+            sys.stdout.flush()
+            print('\n'.join(explain(left)), file=sys.stderr)
+        sys.exit(exit_status(error.failures, forwarder.received))
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ from .config import (build_checked, find_config, load_config, member_datasets,
 from .environment import Environment, LaunchError, set_up_environment
 from .evaluation import EvaluationError
 from .evaluation_report import write_report
+from .exits import EXPECTED_ERRORS, run_tool
 from .inference import (Prediction, PredictionOptions, iterate_predictions,
                         load_model, predict)
 from .overlay_hook import EvaluationOverlayHook
@@ -15,9 +16,6 @@ from .test import (EvaluationPlan, build_test_set, evaluate_test_sets,
                    thresholds_from_val)
 from .train import check_data, train_segmentor
 
-# What the tools tell without a traceback: it is not a fault of the code
-EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError)
-
 __all__ = [
     'EXPECTED_ERRORS', 'Environment', 'EvaluationError',
     'EvaluationOverlayHook', 'EvaluationPlan', 'LaunchError', 'Prediction',
@@ -25,7 +23,7 @@ __all__ = [
     'build_test_set', 'check_data', 'evaluate_test_sets', 'file_sha256',
     'find_config', 'iterate_predictions', 'load_config', 'load_model',
     'load_segmentor', 'load_weights', 'member_datasets', 'predict',
-    'predict_dataset', 'read_checkpoint', 'score_dataset',
+    'predict_dataset', 'read_checkpoint', 'run_tool', 'score_dataset',
     'set_up_environment', 'stage1_model_cfg', 'thresholds_from_val',
     'train_segmentor', 'write_report'
 ]

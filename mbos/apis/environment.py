@@ -11,6 +11,12 @@ from mmcv.parallel import MMDataParallel
 from torch import nn
 
 from mbos.core.interruption import end_with_launcher
+from .waiting import announce, wait_for_all
+
+TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
+DEFAULT_TIMEOUT = 10.0
+"""float: Minutes that a process waits for what all processes do together, such
+as an exchange of gradients. One that died is noticed at once, without this."""
 
 
 class LaunchError(RuntimeError):
@@ -42,9 +48,9 @@ class Environment:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait for the other processes."""
+        """Wait for the other processes, however long they take."""
         if self.distributed:
-            dist.barrier()
+            wait_for_all()
 
 
 def set_up_environment(launcher: str = 'none') -> Environment:
@@ -58,7 +64,7 @@ def set_up_environment(launcher: str = 'none') -> Environment:
 
     Raises:
         LaunchError: If there are more processes on this machine than GPUs,
-            or a variable of the launcher is missing.
+            or a variable of the launcher is missing or wrong.
     """
     if launcher == 'none':
         cuda = torch.cuda.is_available()
@@ -87,8 +93,20 @@ def set_up_environment(launcher: str = 'none') -> Environment:
         torch.cuda.set_device(device)
     dist.init_process_group(
         'nccl' if device.type == 'cuda' else 'gloo',
-        timeout=timedelta(minutes=30))
+        timeout=timedelta(minutes=_timeout()))
+    announce()
     return Environment(device, dist.get_rank(), dist.get_world_size())
+
+
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0
+    if not 0 < minutes < float('inf'):
+        raise LaunchError(f'{TIMEOUT} is {text!r}, expected minutes.')
+    return minutes
 
 
 def _slurm_variables() -> None:

@@ -224,6 +224,7 @@ def _start(folders, keys, env):
 def _everyones(error: Optional[str], env: Environment) -> Optional[str]:
     """What went wrong in any process."""
     errors = [error]
+    env.barrier()  # without a limit: shares may take unequal time
     if env.distributed:
         errors = [None] * env.world_size
         dist.all_gather_object(errors, error)

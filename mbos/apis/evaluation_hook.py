@@ -11,6 +11,7 @@ from mmseg.core import DistEvalHook, EvalHook
 from mbos.core.checkpoints import SubfolderCheckpointHook
 from mbos.core.files import sync_folder
 from mbos.core.interruption import Interrupted, at_once
+from .waiting import wait_for_all
 
 _PATIENCE = 20.0
 
@@ -107,3 +108,7 @@ class SafeEvalHook(_SafeEvaluation, EvalHook):
 
 class SafeDistEvalHook(_SafeEvaluation, DistEvalHook):
     """mmseg's evaluation in several processes."""
+
+    def _do_evaluate(self, runner):
+        super()._do_evaluate(runner)
+        wait_for_all()  # the first works on the figures, pictures and pages

@@ -10,6 +10,7 @@ from mmseg.apis import multi_gpu_test, single_gpu_test
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
+from torch.utils.data import Subset
 
 import mbos
 from mbos.core.bootstrap import Bootstrap
@@ -224,10 +225,11 @@ def predict_dataset(model: nn.Module, dataset, cfg: Config,
         tuple[int, dict[str, ndarray]]: Index of the image and its
         probabilities (C, H, W) by task name.
     """
-    loader = build_test_loader(dataset, cfg, env)
-    for indices, batch in zip(loader.batch_sampler, loader):
-        results = model(return_loss=False, **batch)
-        yield from zip(indices, results)
+    mine = range(env.rank, len(dataset), env.world_size)
+    loader = build_test_loader(Subset(dataset, mine), cfg, env, deal=False)
+    for index, batch in zip(mine, loader):
+        result, = model(return_loss=False, **batch)
+        yield index, result
 
 
 def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):

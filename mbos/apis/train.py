@@ -14,6 +14,7 @@ from mmseg import __version__ as mmseg_version
 from mmseg.datasets import build_dataloader, build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
+from torch.utils.data import DistributedSampler
 
 import mbos
 from mbos.core import (GradientStepHook, IterationSeedHook, LossLogHook,
@@ -186,6 +187,7 @@ def check_data(datasets, env: Environment, logger=None) -> None:
                     dataset.check(full=True)
         except ValueError as error:
             problem = error
+    env.barrier()  # without a limit: large data take long to read
     if env.distributed:
         found = [problem is not None]
         dist.broadcast_object_list(found, src=0)
@@ -305,9 +307,14 @@ def build_test_loader(dataset,
         dataset,
         samples_per_gpu=1,
         workers_per_gpu=workers,
-        dist=deal and env.distributed,
+        dist=False,
         shuffle=False,
         pin_memory=env.device.type == 'cuda',
         persistent_workers=False)
     loader.worker_init_fn = start_worker
+    if deal and env.distributed:
+        # mmseg's makes all processes meet, and fails where they are more than
+        # twice as many as images
+        loader.batch_sampler.sampler = DistributedSampler(
+            dataset, env.world_size, env.rank, shuffle=False)
     return loader

@@ -21,6 +21,7 @@ def joined(monkeypatch):
                         lambda backend, **kwargs: calls.append(backend))
     monkeypatch.setattr(dist, 'get_rank', lambda: 1)
     monkeypatch.setattr(dist, 'get_world_size', lambda: 2)
+    monkeypatch.setattr('mbos.apis.environment.announce', lambda: None)
     for name in ('RANK', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'WORLD_SIZE'):
         monkeypatch.delenv(name, raising=False)
     return calls
@@ -80,6 +81,17 @@ def test_launcher_that_did_not_launch(joined, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(LaunchError, match='SLURM_PROCID.*srun'):
         set_up_environment('slurm')
+
+
+def test_timeout(joined, monkeypatch):
+    pretend_gpus(monkeypatch, 0)
+    for name in ('RANK', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')
+    for text in ('soon', '0', '-1', 'inf', 'nan'):
+        monkeypatch.setenv('MBOS_TIMEOUT_MINUTES', text)
+        with pytest.raises(LaunchError, match='expected minutes'):
+            set_up_environment('pytorch')
+    assert joined == []
 
 
 def test_seed():

@@ -1,0 +1,110 @@
+"""How a tool ends: what it says, to whom, and its exit status."""
+import faulthandler
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from typing import Callable, Optional
+
+import torch.distributed as dist
+
+from .environment import LaunchError
+
+EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError)
+"""tuple: What tools tell without a traceback, being no fault of the code."""
+ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
+LAUNCHER = 'MBOS_LAUNCHER_PID'
+_LOST = re.compile(
+    r'[Cc]onnection (was )?(closed|reset|refused|aborted)|[Bb]roken pipe|'
+    r'[Tt]imed out waiting|[Ww]atchdog|remote process exited|'
+    r'failed to recv, got 0 bytes')
+
+
+def run_tool(main: Callable[[], object]) -> None:
+    """Run a tool to its end, in each process of a run.
+
+    An error that explains itself ends the process with status 1 and no
+    traceback. In several processes it is told once: by the first that meets
+    it, or by ``tools/launch.py``. A process that lost another one
+    says only that, since the other's error counts.
+
+    Args:
+        main (Callable): The tool.
+    """
+    if not faulthandler.is_enabled():
+        faulthandler.enable()  # shows where a crash of the interpreter was
+    try:
+        main()
+    except SystemExit as leaving:
+        if leaving.code in (0, None) and _joined():
+            # the others would wait for this process
+            text = 'A process left by sys.exit before the run was over.'
+            _leave(text, 'explained', leaving)
+        raise
+    except EXPECTED_ERRORS as error:
+        _leave(f'{type(error).__name__}: {error}', 'explained', error)
+    except Exception as error:
+        text = f'{type(error).__name__}: {error}'
+        if _joined() and _is_lost(error):
+            _leave(f'Lost the other processes: {text}', 'lost', error)
+        write_down(text, 'traceback', error)
+        raise
+    if _joined():
+        dist.destroy_process_group()
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _is_lost(error: Exception) -> bool:
+    if isinstance(error, (dist.DistBackendError, dist.DistNetworkError)):
+        return True
+    return isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
+
+
+def _leave(text: str, kind: str, error: BaseException) -> None:
+    """End this process; the text goes to the launcher, or is told here."""
+    by_launcher = write_down(text, kind, error) and LAUNCHER in os.environ
+    if by_launcher or not _is_first(text):
+        sys.exit(1)
+    sys.exit(text)
+
+
+def _is_first(text: str) -> bool:
+    """Whether no other process of the run has told a text."""
+    if not _joined():
+        return True
+    try:
+        store = dist.distributed_c10d._get_default_store()
+        return store.add(f'mbos told {text}', 1) == 1
+    except RuntimeError:  # the process with the store has left
+        return True
+
+
+def write_down(text: str, kind: str, error: BaseException) -> bool:
+    """Leave a note for torchrun.
+
+    Args:
+        text (str): What happened.
+        kind (str): ``explained``, ``traceback`` or ``lost``: how
+            ``tools/launch.py`` tells it.
+        error (BaseException): The error.
+
+    Returns:
+        bool: Whether torchrun started this process.
+    """
+    path: Optional[str] = os.environ.get(ERROR_FILE)
+    if not path:
+        return False
+    now = time.time_ns()
+    extra = dict(
+        py_callstack=''.join(traceback.format_exception(error)),
+        timestamp=str(now // 10**9),
+        nanoseconds=now,
+        kind=kind)
+    with open(path, 'w', encoding='utf-8') as file:
+        json.dump(dict(message=dict(message=text, extraInfo=extra)), file)
+    return True

@@ -1,0 +1,108 @@
+"""How tools end: status, words, and the note for the launcher."""
+import json
+import sys
+
+import pytest
+import torch.distributed as dist
+
+from mbos.apis import LaunchError, run_tool
+from tests.processes import run_processes
+
+
+@pytest.fixture
+def note(tmp_path, monkeypatch):
+    """File that torchrun tells its processes to write to."""
+    monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / 'note.json'))
+    monkeypatch.delenv('MBOS_LAUNCHER_PID', raising=False)
+    return tmp_path / 'note.json'
+
+
+def kind_and_text(note):
+    message = json.loads(note.read_text())['message']
+    assert int(message['extraInfo']['timestamp']) > 10**9
+    return message['extraInfo']['kind'], message['message']
+
+
+def end(error):
+
+    def tool():
+        if error is not None:
+            raise error
+
+    with pytest.raises(SystemExit) as leaving:
+        run_tool(tool)
+    return leaving.value.code
+
+
+def test_end_without_a_fault(note):
+    run_tool(lambda: None)
+    assert end(SystemExit(0)) == 0  # such as --help
+    assert end(SystemExit(75)) == 75
+    assert not note.exists()
+
+
+@pytest.mark.parametrize('error', [
+    ValueError('wrong value'),
+    FileNotFoundError('no such file'),
+    LaunchError('wrong launcher'),
+    FloatingPointError('nan')
+])
+def test_explained_errors(note, monkeypatch, error):
+    text = f'{type(error).__name__}: {error}'
+    assert end(error) == text
+    assert kind_and_text(note) == ('explained', text)
+    monkeypatch.setenv('MBOS_LAUNCHER_PID', '1')
+    assert end(error) == 1, 'the launcher tells it'
+
+
+def test_faults_of_the_code(note):
+    with pytest.raises(KeyError):
+        run_tool(lambda: {}['a'])
+    assert kind_and_text(note) == ('traceback', "KeyError: 'a'")
+    assert 'test_exits.py' in note.read_text()
+
+
+def test_without_a_launcher(monkeypatch):
+    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
+    assert end(ValueError('alone')) == 'ValueError: alone'
+
+
+def leave_alike(rank):
+    """Exit codes of a process for an error that all meet, and its own."""
+    codes = []
+    for text in ('all the same', f'of process {rank}'):
+        try:
+            run_tool(lambda: _fail(text))
+        except SystemExit as leaving:
+            codes.append(leaving.code)
+        dist.barrier()
+    return codes
+
+
+def _fail(text):
+    raise ValueError(text)
+
+
+def test_an_error_of_all_processes_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
+    codes = run_processes(leave_alike, 3, tmp_path)
+    assert sorted(str(c[0])
+                  for c in codes) == ['1', '1', 'ValueError: all the same']
+    assert [c[1] for c in codes
+            ] == [f'ValueError: of process {rank}' for rank in range(3)]
+
+
+def leave_early(rank):
+    """Exit code of a process that leaves while others work."""
+    if rank == 0:
+        return None
+    try:
+        run_tool(lambda: sys.exit(0))
+    except SystemExit as leaving:
+        return leaving.code
+
+
+def test_a_process_must_not_leave_early(tmp_path, monkeypatch):
+    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
+    code = run_processes(leave_early, 2, tmp_path)[1]
+    assert 'left by sys.exit before the run was over' in code
