@@ -11,11 +11,14 @@ from typing import Iterator, Optional, Tuple
 import cv2
 import numpy as np
 
+from untrusted import max_image_pixels
 from .downscale import scale_labels
 
 GREY_THRESHOLD = 20
 DARK_THRESHOLDS = (14, 10, 7)
 BRIGHT_THRESHOLDS = (30, 40, 50, 60, 80, 100)
+MAX_PADDING = 16
+"""int: How many times larger padding to a square may make an image."""
 Box = Tuple[int, int, int, int]
 
 
@@ -69,8 +72,31 @@ class Geometry:
 
     @classmethod
     def from_row(cls, row: dict) -> 'Geometry':
-        """Read a row of geometry.csv, all of whose values are strings."""
-        return cls(**{f.name: f.type(row[f.name]) for f in fields(cls)})
+        """Read a row of geometry.csv, all of whose values are strings.
+
+        Raises:
+            ValueError: If sizes contradict each other, or a value is none.
+        """
+        found = cls(**{f.name: f.type(row[f.name]) for f in fields(cls)})
+        if not found._is_possible():
+            raise ValueError(f'the numbers of {found.name!r} do not belong '
+                             'together')
+        return found
+
+    def _is_possible(self) -> bool:
+        """Whether parts lie in their wholes, and sizes are sensible."""
+        sides = ((self.x, self.box_width,
+                  self.width), (self.y, self.box_height, self.height),
+                 (self.pad_left, self.box_width, self.padded_width),
+                 (self.pad_top, self.box_height, self.padded_height))
+        pixels = max(self.width * self.height,
+                     self.padded_width * self.padded_height)
+        return all(start >= 0 < size and start + size <= whole
+                   for start, size, whole in sides) and (
+                       pixels <= max_image_pixels() * MAX_PADDING
+                       and 0 < self.prepared_width <= self.padded_width
+                       and 0 < self.prepared_height <= self.padded_height
+                       and 0 < self.scale <= 1)
 
     def to_row(self) -> tuple:
         """The values in the order of ``columns()``."""

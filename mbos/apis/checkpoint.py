@@ -2,9 +2,6 @@
 import codecs
 import hashlib
 import os.path as osp
-import pickle
-import struct
-import zipfile
 from typing import List, Optional, Tuple
 
 import numpy as np
@@ -15,6 +12,7 @@ from torch import nn
 from mbos.core.release_checkpoint import (check_release_tasks, from_release,
                                           is_release_state, summarize)
 from mbos.core.tasks import Task
+from mbos.core.weights_file import read_weights_only
 from .settings import PredictionSettings, settings_meta
 
 _DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
@@ -29,10 +27,6 @@ _PLAIN_NUMPY = [
     (np._core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
     (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar')
 ] + [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefd']
-# What torch.load raises for files that are cut short or are something else
-_UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, EOFError,
-               RuntimeError, ValueError, KeyError, IndexError, TypeError,
-               AttributeError, AssertionError, OSError, struct.error)
 
 
 def read_checkpoint(path: str) -> dict:
@@ -51,15 +45,7 @@ def read_checkpoint(path: str) -> dict:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'Checkpoint {path!r} not found.')
-    try:
-        with torch.serialization.safe_globals(_PLAIN_NUMPY):
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f'{path} is not a whole checkpoint of tensors and plain values '
-            f'({reason[:200]}). Copy it again, or take one of another '
-            'iteration.') from error
+    content = read_weights_only(path, _PLAIN_NUMPY)
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, expected '
                          'a dict with a state_dict.')
@@ -71,6 +57,9 @@ def read_checkpoint(path: str) -> dict:
         raise ValueError(f'{path}: its state_dict is not a dict of tensors; '
                          'give a checkpoint of a segmentor.')
     content['meta'] = content.get('meta') or {}
+    if not isinstance(content['meta'], dict):
+        raise ValueError(f'{path}: its meta information is not a dict; copy '
+                         'it again, or take one of another iteration.')
     return content
 
 
@@ -138,6 +127,7 @@ def fit_weights(model: nn.Module,
     _check_tasks(path, content['meta'], tasks)
     own = model.state_dict()
     _check_shapes(path, state, own)
+    _check_values(path, state)
     missing = [n for n in own if n not in state and not _is_derived(n)]
     unexpected = [name for name in state if name not in own]
     unused = [n for n in unexpected if n.startswith(_DISCRIMINATORS)]
@@ -217,7 +207,14 @@ def _check_tasks(path: str, meta: dict, tasks: List[Task]) -> None:
     stored = meta.get('mbos_tasks')
     if stored is None:
         return
-    theirs = {t['name']: (tuple(t['classes']), t['nested']) for t in stored}
+    try:
+        theirs = {
+            str(t['name']): (tuple(map(str, t['classes'])), bool(t['nested']))
+            for t in stored
+        }
+    except (TypeError, KeyError) as error:
+        raise ValueError(f'{path} tells its tasks in a way that cannot be '
+                         'understood: copy it again.') from error
     ours = {t.name: (t.classes, t.nested) for t in tasks}
     if theirs != ours:
         raise ValueError(f'{path} was trained for the tasks {_told(theirs)}, '
@@ -241,6 +238,15 @@ def _check_shapes(path: str, state: dict, own: dict) -> None:
         raise ValueError(
             f'{path} belongs to a network of another size ({_some(wrong)}): '
             'use the config it was trained with.')
+
+
+def _check_values(path: str, state: dict) -> None:
+    wrong = [n for n, v in state.items() if not torch.isfinite(v).all()]
+    if wrong:
+        raise ValueError(
+            f'{path} holds weights that are NaN or infinite '
+            f'({summarize(wrong)}): the run diverged, or the file is damaged; '
+            'take a checkpoint of an earlier iteration.')
 
 
 def _mismatch(path: str, meta: dict, model: nn.Module, missing: List[str],

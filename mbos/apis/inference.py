@@ -6,6 +6,7 @@
     result.labels['vessel']         # (H, W), uint8, as the photograph
 """
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import (Dict, Iterable, Iterator, List, Mapping, Optional,
                     Sequence, Union)
@@ -25,6 +26,7 @@ from .geometry import PreparedPhotograph, prepare_photograph, restore
 from .settings import (PredictionSettings, published_config,
                        settings_from_meta, settings_meta, settings_of,
                        stage_of)
+from .stored_network import building, stored_model_cfg
 from .views import Views, make_views, run_views
 
 Image = Union[str, np.ndarray]
@@ -155,9 +157,10 @@ def load_model(checkpoint: str,
     content = read_checkpoint(checkpoint)
     model_cfg, settings, stage = _find_settings(checkpoint, content, config,
                                                 logger)
-    model_cfg = dict(generator_model_cfg(model_cfg), pretrained=None)
-    model_cfg = Config(dict(model=model_cfg)).model
-    model = build_checked(build_segmentor, model_cfg)
+    with building(checkpoint) if config is None else nullcontext():
+        model_cfg = dict(generator_model_cfg(model_cfg), pretrained=None)
+        model_cfg = Config(dict(model=model_cfg)).model
+        model = build_checked(build_segmentor, model_cfg)
     state, notes = fit_weights(model, checkpoint, content)
     for note in notes:
         logger.info(f'{checkpoint}: {note}')
@@ -201,7 +204,8 @@ def _find_settings(path, content, config, logger):
                                   == 'AdversarialSegmentor' else 'multi_task')
         return cfg.model, settings_of(cfg), stage
     stage = stage_of(content)
-    model_cfg, settings = meta.get('mbos_model'), settings_from_meta(meta)
+    model_cfg = stored_model_cfg(path, content)
+    settings = settings_from_meta(meta)
     if model_cfg is None:
         logger.info(f'{path}: tells no network; taken to be the published one '
                     f'of stage {stage}')

@@ -19,6 +19,7 @@ from untrusted import RefusedError, check_image_header, read_text
 from .checkpoint import file_sha256, read_checkpoint
 from .config import member_datasets, stage1_model_cfg
 from .environment import Environment
+from .stored_network import building, stored_model_cfg
 from .test import load_segmentor, predict_dataset
 
 PART = MANIFEST + '.part'
@@ -119,7 +120,7 @@ def generator_cfg(cfg: Config,
     if model_cfg is not None:
         return model_cfg
     if meta.get('mbos_model') and not is_release_state(state):
-        return meta['mbos_model']
+        return stored_model_cfg(checkpoint, content)
     return cfg.model if is_stage2 else stage1_model_cfg(cfg.model)
 
 
@@ -289,7 +290,7 @@ def generate_pseudo_labels(
                          'of at least 0 and below 1.')
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
-    model = load_segmentor(model_cfg, checkpoint, env)
+    model = _load(model_cfg, checkpoint, env)
     check_tasks(folders, cfg, model.module)
     tasks = model.module.tasks
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
@@ -314,6 +315,11 @@ def generate_pseudo_labels(
                 os.unlink(osp.join(target, PART))
     return [(f, names, dict(tasks.items()))
             for f, names in zip(folders, stems)]
+
+
+def _load(model_cfg: dict, checkpoint: str, env: Environment) -> nn.Module:
+    with building(checkpoint):  # perhaps as it tells
+        return load_segmentor(model_cfg, checkpoint, env)
 
 
 def _label_pending(model: nn.Module, folders: List[ImageFolder],

@@ -210,8 +210,11 @@ def settings_from_meta(meta: dict) -> Optional[PredictionSettings]:
     if not stored:
         return None
     try:
-        return PredictionSettings(**stored)
-    except (TypeError, KeyError) as error:
+        settings = PredictionSettings(**stored)
+        for flip in (False, True):
+            settings.steps((1.0, ) if settings.image_scale else None, flip)
+        return settings
+    except Exception as error:  # whoever wrote it may provoke any of them
         raise ValueError(
             f'The checkpoint tells its prediction settings in a way that this '
             f'version does not know ({error}): update, or give the config '
@@ -234,7 +237,7 @@ def stage_of(content: dict) -> str:
         str: ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
     """
     stage = content['meta'].get('mbos_stage')
-    if stage in PUBLISHED_CONFIGS:
+    if isinstance(stage, str) and stage in PUBLISHED_CONFIGS:
         return stage
     stage2 = any(
         name.startswith(STAGE2_NAMES) for name in content['state_dict'])

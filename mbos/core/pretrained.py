@@ -9,13 +9,14 @@ unfolds).
 import logging
 import os
 import os.path as osp
-import pickle
 import re
 from collections import OrderedDict
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
+
+from .weights_file import read_safetensors, read_weights_only
 
 SWIN_TINY_URL = ('https://github.com/SwinTransformer/storage/releases/'
                  'download/v1.0.0/swin_tiny_patch4_window7_224.pth')
@@ -219,18 +220,13 @@ def swin_layout(state: Mapping[str, Tensor],
 
 def _read(path: str) -> Mapping:
     """Read a file without running code that it may contain."""
-    if path.endswith('.safetensors'):
-        from safetensors.torch import load_file
-        return load_file(path)
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().split('\n')[0]
-        raise ValueError(
-            f'{path} ({osp.getsize(path)} bytes) is no file of weights that '
-            f'torch can load safely: {reason}. Is it complete? Expected is '
-            f'the file from {SWIN_TINY_URL} or one of that kind, tensors '
-            'only.') from error
+        if path.endswith('.safetensors'):
+            return read_safetensors(path)
+        return read_weights_only(path)
+    except ValueError as error:
+        raise ValueError(f'{error} Expected is the file from {SWIN_TINY_URL} '
+                         'or one of that kind, tensors only.') from error
 
 
 def _unwrap(content: Mapping, source: str) -> Dict[str, Tensor]:
@@ -269,7 +265,9 @@ def _rename(state: Mapping[str, Tensor],
                              key)
             for pattern, name in _RENAMES:
                 key = re.sub(pattern, name, key)
-            if '.downsample.' in key:
+            # other shapes fit nowhere, which is told then
+            whole = value.dim() and value.shape[-1] % 4 == 0
+            if '.downsample.' in key and whole:
                 value = _reorder_merging(value)
         converted[key] = value
     return converted, dropped
@@ -298,10 +296,13 @@ def _missing_keys(state: Mapping[str, Tensor]) -> List[str]:
         for match in (re.match(r'stages\.(\d+)\.blocks\.(\d+)\.', key)
                       for key in state) if match
     ]
-    stages = max(stage for stage, _ in blocks) + 1
+    # a name may hold any number, but not more of them are there than names
+    most = len(state)
+    stages = 1 + min(max((s for s, _ in blocks), default=0), most)
     wanted = list(_EMBED_KEYS)
     for stage in range(stages):
-        depth = 1 + max((b for s, b in blocks if s == stage), default=0)
+        depth = 1 + min(
+            max((b for s, b in blocks if s == stage), default=0), most)
         for block in range(depth):
             wanted += [
                 f'stages.{stage}.blocks.{block}.{key}' for key in _BLOCK_KEYS
@@ -323,6 +324,8 @@ def _resize_bias_table(table: Tensor, shape: Sequence[int]) -> Tensor:
     Returns:
         Tensor: The table; as it is where the shapes or heads do not allow it.
     """
+    if table.dim() != 2:
+        return table
     old, new = round(table.shape[0]**0.5), round(shape[0]**0.5)
     square = old**2 == table.shape[0] and new**2 == shape[0]
     if old == new or not square or table.shape[1] != shape[1]:

@@ -8,10 +8,13 @@ import os
 import os.path as osp
 import pickle
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import Dict, NamedTuple, Optional
 
-_LENGTHS = struct.Struct('<QQ')
+from . import plain_pickle
+
+_HEAD = struct.Struct('<QQI')  # lengths of key and body, checksum of both
 
 
 class Place(NamedTuple):
@@ -20,13 +23,16 @@ class Place(NamedTuple):
     path: str
     offset: int
     length: int
+    key_checksum: int
+    checksum: int
 
 
 def _record(key, sums):
     """Head and body of a record, as bytes."""
     name = key.encode()
     body = pickle.dumps(sums, protocol=pickle.HIGHEST_PROTOCOL)
-    return _LENGTHS.pack(len(name), len(body)) + name, body
+    checksum = zlib.crc32(body, zlib.crc32(name))
+    return _HEAD.pack(len(name), len(body), checksum) + name, body
 
 
 def append_sums(path: str, key: str, sums: dict) -> Place:
@@ -42,7 +48,8 @@ def append_sums(path: str, key: str, sums: dict) -> Place:
     with open(path, 'ab') as file:
         offset = file.seek(0, os.SEEK_END) + len(head)
         file.write(head + body)
-    return Place(path, offset, len(body))
+    of_key = zlib.crc32(key.encode())
+    return Place(path, offset, len(body), of_key, zlib.crc32(body, of_key))
 
 
 def remove_sums(places: Sequence[Place]) -> None:
@@ -97,13 +104,15 @@ def read_places(folder: str) -> Dict[str, Place]:
         path = osp.join(folder, name)
         size = osp.getsize(path)
         with open(path, 'rb') as file:
-            while file.tell() + _LENGTHS.size <= size:
-                head, body = _LENGTHS.unpack(file.read(_LENGTHS.size))
-                key = file.read(head)
-                offset = file.tell()
-                if offset + body > size:
+            while file.tell() + _HEAD.size <= size:
+                head, body, checksum = _HEAD.unpack(file.read(_HEAD.size))
+                if file.tell() + head + body > size:
                     break
-                places[key.decode()] = Place(path, offset, body)
+                key = file.read(head)
+                places[key.decode('ascii',
+                                  'replace')] = Place(path, file.tell(), body,
+                                                      zlib.crc32(key),
+                                                      checksum)
                 file.seek(body, os.SEEK_CUR)
     return places
 
@@ -127,5 +136,13 @@ class StoredSums(Sequence):
         place = self.places[index]
         with open(place.path, 'rb') as file:
             file.seek(place.offset)
-            sums = pickle.loads(file.read(place.length))
+            content = file.read(place.length)
+        try:
+            if zlib.crc32(content, place.key_checksum) != place.checksum:
+                raise ValueError('the checksum is wrong')
+            sums = plain_pickle.loads(content)
+        except ValueError as error:
+            raise ValueError(
+                f'{place.path}: {error}; remove the folder, the images will '
+                'be evaluated again.') from error
         return sums if self.task is None else sums[self.task]

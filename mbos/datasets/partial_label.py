@@ -9,21 +9,21 @@ from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
 from mbos.core import IGNORE_INDEX, build_tasks
-from untrusted import (RefusedError, check_image_header, check_inside,
-                       problems_of_links, problems_of_names)
+from untrusted import check_image_header
 from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
                      read_split, run_in_threads)
 from .label_io import as_binary, read_labels
 from .scoring import ScoringMixin
+from .untrusted_files import UntrustedFilesMixin
 
 DEFAULT_WEIGHT = 1.0
 TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
 
 
 @DATASETS.register_module()
-class PartialLabelDataset(ScoringMixin, CustomDataset):
+class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
     """Images with a label plane for some of the model's tasks.
 
     Every task of the model has a plane, and every plane a kind: ``truth``,
@@ -317,7 +317,7 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             list[str]: One sentence per problem.
         """
         stems = [info['stem'] for info in self.img_infos]
-        found = self._problems_of_places()
+        found = self.problems_of_places()
         for task, folder in self.ann_dirs.items():
             found += problems_of_folder(
                 stems,
@@ -339,24 +339,6 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         found += problems_of_checkpoints(self.manifests())
         if full:
             found += self._problems_of_pixels({} if cache is None else cache)
-        return found
-
-    def _problems_of_places(self) -> List[str]:
-        """Look for links out of the data root and for unprintable names."""
-        folders = [
-            self.img_dir, *self.ann_dirs.values(), *self.pseudo_dirs.values()
-        ] + ([self.fov_dir] if self.fov_dir else [])
-        # a missing folder is told elsewhere
-        folders = [f for f in dict.fromkeys(folders) if osp.isdir(f)]
-        found = []
-        for folder in folders:
-            found += problems_of_names(folder)
-            found += problems_of_links(self._root or folder, folder)
-        if self.split is not None and self._root:
-            try:
-                check_inside(self._root, self.split)
-            except RefusedError as error:
-                found.append(str(error))
         return found
 
     def _problems_of_pixels(self, cache: dict) -> List[str]:

@@ -8,6 +8,7 @@ from mmcv.image import imwrite
 from mmcv.visualization import imshow
 
 from mbos.core.visualization import draw_overlay
+from untrusted import check_image_header
 
 Result = Dict[str, np.ndarray]
 
@@ -43,6 +44,8 @@ class ShowResultMixin:
             ndarray: The picture, BGR, uint8.
         """
         result = result[0] if isinstance(result, (list, tuple)) else result
+        if isinstance(img, str):
+            check_image_header(img)
         image = mmcv.imread(img)
         labels = {
             name: task.decode(torch.from_numpy(result[name]),

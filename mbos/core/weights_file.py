@@ -1,0 +1,131 @@
+"""Reading files of tensors without believing them.
+
+A checkpoint is a pickle, which may run code; weights-only loading does not.
+Beyond that, a damaged or hostile file may claim tensors that are larger than
+itself, be packed so that it unpacks to any size, or have flipped bits, which
+torch does not notice.
+"""
+import os.path as osp
+import re
+import zipfile
+from typing import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from untrusted import check_regular
+
+_FORBIDDEN = re.compile(r'Unsupported (?:global|class): (?:GLOBAL )?(\S+)|'
+                        r'unsupported GLOBAL (\S+)')
+REMEDY = 'Copy it again, or take another file'
+
+
+def read_weights_only(path: str, allowed: Sequence = ()) -> object:
+    """Read a file of ``torch.save`` that holds tensors and plain values.
+
+    Args:
+        path (str): The file.
+        allowed (Sequence): What else its pickle may name, as
+            ``torch.serialization.safe_globals``. Default: ().
+
+    Returns:
+        object: What was saved, on CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such file, is not whole, or names anything
+            that is not allowed.
+    """
+    check_regular(path)
+    try:
+        _check_archive(path)
+        with torch.serialization.safe_globals(list(allowed)):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+        check_tensors(content, osp.getsize(path))
+    except Exception as error:  # a damaged file may provoke any of them
+        names = _FORBIDDEN.search(str(error))
+        if names is not None:
+            raise ValueError(
+                f'{path} holds {names[1] or names[2]}, more than tensors and '
+                'plain values. Loading it could run code, so it is refused: '
+                'take a file of weights only, or save the state_dict anew '
+                'where you trust the file.') from error
+        raise ValueError(
+            f'{path} is not a whole checkpoint of tensors and plain values '
+            f'({reason_of(error)}; {osp.getsize(path)} bytes). {REMEDY}.'
+        ) from error
+    return content
+
+
+def read_safetensors(path: str) -> Mapping[str, Tensor]:
+    """Read a safetensors file, whose format cannot run code.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not whole.
+    """
+    from safetensors.torch import load_file
+    check_regular(path)
+    try:
+        return load_file(path)
+    except Exception as error:  # as above
+        raise ValueError(
+            f'{path} is not a whole safetensors file ({reason_of(error)}; '
+            f'{osp.getsize(path)} bytes). {REMEDY}.') from error
+
+
+def reason_of(error: Exception, length: int = 200) -> str:
+    """The first line of an error, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    text = ''.join(c if c.isprintable() else '?' for c in (lines or [''])[0])
+    return (text or type(error).__name__)[:length]
+
+
+def _check_archive(path: str) -> None:
+    """Compare the archive with its checksums, and forbid that it is packed.
+
+    torch stores tensors unpacked. Old files are no archives at all, and have
+    no checksums.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        packed = any(e.compress_type != zipfile.ZIP_STORED for e in entries)
+        if packed or sum(e.file_size for e in entries) > osp.getsize(path):
+            raise ValueError('its archive claims to unpack to more than it is')
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise ValueError(f'the checksum of {wrong} is wrong')
+
+
+def check_tensors(content: object, size: int) -> None:
+    """Refuse tensors that are no plain ones, or larger than their file.
+
+    Args:
+        content (object): Nested dicts, lists and tuples.
+        size (int): Bytes of the file.
+
+    Raises:
+        ValueError: If there is such a tensor. Copying it would allocate what
+            it claims.
+    """
+    todo, seen = [content], set()
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Tensor):
+            _check_tensor(value, size)
+        elif isinstance(value, (Mapping, list, tuple, set)):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            todo.extend(
+                value.values() if isinstance(value, Mapping) else value)
+
+
+def _check_tensor(value: Tensor, size: int) -> None:
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        raise ValueError('it holds a tensor that is not a plain one')
+    if value.numel() * value.element_size() > size:
+        raise ValueError(f'it holds a tensor of shape {tuple(value.shape)}, '
+                         'larger than the file')
