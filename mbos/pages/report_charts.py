@@ -79,8 +79,10 @@ def _precision_recall(content, classes) -> Markup:
             Series(
                 label,
                 slot,
-                curve['recall'],
-                curve['precision'],
+                # the pixels of the highest score, which may be many, are
+                # found together
+                [0.0, *curve['recall']] if curve['recall'] else [],
+                [*curve['precision'][:1], *curve['precision']],
                 mark=_mark(content, label, 'recall', 'precision'),
                 note=f'AP {_figure(content, "AP", label)}, '
                 f'{share:.3g} % of pixels'))

@@ -4,7 +4,8 @@ import re
 import pytest
 
 from mbos.pages import Example, Section, choose_examples, render_report
-from mbos.pages.report_charts import calibration_error, operating_point
+from mbos.pages.report_charts import (calibration_error, operating_point,
+                                      task_charts)
 from tests.browser import (REFERENCES, ask_page, external_references,
                            needs_browser)
 from tests.evaluations import make_evaluation, make_row, make_task
@@ -125,3 +126,15 @@ def test_examples(count, worst, best):
     dice = [0.5, None, 0.1, 0.6, 0.9]
     rows = [make_row(i, ('EX', 'HE'), dice) for i in range(5)]
     assert choose_examples(rows, count) == (worst, best)
+
+
+def test_curves_begin_where_nothing_is_found():
+    content = make_task(('EX', ))
+    precision, roc = task_charts(content)[:2]
+    # recall 0.2, 0.8, 1 at precision 1, 0.8, 0.1, from (0, 1) on
+    assert 'd="M46.0 10.0L94.0 10.0L238.0 58.0L286.0 226.0"' in precision
+    assert 'd="M46.0 250.0L46.0 202.0L50.8 58.0L286.0 10.0"' in roc
+    content['curves']['EX'].update(
+        recall=[], precision=[], false_positive_rate=[], positives=0)
+    precision, roc = task_charts(content)[:2]
+    assert 'd=""' in precision and 'd=""' in roc
