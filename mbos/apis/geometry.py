@@ -92,9 +92,26 @@ def restore(task: Task, logits: Sequence[Tensor], geometry: Geometry,
             inside += full.numpy()
         if len(logits) > 1:
             inside /= len(logits)
-    labels = np.zeros(shape, np.uint8)
-    for start in range(y, y + height, ROWS):
-        rows = slice(start, min(start + ROWS, y + height))
-        labels[rows] = task.decode(torch.from_numpy(prob[:, rows]),
-                                   threshold).numpy()
-    return labels, prob
+    return decode(task, prob, threshold), prob
+
+
+def decode(task: Task, prob: np.ndarray, threshold: float) -> np.ndarray:
+    """As ``Task.decode``, with little memory and only where something is.
+
+    Args:
+        task (Task): The task.
+        prob (ndarray): Probabilities (C, H, W), float32.
+        threshold (float): Probability to exceed.
+
+    Returns:
+        ndarray: Labels (H, W), uint8.
+    """
+    labels = np.zeros(prob.shape[1:], np.uint8)
+    for start in range(0, len(labels), ROWS):
+        rows = slice(start, start + ROWS)
+        block = torch.from_numpy(prob[:, rows])
+        found = (block > threshold).any(dim=0)
+        # a column of pixels; background is most of any photograph
+        values = task.decode(block[:, found][..., None], threshold)
+        labels[rows][found.numpy()] = values[:, 0].numpy()
+    return labels

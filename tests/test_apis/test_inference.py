@@ -11,6 +11,7 @@ from PIL import Image
 
 from mbos.apis import load_config, load_model, predict
 from mbos.apis.checkpoint import checkpoint_meta
+from mbos.apis.geometry import decode
 from mbos.apis.settings import PredictionSettings, settings_of
 from mbos.apis.train import plain
 from mbos.core.release_checkpoint import to_release
@@ -224,6 +225,16 @@ def test_labels_survive_the_way_there_and_back(size, centre):
         before = np.argwhere(labels == value).mean(axis=0)
         after = np.argwhere(scaled == value).mean(axis=0)
         assert np.abs(before - after).max() < 0.3
+
+
+@pytest.mark.parametrize('task', tiny_model().tasks.values())
+def test_decoding_as_the_task_does(task):
+    rng = np.random.default_rng(0)
+    prob = rng.random((task.num_classes, 700, 9), np.float32)
+    prob[:, 600:] *= 0.3
+    expected = task.decode(torch.from_numpy(prob), 0.6).numpy()
+    np.testing.assert_array_equal(decode(task, prob, 0.6), expected)
+    assert not decode(task, prob, 1.0).any()
 
 
 def test_release_falls_back_to_the_published_settings(tmp_path, monkeypatch,
