@@ -1,4 +1,5 @@
 """Pages in a headless Chromium, opened from disk."""
+import functools
 import html
 import json
 import re
@@ -22,8 +23,25 @@ FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--no-first-run',
          '--virtual-time-budget=5000')
 
 
+@functools.cache
+def why_not():
+    """Why Chromium does not start on this machine; '' if it does."""
+    try:
+        dom, _ = start_chromium('data:text/html,<p>here', '--dump-dom')
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return '' if '<p>here' in dom else 'it shows nothing'
+
+
 def run_chromium(url, *flags):
     """Open a page; returns what it dumps and its console's lines."""
+    if why_not():
+        pytest.skip(f'{CHROMIUM} does not start: {why_not()}')
+    return start_chromium(url, *flags)
+
+
+def start_chromium(url, *flags):
+    """As :func:`run_chromium`, whether it works or not."""
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
             [CHROMIUM, *FLAGS, f'--user-data-dir={profile}', *flags, url],
