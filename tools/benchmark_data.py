@@ -214,9 +214,10 @@ def measure_loader(joint, workers: int, steps: int,
     for _ in range(2 * workers + 1):  # what was loaded ahead is not counted
         next(loader)
     start = time.perf_counter()
-    for _ in range(steps):
+    count = max(steps, 4 * workers)  # items come in bursts, one a worker
+    for _ in range(count):
         next(loader)
-    rate = steps * len(joint.datasets) / (time.perf_counter() - start)
+    rate = count * len(joint.datasets) / (time.perf_counter() - start)
     waited = 0.0
     for _ in range(steps):
         time.sleep(step_seconds)
