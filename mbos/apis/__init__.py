@@ -12,8 +12,7 @@ from .inference import (Prediction, PredictionOptions, iterate_predictions,
 from .overlay_hook import EvaluationOverlayHook
 from .settings import PredictionSettings
 from .test import (EvaluationPlan, build_test_set, evaluate_test_sets,
-                   load_segmentor, predict_dataset, score_dataset,
-                   thresholds_from_val)
+                   load_segmentor, predict_dataset, thresholds_from_val)
 from .train import check_data, train_segmentor
 
 __all__ = [

@@ -105,12 +105,19 @@ def read_figures(folder: str, test_set: str) -> Dict[str, float]:
 
     Returns:
         dict[str, float]: Figures by name; empty if there are none.
+
+    Raises:
+        ValueError: If the evaluation ended early.
     """
     path = osp.join(folder, f'eval_{test_set}.json')
     if not osp.isfile(path):
         return {}
     with open(path, encoding='utf-8') as file:
-        return json.load(file)['figures']
+        content = json.load(file)
+    if not content.get('complete', True):
+        raise ValueError(f'{path}: this evaluation ended early '
+                         f'({content.get("error")}); run it again.')
+    return content['figures']
 
 
 def is_hidden(dataset) -> bool:

@@ -19,7 +19,7 @@ from mmcv import Config
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
-from mbos.core.sums_store import Place, SumsWriter, read_places
+from mbos.core.sums_store import Place, SumsWriter, read_places, remove_sums
 from .environment import Environment
 from .train import build_test_loader
 
@@ -171,10 +171,7 @@ def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
 
 def forget_sums(work_dir: str, name: str) -> None:
     """Remove the stored sums of a test set."""
-    store = osp.join(work_dir, STORE)
-    shutil.rmtree(osp.join(store, name), ignore_errors=True)
-    if osp.isdir(store) and not os.listdir(store):
-        os.rmdir(store)
+    remove_sums(osp.join(work_dir, STORE, name))
 
 
 def image_key(run_key: str, dataset: Dataset, index: int) -> str:

@@ -6,7 +6,6 @@ from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 import torch
 from mmcv import Config
 from mmcv.utils import print_log
-from mmseg.apis import multi_gpu_test, single_gpu_test
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
@@ -45,30 +44,6 @@ def load_segmentor(model_cfg: dict,
     model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
     load_weights(model, checkpoint, logger)
     return wrap_model(model, env).eval()
-
-
-def score_dataset(model: nn.Module, dataset, cfg: Config,
-                  env: Environment) -> list:
-    """Run a network over a test set, keeping only each image's sums.
-
-    Args:
-        model (nn.Module): The wrapped network.
-        dataset (Dataset): A test set; :func:`check_data` first.
-        cfg (Config): For the loader's workers.
-        env (Environment): Where this process runs.
-
-    Returns:
-        list[dict]: What ``dataset.pre_eval`` gives, for all images; None in
-        other processes than the first.
-    """
-    loader = build_test_loader(dataset, cfg, env)
-    if not env.distributed:
-        return single_gpu_test(model, loader, pre_eval=True)
-    return multi_gpu_test(
-        model,
-        loader,
-        tmpdir=osp.join(cfg.work_dir, '.collect'),
-        pre_eval=True)
 
 
 @dataclass(frozen=True)

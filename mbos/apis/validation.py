@@ -7,7 +7,7 @@ from mmcv import Config
 from .config import member_datasets
 
 
-def test_images_in_validation(cfg: Config) -> Dict[str, List[str]]:
+def validated_test_images(cfg: Config) -> Dict[str, List[str]]:
     """Find the validation sets whose images are those of a test set.
 
     Args:
@@ -46,7 +46,7 @@ def warn_of_test_images(cfg: Config, logger) -> None:
     Raises:
         ValueError: If the best checkpoint would be chosen on them.
     """
-    found = test_images_in_validation(cfg)
+    found = validated_test_images(cfg)
     if not found:
         return
     pairs = ', '.join(f'{val} (test set {", ".join(tests)})'

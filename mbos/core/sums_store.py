@@ -7,6 +7,7 @@ by the next one if, and only if, it would compute the same.
 import os
 import os.path as osp
 import pickle
+import shutil
 import struct
 import zlib
 from collections.abc import Sequence
@@ -52,14 +53,12 @@ def append_sums(path: str, key: str, sums: dict) -> Place:
     return Place(path, offset, len(body), of_key, zlib.crc32(body, of_key))
 
 
-def remove_sums(places: Sequence[Place]) -> None:
-    """Remove the files that sums are in, and folders that become empty."""
-    for path in {place.path for place in places}:
-        if osp.isfile(path):
-            os.remove(path)
-        folder = osp.dirname(path)
-        if osp.isdir(folder) and not os.listdir(folder):
-            os.rmdir(folder)
+def remove_sums(folder: str) -> None:
+    """Remove a folder of sums, and the one around it if that is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    parent = osp.dirname(folder)
+    if osp.isdir(parent) and not os.listdir(parent):
+        os.rmdir(parent)
 
 
 class SumsWriter:

@@ -71,9 +71,10 @@ class ScoringMixin:
         for pred, index in zip(preds, indices):
             sums = self._sums(pred, index)
             if self.sums_folder is not None:
-                file = f'{self.name}_{socket.gethostname()}_{os.getpid()}.sums'
+                file = f'{socket.gethostname()}_{os.getpid()}.sums'
                 sums = append_sums(
-                    osp.join(self.sums_folder, file), str(index), sums)
+                    osp.join(self.sums_folder, self.name, file), str(index),
+                    sums)
             found.append(sums)
         return found
 
@@ -181,8 +182,9 @@ class ScoringMixin:
             raise ValueError(f'Unknown metric {unknown[0]!r}: expected one of '
                              f'{", ".join(allowed)}.')
         figures = self.print_tables(self.compute(results), logger)
-        if results and isinstance(results[0], Place):
-            remove_sums(results)
+        if self.sums_folder is not None:
+            # all: with uneven shares, processes score some images twice
+            remove_sums(osp.join(self.sums_folder, self.name))
         if not figures:
             print_log(
                 f'{self.name}: no ground truth, nothing to evaluate.',

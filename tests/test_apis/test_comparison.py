@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from mbos.apis.comparison import (Goal, check_goals, compare, comparison_table,
-                                  constant_dice, markdown_table)
+                                  constant_dice, markdown_table, read_figures)
 from mbos.apis.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE, choose,
                                      group_by_images, sheet_of)
 from mbos.core.files import save_json
@@ -171,3 +171,12 @@ def test_choice_of_images():
     assert choose(10) == [0, 4, 9]
     assert choose(2) == [0, 1]
     assert choose(1) == [0]
+
+
+def test_an_evaluation_that_ended_early_is_not_compared(tmp_path):
+    save_json(
+        str(tmp_path / 'eval_a.json'),
+        dict(complete=False, error='eye_1.jpg: NaN', figures={}))
+    with pytest.raises(ValueError, match='eval_a.json.*eye_1.jpg'):
+        read_figures(str(tmp_path), 'a')
+    assert read_figures(str(tmp_path), 'b') == {}

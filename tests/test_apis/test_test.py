@@ -5,10 +5,12 @@ import os
 import numpy as np
 import pytest
 import torch
+from mmseg.apis import single_gpu_test
 from PIL import Image
 
 from mbos.apis import (Environment, build_test_set, load_config,
-                       load_segmentor, predict_dataset, score_dataset)
+                       load_segmentor, predict_dataset)
+from mbos.apis.train import build_test_loader
 from tests.tiny_runs import config_of, member, write_config, write_data
 
 TWO = ('vessel', 'lesion')
@@ -39,7 +41,8 @@ def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
         total += truth.sum() + found.sum()
     assert written['figures']['vessel.Dice.vessel'] == pytest.approx(hits /
                                                                      total)
-    again = dataset.evaluate(score_dataset(model, dataset, cfg, CPU))
+    loader = build_test_loader(dataset, cfg, CPU)
+    again = dataset.evaluate(single_gpu_test(model, loader, pre_eval=True))
     assert again == pytest.approx(written['figures'], nan_ok=True)
 
 

@@ -47,9 +47,9 @@ def test_a_record_that_was_cut_off_is_left_out(tmp_path):
 
 
 def test_appended_sums(tmp_path):
-    path = str(tmp_path / 'new/a.sums')
+    path = str(tmp_path / 'all/new/a.sums')
     places = [append_sums(path, str(i), sums_of(i)) for i in range(3)]
-    assert list(read_places(str(tmp_path / 'new')).values()) == places
+    assert list(read_places(str(tmp_path / 'all/new')).values()) == places
     assert [one['x'] for one in StoredSums(places, 'odoc')] == [0, 1, 2]
-    remove_sums(places)
+    remove_sums(str(tmp_path / 'all/new'))
     assert os.listdir(tmp_path) == []

@@ -1,8 +1,10 @@
 """The dataset behind mmseg's own test loops and evaluation hook."""
+import pickle
 import types
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 from mmcv.runner import LogBuffer
 from mmcv.utils import get_logger
@@ -10,6 +12,8 @@ from mmseg.apis import multi_gpu_test, single_gpu_test
 from mmseg.core import EvalHook
 from mmseg.datasets import build_dataloader
 from torch import nn
+
+from tests.processes import run_processes
 
 
 class HalfSure(nn.Module):
@@ -80,3 +84,37 @@ def test_multi_gpu_test_gives_the_same(loader, tmp_path):
     np.testing.assert_equal(second, first)
     assert first['vessel.Dice.vessel'] == pytest.approx(
         dice_by_hand(loader.dataset))
+
+
+@pytest.mark.parametrize('images, processes', [(5, 2), (5, 3), (2, 3)])
+def test_uneven_shares_and_sums_on_disk(loader, root, tmp_path, images,
+                                        processes):
+    """mmseg deals some images out twice; they must count once."""
+    dataset = loader.dataset
+    dataset.img_infos = dataset.img_infos[:images]
+    expected = dataset.evaluate(
+        single_gpu_test(HalfSure(), loader, pre_eval=True))
+    dataset.sums_folder = str(tmp_path / 'sums')
+
+    def work(rank):
+        torch.set_num_threads(1)
+        share = build_dataloader(
+            dataset,
+            1,
+            0,
+            dist=True,
+            shuffle=False,
+            persistent_workers=False,
+            pin_memory=False)
+        results = multi_gpu_test(
+            HalfSure(), share, tmpdir=str(tmp_path / 'parts'), pre_eval=True)
+        if rank == 0:
+            assert len(pickle.dumps(results)) < 300 * images
+            return dataset.evaluate(results)
+        return results
+
+    (tmp_path / 'meet').mkdir()
+    first, *others = run_processes(work, processes, tmp_path / 'meet')
+    np.testing.assert_equal(first, expected)
+    assert set(others) == {None}
+    assert not (tmp_path / 'sums').exists()

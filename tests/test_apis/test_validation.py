@@ -1,0 +1,92 @@
+"""Validation during training: on which images, and what it keeps."""
+import os
+
+import pytest
+from mmcv.utils import get_logger
+
+from mbos.apis import load_config
+from mbos.apis.validation import validated_test_images, warn_of_test_images
+from mbos.datasets import EvaluationSets
+from tests.tiny_runs import TEST, config_of, member, write_config
+
+PUBLISHED = 'configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge' \
+    '_semi_OD_0.1_0.05_60k_128_group_window_size16{}.py'
+TWO = ('vessel', 'lesion')
+BEST = dict(interval=2, pre_eval=True, save_best='mDice', rule='greater')
+
+
+class Log:
+    """Keeps warnings."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, text, *values):
+        self.lines.append(text % values)
+
+
+def test_published_configs_do_not_validate_on_test_images():
+    cfg = load_config(PUBLISHED.format(''))
+    assert validated_test_images(cfg) == {}
+    assert cfg.evaluation.save_best == 'mDice'
+    log = Log()
+    warn_of_test_images(cfg, log)
+    assert log.lines == []
+
+
+def test_as_released_does_and_says_so():
+    cfg = load_config(PUBLISHED.format('_as_released'))
+    found = validated_test_images(cfg)
+    assert found == {n: [n] for n in ('drive', 'stare', 'ddr', 'refuge')}
+    log = Log()
+    warn_of_test_images(cfg, log)
+    line, = log.lines
+    assert 'VALIDATION ON TEST IMAGES: drive (test set drive)' in line
+    cfg.evaluation.save_best = 'mDice'
+    with pytest.raises(ValueError, match='must not be chosen on them'):
+        warn_of_test_images(cfg, log)
+
+
+def test_a_split_of_the_same_folder_is_another_set(tmp_path):
+    cfg = config_of(tmp_path, TWO)
+    cfg['data']['val'] = [dict(cfg['test_sets']['c0'], split='val.txt')]
+    cfg = load_config(write_config(tmp_path / 'a.py', cfg))
+    assert validated_test_images(cfg) == {}
+
+
+def test_one_validation_set_is_as_good_as_several(tmp_path):
+    cfg = config_of(tmp_path, TWO)
+    cfg['data']['val'] = cfg['data']['val'][0]
+    cfg = load_config(write_config(tmp_path / 'a.py', cfg))
+    assert cfg.data.val.type == EvaluationSets.__name__
+    assert [d.name for d in cfg.data.val.datasets] == ['c0_test']
+
+
+def test_training_saves_the_best_mean_over_tasks(runs, tool, tmp_path):
+    cfg = config_of(runs.data, TWO, evaluation=BEST, custom_hooks=[])
+    cfg['data']['val'] = [
+        member(i, f'c{i}', TEST, ann_dirs={t: f'c{i}/{t}'})
+        for i, t in enumerate(TWO)
+    ]
+    config = write_config(tmp_path / 'best.py', cfg)
+    assert tool('train.py', config, '--work-dir', 'w') is None
+    best, = (tmp_path / 'w').glob('best_mDice_iter_*.pth')
+    log, = (tmp_path / 'w').glob('*.log')
+    text = log.read_text()
+    assert 'VALIDATION ON TEST IMAGES' not in text
+    assert best.stat().st_size > 1000
+    assert 'c1.lesion.Dice.EX: ' in text and ' mDice: ' in text
+    assert not (tmp_path / 'w/.evaluation').exists()
+
+
+def test_training_refuses_to_choose_on_test_images(runs, tool, tmp_path):
+    config = write_config(tmp_path / 'a.py',
+                          config_of(runs.data, TWO, evaluation=BEST))
+    text = tool('train.py', config, '--work-dir', 'w')
+    assert 'data.val has test images: c0_test' in text
+    assert not os.path.exists(tmp_path / 'w')
+
+
+def test_logger_is_one_of_logging(runs):
+    """What the run's own logger is asked to do, it can."""
+    warn_of_test_images(load_config(runs.config1), get_logger('validation'))
