@@ -1,6 +1,6 @@
 """The page over a folder of predictions."""
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
 from mbos.core.layers import legend_colours
 from mbos.core.tasks import Task
@@ -96,18 +96,3 @@ def _plain(value: Measurement) -> Optional[Union[float, str]]:
     if isinstance(value, float) and value - value != 0:
         return None
     return value
-
-
-def as_measurement(text: str) -> Measurement:
-    """Read a cell of a CSV file: a number where it is one, None if empty."""
-    if text.strip().lower() in ('', 'nan', 'none'):
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def as_measurements(row: Dict[str, str]) -> Dict[str, Measurement]:
-    """Read a row of a CSV file."""
-    return {key: as_measurement(text or '') for key, text in row.items()}
