@@ -1,6 +1,10 @@
 """One photograph: read, crop, pad, write. Runs in the worker processes."""
+import multiprocessing
+import os
 import signal
+import threading
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -220,6 +224,13 @@ def _unchanged(item: Item, path: Path, geometry: Geometry) -> bool:
 
 
 def start_worker() -> None:
-    """Keep a worker to one thread, and leave Ctrl-C to the parent."""
+    """Keep a worker to one thread, leave Ctrl-C to the parent, end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody; its workers would wait forever."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

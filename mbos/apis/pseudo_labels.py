@@ -10,7 +10,7 @@ from mmcv import Config
 from mmseg.datasets import build_dataset
 from torch import nn
 
-from mbos.core.files import save_json
+from mbos.core.files import remove_leftovers, save_json
 from mbos.core.release_checkpoint import is_release_state
 from mbos.core.tasks import Task, build_tasks
 from mbos.datasets import save_labels
@@ -185,6 +185,7 @@ def claim_folder(folder: str,
         ValueError: If there are labels of unknown origin.
     """
     os.makedirs(folder, exist_ok=True)
+    remove_leftovers(folder)
     part = osp.join(folder, PART)
     if osp.exists(osp.join(folder, MANIFEST)):
         os.replace(osp.join(folder, MANIFEST), part)

@@ -1,12 +1,12 @@
 """Reading and writing of label PNGs and listing of data folders."""
 import os
-import os.path as osp
-import tempfile
 from typing import Dict, List, Optional, Sequence, Union
 
 import imgviz
 import numpy as np
 from PIL import Image
+
+from mbos.core.files import save_whole
 
 from untrusted import RefusedError, open_image
 
@@ -75,27 +75,9 @@ def save_labels(path: str, labels: np.ndarray) -> None:
         path (str): Name of the file; its folder is made where it is missing.
         labels (ndarray): Labels of shape (H, W), dtype uint8.
     """
-    folder = osp.dirname(osp.abspath(path))
-    os.makedirs(folder, exist_ok=True)
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
     image.putpalette(imgviz.label_colormap().astype(np.uint8).tobytes())
-    handle, temporary = tempfile.mkstemp(
-        prefix=f'.{osp.basename(path)}.', suffix='.tmp', dir=folder)
-    try:
-        with os.fdopen(handle, 'wb') as stream:
-            image.save(stream, format='PNG')
-        # mkstemp makes files that only their owner can read
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    save_whole(path, lambda file: image.save(file, format='PNG'))
 
 
 def as_suffixes(suffix: Union[str, Sequence[str]]) -> List[str]:

@@ -51,7 +51,10 @@ def log_lines(work):
     lines, last = {}, 0
     for path in sorted(Path(work).glob('*.log.json')):
         for text in path.read_text().splitlines():
-            line = json.loads(text)
+            try:
+                line = json.loads(text)
+            except ValueError:  # killed while it was written
+                continue
             if line.get('mode') == 'train':
                 last = line['iter']
             if 'mode' not in line:

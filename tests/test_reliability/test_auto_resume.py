@@ -1,0 +1,169 @@
+"""--auto-resume: the newest whole checkpoint, and only of the same run."""
+import os
+import shutil
+
+import pytest
+import torch
+
+from mbos.apis.checkpoint import read_checkpoint
+from mbos.apis.resume import compare, why_not_whole
+from tests.test_reliability.runs import (assert_same_checkpoint,
+                                         write_long_config)
+
+INTERRUPTED_BY = ('cut', 'flipped', 'empty', 'text')
+
+
+def damage(path, how):
+    """Damage a file as a full disk, a bad disk or a bad copy would."""
+    content = bytearray(path.read_bytes())
+    if how == 'cut':
+        path.write_bytes(content[:len(content) // 2])
+    elif how == 'flipped':
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_bytes(b'' if how == 'empty' else b'<html>not found</html>')
+
+
+def log_of(work):
+    return ''.join(path.read_text() for path in sorted(work.glob('*.log')))
+
+
+@pytest.fixture
+def begun(long_runs, tmp_path):
+    """Work directory of a run with checkpoints of iterations 2, 4 and 6."""
+
+    def make(stage=1):
+        run = long_runs[stage]
+        folder = tmp_path / 'w/ckpt' if stage == 2 else tmp_path / 'w'
+        folder.mkdir(parents=True)
+        for iteration in (2, 4, 6):
+            shutil.copy(run.checkpoints / f'iter_{iteration}.pth', folder)
+        return run, folder
+
+    return make
+
+
+@pytest.mark.parametrize('how', INTERRUPTED_BY)
+def test_damaged_files_are_seen(long_runs, tmp_path, how):
+    good = long_runs[1].checkpoints / 'iter_4.pth'
+    assert why_not_whole(str(good)) is None
+    path = shutil.copy(good, tmp_path / 'iter_4.pth')
+    damage(path, how)
+    assert str(path) in why_not_whole(str(path))
+
+
+def test_weights_alone_are_not_enough(long_runs, tmp_path):
+    content = read_checkpoint(str(long_runs[1].checkpoints / 'iter_4.pth'))
+    path = str(tmp_path / 'iter_9.pth')
+    torch.save(dict(state_dict=content['state_dict']), path)
+    assert 'holds weights only' in why_not_whole(path)
+
+
+@pytest.mark.parametrize('stage', [1, 2])
+def test_newest_whole_one_is_taken(begun, tool, tmp_path, stage):
+    run, folder = begun(stage)
+    damage(folder / 'iter_6.pth', 'cut')
+    (folder / 'iter_8.pth.999999999.tmp').write_bytes(b'half')
+    assert tool('train.py', run.config, '--work-dir', 'w',
+                '--auto-resume') is None
+    log = log_of(tmp_path / 'w')
+    assert 'Passed over' in log and 'iter_6.pth is not a whole' in log.replace(
+        '\n', ' ') or 'iter_6.pth' in log
+    assert 'iter_4.pth, iteration 4 of 8' in log
+    assert not list(folder.glob('*.tmp'))
+    assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
+                           folder / 'iter_8.pth')
+
+
+def test_without_any_it_starts_anew(long_runs, tool, tmp_path):
+    assert tool('train.py', long_runs[1].config, '--work-dir', 'w',
+                '--auto-resume', '--cfg-options', 'runner.max_iters=1') is None
+    assert 'Nothing to resume in w' in log_of(tmp_path / 'w')
+
+
+def test_a_finished_run_says_so(long_runs, tool, tmp_path, caplog):
+    run = long_runs[1]
+    before = sorted(os.listdir(run.work))
+    assert tool('train.py', run.config, '--work-dir', run.work,
+                '--auto-resume') is None
+    assert 'The run is finished' in caplog.text
+    assert sorted(os.listdir(run.work)) == before
+
+
+@pytest.mark.parametrize('option, told', [
+    ('runner.max_iters=9', 'runner.max_iters was 8, is 9'),
+    ('optimizer.lr=0.5', 'optimizer.lr was 0.001, is 0.5'),
+    ('lr_config.power=2.0', 'lr_config.power was 1.0, is 2.0'),
+    ('data.samples_per_gpu=2', 'data.samples_per_gpu was 1, is 2'),
+    ('optimizer_config.grad_clip.max_norm=1', 'optimizer_config.grad_clip'),
+    ('seed=3', 'seed was 0, is 3'),
+])
+def test_another_run_is_refused(begun, tool, tmp_path, option, told):
+    run, folder = begun()
+    done = tool('train.py', run.config, '--work-dir', 'w', '--auto-resume',
+                '--cfg-options', option)
+    assert told in done and '--resume-from w/iter_6.pth' in done
+    assert not (folder / 'iter_8.pth').exists()
+
+
+def test_other_images_are_refused(begun, tool, tmp_path):
+    run, _ = begun()
+    data = shutil.copytree(run.data, tmp_path / 'data')
+    for path in data.glob('c1/*/eye_2.*'):
+        path.unlink()
+    done = tool('train.py', run.config, '--work-dir', 'w', '--auto-resume',
+                '--cfg-options', f'data_root={data}',
+                f'data.train.datasets.0.data_root={data}',
+                f'data.train.datasets.1.data_root={data}')
+    assert 'images.1_c1.number was 3, is 2' in done
+
+
+def test_what_does_not_matter_may_change(begun, tool, tmp_path):
+    """Data in another place, intervals, workers, evaluation."""
+    run, folder = begun()
+    data = shutil.copytree(run.data, tmp_path / 'moved')
+    config = write_long_config(
+        tmp_path / 'b.py',
+        data,
+        checkpoint_config__interval=1,
+        log_config__interval=1,
+        data__workers_per_gpu=1)
+    assert tool('train.py', config, '--work-dir', 'w', '--auto-resume',
+                '--no-validate') is None
+    first, second = (
+        read_checkpoint(str(f / 'iter_8.pth'))['state_dict']
+        for f in (run.checkpoints, folder))
+    assert all(torch.equal(v, second[k]) for k, v in first.items())
+
+
+def test_a_named_checkpoint_warns_only(begun, tool, tmp_path):
+    run, folder = begun()
+    assert tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
+                folder / 'iter_6.pth', '--cfg-options', 'runner.max_iters=7',
+                'lr_config.power=2.0') is None
+    assert 'lr_config.power was 1.0, is 2.0' in log_of(tmp_path / 'x')
+
+
+def test_both_options_contradict(begun, tool):
+    run, folder = begun()
+    assert 'contradict' in tool('train.py', run.config, '--work-dir', 'w',
+                                '--auto-resume', '--resume-from',
+                                folder / 'iter_2.pth')
+
+
+def test_load_from_is_for_the_first_start_only(begun, tool, tmp_path):
+    run, _ = begun(2)
+    assert tool('train.py', run.config, '--work-dir', 'w', '--auto-resume',
+                '--load-from', 'gone.pth') is None
+    assert (tmp_path / 'w/ckpt/iter_8.pth').exists()
+
+
+def test_compare_by_hand():
+    before = dict(a=1, b=dict(c=[1, dict(d=2)], e=3), g=[1, 2])
+    now = dict(a=1, b=dict(c=[1, dict(d=4)]), f=None, g=[1, 2, 3])
+    assert compare(before, now) == {
+        'b.c.1.d': 'b.c.1.d was 2, is 4',
+        'b.e': 'b.e was 3, is None',
+        'g': 'g was [1, 2], is [1, 2, 3]'
+    }

@@ -1,0 +1,75 @@
+"""A NaN in the middle of a run, through the whole of training."""
+import os
+
+import pytest
+import torch
+from mmcv.runner import HOOKS, Hook
+
+from mbos.apis.checkpoint import read_checkpoint
+from tests.test_reliability.runs import (folder_of, train_lines,
+                                         write_long_config)
+
+
+@HOOKS.register_module()
+class BreakImage(Hook):
+    """Puts a NaN into the first image of some iterations."""
+
+    def __init__(self, iterations):
+        self.iterations = iterations
+
+    def before_train_iter(self, runner):
+        if runner.iter + 1 in self.iterations:
+            runner.data_batch['img'].data[0][0, 0, 0, 0] = float('nan')
+
+
+def broken(path, run, iterations, adversarial=False, **changes):
+    hook = dict(type='BreakImage', iterations=list(iterations))
+    return write_long_config(
+        path, run.data, adversarial, custom_hooks=[hook], **changes)
+
+
+@pytest.mark.parametrize('stage', [1, 2])
+def test_the_run_ends_and_the_last_checkpoint_is_good(long_runs, tool,
+                                                      tmp_path, stage):
+    config = broken(tmp_path / 'a.py', long_runs[stage], [3], stage == 2)
+    told = tool('train.py', config, '--work-dir', 'w', '--no-validate')
+    assert told.startswith('FloatingPointError: Not finite in iteration 3: '
+                           'the loss aux.')
+    assert 'decode.loss_truth.vessel' in told
+    for folder in ('c0', 'c1'):  # one image of each dataset
+        assert f'{long_runs[stage].data}/{folder}/images/eye_' in told
+    checkpoints = folder_of(tmp_path / 'w', stage == 2)
+    assert {n
+            for n in os.listdir(checkpoints)
+            if n.endswith('.pth')} == {'iter_2.pth', 'latest.pth'}
+    state = read_checkpoint(str(checkpoints / 'latest.pth'))['state_dict']
+    assert all(torch.isfinite(v).all() for v in state.values())
+
+
+def test_the_step_is_left_out_when_configured(long_runs, tool, tmp_path):
+    """Also in an iteration of which a checkpoint is saved."""
+    config = broken(
+        tmp_path / 'a.py',
+        long_runs[1], [2, 3],
+        optimizer_config__on_nonfinite='skip')
+    assert tool('train.py', config, '--work-dir', 'w', '--no-validate') is None
+    state = read_checkpoint('w/iter_8.pth')['state_dict']
+    assert all(torch.isfinite(v).all() for v in state.values())
+    start = read_checkpoint('w/iter_2.pth')
+    steps = start['optimizer']['generator']['state'][0]['step']
+    assert start['meta']['iter'] == 2 and steps == 1
+    log = next(p for p in (tmp_path / 'w').glob('*.log')).read_text()
+    assert log.count('Step skipped') == 2
+    for line in train_lines(tmp_path / 'w').values():
+        assert line['loss'] == line['loss']
+
+
+def test_skipping_has_an_end(long_runs, tool, tmp_path):
+    config = broken(
+        tmp_path / 'a.py',
+        long_runs[1],
+        range(3, 9),
+        optimizer_config__on_nonfinite='skip',
+        optimizer_config__max_skips=3)
+    told = tool('train.py', config, '--work-dir', 'w', '--no-validate')
+    assert 'iteration 6' in told and 'iteration 4 in a row' in told

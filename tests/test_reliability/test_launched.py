@@ -1,0 +1,168 @@
+"""Signals through the launchers: all processes end, with one status."""
+import importlib.util
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from mbos.apis.checkpoint import read_checkpoint
+from mbos.core.checkpoints import list_checkpoints
+from tests.test_reliability.runs import start, wait_for, write_long_config
+from tests.tiny_runs import ROOT
+
+TRAIN = ROOT / 'tools/dist_train_multi_task.sh'
+
+
+def load_launch():
+    spec = importlib.util.spec_from_file_location('launch',
+                                                  ROOT / 'tools/launch.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def is_alive(pid):
+    """Whether a process runs, and is not just waiting to be reaped."""
+    try:
+        text = Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        return False
+    return text.rpartition(')')[2].split()[0] != 'Z'
+
+
+def children_of(pid):
+    """Processes that a process has started, and those that they have."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            text = Path(f'/proc/{entry}/stat').read_text()
+        except OSError:
+            continue
+        if int(text.rpartition(')')[2].split()[1]) == pid:
+            found += [int(entry), *children_of(int(entry))]
+    return found
+
+
+def wait_until_gone(pids, seconds):
+    end = time.time() + seconds
+    while time.time() < end:
+        if not any(map(is_alive, pids)):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f'still there: {list(filter(is_alive, pids))}')
+
+
+@pytest.fixture
+def launch(long_runs, tmp_path):
+    """Start two processes that train for long, with workers, and wait."""
+    config = write_long_config(
+        tmp_path / 'a.py',
+        long_runs[1].data,
+        iterations=100000,
+        log_config__interval=1,
+        checkpoint_config__interval=100000,
+        evaluation__interval=100000,
+        data__workers_per_gpu=1)
+    started = []
+
+    def begin(*arguments, processes=2):
+        (tmp_path / 'output.txt').write_bytes(b'')
+        process = start(
+            TRAIN,
+            config,
+            processes,
+            '--work-dir',
+            'w',
+            *arguments,
+            folder=tmp_path)
+        started.append(process)
+        wait_for(r'Iter \[\d+/100000\]', tmp_path, process)
+        return process
+
+    yield begin
+    for process in started:
+        for pid in [*children_of(process.pid), process.pid]:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def newest(folder):
+    """Iteration of the newest checkpoint, which must be whole."""
+    iteration, path = list_checkpoints(str(folder))[0]
+    assert read_checkpoint(path)['meta']['iter'] == iteration
+    return iteration
+
+
+def test_sigterm_ends_all_processes_with_status_75(launch, tmp_path):
+    process = launch()
+    everyone = children_of(process.pid)
+    assert len(everyone) >= 4, 'two processes with a worker each'
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 75
+    wait_until_gone(everyone, 10)
+    log = (tmp_path / 'output.txt').read_text()
+    assert 'Interrupted (SIGTERM)' in log and 'Traceback' not in log, log
+    assert newest(tmp_path / 'w') >= 1
+
+
+@pytest.mark.slow
+def test_slurms_warning_and_going_on(launch, tmp_path):
+    process = launch()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(60) == 75
+    before = newest(tmp_path / 'w')
+    process = launch('--auto-resume')
+    os.kill(children_of(process.pid)[0], signal.SIGTERM)  # one of them only
+    assert process.wait(60) == 75
+    assert newest(tmp_path / 'w') > before
+    process = launch('--auto-resume', processes=1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 75
+    assert 'The run had 2 process(es), now it has 1' in (
+        tmp_path / 'output.txt').read_text()
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_leaves_no_process(launch, tmp_path):
+    process = launch()
+    everyone = children_of(process.pid)
+    process.kill()
+    wait_until_gone(everyone, 60)
+    assert newest(tmp_path / 'w') >= 1, 'they saved, as with SIGTERM'
+
+
+@pytest.mark.slow
+def test_second_ctrl_c_kills(launch, tmp_path):
+    process = launch()
+    everyone = children_of(process.pid)
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)  # they hang
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    wait_until_gone(everyone, 10)
+
+
+@pytest.mark.parametrize('failures, received, status', [
+    ([75, 75], None, 75),
+    ([75, 1], None, 1),
+    ([1], signal.SIGTERM, 1),
+    ([-15, 75], signal.SIGTERM, 75),
+    ([-15], None, 1),
+    ([-9, 3], None, 3),
+    ([130, -2], signal.SIGINT, 75),
+])
+def test_status(failures, received, status):
+    assert load_launch().status_of(failures, received) == status
+
+
+def test_numbers_agree():
+    from mbos.core import interruption
+    launch = load_launch()
+    assert launch.INTERRUPTED == interruption.EXIT_INTERRUPTED
+    assert set(launch.SIGNALS) == set(interruption.SIGNALS)

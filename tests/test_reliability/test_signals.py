@@ -1,0 +1,157 @@
+"""Signals end a run with a checkpoint, from which it goes on as if nothing
+had been."""
+import os
+import signal
+
+import pytest
+from mmcv.runner import HOOKS, Hook
+
+from mbos.apis.checkpoint import read_checkpoint
+from mbos.core.interruption import EXIT_INTERRUPTED, Interrupted, StopSignals
+from mbos.datasets import PartialLabelDataset
+from tests.test_reliability.runs import (assert_same_checkpoint, folder_of,
+                                         log_lines, write_long_config)
+
+
+@HOOKS.register_module()
+class SendSignal(Hook):
+    """Sends signals to its own process while an iteration runs."""
+
+    def __init__(self, iteration, numbers):
+        self.iteration = iteration
+        self.numbers = numbers
+
+    def before_train_iter(self, runner):
+        if runner.iter + 1 == self.iteration:
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+
+
+def interrupted_config(path, run, adversarial, iteration, *numbers, **changes):
+    hook = dict(type='SendSignal', iteration=iteration, numbers=numbers)
+    return write_long_config(
+        path, run.data, adversarial, custom_hooks=[hook], **changes)
+
+
+@pytest.mark.parametrize('stage, number, iteration', [(1, signal.SIGTERM, 3),
+                                                      (1, signal.SIGUSR1, 5),
+                                                      (2, signal.SIGINT, 1),
+                                                      (2, signal.SIGHUP, 5)])
+def test_saves_and_goes_on(long_runs, tool, tmp_path, stage, number,
+                           iteration):
+    run = long_runs[stage]
+    config = interrupted_config(tmp_path / f'stage{stage}.py', run, stage == 2,
+                                iteration, int(number))
+    command = ('train.py', config, '--work-dir', 'w')
+    assert tool(*command) == EXIT_INTERRUPTED == 75
+    assert signal.getsignal(number) in (signal.SIG_DFL,
+                                        signal.default_int_handler)
+    folder = folder_of('w', stage == 2)
+    assert read_checkpoint(str(
+        folder / f'iter_{iteration}.pth'))['meta']['iter'] == iteration
+    assert os.readlink(folder / 'latest.pth') == f'iter_{iteration}.pth'
+    assert tool('train.py', run.config, '--work-dir', 'w',
+                '--auto-resume') is None
+    assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
+                           folder / 'iter_8.pth')
+    assert log_lines('w') == log_lines(run.work)
+
+
+def test_saved_once_where_a_checkpoint_is_due(long_runs, tool, tmp_path):
+    config = interrupted_config(tmp_path / 'a.py', long_runs[1], False, 6,
+                                int(signal.SIGTERM))
+    assert tool('train.py', config, '--work-dir', 'w') == 75
+    assert sorted(os.listdir('w')).count('iter_6.pth') == 1
+    log = next(path for path in (tmp_path / 'w').glob('*.log')).read_text()
+    assert log.count('Saving checkpoint at 6') == 1
+    assert 'Interrupted (SIGTERM) after iteration 6 of 8' in log
+
+
+def test_in_the_last_iteration_the_run_just_ends(long_runs, tool, tmp_path):
+    config = interrupted_config(tmp_path / 'a.py', long_runs[1], False, 8,
+                                int(signal.SIGTERM))
+    assert tool('train.py', config, '--work-dir', 'w', '--no-validate') is None
+    content = read_checkpoint('w/iter_8.pth')
+    assert content['meta']['iter'] == 8
+    assert not content['progress']['evaluation_pending']
+
+
+@pytest.mark.parametrize('interval', [2, 3])
+def test_during_an_evaluation(long_runs, tool, tmp_path, monkeypatch,
+                              interval):
+    """It is left at once, and made up for at the next start."""
+    run = long_runs[1]
+    config = write_long_config(
+        tmp_path / 'a.py', run.data, checkpoint_config__interval=interval)
+    scored, seen = PartialLabelDataset.pre_eval, []
+
+    def interrupt(self, preds, indices):
+        seen.append(indices)
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return scored(self, preds, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialLabelDataset, 'pre_eval', interrupt)
+        assert tool('train.py', config, '--work-dir', 'w') == 75
+    assert len(seen) == 2
+    content = read_checkpoint('w/iter_4.pth')
+    assert content['meta']['iter'] == 4
+    assert content['progress']['evaluation_pending'] is True
+    assert tool('train.py', run.config, '--work-dir', 'w',
+                '--auto-resume') is None
+    assert log_lines('w') == log_lines(run.work)
+    assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
+                           tmp_path / 'w/iter_8.pth')
+
+
+def test_second_ctrl_c_aborts_at_once(long_runs, tool, tmp_path):
+    config = interrupted_config(tmp_path / 'a.py', long_runs[1], False, 3,
+                                int(signal.SIGINT), int(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        tool('train.py', config, '--work-dir', 'w')
+    assert not (tmp_path / 'w/iter_3.pth').exists()
+    assert (tmp_path / 'w/iter_2.pth').exists()
+
+
+def test_launchers_may_repeat_other_signals(long_runs, tool, tmp_path):
+    config = interrupted_config(tmp_path / 'a.py', long_runs[1], False, 3,
+                                int(signal.SIGINT), int(signal.SIGTERM),
+                                int(signal.SIGTERM))
+    assert tool('train.py', config, '--work-dir', 'w') == 75
+    assert (tmp_path / 'w/iter_3.pth').exists()
+
+
+def test_before_training_nothing_is_left(long_runs, tool, tmp_path,
+                                         monkeypatch):
+
+    def check(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr('mbos.apis.train.check_data', check)
+    assert tool('train.py', long_runs[1].config, '--work-dir', 'w') == 75
+    assert not (tmp_path / 'w').exists()
+
+
+def test_signals_that_were_ignored_stay_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_deferred_and_at_once(capfd):
+    with StopSignals() as signals:
+        with signals.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.received == signal.SIGTERM
+            with pytest.raises(Interrupted):
+                with signals.at_once():
+                    raise AssertionError('not entered')
+    assert 'SIGTERM: saving a checkpoint' in capfd.readouterr().err
+    with StopSignals(tell=False) as signals, pytest.raises(Interrupted):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert capfd.readouterr().err == ''
