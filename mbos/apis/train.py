@@ -259,6 +259,7 @@ def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:
     folder = osp.join(cfg.work_dir, '.evaluation')
     if env.is_main:  # of a run that was killed while it evaluated
         shutil.rmtree(folder, ignore_errors=True)
+    env.barrier()  # a resumed run may begin with an evaluation
     for dataset in val_set.datasets:
         dataset.sums_folder = folder
 

@@ -104,8 +104,8 @@ class Part:
         self.folder = Path(folder)
 
     def half_written(self):
-        """Names of temporary files."""
-        return [path.name for path in self.folder.rglob('*.tmp')]
+        """Names of temporary files, a set."""
+        return {path.name for path in self.folder.rglob('*.tmp')}
 
     def finish(self):
         """Run without a kill; returns the seconds that it took."""
@@ -125,22 +125,26 @@ class Part:
         Returns:
             str | None: What was going on; None if it had ended before.
         """
+        old = self.half_written()  # of the kill before
         process = self.start()
         end = time.monotonic() + delay
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.002)
-        while aimed and process.poll() is None and not self.half_written():
-            time.sleep(0.0003)
+        while aimed and process.poll() is None and not (self.half_written() -
+                                                        old):
+            pass
         if process.poll() is not None:
             assert process.poll() == 0, f'{self.name}: {process.poll()}'
             return None
         process.kill()
         while process.poll() is None:
             time.sleep(0.001)
+        if process.poll() == 0:  # it was faster
+            return None
         assert process.poll() == -signal.SIGKILL
         if isinstance(process, subprocess.Popen):
             wait_for_session(process.pid)
-        half = self.half_written()
+        half = self.half_written() - old
         return f'half written: {", ".join(half)}' if half else 'between files'
 
 
@@ -204,7 +208,11 @@ class Training(Part):
         return seconds
 
     def half_written(self):
-        return [path.name for path in self.work.rglob('*.tmp')]
+        found = set()
+        for folder in {self.work, self.checkpoints}:
+            with suppress(FileNotFoundError):
+                found |= {n for n in os.listdir(folder) if n.endswith('.tmp')}
+        return found
 
     def reset(self):
         shutil.rmtree(self.work)

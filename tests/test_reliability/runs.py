@@ -30,7 +30,22 @@ def long_config(data, adversarial=False, iterations=8, **changes):
         lr_config__warmup='linear',
         lr_config__warmup_iters=5,
         lr_config__warmup_ratio=0.1)
-    return config_of(data, TWO, adversarial, **dict(defaults, **changes))
+    cfg = config_of(data, TWO, adversarial, **dict(defaults, **changes))
+    # the best checkpoint must not be chosen on test images
+    cfg['test_sets'] = {k: on_training(v) for k, v in cfg['test_sets'].items()}
+    cfg['data']['test'] = cfg['test_sets']['c0']
+    return cfg
+
+
+def on_training(test_set):
+    """A test set with the images of its training collection."""
+    return dict(
+        test_set,
+        img_dir=test_set['img_dir'].replace('_test', ''),
+        ann_dirs={
+            task: folder.replace('_test', '')
+            for task, folder in test_set['ann_dirs'].items()
+        })
 
 
 def write_long_config(path, data, adversarial=False, **changes):
