@@ -73,6 +73,9 @@ def by_themselves(
         received (int, optional): The signal that was passed on to them.
     """
     expected = {INTERRUPTED}
+    if any(f.exitcode == INTERRUPTED for f in failures.values()):
+        # torchrun ends the others while they leave
+        expected.add(-signal.SIGTERM)
     if received is not None:  # before training had begun
         expected |= {-received, 128 + received, -signal.SIGTERM}
     return {r: f for r, f in failures.items() if f.exitcode not in expected}

@@ -85,6 +85,8 @@ def test_interrupted_run(failure):
     assert ending([failure(0, 75), failure(1, 75)]) == (75, '')
     # one was still starting
     assert ending([failure(0, 75), failure(1, -15)], 15) == (75, '')
+    # one process alone got the signal, and torchrun ended the other
+    assert ending([failure(0, 75), failure(1, -15)]) == (75, '')
     assert ending([failure(0, 75), failure(1, -9)], 15)[0] == 137
 
 
