@@ -4,10 +4,11 @@ examples:
     python tools/benchmark.py                       # all cases at 256x256
     python tools/benchmark.py --check               # exit 1 on a missed goal
     python tools/benchmark.py --size 512 --stage 2
-    python tools/benchmark.py --device cuda --precision bf16
+    python tools/benchmark.py --device cuda --precision bf16 --compile
 
-Every side of a case (the baseline, this library) is a process of its own;
-they take their steps in turn.
+Every side of a case (the baseline, this library, its low-memory mode) is a
+process of its own; they take their steps in turn. docs/performance.md
+explains the cases and the goals.
 """
 import argparse
 import json
@@ -26,7 +27,7 @@ import benchmark_report  # noqa: E402
 
 TOOLS = osp.dirname(osp.abspath(__file__))
 SIDES = dict(
-    stage2=('baseline', 'ours'),
+    stage2=('baseline', 'ours', 'low_memory'),
     stage1=('baseline', 'ours'),
     inference=('baseline', 'ours'),
     processes=('one', 'two'))
@@ -209,6 +210,7 @@ def settings_of(case: str, side: str, args: argparse.Namespace) -> dict:
         images_per_pass='auto',
         device=args.device,
         precision=args.precision,
+        compile=args.compile,
         tf32=args.tf32,
         threads=max(1, args.threads // 2) if side == 'two' else args.threads)
 
@@ -247,6 +249,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help='only this stage (default: both)')
     add('--cases', nargs='+', choices=CASES, help='only these cases')
     add('--precision', default='float32', help='of ours: float32, bf16, fp16')
+    add('--compile', action='store_true', help='ours through torch.compile')
     add('--tf32', action='store_true', help='TF32 for both sides, on a GPU')
     add('--steps', type=int, default=5, help='steps that count')
     add('--warmup', type=int, default=1, help='steps before them')

@@ -9,6 +9,7 @@ from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
 from mbos.core import build_tasks
+from mbos.core.optimizers import fused_by_default
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 STAGE_CONFIGS = {
@@ -91,7 +92,7 @@ def build_network(cfg: Config) -> torch.nn.Module:
 
 def build_optimizers(model: torch.nn.Module, cfg: Config) -> dict:
     """The optimizers of a config by name."""
-    optimizer = build_optimizer(model, copy.deepcopy(cfg.optimizer))
+    optimizer = build_optimizer(model, fused_by_default(cfg.optimizer))
     return optimizer if isinstance(optimizer, dict) else dict(
         generator=optimizer)
 

@@ -149,8 +149,9 @@ def make_step(settings: Dict) -> Callable:
 
     Args:
         settings (dict): ``case`` (stage1, stage2, inference), ``side``
-            (baseline, ours), ``size``, ``width``, ``tasks``, ``images`` per
-            dataset, ``device``, ``precision``, ``images_per_pass``.
+            (baseline, ours, low_memory), ``size``, ``width``, ``tasks``,
+            ``images`` per dataset, ``device``, ``precision``, ``compile``,
+            ``images_per_pass``.
 
     Returns:
         callable: Does it once.
@@ -166,8 +167,12 @@ def make_step(settings: Dict) -> Callable:
         settings['tasks'],
         stock=not ours,
         images_per_pass=settings['images_per_pass'],
-        precision=settings['precision'] if ours else 'float32')
+        precision=settings['precision'] if ours else 'float32',
+        low_memory=settings['side'] == 'low_memory')
     model = build_network(cfg).to(settings['device'])
+    if ours and settings['compile']:
+        from mbos.models import compile_parts
+        compile_parts(model)
     size, device = settings['size'], settings['device']
     if settings['case'] == 'inference':
         image = torch.randn(1, 3, size, size, device=device)

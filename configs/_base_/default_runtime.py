@@ -16,3 +16,5 @@ resume_from = None
 workflow = [('train', 1)]
 cudnn_benchmark = True
 precision = 'float32'  # or 'bf16', 'fp16'
+tf32 = None  # True, False: products and convolutions; None: torch's choice
+compile = False  # the network through torch.compile

@@ -21,9 +21,11 @@ from mbos.core import (GradientStepHook, IterationSeedHook, LossLogHook,
                        SubfolderCheckpointHook)
 from mbos.core.files import save_text
 from mbos.core.interruption import StopHook, StopSignals
+from mbos.core.optimizers import fused_by_default
 from mbos.core.pretrained import require_pretrained
 from mbos.core.runner import EVALUATION_PRIORITY, STOP_PRIORITY
 from mbos.datasets import DataError, build_train_loader, start_worker
+from mbos.models import compile_parts
 from .checkpoint import checkpoint_meta, load_weights
 from .config import build_checked
 from .environment import Environment, set_random_seed, wrap_model
@@ -67,7 +69,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
     if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
         return
     check_files(cfg)
-    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    set_backends(cfg)
     train_set = build_checked(build_dataset, cfg.data.train)
     val_set = None
     if validate:
@@ -76,7 +78,8 @@ def _train(cfg: Config, env: Environment, validate: bool,
     check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
-    optimizer = build_checked(build_optimizer, model, plain(cfg.optimizer))
+    optimizer = build_checked(build_optimizer, model,
+                              fused_by_default(plain(cfg.optimizer)))
     facts = run_facts(cfg, env, train_set)
     if cfg.resume_from:
         stored = check_resumable(model, optimizer, cfg.resume_from)
@@ -106,6 +109,20 @@ def _train(cfg: Config, env: Environment, validate: bool,
     step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
     with signals.deferred():
         runner.run([loader], cfg.workflow, backward=step.backward)
+
+
+def set_backends(cfg: Config) -> None:
+    """Choose how NVIDIA GPUs compute.
+
+    Args:
+        cfg (Config): ``cudnn_benchmark``; ``tf32``, whether float32 products
+            and convolutions may round to TF32, None for torch's defaults.
+    """
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    tf32 = cfg.get('tf32')
+    if tf32 is not None:
+        torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
+        torch.backends.cudnn.allow_tf32 = bool(tf32)
 
 
 def plain(value):
@@ -217,6 +234,8 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
         model.init_weights()
     if cfg.load_from and not cfg.resume_from:
         load_weights(model, cfg.load_from, logger, allow_missing=True)
+    if cfg.get('compile'):
+        compile_parts(model)
     return model
 
 

@@ -88,3 +88,28 @@ def as_dict(optimizer) -> Dict[str, Optimizer]:
     if isinstance(optimizer, dict):
         return optimizer
     return {NamedOptimizersConstructor.REST: optimizer}
+
+
+FUSED_TYPES = ('Adam', 'AdamW', 'SGD')
+CHOICES = ('fused', 'foreach', 'differentiable', 'maximize')
+
+
+def fused_by_default(cfg: dict) -> dict:
+    """Let torch's fused optimizers do a config's steps.
+
+    They read and write each weight once, on CPU and on GPUs.
+
+    Args:
+        cfg (dict): Config of an optimizer, or of several by name.
+
+    Returns:
+        dict: A copy with ``fused=True`` where the type has a fused variant
+        and the config does not choose another one.
+    """
+    cfg = {
+        key: fused_by_default(value) if isinstance(value, dict) else value
+        for key, value in cfg.items()
+    }
+    if cfg.get('type') in FUSED_TYPES and not set(cfg) & set(CHOICES):
+        cfg['fused'] = True
+    return cfg

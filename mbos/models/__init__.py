@@ -1,5 +1,6 @@
 """Segmentors, heads, discriminators and losses; imports no datasets."""
 from .adversarial_segmentor import AdversarialSegmentor
+from .compilation import compile_parts
 from .cross_task_attention import CrossTaskAttention
 from .losses import BinaryLoss
 from .multi_task_head import MultiTaskHead
@@ -11,5 +12,5 @@ from .uper_decoder import LeanUPerHead
 __all__ = [
     'AdversarialSegmentor', 'BinaryLoss', 'CrossTaskAttention',
     'LeanSwinTransformer', 'LeanUPerHead', 'MultiTaskHead',
-    'MultiTaskSegmentor', 'PatchDiscriminator'
+    'MultiTaskSegmentor', 'PatchDiscriminator', 'compile_parts'
 ]

@@ -9,6 +9,7 @@ from mmcv.cnn.utils.weight_init import trunc_normal_
 from mmcv.runner import BaseModule, ModuleDict
 from torch import Tensor, nn
 
+from .recomputation import maybe_recomputed
 from .window_attention import window_attention
 
 
@@ -181,6 +182,7 @@ class CrossTaskAttention(BaseModule):
                  window_size: int = 16,
                  share_block: bool = True):
         super().__init__()
+        self.recompute = False  # low-memory mode
         self.task_names = tuple(task_names)
         self.share_block = share_block
         if len(self.task_names) == 1:
@@ -245,8 +247,10 @@ class CrossTaskAttention(BaseModule):
             query = memory.queries(task, other, index)
             key, value = memory.keys_values(task, other, index)
             block = self._block(task, other)
+            bias = memory.bias(task, other)
             answers.append(
-                block(x, query, key, value, memory.bias(task, other)))
+                maybe_recomputed(self.recompute, block, x, query, key, value,
+                                 bias))
         return x + self.fuse(torch.cat(answers, dim=1))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mbos.core import Task, build_tasks
 from mbos.core.tasks import TaskLike
 from .cross_task_attention import CrossTaskAttention, select
+from .recomputation import maybe_recomputed
 
 Rows = Dict[str, Optional[Tensor]]
 """For each task that is wanted, the indices of its images; None for all."""
@@ -54,6 +55,7 @@ class MultiTaskHead(BaseModule):
         })
         self.loss_decode = build_loss(loss_decode)
         self.drop_whole_tasks = drop_whole_tasks
+        self.recompute = False
         self.cross_task_attention = None
         if cross_task_attention is not None:
             self.cross_task_attention = CrossTaskAttention(
@@ -99,7 +101,16 @@ class MultiTaskHead(BaseModule):
                 fan_out = len(self.tasks) * weight[:, 0].numel()
                 nn.init.normal_(weight, std=math.sqrt(2 / fan_out))
 
+    def recompute_activations(self) -> None:
+        """Keep little of a forward pass, for the low-memory mode."""
+        self.recompute = True
+        if self.cross_task_attention is not None:
+            self.cross_task_attention.recompute = True
+
     def _task_feature(self, task: str, inputs: List[Tensor]) -> Tensor:
+        return maybe_recomputed(self.recompute, self._decode, task, inputs)
+
+    def _decode(self, task: str, inputs: List[Tensor]) -> Tensor:
         head = self.heads[task]
         feature = head._forward_feature(inputs)
         if head.dropout is None:

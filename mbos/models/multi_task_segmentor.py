@@ -13,6 +13,7 @@ from mbos.core.pretrained import load_swin_into, require_pretrained
 from mbos.core.tasks import TaskLike
 from .losses import at_least_float32
 from .multi_task_head import Rows
+from .recomputation import recompute_backbone
 from .show_result import ShowResultMixin
 from .supervision import SUPERVISED, Term, truth_terms
 
@@ -36,7 +37,11 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             memory and speed, not results. 'auto' is one on CPU, all
             otherwise. Default: 'auto'. ``precision`` of training, float32,
             bf16 or fp16; losses, discriminators and inference are always
-            in float32. Default: 'float32'.
+            in float32. Default: 'float32'. ``low_memory``: compute
+            activations of the backbone, the decoders and cross-task
+            attention again in the backward pass rather than keeping them,
+            and let one image through at a time where ``images_per_pass`` is
+            'auto'; the same results. Default: False.
         test_cfg (dict, optional): As mmseg's ``EncoderDecoder``.
         init_cfg (dict, optional): mmcv's initialisation config.
     """
@@ -69,6 +74,11 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             raise ValueError(f'Unknown precision {precision!r}: use one of '
                              f'{", ".join(PRECISIONS)}.')
         self.reduced_precision = PRECISIONS[precision]
+        self.low_memory = bool((train_cfg or {}).get('low_memory', False))
+        if self.low_memory:
+            recompute_backbone(self.backbone)
+            for head in self.dense_heads.values():
+                head.recompute_activations()
 
     def init_weights(self):
         """Initialise, then load the backbone's weights where configured.
@@ -263,7 +273,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """Indices of images to pass together: equal size, limited number."""
         limit = (self.train_cfg or {}).get('images_per_pass', 'auto')
         if limit == 'auto':
-            limit = 1 if img[0].device.type == 'cpu' else len(img)
+            one = self.low_memory or img[0].device.type == 'cpu'
+            limit = 1 if one else len(img)
         sizes = {}
         for row, image in enumerate(img):
             sizes.setdefault(tuple(image.shape[-2:]), []).append(row)

@@ -10,6 +10,7 @@ from mmseg.models.builder import BACKBONES
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .recomputation import maybe_recomputed
 from .window_attention import eager_on_cpu, window_attention
 
 
@@ -27,24 +28,28 @@ class LeanSwinTransformer(SwinTransformer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        self.recompute = False  # low-memory mode
         for stage in self.stages:
             for block in stage.blocks:
                 block.attn = WindowAttention(block.attn)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        if not eager_on_cpu(x):
-            return super().forward(x)
+        channels_last = eager_on_cpu(x)  # convolutions like it there
         x, size = self.patch_embed(x)
         if self.use_abs_pos_embed:
             x = x + self.absolute_pos_embed
         x = self.drop_after_pos(x)
         maps = []
         for i, stage in enumerate(self.stages):
-            x, size, out, out_size = stage(x, size)
+            for block in stage.blocks:
+                x = maybe_recomputed(self.recompute, block, x, size)
             if i in self.out_indices:
-                out = getattr(self, f'norm{i}')(out)
-                # channels last without a copy, which convolutions like
-                maps.append(out.unflatten(1, out_size).permute(0, 3, 1, 2))
+                out = getattr(self, f'norm{i}')(x)
+                out = out.view(-1, *size, self.num_features[i])
+                out = out.permute(0, 3, 1, 2)
+                maps.append(out if channels_last else out.contiguous())
+            if stage.downsample:
+                x, size = stage.downsample(x, size)
         return maps
 
 

@@ -39,5 +39,6 @@ model = dict(
             align_corners=False),
         loss_decode=dict(type='BinaryLoss', mode='dice', loss_weight=0.4)),
     # images that go through the network together: memory, not results
-    train_cfg=dict(images_per_pass='auto'),
+    # low_memory: activations are computed again rather than kept
+    train_cfg=dict(images_per_pass='auto', low_memory=False),
     test_cfg=dict(mode='whole'))
