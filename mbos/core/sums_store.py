@@ -6,14 +6,13 @@ by the next one if, and only if, it would compute the same.
 """
 import os
 import os.path as osp
-import pickle
 import shutil
 import struct
 import zlib
 from collections.abc import Sequence
 from typing import Dict, NamedTuple, Optional
 
-from . import plain_pickle
+from . import plain_data
 
 _HEAD = struct.Struct('<QQI')  # lengths of key and body, checksum of both
 
@@ -31,7 +30,7 @@ class Place(NamedTuple):
 def _record(key, sums):
     """Head and body of a record, as bytes."""
     name = key.encode()
-    body = pickle.dumps(sums, protocol=pickle.HIGHEST_PROTOCOL)
+    body = plain_data.dumps(sums)
     checksum = zlib.crc32(body, zlib.crc32(name))
     return _HEAD.pack(len(name), len(body), checksum) + name, body
 
@@ -139,7 +138,7 @@ class StoredSums(Sequence):
         try:
             if zlib.crc32(content, place.key_checksum) != place.checksum:
                 raise ValueError('the checksum is wrong')
-            sums = plain_pickle.loads(content)
+            sums = plain_data.loads(content)
         except ValueError as error:
             raise ValueError(
                 f'{place.path}: {error}; remove the folder, the images will '
