@@ -8,6 +8,7 @@ again to go on where it was stopped.
 """
 import argparse
 import os.path as osp
+import signal
 import sys
 from pathlib import Path
 from typing import List, Optional
@@ -159,4 +160,6 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 if __name__ == '__main__':
+    # as Ctrl-C, so that no command is left running
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -91,7 +91,7 @@ class StepRunner:
             shutil.rmtree(path, ignore_errors=True)
         print(f'$ {shlex.join(step.command)}', flush=True)
         start = time.time()
-        code = subprocess.run(step.command, env=_environment()).returncode
+        code = run_to_its_end(step.command)
         if code:
             raise StepFailed(
                 f'{step.title}: the command above ended with exit code '
@@ -115,6 +115,24 @@ class StepRunner:
         rows = [[title, f'{s:.0f}'] for title, s in self.seconds.items()]
         total = f'{sum(self.seconds.values()):.0f}'
         return [['step', 'seconds'], *rows, ['together', total]]
+
+
+def run_to_its_end(command: List[str]) -> int:
+    """Run a command; whatever interrupts this one ends that one, too.
+
+    Args:
+        command (list[str]): The command.
+
+    Returns:
+        int: Its exit status.
+    """
+    process = subprocess.Popen(command, env=_environment())
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()  # training saves a checkpoint
+        process.wait()
+        raise
 
 
 def _environment() -> Dict[str, str]:

@@ -2,7 +2,6 @@
 import os.path as osp
 from typing import Optional
 
-import torch
 from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
 from mmcv.runner.hooks import HOOKS, EvalHook
 from mmcv.utils import build_from_cfg
@@ -11,6 +10,7 @@ from .checkpoints import save_atomically
 from .files import replace_link
 from .numerics import check_finite_weights
 from .optimizers import as_dict
+from .weights_file import read_weights_only
 
 CHECKPOINT_PRIORITY = 92
 """int: Checkpoints come after the log line of an iteration (90), so that no
@@ -101,10 +101,7 @@ class CheckedIterRunner(IterBasedRunner):
         if create_symlink:
             replace_link(name, osp.join(out_dir, 'latest.pth'))
 
-    def resume(self,
-               checkpoint: str,
-               resume_optimizer: bool = True,
-               map_location='cpu') -> None:
+    def resume(self, checkpoint: str, resume_optimizer: bool = True) -> None:
         """Go on from a checkpoint of :meth:`save_checkpoint`.
 
         Hooks must be registered before, as they get their states.
@@ -112,10 +109,8 @@ class CheckedIterRunner(IterBasedRunner):
         Args:
             checkpoint (str): The file.
             resume_optimizer (bool): Whether to load the optimizers' states.
-            map_location (str | Callable): As ``torch.load``.
         """
-        content = torch.load(
-            checkpoint, map_location=map_location, weights_only=True)
+        content = read_weights_only(checkpoint)
         model = getattr(self.model, 'module', self.model)
         model.load_state_dict(content['state_dict'])
         self._iter = self._inner_iter = content['meta']['iter']

@@ -1,8 +1,10 @@
 """The quickstart: its parts on small examples, and one tiny run of it all."""
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -181,6 +183,34 @@ def test_steps_are_done_once(tmp_path):
     useless = Step('d', 'd', [sys.executable, '-c', ''], tmp_path / 'no')
     with pytest.raises(StepFailed, match='was not written'):
         runner.run(useless)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_steps_leave_nothing_running(tmp_path, number):
+    """The command gets SIGTERM, is waited for, and ended before this one."""
+    child = tmp_path / 'child.py'
+    child.write_text('import pathlib, signal, sys, time\n'
+                     'def stop(*_):\n'
+                     '    time.sleep(0.5)\n'
+                     '    pathlib.Path("saved").touch()\n'
+                     '    sys.exit(75)\n'
+                     'signal.signal(signal.SIGTERM, stop)\n'
+                     'pathlib.Path("started").touch()\n'
+                     'time.sleep(60)\n')
+    code = ('import signal, sys\n'
+            f'sys.path.insert(0, {str(ROOT / "tools")!r})\n'
+            'from quickstart_steps import run_to_its_end\n'
+            'signal.signal(signal.SIGTERM, signal.default_int_handler)\n'
+            'run_to_its_end([sys.executable, "child.py"])\n')
+    process = subprocess.Popen([sys.executable, '-c', code],
+                               cwd=tmp_path,
+                               stderr=subprocess.DEVNULL)
+    end = time.time() + 60
+    while not (tmp_path / 'started').exists() and time.time() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    assert (tmp_path / 'saved').exists()
 
 
 def test_leaves_other_folders_alone(tmp_path):
