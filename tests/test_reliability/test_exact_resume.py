@@ -21,8 +21,14 @@ def resume(tool, run, stage, iteration, *arguments):
     return again, folder
 
 
-@pytest.mark.parametrize('stage', [1, 2])
-@pytest.mark.parametrize('iteration', [2, 4, 6])
+@pytest.mark.parametrize('stage, iteration', [
+    (1, 2),
+    (1, 4),
+    pytest.param(1, 6, marks=pytest.mark.slow),
+    (2, 2),
+    pytest.param(2, 4, marks=pytest.mark.slow),
+    pytest.param(2, 6, marks=pytest.mark.slow),
+])
 def test_resumed_anywhere(long_runs, tool, stage, iteration):
     """Within warm-up, off the log lines, at an evaluation, near the end."""
     run = long_runs[stage]

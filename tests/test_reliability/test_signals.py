@@ -33,10 +33,12 @@ def interrupted_config(path, run, adversarial, iteration, *numbers, **changes):
         path, run.data, adversarial, custom_hooks=[hook], **changes)
 
 
-@pytest.mark.parametrize('stage, number, iteration', [(1, signal.SIGTERM, 3),
-                                                      (1, signal.SIGUSR1, 5),
-                                                      (2, signal.SIGINT, 1),
-                                                      (2, signal.SIGHUP, 5)])
+@pytest.mark.parametrize('stage, number, iteration', [
+    (1, signal.SIGTERM, 3),
+    pytest.param(1, signal.SIGUSR1, 5, marks=pytest.mark.slow),
+    pytest.param(2, signal.SIGINT, 1, marks=pytest.mark.slow),
+    (2, signal.SIGHUP, 5),
+])
 def test_saves_and_goes_on(long_runs, tool, tmp_path, stage, number,
                            iteration):
     run = long_runs[stage]
@@ -76,7 +78,8 @@ def test_in_the_last_iteration_the_run_just_ends(long_runs, tool, tmp_path):
     assert not content['progress']['evaluation_pending']
 
 
-@pytest.mark.parametrize('interval', [2, 3])
+@pytest.mark.parametrize('interval',
+                         [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_during_an_evaluation(long_runs, tool, tmp_path, monkeypatch,
                               interval):
     """It is left at once, and made up for at the next start."""
