@@ -52,14 +52,17 @@ def read_checkpoint(path: str) -> dict:
     if 'state_dict' not in content:
         content = dict(state_dict=content, meta={})
     if not isinstance(content['state_dict'], dict) or not all(
-            isinstance(v, torch.Tensor)
-            for v in content['state_dict'].values()):
+            isinstance(k, str) and isinstance(v, torch.Tensor)
+            for k, v in content['state_dict'].items()):
         raise ValueError(f'{path}: its state_dict is not a dict of tensors; '
                          'give a checkpoint of a segmentor.')
     content['meta'] = content.get('meta') or {}
     if not isinstance(content['meta'], dict):
         raise ValueError(f'{path}: its meta information is not a dict; copy '
                          'it again, or take one of another iteration.')
+    if not isinstance(content.get('optimizer', {}), dict):
+        raise ValueError(f'{path}: its optimizer is not a dict; copy it '
+                         'again, or take one of another iteration.')
     return content
 
 

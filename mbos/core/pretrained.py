@@ -260,7 +260,7 @@ def _rename(state: Mapping[str, Tensor],
             continue
         if layout != 'mmseg':
             if layout == 'timm':
-                key = re.sub(r'^layers\.(\d+)\.downsample\.',
+                key = re.sub(r'^layers\.(\d{1,6})\.downsample\.',
                              lambda m: f'layers.{int(m[1]) - 1}.downsample.',
                              key)
             for pattern, name in _RENAMES:
@@ -293,7 +293,7 @@ def _missing_keys(state: Mapping[str, Tensor]) -> List[str]:
     """List what a Swin transformer of this many stages and blocks lacks."""
     blocks = [
         tuple(map(int, match.groups()))
-        for match in (re.match(r'stages\.(\d+)\.blocks\.(\d+)\.', key)
+        for match in (re.match(r'stages\.(\d{1,6})\.blocks\.(\d{1,6})\.', key)
                       for key in state) if match
     ]
     # a name may hold any number, but not more of them are there than names

@@ -88,10 +88,10 @@ def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
     """
     tasks, channels = in_release_order(tasks), {}
     for name, value in state.items():
-        match = re.search(r'^(?:generator\.)?decode_head\.conv_seg\.(\d+)\.',
-                          name)
+        match = re.search(
+                r'^(?:generator\.)?decode_head\.conv_seg\.(\d{1,6})\.', name)
         if match is not None:
-            channels[int(match[1])] = len(value)
+            channels[int(match[1])] = _length(value)
     found = [channels[index] for index in sorted(channels)]
     expected = [task.num_classes for task in tasks]
     if found != expected:
@@ -100,6 +100,10 @@ def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
             f'it has {len(found)} tasks with {found} channels, the config '
             f'{len(expected)} ({names}): use the config it was trained with, '
             'or copy the file again if it should have these tasks.')
+
+
+def _length(value: Tensor) -> int:
+    return value.shape[0] if value.dim() else 0
 
 
 def summarize(names: Sequence[str]) -> str:
@@ -153,7 +157,8 @@ def _one_from_release(name: str, value: Tensor,
     if part == 'backbone':
         return {name: value}
     if part in _GAME:
-        match = re.fullmatch(r'\w+\.(\d+)\.conv(\d+)\.conv\.(\w+)', name)
+        match = re.fullmatch(r'\w+\.(\d{1,6})\.conv(\d{1,6})\.conv\.(\w+)',
+                             name)
         if match is None:
             return {}
         task = _task_at(int(match[1]), tasks, name)
@@ -173,11 +178,11 @@ def _one_from_release(name: str, value: Tensor,
 
 def _head_from_release(part, name, value, tasks) -> State:
     tail = name[len(part) + 1:]
-    match = re.fullmatch(r'conv_seg\.(\d+)\.(\w+)', tail)
+    match = re.fullmatch(r'conv_seg\.(\d{1,6})\.(\w+)', tail)
     if match is not None:
         task = _task_at(int(match[1]), tasks, name)
         return {f'{part}.heads.{task}.conv_seg.{match[2]}': value}
-    if len(value) % len(tasks):
+    if _length(value) % len(tasks) or not value.dim():
         raise ValueError(
             f'{name} of shape {tuple(value.shape)} cannot be shared by '
             f'{len(tasks)} tasks ({", ".join(t.name for t in tasks)}): the '
