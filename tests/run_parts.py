@@ -64,11 +64,11 @@ class FailingDataset(PartialLabelDataset):
         self.seconds = seconds
         super().__init__(**kwargs)
 
-    def check(self, full=True):
+    def problems(self, full=True, cache=None):
         if full and self.where == 'check':
             time.sleep(self.seconds)
             fail(*self.fault)
-        super().check(full)
+        return super().problems(full, cache)
 
     def pre_eval(self, preds, indices):
         if self.where == 'scoring':

@@ -4,7 +4,6 @@ import hashlib
 import os.path as osp
 from typing import List, Optional, Tuple
 
-import numpy as np
 import torch
 from mmcv.utils import print_log
 from torch import nn
@@ -18,15 +17,25 @@ from .settings import PredictionSettings, settings_meta
 _DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
 _ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
 
-# What a palette in the meta information may be made of. None of these can run
-# anything that a file chooses.
-_PLAIN_NUMPY = [
-    np.ndarray, np.dtype, codecs.encode,
-    (np._core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-    (np._core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
-    (np._core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
-    (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar')
-] + [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefd']
+
+class _LeftOut:
+    """Stands for a NumPy value in the meta information, as for a palette.
+
+    Nobody reads them, and NumPy would make arrays of objects out of any
+    bytes, which crashes the interpreter, or worse.
+    """
+
+    def __init__(self, *args):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+_NUMPY = [(_LeftOut, f'numpy.{name}') for name in ('ndarray', 'dtype')] + [
+    (_LeftOut, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
+    for name in ('_reconstruct', 'scalar')
+] + [codecs.encode]
 
 
 def read_checkpoint(path: str) -> dict:
@@ -45,7 +54,7 @@ def read_checkpoint(path: str) -> dict:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'Checkpoint {path!r} not found.')
-    content = read_weights_only(path, _PLAIN_NUMPY)
+    content = read_weights_only(path, _NUMPY)
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, expected '
                          'a dict with a state_dict.')

@@ -191,3 +191,27 @@ def test_tasks_of_the_same_name_must_be_the_same(tmp_path):
     with pytest.raises(ValueError, match='disc, cup, nested'):
         load_weights(tiny_model(tasks=tasks), path)
     load_weights(tiny_model(tasks=TASKS[::-1]), path)
+
+
+class RawObjects:
+    """An array of objects made out of bytes: pointers that lead anywhere."""
+
+    def __init__(self, state=None):
+        self.state = state
+
+    def __reduce__(self):
+        if self.state is None:
+            return np.ndarray, ((1, ), 'O', b'\x41' * 8)
+        return np._core.multiarray._reconstruct, (np.ndarray, (0, ),
+                                                  b'b'), self.state
+
+
+@pytest.mark.parametrize('value', [
+    RawObjects(),
+    RawObjects((1, (1, ), np.dtype('O'), False, b'\x41' * 8)),
+    RawObjects((1, (1, ), np.dtype('O'), False, ['x']))
+])
+def test_numpy_makes_nothing_out_of_a_file(tmp_path, value):
+    path = save(tmp_path / 'a.pth', tiny_model(), meta=dict(PALETTE=value))
+    found = read_checkpoint(path)['meta']['PALETTE']
+    assert not isinstance(found, (np.ndarray, np.generic))
