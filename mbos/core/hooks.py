@@ -170,6 +170,7 @@ class LossLogHook(Hook):
 
     def __init__(self, interval: int):
         self.interval = interval
+        self.told = set()
         self._clear()
 
     def _clear(self):
@@ -180,18 +181,20 @@ class LossLogHook(Hook):
         if not runner.outputs.get('skipped'):
             self._add(runner.outputs)
         if not (self.every_n_iters(runner, self.interval)
-                or self.is_last_iter(runner)) or not self.count:
+                or self.is_last_iter(runner)):
             return
-        means = self._means()
+        means = self._means() if self.count else {}  # all were skipped
         wrong = [k for k, v in means.items() if v - v != 0]
         if wrong:
             raise FloatingPointError(
                 f'Not finite within the last {self.count} iterations before '
                 f'iteration {runner.iter + 1}: {", ".join(wrong)}. Lower the '
                 'learning rate, or look for broken images or labels.')
-        for name in means:  # the loggers average over what is in the history
+        # the loggers average over what is in the history
+        for name in {*means, *self.told}:
             runner.log_buffer.val_history.pop(name, None)
             runner.log_buffer.n_history.pop(name, None)
+        self.told = set(means)
         runner.log_buffer.update(means, self.count)
         self._clear()
 

@@ -171,6 +171,7 @@ class LogRunner:
         self.iter, self._max_iters = 0, iterations
         self.log_buffer = LogBuffer()
         self.logger = logging.getLogger('test')
+        self.model = nn.Linear(1, 1)
 
     def log(self, hook, **losses):
         values = {k: torch.tensor(float(v)) for k, v in losses.items()}
@@ -209,6 +210,53 @@ def test_last_iterations_are_looked_at_though_the_interval_is_not_full():
     runner.log(hook, a=1)
     with pytest.raises(FloatingPointError, match='last 1 iterations'):
         runner.log(hook, a=float('nan'))
+
+
+def test_a_line_of_skipped_iterations_has_no_losses():
+    """Not those of the line before either."""
+    runner, hook = LogRunner(10), LossLogHook(1)
+    runner.log(hook, a=1)
+    runner.log_buffer.average(1)
+    assert runner.log_buffer.output == dict(a=1., loss=1.)
+    runner.log_buffer.clear_output()
+    runner.outputs = dict(
+        losses={}, loss=torch.tensor(float('nan')), skipped=True)
+    hook.after_train_iter(runner)
+    runner.log_buffer.average(1)
+    assert runner.log_buffer.output == {}
+
+
+def log_with_a_break(rank):
+    """Sums of two processes, saved after one of two iterations.
+
+    Returns:
+        list: The line without a break; resumed in as many processes; what
+        one process would take up.
+    """
+    lines = []
+    values = [0.1 + rank, 0.7 - rank, 1 / 3, 3.3]
+    for broken in (False, True):
+        runner, hook = LogRunner(4), LossLogHook(4)
+        for i, value in enumerate(values):
+            if broken and i == 3:
+                state = hook.resume_state(runner)
+                hook = LossLogHook(4)
+                hook.load_resume_state(state, runner)
+            runner.log(hook, a=value)
+        runner.log_buffer.average(4)
+        lines.append(dict(runner.log_buffer.output))
+    return lines, state
+
+
+def test_sums_of_the_processes_survive_a_break(tmp_path):
+    (one, state), (two, same) = run_processes(log_with_a_break, 2, tmp_path)
+    assert one[0] == one[1] == two[0] == two[1], 'bit for bit'
+    assert state['count'] == 3 and state['names'] == ['a', 'loss']
+    assert torch.equal(state['rows'], same['rows'])
+    # in one process: the mean over both, (0.1 + 0.7 + 1/3) either way
+    runner, hook = LogRunner(4), LossLogHook(4)
+    hook.load_resume_state(state, runner)
+    assert hook.sums['a'].item() == pytest.approx(0.8 + 1 / 3)
 
 
 def log_in_two(rank):
