@@ -209,24 +209,24 @@ def _ranking_draws(sums, pooled, weights):
 
     The first draw is the test set as it is.
     """
-    grids = {
-        region: [common_grid(h) for h in own]
-        for region, own in pooled.items()
-    }
-    counts = {region: [[] for _ in own] for region, own in pooled.items()}
-    for one in sums:
-        for region, own in regions_of(one):
-            for channel, grid in enumerate(grids.get(region, ())):
-                histogram = unpack_histogram(own['scores'][channel])
-                counts[region][channel].append(grid_counts(histogram, grid))
     return {
         region:
         np.stack([
-            resampled_ranking(np.stack(own), grid, weights)
-            for own, grid in zip(counts[region], grids[region])
+            _class_draws(sums, region, channel, histogram, weights)
+            for channel, histogram in enumerate(own)
         ], 1)
-        for region in pooled
+        for region, own in pooled.items()
     }
+
+
+def _class_draws(sums, region, channel, pooled, weights):
+    """Pooled rankings of one class: counts of one at a time are in memory."""
+    grid = common_grid(pooled)
+    counts = []
+    for one in sums:
+        scores = dict(regions_of(one))[region]['scores'][channel]
+        counts.append(grid_counts(unpack_histogram(scores), grid))
+    return resampled_ranking(np.stack(counts), grid, weights)
 
 
 def _centred(draws, exact):
