@@ -178,9 +178,12 @@ def check_finite_weights(model: nn.Module, iteration: int) -> None:
 def _any_not_finite(values: Sequence[Tensor]) -> Tensor:
     """1 or 0, float32, on the values' device; no halt of the host."""
     values = [value.detach() for value in values]
-    # the largest magnitude: one fused pass, and NaN wins
-    largest = nn.utils.get_total_norm(values, norm_type=float('inf'))
-    return (~torch.isfinite(largest)).float()
+    if values[0].is_cuda:  # one fused pass; the largest magnitude, NaN wins
+        seen = nn.utils.get_total_norm(values, norm_type=float('inf'))
+    else:  # there that takes 40 times as long as this, where NaN wins, too
+        seen = torch.stack(
+            [e.float() for value in values for e in torch.aminmax(value)])
+    return (~torch.isfinite(seen)).any().float()
 
 
 def _is_finite(value) -> bool:

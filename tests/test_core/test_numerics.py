@@ -203,6 +203,20 @@ def test_broken_weights_are_refused():
         check_finite_weights(model, 5)
 
 
+@pytest.mark.parametrize('size', [1, 7, 100_003])
+@pytest.mark.parametrize('value', [NAN, INF, -INF])
+def test_one_value_among_many(size, value):
+    """At every kind of place that vectorised loops treat differently."""
+    model = nn.ParameterDict(dict(a=torch.zeros(3), b=torch.ones(size)))
+    check_finite_weights(model, 1)
+    for place in {0, size // 2, size - 1}:
+        model.b.data[place] = value
+        with pytest.raises(FloatingPointError, match=': b'):
+            check_finite_weights(model, 1)
+        model.b.data[place] = 3e38
+    check_finite_weights(model, 1)
+
+
 def test_wrong_settings():
     with pytest.raises(ValueError, match="use 'stop' or 'skip'"):
         GradientStepHook(on_nonfinite='ignore')
