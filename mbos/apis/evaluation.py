@@ -166,7 +166,25 @@ def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
                 i: found[keys[name, i]]
                 for i in range(len(dataset)) if keys[name, i] in found
             }
+    if outcome.error is None:
+        outcome.error = _everyones(_lost(outcome, datasets, cfg), env)
     return outcome
+
+
+def _lost(outcome: Outcome, datasets, cfg: Config) -> Optional[str]:
+    """What to say if sums that were written are not there."""
+    lost = [
+        f'{len(datasets[name]) - len(places)} of {len(datasets[name])} of '
+        f'{name}' for name, places in outcome.places.items()
+        if len(places) < len(datasets[name])
+    ]
+    if not lost:
+        return None
+    return (f'{osp.join(cfg.work_dir, STORE)}: sums of evaluated images are '
+            f'gone ({", ".join(lost)}). Did another evaluation use the same '
+            'work directory, or do the machines not share it? Give each '
+            'evaluation a --work-dir of its own, on a disk that all its '
+            'processes see.')
 
 
 def forget_sums(work_dir: str, name: str) -> None:

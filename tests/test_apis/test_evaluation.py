@@ -244,6 +244,23 @@ def test_an_interrupted_run_goes_on(world):
     assert model.seen == ['eye_1', 'eye_2', 'eye_3', 'eye_4']
 
 
+def test_sums_that_another_evaluation_removed_are_missed(world):
+    store = world.folder / 'work/.partial'
+
+    class Disturbed(FromPixels):
+
+        def forward(self, img, img_metas, return_loss=False):
+            if len(self.seen) == 2:
+                shutil.rmtree(store)
+            return super().forward(img, img_metas, return_loss)
+
+    with pytest.raises(EvaluationError, match='5 of 5 of v.*--work-dir'):
+        evaluate(world, 'work', Disturbed(), names=['v'])
+    assert not written(world, 'work')
+    evaluate(world, 'work', names=['v'])
+    assert content(world, 'work', 'v')['complete']
+
+
 def test_an_error_in_one_process_ends_all_with_its_reason(world):
 
     def work(rank):
