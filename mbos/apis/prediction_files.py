@@ -8,6 +8,7 @@ import json
 import os
 import os.path as osp
 import re
+from itertools import chain
 from typing import Dict, Iterable, List, Optional, Sequence
 
 import cv2
@@ -20,9 +21,12 @@ from mbos.core.files import save_json, save_text, save_whole
 from mbos.core.layers import legend_colours
 from mbos.core.measurements import columns
 from mbos.core.tasks import Task
+from untrusted import is_within
 from .photograph_list import Source
 
 RUN, RECORDS, MEASUREMENTS = 'run.json', 'records', 'measurements.csv'
+WRITTEN = ('labels', 'overlays', 'probabilities', RECORDS)
+"""tuple[str]: The folders with a file or more per photograph."""
 README = f"""What is in this folder
 ======================
 
@@ -97,6 +101,22 @@ class OutputFolder:
                     if osp.exists(self.path(path)):
                         os.unlink(self.path(path))
 
+    def _is_record(self, record: Optional[dict]) -> bool:
+        """Whether a record names files of this folder only.
+
+        Files are removed by it, and whoever made the folder wrote it.
+        """
+        try:
+            paths = [*files_of(record), f'{RECORDS}/{record["name"]}.json']
+            known = {'key', 'source', 'measurements', 'width', 'height'}
+            return known <= set(record) and all(
+                is_within(
+                    osp.realpath(self.path(path)),
+                    osp.realpath(self.path(path.split('/')[0])))
+                and path.split('/')[0] in WRITTEN for path in paths)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return False
+
     def _check_same(self, known: dict, header: dict) -> None:
         if known.get('checkpoint_sha256') != header['checkpoint_sha256']:
             raise ValueError(
@@ -119,7 +139,8 @@ class OutputFolder:
 
     def record(self, name: str) -> Optional[dict]:
         """What is known of a photograph, None if it is not done."""
-        return read_json(self.path(RECORDS, f'{name}.json'))
+        record = read_json(self.path(RECORDS, f'{name}.json'))
+        return record if self._is_record(record) else None
 
     def is_done(self, source: Source, key: str) -> bool:
         """Whether a photograph was predicted with this key, and is kept."""
@@ -187,7 +208,7 @@ class OutputFolder:
                 read_json(osp.join(base, f)) for f in sorted(files)
                 if f.endswith('.json')
             ]
-        return [record for record in found if record]
+        return [record for record in found if self._is_record(record)]
 
     def records_in_order(self, names: Iterable[str]) -> List[dict]:
         """Records of the photographs named, then of earlier runs."""
@@ -263,8 +284,13 @@ def files_of(record: dict) -> List[str]:
 
 
 def remove_leftovers(folder: str) -> None:
-    """Remove half-written files of processes that were killed."""
-    for base, _, files in os.walk(folder):
+    """Remove half-written files of processes that were killed.
+
+    Folders that predictions do not lie in are not looked at.
+    """
+    tops = [folder, *(osp.join(folder, name) for name in WRITTEN)]
+    walks = [next(os.walk(tops[0]), None), *chain(*map(os.walk, tops[1:]))]
+    for base, _, files in filter(None, walks):
         for file in files:
             match = re.search(r'\.(\d+)\.tmp$', file)
             if match and not _is_running(int(match[1])):

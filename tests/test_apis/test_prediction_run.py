@@ -162,6 +162,32 @@ def test_another_checkpoint_is_noticed(monkeypatch, tmp_path, eyes,
     assert not (out / 'labels/vessel/b.png').exists()
 
 
+def test_nothing_outside_is_removed(monkeypatch, tmp_path, eyes, checkpoints):
+    """Records name the files to remove, and may come from anybody."""
+    out, mine = tmp_path / 'out', tmp_path / 'mine.txt'
+    inside = out / 'notes' / 'draft.99999999.tmp'
+    assert run(monkeypatch, checkpoints[0], eyes / 'a.png', '--out', out) == 0
+    inside.parent.mkdir()
+    for path in (mine, inside, out / 'notes.txt'):
+        path.write_text('precious')
+    (out / 'labels/vessel/a.png.99999999.tmp').write_text('half')
+    record = json.loads((out / 'records/a.json').read_text())
+    hostile = [dict(record, labels=dict(vessel=path))
+               for path in ('../mine.txt', str(mine), 'notes.txt',
+                            'labels/../../mine.txt')]  # yapf: disable
+    hostile += [dict(record, name='../../mine'), dict(key=1), dict(labels=3)]
+    for number, content in enumerate(hostile):
+        path = out / f'records/{number}.json'
+        path.write_text(json.dumps(content))
+    (tmp_path / 'mine.json').write_text('precious')
+    assert run(monkeypatch, checkpoints[1], eyes / 'a.png', '--out', out,
+               '--overwrite') == 0
+    for path in (mine, inside, out / 'notes.txt', tmp_path / 'mine.json'):
+        assert path.read_text() == 'precious'
+    assert not list((out / 'labels').rglob('*.tmp'))
+    assert [row['image'] for row in rows_of(out)] == ['a']
+
+
 def test_a_folder_of_other_files_is_left_alone(monkeypatch, tmp_path, eyes,
                                                checkpoints):
     out = tmp_path / 'out'
