@@ -213,14 +213,27 @@ def _compare(sides, metric: str, label: str, classes: Sequence[str],
     key = metric.replace('-image', '')
     if not all(label in row.get(key, {}) for side in sides for row in side):
         return None
+    is_overlap = key.split('-')[0].split('@')[0] in ('Dice', 'IoU')
+    labels = classes if label == 'mean' and is_overlap else [label]
+    # Of shape (images, labels).
     first, second = (
-        np.array([_number(row[key][label]) for row in side]) for side in sides)
-    if key.split('-')[0] in ('Dice', 'IoU'):
+        np.array([[_number(row[key][name]) for name in labels]
+                  for row in side]) for side in sides)
+    if is_overlap:
         # Where a class does not occur, finding nothing is right; otherwise
-        # images in which only one model finds it would not count.
+        # images in which only one model finds it would not count, and the
+        # models' means would be over different classes.
         first, second = (np.where(np.isnan(one) & ~np.isnan(other), 1.0, one)
                          for one, other in ((first, second), (second, first)))
+    first, second = map(_mean_of_defined, (first, second))
     return compare_means(first, second, **options)
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Average (images, labels) over the labels; NaN where none is defined."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid='ignore'):
+        return np.where(defined, values, 0).sum(1) / defined.sum(1)
 
 
 def _number(value: Optional[float]) -> float:

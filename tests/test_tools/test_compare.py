@@ -120,6 +120,20 @@ def test_finding_nothing_where_nothing_is():
     assert rows['lesion', 'EX', 'AP-image']['images'] == 2
 
 
+def test_means_over_classes_are_over_the_same_classes():
+    """A model is not spared a class because only the other one finds it."""
+    first, second = (
+        make_evaluation(lesion=make_task(('EX', 'HE'), 2)) for _ in range(2))
+    for content, found in ((first, None), (second, 0.0)):
+        row = content['tasks']['lesion']['per_image'][0]
+        row['Dice'] = dict(
+            EX=0.4, HE=found, mean=0.4 if found is None else 0.2)
+    row = compared(first, second)['lesion', 'mean', 'Dice-image']
+    # of the first image (0.4 + 1) / 2 and (0.4 + 0) / 2; 0.32 of the other
+    assert row['first'] == pytest.approx((0.7 + 0.32) / 2)
+    assert row['second'] == pytest.approx((0.2 + 0.32) / 2)
+
+
 def test_folders_and_images_of_only_one(compare, tmp_path):
     for folder, names in (('a', ('ddr', 'idrid')), ('b', ('ddr', 'drive'))):
         for name in names:
