@@ -1,9 +1,10 @@
 """What training validates on: not on test images, unless asked to."""
 import os.path as osp
-from typing import Dict, List
+from typing import Dict, List, Set
 
 from mmcv import Config
 
+from untrusted import read_text
 from .config import member_datasets
 
 
@@ -16,24 +17,43 @@ def validated_test_images(cfg: Config) -> Dict[str, List[str]]:
     Returns:
         dict[str, list[str]]: Names of test sets by name of validation set.
     """
-    tests = {}
-    for dataset in (cfg.get('test_sets') or {}).values():
-        tests.setdefault(_images(dataset), []).append(dataset['name'])
-    if cfg.data.get('test'):
-        dataset = cfg.data.test
-        names = tests.setdefault(_images(dataset), [])
-        if dataset['name'] not in names:
-            names.append(dataset['name'])
-    return {
-        dataset['name']: tests[_images(dataset)]
-        for dataset in member_datasets(cfg.data.val)
-        if _images(dataset) in tests
+    tests = {
+        dataset['name']: _images(dataset)
+        for dataset in [
+            *(cfg.get('test_sets') or {}).values(), *(
+                [cfg.data.test] if cfg.data.get('test') else [])
+        ]
     }
+    found = {
+        dataset['name']:
+        [name for name, of in tests.items() if _overlap(_images(dataset), of)]
+        for dataset in member_datasets(cfg.data.val)
+    }
+    return {name: names for name, names in found.items() if names}
 
 
 def _images(dataset):
-    folder = osp.join(dataset.get('data_root') or '', dataset['img_dir'])
-    return osp.realpath(folder), dataset.get('split')
+    """Folder of a dataset's images and its split file, None for all."""
+    root, split = dataset.get('data_root') or '', dataset.get('split')
+    folder = osp.realpath(osp.join(root, dataset['img_dir']))
+    return folder, split and osp.realpath(osp.join(root, split))
+
+
+def _overlap(one, two) -> bool:
+    (folder, split), (other_folder, other_split) = one, two
+    if folder != other_folder:
+        return False
+    if None in (split, other_split) or split == other_split:
+        return True
+    return bool(_stems(split) & _stems(other_split))
+
+
+def _stems(split: str) -> Set[str]:
+    """Lines of a split file; none of one that the dataset will refuse."""
+    try:
+        return {line.strip() for line in read_text(split).splitlines()} - {''}
+    except (OSError, ValueError):
+        return set()
 
 
 def warn_of_test_images(cfg: Config, logger) -> None:

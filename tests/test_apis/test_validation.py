@@ -47,11 +47,24 @@ def test_as_released_does_and_says_so():
         warn_of_test_images(cfg, log)
 
 
-def test_a_split_of_the_same_folder_is_another_set(tmp_path):
+@pytest.mark.parametrize('val, test, shared', [
+    ('a\nb\n', 'c\r\nd\r\n', False),
+    ('a\nb\n', 'b\r\n', True),
+    ('a\n', None, True),
+    (None, 'a\n', True),
+])
+def test_splits_of_one_folder(tmp_path, val, test, shared):
+    """No split is the whole folder, the other set's images included."""
     cfg = config_of(tmp_path, TWO)
-    cfg['data']['val'] = [dict(cfg['test_sets']['c0'], split='val.txt')]
+    sets = dict(val=dict(cfg['test_sets']['c0']), test=cfg['test_sets']['c0'])
+    for (name, dataset), text in zip(sets.items(), (val, test)):
+        if text is not None:
+            (tmp_path / f'{name}.txt').write_bytes(text.encode())
+            dataset['split'] = f'{name}.txt'
+    cfg['data']['val'] = [sets['val']]
+    cfg['data']['test'] = 'c0'
     cfg = load_config(write_config(tmp_path / 'a.py', cfg))
-    assert validated_test_images(cfg) == {}
+    assert bool(validated_test_images(cfg)) == shared
 
 
 def test_one_validation_set_is_as_good_as_several(tmp_path):
