@@ -105,7 +105,8 @@ def rank_scores(
     positives, negatives = _sort(keys[target]), keys[~target]
     exact = score_keys(np.float32(EXACT_THRESHOLDS + tuple(thresholds)))
     exact = np.concatenate([positives, exact])
-    grid = _choose_grid(negatives)
+    # Most bins have to be free of positives to save any sorting.
+    grid = _choose_grid(negatives, max(MAX_GROUPS, 8 * len(positives)))
     if grid is None:
         negatives = _sort(negatives)
         return RankedScores(positives, negatives,
@@ -113,7 +114,7 @@ def rank_scores(
     return RankedScores(positives, *_rank_on_grid(negatives, exact, *grid))
 
 
-def _choose_grid(keys):
+def _choose_grid(keys, wanted):
     """Find bins narrow enough for the scores that most pixels have.
 
     Returns None where sorting is cheaper, or needed because the scores lie
@@ -132,7 +133,7 @@ def _choose_grid(keys):
     share = len(keys) // len(sample)
     # Pixels between two of the sample fill as many bins as there are, or as
     # they are themselves.
-    while np.minimum(gaps >> (shift + 1), share).sum() > MAX_GROUPS:
+    while np.minimum(gaps >> (shift + 1), share).sum() > wanted:
         shift += 1
     if np.minimum(gaps >> shift, share).sum() < MAX_GROUPS // 2:
         return None
