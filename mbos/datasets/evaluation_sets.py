@@ -78,10 +78,12 @@ class EvaluationSets(ConcatDataset):
                 if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
             })
             start = end
-        return {**figures, **mean_over_tasks(figures)}
+        names = [dataset.name for dataset in self.datasets]
+        return {**figures, **mean_over_tasks(figures, names)}
 
 
-def mean_over_tasks(figures: Dict[str, float]) -> Dict[str, float]:
+def mean_over_tasks(figures: Dict[str, float],
+                    names: Sequence[str]) -> Dict[str, float]:
     """Average figures over classes, datasets of a task, and tasks.
 
     Background is no class here: on photographs of a retina it is nearly
@@ -90,6 +92,7 @@ def mean_over_tasks(figures: Dict[str, float]) -> Dict[str, float]:
     Args:
         figures (dict[str, float]): By '<dataset>.<task>.<metric>.<class>';
             those of 'Dice' and 'IoU' are averaged, undefined ones left out.
+        names (Sequence[str]): Of the datasets; they may have dots in them.
 
     Returns:
         dict[str, float]: 'mDice' and 'mIoU'.
@@ -98,7 +101,10 @@ def mean_over_tasks(figures: Dict[str, float]) -> Dict[str, float]:
     for metric in ('Dice', 'IoU'):
         by_task = {}
         for key, value in figures.items():
-            dataset, task, *name = key.split('.', 3)
+            # the longest that fits: 'a' may be a dataset as well as 'a.b'
+            dataset = max((n for n in names if key.startswith(f'{n}.')),
+                          key=len)
+            task, *name = key[len(dataset) + 1:].split('.', 2)
             if name[0] == metric and name[1] != 'background' \
                     and value == value:
                 sets = by_task.setdefault(task, {})

@@ -362,4 +362,9 @@ def test_mean_over_tasks_counts_each_task_once():
         'd.odoc.Dice.disc': float('nan')
     }
     # vessels 0.4, lesions 0.9
-    assert mean_over_tasks(figures) == {'mDice': pytest.approx(0.65)}
+    names = {key.split('.')[0] for key in figures}
+    assert mean_over_tasks(figures, names) == {'mDice': pytest.approx(0.65)}
+    dotted = {f'v1.{key}': value for key, value in figures.items()}
+    assert mean_over_tasks(dotted, [f'v1.{n}' for n in names] + ['v1']) == {
+        'mDice': pytest.approx(0.65)
+    }
