@@ -197,6 +197,21 @@ def test_command():
     assert ('missed: stage-1 step' in done.stderr) == (ratio > 0.8)
 
 
+def test_growth(tmp_path, monkeypatch):
+    growth = load('_growth')
+    monkeypatch.setattr(growth, 'SERIES', dict(tasks=(1, 2)))
+    out = tmp_path / 'growth'
+    growth.main(['--out', str(out), '--size', '64', '--width', 'tiny'])
+    series = json.loads(out.with_suffix('.json').read_text())
+    one, two = series['tasks']
+    assert (one['tasks'], two['tasks'], two['size']) == (1, 2, 64)
+    assert 0 < one['cpu_seconds'] < two['cpu_seconds']
+    assert one['peak_mb'] > one['net_mb'] > 0
+    assert out.with_suffix('.svg').read_text().count('<svg') == 1
+    table = growth.as_text(series)
+    assert f'| 2 | {two["cpu_seconds"]:.2f} |' in table
+
+
 def test_a_worker_that_dies_is_named(tmp_path):
     done = run('--width', 'tiny', '--size', 64, '--cases', 'stage1',
                '--precision', 'half')

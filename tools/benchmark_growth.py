@@ -1,0 +1,151 @@
+"""How a stage-2 step grows with tasks, image side and images per dataset.
+
+example:
+    python tools/benchmark_growth.py --out docs/images/growth
+
+writes ``growth.json``, ``growth.svg`` and prints the table. Every point is a
+process of its own, with the published network. Times are those of the
+processor, so a busy machine does little harm.
+"""
+import argparse
+import json
+import os
+import os.path as osp
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Callable, Dict, List, Optional
+
+sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
+
+from benchmark import Side  # noqa: E402
+
+BASE = dict(tasks=3, size=128, images=1)
+SERIES = dict(
+    tasks=(1, 2, 3, 4, 6, 8), size=(64, 128, 192, 256), images=(1, 2, 4))
+LABELS = dict(
+    tasks='tasks and datasets', size='image side', images='images per dataset')
+
+
+def measure_point(args: argparse.Namespace, **point) -> dict:
+    """Processor seconds and peak memory of a step.
+
+    Args:
+        args (argparse.Namespace): ``steps``, ``threads``, ``width``,
+            ``low_memory``.
+        **point: ``tasks``, ``size``, ``images``.
+
+    Returns:
+        dict: The point, ``cpu_seconds``, ``peak_mb`` and ``net_mb``, which
+        leaves out what the libraries take.
+    """
+    settings = dict(
+        point,
+        case='stage2',
+        side='low_memory' if args.low_memory else 'ours',
+        width=args.width,
+        images_per_pass='auto',
+        device='cpu',
+        precision='float32',
+        compile=False,
+        tf32=False,
+        threads=args.threads)
+    with ExitStack() as stack:
+        side = Side(stack, settings)
+        side.workers[0].hear()  # ready
+        for turn in range(1 + args.steps):
+            side.step(count=turn > 0)
+        result = side.summary(1)
+    return dict(
+        point,
+        cpu_seconds=result['cpu_seconds'],
+        peak_mb=result['peak_mb'],
+        net_mb=result['peak_mb'] - result['libraries_mb'])
+
+
+def as_text(series: Dict[str, List[dict]]) -> str:
+    """The points as Markdown tables, one for each series."""
+    lines = []
+    for name, points in series.items():
+        lines += [
+            f'| {LABELS[name]} | CPU s per step | peak MB | '
+            'without libraries |', '|---:|---:|---:|---:|'
+        ]
+        lines += [
+            f'| {p[name]} | {p["cpu_seconds"]:.2f} | {p["peak_mb"]:.0f} | '
+            f'{p["net_mb"]:.0f} |' for p in points
+        ] + ['']
+    return '\n'.join(lines)
+
+
+def draw(series: Dict[str, List[dict]], path: str) -> None:
+    """Plot time and memory of each series.
+
+    Args:
+        series (dict): By name, the points.
+        path (str): The picture to write.
+    """
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(
+        1,
+        len(series),
+        figsize=(4 * len(series), 3.2),
+        layout='constrained',
+        squeeze=False)
+    for axis, (name, points) in zip(axes[0], series.items()):
+        x = [p[name] for p in points]
+        memory = axis.twinx()
+        axis.plot(x, [p['cpu_seconds'] for p in points], 'o-', color='C0')
+        memory.plot(x, [p['net_mb'] / 1024 for p in points], 's--', color='C1')
+        axis.set(xlabel=LABELS[name], xticks=x)
+        axis.set_ylim(bottom=0)
+        memory.set_ylim(bottom=0)
+        axis.set_ylabel('CPU seconds per step', color='C0')
+        memory.set_ylabel('memory above libraries, GB', color='C1')
+    figure.savefig(path, format='svg')
+    plt.close(figure)
+
+
+def write_whole(path: str, write: Callable[[str], object]) -> None:
+    """Write a file under another name, then give it its own.
+
+    Args:
+        path (str): The file.
+        write (callable): Writes to the path that it is given.
+    """
+    temporary = f'{path}.{os.getpid()}.tmp'
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def main(argv: Optional[List[str]] = None) -> None:
+    """Measure all series, print the tables, write figures and plot."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('--out', required=True, help='path without suffix')
+    parser.add_argument('--size', type=int, default=BASE['size'])
+    parser.add_argument('--steps', type=int, default=1)
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--low-memory', action='store_true')
+    parser.add_argument(
+        '--width', choices=('published', 'tiny'), default='published')
+    args = parser.parse_args(argv)
+    base = dict(BASE, size=args.size)
+    series = {
+        name: [
+            measure_point(args, **dict(base, **{name: value}))
+            for value in SERIES[name]
+        ]
+        for name in SERIES
+    }
+    write_whole(
+        f'{args.out}.json', lambda path: Path(path).write_text(
+            json.dumps(series, indent=1) + '\n'))
+    write_whole(f'{args.out}.svg', lambda path: draw(series, path))
+    print(as_text(series))
+
+
+if __name__ == '__main__':
+    main()
