@@ -96,14 +96,18 @@ def draw(series: Dict[str, List[dict]], path: str) -> None:
         squeeze=False)
     for axis, (name, points) in zip(axes[0], series.items()):
         x = [p[name] for p in points]
-        memory = axis.twinx()
-        axis.plot(x, [p['cpu_seconds'] for p in points], 'o-', color='C0')
-        memory.plot(x, [p['net_mb'] / 1024 for p in points], 's--', color='C1')
+        for side, figure_of, style, label in ((axis,
+                                               lambda p: p['cpu_seconds'],
+                                               'C0o-', 'CPU seconds per step'),
+                                              (axis.twinx(),
+                                               lambda p: p['net_mb'] / 1024,
+                                               'C1s--',
+                                               'memory above libraries, GB')):
+            y = [figure_of(p) for p in points]
+            side.plot(x, y, style)
+            side.set_ylim(0, 1.15 * max(y))
+            side.set_ylabel(label, color=style[:2])
         axis.set(xlabel=LABELS[name], xticks=x)
-        axis.set_ylim(bottom=0)
-        memory.set_ylim(bottom=0)
-        axis.set_ylabel('CPU seconds per step', color='C0')
-        memory.set_ylabel('memory above libraries, GB', color='C1')
     figure.savefig(path, format='svg')
     plt.close(figure)
 

@@ -10,7 +10,10 @@ from mmcv.runner import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from .recomputation import maybe_recomputed
-from .window_attention import window_attention
+from .window_attention import eager_on_cpu, window_attention
+
+CACHED_TOKENS = 2048
+"""int: Tokens that pass the feed-forward together in inference on CPU."""
 
 
 def partition_windows(x: Tensor, window: int) -> Tensor:
@@ -40,15 +43,15 @@ def merge_windows(windows: Tensor, window: int, size: Tuple[int,
         size (tuple[int, int]): Height and width of the maps.
 
     Returns:
-        Tensor: Shape (N, C, H, W).
+        Tensor: Shape (N, C, H, W), channels last in memory.
     """
     h, w = size
     # sizes may be tensors of a traced graph, where only this form rounds up
     rows, cols = ((length + window - 1) // window for length in size)
     x = windows.view(-1, rows, cols, window, window, windows.shape[-1])
-    x = x.permute(0, 5, 1, 3, 2, 4).reshape(-1, windows.shape[-1],
-                                            rows * window, cols * window)
-    return x[:, :, :h, :w]
+    x = x.transpose(2, 3).reshape(-1, rows * window, cols * window,
+                                  windows.shape[-1])
+    return x[:, :h, :w].permute(0, 3, 1, 2)
 
 
 def relative_position_index(window: int) -> Tensor:
@@ -156,8 +159,15 @@ class CrossTaskBlock(BaseModule):
         out = self.proj(out.transpose(1, 2).flatten(2))
         x = x + merge_windows(out, self.window_size, x.shape[-2:])
         x = x.permute(0, 2, 3, 1)  # channels last for norm and feed-forward
-        x = self.ffn(self.norm2(x), identity=x)
-        return x.permute(0, 3, 1, 2)
+        return self._feed_forward(x).permute(0, 3, 1, 2)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or not eager_on_cpu(x):
+            return self.ffn(self.norm2(x), identity=x)
+        # a part at a time, so that the wide hidden layer stays in the cache
+        parts = x.flatten(0, 2).split(CACHED_TOKENS)
+        parts = [self.ffn(self.norm2(part), identity=part) for part in parts]
+        return torch.cat(parts).view_as(x)
 
 
 class CrossTaskAttention(BaseModule):
