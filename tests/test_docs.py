@@ -1,0 +1,57 @@
+"""The documentation: its links lead somewhere, its names exist."""
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import tool_reference
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / 'README.md', ROOT / 'CHANGELOG.md'] +
+               list((ROOT / 'docs').glob('*.md')))
+
+
+def anchors_of(page):
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.S)
+    titles = re.findall(r'^#+ (.*)$', text, re.M)
+    plain = [re.sub(r'[^\w\- ]', '', t.lower()) for t in titles]
+    return {title.strip().replace(' ', '-') for title in plain}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_links(page):
+    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.S)
+    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+        if re.match(r'[a-z]+:', target):
+            continue
+        path, _, anchor = target.partition('#')
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f'{page.name}: {target}'
+        if anchor:
+            assert anchor in anchors_of(file), f'{page.name}: {target}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_commands_name_files_that_exist(page):
+    # configs that a reader is shown how to write stand in blocks of Python
+    text = re.sub(r'```python.*?```', '', page.read_text(), flags=re.S)
+    for path in re.findall(r'(?:tools|configs|tests)/[\w./-]+\.(?:py|sh)',
+                           text):
+        assert (ROOT / path).exists(), f'{page.name}: {path}'
+    for module in re.findall(r'-m (prepare_dataset\.\w+)', page.read_text()):
+        file = ROOT / (module.replace('.', '/') + '.py')
+        assert file.exists(), f'{page.name}: {module}'
+
+
+def test_reference_of_the_tools_is_up_to_date():
+    assert tool_reference.PAGE.read_text() == tool_reference.page(), (
+        'run python -m tests.tool_reference')
+
+
+def test_reference_has_every_tool():
+    assert {'train', 'test', 'predict',
+            'compare'} <= set(tool_reference.tools())
+    text = tool_reference.section('train')
+    assert '| `config` | config file |' in text
+    assert '| `--seed` `SEED` | random seed (default: 0) |' in text

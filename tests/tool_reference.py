@@ -1,0 +1,125 @@
+"""Makes docs/tools.md from the tools' own help.
+
+``python -m tests.tool_reference``
+"""
+import argparse
+import re
+import runpy
+import sys
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / 'docs/tools.md'
+ORDER = ('train', 'test', 'predict', 'generate_pseudo_labels', 'compare',
+         'gallery', 'publish_model', 'export_onnx',
+         'convert_pssnet_checkpoint', 'convert_swin_checkpoint',
+         'write_disc_sides', 'quickstart')
+HEAD = '''# Tools and their options
+
+Every tool runs from any folder; `--help` says the same as this page, which
+is made from it (`python -m tests.tool_reference`). `data/`, `pretrain/` and
+`work_dirs/` are relative to the working directory.
+
+Shell scripts: `tools/setup_env.sh` (environment),
+`tools/dist_train_multi_task.sh CONFIG GPUS`,
+`tools/dist_train_gan.sh CONFIG GPUS`,
+`tools/dist_test_gan.sh CONFIG CHECKPOINT GPUS`, `tools/slurm_train.sh`,
+`tools/slurm_test.sh`, `tools/quickstart.sh`, `tools/lint.sh`. They pass
+further arguments on to the tools below. What
+`python -m prepare_dataset.<collection> RAW OUT` does is on
+[its own page](data.md).
+
+Exit status: 0 done; 1 something is wrong, said in one sentence on the last
+line; 2 wrong usage; 75 interrupted, the same command goes on (training: with
+`--auto-resume`; see [reliability.md](reliability.md)).
+'''
+
+
+class Parsed(Exception):
+    """Raised instead of parsing, with the parser."""
+
+
+def parser_of(tool):
+    """The argument parser of a tool."""
+
+    def stop(parser, *args, **kwargs):
+        raise Parsed(parser)
+
+    with mock.patch.object(argparse.ArgumentParser, 'parse_args', stop), \
+            mock.patch.object(sys, 'argv', [f'{tool}.py']), \
+            mock.patch.object(sys, 'path', [str(ROOT / 'tools'), *sys.path]):
+        try:
+            runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
+        except Parsed as parsed:
+            return parsed.args[0]
+    raise AssertionError(f'tools/{tool}.py parses no arguments')
+
+
+def tools():
+    """Names of the tools with arguments, the important ones first."""
+    found = {
+        path.stem
+        for path in (ROOT / 'tools').glob('*.py')
+        if '.parse_args(' in path.read_text(encoding='utf-8')
+        and "__name__ == '__main__'" in path.read_text(encoding='utf-8')
+    } - {'launch'}
+    return [t for t in ORDER if t in found] + sorted(found - set(ORDER))
+
+
+def rows_of(parser):
+    """Argument and meaning of everything that a parser takes."""
+    for action in sorted(
+            parser._actions, key=lambda a: bool(a.option_strings)):
+        if action.help == argparse.SUPPRESS or action.dest == 'help':
+            continue
+        names = ', '.join(f'`{o}`' for o in action.option_strings)
+        yield f'{names} {_value(action)}'.strip(), _meaning(action, parser)
+
+
+def _value(action):
+    if action.nargs == 0:
+        return ''
+    value = action.metavar or action.dest
+    if action.option_strings and not action.metavar:
+        value = action.dest.upper()
+    if action.choices:
+        value = '{' + ','.join(map(str, action.choices)) + '}'
+    if isinstance(value, tuple):
+        value = ' '.join(value)
+    return f'`{value}{" ..." if action.nargs in ("+", "*") else ""}`'
+
+
+def _meaning(action, parser):
+    text = action.help or ''
+    text = text % dict(vars(action), prog=parser.prog) if text else ''
+    shown = action.default not in (None, False, True, argparse.SUPPRESS)
+    if 'default' not in text and shown and action.default != []:
+        text += f' (default: {action.default})'
+    return re.sub(r'\s+', ' ', text).replace('|', '\\|').strip()
+
+
+def section(tool):
+    """The part of the page on one tool."""
+    parser = parser_of(tool)
+    paragraphs = (parser.description or '').strip().split('\n\n')
+    lines = [f'## `tools/{tool}.py`', '']
+    for paragraph in paragraphs:
+        if 'python tools/' in paragraph and '``python' not in paragraph:
+            commands = [line.strip() for line in paragraph.splitlines()]
+            lines += ['```bash', *commands, '```', '']
+        else:
+            text = re.sub(r'\s+', ' ', paragraph.replace('``', '`')).strip()
+            lines += [text, ''] if text else []
+    lines += ['| argument | meaning |', '|---|---|']
+    lines += [f'| {name} | {text} |' for name, text in rows_of(parser)]
+    return '\n'.join(lines) + '\n'
+
+
+def page():
+    """The text of docs/tools.md."""
+    return '\n'.join([HEAD, *map(section, tools())])
+
+
+if __name__ == '__main__':
+    PAGE.write_text(page(), encoding='utf-8')
