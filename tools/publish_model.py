@@ -42,30 +42,40 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_figures(path: str):
+def read_figures(path: str, checkpoint_sha256: str):
     """Read what ``tools/test.py`` wrote of one test set.
+
+    Args:
+        path (str): The JSON file.
+        checkpoint_sha256 (str): Of the checkpoint that is published.
 
     Returns:
         tuple[str, dict]: The test set's name and its figures.
 
     Raises:
-        ValueError: If the file is something else.
+        ValueError: If the file is something else, or of another checkpoint.
     """
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
-        return content['dataset'], dict(content['figures'])
+        found = content['dataset'], dict(content['figures'])
+        evaluated = content.get('checkpoint_sha256', checkpoint_sha256)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{path} is not a file of figures that '
                          'tools/test.py --eval wrote.') from error
+    if evaluated != checkpoint_sha256:
+        raise ValueError(f'{path} has the figures of another checkpoint, '
+                         f'{content.get("checkpoint")}: evaluate this one.')
+    return found
 
 
 def main(argv=None) -> None:
     """Publish a checkpoint."""
     args = parse_args(argv)
-    figures = dict(read_figures(path) for path in args.eval)
     content, notes = publishing.published_content(
         apis.read_checkpoint(args.checkpoint), args.keep_discriminators)
+    digest = apis.file_sha256(args.checkpoint)
+    figures = dict(read_figures(path, digest) for path in args.eval)
     if 'mbos_model' not in content['meta']:
         raise ValueError(
             f'{args.checkpoint} does not tell its network, as checkpoints of '

@@ -11,6 +11,13 @@
 set -euo pipefail
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 
+for argument in "$@"; do
+    if [[ $argument == --help || $argument == -h ]]; then # without a set-up
+        sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+        exit
+    fi
+done
+
 if [[ ${MBOS_SETUP:-1} == 0 ]]; then
     PYTHON=${PYTHON:-python}
 else

@@ -122,8 +122,12 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping[str, object],
         dict[str, dict]: What :func:`choose_thresholds` gives.
 
     Raises:
-        ValueError: If a validation set shares images with a test set.
+        ValueError: If the config has no validation set, or one shares images
+            with a test set.
     """
+    if cfg.data.get('val') is None:
+        raise ValueError('The config has no data.val to choose thresholds '
+                         'on: name validation splits there.')
     val_sets = named_sets(build_val_set(cfg))
     require_apart(val_sets, datasets)
     check_data(list(val_sets.values()), env)

@@ -9,7 +9,8 @@ some thousand intervals between which no pixel moves, for the draws only: the
 figure of the images as they are stays exact.
 """
 from dataclasses import dataclass
-from typing import NamedTuple, Tuple
+from itertools import islice
+from typing import Iterable, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -19,7 +20,8 @@ GRID_INTERVALS = 1024
 """int: Intervals of equal numbers of pixels, per side."""
 
 _DRAWS_AT_A_TIME = 100
-"""int: Bounds the memory of rankings."""
+_IMAGES_AT_A_TIME = 16
+"""int: Bound the memory of rankings."""
 
 
 @dataclass(frozen=True)
@@ -130,25 +132,40 @@ def grid_counts(histogram: Histogram, grid: ScoreGrid) -> np.ndarray:
     ]).astype(np.int32)
 
 
-def resampled_ranking(counts: np.ndarray, grid: ScoreGrid,
+def resampled_ranking(counts: Iterable[np.ndarray], grid: ScoreGrid,
                       weights: np.ndarray) -> np.ndarray:
     """Compute pooled ROC AUC and average precision of every draw.
 
+    Memory depends on the draws, not on the number of images.
+
     Args:
-        counts (np.ndarray): Of :func:`grid_counts`, (images, 2, intervals).
+        counts (Iterable[np.ndarray]): For each image what
+            :func:`grid_counts` gives, (2, intervals).
         grid (ScoreGrid): Their grid.
         weights (np.ndarray): Shape (draws, images).
 
     Returns:
         np.ndarray: Shape (draws, 2); NaN where undefined.
     """
-    parts = [
-        _ranking(
-            *np.tensordot(weights[i:i + _DRAWS_AT_A_TIME], counts,
-                          1).transpose(1, 0, 2), grid.single)
-        for i in range(0, len(weights), _DRAWS_AT_A_TIME)
+    drawn = np.zeros((len(weights), 2, len(grid.edges)))
+    images = iter(counts)
+    for start in range(0, weights.shape[1], _IMAGES_AT_A_TIME):
+        some = np.stack(list(islice(images, _IMAGES_AT_A_TIME)))
+        for draws in _chunks(len(weights)):
+            # sums of whole numbers: exact in any order
+            drawn[draws] += np.tensordot(
+                weights[draws, start:start + len(some)], some, 1)
+    return np.concatenate([
+        _ranking(*drawn[draws].transpose(1, 0, 2), grid.single)
+        for draws in _chunks(len(weights))
+    ])
+
+
+def _chunks(draws: int) -> List[slice]:
+    return [
+        slice(i, i + _DRAWS_AT_A_TIME)
+        for i in range(0, draws, _DRAWS_AT_A_TIME)
     ]
-    return np.concatenate(parts)
 
 
 def _ranking(positives, negatives, single):

@@ -139,9 +139,15 @@ def regions_of(sums: dict) -> List[Tuple[str, dict]]:
 
 
 def without_scores(sums: dict) -> dict:
-    """Copy sums without their histograms."""
+    """Copy sums without their histograms.
+
+    Arrays are copied: those of stored sums are parts of one buffer, all of
+    which the smallest of them would keep in memory.
+    """
     return {
-        key: without_scores(value) if isinstance(value, dict) else value
+        key:
+        without_scores(value) if isinstance(value, dict) else
+        np.array(value) if isinstance(value, np.ndarray) else value
         for key, value in sums.items() if key != 'scores'
     }
 
@@ -220,13 +226,13 @@ def _ranking_draws(sums, pooled, weights):
 
 
 def _class_draws(sums, region, channel, pooled, weights):
-    """Pooled rankings of one class: counts of one at a time are in memory."""
+    """Pooled rankings of one class; counts come and go image by image."""
     grid = common_grid(pooled)
-    counts = []
-    for one in sums:
-        scores = dict(regions_of(one))[region]['scores'][channel]
-        counts.append(grid_counts(unpack_histogram(scores), grid))
-    return resampled_ranking(np.stack(counts), grid, weights)
+    counts = (
+        grid_counts(
+            unpack_histogram(dict(regions_of(one))[region]['scores'][channel]),
+            grid) for one in sums)
+    return resampled_ranking(counts, grid, weights)
 
 
 def _centred(draws, exact):

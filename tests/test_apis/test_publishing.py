@@ -111,6 +111,15 @@ def test_bad_input(trained, tmp_path, monkeypatch):
     figures.write_text('[]')
     with pytest.raises(SystemExit, match='not a file of figures'):
         publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
+    figures.write_text(
+        json.dumps(
+            dict(
+                dataset='a',
+                figures={},
+                checkpoint='other.pth',
+                checkpoint_sha256='0' * 64)))
+    with pytest.raises(SystemExit, match='another checkpoint, other.pth'):
+        publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
     bare = tmp_path / 'bare.pth'
     torch.save(dict(state_dict=trained[0].state_dict()), bare)
     with pytest.raises(SystemExit, match='convert_pssnet_checkpoint'):

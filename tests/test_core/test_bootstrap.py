@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from mbos.core.bootstrap import (Bootstrap, common_grid, grid_counts,
-                                 resampled_ranking)
+from mbos.core.bootstrap import (Bootstrap, ScoreGrid, common_grid,
+                                 grid_counts, resampled_ranking)
 from mbos.core.metric_report import compute
 from mbos.core.metrics import update
 from mbos.core.score_histogram import make_histogram, pool_histograms
@@ -92,6 +92,20 @@ def test_ranking_on_the_grid(levels):
     assert area == pytest.approx(roc_auc_score(truth, score), abs=tolerance)
     assert precision == pytest.approx(
         average_precision_score(truth, score), abs=tolerance)
+
+
+def test_ranking_of_many_images_and_draws():
+    """Each draw is as one image that holds what was drawn."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 9, (37, 2, 20))
+    grid = ScoreGrid(np.arange(20) * 2, rng.random(20) < 0.5)
+    weights = Bootstrap(230).weights(37)
+    found = resampled_ranking(iter(counts), grid, weights)
+    assert found.shape == (230, 2)
+    for draw in (0, 99, 100, 229):
+        drawn = sum(w * c for w, c in zip(weights[draw], counts))
+        alone = resampled_ranking([drawn], grid, np.ones((1, 1)))
+        np.testing.assert_array_equal(found[draw], alone[0])
 
 
 @pytest.mark.parametrize(
