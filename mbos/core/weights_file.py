@@ -75,8 +75,11 @@ def read_safetensors(path: str) -> Mapping[str, Tensor]:
 
 
 def reason_of(error: Exception, length: int = 200) -> str:
-    """The first line of an error, or its type where it says nothing."""
-    lines = str(error).strip().splitlines()
+    """The first line of an error, or its type where it says nothing.
+
+    Without torch's advice to load the file unsafely.
+    """
+    lines = str(error).split('. In PyTorch 2.6')[0].strip().splitlines()
     text = ''.join(c if c.isprintable() else '?' for c in (lines or [''])[0])
     return (text or type(error).__name__)[:length]
 
