@@ -27,6 +27,8 @@ def predictions(tmp_path):
                 name=name,
                 source=str(photo),
                 key='k',
+                width=80,
+                height=60,
                 labels=dict(odoc=labels),
                 probabilities={},
                 overlay=None,
