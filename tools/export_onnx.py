@@ -62,17 +62,16 @@ def check(model, path: str, scale: dict) -> float:
     """Compare at two sizes, one of them odd.
 
     Raises:
-        ValueError: If they differ; the file is removed.
+        ValueError: If they differ.
     """
     difference = max(
         onnx_export.largest_difference(model, path, shape=shape, **scale)
         for shape in ((2, 128, 128), (1, 157, 211)))
     if not difference <= onnx_export.TOLERANCE:
-        os.remove(path)
         raise ValueError(
-            f'{path} differs from the network by {difference:.1e}, more than '
-            f'{onnx_export.TOLERANCE:.0e}, and was removed: please report '
-            'this with the versions of torch, onnx and onnxruntime.')
+            f'The graph differs from the network by {difference:.1e}, more '
+            f'than {onnx_export.TOLERANCE:.0e}, and was not kept: please '
+            'report this with the versions of torch, onnx and onnxruntime.')
     return difference
 
 
@@ -98,13 +97,19 @@ def main(argv=None) -> None:
                          'does not know.')
     scale = dict(mean=norm['mean'], std=norm['std'])
     start = time.time()
-    onnx_export.export_onnx(
-        model, args.output, description=describe(model), **scale)
+    unchecked = f'{args.output}.{os.getpid()}.tmp'
+    try:
+        onnx_export.export_onnx(
+            model, unchecked, description=describe(model), **scale)
+        if not args.no_check:
+            print('largest difference of a probability: '
+                  f'{check(model, unchecked, scale):.1e}')
+        os.replace(unchecked, args.output)
+    finally:
+        if osp.exists(unchecked):
+            os.remove(unchecked)
     print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB in '
           f'{time.time() - start:.0f} s; outputs {", ".join(model.tasks)}')
-    if not args.no_check:
-        print('largest difference of a probability: '
-              f'{check(model, args.output, scale):.1e}')
     if args.benchmark:
         benchmark(args.checkpoint, args.config, args.output, args.benchmark)
 

@@ -91,7 +91,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except apis.EXPECTED_ERRORS as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+    apis.run_tool(main)

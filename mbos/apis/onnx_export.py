@@ -1,4 +1,5 @@
 """One ONNX graph for all tasks of a trained network."""
+import importlib
 import json
 import multiprocessing
 import os
@@ -63,6 +64,16 @@ class ProbabilityNetwork(nn.Module):
             for task in self.model.tasks)
 
 
+def _import(package: str):
+    """Import what only export needs, and few users therefore have."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f'{package} is not installed: pip install onnx '
+                          'onnxruntime (--no-check does without the '
+                          'latter).') from error
+
+
 def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
                 std: Sequence[float], description: dict) -> None:
     """Write a network as ONNX, with any number and size of images.
@@ -78,11 +89,7 @@ def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
     Raises:
         ImportError: If onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError('Export needs the package onnx: pip install onnx '
-                          'onnxruntime.') from error
+    onnx = _import('onnx')
     network = ProbabilityNetwork(model, mean, std).eval()
     image = torch.rand(2, 3, *TRACED_SIZE) * 255
     names = list(model.tasks)
@@ -146,11 +153,7 @@ def largest_difference(model: nn.Module,
     Raises:
         ImportError: If onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError('The comparison needs onnxruntime: pip install '
-                          'onnxruntime, or pass --no-check.') from error
+    onnxruntime = _import('onnxruntime')
     number, height, width = shape
     image = np.random.default_rng(seed).uniform(
         0, 255, (number, 3, height, width)).astype(np.float32)
@@ -226,7 +229,7 @@ def _run_torch(checkpoint, config, image):
 
 
 def _run_onnx(path, image):
-    import onnxruntime
+    onnxruntime = _import('onnxruntime')
     session = onnxruntime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
     return lambda: session.run(None, {INPUT: image})

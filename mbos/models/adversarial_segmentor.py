@@ -132,6 +132,7 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         rows = sorted({row for term in terms for row in term.rows})
 
         def losses(verdicts):
+            """Both players' losses and all values, from (n, 1, h, w)."""
             values = {}
             for term in terms:
                 verdict = pick(verdicts, rows, term.rows)

@@ -97,9 +97,12 @@ def play(discriminator: nn.Module, prob: Tensor,
 
 
 class _Play(torch.autograd.Function):
+    """:func:`play`, with gradients that are there before they are asked for.
+    """
 
     @staticmethod
     def forward(ctx, discriminator, losses, logs, prob, *weights):
+        """Both losses; ``logs`` is filled with the values."""
         ctx.set_materialize_grads(False)  # a player may be left out
         ctx.fool = ctx.judge = None
         wanted = ctx.needs_input_grad[3], any(ctx.needs_input_grad[4:])

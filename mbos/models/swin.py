@@ -1,7 +1,7 @@
 """mmseg's Swin transformer, sparing what its padding costs on a CPU."""
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,16 @@ class LeanSwinTransformer(SwinTransformer):
             for block in stage.blocks:
                 block.attn = WindowAttention(block.attn)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> List[Tensor]:
+        """Maps of the stages asked for.
+
+        Args:
+            x (Tensor): Images, (N, 3, H, W).
+
+        Returns:
+            list[Tensor]: (N, C_l, H_l, W_l) each; channels last in memory on
+            CPU.
+        """
         channels_last = eager_on_cpu(x)  # convolutions like it there
         x, size = self.patch_embed(x)
         if self.use_abs_pos_embed:
@@ -69,6 +78,15 @@ class WindowAttention(ShiftWindowMSA):
         self.drop = attention.drop
 
     def forward(self, query: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """Let tokens attend to those of their window.
+
+        Args:
+            query (Tensor): Tokens of a map, (N, H * W, C).
+            hw_shape (tuple[int, int]): H and W.
+
+        Returns:
+            Tensor: Shape (N, H * W, C).
+        """
         msa = self.w_msa
         standard = msa.scale == (msa.embed_dims // msa.num_heads)**-0.5
         if (not eager_on_cpu(query) or not standard or msa.qkv.bias is None

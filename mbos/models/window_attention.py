@@ -56,6 +56,7 @@ class _ChunkedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query, key, value, bias, mask):
+        """Attend; keeps what came in, not the scores."""
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(query, key, value, bias, mask)
         out = torch.empty_like(value)
@@ -69,6 +70,7 @@ class _ChunkedAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
+        """Gradients of all but the mask, from scores computed again."""
         if grad is None:
             return 5 * (None, )
         query, key, value, bias, mask = ctx.saved_tensors

@@ -163,14 +163,16 @@ def test_tool(tmp_path, monkeypatch, capsys):
 
 
 def test_tool_refuses_a_graph_that_differs(tmp_path, monkeypatch):
-    """A wrong file must not stay behind."""
+    """A wrong file must not stay behind, nor take a good one's place."""
     model = tiny_model()
     cfg = json.loads(json.dumps(tiny_model_cfg()))
     torch.save(
         dict(state_dict=model.state_dict(), meta=checkpoint_meta(model, cfg)),
         tmp_path / 'a.pth')
+    (tmp_path / 'a.onnx').write_text('the last one')
     monkeypatch.setattr(onnx_export, 'largest_difference', lambda *a, **k: 0.1)
     with pytest.raises(
             SystemExit, match='differs from the network by 1.0e-01'):
         run_tool(monkeypatch, tmp_path / 'a.pth', tmp_path / 'a.onnx')
-    assert not (tmp_path / 'a.onnx').exists()
+    assert (tmp_path / 'a.onnx').read_text() == 'the last one'
+    assert len(list(tmp_path.iterdir())) == 2
