@@ -5,9 +5,11 @@ from typing import List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.backbones.swin import ShiftWindowMSA, SwinTransformer
+from mmcv.cnn.bricks.drop import DropPath
+from mmseg.models.backbones.swin import (ShiftWindowMSA, SwinBlock,
+                                         SwinTransformer)
 from mmseg.models.builder import BACKBONES
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .recomputation import maybe_recomputed
@@ -51,7 +53,7 @@ class LeanSwinTransformer(SwinTransformer):
         maps = []
         for i, stage in enumerate(self.stages):
             for block in stage.blocks:
-                x = maybe_recomputed(self.recompute, block, x, size)
+                x = maybe_recomputed(self.recompute, _block, block, x, size)
             if i in self.out_indices:
                 out = getattr(self, f'norm{i}')(x)
                 out = out.view(-1, *size, self.num_features[i])
@@ -60,6 +62,58 @@ class LeanSwinTransformer(SwinTransformer):
             if stage.downsample:
                 x, size = stage.downsample(x, size)
         return maps
+
+
+def _block(block: SwinBlock, x: Tensor, size: Tuple[int, int]) -> Tensor:
+    """A Swin block, sparing branches that stochastic depth drops anyway."""
+    exact = eager_on_cpu(x) and not torch.is_autocast_enabled('cpu')
+    if not (len(x) == 1 and exact and _only_drops_paths(block)):
+        return block(x, size)
+    attention, ffn = block.attn, block.ffn
+    scale = _path_scale(attention.drop, x)
+    if scale:
+        x = x + scale * attention.attend(block.norm1(x), size)
+    else:
+        x = _Dropped.apply(x, *block.norm1.parameters(),
+                           *attention.parameters())
+    scale = _path_scale(ffn.dropout_layer, x)
+    if scale:
+        return x + scale * ffn.layers(block.norm2(x))
+    return _Dropped.apply(x, *block.norm2.parameters(), *ffn.parameters())
+
+
+class _Dropped(torch.autograd.Function):
+    """The identity, giving the weights of a dropped branch zero gradients.
+
+    With no gradient at all, the optimizer would pass over them: no weight
+    decay, no momentum.
+    """
+
+    @staticmethod
+    def forward(ctx, x, *weights):
+        ctx.set_materialize_grads(False)
+        ctx.like = [(weight.shape, weight.new_zeros(())) for weight in weights]
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return (grad, *(zero.expand(shape) for shape, zero in ctx.like))
+
+
+def _only_drops_paths(block: SwinBlock) -> bool:
+    """Whether a training pass draws no random numbers but for its paths."""
+    paths = block.attn.drop, block.ffn.dropout_layer
+    return (block.training and block.attn.is_lean
+            and all(isinstance(path, DropPath) for path in paths)
+            and any(path.drop_prob for path in paths) and not any(
+                part.p
+                for part in block.modules() if isinstance(part, nn.Dropout)))
+
+
+def _path_scale(path: DropPath, x: Tensor) -> float:
+    """What the only image's branch is multiplied by, drawn as mmcv does."""
+    return path(x.new_ones(1, 1, 1)).item()
 
 
 class WindowAttention(ShiftWindowMSA):
@@ -87,11 +141,21 @@ class WindowAttention(ShiftWindowMSA):
         Returns:
             Tensor: Shape (N, H * W, C).
         """
+        if not (eager_on_cpu(query) and self.is_lean):
+            return super().forward(query, hw_shape)
+        return self.drop(self.attend(query, hw_shape))
+
+    @property
+    def is_lean(self) -> bool:
+        """Whether :meth:`attend` computes what mmseg's attention does."""
         msa = self.w_msa
         standard = msa.scale == (msa.embed_dims // msa.num_heads)**-0.5
-        if (not eager_on_cpu(query) or not standard or msa.qkv.bias is None
-                or (self.training and msa.attn_drop.p > 0)):
-            return super().forward(query, hw_shape)
+        return (standard and msa.qkv.bias is not None
+                and not (self.training and msa.attn_drop.p > 0))
+
+    def attend(self, query: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """:meth:`forward` on CPU, before stochastic depth."""
+        msa = self.w_msa
         order = window_order(*hw_shape, self.window_size, self.shift_size,
                              msa.num_heads)
         parts = self._to_windows(msa.qkv(query), order)
@@ -102,7 +166,7 @@ class WindowAttention(ShiftWindowMSA):
                                bias.permute(2, 0, 1).contiguous(), order.mask)
         out = out.reshape(len(query), -1, out.shape[-1])
         out = _FromWindows.apply(out, order).view_as(query)
-        return self.drop(msa.proj_drop(msa.proj(out)))
+        return msa.proj_drop(msa.proj(out))
 
     def _to_windows(self, qkv: Tensor, order: 'WindowOrder'):
         """Queries, keys, values: (images * windows, heads, L, d) each."""

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CACHED_SCORES = 2**19
-"""int: How many scores are worked on at a time: 2 MB in float32."""
+CACHED_SCORES = 2**20
+"""int: How many scores are worked on at a time: 4 MB in float32."""
 
 
 def eager_on_cpu(x: Tensor) -> bool:
@@ -124,4 +124,11 @@ def _probabilities(query, key, bias, mask, windows):
     by_head += bias
     if mask is not None:
         by_head += mask[windows, None]
-    return scores.softmax(-1).to(query.dtype)
+    return _softmax_in_place(scores).to(query.dtype)
+
+
+def _softmax_in_place(scores: Tensor) -> Tensor:
+    # torch's own takes four times as long on CPU as its parts do
+    scores -= scores.amax(-1, keepdim=True)
+    scores.exp_()
+    return scores.div_(scores.sum(-1, keepdim=True))

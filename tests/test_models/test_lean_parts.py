@@ -54,6 +54,42 @@ def test_backbone(shape):
         outputs_and_gradients(lambda x: theirs(x[0]), theirs, [x]))
 
 
+@pytest.mark.parametrize('images', [1, 2])
+@pytest.mark.parametrize('recompute', [False, True])
+def test_stochastic_depth(images, recompute):
+    """A dropped branch gives zero gradients, as mmseg's, not none at all."""
+    theirs = noisy(SwinTransformer(drop_path_rate=0.8, **SWIN))
+    ours = LeanSwinTransformer(drop_path_rate=0.8, **SWIN).double()
+    ours.load_state_dict(theirs.state_dict())
+    ours.recompute = recompute
+    x = torch.randn(images, 3, 64, 64, dtype=torch.float64)
+    dropped = 0
+    for seed in range(5):
+        results, states = [], []
+        for backbone in (ours, theirs):
+            torch.manual_seed(seed)
+            results.append(
+                outputs_and_gradients(lambda x: backbone(x[0]), backbone, [x]))
+            torch.manual_seed(seed)
+            backbone(x)
+            states.append(torch.get_rng_state())
+        assert_equal(*results)
+        assert torch.equal(*states)
+        dropped += sum(not g.any() for g in results[1][1])
+    assert dropped > 0 or images > 1
+
+
+def test_dropped_branches_are_not_computed(monkeypatch):
+    ours = LeanSwinTransformer(drop_path_rate=0.99, **SWIN)
+    last = ours.stages[3].blocks[0]
+    calls = []
+    last.ffn.layers.register_forward_hook(lambda *args: calls.append(1))
+    torch.manual_seed(0)
+    for _ in range(10):
+        ours(torch.randn(1, 3, 32, 32))
+    assert len(calls) < 5
+
+
 def test_backbone_starts_from_the_same_weights():
     states = []
     for kind in (SwinTransformer, LeanSwinTransformer):
