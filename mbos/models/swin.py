@@ -53,7 +53,7 @@ class LeanSwinTransformer(SwinTransformer):
         maps = []
         for i, stage in enumerate(self.stages):
             for block in stage.blocks:
-                x = maybe_recomputed(self.recompute, _block, block, x, size)
+                x = maybe_recomputed(self.recompute, _pass, block, x, size)
             if i in self.out_indices:
                 out = getattr(self, f'norm{i}')(x)
                 out = out.view(-1, *size, self.num_features[i])
@@ -64,7 +64,7 @@ class LeanSwinTransformer(SwinTransformer):
         return maps
 
 
-def _block(block: SwinBlock, x: Tensor, size: Tuple[int, int]) -> Tensor:
+def _pass(block: SwinBlock, x: Tensor, size: Tuple[int, int]) -> Tensor:
     """A Swin block, sparing branches that stochastic depth drops anyway."""
     exact = eager_on_cpu(x) and not torch.is_autocast_enabled('cpu')
     if not (len(x) == 1 and exact and _only_drops_paths(block)):
@@ -104,7 +104,7 @@ class _Dropped(torch.autograd.Function):
 def _only_drops_paths(block: SwinBlock) -> bool:
     """Whether a training pass draws no random numbers but for its paths."""
     paths = block.attn.drop, block.ffn.dropout_layer
-    return (block.training and block.attn.is_lean
+    return (block.training and not block.with_cp and block.attn.is_lean
             and all(isinstance(path, DropPath) for path in paths)
             and any(path.drop_prob for path in paths) and not any(
                 part.p
