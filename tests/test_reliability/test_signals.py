@@ -7,10 +7,22 @@ import pytest
 from mmcv.runner import HOOKS, Hook
 
 from mbos.apis.checkpoint import read_checkpoint
-from mbos.core.interruption import EXIT_INTERRUPTED, Interrupted, StopSignals
+from mbos.core.interruption import (EXIT_INTERRUPTED, SIGNALS, Interrupted,
+                                    StopSignals)
 from mbos.datasets import PartialLabelDataset
 from tests.test_reliability.runs import (assert_same_checkpoint, folder_of,
                                          log_lines, write_long_config)
+
+
+@pytest.fixture(autouse=True)
+def default_signals():
+    """Signals as in a plain terminal: nohup has SIGHUP ignored."""
+    defaults = {number: signal.SIG_DFL for number in SIGNALS}
+    defaults[signal.SIGINT] = signal.default_int_handler
+    before = {n: signal.signal(n, handler) for n, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @HOOKS.register_module()
