@@ -142,9 +142,13 @@ def test_order_of_windows_by_hand():
     assert torch.equal(shifted.mask[3], corners)
 
 
+@pytest.mark.parametrize('strided', [False, True])
 @pytest.mark.parametrize('masked', [False, True])
-def test_attention(masked, monkeypatch):
-    """Against scores written out; three windows of two images at a time."""
+def test_attention(masked, strided, monkeypatch):
+    """Against scores written out; three windows of two images at a time.
+
+    Strided: the heads of a token lie side by side, as linear layers give them.
+    """
     monkeypatch.setattr('mbos.models.window_attention.CACHED_SCORES',
                         3 * 2 * 9 * 9)
     torch.manual_seed(0)
@@ -160,6 +164,9 @@ def test_attention(masked, monkeypatch):
         return scores.softmax(-1) @ v
 
     def ours(inputs):
+        if strided:
+            inputs = [x.transpose(1, 2).contiguous().transpose(1, 2)
+                      for x in inputs[:3]] + inputs[3:]  # yapf: disable
         return window_attention(*inputs, mask)
 
     expected = outputs_and_gradients(plain, None, [q, k, v, bias])
