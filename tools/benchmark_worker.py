@@ -161,6 +161,9 @@ def make_step(settings: Dict) -> Callable:
                                  stage_config)
     stage = 1 if settings['case'] == 'stage1' else 2
     ours = settings['side'] != 'baseline'
+    if ours and settings['device'] == 'cpu':
+        from mbos.core.system_memory import keep_freed_memory
+        keep_freed_memory()  # as the tools do on CPU
     cfg = stage_config(
         stage,
         settings['width'],

@@ -26,6 +26,7 @@ from mbos import apis  # noqa: E402
 from mbos.apis import prediction_run as runs  # noqa: E402
 from mbos.apis.photograph_list import find_photographs  # noqa: E402
 from mbos.apis.prediction_gallery import write_prediction_gallery  # noqa: E402
+from mbos.core.system_memory import keep_freed_memory  # noqa: E402
 
 SHOWN = 20
 UNUSUAL = {
@@ -225,6 +226,8 @@ def main(argv=None) -> int:
     if config is not None:
         config = apis.load_config(config, args.cfg_options)
     model = apis.load_model(args.checkpoint, config, args.device)
+    if next(model.parameters()).device.type == 'cpu':
+        keep_freed_memory()
     options = run_options(args, model)
     with tqdm(total=len(found), unit='photograph', disable=None) as bar:
         summary = runs.predict_photographs(model, args.checkpoint, found,

@@ -11,6 +11,7 @@ from mmcv.parallel import MMDataParallel
 from torch import nn
 
 from mbos.core.interruption import end_with_launcher
+from mbos.core.system_memory import keep_freed_memory
 from .waiting import announce, wait_for_all
 
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
@@ -68,6 +69,8 @@ def set_up_environment(launcher: str = 'none') -> Environment:
     """
     if launcher == 'none':
         cuda = torch.cuda.is_available()
+        if not cuda:
+            keep_freed_memory()
         return Environment(
             torch.device('cuda', 0) if cuda else torch.device('cpu'))
     if launcher == 'slurm':
@@ -91,6 +94,8 @@ def set_up_environment(launcher: str = 'none') -> Environment:
                 'to train on CPU.')
         device = torch.device('cuda', local_rank)
         torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
     dist.init_process_group(
         'nccl' if device.type == 'cuda' else 'gloo',
         timeout=timedelta(minutes=_timeout()))

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mbos.core import build_tasks
 from mbos.core.pretrained import load_swin_into, require_pretrained
+from mbos.core.system_memory import return_free_memory
 from mbos.core.tasks import TaskLike
 from .losses import at_least_float32
 from .multi_task_head import Rows
-from .recomputation import recompute_backbone, return_free_memory
+from .recomputation import recompute_backbone
 from .show_result import ShowResultMixin
 from .supervision import SUPERVISED, Term, truth_terms
 

@@ -1,6 +1,4 @@
 """Activations that are computed again rather than kept."""
-import ctypes
-import sys
 from typing import Callable
 
 import torch
@@ -47,14 +45,3 @@ def recompute_backbone(backbone: nn.Module) -> None:
             'train_cfg.low_memory=False, or use LeanSwinTransformer.')
     for part in parts:
         part.with_cp = True
-
-
-def return_free_memory() -> None:
-    """Hand free memory back to the system, where its C library is glibc.
-
-    It keeps blocks between those in use, which add up from image to image.
-    """
-    if sys.platform == 'linux':
-        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
-        if trim is not None:
-            trim(0)
