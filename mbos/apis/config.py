@@ -6,6 +6,8 @@ from typing import Callable, List, Optional
 
 from mmcv import Config, ConfigDict
 
+from .overrides import check_overrides
+
 REPOSITORY = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 
@@ -42,10 +44,15 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
 
     Returns:
         Config: The completed config, with ``work_dir`` set.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If an override's key looks mistyped.
     """
     path = find_config(path)
     cfg = Config.fromfile(path)
     if options:
+        check_overrides(cfg._cfg_dict, options)
         cfg.merge_from_dict(options)
     if cfg.get('work_dir') is None:
         name = osp.splitext(osp.basename(path))[0]

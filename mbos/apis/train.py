@@ -93,9 +93,9 @@ def _train(cfg: Config, env: Environment, validate: bool,
         exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
         mbos_version=mbos.__version__,
         mmseg_version=mmseg_version)
-    runner = build_runner(
-        plain(cfg.runner),
-        default_args=dict(
+    runner = build_checked(
+        build_runner, plain(cfg.runner),
+        dict(
             model=wrap_model(model, env),
             optimizer=optimizer,
             work_dir=cfg.work_dir,

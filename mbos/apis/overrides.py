@@ -1,0 +1,76 @@
+"""Keys of ``--cfg-options`` that a config does not have.
+
+Parts of a config that name a ``type`` are checked by whoever builds them;
+the others are only read, and a mistyped key there would change nothing.
+"""
+import difflib
+import warnings
+from typing import Optional, Tuple
+
+OPTIONAL = {
+    '': ('aug_test', 'auto_resume', 'custom_hooks', 'custom_imports',
+         'deterministic', 'load_from', 'mp_start_method', 'omp_num_threads',
+         'opencv_num_threads', 'prediction', 'resume_from', 'seed',
+         'test_sets', 'tf32', 'work_dir'),
+    'data': ('prefetch_factor', 'test', 'test_workers', 'val'),
+    'evaluation': ('by_epoch', 'rule', 'save_best', 'start'),
+    'model.test_cfg': ('crop_size', 'stride'),
+    'model.train_cfg': ('images_per_pass', 'low_memory'),
+    'prediction': ('crop', 'pipeline', 'thresholds'),
+}  # yapf: disable
+"""dict[str, tuple[str]]: Keys that are read where a config may lack them."""
+
+FREE = ('custom_keys', 'thresholds')
+"""tuple[str]: Parts whose keys are names of the user's."""
+
+SIMILAR = 0.75
+
+
+def check_overrides(cfg: dict, options: dict) -> None:
+    """Refuse overrides whose keys look mistyped; tell of others that are new.
+
+    Args:
+        cfg (dict): The config as the file has it.
+        options (dict): Values by dotted key, as ``--cfg-options`` gives them.
+
+    Raises:
+        ValueError: If a key is not in the config but much like one that is.
+    """
+    for key in options:
+        missing = _first_missing(cfg, key.split('.'))
+        if missing is None:
+            continue
+        where, name, known = missing
+        alike = difflib.get_close_matches(name, known, 1, SIMILAR)
+        part = f'{where!r} of the config' if where else 'The config'
+        if alike:
+            meant = f'{where}.{alike[0]}' if where else alike[0]
+            raise ValueError(
+                f'--cfg-options {key}: {part} has no {name!r}, did you mean '
+                f'{meant!r}? If not, write the key into a config file.')
+        warnings.warn(f'--cfg-options {key}: {part} had no {name!r}; it is '
+                      'added, but nothing may read it.')
+
+
+def _first_missing(part, names) -> Optional[Tuple[str, str, set]]:
+    """Where a dotted key leaves a config: part, name, and the names there."""
+    passed = []
+    for name in names:
+        if isinstance(part, (list, tuple)):
+            index = int(name) if name.isdigit() else len(part)
+            if index >= len(part):
+                return None  # mmcv says what is wrong
+            part = part[index]
+        elif not isinstance(part, dict):
+            return None
+        elif name in part:
+            part = part[name]
+        else:
+            where = '.'.join(passed)
+            known = OPTIONAL.get(where, ())
+            checked = 'type' in part or set(passed) & set(FREE)
+            if checked or name in known:
+                return None
+            return where, name, {*part, *known}
+        passed.append(name)
+    return None
