@@ -126,6 +126,10 @@ def count_flops(work: Callable) -> int:
     known = dict(flop_registry)
     known[attention] = lambda query, key, value, *args, **kwargs: sdpa_flop(
         query, key, value)
+    known[torch.ops.aten.addmm_] = flop_registry[torch.ops.aten.addmm]
+    linear = torch.ops.mkldnn._linear_pointwise
+    known[linear] = lambda x, weight, *args, out_val, **kwargs: (
+        2 * out_val.numel() * x.shape[-1])
 
     class Counter(TorchDispatchMode):
         """torch's own counter cannot see gradients taken within a pass."""

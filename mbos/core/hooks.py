@@ -8,6 +8,7 @@ import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
+from .gradients import gathering
 from .numerics import FiniteGuard
 from .optimizers import as_dict
 
@@ -69,7 +70,8 @@ class GradientStepHook(Hook):
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""
-        self.scaler.scale(loss).backward()
+        with gathering():
+            self.scaler.scale(loss).backward()
 
     def resume_state(self, runner) -> dict:
         """The loss scale, and how many iterations were skipped in a row.

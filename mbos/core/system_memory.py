@@ -34,17 +34,6 @@ def keep_freed_memory() -> bool:
         and mallopt(TRIM_THRESHOLD, 2**31 - 1))
 
 
-def return_free_memory() -> None:
-    """Hand free memory back to the system.
-
-    The allocator keeps blocks between those in use, which add up from image
-    to image.
-    """
-    trim = _glibc('malloc_trim')
-    if trim is not None:
-        trim(0)
-
-
 def _glibc(name: str):
     """A function of the C library, or None where it has none."""
     if sys.platform != 'linux':

@@ -9,11 +9,10 @@ from mmcv.cnn.utils.weight_init import trunc_normal_
 from mmcv.runner import BaseModule, ModuleDict
 from torch import Tensor, nn
 
+from .feed_forward import feed_forward
+from .linear import LeanLinear, lean_linears
 from .recomputation import maybe_recomputed
-from .window_attention import eager_on_cpu, window_attention
-
-CACHED_TOKENS = 2048
-"""int: Tokens that pass the feed-forward together in inference on CPU."""
+from .window_attention import window_attention
 
 
 def partition_windows(x: Tensor, window: int) -> Tensor:
@@ -94,9 +93,9 @@ class CrossTaskBlock(BaseModule):
         self.num_heads = num_heads
         self.window_size = window_size
         self.norm1 = nn.LayerNorm(channels)
-        self.q = nn.Linear(channels, channels)
-        self.kv = nn.Linear(channels, 2 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.q = LeanLinear(channels, channels)
+        self.kv = LeanLinear(channels, 2 * channels)
+        self.proj = LeanLinear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window_size - 1)**2, num_heads))
         self.register_buffer(
@@ -108,6 +107,7 @@ class CrossTaskBlock(BaseModule):
             embed_dims=channels,
             feedforward_channels=feedforward_ratio * channels,
             act_cfg=dict(type='GELU'))
+        lean_linears(self.ffn)
 
     def init_weights(self):
         """Truncated normal for the attention; the feed-forward keeps its."""
@@ -159,15 +159,7 @@ class CrossTaskBlock(BaseModule):
         out = self.proj(out.transpose(1, 2).flatten(2))
         x = x + merge_windows(out, self.window_size, x.shape[-2:])
         x = x.permute(0, 2, 3, 1)  # channels last for norm and feed-forward
-        return self._feed_forward(x).permute(0, 3, 1, 2)
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or not eager_on_cpu(x):
-            return self.ffn(self.norm2(x), identity=x)
-        # a part at a time, so that the wide hidden layer stays in the cache
-        parts = x.flatten(0, 2).split(CACHED_TOKENS)
-        parts = [self.ffn(self.norm2(part), identity=part) for part in parts]
-        return torch.cat(parts).view_as(x)
+        return feed_forward(x, self.norm2, self.ffn).permute(0, 3, 1, 2)
 
 
 class CrossTaskAttention(BaseModule):

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mbos.core import build_tasks
 from mbos.core.pretrained import load_swin_into, require_pretrained
-from mbos.core.system_memory import return_free_memory
 from mbos.core.tasks import TaskLike
 from .losses import at_least_float32
 from .multi_task_head import Rows
@@ -220,8 +219,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                      for t, p in planes.items()}, group_terms)  # yapf: disable
             if backward is not None:
                 backward(total_loss(values))
-                if self.low_memory and img[0].device.type == 'cpu':
-                    return_free_memory()
                 values = {k: v.detach() for k, v in values.items()}
             for name, value in values.items():
                 losses[name] = losses.get(name, 0) + value

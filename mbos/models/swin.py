@@ -12,6 +12,8 @@ from mmseg.models.builder import BACKBONES
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .feed_forward import feed_forward
+from .linear import lean_linears
 from .recomputation import maybe_recomputed
 from .window_attention import eager_on_cpu, window_attention
 
@@ -34,6 +36,7 @@ class LeanSwinTransformer(SwinTransformer):
         for stage in self.stages:
             for block in stage.blocks:
                 block.attn = WindowAttention(block.attn)
+        lean_linears(self)
 
     def forward(self, x: Tensor) -> List[Tensor]:
         """Maps of the stages asked for.
@@ -67,18 +70,19 @@ class LeanSwinTransformer(SwinTransformer):
 def _pass(block: SwinBlock, x: Tensor, size: Tuple[int, int]) -> Tensor:
     """A Swin block, sparing branches that stochastic depth drops anyway."""
     exact = eager_on_cpu(x) and not torch.is_autocast_enabled('cpu')
-    if not (len(x) == 1 and exact and _only_drops_paths(block)):
+    if not (exact and _is_lean(block, len(x))):
         return block(x, size)
     attention, ffn = block.attn, block.ffn
     scale = _path_scale(attention.drop, x)
     if scale:
-        x = x + scale * attention.attend(block.norm1(x), size)
+        branch = attention.attend(block.norm1(x), size)
+        x = x + (branch if scale == 1 else scale * branch)
     else:
         x = _Dropped.apply(x, *block.norm1.parameters(),
                            *attention.parameters())
     scale = _path_scale(ffn.dropout_layer, x)
     if scale:
-        return x + scale * ffn.layers(block.norm2(x))
+        return feed_forward(x, block.norm2, ffn, scale)
     return _Dropped.apply(x, *block.norm2.parameters(), *ffn.parameters())
 
 
@@ -101,19 +105,26 @@ class _Dropped(torch.autograd.Function):
         return (grad, *(zero.expand(shape) for shape, zero in ctx.like))
 
 
-def _only_drops_paths(block: SwinBlock) -> bool:
-    """Whether a training pass draws no random numbers but for its paths."""
+def _is_lean(block: SwinBlock, images: int) -> bool:
+    """Whether a pass draws no random numbers but for one image's paths."""
     paths = block.attn.drop, block.ffn.dropout_layer
-    return (block.training and not block.with_cp and block.attn.is_lean
-            and all(isinstance(path, DropPath) for path in paths)
-            and any(path.drop_prob for path in paths) and not any(
-                part.p
-                for part in block.modules() if isinstance(part, nn.Dropout)))
+    if block.with_cp or not block.attn.is_lean or not all(
+            isinstance(path, (DropPath, nn.Identity)) for path in paths):
+        return False
+    if not block.training:
+        return True
+    alike = images == 1 or not any(_drops(path) for path in paths)
+    return alike and not any(
+        part.p for part in block.modules() if isinstance(part, nn.Dropout))
 
 
-def _path_scale(path: DropPath, x: Tensor) -> float:
+def _drops(path: nn.Module) -> bool:
+    return path.training and bool(getattr(path, 'drop_prob', 0))
+
+
+def _path_scale(path: nn.Module, x: Tensor) -> float:
     """What the only image's branch is multiplied by, drawn as mmcv does."""
-    return path(x.new_ones(1, 1, 1)).item()
+    return path(x.new_ones(1, 1, 1)).item() if _drops(path) else 1.0
 
 
 class WindowAttention(ShiftWindowMSA):

@@ -86,18 +86,6 @@ def test_low_memory_lets_one_image_through():
     assert tiny_model()._groups(images) == [[0, 1, 2]]
 
 
-def test_low_memory_returns_what_is_free(monkeypatch):
-    """After each image."""
-    calls = []
-    monkeypatch.setattr('mbos.models.multi_task_segmentor.return_free_memory',
-                        lambda: calls.append(1))
-    batch = samples(FOUR[:2], False)
-    run(network(FOUR[:2], False), batch)
-    assert not calls
-    run(network(FOUR[:2], False, train_cfg=dict(low_memory=True)), batch)
-    assert len(calls) == len(batch)
-
-
 def test_backbones_that_cannot_recompute_are_refused():
     with pytest.raises(ValueError, match='Linear cannot recompute'):
         recomputation.recompute_backbone(torch.nn.Linear(2, 2))

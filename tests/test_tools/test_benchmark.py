@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mbos.core.gradients import gathering
+from mbos.models.linear import LeanLinear
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -133,6 +136,19 @@ def test_a_convolution_and_a_product_are_counted():
 
     conv = 2 * 4 * 3 * 9 * 64
     assert load('_worker').count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
+
+
+def test_lean_layers_are_counted():
+    """Three products, whether the gradient is added up in place or not."""
+    layer = LeanLinear(6, 4)
+    x = torch.randn(5, 6, requires_grad=True)
+
+    def work():
+        with gathering():
+            layer(x).sum().backward()
+
+    for _ in range(2):
+        assert load('_worker').count_flops(work) == 3 * 2 * 5 * 6 * 4
 
 
 def test_resident_memory():
