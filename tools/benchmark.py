@@ -162,7 +162,8 @@ def measure(case: str, args: argparse.Namespace, **changes) -> Dict[str, dict]:
         threads), ``images_per_second``, ``peak_mb``, ``libraries_mb``; of
         ours also what :func:`add_floor` adds.
     """
-    sides = changes.pop('sides', SIDES[case])
+    chosen = [s for s in SIDES[case] if not args.sides or s in args.sides]
+    sides = changes.pop('sides', chosen)
     with ExitStack() as stack:
         running, settings = {}, {}
         for name in sides:
@@ -248,6 +249,11 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         choices=(1, 2),
         help='only this stage (default: both)')
     add('--cases', nargs='+', choices=CASES, help='only these cases')
+    add('--sides',
+        nargs='+',
+        choices=SIDES['stage2'],
+        help='only these sides of stages and inference, where the memory is\n'
+        'too small for all at once (26 GB at 512x512)')
     add('--precision', default='float32', help='of ours: float32, bf16, fp16')
     add('--compile', action='store_true', help='ours through torch.compile')
     add('--tf32', action='store_true', help='TF32 for both sides, on a GPU')
@@ -262,6 +268,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     add('--check', action='store_true', help='exit 1 if a goal is missed')
     args = parser.parse_args(argv)
     args.stages = (args.stage, ) if args.stage else (1, 2)
+    if args.sides:
+        if args.check:
+            parser.error('--check compares all sides: leave out --sides')
+        args.sides += SIDES['processes']
     return args
 
 

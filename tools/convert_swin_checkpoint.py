@@ -111,6 +111,9 @@ def main(argv=None) -> int:
     out = args.files[-1] if args.files else DEFAULT_OUT
     try:
         if not args.download:
+            if not osp.isfile(args.files[0]):
+                raise FileNotFoundError(f'{args.files[0]} not found. To fetch '
+                                        'the weights, use --download.')
             state = pretrained.load_swin_weights(args.files[0])
         elif args.source == 'timm':
             state = fetch_timm()

@@ -49,7 +49,9 @@ find_config() {
     elif [[ $1 != /* && -f $MBOS_ROOT/$1 ]]; then
         CONFIG=$MBOS_ROOT/$1
     else
-        launch_error "config not found: $1 (looked in $PWD and $MBOS_ROOT)"
+        local places=$PWD
+        [[ $PWD -ef $MBOS_ROOT ]] || places+=" and $MBOS_ROOT"
+        launch_error "config not found: $1 (looked in $places)"
     fi
 }
 

@@ -56,6 +56,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     _add_run_options(parser)
     args = parser.parse_args(argv)
     args.config, args.checkpoint, args.inputs = _split(args.paths, parser)
+    if args.cfg_options and args.config is None:
+        parser.error('--cfg-options changes a config: give it before the '
+                     'checkpoint. --mode, --window, --scales and others work '
+                     'without one')
     return args
 
 

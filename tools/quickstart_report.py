@@ -80,6 +80,8 @@ def write_report(plan: Plan, times: List[List[str]], note: str,
     for path in pictures:
         print(f'Picture: {path}')
     print(f'Table: {plan.folder / "comparison.md"} and comparison.json')
+    print(f'Next: python tools/predict.py {plan.checkpoint("stage2")} '
+          'PHOTOGRAPHS --out predictions')
     return all(result['reached'] for result in results)
 
 

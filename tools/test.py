@@ -51,6 +51,9 @@ def parse_args():
         parser.error('nothing to do: give --eval mIoU, --vis, or both')
     if args.vis and not args.output_dir:
         parser.error('--vis needs --output_dir')
+    if args.OD and args.datasets != ['']:
+        parser.error('--OD has a test set of its own, idrid_od: leave out '
+                     '--datasets, or name idrid_od there instead of --OD')
     if args.source and not args.vis:
         parser.error('--source is for --vis')
     if args.report_images < 0:
@@ -150,6 +153,23 @@ def test_set_names(args, cfg):
     return args.datasets
 
 
+def build_test_sets(cfg, names, scored):
+    """The test sets, or what is wrong with any of them.
+
+    Raises:
+        ValueError: With the problems of all.
+    """
+    datasets, problems = [], []
+    for name in names:
+        try:
+            datasets.append(apis.build_test_set(cfg, name, scored))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError('\n'.join(problems))
+    return datasets
+
+
 def evaluate(model, datasets, cfg, env, args):
     """Print the tables of all test sets and write the figures.
 
@@ -233,7 +253,7 @@ def main():
     names = test_set_names(args, cfg)
     env = apis.set_up_environment(args.launcher)
     scored = bool(args.eval or args.OD)
-    datasets = [apis.build_test_set(cfg, name, scored) for name in names]
+    datasets = build_test_sets(cfg, names, scored)
     apis.check_data(datasets, env)
     model = apis.load_segmentor(cfg.model, args.checkpoint, env)
     named = {n or d.name: d for n, d in zip(names, datasets)}

@@ -156,7 +156,8 @@ def fit_weights(model: nn.Module,
     if missing:
         notes.append(f'missing, left as initialised: {summarize(missing)}')
     if unused:
-        notes.append(f'not used here: {summarize(unused)}')
+        notes.append(
+            f'not used here: {len(unused)} weights of the discriminators')
     return {n: v for n, v in state.items() if n not in unused}, notes
 
 

@@ -36,6 +36,7 @@ def read_evaluations(path: str) -> Dict[str, dict]:
         dict[str, dict]: Contents by test set.
 
     Raises:
+        FileNotFoundError: If the path does not exist.
         ValueError: If there is none or one is not what it should be.
     """
     paths = [path]
@@ -44,6 +45,9 @@ def read_evaluations(path: str) -> Dict[str, dict]:
         if not paths:
             raise ValueError(f'{path}: no eval_*.json in this folder; give '
                              'the --work-dir of tools/test.py --eval.')
+    elif not osp.isfile(path):
+        raise FileNotFoundError(f'{path}: not found; give an eval_<set>.json '
+                                'or the --work-dir of tools/test.py --eval.')
     found = {}
     for name in paths:
         content = _read(name)

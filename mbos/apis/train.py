@@ -34,7 +34,8 @@ from .resume import (check_resumable, check_same_run, continue_from_newest,
                      run_facts)
 from .run_log import hold_log, quiet_logger, release_log, tell_environment
 from .settings import find_settings
-from .validation import warn_of_test_images
+from .validation import (check_save_best, warn_of_test_images,
+                         warn_of_unread_pseudo_labels)
 
 
 def train_segmentor(cfg: Config,
@@ -69,10 +70,12 @@ def _train(cfg: Config, env: Environment, validate: bool,
     if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
         return
     check_files(cfg)
+    warn_of_unread_pseudo_labels(cfg, logger)
     set_backends(cfg)
     train_set = build_checked(build_dataset, cfg.data.train)
     val_set = None
     if validate:
+        check_save_best(cfg)
         warn_of_test_images(cfg, logger)
         val_set = build_val_set(cfg)
     check_data([train_set, val_set], env, logger)

@@ -1,9 +1,14 @@
-"""What training validates on: not on test images, unless asked to."""
+"""What training validates on: not on test images, unless asked to.
+
+And by what, which is found out before training rather than after it began.
+"""
+import difflib
 import os.path as osp
 from typing import Dict, List, Set
 
 from mmcv import Config
 
+from mbos.core.tasks import build_tasks
 from untrusted import read_text
 from .config import member_datasets
 
@@ -81,3 +86,55 @@ def warn_of_test_images(cfg: Config, logger) -> None:
         'VALIDATION ON TEST IMAGES: %s. Figures logged during training are '
         'test figures: do not choose a checkpoint, a setting or the length '
         'of training by them.', pairs)
+
+
+def check_save_best(cfg: Config) -> None:
+    """Refuse to choose the best checkpoint by a figure that nobody computes.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+
+    Raises:
+        ValueError: Naming the figures that there are.
+    """
+    chosen = cfg.evaluation.get('save_best')
+    if chosen in (None, 'auto', 'mDice', 'mIoU'):
+        return
+    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
+    known = ['mDice', 'mIoU']
+    for dataset in member_datasets(cfg.data.val):
+        if dataset['type'] != 'PartialLabelDataset':
+            return  # somebody's own, with figures of its own
+        for name in dataset.get('ann_dirs') or {}:
+            stem = f'{dataset["name"]}.{name}'
+            known += [f'{stem}.mDice', f'{stem}.mIoU']
+            known += [
+                f'{stem}.{metric}.{label}' for metric in ('Dice', 'IoU')
+                for label in ('background', *tasks[name].classes)
+            ]
+    if chosen in known:
+        return
+    alike = difflib.get_close_matches(str(chosen), known, 3, 0.5) or known[:6]
+    raise ValueError(
+        f'evaluation.save_best is {chosen!r}, which data.val does not give: '
+        f'use {", ".join(alike)}, or None to keep no best checkpoint.')
+
+
+def warn_of_unread_pseudo_labels(cfg: Config, logger) -> None:
+    """Say that stage 1 learns from ground truth alone.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        logger (logging.Logger): Warned.
+    """
+    if cfg.model.type != 'MultiTaskSegmentor':
+        return
+    names = [
+        dataset['name'] for dataset in member_datasets(cfg.data.train)
+        if dataset.get('pseudo_dirs')
+    ]
+    if names:
+        logger.warning(
+            'Stage 1 learns from ground truth alone: pseudo_dirs of %s are '
+            'not read by any loss. They are for stage 2 '
+            '(AdversarialSegmentor).', ', '.join(names))

@@ -36,11 +36,31 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     allreduce_grads(parameters, bucket_size_mb=64)
 
 
+class Backward:
+    """Adds the gradients of a loss to those of the weights.
+
+    Args:
+        scaler (torch.amp.GradScaler): Scales the loss where it is enabled.
+    """
+
+    def __init__(self, scaler: torch.amp.GradScaler):
+        self.scaler = scaler
+
+    @property
+    def adds_as_they_are(self) -> bool:
+        """Whether gradients are neither scaled nor used otherwise."""
+        return not self.scaler.is_enabled()
+
+    def __call__(self, loss: Tensor) -> None:
+        with gathering():
+            self.scaler.scale(loss).backward()
+
+
 @HOOKS.register_module()
 class GradientStepHook(Hook):
     """Owns backward passes, gradient exchange and the optimizers' steps.
 
-    The model calls :meth:`backward` once for each group of images that goes
+    The model calls ``backward`` once for each group of images that goes
     through it, so gradients gather over the groups; after the iteration they
     are averaged over the processes, once, and every optimizer steps.
 
@@ -67,11 +87,7 @@ class GradientStepHook(Hook):
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
         self.guard = FiniteGuard(on_nonfinite, max_skips)
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss."""
-        with gathering():
-            self.scaler.scale(loss).backward()
+        self.backward = Backward(self.scaler)
 
     def resume_state(self, runner) -> dict:
         """The loss scale, and how many iterations were skipped in a row.

@@ -297,5 +297,5 @@ def _cell(row, ends, column):
         return ''
     text = format(row[column], '.4f')
     if column in ends and ends[column][0] == ends[column][0]:
-        text += ' [{:.3f}, {:.3f}]'.format(*ends[column])
+        text += ' [{:.4f}, {:.4f}]'.format(*ends[column])
     return text

@@ -9,6 +9,7 @@ from mmseg.ops import resize
 from torch import Tensor
 
 from mbos.core import build_tasks
+from mbos.core.gradients import gathering
 from mbos.core.pretrained import load_swin_into, require_pretrained
 from mbos.core.tasks import TaskLike
 from .losses import at_least_float32
@@ -198,6 +199,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             backward (callable, optional): Called with the summed loss of each
                 group of images as soon as it is there, so that its graph is
                 freed before the next. The values returned are then detached.
+                If its ``adds_as_they_are`` is true, gradients that are known
+                before are added to the weights' without it.
 
         Returns:
             dict[str, Tensor]: Scalars by ``<head>.<term>``.
@@ -212,7 +215,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                            if t.rows]  # yapf: disable
             if not group_terms:
                 continue
-            with self.autocast(img[0].device):
+            at_once = getattr(backward, 'adds_as_they_are', False)
+            with self.autocast(img[0].device), gathering(at_once):
                 values = self.group_losses(
                     torch.stack([img[row] for row in group]),
                     {t: torch.stack([p[row] for row in group])

@@ -8,6 +8,8 @@ from mmseg.models.builder import HEADS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mbos.core.gradients import add_gradient, is_gathering
+
 
 @HEADS.register_module()
 class PatchDiscriminator(BaseModule):
@@ -77,7 +79,9 @@ def play(discriminator: nn.Module, prob: Tensor,
     Both players' losses are computed from one forward pass, and their
     gradients right away: the generator's with respect to the probabilities,
     the discriminator's with respect to its weights. So no activations of the
-    discriminator wait for the backward pass, which scales what is there.
+    discriminator wait for the backward pass, which scales what is there. Where
+    nothing will be scaled, the discriminator's are added to what its weights
+    have gathered right away.
 
     Args:
         discriminator (nn.Module): The discriminator.
@@ -114,6 +118,10 @@ class _Play(torch.autograd.Function):
                     fool, [seen], retain_graph=wanted[1])
             if wanted[1] and judge.requires_grad:
                 ctx.judge = torch.autograd.grad(judge, weights)
+        if ctx.judge is not None and is_gathering():
+            for weight, grad in zip(weights, ctx.judge):
+                add_gradient(weight, grad)
+            ctx.judge = None
         logs.update({k: v.detach() for k, v in values.items()})
         return fool.detach(), judge.detach()
 

@@ -1,13 +1,17 @@
 """Validation during training: on which images, and what it keeps."""
 import os
 
+import numpy as np
 import pytest
 from mmcv.utils import get_logger
+from mmseg.datasets import build_dataset
 
 from mbos.apis import load_config
-from mbos.apis.validation import validated_test_images, warn_of_test_images
+from mbos.apis.validation import (check_save_best, validated_test_images,
+                                  warn_of_test_images,
+                                  warn_of_unread_pseudo_labels)
 from mbos.datasets import EvaluationSets
-from tests.tiny_runs import TEST, config_of, member, write_config
+from tests.tiny_runs import SIZE, TEST, config_of, member, write_config
 
 PUBLISHED = 'configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge' \
     '_semi_OD_0.1_0.05_60k_128_group_window_size16{}.py'
@@ -103,3 +107,52 @@ def test_training_refuses_to_choose_on_test_images(runs, tool, tmp_path):
 def test_logger_is_one_of_logging(runs):
     """What the run's own logger is asked to do, it can."""
     warn_of_test_images(load_config(runs.config1), get_logger('validation'))
+
+
+def test_best_by_any_figure_that_there_is(runs):
+    """Each that an evaluation gives, and no other."""
+    cfg = load_config(runs.config1)
+    val_set = build_dataset(cfg.data.val, dict(test_mode=True))
+    labels = [{
+        task.name: np.zeros((task.num_classes, SIZE, SIZE), np.float32)
+        for task in val_set.datasets[0].tasks
+    }] * len(val_set)
+    results = [
+        dataset.pre_eval([labels[0]], [i])[0] for dataset in val_set.datasets
+        for i in range(len(dataset))
+    ]
+    figures = val_set.evaluate(results)
+    assert len(figures) > 6
+    for name in (*figures, None, 'auto'):
+        cfg.evaluation.save_best = name
+        check_save_best(cfg)
+    for name, meant in (('mDcie', 'mDice'), ('c0_test.vessel.Dice.vesel',
+                                             'c0_test.vessel.Dice.vessel')):
+        cfg.evaluation.save_best = name
+        with pytest.raises(ValueError, match=f'{name}.*use.* {meant}'):
+            check_save_best(cfg)
+
+
+def test_mistyped_figure_is_refused_before_training(runs, tool, tmp_path):
+    message = tool('train.py', runs.config1, '--cfg-options',
+                   'evaluation.save_best=mDcie')
+    assert "'mDcie', which data.val does not give: use mDice" in message
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+def test_stage_1_tells_of_pseudo_labels_that_it_does_not_read(tmp_path):
+    cfg = config_of(tmp_path, TWO)
+    log = Log()
+    warn_of_unread_pseudo_labels(
+        load_config(write_config(tmp_path / 'a.py', cfg)), log)
+    assert log.lines == []
+    cfg['data']['train']['datasets'][1]['pseudo_dirs'] = dict(vessel='x')
+    warn_of_unread_pseudo_labels(
+        load_config(write_config(tmp_path / 'b.py', cfg)), log)
+    line, = log.lines
+    assert 'pseudo_dirs of c1 are not read by any loss' in line
+    adversarial = config_of(tmp_path, TWO, True)
+    log = Log()
+    warn_of_unread_pseudo_labels(
+        load_config(write_config(tmp_path / 'c.py', adversarial)), log)
+    assert log.lines == []

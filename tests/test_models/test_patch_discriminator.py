@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from mbos.core.gradients import gathering
 from mbos.models.patch_discriminator import (PatchDiscriminator, play,
                                              verdict_accuracy)
 
@@ -90,6 +91,24 @@ def test_one_pass_serves_both_players():
     assert net.convs[0].bias.grad is None
     total.backward()  # once more
     assert torch.allclose(prob.grad, 10 * expected_prob)
+
+
+def test_known_gradients_need_not_wait():
+    net = PatchDiscriminator(2, 3).double()
+    net.convs[0].bias.requires_grad_(False)
+    prob = torch.rand(2, 2, 32, 64, dtype=torch.float64, requires_grad=True)
+    expected_prob, expected_weights = separate_gradients(net, prob)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for times in (1, 2):
+        with gathering():
+            fool, judge, _ = play(net, prob, two_losses)
+        for weight, gradient in zip(trained, expected_weights):
+            assert torch.allclose(weight.grad, times * gradient)
+            assert weight.grad.stride() == weight.stride()
+        (fool + judge).backward()  # adds the generator's only
+        assert torch.allclose(prob.grad, times * expected_prob)
+    for weight, gradient in zip(trained, expected_weights):
+        assert torch.allclose(weight.grad, 2 * gradient)
 
 
 def test_a_player_alone():

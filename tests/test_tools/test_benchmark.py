@@ -189,6 +189,18 @@ def test_goals():
     two = goals["two processes, images per second over one's"]
     assert two['reached'] and not two['at_most']
     assert not any('stage-1' in name for name in goals)
+    del cases['stage2']['baseline']
+    names = [goal['name'] for goal in report.judge(cases)]
+    assert names == ['low-memory stage 2, time over our own', two['name']]
+
+
+def test_sides():
+    parse = load('').parse_args
+    assert parse([]).sides is None
+    assert parse(['--sides', 'ours',
+                  'baseline']).sides == ['ours', 'baseline', 'one', 'two']
+    with pytest.raises(SystemExit):
+        parse(['--sides', 'ours', '--check'])
 
 
 def test_command():
