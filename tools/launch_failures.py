@@ -59,8 +59,20 @@ def exit_status(failures: Mapping[int, ProcessFailure],
     left = by_themselves(failures, received)
     if not left:
         return INTERRUPTED
-    code = failures[find_cause(left)].exitcode
+    cause = left[find_cause(left)]
+    if was_leaving(cause):
+        return 1
+    code = cause.exitcode
     return 128 - code if code < 0 else code
+
+
+def was_leaving(failure: ProcessFailure) -> bool:
+    """Whether torchrun ended a process that was on its way out.
+
+    It does so if another one lost it and left first.
+    """
+    return (failure.exitcode == -signal.SIGTERM
+            and told(failure).get('kind') in ('explained', 'traceback'))
 
 
 def by_themselves(
@@ -98,7 +110,7 @@ def explain(failures: Mapping[int, ProcessFailure]) -> List[str]:
             dict.fromkeys(n['message'] for n in lines
                           if n.get('kind') == 'explained'))
     who = f'Process {cause} (pid {failure.pid})'
-    if failure.exitcode < 0:
+    if failure.exitcode < 0 and not was_leaving(failure):
         why = f'was killed by {failure.signal_name()}'
         if failure.exitcode == -signal.SIGKILL:
             why += ', as the system does when memory runs out'

@@ -75,6 +75,16 @@ def test_explained_errors_are_told_once(failure):
     ]) == (1, 'on machine 1\non machine 0')
 
 
+def test_torchrun_may_be_faster_than_a_process_leaves(failure):
+    """Another lost it and left first; then torchrun ended it too."""
+    lost = failure(1, 1, 'Lost the other processes', 'lost', 2)
+    first = failure(0, -15, 'the fault', 'explained', 1)
+    assert ending([first, lost]) == (1, 'the fault')
+    first = failure(0, -15, 'KeyError: 1', 'traceback', 1)
+    status, text = ending([first, lost])
+    assert status == 1 and 'failed: KeyError: 1' in text
+
+
 def test_only_the_losers_are_left(failure):
     status, text = ending([failure(0, 1, 'Lost: closed', 'lost')])
     assert status == 1 and 'Lost: closed\nNo process told an error' in text
