@@ -175,6 +175,28 @@ def test_unknown_names(runs, refuse, tmp_path):
     matches(refuse('train.py', 'no.py'), 'no.py', 'not found')
 
 
+def test_all_test_sets_that_are_missing_are_named(runs, data, refuse):
+    for name in ('c0_test', 'c1_test'):
+        remove(data / name)
+    message = refuse('test.py', runs.config1, runs.checkpoint1, '--eval',
+                     'mIoU', '--datasets', 'all', '--cfg-options',
+                     f'data_root={data}')
+    assert re.search('c0_test.*c1_test', message, re.DOTALL)
+
+
+@pytest.mark.parametrize('name, arguments, said', [
+    ('test.py', ('--OD', '--datasets', 'c0'), 'leave out --datasets'),
+    ('predict.py', ('--cfg-options', 'a=1'), '--cfg-options changes a config'),
+])  # yapf: disable
+def test_options_that_would_be_ignored_are_refused(runs, tool, capsys, name,
+                                                   arguments, said):
+    config = (runs.config1, ) if name == 'test.py' else ()
+    files = (runs.checkpoint1, ) if config else (runs.checkpoint1, 'eye.jpg',
+                                                 '--out', 'o')
+    assert tool(name, *config, *files, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.fixture
 def damaged(runs, tmp_path):
     """Function that writes a changed copy of the stage-1 checkpoint."""
