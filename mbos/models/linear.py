@@ -89,6 +89,8 @@ class _Linear(torch.autograd.Function):
         """Map; the GELU is not kept."""
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
+        # checkpointing gives back copies, whose gradients nobody reads
+        ctx.parameter = weight
         ctx.gelu = gelu
         return _product(F.gelu(x) if gelu else x, weight, bias)
 
@@ -105,7 +107,7 @@ class _Linear(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = None
         if wants_weight:
             active = F.gelu(tokens) if ctx.gelu else tokens
-            grad_weight = weight_gradient(weight, grad, active)
+            grad_weight = weight_gradient(ctx.parameter, grad, active)
             del active
         if wants_bias:
             grad_bias = grad.sum(0)

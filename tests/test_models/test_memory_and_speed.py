@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from mbos.core import GradientStepHook
 from mbos.core.optimizers import fused_by_default
 from mbos.models import compile_parts, recomputation
+from mbos.models.linear import LeanLinear
 from tests.test_models.test_segmentors import (FOUR, assert_same, join,
                                                network, run, samples)
 from tests.utils import tiny_model
@@ -37,6 +39,28 @@ def test_low_memory_changes_no_result(adversarial, monkeypatch):
     assert_same(
         run(twin(model, adversarial, low_memory=True), batch), expected)
     assert calls
+
+
+@BOTH
+@pytest.mark.parametrize('low_memory', [False, True])
+def test_training_gathers_the_gradients_of_autograd(adversarial, low_memory):
+    """In float32, whose layers add to the weights' gradients themselves."""
+    model = network(FOUR[:3], adversarial).float()
+    other = twin(model, adversarial, low_memory=low_memory).float()
+    batch = [(image.float(), *rest)
+             for image, *rest in samples(FOUR[:3], adversarial)]
+    expected = run(model, batch)
+    losses = other.train_step(
+        join(batch), backward=GradientStepHook().backward)['losses']
+    grads = {
+        name: weight.grad
+        for name, weight in other.named_parameters() if weight.grad is not None
+    }
+    assert any(isinstance(part, LeanLinear) for part in other.modules())
+    assert_same(({
+        k: v.item()
+        for k, v in losses.items()
+    }, grads), expected, 1e-4)
 
 
 def test_low_memory_draws_the_same_dropout():
