@@ -8,12 +8,12 @@ import warnings
 from typing import Optional, Tuple
 
 OPTIONAL = {
-    '': ('aug_test', 'auto_resume', 'custom_hooks', 'custom_imports',
-         'deterministic', 'load_from', 'mp_start_method', 'omp_num_threads',
-         'opencv_num_threads', 'prediction', 'resume_from', 'seed',
-         'test_sets', 'tf32', 'work_dir'),
-    'data': ('prefetch_factor', 'test', 'test_workers', 'val'),
-    'evaluation': ('by_epoch', 'rule', 'save_best', 'start'),
+    '': ('aug_test', 'auto_resume', 'compile', 'cudnn_benchmark',
+         'custom_hooks', 'custom_imports', 'data_root', 'load_from',
+         'precision', 'prediction', 'resume_from', 'seed', 'test_sets',
+         'tf32', 'work_dir'),
+    'data': ('test', 'test_workers', 'val'),
+    'evaluation': ('rule', 'save_best', 'start'),
     'model.test_cfg': ('crop_size', 'stride'),
     'model.train_cfg': ('images_per_pass', 'low_memory'),
     'prediction': ('crop', 'pipeline', 'thresholds'),
