@@ -19,10 +19,10 @@ from torch.utils.data import DistributedSampler
 import mbos
 from mbos.core import (GradientStepHook, IterationSeedHook, LossLogHook,
                        SubfolderCheckpointHook)
+from mbos.core.backbone_weights import find_backbone_weights
 from mbos.core.files import save_text
 from mbos.core.interruption import StopHook, StopSignals
 from mbos.core.optimizers import fused_by_default
-from mbos.core.pretrained import require_pretrained
 from mbos.core.runner import EVALUATION_PRIORITY, STOP_PRIORITY
 from mbos.datasets import DataError, build_train_loader, start_worker
 from mbos.models import compile_parts
@@ -169,7 +169,7 @@ def check_files(cfg: Config) -> None:
                 f'{key}: checkpoint {cfg[key]!r} not found (looked in '
                 f'{os.getcwd()}).')
     if cfg.model.get('pretrained') and not starting_point(cfg):
-        require_pretrained(cfg.model.pretrained)
+        find_backbone_weights(cfg.model.pretrained)
 
 
 def starting_point(cfg: Config) -> Optional[str]:

@@ -218,6 +218,25 @@ def swin_layout(state: Mapping[str, Tensor],
                      'stages.0.blocks.0.attn.w_msa.qkv.weight (mmseg).')
 
 
+def read_backbone_state(path: str) -> Dict[str, Tensor]:
+    """Read a file of weights, and of a whole segmentor its backbone's.
+
+    Args:
+        path (str): A ``.pth`` or ``.safetensors`` file.
+
+    Returns:
+        dict[str, Tensor]: The tensors by the names that the file has.
+
+    Raises:
+        ValueError: If it cannot be read, or holds no tensors.
+    """
+    state = _unwrap(_read(path), path)
+    if not state:
+        raise ValueError(f'{path} holds no tensors, expected the weights of a '
+                         'backbone.')
+    return state
+
+
 def _read(path: str) -> Mapping:
     """Read a file without running code that it may contain."""
     try:

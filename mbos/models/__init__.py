@@ -1,5 +1,6 @@
 """Segmentors, heads, discriminators and losses; imports no datasets."""
 from .adversarial_segmentor import AdversarialSegmentor
+from .backbones import TimmFeatures
 from .compilation import compile_parts
 from .cross_task_attention import CrossTaskAttention
 from .losses import BinaryLoss
@@ -12,5 +13,5 @@ from .uper_decoder import LeanUPerHead
 __all__ = [
     'AdversarialSegmentor', 'BinaryLoss', 'CrossTaskAttention',
     'LeanSwinTransformer', 'LeanUPerHead', 'MultiTaskHead',
-    'MultiTaskSegmentor', 'PatchDiscriminator', 'compile_parts'
+    'MultiTaskSegmentor', 'PatchDiscriminator', 'TimmFeatures', 'compile_parts'
 ]

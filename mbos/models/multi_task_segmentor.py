@@ -9,8 +9,8 @@ from mmseg.ops import resize
 from torch import Tensor
 
 from mbos.core import build_tasks
+from mbos.core.backbone_weights import load_backbone_weights
 from mbos.core.gradients import gathering
-from mbos.core.pretrained import load_swin_into, require_pretrained
 from mbos.core.tasks import TaskLike
 from .losses import at_least_float32
 from .multi_task_head import Rows
@@ -31,8 +31,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         backbone (dict): Config of the backbone.
         decode_head (dict): Config of a ``MultiTaskHead``, without tasks.
         auxiliary_head (dict, optional): The same, for the auxiliary head.
-        pretrained (str, optional): Swin weights for the backbone, in the
-            official, mmseg's or timm's layout. Default: None.
+        pretrained (str, optional): Weights for the backbone: a file, or
+            'package:NAME' for an installed package. Default: None.
         train_cfg (dict, optional): ``images_per_pass``: how many images go
             through the network together, forward and backward; it changes
             memory and speed, not results. 'auto' is one on CPU, all
@@ -85,13 +85,12 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """Initialise, then load the backbone's weights where configured.
 
         Raises:
-            FileNotFoundError: If ``pretrained`` names a missing file.
+            FileNotFoundError: If ``pretrained`` is missing.
+            ValueError: If its weights are another network's.
         """
-        if self.pretrained is not None:
-            require_pretrained(self.pretrained)
         super().init_weights()
         if self.pretrained is not None:
-            load_swin_into(self.backbone, self.pretrained)
+            load_backbone_weights(self.backbone, self.pretrained)
 
     @property
     def dense_heads(self) -> Dict[str, torch.nn.Module]:
@@ -237,7 +236,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
         Args:
             data_batch (dict): ``img``, ``img_metas`` and ``labels``.
-            optimizer (object): Unused; mmcv's runners pass it.
+            optimizer (object): Unused; mmcv passes it.
             backward (callable, optional): As in :meth:`forward_train`.
 
         Returns:
@@ -313,8 +312,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         modes = dict(slide=self.slide_inference, whole=self.whole_inference)
         mode = self.test_cfg['mode']
         if mode not in modes:
-            raise ValueError(f'test_cfg.mode is {mode!r}: use one of '
-                             f'{sorted(modes)}.')
+            raise ValueError(
+                f'test_cfg.mode is {mode!r}: use one of {sorted(modes)}.')
         if len({tuple(m['ori_shape']) for m in img_meta}) > 1:
             raise ValueError('Images of one batch have unequal original '
                              'sizes: test with samples_per_gpu=1.')

@@ -1,0 +1,118 @@
+"""Weights of timm models under the names of their feature maps' modules.
+
+timm's classification models, their ``features_only`` variants and the package
+EfficientNet-PyTorch name the same tensors differently.
+"""
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_STEM_AND_HEAD = (('_conv_stem.', 'conv_stem.'), ('_bn0.', 'bn1.'),
+                  ('_conv_head.', 'conv_head.'), ('_bn1.', 'bn2.'),
+                  ('_fc.', 'classifier.'))
+# Within a block that widens its input first, and within one that does not.
+_WIDENING = dict(
+    _expand_conv='conv_pw',
+    _bn0='bn1',
+    _depthwise_conv='conv_dw',
+    _bn1='bn2',
+    _project_conv='conv_pwl',
+    _bn2='bn3')
+_PLAIN = dict(
+    _depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
+_SQUEEZE = dict(_se_reduce='se.conv_reduce', _se_expand='se.conv_expand')
+
+
+def match_timm_weights(state: Mapping[str, Tensor], own: Mapping[str, Tensor],
+                       whole: Mapping[str, Tensor], name: str,
+                       source: str) -> dict[str, Tensor]:
+    """Name weights as the modules of a model's feature maps are named.
+
+    Every tensor must belong to the model; those that the maps do not need
+    (the classifier, later stages) are left out.
+
+    Args:
+        state (Mapping[str, Tensor]): The weights.
+        own (Mapping[str, Tensor]): State dict of the feature maps' network.
+        whole (Mapping[str, Tensor]): That of the whole classification model.
+        name (str): The model's name, for errors.
+        source (str): Where the weights come from, for errors.
+
+    Returns:
+        dict[str, Tensor]: Weights by the keys of ``own``.
+
+    Raises:
+        ValueError: If a tensor has no place, another shape, or is missing.
+    """
+    if any(key.startswith('_blocks.') for key in state):
+        state = rename_efficientnet(state, whole)
+    if state.keys() == own.keys():
+        found = dict(state)
+        strange = []
+    else:
+        place = {_plain(key): key for key in own}
+        known = {_plain(key) for key in whole}
+        found = {place[_plain(k)]: v for k, v in state.items()
+                 if _plain(k) in place}  # yapf: disable
+        strange = [f'{k} has no place' for k in state if _plain(k) not in known
+                   and _plain(k) not in place]  # yapf: disable
+    wrong = [f'{key} is missing' for key in own if key not in found
+             and not key.endswith('num_batches_tracked')]  # yapf: disable
+    wrong += [
+        f'{key} has the shape {tuple(value.shape)}, needed '
+        f'{tuple(own[key].shape)}' for key, value in found.items()
+        if value.shape != own[key].shape
+    ]
+    wrong += strange
+    if wrong:
+        shown = '; '.join(wrong[:3])
+        more = f'; and {len(wrong) - 3} more' if len(wrong) > 3 else ''
+        raise ValueError(
+            f'{source} does not hold the weights of timm\'s {name}: {shown}'
+            f'{more}. Give weights of the same model, or set '
+            'model.pretrained=None to train from scratch.')
+    return found
+
+
+def _plain(key: str) -> str:
+    """A name without what ``features_only`` changes in it.
+
+    It wraps the model ('body.', 'model.') or makes 'stages.0' 'stages_0'.
+    """
+    return re.sub(r'^(body|model)\.', '', key).replace('_', '.')
+
+
+def rename_efficientnet(state: Mapping[str, Tensor],
+                        whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename weights of EfficientNet-PyTorch as timm names them.
+
+    Args:
+        state (Mapping[str, Tensor]): With names such as
+            '_blocks.3._expand_conv.weight': blocks are numbered through.
+        whole (Mapping[str, Tensor]): State dict of timm's model, whose blocks
+            are numbered by stage.
+
+    Returns:
+        dict[str, Tensor]: The weights; what fits nowhere keeps its name.
+    """
+    blocks = list(
+        dict.fromkeys(m[1] for m in (re.match(r'(blocks\.\d+\.\d+)\.', key)
+                                     for key in whole) if m))
+    widening = {
+        key.split('.')[1]
+        for key in state if re.match(r'_blocks\.\d+\._expand_conv\.', key)
+    }
+    renamed = {}
+    for key, value in state.items():
+        inside = re.match(r'_blocks\.(\d{1,6})\.(\w+)\.(\w+)$', key)
+        if inside and int(inside[1]) < len(blocks):
+            number, layer, kind = inside.groups()
+            names = _WIDENING if number in widening else _PLAIN
+            layer = {**names, **_SQUEEZE}.get(layer, layer)
+            key = f'{blocks[int(number)]}.{layer}.{kind}'
+        for start, name in _STEM_AND_HEAD:
+            if key.startswith(start):
+                key = name + key[len(start):]
+        renamed[key] = value
+    return renamed
