@@ -118,14 +118,16 @@ def member_datasets(dataset) -> List[dict]:
     """The single datasets of a dataset config, joint or not.
 
     Args:
-        dataset (dict): Config of a dataset.
+        dataset (dict | list): Config of a dataset, or several.
 
     Returns:
         list[dict]: The members, or the dataset itself.
     """
-    if 'datasets' not in dataset:
+    if 'datasets' in dataset:
+        dataset = dataset['datasets']
+    if isinstance(dataset, dict):
         return [dataset]
-    return [m for part in dataset['datasets'] for m in member_datasets(part)]
+    return [m for part in dataset for m in member_datasets(part)]
 
 
 def build_checked(build: Callable, *args):

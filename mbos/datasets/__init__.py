@@ -2,7 +2,8 @@
 from .array_cache import ArrayCache
 from .checks import DataError
 from .collate import collate_samples
-from .colour_transforms import ColorJitter, RandomGaussianBlur, RandomGrayscale
+from .colour_transforms import (ColorJitter, RandomGamma, RandomGaussianBlur,
+                                RandomGrayscale)
 from .crop_loading import LoadRandomCrop
 from .disc_side import DiscSideFlip, find_disc_side, write_disc_sides
 from .evaluation_sets import EvaluationSets
@@ -18,8 +19,8 @@ __all__ = [
     'ArrayCache', 'CollectImage', 'ColorJitter', 'CutOut', 'DataError',
     'DiscSideFlip', 'EvaluationSets', 'FormatPlanes', 'IndependentFlip',
     'InfiniteIndexSampler', 'JointDataset', 'LabelBorder', 'LoadPlanes',
-    'LoadRandomCrop', 'PartialLabelDataset', 'RandomGaussianBlur',
-    'RandomGrayscale', 'RotateFromList', 'build_train_loader',
-    'collate_samples', 'find_disc_side', 'read_labels', 'save_labels',
-    'start_worker', 'write_disc_sides'
+    'LoadRandomCrop', 'PartialLabelDataset', 'RandomGamma',
+    'RandomGaussianBlur', 'RandomGrayscale', 'RotateFromList',
+    'build_train_loader', 'collate_samples', 'find_disc_side', 'read_labels',
+    'save_labels', 'start_worker', 'write_disc_sides'
 ]

@@ -65,6 +65,52 @@ class ColorJitter:
 
 
 @PIPELINES.register_module()
+class RandomGamma:
+    """Bend the tone curve, as cameras and exposures differ.
+
+    Grey values g become ``255 (g / 255) ** gamma``: black and white stay, what
+    lies between gets darker (gamma > 1) or brighter. Goes before Normalize,
+    on an uint8 image.
+
+    Args:
+        gamma (float): The exponent of all channels is drawn from 1 / gamma to
+            gamma, evenly on a logarithmic scale; at least 1. Default: 1.5.
+        channel_gamma (float): Each channel's exponent is multiplied by one
+            that is drawn in the same way, which shifts colours. Default: 1.2.
+        prob (float): Default: 0.8.
+    """
+
+    def __init__(self,
+                 gamma: float = 1.5,
+                 channel_gamma: float = 1.2,
+                 prob: float = 0.8):
+        for name, value in dict(
+                gamma=gamma, channel_gamma=channel_gamma).items():
+            if not value >= 1:
+                raise ValueError(f'Expected {name} of at least 1, got '
+                                 f'{value!r}.')
+        self.gamma = gamma
+        self.channel_gamma = channel_gamma
+        self.prob = check_probability(prob, 'prob')
+
+    def __call__(self, results: dict) -> dict:
+        """Change the tones of the image."""
+        if np.random.rand() >= self.prob:
+            return results
+        bends = np.random.uniform(-1, 1, 4)
+        exponents = self.gamma**bends[0] * self.channel_gamma**bends[1:]
+        levels = np.linspace(0, 1, 256)[:, None]
+        table = np.rint(255 * levels**exponents).astype(np.uint8)
+        results['img'] = cv2.LUT(
+            np.ascontiguousarray(results['img']), table[None])
+        return results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(gamma={self.gamma}, '
+                f'channel_gamma={self.channel_gamma}, prob={self.prob})')
+
+
+@PIPELINES.register_module()
 class RandomGrayscale:
     """Replace the colours by their luma, on three channels.
 

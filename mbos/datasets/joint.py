@@ -30,9 +30,11 @@ class JointDataset(Dataset):
     nor that of processes changes what index i means (METHOD, section 4).
 
     Args:
-        datasets (Sequence[dict | Dataset]): Members or their configs. Two
-            members may have the same name, as a labelled and a
-            pseudo-labelled one.
+        datasets (Sequence[dict | Dataset | Sequence]): Members or their
+            configs. Two members may have the same name, as a labelled and a
+            pseudo-labelled one. Members in a list of their own take turns:
+            item i holds a sample of member ``i % n`` of such a list only, so
+            that a step costs no more where collections are many.
         seed (int): Seed of order and augmentation. Default: 0.
         length (int, optional): What ``len`` says; any index is answered
             whatever it is. None takes the longest member's.
@@ -41,16 +43,26 @@ class JointDataset(Dataset):
     """
 
     def __init__(self,
-                 datasets: Sequence[Union[dict, Dataset]],
+                 datasets: Sequence[Union[dict, Dataset, Sequence]],
                  seed: int = 0,
                  length: Optional[int] = None,
                  cache_dir: Optional[str] = None):
-        if not datasets:
-            raise ValueError('JointDataset needs at least one member dataset.')
-        self.datasets = [
-            build_dataset(member) if isinstance(member, dict) else member
-            for member in datasets
+        places = [
+            members if isinstance(members, (list, tuple)) else [members]
+            for members in datasets
         ]
+        if not places or not all(places):
+            raise ValueError('JointDataset needs at least one member dataset, '
+                             'and so does a list of those that take turns.')
+        self.datasets = []
+        self._turns = []
+        for members in places:
+            start = len(self.datasets)
+            self.datasets += [
+                build_dataset(member) if isinstance(member, dict) else member
+                for member in members
+            ]
+            self._turns.append(range(start, len(self.datasets)))
         for member in self.datasets:
             if not len(member):
                 raise DataError([
@@ -70,7 +82,9 @@ class JointDataset(Dataset):
         if cache_dir:
             for member in self.datasets:
                 member.cache = ArrayCache(cache_dir)
-        self.length = length or max(len(member) for member in self.datasets)
+        self.length = length or max(
+            len(turns) * len(self.datasets[k]) for turns in self._turns
+            for k in turns)
         self._keys = self._member_keys()
         self._orders = {}
         self.set_seed(seed)
@@ -123,15 +137,18 @@ class JointDataset(Dataset):
             index (int): Any index of at least 0.
 
         Returns:
-            list[dict]: Samples in the order of the members.
+            list[dict]: Samples in the order of the members, one for each
+            list of members that take turns.
         """
         index = int(index)
         if index < 0:
             raise IndexError(f'Expected an index of at least 0, got {index}.')
         samples = []
-        for k, member in enumerate(self.datasets):
+        for turns in self._turns:
+            k = turns[index % len(turns)]
             with seeded((self.seed, self._keys[k], index)):
-                samples.append(member[self.member_index(index, k)])
+                image = self.member_index(index // len(turns), k)
+                samples.append(self.datasets[k][image])
         return samples
 
     def __iter__(self):

@@ -33,6 +33,16 @@ def test_datasets_are_completed(path):
     assert cfg.work_dir == os.path.join('work_dirs', 'mine')
 
 
+def test_datasets_that_take_turns_are_completed(tmp_path):
+    cfg = config_of('some/data', TASKS)
+    first, *others = cfg['data']['train']['datasets']
+    cfg['data']['train']['datasets'] = [first, others]
+    loaded = load_config(write_config(tmp_path / 'a.py', cfg))
+    members = member_datasets(loaded.data.train)
+    assert len(members) == 1 + len(others)
+    assert {m.data_root for m in members} == {'some/data'}
+
+
 def test_what_a_dataset_says_itself_stays(tmp_path):
     cfg = config_of('some/data', TASKS)
     cfg['data']['test'] = dict(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mbos.datasets import ColorJitter, RandomGaussianBlur, RandomGrayscale
+from mbos.datasets import (ColorJitter, RandomGamma, RandomGaussianBlur,
+                           RandomGrayscale)
 
 
 def red():
@@ -66,7 +67,38 @@ def test_blur_of_a_point():
     assert blurred.dtype == np.uint8
 
 
+def test_gamma_keeps_black_and_white_and_their_order():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    np.random.seed(0)
+    mids = []
+    for _ in range(300):
+        image = RandomGamma(2.0, 1.0, 1.0)(dict(img=levels))['img']
+        assert image.dtype == np.uint8 and image.shape == (16, 16, 3)
+        assert (image == image[..., :1]).all()
+        tones = image[..., 0].ravel()
+        assert tones[0] == 0 and tones[255] == 255
+        assert (np.diff(tones.astype(int)) >= 0).all()
+        mids.append(tones[128])
+    # 255 * (128 / 255) ** 2 = 64.3 and 255 * (128 / 255) ** 0.5 = 180.7
+    assert 64 <= min(mids) < 70 and 174 < max(mids) <= 181
+    # as often darker as brighter
+    assert abs(np.mean(np.array(mids) < 128) - 0.5) < 0.1
+
+
+def test_gamma_of_single_channels():
+    """Without a common exponent, channels differ by up to 1.5 ** 2."""
+    image = np.full((4, 5, 3), 128, np.uint8)
+    np.random.seed(0)
+    found = [
+        pixel(RandomGamma(1.0, 1.5, 1.0)(dict(img=image))) for _ in range(100)
+    ]
+    # 255 * (128 / 255) ** 1.5 = 90.7, ** (1 / 1.5) = 161.1
+    assert 90 <= np.min(found) < 96 and 156 < np.max(found) <= 162
+    assert max(np.ptp(found, axis=1)) > 40
+
+
 @pytest.mark.parametrize('transform, share', [(ColorJitter(), 0.8),
+                                              (RandomGamma(), 0.8),
                                               (RandomGrayscale(), 0.2),
                                               (RandomGaussianBlur(
                                                   (2.0, 2.0)), 0.5)])
@@ -85,6 +117,9 @@ def test_probabilities(transform, share):
     lambda: ColorJitter(channel_order='gbr'),
     lambda: RandomGrayscale(channel_order='RGB'),
     lambda: RandomGaussianBlur(sigma=(0, 1)),
+    lambda: RandomGamma(gamma=0.5),
+    lambda: RandomGamma(channel_gamma=0),
+    lambda: RandomGamma(prob=-1),
 ])
 def test_wrong_arguments(build):
     with pytest.raises(ValueError, match='Expected'):

@@ -201,6 +201,81 @@ def test_workers_change_nothing(folder, tmp_path, workers):
     assert_same(cold, samples(folder, 0, steps=EXACT))
 
 
+def spotted(tmp_path, spots):
+    """A photograph of 400x600 with labelled rectangles on background."""
+    plane = np.zeros((400, 600), np.uint8)
+    for value, rows, columns in spots:
+        plane[slice(*rows), slice(*columns)] = value
+    (tmp_path / 'images').mkdir()
+    Image.fromarray(smooth(plane.shape, 0)).save(tmp_path / 'images/eye.jpg')
+    for task, labels in dict(lesion=plane, vessel=0 * plane).items():
+        save_labels(str(tmp_path / task / 'eye.png'), labels)
+    return tmp_path
+
+
+def crops(folder, count, **look_for):
+    """Lesion planes of crops of the image at its own size."""
+    step = dict(
+        FAST,
+        img_scale=(600, 400),
+        ratio_range=None,
+        crop_size=(50, 80),
+        look_for=look_for)
+    data = dataset(folder, [step])
+    return [results_of(data, s)[0][0]['labels.lesion'] for s in range(count)]
+
+
+def test_crops_that_look_for_a_class(tmp_path):
+    """A speck is met as often as a class of 6000 pixels; 255 is no class."""
+    folder = spotted(tmp_path, [(1, (300, 360), (50, 150)),
+                                (4, (20, 21), (590, 591)),
+                                (255, (100, 200), (300, 500))])
+    found = crops(folder, 200, lesion=1.0)
+    assert {crop.shape for crop in found} == {(50, 80)}
+    large = sum((crop == 1).any() for crop in found)
+    speck = sum((crop == 4).any() for crop in found)
+    assert large + speck == 200
+    assert abs(speck - 100) < 30
+    places = {np.unravel_index((c == 4).argmax(), c.shape)
+              for c in found if (c == 4).any()}  # yapf: disable
+    assert len(places) > 60  # anywhere in the crop, not in its middle
+
+
+def test_share_of_crops_that_look_for_a_task(tmp_path):
+    """By chance, a crop of 50x80 holds a corner speck in few of 351x521."""
+    folder = spotted(tmp_path, [(2, (0, 1), (0, 1))])
+    found = crops(folder, 300, lesion=0.3)
+    assert abs(sum((crop == 2).any() for crop in found) - 90) < 30
+    # nothing to find: no task of this name here, or an empty plane
+    anywhere = crops(folder, 30)
+    for probs in (dict(odoc=1.0), dict(vessel=1.0)):
+        assert sum((c > 0).any() for c in crops(folder, 30, **probs)) == 0
+    assert sum((crop > 0).any() for crop in anywhere) == 0
+
+
+@pytest.mark.parametrize('side', [(400, 600), (1000, 1000)])
+def test_looking_for_a_class_stays_in_the_image(tmp_path, side):
+    """Labels in all corners, crops up to the whole image."""
+    folder = spotted(tmp_path, [(1, (0, 1), (0, 600)),
+                                (2, (399, 400), (0, 600))])
+    step = dict(
+        FAST, ratio_range=None, crop_size=side, look_for=dict(lesion=1.0))
+    for seed in range(5):
+        results, _ = results_of(dataset(folder, [step]), seed)[0]
+        # the image fits into 200x200
+        assert results['img'].shape == (133, 200, 3)
+
+
+@pytest.mark.parametrize('look_for', [
+    dict(lesion=1.5),
+    dict(lesion=-0.1),
+    dict(lesion=0.6, odoc=0.6),
+])
+def test_probabilities_of_what_to_look_for(look_for):
+    with pytest.raises(ValueError, match='Expected .*look_for'):
+        LoadRandomCrop((20, 20), (10, 10), look_for=look_for)
+
+
 def test_errors_name_the_file(folder):
     data = dataset(folder, [FAST])
     path = folder / 'lesion/wide.png'
@@ -249,7 +324,8 @@ def test_repr_tells_the_arguments():
         (20, 20),
         (10,
          10))) == ('LoadRandomCrop(img_scale=(20, 20), crop_size=(10, 10), '
-                   'ratio_range=None, keep_ratio=True, reduced_decoding=True)')
+                   'ratio_range=None, keep_ratio=True, '
+                   'reduced_decoding=True, look_for={})')
 
 
 def test_plain_loading_is_the_released_pipeline():

@@ -91,6 +91,29 @@ def test_order_of_members_means_nothing():
         assert first[i] == second[i][::-1]
 
 
+def test_members_that_take_turns():
+    """b and c share a place: even items show b, odd ones c, all images."""
+    a, b, c = Numbers('a', 4), Numbers('b', 3), Numbers('c', 5)
+    joint = JointDataset([a, [b, c]], seed=1)
+    items = [joint[i] for i in range(30)]
+    assert {len(item) for item in items} == {2}
+    shown = [item[1][0] for item in items]
+    for start in range(0, 15, 3):
+        assert sorted(shown[0::2][start:start + 3]) == [0, 1, 2]
+    for start in range(0, 15, 5):
+        assert sorted(shown[1::2][start:start + 5]) == list(range(5))
+    draws = [number for item in items for m in item for number in m[1:]]
+    assert len(set(draws)) == len(draws)
+    # a goes its own way, whoever is beside it
+    assert [item[0] for item in items] == [
+        item[0] for item in (JointDataset([a], seed=1)[i] for i in range(30))
+    ]
+    # until the longest has been seen once
+    assert len(joint) == 10
+    with pytest.raises(ValueError, match='at least one member'):
+        JointDataset([a, []])
+
+
 def test_surrounding_random_state_is_untouched():
     joint = JointDataset([Numbers('a', 4)], seed=1)
 
