@@ -8,6 +8,7 @@ import torch
 from mmcv.utils import print_log
 from torch import nn
 
+from mbos.core.averaging import split_mmcv_average
 from mbos.core.release_checkpoint import (check_release_tasks, from_release,
                                           is_release_state, summarize)
 from mbos.core.tasks import Task
@@ -60,11 +61,13 @@ def read_checkpoint(path: str) -> dict:
                          'a dict with a state_dict.')
     if 'state_dict' not in content:
         content = dict(state_dict=content, meta={})
-    if not isinstance(content['state_dict'], dict) or not all(
-            isinstance(k, str) and isinstance(v, torch.Tensor)
-            for k, v in content['state_dict'].items()):
-        raise ValueError(f'{path}: its state_dict is not a dict of tensors; '
-                         'give a checkpoint of a segmentor.')
+    for key in ('state_dict', 'training_weights'):
+        state = content.get(key, {})
+        if not isinstance(state, dict) or not all(
+                isinstance(k, str) and isinstance(v, torch.Tensor)
+                for k, v in state.items()):
+            raise ValueError(f'{path}: its {key} is not a dict of tensors; '
+                             'give a checkpoint of a segmentor.')
     content['meta'] = content.get('meta') or {}
     if not isinstance(content['meta'], dict):
         raise ValueError(f'{path}: its meta information is not a dict; copy '
@@ -132,13 +135,17 @@ def fit_weights(model: nn.Module,
     Raises:
         ValueError: If tasks, stage or shapes do not fit.
     """
-    state, tasks = content['state_dict'], list(model.tasks.values())
-    notes = []
+    state, average = split_mmcv_average(content['state_dict'])
+    tasks, notes = list(model.tasks.values()), []
+    if average:
+        state = {**state, **average}
+        notes = [f"{len(average)} weights taken from the average that mmcv's "
+                 'EMAHook made (ema_*)']
     if is_release_state(state):
         state, notes = _translate(path, content, tasks)
     _check_tasks(path, content['meta'], tasks)
     own = model.state_dict()
-    _check_shapes(path, state, own)
+    check_shapes(path, state, own)
     _check_values(path, state)
     missing = [n for n in own if n not in state and not _is_derived(n)]
     unexpected = [name for name in state if name not in own]
@@ -241,7 +248,17 @@ def _told(tasks: dict) -> str:
                      for name, (classes, nested) in tasks.items())
 
 
-def _check_shapes(path: str, state: dict, own: dict) -> None:
+def check_shapes(path: str, state: dict, own: dict) -> None:
+    """Refuse weights that have other shapes than a network's.
+
+    Args:
+        path (str): Name of the file in errors.
+        state (dict): Weights of a checkpoint by name.
+        own (dict): The network's state dict.
+
+    Raises:
+        ValueError: Naming some of them.
+    """
     wrong = [
         f'{name}: {tuple(value.shape)} instead of {tuple(own[name].shape)}'
         for name, value in state.items()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from mmcv.runner import LoggerHook
 from mmseg.core import DistEvalHook, EvalHook
 
+from mbos.core.averaging import averaged_weights
 from mbos.core.checkpoints import SubfolderCheckpointHook
 from mbos.core.files import sync_folder
 from mbos.core.interruption import Interrupted, at_once
@@ -50,7 +51,7 @@ class _SafeEvaluation:
             None)
         runner.log_buffer.clear()
         try:
-            with at_once(self.signals):
+            with at_once(self.signals), averaged_weights(runner):
                 self._do_evaluate(runner)
         except (Interrupted, Exception) as error:
             # a worker process that a signal ended fails the evaluation too

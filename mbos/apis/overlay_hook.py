@@ -10,6 +10,7 @@ from mmcv.parallel import collate
 from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
 from mmcv.runner.hooks import EvalHook
 
+from mbos.core.averaging import averaged_weights
 from mbos.core.visualization import draw_overlay, save_picture
 
 
@@ -40,9 +41,10 @@ class EvaluationOverlayHook(Hook):
                 runner):
             return
         sets = hooks[0].dataloader.dataset
-        for dataset in getattr(sets, 'datasets', [sets]):
-            for index in spread(len(dataset), self.samples):
-                self._draw(runner, dataset, index)
+        with averaged_weights(runner):
+            for dataset in getattr(sets, 'datasets', [sets]):
+                for index in spread(len(dataset), self.samples):
+                    self._draw(runner, dataset, index)
 
     def _draw(self, runner, dataset, index):
         done = runner.iter + 1

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Tuple
 import torch
 
 import mbos
+from mbos.core.averaging import split_mmcv_average
 from mbos.core.disclaimer import DISCLAIMER
 from mbos.core.files import whole_file
 from .checkpoint import file_sha256
@@ -33,13 +34,18 @@ def published_content(
         tuple[dict, list[str]]: ``state_dict`` and ``meta``, and sentences on
         what was left out.
     """
-    state, meta = content['state_dict'], content['meta']
+    meta = content['meta']
+    state, average = split_mmcv_average(content['state_dict'])
+    state = {**state, **average}
     dropped = [
         name for name in state
         if name.startswith(DISCRIMINATORS) and not keep_discriminators
     ]
     kept_meta = {key: meta[key] for key in _KEPT if key in meta}
     notes = []
+    if average:
+        notes.append(f"{len(average)} weights taken from the average that "
+                     "mmcv's EMAHook made (ema_*)")
     if dropped:
         notes.append(f'{len(dropped)} weights of discriminators left out')
     others = sorted(set(content) - {'state_dict', 'meta'})

@@ -7,9 +7,10 @@ import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
+from mbos.core.averaging import as_our_hook, split_mmcv_average
 from mbos.core.checkpoints import list_checkpoints
 from mbos.core.optimizers import as_dict
-from .checkpoint import fit_weights, read_checkpoint
+from .checkpoint import check_shapes, fit_weights, read_checkpoint
 from .environment import Environment
 
 # Of the config, what decides how weights come out. The rest may be changed
@@ -44,7 +45,10 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
             f'{path} holds weights only, no optimizer and no iteration: use '
             'it with --load-from instead of --resume-from.')
     fit_weights(model, path, content)
-    differing = sorted(set(model.state_dict()) ^ set(content['state_dict']))
+    state = split_mmcv_average(content['state_dict'])[0]
+    own = model.state_dict()
+    check_shapes(path, content.get('training_weights') or {}, own)
+    differing = sorted(set(own) ^ set(state))
     stage = content['meta'].get('mbos_stage')
     if differing or stage != model.stage:
         named = f' They differ in {", ".join(differing[:4])}.' if differing \
@@ -86,6 +90,9 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
             getattr(train_set, 'datasets', [train_set]))
     }
     facts['processes'] = env.world_size
+    facts['ema'] = _plain(
+        next((hook for hook in map(as_our_hook, cfg.get('custom_hooks') or [])
+              if hook.get('type') == 'EMAWeightsHook'), None))
     return facts
 
 

@@ -19,11 +19,13 @@ from torch.utils.data import DistributedSampler
 import mbos
 from mbos.core import (GradientStepHook, IterationSeedHook, LossLogHook,
                        SubfolderCheckpointHook)
+from mbos.core.averaging import EMAWeightsHook, as_our_hook
 from mbos.core.backbone_weights import find_backbone_weights
 from mbos.core.files import save_text
 from mbos.core.interruption import StopHook, StopSignals
 from mbos.core.optimizers import fused_by_default
-from mbos.core.runner import EVALUATION_PRIORITY, STOP_PRIORITY
+from mbos.core.runner import (EMA_PRIORITY, EVALUATION_PRIORITY,
+                              STOP_PRIORITY)
 from mbos.datasets import DataError, build_train_loader, start_worker
 from mbos.models import compile_parts
 from .checkpoint import checkpoint_meta, load_weights
@@ -270,10 +272,17 @@ def register_hooks(runner, cfg: Config, env: Environment,
                          'stopped and resumed without it.')
     runner.register_hook(
         StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
-    for hook in plain(cfg.get('custom_hooks') or []):
+    for given in plain(cfg.get('custom_hooks') or []):
+        hook = as_our_hook(given)
+        if hook is not given:
+            runner.logger.info(
+                "custom_hooks: mmcv's EMAHook uses its average nowhere in a "
+                'run that counts iterations; EMAWeightsHook does its work.')
         priority = hook.pop('priority', 'NORMAL')
-        runner.register_hook(
-            build_checked(build_from_cfg, hook, HOOKS), priority=priority)
+        built = build_checked(build_from_cfg, hook, HOOKS)
+        if isinstance(built, EMAWeightsHook):
+            priority = EMA_PRIORITY
+        runner.register_hook(built, priority=priority)
 
 
 def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:

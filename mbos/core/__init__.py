@@ -1,4 +1,5 @@
 """Tasks, metrics and optimisation: imports neither models nor datasets."""
+from .averaging import EMAWeightsHook
 from .checkpoints import SubfolderCheckpointHook
 from .hooks import GradientStepHook, IterationSeedHook, LossLogHook
 from .optimizers import NamedOptimizersConstructor
@@ -8,7 +9,7 @@ from .text_log import CompactTextLoggerHook
 
 __all__ = [
     'BUILTIN_TASKS', 'CheckedIterRunner', 'CompactTextLoggerHook',
-    'GradientStepHook', 'IGNORE_INDEX', 'IterationSeedHook', 'LossLogHook',
-    'NamedOptimizersConstructor', 'SubfolderCheckpointHook', 'Task',
-    'build_task', 'build_tasks'
+    'EMAWeightsHook', 'GradientStepHook', 'IGNORE_INDEX', 'IterationSeedHook',
+    'LossLogHook', 'NamedOptimizersConstructor', 'SubfolderCheckpointHook',
+    'Task', 'build_task', 'build_tasks'
 ]

@@ -1,6 +1,6 @@
 """Hooks that step the optimizers, seed iterations and log the losses."""
 import random
-from typing import Dict, Iterable, Optional
+from typing import Dict, Iterable, List, Optional
 
 import numpy as np
 import torch
@@ -26,14 +26,76 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     if get_dist_info()[1] == 1:
         return
     parameters = [p for p in parameters if p.requires_grad]
-    present = torch.tensor([p.grad is not None for p in parameters],
-                           dtype=torch.int32,
-                           device=parameters[0].device)
-    dist.all_reduce(present, op=dist.ReduceOp.MAX)
-    for parameter, is_present in zip(parameters, present.tolist()):
+    for parameter, is_present in zip(parameters, _with_gradient(parameters)):
         if is_present and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     allreduce_grads(parameters, bucket_size_mb=64)
+
+
+def _with_gradient(parameters: List[nn.Parameter]) -> List[bool]:
+    """Which parameters have a gradient in any process."""
+    present = torch.tensor([p.grad is not None for p in parameters],
+                           dtype=torch.int32,
+                           device=parameters[0].device)
+    if get_dist_info()[1] > 1:
+        dist.all_reduce(present, op=dist.ReduceOp.MAX)
+    return [bool(value) for value in present.tolist()]
+
+
+def gradients_by_process(model: nn.Module) -> Dict[str, Tensor]:
+    """The gradients of all processes, which all must call.
+
+    Args:
+        model (nn.Module): The network.
+
+    Returns:
+        dict[str, Tensor]: By name of the parameter, one row per process, on
+        CPU; zeros where a process has no gradient. Parameters without one in
+        any process are left out.
+    """
+    world = get_dist_info()[1]
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    present = _with_gradient([p for _, p in named])
+    rows = {}
+    for (name, parameter), is_present in zip(named, present):
+        if not is_present:
+            continue
+        mine = parameter.grad
+        if mine is None:
+            mine = torch.zeros_like(parameter)
+        mine = mine.detach().contiguous()
+        gathered = [mine]
+        if world > 1:
+            gathered = [torch.empty_like(mine) for _ in range(world)]
+            dist.all_gather(gathered, mine)
+        rows[name] = torch.stack(gathered).cpu()
+    return rows
+
+
+def restore_gradients(model: nn.Module,
+                      rows: Dict[str, Tensor],
+                      factor: float = 1.0) -> None:
+    """Take up gradients of :func:`gradients_by_process`.
+
+    With another number of processes each takes the mean over all, which
+    gives the same step up to rounding.
+
+    Args:
+        model (nn.Module): The network.
+        rows (dict[str, Tensor]): One row per process.
+        factor (float): What they are multiplied by. Default: 1.0.
+    """
+    rank, world = get_dist_info()
+    parameters = dict(model.named_parameters())
+    for name, row in rows.items():
+        mine = row[rank] if len(row) == world else row.mean(dim=0)
+        parameter = parameters[name]
+        parameter.grad = torch.empty_like(parameter).copy_(mine * factor)
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    """A network without its wrapper for data parallelism."""
+    return getattr(model, 'module', model)
 
 
 class Backward:
@@ -64,7 +126,16 @@ class GradientStepHook(Hook):
     through it, so gradients gather over the groups; after the iteration they
     are averaged over the processes, once, and every optimizer steps.
 
+    With ``accumulate=N`` an iteration is still one batch, and all that counts
+    iterations (schedules, ``max_iters``, intervals) is as before; but
+    gradients gather over N iterations, and all optimizers step, with the mean
+    of the N gradients and the learning rate of that moment, after every
+    iteration whose number N divides, and after the last one. Processes
+    exchange gradients only then. A checkpoint in between holds the gradients
+    gathered so far, of each process.
+
     Args:
+        accumulate (int): Iterations per step. Default: 1.
         grad_clip (dict, optional): Arguments of
             ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's
             parameters on their own. Default: None.
@@ -73,56 +144,101 @@ class GradientStepHook(Hook):
         on_nonfinite (str): What to do when a loss or a gradient is NaN or
             infinite: ``stop`` the run or ``skip`` the step. A gradient that
             overflows because losses are scaled is no fault: the scaler skips
-            that step and lowers the scale. Default: 'stop'.
+            that step and lowers the scale. Where gradients accumulate, those
+            gathered since the last step are dropped with it. Default: 'stop'.
         max_skips (int): Iterations in a row that may be skipped.
             Default: 10.
     """
 
     def __init__(self,
+                 accumulate: int = 1,
                  grad_clip: Optional[dict] = None,
                  loss_scaling: bool = False,
                  on_nonfinite: str = 'stop',
                  max_skips: int = 10):
+        if not isinstance(accumulate, int) or accumulate < 1:
+            raise ValueError(f'accumulate is {accumulate!r}, expected a whole '
+                             'number of iterations, 1 or more.')
+        self.accumulate = accumulate
+        self.gathered = 0  # iterations since the last step
         self.grad_clip = grad_clip
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
         self.guard = FiniteGuard(on_nonfinite, max_skips)
         self.backward = Backward(self.scaler)
 
+    def before_run(self, runner):
+        """Say how many steps there will be."""
+        if self.accumulate > 1:
+            steps = -(-runner.max_iters // self.accumulate)
+            runner.logger.info(
+                f'Gradients of {self.accumulate} iterations are averaged for '
+                f'each step of the optimizers: {steps} steps in '
+                f'{runner.max_iters} iterations.')
+
     def resume_state(self, runner) -> dict:
-        """The loss scale, and how many iterations were skipped in a row.
+        """Loss scale, skips in a row, and what was gathered for a step.
 
         Raises:
             FloatingPointError: If the last iteration was not sound.
         """
         self.guard.settle(runner)
-        return dict(
+        state = dict(
             skipped_in_a_row=self.guard.skipped_in_a_row,
             scaler=self.scaler.state_dict())
+        if self.gathered:
+            state.update(
+                gathered=self.gathered,
+                scale=self.scaler.get_scale(),
+                gradients=gradients_by_process(_bare(runner.model)))
+        return state
 
     def load_resume_state(self, state: dict, runner) -> None:
         """Go on from :meth:`resume_state`."""
         self.guard.skipped_in_a_row = state['skipped_in_a_row']
         if state['scaler'] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state['scaler'])
+        self.gathered = state.get('gathered', 0)
+        if self.gathered:
+            restore_gradients(
+                _bare(runner.model), state['gradients'],
+                self.scaler.get_scale() / state['scale'])
 
     def before_train_iter(self, runner):
-        """Forget the gradients of the last iteration."""
+        """Forget the gradients of the last step."""
+        if self.gathered:
+            return
         for optimizer in as_dict(runner.optimizer).values():
             optimizer.zero_grad(set_to_none=True)
 
     def after_train_iter(self, runner):
-        """Exchange gradients and step."""
-        average_gradients(runner.model.parameters())
+        """Exchange gradients and step, if it is time."""
+        due = self.every_n_iters(
+            runner, self.accumulate) or self.is_last_iter(runner)
+        if due:
+            average_gradients(runner.model.parameters())
         if not self.guard.allows_step(runner, self._looked_at(runner)):
             runner.outputs['skipped'] = True
+            self.gathered = 0
             return
+        self.gathered += 1
+        if due:
+            self._step(runner)
+            self.gathered = 0
+            runner.outputs['stepped'] = True
+
+    def _step(self, runner):
+        """Step every optimizer with the mean of the gathered gradients."""
         for optimizer in as_dict(runner.optimizer).values():
             parameters = [
                 p for g in optimizer.param_groups for p in g['params']
+                if p.grad is not None
             ]
-            if all(p.grad is None for p in parameters):
+            if not parameters:
                 continue  # the scaler refuses to step without gradients
+            if self.gathered > 1:
+                torch._foreach_div_([p.grad for p in parameters],
+                                    self.gathered)
             if self.grad_clip is not None:
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parameters, **self.grad_clip)

@@ -6,6 +6,7 @@ from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
 from mmcv.runner.hooks import HOOKS, EvalHook
 from mmcv.utils import build_from_cfg
 
+from .averaging import find_average, split_mmcv_average
 from .checkpoints import save_atomically
 from .files import replace_link
 from .numerics import check_finite_weights
@@ -17,6 +18,9 @@ CHECKPOINT_PRIORITY = 92
 line is lost, and before evaluation, which takes long."""
 EVALUATION_PRIORITY = 94
 STOP_PRIORITY = 96
+EMA_PRIORITY = 45
+"""int: The average follows the optimizers' step (40), before all hooks that
+look at the network (50)."""
 
 
 @RUNNERS.register_module()
@@ -86,9 +90,14 @@ class CheckedIterRunner(IterBasedRunner):
             'iter': done
         }
         model = getattr(self.model, 'module', self.model)
-        content = dict(
-            meta=meta, state_dict=weights_to_cpu(model.state_dict()))
+        average = find_average(self)
+        state, training = model.state_dict(), {}
+        if average is not None:
+            state, training = average.states(model)
+        content = dict(meta=meta, state_dict=weights_to_cpu(state))
         if save_optimizer:
+            if training:
+                content['training_weights'] = weights_to_cpu(training)
             content['optimizer'] = {
                 name: optimizer.state_dict()
                 for name, optimizer in as_dict(self.optimizer).items()
@@ -111,8 +120,7 @@ class CheckedIterRunner(IterBasedRunner):
             resume_optimizer (bool): Whether to load the optimizers' states.
         """
         content = read_weights_only(checkpoint)
-        model = getattr(self.model, 'module', self.model)
-        model.load_state_dict(content['state_dict'])
+        self._load_weights(content)
         self._iter = self._inner_iter = content['meta']['iter']
         self._epoch = content['meta']['epoch'] - 1
         messages = content['meta'].get('hook_msgs')
@@ -129,3 +137,27 @@ class CheckedIterRunner(IterBasedRunner):
             if state is not None and hasattr(hook, 'load_resume_state'):
                 hook.load_resume_state(state, self)
         self.logger.info(f'resumed from {checkpoint}, iteration {self.iter}')
+
+    def _load_weights(self, content: dict) -> None:
+        """Load the weights that training had, and their average if any."""
+        state, average = split_mmcv_average(content['state_dict'])
+        steps = content['meta']['iter']
+        training = content.get('training_weights')
+        if training:
+            average = {name: state[name] for name in training}
+            state = {**state, **training}
+            hooks = (content.get('progress') or {}).get('hooks') or {}
+            steps = hooks['EMAWeightsHook']['steps']
+        model = getattr(self.model, 'module', self.model)
+        model.load_state_dict(state)
+        hook = find_average(self)
+        if not average:
+            return
+        if hook is None:
+            self.logger.warning(
+                'The checkpoint holds averaged weights (EMA), the config has '
+                'no EMAWeightsHook in custom_hooks: training goes on without '
+                'the average.')
+            return
+        device = next(model.parameters()).device
+        hook.start_from({k: v.to(device) for k, v in average.items()}, steps)

@@ -60,12 +60,30 @@ class Parts(nn.Module):
             nn.init.ones_(parameter)
 
 
-def runner_of(model, **optimizers):
+def runner_of(model, iterations=10, **optimizers):
     return types.SimpleNamespace(
         model=model,
         optimizer=optimizers,
         iter=0,
+        max_iters=iterations,
+        _max_iters=iterations,
+        logger=logging.getLogger('test'),
         outputs=dict(loss=torch.zeros(()), losses={}))
+
+
+def train(hook, runner, losses):
+    """One iteration for each loss; a loss is a function of the model."""
+    stepped = []
+    for loss in losses:
+        hook.before_train_iter(runner)
+        value = loss(runner.model)
+        hook.backward(value)
+        runner.outputs = dict(
+            loss=value.detach(), losses=dict(a=value.detach()))
+        hook.after_train_iter(runner)
+        stepped.append(bool(runner.outputs.get('stepped')))
+        runner.iter += 1
+    return stepped
 
 
 def test_step_and_untouched_parameter():
@@ -113,6 +131,108 @@ def test_clipping_is_by_optimizer():
         rtol=0)
     torch.testing.assert_close(model.judge.weight.data,
                                torch.tensor([[0.7, 0.6]]))
+
+
+def judged(*inputs):
+    return lambda model: model.judge(torch.tensor([inputs])).sum()
+
+
+def two_optimizers(model):
+    return dict(
+        generator=torch.optim.SGD(model.generator.parameters(), lr=1.0),
+        judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
+
+
+def test_steps_use_the_mean_of_accumulated_gradients():
+    model = Parts()
+    runner = runner_of(model, iterations=5, **two_optimizers(model))
+    hook = GradientStepHook(accumulate=2)
+    losses = [
+        judged(1., 3.),
+        judged(3., 5.),  # mean (2, 4): 1 - 0.1 * (2, 4)
+        judged(1., 1.),
+        lambda model: model.generator(torch.tensor([[1., 0.]])).sum(),
+        judged(2., 2.)  # the last iteration: a group of one
+    ]
+    assert train(hook, runner, losses[:2]) == [False, True]
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.8, 0.6]]))
+    assert train(hook, runner, losses[2:4]) == [False, True]
+    # an iteration without a gradient of a part counts as zero
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.75, 0.55]]))
+    torch.testing.assert_close(model.generator.weight.data,
+                               torch.tensor([[0.5, 1.]]))
+    assert train(hook, runner, losses[4:]) == [True]
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.55, 0.35]]))
+
+
+@pytest.mark.parametrize('done', [1, 2, 3, 4])
+def test_a_break_between_steps_changes_nothing(done):
+    rng = torch.Generator().manual_seed(0)
+    losses = [judged(*torch.rand(2, generator=rng).tolist())
+              for _ in range(5)]  # yapf: disable
+    found = []
+    for broken in (False, True):
+        model = Parts()
+        runner = runner_of(model, iterations=5, **two_optimizers(model))
+        hook = GradientStepHook(accumulate=3)
+        train(hook, runner, losses[:done])
+        if broken:
+            state = hook.resume_state(runner)
+            for parameter in model.parameters():
+                parameter.grad = None
+            hook = GradientStepHook(accumulate=3)
+            hook.load_resume_state(state, runner)
+        train(hook, runner, losses[done:])
+        found.append(model.judge.weight.tolist())
+    assert found[0] == found[1]
+
+
+def test_what_is_not_finite_is_dropped_with_all_since_the_last_step():
+    model = Parts()
+    runner = runner_of(model, **two_optimizers(model))
+    hook = GradientStepHook(accumulate=3, on_nonfinite='skip')
+    train(hook, runner,
+          [judged(9., 9.), judged(float('nan'), 0.), judged(1., 2.)])
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.9, 0.8]]))
+
+
+@pytest.mark.parametrize('value', [0, -2, 1.5, '2'])
+def test_accumulation_over_what_is_no_number_of_iterations(value):
+    with pytest.raises(ValueError, match='accumulate is'):
+        GradientStepHook(accumulate=value)
+
+
+def accumulate_in_two(rank):
+    """Two iterations, a break after the first; own gradients everywhere."""
+    model, hook = Parts(), GradientStepHook(accumulate=2)
+    runner = runner_of(model, **two_optimizers(model))
+    for broken in (True, False):
+        hook.before_train_iter(runner)
+        gradient = torch.tensor([[1. + rank, 2.]])
+        old = model.judge.weight.grad
+        model.judge.weight.grad = gradient if old is None else old + gradient
+        runner.outputs = dict(loss=torch.zeros(()), losses={})
+        hook.after_train_iter(runner)
+        runner.iter += 1
+        if broken:
+            state = hook.resume_state(runner)
+            model.judge.weight.grad = None
+            hook = GradientStepHook(accumulate=2)
+            hook.load_resume_state(state, runner)
+    rows = state['gradients']['judge.weight'].tolist()
+    return rows, model.judge.weight.tolist()
+
+
+def test_accumulated_gradients_of_several_processes(tmp_path):
+    one, two = run_processes(accumulate_in_two, 2, tmp_path)
+    assert one == two
+    assert one[0] == [[[1., 2.]], [[2., 2.]]], 'one row for each process'
+    # mean of (1, 2) and (2, 2), twice: 1 - 0.1 * (1.5, 2)
+    assert one[1][0] == pytest.approx([0.85, 0.8])
 
 
 def test_images_per_pass_changes_nothing():

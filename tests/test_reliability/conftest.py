@@ -26,15 +26,22 @@ def no_waiting(monkeypatch):
 
 @pytest.fixture(scope='session')
 def long_runs(tmp_path_factory):
-    """Both stages, undisturbed, for 8 iterations, by number of the stage."""
+    """Both stages, undisturbed, for 8 iterations, by number of the stage.
+
+    Stage 2 accumulates gradients over 3 iterations, so most checkpoints fall
+    between two steps, and averages its weights.
+    """
     root = tmp_path_factory.mktemp('long')
     write_data(root / 'data', TWO)
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for stage in (1, 2):
+            changes = {} if stage == 1 else dict(
+                optimizer_config__accumulate=3,
+                custom_hooks=[dict(type='EMAWeightsHook', momentum=0.3)])
             config = write_long_config(root / f'stage{stage}.py',
-                                       root / 'data', stage == 2)
+                                       root / 'data', stage == 2, **changes)
             work = root / f'whole{stage}'
             assert run_tool(patch, 'train.py', config, '--work-dir',
                             work) is None

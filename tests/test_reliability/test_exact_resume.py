@@ -59,6 +59,16 @@ def test_sums_since_the_last_line_are_kept(long_runs):
     assert 'loss' in state['names'] and (state['rows'] > 0).any()
 
 
+def test_gradients_since_the_last_step_are_kept(long_runs):
+    """Stage 2 steps after iterations 3, 6 and 8."""
+    kept = {}
+    for iteration in (2, 4, 6, 8):
+        path = long_runs[2].checkpoints / f'iter_{iteration}.pth'
+        state = read_checkpoint(str(path))['progress']['hooks']
+        kept[iteration] = state['GradientStepHook'].get('gathered', 0)
+    assert kept == {2: 2, 4: 1, 6: 0, 8: 0}
+
+
 def test_best_is_kept_and_known_after_resuming(long_runs, tool):
     run = long_runs[1]
     assert len(best_of(run.work)) == 1
