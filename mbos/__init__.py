@@ -1,11 +1,31 @@
 """MBOS: one network for every structure, from partially labelled datasets.
 
-Importing this package registers its segmentors, heads, losses, datasets,
-transforms, runner, hooks and optimizer constructor with mmseg and mmcv.
-Configs do it with ``custom_imports = dict(imports=['mbos'])``.
+Importing this package alone costs no torch: its parts are imported when they
+are first asked for. ``mbos.registration`` registers segmentors, heads, losses,
+datasets, transforms, runner, hooks and optimizer constructor with mmseg and
+mmcv; configs name it in ``custom_imports``.
 """
-from . import core, datasets, models
+import importlib
+import importlib.util
+import sys
 
-__version__ = '0.1.0'
+from .mmcv_ops import provide_stand_in
 
-__all__ = ['core', 'datasets', 'models', '__version__']
+__version__ = '0.2.0'
+
+__all__ = ['__version__']
+
+provide_stand_in()
+
+
+def __getattr__(name: str):
+    module = f'{__name__}.{name}'
+    if name.startswith('_') or importlib.util.find_spec(module) is None:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return importlib.import_module(module)
+
+
+if 'mmcv' in sys.modules:
+    # Configs of version 0.1 say custom_imports = dict(imports=['mbos']), which
+    # mmcv carries out; torch is loaded then in any case.
+    from . import registration  # noqa: F401

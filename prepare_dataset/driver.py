@@ -10,7 +10,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 import numpy as np
 from tqdm import tqdm
 
-import untrusted
+from mbos.io import problems_of_links
 from .errors import PrepareError
 from .files import read_geometry, remove_leftovers, write_geometry
 from .fov import Geometry
@@ -204,7 +204,7 @@ def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
             'does not exist: download and unpack the collection')
         raise PrepareError(
             f'{raw}: {what}, then give the folder of {collection.name}.')
-    problems = untrusted.problems_of_links(raw, recursive=True)
+    problems = problems_of_links(raw, recursive=True)
     if problems:
         raise PrepareError('\n'.join(problems))
     if raw.resolve() in (out.resolve(), *out.resolve().parents):

@@ -11,7 +11,7 @@ from typing import Iterator, Optional, Tuple
 import cv2
 import numpy as np
 
-from untrusted import max_image_pixels
+from mbos.io import max_image_pixels
 from .downscale import scale_labels
 
 GREY_THRESHOLD = 20

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Optional
 
-import untrusted
+from mbos.io import RefusedError, open_image
 from .cli import main
 from .driver import Collection, Split, run
 from .errors import PrepareError
@@ -97,9 +97,9 @@ def _masks(folder: Optional[Path], name: str, found: Found,
 def _is_original(images: Dict[str, Path]) -> bool:
     """Whether the first photograph has the size that the owner publishes."""
     try:
-        with untrusted.open_image(next(iter(images.values()))) as image:
+        with open_image(next(iter(images.values()))) as image:
             return image.size == SIZE
-    except (OSError, untrusted.RefusedError):
+    except (OSError, RefusedError):
         return False  # told when it is prepared
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
-import untrusted
+from mbos.io import problems_of_links
 from .cli import main
 from .driver import Collection, Split, Summary, run
 from .errors import PrepareError
@@ -49,7 +49,7 @@ def prepare(raw, raw_vessels, out, **options) -> Summary:
     if not Path(raw_vessels).is_dir():
         raise PrepareError(f'{raw_vessels}: there is no such folder; give the '
                            'folder that holds IDRiD_02.png and so on.')
-    problems = untrusted.problems_of_links(raw_vessels, recursive=True)
+    problems = problems_of_links(raw_vessels, recursive=True)
     if problems:
         raise PrepareError('\n'.join(problems))
     return run(collection(Path(raw_vessels)), raw, out, **options)

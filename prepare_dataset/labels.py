@@ -13,7 +13,7 @@ import imgviz
 import numpy as np
 from PIL import Image
 
-import untrusted
+import mbos.io
 from .errors import PrepareError
 
 Labelled = Tuple[np.ndarray, Dict[str, int]]
@@ -26,7 +26,7 @@ def open_image(path: Path) -> Image.Image:
     """Read a file completely.
 
     Args:
-        path (Path): An image of ``untrusted.FORMATS``, or a packed PPM.
+        path (Path): An image of ``mbos.io.FORMATS``, or a packed PPM.
 
     Returns:
         Image.Image: The first frame, decoded.
@@ -37,17 +37,17 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         if path.suffix != '.gz':
-            with untrusted.open_image(path) as image:
+            with mbos.io.open_image(path) as image:
                 image.load()
                 return image.copy()
         # A PPM is read from its start, so no more is unpacked than its header
         # claims, whatever the archive holds.
-        untrusted.check_regular(path)
+        mbos.io.check_regular(path)
         with gzip.open(path) as file, \
-                untrusted.open_image(path, file, ('PPM', )) as image:
+                mbos.io.open_image(path, file, ('PPM', )) as image:
             image.load()
             return image.copy()
-    except untrusted.RefusedError as error:
+    except mbos.io.RefusedError as error:
         raise PrepareError(str(error)) from error
     except FileNotFoundError:
         raise PrepareError(f'{path}: the file is missing; unpack the archive '

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-import untrusted
+from mbos.io import is_printable
 from .errors import PrepareError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.ppm', '.bmp',
@@ -145,7 +145,7 @@ def images_by_stem(folder: Path,
             if (_hidden(member) or path.suffix.lower() not in suffixes
                     or name is None):
                 continue
-            if not untrusted.is_printable(member):
+            if not is_printable(member):
                 found.problems.append(
                     f'{Path(base)}: the file name {member!r} has characters '
                     'that cannot be printed; rename the file.')

@@ -11,7 +11,7 @@ from typing import Dict, List, Optional, Tuple
 import cv2
 import numpy as np
 
-import untrusted
+import mbos.io
 from .errors import PrepareError
 from .files import write_bytes, write_labels, write_photograph
 from .fov import Box, Geometry, find_field_of_view, make_geometry
@@ -170,7 +170,7 @@ def _check_kept(kept: Dict[str, Path], job: Job, geometry: Geometry) -> None:
 def _read_size(path: Path) -> Size:
     """Width and height of an image file, without decoding it."""
     try:
-        with untrusted.open_image(path) as image:
+        with mbos.io.open_image(path) as image:
             return image.size
     except Exception as error:
         raise PrepareError(f'{path}: cannot be read ({error}); add --force to '

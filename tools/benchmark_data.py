@@ -41,7 +41,6 @@ import benchmark_data_report  # noqa: E402
 import benchmark_photographs  # noqa: E402
 from mmseg.datasets import PIPELINES  # noqa: E402
 
-import mbos  # noqa: E402, F401
 from mbos import datasets as data_sets  # noqa: E402
 from mbos.core.as_released import plain_loading  # noqa: E402
 from mbos.datasets.random_state import seeded  # noqa: E402

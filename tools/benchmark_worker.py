@@ -56,9 +56,7 @@ class Case:
                 world_size=settings['world'])
         self.cuda = settings['device'].startswith('cuda')
         logging.disable(logging.INFO)  # mmcv tells of every parameter
-        import mmseg.models  # noqa: F401
-
-        import mbos  # noqa: F401
+        import mbos.registration  # noqa: F401
         self.libraries = resident('VmRSS')
         self.work = make_step(settings)
 

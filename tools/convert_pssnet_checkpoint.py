@@ -16,9 +16,8 @@ from typing import List, Optional, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.models import build_segmentor  # noqa: E402
-
 from mbos.apis import checkpoint, load_config, settings  # noqa: E402
+from mbos.apis.config import build_checked  # noqa: E402
 from mbos.apis.train import plain  # noqa: E402
 from mbos.core import release_checkpoint as release  # noqa: E402
 from mbos.core.checkpoints import save_atomically  # noqa: E402
@@ -62,7 +61,8 @@ def build_network(content: dict, config: Optional[str] = None) -> tuple:
         cfg = load_config(config or settings.PUBLISHED_CONFIGS[stage])
         model_cfg, found = cfg.model, settings.find_settings(cfg)
     model_cfg = dict(plain(model_cfg), pretrained=None)
-    return build_segmentor(dict(model_cfg)), model_cfg, found
+    from mmseg.models import build_segmentor
+    return build_checked(build_segmentor, dict(model_cfg)), model_cfg, found
 
 
 def convert(args: argparse.Namespace) -> Tuple[dict, List[str]]:

@@ -1,5 +1,6 @@
 # Importing mbos registers its models, datasets, transforms and hooks.
-custom_imports = dict(imports=['mbos'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=['mbos.registration'], allow_failed_imports=False)
 
 log_config = dict(
     interval=50,

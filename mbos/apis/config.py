@@ -1,11 +1,14 @@
 """Reading configs and completing what they tell only once."""
 import copy
+import importlib
 import os.path as osp
 import re
 from typing import Callable, List, Optional
 
 from mmcv import Config, ConfigDict
+from torch import nn
 
+from mbos.mmcv_ops import check_operators
 from .overrides import check_overrides
 
 REPOSITORY = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
@@ -49,6 +52,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
         FileNotFoundError: If there is no such config.
         ValueError: If an override's key looks mistyped.
     """
+    _register_parts()
     path = find_config(path)
     cfg = Config.fromfile(path)
     if options:
@@ -59,6 +63,11 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
         cfg.work_dir = osp.join('work_dirs', name)
     complete_datasets(cfg)
     return cfg
+
+
+def _register_parts() -> None:
+    """Whatever a config imports: those of version 0.1 name only ``mbos``."""
+    importlib.import_module('mbos.registration')
 
 
 def complete_datasets(cfg: Config) -> None:
@@ -143,9 +152,11 @@ def build_checked(build: Callable, *args):
     Raises:
         ValueError: If the config names an unknown type, or arguments that the
             type does not take.
+        MissingOperatorError: If a network needs mmcv-full.
     """
+    _register_parts()
     try:
-        return build(*args)
+        built = build(*args)
     except KeyError as error:
         if 'is not in the' not in str(error):
             raise
@@ -156,6 +167,9 @@ def build_checked(build: Callable, *args):
         if not re.search('unexpected keyword|required .*argument', str(error)):
             raise
         raise ValueError(f'{error}: correct the config.') from error
+    if isinstance(built, nn.Module):
+        check_operators(built)
+    return built
 
 
 def stage1_model_cfg(model_cfg: dict) -> dict:

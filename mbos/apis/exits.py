@@ -10,9 +10,11 @@ from typing import Callable, Optional
 
 import torch.distributed as dist
 
+from mbos.mmcv_ops import MissingOperatorError
 from .environment import LaunchError
 
-EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError)
+EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
+                   MissingOperatorError)
 """tuple: What tools tell without a traceback, being no fault of the code."""
 ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
 LAUNCHER = 'MBOS_LAUNCHER_PID'

@@ -13,9 +13,9 @@ from mbos.core.files import save_text, save_whole
 from mbos.core.layers import check_size, draw_layer, layer_size
 from mbos.core.tasks import Task
 from mbos.datasets import read_labels
+from mbos.io import RefusedError, open_image
 from mbos.pages import GalleryItem, Layer, link_to, render_gallery
 from mbos.pages.gallery_page import Measurement
-from untrusted import RefusedError, open_image
 
 PAGE = 'gallery.html'
 PICTURES = 'gallery_files'

@@ -21,7 +21,7 @@ from mbos.core.files import save_json, save_text, save_whole
 from mbos.core.layers import legend_colours
 from mbos.core.measurements import columns
 from mbos.core.tasks import Task
-from untrusted import is_within
+from mbos.io import is_within
 from .photograph_list import Source
 
 RUN, RECORDS, MEASUREMENTS = 'run.json', 'records', 'measurements.csv'

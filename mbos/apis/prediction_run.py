@@ -14,7 +14,7 @@ from torch import nn
 from mbos.core.disclaimer import DISCLAIMER
 from mbos.core.measurements import measure
 from mbos.core.photographs import PhotographError, read_photograph
-from untrusted import is_printable
+from mbos.io import is_printable
 from .checkpoint import file_sha256
 from .inference import PredictionOptions, prepare, restore_task, run_network
 from .overlay_picture import overlay_picture

@@ -15,7 +15,7 @@ from mbos.core.release_checkpoint import is_release_state
 from mbos.core.tasks import Task, build_tasks
 from mbos.datasets import save_labels
 from mbos.datasets.checks import MANIFEST
-from untrusted import RefusedError, check_image_header, read_text
+from mbos.io import RefusedError, check_image_header, read_text
 from .checkpoint import file_sha256, read_checkpoint
 from .config import member_datasets, stage1_model_cfg
 from .environment import Environment

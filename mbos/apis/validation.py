@@ -9,7 +9,7 @@ from typing import Dict, List, Set
 from mmcv import Config
 
 from mbos.core.tasks import build_tasks
-from untrusted import read_text
+from mbos.io import read_text
 from .config import member_datasets
 
 

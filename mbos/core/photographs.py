@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from untrusted import FORMATS, RefusedError, check_regular, open_image
+from mbos.io import FORMATS, RefusedError, check_regular, open_image
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
             '.ppm', '.pgm', '.pnm')

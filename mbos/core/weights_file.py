@@ -13,7 +13,7 @@ from typing import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from untrusted import check_regular
+from mbos.io import check_regular
 
 _FORBIDDEN = re.compile(r'Unsupported (?:global|class): (?:GLOBAL )?(\S+)|'
                         r'unsupported GLOBAL (\S+)')

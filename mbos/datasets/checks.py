@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mbos.core import IGNORE_INDEX, Task
-from untrusted import RefusedError, open_image, read_text
+from mbos.io import RefusedError, open_image, read_text
 from .label_io import (LABEL_MODES, as_suffixes, list_names,
                        multi_channel_message, stems_of)
 from .photograph import ORIENTATION, UPRIGHT

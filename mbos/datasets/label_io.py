@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mbos.core.files import save_whole
-from untrusted import RefusedError, open_image
+from mbos.io import RefusedError, open_image
 
 LABEL_MODES = ('1', 'L', 'P')
 """tuple[str]: Pillow modes of which a pixel is one label value."""

@@ -9,7 +9,7 @@ from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
 from mbos.core import IGNORE_INDEX, build_tasks
-from untrusted import check_image_header
+from mbos.io import check_image_header
 from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,

@@ -6,7 +6,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from untrusted import RefusedError, check_regular, open_image
+from mbos.io import RefusedError, check_regular, open_image
 
 ORIENTATION = 274
 """int: The tag of EXIF that says how a photograph is turned."""

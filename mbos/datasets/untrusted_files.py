@@ -4,8 +4,8 @@ from typing import List
 
 import cv2
 
-from untrusted import (RefusedError, check_inside, problems_of_links,
-                       problems_of_names)
+from mbos.io import (RefusedError, check_inside, problems_of_links,
+                     problems_of_names)
 from .checks import DataError
 
 

@@ -8,7 +8,7 @@ from mmcv.image import imwrite
 from mmcv.visualization import imshow
 
 from mbos.core.visualization import draw_overlay
-from untrusted import check_image_header
+from mbos.io import check_image_header
 
 Result = Dict[str, np.ndarray]
 

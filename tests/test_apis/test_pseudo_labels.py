@@ -72,7 +72,8 @@ def setting(tmp_path):
         member('refuge', pseudo_dirs=dict(vessel='refuge/v'))
     ]
     cfg = dict(
-        custom_imports=dict(imports=['mbos'], allow_failed_imports=False),
+        custom_imports=dict(
+            imports=['mbos.registration'], allow_failed_imports=False),
         data_root=str(tmp_path / 'data'),
         model=tiny_model_cfg(adversarial=True, window=4).to_dict(),
         data=dict(

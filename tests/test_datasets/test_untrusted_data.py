@@ -6,8 +6,8 @@ import pytest
 
 from mbos.datasets import DataError
 from mbos.datasets.label_io import read_labels
+from mbos.io import RefusedError
 from tests.bombs import png
-from untrusted import RefusedError
 
 
 def only(make, full=False, **changes):

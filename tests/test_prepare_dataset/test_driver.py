@@ -239,5 +239,5 @@ def test_command_runs_as_a_module(raw, tmp_path):
 
 def test_prepare_dataset_imports_nothing_of_the_network():
     code = ('import sys, prepare_dataset.drive, prepare_dataset.refuge\n'
-            'assert not {"mbos", "torch", "mmcv"} & set(sys.modules)')
+            'assert not {"mbos.models", "torch", "mmcv"} & set(sys.modules)')
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from untrusted import (RefusedError, check_inside, problems_of_links,
-                       problems_of_names, read_text)
+from mbos.io import (RefusedError, check_inside, problems_of_links,
+                     problems_of_names, read_text)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import cv2
 import pytest
 from PIL import Image
 
+from mbos.io import (RefusedError, check_image_header, max_image_pixels,
+                     open_image)
 from tests.bombs import BOMBS, png
-from untrusted import (RefusedError, check_image_header, max_image_pixels,
-                       open_image)
 
 
 @pytest.mark.parametrize('suffix', BOMBS)

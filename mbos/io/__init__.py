@@ -1,6 +1,7 @@
-"""Files that others made: looked at before they are read or followed.
+"""Files in and out, without torch and mmcv.
 
-Shared by ``mbos`` and ``prepare_dataset``; imports neither.
+Files that others made are looked at before they are read or followed. Shared
+by the library and ``prepare_dataset``.
 """
 from .errors import RefusedError
 from .images import FORMATS, check_image_header, max_image_pixels, open_image

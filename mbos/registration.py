@@ -1,0 +1,7 @@
+"""Registers all parts of MBOS with mmseg and mmcv, by importing them.
+
+Configs name it in ``custom_imports = dict(imports=['mbos.registration'])``.
+"""
+from . import core, datasets, models
+
+__all__ = ['core', 'datasets', 'models']

@@ -1,0 +1,105 @@
+"""mmcv without compiled operators, and what a light ``import mbos`` costs."""
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from mmcv import ops
+from mmseg.models import build_head
+
+from mbos import mmcv_ops
+from mbos.mmcv_ops import MissingOperatorError, MissingOperators
+
+STAND_IN = isinstance(sys.modules[mmcv_ops.EXTENSION], MissingOperators)
+without_operators = pytest.mark.skipif(
+    not STAND_IN, reason='mmcv-full is installed')
+PSA_HEAD = dict(
+    type='PSAHead',
+    in_channels=4,
+    channels=2,
+    num_classes=2,
+    mask_size=(4, 4),
+    norm_cfg=dict(type='BN'))
+
+
+def run(code, *path):
+    """Run Python code in a process of its own and return what it prints."""
+    program = f'import sys; sys.path[:0] = {list(map(str, path))!r}\n'
+    done = subprocess.run(
+        [sys.executable, '-c', program + textwrap.dedent(code)],
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_import_costs_no_torch():
+    loaded = run('''
+        import mbos
+        print(*sys.modules)
+    ''')
+    assert 'mbos' in loaded
+    assert not {'torch', 'mmcv', 'mmseg', 'numpy', 'cv2', 'PIL'} & set(loaded)
+
+
+def test_configs_of_version_01_register_the_parts():
+    """mmcv carries out their ``custom_imports``, which name only ``mbos``."""
+    code = '''
+        import mmcv, mbos
+        from mmseg.models import HEADS
+        print(HEADS.get('MultiTaskHead').__name__, hasattr(mbos, 'nothing'),
+              mbos.datasets.PartialLabelDataset.__name__)
+    '''
+    assert run(code)[-3:] == ['MultiTaskHead', 'False', 'PartialLabelDataset']
+
+
+@without_operators
+def test_stand_in_serves_all_imports_of_mmcv_ops():
+    with pytest.raises(MissingOperatorError, match='mmcv-full==1.7.2'):
+        ops.sigmoid_focal_loss(
+            torch.zeros(2, 2), torch.zeros(2, dtype=torch.long))
+    assert ops.get_compiler_version() == 'not compiled'
+
+
+@without_operators
+def test_network_that_needs_an_operator_is_refused_by_name():
+    head = build_head(PSA_HEAD)
+    with pytest.raises(MissingOperatorError, match=r'PSAMask \(.*mmcv-full'):
+        mmcv_ops.check_operators(torch.nn.Sequential(head))
+
+
+def test_network_that_needs_none_is_built():
+    head = dict(PSA_HEAD, type='CCHead', recurrence=1)
+    del head['mask_size']
+    mmcv_ops.check_operators(build_head(head))
+
+
+@pytest.fixture
+def mmcv_full(tmp_path):
+    """What mmcv-full adds: a module ``mmcv._ext`` with the operators."""
+    package = tmp_path / 'mmcv'
+    package.mkdir()
+    package.joinpath('__init__.py').touch()
+    package.joinpath('_ext.py').write_text('def nms(): return "compiled"\n')
+    return tmp_path
+
+
+def test_mmcv_full_is_used_where_it_is_installed(mmcv_full):
+    assert run(
+        '''
+        import mbos
+        from mmcv import _ext
+        print(_ext.nms())
+    ''', mmcv_full) == ['compiled']
+
+
+def test_missing_mmcv_says_what_to_type():
+    assert run('''
+        import mbos
+        sys.path[:] = [p for p in sys.path if 'site-packages' not in p]
+        try:
+            import mmcv
+        except ModuleNotFoundError as error:
+            print(error)
+    ''')[-3:] == ['install', '--no-build-isolation', 'mmcv==1.7.2']
