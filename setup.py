@@ -41,7 +41,7 @@ setup(
     packages=find_packages(include=[
         'mbos', 'mbos.*', 'prepare_dataset', 'prepare_dataset.*', 'untrusted'
     ]),
-    package_data={'mbos.pages': ['templates/*']},
+    package_data={'mbos.pictures': ['templates/*']},
     python_requires='>=3.11,<3.13',
     install_requires=read_requirements(),
     classifiers=[

@@ -2,6 +2,6 @@
 
 Configs name it in ``custom_imports = dict(imports=['mbos.registration'])``.
 """
-from . import core, datasets, models
+from . import datasets, engine, models
 
-__all__ = ['core', 'datasets', 'models']
+__all__ = ['datasets', 'engine', 'models']

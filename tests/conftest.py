@@ -1,3 +1,55 @@
-"""What every test may count on."""
+"""What many tests share: two tiny runs, one of each stage."""
+import types
+
+import pytest
+
 # Before any test imports mmseg: the stand-in for mmcv's compiled operators.
 import mbos.registration  # noqa: F401
+from tests.tiny_runs import (config_of, do_not_wait, run_tool, write_config,
+                             write_data)
+
+TWO = ('vessel', 'lesion')
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Leave out the second that mmcv's runner waits for at its end."""
+    do_not_wait(monkeypatch)
+
+
+@pytest.fixture(scope='session')
+def runs(tmp_path_factory):
+    """Both stages, trained for 4 iterations on two tasks.
+
+    ``root`` holds ``data``, ``stage1.py``, ``stage2.py`` and the work
+    directories ``stage1`` and ``stage2``.
+    """
+    root = tmp_path_factory.mktemp('runs')
+    write_data(root / 'data', TWO)
+    one = write_config(root / 'stage1.py', config_of(root / 'data', TWO))
+    two = write_config(root / 'stage2.py', config_of(root / 'data', TWO, True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        assert run_tool(patch, 'train.py', one, '--work-dir', 'stage1') is None
+        assert run_tool(patch, 'train.py', two, '--work-dir', 'stage2',
+                        '--load-from', 'stage1/latest.pth') is None
+    return types.SimpleNamespace(
+        root=root,
+        data=root / 'data',
+        config1=one,
+        config2=two,
+        work1=root / 'stage1',
+        work2=root / 'stage2',
+        checkpoint1=str(root / 'stage1/iter_4.pth'),
+        checkpoint2=str(root / 'stage2/ckpt/iter_4.pth'))
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """Function that runs a tool in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *arguments):
+        return run_tool(monkeypatch, name, *arguments)
+
+    return run

@@ -12,8 +12,8 @@ import zlib
 import numpy as np
 import torch
 
-from mbos.core.release_checkpoint import from_release
-from mbos.core.tasks import build_tasks
+from mbos.checkpoints.release_layout import from_release
+from mbos.tasks import build_tasks
 from .utils import TASKS
 
 ROOT = osp.dirname(osp.dirname(__file__))

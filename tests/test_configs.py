@@ -12,10 +12,10 @@ from mmseg.models import build_segmentor
 
 import mbos  # noqa: F401
 from mbos.apis import load_config
-from mbos.apis.checkpoint import checkpoint_meta, load_weights
-from mbos.apis.train import plain
-from mbos.core import build_tasks
-from mbos.core.as_released import set_arguments
+from mbos.checkpoints.loading import checkpoint_meta, load_weights
+from mbos.datasets.as_released import set_arguments
+from mbos.engine.train import plain
+from mbos.tasks import build_tasks
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
 
 ROOT = osp.dirname(osp.dirname(__file__))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mbos.apis import PredictionSettings
-from mbos.apis.checkpoint import checkpoint_meta
+from mbos.checkpoints.loading import checkpoint_meta
 from tests.tiny_runs import TEST
 from tests.utils import tiny_model, tiny_model_cfg
 

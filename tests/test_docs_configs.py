@@ -10,9 +10,9 @@ from mmseg.models import build_segmentor
 from PIL import Image
 
 from mbos.apis import load_config
-from mbos.apis.validation import (check_save_best, warn_of_test_images,
-                                  warn_of_unread_pseudo_labels)
-from mbos.datasets import save_labels
+from mbos.engine.validation import (check_save_best, warn_of_test_images,
+                                    warn_of_unread_pseudo_labels)
+from mbos.io.labels import save_labels
 from tests.tiny_runs import ROOT
 
 BLOCK = re.compile(r'```python\n# (configs/\S+)\n(.*?)```', re.DOTALL)

@@ -16,12 +16,12 @@ from mmcv import Config
 from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
-from mbos.core.metric_report import compute
-from mbos.core.metrics import update
-from mbos.core.tasks import BUILTIN_TASKS, Task
-from mbos.datasets.label_io import as_binary
+from mbos.io.labels import as_binary
+from mbos.metrics.report import compute
+from mbos.metrics.sums import update
 from mbos.models import BinaryLoss
 from mbos.models.multi_task_segmentor import total_loss
+from mbos.tasks import BUILTIN_TASKS, Task
 from .golden import (ROOT, assert_close, assert_scalar, check_gradients,
                      check_steps, image, load, load_release, release_norms,
                      tolerance_of)

@@ -12,8 +12,8 @@ import numpy as np
 from mmcv.utils.logging import logger_initialized
 from PIL import Image
 
-from mbos.core import build_task
-from mbos.datasets import save_labels
+from mbos.io.labels import save_labels
+from mbos.tasks import build_task
 from .utils import tiny_model_cfg
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -42,7 +42,7 @@ import benchmark_photographs  # noqa: E402
 from mmseg.datasets import PIPELINES  # noqa: E402
 
 from mbos import datasets as data_sets  # noqa: E402
-from mbos.core.as_released import plain_loading  # noqa: E402
+from mbos.datasets.as_released import plain_loading  # noqa: E402
 from mbos.datasets.random_state import seeded  # noqa: E402
 from prepare_dataset import idrid  # noqa: E402
 

@@ -97,8 +97,8 @@ def baseline(prob: np.ndarray, label: np.ndarray) -> None:
 
 def measure_speed(size: int, repeat: int) -> List[Dict]:
     """Medians of both sides, in seconds per image."""
-    from mbos.core.metrics import update
-    from mbos.core.tasks import LESION
+    from mbos.metrics.sums import update
+    from mbos.tasks import LESION
     found = []
     for kind in KINDS:
         prob, label = make_image(size, kind)
@@ -122,8 +122,8 @@ def measure_speed(size: int, repeat: int) -> List[Dict]:
 
 def write_test_set(folder: str, count: int, size: int) -> None:
     """One photograph and mask under many names."""
-    from mbos.core.visualization import save_picture
-    from mbos.datasets import save_labels
+    from mbos.io.labels import save_labels
+    from mbos.pictures.overlays import save_picture
     _, label = make_image(size, 'uniform')
     first = osp.join(folder, 'images', '0.png')
     save_picture(first, np.full((size, size, 3), 90, np.uint8))
@@ -141,8 +141,8 @@ def evaluate_images(count: int, size: int) -> Dict:
     from mmcv import Config
 
     from mbos.apis import Environment, EvaluationPlan, evaluate_test_sets
-    from mbos.core.bootstrap import Bootstrap
     from mbos.datasets import PartialLabelDataset
+    from mbos.metrics.bootstrap import Bootstrap
 
     class StandIn(torch.nn.Module):
         """Gives other probabilities for every image."""

@@ -8,8 +8,8 @@ from mmcv import Config, ConfigDict
 from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
-from mbos.core import build_tasks
-from mbos.core.optimizers import fused_by_default
+from mbos.engine.optimizers import fused_by_default
+from mbos.tasks import build_tasks
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 STAGE_CONFIGS = {

@@ -164,7 +164,7 @@ def make_step(settings: Dict) -> Callable:
     stage = 1 if settings['case'] == 'stage1' else 2
     ours = settings['side'] != 'baseline'
     if ours and settings['device'] == 'cpu':
-        from mbos.core.system_memory import keep_freed_memory
+        from mbos.runtime.system_memory import keep_freed_memory
         keep_freed_memory()  # as the tools do on CPU
     cfg = stage_config(
         stage,
@@ -216,7 +216,7 @@ def train_step(model, cfg, batch) -> Callable:
 
     from benchmark_model import build_optimizers
 
-    from mbos.core import GradientStepHook
+    from mbos.engine.hooks import GradientStepHook
     hook = GradientStepHook(
         loss_scaling=cfg.model.train_cfg.precision == 'fp16')
     runner = types.SimpleNamespace(

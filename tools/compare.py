@@ -12,9 +12,9 @@ import sys
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
-from mbos.apis import paired_comparison as pairs  # noqa: E402
-from mbos.core.files import save_json, without_nan  # noqa: E402
 from mbos.datasets.scoring import format_table  # noqa: E402
+from mbos.evaluation import paired_comparison as pairs  # noqa: E402
+from mbos.io.files import save_json, without_nan  # noqa: E402
 
 STDOUT = '-'
 

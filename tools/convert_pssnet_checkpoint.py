@@ -16,11 +16,13 @@ from typing import List, Optional, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mbos.apis import checkpoint, load_config, settings  # noqa: E402
-from mbos.apis.config import build_checked  # noqa: E402
-from mbos.apis.train import plain  # noqa: E402
-from mbos.core import release_checkpoint as release  # noqa: E402
-from mbos.core.checkpoints import save_atomically  # noqa: E402
+from mbos.apis import load_config  # noqa: E402
+from mbos.checkpoints import loading as checkpoint  # noqa: E402
+from mbos.checkpoints import release_layout as release  # noqa: E402
+from mbos.checkpoints import settings
+from mbos.config import build_checked  # noqa: E402
+from mbos.engine.checkpoint_hook import save_atomically  # noqa: E402
+from mbos.engine.train import plain  # noqa: E402
 
 
 def parse_args(argv=None) -> argparse.Namespace:

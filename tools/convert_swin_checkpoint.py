@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mbos.core import pretrained  # noqa: E402
+from mbos.models.backbones import pretrained  # noqa: E402
 
 DEFAULT_OUT = 'pretrain/swin_tiny_patch4_window7_224.pth'
 TIMM_NAME = 'swin_tiny_patch4_window7_224.ms_in1k'

@@ -18,8 +18,8 @@ import time
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
-from mbos.apis import onnx_export  # noqa: E402
-from mbos.apis.publishing import DISCLAIMER  # noqa: E402
+from mbos.checkpoints import onnx_export  # noqa: E402
+from mbos.checkpoints.publishing import DISCLAIMER  # noqa: E402
 from mbos.datasets.scoring import format_table  # noqa: E402
 
 

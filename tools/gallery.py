@@ -11,10 +11,11 @@ import sys
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
-from mbos.apis import prediction_files as files  # noqa: E402
-from mbos.apis.gallery import THUMBNAIL  # noqa: E402
-from mbos.apis.prediction_gallery import write_prediction_gallery  # noqa: E402
-from mbos.core.tasks import build_tasks  # noqa: E402
+from mbos.inference import folder_files as files  # noqa: E402
+from mbos.inference.folder_gallery import \
+    write_prediction_gallery  # noqa: E402
+from mbos.pictures.gallery import THUMBNAIL  # noqa: E402
+from mbos.tasks import build_tasks  # noqa: E402
 
 TASK_KEYS = ('name', 'classes', 'nested', 'palette')
 

@@ -17,11 +17,11 @@ from mmcv import DictAction
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos.apis import load_config  # noqa: E402
-from mbos.apis import pseudo_labels  # noqa: E402
-from mbos.apis import pseudo_label_report as report  # noqa: E402
 from mbos.apis import run_tool, set_up_environment  # noqa: E402
-from mbos.core.files import save_json  # noqa: E402
 from mbos.datasets.scoring import format_table  # noqa: E402
+from mbos.io.files import save_json  # noqa: E402
+from mbos.pseudo_labels import generation as pseudo_labels  # noqa: E402
+from mbos.pseudo_labels import report as report  # noqa: E402
 
 REPORT = 'pseudo_label_report.json'
 

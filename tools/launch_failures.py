@@ -10,11 +10,11 @@ from typing import List, Mapping, Optional
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 INTERRUPTED = 75
-"""int: As mbos.core.interruption, which takes long to import."""
+"""int: As mbos.runtime.signals, which takes long to import."""
 
 
 def told(failure: ProcessFailure) -> dict:
-    """What a process wrote down about its end; see ``mbos.apis.exits``.
+    """What a process wrote down about its end; see ``mbos.runtime.exits``.
 
     Returns:
         dict: ``message``, ``kind`` (explained, traceback or lost) and

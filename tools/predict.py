@@ -23,10 +23,11 @@ from tqdm import tqdm
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
-from mbos.apis import prediction_run as runs  # noqa: E402
-from mbos.apis.photograph_list import find_photographs  # noqa: E402
-from mbos.apis.prediction_gallery import write_prediction_gallery  # noqa: E402
-from mbos.core.system_memory import keep_freed_memory  # noqa: E402
+from mbos.inference import folder_run as runs  # noqa: E402
+from mbos.inference.folder_gallery import \
+    write_prediction_gallery  # noqa: E402
+from mbos.inference.photograph_list import find_photographs  # noqa: E402
+from mbos.runtime.system_memory import keep_freed_memory  # noqa: E402
 
 SHOWN = 20
 UNUSUAL = {

@@ -14,8 +14,8 @@ import sys
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
-from mbos.apis import publishing  # noqa: E402
-from mbos.core.files import save_text  # noqa: E402
+from mbos.checkpoints import publishing  # noqa: E402
+from mbos.io.files import save_text  # noqa: E402
 
 
 def parse_args(argv=None) -> argparse.Namespace:

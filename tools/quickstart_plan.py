@@ -8,8 +8,8 @@ from quickstart_data import IDRID, VESSELS, find_collections
 from quickstart_steps import ROOT, Step
 
 from mbos.apis import load_config
-from mbos.apis.pseudo_labels import find_image_folders
-from mbos.core.tasks import build_tasks
+from mbos.pseudo_labels.generation import find_image_folders
+from mbos.tasks import build_tasks
 
 COLLECTIONS = ('reta', 'ddr', 'refuge', 'drive', 'idrid')
 FOLDERS = dict(

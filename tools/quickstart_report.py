@@ -5,11 +5,11 @@ import mmcv
 from quickstart_plan import STAGES, Plan
 
 from mbos.apis import build_test_set
-from mbos.apis.comparison import (Goal, check_goals, compare, comparison_table,
-                                  markdown_table)
-from mbos.apis.contact_sheet import group_by_images, sheet_of
-from mbos.core.files import save_json
 from mbos.datasets.scoring import format_table
+from mbos.evaluation.comparison import (Goal, check_goals, compare,
+                                        comparison_table, markdown_table)
+from mbos.io.files import save_json
+from mbos.pictures.contact_sheet import group_by_images, sheet_of
 
 # What the final model has to have learnt from the generated photographs.
 GOALS = (Goal('drive', 'vessel', 'vessel',

@@ -14,10 +14,10 @@ from mmcv import DictAction
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
 from mbos import apis  # noqa: E402
-from mbos.core import visualization as pictures  # noqa: E402
-from mbos.core.bootstrap import Bootstrap  # noqa: E402
-from mbos.core.tasks import build_tasks  # noqa: E402
-from mbos.datasets import save_labels  # noqa: E402
+from mbos.io.labels import save_labels  # noqa: E402
+from mbos.metrics.bootstrap import Bootstrap  # noqa: E402
+from mbos.pictures import overlays as pictures  # noqa: E402
+from mbos.tasks import build_tasks  # noqa: E402
 
 SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
 

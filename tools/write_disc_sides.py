@@ -20,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
-from mbos.core import IGNORE_INDEX  # noqa: E402
-from mbos.datasets import read_labels  # noqa: E402
 from mbos.datasets import find_disc_side, write_disc_sides  # noqa: E402
-from mbos.datasets.disc_side import SIDES  # noqa: E402
+from mbos.datasets.pipelines.disc_side import SIDES  # noqa: E402
+from mbos.io.labels import read_labels  # noqa: E402
+from mbos.tasks import IGNORE_INDEX  # noqa: E402
 
 CUP = 2
 

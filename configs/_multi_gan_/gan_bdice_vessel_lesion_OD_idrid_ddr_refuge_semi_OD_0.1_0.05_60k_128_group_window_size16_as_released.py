@@ -1,6 +1,6 @@
 # The published config with all of the release's behaviour that differs from
 # the paper's intention (docs/as_released.md says what and why).
-from mbos.core.as_released import published_data
+from mbos.datasets.as_released import published_data
 
 _base_ = ('./gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_'
           '0.1_0.05_60k_128_group_window_size16.py')

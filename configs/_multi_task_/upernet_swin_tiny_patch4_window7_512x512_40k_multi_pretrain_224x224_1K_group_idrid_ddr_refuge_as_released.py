@@ -1,6 +1,6 @@
 # The published config with all of the release's behaviour that differs from
 # the paper's intention (docs/as_released.md says what and why).
-from mbos.core.as_released import published_data
+from mbos.datasets.as_released import published_data
 
 _base_ = ('./upernet_swin_tiny_patch4_window7_512x512_40k_multi_'
           'pretrain_224x224_1K_group_idrid_ddr_refuge.py')

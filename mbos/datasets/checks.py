@@ -6,10 +6,10 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
-from mbos.core import IGNORE_INDEX, Task
 from mbos.io import RefusedError, open_image, read_text
-from .label_io import (LABEL_MODES, as_suffixes, list_names,
-                       multi_channel_message, stems_of)
+from mbos.io.labels import (LABEL_MODES, as_suffixes, list_names,
+                            multi_channel_message, stems_of)
+from mbos.tasks import IGNORE_INDEX, Task
 from .photograph import ORIENTATION, UPRIGHT
 
 MAX_SHOWN = 10

@@ -8,13 +8,13 @@ from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
-from mbos.core import IGNORE_INDEX, build_tasks
 from mbos.io import check_image_header
+from mbos.io.labels import as_binary, read_labels
+from mbos.tasks import IGNORE_INDEX, build_tasks
 from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
                      read_split, run_in_threads)
-from .label_io import as_binary, read_labels
 from .scoring import ScoringMixin
 from .untrusted_files import UntrustedFilesMixin
 

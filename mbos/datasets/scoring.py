@@ -9,12 +9,13 @@ import torch
 from mmcv.utils import print_log
 from prettytable import PrettyTable
 
-from mbos.core import Task, metrics
-from mbos.core.bootstrap import Bootstrap
-from mbos.core.metric_report import compute
-from mbos.core.metric_tables import summary
-from mbos.core.sums_store import Place, StoredSums, append_sums, remove_sums
-from .label_io import save_labels
+from mbos.io.labels import save_labels
+from mbos.metrics import sums as metrics
+from mbos.metrics.bootstrap import Bootstrap
+from mbos.metrics.report import compute
+from mbos.metrics.sums_store import Place, StoredSums, append_sums, remove_sums
+from mbos.metrics.tables import summary
+from mbos.tasks import Task
 
 Prediction = Dict[str, np.ndarray]
 

@@ -5,7 +5,7 @@ import torch
 from mmseg.models.builder import HEADS, SEGMENTORS
 from torch import Tensor, nn
 
-from mbos.core.tasks import TaskLike
+from mbos.tasks import TaskLike
 from .losses import adversarial_loss, at_least_float32
 from .multi_task_segmentor import MultiTaskSegmentor, pick
 from .patch_discriminator import play, verdict_accuracy

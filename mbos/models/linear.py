@@ -12,7 +12,7 @@ from mmcv.cnn.bricks.wrappers import Linear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mbos.core.gradients import weight_gradient
+from mbos.accelerate.gradients import weight_gradient
 from .window_attention import eager_on_cpu
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmseg.models.builder import LOSSES
 from torch import Tensor, nn
 
-from mbos.core import IGNORE_INDEX, Task
+from mbos.tasks import IGNORE_INDEX, Task
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from mmcv.runner import BaseModule, ModuleDict
 from mmseg.models.builder import HEADS, build_head, build_loss
 from torch import Tensor, nn
 
-from mbos.core import Task, build_tasks
-from mbos.core.tasks import TaskLike
+from mbos.tasks import Task, TaskLike, build_tasks
 from .cross_task_attention import CrossTaskAttention, select
 from .recomputation import maybe_recomputed
 

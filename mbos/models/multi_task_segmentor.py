@@ -8,10 +8,9 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.ops import resize
 from torch import Tensor
 
-from mbos.core import build_tasks
-from mbos.core.backbone_weights import load_backbone_weights
-from mbos.core.gradients import gathering
-from mbos.core.tasks import TaskLike
+from mbos.accelerate.gradients import gathering
+from mbos.tasks import TaskLike, build_tasks
+from .backbones.weights import load_backbone_weights
 from .losses import at_least_float32
 from .multi_task_head import Rows
 from .recomputation import recompute_backbone

@@ -8,7 +8,7 @@ from mmseg.models.builder import HEADS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mbos.core.gradients import add_gradient, is_gathering
+from mbos.accelerate.gradients import add_gradient, is_gathering
 
 
 @HEADS.register_module()

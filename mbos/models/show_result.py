@@ -7,8 +7,8 @@ import torch
 from mmcv.image import imwrite
 from mmcv.visualization import imshow
 
-from mbos.core.visualization import draw_overlay
 from mbos.io import check_image_header
+from mbos.pictures.overlays import draw_overlay
 
 Result = Dict[str, np.ndarray]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mbos.datasets import PartialLabelDataset, save_labels
-from mbos.datasets.label_io import read_labels
+from mbos.datasets import PartialLabelDataset
+from mbos.io.labels import read_labels, save_labels
 from prepare_dataset import drive, stare
 from tests.tiny_runs import NORMALIZE, draw_eye
 from .mutations import mutate_image

@@ -5,10 +5,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from mbos.core import build_task, metrics
-from mbos.core.sums_store import StoredSums, SumsWriter, read_places
-from mbos.datasets import save_labels
 from mbos.datasets.checks import read_manifest
+from mbos.io.labels import save_labels
+from mbos.metrics import sums as metrics
+from mbos.metrics.sums_store import StoredSums, SumsWriter, read_places
+from mbos.tasks import build_task
 from prepare_dataset import drive
 from prepare_dataset.files import read_geometry, write_geometry
 from prepare_dataset.fov import make_geometry

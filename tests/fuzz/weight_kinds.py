@@ -9,14 +9,15 @@ from mmcv import Config
 from mmseg.models.backbones import SwinTransformer
 from safetensors.torch import save_file
 
-from mbos.apis.checkpoint import checkpoint_meta, load_weights
-from mbos.apis.inference import load_model
-from mbos.apis.pseudo_labels import generator_cfg
-from mbos.apis.resume import check_resumable
-from mbos.apis.settings import PredictionSettings
-from mbos.core.pretrained import (load_swin_into, load_swin_weights,
-                                  save_swin_weights)
-from mbos.core.release_checkpoint import to_release
+from mbos.checkpoints.loading import checkpoint_meta, load_weights
+from mbos.checkpoints.release_layout import to_release
+from mbos.checkpoints.settings import PredictionSettings
+from mbos.engine.resume import check_resumable
+from mbos.inference.predictor import load_model
+from mbos.models.backbones.pretrained import (load_swin_into,
+                                              load_swin_weights,
+                                              save_swin_weights)
+from mbos.pseudo_labels.generation import generator_cfg
 from tests.tiny_runs import TEST
 from tests.utils import tiny_model, tiny_model_cfg
 from .mutations import DAMAGE, PATHS, mutate, mutate_value

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.datasets import PartialLabelDataset, save_labels
+from mbos.datasets import PartialLabelDataset
+from mbos.io.labels import save_labels
 
 GREY_STEP = 40
 NORMALIZE = dict(

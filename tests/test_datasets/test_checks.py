@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.datasets import DataError, save_labels
+from mbos.datasets import DataError
+from mbos.io.labels import save_labels
 
 
 def problems_of(make, **changes):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from mbos.core import build_tasks
 from mbos.datasets import (DataError, InfiniteIndexSampler, JointDataset,
                            build_train_loader)
+from mbos.tasks import build_tasks
 
 STRONG = [
     dict(type='LoadImageFromFile'),

@@ -9,9 +9,9 @@ from mmseg.datasets import build_dataloader, build_dataset
 from PIL import Image
 from torch import nn
 
-from mbos.datasets import read_labels, save_labels, scoring
+from mbos.datasets import scoring
 from mbos.datasets.evaluation_sets import mean_over_tasks
-from mbos.datasets.label_io import as_binary
+from mbos.io.labels import as_binary, read_labels, save_labels
 
 
 class StubMetrics:

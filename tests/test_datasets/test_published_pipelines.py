@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mbos.core.as_released import plain_loading
 from mbos.datasets import JointDataset
+from mbos.datasets.as_released import plain_loading
 
 LOAD = [
     dict(

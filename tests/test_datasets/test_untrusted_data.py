@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from mbos.datasets import DataError
-from mbos.datasets.label_io import read_labels
 from mbos.io import RefusedError
+from mbos.io.labels import read_labels
 from tests.bombs import png
 
 

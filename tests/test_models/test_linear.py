@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import FFN
 from torch import nn
 
-from mbos.core.gradients import gathering
+from mbos.accelerate.gradients import gathering
 from mbos.models import feed_forward as module
 from mbos.models.feed_forward import feed_forward
 from mbos.models.linear import LeanLinear, lean_linears

@@ -4,10 +4,10 @@ import math
 import pytest
 import torch
 
-from mbos.core.tasks import BUILTIN_TASKS, Task
 from mbos.models.losses import (BinaryLoss, adversarial_loss,
                                 binary_cross_entropy, binary_dice_loss,
                                 has_valid_pixel)
+from mbos.tasks import BUILTIN_TASKS, Task
 
 VESSEL, ODOC = BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc']
 

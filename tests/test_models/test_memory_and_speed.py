@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from mbos.core import GradientStepHook
-from mbos.core.optimizers import fused_by_default
+from mbos.engine.hooks import GradientStepHook
+from mbos.engine.optimizers import fused_by_default
 from mbos.models import compile_parts, recomputation
 from mbos.models.linear import LeanLinear
 from tests.test_models.test_segmentors import (FOUR, assert_same, join,

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mbos.core.gradients import gathering
+from mbos.accelerate.gradients import gathering
 from mbos.models.patch_discriminator import (PatchDiscriminator, play,
                                              verdict_accuracy)
 

@@ -23,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from mbos import apis
-from mbos.apis.resume import why_not_whole
-from mbos.core.checkpoints import list_checkpoints
+from mbos.engine.checkpoint_hook import list_checkpoints
+from mbos.engine.resume import why_not_whole
 from tests.test_prepare_dataset.raw_trees import make_drive
 from tests.test_reliability.runs import (TWO, assert_same_checkpoint,
                                          train_lines, val_lines,

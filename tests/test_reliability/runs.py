@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from mbos.apis.checkpoint import read_checkpoint
+from mbos.checkpoints.loading import read_checkpoint
 from tests.tiny_runs import ROOT, config_of, write_config
 
 TWO = ('vessel', 'lesion')

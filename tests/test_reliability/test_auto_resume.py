@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from mbos.apis.checkpoint import read_checkpoint
-from mbos.apis.resume import compare, why_not_whole
+from mbos.checkpoints.loading import read_checkpoint
+from mbos.engine.resume import compare, why_not_whole
 from tests.test_reliability.runs import (assert_same_checkpoint,
                                          write_long_config)
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from mbos.apis.checkpoint import read_checkpoint
+from mbos.checkpoints.loading import read_checkpoint
 from tests.test_reliability.runs import (assert_same_checkpoint, best_of,
                                          train_lines, val_lines)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmcv.runner import HOOKS, Hook
 
-from mbos.apis.checkpoint import read_checkpoint
+from mbos.checkpoints.loading import read_checkpoint
 from tests.test_reliability.runs import (folder_of, train_lines,
                                          write_long_config)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mbos.apis.checkpoint import read_checkpoint
-from mbos.core import interruption
-from mbos.core.checkpoints import list_checkpoints
+from mbos.checkpoints.loading import read_checkpoint
+from mbos.engine.checkpoint_hook import list_checkpoints
+from mbos.runtime import signals as interruption
 from tests.test_reliability.runs import start, wait_for, write_long_config
 from tests.tiny_runs import ROOT
 

@@ -6,10 +6,10 @@ import signal
 import pytest
 from mmcv.runner import HOOKS, Hook
 
-from mbos.apis.checkpoint import read_checkpoint
-from mbos.core.interruption import (EXIT_INTERRUPTED, SIGNALS, Interrupted,
-                                    StopSignals)
+from mbos.checkpoints.loading import read_checkpoint
 from mbos.datasets import PartialLabelDataset
+from mbos.runtime.signals import (EXIT_INTERRUPTED, SIGNALS, Interrupted,
+                                  StopSignals)
 from tests.test_reliability.runs import (assert_same_checkpoint, folder_of,
                                          log_lines, write_long_config)
 
@@ -143,7 +143,7 @@ def test_before_training_nothing_is_left(long_runs, tool, tmp_path,
     def check(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr('mbos.apis.train.check_data', check)
+    monkeypatch.setattr('mbos.engine.train.check_data', check)
     assert tool('train.py', long_runs[1].config, '--work-dir', 'w') == 75
     assert not (tmp_path / 'w').exists()
 

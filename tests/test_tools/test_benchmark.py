@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mbos.core.gradients import gathering
+from mbos.accelerate.gradients import gathering
 from mbos.models.linear import LeanLinear
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,8 +3,9 @@ import json
 
 import pytest
 
-from mbos.apis.paired_comparison import (METRICS, compare_evaluations,
-                                         difference_table, read_evaluations)
+from mbos.evaluation.paired_comparison import (METRICS, compare_evaluations,
+                                               difference_table,
+                                               read_evaluations)
 from tests.evaluations import make_evaluation, make_task
 from tests.tiny_runs import run_tool
 

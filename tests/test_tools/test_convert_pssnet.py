@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmcv import Config
 
-from mbos.core.release_checkpoint import from_release
-from mbos.core.tasks import build_tasks
+from mbos.checkpoints.release_layout import from_release
+from mbos.tasks import build_tasks
 from tests.released import is_dead, released
 from tests.utils import TASKS, tiny_model_cfg
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.apis.prediction_files import OutputFolder
-from mbos.core import build_tasks
+from mbos.inference.folder_files import OutputFolder
+from mbos.tasks import build_tasks
 from tests.tiny_runs import run_tool
 
 TASKS = build_tasks(['odoc'])

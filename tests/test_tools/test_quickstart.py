@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.datasets import read_labels
+from mbos.io.labels import read_labels
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import write_geometry
 from prepare_dataset.fov import make_geometry

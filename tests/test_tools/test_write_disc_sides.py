@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbos.datasets import DiscSideFlip, save_labels
-from mbos.datasets.disc_side import read_disc_sides
+from mbos.datasets import DiscSideFlip
+from mbos.datasets.pipelines.disc_side import read_disc_sides
+from mbos.io.labels import save_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,1 @@
+"""Checkpoints: reading without trust, layouts, publishing, export."""

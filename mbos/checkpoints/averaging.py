@@ -1,0 +1,221 @@
+"""The exponential moving average (EMA) of the weights.
+
+Checkpoints hold the average under the names of the weights, so whoever reads
+one gets it without more ado: prediction, tests, pseudo labels, ``load_from``,
+publishing, ONNX. What training goes on with is kept beside it, under
+``training_weights``, and only resuming reads that.
+
+mmcv's ``EMAHook`` keeps the average in ``ema_*`` buffers of the model instead
+and, with runners that count iterations, uses it nowhere.
+"""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmcv.runner import HOOKS, Hook
+from torch import Tensor, nn
+
+from mbos.engine.optimizers import DISCRIMINATORS
+
+MMCV_PREFIX = 'ema_'
+
+
+@HOOKS.register_module()
+class EMAWeightsHook(Hook):
+    """Keeps an exponential moving average of the weights.
+
+    After each step of the optimizers,
+    ``average += m * (weights - average)``, with ``m`` at the t-th step (from
+    0) the larger of ``momentum`` and ``warm_up / (warm_up + t)``: early in
+    training the average spans the last tenth, or so, of the steps done, so
+    that it does not drag the initial weights along.
+
+    Averaged are weights and buffers of floating-point numbers, such as the
+    running statistics of a BatchNorm, but not discriminators, which nothing
+    but training uses. Validation, the best checkpoint and sample pictures are
+    of the average.
+
+    Args:
+        momentum (float): Share of the new weights, above 0 and up to 1; the
+            average spans about ``1 / momentum`` steps. Default: 0.001.
+        warm_up (int): See above; 0 for none. Default: 10.
+        interval (int): Steps between two updates. Default: 1.
+    """
+
+    def __init__(self,
+                 momentum: float = 0.001,
+                 warm_up: int = 10,
+                 interval: int = 1):
+        if not 0 < momentum <= 1:
+            raise ValueError(f'momentum is {momentum!r}, expected the share '
+                             'of the new weights, above 0 and up to 1, such '
+                             'as 0.001.')
+        if not warm_up >= 0:
+            raise ValueError(f'warm_up is {warm_up!r}, expected 0 or more.')
+        if interval < 1:
+            raise ValueError(f'interval is {interval!r}, expected 1 or more.')
+        self.momentum = momentum
+        self.warm_up = warm_up
+        self.interval = interval
+        self.steps = 0
+        self.average: dict[str, Tensor] | None = None
+        self._training: dict[str, Tensor] | None = None
+
+    def start_from(self, average: dict[str, Tensor], steps: int) -> None:
+        """Go on with the average of an earlier part of the run.
+
+        Args:
+            average (dict[str, Tensor]): By name of the weight; copied.
+            steps (int): Optimizer steps that are in it.
+        """
+        self.average = {k: v.detach().clone() for k, v in average.items()}
+        self.steps = steps
+
+    def before_run(self, runner) -> None:
+        """Start from the weights that training starts from."""
+        if self.average is None:
+            self.start_from(averaged_part(runner.model), 0)
+        runner.logger.info(
+            f'Checkpoints and validation use averaged weights (EMA, momentum '
+            f'{self.momentum}, {self.steps} step(s) so far).')
+
+    def after_train_iter(self, runner) -> None:
+        """Move the average if the optimizers have stepped."""
+        if not runner.outputs.get('stepped'):
+            return
+        step, self.steps = self.steps, self.steps + 1
+        if self.steps % self.interval:
+            return
+        updates = step // self.interval
+        momentum = self.momentum
+        if self.warm_up:
+            momentum = max(momentum, self.warm_up / (self.warm_up + updates))
+        weights = averaged_part(runner.model)
+        torch._foreach_lerp_([self.average[name] for name in weights],
+                             list(weights.values()), momentum)
+
+    def resume_state(self, runner) -> dict:
+        """Number of steps; the weights are in the checkpoint already."""
+        return dict(steps=self.steps)
+
+    def states(self, model: nn.Module) -> tuple[dict, dict]:
+        """The network's state with the average, and what training needs.
+
+        Args:
+            model (nn.Module): The network, bare, as it is at this moment.
+
+        Returns:
+            tuple[dict, dict]: A state dict with the averaged weights, and the
+            weights that the average stands for, by name.
+        """
+        state = model.state_dict()
+        if self._training is not None:  # the model holds the average now
+            return state, self._training
+        return {**state, **self.average}, averaged_part(model)
+
+    @contextmanager
+    def in_use(self, model: nn.Module) -> Iterator[None]:
+        """Context in which the network has the averaged weights.
+
+        Args:
+            model (nn.Module): The network, bare or wrapped.
+        """
+        if self._training is not None:
+            yield
+            return
+        weights = averaged_part(model)
+        self._training = {k: v.clone() for k, v in weights.items()}
+        try:
+            _copy(self.average, weights)
+            yield
+        finally:
+            _copy(self._training, weights)
+            self._training = None
+
+
+def averaged_part(model: nn.Module) -> dict[str, Tensor]:
+    """The weights and buffers that are averaged, sharing their memory.
+
+    Args:
+        model (nn.Module): A network, bare or wrapped for data parallelism.
+
+    Returns:
+        dict[str, Tensor]: By name within the bare network.
+    """
+    state = getattr(model, 'module', model).state_dict()
+    return {
+        name: value
+        for name, value in state.items()
+        if value.is_floating_point() and not name.startswith(DISCRIMINATORS)
+    }
+
+
+@torch.no_grad()
+def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
+    for name, value in target.items():
+        value.copy_(source[name])
+
+
+def find_average(runner) -> EMAWeightsHook | None:
+    """The hook that averages a run's weights, if there is one."""
+    return next((h for h in runner.hooks if isinstance(h, EMAWeightsHook)),
+                None)
+
+
+@contextmanager
+def averaged_weights(runner) -> Iterator[None]:
+    """Context in which a run's network has its averaged weights, if any.
+
+    Args:
+        runner (BaseRunner): The runner.
+    """
+    hook = find_average(runner)
+    if hook is None:
+        yield
+        return
+    with hook.in_use(runner.model):
+        yield
+
+
+def as_our_hook(hook: dict) -> dict:
+    """The config of a hook, with mmcv's ``EMAHook`` replaced by ours.
+
+    Args:
+        hook (dict): Config of any hook.
+
+    Returns:
+        dict: Of ``EMAWeightsHook`` with the same momentum and interval where
+        mmcv's was asked for, else what was given.
+
+    Raises:
+        ValueError: If mmcv's is given a ``resume_from``.
+    """
+    if hook.get('type') != 'EMAHook':
+        return hook
+    if hook.get('resume_from'):
+        raise ValueError('custom_hooks: EMAHook has resume_from; leave it '
+                         'out and resume with --resume-from, which restores '
+                         'the averaged weights too.')
+    kept = {k: v for k, v in hook.items() if k in ('interval', 'priority')}
+    return dict(
+        kept, type='EMAWeightsHook', momentum=hook.get('momentum', 0.0002))
+
+
+def split_mmcv_average(state: dict[str, Tensor]) -> tuple[dict, dict]:
+    """Tell apart weights and the ``ema_*`` buffers of mmcv's ``EMAHook``.
+
+    Args:
+        state (dict[str, Tensor]): State dict of a network.
+
+    Returns:
+        tuple[dict, dict]: The state without those buffers, and by name of the
+        weight the averages that were in them.
+    """
+    buffers = {f'{MMCV_PREFIX}{k.replace(".", "_")}': k for k in state}
+    average = {
+        buffers[name]: value
+        for name, value in state.items()
+        if name in buffers and value.shape == state[buffers[name]].shape
+    }
+    rest = {k: v for k, v in state.items() if buffers.get(k) not in average}
+    return rest, average

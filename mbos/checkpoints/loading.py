@@ -1,0 +1,326 @@
+"""Loading checkpoints of either stage, ours and the authors'."""
+import codecs
+import hashlib
+import os.path as osp
+from typing import List, Optional, Tuple
+
+import torch
+from mmcv.utils import print_log
+from torch import nn
+
+from mbos.io.weights_file import read_weights_only
+from mbos.tasks import Task
+from .averaging import split_mmcv_average
+from .release_layout import (check_release_tasks, from_release,
+                             is_release_state, summarize)
+from .settings import PredictionSettings, settings_meta
+
+_DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
+_ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
+
+
+class _LeftOut:
+    """Stands for a NumPy value in the meta information, as for a palette.
+
+    Nobody reads them, and NumPy would make arrays of objects out of any
+    bytes, which crashes the interpreter, or worse.
+    """
+
+    def __init__(self, *args):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+_NUMPY = [(_LeftOut, f'numpy.{name}') for name in ('ndarray', 'dtype')] + [
+    (_LeftOut, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
+    for name in ('_reconstruct', 'scalar')
+] + [codecs.encode]
+
+
+def read_checkpoint(path: str) -> dict:
+    """Read a checkpoint without running code that it may hold.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        dict: ``state_dict``, ``meta`` and, if kept, ``optimizer``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, is truncated, or holds more than
+            tensors and plain values.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'Checkpoint {path!r} not found.')
+    content = read_weights_only(path, _NUMPY)
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} holds a {type(content).__name__}, expected '
+                         'a dict with a state_dict.')
+    if 'state_dict' not in content:
+        content = dict(state_dict=content, meta={})
+    for key in ('state_dict', 'training_weights'):
+        state = content.get(key, {})
+        if not isinstance(state, dict) or not all(
+                isinstance(k, str) and isinstance(v, torch.Tensor)
+                for k, v in state.items()):
+            raise ValueError(f'{path}: its {key} is not a dict of tensors; '
+                             'give a checkpoint of a segmentor.')
+    content['meta'] = content.get('meta') or {}
+    if not isinstance(content['meta'], dict):
+        raise ValueError(f'{path}: its meta information is not a dict; copy '
+                         'it again, or take one of another iteration.')
+    if not isinstance(content.get('optimizer', {}), dict):
+        raise ValueError(f'{path}: its optimizer is not a dict; copy it '
+                         'again, or take one of another iteration.')
+    return content
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_weights(model: nn.Module,
+                 path: str,
+                 logger=None,
+                 allow_missing: bool = False) -> dict:
+    """Load a checkpoint into a segmentor, whole or not at all.
+
+    Args:
+        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass.
+        path (str): Checkpoint of ours, or released by the authors.
+        logger (logging.Logger, optional): Told what was dropped and what was
+            missing.
+        allow_missing (bool): Whether the model may have whole parts that the
+            checkpoint lacks, as when stage 2 starts from stage 1. Default:
+            False; discriminators may always be lacking.
+
+    Returns:
+        dict: The checkpoint's meta information.
+
+    Raises:
+        ValueError: If tasks, stage or shapes do not fit.
+    """
+    content = read_checkpoint(path)
+    state, notes = fit_weights(model, path, content, allow_missing)
+    for note in notes:
+        print_log(f'{path}: {note}', logger)
+    model.load_state_dict(state, strict=False)
+    return content['meta']
+
+
+def fit_weights(model: nn.Module,
+                path: str,
+                content: dict,
+                allow_missing: bool = False) -> Tuple[dict, List[str]]:
+    """Turn a checkpoint's weights into those of a segmentor, all checked.
+
+    Args:
+        model (nn.Module): The segmentor; it is not changed.
+        path (str): Name of the file in errors.
+        content (dict): What :func:`read_checkpoint` returned.
+        allow_missing (bool): As in :func:`load_weights`.
+
+    Returns:
+        tuple[dict, list[str]]: The state dict under our names, and sentences
+        on everything that was dropped or is missing.
+
+    Raises:
+        ValueError: If tasks, stage or shapes do not fit.
+    """
+    state, average = split_mmcv_average(content['state_dict'])
+    tasks, notes = list(model.tasks.values()), []
+    if average:
+        state = {**state, **average}
+        notes = [
+            f"{len(average)} weights taken from the average that mmcv's "
+            'EMAHook made (ema_*)'
+        ]
+    if is_release_state(state):
+        state, notes = _translate(path, content, tasks)
+    _check_tasks(path, content['meta'], tasks)
+    own = model.state_dict()
+    check_shapes(path, state, own)
+    _check_values(path, state)
+    missing = [n for n in own if n not in state and not _is_derived(n)]
+    unexpected = [name for name in state if name not in own]
+    unused = [n for n in unexpected if n.startswith(_DISCRIMINATORS)]
+    unexpected = [name for name in unexpected if name not in unused]
+    parts = {_part(name) for name in state}
+    optional = _DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
+    lacking = [
+        name for name in missing
+        if not name.startswith(optional) or _part(name) in parts
+    ]
+    if unexpected or lacking:
+        raise ValueError(
+            _mismatch(path, content['meta'], model, lacking, unexpected))
+    if missing:
+        notes.append(f'missing, left as initialised: {summarize(missing)}')
+    if unused:
+        notes.append(
+            f'not used here: {len(unused)} weights of the discriminators')
+    return {n: v for n, v in state.items() if n not in unused}, notes
+
+
+def _translate(path: str, content: dict, tasks: List[Task]):
+    """A released file's weights under our names, and what is left behind."""
+    try:
+        check_release_tasks(content['state_dict'], tasks)
+        state, report = from_release(content['state_dict'], tasks)
+    except ValueError as error:
+        raise ValueError(f'{path}, released by the authors, does not fit the '
+                         f'config: {error}') from error
+    notes = ['released by the authors, names converted']
+    if report.dropped:
+        notes.append(f'{len(report.dropped)} tensors without use dropped: '
+                     f'{summarize(report.dropped)}')
+    notes += left_behind(content)
+    return state, notes
+
+
+def left_behind(content: dict) -> List[str]:
+    """Sentences on what a checkpoint holds beside weights.
+
+    Args:
+        content (dict): What :func:`read_checkpoint` returned.
+
+    Returns:
+        list[str]: One on its optimizer states and one on other entries, where
+        there are any.
+    """
+    notes = []
+    optimizer = content.get('optimizer')
+    if optimizer:
+        single = 'state' in optimizer and 'param_groups' in optimizer
+        names = '' if single else f' of {", ".join(map(str, optimizer))}'
+        notes.append(f'optimizer states{names} dropped')
+    if content['meta']:
+        notes.append('meta dropped: ' + ', '.join(map(str, content['meta'])))
+    others = set(content) - {'state_dict', 'optimizer', 'meta'}
+    if others:
+        notes.append('dropped: ' + ', '.join(sorted(map(str, others))))
+    return notes
+
+
+def _is_derived(name: str) -> bool:
+    return name.endswith('relative_position_index')
+
+
+def _part(name: str) -> str:
+    """The part of a network that comes and goes as a whole."""
+    return '.'.join(
+        name.split('.')[:2 if name.startswith('decode_head') else 1])
+
+
+def _some(names: List[str], shown: int = 4) -> str:
+    more = f' and {len(names) - shown} more' if len(names) > shown else ''
+    return ', '.join(names[:shown]) + more
+
+
+def _check_tasks(path: str, meta: dict, tasks: List[Task]) -> None:
+    stored = meta.get('mbos_tasks')
+    if stored is None:
+        return
+    try:
+        theirs = {
+            str(t['name']): (tuple(map(str, t['classes'])), bool(t['nested']))
+            for t in stored
+        }
+    except (TypeError, KeyError) as error:
+        raise ValueError(f'{path} tells its tasks in a way that cannot be '
+                         'understood: copy it again.') from error
+    ours = {t.name: (t.classes, t.nested) for t in tasks}
+    if theirs != ours:
+        raise ValueError(f'{path} was trained for the tasks {_told(theirs)}, '
+                         f'the config has {_told(ours)}: use the config it '
+                         'was trained with.')
+
+
+def _told(tasks: dict) -> str:
+    return '; '.join(f'{name} ({", ".join(classes)}'
+                     f'{", nested" if nested else ""})'
+                     for name, (classes, nested) in tasks.items())
+
+
+def check_shapes(path: str, state: dict, own: dict) -> None:
+    """Refuse weights that have other shapes than a network's.
+
+    Args:
+        path (str): Name of the file in errors.
+        state (dict): Weights of a checkpoint by name.
+        own (dict): The network's state dict.
+
+    Raises:
+        ValueError: Naming some of them.
+    """
+    wrong = [
+        f'{name}: {tuple(value.shape)} instead of {tuple(own[name].shape)}'
+        for name, value in state.items()
+        if name in own and own[name].shape != value.shape
+    ]
+    if wrong:
+        raise ValueError(
+            f'{path} belongs to a network of another size ({_some(wrong)}): '
+            'use the config it was trained with.')
+
+
+def _check_values(path: str, state: dict) -> None:
+    wrong = [n for n, v in state.items() if not torch.isfinite(v).all()]
+    if wrong:
+        raise ValueError(
+            f'{path} holds weights that are NaN or infinite '
+            f'({summarize(wrong)}): the run diverged, or the file is damaged; '
+            'take a checkpoint of an earlier iteration.')
+
+
+def _mismatch(path: str, meta: dict, model: nn.Module, missing: List[str],
+              unexpected: List[str]) -> str:
+    stage = meta.get('mbos_stage')
+    parts = [f'{path} does not fit the config.']
+    if stage is not None and stage != model.stage:
+        parts.append(f'It is of stage {stage!r}, the config is of stage '
+                     f'{model.stage!r}.')
+    if missing:
+        parts.append(f'It lacks {len(missing)} weights: {_some(missing)}.')
+    if unexpected:
+        parts.append(f'It has {len(unexpected)} weights without a place: '
+                     f'{_some(unexpected)}.')
+    parts.append('Use the config that it was trained with.')
+    return ' '.join(parts)
+
+
+def checkpoint_meta(model: nn.Module,
+                    model_cfg: Optional[dict],
+                    settings: Optional[PredictionSettings] = None) -> dict:
+    """What a checkpoint tells about its network and its use.
+
+    Args:
+        model (nn.Module): The segmentor.
+        model_cfg (dict, optional): Its config, in plain types.
+        settings (PredictionSettings, optional): What prediction needs.
+
+    Returns:
+        dict: ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what
+        ``settings_meta`` adds; all in plain types.
+    """
+    tasks = list(model.tasks.values())
+    return dict(
+        mbos_tasks=[
+            dict(
+                name=t.name,
+                classes=list(t.classes),
+                nested=t.nested,
+                palette=t.palette and [list(c) for c in t.palette])
+            for t in tasks
+        ],
+        mbos_stage=model.stage,
+        mbos_model=model_cfg,
+        **settings_meta(tasks, settings))

@@ -1,0 +1,235 @@
+"""One ONNX graph for all tasks of a trained network."""
+import importlib
+import json
+import multiprocessing
+import os
+import os.path as osp
+import time
+import warnings
+from typing import Dict, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mbos.inference.predictor import load_model
+from mbos.tasks import Task
+from .onnx_modules import exportable
+
+OPSET = 17
+INPUT = 'image'
+DYNAMIC = {0: 'images', 2: 'height', 3: 'width'}
+TRACED_SIZE = (96, 128)
+METADATA = 'mbos'
+TOLERANCE = 1e-4
+"""float: Largest difference of a probability that counts as equal."""
+
+
+class ProbabilityNetwork(nn.Module):
+    """A segmentor from photographs to probabilities by task.
+
+    Args:
+        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass.
+        mean (Sequence[float]): Mean of R, G and B, subtracted.
+        std (Sequence[float]): What R, G and B are divided by then.
+    """
+
+    def __init__(self, model: nn.Module, mean: Sequence[float],
+                 std: Sequence[float]):
+        super().__init__()
+        self.model = exportable(model).eval()
+        for name, values in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tuple[Tensor, ...]:
+        """Probabilities of every task, at the size of the input.
+
+        Args:
+            image (Tensor): RGB in 0..255, shape (N, 3, H, W), float32.
+
+        Returns:
+            tuple[Tensor]: Shape (N, C, H, W) each, in the order of
+            ``model.tasks``.
+        """
+        head = self.model.decode_head
+        features = self.model.extract_feat((image - self.mean) / self.std)
+        logits = head(features)
+        return tuple(
+            F.interpolate(
+                logits[task],
+                size=image.shape[2:],
+                mode='bilinear',
+                align_corners=head.align_corners).sigmoid()
+            for task in self.model.tasks)
+
+
+def _import(package: str):
+    """Import what only export needs, and few users therefore have."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f'{package} is not installed: pip install onnx '
+                          'onnxruntime (--no-check does without the '
+                          'latter).') from error
+
+
+def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
+                std: Sequence[float], description: dict) -> None:
+    """Write a network as ONNX, with any number and size of images.
+
+    Args:
+        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass, on CPU.
+        path (str): The file to write.
+        mean (Sequence[float]): Mean of R, G and B.
+        std (Sequence[float]): Standard deviation of R, G and B.
+        description (dict): What users of the file should know, in plain
+            types; kept as JSON in its metadata, under ``mbos``.
+
+    Raises:
+        ImportError: If onnx is not installed.
+    """
+    onnx = _import('onnx')
+    network = ProbabilityNetwork(model, mean, std).eval()
+    image = torch.rand(2, 3, *TRACED_SIZE) * 255
+    names = list(model.tasks)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # about checks on shapes, which hold for every size
+            warnings.simplefilter('ignore')
+            torch.onnx.export(
+                network, (image, ),
+                temporary,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=names,
+                dynamic_axes={n: DYNAMIC
+                              for n in [INPUT] + names})
+        graph = onnx.load(temporary)
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = METADATA, json.dumps(description)
+        onnx.checker.check_model(graph)
+        onnx.save(graph, temporary)
+        os.replace(temporary, path)
+    finally:
+        if osp.exists(temporary):
+            os.remove(temporary)
+
+
+def describe_tasks(tasks: Sequence[Task]) -> Dict[str, dict]:
+    """Classes and label rules of the tasks, in plain types."""
+    return {
+        task.name:
+        dict(
+            classes=list(task.classes),
+            nested=task.nested,
+            palette=task.palette and [list(c) for c in task.palette])
+        for task in tasks
+    }
+
+
+def largest_difference(model: nn.Module,
+                       path: str,
+                       mean: Sequence[float],
+                       std: Sequence[float],
+                       shape: Tuple[int, int, int] = (1, 160, 200),
+                       seed: int = 0) -> float:
+    """Compare a file in ONNX Runtime with the network it was made from.
+
+    Args:
+        model (nn.Module): The network, on CPU.
+        path (str): What :func:`export_onnx` wrote.
+        mean (Sequence[float]): As exported.
+        std (Sequence[float]): As exported.
+        shape (tuple[int]): Number, height and width of the random images.
+        seed (int): Seed of the images.
+
+    Returns:
+        float: Largest absolute difference of any probability.
+
+    Raises:
+        ImportError: If onnxruntime is not installed.
+    """
+    onnxruntime = _import('onnxruntime')
+    number, height, width = shape
+    image = np.random.default_rng(seed).uniform(
+        0, 255, (number, 3, height, width)).astype(np.float32)
+    session = onnxruntime.InferenceSession(
+        path, providers=['CPUExecutionProvider'])
+    theirs = session.run(list(model.tasks), {INPUT: image})
+    scale = [torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std)]
+    with torch.no_grad():
+        normed = (torch.from_numpy(image) - scale[0]) / scale[1]
+        ours = model.eval().encode_decode(normed, None).sigmoid()
+    by_task = model.split(ours)
+    return max(
+        float(np.abs(by_task[task].numpy() - value).max())
+        for task, value in zip(model.tasks, theirs))
+
+
+def measure(runtime: str,
+            checkpoint: str,
+            config: Optional[str],
+            path: str,
+            side: int,
+            repeats: int = 3) -> Tuple[float, float]:
+    """Time a forward pass in a process of its own.
+
+    Args:
+        runtime (str): ``'PyTorch'`` or ``'ONNX Runtime'``.
+        checkpoint (str): For PyTorch.
+        config (str, optional): For PyTorch.
+        path (str): For ONNX Runtime.
+        side (int): Side of the square image.
+        repeats (int): Of which the median counts, after one more pass.
+
+    Returns:
+        tuple[float, float]: Seconds, and the peak memory in MB above that
+        of the process before it loaded the network.
+    """
+    run = _run_torch if runtime == 'PyTorch' else _run_onnx
+    source = (checkpoint, config) if runtime == 'PyTorch' else (path, )
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(1) as pool:
+        return pool.apply(_measured, (run, source, side, repeats))
+
+
+def _measured(run, source, side, repeats):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, side, side))
+    before = _memory('VmRSS')
+    forward = run(*source, image.astype(np.float32))
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        forward()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:])), _memory('VmHWM') - before
+
+
+def _memory(key: str) -> float:
+    """A figure of this process in MB (Linux); getrusage's peak would include
+    that of the process which started this one."""
+    with open('/proc/self/status', encoding='ascii') as file:
+        line = next(line for line in file if line.startswith(key))
+    return int(line.split()[1]) / 1024
+
+
+def _run_torch(checkpoint, config, image):
+    model = load_model(checkpoint, config, device='cpu')
+    image = torch.from_numpy(image)
+
+    def forward():
+        with torch.inference_mode():
+            model.encode_decode(image, None).sigmoid()
+
+    return forward
+
+
+def _run_onnx(path, image):
+    onnxruntime = _import('onnxruntime')
+    session = onnxruntime.InferenceSession(
+        path, providers=['CPUExecutionProvider'])
+    return lambda: session.run(None, {INPUT: image})

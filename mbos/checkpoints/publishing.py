@@ -1,0 +1,148 @@
+"""Files to hand on: weights without training state, with a model card."""
+import hashlib
+import io
+import os.path as osp
+from typing import Dict, List, Optional, Tuple
+
+import torch
+
+import mbos
+from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.files import whole_file
+from .averaging import split_mmcv_average
+from .loading import file_sha256
+
+HASH_LENGTH = 8
+DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
+# The rest of the meta information tells of a machine or of a run's state
+_KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
+         'mbos_stage', 'mbos_model', 'mbos_prediction', 'mbos_version',
+         'mmseg_version')
+
+
+def published_content(
+        content: dict,
+        keep_discriminators: bool = False) -> Tuple[dict, List[str]]:
+    """Keep of a checkpoint what inference needs, and nothing private.
+
+    Args:
+        content (dict): What ``read_checkpoint`` returned.
+        keep_discriminators (bool): Whether to keep the discriminators of
+            stage 2, which only further training needs. Default: False.
+
+    Returns:
+        tuple[dict, list[str]]: ``state_dict`` and ``meta``, and sentences on
+        what was left out.
+    """
+    meta = content['meta']
+    state, average = split_mmcv_average(content['state_dict'])
+    state = {**state, **average}
+    dropped = [
+        name for name in state
+        if name.startswith(DISCRIMINATORS) and not keep_discriminators
+    ]
+    kept_meta = {key: meta[key] for key in _KEPT if key in meta}
+    notes = []
+    if average:
+        notes.append(f"{len(average)} weights taken from the average that "
+                     "mmcv's EMAHook made (ema_*)")
+    if dropped:
+        notes.append(f'{len(dropped)} weights of discriminators left out')
+    others = sorted(set(content) - {'state_dict', 'meta'})
+    if others:
+        notes.append(f'left out: {", ".join(others)}')
+    unkept = sorted(set(meta) - set(kept_meta))
+    if unkept:
+        notes.append(f'meta left out: {", ".join(unkept)}')
+    weights = {
+        name: value.detach().clone().contiguous()
+        for name, value in state.items() if name not in dropped
+    }
+    return dict(state_dict=weights, meta=kept_meta), notes
+
+
+def save_with_hash(content: dict, prefix: str) -> str:
+    """Write a checkpoint as ``<prefix>-<hash>.pth``.
+
+    Args:
+        content (dict): What to save.
+        prefix (str): The path up to the hash.
+
+    Returns:
+        str: The path; its hash is the start of the file's SHA-256, as
+        ``torch.hub`` checks it.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    data = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
+    path = f'{prefix}-{digest}.pth'
+    with whole_file(path) as file:
+        file.write(data)
+    return path
+
+
+def model_card(path: str,
+               content: dict,
+               figures: Optional[Dict[str, dict]] = None,
+               notes: str = '') -> str:
+    """Describe a published model.
+
+    Args:
+        path (str): The published file.
+        content (dict): What is in it.
+        figures (dict, optional): By test set, figures by
+            '<task>.<metric>', as ``tools/test.py`` writes them.
+        notes (str): What its makers say of data and training.
+
+    Returns:
+        str: Markdown.
+    """
+    meta = content['meta']
+    weights = sum(v.numel() for v in content['state_dict'].values())
+    name = osp.basename(path)
+    lines = [
+        f'# {osp.splitext(name)[0]}', '', f'> {DISCLAIMER}', '', '| | |',
+        '|---|---|', f'| file | `{name}` |',
+        f'| SHA-256 | `{file_sha256(path)}` |',
+        f'| size | {osp.getsize(path) / 1e6:.1f} MB, {weights / 1e6:.2f} M '
+        'weights |', f'| stage | {meta.get("mbos_stage", "not told")} |',
+        f'| iterations | {meta.get("iter", "not told")} |',
+        f'| made with | MBOS {mbos.__version__} |', '', '## Tasks', ''
+    ]
+    for task in meta.get('mbos_tasks') or ():
+        order = 'nested classes' if task['nested'] else 'classes'
+        lines.append(f'- **{task["name"]}**: {order} '
+                     f'{", ".join(task["classes"])}')
+    lines += ['', '## Use', '', _use(name)]
+    lines += ['', '## Figures', '', *_figures(figures or {})]
+    lines += [
+        '', '## Training data and limits', '', notes
+        or 'The publisher said nothing about the training data. Ask '
+        'before relying on this model.', '',
+        'Predictions on photographs of other cameras, other populations or '
+        'other fields of view than those trained on may be wrong without any '
+        'sign of it.', ''
+    ]
+    return '\n'.join(lines)
+
+
+def _use(name: str) -> str:
+    return ('```python\n'
+            'from mbos.apis import load_model, predict\n\n'
+            f"model = load_model('{name}')\n"
+            "result = predict(model, 'photograph.jpg')\n"
+            '```')
+
+
+def _figures(figures: Dict[str, dict]) -> List[str]:
+    """Dice and IoU of every test set, as a table."""
+    if not figures:
+        return ['None were given; `tools/test.py --eval mIoU` computes them.']
+    lines = ['| test set | figure | value |', '|---|---|---:|']
+    for test_set, values in figures.items():
+        for key, value in values.items():
+            if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU'):
+                shown = '-' if value is None else f'{value:.4f}'
+                lines.append(f'| {test_set} | {key} | {shown} |')
+    return lines

@@ -1,0 +1,265 @@
+"""What prediction needs besides weights; it travels in the checkpoint.
+
+Training writes these settings into the checkpoint's meta, so that nobody who
+uses a model has to know its scale, its normalisation or its thresholds.
+"""
+import copy
+from dataclasses import asdict, dataclass, field
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from mmcv import Config
+from mmcv.utils import print_log
+
+from mbos.config import load_config, member_datasets
+from mbos.pictures.overlays import DEFAULT_COLOURS
+from mbos.tasks import Task, build_tasks
+
+META_KEY = 'mbos_prediction'
+AUGMENTATION = 'MultiScaleFlipAug'
+CROPS = ('fov', 'pad', 'none')
+DEFAULT_THRESHOLD = 0.5
+PUBLISHED_CONFIGS = dict(
+    multi_task='configs/_multi_task_/upernet_swin_tiny_patch4_window7_512x512_'
+    '40k_multi_pretrain_224x224_1K_group_idrid_ddr_refuge.py',
+    adversarial='configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_'
+    'refuge_semi_OD_0.1_0.05_60k_128_group_window_size16.py')
+"""dict[str, str]: The published config of each stage."""
+STAGE2_NAMES = ('generator.', 'discriminators.',
+                'decode_head.cross_task_attention.')
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How a photograph becomes input, and probabilities become labels.
+
+    Attributes:
+        pipeline (list[dict]): The test pipeline, as mmseg's configs have it:
+            loading, then ``MultiScaleFlipAug``.
+        crop (str): ``'fov'`` crops to the field of view and pads to a square,
+            ``'pad'`` only pads, ``'none'`` takes the photograph as it comes.
+        thresholds (dict[str, float]): By task name, the probability to exceed.
+    """
+
+    pipeline: List[dict]
+    crop: str = 'fov'
+    thresholds: Dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.crop not in CROPS:
+            raise ValueError(f'Unknown crop {self.crop!r}: use one of '
+                             f'{", ".join(CROPS)}.')
+        for task, value in self.thresholds.items():
+            if not 0 <= value < 1:
+                raise ValueError(f'The threshold of {task!r} is {value}, '
+                                 'expected at least 0 and below 1.')
+        if not any(t['type'] == AUGMENTATION for t in self.pipeline):
+            raise ValueError(
+                f'The test pipeline has no {AUGMENTATION}, which holds the '
+                'size that photographs are scaled to; write it as '
+                'configs/_base_/datasets/fundus_stage1.py does.')
+
+    @property
+    def augmentation(self) -> dict:
+        """dict: The pipeline's ``MultiScaleFlipAug``."""
+        return next(t for t in self.pipeline if t['type'] == AUGMENTATION)
+
+    @property
+    def image_scale(self) -> Optional[Tuple[int, int]]:
+        """tuple[int, int] | None: Width and height that photographs are
+        scaled into; None if they keep their size."""
+        scale = self.augmentation.get('img_scale')
+        if scale and not isinstance(scale[0], (int, float)):
+            scale = scale[0]
+        return tuple(scale) if scale else None
+
+    @property
+    def normalization(self) -> dict:
+        """dict: ``mean``, ``std`` (of 0..255) and ``to_rgb``."""
+        for step in self.augmentation['transforms']:
+            if step['type'] == 'Normalize':
+                return dict({k: v for k, v in step.items() if k != 'type'})
+        return dict(mean=[0.] * 3, std=[1.] * 3, to_rgb=True)
+
+    def threshold(self, task: str) -> float:
+        """The probability that a class of a task must exceed."""
+        return self.thresholds.get(task, DEFAULT_THRESHOLD)
+
+    def steps(self,
+              scales: Optional[Sequence[float]] = None,
+              flip: bool = False) -> List[dict]:
+        """The pipeline after loading, with test-time augmentation.
+
+        Args:
+            scales (Sequence[float], optional): Factors of the image scale; the
+                mean over them is predicted. Default: as the pipeline says.
+            flip (bool): Whether to predict the mirrored photograph too.
+
+        Returns:
+            list[dict]: Configs of transforms.
+
+        Raises:
+            ValueError: If scales are asked of a pipeline that keeps sizes.
+        """
+        steps = []
+        for step in copy.deepcopy(self.pipeline):
+            if step['type'].startswith('Load'):
+                continue
+            if step['type'] == AUGMENTATION:
+                step = self._augmented(step, scales, flip)
+            steps.append(step)
+        return steps
+
+    def _augmented(self, step, scales, flip) -> dict:
+        if scales:
+            if self.image_scale is None:
+                raise ValueError('The test pipeline keeps the size of images, '
+                                 'so there is nothing to scale by `scales`.')
+            step['img_scale'] = [
+                tuple(max(1, round(side * s)) for side in self.image_scale)
+                for s in scales
+            ]
+            step.pop('img_ratios', None)
+        elif step.get('img_scale'):
+            # a checkpoint or a JSON file turns tuples into lists
+            many = not isinstance(step['img_scale'][0], (int, float))
+            step['img_scale'] = [
+                tuple(s)
+                for s in (step['img_scale'] if many else [step['img_scale']])
+            ]
+            if step.get('img_ratios') and not many:
+                step['img_scale'] = step['img_scale'][0]
+        if flip:
+            step['flip'] = True
+            if not any(t['type'] == 'RandomFlip' for t in step['transforms']):
+                position = 1 + max([
+                    i for i, t in enumerate(step['transforms'])
+                    if t['type'] == 'Resize'
+                ], default=-1)  # yapf: disable
+                step['transforms'].insert(position, dict(type='RandomFlip'))
+        return step
+
+
+def settings_of(cfg: Config) -> PredictionSettings:
+    """The settings that a config tells.
+
+    Args:
+        cfg (Config): Completed by ``load_config``. ``data.test`` gives the
+            pipeline and the threshold; a top-level ``prediction`` may set
+            ``crop``, ``thresholds`` and ``pipeline``.
+
+    Returns:
+        PredictionSettings: In plain types.
+    """
+    test = cfg.data.test
+    test = member_datasets(test[0] if isinstance(test, list) else test)[0]
+    own = _plain(cfg.get('prediction') or {})
+    common = test.get('threshold', DEFAULT_THRESHOLD)
+    thresholds = {task.name: common for task in build_tasks(cfg.model.tasks)}
+    thresholds.update(own.get('thresholds') or {})
+    return PredictionSettings(
+        pipeline=own.get('pipeline') or _plain(test['pipeline']),
+        crop=own.get('crop', 'fov'),
+        thresholds=thresholds)
+
+
+def find_settings(cfg: Config, logger=None) -> Optional[PredictionSettings]:
+    """The settings that a config tells, or None if it tells none.
+
+    For training, which must not fail because a config has no test pipeline
+    that prediction can use.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        logger (logging.Logger | str, optional): Told why there are none.
+    """
+    if cfg.data.get('test') is None:
+        return None
+    try:
+        return settings_of(cfg)
+    except ValueError as error:
+        print_log(
+            f'Checkpoints will not tell how to prepare photographs: {error}',
+            logger)
+        return None
+
+
+def settings_meta(tasks: Sequence[Task],
+                  settings: Optional[PredictionSettings] = None) -> dict:
+    """Entries of a checkpoint's meta, in plain types.
+
+    ``CLASSES`` and ``PALETTE`` are what mmseg's ``init_segmentor`` reads.
+
+    Args:
+        tasks (Sequence[Task]): The network's tasks.
+        settings (PredictionSettings, optional): The settings.
+
+    Returns:
+        dict: The entries.
+    """
+    meta = dict(
+        CLASSES=[f'{t.name}.{c}' for t in tasks for c in t.classes],
+        PALETTE=[list(c) for t in tasks for c in colours_of(t)])
+    if settings is not None:
+        meta[META_KEY] = asdict(settings)
+    return meta
+
+
+def settings_from_meta(meta: dict) -> Optional[PredictionSettings]:
+    """The settings that a checkpoint tells; None if it is an old one."""
+    stored = meta.get(META_KEY)
+    if not stored:
+        return None
+    try:
+        settings = PredictionSettings(**stored)
+        for flip in (False, True):
+            settings.steps((1.0, ) if settings.image_scale else None, flip)
+        return settings
+    except Exception as error:  # whoever wrote it may provoke any of them
+        raise ValueError(
+            f'The checkpoint tells its prediction settings in a way that this '
+            f'version does not know ({error}): update, or give the config '
+            'that it was trained with.') from error
+
+
+def colours_of(task: Task) -> List[Tuple[int, int, int]]:
+    """RGB colour of each class of a task."""
+    colours = task.palette or DEFAULT_COLOURS
+    return [colours[i % len(colours)] for i in range(task.num_classes)]
+
+
+def stage_of(content: dict) -> str:
+    """The stage of a checkpoint, ours or the authors'.
+
+    Args:
+        content (dict): What ``read_checkpoint`` returned.
+
+    Returns:
+        str: ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
+    """
+    stage = content['meta'].get('mbos_stage')
+    if isinstance(stage, str) and stage in PUBLISHED_CONFIGS:
+        return stage
+    stage2 = any(
+        name.startswith(STAGE2_NAMES) for name in content['state_dict'])
+    return 'adversarial' if stage2 else 'multi_task'
+
+
+def published_config(stage: str) -> Config:
+    """The published config of a stage.
+
+    Args:
+        stage (str): ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
+
+    Returns:
+        Config: Completed by ``load_config``.
+    """
+    return load_config(PUBLISHED_CONFIGS[stage])
+
+
+def _plain(value):
+    """A part of a config as built-in dicts and lists, copied."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,119 @@
+"""The network that a checkpoint tells, which somebody else may have written.
+
+Parts are built by name from registries, so a checkpoint could name any part of
+any registered kind and any size. Those of mmseg and of this package are built
+from it, without their own weights; for others a config is needed.
+"""
+import numbers
+from contextlib import contextmanager
+from typing import Iterator, Optional, Tuple
+
+from mmcv.cnn import ACTIVATION_LAYERS, CONV_LAYERS, NORM_LAYERS
+from mmseg.models.builder import MODELS
+
+from mbos.io.weights_file import reason_of
+
+TOLD = 'mbos_model'
+_REGISTRIES = (MODELS, CONV_LAYERS, NORM_LAYERS, ACTIVATION_LAYERS)
+_PACKAGES = ('mbos', 'mmseg', 'mmcv', 'torch')
+_DOWNLOADING = ('TIMMBackbone', )
+# They name files; a checkpoint brings its own weights.
+_WEIGHTS = ('pretrained', 'init_cfg', 'checkpoint')
+_SIZES = 1024
+_DEPTH = 20
+
+
+def stored_model_cfg(path: str, content: dict) -> Optional[dict]:
+    """The config of a checkpoint's network, if it tells one.
+
+    Args:
+        path (str): The file, for errors.
+        content (dict): What ``read_checkpoint`` returned.
+
+    Returns:
+        dict | None: The config without weights of its own, copied.
+
+    Raises:
+        ValueError: If it names parts of other packages, or sizes that do not
+            go with the checkpoint's tensors.
+    """
+    told = content['meta'].get(TOLD)
+    if told is None:
+        return None
+    largest = max([
+        side for value in content['state_dict'].values()
+        for side in value.shape
+    ] + [_SIZES])
+    try:
+        cfg = _without_weights(told)
+        if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), str):
+            raise ValueError('is no config of a network')
+        for key, value in _items(cfg):
+            _check(key, value, 4 * largest)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f'{path}: the network that it tells {error}. Copy the file again, '
+            'or give the config that it was trained with.') from error
+    return cfg
+
+
+@contextmanager
+def building(path: str) -> Iterator[None]:
+    """Context in which a network is built as a checkpoint tells it.
+
+    Args:
+        path (str): The file.
+
+    Raises:
+        ValueError: If that fails, naming the file.
+    """
+    try:
+        yield
+    except Exception as error:  # damaged arguments may provoke any of them
+        if isinstance(error, ValueError) and path in str(error):
+            raise
+        raise ValueError(
+            f'{path}: the network that it tells cannot be built '
+            f'({type(error).__name__}: {reason_of(error)}). Copy the file '
+            'again, or give the config that it was trained with.') from error
+
+
+def _without_weights(value, depth: int = 0):
+    if depth > _DEPTH:
+        raise ValueError('is nested too deeply')
+    if isinstance(value, dict):
+        return {
+            key:
+            None if key in _WEIGHTS else _without_weights(item, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_weights(v, depth + 1) for v in value)
+    return value
+
+
+def _items(value, key: str = '') -> Iterator[Tuple[str, object]]:
+    """All keys and values of nested dicts and lists."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _items(item, name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _items(item, key)
+    else:
+        yield key, value
+
+
+def _check(key: str, value: object, largest: int) -> None:
+    if key == 'type':
+        # a dot would make the registry look into another package
+        known = isinstance(value, str) and '.' not in value
+        parts = [r.get(value) for r in _REGISTRIES] if known else []
+        packages = {p.__module__.split('.')[0] for p in parts if p}
+        if not packages or packages - set(_PACKAGES) or value in _DOWNLOADING:
+            raise ValueError(f'has a part {value!r}, which is not built from '
+                             'a checkpoint')
+    elif (isinstance(value, numbers.Real)
+          and not -largest <= value <= largest):
+        raise ValueError(f'has {key}={value!r}, which does not go with its '
+                         'weights')

@@ -1,0 +1,107 @@
+"""The side of the optic disc: finding, writing, and flipping to it."""
+import os
+import os.path as osp
+from typing import Dict, Optional
+
+import numpy as np
+from mmseg.datasets import PIPELINES
+
+from mbos.tasks import IGNORE_INDEX
+from .transforms import flip_all
+
+SIDES = ('left', 'right')
+
+
+def find_disc_side(labels: np.ndarray) -> Optional[str]:
+    """Say on which half of the image the disc lies.
+
+    Args:
+        labels (ndarray): Disc and cup labels of shape (H, W).
+
+    Returns:
+        str | None: 'left' or 'right' by the disc's centre of mass, None
+        without a disc.
+    """
+    disc = (labels > 0) & (labels != IGNORE_INDEX)
+    columns = disc.sum(axis=0)
+    if not columns.any():
+        return None
+    centre = np.average(np.arange(len(columns)), weights=columns)
+    return SIDES[int(centre > (len(columns) - 1) / 2)]
+
+
+def write_disc_sides(sides: Dict[str, str], path: str) -> None:
+    """Write a side file, one line ``stem side`` per image.
+
+    Args:
+        sides (dict[str, str]): Side by image stem.
+        path (str): File to write; replaced as a whole.
+    """
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'w', encoding='utf-8') as stream:
+        stream.writelines(f'{s} {sides[s]}\n' for s in sorted(sides))
+    os.replace(temporary, path)
+
+
+def read_disc_sides(path: str) -> Dict[str, str]:
+    """Read a side file.
+
+    Returns:
+        dict[str, str]: Side by image stem.
+
+    Raises:
+        ValueError: If the file is missing or a line is not ``stem side``.
+    """
+    if not osp.isfile(path):
+        raise ValueError(f'{path}: side file not found; write one line "stem '
+                         'left" or "stem right" per image.')
+    sides = {}
+    with open(path, encoding='utf-8') as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            # a stem may hold blanks, a side may not
+            parts = line.strip().rsplit(None, 1)
+            if len(parts) != 2 or parts[1] not in SIDES:
+                raise ValueError(f'{path}:{number}: expected "stem left" or '
+                                 f'"stem right", got {line.strip()!r}.')
+            sides[parts[0]] = parts[1]
+    return sides
+
+
+@PIPELINES.register_module()
+class DiscSideFlip:
+    """Flip horizontally so that the disc lies on one side in all images.
+
+    Goes before the random flips (METHOD, section 8).
+
+    Args:
+        side_file (str): Text file with a line ``stem side`` per image, side
+            being left or right.
+        side (str): Where the disc shall lie. Default: 'left'.
+
+    Raises:
+        ValueError: If the file is missing or wrong, or, when called, if it
+            does not name the image.
+    """
+
+    def __init__(self, side_file: str, side: str = 'left'):
+        if side not in SIDES:
+            raise ValueError(f"Expected side 'left' or 'right', got {side!r}.")
+        self.side_file = side_file
+        self.side = side
+        self.sides = read_disc_sides(side_file)
+
+    def __call__(self, results: Dict) -> Dict:
+        """Flip image and planes where the disc lies on the other side."""
+        stem = results['img_info']['stem']
+        if stem not in self.sides:
+            raise ValueError(f'{self.side_file}: has no line for image '
+                             f'{stem!r}; add "{stem} left" or "{stem} right".')
+        if self.sides[stem] != self.side:
+            flip_all(results, 'horizontal')
+        return results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(side_file={self.side_file!r}, '
+                f'side={self.side!r})')

@@ -1,0 +1,200 @@
+"""Loading of a random crop of a resized image, and of nothing else."""
+import os.path as osp
+from dataclasses import replace
+from typing import Dict, Optional, Sequence, Tuple
+
+import mmcv
+import numpy as np
+from mmseg.datasets import PIPELINES
+from mmseg.datasets.pipelines import RandomCrop, Resize
+
+from mbos.datasets.array_cache import ArrayCache
+from mbos.datasets.photograph import Photograph
+from mbos.io.labels import read_labels
+from mbos.tasks import IGNORE_INDEX
+from .region import Region
+from .transforms import check_plane, check_probability, plane_key
+
+
+@PIPELINES.register_module()
+class LoadRandomCrop:
+    """Load a random crop of the image at a random scale, and its planes.
+
+    It stands for ``LoadImageFromFile``, ``LoadPlanes``, ``Resize`` and
+    ``RandomCrop``: it draws the same random numbers, so it yields the same
+    crops. But it decodes and resizes no more than the crop needs. Labels are
+    the same to the bit. Grey values are, up to one, the same where images
+    are decoded at full size: with ``reduced_decoding=False``, or from the
+    ``cache_dir`` of the dataset (docs/data_loading.md has the figures).
+
+    Args:
+        img_scale (tuple[int, int]): As for ``Resize``: width and height that
+            the image is fitted into.
+        crop_size (tuple[int, int]): Height and width.
+        ratio_range (tuple[float, float], optional): Range of the factor of
+            ``img_scale``. Default: None, which is 1.
+        keep_ratio (bool): As for ``Resize``. Default: True.
+        reduced_decoding (bool): Decode JPEG files at a half, a quarter or
+            an eighth of their sides where that still is no smaller than what
+            they are resized to. Such images are smoother, since all pixels
+            count, where bilinear interpolation takes four and skips those
+            between. Default: True.
+        look_for (dict[str, float], optional): By task, the probability that
+            the crop is one that shows the task: it holds a pixel of a class
+            that is drawn from those of the image's label plane, rare ones as
+            often as common ones. Other crops, and those of images where the
+            task's plane is absent or empty, fall anywhere. Default: None.
+
+    Raises:
+        ValueError: If the probabilities of ``look_for`` are not, or add up to
+            more than 1.
+    """
+
+    def __init__(self,
+                 img_scale: Tuple[int, int],
+                 crop_size: Tuple[int, int],
+                 ratio_range: Optional[Sequence[float]] = None,
+                 keep_ratio: bool = True,
+                 reduced_decoding: bool = True,
+                 look_for: dict[str, float] | None = None):
+        self.img_scale = tuple(img_scale)
+        self.ratio_range = tuple(ratio_range) if ratio_range else None
+        self.keep_ratio = keep_ratio
+        self.crop_size = tuple(crop_size)
+        self.reduced_decoding = reduced_decoding
+        self.look_for = dict(look_for or {})
+        for task, prob in self.look_for.items():
+            check_probability(prob, f'look_for[{task!r}]')
+        if sum(self.look_for.values()) > 1 + 1e-9:
+            raise ValueError('Expected probabilities in look_for that add up '
+                             f'to at most 1, got {self.look_for}.')
+        self._resize = Resize(self.img_scale, ratio_range=self.ratio_range)
+        self._crop = RandomCrop(self.crop_size)
+
+    def __call__(self, results: Dict) -> Dict:
+        """Add what the four transforms add."""
+        info = results['img_info']['filename']
+        path = osp.join(results.get('img_prefix') or '', info)
+        cache = results.get('cache')
+        source = self._source(path, cache)
+        planes = {}
+        for task, plane_path in results['ann_info'].items():
+            planes[task] = _labels(plane_path, cache)
+            check_plane(plane_path, planes[task].shape, source.shape[:2])
+        region = self.draw(source.shape[:2], results)
+        task = self._task_to_show()
+        if planes.get(task) is not None:
+            region = _moved_to_label(region, planes[task])
+        results['img'] = self._image(source, region)
+        for task, plane in planes.items():
+            results[plane_key(task)] = region.sample_labels(plane)
+            results['seg_fields'].append(plane_key(task))
+        results.update(self._metas(path, info, region, results['img'].shape))
+        return results
+
+    def _source(self, path: str, cache: Optional[ArrayCache]):
+        """The decoded image if it is kept, else a file to decode."""
+        if cache is None:
+            return Photograph(path)
+        return cache.get(path, lambda: Photograph(path).decode())
+
+    def draw(self, source: Tuple[int, int], results: Dict) -> Region:
+        """Draw scale and crop, as mmseg's transforms do it.
+
+        Args:
+            source (tuple[int, int]): Height and width of the image.
+            results (dict): Given ``scale`` unless it has one.
+
+        Returns:
+            Region: The crop.
+        """
+        if 'scale' not in results:
+            self._resize._random_scale(results)
+        height, width = source
+        size = results['scale']
+        if self.keep_ratio:
+            size = mmcv.rescale_size((width, height), size)
+        size = size[::-1]
+        # only the shape is looked at
+        box = self._crop.get_crop_bbox(np.broadcast_to(np.uint8(0), size))
+        return Region(source, size, box)
+
+    def _task_to_show(self) -> str | None:
+        """Draw the task that the crop shows, None for any crop."""
+        if not self.look_for:
+            return None  # draws nothing, as mmseg's transforms
+        left = np.random.rand()
+        for task, prob in self.look_for.items():
+            left -= prob
+            if left < 0:
+                return task
+        return None
+
+    def _image(self, source, region: Region) -> np.ndarray:
+        if isinstance(source, np.ndarray):
+            return region.sample_image(source)
+        factor = 1
+        if self.reduced_decoding and source.can_reduce:
+            factor = region.reduction()
+        return region.sample_image(source.decode(factor), factor)
+
+    def _metas(self, path: str, name: str, region: Region,
+               shape: Tuple[int, ...]) -> Dict:
+        """The metas of the four transforms."""
+        scale = np.divide(region.size, region.source)[::-1]
+        return dict(
+            filename=path,
+            ori_filename=name,
+            ori_shape=region.source + shape[2:],
+            img_shape=shape,
+            pad_shape=shape,
+            scale_factor=np.tile(scale, 2).astype(np.float32),
+            keep_ratio=self.keep_ratio,
+            img_norm_cfg=dict(
+                mean=np.zeros(shape[2], np.float32),
+                std=np.ones(shape[2], np.float32),
+                to_rgb=False))
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(img_scale={self.img_scale}, '
+                f'crop_size={self.crop_size}, '
+                f'ratio_range={self.ratio_range}, '
+                f'keep_ratio={self.keep_ratio}, '
+                f'reduced_decoding={self.reduced_decoding}, '
+                f'look_for={self.look_for})')
+
+
+def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
+    """Move a crop so that it holds a pixel of a class drawn from the plane.
+
+    Args:
+        region (Region): The crop.
+        plane (ndarray): Labels of the whole image; 0 and 255 are no classes.
+
+    Returns:
+        Region: The crop, moved within the image; the same where the plane
+        has no class.
+    """
+    counts = np.bincount(plane.ravel(), minlength=IGNORE_INDEX + 1)
+    classes = np.flatnonzero(counts[1:IGNORE_INDEX]) + 1
+    if not len(classes):
+        return region
+    value = classes[np.random.randint(len(classes))]
+    pixel = np.flatnonzero(plane.ravel() == value)[np.random.randint(
+        counts[value])]
+    box = []
+    for position, side, resized, length in zip(
+            np.unravel_index(pixel, plane.shape), plane.shape, region.size,
+            region.shape):
+        middle = int((position + 0.5) * resized / side)
+        first = max(middle - length + 1, 0)
+        last = min(middle, resized - length)
+        start = np.random.randint(first, last + 1)
+        box += [start, start + length]
+    return replace(region, box=tuple(box))
+
+
+def _labels(path: str, cache: Optional[ArrayCache]) -> np.ndarray:
+    if cache is None:
+        return read_labels(path)
+    return cache.get(path, lambda: read_labels(path))

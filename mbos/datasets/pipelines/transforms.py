@@ -1,0 +1,355 @@
+"""Loading, geometry and formatting of images with their label planes.
+
+Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
+under :func:`plane_key` and is named in ``seg_fields``, where mmseg's own
+transforms (Resize, RandomCrop, Pad, ...) find it.
+"""
+from typing import Dict, Optional, Sequence, Tuple
+
+import mmcv
+import numpy as np
+import torch
+from mmcv.parallel import DataContainer
+from mmseg.datasets import PIPELINES
+from mmseg.datasets.pipelines import Collect
+
+from mbos.io.labels import read_labels
+from mbos.tasks import IGNORE_INDEX
+
+META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
+             'scale_factor', 'flip', 'flip_direction', 'img_norm_cfg')
+"""tuple[str]: The metas that mmseg collects."""
+
+
+def plane_key(task: str) -> str:
+    """Name the entry of the results that holds a task's label plane."""
+    return f'labels.{task}'
+
+
+def check_probability(value: float, name: str) -> float:
+    """Return a probability, or say which argument is not one."""
+    if not 0 <= value <= 1:
+        raise ValueError(f'Expected {name} in 0..1, got {value!r}.')
+    return value
+
+
+def check_plane(path: str, shape: Tuple[int, int],
+                image_shape: Tuple[int, int]) -> None:
+    """Complain if a label plane and its image differ in size."""
+    if shape != image_shape:
+        raise ValueError(
+            f'{path}: the mask has shape {shape}, its image {image_shape} '
+            '(height, width); prepare both with the same crop.')
+
+
+@PIPELINES.register_module()
+class LoadPlanes:
+    """Load the label planes that the dataset has for this image.
+
+    Palette PNGs are read as indices. Absent planes are not made before
+    :class:`FormatPlanes`, so they cost nothing on the way.
+    """
+
+    def __call__(self, results: Dict) -> Dict:
+        """Add the planes and name them in ``seg_fields``."""
+        for task, path in results['ann_info'].items():
+            plane = read_labels(path)
+            check_plane(path, plane.shape, results['img'].shape[:2])
+            results[plane_key(task)] = plane
+            results['seg_fields'].append(plane_key(task))
+        return results
+
+    def __repr__(self):
+        return f'{self.__class__.__name__}()'
+
+
+@PIPELINES.register_module()
+class RotateFromList:
+    """Rotate by one angle of a list, around the centre, keeping the size.
+
+    Goes before Normalize, so that ``pad_val`` is a grey value.
+
+    Args:
+        angles (Sequence[float]): Degrees, clockwise; one is drawn.
+        pad_val (float): Fills the image's corners. Default: 0.
+        seg_pad_val (int): Fills the label planes' corners. Default: 255.
+    """
+
+    def __init__(self,
+                 angles: Sequence[float],
+                 pad_val: float = 0,
+                 seg_pad_val: int = IGNORE_INDEX):
+        if not len(angles):
+            raise ValueError('RotateFromList needs at least one angle.')
+        self.angles = tuple(angles)
+        self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
+
+    def __call__(self, results: Dict) -> Dict:
+        """Rotate image and planes by the same angle."""
+        angle = self.angles[np.random.randint(len(self.angles))]
+        if angle == 0:
+            return results
+        results['img'] = mmcv.imrotate(
+            results['img'], angle, border_value=(self.pad_val, ) * 3)
+        for key in results.get('seg_fields', []):
+            results[key] = mmcv.imrotate(
+                results[key],
+                angle,
+                border_value=self.seg_pad_val,
+                interpolation='nearest')
+        return results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(angles={self.angles}, '
+                f'pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val})')
+
+
+def flip_all(results: Dict, direction: str) -> Dict:
+    """Flip image and planes and note it in the metas.
+
+    Args:
+        results (dict): Results of the pipeline.
+        direction (str): 'horizontal', 'vertical' or 'diagonal' (both).
+    """
+    for key in ['img'] + list(results.get('seg_fields', [])):
+        results[key] = np.ascontiguousarray(
+            mmcv.imflip(results[key], direction=direction))
+    return results
+
+
+@PIPELINES.register_module()
+class IndependentFlip:
+    """Flip horizontally and vertically, each by its own draw.
+
+    mmseg's RandomFlip keeps its decision in the results, so a second one in
+    the same pipeline repeats the first one's flip and undoes it.
+
+    Args:
+        prob_horizontal (float): Default: 0.5.
+        prob_vertical (float): Default: 0.5.
+        mode (str): 'independent' flips as drawn. Two modes reproduce the
+            published release (METHOD, section 8): 'published_cancelling'
+            flips nothing, as its labelled pipeline of stage 1;
+            'published_vertical_only' drops the horizontal flip, as that of
+            stage 2. Default: 'independent'.
+    """
+
+    MODES = ('independent', 'published_cancelling', 'published_vertical_only')
+
+    def __init__(self,
+                 prob_horizontal: float = 0.5,
+                 prob_vertical: float = 0.5,
+                 mode: str = 'independent'):
+        if mode not in self.MODES:
+            raise ValueError(f'Expected mode to be one of '
+                             f'{", ".join(self.MODES)}, got {mode!r}.')
+        self.prob_horizontal = check_probability(prob_horizontal,
+                                                 'prob_horizontal')
+        self.prob_vertical = check_probability(prob_vertical, 'prob_vertical')
+        self.mode = mode
+
+    def __call__(self, results: Dict) -> Dict:
+        """Flip image and planes; set 'flip' and 'flip_direction'."""
+        horizontal, vertical = np.random.rand(2) < (self.prob_horizontal,
+                                                    self.prob_vertical)
+        if self.mode != 'independent':
+            horizontal = False
+        if self.mode == 'published_cancelling':
+            vertical = False
+        direction = {
+            (True, False): 'horizontal',
+            (False, True): 'vertical',
+            (True, True): 'diagonal'
+        }.get((bool(horizontal), bool(vertical)))
+        results['flip'] = direction is not None
+        results['flip_direction'] = direction
+        return flip_all(results, direction) if direction else results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}('
+                f'prob_horizontal={self.prob_horizontal}, '
+                f'prob_vertical={self.prob_vertical}, mode={self.mode!r})')
+
+
+@PIPELINES.register_module()
+class CutOut:
+    """Replace a rectangle by random pixels and ignore its labels.
+
+    Args:
+        prob (float): Default: 0.5.
+        area (tuple[float, float]): Range of the rectangle's share of the
+            image. Default: (0.02, 0.4).
+        aspect (tuple[float, float]): Range of height / width.
+            Default: (0.3, 3.3).
+        seg_fill (int): Label in the rectangle. Default: 255.
+    """
+
+    ATTEMPTS = 100
+
+    def __init__(self,
+                 prob: float = 0.5,
+                 area: Tuple[float, float] = (0.02, 0.4),
+                 aspect: Tuple[float, float] = (0.3, 3.3),
+                 seg_fill: int = IGNORE_INDEX):
+        if not 0 < area[0] <= area[1] <= 1:
+            raise ValueError('Expected area as (low, high) in 0..1, got '
+                             f'{area!r}.')
+        if not 0 < aspect[0] <= aspect[1]:
+            raise ValueError('Expected aspect as (low, high), positive, got '
+                             f'{aspect!r}.')
+        self.prob = check_probability(prob, 'prob')
+        self.area = tuple(area)
+        self.aspect = tuple(aspect)
+        self.seg_fill = seg_fill
+
+    def draw_box(self, height: int,
+                 width: int) -> Optional[Tuple[int, int, int, int]]:
+        """Draw a rectangle that lies in the image.
+
+        Returns:
+            tuple[int, int, int, int] | None: Top, left, height and width, or
+            None where the image is too small or narrow for any.
+        """
+        for _ in range(self.ATTEMPTS):
+            pixels = np.random.uniform(*self.area) * height * width
+            aspect = np.random.uniform(*self.aspect)
+            h = int(round((pixels * aspect)**0.5))
+            w = int(round((pixels / aspect)**0.5))
+            if 0 < h <= height and 0 < w <= width:
+                top = np.random.randint(height - h + 1)
+                left = np.random.randint(width - w + 1)
+                return top, left, h, w
+        return None
+
+    def __call__(self, results: Dict) -> Dict:
+        """Cut the rectangle out of image and planes."""
+        if np.random.rand() >= self.prob:
+            return results
+        box = self.draw_box(*results['img'].shape[:2])
+        if box is None:
+            return results
+        top, left, h, w = box
+        image = results['img'].copy()
+        patch = image[top:top + h, left:left + w]
+        patch[:] = np.random.randint(0, 256, patch.shape)
+        results['img'] = image
+        for key in results.get('seg_fields', []):
+            plane = results[key].copy()
+            plane[top:top + h, left:left + w] = self.seg_fill
+            results[key] = plane
+        return results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(prob={self.prob}, '
+                f'area={self.area}, aspect={self.aspect}, '
+                f'seg_fill={self.seg_fill})')
+
+
+@PIPELINES.register_module()
+class LabelBorder:
+    """Give rows at the top and the bottom of a label plane one label.
+
+    Goes right after LoadPlanes. It reproduces the published release (METHOD,
+    section 8), whose masks of the padded REFUGE photographs call the padding
+    optic cup.
+
+    Args:
+        task (str): The task whose plane is changed, where it is there.
+        label (int): The label to write.
+        top (int): Rows at the top, in pixels of the prepared image.
+        bottom (int): Rows at the bottom.
+        height (int, optional): Height of the image that these rows are
+            counted in; for others they are scaled. Default: None, any.
+    """
+
+    def __init__(self,
+                 task: str,
+                 label: int,
+                 top: int,
+                 bottom: int,
+                 height: Optional[int] = None):
+        if top < 0 or bottom < 0:
+            raise ValueError('Expected top and bottom of at least 0 rows, got '
+                             f'{top} and {bottom}.')
+        self.task = task
+        self.label = label
+        self.top = top
+        self.bottom = bottom
+        self.height = height
+
+    def __call__(self, results: Dict) -> Dict:
+        """Write the label into the rows."""
+        loaded = results.get(plane_key(self.task))
+        if loaded is None:
+            return results
+        plane = loaded.copy()
+        scale = len(plane) / (self.height or len(plane))
+        plane[:round(scale * self.top)] = self.label
+        plane[len(plane) - round(scale * self.bottom):] = self.label
+        results[plane_key(self.task)] = plane
+        return results
+
+    def __repr__(self):
+        return (f'{self.__class__.__name__}(task={self.task!r}, '
+                f'label={self.label}, top={self.top}, bottom={self.bottom}, '
+                f'height={self.height})')
+
+
+@PIPELINES.register_module()
+class FormatPlanes:
+    """Turn the results into a training sample.
+
+    The sample is a dict of ``img``, a float tensor of shape (3, H, W),
+    ``labels``, a uint8 tensor of shape (T, H, W) with one plane per task in
+    canonical order (absent planes are 255), and ``img_metas``.
+    """
+
+    def __call__(self, results: Dict) -> Dict:
+        """Collect image, planes and metas."""
+        image = results['img']
+        labels = np.full((len(results['planes']), ) + image.shape[:2],
+                         IGNORE_INDEX, np.uint8)
+        for plane, task in zip(labels, results['planes']):
+            loaded = results.get(plane_key(task))
+            if loaded is None:
+                continue
+            if loaded.shape != plane.shape:
+                raise ValueError(
+                    f'{results["filename"]}: after the transforms the image '
+                    f'has shape {plane.shape}, the plane of {task!r} '
+                    f'{loaded.shape}; a transform skips seg_fields.')
+            plane[:] = loaded
+        channels_first = np.ascontiguousarray(
+            image.transpose(2, 0, 1), dtype=np.float32)
+        metas = {key: results.get(key) for key in META_KEYS}
+        metas['flip'] = bool(metas['flip'])
+        metas['dataset'] = results['dataset']
+        metas['planes'] = results['planes']
+        return dict(
+            img=DataContainer(torch.from_numpy(channels_first), stack=True),
+            labels=DataContainer(torch.from_numpy(labels), stack=True),
+            img_metas=DataContainer(metas, cpu_only=True))
+
+    def __repr__(self):
+        return f'{self.__class__.__name__}()'
+
+
+@PIPELINES.register_module()
+class CollectImage(Collect):
+    """mmseg's Collect for testing: the image, with the dataset's name.
+
+    A photograph of no dataset, as of mmseg's ``inference_segmentor``, has ''.
+    """
+
+    def __init__(self):
+        super().__init__(keys=['img'], meta_keys=META_KEYS + ('dataset', ))
+
+    def __call__(self, results: Dict) -> Dict:
+        """Collect image and metas."""
+        return super().__call__({
+            'dataset': '',
+            'flip': False,
+            'flip_direction': None,
+            **results
+        })

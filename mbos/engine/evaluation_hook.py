@@ -1,0 +1,115 @@
+"""Evaluation during training that may be interrupted and repeated."""
+import os
+import os.path as osp
+import re
+import time
+from contextlib import suppress
+
+from mmcv.runner import LoggerHook
+from mmseg.core import DistEvalHook, EvalHook
+
+from mbos.checkpoints.averaging import averaged_weights
+from mbos.io.files import sync_folder
+from mbos.runtime.signals import Interrupted, at_once
+from mbos.runtime.waiting import wait_for_all
+from .checkpoint_hook import SubfolderCheckpointHook
+
+_PATIENCE = 20.0
+
+
+class _SafeEvaluation:
+    """What both of mmseg's hooks lack.
+
+    The state before an evaluation is saved where it is time or a signal
+    comes; a run that goes on from there evaluates first. The best checkpoint
+    is written before the one that it replaces is removed.
+
+    Attributes:
+        signals (StopSignals | None): End an evaluation; set by training.
+    """
+
+    signals = None
+
+    def before_run(self, runner):
+        """Do the evaluation that the run before did not get to."""
+        super().before_run(runner)
+        if getattr(runner, 'evaluation_pending', False):
+            runner.mode = 'train'
+            runner._iter -= 1  # the iteration that it belongs to
+            try:
+                self.after_train_iter(runner)
+            finally:
+                runner._iter += 1
+
+    def after_train_iter(self, runner):
+        """Evaluate and log, behind the loggers and the checkpoint."""
+        if not self._should_evaluate(runner):
+            return
+        saver = next(
+            (h
+             for h in runner.hooks if isinstance(h, SubfolderCheckpointHook)),
+            None)
+        runner.log_buffer.clear()
+        try:
+            with at_once(self.signals), averaged_weights(runner):
+                self._do_evaluate(runner)
+        except (Interrupted, Exception) as error:
+            # a worker process that a signal ended fails the evaluation too
+            received = self.signals and self.signals.received
+            if saver is None or not received:
+                raise
+            self._save_and_leave(runner, saver, received, error)
+        for hook in runner.hooks:
+            if isinstance(hook, LoggerHook) and runner.log_buffer.ready:
+                hook.log(runner)
+        runner.log_buffer.clear()
+        if saver is not None:
+            saver.after_evaluation(runner)
+
+    def _save_and_leave(self, runner, saver, received, error):
+        saver.interrupted_evaluation(runner)
+        path = saver.path_of(runner)
+        end = time.monotonic() + _PATIENCE
+        while not osp.exists(path) and time.monotonic() < end:
+            time.sleep(0.1)  # launchers end all when the first has left
+        runner.logger.warning(
+            f'Interrupted while evaluating iteration {runner.iter + 1}; '
+            f'saved {path}. The same command with --auto-resume evaluates '
+            'it and goes on.')
+        raise Interrupted(received) from error
+
+    def _save_ckpt(self, runner, key_score):
+        """Save the best checkpoint, then remove those that it beats."""
+        messages = runner.meta.setdefault('hook_msgs', {})
+        key_score = float(key_score)
+        best = messages.get('best_score', self.init_value_map[self.rule])
+        if not self.compare_func(key_score, best):
+            return
+        done = runner.iter + 1
+        name = f'best_{self.key_indicator}_iter_{done}.pth'
+        self.best_ckpt_path = osp.join(self.out_dir, name)
+        messages.update(best_score=key_score, best_ckpt=self.best_ckpt_path)
+        runner.save_checkpoint(
+            self.out_dir, filename_tmpl=name, create_symlink=False)
+        runner.logger.info(
+            f'Best {self.key_indicator} so far: {key_score:.4f} in iteration '
+            f'{done}, saved as {name}.')
+        pattern = re.compile(
+            f'best_{re.escape(self.key_indicator)}_iter_\\d+\\.pth')
+        for other in os.listdir(self.out_dir):
+            if pattern.fullmatch(other) and other != name:
+                with suppress(FileNotFoundError):
+                    os.remove(osp.join(self.out_dir, other))
+        sync_folder(self.out_dir)
+
+
+class SafeEvalHook(_SafeEvaluation, EvalHook):
+    """mmseg's evaluation in one process."""
+
+
+class SafeDistEvalHook(_SafeEvaluation, DistEvalHook):
+    """mmseg's evaluation in several processes."""
+
+    def _do_evaluate(self, runner):
+        super()._do_evaluate(runner)
+        wait_for_all()  # the first works on the figures, pictures and pages

@@ -1,0 +1,375 @@
+"""Hooks that step the optimizers, seed iterations and log the losses."""
+import random
+from typing import Dict, Iterable, List, Optional
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
+from torch import Tensor, nn
+
+from mbos.accelerate.gradients import gathering
+from .finite_guard import FiniteGuard
+from .optimizers import as_dict
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average gradients over the processes.
+
+    A parameter that got a gradient in some processes only counts as zero in
+    the others; one that got none anywhere keeps none, so that its optimizer
+    leaves it alone.
+
+    Args:
+        parameters (Iterable[nn.Parameter]): In the same order everywhere.
+    """
+    if get_dist_info()[1] == 1:
+        return
+    parameters = [p for p in parameters if p.requires_grad]
+    for parameter, is_present in zip(parameters, _with_gradient(parameters)):
+        if is_present and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    allreduce_grads(parameters, bucket_size_mb=64)
+
+
+def _with_gradient(parameters: List[nn.Parameter]) -> List[bool]:
+    """Which parameters have a gradient in any process."""
+    present = torch.tensor([p.grad is not None for p in parameters],
+                           dtype=torch.int32,
+                           device=parameters[0].device)
+    if get_dist_info()[1] > 1:
+        dist.all_reduce(present, op=dist.ReduceOp.MAX)
+    return [bool(value) for value in present.tolist()]
+
+
+def gradients_by_process(model: nn.Module) -> Dict[str, Tensor]:
+    """The gradients of all processes, which all must call.
+
+    Args:
+        model (nn.Module): The network.
+
+    Returns:
+        dict[str, Tensor]: By name of the parameter, one row per process, on
+        CPU; zeros where a process has no gradient. Parameters without one in
+        any process are left out.
+    """
+    world = get_dist_info()[1]
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    present = _with_gradient([p for _, p in named])
+    rows = {}
+    for (name, parameter), is_present in zip(named, present):
+        if not is_present:
+            continue
+        mine = parameter.grad
+        if mine is None:
+            mine = torch.zeros_like(parameter)
+        mine = mine.detach().contiguous()
+        gathered = [mine]
+        if world > 1:
+            gathered = [torch.empty_like(mine) for _ in range(world)]
+            dist.all_gather(gathered, mine)
+        rows[name] = torch.stack(gathered).cpu()
+    return rows
+
+
+def restore_gradients(model: nn.Module,
+                      rows: Dict[str, Tensor],
+                      factor: float = 1.0) -> None:
+    """Take up gradients of :func:`gradients_by_process`.
+
+    With another number of processes each takes the mean over all, which
+    gives the same step up to rounding.
+
+    Args:
+        model (nn.Module): The network.
+        rows (dict[str, Tensor]): One row per process.
+        factor (float): What they are multiplied by. Default: 1.0.
+    """
+    rank, world = get_dist_info()
+    parameters = dict(model.named_parameters())
+    for name, row in rows.items():
+        mine = row[rank] if len(row) == world else row.mean(dim=0)
+        parameter = parameters[name]
+        parameter.grad = torch.empty_like(parameter).copy_(mine * factor)
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    """A network without its wrapper for data parallelism."""
+    return getattr(model, 'module', model)
+
+
+class Backward:
+    """Adds the gradients of a loss to those of the weights.
+
+    Args:
+        scaler (torch.amp.GradScaler): Scales the loss where it is enabled.
+    """
+
+    def __init__(self, scaler: torch.amp.GradScaler):
+        self.scaler = scaler
+
+    @property
+    def adds_as_they_are(self) -> bool:
+        """Whether gradients are neither scaled nor used otherwise."""
+        return not self.scaler.is_enabled()
+
+    def __call__(self, loss: Tensor) -> None:
+        with gathering():
+            self.scaler.scale(loss).backward()
+
+
+@HOOKS.register_module()
+class GradientStepHook(Hook):
+    """Owns backward passes, gradient exchange and the optimizers' steps.
+
+    The model calls ``backward`` once for each group of images that goes
+    through it, so gradients gather over the groups; after the iteration they
+    are averaged over the processes, once, and every optimizer steps.
+
+    With ``accumulate=N`` an iteration is still one batch, and all that counts
+    iterations (schedules, ``max_iters``, intervals) is as before; but
+    gradients gather over N iterations, and all optimizers step, with the mean
+    of the N gradients and the learning rate of that moment, after every
+    iteration whose number N divides, and after the last one. Processes
+    exchange gradients only then. A checkpoint in between holds the gradients
+    gathered so far, of each process.
+
+    Args:
+        accumulate (int): Iterations per step. Default: 1.
+        grad_clip (dict, optional): Arguments of
+            ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's
+            parameters on their own. Default: None.
+        loss_scaling (bool): Whether to scale losses, as fp16 needs.
+            Default: False.
+        on_nonfinite (str): What to do when a loss or a gradient is NaN or
+            infinite: ``stop`` the run or ``skip`` the step. A gradient that
+            overflows because losses are scaled is no fault: the scaler skips
+            that step and lowers the scale. Where gradients accumulate, those
+            gathered since the last step are dropped with it. Default: 'stop'.
+        max_skips (int): Iterations in a row that may be skipped.
+            Default: 10.
+    """
+
+    def __init__(self,
+                 accumulate: int = 1,
+                 grad_clip: Optional[dict] = None,
+                 loss_scaling: bool = False,
+                 on_nonfinite: str = 'stop',
+                 max_skips: int = 10):
+        if not isinstance(accumulate, int) or accumulate < 1:
+            raise ValueError(f'accumulate is {accumulate!r}, expected a whole '
+                             'number of iterations, 1 or more.')
+        self.accumulate = accumulate
+        self.gathered = 0  # iterations since the last step
+        self.grad_clip = grad_clip
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
+        self.guard = FiniteGuard(on_nonfinite, max_skips)
+        self.backward = Backward(self.scaler)
+
+    def before_run(self, runner):
+        """Say how many steps there will be."""
+        if self.accumulate > 1:
+            steps = -(-runner.max_iters // self.accumulate)
+            runner.logger.info(
+                f'Gradients of {self.accumulate} iterations are averaged for '
+                f'each step of the optimizers: {steps} steps in '
+                f'{runner.max_iters} iterations.')
+
+    def resume_state(self, runner) -> dict:
+        """Loss scale, skips in a row, and what was gathered for a step.
+
+        Raises:
+            FloatingPointError: If the last iteration was not sound.
+        """
+        self.guard.settle(runner)
+        state = dict(
+            skipped_in_a_row=self.guard.skipped_in_a_row,
+            scaler=self.scaler.state_dict())
+        if self.gathered:
+            state.update(
+                gathered=self.gathered,
+                scale=self.scaler.get_scale(),
+                gradients=gradients_by_process(_bare(runner.model)))
+        return state
+
+    def load_resume_state(self, state: dict, runner) -> None:
+        """Go on from :meth:`resume_state`."""
+        self.guard.skipped_in_a_row = state['skipped_in_a_row']
+        if state['scaler'] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state['scaler'])
+        self.gathered = state.get('gathered', 0)
+        if self.gathered:
+            restore_gradients(
+                _bare(runner.model), state['gradients'],
+                self.scaler.get_scale() / state['scale'])
+
+    def before_train_iter(self, runner):
+        """Forget the gradients of the last step."""
+        if self.gathered:
+            return
+        for optimizer in as_dict(runner.optimizer).values():
+            optimizer.zero_grad(set_to_none=True)
+
+    def after_train_iter(self, runner):
+        """Exchange gradients and step, if it is time."""
+        due = self.every_n_iters(runner,
+                                 self.accumulate) or self.is_last_iter(runner)
+        if due:
+            average_gradients(runner.model.parameters())
+        if not self.guard.allows_step(runner, self._looked_at(runner)):
+            runner.outputs['skipped'] = True
+            self.gathered = 0
+            return
+        self.gathered += 1
+        if due:
+            self._step(runner)
+            self.gathered = 0
+            runner.outputs['stepped'] = True
+
+    def _step(self, runner):
+        """Step every optimizer with the mean of the gathered gradients."""
+        for optimizer in as_dict(runner.optimizer).values():
+            parameters = [
+                p for g in optimizer.param_groups for p in g['params']
+                if p.grad is not None
+            ]
+            if not parameters:
+                continue  # the scaler refuses to step without gradients
+            if self.gathered > 1:
+                torch._foreach_div_([p.grad for p in parameters],
+                                    self.gathered)
+            if self.grad_clip is not None:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(parameters, **self.grad_clip)
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        # stepping with a scaler has waited for the device already
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
+            raise FloatingPointError(
+                'Gradients overflow in half precision however small the '
+                f'losses are scaled (iteration {runner.iter + 1}); the last '
+                "checkpoint is good. Set precision='bf16' or 'float32'.")
+
+    def _looked_at(self, runner) -> Dict[str, Tensor]:
+        """Gradients that must be finite, by the name of their parameter."""
+        if self.scaler.is_enabled():
+            return {}
+        return {
+            name: parameter.grad
+            for name, parameter in runner.model.named_parameters()
+            if parameter.grad is not None
+        }
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seeds every iteration by its number, for dropout and drop path.
+
+    So a resumed run draws what an uninterrupted one draws, an evaluation in
+    between changes nothing, and every process draws its own.
+
+    Args:
+        seed (int): Seed of the run.
+        rank (int): Number of this process. Default: 0.
+    """
+
+    def __init__(self, seed: int, rank: int = 0):
+        self.seed = seed
+        self.rank = rank
+
+    def before_train_iter(self, runner):
+        """Seed Python, NumPy and torch."""
+        key = np.random.SeedSequence([self.seed, self.rank, runner.iter])
+        words = [int(word) for word in key.generate_state(4)]
+        random.seed(words[0])
+        np.random.seed(words[1])
+        torch.manual_seed(words[2] << 31 | words[3] >> 1)
+
+
+@HOOKS.register_module()
+class LossLogHook(Hook):
+    """Hands the losses to the loggers, read from the device once an interval.
+
+    Iterations whose step was skipped do not count. A resumed run goes on with
+    the sums of the run before, so its lines are those of a run without a
+    break.
+
+    Args:
+        interval (int): Iterations between two readings; the loggers' own.
+
+    Raises:
+        FloatingPointError: At a reading, if a loss is NaN or infinite.
+    """
+
+    def __init__(self, interval: int):
+        self.interval = interval
+        self.told = set()
+        self._clear()
+
+    def _clear(self):
+        self.sums, self.count = {}, 0
+
+    def after_train_iter(self, runner):
+        """Gather the values, and pass their means on."""
+        if not runner.outputs.get('skipped'):
+            self._add(runner.outputs)
+        if not (self.every_n_iters(runner, self.interval)
+                or self.is_last_iter(runner)):
+            return
+        means = self._means() if self.count else {}  # all were skipped
+        wrong = [k for k, v in means.items() if v - v != 0]
+        if wrong:
+            raise FloatingPointError(
+                f'Not finite within the last {self.count} iterations before '
+                f'iteration {runner.iter + 1}: {", ".join(wrong)}. Lower the '
+                'learning rate, or look for broken images or labels.')
+        # the loggers average over what is in the history
+        for name in {*means, *self.told}:
+            runner.log_buffer.val_history.pop(name, None)
+            runner.log_buffer.n_history.pop(name, None)
+        self.told = set(means)
+        runner.log_buffer.update(means, self.count)
+        self._clear()
+
+    def _add(self, outputs):
+        values = dict(outputs['losses'], loss=outputs['loss'])
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
+
+    def resume_state(self, runner) -> dict:
+        """Sums since the last line, one row per process."""
+        names = sorted(self.sums)
+        world = get_dist_info()[1]
+        rows = torch.zeros(world, len(names))
+        if names:
+            mine = torch.stack([self.sums[n].float() for n in names])
+            gathered = [torch.zeros_like(mine) for _ in range(world)]
+            if world > 1:
+                dist.all_gather(gathered, mine)
+            rows = torch.stack(gathered if world > 1 else [mine]).cpu()
+        return dict(names=names, rows=rows, count=self.count)
+
+    def load_resume_state(self, state: dict, runner) -> None:
+        """Go on from :meth:`resume_state`.
+
+        With another number of processes each takes the mean of all, which
+        gives the same line up to rounding.
+        """
+        rank, world = get_dist_info()
+        rows = state['rows']
+        mine = rows[rank] if len(rows) == world else rows.mean(dim=0)
+        device = next(runner.model.parameters()).device
+        self.sums = dict(zip(state['names'], mine.to(device)))
+        self.count = state['count']
+
+    def _means(self):
+        names = sorted(self.sums)
+        stacked = torch.stack([self.sums[n].float() for n in names])
+        stacked = stacked / self.count
+        world = get_dist_info()[1]
+        if world > 1:
+            dist.all_reduce(stacked)
+            stacked = stacked / world
+        return dict(zip(names, stacked.tolist()))

@@ -1,0 +1,110 @@
+"""Sample predictions as pictures, at every evaluation during training."""
+import os.path as osp
+from typing import Dict, List
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmcv.parallel import collate
+from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
+from mmcv.runner.hooks import EvalHook
+
+from mbos.checkpoints.averaging import averaged_weights
+from mbos.pictures.overlays import draw_overlay, save_picture
+
+
+@HOOKS.register_module()
+class EvaluationOverlayHook(Hook):
+    """Draws predictions on images of the validation sets.
+
+    Whenever the run evaluates, some images of every validation set are
+    predicted and drawn: the photograph, the prediction of all tasks, and the
+    ground truth where there is one, side by side. The pictures go to
+    ``<work_dir>/overlays/iter_<N>`` and to TensorBoard. Without evaluation
+    the hook does nothing.
+
+    Args:
+        samples (int): Images of each set, spread evenly over it. Default: 2.
+        size (int): Longest side of a photograph in the picture. Default: 512.
+    """
+
+    def __init__(self, samples: int = 2, size: int = 512):
+        self.samples = samples
+        self.size = size
+
+    @master_only
+    def after_train_iter(self, runner):
+        """Draw if the evaluation hook evaluates in this iteration."""
+        hooks = [h for h in runner.hooks if isinstance(h, EvalHook)]
+        if not hooks or hooks[0].by_epoch or not hooks[0]._should_evaluate(
+                runner):
+            return
+        sets = hooks[0].dataloader.dataset
+        with averaged_weights(runner):
+            for dataset in getattr(sets, 'datasets', [sets]):
+                for index in spread(len(dataset), self.samples):
+                    self._draw(runner, dataset, index)
+
+    def _draw(self, runner, dataset, index):
+        done = runner.iter + 1
+        name = f'{dataset.name}_{dataset.stem(index)}'
+        picture = overlay_panels(runner.model, dataset, index, self.size)
+        save_picture(
+            osp.join(runner.work_dir, 'overlays', f'iter_{done}',
+                     f'{name}.jpg'), picture)
+        for hook in runner.hooks:
+            if isinstance(hook, TensorboardLoggerHook):
+                hook.writer.add_image(
+                    f'overlays/{name}', picture, done, dataformats='HWC')
+
+
+def spread(length: int, count: int) -> List[int]:
+    """Positions spread evenly over a sequence, the first one included."""
+    count = min(count, length)
+    return [i * length // count for i in range(count)]
+
+
+@torch.no_grad()
+def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
+    """Photograph, prediction and, where there is one, ground truth.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        dataset (PartialLabelDataset): In test mode.
+        index (int): Position of the image.
+        size (int): Longest side of a photograph in the picture.
+
+    Returns:
+        ndarray: RGB picture, (H, 2 W or 3 W, 3), uint8.
+    """
+    was_training = model.training
+    model.eval()
+    batch = collate([dataset[index]], samples_per_gpu=1)
+    prob = model(return_loss=False, **batch)[0]
+    model.train(was_training)
+    layers = [{}, {
+        task.name: task.decode(torch.from_numpy(prob[task.name])).numpy()
+        for task in dataset.tasks
+    }]
+    if dataset.ann_dirs:
+        layers.append(dataset.get_gt_seg_map_by_idx(index))
+    image = mmcv.imread(dataset.image_path(index), channel_order='rgb')
+    return np.concatenate(
+        [_panel(image, labels, dataset.tasks, size) for labels in layers],
+        axis=1)
+
+
+def _panel(image: np.ndarray, labels: Dict[str, np.ndarray], tasks,
+           size: int) -> np.ndarray:
+    """A photograph with labels, shrunk before drawing so that lines stay."""
+    scale = min(1, size / max(image.shape[:2]))
+    width, height = (
+        max(1, round(side * scale)) for side in image.shape[1::-1])
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    labels = {
+        task:
+        cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST)
+        for task, plane in labels.items()
+    }
+    return draw_overlay(image, labels, tasks)

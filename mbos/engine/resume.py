@@ -1,0 +1,294 @@
+"""Which checkpoint continues a run, and whether it is the same run."""
+import hashlib
+import os.path as osp
+from typing import Dict, List, Optional
+
+import torch.distributed as dist
+from mmcv import Config
+from torch import nn
+
+from mbos.checkpoints.averaging import as_our_hook, split_mmcv_average
+from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
+from mbos.runtime.environment import Environment
+from .checkpoint_hook import list_checkpoints
+from .optimizers import as_dict
+
+# Of the config, what decides how weights come out. The rest may be changed
+# between the parts of a run: where things are, what is logged, saved and
+# evaluated, how many processes load data.
+_DECIDES = ('model', 'optimizer', 'optimizer_config', 'lr_config', 'precision',
+            'seed')
+_DOES_NOT = ('test_cfg', 'pretrained', 'images_per_pass', 'init_cfg',
+             'data_root')
+_SHOWN = 6
+
+
+def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
+    """Check that a checkpoint continues a run of exactly this network.
+
+    Args:
+        model (nn.Module): The segmentor.
+        optimizer (Optimizer | dict[str, Optimizer]): The run's.
+        path (str): A checkpoint of ours.
+
+    Returns:
+        dict: The checkpoint's meta information.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If tasks, stage, weights or optimizers do not fit, or the
+            checkpoint holds no training state.
+    """
+    content = read_checkpoint(path)
+    if not _holds_a_run(content):
+        raise ValueError(
+            f'{path} holds weights only, no optimizer and no iteration: use '
+            'it with --load-from instead of --resume-from.')
+    fit_weights(model, path, content)
+    state = split_mmcv_average(content['state_dict'])[0]
+    own = model.state_dict()
+    check_shapes(path, content.get('training_weights') or {}, own)
+    differing = sorted(set(own) ^ set(state))
+    stage = content['meta'].get('mbos_stage')
+    if differing or stage != model.stage:
+        named = f' They differ in {", ".join(differing[:4])}.' if differing \
+            else ''
+        raise ValueError(
+            f'{path} is of stage {stage!r}, the config is of stage '
+            f'{model.stage!r}, and a run is continued with its own weights.'
+            f'{named} Use the config it was trained with, or --load-from.')
+    ours, theirs = sorted(as_dict(optimizer)), sorted(content['optimizer'])
+    if ours != theirs:
+        raise ValueError(
+            f'{path} holds the optimizers {theirs}, the config has {ours}: '
+            'use the config it was trained with, or --load-from.')
+    return content['meta']
+
+
+def _holds_a_run(content: dict) -> bool:
+    return 'optimizer' in content and 'iter' in content['meta']
+
+
+def run_facts(cfg: Config, env: Environment, train_set) -> dict:
+    """What makes a run the run it is; stored in its checkpoints.
+
+    Args:
+        cfg (Config): The config.
+        env (Environment): For the number of processes.
+        train_set (JointDataset): The training data.
+
+    Returns:
+        dict: Plain values only.
+    """
+    facts = {key: _plain(cfg.get(key)) for key in _DECIDES}
+    facts['runner'] = dict(max_iters=cfg.runner.max_iters)
+    facts['data'] = dict(
+        samples_per_gpu=cfg.data.samples_per_gpu, train=_plain(cfg.data.train))
+    facts['images'] = {
+        f'{position}_{member.name}': _fingerprint(member)
+        for position, member in enumerate(
+            getattr(train_set, 'datasets', [train_set]))
+    }
+    facts['processes'] = env.world_size
+    facts['ema'] = _plain(
+        next((hook for hook in map(as_our_hook,
+                                   cfg.get('custom_hooks') or [])
+              if hook.get('type') == 'EMAWeightsHook'), None))
+    return facts
+
+
+def _fingerprint(member) -> dict:
+    """Number and names of a dataset's images, and who made its labels."""
+    names = '\n'.join(member.stem(i) for i in range(len(member)))
+    manifests = {
+        osp.basename(folder): manifest.get('checkpoint_sha256')
+        for folder, manifest in member.manifests().items()
+    }
+    return dict(
+        number=len(member),
+        names=hashlib.sha256(names.encode()).hexdigest()[:16],
+        pseudo_labels=manifests)
+
+
+def _plain(value):
+    """Built-in types, and only what decides."""
+    if isinstance(value, dict):
+        return {
+            str(key): _plain(item)
+            for key, item in value.items() if key not in _DOES_NOT
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (int, float, str, type(None))) \
+        else repr(value)
+
+
+def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
+    """Compare a checkpoint's run with the one that shall continue it.
+
+    Args:
+        stored (dict): The checkpoint's meta information.
+        facts (dict): Of :func:`run_facts`.
+        cfg (Config): With ``auto_resume``, differences are errors; a
+            checkpoint that the user named continues with a warning.
+        logger (logging.Logger): Gets the warnings.
+
+    Raises:
+        ValueError: If ``auto_resume`` would continue another run.
+    """
+    before = stored.get('mbos_run')
+    if before is None:
+        logger.warning(f'{cfg.resume_from} does not tell the settings of its '
+                       'run, so they are not compared with the config.')
+        return
+    processes, now = before.get('processes'), facts['processes']
+    if processes != now:
+        size = facts['data']['samples_per_gpu']
+        logger.warning(
+            f'The run had {processes} process(es), now it has {now}: an '
+            f'iteration takes {now * size} instead of {processes * size} '
+            'image(s) of each dataset, from another place of the same random '
+            'order, and dropout draws anew. Iterations and learning rates go '
+            'on as before; to keep the batch, change data.samples_per_gpu.')
+    changes = compare({
+        k: v
+        for k, v in before.items() if k != 'processes'
+    }, {
+        k: v
+        for k, v in facts.items() if k != 'processes'
+    })
+    if processes != now:  # so that the batch can be kept
+        changes.pop('data.samples_per_gpu', None)
+    if not changes:
+        return
+    told = '; '.join(list(changes.values())[:_SHOWN])
+    if len(changes) > _SHOWN:
+        told += f'; and {len(changes) - _SHOWN} more'
+    if cfg.get('auto_resume'):
+        raise ValueError(
+            f'{cfg.resume_from} was saved with other settings: {told}. '
+            'Restore them; or, if the change is meant, continue with '
+            f'--resume-from {cfg.resume_from}, or start anew with another '
+            '--work-dir.')
+    logger.warning(f'{cfg.resume_from} was saved with other settings: {told}.')
+
+
+def compare(before: dict, now: dict, prefix: str = '') -> Dict[str, str]:
+    """Find what differs between two nested dicts.
+
+    Args:
+        before (dict): One.
+        now (dict): The other.
+        prefix (str): Put before the keys.
+
+    Returns:
+        dict[str, str]: By dotted key, a phrase on the two values.
+    """
+    changes = {}
+    for key in sorted({*before, *now}):
+        name = f'{prefix}{key}'
+        one, two = before.get(key), now.get(key)
+        if _numbered(one) and _numbered(two) and len(one) == len(two):
+            one, two = (dict(enumerate(v)) for v in (one, two))
+        if isinstance(one, dict) and isinstance(two, dict):
+            one, two = ({str(k): v for k, v in d.items()} for d in (one, two))
+            changes.update(compare(one, two, f'{name}.'))
+        elif one != two:
+            changes[name] = f'{name} was {_short(one)}, is {_short(two)}'
+    return changes
+
+
+def _numbered(value) -> bool:
+    return isinstance(value, list) and any(
+        isinstance(item, (dict, list)) for item in value)
+
+
+def _short(value, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else text[:length] + '...'
+
+
+def why_not_whole(path: str) -> Optional[str]:
+    """Say what is wrong with a checkpoint that a run shall continue.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        str | None: What is wrong; None if it is whole.
+    """
+    try:
+        content = read_checkpoint(path)  # compares all checksums
+    except (ValueError, OSError) as error:
+        return str(error) if path in str(error) else f'{path}: {error}'
+    if not _holds_a_run(content):
+        return f'{path}: holds weights only'
+    return None
+
+
+def newest_whole(folders: List[str], logger) -> Optional[str]:
+    """The newest checkpoint that can be continued.
+
+    Args:
+        folders (list[str]): Where to look.
+        logger (logging.Logger): Told what is passed over, and why.
+
+    Returns:
+        str | None: The file, if there is one.
+    """
+    found = [item for f in dict.fromkeys(folders) for item in
+             list_checkpoints(f)]  # yapf: disable
+    for _, path in sorted(found, key=lambda item: -item[0]):
+        problem = why_not_whole(path)
+        if problem is None:
+            return path
+        logger.warning(f'Passed over: {problem}')
+    return None
+
+
+def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
+    """Set ``resume_from`` to the newest whole checkpoint of the work dir.
+
+    Args:
+        cfg (Config): The config; ``resume_from`` must not be set.
+        env (Environment): Where this process runs; the first one looks.
+        logger (logging.Logger): Told what is found.
+
+    Returns:
+        bool: Whether the run is finished already.
+
+    Raises:
+        ValueError: If ``resume_from`` is set too.
+    """
+    if cfg.get('resume_from'):
+        raise ValueError('--auto-resume and --resume-from contradict each '
+                         'other: give one.')
+    path = None
+    if env.is_main:
+        subfolder = cfg.checkpoint_config.get('subfolder', '')
+        path = newest_whole([osp.join(cfg.work_dir, subfolder), cfg.work_dir],
+                            logger)
+    if env.distributed:
+        found = [path]
+        dist.broadcast_object_list(found, src=0)
+        path = found[0]
+    if path is None:
+        logger.info(f'Nothing to resume in {cfg.work_dir}: the run starts '
+                    'from its beginning.')
+        return False
+    content = read_checkpoint(path)
+    done, last = content['meta']['iter'], cfg.runner.max_iters
+    pending = (content.get('progress') or {}).get('evaluation_pending')
+    same = _max_iters(content) in (None, last)
+    if done >= last and same and not pending:
+        logger.info(f'The run is finished: {path} is of the last iteration, '
+                    f'{last}.')
+        return True
+    logger.info(f'Going on from {path}, iteration {done} of {last}.')
+    cfg.resume_from = path
+    return False
+
+
+def _max_iters(content: dict) -> Optional[int]:
+    run = content['meta'].get('mbos_run') or {}
+    return (run.get('runner') or {}).get('max_iters')

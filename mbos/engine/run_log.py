@@ -1,0 +1,116 @@
+"""The log of a run, which gets its file when the run is known to start."""
+import io
+import logging
+import os
+import os.path as osp
+import subprocess
+from contextlib import contextmanager
+from typing import Iterator
+
+from mmcv import Config
+from mmcv.utils import collect_env
+from mmseg import __version__ as mmseg_version
+from mmseg.utils import get_root_logger
+
+import mbos
+from mbos.config import REPOSITORY
+from mbos.runtime.environment import Environment
+
+FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
+
+
+class HeldLog(logging.FileHandler):
+    """Keeps log lines as text.
+
+    It is a file handler because mmcv writes how weights were initialised into
+    the streams of such, and to the console if there is none.
+    """
+
+    def __init__(self):
+        super().__init__(os.devnull, delay=True)
+        self.stream = io.StringIO()
+        self.setFormatter(logging.Formatter(FORMAT))
+
+
+def hold_log(level: str = 'INFO') -> logging.Logger:
+    """Start logging to the console, and keep what shall go to a file later.
+
+    Args:
+        level (str): Level of the log. Default: 'INFO'.
+
+    Returns:
+        logging.Logger: mmseg's root logger.
+    """
+    logger = get_root_logger(log_level=level)
+    _stop_holding(logger)
+    logger.addHandler(HeldLog())
+    return logger
+
+
+def release_log(logger: logging.Logger, path: str) -> None:
+    """Write what was held to a file, and from now on everything.
+
+    Args:
+        logger (logging.Logger): Of :func:`hold_log`.
+        path (str): The log file.
+    """
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter(FORMAT))
+    for held in _stop_holding(logger):
+        file.stream.write(held.stream.getvalue())
+    logger.addHandler(file)
+
+
+def _stop_holding(logger):
+    held = [h for h in logger.handlers if isinstance(h, HeldLog)]
+    for handler in held:
+        logger.removeHandler(handler)
+    return held
+
+
+@contextmanager
+def quiet_logger(name: str) -> Iterator[None]:
+    """Let a logger tell warnings only, for a while.
+
+    Args:
+        name (str): Name of the logger.
+    """
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def tell_environment(cfg: Config, env: Environment,
+                     logger: logging.Logger) -> None:
+    """Log versions, hardware, processes, seed and, in the file, the config."""
+    facts = dict(
+        collect_env(),
+        MMSegmentation=mmseg_version,
+        MBOS=f'{mbos.__version__}+{git_commit()}')
+    logger.info('Environment:\n' + '\n'.join(f'{k}: {v}'
+                                             for k, v in facts.items()))
+    logger.info(f'{env.world_size} process(es) on {env.device.type}, seed '
+                f'{cfg.seed}')
+    config = logger.makeRecord(logger.name, logging.INFO, __file__, 0,
+                               f'Config:\n{cfg.pretty_text}', (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, HeldLog):  # too long for the console
+            handler.handle(config)
+
+
+def git_commit() -> str:
+    """The commit of this checkout, or 'unknown' where it is none."""
+    if not osp.exists(osp.join(REPOSITORY, '.git')):
+        return 'unknown'
+    try:
+        done = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'],
+                              cwd=REPOSITORY,
+                              capture_output=True,
+                              text=True)
+    except OSError:
+        return 'unknown'
+    return done.stdout.strip() or 'unknown'

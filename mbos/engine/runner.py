@@ -1,0 +1,163 @@
+"""An iteration-based runner whose runs can be stopped and resumed anywhere."""
+import os.path as osp
+from typing import Optional
+
+from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
+from mmcv.runner.hooks import HOOKS, EvalHook
+from mmcv.utils import build_from_cfg
+
+from mbos.checkpoints.averaging import find_average, split_mmcv_average
+from mbos.io.files import replace_link
+from mbos.io.weights_file import read_weights_only
+from .checkpoint_hook import save_atomically
+from .finite_guard import check_finite_weights
+from .optimizers import as_dict
+
+CHECKPOINT_PRIORITY = 92
+"""int: Checkpoints come after the log line of an iteration (90), so that no
+line is lost, and before evaluation, which takes long."""
+EVALUATION_PRIORITY = 94
+STOP_PRIORITY = 96
+EMA_PRIORITY = 45
+"""int: The average follows the optimizers' step (40), before all hooks that
+look at the network (50)."""
+
+
+@RUNNERS.register_module()
+class CheckedIterRunner(IterBasedRunner):
+    """mmcv's runner, with whole checkpoints that hold all of a run's state.
+
+    mmcv's stores an iteration less than were done, so that a resumed run
+    repeats one; here ``meta['iter']`` is the number of finished iterations.
+    Hooks that have a state give it with ``resume_state(runner)``, called in
+    all processes, and take it with ``load_resume_state(state, runner)``.
+
+    A checkpoint may be taken before the evaluation that its iteration asks
+    for; a run that is resumed from it starts with that evaluation.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.evaluation_pending = False
+        self._hook_states = {}
+
+    def register_checkpoint_hook(self, checkpoint_config) -> None:
+        """Register the checkpoint hook behind the loggers."""
+        if checkpoint_config is None:
+            return
+        if isinstance(checkpoint_config, dict):
+            checkpoint_config.setdefault('type', 'SubfolderCheckpointHook')
+            checkpoint_config = build_from_cfg(checkpoint_config, HOOKS)
+        self.register_hook(checkpoint_config, priority=CHECKPOINT_PRIORITY)
+
+    def evaluation_is_due(self) -> bool:
+        """Whether the running iteration ends with an evaluation."""
+        return any(
+            isinstance(hook, EvalHook) and not hook.by_epoch
+            and hook._should_evaluate(self) for hook in self.hooks)
+
+    def gather_states(self) -> None:
+        """Collect what hooks keep over iterations; all processes must call.
+
+        Raises:
+            FloatingPointError: In all processes, if the weights are broken.
+        """
+        self._hook_states = {
+            type(hook).__name__: hook.resume_state(self)
+            for hook in self.hooks if hasattr(hook, 'resume_state')
+        }
+        check_finite_weights(self.model, self.iter + 1)
+
+    def save_checkpoint(self,
+                        out_dir: str,
+                        filename_tmpl: str = 'iter_{}.pth',
+                        meta: Optional[dict] = None,
+                        save_optimizer: bool = True,
+                        create_symlink: bool = True) -> None:
+        """Write ``out_dir/iter_<finished iterations>.pth``.
+
+        Args:
+            out_dir (str): The folder.
+            filename_tmpl (str): Name with a place for the iteration.
+            meta (dict, optional): Added to the runner's own.
+            save_optimizer (bool): Whether to keep the optimizers' states.
+            create_symlink (bool): Whether ``latest.pth`` shall point to it.
+        """
+        done = self.iter + 1
+        meta = {
+            **(meta or {}),
+            **(self.meta or {}), 'epoch': self.epoch + 1,
+            'iter': done
+        }
+        model = getattr(self.model, 'module', self.model)
+        average = find_average(self)
+        state, training = model.state_dict(), {}
+        if average is not None:
+            state, training = average.states(model)
+        content = dict(meta=meta, state_dict=weights_to_cpu(state))
+        if save_optimizer:
+            if training:
+                content['training_weights'] = weights_to_cpu(training)
+            content['optimizer'] = {
+                name: optimizer.state_dict()
+                for name, optimizer in as_dict(self.optimizer).items()
+            }
+            content['progress'] = dict(
+                evaluation_pending=self.evaluation_pending,
+                hooks=self._hook_states)
+        name = filename_tmpl.format(done)
+        save_atomically(content, osp.join(out_dir, name))
+        if create_symlink:
+            replace_link(name, osp.join(out_dir, 'latest.pth'))
+
+    def resume(self, checkpoint: str, resume_optimizer: bool = True) -> None:
+        """Go on from a checkpoint of :meth:`save_checkpoint`.
+
+        Hooks must be registered before, as they get their states.
+
+        Args:
+            checkpoint (str): The file.
+            resume_optimizer (bool): Whether to load the optimizers' states.
+        """
+        content = read_weights_only(checkpoint)
+        self._load_weights(content)
+        self._iter = self._inner_iter = content['meta']['iter']
+        self._epoch = content['meta']['epoch'] - 1
+        messages = content['meta'].get('hook_msgs')
+        if self.meta is not None and messages:
+            self.meta['hook_msgs'] = messages
+        if resume_optimizer:
+            for name, optimizer in as_dict(self.optimizer).items():
+                optimizer.load_state_dict(content['optimizer'][name])
+        progress = content.get('progress') or {}
+        self.evaluation_pending = progress.get('evaluation_pending', False)
+        self._hook_states = progress.get('hooks') or {}
+        for hook in self.hooks:
+            state = self._hook_states.get(type(hook).__name__)
+            if state is not None and hasattr(hook, 'load_resume_state'):
+                hook.load_resume_state(state, self)
+        self.logger.info(f'resumed from {checkpoint}, iteration {self.iter}')
+
+    def _load_weights(self, content: dict) -> None:
+        """Load the weights that training had, and their average if any."""
+        state, average = split_mmcv_average(content['state_dict'])
+        steps = content['meta']['iter']
+        training = content.get('training_weights')
+        if training:
+            average = {name: state[name] for name in training}
+            state = {**state, **training}
+            hooks = (content.get('progress') or {}).get('hooks') or {}
+            steps = hooks['EMAWeightsHook']['steps']
+        model = getattr(self.model, 'module', self.model)
+        model.load_state_dict(state)
+        hook = find_average(self)
+        if not average:
+            return
+        if hook is None:
+            self.logger.warning(
+                'The checkpoint holds averaged weights (EMA), the config has '
+                'no EMAWeightsHook in custom_hooks: training goes on without '
+                'the average.')
+            return
+        device = next(model.parameters()).device
+        hook.start_from({k: v.to(device) for k, v in average.items()}, steps)

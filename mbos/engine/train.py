@@ -1,0 +1,351 @@
+"""Training of either stage."""
+import os
+import os.path as osp
+import shutil
+import time
+from typing import Optional
+
+import torch
+import torch.distributed as dist
+from mmcv import Config
+from mmcv.runner import HOOKS, build_optimizer, build_runner
+from mmcv.utils import build_from_cfg, print_log
+from mmseg import __version__ as mmseg_version
+from mmseg.datasets import build_dataloader, build_dataset
+from mmseg.models import build_segmentor
+from torch import nn
+from torch.utils.data import DistributedSampler
+
+import mbos
+from mbos.checkpoints.averaging import EMAWeightsHook, as_our_hook
+from mbos.checkpoints.loading import checkpoint_meta, load_weights
+from mbos.checkpoints.settings import find_settings
+from mbos.config import build_checked
+from mbos.datasets import DataError, build_train_loader, start_worker
+from mbos.io.files import save_text
+from mbos.models import compile_parts
+from mbos.models.backbones.weights import find_backbone_weights
+from mbos.runtime.environment import Environment, set_random_seed, wrap_model
+from mbos.runtime.signals import StopHook, StopSignals
+from .checkpoint_hook import SubfolderCheckpointHook
+from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
+from .hooks import GradientStepHook, IterationSeedHook, LossLogHook
+from .optimizers import fused_by_default
+from .resume import (check_resumable, check_same_run, continue_from_newest,
+                     run_facts)
+from .run_log import hold_log, quiet_logger, release_log, tell_environment
+from .runner import EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY
+from .validation import (check_save_best, warn_of_test_images,
+                         warn_of_unread_pseudo_labels)
+
+
+def train_segmentor(cfg: Config,
+                    env: Environment,
+                    validate: bool = True) -> None:
+    """Train as a config says, from its data to its last checkpoint.
+
+    Everything that can be wrong with data, weights and config is found before
+    the first iteration, and before anything is written to the work directory.
+
+    SIGTERM, SIGINT, SIGHUP and SIGUSR1 end the run after the running
+    iteration, with a checkpoint.
+
+    Args:
+        cfg (Config): Completed by ``load_config``. With ``auto_resume``, the
+            run goes on from the newest checkpoint of its work directory.
+        env (Environment): Where this process runs.
+        validate (bool): Whether to evaluate on ``data.val`` while training.
+
+    Raises:
+        Interrupted: A ``SystemExit`` of status 75, if a signal came.
+    """
+    with StopSignals(tell=env.is_main) as signals:
+        _train(cfg, env, validate, signals)
+
+
+def _train(cfg: Config, env: Environment, validate: bool,
+           signals: StopSignals) -> None:
+    timestamp = time.strftime('%Y%m%d_%H%M%S')
+    logger = hold_log(cfg.get('log_level', 'INFO'))
+    tell_environment(cfg, env, logger)
+    if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
+        return
+    check_files(cfg)
+    warn_of_unread_pseudo_labels(cfg, logger)
+    set_backends(cfg)
+    train_set = build_checked(build_dataset, cfg.data.train)
+    val_set = None
+    if validate:
+        check_save_best(cfg)
+        warn_of_test_images(cfg, logger)
+        val_set = build_val_set(cfg)
+    check_data([train_set, val_set], env, logger)
+
+    model = prepare_model(cfg, env, logger)
+    optimizer = build_checked(build_optimizer, model,
+                              fused_by_default(plain(cfg.optimizer)))
+    facts = run_facts(cfg, env, train_set)
+    if cfg.resume_from:
+        stored = check_resumable(model, optimizer, cfg.resume_from)
+        check_same_run(stored, facts, cfg, logger)
+    prepare_work_dir(cfg, env, timestamp, logger)
+    meta = dict(
+        checkpoint_meta(model, plain(cfg.model), find_settings(cfg, logger)),
+        seed=cfg.seed,
+        config=cfg.pretty_text,
+        mbos_run=facts,
+        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
+        mbos_version=mbos.__version__,
+        mmseg_version=mmseg_version)
+    runner = build_checked(
+        build_runner, plain(cfg.runner),
+        dict(
+            model=wrap_model(model, env),
+            optimizer=optimizer,
+            work_dir=cfg.work_dir,
+            logger=logger,
+            meta=meta))
+    runner.timestamp = timestamp
+    register_hooks(runner, cfg, env, val_set, signals)
+    if cfg.resume_from:
+        runner.resume(cfg.resume_from)
+    loader = build_loader(train_set, cfg, env, start=runner.iter)
+    step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
+    with signals.deferred():
+        runner.run([loader], cfg.workflow, backward=step.backward)
+
+
+def set_backends(cfg: Config) -> None:
+    """Choose how NVIDIA GPUs compute.
+
+    Args:
+        cfg (Config): ``cudnn_benchmark``; ``tf32``, whether float32 products
+            and convolutions may round to TF32, None for torch's defaults.
+    """
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    tf32 = cfg.get('tf32')
+    if tf32 is not None:
+        torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
+        torch.backends.cudnn.allow_tf32 = bool(tf32)
+
+
+def plain(value):
+    """A config part as built-in dicts, lists and tuples, copied."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
+def build_val_set(cfg: Config):
+    """The validation set of a config.
+
+    Raises:
+        DataError: If its files are missing, with what can be done about it.
+    """
+    try:
+        return build_checked(build_dataset, cfg.data.val, dict(test_mode=True))
+    except DataError as error:
+        raise DataError(error.problems + [
+            'data.val: these are for evaluation during training; prepare '
+            'them, name other sets in data.val, or pass --no-validate.'
+        ]) from error
+
+
+def check_files(cfg: Config) -> None:
+    """Complain about missing weights before the data are read.
+
+    Args:
+        cfg (Config): With ``resume_from``, ``load_from``, ``model``.
+
+    Raises:
+        FileNotFoundError: If a file that training starts from is missing.
+    """
+    for key in ('resume_from', 'load_from'):
+        if key == 'load_from' and cfg.get('resume_from'):
+            continue  # not read
+        if cfg.get(key) and not osp.isfile(cfg[key]):
+            raise FileNotFoundError(
+                f'{key}: checkpoint {cfg[key]!r} not found (looked in '
+                f'{os.getcwd()}).')
+    if cfg.model.get('pretrained') and not starting_point(cfg):
+        find_backbone_weights(cfg.model.pretrained)
+
+
+def starting_point(cfg: Config) -> Optional[str]:
+    """The checkpoint that all weights come from, if there is one."""
+    return cfg.get('resume_from') or cfg.get('load_from')
+
+
+def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
+                     logger) -> None:
+    """Make the work directory, write the config there, open the log."""
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    if env.is_main:
+        path = osp.join(cfg.work_dir, osp.basename(cfg.filename))
+        save_text(path, cfg.pretty_text)
+        release_log(logger, osp.join(cfg.work_dir, f'{timestamp}.log'))
+
+
+def check_data(datasets, env: Environment, logger=None) -> None:
+    """Read every mask and image once, in the first process.
+
+    Args:
+        datasets (list): Datasets with a ``check``, or None.
+        env (Environment): Where this process runs.
+        logger (logging.Logger | str, optional): Told how long it took.
+
+    Raises:
+        DataError: In the first process; the others end with it.
+    """
+    start = time.time()
+    problem = None
+    if env.is_main:
+        try:
+            for dataset in datasets:
+                if dataset is not None:
+                    dataset.check(full=True)
+        except ValueError as error:
+            problem = error
+    env.barrier()  # without a limit: large data take long to read
+    if env.distributed:
+        found = [problem is not None]
+        dist.broadcast_object_list(found, src=0)
+        if found[0] and problem is None:
+            raise SystemExit(1)  # the first process tells why
+    if problem is not None:
+        raise problem
+    if env.is_main:
+        print_log(f'Data checked in {time.time() - start:.0f} s', logger)
+
+
+def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
+    """Build and initialise the network, the same in every process.
+
+    Returns:
+        nn.Module: The segmentor, on CPU.
+    """
+    set_random_seed(cfg.seed)
+    precision = cfg.get('precision', 'float32')
+    cfg.model.train_cfg = dict(
+        cfg.model.get('train_cfg') or {}, precision=precision)
+    model = build_checked(build_segmentor, cfg.model)
+    if starting_point(cfg):
+        # everything is overwritten, so ImageNet weights are not needed
+        model.pretrained = None
+    with quiet_logger('mmcv'):  # it has a line for every parameter
+        model.init_weights()
+    if cfg.load_from and not cfg.resume_from:
+        load_weights(model, cfg.load_from, logger, allow_missing=True)
+    if cfg.get('compile'):
+        compile_parts(model)
+    return model
+
+
+def register_hooks(runner, cfg: Config, env: Environment,
+                   val_set: Optional[torch.utils.data.Dataset],
+                   signals: StopSignals) -> None:
+    """Register schedule, step, checkpoints, logs, evaluation and extras."""
+    step = plain(cfg.optimizer_config)
+    step.setdefault('loss_scaling', cfg.get('precision') == 'fp16')
+    runner.register_training_hooks(
+        plain(cfg.lr_config), step, plain(cfg.checkpoint_config),
+        plain(cfg.log_config))
+    runner.register_hook(LossLogHook(cfg.log_config.interval))
+    runner.register_hook(
+        IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
+    if val_set is not None:
+        keep_sums_on_disk(val_set, cfg, env)
+        build = SafeDistEvalHook if env.distributed else SafeEvalHook
+        loader = build_test_loader(val_set, cfg, env)
+        hook = build(loader, by_epoch=False, **plain(cfg.evaluation))
+        hook.signals = signals
+        runner.register_hook(hook, priority=EVALUATION_PRIORITY)
+    saver = next(
+        (h for h in runner.hooks if isinstance(h, SubfolderCheckpointHook)),
+        None)
+    if saver is None:
+        raise ValueError('checkpoint_config needs type='
+                         "'SubfolderCheckpointHook': runs could not be "
+                         'stopped and resumed without it.')
+    runner.register_hook(
+        StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
+    for given in plain(cfg.get('custom_hooks') or []):
+        hook = as_our_hook(given)
+        if hook is not given:
+            runner.logger.info(
+                "custom_hooks: mmcv's EMAHook uses its average nowhere in a "
+                'run that counts iterations; EMAWeightsHook does its work.')
+        priority = hook.pop('priority', 'NORMAL')
+        built = build_checked(build_from_cfg, hook, HOOKS)
+        if isinstance(built, EMAWeightsHook):
+            priority = EMA_PRIORITY
+        runner.register_hook(built, priority=priority)
+
+
+def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:
+    """Let evaluations during training hold no sums in memory."""
+    folder = osp.join(cfg.work_dir, '.evaluation')
+    if env.is_main:  # of a run that was killed while it evaluated
+        shutil.rmtree(folder, ignore_errors=True)
+    env.barrier()  # a resumed run may begin with an evaluation
+    for dataset in val_set.datasets:
+        dataset.sums_folder = folder
+
+
+def build_loader(dataset, cfg: Config, env: Environment, start: int):
+    """The endless loader of the training images.
+
+    Args:
+        dataset (JointDataset): The training sets.
+        cfg (Config): For ``data`` and ``seed``.
+        env (Environment): Where this process runs.
+        start (int): First iteration.
+
+    Returns:
+        DataLoader: It never ends.
+    """
+    return build_train_loader(
+        dataset,
+        samples_per_gpu=cfg.data.samples_per_gpu,
+        workers_per_gpu=cfg.data.workers_per_gpu,
+        seed=cfg.seed,
+        rank=env.rank,
+        world_size=env.world_size,
+        start=start,
+        pin_memory=env.device.type == 'cuda')
+
+
+def build_test_loader(dataset,
+                      cfg: Config,
+                      env: Environment,
+                      deal: bool = True):
+    """A loader of one image at a time.
+
+    Args:
+        dataset (Dataset): A test set.
+        cfg (Config): For ``data.workers_per_gpu``.
+        env (Environment): Where this process runs.
+        deal (bool): Whether several processes share the images; otherwise
+            each gets all of them. Default: True.
+
+    Returns:
+        DataLoader: In order, without shuffling.
+    """
+    workers = cfg.data.get('test_workers', cfg.data.workers_per_gpu)
+    loader = build_dataloader(
+        dataset,
+        samples_per_gpu=1,
+        workers_per_gpu=workers,
+        dist=False,
+        shuffle=False,
+        pin_memory=env.device.type == 'cuda',
+        persistent_workers=False)
+    loader.worker_init_fn = start_worker
+    if deal and env.distributed:
+        # mmseg's makes all processes meet, and fails where they are more than
+        # twice as many as images
+        loader.batch_sampler.sampler = DistributedSampler(
+            dataset, env.world_size, env.rank, shuffle=False)
+    return loader

@@ -1,0 +1,140 @@
+"""What training validates on: not on test images, unless asked to.
+
+And by what, which is found out before training rather than after it began.
+"""
+import difflib
+import os.path as osp
+from typing import Dict, List, Set
+
+from mmcv import Config
+
+from mbos.config import member_datasets
+from mbos.io import read_text
+from mbos.tasks import build_tasks
+
+
+def validated_test_images(cfg: Config) -> Dict[str, List[str]]:
+    """Find the validation sets whose images are those of a test set.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+
+    Returns:
+        dict[str, list[str]]: Names of test sets by name of validation set.
+    """
+    tests = {
+        dataset['name']: _images(dataset)
+        for dataset in [
+            *(cfg.get('test_sets') or {}).values(), *(
+                [cfg.data.test] if cfg.data.get('test') else [])
+        ]
+    }
+    found = {
+        dataset['name']:
+        [name for name, of in tests.items() if _overlap(_images(dataset), of)]
+        for dataset in member_datasets(cfg.data.val)
+    }
+    return {name: names for name, names in found.items() if names}
+
+
+def _images(dataset):
+    """Folder of a dataset's images and its split file, None for all."""
+    root, split = dataset.get('data_root') or '', dataset.get('split')
+    folder = osp.realpath(osp.join(root, dataset['img_dir']))
+    return folder, split and osp.realpath(osp.join(root, split))
+
+
+def _overlap(one, two) -> bool:
+    (folder, split), (other_folder, other_split) = one, two
+    if folder != other_folder:
+        return False
+    if None in (split, other_split) or split == other_split:
+        return True
+    return bool(_stems(split) & _stems(other_split))
+
+
+def _stems(split: str) -> Set[str]:
+    """Lines of a split file; none of one that the dataset will refuse."""
+    try:
+        return {line.strip() for line in read_text(split).splitlines()} - {''}
+    except (OSError, ValueError):
+        return set()
+
+
+def warn_of_test_images(cfg: Config, logger) -> None:
+    """Say loudly if validation looks at test images.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        logger (logging.Logger): Warned.
+
+    Raises:
+        ValueError: If the best checkpoint would be chosen on them.
+    """
+    found = validated_test_images(cfg)
+    if not found:
+        return
+    pairs = ', '.join(f'{val} (test set {", ".join(tests)})'
+                      for val, tests in found.items())
+    if cfg.evaluation.get('save_best'):
+        raise ValueError(
+            f'data.val has test images: {pairs}. The best checkpoint '
+            '(evaluation.save_best) must not be chosen on them: name '
+            'validation splits in data.val, or set '
+            'evaluation.save_best=None.')
+    logger.warning(
+        'VALIDATION ON TEST IMAGES: %s. Figures logged during training are '
+        'test figures: do not choose a checkpoint, a setting or the length '
+        'of training by them.', pairs)
+
+
+def check_save_best(cfg: Config) -> None:
+    """Refuse to choose the best checkpoint by a figure that nobody computes.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+
+    Raises:
+        ValueError: Naming the figures that there are.
+    """
+    chosen = cfg.evaluation.get('save_best')
+    if chosen in (None, 'auto', 'mDice', 'mIoU'):
+        return
+    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
+    known = ['mDice', 'mIoU']
+    for dataset in member_datasets(cfg.data.val):
+        if dataset['type'] != 'PartialLabelDataset':
+            return  # somebody's own, with figures of its own
+        for name in dataset.get('ann_dirs') or {}:
+            stem = f'{dataset["name"]}.{name}'
+            known += [f'{stem}.mDice', f'{stem}.mIoU']
+            known += [
+                f'{stem}.{metric}.{label}' for metric in ('Dice', 'IoU')
+                for label in ('background', *tasks[name].classes)
+            ]
+    if chosen in known:
+        return
+    alike = difflib.get_close_matches(str(chosen), known, 3, 0.5) or known[:6]
+    raise ValueError(
+        f'evaluation.save_best is {chosen!r}, which data.val does not give: '
+        f'use {", ".join(alike)}, or None to keep no best checkpoint.')
+
+
+def warn_of_unread_pseudo_labels(cfg: Config, logger) -> None:
+    """Say that stage 1 learns from ground truth alone.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        logger (logging.Logger): Warned.
+    """
+    if cfg.model.type != 'MultiTaskSegmentor':
+        return
+    names = [
+        dataset['name'] for dataset in member_datasets(cfg.data.train)
+        if dataset.get('pseudo_dirs')
+    ]
+    if names:
+        logger.warning(
+            'Stage 1 learns from ground truth alone: pseudo_dirs of %s are '
+            'not read by any loss. They are for stage 2 '
+            '(AdversarialSegmentor).', ', '.join(names))

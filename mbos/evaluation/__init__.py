@@ -1,0 +1,1 @@
+"""Evaluation of test sets, thresholds and comparisons."""

@@ -1,0 +1,232 @@
+"""Models side by side: Dice per test set, task and class, against a constant.
+
+The Dice of a mean counts the classes that occur in the test set, the same
+ones in every column.
+"""
+import json
+import os.path as osp
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Sequence
+
+import numpy as np
+import torch
+
+from mbos.io.labels import read_labels
+
+CONSTANT = 'constant'
+HIDDEN_MARK = 'hidden'
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a model must reach.
+
+    Attributes:
+        test_set (str): Name of the test set.
+        task (str): Name of the task.
+        label (str): Name of the class, or 'mean'.
+        dice (float): The least Dice.
+    """
+
+    test_set: str
+    task: str
+    label: str
+    dice: float
+
+
+def field_of_view(dataset, index: int) -> Optional[np.ndarray]:
+    """The field of view of a test image.
+
+    Args:
+        dataset (PartialLabelDataset): The test set.
+        index (int): Position of the image.
+
+    Returns:
+        ndarray | None: Boolean (H, W); None where neither the dataset's
+        ``fov_dir`` nor a folder ``fov`` beside the images has it.
+    """
+    fov = dataset.get_fov(index)
+    if fov is not None:
+        return fov
+    path = osp.join(
+        osp.dirname(dataset.img_dir), 'fov', f'{dataset.stem(index)}.png')
+    return read_labels(path) > 0 if osp.isfile(path) else None
+
+
+def constant_dice(dataset) -> Dict[str, Dict[str, float]]:
+    """Dice of the better of two predictors that do not look at the image.
+
+    One calls nothing foreground (Dice 0 wherever a class occurs), the other
+    the whole field of view. Counts are pooled over images.
+
+    Args:
+        dataset (PartialLabelDataset): A test set.
+
+    Returns:
+        dict[str, dict[str, float]]: By task and class; NaN for a class that
+        occurs in no image.
+    """
+    found = {}
+    for task in dataset.tasks:
+        if task.name not in dataset.ann_dirs:
+            continue
+        scored = dataset.scored_task(task)
+        sums = np.zeros((3, scored.num_classes))
+        for index in range(len(dataset)):
+            plane = dataset.get_gt_plane(index, task.name)
+            sums += _constant_sums(plane, scored,
+                                   field_of_view(dataset,
+                                                 index), dataset.ignore_index)
+        both, truth, predicted = sums
+        with np.errstate(invalid='ignore', divide='ignore'):
+            dice = np.where(truth > 0, 2 * both / (truth + predicted), np.nan)
+        found[task.name] = dict(zip(scored.classes, map(float, dice)))
+    return found
+
+
+def _constant_sums(plane, task, fov, ignore_index) -> np.ndarray:
+    """Pixels in both, in the truth and in the prediction, (3, C)."""
+    target, valid = task.encode(torch.from_numpy(plane), ignore_index)
+    target = (target & valid).numpy()
+    inside = valid.numpy()
+    if fov is not None:
+        inside = inside & fov
+    inside = np.broadcast_to(inside, target.shape)
+    return np.stack(
+        [mask.sum(axis=(1, 2)) for mask in (target & inside, target, inside)])
+
+
+def read_figures(folder: str, test_set: str) -> Dict[str, float]:
+    """Read what ``tools/test.py --eval`` wrote of a test set.
+
+    Args:
+        folder (str): Its ``--work-dir``.
+        test_set (str): Name of the test set.
+
+    Returns:
+        dict[str, float]: Figures by name; empty if there are none.
+
+    Raises:
+        ValueError: If the evaluation ended early.
+    """
+    path = osp.join(folder, f'eval_{test_set}.json')
+    if not osp.isfile(path):
+        return {}
+    with open(path, encoding='utf-8') as file:
+        content = json.load(file)
+    if not content.get('complete', True):
+        raise ValueError(f'{path}: this evaluation ended early '
+                         f'({content.get("error")}); run it again.')
+    return content['figures']
+
+
+def is_hidden(dataset) -> bool:
+    """Whether the training images of a collection never had these labels.
+
+    That is so for sets named ``hidden_*``, and for disc masks without a cup,
+    which only serve for tests.
+    """
+    return dataset.name.startswith('hidden_') or bool(dataset.binary_truth)
+
+
+def compare(datasets: Sequence,
+            models: Mapping[str, Mapping[str, str]]) -> List[dict]:
+    """Put the Dice of several models beside each other.
+
+    Args:
+        datasets (Sequence[PartialLabelDataset]): The test sets.
+        models (dict[str, dict[str, str]]): For each column, the folder of
+            ``eval_*.json`` by task.
+
+    Returns:
+        list[dict]: Rows with ``test_set``, ``task``, ``class``, ``images``,
+        ``hidden``, and ``dice`` by column (None where there is none).
+        Classes that do not occur have no row.
+    """
+    rows = []
+    for dataset in datasets:
+        for task, constant in constant_dice(dataset).items():
+            names = [c for c, value in constant.items() if value == value]
+            columns = {CONSTANT: constant}
+            for model, folders in models.items():
+                figures = read_figures(folders.get(task, ''), dataset.name)
+                columns[model] = {
+                    name: figures.get(f'{task}.Dice.{name}')
+                    for name in names
+                }
+            labels = names + (['mean'] if len(names) > 1 else [])
+            rows += [
+                dict({
+                    'test_set': dataset.name,
+                    'task': task,
+                    'class': label,
+                    'images': len(dataset),
+                    'hidden': is_hidden(dataset),
+                    'dice': {
+                        column: _value(values, label, names)
+                        for column, values in columns.items()
+                    }
+                }) for label in labels
+            ]
+    return rows
+
+
+def _value(values, label: str, names: Sequence[str]) -> Optional[float]:
+    if label != 'mean':
+        return values[label]
+    if any(values[name] is None for name in names):
+        return None
+    return sum(values[name] for name in names) / len(names)
+
+
+def comparison_table(rows: Sequence[dict]) -> List[List[str]]:
+    """Lay rows of :func:`compare` out as text, the header first."""
+    columns = list(rows[0]['dice']) if rows else []
+    table = [['test set', 'task', 'class', 'images', ''] + columns]
+    for row in rows:
+        table.append([
+            row['test_set'], row['task'], row['class'],
+            str(row['images']), HIDDEN_MARK if row['hidden'] else ''
+        ] + [
+            '-' if row['dice'][c] is None else f'{row["dice"][c]:.3f}'
+            for c in columns
+        ])
+    return table
+
+
+def markdown_table(table: Sequence[Sequence[str]]) -> str:
+    """Format a table, the header first, in Markdown."""
+    rule = ['---:' if i > 2 else '---' for i in range(len(table[0]))]
+    lines = [table[0], rule, *table[1:]]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
+
+
+def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
+                column: str) -> List[dict]:
+    """Hold a column against goals.
+
+    Args:
+        rows (Sequence[dict]): Of :func:`compare`.
+        goals (Sequence[Goal]): What to reach.
+        column (str): The model.
+
+    Returns:
+        list[dict]: For each goal its fields, the ``found`` Dice (None where
+        there is no such row) and whether it is ``reached``.
+    """
+    dice = {
+        (r['test_set'], r['task'], r['class']): r['dice'].get(column)
+        for r in rows
+    }
+    results = []
+    for goal in goals:
+        found = dice.get((goal.test_set, goal.task, goal.label))
+        results.append(
+            dict(
+                test_set=goal.test_set,
+                task=goal.task,
+                label=goal.label,
+                goal=goal.dice,
+                found=found,
+                reached=found is not None and found >= goal.dice))
+    return results

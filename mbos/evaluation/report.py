@@ -1,0 +1,222 @@
+"""The page of an evaluation, ``report.html``, with pictures of a few images.
+
+The page covers every ``eval_<set>.json`` of the work directory that is of the
+same checkpoint, so that test sets can be evaluated one after the other.
+Pictures are of the best and the worst images, which are predicted once more;
+nothing is kept of the others.
+"""
+import glob
+import json
+import os.path as osp
+import shutil
+from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmcv.parallel import collate
+from PIL import Image
+from torch import nn
+
+from mbos.io.files import save_json, save_text, save_whole
+from mbos.pictures.document import link_to
+from mbos.pictures.gallery import file_name
+from mbos.pictures.layers import draw_layer, layer_size, legend_colours
+from mbos.pictures.report_page import (Example, Section, choose_examples,
+                                       render_report)
+from mbos.tasks import Task, build_tasks
+from .files import FORMAT, evaluation_path
+
+PAGE = 'report.html'
+PICTURES = 'report_files'
+LIST = 'pictures.json'
+SIDE = 640
+IMAGES = 3
+KINDS = ('photograph', 'truth', 'prediction')
+
+
+def write_report(model: nn.Module,
+                 datasets: Mapping[str, object],
+                 cfg,
+                 checkpoint_sha256: str,
+                 images: int = IMAGES) -> str:
+    """Write the page, after ``evaluate_test_sets`` has written its files.
+
+    Of several processes, one does this.
+
+    Args:
+        model (nn.Module): The wrapped network, in evaluation mode.
+        datasets (dict[str, PartialLabelDataset]): Test sets just evaluated,
+            by the name that their files have.
+        cfg (Config): Completed by ``load_config``.
+        checkpoint_sha256 (str): Hash of the evaluated checkpoint.
+        images (int): How many of the best and of the worst images of each
+            task are shown; 0 for none. Default: 3.
+
+    Returns:
+        str: The page's file.
+    """
+    found = read_evaluations(cfg.work_dir, checkpoint_sha256)
+    for name, dataset in datasets.items():
+        if name in found:
+            _write_pictures(model, dataset, cfg.work_dir, found[name], images)
+    order = list(cfg.get('test_sets') or {})
+    names = sorted(
+        found,
+        key=lambda n: (n not in order, order.index(n) if n in order else 0, n))
+    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
+    sections = [
+        _section(cfg.work_dir, found[name], task, tasks) for name in names
+        for task in found[name]['tasks']
+    ]
+    config = osp.splitext(osp.basename(cfg.filename or 'config'))[0]
+    page = osp.join(cfg.work_dir, PAGE)
+    save_text(page, render_report(sections, f'Evaluation of {config}'))
+    return page
+
+
+def read_evaluations(folder: str, checkpoint_sha256: str) -> Dict[str, dict]:
+    """Read the evaluations of a checkpoint.
+
+    Args:
+        folder (str): The work directory.
+        checkpoint_sha256 (str): Hash of the checkpoint.
+
+    Returns:
+        dict[str, dict]: Contents by test set; files of other checkpoints and
+        of other formats are passed over.
+    """
+    found = {}
+    pattern = evaluation_path(glob.escape(folder), '*')
+    for path in sorted(glob.glob(pattern)):
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+        if (content.get('format') == FORMAT
+                and content['checkpoint_sha256'] == checkpoint_sha256):
+            found[content['dataset']] = content
+    return found
+
+
+def _picture_folder(work_dir: str, test_set: str) -> str:
+    return osp.join(work_dir, PICTURES, file_name(test_set))
+
+
+def _write_pictures(model, dataset, work_dir: str, content: dict,
+                    count: int) -> None:
+    """Predict the chosen images of a test set again and draw them."""
+    folder = _picture_folder(work_dir, content['dataset'])
+    shutil.rmtree(folder, ignore_errors=True)
+    chosen = {
+        task:
+        dict(zip(('worst', 'best'), choose_examples(one['per_image'], count)))
+        for task, one in content['tasks'].items()
+    }
+    wanted = {}
+    for task, names in chosen.items():
+        for name in names['worst'] + names['best']:
+            wanted.setdefault(name, []).append(task)
+    for index, prob in _predict(model, dataset, wanted):
+        stem = dataset.stem(index)
+        for task in wanted[stem]:
+            base = osp.join(folder, task, file_name(stem))
+            pictures = example_pictures(dataset, index, task, prob)
+            for kind, picture in zip(KINDS, pictures):
+                _save_jpeg(f'{base}_{kind}.jpg', picture)
+    if wanted:
+        sha256 = content['checkpoint_sha256']
+        save_json(
+            osp.join(folder, LIST),
+            dict(checkpoint_sha256=sha256, examples=chosen))
+
+
+@torch.no_grad()
+def _predict(model, dataset,
+             wanted: Mapping[str, list]) -> Iterator[Tuple[int, dict]]:
+    """Predict a few images in this process, without a loader: mmseg's makes
+    all processes meet."""
+    for index in range(len(dataset)):
+        if dataset.stem(index) in wanted:
+            batch = collate([dataset[index]], samples_per_gpu=1)
+            yield index, model(return_loss=False, **batch)[0]
+
+
+def example_pictures(dataset, index: int, task_name: str,
+                     prob: Mapping[str, np.ndarray]) -> List[Image.Image]:
+    """Draw photograph, ground truth and prediction of an image.
+
+    Args:
+        dataset (PartialLabelDataset): The test set.
+        index (int): Position of the image.
+        task_name (str): The task.
+        prob (dict[str, ndarray]): Probabilities (C, H, W) by task.
+
+    Returns:
+        list[Image]: Three RGB pictures of one small size.
+    """
+    task = next(t for t in dataset.tasks if t.name == task_name)
+    count = dataset.scored_task(task).num_classes
+    shown = Task(task.name, task.classes[:count], task.nested, task.palette
+                 and task.palette[:count])
+    photograph = mmcv.imread(dataset.image_path(index), channel_order='rgb')
+    size = layer_size(photograph.shape[1], photograph.shape[0], SIDE)
+    small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
+    predicted = shown.decode(
+        torch.from_numpy(prob[task_name][:count]), dataset.threshold)
+    planes = [dataset.get_gt_plane(index, task_name), predicted.numpy()]
+    pictures = [Image.fromarray(small)]
+    for plane in planes:
+        layer = draw_layer(plane, shown, size).convert('RGBA')
+        picture = pictures[0].convert('RGBA')
+        picture.alpha_composite(layer)
+        pictures.append(picture.convert('RGB'))
+    return pictures
+
+
+def _save_jpeg(path: str, picture: Image.Image) -> None:
+    save_whole(
+        path, lambda stream: picture.save(
+            stream, format='JPEG', quality=88, optimize=True))
+
+
+def _section(work_dir: str, content: dict, task_name: str,
+             tasks: Mapping[str, Task]) -> Section:
+    classes = content['tasks'][task_name]['classes']
+    colours = {}
+    if task_name in tasks:
+        rgb = legend_colours(tasks[task_name])
+        colours = {
+            name: 'rgb({}, {}, {})'.format(*colour)
+            for name, colour in zip(classes, rgb)
+        }
+    table = evaluation_path(work_dir, content['dataset'], task_name)
+    return Section(
+        content,
+        task_name,
+        colours,
+        csv=link_to(table, work_dir) if osp.isfile(table) else None,
+        **_examples(work_dir, content, task_name))
+
+
+def _examples(work_dir: str, content: dict,
+              task_name: str) -> Dict[str, Sequence[Example]]:
+    """Pictures that are there of this evaluation."""
+    folder = _picture_folder(work_dir, content['dataset'])
+    path = osp.join(folder, LIST)
+    if not osp.isfile(path):
+        return {}
+    with open(path, encoding='utf-8') as file:
+        known = json.load(file)
+    if known['checkpoint_sha256'] != content['checkpoint_sha256']:
+        return {}
+    return {
+        kind: [
+            Example(
+                name,
+                *(link_to(
+                    osp.join(folder, task_name,
+                             f'{file_name(name)}_{what}.jpg'), work_dir)
+                  for what in KINDS)) for name in names
+        ]
+        for kind, names in known['examples'].get(task_name, {}).items()
+    }

@@ -1,0 +1,276 @@
+"""Evaluation of test sets: one network pass per image, sums on disk.
+
+Test sets whose images are the same files, seen through the same pipeline, go
+through the network together. Images are dealt out to the processes one by
+one; no image is evaluated twice, and a process may get none.
+"""
+import hashlib
+import os
+import os.path as osp
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+
+import mmcv
+import torch
+import torch.distributed as dist
+from mmcv import Config
+from torch import nn
+from torch.utils.data import Dataset, Subset
+
+from mbos.engine.train import build_test_loader
+from mbos.metrics.sums_store import Place, SumsWriter, read_places, remove_sums
+from mbos.runtime.environment import Environment
+
+STORE = '.partial'
+"""str: Folder in the work directory for sums of runs that are not done."""
+
+Member = Tuple[str, int]
+"""tuple: Name of a test set and position of an image in it."""
+
+
+class EvaluationError(ValueError):
+    """An image that could not be evaluated."""
+
+
+@dataclass
+class Outcome:
+    """What is known of the test sets of a group after a run.
+
+    Attributes:
+        places (dict[str, dict[int, Place]]): For each test set, where the
+            sums of the images that are done are, by position.
+        error (str, optional): Why the others are not.
+    """
+
+    places: Dict[str, Dict[int, Place]] = field(default_factory=dict)
+    error: Optional[str] = None
+
+
+class SharedImages(Dataset):
+    """The images of several test sets, each image file once.
+
+    Args:
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset]):
+        self.datasets = dict(datasets)
+        self.members: List[List[Member]] = list(
+            shared_members(datasets).values())
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, item: int):
+        name, index = self.members[item][0]
+        return self.datasets[name][index]
+
+    def image_path(self, item: int) -> str:
+        """Get the file of an image."""
+        name, index = self.members[item][0]
+        return self.datasets[name].image_path(index)
+
+
+def shared_members(
+        datasets: Mapping[str, Dataset]) -> Dict[tuple, List[Member]]:
+    """Find the images that test sets share.
+
+    Args:
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+
+    Returns:
+        dict[tuple, list[Member]]: By image file and pipeline.
+    """
+    members = {}
+    for name, dataset in datasets.items():
+        for index in range(len(dataset)):
+            path = osp.realpath(dataset.image_path(index))
+            key = (path, dataset.pipeline_text)
+            members.setdefault(key, []).append((name, index))
+    return members
+
+
+def group_test_sets(
+        datasets: Mapping[str, Dataset]) -> List[Dict[str, Dataset]]:
+    """Put test sets that share an image into one group.
+
+    Args:
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+
+    Returns:
+        list[dict[str, PartialLabelDataset]]: Groups, in the order of their
+        first members.
+    """
+    group_of = {name: {name} for name in datasets}
+    for shared in shared_members(datasets).values():
+        joined = set().union(*(group_of[name] for name, _ in shared))
+        for name in joined:
+            group_of[name] = joined
+    groups = []
+    for name in datasets:
+        names = [n for n in datasets if n in group_of[name]]
+        if names[0] == name:
+            groups.append({n: datasets[n] for n in names})
+    return groups
+
+
+def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
+                   cfg: Config, env: Environment, run_key: str) -> Outcome:
+    """Run a network over test sets that share images.
+
+    Sums of a run that ended early are used again where the image, its masks
+    and ``run_key`` are the same.
+
+    Args:
+        model (nn.Module): The wrapped network, in evaluation mode.
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+        cfg (Config): For ``work_dir`` and the loader's workers.
+        env (Environment): Where this process runs.
+        run_key (str): Tells apart what gives other sums from the same images:
+            checkpoint, network, thresholds.
+
+    Returns:
+        Outcome: In every process; the places only in the first.
+    """
+    keys = {
+        (name, i): image_key(f'{run_key} {name}', dataset, i)
+        for name, dataset in datasets.items()
+        for i in range(len(dataset))
+    }
+    folders = {name: osp.join(cfg.work_dir, STORE, name) for name in datasets}
+    attempt, done = _start(folders, keys, env)
+    writers = {
+        name: SumsWriter(osp.join(folder, f'{attempt}_{env.rank}.sums'))
+        for name, folder in folders.items()
+    }
+    error = None
+    try:
+        for member, sums in _new_sums(model, datasets, keys, done, cfg, env):
+            writers[member[0]].add(keys[member], sums)
+    except EvaluationError as problem:
+        error = str(problem)
+    except KeyboardInterrupt:
+        if env.distributed:
+            raise
+        error = 'Interrupted.'
+    finally:
+        for writer in writers.values():
+            writer.close()
+    outcome = Outcome(error=_everyones(error, env))
+    if env.is_main:
+        for name, dataset in datasets.items():
+            found = read_places(folders[name])
+            outcome.places[name] = {
+                i: found[keys[name, i]]
+                for i in range(len(dataset)) if keys[name, i] in found
+            }
+    if outcome.error is None:
+        outcome.error = _everyones(_lost(outcome, datasets, cfg), env)
+    return outcome
+
+
+def _lost(outcome: Outcome, datasets, cfg: Config) -> Optional[str]:
+    """What to say if sums that were written are not there."""
+    lost = [
+        f'{len(datasets[name]) - len(places)} of {len(datasets[name])} of '
+        f'{name}' for name, places in outcome.places.items()
+        if len(places) < len(datasets[name])
+    ]
+    if not lost:
+        return None
+    return (f'{osp.join(cfg.work_dir, STORE)}: sums of evaluated images are '
+            f'gone ({", ".join(lost)}). Did another evaluation use the same '
+            'work directory, or do the machines not share it? Give each '
+            'evaluation a --work-dir of its own, on a disk that all its '
+            'processes see.')
+
+
+def forget_sums(work_dir: str, name: str) -> None:
+    """Remove the stored sums of a test set."""
+    remove_sums(osp.join(work_dir, STORE, name))
+
+
+def image_key(run_key: str, dataset: Dataset, index: int) -> str:
+    """Name what the sums of an image depend on.
+
+    Args:
+        run_key (str): Of :func:`evaluate_group`.
+        dataset (PartialLabelDataset): The test set.
+        index (int): Position of the image.
+
+    Returns:
+        str: Different for other files, or the same ones written again.
+    """
+    files = [dataset.image_path(index)]
+    files += [dataset.plane_path(index, task) for task in dataset.ann_dirs]
+    files += [dataset.fov_path(index)] if dataset.fov_dir else []
+    parts = [
+        run_key, dataset.pipeline_text,
+        repr((sorted(dataset.ann_dirs), dataset.binary_truth,
+              dataset.ignore_index, dataset.threshold,
+              dataset.operating_points))
+    ]
+    for file in files:
+        state = os.stat(file)
+        parts.append(f'{osp.abspath(file)} {state.st_size} '
+                     f'{state.st_mtime_ns}')
+    return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
+
+
+def _start(folders, keys, env):
+    """Agree on what is done already and on a name for this run's files."""
+    agreed = [None]
+    if env.is_main:
+        wanted = set(keys.values())
+        done = set()
+        for folder in folders.values():
+            found = wanted & set(read_places(folder))
+            if not found:  # of another checkpoint, or of nothing
+                shutil.rmtree(folder, ignore_errors=True)
+            done |= found
+        agreed = [(uuid.uuid4().hex[:12], done)]
+    if env.distributed:
+        dist.broadcast_object_list(agreed, src=0)
+    return agreed[0]
+
+
+def _everyones(error: Optional[str], env: Environment) -> Optional[str]:
+    """What went wrong in any process."""
+    errors = [error]
+    env.barrier()  # without a limit: shares may take unequal time
+    if env.distributed:
+        errors = [None] * env.world_size
+        dist.all_gather_object(errors, error)
+    return '\n'.join(e for e in errors if e) or None
+
+
+@torch.no_grad()
+def _new_sums(model, datasets, keys, done, cfg,
+              env) -> Iterator[Tuple[Member, dict]]:
+    """Sums of this process's share of the images that are not done."""
+    images = SharedImages(datasets)
+    left = [
+        item for item, shared in enumerate(images.members)
+        if any(keys[member] not in done for member in shared)
+    ]
+    mine = left[env.rank::env.world_size]
+    progress = mmcv.ProgressBar(len(left)) if env.is_main and left else None
+    loader = iter(
+        build_test_loader(Subset(images, mine), cfg, env, deal=False))
+    for item in mine:
+        try:
+            prob, = model(return_loss=False, **next(loader))
+            found = [(member, datasets[member[0]].pre_eval(prob, member[1])[0])
+                     for member in images.members[item]]
+        except (ValueError, RuntimeError, OSError) as problem:
+            path, text = images.image_path(item), str(problem)
+            raise EvaluationError(text if path in
+                                  text else f'{path}: {text}') from problem
+        yield from found
+        if progress:
+            for _ in range(
+                    min(env.world_size,
+                        len(left) - progress.completed)):
+                progress.update()

@@ -1,0 +1,232 @@
+"""Evaluation and prediction on test sets."""
+import os.path as osp
+from dataclasses import dataclass, field
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+
+import torch
+from mmcv import Config
+from mmcv.utils import print_log
+from mmseg.datasets import build_dataset
+from mmseg.models import build_segmentor
+from torch import nn
+from torch.utils.data import Subset
+
+import mbos
+from mbos.checkpoints.loading import file_sha256, load_weights
+from mbos.config import build_checked, find_test_set
+from mbos.engine.train import (build_test_loader, build_val_set, check_data,
+                               plain)
+from mbos.metrics.bootstrap import Bootstrap
+from mbos.runtime.environment import Environment, wrap_model
+from .files import write_evaluation
+from .run import EvaluationError, evaluate_group, forget_sums, group_test_sets
+from .thresholds import choose_thresholds, named_sets, require_apart
+
+TRUTH_KEYS = ('ann_dirs', 'binary_truth', 'fov_dir')
+
+
+def load_segmentor(model_cfg: dict,
+                   checkpoint: str,
+                   env: Environment,
+                   logger=None) -> nn.Module:
+    """Build a network for inference and load a checkpoint.
+
+    Args:
+        model_cfg (dict): The config's ``model``.
+        checkpoint (str): Of ours or of the authors'.
+        env (Environment): Where this process runs.
+        logger (logging.Logger, optional): Told what was dropped.
+
+    Returns:
+        nn.Module: The wrapped network in evaluation mode.
+    """
+    model_cfg = dict(model_cfg, pretrained=None)
+    model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
+    load_weights(model, checkpoint, logger)
+    return wrap_model(model, env).eval()
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is to be found out about a checkpoint.
+
+    Attributes:
+        checkpoint (str): The file.
+        bootstrap (Bootstrap, optional): How intervals are made; None for no
+            intervals.
+        chosen (dict): Thresholds of :func:`choose_thresholds`, by task.
+    """
+
+    checkpoint: str
+    bootstrap: Optional[Bootstrap] = None
+    chosen: Mapping[str, dict] = field(default_factory=dict)
+
+
+def evaluate_test_sets(model: nn.Module, datasets: Mapping[str, object],
+                       cfg: Config, env: Environment,
+                       plan: EvaluationPlan) -> List[str]:
+    """Print and write the figures of test sets, each as soon as it is done.
+
+    Args:
+        model (nn.Module): The wrapped network, in evaluation mode.
+        datasets (dict[str, PartialLabelDataset]): Test sets by the name that
+            their files get; :func:`check_data` first.
+        cfg (Config): Completed by ``load_config``.
+        env (Environment): Where this process runs.
+        plan (EvaluationPlan): What to find out.
+
+    Returns:
+        list[str]: The files written; none in other processes than the first.
+
+    Raises:
+        EvaluationError: If an image cannot be evaluated. The figures of those
+            that are done have been written then, marked as incomplete.
+    """
+    require_truth(datasets)
+    for dataset in datasets.values():
+        dataset.operating_points = {
+            task: dict(val=chosen['thresholds'])
+            for task, chosen in plan.chosen.items()
+        }
+    sha256 = file_sha256(plan.checkpoint)
+    head = dict(
+        checkpoint=plan.checkpoint,
+        checkpoint_sha256=sha256,
+        config=osp.basename(cfg.filename or ''))
+    written = []
+    for group in group_test_sets(datasets):
+        outcome = evaluate_group(model, group, cfg, env, run_key(cfg, sha256))
+        for name, places in outcome.places.items():
+            if places:
+                written += _write(cfg.work_dir, name, group[name], places,
+                                  dict(head, error=outcome.error), plan)
+        if outcome.error is not None:
+            raise EvaluationError(_unfinished(outcome, group))
+        env.barrier()
+    return written
+
+
+def thresholds_from_val(model: nn.Module, datasets: Mapping[str, object],
+                        cfg: Config, env: Environment,
+                        checkpoint: str) -> Dict[str, dict]:
+    """Choose thresholds on ``data.val`` for an evaluation of test sets.
+
+    Args:
+        model (nn.Module): The wrapped network, in evaluation mode.
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+        cfg (Config): Completed by ``load_config``.
+        env (Environment): Where this process runs.
+        checkpoint (str): The file that the network was loaded from.
+
+    Returns:
+        dict[str, dict]: What :func:`choose_thresholds` gives.
+
+    Raises:
+        ValueError: If the config has no validation set, or one shares images
+            with a test set.
+    """
+    if cfg.data.get('val') is None:
+        raise ValueError('The config has no data.val to choose thresholds '
+                         'on: name validation splits there.')
+    val_sets = named_sets(build_val_set(cfg))
+    require_apart(val_sets, datasets)
+    check_data(list(val_sets.values()), env)
+    return choose_thresholds(model, val_sets, cfg, env,
+                             run_key(cfg, file_sha256(checkpoint)))
+
+
+def run_key(cfg: Config, checkpoint_sha256: str) -> str:
+    """Name what, besides an image, its sums depend on."""
+    return f'{mbos.__version__} {checkpoint_sha256} {plain(cfg.model)!r}'
+
+
+def require_truth(datasets: Mapping[str, object]) -> None:
+    """Refuse test sets that cannot be scored.
+
+    Raises:
+        ValueError: If a set has no ground truth.
+    """
+    for name, dataset in datasets.items():
+        if not dataset.ann_dirs:
+            raise ValueError(
+                f'Test set {name!r} has no ground truth (ann_dirs), so there '
+                'is nothing to evaluate; --vis only needs images.')
+
+
+def _write(folder, name, dataset, places, head, plan):
+    """Print and write the figures of one test set."""
+    indices = sorted(places)
+    complete = len(indices) == len(dataset)
+    reports = dataset.compute([places[i] for i in indices],
+                              indices=indices,
+                              bootstrap=plan.bootstrap,
+                              curves=True)
+    print_log('')  # the progress bar has left its line open
+    dataset.print_tables(reports)
+    head = dict(
+        dataset=name,
+        complete=complete,
+        images=len(indices),
+        images_expected=len(dataset),
+        **{
+            k: v
+            for k, v in head.items() if v is not None or k != 'error'
+        })
+    if complete:
+        head.pop('error', None)
+    written = write_evaluation(folder, dataset, reports, head, plan.bootstrap,
+                               plan.chosen)
+    if complete:
+        forget_sums(folder, name)
+    return written
+
+
+def _unfinished(outcome, group):
+    """Say what is left to do."""
+    done = ', '.join(f'{name} {len(places)} of {len(group[name])}'
+                     for name, places in outcome.places.items())
+    return (f'{outcome.error}\nImages done: {done}. Their figures are written '
+            'with "complete": false; the same command goes on from there.')
+
+
+@torch.no_grad()
+def predict_dataset(model: nn.Module, dataset, cfg: Config,
+                    env: Environment) -> Iterator[Tuple[int, Dict]]:
+    """Predictions of this process's share of a test set, one at a time.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        dataset (Dataset): A test set.
+        cfg (Config): For the loader's workers.
+        env (Environment): Where this process runs.
+
+    Yields:
+        tuple[int, dict[str, ndarray]]: Index of the image and its
+        probabilities (C, H, W) by task name.
+    """
+    mine = range(env.rank, len(dataset), env.world_size)
+    loader = build_test_loader(Subset(dataset, mine), cfg, env, deal=False)
+    for index, batch in zip(mine, loader):
+        result, = model(return_loss=False, **batch)
+        yield index, result
+
+
+def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
+    """The test set of a config.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        name (str): One of ``test_sets``; '' is ``data.test``.
+        with_truth (bool): Whether predictions will be scored. Otherwise
+            images are enough. Default: True.
+
+    Returns:
+        Dataset: In test mode.
+
+    Raises:
+        ValueError: If the config has no such test set.
+    """
+    test_set = find_test_set(cfg, name) if name else cfg.data.test
+    if not with_truth:
+        test_set = {k: v for k, v in test_set.items() if k not in TRUTH_KEYS}
+    return build_checked(build_dataset, test_set, dict(test_mode=True))

@@ -1,0 +1,111 @@
+"""Thresholds chosen on the validation sets, never on test sets."""
+import os.path as osp
+from typing import Dict, List, Mapping, Tuple
+
+import torch.distributed as dist
+from mmcv import Config
+from torch import nn
+
+from mbos.metrics.score_curves import best_threshold
+from mbos.metrics.score_histogram import HistogramPool, unpack_histogram
+from mbos.metrics.sums_store import StoredSums
+from mbos.runtime.environment import Environment
+from .run import EvaluationError, evaluate_group, forget_sums, group_test_sets
+
+FALLBACK = 0.5
+"""float: Threshold of a class that occurs in no validation image."""
+
+
+def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
+                                                          object], cfg: Config,
+                      env: Environment, key: str) -> Dict[str, dict]:
+    """Find the threshold of every class with the highest pooled Dice.
+
+    Sets whose truth only tells the outermost of nested classes are left out.
+
+    Args:
+        model (nn.Module): The wrapped network, in evaluation mode.
+        val_sets (dict[str, PartialLabelDataset]): Validation sets by name.
+        cfg (Config): Completed by ``load_config``.
+        env (Environment): Where this process runs.
+        key (str): The ``run_key`` of the evaluation.
+
+    Returns:
+        dict[str, dict]: By task that a set labels: ``sets``, their names;
+        ``thresholds`` and ``Dice`` by class (0.5 and None for a class that
+        does not occur). The same in every process.
+
+    Raises:
+        EvaluationError: If an image cannot be evaluated.
+    """
+    pools, sets = {}, {}
+    for group in group_test_sets(val_sets):
+        outcome = evaluate_group(model, group, cfg, env, key)
+        if outcome.error is not None:
+            raise EvaluationError(outcome.error)
+        for name, places in outcome.places.items():
+            for task in scored_tasks(group[name]):
+                sets.setdefault(task.name, []).append(name)
+                pool = pools.setdefault(
+                    task, [HistogramPool() for _ in task.classes])
+                stored = StoredSums([places[i] for i in sorted(places)],
+                                    task.name)
+                for sums in stored:
+                    for channel, histograms in enumerate(pool):
+                        histograms.add(
+                            unpack_histogram(sums['scores'][channel]))
+    chosen = {
+        task.name: _choice(task, pool, sets[task.name])
+        for task, pool in pools.items()
+    }
+    agreed = [chosen]
+    if env.distributed:
+        dist.broadcast_object_list(agreed, src=0)
+    if env.is_main:
+        for name in val_sets:
+            forget_sums(cfg.work_dir, name)
+    return agreed[0]
+
+
+def scored_tasks(dataset) -> List:
+    """The tasks of which a set has the whole truth."""
+    return [
+        task for task in dataset.tasks if task.name in dataset.ann_dirs
+        and task.name not in dataset.binary_truth
+    ]
+
+
+def _choice(task, pool, sets):
+    thresholds, dice = {}, {}
+    for name, histograms in zip(task.classes, pool):
+        best = best_threshold(histograms.total())
+        thresholds[name] = FALLBACK if best is None else best.threshold
+        dice[name] = None if best is None else best.dice
+    return dict(sets=sets, thresholds=thresholds, Dice=dice)
+
+
+def require_apart(val_sets: Mapping[str, object],
+                  test_sets: Mapping[str, object]) -> None:
+    """Refuse to choose thresholds on images that will be tested on.
+
+    Raises:
+        ValueError: If a validation set and a test set share an image.
+    """
+    owner = {}
+    for name, dataset in val_sets.items():
+        for index in range(len(dataset)):
+            owner[osp.realpath(dataset.image_path(index))] = name
+    for name, dataset in test_sets.items():
+        for index in range(len(dataset)):
+            path = osp.realpath(dataset.image_path(index))
+            if path in owner:
+                raise ValueError(
+                    f'Thresholds cannot be chosen on data.val: its set '
+                    f'{owner[path]!r} and the test set {name!r} share images '
+                    f'({path}). Name validation splits in data.val.')
+
+
+def named_sets(dataset) -> Dict[str, object]:
+    """The single sets of ``data.val``, by name."""
+    members: Tuple = tuple(getattr(dataset, 'datasets', (dataset, )))
+    return {member.name: member for member in members}

@@ -1,0 +1,349 @@
+"""The folder that a prediction run writes; ``docs/prediction.md`` has its
+layout. Every file is whole or not there, and everything that sums up is made
+from the records, one per photograph, so that runs can be stopped and shared.
+"""
+import csv
+import io
+import json
+import os
+import os.path as osp
+import re
+from itertools import chain
+from typing import Dict, Iterable, List, Optional, Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+import mbos
+from mbos.io import is_within
+from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.files import save_json, save_text, save_whole
+from mbos.pictures.layers import legend_colours
+from mbos.tasks import Task
+from .measurements import columns
+from .photograph_list import Source
+
+RUN, RECORDS, MEASUREMENTS = 'run.json', 'records', 'measurements.csv'
+WRITTEN = ('labels', 'overlays', 'probabilities', RECORDS)
+"""tuple[str]: The folders with a file or more per photograph."""
+README = f"""What is in this folder
+======================
+
+{DISCLAIMER}
+
+labels/TASK/NAME.png       label map of the photograph's size; value k is
+                           class k of the task, 0 is background
+overlays/NAME.jpg          the photograph with everything drawn on it
+probabilities/TASK/CLASS/  if asked for: probability times 65535, 16 bits
+measurements.csv           one row per photograph; docs/measurements.md of
+                           MBOS defines the columns
+gallery.html               all of it to look at, in a browser
+records/NAME.json          what is known of one photograph
+run.json                   checkpoint, options, tasks, photographs, failures
+"""
+
+
+class OutputFolder:
+    """Reads and writes the files of a run.
+
+    Args:
+        folder (str): The folder; made when something is written.
+        tasks (Sequence[Task]): Tasks of the network.
+    """
+
+    def __init__(self, folder: str, tasks: Sequence[Task]):
+        self.folder = folder
+        self.tasks = list(tasks)
+
+    def path(self, *parts: str) -> str:
+        """A file of the folder."""
+        return osp.join(self.folder, *parts)
+
+    # ---- what made the folder
+
+    def claim(self, header: dict, overwrite: bool = False) -> None:
+        """Make sure that nothing of another checkpoint gets mixed in.
+
+        Args:
+            header (dict): Of :func:`header_of`.
+            overwrite (bool): Whether what is there shall be made again.
+
+        Raises:
+            ValueError: If the folder holds other predictions or other files.
+        """
+        known = read_json(self.path(RUN))
+        if known is None:
+            foreign = [
+                name for name in ('labels', 'overlays', 'probabilities',
+                                  RECORDS, MEASUREMENTS)
+                if osp.exists(self.path(name))
+            ]
+            if foreign and not overwrite:
+                raise ValueError(
+                    f'{self.folder}: holds {", ".join(foreign)} but no {RUN} '
+                    'that tells what made them; give another --out, or '
+                    '--overwrite to replace them.')
+        elif not overwrite:
+            self._check_same(known, header)
+        remove_leftovers(self.folder)
+        save_text(self.path('README.txt'), README)
+        if known is None or overwrite:
+            self._remove_others(header['key'])
+            save_json(self.path(RUN), dict(header, images=[], failed=[]))
+
+    def _remove_others(self, key: str) -> None:
+        """Remove what another checkpoint or other options made."""
+        for record in self.all_records():
+            if record['key'] != key:
+                self.forget(record['name'])
+                for path in files_of(record):
+                    if osp.exists(self.path(path)):
+                        os.unlink(self.path(path))
+
+    def _is_record(self, record: Optional[dict]) -> bool:
+        """Whether a record names files of this folder only.
+
+        Files are removed by it, and whoever made the folder wrote it.
+        """
+        try:
+            paths = [*files_of(record), f'{RECORDS}/{record["name"]}.json']
+            known = {'key', 'source', 'measurements', 'width', 'height'}
+            return known <= set(record) and all(
+                is_within(
+                    osp.realpath(self.path(path)),
+                    osp.realpath(self.path(path.split('/')[0])))
+                and path.split('/')[0] in WRITTEN for path in paths)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return False
+
+    def _check_same(self, known: dict, header: dict) -> None:
+        if known.get('checkpoint_sha256') != header['checkpoint_sha256']:
+            raise ValueError(
+                f'{self.folder}: was made with another checkpoint, '
+                f'{known.get("checkpoint")} (SHA-256 '
+                f'{str(known.get("checkpoint_sha256"))[:12]}...); give another'
+                ' --out, or --overwrite to make everything again.')
+        theirs, ours = known.get('options') or {}, header['options']
+        changed = [
+            f'{key} {theirs.get(key)!r} instead of {ours[key]!r}'
+            for key in ours if theirs.get(key) != ours[key]
+        ]
+        if changed:
+            raise ValueError(
+                f'{self.folder}: was made with other options '
+                f'({"; ".join(changed)}); give the same, another --out, or '
+                '--overwrite to make everything again.')
+
+    # ---- one photograph
+
+    def record(self, name: str) -> Optional[dict]:
+        """What is known of a photograph, None if it is not done."""
+        record = read_json(self.path(RECORDS, f'{name}.json'))
+        return record if self._is_record(record) else None
+
+    def is_done(self, source: Source, key: str) -> bool:
+        """Whether a photograph was predicted with this key, and is kept."""
+        record = self.record(source.name)
+        if record is None or record.get('key') != key \
+                or record.get('file') != file_identity(source.path):
+            return False
+        return all(osp.isfile(self.path(p)) for p in files_of(record))
+
+    def forget(self, name: str) -> None:
+        """A photograph is not done any more, before its files change."""
+        path = self.path(RECORDS, f'{name}.json')
+        if osp.exists(path):
+            os.unlink(path)
+
+    def write_labels(self, name: str, task: Task, labels: np.ndarray) -> str:
+        """Write a label map; returns its path below the folder."""
+        image = Image.fromarray(labels)
+        palette = np.zeros((256, 3), np.uint8)
+        palette[1:task.num_classes + 1] = legend_colours(task)
+        image.putpalette(palette.tobytes())
+        relative = f'labels/{task.name}/{name}.png'
+        save_whole(
+            self.path(relative), lambda file: image.save(file, format='PNG'))
+        return relative
+
+    def write_probabilities(self, name: str, task: Task,
+                            prob: np.ndarray) -> List[str]:
+        """Write a 16-bit PNG per class; returns their paths."""
+        paths = []
+        for of_class, plane in zip(task.classes, prob):
+            values = np.rint(plane * 65535).astype(np.uint16)
+            content = cv2.imencode('.png', values)[1].tobytes()
+            relative = f'probabilities/{task.name}/{of_class}/{name}.png'
+            save_whole(
+                self.path(relative),
+                lambda file, content=content: file.write(content))
+            paths.append(relative)
+        return paths
+
+    def write_overlay(self, name: str, picture: np.ndarray) -> str:
+        """Write the picture to look at; returns its path."""
+        relative = f'overlays/{name}.jpg'
+        save_whole(
+            self.path(relative), lambda file: Image.fromarray(picture).save(
+                file, format='JPEG', quality=90, subsampling=0))
+        return relative
+
+    def write_record(self, record: dict) -> None:
+        """Write what is known of a photograph, which marks it as done."""
+        save_json(self.path(RECORDS, f'{record["name"]}.json'), record)
+
+    # ---- all photographs
+
+    def known_names(self) -> Dict[str, str]:
+        """Name by absolute path of all photographs that are done."""
+        return {r['source']: r['name'] for r in self.all_records()}
+
+    def all_records(self) -> List[dict]:
+        """Records of this and of earlier runs, sorted by name."""
+        found = []
+        for base, folders, files in os.walk(self.path(RECORDS)):
+            folders.sort()
+            found += [
+                read_json(osp.join(base, f)) for f in sorted(files)
+                if f.endswith('.json')
+            ]
+        return [record for record in found if self._is_record(record)]
+
+    def records_in_order(self, names: Iterable[str]) -> List[dict]:
+        """Records of the photographs named, then of earlier runs."""
+        records = {r['name']: r for r in self.all_records()}
+        order = [n for n in names if n in records]
+        listed = set(order)
+        order += [name for name in records if name not in listed]
+        return [records[name] for name in order]
+
+    def finish(self, header: dict, names: Sequence[str],
+               failed: Sequence[dict]) -> List[dict]:
+        """Write the table of measurements and ``run.json``.
+
+        Args:
+            header (dict): As given to :meth:`claim`.
+            names (Sequence[str]): Photographs in the order of the inputs.
+            failed (Sequence[dict]): ``source`` and ``reason`` of each.
+
+        Returns:
+            list[dict]: The records, in the order of the table.
+        """
+        records = self.records_in_order(names)
+        self._write_measurements(records)
+        images = [{
+            key: record[key]
+            for key in ('name', 'source', 'width', 'height', 'labels',
+                        'probabilities', 'overlay')
+        } for record in records]
+        save_json(
+            self.path(RUN), dict(header, images=images, failed=list(failed)))
+        return records
+
+    def _write_measurements(self, records: Sequence[dict]) -> None:
+        names = ['image', 'source', 'width', 'height'] + columns(self.tasks)
+        stream = io.StringIO()
+        writer = csv.DictWriter(
+            stream, names, extrasaction='ignore', lineterminator='\n')
+        writer.writeheader()
+        for record in records:
+            row = {k: _cell(v) for k, v in record['measurements'].items()}
+            writer.writerow(
+                dict(
+                    row,
+                    image=record['name'],
+                    source=record['source'],
+                    width=record['width'],
+                    height=record['height']))
+        save_text(self.path(MEASUREMENTS), stream.getvalue())
+
+
+def _cell(value):
+    """Six digits are more than any of these is good for."""
+    if isinstance(value, float):
+        return f'{value:.6g}'
+    return value
+
+
+def file_identity(path: str) -> Optional[list]:
+    """What changes when a file changes: size and time; None if it is gone."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def files_of(record: dict) -> List[str]:
+    """The files that a record names."""
+    files = list(record['labels'].values())
+    for paths in record['probabilities'].values():
+        files += paths
+    return files + [record['overlay']] * bool(record['overlay'])
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove half-written files of processes that were killed.
+
+    Folders that predictions do not lie in are not looked at.
+    """
+    tops = [folder, *(osp.join(folder, name) for name in WRITTEN)]
+    walks = [next(os.walk(tops[0]), None), *chain(*map(os.walk, tops[1:]))]
+    for base, _, files in filter(None, walks):
+        for file in files:
+            match = re.search(r'\.(\d+)\.tmp$', file)
+            if match and not _is_running(int(match[1])):
+                os.unlink(osp.join(base, file))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def read_json(path: str) -> Optional[dict]:
+    """Read a dict, None if it is missing or damaged."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def header_of(model, checkpoint: str, sha256: str, options: dict) -> dict:
+    """What ``run.json`` tells besides photographs.
+
+    Args:
+        model (nn.Module): Of ``load_model``.
+        checkpoint (str): Its file.
+        sha256 (str): The file's hash.
+        options (dict): What changes the outputs.
+
+    Returns:
+        dict: In plain types. ``key`` is what all photographs of a folder
+        share.
+    """
+    tasks = list(model.tasks.values())
+    return dict(
+        key=json.dumps([sha256, options], sort_keys=True),
+        note=DISCLAIMER,
+        mbos_version=mbos.__version__,
+        checkpoint=checkpoint,
+        checkpoint_sha256=sha256,
+        options=options,
+        tasks=[
+            dict(
+                name=t.name,
+                classes=list(t.classes),
+                nested=t.nested,
+                palette=[list(c) for c in legend_colours(t)],
+                threshold=options['thresholds'][t.name]) for t in tasks
+        ],
+        columns=columns(tasks))

@@ -1,0 +1,288 @@
+"""Predicting many photographs into a folder, whatever some of them are."""
+import errno
+import json
+import os
+import os.path as osp
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
+
+import torch
+from torch import nn
+
+from mbos.checkpoints.loading import file_sha256
+from mbos.io import is_printable
+from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.photographs import PhotographError, read_photograph
+from mbos.pictures.overlay_picture import overlay_picture
+from .folder_files import OutputFolder, file_identity, header_of
+from .measurements import measure
+from .photograph_list import Source, by_path, name_photographs
+from .predictor import PredictionOptions, prepare, restore_task, run_network
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DiskFullError(OSError):
+    """The disk of the outputs is full; what was written is kept."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run over many photographs works and what it writes.
+
+    Attributes:
+        prediction (PredictionOptions): How each photograph is predicted.
+        batch_size (int): Photographs that go through the network together.
+        workers (int): Threads that put predictions back, measure and write;
+            each needs the memory of one photograph.
+        probabilities (bool): Whether to write probabilities.
+        overlay_size (int, optional): Longer side of the overlays in pixels; 0
+            is the photograph's own, None writes none.
+        overwrite (bool): Whether what is there shall be made again.
+    """
+
+    prediction: PredictionOptions = PredictionOptions()
+    batch_size: int = 1
+    workers: int = 1
+    probabilities: bool = False
+    overlay_size: Optional[int] = 1600
+    overwrite: bool = False
+
+    def __post_init__(self):
+        for name in ('batch_size', 'workers'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} is {getattr(self, name)}, expected '
+                                 'at least 1.')
+        if self.overlay_size is not None and self.overlay_size < 0:
+            raise ValueError(f'overlay_size is {self.overlay_size}, expected '
+                             'pixels.')
+
+
+@dataclass
+class RunSummary:
+    """What came of a run.
+
+    Attributes:
+        done (int): Photographs predicted now.
+        skipped (int): Photographs that were there already.
+        failed (list[dict]): ``source`` and ``reason`` of each unreadable one.
+        records (list[dict]): Of all photographs in the folder.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: List[dict] = field(default_factory=list)
+    records: List[dict] = field(default_factory=list)
+
+    def flagged(self) -> Dict[str, List[str]]:
+        """Names of photographs by flag."""
+        found = {}
+        for record in self.records:
+            for flag in record['measurements']['flags'].split():
+                found.setdefault(flag, []).append(record['name'])
+        return found
+
+
+def predict_photographs(model: nn.Module,
+                        checkpoint: str,
+                        found: Sequence[tuple],
+                        out_dir: str,
+                        options: RunOptions = RunOptions(),
+                        progress: Optional[Callable] = None) -> RunSummary:
+    """Predict photographs and write everything about them.
+
+    What is done and has not changed is skipped. A photograph that cannot be
+    read is told in the summary. Tables are written however the run ends.
+
+    Args:
+        model (nn.Module): Of ``load_model``.
+        checkpoint (str): Its file; a changed one is noticed.
+        found (Sequence[tuple[str, str]]): Of ``find_photographs``.
+        out_dir (str): The folder to write; ``docs/prediction.md`` tells its
+            layout.
+        options (RunOptions): How.
+        progress (Callable, optional): Called after each photograph.
+
+    Returns:
+        RunSummary: What came of it.
+
+    Raises:
+        DiskFullError: If there is no space left.
+        ValueError: If the folder holds predictions of another checkpoint or
+            with other options.
+    """
+    run = _Run(model, checkpoint, out_dir, options)
+    return run(found, progress or (lambda: None))
+
+
+class _Run:
+    """One call of :func:`predict_photographs`."""
+
+    def __init__(self, model, checkpoint, out_dir, options):
+        self.model = model
+        self.options = options
+        self.tasks = list(model.tasks.values())
+        self.out = OutputFolder(out_dir, self.tasks)
+        self.header = header_of(model, checkpoint, file_sha256(checkpoint),
+                                self._told_options())
+        self.key = self.header['key']
+        self.summary = RunSummary()
+
+    def _told_options(self) -> dict:
+        """What changes the outputs, in plain types."""
+        chosen = self.options.prediction
+        told = asdict(chosen)
+        told['thresholds'] = {
+            name: chosen.threshold_of(name, self.model.settings)
+            for name in self.model.tasks
+        }
+        del told['threshold']
+        told.update(
+            scales=list(chosen.scales),
+            crop=chosen.crop or self.model.settings.crop,
+            test_cfg=chosen.test_cfg(dict(self.model.test_cfg)),
+            probabilities=self.options.probabilities,
+            overlay_size=self.options.overlay_size)
+        return json.loads(json.dumps(told))  # tuples become lists
+
+    def __call__(self, found, progress) -> RunSummary:
+        try:
+            self.out.claim(self.header, self.options.overwrite)
+            known = by_path(self.out.known_names())
+            sources = name_photographs(found, known)
+            names = [source.name for source in sources]
+            try:
+                self._predict(sources, progress)
+            finally:
+                self.summary.records = self.out.finish(self.header, names,
+                                                       self.summary.failed)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise DiskFullError(
+                error.errno,
+                f'{self.out.folder}: no space left on its disk. What is '
+                f'written is whole ({self.summary.done} photograph(s) of this '
+                'run); free some space and run the same command again to go '
+                'on.') from error
+        return self.summary
+
+    def _predict(self, sources, progress) -> None:
+        wanted = []
+        for source in sources:
+            if not self.options.overwrite and self.out.is_done(
+                    source, self.key):
+                self.summary.skipped += 1
+                progress()
+            else:
+                wanted.append(source)
+        writing = deque()
+        with ThreadPoolExecutor(1) as reader, \
+                ThreadPoolExecutor(self.options.workers) as writers:
+            try:
+                for batch in self._batches(
+                        self._read(reader, wanted, progress)):
+                    views = [views for _, _, _, views in batch]
+                    results = run_network(self.model, views,
+                                          self.options.prediction)
+                    for item, logits in zip(batch, results):
+                        while len(writing) >= self.options.workers:
+                            self._finished(writing.popleft(), progress)
+                        writing.append(
+                            writers.submit(self._write, *item[:3], logits))
+                    del batch, views, results
+                while writing:
+                    self._finished(writing.popleft(), progress)
+            except BaseException:
+                for future in writing:
+                    future.cancel()
+                raise
+
+    def _finished(self, future, progress) -> None:
+        future.result()
+        self.summary.done += 1
+        progress()
+
+    def _batches(self, items) -> Iterator[list]:
+        batch = []
+        for item in items:
+            batch.append(item)
+            if len(batch) == self.options.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _read(self, reader, sources, progress) -> Iterator[tuple]:
+        """Read ahead by one photograph, and leave out what is unreadable."""
+        ahead = deque()
+        for source in [*sources, None]:
+            if source is not None:
+                ahead.append((source, reader.submit(self._read_one, source)))
+            while ahead and (len(ahead) > 1 or source is None):
+                first, future = ahead.popleft()
+                try:
+                    yield (first, *future.result())
+                except PhotographError as error:
+                    self.summary.failed.append(
+                        dict(source=first.path, reason=str(error)))
+                    progress()
+
+    def _read_one(self, source: Source) -> tuple:
+        if not is_printable(source.path):
+            raise PhotographError(
+                f'{source.path!r}: the file name has characters that cannot '
+                'be printed; rename the file.')
+        photograph = read_photograph(source.path)
+        prepared, views = prepare(self.model, photograph,
+                                  self.options.prediction)
+        return photograph, prepared, views
+
+    @torch.no_grad()
+    def _write(self, source, photograph, prepared, logits) -> None:
+        """Put a prediction back, measure, draw and write it."""
+        name, image = source.name, photograph.image
+        self.out.forget(name)
+        labels, paths, probabilities = {}, {}, {}
+        for task in self.tasks:
+            labels[task.name], prob = restore_task(self.model, task.name,
+                                                   logits[task.name], prepared,
+                                                   self.options.prediction)
+            paths[task.name] = self.out.write_labels(name, task,
+                                                     labels[task.name])
+            if self.options.probabilities:
+                probabilities[task.name] = self.out.write_probabilities(
+                    name, task, prob)
+            del prob
+        fov = prepared.field_of_view
+        row = measure(labels, self.tasks, fov.mask, image, fov.certain)
+        overlay = None
+        if self.options.overlay_size is not None:
+            picture = overlay_picture(image, labels, self.tasks,
+                                      self.options.overlay_size,
+                                      _caption(name, row['flags']))
+            overlay = self.out.write_overlay(name, picture)
+        self.out.write_record(
+            dict(
+                name=name,
+                source=os.path.abspath(source.path),
+                file=file_identity(source.path),
+                key=self.key,
+                width=image.shape[1],
+                height=image.shape[0],
+                field_of_view=dict(box=list(fov.box), certain=fov.certain),
+                notes=list(prepared.notes),
+                measurements=row,
+                labels=paths,
+                probabilities=probabilities,
+                overlay=overlay))
+
+
+def _caption(name: str, flags: str) -> str:
+    """What stands below an overlay."""
+    parts = [osp.basename(name)]
+    if flags:
+        parts.append(', '.join(f.replace('_', ' ') for f in flags.split()))
+    return '. '.join(parts + [DISCLAIMER])

@@ -1,0 +1,365 @@
+"""The Python interface: a checkpoint and photographs in, label maps out.
+
+    from mbos.apis import load_model, predict
+    model = load_model('iter_60000.pth')
+    result = predict(model, 'eye.jpg')
+    result.labels['vessel']         # (H, W), uint8, as the photograph
+"""
+import logging
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import (Dict, Iterable, Iterator, List, Mapping, Optional,
+                    Sequence, Union)
+
+import numpy as np
+import torch
+from mmcv import Config
+from mmseg.models import build_segmentor
+from mmseg.utils import get_root_logger
+from torch import nn
+
+from mbos.checkpoints.loading import fit_weights, read_checkpoint
+from mbos.checkpoints.settings import (PredictionSettings, published_config,
+                                       settings_from_meta, settings_meta,
+                                       settings_of, stage_of)
+from mbos.checkpoints.stored_network import building, stored_model_cfg
+from mbos.config import build_checked, generator_model_cfg, load_config
+from mbos.io.photographs import Photograph, read_photograph
+from prepare_dataset.fov import FieldOfView
+from .geometry import PreparedPhotograph, prepare_photograph, restore
+from .views import Views, make_views, run_views
+
+Image = Union[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What may differ from one prediction to the next.
+
+    Attributes:
+        scales (tuple[float]): Factors of the size that the network was tested
+            at; predicted is the mean over them. Default: (), only that size.
+        flip (bool): Whether the mirrored photograph is predicted too.
+        mode (str, optional): ``'whole'`` image or ``'slide'``, a sliding
+            window. Default: as the model's ``test_cfg``.
+        window (int, optional): Side of the window in pixels of the scaled
+            photograph. Default: as the model's ``test_cfg``, or 512.
+        stride (int, optional): Between two windows. Default: as the model's
+            ``test_cfg``, or two thirds of the window.
+        threshold (float | dict[str, float], optional): Probability that a
+            class must exceed, for all tasks or by task name. Default: as the
+            checkpoint says, by task.
+        crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
+            :class:`PredictionSettings`. Default: as the checkpoint says.
+    """
+
+    scales: Sequence[float] = ()
+    flip: bool = False
+    mode: Optional[str] = None
+    window: Optional[int] = None
+    stride: Optional[int] = None
+    threshold: Union[float, Mapping[str, float], None] = None
+    crop: Optional[str] = None
+
+    def __post_init__(self):
+        if self.mode not in (None, 'whole', 'slide'):
+            raise ValueError(f'Unknown mode {self.mode!r}: use whole, slide.')
+        if any(not 0 < s <= 8 for s in self.scales):
+            raise ValueError(f'scales are {self.scales}, expected factors '
+                             'above 0 and up to 8.')
+        for name in ('window', 'stride'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f'{name} is {value}, expected pixels.')
+        given = self.threshold
+        values = given.values() if isinstance(given, Mapping) else [given]
+        if any(v is not None and not 0 <= v < 1 for v in values):
+            raise ValueError(f'threshold is {given}, expected at least 0 and '
+                             'below 1.')
+
+    def threshold_of(self, task: str, settings: PredictionSettings) -> float:
+        """The probability that a class of a task must exceed."""
+        if isinstance(self.threshold, Mapping):
+            return self.threshold.get(task, settings.threshold(task))
+        if self.threshold is not None:
+            return self.threshold
+        return settings.threshold(task)
+
+    def test_cfg(self, own: dict) -> dict:
+        """The model's ``test_cfg`` with what is asked for here."""
+        mode = self.mode or own['mode']
+        if mode == 'whole':
+            return dict(own, mode=mode)
+        window = (self.window, ) * 2 if self.window else own.get(
+            'crop_size', (512, 512))
+        stride = (self.stride, ) * 2 if self.stride else own.get('stride')
+        if stride is None or (self.window and not self.stride):
+            stride = tuple(max(1, side * 2 // 3) for side in window)
+        if any(s > w for s, w in zip(stride, window)):
+            raise ValueError(f'stride {stride[0]} is larger than the window '
+                             f'{window[0]}: pixels would be left out.')
+        return dict(own, mode=mode, crop_size=window, stride=stride)
+
+
+@dataclass
+class Prediction:
+    """What a network says about a photograph, in the photograph's geometry.
+
+    H and W are the height and the width of the photograph when upright, which
+    is how EXIF says that it should be shown.
+
+    Attributes:
+        labels (dict[str, ndarray]): By task name, label map (H, W), uint8: 0
+            background, k the task's class number k. For nested tasks, the
+            innermost class that holds the pixel: 1 disc rim, 2 cup.
+        probabilities (dict[str, ndarray]): By task name, (C, H, W), float32,
+            one plane per class in the order of the label values; 0 outside
+            the crop to the field of view. Empty if they were not asked for.
+        field_of_view (FieldOfView): ``box`` (left, top, width, height),
+            ``mask`` (H, W), uint8, and ``certain``, False if nothing in the
+            photograph looks like the retina of an eye.
+        notes (tuple[str]): What was done to read the photograph.
+    """
+
+    labels: Dict[str, np.ndarray]
+    probabilities: Dict[str, np.ndarray]
+    field_of_view: FieldOfView
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def load_model(checkpoint: str,
+               config: Optional[Union[str, Config]] = None,
+               device: Optional[Union[str, torch.device]] = None,
+               logger: Optional[logging.Logger] = None) -> nn.Module:
+    """Load a network for prediction.
+
+    Args:
+        checkpoint (str): Of either stage, ours or released by the authors.
+        config (str | Config, optional): The config it was trained with. Not
+            needed: checkpoints tell their network and their preprocessing;
+            where one does not, as those of the authors, the published config
+            of its stage is taken, and said.
+        device (str | torch.device, optional): Default: the first GPU, or CPU
+            where there is none.
+        logger (logging.Logger, optional): Told what was assumed or dropped.
+            Default: mmseg's.
+
+    Returns:
+        nn.Module: A segmentor in evaluation mode, with ``tasks`` (Task by
+        name) and ``settings`` (:class:`PredictionSettings`). mmseg's
+        ``inference_segmentor`` and ``show_result`` take it too.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, or does not fit the config.
+    """
+    logger = logger or get_root_logger()
+    content = read_checkpoint(checkpoint)
+    model_cfg, settings, stage = _find_settings(checkpoint, content, config,
+                                                logger)
+    with building(checkpoint) if config is None else nullcontext():
+        model_cfg = dict(generator_model_cfg(model_cfg), pretrained=None)
+        model_cfg = Config(dict(model=model_cfg)).model
+        model = build_checked(build_segmentor, model_cfg)
+    state, notes = fit_weights(model, checkpoint, content)
+    for note in notes:
+        logger.info(f'{checkpoint}: {note}')
+    model.load_state_dict(state, strict=False)
+    model = model.to(_device(device)).eval()
+    model.settings, model.stage = settings, stage
+    # what mmseg's own functions read
+    meta = settings_meta(list(model.tasks.values()))
+    model.CLASSES, model.PALETTE = meta['CLASSES'], meta['PALETTE']
+    pipeline = [dict(type='LoadImageFromFile')] + settings.steps()
+    model.cfg = Config(
+        dict(model=model_cfg, data=dict(test=dict(pipeline=pipeline))))
+    return model
+
+
+def _device(device) -> torch.device:
+    """The device that is asked for, or the best there is."""
+    if device is None:
+        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'Unknown device {device!r}: use cpu, cuda or '
+                         'cuda:N.') from error
+    if device.type == 'cuda':
+        gpus = torch.cuda.device_count()
+        if (device.index or 0) >= gpus:
+            raise ValueError(f'There is no device {device}: this machine '
+                             f'shows {gpus} GPU(s) to torch; use cpu.')
+    return device
+
+
+def _find_settings(path, content, config, logger):
+    """Network, settings and stage: of the config, the checkpoint, or the
+    published ones."""
+    meta = content['meta']
+    if config is not None:
+        cfg = load_config(config) if isinstance(config, str) else config
+        stage = getattr(cfg.model, 'stage',
+                        None) or ('adversarial' if cfg.model['type']
+                                  == 'AdversarialSegmentor' else 'multi_task')
+        return cfg.model, settings_of(cfg), stage
+    stage = stage_of(content)
+    model_cfg = stored_model_cfg(path, content)
+    settings = settings_from_meta(meta)
+    if model_cfg is None:
+        logger.info(f'{path}: tells no network; taken to be the published one '
+                    f'of stage {stage}')
+        model_cfg = published_config(stage).model
+    if settings is None:
+        settings = settings_of(published_config(stage))
+        norm = settings.normalization
+        logger.info(
+            f'{path}: tells no preprocessing; the published one is taken: '
+            f'scaled into {settings.image_scale}, mean {norm["mean"]}, std '
+            f'{norm["std"]}, threshold 0.5. Give the config if it was trained '
+            'otherwise.')
+    return model_cfg, settings, stage
+
+
+def predict(model: nn.Module,
+            images: Union[Image, Sequence[Image]],
+            probabilities: bool = True,
+            batch_size: int = 1,
+            **options) -> Union[Prediction, List[Prediction]]:
+    """Predict photographs.
+
+    Args:
+        model (nn.Module): Of :func:`load_model`.
+        images (str | ndarray | list): A path, or an RGB photograph (H, W, 3),
+            uint8; or a list of these, of any sizes.
+        probabilities (bool): Whether to keep probabilities, which take 4
+            bytes per class and pixel. Default: True.
+        batch_size (int): How many photographs go through the network
+            together. Default: 1.
+        **options: As :class:`PredictionOptions`: ``scales``, ``flip``,
+            ``mode``, ``window``, ``stride``, ``threshold``, ``crop``.
+
+    Returns:
+        Prediction | list[Prediction]: For one image, or for a list.
+
+    Raises:
+        ValueError: If an image is not a photograph, or an option is wrong.
+    """
+    single = isinstance(images,
+                        (str, np.ndarray)) or hasattr(images, '__fspath__')
+    wanted = [images] if single else list(images)
+    found = list(
+        iterate_predictions(model, wanted, PredictionOptions(**options),
+                            probabilities, batch_size))
+    return found[0] if single else found
+
+
+def iterate_predictions(model: nn.Module,
+                        images: Iterable[Image],
+                        options: PredictionOptions = PredictionOptions(),
+                        probabilities: bool = True,
+                        batch_size: int = 1) -> Iterator[Prediction]:
+    """As :func:`predict`, one result at a time, so that memory is bounded."""
+    if batch_size < 1:
+        raise ValueError(f'batch_size is {batch_size}, expected at least 1.')
+    batch = []
+    for image in images:
+        batch.append(prepare(model, as_photograph(image), options))
+        if len(batch) == batch_size:
+            yield from _predict_batch(model, batch, options, probabilities)
+            batch = []
+    yield from _predict_batch(model, batch, options, probabilities)
+
+
+def _predict_batch(model, batch, options, probabilities):
+    photographs = [photograph for photograph, _ in batch]
+    views = [v for _, v in batch]
+    for photograph, logits in zip(photographs,
+                                  run_network(model, views, options)):
+        labels, prob = {}, {}
+        for name, task_logits in logits.items():
+            plane, values = restore_task(model, name, task_logits, photograph,
+                                         options)
+            labels[name] = plane
+            if probabilities:
+                prob[name] = values
+        yield Prediction(labels, prob, photograph.field_of_view,
+                         photograph.notes)
+
+
+def as_photograph(image: Image) -> Photograph:
+    """A photograph from a path or an array.
+
+    Raises:
+        ValueError: If it is neither, or of another shape or kind.
+    """
+    if isinstance(image, str) or hasattr(image, '__fspath__'):
+        return read_photograph(str(image))
+    if not isinstance(image, np.ndarray):
+        raise ValueError('Expected a path or a NumPy array, got '
+                         f'{type(image).__name__}.')
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 \
+            or not image.size:
+        raise ValueError(
+            'Expected an RGB photograph of shape (H, W, 3) and dtype uint8, '
+            f'got shape {image.shape} and {image.dtype}; give the path '
+            'instead to have other kinds converted.')
+    return Photograph(image)
+
+
+def prepare(model: nn.Module, photograph: Photograph,
+            options: PredictionOptions):
+    """Find the field of view and make the network's input.
+
+    Returns:
+        tuple[PreparedPhotograph, Views]: The geometry, and the inputs.
+    """
+    settings: PredictionSettings = model.settings
+    prepared, square = prepare_photograph(photograph, options.crop
+                                          or settings.crop)
+    steps = settings.steps(options.scales, options.flip)
+    return prepared, make_views(square, steps)
+
+
+def run_network(model: nn.Module, views: Sequence[Views],
+                options: PredictionOptions) -> List[Dict[str, list]]:
+    """Run the network on several photographs.
+
+    Args:
+        model (nn.Module): Of :func:`load_model`.
+        views (Sequence[Views]): The photographs' inputs.
+        options (PredictionOptions): For whole image or sliding window.
+
+    Returns:
+        list[dict[str, list[Tensor]]]: Per photograph, by task name, the
+        logits of each view, (C, h, w), on CPU and not mirrored any more.
+    """
+    test_cfg = options.test_cfg(dict(model.test_cfg))
+    results = []
+    for logits in run_views(model, views, test_cfg):
+        by_task = {name: [] for name in model.tasks}
+        for view in logits:
+            for name, part in model.split(view[None]).items():
+                by_task[name].append(part[0])
+        results.append(by_task)
+    return results
+
+
+def restore_task(model: nn.Module, name: str, logits: Sequence[torch.Tensor],
+                 photograph: PreparedPhotograph, options: PredictionOptions):
+    """Put a task's prediction back into the photograph.
+
+    Args:
+        model (nn.Module): Of :func:`load_model`.
+        name (str): Name of the task.
+        logits (Sequence[Tensor]): Of each view, (C, h, w).
+        photograph (PreparedPhotograph): Where it belongs.
+        options (PredictionOptions): For the threshold.
+
+    Returns:
+        tuple[ndarray, ndarray]: Labels (H, W), uint8, and probabilities
+        (C, H, W), float32.
+    """
+    threshold = options.threshold_of(name, model.settings)
+    return restore(model.tasks[name], logits, photograph.geometry, threshold,
+                   model.align_corners)

@@ -1,0 +1,107 @@
+"""Reading and writing of label PNGs and listing of data folders."""
+import os
+from typing import Dict, List, Optional, Sequence, Union
+
+import imgviz
+import numpy as np
+from PIL import Image
+
+from mbos.io import RefusedError, open_image
+from .files import save_whole
+
+LABEL_MODES = ('1', 'L', 'P')
+"""tuple[str]: Pillow modes of which a pixel is one label value."""
+
+
+def read_labels(path: str) -> np.ndarray:
+    """Read a label PNG as indices: the palette's colours are not looked at.
+
+    Args:
+        path (str): File with one channel of at most 8 bits.
+
+    Returns:
+        ndarray: Labels of shape (H, W), dtype uint8.
+
+    Raises:
+        ValueError: If the file is unreadable, claims an absurd size or has
+            several channels.
+    """
+    try:
+        with open_image(path) as image:
+            mode = image.mode
+            labels = np.array(image, dtype=np.uint8)
+    except RefusedError:
+        raise
+    except Exception as error:  # a damaged file may provoke any of them
+        raise ValueError(f'{path}: cannot be read as a label mask '
+                         f'({error}); copy or prepare it again.') from error
+    if mode not in LABEL_MODES:
+        raise ValueError(multi_channel_message(path, mode))
+    return labels
+
+
+def multi_channel_message(path: str, mode: str) -> str:
+    """Say what is wrong with a mask of several channels, and the remedy."""
+    return (f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
+            f'bits (one of {", ".join(LABEL_MODES)}); save label values, '
+            'not colours, e.g. with mbos.datasets.save_labels.')
+
+
+def as_binary(labels: np.ndarray,
+              ignore_index: Optional[int] = None) -> np.ndarray:
+    """Reduce a mask to background and foreground, whatever its values.
+
+    Args:
+        labels (ndarray): Labels of shape (H, W), dtype uint8.
+        ignore_index (int, optional): Value of the pixels to leave out. It is
+            foreground where the mask has no other, as 0/255 masks; None takes
+            it for foreground always.
+
+    Returns:
+        ndarray: 0, 1 and ``ignore_index``, dtype uint8.
+    """
+    binary = (labels > 0).astype(np.uint8)
+    ignored = labels == ignore_index
+    if binary[~ignored].any():
+        binary[ignored] = labels[ignored]
+    return binary
+
+
+def save_labels(path: str, labels: np.ndarray) -> None:
+    """Write labels as a palette PNG: whole, or not at all.
+
+    Args:
+        path (str): Name of the file; its folder is made where it is missing.
+        labels (ndarray): Labels of shape (H, W), dtype uint8.
+    """
+    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
+    image.putpalette(imgviz.label_colormap().astype(np.uint8).tobytes())
+    save_whole(path, lambda file: image.save(file, format='PNG'))
+
+
+def as_suffixes(suffix: Union[str, Sequence[str]]) -> List[str]:
+    """Turn one suffix or several into a list, the longest first."""
+    suffixes = [suffix] if isinstance(suffix, str) else list(suffix)
+    if not suffixes or not all(isinstance(s, str) and s for s in suffixes):
+        raise ValueError(f"Expected a suffix like '.jpg' or a list of "
+                         f'suffixes, got {suffix!r}.')
+    return sorted(suffixes, key=len, reverse=True)
+
+
+def list_names(folder: str) -> List[str]:
+    """List the visible files of a folder, sorted."""
+    return sorted(
+        entry.name for entry in os.scandir(folder)
+        if not entry.name.startswith('.') and entry.is_file())
+
+
+def stems_of(names: Sequence[str],
+             suffixes: Sequence[str]) -> Dict[str, List[str]]:
+    """Group the file names that have one of the suffixes by their stem."""
+    stems = {}
+    for name in names:
+        for suffix in suffixes:
+            if name.endswith(suffix) and len(name) > len(suffix):
+                stems.setdefault(name[:-len(suffix)], []).append(name)
+                break
+    return stems

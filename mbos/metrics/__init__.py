@@ -1,0 +1,1 @@
+"""Metrics: sums per image, tables, curves and intervals; numbers only."""

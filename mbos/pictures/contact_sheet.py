@@ -1,0 +1,153 @@
+"""Contact sheets: photograph, ground truth and predictions side by side."""
+import os.path as osp
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+import cv2
+import mmcv
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mbos.io.labels import read_labels
+from mbos.tasks import Task
+from .legend import INK, draw_legend
+from .overlays import draw_overlay
+
+TILE = 360
+GAP = 10
+HEAD = 34
+LEFT = 30
+FOOT = 44
+BACKGROUND = (18, 18, 22)
+FAINT = (150, 150, 158)
+
+
+def choose(count: int, wanted: int = 3) -> List[int]:
+    """Positions of a few images, spread evenly."""
+    positions = np.linspace(0, count - 1, min(count, wanted))
+    return sorted({int(round(p)) for p in positions})
+
+
+def truth_planes(datasets: Sequence, stem: str) -> Dict[str, np.ndarray]:
+    """Ground truth of an image, gathered from test sets of its folder.
+
+    Args:
+        datasets (Sequence[PartialLabelDataset]): Test sets of one image
+            folder; a full label map wins over a binary one.
+        stem (str): Stem of the image.
+
+    Returns:
+        dict[str, ndarray]: Label maps (H, W) by task.
+    """
+    planes = {}
+    for dataset in sorted(datasets, key=lambda d: bool(d.binary_truth)):
+        stems = [dataset.stem(i) for i in range(len(dataset))]
+        for task in dataset.ann_dirs:
+            if task not in planes and stem in stems:
+                planes[task] = dataset.get_gt_plane(stems.index(stem), task)
+    return planes
+
+
+def predicted_planes(folder: str, tasks: Sequence[Task],
+                     stem: str) -> Dict[str, np.ndarray]:
+    """Label maps by task that ``tools/test.py --vis`` wrote."""
+    paths = {t.name: osp.join(folder, t.name, f'{stem}.png') for t in tasks}
+    return {t: read_labels(p) for t, p in paths.items() if osp.isfile(p)}
+
+
+def sheet_of(datasets: Sequence,
+             predictions: Mapping[str, str],
+             title: str,
+             images: int = 3) -> np.ndarray:
+    """Draw the contact sheet of one image folder.
+
+    Args:
+        datasets (Sequence[PartialLabelDataset]): Its test sets.
+        predictions (dict[str, str]): Output folder of ``--vis`` by heading.
+        title (str): What stands on top.
+        images (int): Number of rows. Default: 3.
+
+    Returns:
+        ndarray: RGB picture, uint8.
+    """
+    first = datasets[0]
+    tasks = first.tasks
+    rows, names = [], []
+    for index in choose(len(first), images):
+        stem = first.stem(index)
+        image = mmcv.imread(first.image_path(index), channel_order='rgb')
+        layers = [{}, truth_planes(datasets, stem)]
+        layers += [
+            predicted_planes(folder, tasks, stem)
+            for folder in predictions.values()
+        ]
+        rows.append([_tile(draw_overlay(image, p, tasks)) for p in layers])
+        names.append(stem)
+    heads = ['photograph', _truth_heading(datasets), *predictions]
+    return _compose(rows, names, heads, title, tasks)
+
+
+def _truth_heading(datasets: Sequence) -> str:
+    tasks = {t: None for d in datasets for t in d.ann_dirs}
+    return f'ground truth ({", ".join(tasks)})'
+
+
+def _tile(picture: np.ndarray) -> np.ndarray:
+    """Fit a picture into a square."""
+    height, width = picture.shape[:2]
+    scale = TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(
+        picture,
+        size,
+        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    tile = np.zeros((TILE, TILE, 3), np.uint8)
+    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
+    tile[top:top + size[1], left:left + size[0]] = small
+    return tile
+
+
+def _compose(rows, names, heads, title, tasks) -> np.ndarray:
+    """Put tiles, headings, names and legend together."""
+    width = LEFT + len(heads) * (TILE + GAP)
+    height = 2 * HEAD + len(rows) * (TILE + GAP) + FOOT
+    sheet = Image.new('RGB', (width, height), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((LEFT, HEAD / 2 + 3), title, INK, _font(20), anchor='lm')
+    for column, head in enumerate(heads):
+        centre = LEFT + column * (TILE + GAP) + TILE / 2
+        pen.text((centre, 1.5 * HEAD), head, FAINT, _font(16), anchor='mm')
+    for row, (tiles, name) in enumerate(zip(rows, names)):
+        top = 2 * HEAD + row * (TILE + GAP)
+        for column, tile in enumerate(tiles):
+            left = LEFT + column * (TILE + GAP)
+            sheet.paste(Image.fromarray(tile), (left, top))
+        sheet.paste(_upright(name), (4, top))
+    draw_legend(pen, tasks, LEFT, height - FOOT / 2)
+    return np.asarray(sheet)
+
+
+def _upright(name: str) -> Image.Image:
+    """An image's name, to be read from below."""
+    strip = Image.new('RGB', (TILE, LEFT - 8), BACKGROUND)
+    ImageDraw.Draw(strip).text((TILE / 2, (LEFT - 8) / 2),
+                               name,
+                               FAINT,
+                               _font(14),
+                               anchor='mm')
+    return strip.rotate(90, expand=True)
+
+
+def _font(size: int):
+    return ImageFont.load_default(size)
+
+
+def group_by_images(datasets: Sequence) -> List[Tuple[str, list]]:
+    """Group test sets that share an image folder.
+
+    Returns:
+        list[tuple[str, list]]: Name of the first set, and all sets.
+    """
+    groups = {}
+    for dataset in datasets:
+        groups.setdefault(osp.abspath(dataset.img_dir), []).append(dataset)
+    return [(sets[0].name, sets) for sets in groups.values()]

@@ -1,0 +1,59 @@
+"""Templates to HTML, and HTML to files."""
+import os
+import os.path as osp
+from typing import Optional
+from urllib.parse import quote
+
+import jinja2
+
+from mbos.io.disclaimer import DISCLAIMER
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader('mbos.pictures'),
+    # names of files and classes are text, whatever they look like
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True)
+
+
+def render_page(template: str, **values) -> str:
+    """Fill a template.
+
+    Args:
+        template (str): Its name in the package's folder ``templates``.
+        **values: What the template shows. Text is escaped.
+
+    Returns:
+        str: The page.
+
+    Raises:
+        jinja2.UndefinedError: If the template needs more.
+    """
+    return _TEMPLATES.get_template(template).render(
+        disclaimer=DISCLAIMER, **values)
+
+
+def link_to(path: str, folder: str) -> str:
+    """Make the relative URL of a file, as seen from a page in a folder.
+
+    Args:
+        path (str): The file.
+        folder (str): Folder of the page.
+
+    Returns:
+        str: With ``/`` between folders; what has a meaning in URLs, such as
+        ``#`` or ``:``, is quoted.
+    """
+    relative = osp.relpath(osp.abspath(path), osp.abspath(folder))
+    return quote(relative.replace(os.sep, '/'))
+
+
+def shown_number(value: Optional[float], digits: int = 4) -> str:
+    """Format a figure; a dash where it is undefined."""
+    if value is None or value != value:
+        return '–'
+    return f'{value:.{digits}f}'
+
+
+_TEMPLATES.filters['number'] = shown_number

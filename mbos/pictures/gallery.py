@@ -1,0 +1,217 @@
+"""A page to look at a folder of predictions with."""
+import os.path as osp
+import re
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Mapping, Sequence, Tuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mbos.io import RefusedError, open_image
+from mbos.io.files import save_text, save_whole
+from mbos.io.labels import read_labels
+from mbos.tasks import Task
+from .document import link_to
+from .gallery_page import GalleryItem, Layer, Measurement, render_gallery
+from .layers import check_size, draw_layer, layer_size
+
+PAGE = 'gallery.html'
+PICTURES = 'gallery_files'
+THUMBNAIL = 512
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class GalleryImage:
+    """A photograph and what was found in it.
+
+    Attributes:
+        name (str): Name of the image, unique in the gallery.
+        photograph (str): Its file.
+        labels (dict[str, str]): Label PNG by task, of the photograph's size
+            as it is displayed (after its EXIF orientation).
+        measurements (dict): Numbers, or text, by name; None is undefined.
+            The page can be sorted by each of them.
+        flags (Sequence[str]): What is doubtful, in a few words each.
+        links (dict[str, str]): Further files to open, by what they are, such
+            as ``{'overlay': 'overlays/a.jpg'}``. The photograph is among
+            them in any case.
+    """
+
+    name: str
+    photograph: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_photograph(path: str, longest: int) -> Tuple[Image.Image, tuple]:
+    """Read a photograph as it is displayed, roughly at a small size.
+
+    Args:
+        path (str): Its file.
+        longest (int): Pixels of the longer side that are needed.
+
+    Returns:
+        tuple[Image, tuple[int, int]]: The picture, RGB, at least that large
+        if the photograph is, and the photograph's own width and height.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    try:
+        with open_image(path) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5
+            size = image.size[::-1] if turned else image.size
+            # JPEG files can be decoded small, which takes a fraction of
+            # the time
+            image.draft('RGB', (longest, longest))
+            return _as_rgb(ImageOps.exif_transpose(image)), size
+    except RefusedError:
+        raise
+    except Exception as error:  # a damaged file may provoke any of them
+        raise ValueError(f'{path}: cannot be read as a picture '
+                         f'({error}).') from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith('I') or image.mode == 'F':
+        values = np.asarray(image, np.float32)
+        top = 65535 if values.max() > 255 else 255
+        values = np.clip(values * (255 / top), 0, 255)
+        image = Image.fromarray(values.astype(np.uint8))
+    return image.convert('RGB')
+
+
+def write_gallery(out_dir: str,
+                  images: Sequence[GalleryImage],
+                  tasks: Sequence[Task],
+                  title: str = 'Predictions',
+                  note: str = '',
+                  thumbnail: int = THUMBNAIL,
+                  read: Callable = read_photograph) -> str:
+    """Write ``gallery.html`` and its pictures into a folder of predictions.
+
+    The page opens from disk without a server or a network. Pictures that are
+    newer than what they show are kept, so writing it again is quick.
+
+    Args:
+        out_dir (str): The folder; pictures go to ``gallery_files`` in it.
+        images (Sequence[GalleryImage]): What to show, in this order.
+        tasks (Sequence[Task]): Tasks of the label PNGs, with their colours.
+        title (str): Heading of the page. Default: 'Predictions'.
+        note (str): Stands below it. Default: ''.
+        thumbnail (int): Pixels of the longer side. Default: 512.
+        read (Callable): How to read a photograph, in place of
+            :func:`read_photograph`, called and answering as that.
+
+    Returns:
+        str: The page's file.
+
+    Raises:
+        ValueError: If two images have one name, labels are of an unknown
+            task, or a picture is unreadable or has another size than its
+            labels.
+    """
+    _check(images, tasks)
+    known = {task.name: task for task in tasks}
+    with ThreadPoolExecutor(THREADS) as pool:
+        items = list(
+            pool.map(
+                lambda image: _make_item(out_dir, image, known, thumbnail, read
+                                         ), images))
+    page = osp.join(out_dir, PAGE)
+    save_text(page, render_gallery(items, tasks, title, note))
+    return page
+
+
+def _check(images, tasks) -> None:
+    names = [image.name for image in images]
+    twice = sorted({name for name in names if names.count(name) > 1}) \
+        if len(set(names)) < len(names) else []
+    if twice:
+        raise ValueError(f'Two images of the gallery are named {twice[0]!r}; '
+                         'names must differ.')
+    known = [task.name for task in tasks]
+    for image in images:
+        for name in image.labels:
+            if name not in known:
+                raise ValueError(f'Image {image.name!r} has labels of the '
+                                 f'unknown task {name!r}; the tasks are '
+                                 f'{", ".join(known)}.')
+
+
+def _make_item(out_dir: str, image: GalleryImage, tasks: Dict[str, Task],
+               longest: int, read: Callable) -> GalleryItem:
+    """Make the pictures of an image and tell where they are."""
+    base = osp.join(out_dir, PICTURES, file_name(image.name))
+    thumbnail = f'{base}.jpg'
+    labels = {t: image.labels[t] for t in tasks if t in image.labels}
+    layers = {name: f'{base}.{name}.png' for name in labels}
+    if not _is_current([thumbnail, *layers.values()],
+                       [image.photograph, *labels.values()], longest):
+        _draw(image, tasks, labels, thumbnail, layers, longest, read)
+    with Image.open(thumbnail) as small:
+        size = small.size
+    links = {'photograph': image.photograph, **image.links}
+    return GalleryItem(
+        name=image.name,
+        thumbnail=link_to(thumbnail, out_dir),
+        size=size,
+        layers=[Layer(n, link_to(p, out_dir)) for n, p in layers.items()],
+        measurements=image.measurements,
+        flags=image.flags,
+        links={
+            text: link_to(p, out_dir)
+            for text, p in links.items()
+        })
+
+
+def _is_current(made: Sequence[str], sources: Sequence[str],
+                longest: int) -> bool:
+    """Whether pictures are there, not older than what they show."""
+    if not all(osp.isfile(path) for path in made):
+        return False
+    newest = max(osp.getmtime(path) for path in sources)
+    if min(osp.getmtime(path) for path in made) < newest:
+        return False
+    with Image.open(made[0]) as small:
+        return small.info.get('comment') == _comment(longest)
+
+
+def _comment(longest: int) -> bytes:
+    """What a thumbnail tells of its making, to be remade at another size."""
+    return b'longest side %d' % longest
+
+
+def _draw(image, tasks, labels, thumbnail, layers, longest, read) -> None:
+    photograph, (width, height) = read(image.photograph, longest)
+    size = layer_size(width, height, longest)
+    small = photograph.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    for name, path in labels.items():
+        plane = read_labels(path)
+        check_size(plane, width, height, path, image.photograph)
+        layer = draw_layer(plane, tasks[name], size)
+        save_whole(
+            layers[name],
+            lambda stream, layer=layer: layer.save(
+                stream, format='PNG', optimize=True))
+    save_whole(
+        thumbnail, lambda stream: small.save(
+            stream,
+            format='JPEG',
+            quality=85,
+            optimize=True,
+            comment=_comment(longest)))
+
+
+def file_name(name: str) -> str:
+    """Make a file name of an image's name, whatever that holds."""
+    safe = re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('.')[:100]
+    if safe == name:
+        return safe
+    # different names must not become alike
+    return f'{safe}-{zlib.crc32(name.encode()):08x}'

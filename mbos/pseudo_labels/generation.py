@@ -1,0 +1,354 @@
+"""Pseudo labels: what a stage-2 config reads, written by a stage-1 network."""
+import json
+import os
+import os.path as osp
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Optional, Tuple
+
+import torch
+from mmcv import Config
+from mmseg.datasets import build_dataset
+from torch import nn
+
+from mbos.checkpoints.loading import file_sha256, read_checkpoint
+from mbos.checkpoints.release_layout import is_release_state
+from mbos.checkpoints.stored_network import building, stored_model_cfg
+from mbos.config import member_datasets, stage1_model_cfg
+from mbos.datasets.checks import MANIFEST
+from mbos.evaluation.test import load_segmentor, predict_dataset
+from mbos.io import RefusedError, check_image_header, read_text
+from mbos.io.files import remove_leftovers, save_json
+from mbos.io.labels import save_labels
+from mbos.runtime.environment import Environment
+from mbos.tasks import Task, build_tasks
+
+PART = MANIFEST + '.part'
+# What makes a member a training set; the images alone are wanted.
+TRAINING_KEYS = ('ann_dirs', 'pseudo_dirs', 'weights', 'binary_truth',
+                 'pseudo_checkpoint_sha256', 'fov_dir', 'allow_unlabelled')
+
+
+@dataclass
+class ImageFolder:
+    """Images that need pseudo labels.
+
+    Attributes:
+        member (dict): Config of a dataset with these images.
+        img_dir (str): Their folder.
+        targets (dict[str, str]): Task by folder to write.
+    """
+
+    member: dict
+    img_dir: str
+    targets: Dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """str: The dataset's name."""
+        return self.member['name']
+
+    @property
+    def suffix(self) -> str:
+        """str: Suffix of the label files."""
+        return self.member.get('ann_suffix', '.png')
+
+
+def find_image_folders(cfg: Config) -> List[ImageFolder]:
+    """Collect every pseudo-label folder that a stage-2 config reads.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+
+    Returns:
+        list[ImageFolder]: One entry per image folder, in the config's order.
+
+    Raises:
+        ValueError: If no dataset reads pseudo labels, or two uses of one
+            folder contradict each other.
+    """
+    found, users = {}, {}
+    for member in member_datasets(cfg.data.train):
+        root = member.get('data_root') or ''
+        for task, folder in (member.get('pseudo_dirs') or {}).items():
+            img_dir = osp.join(root, member['img_dir'])
+            key = (img_dir, member.get('split'))
+            folder = osp.join(root, folder)
+            if users.setdefault(folder, (key, task)) != (key, task):
+                raise ValueError(
+                    f'{folder}: the config reads it for task {task!r} of '
+                    f'{img_dir} and for task {users[folder][1]!r} of '
+                    f'{users[folder][0][0]}; give each its own folder.')
+            entry = found.setdefault(key, ImageFolder(member, img_dir))
+            entry.targets[folder] = task
+    if not found:
+        raise ValueError(
+            f'{cfg.filename}: no dataset of data.train has pseudo_dirs, so '
+            'there is nothing to write; give the stage-2 config.')
+    return list(found.values())
+
+
+def generator_cfg(cfg: Config,
+                  checkpoint: str,
+                  model_cfg: Optional[dict] = None,
+                  allow_stage2: bool = False) -> dict:
+    """The network that a checkpoint belongs to.
+
+    Args:
+        cfg (Config): The stage-2 config.
+        checkpoint (str): The generator's checkpoint.
+        model_cfg (dict, optional): The network, if it is known. Default: what
+            the checkpoint tells, else the config's network without stage 2.
+        allow_stage2 (bool): Whether a checkpoint of stage 2 may be used.
+
+    Returns:
+        dict: Config of the model.
+
+    Raises:
+        ValueError: If the checkpoint is of stage 2.
+    """
+    content = read_checkpoint(checkpoint)
+    meta, state = content['meta'], content['state_dict']
+    is_stage2 = meta.get('mbos_stage') == 'adversarial' or any(
+        'discriminator' in key or 'cross_task_attention' in key
+        for key in state)
+    if is_stage2 and not allow_stage2:
+        raise ValueError(
+            f'{checkpoint} is of the wrong stage: it was trained with pseudo '
+            'labels (stage 2), expected a stage-1 checkpoint, such as '
+            'work_dirs/<stage-1 config>/iter_40000.pth. If you do mean it, '
+            'add --allow-stage2.')
+    if model_cfg is not None:
+        return model_cfg
+    if meta.get('mbos_model') and not is_release_state(state):
+        return stored_model_cfg(checkpoint, content)
+    return cfg.model if is_stage2 else stage1_model_cfg(cfg.model)
+
+
+def check_tasks(folders: List[ImageFolder], cfg: Config,
+                model: nn.Module) -> None:
+    """Make sure that the network predicts what the config wants.
+
+    Raises:
+        ValueError: If a task is missing, or has other classes.
+    """
+    wanted = {task.name: task for task in build_tasks(cfg.model.tasks)}
+    for folder in folders:
+        for task in folder.targets.values():
+            have = model.tasks.get(task)
+            need = wanted.get(task)
+            if need is None:
+                raise ValueError(
+                    f'Dataset {folder.name!r}: pseudo_dirs names the unknown '
+                    f'task {task!r}; the tasks are {", ".join(wanted)}.')
+            if have is None or have.classes != need.classes:
+                found = ', '.join(f'{t.name} {t.classes}'
+                                  for t in model.tasks.values())
+                raise ValueError(
+                    f'The config wants pseudo labels of {task!r} '
+                    f'{need.classes}, the checkpoint predicts {found}: use a '
+                    'checkpoint that was trained for it.')
+
+
+def image_dataset(folder: ImageFolder, cfg: Config, tasks):
+    """The images of a folder with the test pipeline, without any labels."""
+    member = {k: v for k, v in folder.member.items() if k not in TRAINING_KEYS}
+    test = member_datasets(
+        cfg.data.test[0] if isinstance(cfg.data.test, list) else cfg.data.test)
+    member.update(
+        tasks=list(tasks), pipeline=test[0]['pipeline'], test_mode=True)
+    return build_dataset(member)
+
+
+def label_path(folder: str, stem: str, suffix: str) -> str:
+    """File of a pseudo label."""
+    return osp.join(folder, stem + suffix)
+
+
+def claim_folder(folder: str,
+                 header: dict,
+                 stems: List[str],
+                 suffix: str,
+                 overwrite: bool = False) -> None:
+    """Make a folder ready: labels that other weights made are removed.
+
+    The manifest becomes ``manifest.json.part`` until all is written, so that
+    an interrupted run is not taken for a complete one.
+
+    Args:
+        folder (str): Folder of pseudo labels.
+        header (dict): The manifest without its images.
+        stems (list[str]): Images that will be labelled.
+        suffix (str): Of the labels.
+        overwrite (bool): Whether to replace labels of unknown origin.
+
+    Raises:
+        ValueError: If there are labels of unknown origin.
+    """
+    os.makedirs(folder, exist_ok=True)
+    remove_leftovers(folder)
+    part = osp.join(folder, PART)
+    if osp.exists(osp.join(folder, MANIFEST)):
+        os.replace(osp.join(folder, MANIFEST), part)
+    old = [
+        path for path in (label_path(folder, s, suffix) for s in stems)
+        if osp.exists(path)
+    ]
+    known = _read_header(part)
+    if known is None and old and not overwrite:
+        raise ValueError(
+            f'{folder}: holds {len(old)} label(s), e.g. '
+            f'{osp.basename(old[0])}, without a {MANIFEST} that tells what '
+            'made them; move them away, or add --overwrite to replace them.')
+    keys = ('task', 'checkpoint_sha256', 'threshold')
+    if known is None or any(known.get(k) != header[k] for k in keys):
+        for path in old:
+            os.unlink(path)
+    save_json(part, dict(header, images=[]))
+
+
+def _read_header(path: str) -> Optional[dict]:
+    try:
+        header = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return header if isinstance(header, dict) else None
+
+
+def pending_images(folder: ImageFolder, dataset) -> List[int]:
+    """Positions of the images that lack one of their labels."""
+    return [
+        i for i in range(len(dataset)) if not all(
+            _is_done(dataset, i, f, folder.suffix) for f in folder.targets)
+    ]
+
+
+def _is_done(dataset, index: int, folder: str, suffix: str) -> bool:
+    """Whether a label is there in the image's size."""
+    path = label_path(folder, dataset.stem(index), suffix)
+    try:
+        size = check_image_header(path)
+    except (OSError, RefusedError):
+        return False
+    return check_image_header(dataset.image_path(index)) == size
+
+
+def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
+                 env: Environment, threshold: float,
+                 tick: Callable[[], None]) -> None:
+    """Write the pending labels of a folder, one network pass per image.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        folder (ImageFolder): The images.
+        dataset (Dataset): Of :func:`image_dataset`, pending images only.
+        cfg (Config): For the loader's workers.
+        env (Environment): Where this process runs.
+        threshold (float): Probability to exceed.
+        tick (Callable): Called after each image.
+    """
+    tasks = {task.name: task for task in dataset.tasks}
+    for index, prob in predict_dataset(model, dataset, cfg, env):
+        for target, task in folder.targets.items():
+            labels = tasks[task].decode(
+                torch.from_numpy(prob[task]), threshold)
+            path = label_path(target, dataset.stem(index), folder.suffix)
+            save_labels(path, labels.numpy())
+        tick()
+
+
+def generate_pseudo_labels(
+    cfg: Config,
+    checkpoint: str,
+    env: Environment,
+    threshold: float = 0.5,
+    model_cfg: Optional[dict] = None,
+    allow_stage2: bool = False,
+    overwrite: bool = False,
+    progress: Optional[Callable] = None
+) -> List[Tuple[ImageFolder, List[str], Dict[str, Task]]]:
+    """Write every pseudo label that a stage-2 config reads.
+
+    Args:
+        cfg (Config): The stage-2 config, completed by ``load_config``.
+        checkpoint (str): The generator's checkpoint.
+        env (Environment): Where this process runs.
+        threshold (float): Probability to exceed. Default: 0.5.
+        model_cfg (dict, optional): See :func:`generator_cfg`.
+        allow_stage2 (bool): See :func:`generator_cfg`.
+        overwrite (bool): See :func:`claim_folder`.
+        progress (Callable, optional): Takes a number of images and returns
+            something with ``update()``, such as ``mmcv.ProgressBar``.
+
+    Returns:
+        list[tuple]: Each image folder, the stems of its images, and the tasks
+        by name; what the report reads.
+
+    Raises:
+        ValueError: If config, checkpoint and folders do not go together.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f'threshold is {threshold}, expected a probability '
+                         'of at least 0 and below 1.')
+    folders = find_image_folders(cfg)
+    model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
+    model = _load(model_cfg, checkpoint, env)
+    check_tasks(folders, cfg, model.module)
+    tasks = model.module.tasks
+    datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
+    stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
+    header = dict(
+        checkpoint=checkpoint,
+        checkpoint_sha256=file_sha256(checkpoint),
+        config=cfg.filename,
+        threshold=threshold)
+    if env.is_main:
+        for folder, names in zip(folders, stems):
+            for target, task in folder.targets.items():
+                claim_folder(target, dict(header, task=task), names,
+                             folder.suffix, overwrite)
+    _label_pending(model, folders, datasets, cfg, env, threshold, progress)
+    if env.is_main:
+        for folder, names in zip(folders, stems):
+            for target, task in folder.targets.items():
+                save_json(
+                    osp.join(target, MANIFEST),
+                    dict(header, task=task, images=names))
+                os.unlink(osp.join(target, PART))
+    return [(f, names, dict(tasks.items()))
+            for f, names in zip(folders, stems)]
+
+
+def _load(model_cfg: dict, checkpoint: str, env: Environment) -> nn.Module:
+    with building(checkpoint):  # perhaps as it tells
+        return load_segmentor(model_cfg, checkpoint, env)
+
+
+def _label_pending(model: nn.Module, folders: List[ImageFolder],
+                   datasets: list, cfg: Config, env: Environment,
+                   threshold: float, progress: Optional[Callable]) -> None:
+    """Label the images of all folders that are not yet."""
+    env.barrier()  # all folders are claimed
+    pending = [pending_images(f, d) for f, d in zip(folders, datasets)]
+    env.barrier()  # all have looked before anyone writes
+    total = sum(map(len, pending))
+    bar = progress(total) if progress and env.is_main and total else None
+    tick = _ticker(bar, env.world_size, total)
+    for folder, dataset, indices in zip(folders, datasets, pending):
+        if indices:
+            dataset.img_infos = [dataset.img_infos[i] for i in indices]
+            label_images(model, folder, dataset, cfg, env, threshold, tick)
+    env.barrier()
+
+
+def _ticker(bar, processes: int, total: int) -> Callable[[], None]:
+    """Move a bar on by the images that all processes did meanwhile."""
+    done = 0
+
+    def tick():
+        nonlocal done
+        step = min(processes, total - done)
+        done += step
+        if bar is not None and step:
+            bar.update(step)
+
+    return tick

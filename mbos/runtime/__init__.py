@@ -1,0 +1,1 @@
+"""How a process runs: devices, other processes, signals, exit codes."""

@@ -1,0 +1,169 @@
+"""Devices, processes and random seeds of a run."""
+import os
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from mmcv.parallel import MMDataParallel
+from torch import nn
+
+from .signals import end_with_launcher
+from .system_memory import keep_freed_memory
+from .waiting import announce, wait_for_all
+
+TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
+DEFAULT_TIMEOUT = 10.0
+"""float: Minutes that a process waits for what all processes do together, such
+as an exchange of gradients. One that died is noticed at once, without this."""
+
+
+class LaunchError(RuntimeError):
+    """The processes of a run were started wrongly."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a process runs.
+
+    Attributes:
+        device (torch.device): Its device.
+        rank (int): Its number among all processes.
+        world_size (int): How many processes there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def distributed(self) -> bool:
+        """bool: Whether there are several processes, or one under torchrun."""
+        return dist.is_available() and dist.is_initialized()
+
+    @property
+    def is_main(self) -> bool:
+        """bool: Whether this process writes files and logs."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for the other processes, however long they take."""
+        if self.distributed:
+            wait_for_all()
+
+
+def set_up_environment(launcher: str = 'none') -> Environment:
+    """Join the other processes and take this one's device.
+
+    Args:
+        launcher (str): ``none``, ``pytorch`` (torchrun) or ``slurm``.
+
+    Returns:
+        Environment: NCCL with CUDA, gloo on CPU.
+
+    Raises:
+        LaunchError: If there are more processes on this machine than GPUs,
+            or a variable of the launcher is missing or wrong.
+    """
+    if launcher == 'none':
+        cuda = torch.cuda.is_available()
+        if not cuda:
+            keep_freed_memory()
+        return Environment(
+            torch.device('cuda', 0) if cuda else torch.device('cpu'))
+    if launcher == 'slurm':
+        _slurm_variables()
+    elif 'RANK' not in os.environ:
+        raise LaunchError(
+            '--launcher pytorch is for torchrun, which sets RANK '
+            'and others: use tools/dist_*.sh, or leave '
+            '--launcher out.')
+    else:
+        end_with_launcher()
+    local_rank = int(os.environ.get('LOCAL_RANK', 0))
+    local_size = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
+    device = torch.device('cpu')
+    if torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        if max(local_size, local_rank + 1) > gpus:
+            raise LaunchError(
+                f'{local_size} processes on this machine, but only {gpus} '
+                f'GPU(s): start {gpus} at most, or set CUDA_VISIBLE_DEVICES= '
+                'to train on CPU.')
+        device = torch.device('cuda', local_rank)
+        torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
+    dist.init_process_group(
+        'nccl' if device.type == 'cuda' else 'gloo',
+        timeout=timedelta(minutes=_timeout()))
+    announce()
+    return Environment(device, dist.get_rank(), dist.get_world_size())
+
+
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0
+    if not 0 < minutes < float('inf'):
+        raise LaunchError(f'{TIMEOUT} is {text!r}, expected minutes.')
+    return minutes
+
+
+def _slurm_variables() -> None:
+    """Tell torch what Slurm told the process."""
+    names = dict(
+        RANK='SLURM_PROCID',
+        LOCAL_RANK='SLURM_LOCALID',
+        WORLD_SIZE='SLURM_NTASKS')
+    missing = [name for name in names.values() if name not in os.environ]
+    if missing:
+        raise LaunchError(f'--launcher slurm needs {", ".join(missing)} in '
+                          'the environment: start it with srun '
+                          '(tools/slurm_train.sh does).')
+    for name, slurm in names.items():
+        os.environ[name] = os.environ[slurm]
+    os.environ.setdefault('LOCAL_WORLD_SIZE',
+                          os.environ.get('SLURM_NTASKS_PER_NODE', '1'))
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        import subprocess
+        os.environ['MASTER_ADDR'] = subprocess.check_output(
+            ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']],
+            text=True).split()[0]
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python, NumPy and torch.
+
+    Args:
+        seed (int): The seed.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def wrap_model(model: nn.Module, env: Environment) -> MMDataParallel:
+    """Put a model on the process's device, ready for mmcv's batches.
+
+    One wrapper serves one GPU, several processes and the CPU: gradients are
+    averaged over the processes by ``GradientStepHook``, once an iteration.
+
+    Args:
+        model (nn.Module): The model.
+        env (Environment): Where this process runs.
+
+    Returns:
+        MMDataParallel: The wrapped model.
+    """
+    model = model.to(env.device)
+    if env.device.type == 'cpu':
+        wrapped = MMDataParallel(model, device_ids=[-1])
+        wrapped.device_ids = []  # also on machines that have a GPU
+        return wrapped
+    return MMDataParallel(model, device_ids=[env.device.index or 0])

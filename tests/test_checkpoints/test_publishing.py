@@ -1,0 +1,138 @@
+"""Published files: weights and what tells of them, nothing else."""
+import hashlib
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mbos.apis import load_weights
+from mbos.checkpoints import publishing
+from mbos.checkpoints.loading import checkpoint_meta
+from mbos.engine.runner import save_atomically
+from tests.utils import tiny_model, tiny_model_cfg
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A stage-2 checkpoint with all that training leaves in one."""
+    model = tiny_model(window=8, adversarial=True)
+    cfg = tiny_model_cfg(window=8, adversarial=True)
+    meta = dict(
+        checkpoint_meta(model, json.loads(json.dumps(cfg))),
+        iter=12,
+        seed=3,
+        mbos_version='0.1.0',
+        CLASSES=('vessel', ),
+        config="data_root = '/home/somebody/data'",
+        exp_name='run',
+        mbos_run=dict(data_root='/home/somebody/data'),
+        hook_msgs=dict(last_ckpt='/home/somebody/work_dirs/iter_12.pth'))
+    path = tmp_path / 'iter_12.pth'
+    save_atomically(
+        dict(
+            state_dict=model.state_dict(),
+            meta=meta,
+            optimizer=dict(generator=dict(state={}, param_groups=[]))),
+        str(path))
+    return model, path
+
+
+def publish(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv',
+                        ['publish_model.py', *map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools/publish_model.py'), run_name='__main__')
+
+
+def test_published_file(trained, tmp_path, monkeypatch, capsys):
+    model, path = trained
+    figures = tmp_path / 'eval_refuge.json'
+    figures.write_text(
+        json.dumps(
+            dict(
+                dataset='refuge',
+                figures={
+                    'odoc.Dice.disc': 0.91234,
+                    'odoc.mDice': None,
+                    'odoc.AP.disc': 0.5
+                })))
+    publish(monkeypatch, path, tmp_path / 'out/fundus', '--eval', figures,
+            '--notes', 'REFUGE, 400 photographs.')
+    weights, = (tmp_path / 'out').glob('*.pth')
+    card, = (tmp_path / 'out').glob('*.md')
+    assert len(list((tmp_path / 'out').iterdir())) == 2
+
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert weights.name == f'fundus-{digest[:8]}.pth'
+    assert b'somebody' not in weights.read_bytes()
+    content = torch.load(weights, weights_only=True)
+    assert set(content) == {'state_dict', 'meta'}
+    assert content['meta']['iter'] == 12
+    assert not {'config', 'hook_msgs', 'exp_name', 'mbos_run'} & set(
+        content['meta'])
+
+    other = tiny_model(window=8, adversarial=True)
+    load_weights(other, str(weights))
+    for name, value in model.state_dict().items():
+        if 'discriminators' in name:
+            assert name not in content['state_dict']
+        else:
+            assert torch.equal(other.state_dict()[name], value)
+
+    text = card.read_text()
+    assert 'not a medical device' in text and digest in text
+    assert '| refuge | odoc.Dice.disc | 0.9123 |' in text
+    assert '| refuge | odoc.mDice | - |' in text
+    assert 'AP.disc' not in text and 'REFUGE, 400 photographs.' in text
+    assert '- **odoc**: nested classes disc, cup' in text
+    said = capsys.readouterr().out
+    assert 'left out: optimizer' in said and 'discriminators left out' in said
+
+
+def test_same_weights_have_the_same_name(trained, tmp_path, monkeypatch):
+    for folder in 'ab':
+        publish(monkeypatch, trained[1], tmp_path / folder / 'm')
+    names = [p.name for p in sorted(tmp_path.glob('[ab]/*.pth'))]
+    assert len(names) == 2 and names[0] == names[1]
+
+
+def test_discriminators_can_be_kept(trained, tmp_path, monkeypatch):
+    publish(monkeypatch, trained[1], tmp_path / 'm', '--keep-discriminators')
+    path, = tmp_path.glob('m-*.pth')
+    names = torch.load(path, weights_only=True)['state_dict']
+    assert set(names) == set(trained[0].state_dict())
+
+
+def test_bad_input(trained, tmp_path, monkeypatch):
+    figures = tmp_path / 'eval.json'
+    figures.write_text('[]')
+    with pytest.raises(SystemExit, match='not a file of figures'):
+        publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
+    figures.write_text(
+        json.dumps(
+            dict(
+                dataset='a',
+                figures={},
+                checkpoint='other.pth',
+                checkpoint_sha256='0' * 64)))
+    with pytest.raises(SystemExit, match='another checkpoint, other.pth'):
+        publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
+    bare = tmp_path / 'bare.pth'
+    torch.save(dict(state_dict=trained[0].state_dict()), bare)
+    with pytest.raises(SystemExit, match='convert_pssnet_checkpoint'):
+        publish(monkeypatch, bare, tmp_path / 'm')
+    with pytest.raises(SystemExit, match='not found'):
+        publish(monkeypatch, tmp_path / 'none.pth', tmp_path / 'm')
+    assert not list(tmp_path.glob('m-*'))
+
+
+def test_card_without_figures(trained):
+    path = trained[1]
+    content, _ = publishing.published_content(
+        torch.load(path, weights_only=True))
+    text = publishing.model_card(str(path), content)
+    assert 'None were given' in text and 'Ask before relying' in text

@@ -1,0 +1,90 @@
+"""Networks that checkpoints tell, some of them to do harm."""
+import copy
+
+import pytest
+import torch
+
+from mbos.checkpoints.loading import checkpoint_meta
+from mbos.checkpoints.settings import PredictionSettings
+from mbos.checkpoints.stored_network import stored_model_cfg
+from mbos.inference.predictor import load_model
+from tests.tiny_runs import TEST
+from tests.utils import tiny_model, tiny_model_cfg
+
+
+@pytest.fixture
+def content():
+    model = tiny_model()
+    meta = checkpoint_meta(model,
+                           tiny_model_cfg().to_dict(),
+                           PredictionSettings(TEST))
+    return dict(meta=meta, state_dict=model.state_dict())
+
+
+def test_network_is_told(content):
+    told = content['meta']['mbos_model']
+    assert stored_model_cfg('a.pth', content) == told
+    assert stored_model_cfg('a.pth', content) is not told
+    content['meta']['mbos_model'] = None
+    assert stored_model_cfg('a.pth', content) is None
+
+
+def test_weights_of_its_own_are_left_out(content):
+    """They would be read, or downloaded, from where the file says."""
+    told = content['meta']['mbos_model']
+    told['pretrained'] = 'https://example.org/a.pth'
+    told['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='b.pth')
+    found = stored_model_cfg('a.pth', content)
+    assert found['pretrained'] is None
+    assert found['backbone']['init_cfg'] is None
+
+
+@pytest.mark.parametrize('part, key, value', [
+    ('backbone', 'type', 'TIMMBackbone'),
+    ('backbone', 'type', 'os.system'),
+    ('backbone', 'type', 'mmcls.ResNet'),
+    ('backbone', 'type', 7),
+    ('backbone', 'embed_dims', 10**6),
+    ('backbone', 'depths', [1, 1, 10**9, 1]),
+    ('backbone', 'drop_path_rate', float('nan')),
+    ('decode_head', 'head', 'type'),
+])
+def test_what_is_not_built(tmp_path, content, part, key, value):
+    content['meta']['mbos_model'][part][key] = value
+    path = str(tmp_path / 'a.pth')
+    torch.save(content, path)
+    with pytest.raises(ValueError, match='a.pth: the network that it tells'):
+        load_model(path, device='cpu')
+
+
+@pytest.mark.parametrize('told', [7, [], {}, dict(type=dict()), 'x' * 10])
+def test_what_is_no_config(content, told):
+    content['meta']['mbos_model'] = told
+    with pytest.raises(ValueError, match='a.pth: the network that it tells'):
+        stored_model_cfg('a.pth', content)
+
+
+def test_endless_nesting(content):
+    deep = {}
+    for _ in range(10000):
+        deep = dict(type='SwinTransformer', a=deep)
+    content['meta']['mbos_model'] = deep
+    with pytest.raises(ValueError, match='nested too deeply'):
+        stored_model_cfg('a.pth', content)
+
+
+@pytest.mark.parametrize('change', [
+    dict(pipeline=7),
+    dict(pipeline=[]),
+    dict(pipeline=[{}]),
+    dict(crop='?'),
+    dict(thresholds=dict(vessel='x')),
+    dict(more=1)
+])
+def test_prediction_settings_that_are_damaged(tmp_path, content, change):
+    content = copy.deepcopy(content)
+    content['meta']['mbos_prediction'].update(change)
+    path = str(tmp_path / 'a.pth')
+    torch.save(content, path)
+    with pytest.raises(ValueError, match='prediction settings'):
+        load_model(path, device='cpu')

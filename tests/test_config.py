@@ -1,0 +1,106 @@
+import os
+
+import pytest
+from mmcv.runner.hooks import Hook
+from mmseg.datasets import build_dataset
+
+from mbos.apis import (build_checked, find_config, load_config,
+                       member_datasets, stage1_model_cfg)
+from mbos.config import REPOSITORY
+from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
+from tests.tiny_runs import config_of, write_config
+
+TASKS = ['vessel', dict(name='fovea', classes=('fovea', ))]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_config(tmp_path / 'mine.py', config_of('some/data', TASKS))
+
+
+def test_datasets_are_completed(path):
+    cfg = load_config(path)
+    sets = [
+        *member_datasets(cfg.data.train), *member_datasets(cfg.data.val),
+        cfg.data.test, *cfg.test_sets.values()
+    ]
+    assert len(sets) == 2 + 2 + 1 + 2
+    for dataset in sets:
+        assert dataset.data_root == 'some/data'
+        assert [t if isinstance(t, str) else t['name']
+                for t in dataset.tasks] == ['vessel', 'fovea']
+    assert cfg.data.val.type == 'EvaluationSets'
+    assert cfg.work_dir == os.path.join('work_dirs', 'mine')
+
+
+def test_datasets_that_take_turns_are_completed(tmp_path):
+    cfg = config_of('some/data', TASKS)
+    first, *others = cfg['data']['train']['datasets']
+    cfg['data']['train']['datasets'] = [first, others]
+    loaded = load_config(write_config(tmp_path / 'a.py', cfg))
+    members = member_datasets(loaded.data.train)
+    assert len(members) == 1 + len(others)
+    assert {m.data_root for m in members} == {'some/data'}
+
+
+def test_what_a_dataset_says_itself_stays(tmp_path):
+    cfg = config_of('some/data', TASKS)
+    cfg['data']['test'] = dict(
+        cfg['data']['test'], data_root='other', tasks=['vessel'])
+    loaded = load_config(write_config(tmp_path / 'a.py', cfg))
+    assert loaded.data.test.data_root == 'other'
+    assert loaded.data.test.tasks == ['vessel']
+
+
+def test_options_come_first(path):
+    cfg = load_config(path, {
+        'data_root': 'new',
+        'work_dir': 'there',
+        'data.test.name': 'renamed'
+    })
+    assert cfg.data.train.datasets[0].data_root == 'new'
+    assert cfg.work_dir == 'there' and cfg.data.test.name == 'renamed'
+
+
+def test_data_test_may_name_a_test_set(path):
+    cfg = load_config(path, {'data.test': 'c1'})
+    assert cfg.data.test == cfg.test_sets.c1
+    with pytest.raises(ValueError, match="no test set 'c9': it has c0, c1"):
+        load_config(path, {'data.test': 'c9'})
+
+
+def test_repository_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config(STAGE1_CONFIG) == os.path.join(REPOSITORY,
+                                                      STAGE1_CONFIG)
+    (tmp_path / 'setup.py').touch()
+    assert find_config('setup.py') == 'setup.py'
+    with pytest.raises(FileNotFoundError, match="'no.py' not found"):
+        find_config('no.py')
+
+
+def test_stage_1_network_of_stage_2():
+    """It is the network of the published stage-1 config."""
+    ours = stage1_model_cfg(load_config(STAGE2_CONFIG).model)
+    assert ours == load_config(STAGE1_CONFIG).model
+
+
+@pytest.mark.parametrize('cfg, words', [
+    (dict(type='Nonsense'), 'Nonsense is not in the dataset registry.*type'),
+    (dict(type='JointDataset', datasets=[], colour=1), 'colour.*the config'),
+    (dict(type='PartialLabelDataset', name='a'), 'missing 3 required'),
+])
+def test_wrong_dataset(cfg, words):
+    with pytest.raises(ValueError, match=words):
+        build_checked(build_dataset, cfg)
+
+
+def test_other_errors_are_left_alone():
+
+    def fail(error):
+        raise error
+
+    for error in (KeyError('a'), TypeError('b'), RuntimeError('c')):
+        with pytest.raises(type(error)):
+            build_checked(fail, error)
+    assert isinstance(build_checked(Hook), Hook)

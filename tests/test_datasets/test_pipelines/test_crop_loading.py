@@ -1,0 +1,340 @@
+"""LoadRandomCrop against the four transforms that it stands for."""
+import itertools
+import os
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmseg.datasets.pipelines import Compose
+from PIL import Image
+
+from mbos.datasets import (ArrayCache, JointDataset, PartialLabelDataset,
+                           array_cache, build_train_loader)
+from mbos.datasets import joint as joint_module
+from mbos.datasets.as_released import plain_loading
+from mbos.datasets.photograph import Photograph
+from mbos.datasets.pipelines.loading import LoadRandomCrop
+from mbos.io.labels import save_labels
+
+FAST = dict(
+    type='LoadRandomCrop',
+    img_scale=(200, 200),
+    ratio_range=(0.5, 2.0),
+    crop_size=(90, 110))
+EXACT = dict(FAST, reduced_decoding=False)
+FINISH = [
+    dict(type='IndependentFlip'),
+    dict(type='ColorJitter'),
+    dict(type='Normalize', mean=(9., 9., 9.), std=(3., 3., 3.), to_rgb=True),
+    dict(type='Pad', size=(90, 110), pad_val=0, seg_pad_val=255),
+    dict(type='FormatPlanes')
+]
+SIDES = {'square': (640, 640), 'wide': (500, 730), 'tall': (615, 301)}
+
+
+def smooth(shape, seed):
+    """A photograph without edges, where scaling leaves little to choose."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photographs with two planes each."""
+    (tmp_path / 'images').mkdir()
+    for seed, (name, shape) in enumerate(SIDES.items()):
+        Image.fromarray(smooth(shape, seed)).save(
+            tmp_path / f'images/{name}.jpg', quality=95, subsampling=0)
+        labels = np.random.default_rng(seed).integers(0, 5, shape, np.uint8)
+        save_labels(str(tmp_path / f'lesion/{name}.png'), labels)
+        save_labels(str(tmp_path / f'vessel/{name}.png'), labels % 2)
+    return tmp_path
+
+
+def dataset(folder, load, finish=(), cache=None):
+    found = PartialLabelDataset(
+        name='ddr',
+        tasks=['vessel', 'lesion', 'odoc'],
+        data_root=str(folder),
+        img_dir='images',
+        ann_dirs=dict(lesion='lesion', vessel='vessel'),
+        pipeline=[*load, *finish])
+    found.cache = ArrayCache(cache) if cache else None
+    return found
+
+
+def results_of(data, seed, **more):
+    """Results of all images, and the random number that follows."""
+    found = []
+    for i in range(len(data)):
+        np.random.seed(seed)
+        results = dict(
+            img_info=data.img_infos[i], ann_info=data.get_ann_info(i), **more)
+        data.pre_pipeline(results)
+        found.append((data.pipeline(results), np.random.rand()))
+    return found
+
+
+def assert_same_crops(folder, step, grey, seeds=range(12), cache=None):
+    plain = dataset(folder, plain_loading([step]))
+    fast = dataset(folder, [step], cache=cache)
+    for seed in seeds:
+        pairs = zip(results_of(plain, seed), results_of(fast, seed))
+        for (expected, after), (found, after_fast) in pairs:
+            assert after == after_fast
+            assert found['seg_fields'] == expected['seg_fields']
+            for key in found['seg_fields']:
+                assert (found[key] == expected[key]).all()
+            assert found['img'].dtype == np.uint8
+            difference = np.abs(expected['img'].astype(int) - found['img'])
+            assert difference.max() <= grey and difference.mean() < 1
+            for key in ('filename', 'ori_filename', 'ori_shape', 'img_shape',
+                        'keep_ratio', 'scale'):
+                assert found[key] == expected[key], key
+            np.testing.assert_array_equal(found['scale_factor'],
+                                          expected['scale_factor'])
+            for key, value in expected['img_norm_cfg'].items():
+                assert np.all(found['img_norm_cfg'][key] == value)
+            assert set(expected) <= set(found)
+
+
+@pytest.mark.parametrize('changes', [
+    dict(),
+    dict(keep_ratio=False),
+    dict(ratio_range=None),
+    dict(ratio_range=None, img_scale=(300, 150)),
+    dict(img_scale=(1000, 900), crop_size=(300, 200)),
+    dict(crop_size=(1000, 1000)),
+])
+def test_same_as_the_four_transforms(folder, changes):
+    step = {**EXACT, **changes}
+    step = {k: v for k, v in step.items() if v is not None}
+    assert_same_crops(folder, step, grey=1)
+
+
+def test_same_from_the_cache(folder, tmp_path):
+    """Reduced decoding has nothing to do there."""
+    for _ in range(2):
+        assert_same_crops(
+            folder, FAST, grey=1, seeds=range(3), cache=str(tmp_path / 'kept'))
+
+
+def test_reduced_decoding_of_a_smooth_photograph(folder, monkeypatch):
+    """All factors are met; JPEG itself errs by a few grey values."""
+    factors = []
+    decode = Photograph.decode
+
+    def spy(self, factor=1):
+        factors.append(factor)
+        return decode(self, factor)
+
+    monkeypatch.setattr(Photograph, 'decode', spy)
+    step = dict(FAST, ratio_range=(0.3, 2.0), crop_size=(60, 60))
+    assert_same_crops(folder, step, grey=6)
+    assert set(factors) == {1, 2, 4, 8}
+
+
+def test_reduced_decoding_does_not_enlarge(folder, monkeypatch):
+    calls = []
+    decode = Photograph.decode
+
+    def spy(self, factor=1):
+        image = decode(self, factor)
+        calls.append((factor, image.shape[:2], self.shape))
+        return image
+
+    monkeypatch.setattr(Photograph, 'decode', spy)
+    data = dataset(folder, [FAST])
+    for seed in range(12):
+        for results, _ in results_of(data, seed):
+            factor, shape, full = calls.pop(0)
+            resized = results['scale_factor'][1::-1] * full
+            assert factor == 1 or (shape >= resized - 1e-3).all()
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_other_formats_are_decoded_whole(tmp_path, suffix):
+    path = str(tmp_path / f'eye{suffix}')
+    Image.fromarray(smooth((40, 60), 0)).save(path)
+    photograph = Photograph(path)
+    assert photograph.shape == (40, 60) and not photograph.can_reduce
+    assert photograph.decode().shape == (40, 60, 3)
+
+
+def test_turned_photograph(tmp_path):
+    """OpenCV turns it; the shape is told as it will be."""
+    path = str(tmp_path / 'eye.jpg')
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(smooth((40, 60), 0)).save(path, exif=exif)
+    photograph = Photograph(path)
+    assert photograph.shape == (60, 40) and not photograph.can_reduce
+    assert photograph.decode().shape == (60, 40, 3)
+
+
+def samples(folder, workers, cache=None, steps=FAST):
+    """Batches of the loader, with all randomness of a pipeline in them."""
+    joint = JointDataset(
+        [dataset(folder, [steps], FINISH),
+         dataset(folder, [steps], FINISH)],
+        cache_dir=cache)
+    loader = build_train_loader(joint, 1, workers, 5, rank=0, world_size=1)
+    return [(b['img'].data[0], b['labels'].data[0])
+            for b in itertools.islice(loader, 7)]
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second):
+        assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_workers_change_nothing(folder, tmp_path, workers):
+    assert_same(samples(folder, 0), samples(folder, workers))
+    # they fill the cache together; then it is there
+    kept = str(tmp_path / 'kept')
+    cold = samples(folder, workers, kept)
+    assert len(os.listdir(kept)) == 9  # an image and two planes, three times
+    assert_same(cold, samples(folder, workers, kept))
+    assert_same(cold, samples(folder, 0, kept))
+    assert_same(cold, samples(folder, 0, steps=EXACT))
+
+
+def spotted(tmp_path, spots):
+    """A photograph of 400x600 with labelled rectangles on background."""
+    plane = np.zeros((400, 600), np.uint8)
+    for value, rows, columns in spots:
+        plane[slice(*rows), slice(*columns)] = value
+    (tmp_path / 'images').mkdir()
+    Image.fromarray(smooth(plane.shape, 0)).save(tmp_path / 'images/eye.jpg')
+    for task, labels in dict(lesion=plane, vessel=0 * plane).items():
+        save_labels(str(tmp_path / task / 'eye.png'), labels)
+    return tmp_path
+
+
+def crops(folder, count, **look_for):
+    """Lesion planes of crops of the image at its own size."""
+    step = dict(
+        FAST,
+        img_scale=(600, 400),
+        ratio_range=None,
+        crop_size=(50, 80),
+        look_for=look_for)
+    data = dataset(folder, [step])
+    return [results_of(data, s)[0][0]['labels.lesion'] for s in range(count)]
+
+
+def test_crops_that_look_for_a_class(tmp_path):
+    """A speck is met as often as a class of 6000 pixels; 255 is no class."""
+    folder = spotted(tmp_path, [(1, (300, 360), (50, 150)),
+                                (4, (20, 21), (590, 591)),
+                                (255, (100, 200), (300, 500))])
+    found = crops(folder, 200, lesion=1.0)
+    assert {crop.shape for crop in found} == {(50, 80)}
+    large = sum((crop == 1).any() for crop in found)
+    speck = sum((crop == 4).any() for crop in found)
+    assert large + speck == 200
+    assert abs(speck - 100) < 30
+    places = {np.unravel_index((c == 4).argmax(), c.shape)
+              for c in found if (c == 4).any()}  # yapf: disable
+    assert len(places) > 60  # anywhere in the crop, not in its middle
+
+
+def test_share_of_crops_that_look_for_a_task(tmp_path):
+    """By chance, a crop of 50x80 holds a corner speck in few of 351x521."""
+    folder = spotted(tmp_path, [(2, (0, 1), (0, 1))])
+    found = crops(folder, 300, lesion=0.3)
+    assert abs(sum((crop == 2).any() for crop in found) - 90) < 30
+    # nothing to find: no task of this name here, or an empty plane
+    anywhere = crops(folder, 30)
+    for probs in (dict(odoc=1.0), dict(vessel=1.0)):
+        assert sum((c > 0).any() for c in crops(folder, 30, **probs)) == 0
+    assert sum((crop > 0).any() for crop in anywhere) == 0
+
+
+@pytest.mark.parametrize('side', [(400, 600), (1000, 1000)])
+def test_looking_for_a_class_stays_in_the_image(tmp_path, side):
+    """Labels in all corners, crops up to the whole image."""
+    folder = spotted(tmp_path, [(1, (0, 1), (0, 600)),
+                                (2, (399, 400), (0, 600))])
+    step = dict(
+        FAST, ratio_range=None, crop_size=side, look_for=dict(lesion=1.0))
+    for seed in range(5):
+        results, _ = results_of(dataset(folder, [step]), seed)[0]
+        # the image fits into 200x200
+        assert results['img'].shape == (133, 200, 3)
+
+
+@pytest.mark.parametrize('look_for', [
+    dict(lesion=1.5),
+    dict(lesion=-0.1),
+    dict(lesion=0.6, odoc=0.6),
+])
+def test_probabilities_of_what_to_look_for(look_for):
+    with pytest.raises(ValueError, match='Expected .*look_for'):
+        LoadRandomCrop((20, 20), (10, 10), look_for=look_for)
+
+
+def test_errors_name_the_file(folder):
+    data = dataset(folder, [FAST])
+    path = folder / 'lesion/wide.png'
+    save_labels(str(path), np.zeros((5, 5), np.uint8))
+    with pytest.raises(ValueError, match=r'wide.png: .*\(5, 5\).*\(500, 730'):
+        results_of(data, 0)
+    (folder / 'images/square.jpg').write_bytes(b'no image')
+    with pytest.raises(ValueError, match='square.jpg: .*cannot be read'):
+        results_of(data, 0)
+
+
+def test_damaged_photograph(folder):
+    """The header is whole, what follows is not."""
+    path = folder / 'images/square.jpg'
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match='square.jpg: cannot be'):
+        Photograph(str(path)).decode(2)
+
+
+def test_space_for_the_cache_is_checked_first(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(array_cache.ArrayCache, 'free_bytes', lambda self: 5)
+    joint = JointDataset([dataset(folder, [FAST])],
+                         cache_dir=str(tmp_path / 'kept'))
+    (tmp_path / 'kept').mkdir()
+    problem, = joint.problems()
+    # three bytes of the image and one of each plane a pixel
+    pixels = sum(h * w for h, w in SIDES.values())
+    assert f'{5 * pixels / 1e9:.1f} GB more' in problem
+    assert joint.problems(full=False) == []
+
+
+def test_cache_is_recommended_where_it_pays(folder, monkeypatch):
+    lines = []
+    monkeypatch.setattr(joint_module, 'print_log',
+                        lambda text, logger: lines.append(text))
+    joint = JointDataset([dataset(folder, [FAST])])
+    assert joint.problems() == [] and lines == []
+    monkeypatch.setattr(joint_module, 'WORTH_KEEPING', 10**6)
+    assert joint.problems() == []
+    line, = lines
+    assert 'data.train.cache_dir=FOLDER' in line and '0.0 GB' in line
+
+
+def test_repr_tells_the_arguments():
+    assert repr(LoadRandomCrop(
+        (20, 20),
+        (10,
+         10))) == ('LoadRandomCrop(img_scale=(20, 20), crop_size=(10, 10), '
+                   'ratio_range=None, keep_ratio=True, '
+                   'reduced_decoding=True, look_for={})')
+
+
+def test_plain_loading_is_the_released_pipeline():
+    first, last = dict(type='A'), dict(type='B', k=1)
+    assert plain_loading([first, FAST, last]) == [
+        first,
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadPlanes'),
+        dict(type='Resize', img_scale=(200, 200), ratio_range=(0.5, 2.0)),
+        dict(type='RandomCrop', crop_size=(90, 110)), last
+    ]
+    Compose(plain_loading([FAST]))

@@ -1,0 +1,218 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from mmseg.datasets.builder import PIPELINES
+from mmseg.datasets.pipelines import Compose
+
+from mbos.datasets.pipelines.transforms import (CutOut, FormatPlanes,
+                                                IndependentFlip,
+                                                RotateFromList)
+
+
+def results_of(labels, task='lesion'):
+    """Results as they are after LoadPlanes, the image in BGR."""
+    image = np.stack([
+        np.full_like(labels, 250),
+        np.full_like(labels, 7), 40 * np.minimum(labels, 4)
+    ], -1)
+    return {
+        'img': image,
+        f'labels.{task}': labels.copy(),
+        'seg_fields': [f'labels.{task}'],
+        'filename': 'eye.png',
+        'dataset': 'ddr',
+        'planes': {
+            'vessel': dict(kind='absent', weight=1.0),
+            'lesion': dict(kind='truth', weight=1.0)
+        }
+    }
+
+
+def blocks(height=48, width=40, side=8, seed=0):
+    values = np.random.default_rng(seed).integers(
+        0, 5, (height // side, width // side), dtype=np.uint8)
+    return np.kron(values, np.ones((side, side), np.uint8))
+
+
+@pytest.mark.parametrize('steps, share', [
+    ([dict(type='IndependentFlip')], 1.0),
+    ([dict(type='RandomCrop', crop_size=(24, 20))], 1.0),
+    ([dict(type='RotateFromList', angles=[90])], 1.0),
+    ([dict(type='RotateFromList', angles=[15, 3.75, -7.5])], 0.7),
+    ([dict(type='Resize', img_scale=(96, 96), ratio_range=(0.5, 2.0))], 0.6),
+    ([dict(type='Resize', img_scale=(96, 96), ratio_range=(0.5, 2.0)),
+      dict(type='RandomCrop', crop_size=(32, 32)),
+      dict(type='IndependentFlip'),
+      dict(type='RotateFromList', angles=[15, -15, 0])], 0.6),
+])  # yapf: disable
+def test_labels_follow_the_image(steps, share):
+    """Off the blurred borders of the blocks, red tells the label."""
+    pipeline = Compose(steps)
+    for seed in range(10):
+        np.random.seed(seed)
+        results = pipeline(results_of(blocks(64, 64, 16, seed)))
+        labels = results['labels.lesion']
+        valid = labels != 255
+        red = results['img'][..., 2].astype(int)
+        assert labels.shape == red.shape
+        agree = np.abs(red - 40 * labels.astype(int))[valid] <= 2
+        assert agree.mean() >= share
+        # a shift by two pixels must be told from a good result
+        moved = np.roll(labels, 2, axis=(0, 1)).astype(int)
+        shifted = np.abs(red - 40 * moved)[valid] <= 2
+        assert agree.mean() > shifted.mean()
+
+
+def test_rotation_by_hand():
+    labels = np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0]], np.uint8)
+    results = RotateFromList([90])(results_of(labels))
+    # clockwise: the left column becomes the top row
+    expected = [[0, 4, 1], [0, 0, 2], [0, 0, 3]]
+    assert results['labels.lesion'].tolist() == expected
+
+
+def test_rotation_fills_corners():
+    results = RotateFromList([15.0])(results_of(np.ones((40, 40), np.uint8)))
+    assert results['img'][0, 0].tolist() == [0, 0, 0]
+    assert results['labels.lesion'][0, 0] == 255
+    assert results['labels.lesion'][20, 20] == 1
+    filled = RotateFromList([15.0], pad_val=9, seg_pad_val=0)(
+        results_of(np.ones((40, 40), np.uint8)))
+    assert filled['img'][0, 0].tolist() == [9, 9, 9]
+    assert filled['labels.lesion'][0, 0] == 0
+
+
+def test_rotation_draws_every_angle():
+    np.random.seed(0)
+    rotate = RotateFromList([-15, 0, 15])
+    seen = {rotate(results_of(blocks()))['img'].tobytes() for _ in range(40)}
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize('horizontal, vertical, mode, expected, direction', [
+    (1, 0, 'independent', [[2, 1], [4, 3]], 'horizontal'),
+    (0, 1, 'independent', [[3, 4], [1, 2]], 'vertical'),
+    (1, 1, 'independent', [[4, 3], [2, 1]], 'diagonal'),
+    (0, 0, 'independent', [[1, 2], [3, 4]], None),
+    (1, 1, 'published_cancelling', [[1, 2], [3, 4]], None),
+    (1, 1, 'published_vertical_only', [[3, 4], [1, 2]], 'vertical'),
+])
+def test_flip_by_hand(horizontal, vertical, mode, expected, direction):
+    flip = IndependentFlip(horizontal, vertical, mode)
+    results = flip(results_of(np.array([[1, 2], [3, 4]], np.uint8)))
+    assert results['labels.lesion'].tolist() == expected
+    assert (results['img'][..., 2] // 40).tolist() == expected
+    assert results['flip_direction'] == direction
+    assert results['flip'] is (direction is not None)
+
+
+def test_flips_are_independent():
+    np.random.seed(0)
+    flip = IndependentFlip()
+    seen = Counter(
+        flip(results_of(np.array([[1, 2], [3, 4]], np.uint8)))
+        ['flip_direction'] for _ in range(1000))
+    assert set(seen) == {None, 'horizontal', 'vertical', 'diagonal'}
+    assert all(200 < count < 300 for count in seen.values())
+
+
+def test_two_stock_flips_cancel():
+    """The trap that IndependentFlip is there for is still in mmseg."""
+    build = PIPELINES.build
+    pair = [
+        build(dict(type='RandomFlip', prob=1.0, direction=d))
+        for d in ('horizontal', 'vertical')
+    ]
+    results = results_of(np.array([[1, 2], [3, 4]], np.uint8))
+    for flip in pair:
+        results = flip(results)
+    assert results['labels.lesion'].tolist() == [[1, 2], [3, 4]]
+
+
+def test_cut_out_stays_in_its_ranges():
+    np.random.seed(0)
+    cut_out = CutOut()
+    boxes = np.array([cut_out.draw_box(200, 300) for _ in range(500)])
+    top, left, height, width = boxes.T
+    area = height * width / (200 * 300)
+    aspect = height / width
+    assert top.min() >= 0 and (top + height).max() <= 200
+    assert left.min() >= 0 and (left + width).max() <= 300
+    # sides are rounded to whole pixels
+    assert 0.019 < area.min() < 0.05 and 0.35 < area.max() < 0.405
+    assert 0.28 < aspect.min() < 0.5 and 2.5 < aspect.max() < 3.4
+
+
+def test_cut_out_fills_image_and_labels():
+    np.random.seed(1)
+    before = results_of(np.ones((50, 60), np.uint8))
+    image = before['img'].copy()
+    after = CutOut(prob=1.0, area=(0.2, 0.2), aspect=(1.0, 1.0))(before)
+    inside = after['labels.lesion'] == 255
+    # sqrt(0.2 * 3000) = 24.5 pixels a side
+    assert inside.sum() == 24**2
+    assert (after['labels.lesion'][~inside] == 1).all()
+    assert (after['img'][~inside] == image[~inside]).all()
+    assert len(np.unique(after['img'][inside])) > 200
+    np.random.seed(1)
+    zero = CutOut(
+        prob=1.0, seg_fill=0)(
+            results_of(np.ones((50, 60), np.uint8)))
+    assert set(np.unique(zero['labels.lesion'])) == {0, 1}
+
+
+def test_cut_out_probability():
+    np.random.seed(0)
+    cut_out = CutOut()
+    hits = sum((cut_out(results_of(blocks()))['labels.lesion'] == 255).any()
+               for _ in range(400))
+    assert 160 < hits < 240
+
+
+def test_crop_larger_than_the_image():
+    """Pad fills the image with 0 and the labels with 255."""
+    pipeline = Compose([
+        dict(type='RandomCrop', crop_size=(64, 64)),
+        dict(type='Pad', size=(64, 64), pad_val=0, seg_pad_val=255),
+    ])
+    results = pipeline(results_of(blocks(48, 40)))
+    assert results['img'].shape == (64, 64, 3)
+    assert (results['labels.lesion'][:48, :40] == blocks(48, 40)).all()
+    assert (results['labels.lesion'] == 255).sum() == 64 * 64 - 48 * 40
+    assert results['img'][48:].max() == 0 and results['img'][:, 40:].max() == 0
+
+
+def test_format_makes_absent_planes():
+    sample = FormatPlanes()(results_of(blocks()))
+    labels = sample['labels'].data
+    assert labels.dtype == torch.uint8 and labels.shape == (2, 48, 40)
+    assert (labels[0] == 255).all()
+    assert (labels[1].numpy() == blocks()).all()
+    assert sample['img'].data.dtype == torch.float32
+    assert sample['img'].data.shape == (3, 48, 40)
+    assert sample['img'].data[0].unique().tolist() == [250.]
+    metas = sample['img_metas'].data
+    assert metas['dataset'] == 'ddr' and metas['flip'] is False
+    assert list(metas['planes']) == ['vessel', 'lesion']
+
+
+def test_format_tells_of_a_forgotten_plane():
+    results = results_of(blocks())
+    results['img'] = results['img'][:20]
+    with pytest.raises(ValueError, match='skips seg_fields'):
+        FormatPlanes()(results)
+
+
+@pytest.mark.parametrize('build', [
+    lambda: RotateFromList([]),
+    lambda: IndependentFlip(prob_vertical=1.5),
+    lambda: IndependentFlip(mode='both'),
+    lambda: CutOut(prob=-1),
+    lambda: CutOut(area=(0.4, 0.02)),
+    lambda: CutOut(aspect=(0, 3)),
+])
+def test_wrong_arguments(build):
+    with pytest.raises(ValueError, match='Expected|needs'):
+        build()

@@ -1,0 +1,241 @@
+"""A loss or gradient that is not finite: stop or skip, alike everywhere."""
+import logging
+import types
+
+import pytest
+import torch
+from mmcv.parallel import DataContainer
+from torch import nn
+
+from mbos.engine.finite_guard import (FiniteGuard, check_finite_weights,
+                                      images_of)
+from mbos.engine.hooks import GradientStepHook, LossLogHook
+from mbos.runtime.agreement import Agreement
+from tests.processes import run_processes
+
+NAN, INF = float('nan'), float('inf')
+
+
+class Weight(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2))
+
+
+def make_runner(names=('a.jpg', 'b.jpg')):
+    model = Weight()
+    runner = types.SimpleNamespace(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=1.0),
+        iter=6,
+        logger=logging.getLogger('test'),
+        data_batch=dict(
+            img_metas=DataContainer([[dict(filename=n) for n in names]],
+                                    cpu_only=True)))
+    return runner
+
+
+def step(runner, hook, gradient=1.0, **losses):
+    """One iteration with given losses and gradients."""
+    values = {k: torch.tensor(float(v)) for k, v in losses.items()}
+    runner.outputs = dict(losses=values, loss=sum(values.values()))
+    hook.before_train_iter(runner)
+    runner.model.w.grad = torch.tensor([1.0, gradient])
+    hook.after_train_iter(runner)
+    runner.iter += 1
+    return runner.model.w.tolist()
+
+
+@pytest.mark.parametrize('value', [NAN, INF, -INF])
+def test_stops_before_the_step_and_names_all(value):
+    runner, hook = make_runner(), GradientStepHook()
+    assert step(runner, hook, good=1, other=2) == [0., 0.]
+    with pytest.raises(FloatingPointError) as caught:
+        step(runner, hook, good=1, bad=value)
+    told = str(caught.value)
+    assert 'iteration 8: the loss bad.' in told
+    assert 'Images: a.jpg, b.jpg.' in told and 'good' not in told.split('.')[0]
+    assert runner.model.w.tolist() == [0., 0.], 'not stepped'
+
+
+@pytest.mark.parametrize('value', [NAN, INF])
+def test_gradients_of_finite_losses(value):
+    runner, hook = make_runner(), GradientStepHook()
+    with pytest.raises(FloatingPointError) as caught:
+        step(runner, hook, value, good=1)
+    told = str(caught.value)
+    assert 'iteration 7: gradients, while all losses are finite' in told
+    assert 'Gradients that are not: w.' in told
+    assert runner.model.w.tolist() == [1., 1.]
+
+
+def test_large_values_are_no_fault():
+    """Their squares overflow, they do not."""
+    runner, hook = make_runner(), GradientStepHook()
+    step(runner, hook, 1e30, good=3e38)
+    assert runner.model.w[1].item() == pytest.approx(-1e30)
+
+
+def test_skips_the_step_and_leaves_the_line_alone(caplog):
+    runner, hook = make_runner(), GradientStepHook(on_nonfinite='skip')
+    runner.log_buffer = types.SimpleNamespace(
+        val_history={}, n_history={}, update=lambda *a: logged.append(a))
+    runner._max_iters, logged = 100, []
+    log = LossLogHook(3)
+    for gradient, loss in ((1, 2.), (1, NAN), (NAN, 1.), (1, 4.), (1, 6.),
+                           (1, 8.)):
+        before = runner.model.w.tolist()
+        after = step(runner, hook, gradient, a=loss)
+        runner.iter -= 1
+        log.after_train_iter(runner)
+        runner.iter += 1
+        fault = loss != loss or gradient != gradient
+        assert (after == before) == fault
+    # iterations 7 to 9, then 10 to 12: those skipped are not in the means
+    assert logged == [(dict(a=2., loss=2.), 1), (dict(a=6., loss=6.), 3)]
+    assert 'iteration 8' in caplog.text and 'Step skipped' in caplog.text
+
+
+def test_too_many_skips_in_a_row():
+    runner = make_runner()
+    hook = GradientStepHook(on_nonfinite='skip', max_skips=2)
+    for losses in ([NAN, NAN, 1., NAN, NAN]):
+        step(runner, hook, a=losses)
+    assert hook.resume_state(runner)['skipped_in_a_row'] == 2
+    resumed = GradientStepHook(on_nonfinite='skip', max_skips=2)
+    resumed.load_resume_state(hook.resume_state(runner), runner)
+    with pytest.raises(FloatingPointError, match='iteration 3 in a row'):
+        step(runner, resumed, a=NAN)
+
+
+def test_momentum_and_decay_do_not_see_a_skipped_iteration():
+    results = []
+    for losses in ([1., 1.], [1., NAN, 1.]):
+        runner, hook = make_runner(), GradientStepHook(on_nonfinite='skip')
+        runner.optimizer = torch.optim.AdamW(
+            runner.model.parameters(), lr=0.1, weight_decay=0.5)
+        for loss in losses:
+            step(runner, hook, a=loss)
+        results.append(runner.model.w.clone())
+    assert torch.equal(*results)
+
+
+def late_hook():
+    """As on a GPU: the host learns of a fault an iteration later."""
+    hook = GradientStepHook()
+    hook.guard = FiniteGuard(late=True)
+    return hook
+
+
+def test_late_reading_tells_the_iteration_at_fault():
+    runner, hook = make_runner(['first.jpg']), late_hook()
+    step(runner, hook, a=1)
+    step(runner, hook, a=NAN)
+    runner.data_batch = make_runner(['next.jpg']).data_batch
+    with pytest.raises(FloatingPointError) as caught:
+        step(runner, hook, a=1)
+    assert 'iteration 8' in str(caught.value)
+    assert 'first.jpg' in str(caught.value)
+    assert 'next.jpg' not in str(caught.value)
+
+
+def test_late_reading_is_settled_before_a_checkpoint():
+    runner, hook = make_runner(), late_hook()
+    step(runner, hook, a=1)
+    hook.resume_state(runner)
+    step(runner, hook, a=NAN)
+    with pytest.raises(FloatingPointError, match='iteration 8'):
+        hook.resume_state(runner)
+
+
+def test_overflow_of_scaled_gradients_is_no_fault():
+    """The scaler skips the step by itself and lowers the scale."""
+    runner, hook = make_runner(), GradientStepHook(loss_scaling=True)
+    runner.outputs = dict(losses={}, loss=torch.ones(()))
+    scales = []
+    for gradient in (INF, 1.0):
+        hook.before_train_iter(runner)
+        hook.backward((runner.model.w * torch.tensor([1., gradient])).sum())
+        hook.after_train_iter(runner)
+        scales.append(hook.scaler.get_scale())
+    assert scales[0] == scales[1] == 2.**15
+    assert runner.model.w.tolist() == [0., 0.], 'one step of two'
+
+
+def test_scale_that_falls_and_falls_ends_the_run():
+    runner, hook = make_runner(), GradientStepHook(loss_scaling=True)
+    runner.outputs = dict(losses={}, loss=torch.ones(()))
+    with pytest.raises(FloatingPointError, match='half precision'):
+        for _ in range(20):
+            hook.before_train_iter(runner)
+            hook.backward((runner.model.w * INF).sum())
+            hook.after_train_iter(runner)
+
+
+def fault_in_one(rank):
+    """Only process 1 has a bad loss; gradients are fine in both."""
+    runner = make_runner([f'image_of_{rank}.jpg'])
+    told = []
+    for mode in ('stop', 'skip'):
+        hook = GradientStepHook(on_nonfinite=mode)
+        try:
+            step(runner, hook, bad=INF if rank else 1., good=2)
+            told.append(runner.outputs['skipped'])
+        except FloatingPointError as error:
+            told.append(str(error))
+    return told, runner.model.w.tolist()
+
+
+def test_processes_act_alike(tmp_path):
+    found = run_processes(fault_in_one, 2, tmp_path)
+    assert found[0] == found[1]
+    (stopped, skipped), weights = found[0]
+    assert 'the loss bad.' in stopped and skipped is True
+    assert ('process 0: image_of_0.jpg; process 1: image_of_1.jpg' in stopped)
+    assert weights == [1., 1.]
+
+
+def test_broken_weights_are_refused():
+    model = Weight()
+    check_finite_weights(model, 1)
+    model.w.data[0] = INF
+    with pytest.raises(FloatingPointError, match='after iteration 5: w'):
+        check_finite_weights(model, 5)
+
+
+@pytest.mark.parametrize('size', [1, 7, 100_003])
+@pytest.mark.parametrize('value', [NAN, INF, -INF])
+def test_one_value_among_many(size, value):
+    """At every kind of place that vectorised loops treat differently."""
+    model = nn.ParameterDict(dict(a=torch.zeros(3), b=torch.ones(size)))
+    check_finite_weights(model, 1)
+    for place in {0, size // 2, size - 1}:
+        model.b.data[place] = value
+        with pytest.raises(FloatingPointError, match=': b'):
+            check_finite_weights(model, 1)
+        model.b.data[place] = 3e38
+    check_finite_weights(model, 1)
+
+
+def test_wrong_settings():
+    with pytest.raises(ValueError, match="use 'stop' or 'skip'"):
+        GradientStepHook(on_nonfinite='ignore')
+    with pytest.raises(ValueError, match='1 or more'):
+        GradientStepHook(max_skips=0)
+
+
+def test_images_are_unknown_without_a_batch():
+    assert images_of(types.SimpleNamespace()) == []
+    metas = [dict(filename='a'), dict()]
+    assert images_of(types.SimpleNamespace(data_batch=dict(
+        img_metas=metas))) == ['a', 'unnamed']
+
+
+def test_agreement_comes_late_and_can_be_settled():
+    agreement = Agreement(late=True)
+    assert agreement(torch.tensor([1.]), 'one') == (None, None)
+    assert agreement(torch.tensor([0.]), 'two') == ([1.], 'one')
+    assert agreement.settle() == ([0.], 'two')
+    assert agreement.settle() == (None, None)
+    assert Agreement()(torch.tensor([2.]), 'now') == ([2.], 'now')

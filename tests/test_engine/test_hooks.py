@@ -1,0 +1,401 @@
+import copy
+import logging
+import random
+import types
+
+import numpy as np
+import pytest
+import torch
+from mmcv.runner import LogBuffer
+from torch import nn
+
+from mbos.engine.hooks import (GradientStepHook, IterationSeedHook,
+                               LossLogHook, average_gradients)
+from tests.processes import run_processes
+from tests.utils import make_meta, stack_planes, tiny_model
+
+
+def three_parameters(rank):
+    """Gradients in both processes, in one, in none."""
+    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    parameters[0].grad = torch.tensor([1., 2.]) * (rank + 1)
+    if rank == 1:
+        parameters[1].grad = torch.tensor([4., 6.])
+    frozen = nn.Parameter(torch.zeros(1), requires_grad=False)
+    average_gradients([frozen, *parameters])
+    return [None if p.grad is None else p.grad.tolist() for p in parameters]
+
+
+def test_average_gradients(tmp_path):
+    found = run_processes(three_parameters, 2, tmp_path)
+    assert found == [[[1.5, 3.], [2., 3.], None]] * 2
+
+
+def no_gradients(rank):
+    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    average_gradients(parameters)
+    return [p.grad is None for p in parameters]
+
+
+def test_average_gradients_without_any(tmp_path):
+    assert run_processes(no_gradients, 2, tmp_path) == [[True, True]] * 2
+
+
+def test_average_gradients_of_one_process_changes_nothing():
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.tensor([3.])
+    average_gradients([parameter])
+    assert parameter.grad.item() == 3
+
+
+class Parts(nn.Module):
+    """Two parts and one that nothing uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = nn.Linear(2, 1, bias=False)
+        self.judge = nn.Linear(2, 1, bias=False)
+        self.idle = nn.Linear(2, 1, bias=False)
+        for parameter in self.parameters():
+            nn.init.ones_(parameter)
+
+
+def runner_of(model, iterations=10, **optimizers):
+    return types.SimpleNamespace(
+        model=model,
+        optimizer=optimizers,
+        iter=0,
+        max_iters=iterations,
+        _max_iters=iterations,
+        logger=logging.getLogger('test'),
+        outputs=dict(loss=torch.zeros(()), losses={}))
+
+
+def train(hook, runner, losses):
+    """One iteration for each loss; a loss is a function of the model."""
+    stepped = []
+    for loss in losses:
+        hook.before_train_iter(runner)
+        value = loss(runner.model)
+        hook.backward(value)
+        runner.outputs = dict(
+            loss=value.detach(), losses=dict(a=value.detach()))
+        hook.after_train_iter(runner)
+        stepped.append(bool(runner.outputs.get('stepped')))
+        runner.iter += 1
+    return stepped
+
+
+def test_step_and_untouched_parameter():
+    model = Parts()
+    runner = runner_of(
+        model,
+        generator=torch.optim.AdamW(
+            [*model.generator.parameters(), *model.idle.parameters()],
+            lr=0.1,
+            weight_decay=0.5),
+        judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
+    model.idle.weight.grad = torch.ones(1, 2)  # of an earlier iteration
+    hook = GradientStepHook()
+    hook.before_train_iter(runner)
+    inputs = torch.tensor([[1., 3.]])
+    hook.backward(model.judge(inputs).sum())
+    hook.backward(model.judge(inputs).sum() + model.generator(inputs).sum())
+    hook.after_train_iter(runner)
+    # two passes add up: 1 - 0.1 * 2 * (1, 3)
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.8, 0.4]]))
+    # AdamW: decay by lr * 0.5, then a first step of lr
+    torch.testing.assert_close(model.generator.weight.data,
+                               torch.full((1, 2), 0.95 - 0.1))
+    assert model.idle.weight.tolist() == [[1., 1.]], 'not even decayed'
+
+
+def test_clipping_is_by_optimizer():
+    model = Parts()
+    runner = runner_of(
+        model,
+        generator=torch.optim.SGD(model.generator.parameters(), lr=1.0),
+        judge=torch.optim.SGD(model.judge.parameters(), lr=1.0))
+    hook = GradientStepHook(grad_clip=dict(max_norm=1.0))
+    hook.before_train_iter(runner)
+    inputs = torch.tensor([[3., 4.]])
+    hook.backward(
+        model.generator(inputs).sum() + 0.1 * model.judge(inputs).sum())
+    hook.after_train_iter(runner)
+    # norm 5 becomes 1; norm 0.5 stays, as each is clipped on its own
+    torch.testing.assert_close(
+        model.generator.weight.data,
+        torch.tensor([[1 - 0.6, 1 - 0.8]]),
+        atol=1e-5,
+        rtol=0)
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.7, 0.6]]))
+
+
+def judged(*inputs):
+    return lambda model: model.judge(torch.tensor([inputs])).sum()
+
+
+def two_optimizers(model):
+    return dict(
+        generator=torch.optim.SGD(model.generator.parameters(), lr=1.0),
+        judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
+
+
+def test_steps_use_the_mean_of_accumulated_gradients():
+    model = Parts()
+    runner = runner_of(model, iterations=5, **two_optimizers(model))
+    hook = GradientStepHook(accumulate=2)
+    losses = [
+        judged(1., 3.),
+        judged(3., 5.),  # mean (2, 4): 1 - 0.1 * (2, 4)
+        judged(1., 1.),
+        lambda model: model.generator(torch.tensor([[1., 0.]])).sum(),
+        judged(2., 2.)  # the last iteration: a group of one
+    ]
+    assert train(hook, runner, losses[:2]) == [False, True]
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.8, 0.6]]))
+    assert train(hook, runner, losses[2:4]) == [False, True]
+    # an iteration without a gradient of a part counts as zero
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.75, 0.55]]))
+    torch.testing.assert_close(model.generator.weight.data,
+                               torch.tensor([[0.5, 1.]]))
+    assert train(hook, runner, losses[4:]) == [True]
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.55, 0.35]]))
+
+
+@pytest.mark.parametrize('done', [1, 2, 3, 4])
+def test_a_break_between_steps_changes_nothing(done):
+    rng = torch.Generator().manual_seed(0)
+    losses = [judged(*torch.rand(2, generator=rng).tolist())
+              for _ in range(5)]  # yapf: disable
+    found = []
+    for broken in (False, True):
+        model = Parts()
+        runner = runner_of(model, iterations=5, **two_optimizers(model))
+        hook = GradientStepHook(accumulate=3)
+        train(hook, runner, losses[:done])
+        if broken:
+            state = hook.resume_state(runner)
+            for parameter in model.parameters():
+                parameter.grad = None
+            hook = GradientStepHook(accumulate=3)
+            hook.load_resume_state(state, runner)
+        train(hook, runner, losses[done:])
+        found.append(model.judge.weight.tolist())
+    assert found[0] == found[1]
+
+
+def test_what_is_not_finite_is_dropped_with_all_since_the_last_step():
+    model = Parts()
+    runner = runner_of(model, **two_optimizers(model))
+    hook = GradientStepHook(accumulate=3, on_nonfinite='skip')
+    train(hook, runner,
+          [judged(9., 9.),
+           judged(float('nan'), 0.),
+           judged(1., 2.)])
+    torch.testing.assert_close(model.judge.weight.data,
+                               torch.tensor([[0.9, 0.8]]))
+
+
+@pytest.mark.parametrize('value', [0, -2, 1.5, '2'])
+def test_accumulation_over_what_is_no_number_of_iterations(value):
+    with pytest.raises(ValueError, match='accumulate is'):
+        GradientStepHook(accumulate=value)
+
+
+def accumulate_in_two(rank):
+    """Two iterations, a break after the first; own gradients everywhere."""
+    model, hook = Parts(), GradientStepHook(accumulate=2)
+    runner = runner_of(model, **two_optimizers(model))
+    for broken in (True, False):
+        hook.before_train_iter(runner)
+        gradient = torch.tensor([[1. + rank, 2.]])
+        old = model.judge.weight.grad
+        model.judge.weight.grad = gradient if old is None else old + gradient
+        runner.outputs = dict(loss=torch.zeros(()), losses={})
+        hook.after_train_iter(runner)
+        runner.iter += 1
+        if broken:
+            state = hook.resume_state(runner)
+            model.judge.weight.grad = None
+            hook = GradientStepHook(accumulate=2)
+            hook.load_resume_state(state, runner)
+    rows = state['gradients']['judge.weight'].tolist()
+    return rows, model.judge.weight.tolist()
+
+
+def test_accumulated_gradients_of_several_processes(tmp_path):
+    one, two = run_processes(accumulate_in_two, 2, tmp_path)
+    assert one == two
+    assert one[0] == [[[1., 2.]], [[2., 2.]]], 'one row for each process'
+    # mean of (1, 2) and (2, 2), twice: 1 - 0.1 * (1.5, 2)
+    assert one[1][0] == pytest.approx([0.85, 0.8])
+
+
+def test_images_per_pass_changes_nothing():
+    """Weights after a step, with passes of one image and of all."""
+    torch.manual_seed(0)
+    first = tiny_model(
+        window=8,
+        adversarial=True,
+        discriminator=dict(type='PatchDiscriminator', channels=4))
+    first.init_weights()
+    second = copy.deepcopy(first)
+    batch = dict(
+        img=torch.randn(4, 3, 64, 64),
+        img_metas=[
+            make_meta('a', truth=['vessel']),
+            make_meta('b', truth=['odoc']),
+            make_meta('a', truth=['vessel']),
+            make_meta('a', pseudo=['lesion'])
+        ],
+        labels=torch.stack([
+            stack_planes(('vessel', 'lesion', 'odoc'), 64, 64, **planes)
+            for planes in (dict(vessel=1), dict(odoc=2), dict(vessel=0),
+                           dict(lesion=3))
+        ]))
+    for model, size in ((first, 1), (second, 4)):
+        model.train_cfg['images_per_pass'] = size
+        runner = runner_of(
+            model, generator=torch.optim.SGD(model.parameters(), lr=0.1))
+        hook = GradientStepHook()
+        hook.before_train_iter(runner)
+        model.train_step(batch, None, backward=hook.backward)
+        hook.after_train_iter(runner)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(
+            value, second.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_iteration_seed_depends_on_seed_rank_and_iteration():
+
+    def draw(seed, rank, iteration):
+        hook = IterationSeedHook(seed, rank)
+        hook.before_train_iter(types.SimpleNamespace(iter=iteration))
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    cases = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    drawn = [draw(*case) for case in cases]
+    assert draw(0, 0, 0) == drawn[0]
+    for values in zip(*drawn):
+        assert len(set(values)) == len(cases)
+
+
+class LogRunner:
+    """As much of a runner as the log hook looks at."""
+
+    def __init__(self, iterations):
+        self.iter, self._max_iters = 0, iterations
+        self.log_buffer = LogBuffer()
+        self.logger = logging.getLogger('test')
+        self.model = nn.Linear(1, 1)
+
+    def log(self, hook, **losses):
+        values = {k: torch.tensor(float(v)) for k, v in losses.items()}
+        self.outputs = dict(losses=values, loss=sum(values.values()))
+        hook.after_train_iter(self)
+        self.iter += 1
+
+
+def test_losses_are_means_over_the_interval():
+    runner, hook = LogRunner(10), LossLogHook(2)
+    runner.log(hook, a=1, b=2)
+    assert not runner.log_buffer.val_history
+    runner.log(hook, a=3, b=4)
+    runner.log_buffer.average(2)
+    assert runner.log_buffer.output == dict(a=2., b=3., loss=5.)
+    runner.log_buffer.clear_output()
+    runner.log(hook, a=10, b=0)
+    runner.log(hook, a=20, b=0)
+    runner.log_buffer.average(2)
+    assert runner.log_buffer.output == dict(a=15., b=0., loss=15.)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_value_that_is_not_finite_stops_the_run(value):
+    runner, hook = LogRunner(10), LossLogHook(2)
+    runner.log(hook, good=1, bad=value)
+    with pytest.raises(FloatingPointError) as caught:
+        runner.log(hook, good=1, bad=1)
+    assert 'iteration 2: bad, loss.' in str(caught.value)
+    assert 'good' not in str(caught.value)
+
+
+def test_last_iterations_are_looked_at_though_the_interval_is_not_full():
+    runner, hook = LogRunner(3), LossLogHook(2)
+    runner.log(hook, a=1)
+    runner.log(hook, a=1)
+    with pytest.raises(FloatingPointError, match='last 1 iterations'):
+        runner.log(hook, a=float('nan'))
+
+
+def test_a_line_of_skipped_iterations_has_no_losses():
+    """Not those of the line before either."""
+    runner, hook = LogRunner(10), LossLogHook(1)
+    runner.log(hook, a=1)
+    runner.log_buffer.average(1)
+    assert runner.log_buffer.output == dict(a=1., loss=1.)
+    runner.log_buffer.clear_output()
+    runner.outputs = dict(
+        losses={}, loss=torch.tensor(float('nan')), skipped=True)
+    hook.after_train_iter(runner)
+    runner.log_buffer.average(1)
+    assert runner.log_buffer.output == {}
+
+
+def log_with_a_break(rank):
+    """Sums of two processes, saved after one of two iterations.
+
+    Returns:
+        list: The line without a break; resumed in as many processes; what
+        one process would take up.
+    """
+    lines = []
+    values = [0.1 + rank, 0.7 - rank, 1 / 3, 3.3]
+    for broken in (False, True):
+        runner, hook = LogRunner(4), LossLogHook(4)
+        for i, value in enumerate(values):
+            if broken and i == 3:
+                state = hook.resume_state(runner)
+                hook = LossLogHook(4)
+                hook.load_resume_state(state, runner)
+            runner.log(hook, a=value)
+        runner.log_buffer.average(4)
+        lines.append(dict(runner.log_buffer.output))
+    return lines, state
+
+
+def test_sums_of_the_processes_survive_a_break(tmp_path):
+    (one, state), (two, same) = run_processes(log_with_a_break, 2, tmp_path)
+    assert one[0] == one[1] == two[0] == two[1], 'bit for bit'
+    assert state['count'] == 3 and state['names'] == ['a', 'loss']
+    assert torch.equal(state['rows'], same['rows'])
+    # in one process: the mean over both, (0.1 + 0.7 + 1/3) either way
+    runner, hook = LogRunner(4), LossLogHook(4)
+    hook.load_resume_state(state, runner)
+    assert hook.sums['a'].item() == pytest.approx(0.8 + 1 / 3)
+
+
+def log_in_two(rank):
+    runner, hook = LogRunner(2), LossLogHook(2)
+    runner.log(hook, a=rank)
+    runner.log(hook, a=rank + 2)
+    runner.log_buffer.average(2)
+    return dict(runner.log_buffer.output)
+
+
+def test_losses_are_means_over_the_processes(tmp_path):
+    # process 0: (0 + 2) / 2, process 1: (1 + 3) / 2
+    assert run_processes(log_in_two, 2,
+                         tmp_path) == [dict(a=1.5, loss=1.5)] * 2
+
+
+def test_scaled_losses_are_not_added_as_they_are():
+    """So what is known before the backward pass has to wait for the scale."""
+    assert GradientStepHook().backward.adds_as_they_are
+    assert not GradientStepHook(loss_scaling=True).backward.adds_as_they_are

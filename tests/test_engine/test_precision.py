@@ -1,0 +1,145 @@
+"""Mixed precision: as close to float32 as its digits allow."""
+import types
+
+import pytest
+import torch
+
+from mbos.engine.hooks import GradientStepHook
+from tests.utils import TASKS, make_meta, stack_planes, tiny_model
+
+CLASSES = dict(vessel=1, lesion=4, odoc=2)
+
+
+def network(precision):
+    torch.manual_seed(0)
+    model = tiny_model(
+        window=8,
+        adversarial=True,
+        discriminator=dict(type='PatchDiscriminator', channels=4),
+        train_cfg=dict(images_per_pass=2, precision=precision))
+    model.init_weights()
+    return model.train()
+
+
+def batch():
+    rng = torch.Generator().manual_seed(1)
+    labels = [
+        stack_planes(
+            TASKS, 32, 32, **{
+                task:
+                torch.randint(CLASSES[task] + 1, (32, 32),
+                              generator=rng).numpy()
+            }) for task in TASKS
+    ]
+    return dict(
+        img=torch.randn(3, 3, 32, 32, generator=rng),
+        img_metas=[make_meta(f'{t}_set', truth=[t]) for t in TASKS],
+        labels=torch.stack(labels))
+
+
+def step(precision, hook):
+    model = network(precision)
+    dtypes = {}
+    for name in ('backbone.patch_embed.projection',
+                 'decode_head.cross_task_attention.block.q',
+                 'discriminators.vessel.convs.0'):
+        model.get_submodule(name).register_forward_hook(
+            lambda module, args, out, name=name: dtypes.update(
+                {name: out.dtype}))
+    losses = model.train_step(batch(), backward=hook.backward)['losses']
+    gradients = {n: p.grad for n, p in model.named_parameters()}
+    return losses, gradients, list(dtypes.values())
+
+
+@pytest.mark.parametrize('precision, dtype, tolerance', [
+    ('bf16', torch.bfloat16, 0.3),
+    ('fp16', torch.float16, 0.15),
+])
+def test_mixed_precision(precision, dtype, tolerance):
+    hook = GradientStepHook(loss_scaling=precision == 'fp16')
+    scale = hook.scaler.get_scale()
+    losses, gradients, dtypes = step(precision, hook)
+    expected, exact, _ = step('float32', GradientStepHook())
+    assert dtypes == [dtype, dtype, torch.float32]
+    assert all(v.dtype == torch.float32 for v in losses.values())
+    for name, value in losses.items():
+        wanted = expected[name].item()
+        assert value.item() == pytest.approx(wanted, rel=0.02, abs=1e-4)
+    for name, gradient in exact.items():
+        error = (gradients[name] / scale - gradient).norm()
+        assert error <= tolerance * gradient.norm(), name
+
+
+def mean_loss(precision, steps=200, counted=50):
+    """Mean of the summed loss over the last steps of a short run."""
+    model = network(precision)
+    hook = GradientStepHook(loss_scaling=precision == 'fp16')
+    optimizers = [
+        torch.optim.AdamW(parameters, lr=1e-3, fused=True) for parameters in ([
+            p for n, p in model.named_parameters()
+            if ('discriminators' in n) is wanted
+        ] for wanted in (False, True))
+    ]
+    data, losses = batch(), []
+    for _ in range(steps):
+        outputs = model.train_step(data, backward=hook.backward)
+        for optimizer in optimizers:
+            hook.scaler.step(optimizer)
+            optimizer.zero_grad()
+        hook.scaler.update()
+        losses.append(outputs['loss'])
+    return torch.stack(losses[-counted:]).mean().item()
+
+
+@pytest.mark.slow
+def test_runs_in_mixed_precision_learn_alike():
+    """About two minutes: python -m pytest -m slow -s tests/test_engine."""
+    exact = mean_loss('float32')
+    for precision in ('bf16', 'fp16'):
+        found = mean_loss(precision)
+        print(f'{precision}: {found:.4f}, float32: {exact:.4f}')
+        assert found == pytest.approx(exact, rel=0.05)
+
+
+def test_unknown_precision():
+    with pytest.raises(ValueError, match="'half': use one of float32, bf16"):
+        tiny_model(train_cfg=dict(precision='half'))
+
+
+@pytest.mark.parametrize('grad_clip', [None, dict(max_norm=1.0)])
+def test_loss_scaling_with_an_optimizer_without_gradients(grad_clip):
+    weights = {n: torch.nn.Parameter(torch.ones(1)) for n in ('used', 'idle')}
+    runner = types.SimpleNamespace(
+        meta={},
+        iter=0,
+        outputs=dict(loss=torch.ones(()), losses={}),
+        model=torch.nn.ParameterDict(weights),
+        optimizer={
+            n: torch.optim.SGD([w], lr=0.5)
+            for n, w in weights.items()
+        })
+    hook = GradientStepHook(grad_clip=grad_clip, loss_scaling=True)
+    hook.before_train_iter(runner)
+    hook.backward(weights['used'].sum())
+    hook.after_train_iter(runner)
+    assert weights['used'].item() == pytest.approx(0.5, abs=1e-5)
+    assert weights['idle'].item() == 1
+
+
+def scaler_of(path):
+    """Whole checkpoint, and what it holds of the loss scaler."""
+    content = torch.load(path, weights_only=True)
+    return content, content['progress']['hooks']['GradientStepHook']['scaler']
+
+
+def test_loss_scale_survives_a_resume(runs, tool):
+    options = ('--cfg-options', 'precision=fp16')
+    assert tool('train.py', runs.config1, '--work-dir', 'one',
+                *options) is None
+    assert scaler_of('one/iter_2.pth')[1]['_growth_tracker'] == 2
+    assert tool('train.py', runs.config1, '--work-dir', 'two', '--resume-from',
+                'one/iter_2.pth', *options) is None
+    last, scales = zip(*(scaler_of(f'{w}/iter_4.pth') for w in ('one', 'two')))
+    assert scales[0] == scales[1] and scales[0]['_growth_tracker'] == 4
+    for name, value in last[0]['state_dict'].items():
+        assert torch.equal(value, last[1]['state_dict'][name]), name

@@ -1,0 +1,221 @@
+"""Both stages, end to end, on pictures of 64 pixels."""
+import json
+import os
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import \
+    EventAccumulator
+
+from mbos.checkpoints.loading import read_checkpoint
+from tests.tiny_runs import FOVEA, config_of, write_config, write_data
+
+TWO = ('vessel', 'lesion')
+FOUR = (FOVEA, 'odoc', 'lesion', 'vessel')
+
+
+def records(work, mode):
+    """Lines of the JSON log of one mode."""
+    path, = work.glob('*.log.json')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in lines if line.get('mode') == mode]
+
+
+def names_of_stage1(tasks):
+    return {f'{h}.loss_truth.{t}' for h in ('decode', 'aux') for t in tasks}
+
+
+def names_of_stage2(tasks, home):
+    """Names of all that stage 2 logs.
+
+    Args:
+        tasks (list[str]): The tasks.
+        home (dict[str, str]): The dataset that labels each.
+    """
+    names = set()
+    for head in ('decode', 'aux'):
+        for t in tasks:
+            names |= {
+                f'{head}.{n}.{t}'
+                for n in ('loss_truth', 'loss_disc_source', 'disc_acc_source',
+                          'disc_acc_target')
+            }
+            names |= {
+                f'{head}.{n}.{t}.on_{home[other]}'
+                for n in ('loss_pseudo', 'loss_adv', 'loss_disc_target')
+                for other in tasks if other != t
+            }
+    return names
+
+
+def logged_values(record):
+    return {k for k in record if k.startswith(('decode.', 'aux.'))}
+
+
+def scalar_tags(work):
+    events = EventAccumulator(str(work / 'tf_logs'), {'images': 0})
+    events.Reload()
+    return events.Tags()
+
+
+def test_files_of_stage_1(runs):
+    names = set(os.listdir(runs.work1))
+    assert {
+        'iter_2.pth', 'iter_4.pth', 'latest.pth', 'stage1.py', 'tf_logs',
+        'overlays'
+    } <= names
+    log, = runs.work1.glob('*.log')
+    text = log.read_text()
+    for wanted in ('PyTorch:', 'MMCV: 1.7', 'MBOS: ', 'seed 0', 'Config:',
+                   'Dataset c0: 3 images', 'Data checked in', 'eta: ',
+                   'data_time: ', 'loss_truth: '):
+        assert wanted in text, wanted
+
+
+def test_logs_of_stage_1(runs):
+    train = records(runs.work1, 'train')
+    assert [line['iter'] for line in train] == [2, 4]
+    for line in train:
+        assert logged_values(line) == names_of_stage1(TWO)
+        total = sum(line[name] for name in names_of_stage1(TWO))
+        assert line['loss'] == pytest.approx(total, abs=1e-4)
+        assert {'time', 'data_time', 'lr'} <= set(line)
+    # linear decay to 0 at iteration 4; the rate of the iteration logged
+    assert [line['lr'] for line in train] == pytest.approx([7.5e-4, 2.5e-4])
+
+
+def test_logs_of_stage_2(runs):
+    expected = names_of_stage2(TWO, dict(vessel='c0', lesion='c1'))
+    for line in records(runs.work2, 'train'):
+        assert logged_values(line) == expected
+        total = sum(v for k, v in line.items() if '.loss_' in k)
+        assert line['loss'] == pytest.approx(total, abs=1e-3)
+        for name in expected:
+            if 'disc_acc' in name:
+                assert 0 <= line[name] <= 1
+        assert set(
+            line['lr']) == {'generator', 'discriminators',
+                            'auxiliary_discriminators'}  # yapf: disable
+    tags = scalar_tags(runs.work2)['scalars']
+    assert {f'train/{name}' for name in expected | {'loss'}} <= set(tags)
+    assert any(tag.startswith('learning_rate') for tag in tags)
+
+
+def test_evaluation_during_training(runs):
+    line, = records(runs.work1, 'val')
+    for name in ('c0_test.vessel.mDice', 'c1_test.lesion.Dice.EX', 'mDice'):
+        assert 0 <= line[name] <= 1
+    tags = scalar_tags(runs.work1)
+    assert 'val/c0_test.vessel.mDice' in tags['scalars']
+
+
+def test_overlays_at_evaluation(runs):
+    folder = runs.work1 / 'overlays' / 'iter_4'
+    expected = [f'c{i}_test_eye_{j}' for i in (0, 1) for j in (0, 1)]
+    assert sorted(os.listdir(folder)) == [f'{n}.jpg' for n in expected]
+    # photograph, prediction, truth
+    assert Image.open(folder / f'{expected[0]}.jpg').size == (3 * 64, 64)
+    tags = scalar_tags(runs.work1)['images']
+    assert sorted(tags) == [f'overlays/{n}' for n in expected]
+
+
+def test_checkpoint_tells_what_it_is(runs):
+    one, two = map(read_checkpoint, (runs.checkpoint1, runs.checkpoint2))
+    assert one['meta']['mbos_stage'] == 'multi_task'
+    assert two['meta']['mbos_stage'] == 'adversarial'
+    for content in (one, two):
+        meta = content['meta']
+        assert meta['iter'] == 4 and meta['seed'] == 0
+        assert [t['name'] for t in meta['mbos_tasks']] == list(TWO)
+        assert meta['mbos_model']['tasks'] == list(TWO)
+        assert 'CheckedIterRunner' in meta['config']
+    assert set(one['optimizer']) == {'generator'}
+    assert set(two['optimizer']) == {
+        'generator', 'discriminators', 'auxiliary_discriminators'
+    }
+    assert set(one['state_dict']) < set(two['state_dict'])
+
+
+@pytest.mark.parametrize('stage', [1, 2])
+def test_resumed_run_is_the_uninterrupted_one(runs, tool, tmp_path, stage):
+    """With dropout, random flips, colours and cut-out; bit for bit."""
+    config = getattr(runs, f'config{stage}')
+    work = getattr(runs, f'work{stage}')
+    folder = 'ckpt' if stage == 2 else '.'
+    done = tool('train.py', config, '--work-dir', 'again', '--resume-from',
+                work / folder / 'iter_2.pth')
+    assert done is None
+    again = tmp_path / 'again'
+    first = read_checkpoint(str(work / folder / 'iter_4.pth'))
+    second = read_checkpoint(str(again / folder / 'iter_4.pth'))
+    for name, value in first['state_dict'].items():
+        assert torch.equal(value, second['state_dict'][name]), name
+    for name, optimizer in first['optimizer'].items():
+        states = second['optimizer'][name]['state']
+        for key, state in optimizer['state'].items():
+            assert torch.equal(state['exp_avg'], states[key]['exp_avg'])
+    losses = [{
+        k: v
+        for k, v in records(w, 'train')[-1].items() if 'loss' in k
+    } for w in (work, again)]
+    assert losses[0] == losses[1]
+
+
+def test_stage_2_starts_from_stage_1(runs, tool, tmp_path):
+    """Without a step, the generator is stage 1's; discriminators are new."""
+    cfg = config_of(
+        runs.data,
+        TWO,
+        True,
+        optimizer__generator__lr=0.0,
+        optimizer__generator__weight_decay=0.0,
+        runner__max_iters=1,
+        checkpoint_config__interval=1)
+    config = write_config(tmp_path / 'frozen.py', cfg)
+    assert tool('train.py', config, '--no-validate', '--load-from',
+                runs.checkpoint1) is None
+    one = read_checkpoint(runs.checkpoint1)['state_dict']
+    two = read_checkpoint('work_dirs/frozen/ckpt/iter_1.pth')['state_dict']
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+
+
+@pytest.mark.parametrize('adversarial', [False, True])
+def test_four_tasks_and_two_images(tool, tmp_path, adversarial):
+    """One task is the user's own, and each dataset gives two images."""
+    write_data(tmp_path / 'data', FOUR)
+    config = write_config(
+        tmp_path / 'four.py',
+        config_of(
+            tmp_path / 'data',
+            FOUR,
+            adversarial,
+            runner__max_iters=1,
+            evaluation__interval=1,
+            checkpoint_config__interval=1,
+            log_config__interval=1,
+            data__samples_per_gpu=2))
+    assert tool('train.py', config, '--seed', 3) is None
+    work = tmp_path / 'work_dirs' / 'four'
+    tasks = ('fovea', 'odoc', 'lesion', 'vessel')
+    home = {task: f'c{i}' for i, task in enumerate(tasks)}
+    line, = records(work, 'train')
+    assert logged_values(line) == (
+        names_of_stage2(tasks, home)
+        if adversarial else names_of_stage1(tasks))
+    evaluated, = records(work, 'val')
+    assert 'c0_test.fovea.Dice.fovea' in evaluated
+    folder = 'ckpt' if adversarial else '.'
+    meta = read_checkpoint(str(work / folder / 'iter_1.pth'))['meta']
+    assert [t['name'] for t in meta['mbos_tasks']
+            ] == ['vessel', 'lesion', 'odoc', 'fovea']
+    assert meta['seed'] == 3
+
+
+def test_nothing_is_drawn_without_evaluation(runs, tool, tmp_path):
+    options = ('--cfg-options', 'runner.max_iters=1', 'log_config.interval=1')
+    assert tool('train.py', runs.config1, '--no-validate', '--work-dir', 'w',
+                *options) is None
+    assert not (tmp_path / 'w' / 'overlays').exists()
+    assert not records(tmp_path / 'w', 'val')

@@ -1,0 +1,174 @@
+"""The launchers with several processes on CPU, from another folder."""
+import json
+import shutil
+
+import pytest
+import torch
+
+from mbos.checkpoints.loading import read_checkpoint
+from tests.tiny_runs import (config_of, run_script, write_collection,
+                             write_config)
+
+TWO = ('vessel', 'lesion')
+PARTS = dict(imports=['mbos', 'tests.run_parts'], allow_failed_imports=False)
+slow = pytest.mark.slow
+SGD = dict(type='SGD', lr=0.01, momentum=0.9)
+
+
+def plain_config(data, adversarial=False):
+    """Without dropout, which each process draws for itself, and with SGD.
+
+    Adam divides by the size of gradients, so where they are nearly 0 it would
+    magnify the last bits of a sum to whole steps.
+    """
+    optimizer = SGD
+    if adversarial:
+        optimizer = dict(
+            constructor='NamedOptimizersConstructor',
+            generator=SGD,
+            discriminators=SGD,
+            auxiliary_discriminators=SGD)
+    cfg = config_of(
+        data,
+        TWO,
+        adversarial,
+        optimizer=optimizer,
+        runner__max_iters=3,
+        evaluation__interval=3,
+        log_config__interval=1,
+        checkpoint_config__interval=3)
+    for head in ('decode_head', 'auxiliary_head'):
+        cfg['model'][head]['head']['dropout_ratio'] = 0.0
+    cfg['custom_imports'] = PARTS
+    cfg['custom_hooks'] = [dict(type='SaveRankHook')]
+    return cfg
+
+
+def lines(work):
+    path, = work.glob('*.log.json')
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+
+
+def same_run(first, second, processes, folder=''):
+    """Losses, figures and weights of two runs: equal within 1e-5.
+
+    All processes have the very same weights at the end.
+    """
+    ranks = [
+        torch.load(second / f'rank_{rank}.pth', weights_only=True)
+        for rank in range(processes)
+    ]
+    for state in ranks[1:]:
+        assert state.keys() == ranks[0].keys()
+        assert all(torch.equal(state[k], ranks[0][k]) for k in state)
+    pairs = list(zip(lines(first), lines(second)))
+    assert len(pairs) == 4 and pairs[-1][0]['mode'] == 'val'
+    for one, two in pairs:
+        names = {k for k in one if '.' in k or k == 'loss'}
+        assert names <= set(two)
+        for name in names:
+            assert abs(one[name] - two[name]) <= 2e-5, name
+    one, two = (
+        read_checkpoint(str(w / folder / 'iter_3.pth'))['state_dict']
+        for w in (first, second))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
+
+
+def finished(done):
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture
+def uneven(runs, tmp_path):
+    """Three images of one collection, seven of the other: 3 iterations of 3
+    processes go 3 times through the one and more than once through the other.
+    """
+    data = shutil.copytree(runs.data, tmp_path / 'uneven')
+    write_collection(data / 'c1', ['lesion'], 7, 10, ['vessel'])
+    return data
+
+
+def run_both(script, config, processes, tmp_path, tool, *options):
+    """Train in one process and in several, with the same batches."""
+    assert tool('train.py', config, '--work-dir', 'one', *options,
+                '--cfg-options', f'data.samples_per_gpu={processes}') is None
+    finished(
+        run_script(
+            script,
+            config,
+            processes,
+            '--work-dir',
+            'many',
+            *options,
+            folder=tmp_path))
+    return tmp_path / 'one', tmp_path / 'many', processes
+
+
+@pytest.mark.parametrize('processes', [pytest.param(2, marks=slow), 3])
+def test_stage_1(uneven, tool, tmp_path, processes):
+    """N processes of 1 image train like 1 process of N images."""
+    config = write_config(tmp_path / 'a.py', plain_config(uneven))
+    same_run(*run_both('dist_train_multi_task.sh', config, processes, tmp_path,
+                       tool))
+
+
+@pytest.mark.parametrize('processes', [2, pytest.param(3, marks=slow)])
+def test_stage_2(runs, uneven, tool, tmp_path, processes):
+    config = write_config(tmp_path / 'a.py', plain_config(uneven, True))
+    same_run(
+        *run_both('dist_train_gan.sh', config, processes, tmp_path, tool,
+                  '--load-from', runs.checkpoint1), 'ckpt')
+
+
+@pytest.mark.parametrize('processes', [pytest.param(2, marks=slow), 3])
+def test_evaluation(runs, tool, tmp_path, processes):
+    """Exactly the figures of one process, each image once.
+
+    Also of sets with fewer images than processes: one and three.
+    """
+    data = shutil.copytree(runs.data, tmp_path / 'data')
+    for name in ('images/eye_1.jpg', 'vessel/eye_1.png'):
+        (data / 'c0_test' / name).unlink()
+    config = write_config(tmp_path / 'a.py', config_of(data, TWO, True))
+    arguments = (config, runs.checkpoint2)
+    more = ('--eval', 'mIoU', '--datasets', 'all', '--vis', '--output_dir')
+    assert tool('test.py', *arguments, *more, 'maps1', '--work-dir',
+                'one') is None
+    finished(
+        run_script(
+            'dist_test_gan.sh',
+            *arguments,
+            processes,
+            *more,
+            'maps2',
+            '--work-dir',
+            'two',
+            folder=tmp_path))
+    for name, images in (('eval_c0.json', 1), ('eval_c1.json', 3)):
+        first, second = (
+            json.loads((tmp_path / work / name).read_text())
+            for work in ('one', 'two'))
+        assert first == second and first['figures']
+        assert first['images'] == images
+    pages = [(tmp_path / w / 'report.html').read_text()
+             for w in ('one', 'two')]
+    assert pages[0] == pages[1] and 'report_files/c1/lesion' in pages[0]
+    maps = [{
+        str(path.relative_to(tmp_path / folder)): path.read_bytes()
+        for path in (tmp_path / folder).rglob('*.png')
+    } for folder in ('maps1', 'maps2')]
+    assert maps[0] == maps[1] and len(maps[0]) == 2 * (1 + 3)
+
+
+@pytest.mark.slow
+def test_wrong_data_end_both_processes(runs, tmp_path):
+    """Nobody waits for the process that reads the data and gives up."""
+    data = shutil.copytree(runs.data, tmp_path / 'data')
+    mask = data / 'c0/vessel/eye_0.png'
+    mask.write_bytes(mask.read_bytes()[:100])
+    config = write_config(tmp_path / 'a.py', config_of(data, TWO))
+    done = run_script('dist_train_gan.sh', config, 2, folder=tmp_path)
+    assert done.returncode == 1
+    assert f'{mask}: the mask cannot be read' in done.stderr
+    assert not (tmp_path / 'work_dirs').exists()

@@ -1,0 +1,389 @@
+"""Evaluation of test sets: shared passes, processes, errors, thresholds."""
+import csv
+import json
+import os
+import shutil
+import types
+
+import numpy as np
+import pytest
+import torch
+from mmcv.parallel import collate
+from torch import nn
+
+from mbos.apis import (Environment, EvaluationError, EvaluationPlan,
+                       build_test_set, evaluate_test_sets, load_config,
+                       thresholds_from_val)
+from mbos.evaluation.run import group_test_sets
+from mbos.io.labels import read_labels, save_labels
+from mbos.metrics.bootstrap import Bootstrap
+from tests.processes import run_processes
+from tests.tiny_runs import (TEST, config_of, member, write_collection,
+                             write_config)
+
+TASKS = ('vessel', 'lesion')
+CPU = Environment(torch.device('cpu'))
+
+
+class FromPixels(nn.Module):
+    """Probabilities that follow the colours of the image.
+
+    Args:
+        fail (dict): What to do at an image, by stem: raise the exception
+            there, or give what a function makes of the probabilities.
+    """
+
+    def __init__(self, fail=None):
+        super().__init__()
+        self.fail = fail or {}
+        self.seen = []
+
+    def forward(self, img, img_metas, return_loss=False):
+        meta, = img_metas[0].data[0]
+        stem = meta['ori_filename'].split('.')[0]
+        self.seen.append(stem)
+        base = torch.sigmoid(img[0][0] * 2 - 1).numpy()
+        prob = dict(
+            vessel=base[:1], lesion=np.concatenate([base, base[:1] / 2]))
+        act = self.fail.get(stem, lambda value: value)
+        if isinstance(act, BaseException):
+            raise act
+        return [{task: act(value.copy()) for task, value in prob.items()}]
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A config with four test sets; the first two share their images."""
+    data = tmp_path / 'data'
+    write_collection(data / 'both', TASKS, images=5, seed=0)
+    write_collection(data / 'other', ['lesion'], images=2, seed=50)
+    write_collection(data / 'val', TASKS, images=2, seed=70)
+    cfg = config_of(data, TASKS)
+    cfg['test_sets'] = dict(
+        v=member(0, 'both', TEST, ann_dirs=dict(vessel='both/vessel')),
+        le=member(0, 'both', TEST, ann_dirs=dict(lesion='both/lesion')),
+        other=member(0, 'other', TEST, ann_dirs=dict(lesion='other/lesion')))
+    cfg['data']['test'] = 'other'
+    cfg['data']['val'] = [
+        member(
+            0,
+            'val',
+            TEST,
+            ann_dirs=dict(vessel='val/vessel', lesion='val/lesion'))
+    ]
+    checkpoint = tmp_path / 'weights.pth'
+    checkpoint.write_bytes(b'weights')
+    return types.SimpleNamespace(
+        data=data,
+        config=write_config(tmp_path / 'config.py', cfg),
+        checkpoint=str(checkpoint),
+        folder=tmp_path)
+
+
+def evaluate(world,
+             work,
+             model=None,
+             names=('v', 'le', 'other'),
+             env=CPU,
+             chosen=None):
+    cfg = load_config(world.config)
+    cfg.work_dir = str(world.folder / work)
+    datasets = {name: build_test_set(cfg, name) for name in names}
+    plan = EvaluationPlan(world.checkpoint, Bootstrap(20), chosen or {})
+    return evaluate_test_sets(model or FromPixels(), datasets, cfg, env, plan)
+
+
+def written(world, work):
+    return {
+        path.name: path.read_text()
+        for path in sorted((world.folder / work).glob('eval_*'))
+    }
+
+
+def content(world, work, name):
+    return json.loads(written(world, work)[f'eval_{name}.json'])
+
+
+def test_images_that_test_sets_share_pass_once(world):
+    model = FromPixels()
+    files = evaluate(world, 'together', model)
+    assert model.seen == [f'eye_{i}' for i in range(5)] + ['eye_0', 'eye_1']
+    assert sorted(map(os.path.basename,
+                      files)) == sorted(written(world, 'together'))
+    for name in ('v', 'le', 'other'):
+        evaluate(world, 'apart', names=[name])
+    assert written(world, 'together') == written(world, 'apart')
+    assert not (world.folder / 'together/.partial').exists()
+
+
+def test_another_pipeline_is_another_pass(world):
+    cfg = load_config(world.config)
+    datasets = {n: build_test_set(cfg, n) for n in ('v', 'le', 'other')}
+    assert [list(g) for g in group_test_sets(datasets)] == [['v', 'le'],
+                                                            ['other']]
+    cfg.test_sets.le.pipeline[1].img_scale = (32, 32)
+    datasets['le'] = build_test_set(cfg, 'le')
+    assert len(group_test_sets(datasets)) == 3
+
+
+def test_files_say_what_the_docs_say(world):
+    evaluate(world, 'w')
+    found = content(world, 'w', 'le')
+    assert found['format'] == 2 and found['complete'] is True
+    assert found['images'] == found['images_expected'] == 5
+    assert found['config'] == 'config.py' and 'error' not in found
+    assert found['bootstrap'] == dict(resamples=20, level=0.95, seed=0)
+    lesion = found['tasks']['lesion']
+    dice = lesion['published']['Dice']['EX']
+    assert dice['value'] == found['figures']['lesion.Dice.EX']
+    assert dice['low'] <= dice['value'] <= dice['high']
+    assert lesion['thresholds'] == {
+        '0.5': dict.fromkeys('EX HE SE MA'.split(), 0.5)
+    }
+    assert len(lesion['curves']['EX']['recall']) > 5
+    assert sum(lesion['calibration']['SE']['count']) == 5 * 64 * 64
+    rows = lesion['per_image']
+    assert [row['name'] for row in rows] == [f'eye_{i}' for i in range(5)]
+    truth = read_labels(rows[2]['mask'])
+    counts = rows[2]['counts']['0.5']['HE']
+    assert counts['tp'] + counts['fn'] == (truth == 2).sum()
+    assert sum(counts.values()) == truth.size
+    with open(world.folder / 'w/eval_le_lesion.csv') as file:
+        table = list(csv.DictReader(file))
+    dice = [float(row['Dice']) for row in table]
+    assert dice == sorted(dice) and len(dice) == 5
+    by_name = {row['name']: row for row in rows}
+    for row in table:
+        own = by_name[row['image']]
+        assert float(row['Dice']) == own['Dice']['mean']
+        assert float(row['AP.SE']) == own['AP']['SE']
+        assert int(row['fp.MA']) == own['counts']['0.5']['MA']['fp']
+        assert row['file'] == own['image']
+
+
+@pytest.mark.parametrize('count', [2, 3])
+def test_several_processes_write_what_one_writes(world, count):
+    """5 images over 2 and 3; 2 images over 3, of which one has none."""
+    evaluate(world, 'one')
+
+    def work(rank):
+        torch.set_num_threads(1)
+        env = Environment(torch.device('cpu'), rank, count)
+        model = FromPixels()
+        evaluate(world, 'several', model, env=env)
+        return len(model.seen)
+
+    folder = world.folder / 'meet'
+    folder.mkdir()
+    passes = run_processes(work, count, folder)
+    assert sum(passes) == 5 + 2 and max(passes) - min(passes) <= 2
+    assert written(world, 'several') == written(world, 'one')
+
+
+def nan_at(stem):
+    return {stem: lambda value: np.where(value > 0.6, np.nan, value)}
+
+
+def test_finished_images_survive_a_bad_one(world):
+    evaluate(world, 'smooth')
+    with pytest.raises(EvaluationError, match='eye_3.jpg.*NaN') as caught:
+        evaluate(world, 'w', FromPixels(nan_at('eye_3')))
+    assert 'v 3 of 5, le 3 of 5' in str(caught.value)
+    found = content(world, 'w', 'le')
+    assert found['complete'] is False and 'eye_3.jpg' in found['error']
+    assert (found['images'], found['images_expected']) == (3, 5)
+    assert len(found['tasks']['lesion']['per_image']) == 3
+    # the next run does the rest only, and ends as if nothing had happened
+    model = FromPixels()
+    evaluate(world, 'w', model)
+    assert model.seen == ['eye_3', 'eye_4', 'eye_0', 'eye_1']
+    assert written(world, 'w') == written(world, 'smooth')
+    assert not (world.folder / 'w/.partial').exists()
+
+
+def test_sets_that_are_done_before_a_bad_image_are_complete(world):
+    data = world.data / 'other/images'
+    (data / 'eye_1.jpg').rename(data / 'late_1.jpg')
+    shutil.move(world.data / 'other/lesion/eye_1.png',
+                world.data / 'other/lesion/late_1.png')
+    with pytest.raises(EvaluationError, match='late_1.jpg'):
+        evaluate(world, 'w', FromPixels(nan_at('late_1')))
+    assert content(world, 'w', 'v')['complete'] is True
+    assert content(world, 'w', 'other')['images'] == 1
+
+
+@pytest.mark.parametrize('what', ['checkpoint', 'mask'])
+def test_sums_of_something_else_are_not_used(world, what):
+    with pytest.raises(EvaluationError):
+        evaluate(world, 'w', FromPixels(nan_at('eye_2')), names=['v'])
+    if what == 'checkpoint':
+        with open(world.checkpoint, 'wb') as file:
+            file.write(b'other')
+    else:
+        save_labels(
+            str(world.data / 'both/vessel/eye_0.png'),
+            np.ones((64, 64), np.uint8))
+    model = FromPixels()
+    evaluate(world, 'w', model, names=['v'])
+    again = {'checkpoint': 5, 'mask': 4}[what]
+    assert len(model.seen) == again
+    evaluate(world, 'new', names=['v'])
+    assert written(world, 'w') == written(world, 'new')
+
+
+def test_an_interrupted_run_goes_on(world):
+    with pytest.raises(EvaluationError, match='Interrupted'):
+        evaluate(
+            world,
+            'w',
+            FromPixels(dict(eye_1=KeyboardInterrupt())),
+            names=['v'])
+    assert content(world, 'w', 'v')['images'] == 1
+    model = FromPixels()
+    evaluate(world, 'w', model, names=['v'])
+    assert model.seen == ['eye_1', 'eye_2', 'eye_3', 'eye_4']
+
+
+def test_sums_that_another_evaluation_removed_are_missed(world):
+    store = world.folder / 'work/.partial'
+
+    class Disturbed(FromPixels):
+
+        def forward(self, img, img_metas, return_loss=False):
+            if len(self.seen) == 2:
+                shutil.rmtree(store)
+            return super().forward(img, img_metas, return_loss)
+
+    with pytest.raises(EvaluationError, match='5 of 5 of v.*--work-dir'):
+        evaluate(world, 'work', Disturbed(), names=['v'])
+    assert not written(world, 'work')
+    evaluate(world, 'work', names=['v'])
+    assert content(world, 'work', 'v')['complete']
+
+
+def test_an_error_in_one_process_ends_all_with_its_reason(world):
+
+    def work(rank):
+        torch.set_num_threads(1)
+        env = Environment(torch.device('cpu'), rank, 2)
+        with pytest.raises(EvaluationError) as caught:
+            evaluate(
+                world, 'w', FromPixels(nan_at('eye_1')), names=['v'], env=env)
+        return str(caught.value)
+
+    folder = world.folder / 'meet'
+    folder.mkdir()
+    texts = run_processes(work, 2, folder)
+    assert all('eye_1.jpg' in text for text in texts)
+    # the first process has images 0, 2 and 4; the second stopped at 1
+    assert [
+        row['name']
+        for row in content(world, 'w', 'v')['tasks']['vessel']['per_image']
+    ] == ['eye_0', 'eye_2', 'eye_4']
+
+
+def test_predictions_of_another_size(world):
+    smaller = dict(eye_0=lambda value: value[:, :32])
+    with pytest.raises(EvaluationError, match='eye_0.*32, 64.*same size'):
+        evaluate(world, 'w', FromPixels(smaller), names=['v'])
+    assert written(world, 'w') == {}
+
+
+def test_a_network_without_the_task(world):
+    model = FromPixels()
+    model.forward = lambda **kwargs: [dict(lesion=np.zeros((4, 64, 64)))]
+    with pytest.raises(EvaluationError, match="eye_0.*no prediction of.*vess"):
+        evaluate(world, 'w', model, names=['v'])
+
+
+def test_a_set_without_truth(world):
+    cfg = load_config(world.config)
+    dataset = build_test_set(cfg, 'v', with_truth=False)
+    plan = EvaluationPlan(world.checkpoint)
+    with pytest.raises(ValueError, match="'v' has no ground truth"):
+        evaluate_test_sets(FromPixels(), dict(v=dataset), cfg, CPU, plan)
+
+
+def test_an_empty_set(world):
+    shutil.rmtree(world.data / 'other/images')
+    (world.data / 'other/images').mkdir()
+    with pytest.raises(ValueError, match='other.images: the folder is empty'):
+        evaluate(world, 'w', names=['other'])
+
+
+def test_a_class_that_no_mask_has_is_undefined_not_wrong(world):
+    for path in (world.data / 'other/lesion').iterdir():
+        plane = read_labels(str(path))
+        plane[plane == 4] = 0
+        save_labels(str(path), plane)
+    silent = FromPixels(
+        {f'eye_{i}': lambda value: value * np.float32(0.4)
+         for i in range(2)})
+    evaluate(world, 'w', silent, names=['other'])
+    lesion = content(world, 'w', 'other')['tasks']['lesion']
+    undefined = dict(value=None, low=None, high=None)
+    assert lesion['comparable']['AP']['MA'] == undefined
+    assert lesion['comparable']['Dice@0.5']['MA'] == undefined
+    assert lesion['curves']['MA']['recall'] == []
+    assert lesion['per_image'][0]['Dice']['MA'] is None
+
+
+# ---- thresholds of the validation sets
+
+
+def test_thresholds_come_from_validation_and_are_used(world):
+    cfg = load_config(world.config)
+    cfg.work_dir = str(world.folder / 'w')
+    datasets = dict(le=build_test_set(cfg, 'le'))
+    chosen = thresholds_from_val(FromPixels(), datasets, cfg, CPU,
+                                 world.checkpoint)
+    assert not (world.folder / 'w/.partial').exists()
+    assert sorted(chosen) == ['lesion', 'vessel']
+    assert chosen['lesion']['sets'] == ['val']
+    # by brute force over the two validation images
+    cfg.test_sets['val'] = cfg.data.val.datasets[0]
+    val = build_test_set(cfg, 'val')
+    model, truths, scores = FromPixels(), [], []
+    for i in range(2):
+        batch = collate([val[i]], samples_per_gpu=1)
+        prob, = model(batch['img'], batch['img_metas'])
+        scores.append(prob['lesion'][0].ravel())
+        truths.append(val.get_gt_plane(i, 'lesion').ravel() == 1)
+    score, truth = np.concatenate(scores), np.concatenate(truths)
+
+    def dice(threshold):
+        found = score > np.float32(threshold)
+        return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+    best = max(dice(t) for t in np.unique(score))
+    assert chosen['lesion']['Dice']['EX'] == pytest.approx(best, abs=1e-6)
+    own = chosen['lesion']['thresholds']['EX']
+    assert dice(own) == pytest.approx(best, abs=1e-6)
+
+    evaluate(world, 'w', names=['le'], chosen=chosen)
+    lesion = content(world, 'w', 'le')['tasks']['lesion']
+    assert lesion['thresholds']['val'] == chosen['lesion']['thresholds']
+    assert lesion['chosen_on'] == dict(
+        sets=['val'], Dice=chosen['lesion']['Dice'])
+    sums = np.array([
+        list(row['counts']['val']['EX'].values())
+        for row in lesion['per_image']
+    ]).sum(axis=0)
+    tp, fp, fn, _ = sums
+    assert lesion['comparable']['Dice@val']['EX']['value'] == pytest.approx(
+        2 * tp / (2 * tp + fp + fn))
+    # the fixed point and the published figures are as without
+    evaluate(world, 'plain', names=['le'])
+    plain = content(world, 'plain', 'le')['tasks']['lesion']
+    assert plain['published'] == lesion['published']
+    assert plain['comparable']['Dice@0.5'] == lesion['comparable']['Dice@0.5']
+    with open(world.folder / 'w/eval_le_lesion.csv') as file:
+        assert 'Dice@val.EX' in file.readline().split(',')
+
+
+def test_thresholds_are_never_chosen_on_test_images(world):
+    cfg = load_config(world.config)
+    cfg.data.val.datasets = [cfg.test_sets.v]
+    datasets = dict(le=build_test_set(cfg, 'le'))
+    with pytest.raises(ValueError, match="'both' and the test set 'le' share"):
+        thresholds_from_val(FromPixels(), datasets, cfg, CPU, world.checkpoint)

@@ -1,0 +1,148 @@
+"""Measurements of label maps, worked out by hand."""
+import math
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mbos.inference.measurements import columns, measure
+from mbos.tasks import LESION, ODOC, VESSEL, Task
+
+SIZE = 300
+EVERYWHERE = np.ones((SIZE, SIZE), np.uint8)
+
+
+def plane(**values):
+    """Rectangles ``value=[(top, bottom, left, right), ...]``."""
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    for value, boxes in values.items():
+        for top, bottom, left, right in boxes:
+            labels[top:bottom, left:right] = int(value[1:])
+    return labels
+
+
+def ellipse(row, column, half_height, half_width):
+    rows, cols = np.mgrid[:SIZE, :SIZE]
+    return ((rows - row) / half_height)**2 + (
+        (cols - column) / half_width)**2 <= 1
+
+
+def test_lesions_are_counted_and_weighed():
+    labels = plane(
+        _1=[(10, 20, 10, 20), (50, 52, 50, 55)], _4=[(90, 91, 7, 8)])
+    labels[20, 20] = 1  # touches the first by a corner: the same part
+    labels[21, 22] = 255  # ignored
+    row = measure(dict(lesion=labels), [LESION], EVERYWHERE)
+    assert row['lesion.EX.components'] == 2
+    assert row['lesion.EX.area_px'] == 100 + 1 + 10
+    assert row['lesion.EX.area_share'] == 111 / 90000
+    assert row['lesion.MA.components'] == 1 and row['lesion.MA.area_px'] == 1
+    assert row['lesion.HE.components'] == 0
+    assert row['lesion.HE.area_share'] == 0.0
+    assert list(row) == columns([LESION])
+
+
+def test_only_the_field_of_view_counts():
+    view = np.zeros((SIZE, SIZE), np.uint8)
+    view[:, 30:280] = 1
+    labels = plane(_1=[(100, 110, 20, 40)])
+    row = measure(dict(vessel=labels), [VESSEL], view)
+    assert row['field_of_view.area_px'] == SIZE * 250
+    assert row['field_of_view.diameter_px'] == SIZE
+    assert row['vessel.area_px'] == 100
+    assert row['vessel.density'] == 100 / (SIZE * 250)
+    assert 'lesion.EX.area_px' not in row and 'eye_side' not in row
+
+
+def test_disc_and_cup_of_known_ellipses():
+    labels = ellipse(150, 220, 40, 30).astype(np.uint8)
+    labels[ellipse(155, 215, 24, 20)] = 2
+    row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
+    # rows 150 - 40 to 150 + 40
+    assert row['odoc.disc.vertical_diameter_px'] == 81
+    assert row['odoc.cup.vertical_diameter_px'] == 49
+    assert row['odoc.cup_to_disc_vertical'] == 49 / 81
+    assert row['odoc.disc.centre_x_px'] == pytest.approx(220, abs=1e-9)
+    assert row['odoc.disc.centre_y_px'] == pytest.approx(150, abs=1e-9)
+    assert row['odoc.disc.area_px'] == pytest.approx(math.pi * 1200, rel=0.01)
+    assert row['odoc.cup.area_px'] == pytest.approx(math.pi * 480, rel=0.01)
+    assert row['disc_offset_share'] == pytest.approx((220 - 149.5) / SIZE)
+    assert row['eye_side'] == 'right'
+    assert row['flags'] == ''
+
+
+def test_the_largest_disc_counts_and_a_second_is_flagged():
+    labels = plane(
+        _1=[(100, 150, 40, 80), (10, 30, 200, 220), (200, 210, 100, 105)],
+        _2=[(110, 120, 50, 60), (15, 25, 205, 215)])
+    row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
+    number, count = ndimage.label(labels > 0)
+    assert row['odoc.disc.components'] == count == 3
+    assert row['odoc.disc.area_px'] == 50 * 40
+    assert row['odoc.cup.area_px'] == 100, "the other disc's cup is not here"
+    assert row['odoc.cup_to_disc_vertical'] == 10 / 50
+    assert row['flags'] == 'second_disc'  # 400 of 2000 pixels
+    labels[10:30, 200:220] = 0
+    assert measure(dict(odoc=labels), [ODOC], EVERYWHERE)['flags'] == ''
+
+
+@pytest.mark.parametrize(
+    'column, side',
+    [
+        (60, 'left'),
+        (240, 'right'),
+        (150, None),
+        (125, None),  # 24.5 of 300 pixels
+        (115, 'left'),  # 34.5 of 300
+    ])
+def test_side_of_the_eye(column, side):
+    labels = ellipse(150, column, 20, 20).astype(np.uint8)
+    row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
+    assert row['eye_side'] == side
+
+
+def test_no_disc():
+    row = measure(dict(odoc=plane()), [ODOC], EVERYWHERE)
+    assert row['flags'] == 'no_disc'
+    for name in ('odoc.disc.centre_x_px', 'odoc.cup_to_disc_vertical',
+                 'eye_side'):
+        assert row[name] is None
+    assert row['odoc.disc.area_px'] == 0
+
+
+@pytest.mark.parametrize('grey, colour, view, certain, flags', [
+    (80, 20, EVERYWHERE, True, ''),
+    (80, 0, EVERYWHERE, True, 'no_colour'),
+    (10, 20, EVERYWHERE, True, 'mostly_dark'),
+    (80, 20, EVERYWHERE, False, 'no_field_of_view'),
+    (80, 20, np.pad(np.ones((200, 200)), 50), True, 'small_field_of_view'),
+    (80, 20, 0 * EVERYWHERE, False,
+     'no_field_of_view small_field_of_view mostly_dark'),
+])
+def test_flags_of_the_photograph(grey, colour, view, certain, flags):
+    image = np.full((SIZE, SIZE, 3), grey, np.uint8)
+    image[..., 0] += np.uint8(colour)
+    row = measure(dict(vessel=plane()), [VESSEL], view, image, certain)
+    assert row['flags'] == flags
+
+
+def test_any_tasks():
+    """Classes and nesting of one's own, and no field of view at all."""
+    layers = Task('layers', ('a', 'b', 'c'), nested=True)
+    spots = Task('spots', ('x', 'y'))
+    labels = dict(
+        layers=plane(
+            _1=[(100, 150, 40, 80)],
+            _2=[(110, 140, 50, 60)],
+            _3=[(120, 125, 52, 56)]),
+        spots=plane(_2=[(1, 2, 1, 3)]))
+    row = measure(labels, [layers, spots], EVERYWHERE)
+    assert row['layers.b_to_a_vertical'] == 30 / 50
+    assert row['layers.c_to_a_vertical'] == 5 / 50
+    assert row['layers.b.area_px'] == 300, 'the innermost class is part of it'
+    assert row['spots.y.area_px'] == 2
+    assert 'eye_side' not in row
+    assert list(row) == columns([layers, spots])
+    empty = measure(labels, [layers, spots], 0 * EVERYWHERE)
+    assert empty['spots.y.area_share'] is None
+    assert list(empty) == columns([layers, spots])

@@ -1,0 +1,147 @@
+"""Measurements of real photographs' truth: the table of docs/measurements.md.
+
+``MBOS_REAL_DATA=DIR pytest tests/test_inference/test_measurements_real.py -s``
+prints it.
+"""
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from mbos.inference.measurements import measure
+from mbos.io.photographs import read_photograph
+from mbos.tasks import LESION, ODOC, VESSEL
+from prepare_dataset.fov import find_field_of_view
+
+ROOT = Path(os.environ.get('MBOS_REAL_DATA', 'missing'))
+pytestmark = pytest.mark.skipif(
+    not ROOT.is_dir(), reason='set MBOS_REAL_DATA to the real photographs')
+LESION_FOLDERS = ('3. Hard Exudates', '2. Haemorrhages', '4. Soft Exudates',
+                  '1. Microaneurysms')
+
+
+def mask(path):
+    return np.array(Image.open(path).convert('L'))
+
+
+def measured(path, labels, task):
+    view = find_field_of_view(read_photograph(str(path)).image)
+    assert view.certain, path
+    return measure({task.name: labels}, [task], view.mask)
+
+
+def tell(quantity, errors):
+    errors = np.abs(errors)
+    print(f'\n{quantity}: {len(errors)} photographs, mean absolute error '
+          f'{errors.mean():.4f}, largest {errors.max():.4f}')
+    return errors
+
+
+def drishti(name):
+    """Photograph, labels and folder of each Drishti-GS photograph."""
+    for truth in sorted((ROOT / name).glob('T*/GT/*')):
+        maps = [
+            mask(truth / 'SoftMap' / f'{truth.name}_{part}segSoftmap.png')
+            for part in ('OD', 'cup')
+        ]
+        labels = np.where(maps[1] >= 128, 2, maps[0] >= 128).astype(np.uint8)
+        image, = (truth.parents[1] / 'Images/ALL').glob(f'{truth.name}.*')
+        yield image, labels, truth
+
+
+def test_cup_to_disc_ratios_of_drishti():
+    ratios, centres, sides = [], [], []
+    for image, labels, truth in drishti('Drishti-GS'):
+        row = measured(image, labels, ODOC)
+        published = truth / f'{truth.name}_cdrValues.txt'
+        if published.exists():
+            experts = np.array(published.read_text().split(), float)
+            ratios.append(row['odoc.cup_to_disc_vertical'] - experts.mean())
+        y, x = np.array((truth / 'AvgBoundary' / f'{truth.name}_diskCenter.txt'
+                         ).read_text().split(), float)  # yapf: disable
+        centres.append(
+            np.hypot(row['odoc.disc.centre_x_px'] - x,
+                     row['odoc.disc.centre_y_px'] - y) /
+            row['odoc.disc.vertical_diameter_px'])
+    for image, labels, _ in drishti('Drishti-GS_small'):
+        sides.append(measured(image, labels, ODOC)['eye_side'])
+    assert tell('cup-to-disc ratio', ratios).max() < 0.04
+    assert tell('disc centre / disc diameter', centres).max() < 0.02
+    assert sides == [None] * 20, 'centred on the disc'
+
+
+def test_average_boundary_of_drishti():
+    """The experts' average outline, measured as a label map."""
+    image, labels, truth = list(drishti('Drishti-GS'))[-1]
+    labels = np.zeros_like(labels)
+    for value, part in enumerate(('OD', 'Cup'), 1):
+        path = truth / f'AvgBoundary/{truth.name}_{part}AvgBoundary.txt'
+        outline = np.loadtxt(path)[:, ::-1].round().astype(np.int32)
+        cv2.fillPoly(labels, [outline], value)
+    row = measured(image, labels, ODOC)
+    experts = (truth / f'{truth.name}_cdrValues.txt').read_text().split()
+    error = row['odoc.cup_to_disc_vertical'] - np.mean([*map(float, experts)])
+    assert tell('ratio of the average outline', [error]).max() < 0.01
+
+
+def test_vessel_density_of_drive():
+    errors = []
+    for image in sorted((ROOT / 'DRIVE').glob('*/images/*.tif')):
+        folder, number = image.parents[1], image.name[:2]
+        vessels = mask(folder / '1st_manual' / f'{number}_manual1.gif') > 0
+        fov = mask(folder / 'mask' / f'{image.stem}_mask.gif') > 0
+        row = measured(image, vessels.astype(np.uint8), VESSEL)
+        errors.append(row['vessel.density'] - vessels[fov].mean())
+    assert tell('vessel density', errors).max() < 0.002
+
+
+def idrid(name):
+    """Photograph, lesion labels and disc labels of IDRiD."""
+    base = ROOT / name / 'A. Segmentation'
+    truth = base / '2. All Segmentation Groundtruths'
+    for image in sorted((base / '1. Original Images').glob('*/*.jpg')):
+        split = truth / image.parent.name
+        size = Image.open(image).size[::-1]
+        lesions = np.zeros(size, np.uint8)
+        for value, folder in enumerate(LESION_FOLDERS, 1):
+            path = split / folder / (f'{image.stem}_'
+                                     f'{LESION.classes[value - 1]}.tif')
+            if path.exists():
+                lesions[mask(path) > 0] = value
+        disc = mask(split / '5. Optic Disc' / f'{image.stem}_OD.tif') > 0
+        yield image, lesions, disc.astype(np.uint8)
+
+
+def test_lesions_and_discs_of_idrid():
+    """Every class against plain counts of its mask."""
+    sides, areas, large = [], [], {}
+    for name in ('IDRiD', 'IDRiD_small'):
+        for image, lesions, disc in idrid(name):
+            row = measured(image, lesions, LESION)
+            row.update(measured(image, disc, ODOC))
+            for value, key in enumerate(LESION.classes, 1):
+                true = lesions == value
+                count = ndimage.label(true, np.ones((3, 3)))[1]
+                assert row[f'lesion.{key}.components'] == count
+                if true.any():
+                    areas.append(row[f'lesion.{key}.area_px'] / true.sum() - 1)
+            assert row['odoc.disc.components'] == 1
+            areas.append(row['odoc.disc.area_px'] / disc.sum() - 1)
+            if name == 'IDRiD':
+                large[image.stem] = row
+            else:
+                sides.append(row['eye_side'])
+            if name == 'IDRiD_small' and image.stem in large:
+                other = large[image.stem]
+                tell(
+                    f'{image.stem} at 1000 and 4288 pixels, shares of the '
+                    'view', [
+                        row[k] - other[k]
+                        for k in row if k.endswith('area_share')
+                    ])
+    assert tell('area by area of the mask', areas).max() < 0.005
+    assert sides.count(None) == 1 and len(sides) == 16

@@ -1,0 +1,78 @@
+"""Which photographs are meant, and their names."""
+import os
+
+import pytest
+
+from mbos.inference.photograph_list import find_photographs, name_photographs
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'')
+
+
+def names(found, known=None):
+    return [source.name for source in name_photographs(found, known)]
+
+
+def test_folders_files_and_patterns(tmp_path):
+    touch(tmp_path, 'in/b.JPG', 'in/a.png', 'in/notes.txt', 'in/.hidden.png',
+          'in/sub/c.tiff', 'in/.cache/d.png', 'in/sub/deep/e.ppm',
+          'more/x.bmp', 'more/x.csv', 'single.dat')
+    found = find_photographs([
+        str(tmp_path / 'single.dat'),
+        str(tmp_path / 'in'),
+        str(tmp_path / 'more/*.bmp'),
+        str(tmp_path / 'in/a.png'),  # a second time
+        str(tmp_path / '**/x.bmp')
+    ])
+    assert names(found) == ['single', 'a', 'b', 'sub/c', 'sub/deep/e', 'x']
+    assert found[1][0] == str(tmp_path / 'in/a.png')
+
+
+def test_outputs_are_no_inputs(tmp_path):
+    touch(tmp_path, 'eye.jpg', 'out/overlays/eye.jpg', 'outer/eye.jpg')
+    found = find_photographs([str(tmp_path)], exclude=str(tmp_path / 'out'))
+    assert names(found) == ['eye', 'outer/eye']
+    with pytest.raises(ValueError, match='is the folder of the outputs too'):
+        find_photographs([str(tmp_path)], exclude=str(tmp_path) + '/.')
+
+
+@pytest.mark.parametrize('given, error, said', [
+    ('nothing', FileNotFoundError, 'no such file or folder'),
+    ('*.png', FileNotFoundError, 'No file fits'),
+    ('empty', ValueError, 'no photographs in it'),
+    ('texts', ValueError, r'2 other file\(s\) are there'),
+])
+def test_nothing_to_do(tmp_path, given, error, said):
+    (tmp_path / 'empty').mkdir()
+    touch(tmp_path / 'texts', 'a.txt', 'sub/b.csv')
+    with pytest.raises(error, match=said):
+        find_photographs([str(tmp_path / given)])
+
+
+def test_equal_names_keep_apart(tmp_path):
+    touch(tmp_path, 'left/1.jpg', 'right/1.jpg', 'right/2.jpg', 'x/y/3.jpg',
+          'z/y/3.jpg', 'left/4.jpg', 'left/4.png', 'left/4.JPG')
+    found = find_photographs([
+        str(tmp_path / part) for part in ('left/1.jpg', 'right', 'x/y', 'z/y',
+                                          'left/4.jpg', 'left/4.png')
+    ])
+    assert names(found)[:5] == ['left/1', 'right/1', '2', 'x/y/3', 'z/y/3']
+    assert names(found)[5:] == ['4_jpg', '4_png']
+    # only the case of the suffix differs
+    found = find_photographs([str(tmp_path / 'left')])
+    assert len({n.casefold() for n in names(found)}) == len(found) == 4
+
+
+def test_names_of_an_earlier_run_stay(tmp_path):
+    touch(tmp_path, 'a/1.jpg', 'b/1.jpg')
+    first, second = (str(tmp_path / d / '1.jpg') for d in 'ab')
+    known = {os.path.abspath(first): '1'}
+    assert names([(first, '1'), (second, '1')], known) == ['1', 'b/1']
+    # what is not asked for now keeps its name from others
+    assert names([(second, '1')], known) == ['b/1']
+    # names that a file system may take for the same
+    assert names([(second, '1')], {'/gone/1.jpg': '1'}) == ['b/1']

@@ -1,0 +1,363 @@
+"""The Python interface of prediction."""
+import json
+from collections import OrderedDict
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmseg.apis import inference_segmentor, init_segmentor
+from PIL import Image
+
+from mbos.apis import load_config, load_model, predict
+from mbos.checkpoints.loading import checkpoint_meta
+from mbos.checkpoints.release_layout import to_release
+from mbos.checkpoints.settings import PredictionSettings, settings_of
+from mbos.engine.train import plain
+from mbos.inference.geometry import decode
+from tests.tiny_runs import config_of, draw_eye, write_config
+from tests.utils import TASKS, tiny_model, tiny_model_cfg
+
+SIZE = 96
+SQUARE = (slice(10, 74), slice(20, 84))
+
+
+def pipeline(size=SIZE, **normalize):
+    """A test pipeline that scales into a square of ``size``."""
+    norm = dict(
+        type='Normalize',
+        mean=[90., 60., 30.],
+        std=[60., 40., 20.],
+        to_rgb=True)
+    norm.update(normalize)
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(
+            type='MultiScaleFlipAug',
+            img_scale=(size, size),
+            flip=False,
+            transforms=[
+                dict(type='Resize', keep_ratio=True), norm,
+                dict(type='ImageToTensor', keys=['img']),
+                dict(type='CollectImage')
+            ])
+    ]
+
+
+def settings(size=SIZE, **kwargs):
+    return PredictionSettings(pipeline(size), **kwargs)
+
+
+def photograph(height=84, width=100):
+    """A bright disc of radius 32 on black, with its box."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[SQUARE] = draw_eye(TASKS, 3)[0]
+    rows, columns = np.mgrid[:height, :width]
+    image[np.hypot(rows - 42, columns - 52) > 31] = 0
+    return image
+
+
+@pytest.fixture(params=['stage1', 'stage2'])
+def model_and_cfg(request):
+    torch.manual_seed(0)
+    kwargs = {}
+    if request.param == 'stage2':
+        kwargs = dict(window=8, adversarial=True)
+    model = tiny_model(**kwargs)
+    for head in model.decode_head.heads.values():
+        torch.nn.init.normal_(head.conv_seg.weight)
+    return model.eval(), tiny_model_cfg(**kwargs).to_dict()
+
+
+def save(path, model, meta):
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return str(path)
+
+
+def test_checkpoint_tells_everything(tmp_path, model_and_cfg):
+    """Prepared by hand and run through the segmentor as in testing."""
+    model, cfg = model_and_cfg
+    thresholds = dict(vessel=0.4, lesion=0.3, odoc=0.5)
+    path = save(tmp_path / 'a.pth', model,
+                checkpoint_meta(model, cfg, settings(thresholds=thresholds)))
+    image = photograph()
+    loaded = load_model(path, device='cpu')
+    result = predict(loaded, image)
+    x, y, width, height = result.field_of_view.box
+    side = max(width, height)
+    square = np.zeros((side, side, 3), np.uint8)
+    left, top = (side - width) // 2, (side - height) // 2
+    square[top:top + height, left:left + width] = image[y:y + height,
+                                                        x:x + width]
+    scaled = mmcv.imresize(square[..., ::-1], (SIZE, SIZE))
+    normal = mmcv.imnormalize(scaled, np.array([90., 60., 30.]),
+                              np.array([60., 40., 20.]))
+    batch = torch.from_numpy(normal.transpose(2, 0, 1).copy())[None].float()
+    meta = dict(ori_shape=square.shape, img_shape=(SIZE, SIZE, 3), flip=False)
+    with torch.no_grad():
+        expected, = model.simple_test(batch, [meta])
+    for name, task in model.tasks.items():
+        prob = result.probabilities[name]
+        assert prob.shape == (task.num_classes, *image.shape[:2])
+        assert prob.dtype == np.float32
+        inside = expected[name][:, top:top + height, left:left + width]
+        np.testing.assert_allclose(
+            prob[:, y:y + height, x:x + width], inside, atol=1e-5)
+        outside = prob.copy()
+        outside[:, y:y + height, x:x + width] = 0
+        assert not outside.any()
+        labels = task.decode(torch.from_numpy(prob), thresholds[name]).numpy()
+        np.testing.assert_array_equal(result.labels[name], labels)
+        assert result.labels[name].dtype == np.uint8
+
+
+def test_paths_lists_and_batches(tmp_path, model_and_cfg):
+    model, cfg = model_and_cfg
+    path = save(tmp_path / 'a.pth', model,
+                checkpoint_meta(model, cfg, settings()))
+    model = load_model(path, device='cpu')
+    images = [photograph(), photograph(90, 140), photograph()[:, ::-1].copy()]
+    file = tmp_path / 'eye.png'
+    Image.fromarray(images[0]).save(file)
+    one_by_one = [predict(model, image) for image in images]
+    together = predict(model, [str(file), *images[1:]], batch_size=3)
+    for alone, batched, image in zip(one_by_one, together, images):
+        for name in TASKS:
+            assert alone.labels[name].shape == image.shape[:2]
+            np.testing.assert_allclose(
+                alone.probabilities[name],
+                batched.probabilities[name],
+                atol=1e-5)
+    assert predict(model, file, probabilities=False).probabilities == {}
+
+
+@pytest.mark.parametrize('options', [
+    dict(flip=True),
+    dict(scales=(0.75, 1.0), flip=True),
+    dict(mode='slide', window=64, stride=32)
+])
+def test_augmentation_equals_mmseg(tmp_path, model_and_cfg, options):
+    """Against the segmentor's own aug_test and slide inference."""
+    model, cfg = model_and_cfg
+    path = save(tmp_path / 'a.pth', model,
+                checkpoint_meta(model, cfg, settings(crop='none')))
+    image = draw_eye(TASKS, 3, size=80)[0]
+    result = predict(load_model(path, device='cpu'), image, **options)
+    if 'mode' in options:
+        model.test_cfg = mmcv.ConfigDict(
+            mode='slide', crop_size=(64, 64), stride=(32, 32))
+    imgs, metas = [], []
+    for scale in options.get('scales', (1.0, )):
+        for flip in (False, True)[:1 + options.get('flip', False)]:
+            side = round(SIZE * scale)
+            scaled = mmcv.imresize(image[..., ::-1], (side, side))
+            if flip:
+                scaled = scaled[:, ::-1]
+            normal = mmcv.imnormalize(scaled, np.array([90., 60., 30.]),
+                                      np.array([60., 40., 20.]))
+            imgs.append(
+                torch.from_numpy(normal.transpose(2, 0,
+                                                  1).copy())[None].float())
+            metas.append([
+                dict(
+                    ori_shape=image.shape,
+                    img_shape=(side, side, 3),
+                    flip=flip,
+                    flip_direction='horizontal')
+            ])
+    with torch.no_grad():
+        expected, = model.aug_test(imgs, metas)
+    for name in TASKS:
+        np.testing.assert_allclose(
+            result.probabilities[name], expected[name], atol=1e-5)
+
+
+class Oracle(torch.nn.Module):
+    """Reads the label off the red channel: 50 more for each class."""
+
+    align_corners = False
+
+    def __init__(self, tasks, side):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.tasks = tasks
+        self.test_cfg = dict(mode='whole')
+        steps = pipeline(side, mean=[0.] * 3, std=[1.] * 3)
+        self.settings = PredictionSettings(steps)
+
+    def whole_inference(self, batch, metas, rescale):
+        red = batch[:, :1]
+        values = torch.tensor([100., 150.]).view(1, 2, 1, 1)
+        return (red > values - 25).float() * 20 - 10
+
+    def split(self, channels):
+        return dict(odoc=channels)
+
+
+@pytest.mark.parametrize('size, centre', [((301, 400), (140, 211)),
+                                          ((260, 333), (131, 90)),
+                                          ((300, 200), (150, 97))])
+def test_labels_survive_the_way_there_and_back(size, centre):
+    """A crop at borders, odd sizes and odd paddings, exactly."""
+    tasks = tiny_model().tasks
+    rows, columns = np.mgrid[:size[0], :size[1]]
+    far = np.hypot(rows - centre[0], columns - centre[1])
+    labels = np.zeros(size, np.uint8)
+    row, column = centre
+    labels[row - 60:row + 61, column - 50:column + 40] = 1
+    labels[row - 15:row + 20, column - 9:column - 3] = 2
+    labels[row - 30, column - 40:column + 30] = 0  # a line of one pixel
+    labels[far > 120] = 0
+    image = np.full((*size, 3), 50, np.uint8)
+    image[..., 0] = 50 + 50 * labels
+    image[far > 124] = 0
+    probe = predict(Oracle(dict(odoc=tasks['odoc']), 64), image)
+    box = probe.field_of_view.box
+    assert box[2] < size[1] or box[3] < size[0], 'something is cropped'
+    oracle = Oracle(dict(odoc=tasks['odoc']), max(box[2:]))
+    result = predict(oracle, image)
+    np.testing.assert_array_equal(result.labels['odoc'], labels)
+    # scaled on the way: no shift
+    oracle = Oracle(dict(odoc=tasks['odoc']), 2 * max(box[2:]))
+    scaled = predict(oracle, image).labels['odoc']
+    assert np.mean(scaled != labels) < 0.01
+    for value in (1, 2):
+        before = np.argwhere(labels == value).mean(axis=0)
+        after = np.argwhere(scaled == value).mean(axis=0)
+        assert np.abs(before - after).max() < 0.3
+
+
+@pytest.mark.parametrize('task', tiny_model().tasks.values())
+def test_decoding_as_the_task_does(task):
+    rng = np.random.default_rng(0)
+    prob = rng.random((task.num_classes, 700, 9), np.float32)
+    prob[:, 600:] *= 0.3
+    expected = task.decode(torch.from_numpy(prob), 0.6).numpy()
+    np.testing.assert_array_equal(decode(task, prob, 0.6), expected)
+    assert not decode(task, prob, 1.0).any()
+
+
+def test_release_falls_back_to_the_published_settings(tmp_path, monkeypatch,
+                                                      model_and_cfg, caplog):
+    """The authors' files tell nothing: network and preprocessing by stage."""
+    model, cfg = model_and_cfg
+    state, _ = to_release(
+        OrderedDict(model.state_dict()), list(model.tasks.values()))
+    path = tmp_path / 'released.pth'
+    torch.save(dict(state_dict=state, meta=dict(iter=1)), path)
+    stages = []
+
+    def published(stage):
+        found = load_config(PUBLISHED_CONFIGS[stage])
+        stages.append(stage)
+        found.model = mmcv.ConfigDict(cfg)
+        return found
+
+    from mbos.checkpoints.settings import PUBLISHED_CONFIGS
+    monkeypatch.setattr('mbos.inference.predictor.published_config', published)
+    told = []
+
+    class Logger:
+        info = staticmethod(told.append)
+
+    loaded = load_model(str(path), device='cpu', logger=Logger)
+    assert stages[0] == model.stage == loaded.stage
+    assert loaded.settings.image_scale == (1024, 1024)
+    assert loaded.settings.normalization['mean'] == [95.523, 57.776, 25.422]
+    text = '\n'.join(told)
+    assert 'tells no network' in text and 'tells no preprocessing' in text
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_mmseg_functions(tmp_path, model_and_cfg):
+    """init_segmentor, inference_segmentor and show_result of mmseg itself."""
+    model, _ = model_and_cfg
+    adversarial = model.stage == 'adversarial'
+    text = config_of(tmp_path, TASKS, adversarial)
+    if adversarial:
+        text['model']['discriminator']['channels'] = 64
+    config = write_config(tmp_path / 'config.py', text)
+    cfg = load_config(config)
+    path = save(tmp_path / 'a.pth', model,
+                checkpoint_meta(model, plain(cfg.model), settings_of(cfg)))
+    file = str(tmp_path / 'eye.png')
+    image = draw_eye(TASKS, 3)[0]
+    Image.fromarray(image).save(file)
+    theirs = init_segmentor(config, path, device='cpu')
+    assert theirs.CLASSES[0] == 'vessel.vessel' and len(theirs.PALETTE) == 7
+    from_path = inference_segmentor(theirs, file)
+    from_array = inference_segmentor(theirs, image[..., ::-1].copy())
+    ours = load_model(path, device='cpu')
+    mine = predict(ours, image, crop='none')
+    for name in TASKS:
+        np.testing.assert_array_equal(from_path[0][name], from_array[0][name])
+        np.testing.assert_allclose(
+            from_path[0][name], mine.probabilities[name], atol=1e-5)
+    again = inference_segmentor(ours, file)
+    np.testing.assert_allclose(
+        again[0]['odoc'], from_path[0]['odoc'], atol=1e-5)
+    picture = theirs.show_result(
+        file, from_path, out_file=str(tmp_path / 'out.png'))
+    assert picture.shape == image.shape
+    written = mmcv.imread(str(tmp_path / 'out.png'))
+    np.testing.assert_array_equal(written, picture)
+    changed = (picture != image[..., ::-1]).any(axis=2)
+    assert changed[mine.labels['vessel'] > 0].all()
+
+
+def test_config_and_checkpoint_of_different_tasks(tmp_path):
+    model = tiny_model()
+    path = save(tmp_path / 'a.pth', model,
+                checkpoint_meta(model,
+                                tiny_model_cfg().to_dict(), settings()))
+    config = write_config(tmp_path / 'config.py',
+                          config_of(tmp_path, ['vessel', 'odoc']))
+    with pytest.raises(ValueError, match='a.pth was trained for the tasks'):
+        load_model(path, config, device='cpu')
+
+
+def test_training_writes_what_prediction_reads(tmp_path):
+    """The settings of a config come back from JSON-like meta."""
+    text = config_of(tmp_path, TASKS)
+    text['prediction'] = dict(crop='pad', thresholds=dict(lesion=0.25))
+    cfg = load_config(write_config(tmp_path / 'config.py', text))
+    found = settings_of(cfg)
+    assert found.crop == 'pad'
+    assert found.thresholds == dict(vessel=0.5, lesion=0.25, odoc=0.5)
+    again = PredictionSettings(**json.loads(json.dumps(found.__dict__)))
+    assert again.image_scale == (64, 64)
+    assert again.steps() == found.steps()
+    assert again.normalization['std'] == [60., 40., 20.]
+
+
+@pytest.mark.parametrize('image, said', [
+    (np.zeros((8, 8), np.uint8), 'shape'),
+    (np.zeros((8, 8, 3), np.float32), 'float32'),
+    (np.zeros((0, 8, 3), np.uint8), 'shape'),
+    (7, 'path or a NumPy array'),
+])
+def test_wrong_images(image, said):
+    model = Oracle(dict(odoc=tiny_model().tasks['odoc']), 64)
+    with pytest.raises(ValueError, match=said):
+        predict(model, [image])
+
+
+@pytest.mark.parametrize('options', [
+    dict(mode='tiles'),
+    dict(scales=(0, )),
+    dict(threshold=1.0),
+    dict(mode='slide', window=32, stride=64)
+])
+def test_wrong_options(options):
+    model = Oracle(dict(odoc=tiny_model().tasks['odoc']), 64)
+    with pytest.raises(ValueError):
+        predict(model, photograph(), **options)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (3, 70), (64, 64)])
+def test_black_and_tiny_photographs(size):
+    model = Oracle(dict(odoc=tiny_model().tasks['odoc']), 64)
+    result = predict(model, np.zeros((*size, 3), np.uint8))
+    assert result.labels['odoc'].shape == size
+    assert not result.field_of_view.certain

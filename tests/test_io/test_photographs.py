@@ -1,0 +1,156 @@
+"""Reading photographs of every kind, and refusing what is none."""
+import os
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from mbos.io.photographs import (PhotographError, is_colourless,
+                                 read_photograph, to_8_bits)
+from tests import bombs
+
+RED = (200, 60, 20)
+
+
+def picture(height=12, width=20):
+    """Something that no turn or mirroring leaves as it is."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:] = RED
+    image[:3, :5] = (10, 200, 30)
+    return image
+
+
+def deep_tiff(values, orientation=1):
+    """An uncompressed TIFF of 16-bit RGB, written by hand."""
+    height, width, _ = values.shape
+    data = values.astype('<u2').tobytes()
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 134),
+               (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 140),
+               (274, 3, 1, orientation), (277, 3, 1, 3), (278, 4, 1, height),
+               (279, 4, 1, len(data))]
+    directory = b''.join(struct.pack('<HHII', *entry) for entry in entries)
+    return (b'II*\0' + struct.pack('<IH', 8, len(entries)) + directory +
+            struct.pack('<IHHH', 0, 16, 16, 16) + data)
+
+
+@pytest.mark.parametrize(
+    'suffix', ['.png', '.tif', '.TIFF', '.bmp', '.ppm', '.jpg', '.JPEG'])
+def test_formats(tmp_path, suffix):
+    path = tmp_path / f'eye{suffix}'
+    Image.fromarray(picture()).save(path, quality=100, subsampling=0)
+    found = read_photograph(str(path))
+    atol = 6 if suffix in ('.jpg', '.JPEG') else 0
+    np.testing.assert_allclose(
+        found.image.astype(int), picture().astype(int), atol=atol)
+    assert found.image.dtype == np.uint8 and found.notes == ()
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
+def test_orientation(tmp_path, suffix, orientation):
+    """As Pillow shows it."""
+    image = Image.fromarray(picture())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f'eye{suffix}'
+    image.save(path, exif=exif, quality=100, subsampling=0)
+    stored = Image.fromarray(picture())
+    stored.getexif()[0x0112] = orientation
+    expected = np.array(ImageOps.exif_transpose(stored))
+    found = read_photograph(str(path))
+    assert found.image.shape == expected.shape
+    np.testing.assert_allclose(
+        found.image.astype(int), expected.astype(int), atol=6)
+    assert bool(found.notes) == (orientation != 1)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_orientation_of_deep_tiffs(tmp_path, orientation):
+    path = tmp_path / 'eye.tif'
+    path.write_bytes(deep_tiff(picture().astype(np.uint16) * 257, orientation))
+    stored = Image.fromarray(picture())
+    stored.getexif()[0x0112] = orientation
+    expected = np.array(ImageOps.exif_transpose(stored))
+    np.testing.assert_array_equal(read_photograph(str(path)).image, expected)
+
+
+@pytest.mark.parametrize('bits', [10, 12, 14, 16])
+@pytest.mark.parametrize(
+    'kind', ['colour.png', 'colour.tif', 'grey.png', 'grey.tif', 'grey.pgm'])
+def test_more_bits(tmp_path, kind, bits):
+    """A camera of 12 bits is not dark, whatever holds its file."""
+    values = picture().astype(np.uint16) << (bits - 8)
+    values[-1, -1] = 2**bits - 1
+    if kind.startswith('grey'):
+        values = values[..., 0]
+    path = tmp_path / kind
+    cv2.imwrite(str(path), values[..., ::-1] if values.ndim == 3 else values)
+    found = read_photograph(str(path))
+    expected = (values >> (bits - 8)).astype(np.uint8)
+    if expected.ndim == 2:
+        expected = np.stack([expected] * 3, axis=2)
+    np.testing.assert_array_equal(found.image, expected)
+    assert found.notes == (f'{bits} bits reduced to 8', )
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'LA', '1', 'CMYK'])
+def test_other_modes_become_rgb(tmp_path, mode):
+    path = tmp_path / ('eye.tif' if mode == 'CMYK' else 'eye.png')
+    Image.fromarray(picture()).convert(mode).save(path)
+    found = read_photograph(str(path)).image
+    expected = np.array(Image.open(path).convert('RGB'))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_shares_and_strange_values():
+    values = np.array([0, 0.5, 1], np.float32)
+    np.testing.assert_array_equal(to_8_bits(values)[0], [0, 127, 255])
+    odd = np.array([np.nan, np.inf, -4, 255, 1e6], np.float32)
+    assert to_8_bits(odd)[0].tolist() == [0, 0, 0, 0, 254]
+    assert to_8_bits(np.array([0, 1], np.uint16))[0].tolist() == [0, 1]
+
+
+def test_colour():
+    assert not is_colourless(picture(64, 64))
+    grey = np.repeat(picture(64, 64)[..., :1], 3, axis=2)
+    assert is_colourless(grey)
+    grey[..., 1] += 3  # compression noise
+    assert is_colourless(grey)
+
+
+def write_nothing(path):
+    path.write_bytes(b'')
+
+
+def write_text(path):
+    path.write_text('These are notes about the eye.\n')
+
+
+def write_half(path):
+    Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(
+            path, format='PNG')
+    path.write_bytes(path.read_bytes()[:4000])
+
+
+def write_bomb(path):
+    path.write_bytes(bombs.png(60000, 60000))
+
+
+@pytest.mark.parametrize('write, said', [
+    (write_nothing, 'is no picture'),
+    (write_text, 'is no picture'),
+    (write_half, 'cannot be read'),
+    (write_bomb, 'more than the'),
+    (lambda path: path.mkdir(), 'no regular file'),
+    (lambda path: os.mkfifo(path), 'no regular file'),
+    (lambda path: None, 'no such file'),
+])
+def test_what_is_no_photograph(tmp_path, write, said):
+    path = tmp_path / 'eye.jpg'
+    write(path)
+    with pytest.raises(PhotographError, match=said) as caught:
+        read_photograph(str(path))
+    assert str(path) in str(caught.value)

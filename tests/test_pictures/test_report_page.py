@@ -1,0 +1,141 @@
+"""The page of an evaluation, from made-up files, and in a browser."""
+import re
+
+import pytest
+
+from mbos.pictures.report_charts import (calibration_error, operating_point,
+                                         task_charts)
+from mbos.pictures.report_page import (Example, Section, choose_examples,
+                                       render_report)
+from tests.browser import (REFERENCES, ask_page, external_references,
+                           needs_browser)
+from tests.evaluations import make_evaluation, make_row, make_task
+
+NASTY = '<script>alert("1")</script>'
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A page of two test sets, with and without what is optional."""
+    lesion = make_task(dice=[0.5, None, 0.1, 0.9], images=4)
+    lesion['comparable']['AP'] = {
+        'EX': dict(value=0.1234, low=0.1, high=0.15),
+        'HE': dict(value=None, low=None, high=None),
+        'mean': dict(value=0.1234, low=None, high=None)
+    }
+    lesion['comparable']['Dice@0.5-fov'] = {
+        'EX': dict(value=0.4321, low=0.4, high=0.5)
+    }
+    lesion['thresholds']['val'] = dict(EX=0.25, HE=0.75)
+    lesion['chosen_on'] = dict(sets=['ddr_val'], Dice=dict(EX=0.5, HE=0.5))
+    one = make_evaluation(NASTY, lesion=lesion)
+    vessel = make_task(('vessel', ))
+    del vessel['curves'], vessel['calibration']
+    two = make_evaluation('drive', vessel=vessel)
+    two.update(complete=False, images_expected=20, error='x.png: <b>broken')
+    example = Example('eye_2', 'a.jpg', 'b.jpg', 'c.jpg')
+    path = tmp_path / 'report.html'
+    path.write_text(
+        render_report([
+            Section(
+                one,
+                'lesion', {'EX': 'rgb(1, 2, 3)'}, [example],
+                csv='eval.csv'),
+            Section(two, 'vessel')
+        ], 'Of <i>this</i>'))
+    return path
+
+
+def test_figures_are_those_of_the_file(page):
+    text = page.read_text()
+    for words in ('0.1234', '0.100 – 0.150', '0.4321', '0.400 – 0.500',
+                  'Published definitions', 'Inside the field of view',
+                  'Comparable with other work', 'EX 0.2500, HE 0.7500',
+                  'chosen on ddr_val', 'href="eval.csv"', '12 of 20 images',
+                  'Research software, not a medical'):
+        assert words in text, words
+    assert 'At the threshold chosen' not in text
+    # an undefined figure is a dash, one that is not there an empty cell
+    assert re.search(r'<th scope="row">AP</th><td>0.1234 [^\n]*<td>–</td>',
+                     text.replace('\n', ''))
+
+
+def test_text_is_escaped_and_nothing_is_loaded(page):
+    text = page.read_text()
+    assert '<script>alert' not in text and '<b>broken' not in text
+    assert '<i>this' not in text
+    assert not external_references(text)
+
+
+@needs_browser
+def test_page_in_a_browser(page):
+    column = '''[...document.querySelectorAll(
+        'section:nth-of-type(2) table.sortable tbody tr')].map((row) =>
+        [row.children[0].textContent, row.children[1].textContent])'''
+    click = '''document.querySelectorAll(
+        'section:nth-of-type(2) table.sortable button')'''
+    seen = ask_page(
+        page,
+        f'''{{first, second, third: {column}, refs: {REFERENCES},
+            wide: document.documentElement.scrollWidth,
+            jump: document.getElementById(decodeURIComponent(
+                document.querySelector('#overview a').hash.slice(1))).id,
+            charts: document.querySelectorAll('svg[role=img]').length}}''',
+        actions=f'''const first = {column}; {click}[0].click();
+            const second = {column}; {click}[1].click(); {click}[1].click()''',
+        width=500)
+    ranked = [['eye_2', '0.1000'], ['eye_0', '0.5000'], ['eye_3', '0.9000']]
+    undefined = [['eye_1', '–']]
+    assert seen['first'] == ranked + undefined
+    assert [name for name, _ in seen['second']
+            ] == ['eye_0', 'eye_1', 'eye_2', 'eye_3']
+    assert seen['third'] == ranked[::-1] + undefined
+    assert {url.split(':')[0] for url in seen['refs']} == {'file', 'data'}
+    assert seen['jump'] == f'{NASTY}.lesion'
+    assert seen['charts'] == 4 + 1 and seen['wide'] <= 500
+
+
+def test_calibration_error_by_hand():
+    bins = dict(
+        count=[900, 0, 100],
+        positives=[20, 0, 80],
+        mean_score=[0.1, None, 0.9])
+    # 0.9 * |0.1 - 20 / 900| + 0.1 * |0.9 - 0.8|
+    assert calibration_error(bins) == pytest.approx(0.09 - 0.02 + 0.01)
+    empty = dict(count=[0], positives=[0], mean_score=[None])
+    assert calibration_error(empty) is None
+
+
+def test_operating_point_by_hand():
+    content = make_task(('EX', ), 2)
+    # tp 100, fp 21, fn 20, tn 2000 of both images
+    assert operating_point(content, 'EX') == pytest.approx(
+        dict(
+            recall=100 / 120,
+            precision=100 / 121,
+            false_positive_rate=21 / 2021))
+    assert operating_point(content, 'HE') is None
+
+
+@pytest.mark.parametrize('count, worst, best', [
+    (2, ['eye_2', 'eye_0'], ['eye_4', 'eye_3']),
+    (3, ['eye_2', 'eye_0', 'eye_3'], ['eye_4']),
+    (9, ['eye_2', 'eye_0', 'eye_3', 'eye_4'], []),
+    (0, [], []),
+])
+def test_examples(count, worst, best):
+    dice = [0.5, None, 0.1, 0.6, 0.9]
+    rows = [make_row(i, ('EX', 'HE'), dice) for i in range(5)]
+    assert choose_examples(rows, count) == (worst, best)
+
+
+def test_curves_begin_where_nothing_is_found():
+    content = make_task(('EX', ))
+    precision, roc = task_charts(content)[:2]
+    # recall 0.2, 0.8, 1 at precision 1, 0.8, 0.1, from (0, 1) on
+    assert 'd="M46.0 10.0L94.0 10.0L238.0 58.0L286.0 226.0"' in precision
+    assert 'd="M46.0 250.0L46.0 202.0L50.8 58.0L286.0 10.0"' in roc
+    content['curves']['EX'].update(
+        recall=[], precision=[], false_positive_rate=[], positives=0)
+    precision, roc = task_charts(content)[:2]
+    assert 'd=""' in precision and 'd=""' in roc

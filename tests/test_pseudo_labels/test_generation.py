@@ -1,0 +1,327 @@
+"""tools/generate_pseudo_labels.py, with a tiny network on tiny images."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmcv import ConfigDict
+from PIL import Image
+
+from mbos.apis import Environment, file_sha256, load_config, load_segmentor
+from mbos.checkpoints.loading import checkpoint_meta
+from mbos.datasets.checks import MANIFEST_KEYS
+from mbos.io.labels import read_labels, save_labels
+from mbos.pseudo_labels.generation import (ImageFolder, claim_folder,
+                                           find_image_folders,
+                                           generate_pseudo_labels,
+                                           generator_cfg, image_dataset)
+from mbos.pseudo_labels.report import (check_truth, make_report, parse_truth,
+                                       report_folder, report_table)
+from mbos.tasks import build_tasks
+from tests.utils import tiny_model, tiny_model_cfg
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = Environment(torch.device('cpu'))
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='MultiScaleFlipAug',
+        img_scale=(48, 48),
+        flip=False,
+        transforms=[
+            dict(type='Resize', keep_ratio=True),
+            dict(type='Normalize', mean=(90., ) * 3, std=(50., ) * 3),
+            dict(type='ImageToTensor', keys=['img']),
+            dict(type='CollectImage')
+        ])
+]
+
+
+def member(name, **changes):
+    """Config of a dataset of the images in its folder."""
+    return dict(
+        dict(
+            type='PartialLabelDataset',
+            name=name,
+            img_dir=f'{name}/images',
+            img_suffix='.png',
+            pipeline=PIPELINE), **changes)
+
+
+@pytest.fixture
+def setting(tmp_path):
+    """Data of two collections, a stage-2 config and a stage-1 checkpoint."""
+    rng = np.random.default_rng(0)
+    for name, size in dict(ddr=(40, 56), refuge=(48, 48)).items():
+        folder = tmp_path / 'data' / name / 'images'
+        folder.mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f'{name}_{i}.png')
+    train = [
+        member('ddr'),
+        member(
+            'ddr',
+            pseudo_dirs=dict(vessel='ddr/v', odoc='ddr/o'),
+            weights=dict(vessel=2.0)),
+        member('refuge', pseudo_dirs=dict(vessel='refuge/v'))
+    ]
+    cfg = dict(
+        custom_imports=dict(
+            imports=['mbos.registration'], allow_failed_imports=False),
+        data_root=str(tmp_path / 'data'),
+        model=tiny_model_cfg(adversarial=True, window=4).to_dict(),
+        data=dict(
+            samples_per_gpu=1,
+            workers_per_gpu=0,
+            train=dict(type='JointDataset', datasets=train),
+            test=member('refuge')))
+    text = '\n'.join(f'{key} = {value!r}' for key, value in cfg.items())
+    (tmp_path / 'stage2.py').write_text(text + '\n')
+    save_checkpoint(tmp_path / 'stage1.pth', seed=0)
+    return tmp_path
+
+
+def save_checkpoint(path, seed=0, **kwargs):
+    """Save a network whose classifiers find something but not everything."""
+    torch.manual_seed(seed)
+    model = tiny_model(**kwargs)
+    model.init_weights()
+    for name, parameter in model.named_parameters():
+        if 'conv_seg.weight' in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    meta = checkpoint_meta(model, tiny_model_cfg(**kwargs).to_dict())
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return str(path)
+
+
+def run(setting, checkpoint='stage1.pth', **kwargs):
+    cfg = load_config(str(setting / 'stage2.py'))
+    return generate_pseudo_labels(cfg, str(setting / checkpoint), CPU,
+                                  **kwargs)
+
+
+def test_finds_one_pass_per_image_folder(setting):
+    cfg = load_config(str(setting / 'stage2.py'))
+    ddr, refuge = find_image_folders(cfg)
+    data = str(setting / 'data')
+    assert ddr.targets == {f'{data}/ddr/v': 'vessel', f'{data}/ddr/o': 'odoc'}
+    assert refuge.targets == {f'{data}/refuge/v': 'vessel'}
+    assert (ddr.name, ddr.img_dir) == ('ddr', f'{data}/ddr/images')
+
+
+def test_refuses_configs_that_make_no_sense(setting):
+    cfg = load_config(str(setting / 'stage2.py'))
+    cfg.data.train.datasets[2].pseudo_dirs = ConfigDict(vessel='ddr/v')
+    with pytest.raises(ValueError, match='give each its own folder'):
+        find_image_folders(cfg)
+    cfg.data.train.datasets = cfg.data.train.datasets[:1]
+    with pytest.raises(ValueError, match='give the stage-2 config'):
+        find_image_folders(cfg)
+
+
+def test_labels_are_what_the_network_predicts(setting):
+    run(setting)
+    cfg = load_config(str(setting / 'stage2.py'))
+    checkpoint = str(setting / 'stage1.pth')
+    model = load_segmentor(tiny_model_cfg(), checkpoint, CPU)
+    folder = find_image_folders(cfg)[0]
+    dataset = image_dataset(folder, cfg, model.module.tasks.values())
+    sample = dataset[1]
+    with torch.no_grad():
+        prob = model.module.simple_test(sample['img'][0][None],
+                                        [sample['img_metas'][0].data])[0]
+    found = read_labels(str(setting / 'data/ddr/v/ddr_1.png'))
+    assert found.shape == (40, 56)
+    np.testing.assert_array_equal(found, prob['vessel'][0] > 0.5)
+    disc, cup = prob['odoc'] > 0.5
+    expected = np.where(cup, 2, np.where(disc, 1, 0))
+    np.testing.assert_array_equal(
+        read_labels(str(setting / 'data/ddr/o/ddr_1.png')), expected)
+    with Image.open(setting / 'data/ddr/v/ddr_1.png') as image:
+        assert image.mode == 'P'
+
+
+def test_manifest_and_stage2_accepts_it(setting):
+    run(setting, threshold=0.4)
+    manifest = json.loads((setting / 'data/ddr/o/manifest.json').read_text())
+    assert set(MANIFEST_KEYS) <= set(manifest)
+    assert manifest['task'] == 'odoc'
+    assert manifest['threshold'] == 0.4
+    assert manifest['images'] == ['ddr_0', 'ddr_1', 'ddr_2']
+    assert manifest['checkpoint_sha256'] == file_sha256(
+        str(setting / 'stage1.pth'))
+    from mmseg.datasets import build_dataset
+    cfg = load_config(str(setting / 'stage2.py'))
+    build_dataset(cfg.data.train.datasets[1]).check(full=True)
+    assert not list(setting.glob('data/*/*/*.part'))
+
+
+def test_goes_on_where_it_was(setting):
+    run(setting)
+    kept = setting / 'data/ddr/v/ddr_0.png'
+    lost = setting / 'data/refuge/v/refuge_2.png'
+    before = lost.read_bytes()
+    save_labels(str(kept), np.full((40, 56), 1, np.uint8))  # recognisable
+    wrong_size = setting / 'data/ddr/v/ddr_2.png'
+    save_labels(str(wrong_size), np.zeros((8, 8), np.uint8))
+    lost.unlink()
+    os.rename(setting / 'data/refuge/v/manifest.json',
+              setting / 'data/refuge/v/manifest.json.part')
+    counts = []
+    run(setting, progress=lambda n: counts.append(n) or Bar())
+    assert counts == [2]  # what was lost, and what has the wrong size
+    assert read_labels(str(kept)).min() == 1
+    assert read_labels(str(wrong_size)).shape == (40, 56)
+    assert lost.read_bytes() == before
+    assert (setting / 'data/refuge/v/manifest.json').exists()
+
+
+class Bar:
+    """A progress bar that shows nothing."""
+
+    def update(self, count=1):
+        """Do nothing."""
+
+
+@pytest.mark.parametrize('change', ['checkpoint', 'threshold'])
+def test_other_origin_is_made_again(setting, change):
+    run(setting)
+    path = setting / 'data/ddr/v/ddr_0.png'
+    save_labels(str(path), np.full((40, 56), 7, np.uint8))
+    if change == 'checkpoint':
+        save_checkpoint(setting / 'other.pth', seed=1)
+        run(setting, 'other.pth')
+    else:
+        run(setting, threshold=0.6)
+    assert read_labels(str(path)).max() <= 1
+
+
+def test_interruption_is_not_taken_for_complete(tmp_path):
+    folder = str(tmp_path / 'v')
+    save_labels(f'{folder}/a.png', np.zeros((4, 4), np.uint8))
+    header = dict(task='vessel', checkpoint_sha256='1', threshold=0.5)
+    with pytest.raises(ValueError, match='--overwrite'):
+        claim_folder(folder, header, ['a', 'b'], '.png')
+    assert os.path.exists(f'{folder}/a.png')
+    (tmp_path / 'v/manifest.json').write_text(json.dumps(header))
+    claim_folder(folder, header, ['a', 'b'], '.png')
+    assert sorted(os.listdir(folder)) == ['a.png', 'manifest.json.part']
+    claim_folder(folder, dict(header, checkpoint_sha256='2'), ['a'], '.png')
+    assert sorted(os.listdir(folder)) == ['manifest.json.part']
+
+
+def test_wrong_stage(setting):
+    checkpoint = save_checkpoint(
+        setting / 'gan.pth', adversarial=True, window=4)
+    cfg = load_config(str(setting / 'stage2.py'))
+    with pytest.raises(ValueError, match='wrong stage'):
+        generator_cfg(cfg, checkpoint)
+    found = generator_cfg(cfg, checkpoint, allow_stage2=True)
+    assert found['type'] == 'AdversarialSegmentor'
+    run(setting, 'gan.pth', allow_stage2=True)
+    assert len(list(setting.glob('data/*/?/*.png'))) == 9
+
+
+def test_network_of_the_checkpoint_wins(setting):
+    cfg = load_config(str(setting / 'stage2.py'))
+    cfg.model.backbone.embed_dims = 24
+    found = generator_cfg(cfg, str(setting / 'stage1.pth'))
+    assert found['backbone']['embed_dims'] == 12
+    bare = torch.load(setting / 'stage1.pth')['state_dict']
+    torch.save(dict(state_dict=bare), setting / 'bare.pth')
+    found = generator_cfg(cfg, str(setting / 'bare.pth'))
+    assert found['type'] == 'MultiTaskSegmentor'
+    assert found['backbone']['embed_dims'] == 24
+    assert 'cross_task_attention' not in found['decode_head']
+
+
+def test_task_that_the_checkpoint_lacks(setting):
+    save_checkpoint(setting / 'lesion.pth', tasks=['lesion'])
+    with pytest.raises(ValueError, match="wants pseudo labels of 'vessel'"):
+        run(setting, 'lesion.pth')
+    assert not list(setting.glob('data/*/v'))
+
+
+def test_report_by_hand(tmp_path):
+    task = build_tasks(['odoc'])[0]
+    labels = np.zeros((2, 4, 5), np.uint8)
+    labels[0, :2] = 1  # 10 of 40 pixels are disc, 4 of them cup
+    labels[0, 0, :4] = 2
+    truth = np.zeros((4, 5), np.uint8)
+    truth[0] = 1
+    truth[3, 0] = 255
+    for i in range(2):
+        save_labels(str(tmp_path / f'o/{i}.png'), labels[i])
+    save_labels(str(tmp_path / 'truth/0.png'), truth)
+    folder = ImageFolder(
+        dict(name='ddr'), 'images', {str(tmp_path / 'o'): 'odoc'})
+    row = report_folder(folder, str(tmp_path / 'o'), ['0', '1'], task,
+                        str(tmp_path / 'truth'))
+    assert row['share'] == pytest.approx(dict(disc=10 / 40, cup=4 / 40))
+    assert row['images_with_nothing'] == 1
+    assert row['images_with_class'] == dict(disc=1, cup=1)
+    assert row['images_with_truth'] == 1
+    # disc: 5 pixels in both, 10 and 5 in each; the cup is not there
+    assert row['Dice'] == pytest.approx(dict(disc=2 * 5 / 15, cup=0.0))
+    table = report_table([row])
+    assert table[1][2:] == ['disc', '25.000 %', '1 of 2', '1 of 2', '0.6667']
+
+
+def test_report_warns_of_nearly_empty_folders(tmp_path):
+    tasks = {t.name: t for t in build_tasks(['vessel'])}
+    stems = [str(i) for i in range(6)]
+    for stem in stems:
+        plane = np.zeros((4, 4), np.uint8)
+        plane[0, 0] = stem == '0'
+        save_labels(str(tmp_path / f'{stem}.png'), plane)
+    folder = ImageFolder(dict(name='ddr'), '', {str(tmp_path): 'vessel'})
+    with pytest.warns(UserWarning, match='nothing was found in 83 %'):
+        rows = make_report([(folder, stems, tasks)], {})
+    assert rows[0]['nearly_empty']
+
+
+def test_truth_arguments(tmp_path):
+    assert parse_truth([f'ddr.vessel={tmp_path}']) == {
+        ('ddr', 'vessel'): str(tmp_path)
+    }
+    with pytest.raises(ValueError, match='expected DATASET.TASK=FOLDER'):
+        parse_truth(['ddr=x'])
+    with pytest.raises(ValueError, match='not found'):
+        parse_truth(['ddr.vessel=nowhere'])
+    folder = ImageFolder(dict(name='ddr'), '', dict(v='vessel'))
+    with pytest.raises(ValueError, match='ddr.odoc.*only ddr.vessel'):
+        check_truth([folder], {('ddr', 'odoc'): 'x'})
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_command_line(setting, processes):
+    launch = [
+        '-m', 'torch.distributed.run', '--standalone',
+        f'--nproc-per-node={processes}'
+    ] if processes > 1 else []
+    extra = ['--launcher', 'pytorch'] if processes > 1 else []
+    truth = setting / 'truth'
+    save_labels(str(truth / 'ddr_0.png'), np.ones((40, 56), np.uint8))
+    done = subprocess.run([
+        sys.executable, *launch,
+        str(ROOT / 'tools/generate_pseudo_labels.py'), 'stage2.py',
+        'stage1.pth', '--truth', f'ddr.vessel={truth}', *extra
+    ],
+                          cwd=setting,
+                          env=dict(
+                              os.environ,
+                              OMP_NUM_THREADS='1',
+                              CUDA_VISIBLE_DEVICES=''),
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(setting.glob('data/*/?/*.png'))) == 9
+    assert 'share of pixels' in done.stdout
+    report = json.loads((setting / 'pseudo_label_report.json').read_text())
+    assert [row['images'] for row in report['folders']] == [3, 3, 3]
+    assert report['folders'][0]['images_with_truth'] == 1

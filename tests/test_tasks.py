@@ -1,0 +1,127 @@
+"""Tasks: labels to targets, probabilities to labels, canonical order."""
+import pytest
+import torch
+
+from mbos.tasks import (BUILTIN_TASKS, IGNORE_INDEX, Task, build_task,
+                        build_tasks)
+
+SPOTS = Task('spot', ('a', 'b', 'c'))
+SHELLS = Task('shell', ('outer', 'middle', 'inner'), nested=True)
+
+
+def test_builtin_tasks_are_the_published_ones():
+    assert IGNORE_INDEX == 255
+    assert {
+        name: task.classes
+        for name, task in BUILTIN_TASKS.items()
+    } == {
+        'vessel': ('vessel', ),
+        'lesion': ('EX', 'HE', 'SE', 'MA'),
+        'odoc': ('disc', 'cup')
+    }
+    assert [t.name for t in BUILTIN_TASKS.values() if t.nested] == ['odoc']
+    assert all(
+        len(task.palette) == task.num_classes
+        for task in BUILTIN_TASKS.values())
+
+
+@pytest.mark.parametrize(
+    'task, expected', [
+        (SPOTS, [[0, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0]]),
+        (SHELLS, [[0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0]]),
+    ],
+    ids=['exclusive', 'nested'])
+def test_encode_by_hand(task, expected):
+    # A value beyond the classes is background; 255 is not valid.
+    labels = torch.tensor([[0, 1, 2, 3, 9, 255]], dtype=torch.uint8)
+    targets, valid = task.encode(labels)
+    assert targets.dtype == valid.dtype == torch.bool
+    assert targets.shape == (3, 1, 6) and valid.shape == (1, 1, 6)
+    assert targets.int()[:, 0].tolist() == expected
+    assert valid.int().flatten().tolist() == [1, 1, 1, 1, 1, 0]
+    same, everywhere = task.encode(labels, ignore_index=None)
+    assert torch.equal(same, targets) and everywhere.all()
+
+
+def test_encode_takes_batches_and_other_ignore_values():
+    labels = torch.randint(0, 4, (2, 5, 6, 7), dtype=torch.uint8)
+    targets, valid = SHELLS.encode(labels, ignore_index=3)
+    assert targets.shape == (2, 5, 3, 6, 7)
+    assert valid.shape == (2, 5, 1, 6, 7)
+    assert torch.equal(valid.squeeze(2), labels != 3)
+    assert torch.equal(targets[1, 2], SHELLS.encode(labels[1, 2])[0])
+
+
+@pytest.mark.parametrize('task', [SPOTS, SHELLS], ids=lambda task: task.name)
+def test_decode_undoes_encode(task):
+    labels = torch.arange(4, dtype=torch.uint8).reshape(2, 2)
+    decoded = task.decode(task.encode(labels)[0].float())
+    assert decoded.dtype == torch.uint8
+    assert torch.equal(decoded, labels)
+
+
+def test_decode_exclusive_classes_by_hand():
+    prob = torch.tensor([
+        [0.6, 0.4, 0.5, 0.7],
+        [0.7, 0.3, 0.5, 0.2],
+        [0.1, 0.2, 0.1, 0.1],
+    ]).view(3, 1, 4)
+    # The most probable class, where any exceeds the threshold strictly.
+    assert SPOTS.decode(prob).tolist() == [[2, 0, 0, 1]]
+    assert SPOTS.decode(prob, threshold=0.35).tolist() == [[2, 1, 1, 1]]
+
+
+def test_decode_nested_classes_by_hand():
+    prob = torch.tensor([
+        [0.9, 0.9, 0.1, 0.9, 0.5],
+        [0.1, 0.8, 0.1, 0.1, 0.5],
+        [0.1, 0.1, 0.6, 0.7, 0.5],
+    ]).view(3, 1, 5)
+    # The innermost class wins even where an outer one is improbable.
+    assert SHELLS.decode(prob).tolist() == [[1, 2, 3, 3, 0]]
+
+
+def test_decode_refuses_other_channel_counts():
+    with pytest.raises(ValueError, match='3 classes'):
+        SPOTS.decode(torch.zeros(2, 4, 4))
+
+
+def test_build_task_from_all_kinds():
+    assert build_task('odoc') is BUILTIN_TASKS['odoc']
+    assert build_task(SPOTS) is SPOTS
+    made = build_task(
+        dict(name='spot', classes=['a', 'b'], palette=[[1, 2, 3], [4, 5, 6]]))
+    assert made.classes == ('a', 'b')
+    assert made.palette == ((1, 2, 3), (4, 5, 6))
+    assert not made.nested and made.num_classes == 2
+
+
+def test_order_of_tasks_does_not_depend_on_the_config():
+    expected = ['vessel', 'odoc', 'shell', 'spot']
+    cfgs = [SPOTS, 'odoc', SHELLS, 'vessel']
+    for some in (cfgs, cfgs[::-1], cfgs[2:] + cfgs[:2]):
+        assert [task.name for task in build_tasks(some)] == expected
+
+
+@pytest.mark.parametrize('cfg, message', [
+    (dict(name='a b', classes=('x', )), 'not usable'),
+    (dict(name='', classes=('x', )), 'not usable'),
+    (dict(name='a', classes=()), '1 to 254'),
+    (dict(name='a', classes='disc'), '1 to 254'),
+    (dict(name='a', classes=('x', 'x')), 'twice'),
+    (dict(name='a', classes=('x', 'y'), palette=[(0, 0, 0)]), '1 colours'),
+    ('fovea', 'vessel, lesion, odoc'),
+])
+def test_unusable_tasks_are_refused(cfg, message):
+    with pytest.raises(ValueError, match=message):
+        build_task(cfg)
+
+
+@pytest.mark.parametrize('cfgs, message', [
+    ([], 'Expected a list'),
+    ('vessel', 'Expected a list'),
+    (['vessel', 'odoc', 'vessel'], 'listed twice'),
+])
+def test_unusable_lists_are_refused(cfgs, message):
+    with pytest.raises(ValueError, match=message):
+        build_tasks(cfgs)
