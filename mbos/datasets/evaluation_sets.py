@@ -1,4 +1,5 @@
 """Several test sets behind one evaluation hook."""
+import math
 from typing import Dict, Sequence, Union
 
 import numpy as np
@@ -95,7 +96,7 @@ def mean_over_tasks(figures: Dict[str, float],
         names (Sequence[str]): Of the datasets; they may have dots in them.
 
     Returns:
-        dict[str, float]: 'mDice' and 'mIoU'.
+        dict[str, float]: 'mDice' and 'mIoU'; NaN where all are undefined.
     """
     means = {}
     for metric in ('Dice', 'IoU'):
@@ -109,10 +110,10 @@ def mean_over_tasks(figures: Dict[str, float],
                     and value == value:
                 sets = by_task.setdefault(task, {})
                 sets.setdefault(dataset, []).append(value)
-        if by_task:
-            means[f'm{metric}'] = float(
-                np.mean([
-                    np.mean([np.mean(values) for values in sets.values()])
-                    for sets in by_task.values()
-                ]))
+        of_tasks = [
+            np.mean([np.mean(values) for values in sets.values()])
+            for sets in by_task.values()
+        ]
+        means[f'm{metric}'] = float(np.mean(of_tasks)) if of_tasks \
+            else math.nan
     return means

@@ -1,4 +1,5 @@
 """Evaluation during training that may be interrupted and repeated."""
+import math
 import os
 import os.path as osp
 import re
@@ -33,6 +34,7 @@ class _SafeEvaluation:
     def before_run(self, runner):
         """Do the evaluation that the run before did not get to."""
         super().before_run(runner)
+        self._forget_another_best(runner)
         if getattr(runner, 'evaluation_pending', False):
             runner.mode = 'train'
             runner._iter -= 1  # the iteration that it belongs to
@@ -40,6 +42,27 @@ class _SafeEvaluation:
                 self.after_train_iter(runner)
             finally:
                 runner._iter += 1
+
+    def _best_of(self):
+        """What the best score is a score of."""
+        sets = self.dataloader.dataset
+        names = [d.name for d in getattr(sets, 'datasets', [sets])
+                 if hasattr(d, 'name')]  # yapf: disable
+        return dict(metric=self.key_indicator, rule=self.rule, sets=names)
+
+    def _forget_another_best(self, runner):
+        """Compare with no best score of another metric or other images."""
+        messages = runner.meta.setdefault('hook_msgs', {})
+        if not self.save_best or 'best_score' not in messages:
+            return
+        before = messages.get('best_of')
+        if self.save_best == 'auto' or before in (None, self._best_of()):
+            return
+        runner.logger.warning(
+            f'The best score so far, {messages["best_score"]:.4f}, is of '
+            f'{before}; that of {self._best_of()} begins anew.')
+        for key in ('best_score', 'best_ckpt', 'best_of'):
+            messages.pop(key, None)
 
     def after_train_iter(self, runner):
         """Evaluate and log, behind the loggers and the checkpoint."""
@@ -66,6 +89,25 @@ class _SafeEvaluation:
         if saver is not None:
             saver.after_evaluation(runner)
 
+    def evaluate(self, runner, results):
+        """Log all figures, and give the one that the best is chosen by.
+
+        Returns:
+            float | None: NaN where it is undefined, None where nobody
+            computes it.
+        """
+        try:
+            return super().evaluate(runner, results)
+        except KeyError:
+            figures = runner.log_buffer.output
+            if self.key_indicator in figures:
+                raise
+            runner.logger.warning(
+                f'evaluation.save_best is {self.key_indicator!r}, which the '
+                'validation sets do not give: no best checkpoint is kept. '
+                f'There are {", ".join(map(str, figures))}.')
+            return None
+
     def _save_and_leave(self, runner, saver, received, error):
         saver.interrupted_evaluation(runner)
         path = saver.path_of(runner)
@@ -82,13 +124,22 @@ class _SafeEvaluation:
         """Save the best checkpoint, then remove those that it beats."""
         messages = runner.meta.setdefault('hook_msgs', {})
         key_score = float(key_score)
+        if math.isnan(key_score):
+            runner.logger.warning(
+                f'{self.key_indicator} of iteration {runner.iter + 1} is '
+                'undefined, so it is not the best: neither masks nor '
+                'predictions hold a class that is scored.')
+            return
         best = messages.get('best_score', self.init_value_map[self.rule])
         if not self.compare_func(key_score, best):
             return
         done = runner.iter + 1
         name = f'best_{self.key_indicator}_iter_{done}.pth'
         self.best_ckpt_path = osp.join(self.out_dir, name)
-        messages.update(best_score=key_score, best_ckpt=self.best_ckpt_path)
+        messages.update(
+            best_score=key_score,
+            best_ckpt=self.best_ckpt_path,
+            best_of=self._best_of())
         runner.save_checkpoint(
             self.out_dir, filename_tmpl=name, create_symlink=False)
         runner.logger.info(

@@ -116,3 +116,79 @@ def fused_by_default(cfg: dict) -> dict:
     if cfg.get('type') in FUSED_TYPES and not set(cfg) & set(CHOICES):
         cfg['fused'] = True
     return cfg
+
+
+def settings_of(optimizer: Optimizer) -> list[dict]:
+    """What the parameter groups of an optimizer are set to, without weights.
+
+    Returns:
+        list[dict]: Learning rate, weight decay and the like, by group.
+    """
+    return [{k: v
+             for k, v in group.items() if k != 'params'}
+            for group in optimizer.param_groups]
+
+
+def with_new_settings(state: dict, then: list[dict] | None,
+                      now: list[dict]) -> dict:
+    """Put into an optimizer's stored state what the config has changed since.
+
+    Whatever the config left alone stays as it was stored, also where a
+    schedule or a hook has moved it since the run began.
+
+    Args:
+        state (dict): Of ``Optimizer.state_dict``; not changed.
+        then (list[dict], optional): :func:`settings_of` the optimizer that
+            the run began with; None if that is not known.
+        now (list[dict]): The same of the optimizer that the config gives.
+
+    Returns:
+        dict: The state to load.
+    """
+    groups = [dict(group) for group in state['param_groups']]
+    for group, new, old in zip(groups, now, then or groups):
+        for key, value in new.items():
+            before = old.get(key)
+            if then is None and key == 'lr':
+                before = old.get('initial_lr', before)
+            if key in old and _same(before, value):
+                continue
+            group[key] = value
+            if key == 'lr' and 'initial_lr' in group:
+                group['initial_lr'] = value
+            if key in ('momentum', 'betas'):
+                group.pop('initial_momentum', None)
+    return dict(state, param_groups=groups)
+
+
+def _same(one, two) -> bool:
+    """Equal, a list in the place of a tuple included."""
+    if isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)):
+        return list(one) == list(two)
+    return one == two
+
+
+def why_not_loadable(optimizer: Optimizer, state: dict) -> str | None:
+    """Say why an optimizer cannot go on with a stored state.
+
+    Args:
+        optimizer (Optimizer): Fresh.
+        state (dict): Of ``Optimizer.state_dict``.
+
+    Returns:
+        str | None: What differs; None if it fits.
+    """
+    try:
+        theirs = [len(group['params']) for group in state['param_groups']]
+    except (KeyError, TypeError):
+        return 'it is not the state of an optimizer'
+    ours = [len(group['params']) for group in optimizer.param_groups]
+    if theirs != ours:
+        return (f'it is of {len(theirs)} group(s) with {sum(theirs)} weights, '
+                f'the config gives {len(ours)} with {sum(ours)} '
+                '(paramwise_cfg or frozen parts have changed)')
+    needs = any(group.get('amsgrad') for group in optimizer.param_groups)
+    has = any(group.get('amsgrad') for group in state['param_groups'])
+    if needs and not has:
+        return 'amsgrad cannot be switched on within a run'
+    return None

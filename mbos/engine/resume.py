@@ -11,7 +11,7 @@ from mbos.checkpoints.averaging import as_our_hook, split_mmcv_average
 from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
 from mbos.runtime.environment import Environment
 from .checkpoint_hook import list_checkpoints
-from .optimizers import as_dict
+from .optimizers import as_dict, why_not_loadable
 
 # Of the config, what decides how weights come out. The rest may be changed
 # between the parts of a run: where things are, what is logged, saved and
@@ -62,6 +62,13 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
         raise ValueError(
             f'{path} holds the optimizers {theirs}, the config has {ours}: '
             'use the config it was trained with, or --load-from.')
+    for name, one in as_dict(optimizer).items():
+        reason = why_not_loadable(one, content['optimizer'][name])
+        if reason:
+            raise ValueError(
+                f'{path}: the optimizer {name!r} cannot go on with the state '
+                f'that is stored: {reason}. Restore the config, or start from '
+                'the weights alone with --load-from.')
     return content['meta']
 
 
@@ -134,7 +141,8 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
         logger (logging.Logger): Gets the warnings.
 
     Raises:
-        ValueError: If ``auto_resume`` would continue another run.
+        ValueError: If ``auto_resume`` would continue another run, or an
+            optimizer is of another type.
     """
     before = stored.get('mbos_run')
     if before is None:
@@ -161,6 +169,15 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
         changes.pop('data.samples_per_gpu', None)
     if not changes:
         return
+    types = [
+        text for key, text in changes.items()
+        if key.startswith('optimizer.') and key.endswith('.type')
+    ]
+    if types:
+        raise ValueError(
+            f'{cfg.resume_from}: {types[0]}, and no optimizer can go on with '
+            'the state of another kind. Restore it, or start from the weights '
+            'alone with --load-from.')
     told = '; '.join(list(changes.values())[:_SHOWN])
     if len(changes) > _SHOWN:
         told += f'; and {len(changes) - _SHOWN} more'
@@ -170,7 +187,8 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
             'Restore them; or, if the change is meant, continue with '
             f'--resume-from {cfg.resume_from}, or start anew with another '
             '--work-dir.')
-    logger.warning(f'{cfg.resume_from} was saved with other settings: {told}.')
+    logger.warning(f'{cfg.resume_from} was saved with other settings: {told}. '
+                   "The config's are in force from here on.")
 
 
 def compare(before: dict, now: dict, prefix: str = '') -> Dict[str, str]:

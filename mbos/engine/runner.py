@@ -11,7 +11,7 @@ from mbos.io.files import replace_link
 from mbos.io.weights_file import read_weights_only
 from .checkpoint_hook import save_atomically
 from .finite_guard import check_finite_weights
-from .optimizers import as_dict
+from .optimizers import as_dict, settings_of, with_new_settings
 
 CHECKPOINT_PRIORITY = 92
 """int: Checkpoints come after the log line of an iteration (90), so that no
@@ -40,6 +40,10 @@ class CheckedIterRunner(IterBasedRunner):
         super().__init__(*args, **kwargs)
         self.evaluation_pending = False
         self._hook_states = {}
+        self._optimizer_settings = {
+            name: settings_of(optimizer)
+            for name, optimizer in as_dict(self.optimizer).items()
+        } if self.optimizer is not None else {}
 
     def register_checkpoint_hook(self, checkpoint_config) -> None:
         """Register the checkpoint hook behind the loggers."""
@@ -104,6 +108,7 @@ class CheckedIterRunner(IterBasedRunner):
             }
             content['progress'] = dict(
                 evaluation_pending=self.evaluation_pending,
+                optimizer_settings=self._optimizer_settings,
                 hooks=self._hook_states)
         name = filename_tmpl.format(done)
         save_atomically(content, osp.join(out_dir, name))
@@ -113,7 +118,10 @@ class CheckedIterRunner(IterBasedRunner):
     def resume(self, checkpoint: str, resume_optimizer: bool = True) -> None:
         """Go on from a checkpoint of :meth:`save_checkpoint`.
 
-        Hooks must be registered before, as they get their states.
+        Hooks must be registered before, as they get their states. Settings of
+        the optimizers that the config has changed since the run began are the
+        config's; see docs/reliability.md, "What a resumed run takes from
+        where".
 
         Args:
             checkpoint (str): The file.
@@ -126,10 +134,13 @@ class CheckedIterRunner(IterBasedRunner):
         messages = content['meta'].get('hook_msgs')
         if self.meta is not None and messages:
             self.meta['hook_msgs'] = messages
-        if resume_optimizer:
-            for name, optimizer in as_dict(self.optimizer).items():
-                optimizer.load_state_dict(content['optimizer'][name])
         progress = content.get('progress') or {}
+        if resume_optimizer:
+            then = progress.get('optimizer_settings') or {}
+            for name, optimizer in as_dict(self.optimizer).items():
+                optimizer.load_state_dict(
+                    with_new_settings(content['optimizer'][name],
+                                      then.get(name), settings_of(optimizer)))
         self.evaluation_pending = progress.get('evaluation_pending', False)
         self._hook_states = progress.get('hooks') or {}
         for hook in self.hooks:

@@ -109,6 +109,12 @@ def _train(cfg: Config, env: Environment, validate: bool,
     register_hooks(runner, cfg, env, val_set, signals)
     if cfg.resume_from:
         runner.resume(cfg.resume_from)
+        logger.info(
+            'From the checkpoint: weights, states of the optimizers, '
+            'iteration, loss scale, best score. All else is from the config '
+            '(docs/reliability.md).' +
+            (f' load_from ({cfg.load_from}) is not read.' if cfg.
+             load_from else ''))
     loader = build_loader(train_set, cfg, env, start=runner.iter)
     step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
     with signals.deferred():

@@ -5,7 +5,9 @@ from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 from torch import nn
 
-from mbos.engine.optimizers import NamedOptimizersConstructor, as_dict
+from mbos.engine.optimizers import (NamedOptimizersConstructor, as_dict,
+                                    settings_of, why_not_loadable,
+                                    with_new_settings)
 from tests.test_golden import ROOT, STAGE1_CONFIG, STAGE2_CONFIG
 
 GENERATOR = dict(type='AdamW', lr=1e-3)
@@ -120,3 +122,49 @@ def test_published_weight_decay(path):
             decayed_norms += isinstance(module, nn.GroupNorm)
             biases += name == 'bias' and expected > 0
     assert not seen and decayed_norms and biases
+
+
+def sgd(**settings):
+    return torch.optim.SGD([nn.Parameter(torch.zeros(1))],
+                           **dict(dict(lr=0.1, momentum=0.9), **settings))
+
+
+def test_settings_that_the_config_changed_are_the_configs():
+    then = settings_of(sgd())
+    stored = sgd().state_dict()
+    # a schedule has moved the rate, a hook the momentum
+    stored['param_groups'][0].update(
+        lr=0.01, initial_lr=0.1, momentum=0.5, initial_momentum=0.9)
+    same, = with_new_settings(stored, then, settings_of(sgd()))['param_groups']
+    assert same == stored['param_groups'][0]
+    now = settings_of(sgd(lr=0.3, weight_decay=0.2))
+    group, = with_new_settings(stored, then, now)['param_groups']
+    assert group['lr'] == group['initial_lr'] == 0.3
+    assert group['weight_decay'] == 0.2
+    assert group['momentum'] == 0.5 and group['initial_momentum'] == 0.9
+    now = settings_of(sgd(momentum=0.7))
+    group, = with_new_settings(stored, then, now)['param_groups']
+    assert group['momentum'] == 0.7 and 'initial_momentum' not in group
+    assert group['lr'] == 0.01
+    assert stored['param_groups'][0]['momentum'] == 0.5, 'left alone'
+
+
+def test_settings_of_a_checkpoint_that_does_not_hold_the_first_ones():
+    stored = sgd().state_dict()
+    stored['param_groups'][0].update(lr=0.01, initial_lr=0.1)
+    for lr, expected in ((0.1, 0.01), (0.2, 0.2)):
+        group, = with_new_settings(stored, None,
+                                   settings_of(sgd(lr=lr)))['param_groups']
+        assert group['lr'] == expected
+
+
+def test_states_that_do_not_fit():
+    stored = sgd().state_dict()
+    assert why_not_loadable(sgd(), stored) is None
+    two = torch.optim.SGD(
+        [dict(params=[nn.Parameter(torch.zeros(1))]) for _ in range(2)],
+        lr=0.1)
+    assert '1 group(s)' in why_not_loadable(two, stored)
+    assert 'not the state' in why_not_loadable(two, dict(state={}))
+    adam = torch.optim.Adam([nn.Parameter(torch.zeros(1))], amsgrad=True)
+    assert 'amsgrad' in why_not_loadable(adam, stored)

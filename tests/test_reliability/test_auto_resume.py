@@ -7,8 +7,8 @@ import torch
 
 from mbos.checkpoints.loading import read_checkpoint
 from mbos.engine.resume import compare, why_not_whole
-from tests.test_reliability.runs import (assert_same_checkpoint,
-                                         write_long_config)
+from tests.test_reliability.runs import (assert_same_checkpoint, train_lines,
+                                         val_lines, write_long_config)
 
 INTERRUPTED_BY = ('cut', 'flipped', 'empty', 'text')
 
@@ -143,6 +143,53 @@ def test_a_named_checkpoint_warns_only(begun, tool, tmp_path):
                 folder / 'iter_6.pth', '--cfg-options', 'runner.max_iters=7',
                 'lr_config.power=2.0') is None
     assert 'lr_config.power was 1.0, is 2.0' in log_of(tmp_path / 'x')
+
+
+def test_changed_settings_are_in_force(begun, tool, tmp_path):
+    """Learning rate, weight decay, betas and schedule of the config."""
+    run, folder = begun()
+    assert tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
+                folder / 'iter_6.pth', '--cfg-options', 'runner.max_iters=7',
+                'optimizer.lr=0.5', 'optimizer.weight_decay=0.25',
+                'optimizer.betas=(0.5,0.75)', 'lr_config.power=0.0',
+                'log_config.interval=1') is None
+    assert "The config's are in force" in log_of(tmp_path / 'x')
+    line, = train_lines(tmp_path / 'x').values()
+    assert line['lr'] == 0.5
+    content = read_checkpoint(str(tmp_path / 'x/iter_7.pth'))
+    groups = content['optimizer']['generator']['param_groups']
+    assert {group['betas'] for group in groups} == {(0.5, 0.75)}
+    assert {group['weight_decay'] for group in groups} == {0.25, 0.0}
+    assert {group['initial_lr'] for group in groups} == {0.5}
+
+
+@pytest.mark.parametrize('options, told', [
+    (['optimizer.type=SGD'], "optimizer.type was 'AdamW', is 'SGD'"),
+    (['optimizer.type=Adam'], "optimizer.type was 'AdamW', is 'Adam'"),
+    (['optimizer.paramwise_cfg=None'], 'paramwise_cfg'),
+    (['optimizer.amsgrad=True'], 'amsgrad'),
+])
+def test_changes_that_cannot_be_in_force_are_refused(begun, tool, options,
+                                                     told):
+    run, folder = begun()
+    done = tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
+                folder / 'iter_6.pth', '--cfg-options', *options)
+    assert told in done and '--load-from' in done
+
+
+def test_best_score_of_another_metric_is_forgotten(begun, tool, tmp_path):
+    run, folder = begun()
+    before = read_checkpoint(str(folder / 'iter_6.pth'))['meta']['hook_msgs']
+    assert before['best_of']['metric'] == 'mDice'
+    assert tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
+                folder / 'iter_6.pth', '--cfg-options',
+                'evaluation.save_best=mIoU', 'evaluation.rule=greater',
+                'evaluation.interval=8') is None
+    assert 'begins anew' in log_of(tmp_path / 'x')
+    after = read_checkpoint(str(tmp_path / 'x/iter_8.pth'))['meta']
+    assert after['hook_msgs']['best_of']['metric'] == 'mIoU'
+    assert after['hook_msgs']['best_score'] == pytest.approx(
+        val_lines(tmp_path / 'x')[-1]['mIoU'], abs=1e-4)
 
 
 def test_both_options_contradict(begun, tool):
