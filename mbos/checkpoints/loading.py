@@ -9,13 +9,13 @@ from mmcv.utils import print_log
 from torch import nn
 
 from mbos.io.weights_file import read_weights_only
+from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.tasks import Task
-from .averaging import split_mmcv_average
+from .mmcv_average import split_mmcv_average
 from .release_layout import (check_release_tasks, from_release,
                              is_release_state, summarize)
 from .settings import PredictionSettings, settings_meta
 
-_DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
 _ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
 
 
@@ -151,10 +151,10 @@ def fit_weights(model: nn.Module,
     _check_values(path, state)
     missing = [n for n in own if n not in state and not _is_derived(n)]
     unexpected = [name for name in state if name not in own]
-    unused = [n for n in unexpected if n.startswith(_DISCRIMINATORS)]
+    unused = [n for n in unexpected if n.startswith(DISCRIMINATORS)]
     unexpected = [name for name in unexpected if name not in unused]
     parts = {_part(name) for name in state}
-    optional = _DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
+    optional = DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
     lacking = [
         name for name in missing
         if not name.startswith(optional) or _part(name) in parts

@@ -9,11 +9,11 @@ import torch
 import mbos
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import whole_file
-from .averaging import split_mmcv_average
+from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from .loading import file_sha256
+from .mmcv_average import split_mmcv_average
 
 HASH_LENGTH = 8
-DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
 # The rest of the meta information tells of a machine or of a run's state
 _KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
          'mbos_stage', 'mbos_model', 'mbos_prediction', 'mbos_version',

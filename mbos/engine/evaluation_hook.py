@@ -9,10 +9,10 @@ from contextlib import suppress
 from mmcv.runner import LoggerHook
 from mmseg.core import DistEvalHook, EvalHook
 
-from mbos.checkpoints.averaging import averaged_weights
 from mbos.io.files import sync_folder
 from mbos.runtime.signals import Interrupted, at_once
 from mbos.runtime.waiting import wait_for_all
+from .averaging import averaged_weights
 from .checkpoint_hook import SubfolderCheckpointHook
 
 _PATIENCE = 20.0

@@ -90,9 +90,6 @@ def as_dict(optimizer) -> Dict[str, Optimizer]:
     return {NamedOptimizersConstructor.REST: optimizer}
 
 
-DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
-"""tuple[str]: Prefixes of the weights that only stage 2's training uses."""
-
 FUSED_TYPES = ('Adam', 'AdamW', 'SGD')
 CHOICES = ('fused', 'foreach', 'differentiable', 'maximize')
 

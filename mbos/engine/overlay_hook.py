@@ -10,8 +10,8 @@ from mmcv.parallel import collate
 from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
 from mmcv.runner.hooks import EvalHook
 
-from mbos.checkpoints.averaging import averaged_weights
 from mbos.pictures.overlays import draw_overlay, save_picture
+from .averaging import averaged_weights
 
 
 @HOOKS.register_module()

@@ -7,9 +7,11 @@ import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
-from mbos.checkpoints.averaging import as_our_hook, split_mmcv_average
-from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
+from mbos.checkpoints.loading import (check_shapes, fit_weights,
+                                      read_checkpoint)
+from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.runtime.environment import Environment
+from .averaging import as_our_hook
 from .checkpoint_hook import list_checkpoints
 from .optimizers import as_dict, why_not_loadable
 

@@ -6,9 +6,10 @@ from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
 from mmcv.runner.hooks import HOOKS, EvalHook
 from mmcv.utils import build_from_cfg
 
-from mbos.checkpoints.averaging import find_average, split_mmcv_average
+from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.io.files import replace_link
 from mbos.io.weights_file import read_weights_only
+from .averaging import find_average
 from .checkpoint_hook import save_atomically
 from .finite_guard import check_finite_weights
 from .optimizers import as_dict, settings_of, with_new_settings

@@ -17,7 +17,6 @@ from torch import nn
 from torch.utils.data import DistributedSampler
 
 import mbos
-from mbos.checkpoints.averaging import EMAWeightsHook, as_our_hook
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import find_settings
 from mbos.config import build_checked
@@ -27,6 +26,7 @@ from mbos.models import compile_parts
 from mbos.models.backbones.weights import find_backbone_weights
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
 from mbos.runtime.signals import StopHook, StopSignals
+from .averaging import EMAWeightsHook, as_our_hook
 from .checkpoint_hook import SubfolderCheckpointHook
 from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
 from .hooks import GradientStepHook, IterationSeedHook, LossLogHook

@@ -12,6 +12,9 @@ from .patch_discriminator import play, verdict_accuracy
 from .supervision import (FOOL, SOURCE, TARGET, Term, adversarial_terms,
                           pseudo_terms, truth_terms)
 
+DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
+"""tuple[str]: How the weights begin that only training uses."""
+
 
 @SEGMENTORS.register_module()
 class AdversarialSegmentor(MultiTaskSegmentor):

@@ -15,9 +15,7 @@ import torch
 from mmcv.runner import HOOKS, Hook
 from torch import Tensor, nn
 
-from mbos.engine.optimizers import DISCRIMINATORS
-
-MMCV_PREFIX = 'ema_'
+from mbos.models.adversarial_segmentor import DISCRIMINATORS
 
 
 @HOOKS.register_module()
@@ -199,23 +197,3 @@ def as_our_hook(hook: dict) -> dict:
     kept = {k: v for k, v in hook.items() if k in ('interval', 'priority')}
     return dict(
         kept, type='EMAWeightsHook', momentum=hook.get('momentum', 0.0002))
-
-
-def split_mmcv_average(state: dict[str, Tensor]) -> tuple[dict, dict]:
-    """Tell apart weights and the ``ema_*`` buffers of mmcv's ``EMAHook``.
-
-    Args:
-        state (dict[str, Tensor]): State dict of a network.
-
-    Returns:
-        tuple[dict, dict]: The state without those buffers, and by name of the
-        weight the averages that were in them.
-    """
-    buffers = {f'{MMCV_PREFIX}{k.replace(".", "_")}': k for k in state}
-    average = {
-        buffers[name]: value
-        for name, value in state.items()
-        if name in buffers and value.shape == state[buffers[name]].shape
-    }
-    rest = {k: v for k, v in state.items() if buffers.get(k) not in average}
-    return rest, average
