@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Dict, Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import SECOND_OBSERVER, Collection, Labels, Split
+from .driver import run
 from .labels import soft_binary
 from .layout import Found, Item, images_by_stem, locate, orphans
 
@@ -70,6 +71,10 @@ COLLECTION = Collection(
     'ARIA-FOVCrop-padding',
     find,
     dict(all=Split(143, crop='pad', folder='')),
+    labels={
+        'ann': Labels(),
+        'ann-BSS': SECOND_OBSERVER
+    },
     image_suffix='.tif')
 prepare = partial(run, COLLECTION)
 

@@ -16,33 +16,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from . import aria, ddr, drishti_gs, drive, idrid, refuge, reta, stare
-from .driver import Collection
+from . import (aria, ddr, drishti_gs, drive, idrid, idrid_vessels, refuge,
+               reta, stare)
+from .description import FIELD_OF_VIEW, Collection, Labels
+from .duplicates import find_duplicates, thumbnail
 from .errors import PrepareError
 from .files import read_geometry
-from .fov import find_field_of_view
 from .labels import Size, open_image
+from .record import FILE, Record, SplitRecord, read_records
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
     module.COLLECTION
     for module in (reta, ddr, refuge, drive, stare, aria, idrid, drishti_gs))
-BINARY_FOLDERS = ('OD', 'vessel', 'fov')
-LABEL_FOLDERS = ('ann', 'ann-2nd', 'ann-vk', 'ann-BSS', *BINARY_FOLDERS)
-MUST_NOT_BE_EMPTY = ('ann', *BINARY_FOLDERS)
-PREVIEW = 768
-"""Side of the copy in which the retina is found, to make a thumbnail of it."""
-THUMBNAIL = (32, 32)
-SAME = 2.5
-"""Mean difference in grey values below which two thumbnails are one eye: at
-most 1.0 between copies of IDRiD's photographs of other sizes, at least 5.0
-between 63 eyes of DRIVE, IDRiD, Drishti-GS and STARE."""
+ADDED_LABELS = {idrid.FOLDER: idrid_vessels.LABELS}
+"""dict[str, dict]: Labels that another command adds to a collection."""
 
 
 @dataclass
@@ -52,6 +45,7 @@ class SplitReport:
     Args:
         name (str): Collection and split.
         expected (int): Number of photographs in the owner's release.
+        published (bool): Whether that is what an owner publishes.
         training (bool): Whether it is a training split.
         images (dict[str, Path]): Photographs by stem.
         labels (dict[str, int]): Number of masks by folder.
@@ -59,11 +53,14 @@ class SplitReport:
         empty (dict[str, int]): Number of masks without foreground.
         sizes (dict[str, tuple]): Width and height of the photographs.
         thumbnails (dict[str, np.ndarray]): Small grey copies.
+        notes (list[str]): What the user should know, but is no fault.
         problems (list[str]): What is wrong, file by file.
     """
     name: str
     expected: int
     training: bool
+    published: bool = True
+    notes: List[str] = field(default_factory=list)
     images: Dict[str, Path] = field(default_factory=dict)
     labels: Dict[str, int] = field(default_factory=dict)
     pixels: Dict[str, np.ndarray] = field(default_factory=dict)
@@ -76,8 +73,10 @@ class SplitReport:
         """The rows of the table."""
         yield (f'{self.name}: {len(self.images)} images, {self.expected} '
                f'expected, {len(self.problems)} problems')
-        if len(self.images) < self.expected:
-            yield '  note: this is a part of what the owner publishes'
+        if self.published and len(self.images) != self.expected:
+            kind = 'a part' if len(self.images) < self.expected else 'more'
+            yield f'  note: this is {kind} of what the owner publishes'
+        yield from (f'  note: {note}' for note in self.notes)
         if self.sizes:
             sizes = sorted(set(self.sizes.values()))
             shown = [f'{width}x{height}' for width, height in sizes]
@@ -98,54 +97,135 @@ class SplitReport:
                    f'foreground; pixels {shares}')
 
 
-def check_split(folder: Path, collection: Collection, split: str,
-                workers: int) -> Optional[SplitReport]:
-    """Check one split of a prepared collection; None if it is not there."""
-    described = collection.splits[split]
-    base = folder / (split if described.folder is None else described.folder)
-    if not (base / 'images').is_dir():
+def check_split(folder: Path,
+                collection: Collection,
+                split: str,
+                workers: int,
+                records: Mapping[str, Record] = {}) -> Optional[SplitReport]:
+    """Check one split of a prepared collection; None if it is not there.
+
+    Args:
+        folder (Path): Prepared folder of the collection.
+        collection (Collection): What it should hold.
+        split (str): Name of the split.
+        workers (int): Threads.
+        records (dict[str, Record]): What preparations recorded of the
+            folder, if they did.
+    """
+    base = folder / collection.split_folder(split)
+    recorded = {
+        name: record.splits[split]
+        for name, record in records.items() if split in record.splits
+    }
+    if not (base / 'images').is_dir() and not recorded:
         return None
-    report = SplitReport(f'{folder.name} {split}', described.expected,
-                         split == 'train')
-    paths = sorted(
-        p for p in (base / 'images').iterdir() if not p.name.startswith('.'))
+    report = SplitReport(f'{folder.name} {split}',
+                         collection.splits[split].expected, split == 'train',
+                         collection.published)
+    # What the preparation could not do is not complete here either.
+    report.problems += [p for r in recorded.values() for p in r.problems]
+    paths = sorted(p for p in (base / 'images').glob('[!.]*'))
     report.images = {path.stem: path for path in paths}
-    if not paths:
+    if not paths and not report.problems:
         report.problems.append(f'{base / "images"}: is empty; prepare it.')
     suffixes = {p.suffix for p in paths} - {collection.image_suffix}
     if suffixes:
         report.problems.append(
             f'{base / "images"}: found {", ".join(sorted(suffixes))}, the '
             f'configs read {collection.image_suffix}; set img_suffix there.')
-    for name in LABEL_FOLDERS:
-        masks = sorted((base / name).glob('[!.]*.png'))
-        if masks or name == 'ann':
+    labels = _labels_of(collection, records)
+    expected = {
+        name:
+        _expected_masks(base, collection, split, name, kind, records,
+                        set(report.images))
+        for name, kind in labels.items()
+    }
+    _check_recorded(report, base, collection.image_suffix,
+                    list(recorded.values()), expected)
+    for name in labels:
+        masks = {p.stem for p in (base / name).glob('[!.]*.png')}
+        if masks or expected[name]:
             report.labels[name] = len(masks)
-            _check_pairs(report, base / name, {p.stem for p in masks})
-    check = partial(_check_photograph, collection, tuple(report.labels))
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        bar = tqdm(
-            pool.map(check, paths), report.name, len(paths), disable=None)
-        for path, (size, thumbnail, counts, problems) in zip(paths, bar):
-            report.problems += problems
-            if thumbnail is not None:
-                report.sizes[path.stem] = size
-                report.thumbnails[path.stem] = thumbnail
-            for name, pixels in counts.items():
-                report.pixels[name] = report.pixels.get(name, 0) + pixels
-                report.empty[name] += int(not _foreground(pixels))
+            _check_pairs(report, base / name, masks, expected[name])
+    _check_pixels(report, paths, {n: labels[n]
+                                  for n in report.labels}, workers)
     _check_geometry(report, base / 'geometry.csv')
     report.problems.sort()
     return report
 
 
-def _check_pairs(report: SplitReport, folder: Path, masks: set) -> None:
+def _check_pixels(report: SplitReport, paths: List[Path],
+                  labels: Mapping[str, Labels], workers: int) -> None:
+    check = partial(_check_photograph, labels)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        bar = tqdm(
+            pool.map(check, paths), report.name, len(paths), disable=None)
+        for path, (size, small, counts, problems) in zip(paths, bar):
+            report.problems += problems
+            if small is not None:
+                report.sizes[path.stem] = size
+                report.thumbnails[path.stem] = small
+            for name, pixels in counts.items():
+                report.pixels[name] = report.pixels.get(name, 0) + pixels
+                report.empty[name] += int(not _foreground(pixels))
+
+
+def _labels_of(collection: Collection,
+               records: Mapping[str, Record]) -> Dict[str, Labels]:
+    """All label folders that a collection may have."""
+    labels = {
+        **collection.labels,
+        **ADDED_LABELS.get(collection.folder, {}), 'fov': FIELD_OF_VIEW
+    }
+    for record in records.values():
+        labels.update(record.labels)
+    return labels
+
+
+def _expected_masks(base: Path, collection: Collection, split: str, name: str,
+                    kind: Labels, records: Mapping[str, Record],
+                    images: set) -> set:
+    """Stems that must have a mask of one label folder.
+
+    The preparation's record says it. Without one every photograph has all
+    masks that are not optional, unless the owner publishes none of a split;
+    fields of view are there for all, or for none.
+    """
+    recorded = [
+        record.splits[split].with_label(name) for record in records.values()
+        if split in record.splits and name in record.labels
+    ]
+    if recorded:
+        return set().union(*recorded)
+    may_lack = kind.optional or collection.splits[split].may_lack_labels
+    is_there = (base / name).is_dir() and (name == 'fov' or not kind.optional)
+    return images if is_there or not may_lack else set()
+
+
+def _check_recorded(report: SplitReport, base: Path, suffix: str,
+                    recorded: List[SplitRecord],
+                    expected: Mapping[str, set]) -> None:
+    """Compare the photographs with the preparation's record."""
     images = set(report.images)
-    # The maps of idrid_vessels cover some photographs only.
-    missing = set() if folder.name == 'vessel' else images - masks
+    prepared = set().union(*(split.photographs for split in recorded))
+    report.problems += [
+        f'{base / "images" / stem}{suffix}: is missing, although it was '
+        'prepared; prepare the collection again.'
+        for stem in sorted(prepared - images)
+    ]
+    labelled = [expected[name] for name in expected if name != 'fov']
+    unlabelled = images.difference(*labelled)
+    if unlabelled and labelled:
+        report.notes.append(f'{len(unlabelled)} photographs have no labels, '
+                            'so that they cannot be scored or trained on')
+
+
+def _check_pairs(report: SplitReport, folder: Path, masks: set,
+                 expected: set) -> None:
+    images = set(report.images)
     report.problems += [
         f'{folder / stem}.png: is missing, its photograph is there; prepare '
-        'the collection again.' for stem in missing
+        'the collection again.' for stem in (expected & images) - masks
     ]
     report.problems += [
         f'{folder / stem}.png: has no photograph; remove it, or prepare the '
@@ -153,33 +233,22 @@ def _check_pairs(report: SplitReport, folder: Path, masks: set) -> None:
     ]
 
 
-def _check_photograph(collection: Collection, folders: Tuple[str, ...],
-                      path: Path) -> tuple:
+def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
     """Size, thumbnail, pixels of each value by folder, and problems."""
     counts, problems = {}, []
     try:
         image = open_image(path).convert('RGB')
     except PrepareError as error:
         return None, None, counts, [str(error)]
-    for name in folders:
+    for name, kind in labels.items():
         mask = path.parents[1] / name / f'{path.stem}.png'
-        largest = 1 if name in BINARY_FOLDERS else collection.classes
         try:
             if mask.exists():
-                counts[name] = _count_values(mask, largest, image.size)
-                _check_foreground(mask, counts[name], collection)
+                counts[name] = _count_values(mask, kind.largest, image.size)
+                _check_foreground(mask, counts[name], kind)
         except PrepareError as error:
             problems.append(str(error))
-    return image.size, _thumbnail(image), counts, problems
-
-
-def _thumbnail(image: Image.Image) -> np.ndarray:
-    """A small grey copy of the retina, whatever margin the image has."""
-    small = image.copy()
-    small.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
-    x, y, width, height = find_field_of_view(np.array(small)).box
-    retina = small.convert('L').crop((x, y, x + width, y + height))
-    return np.array(retina.resize(THUMBNAIL, Image.Resampling.BOX), np.float32)
+    return image.size, thumbnail(image), counts, problems
 
 
 def _foreground(pixels: np.ndarray) -> int:
@@ -187,13 +256,9 @@ def _foreground(pixels: np.ndarray) -> int:
     return int(pixels[1:255].sum())
 
 
-def _check_foreground(path: Path, pixels: np.ndarray,
-                      collection: Collection) -> None:
+def _check_foreground(path: Path, pixels: np.ndarray, kind: Labels) -> None:
     """Every eye has vessels and a disc, but not every one lesions."""
-    if path.parent.name == 'ann' and collection.may_be_empty:
-        return
-    # A second observer, or a map of one's own, is not trained on.
-    if path.parent.name in MUST_NOT_BE_EMPTY and not _foreground(pixels):
+    if not (kind.may_be_empty or _foreground(pixels)):
         raise PrepareError(f'{path}: is empty, while every eye has what this '
                            'mask should show; look at the raw mask.')
 
@@ -238,27 +303,24 @@ def _count_values(path: Path, largest: int, size: Size) -> np.ndarray:
     return counts
 
 
-def find_duplicates(reports: List[SplitReport]) -> List[str]:
-    """Photographs of training splits that occur in other splits, too."""
-    training = [(report.images[stem], thumbnail) for report in reports
-                if report.training
-                for stem, thumbnail in report.thumbnails.items()]
-    if not training:
-        return []
-    known = np.stack([thumbnail for _, thumbnail in training])
-    problems = []
-    for report in reports:
-        for stem, thumbnail in report.thumbnails.items():
-            if report.training:
-                break
-            distance = np.abs(known - thumbnail).mean(axis=(1, 2))
-            closest = int(distance.argmin())
-            if distance[closest] < SAME:
-                problems.append(
-                    f'{report.images[stem]}: shows the same as '
-                    f'{training[closest][0]}, which is trained on; remove it '
-                    'from one of the two.')
-    return problems
+def _prepared(
+        out: Path) -> Iterator[Tuple[Path, Collection, Dict[str, Record]]]:
+    """Folders of prepared collections, what they should hold, and records."""
+    known = {collection.folder: collection for collection in COLLECTIONS}
+    if out.resolve().name in known or (out / FILE).is_file():
+        folders = [out]
+    else:
+        own = sorted(p.parent for p in out.glob(f'*/{FILE}'))
+        folders = [out / name for name in known]
+        folders += [folder for folder in own if folder.name not in known]
+    for folder in folders:
+        name = folder.resolve().name
+        records = read_records(folder)
+        if name in known:
+            yield folder, known[name], records
+            continue
+        for key, record in records.items():
+            yield folder, record.as_collection(key, name), records
 
 
 def check(out, workers: int = 2, sheet: bool = False) -> List[SplitReport]:
@@ -277,11 +339,9 @@ def check(out, workers: int = 2, sheet: bool = False) -> List[SplitReport]:
     """
     out = Path(out)
     reports = []
-    for collection in COLLECTIONS:
-        alone = out.resolve().name == collection.folder
-        folder = out if alone else out / collection.folder
+    for folder, collection, records in _prepared(out):
         found = [
-            check_split(folder, collection, split, workers)
+            check_split(folder, collection, split, workers, records)
             for split in collection.splits
         ]
         found = [report for report in found if report is not None]
@@ -289,11 +349,11 @@ def check(out, workers: int = 2, sheet: bool = False) -> List[SplitReport]:
         if sheet and found:
             photographs = [list(report.images.values()) for report in found]
             write_sheet(out / 'sheets' / f'{collection.folder}.jpg',
-                        photographs)
+                        photographs, _labels_of(collection, records))
     if not reports:
         names = ', '.join(c.folder for c in COLLECTIONS)
-        raise PrepareError(f'{out}: holds none of {names}; prepare a '
-                           'collection first.')
+        raise PrepareError(f'{out}: holds none of {names}, and no folder '
+                           f'with {FILE}; prepare a collection first.')
     duplicates = find_duplicates(reports)
     if duplicates:
         reports.append(

@@ -3,7 +3,8 @@ import argparse
 import sys
 from typing import Callable, Optional, Sequence
 
-from .driver import MAX_SIDE, Collection, Summary
+from .description import Collection
+from .driver import MAX_SIDE, Summary
 from .errors import PrepareError
 
 
@@ -39,6 +40,12 @@ def make_parser(
         nargs='+',
         choices=tuple(collection.splits),
         help='default: all that are there')
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what all commands have."""
     parser.add_argument(
         '--workers', type=int, default=2, help='processes (default: 2)')
     parser.add_argument(
@@ -49,7 +56,6 @@ def make_parser(
         f'(default: {MAX_SIDE["train"]} for training splits, else never)')
     parser.add_argument(
         '--force', action='store_true', help='overwrite what is there')
-    return parser
 
 
 def main(collection: Collection,
@@ -74,8 +80,18 @@ def main(collection: Collection,
     arguments = vars(
         make_parser(collection, description, raws).parse_args(argv))
     folders = [arguments.pop(name) for name in (*raws, 'out')]
+    return finish(lambda: prepare(*folders, **arguments))
+
+
+def finish(command: Callable[[], Summary]) -> int:
+    """Run a command, print its summary or error, and return the exit code.
+
+    Returns:
+        int: 0 all prepared, 1 some files are bad or nothing could be
+        prepared, 130 interrupted.
+    """
     try:
-        summary = prepare(*folders, **arguments)
+        summary = command()
     except PrepareError as error:
         print(f'ERROR {error}', file=sys.stderr)
         return 1

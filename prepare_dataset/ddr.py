@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import Collection, Labels, Split
+from .driver import run
 from .labels import merge
 from .layout import Found, Item, images_by_stem, locate, orphans, require
 
@@ -62,8 +63,7 @@ COLLECTION = Collection(
     'DDR-FOVCrop-padding',
     find,
     dict(train=Split(383), val=Split(149), test=Split(225)),
-    classes=4,
-    may_be_empty=True)
+    labels=dict(ann=Labels(4, may_be_empty=True)))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import Collection, Labels, Split
+from .driver import run
 from .labels import disc_and_cup
 from .layout import Found, Item, images_by_stem, locate, orphans, require
 
@@ -59,7 +60,7 @@ COLLECTION = Collection(
     'Drishti-GS-FOVCrop-padding',
     find,
     dict(train=Split(50), test=Split(51)),
-    classes=2)
+    labels=dict(ann=Labels(2)))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import SECOND_OBSERVER, Collection, Labels, Split
+from .driver import run
 from .labels import binary
 from .layout import Found, Item, images_by_stem, locate, orphans
 
@@ -71,7 +72,11 @@ COLLECTION = Collection(
     'DRIVE',
     'DRIVE-FOVCrop-padding',
     find,
-    dict(train=Split(20), test=Split(20)),
+    dict(train=Split(20), test=Split(20, may_lack_labels=True)),
+    labels={
+        'ann': Labels(),
+        'ann-2nd': SECOND_OBSERVER
+    },
     image_suffix='.tif')
 prepare = partial(run, COLLECTION)
 

@@ -5,16 +5,19 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
 from mbos.io import problems_of_links
+from .description import Collection
 from .errors import PrepareError
 from .files import read_geometry, remove_leftovers, write_geometry
 from .fov import Geometry
 from .layout import Found, Item
+from .record import (UNFINISHED, Record, SplitRecord, read_records,
+                     write_records)
 from .worker import Job, Outcome, prepare_item, start_worker
 
 SAVE_EVERY = 5.0
@@ -24,47 +27,6 @@ MAX_SIDE = dict(train=2048)
 1024 x 2. Other splits keep full size, so that figures stay comparable."""
 MAX_NOTES = 20
 """Notes of a split that a summary shows; errors are all shown."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split of a collection.
-
-    Args:
-        expected (int): Number of photographs in the owner's release.
-        crop (str): ``'fov'``, ``'pad'`` or ``'none'``, see ``worker.Job``.
-        folder (str, optional): Folder of the split; default its name.
-    """
-    expected: int
-    crop: str = 'fov'
-    folder: Optional[str] = None
-
-
-@dataclass(frozen=True)
-class Collection:
-    """A collection, described.
-
-    Args:
-        name (str): Name for messages.
-        folder (str): Folder of the prepared collection.
-        find (Callable): ``find(raw, split)`` returns what the raw folder
-            holds of a split, or None if it holds nothing of it.
-        splits (dict[str, Split]): Its splits.
-        classes (int): Largest label value in ``ann``. Default: 1.
-        image_suffix (str): Suffix of the prepared images. Default: '.jpg'.
-        with_images (bool): Whether images are written, or labels only.
-            Default: True.
-        may_be_empty (bool): Whether ``ann`` may hold no structure, as that
-            of an eye without lesions. Default: False.
-    """
-    name: str
-    folder: str
-    find: Callable[[Path, str], Optional[Found]]
-    splits: Mapping[str, Split]
-    classes: int = 1
-    image_suffix: str = '.jpg'
-    with_images: bool = True
-    may_be_empty: bool = False
 
 
 @dataclass
@@ -78,6 +40,7 @@ class SplitSummary:
     notes: List[str] = field(default_factory=list)
     counts: Dict[str, int] = field(default_factory=dict)
     pixels: Dict[str, np.ndarray] = field(default_factory=dict)
+    published: bool = True
 
     def add(self, outcome: Outcome) -> None:
         """Count one photograph."""
@@ -102,12 +65,14 @@ class Summary:
         folder (Path): Where it was prepared.
         splits (dict[str, SplitSummary]): Result of each split.
         notes (list[str]): What the user should know.
+        ending (str): What the text of the summary ends with.
         seconds (float): Wall time.
     """
     name: str
     folder: Path
     splits: Dict[str, SplitSummary] = field(default_factory=dict)
     notes: List[str] = field(default_factory=list)
+    ending: str = ''
     seconds: float = 0.0
 
     @property
@@ -125,6 +90,7 @@ class Summary:
         lines += [f'  note: {note}' for note in self.notes]
         for name, split in self.splits.items():
             lines += [f'  {line}' for line in _split_lines(name, split)]
+        lines += [self.ending] if self.ending else []
         return '\n'.join(lines)
 
 
@@ -132,7 +98,7 @@ def _split_lines(name: str, split: SplitSummary) -> Iterator[str]:
     yield (f'{name}: {split.found} photographs found, {split.expected} '
            f'expected; {split.prepared} prepared, {split.skipped} already '
            f'there, {len(split.errors)} problems')
-    if split.found != split.expected:
+    if split.published and split.found != split.expected:
         kind = 'a part' if split.found < split.expected else 'more'
         yield f'  note: this is {kind} of what the owner publishes'
     for folder, pixels in split.pixels.items():
@@ -234,21 +200,59 @@ def _run_split(collection: Collection, name: str, found: Found,
     split = collection.splits[name]
     if max_side is None:
         max_side = MAX_SIDE.get(name)
-    job = Job(
-        summary.folder / (name if split.folder is None else split.folder),
-        collection.image_suffix, split.crop, max_side or None, force,
-        collection.with_images)
+    job = Job(summary.folder / collection.split_folder(name),
+              collection.image_suffix, split.crop, max_side or None, force,
+              collection.with_images, collection.labels)
     result = SplitSummary(
         split.expected,
         len(found.items),
         errors=list(found.problems),
-        notes=list(found.notes))
+        notes=list(found.notes),
+        published=collection.published)
     if not found.items:
         if found.folder is not None or not result.errors:
             result.errors.append(
                 f'{found.folder}: no photographs to prepare in this folder; '
                 'unpack the archive again.')
         return result
+    unfinished = f'{job.folder}: {UNFINISHED}'
+    _record(collection, name, summary.folder, [], [unfinished])
+    done, problems = _prepare_items(collection, name, found, job, workers,
+                                    result)
+    problems = sorted([*found.problems, *problems])
+    _record(collection, name, summary.folder, done, problems)
+    result.errors.sort()
+    return result
+
+
+def _record(collection: Collection, split: str, folder: Path,
+            items: Sequence[Item], problems: Sequence[str]) -> None:
+    """Note in prepared.json what a split has come to."""
+    records = read_records(folder)
+    record = records.get(collection.name) or Record(collection.image_suffix)
+    record.image_suffix = collection.image_suffix
+    record.published = collection.published
+    record.labels.update(collection.labels)
+    record.recipe.update(collection.recipe)
+    lacking = {
+        name: [item.stem for item in items if name not in item.labels]
+        for name in collection.labels
+    }
+    record.splits[split] = SplitRecord(
+        collection.split_folder(split), collection.splits[split].expected,
+        [item.stem for item in items], {
+            name: stems
+            for name, stems in lacking.items() if stems
+        }, list(problems))
+    records[collection.name] = record
+    write_records(folder, records)
+
+
+def _prepare_items(collection: Collection, name: str, found: Found, job: Job,
+                   workers: int,
+                   result: SplitSummary) -> Tuple[List[Item], List[str]]:
+    """Prepare a split; returns what is there then, and why the rest is not."""
+    failed = {}
     for folder in {
             path.parent
             for path in job.targets(found.items[0]).values()
@@ -265,8 +269,10 @@ def _run_split(collection: Collection, name: str, found: Found,
         for outcome in bar:
             result.add(outcome)
             table.add(outcome.geometry)
-    result.errors.sort()
-    return result
+            if outcome.error and not outcome.is_kept:
+                failed[outcome.stem] = outcome.error
+    done = [item for item in found.items if item.stem not in failed]
+    return done, list(failed.values())
 
 
 def _outcomes(items: Sequence[Item], job: Job, rows: Mapping[str, Geometry],

@@ -3,3 +3,7 @@
 
 class PrepareError(ValueError):
     """A file or folder is not as it should be; the message says the remedy."""
+
+
+class KeptFileError(PrepareError):
+    """What is there was prepared with other options; it stays as it is."""

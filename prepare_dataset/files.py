@@ -45,7 +45,7 @@ def _is_running(pid: int) -> bool:
 
 
 def write_photograph(path: Path, image: np.ndarray) -> None:
-    """Write an RGB photograph: JPEG of quality 95, or lossless TIFF.
+    """Write an RGB photograph: JPEG of quality 95, or lossless PNG or TIFF.
 
     The colour channels of the JPEG are not subsampled, because vessels and
     small lesions are told by their colour.
@@ -53,6 +53,8 @@ def write_photograph(path: Path, image: np.ndarray) -> None:
     stream = io.BytesIO()
     if path.suffix == '.jpg':
         options = dict(format='JPEG', quality=JPEG_QUALITY, subsampling=0)
+    elif path.suffix == '.png':
+        options = dict(format='PNG')
     else:
         options = dict(format='TIFF', compression='tiff_lzw')
     Image.fromarray(image).save(stream, **options)

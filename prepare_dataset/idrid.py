@@ -14,7 +14,8 @@ from typing import Dict, Optional
 
 from mbos.io import RefusedError, open_image
 from .cli import main
-from .driver import Collection, Split, run
+from .description import Collection, Labels, Split
+from .driver import run
 from .errors import PrepareError
 from .labels import binary, merge
 from .layout import Found, Item, images_by_stem, locate, orphans
@@ -132,8 +133,7 @@ COLLECTION = Collection(
         name: Split(count)
         for name, count in PHOTOGRAPHS.items()
     },
-    classes=4,
-    may_be_empty=True)
+    labels=dict(ann=Labels(4, may_be_empty=True), OD=Labels(optional=True)))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

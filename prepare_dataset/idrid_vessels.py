@@ -13,11 +13,14 @@ from typing import Optional
 
 from mbos.io import problems_of_links
 from .cli import main
-from .driver import Collection, Split, Summary, run
+from .description import Collection, Labels, Split
+from .driver import Summary, run
 from .errors import PrepareError
 from .idrid import FOLDER, find_photographs
 from .labels import binary
 from .layout import Found, Item, images_by_stem
+
+LABELS = dict(vessel=Labels(optional=True))
 
 
 def find(raw: Path, split: str, vessels: Path) -> Optional[Found]:
@@ -41,6 +44,7 @@ def collection(vessels: Path) -> Collection:
         FOLDER,
         partial(find, vessels=vessels),
         dict(train=Split(54), test=Split(27)),
+        labels=LABELS,
         with_images=False)
 
 

@@ -7,7 +7,7 @@ values are those of METHOD, section 1: 0 is background, 255 never occurs.
 import gzip
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 import imgviz
 import numpy as np
@@ -83,11 +83,7 @@ def read_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
         PrepareError: If it cannot be read or is of another size.
     """
     image = open_image(path)
-    if size is not None and image.size != tuple(size):
-        raise PrepareError(
-            f'{path}: the mask is {image.size[0]}x{image.size[1]}, its '
-            f'photograph {size[0]}x{size[1]}; both must come from the same '
-            'release of the collection, unscaled.')
+    _check_size(path, image, size)
     if image.mode in ('1', 'L'):
         return np.array(image.convert('L'))
     if image.mode.startswith(('I', 'F')):
@@ -100,6 +96,14 @@ def read_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
         return colours.max(axis=1)[np.array(image)]
     red, green, blue = np.moveaxis(np.array(image.convert('RGB')), 2, 0)
     return np.maximum(np.maximum(red, green), blue)
+
+
+def _check_size(path: Path, image: Image.Image, size: Optional[Size]) -> None:
+    if size is not None and image.size != tuple(size):
+        raise PrepareError(
+            f'{path}: the mask is {image.size[0]}x{image.size[1]}, its '
+            f'photograph {size[0]}x{size[1]}; both must come from the same '
+            'release of the collection, unscaled.')
 
 
 def binary(path: Path, size: Optional[Size] = None) -> Labelled:
@@ -152,6 +156,118 @@ def merge(paths: Sequence[Optional[Path]],
         overlap += int(np.count_nonzero(labels[inside]))
         labels[inside] = value
     return labels, {'overlapping pixels': overlap}
+
+
+def class_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
+    """Read a mask whose values stand for classes.
+
+    A pixel of a palette image is its index, as annotation tools write it,
+    unless the palette is grey, as that of scanned GIFs.
+
+    Returns:
+        np.ndarray: Values of shape (H, W), dtype uint8.
+
+    Raises:
+        PrepareError: If it cannot be read, is of another size or has colours
+            instead of values.
+    """
+    image = open_image(path)
+    if image.mode == 'P':
+        palette = np.array(image.getpalette('RGB'), int).reshape(-1, 3)
+        if np.ptp(palette, axis=1).any():
+            image = Image.fromarray(np.array(image))
+    if image.mode == '1':
+        image = Image.fromarray(np.array(image, np.uint8))
+    elif image.mode.startswith(('I', 'F')):
+        values = np.array(image)
+        if values.max(initial=0) > 255 or (values != np.floor(values)).any():
+            raise PrepareError(f'{path}: expected values of 0 to 255, found '
+                               f'{values.max()}; save it with 8 bits.')
+        image = Image.fromarray(values.astype(np.uint8))
+    elif image.mode not in ('L', 'P'):
+        colours = np.array(image.convert('RGB'))
+        if np.ptp(colours, axis=2).any():
+            raise PrepareError(
+                f'{path}: is in colour, so that its values do not say which '
+                'class a pixel is; save class numbers, or one mask per class.')
+        image = Image.fromarray(colours[..., 0])
+    _check_size(path, image, size)
+    return np.array(image.convert('L'))
+
+
+def decoded(path: Path,
+            meanings: Mapping[int, int],
+            size: Optional[Size] = None) -> Labelled:
+    """Read a mask of several classes.
+
+    Args:
+        path (Path): Mask.
+        meanings (dict[int, int]): Label by value; 0 is background if it is
+            not named.
+        size (tuple[int], optional): Width and height that it must have.
+
+    Returns:
+        tuple: Labels, and no counts.
+
+    Raises:
+        PrepareError: If it holds other values.
+    """
+    values = class_values(path, size)
+    meanings = {0: 0, **meanings}
+    unknown = np.setdiff1d(values, list(meanings))
+    if len(unknown):
+        raise PrepareError(
+            f'{path}: expected the values '
+            f'{", ".join(map(str, sorted(meanings)))}, found also '
+            f'{", ".join(map(str, unknown[:8]))}; say with --values what they '
+            'mean, or correct the mask.')
+    table = np.zeros(256, np.uint8)
+    table[list(meanings)] = list(meanings.values())
+    return table[values], {}
+
+
+def selected(path: Path,
+             accepted: Sequence[int],
+             size: Optional[Size] = None) -> Labelled:
+    """Read a mask of one structure, which some of its values stand for."""
+    table = np.zeros(256, np.uint8)
+    table[list(accepted)] = 1
+    return table[read_values(path, size)], {}
+
+
+def merge_classes(masks: Sequence[Tuple[int, Optional[Path], Sequence[int]]],
+                  nested: bool = False,
+                  size: Optional[Size] = None) -> Labelled:
+    """Merge masks of single classes; a later class overwrites earlier ones.
+
+    Args:
+        masks (Sequence[tuple]): Label value, mask (None where the photograph
+            has nothing of the class) and the values that count, all but 0 if
+            there are none.
+        nested (bool): Whether each class lies in the one before it, so that
+            an overlap is as it should be. Default: False.
+        size (tuple[int]): Width and height of the photograph.
+
+    Returns:
+        tuple: Labels, and counts of overlapping pixels, or for nested
+        classes of those outside the class before.
+    """
+    labels = np.zeros(size[::-1], np.uint8)
+    odd = 0
+    for place, (value, path, accepted) in enumerate(masks):
+        if path is None:
+            continue
+        inside = (selected(path, accepted, size) if accepted else binary(
+            path, size))[0] > 0
+        covered = np.count_nonzero(labels[inside])
+        if nested:
+            odd += (np.count_nonzero(inside) - covered) * (place > 0)
+        else:
+            odd += covered
+        labels[inside] = value
+    what = ('pixels outside the class that contains theirs'
+            if nested else 'overlapping pixels')
+    return labels, {what: int(odd)} if len(masks) > 1 else {}
 
 
 def disc_and_cup(disc: Path, cup: Path, size: Optional[Size] = None):

@@ -110,6 +110,21 @@ def _hidden(name: str) -> bool:
     return name.startswith('.') or name == '__MACOSX'
 
 
+def visible_files(folder: Path, recursive: bool = True) -> Iterator[Path]:
+    """List the files in a folder and below it, but hidden ones."""
+    seen = set()
+    for base, names, members in os.walk(folder, followlinks=True):
+        names[:] = sorted(n for n in names if not _hidden(n))
+        real = os.path.realpath(base)
+        if real in seen:  # links that lead in circles would never end
+            names.clear()
+            continue
+        seen.add(real)
+        if not recursive:
+            names.clear()
+        yield from (Path(base, m) for m in sorted(members) if not _hidden(m))
+
+
 def images_by_stem(folder: Path,
                    found: Found,
                    suffixes: Tuple[str, ...] = IMAGE_SUFFIXES,
@@ -129,32 +144,20 @@ def images_by_stem(folder: Path,
         dict[str, Path]: Files in the order of their names.
     """
     files: Dict[str, Path] = {}
-    seen = set()
-    for base, names, members in os.walk(folder, followlinks=True):
-        names[:] = sorted(n for n in names if not _hidden(n))
-        real = os.path.realpath(base)
-        if real in seen:  # links that lead in circles would never end
-            names.clear()
+    for path in visible_files(folder, recursive):
+        name = key(path.stem)
+        if path.suffix.lower() not in suffixes or name is None:
             continue
-        seen.add(real)
-        if not recursive:
-            names.clear()
-        for member in sorted(members):
-            path = Path(base, member)
-            name = key(path.stem)
-            if (_hidden(member) or path.suffix.lower() not in suffixes
-                    or name is None):
-                continue
-            if not is_printable(member):
-                found.problems.append(
-                    f'{Path(base)}: the file name {member!r} has characters '
-                    'that cannot be printed; rename the file.')
-                continue
-            if name in files:
-                found.problems.append(
-                    f'{path}: {files[name]} has the same name and is taken; '
-                    'remove one of the two.')
-            files.setdefault(name, path)
+        if not is_printable(path.name):
+            found.problems.append(
+                f'{path.parent}: the file name {path.name!r} has characters '
+                'that cannot be printed; rename the file.')
+            continue
+        if name in files:
+            found.problems.append(
+                f'{path}: {files[name]} has the same name and is taken; '
+                'remove one of the two.')
+        files.setdefault(name, path)
     return dict(sorted(files.items()))
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import Collection, Labels, Split
+from .driver import run
 from .labels import refuge
 from .layout import Found, Item, images_by_stem, locate, orphans, require
 
@@ -55,7 +56,7 @@ COLLECTION = Collection(
     'REFUGE-FOVCrop-padding',
     find,
     dict(train=Split(400, crop='pad'), val=Split(400), test=Split(400)),
-    classes=2)
+    labels=dict(ann=Labels(2)))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

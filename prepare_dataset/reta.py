@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import Collection, Split
+from .driver import run
 from .labels import binary
 from .layout import Found, Item, images_by_stem
 

@@ -1,13 +1,14 @@
 """Contact sheets: photographs beside their labels, to look at."""
 import io
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 import cv2
 import imgviz
 import numpy as np
 from PIL import Image
 
+from .description import Labels
 from .downscale import scale_labels
 from .errors import PrepareError
 from .files import write_bytes
@@ -17,12 +18,15 @@ TILE = 320
 PER_SPLIT = 8
 COLUMNS = 4
 OUTLINED = ('fov', 'OD')
+BESIDES = '-'
+"""str: In names of folders that hold a second opinion, which is not drawn."""
 
 
-def _tile(path: Path) -> np.ndarray:
+def _tile(path: Path, folders: Mapping[str, int]) -> np.ndarray:
     """One photograph, and the same with its labels in colour.
 
-    The field of view and the separate disc mask of IDRiD are outlined.
+    The field of view and the separate disc mask of IDRiD are outlined. Of
+    several label folders the earlier ones are on top, in colours of their own.
     """
     tile = np.zeros((TILE, 2 * TILE, 3), np.uint8)
     try:
@@ -35,11 +39,14 @@ def _tile(path: Path) -> np.ndarray:
     for name in OUTLINED:
         mask = _labels(path, name, size)
         overlay[mask > cv2.erode(mask, np.ones((3, 3), np.uint8))] = 255
-    labels = _labels(path, 'ann', size)
     # Twice the brightness of the palette, whose red is that of blood.
-    colours = np.minimum(2 * imgviz.label_colormap().astype(int), 255)[labels]
-    inside = labels > 0
-    overlay[inside] = (0.3 * overlay + 0.7 * colours)[inside]
+    palette = np.minimum(2 * imgviz.label_colormap().astype(int), 255)
+    drawn = np.zeros(size[::-1], np.uint8)
+    for name, offset in folders.items():
+        labels = _labels(path, name, size)
+        new = (labels > 0) & (drawn == 0)
+        drawn[new] = labels[new] + offset
+    overlay[drawn > 0] = (0.3 * overlay + 0.7 * palette[drawn])[drawn > 0]
     tile[:size[1], :size[0]] = photograph
     tile[:size[1], TILE:TILE + size[0]] = overlay
     return tile
@@ -62,17 +69,25 @@ def _read(path: Path) -> Optional[np.ndarray]:
         return None
 
 
-def write_sheet(path: Path, splits: Sequence[List[Path]]) -> None:
+def write_sheet(path: Path, splits: Sequence[List[Path]],
+                labels: Mapping[str, Labels]) -> None:
     """Draw some photographs of each split, evenly chosen, split by split.
 
     Args:
         path (Path): JPEG to write.
         splits (Sequence[list[Path]]): Photographs of each split.
+        labels (dict[str, Labels]): Label folders of the collection.
     """
+    folders: Dict[str, int] = {}
+    offset = 0
+    for name, kind in labels.items():
+        if name not in OUTLINED and BESIDES not in name:
+            folders[name] = offset
+            offset += kind.largest
     rows = []
     for photographs in splits:
         step = max(1, len(photographs) // PER_SPLIT)
-        tiles = [_tile(p) for p in photographs[::step][:PER_SPLIT]]
+        tiles = [_tile(p, folders) for p in photographs[::step][:PER_SPLIT]]
         while len(tiles) % COLUMNS:
             tiles.append(np.zeros((TILE, 2 * TILE, 3), np.uint8))
         rows += [

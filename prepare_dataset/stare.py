@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Optional
 
 from .cli import main
-from .driver import Collection, Split, run
+from .description import SECOND_OBSERVER, Collection, Labels, Split
+from .driver import run
 from .labels import binary
 from .layout import (IMAGE_SUFFIXES, Found, Item, images_by_stem, locate,
                      orphans, require)
@@ -46,8 +47,15 @@ def find(raw: Path, split: str) -> Optional[Found]:
     return found
 
 
-COLLECTION = Collection('STARE', 'STARE-FOVCrop-padding', find,
-                        dict(all=Split(20, folder='')))
+COLLECTION = Collection(
+    'STARE',
+    'STARE-FOVCrop-padding',
+    find,
+    dict(all=Split(20, folder='')),
+    labels={
+        'ann': Labels(),
+        'ann-vk': SECOND_OBSERVER
+    })
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -6,19 +6,21 @@ import threading
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
 
 import mbos.io
-from .errors import PrepareError
+from .description import Labels
+from .errors import KeptFileError, PrepareError
 from .files import write_bytes, write_labels, write_photograph
 from .fov import Box, Geometry, find_field_of_view, make_geometry
 from .labels import binary, open_image, read_photograph
 from .layout import Item
 
 EXIF_ORIENTATION = 0x0112
+MAY_BE_EMPTY = Labels(may_be_empty=True)
 CUT_OFF = 'label pixels outside the crop, cut off'
 Size = Tuple[int, int]
 
@@ -36,6 +38,7 @@ class Job:
         force (bool): Whether to overwrite what is there.
         with_images (bool): Whether images and field-of-view masks are
             written, or labels only.
+        labels (dict[str, Labels]): What is known of the label folders.
     """
     folder: Path
     image_suffix: str = '.jpg'
@@ -43,6 +46,7 @@ class Job:
     max_side: Optional[int] = None
     force: bool = False
     with_images: bool = True
+    labels: Mapping[str, Labels] = field(default_factory=dict)
 
     def targets(self, item: Item) -> Dict[str, Path]:
         """The files to write, by folder."""
@@ -71,6 +75,8 @@ class Outcome:
         geometry (Geometry, optional): How it was prepared.
         skipped (bool): Whether everything was there already.
         error (str): What went wrong, empty if nothing did.
+        is_kept (bool): Whether what went wrong leaves an earlier preparation
+            as it was.
         notes (list[str]): What the user should look at.
         counts (dict[str, int]): Counts of the readers, to be summed.
         pixels (dict[str, np.ndarray]): Number of pixels of each value 0 to
@@ -80,6 +86,7 @@ class Outcome:
     geometry: Optional[Geometry] = None
     skipped: bool = False
     error: str = ''
+    is_kept: bool = False
     notes: List[str] = field(default_factory=list)
     counts: Dict[str, int] = field(default_factory=dict)
     pixels: Dict[str, np.ndarray] = field(default_factory=dict)
@@ -99,7 +106,8 @@ def prepare_item(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
     try:
         return _prepare(item, job, known)
     except PrepareError as error:
-        return Outcome(item.stem, error=str(error))
+        kept = isinstance(error, KeptFileError)
+        return Outcome(item.stem, error=str(error), is_kept=kept)
     except Exception as error:  # One bad file must not stop the others.
         return Outcome(
             item.stem, error=f'{item.image}: {type(error).__name__}: {error}')
@@ -130,7 +138,7 @@ def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
                 f'{item.image}: the field of view is uncertain; look at it.')
     _check_kept(kept, job, outcome.geometry)
     # Everything is read before anything is written: no image without labels.
-    labels = _labels(item, size, outcome)
+    labels = _labels(item, size, job, outcome)
     if 'fov' in targets.keys() - kept.keys():
         mask = _field_of_view_mask(item, image)
         labels['fov'] = outcome.geometry.apply(mask, is_label=True)
@@ -160,7 +168,7 @@ def _check_kept(kept: Dict[str, Path], job: Job, geometry: Geometry) -> None:
     for path in kept.values():
         found = _read_size(path)
         if found != expected:
-            raise PrepareError(
+            raise KeptFileError(
                 f'{path}: is there already with {found[0]}x{found[1]} pixels, '
                 f'while {expected[0]}x{expected[1]} are asked for; add '
                 '--force to make it again, or leave --max-side as it was '
@@ -177,13 +185,19 @@ def _read_size(path: Path) -> Size:
                            'make it again.') from error
 
 
-def _labels(item: Item, size: Size, outcome: Outcome) -> Dict[str, np.ndarray]:
+def _labels(item: Item, size: Size, job: Job,
+            outcome: Outcome) -> Dict[str, np.ndarray]:
     """Read and prepare all labels, and count what is worth reporting."""
     geometry = outcome.geometry
     x, y, width, height = geometry.box
     prepared = {}
     for name, reader in item.labels.items():
         labels, counts = reader(size=size)
+        known = job.labels.get(name, MAY_BE_EMPTY)
+        if not (labels.any() or known.may_be_empty):
+            raise PrepareError(
+                f'{item.image}: its mask for {name}/ is empty, while every '
+                'eye has what this mask should show; look at the raw mask.')
         inside = np.count_nonzero(labels[y:y + height, x:x + width])
         lost = int(np.count_nonzero(labels) - inside)
         for key, value in (*counts.items(), (CUT_OFF, lost)):

@@ -34,7 +34,7 @@ def tree(tmp_path):
             base = tmp_path / collection.folder / (
                 split if described.folder is None else described.folder)
             labels = np.zeros((SIDE, SIDE), np.uint8)
-            for value in range(1, collection.classes + 1):
+            for value in range(1, collection.labels['ann'].largest + 1):
                 labels[20 * value:20 * value + 9, 50:60] = value
             number += 1
             blotches = np.random.default_rng(number).uniform(0.5, 1, (12, 12))

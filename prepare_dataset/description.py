@@ -1,0 +1,84 @@
+"""What a collection is: its splits and label folders."""
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .layout import Found
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The masks of one folder.
+
+    Args:
+        largest (int): Largest label value. Default: 1.
+        may_be_empty (bool): Whether a mask may show nothing, as that of an
+            eye without lesions. Default: False.
+        optional (bool): Whether photographs may lack it, as a second
+            observer's. Default: False.
+    """
+    largest: int = 1
+    may_be_empty: bool = False
+    optional: bool = False
+
+
+SECOND_OBSERVER = Labels(may_be_empty=True, optional=True)
+"""Labels: Nobody trains on it, so nothing depends on what it shows."""
+FIELD_OF_VIEW = Labels(optional=True)
+"""Labels: ``fov``, which trees of the published release do not have."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of a collection.
+
+    Args:
+        expected (int): Number of photographs in the owner's release.
+        crop (str): ``'fov'``, ``'pad'`` or ``'none'``, see ``worker.Job``.
+        folder (str, optional): Folder of the split; default its name.
+        may_lack_labels (bool): Whether the owner publishes the photographs
+            without any labels. Default: False.
+    """
+    expected: int
+    crop: str = 'fov'
+    folder: str | None = None
+    may_lack_labels: bool = False
+
+
+def _one_structure() -> Mapping[str, Labels]:
+    return dict(ann=Labels())
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection, described.
+
+    Args:
+        name (str): Name for messages.
+        folder (str): Folder of the prepared collection.
+        find (Callable): ``find(raw, split)`` returns what the raw folder
+            holds of a split, or None if it holds nothing of it.
+        splits (dict[str, Split]): Its splits.
+        labels (dict[str, Labels]): Its label folders. Default: ``ann`` of
+            one structure that every photograph shows.
+        image_suffix (str): Suffix of the prepared images. Default: '.jpg'.
+        with_images (bool): Whether images are written, or labels only.
+            Default: True.
+        published (bool): Whether ``Split.expected`` is the number that an
+            owner publishes. Default: True.
+        recipe (dict): Options to record, see ``record.Record``.
+    """
+    name: str
+    folder: str
+    find: Callable[[Path, str], Found | None]
+    splits: Mapping[str, Split]
+    labels: Mapping[str, Labels] = field(default_factory=_one_structure)
+    image_suffix: str = '.jpg'
+    with_images: bool = True
+    published: bool = True
+    recipe: Mapping[str, object] = field(default_factory=dict)
+
+    def split_folder(self, name: str) -> str:
+        """Folder of a split, below that of the collection."""
+        folder = self.splits[name].folder
+        return name if folder is None else folder

@@ -1,0 +1,291 @@
+"""One's own collection: any folder of photographs, with or without masks.
+
+    python -m prepare_dataset.folder IMAGES OUT --masks vessel='m/{stem}.png'
+
+IMAGES is a folder of photographs, in it or below it. ``--masks`` says where
+the masks of a task are: ``TASK=PATTERN`` for one mask per photograph, or
+``TASK.CLASS=PATTERN`` for a mask of each class. In a pattern ``{stem}``
+stands for the photograph's name without suffix, ``{dir}`` for its folder in
+IMAGES, and ``*`` for anything. A relative pattern starts in IMAGES, in the
+folder above it, or in the working directory. A mask of one structure has 0
+and one other value; one of several classes has 0, 1, 2, ... in the order of
+the classes, or what ``--values`` says. ``vessel-2nd=PATTERN`` is prepared
+beside ``vessel``, as a second observer's. Without ``--masks`` photographs
+are prepared for prediction and pseudo labels.
+"""
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .check import COLLECTIONS
+from .cli import add_options, finish
+from .description import Collection, Split
+from .driver import Summary, run
+from .errors import PrepareError
+from .layout import Found, Item
+from .own_masks import (MissingMaskError, Reader, match_masks, parse_classes,
+                        parse_pairs, tasks_of, without_masks)
+from .patterns import MaskPattern, Photograph, list_photographs, named
+from .record import read_records
+from .snippet import config_snippet
+from .splits import WHOLE, group_of, parse_splits, split_photographs
+
+SUFFIXES = ('.jpg', '.png', '.tif')
+UNNAMED = ('image', 'images', 'img', 'imgs', 'photos', 'photographs', 'fundus',
+           'original', 'originals', 'data')
+"""Names of folders that say nothing about what is in them."""
+
+
+def prepare(images,
+            out,
+            masks: Sequence[str] = (),
+            name: str | None = None,
+            only: str = '*',
+            fields: str | None = None,
+            classes: Sequence[str] = (),
+            nested: Sequence[str] = (),
+            values: Sequence[str] = (),
+            optional: Sequence[str] = (),
+            skip_unlabelled: bool = False,
+            splits: Sequence[str] = (),
+            group: str | None = None,
+            seed: int = 0,
+            fov: str | None = None,
+            crop: str = 'fov',
+            suffix: str = SUFFIXES[0],
+            **options) -> Summary:
+    """Prepare one's own collection.
+
+    The arguments are the options of the command, ``only`` is ``--images``;
+    ``**options`` are those of ``driver.run``.
+
+    Returns:
+        Summary: What was done; its text ends with entries for a config.
+
+    Raises:
+        PrepareError: If nothing can be prepared at all.
+    """
+    folder, out = Path(images), Path(out)
+    if not folder.is_dir():
+        raise PrepareError(f'{folder}: is not a folder; give the folder that '
+                           'holds the photographs.')
+    name = name or _name_of(folder)
+    _check_name(name)
+    everything = list_photographs(folder, only, fields)
+    pairs = parse_pairs('--masks', masks)
+    tasks = tasks_of(list(pairs), parse_classes(classes), nested)
+    label_folders = match_masks(pairs, tasks, folder, everything)
+    fields_of_view = MaskPattern('--fov', fov, folder,
+                                 everything) if fov else None
+    photographs = without_masks(everything, label_folders, fields_of_view)
+    reader = Reader(label_folders, parse_pairs('--values', values), optional)
+    divided, notes = split_photographs(photographs, parse_splits(splits),
+                                       group_of(photographs, group), seed)
+    found = {
+        split: find_items(members, reader, fields_of_view, skip_unlabelled,
+                          folder)
+        for split, members in divided.items()
+    }
+    collection = _describe(name, found, reader, crop, suffix)
+    _check_earlier(out / name, collection)
+    summary = run(collection, folder, out, **options)
+    summary.notes += notes + reader.left_over()
+    summary.ending = config_snippet(collection, summary.folder, label_folders)
+    return summary
+
+
+def _name_of(folder: Path) -> str:
+    """The name of a folder, or of the one above it."""
+    folder = folder.resolve()
+    if folder.name.lower() in UNNAMED and folder.parent.name:
+        folder = folder.parent
+    return folder.name
+
+
+def _check_name(name: str) -> None:
+    if not name or '/' in name or name.startswith('.'):
+        raise PrepareError(f'--name {name!r}: is not the name of a folder.')
+    known = {c.folder.lower(): c for c in COLLECTIONS}
+    if name.lower() in known:
+        raise PrepareError(
+            f'--name {name}: is the folder of {known[name.lower()].name}, '
+            'which has a command of its own; choose another name.')
+
+
+def find_items(photographs: Sequence[Photograph], reader: Reader,
+               fields_of_view: MaskPattern | None, skip_unlabelled: bool,
+               folder: Path) -> Found:
+    """Find the masks of a split's photographs.
+
+    Args:
+        photographs (Sequence[Photograph]): The photographs.
+        reader (Reader): Knows their masks.
+        fields_of_view (MaskPattern, optional): Of masks that are given.
+        skip_unlabelled (bool): Whether photographs that lack a mask are left
+            out, instead of being errors.
+        folder (Path): Folder of all photographs.
+
+    Returns:
+        Found: What there is to prepare.
+    """
+    found = Found(folder=folder)
+    skipped = []
+    for photograph in photographs:
+        try:
+            labels = reader.labels(photograph)
+            fov = _field_of_view(fields_of_view, photograph)
+            found.items.append(
+                Item(photograph.name, photograph.path, labels, fov))
+        except MissingMaskError as error:
+            if skip_unlabelled:
+                skipped.append(photograph.relative)
+            else:
+                found.problems.append(str(error))
+        except PrepareError as error:
+            found.problems.append(str(error))
+    if skipped:
+        found.notes.append(f'{len(skipped)} photographs without a mask are '
+                           f'left out: {named(skipped)}.')
+    return found
+
+
+def _field_of_view(pattern: MaskPattern | None,
+                   photograph: Photograph) -> Path | None:
+    path = pattern and pattern.find(photograph)
+    if pattern and path is None:
+        raise PrepareError(
+            f'{photograph.path}: has no mask {pattern.text}; expected '
+            f'{pattern.expected(photograph)}. Add it, or leave --fov out: '
+            'fields of view are found then.')
+    return path
+
+
+def _describe(name: str, found: Mapping[str, Found], reader: Reader, crop: str,
+              suffix: str) -> Collection:
+    splits = {
+        split:
+        Split(
+            len(members.items) + len(members.problems),
+            crop=crop,
+            folder='' if split == WHOLE else split)
+        for split, members in found.items()
+    }
+    return Collection(
+        name,
+        name,
+        lambda raw, split: found[split],
+        splits, {masks.folder: masks.describe()
+                 for masks in reader.masks},
+        suffix,
+        published=False,
+        recipe=dict(reader.recipe(), crop=crop))
+
+
+def _check_earlier(folder: Path, collection: Collection) -> None:
+    """Refuse what would mix two preparations of one name.
+
+    Raises:
+        PrepareError: If photographs are in other splits now, or masks are
+            others.
+    """
+    remove = f'remove {folder} and prepare it again, or choose another --name.'
+    record = read_records(folder).get(collection.name)
+    if record is None:
+        if folder.exists() and any(folder.iterdir()):
+            raise PrepareError(
+                f'{folder}: is there, but was not prepared by this command; '
+                'choose another --name.')
+        return
+    for key, value in collection.recipe.items():
+        if record.recipe.get(key, value) != value:
+            raise PrepareError(
+                f'{folder}: {key} was prepared with {record.recipe[key]}, '
+                f'now {value} is asked for; {remove}')
+    now = {
+        item.stem: split
+        for split in collection.splits
+        for item in collection.find(folder, split).items
+    }
+    for split, earlier in record.splits.items():
+        for stem in earlier.photographs:
+            if now.get(stem, split) != split:
+                raise PrepareError(
+                    f'{folder}: {stem} was prepared in the split {split}, '
+                    f'now it is in {now[stem]}; {remove}')
+
+
+OPTIONS = {
+    '--masks': ('TASK[.CLASS]=PATTERN',
+                "where masks are, e.g. vessel='manual1/{stem}.png'"),
+    '--classes':
+    ('TASK=CLASS,CLASS', 'all classes of a task in the order of label values '
+     '(default: those of vessel, lesion and odoc; else those '
+     'that have masks)'),
+    '--nested':
+    ('TASK', 'tasks whose classes contain those after them (odoc does)'),
+    '--values': ('TASK[.CLASS]=VALUES',
+                 'what values mean, e.g. vessel=128-255 (the rest is '
+                 'background) or odoc=disc:128,cup:0,background:255'),
+    '--optional':
+    ('TASK[.CLASS]', 'masks that are missing where there is nothing to show'),
+    '--splits': ('NAME=SHARE|LIST|PATTERN',
+                 "e.g. val=0.2, val=val.txt or 'val=val/*'; the rest is for "
+                 'training (default: no splits)')
+}
+"""dict[str, tuple]: Options of several values: what they are, and help."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('images', metavar='IMAGES', help='folder of the photographs')
+    add('out', metavar='OUT', help='folder that will contain the collection')
+    for option, (what, text) in OPTIONS.items():
+        add(option, nargs='+', action='extend', default=[], metavar=what,
+            help=text)  # yapf: disable
+    add('--name', help='folder in OUT (default: that of the photographs)')
+    add('--images',
+        dest='only',
+        default='*',
+        metavar='PATTERN',
+        help="which files are photographs, e.g. '*.jpg' (default: all image "
+        'files that are no masks)')
+    add('--fields',
+        metavar='REGEX',
+        help='its named groups, searched in the stem, may be used in '
+        r"patterns, e.g. '(?P<number>\d+)_training'")
+    add('--skip-unlabelled',
+        action='store_true',
+        help='leave out photographs that lack a mask')
+    add('--group',
+        metavar='REGEX',
+        help='what it finds in the path is the patient, who is never divided')
+    add('--seed', type=int, default=0, help='of the shares (default: 0)')
+    add('--fov',
+        metavar='PATTERN',
+        help='given masks of the field of view (default: they are found)')
+    add('--crop',
+        choices=('fov', 'pad', 'none'),
+        default='fov',
+        help='crop to the field of view and pad to a square (default), only '
+        'pad, or neither')
+    add('--suffix',
+        choices=SUFFIXES,
+        default=SUFFIXES[0],
+        help='of the prepared images: .jpg (default), or without loss')
+    add_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see ``cli.finish`` for the exit code."""
+    arguments = vars(make_parser().parse_args(argv))
+    return finish(lambda: prepare(**arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""prepared.json: what a preparation wrote, for the check to compare.
+
+A tree by itself does not say whether a missing mask was lost or never
+published, nor how many photographs there should be. The preparation knows.
+"""
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import mbos.io
+from .description import Collection, Labels, Split
+from .errors import PrepareError
+from .files import write_bytes
+
+FILE = 'prepared.json'
+UNFINISHED = 'the preparation was not finished; run the same command again.'
+
+
+@dataclass
+class SplitRecord:
+    """What is recorded of one split.
+
+    Args:
+        folder (str): Its folder in that of the collection.
+        expected (int): Number of photographs that there should be.
+        photographs (list[str]): Stems of those that were prepared.
+        lacking (dict[str, list[str]]): Stems of the photographs that have no
+            mask of a label folder, and are not meant to have one.
+        problems (list[str]): What went wrong.
+    """
+    folder: str
+    expected: int
+    photographs: list[str] = field(default_factory=list)
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def with_label(self, name: str) -> set[str]:
+        """Stems of the photographs that have a mask of a label folder."""
+        return set(self.photographs) - set(self.lacking.get(name, ()))
+
+
+@dataclass
+class Record:
+    """What is recorded of one collection.
+
+    Args:
+        image_suffix (str): Suffix of the prepared images.
+        labels (dict[str, Labels]): Its label folders.
+        splits (dict[str, SplitRecord]): Its splits, prepared so far.
+        published (bool): Whether an owner publishes the expected number.
+        recipe (dict): Options that a later run must not contradict.
+    """
+    image_suffix: str
+    labels: dict[str, Labels] = field(default_factory=dict)
+    splits: dict[str, SplitRecord] = field(default_factory=dict)
+    published: bool = True
+    recipe: dict = field(default_factory=dict)
+
+    def as_collection(self, name: str, folder: str) -> Collection:
+        """Describe the collection of which this is the record."""
+        splits = {
+            key: Split(split.expected, folder=split.folder)
+            for key, split in self.splits.items()
+        }
+        return Collection(
+            name,
+            folder,
+            lambda raw, split: None,
+            splits,
+            self.labels,
+            self.image_suffix,
+            published=self.published)
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """Read the records of a prepared folder, by name of the collection.
+
+    Args:
+        folder (Path): Folder of a collection.
+
+    Returns:
+        dict[str, Record]: Empty if there is no file.
+
+    Raises:
+        PrepareError: If the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(mbos.io.read_text(path))
+        return {name: _record(entry) for name, entry in content.items()}
+    except (mbos.io.RefusedError, AttributeError, KeyError, TypeError,
+            ValueError, RecursionError) as error:
+        raise PrepareError(f'{path}: cannot be read ({error!r}); remove the '
+                           'file and prepare the collection again.') from error
+
+
+def _record(entry: Mapping) -> Record:
+    labels = {k: Labels(**v) for k, v in entry['labels'].items()}
+    splits = {k: SplitRecord(**v) for k, v in entry['splits'].items()}
+    for name in (*labels, *(split.folder for split in splits.values())):
+        if Path(name).is_absolute() or '..' in Path(name).parts:
+            raise ValueError(f'{name!r} leads out of the folder')
+    for value in labels.values():
+        if not 0 < value.largest < 255:
+            raise ValueError(f'{value.largest!r} is not a label value')
+    for split in splits.values():
+        texts = [*split.photographs, *split.problems]
+        for stems in dict(split.lacking).values():
+            texts += stems
+        if not (isinstance(split.expected, int)
+                and all(isinstance(text, str) for text in texts)):
+            raise TypeError('names and problems are texts')
+    return Record(
+        str(entry['image_suffix']), labels, splits,
+        bool(entry.get('published', True)), dict(entry.get('recipe', {})))
+
+
+def write_records(folder: Path, records: Mapping[str, Record]) -> None:
+    """Write the records of a prepared folder."""
+    content = {name: asdict(record) for name, record in records.items()}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_bytes(folder / FILE, (text + '\n').encode('utf-8'))

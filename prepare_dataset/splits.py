@@ -1,0 +1,235 @@
+"""Splits of one's own collection: by list, by pattern or by share."""
+import fnmatch
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import mbos.io
+from .errors import PrepareError
+from .patterns import Photograph, compile_expression, named
+
+WHOLE = 'all'
+"""Name of the only split of a collection that has none."""
+TRAIN = 'train'
+
+
+def parse_splits(texts: Sequence[str]) -> dict[str, str]:
+    """Read ``name=value`` of the command line.
+
+    Raises:
+        PrepareError: If one is something else, or a name occurs twice.
+    """
+    wanted: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition('=')
+        if not (sign and value and re.fullmatch(r'\w+', name)):
+            raise PrepareError(
+                f'--splits {text!r}: expected NAME=SHARE, NAME=LIST or '
+                "NAME=PATTERN, such as val=0.2, val=val.txt or 'val=val/*'.")
+        if name in wanted:
+            raise PrepareError(f'--splits names {name} twice.')
+        wanted[name] = value
+    return wanted
+
+
+def group_of(photographs: Sequence[Photograph],
+             expression: str | None) -> dict[str, str]:
+    """Find out whose each photograph is.
+
+    Args:
+        photographs (Sequence[Photograph]): All photographs.
+        expression (str, optional): Regular expression that is searched in
+            the relative path without suffix; its groups, or all that it
+            fits, name the patient. Default: each is a patient's of its own.
+
+    Returns:
+        dict[str, str]: Group by name of the photograph.
+    """
+    compiled = compile_expression('--group', expression)
+    if compiled is None:
+        return {p.name: p.name for p in photographs}
+    groups = {}
+    for photograph in photographs:
+        match = compiled.search(photograph.relative.rsplit('.', 1)[0])
+        if match is None:
+            raise PrepareError(
+                f'{photograph.path}: its name does not fit --group '
+                f'{expression!r}, so that its patient is unknown; change the '
+                'expression, or choose photographs with --images.')
+        groups[photograph.name] = ' '.join(
+            part or '' for part in match.groups()) or match.group()
+    return groups
+
+
+def split_photographs(
+        photographs: Sequence[Photograph],
+        wanted: Mapping[str, str],
+        groups: Mapping[str, str],
+        seed: int = 0) -> tuple[dict[str, list[Photograph]], list[str]]:
+    """Divide photographs into splits.
+
+    Lists and patterns come first; shares are of all photographs and are
+    taken from the rest, whole groups at a time, in an order that depends on
+    the seed and the groups' names only. What is left is for training, unless
+    ``train`` was asked for.
+
+    Args:
+        photographs (Sequence[Photograph]): All photographs.
+        wanted (dict[str, str]): Share, list file or pattern by split.
+        groups (dict[str, str]): Of :func:`group_of`.
+        seed (int): Another number gives other shares. Default: 0.
+
+    Returns:
+        tuple: Photographs by split, and notes for the user.
+
+    Raises:
+        PrepareError: If lists contradict each other, name what is not there,
+            or would divide a group.
+    """
+    if not wanted:
+        return {WHOLE: list(photographs)}, []
+    shares = {split: _share(split, value) for split, value in wanted.items()}
+    split_of = _list_out(photographs, {
+        k: v
+        for k, v in wanted.items() if shares[k] is None
+    })
+    _share_out(photographs, {
+        k: v
+        for k, v in shares.items() if v is not None
+    }, split_of, groups, seed)
+    rest = [p for p in photographs if p.name not in split_of]
+    notes = []
+    if TRAIN not in wanted:
+        split_of.update({p.name: TRAIN for p in rest})
+    elif rest:
+        notes.append(f'{len(rest)} photographs are in no split and are left '
+                     f'out: {named([p.relative for p in rest])}.')
+    _check_groups(photographs, split_of, groups)
+    names = [TRAIN] * (TRAIN not in wanted) + list(wanted)
+    divided = {
+        split: [p for p in photographs if split_of.get(p.name) == split]
+        for split in names
+    }
+    for split, members in divided.items():
+        if not members:
+            raise PrepareError(
+                f'No photograph is left for the split {split}; '
+                f'{len(photographs)} photographs of '
+                f'{len(set(groups.values()))} patients were to be divided by '
+                + ' '.join(f'{k}={v}' for k, v in wanted.items()) + '.')
+    return divided, notes
+
+
+def _share(split: str, value: str) -> float | None:
+    """The share that a value is, None if it is something else."""
+    try:
+        share = float(value)
+    except ValueError:
+        return None
+    if not 0 < share <= 1:
+        raise PrepareError(f'--splits {split}={value}: a share is larger '
+                           'than 0 and at most 1.')
+    return share
+
+
+def _list_out(photographs: Sequence[Photograph],
+              listed: Mapping[str, str]) -> dict[str, str]:
+    """Splits by photograph that lists and patterns name."""
+    split_of: dict[str, str] = {}
+    for split, value in listed.items():
+        for photograph in _listed(split, value, photographs):
+            other = split_of.setdefault(photograph.name, split)
+            if other != split:
+                raise PrepareError(
+                    f'{photograph.path}: is in the splits {other} and '
+                    f'{split}; leave it in one of them.')
+    return split_of
+
+
+def _listed(split: str, value: str,
+            photographs: Sequence[Photograph]) -> list[Photograph]:
+    """Photographs of a list file or a pattern."""
+    if Path(value).is_file():
+        return _of_file(Path(value), photographs)
+    pattern = value.lower()
+    found = [
+        p for p in photographs if any(
+            fnmatch.fnmatchcase(text.lower(), pattern)
+            for text in (p.relative, p.name, p.path.name))
+    ]
+    if not found:
+        raise PrepareError(
+            f'--splits {split}={value}: is neither a share, nor a file that '
+            'lists photographs, nor a pattern that fits one, such as '
+            f'{photographs[0].relative}.')
+    return found
+
+
+def _of_file(path: Path,
+             photographs: Sequence[Photograph]) -> list[Photograph]:
+    try:
+        lines = mbos.io.read_text(path).splitlines()
+    except (mbos.io.RefusedError, UnicodeDecodeError) as error:
+        raise PrepareError(f'{path}: cannot be read as a list ({error}); '
+                           'write one name per line, in UTF-8.') from error
+    known: dict[str, Photograph] = {}
+    for photograph in photographs:
+        for text in (photograph.relative, photograph.path.name,
+                     photograph.relative.rsplit('.', 1)[0],
+                     photograph.path.stem, photograph.name):
+            known.setdefault(text, photograph)
+    found = []
+    for line in map(str.strip, lines):
+        if not line or line.startswith('#'):
+            continue
+        if line not in known:
+            raise PrepareError(
+                f'{path}: there is no photograph {line!r}; they are called '
+                f'{named([p.relative for p in photographs])}.')
+        found.append(known[line])
+    return found
+
+
+def _share_out(photographs: Sequence[Photograph], shares: Mapping[str, float],
+               split_of: dict[str, str], groups: Mapping[str, str],
+               seed: int) -> None:
+    """Give whole groups to the splits until each has its share."""
+    if sum(shares.values()) > 1 + 1e-9:
+        raise PrepareError('--splits: the shares '
+                           f'{", ".join(map(str, shares.values()))} are more '
+                           'than 1 together.')
+    members: dict[str, list[str]] = {}
+    for photograph in photographs:
+        if photograph.name not in split_of:
+            group = groups[photograph.name]
+            members.setdefault(group, []).append(photograph.name)
+    queue = sorted(
+        members, key=lambda g: hashlib.sha256(f'{seed} {g}'.encode()).digest())
+    # rounded sums, so that shares of 1 together leave nobody out
+    limit, begun = 0.0, 0
+    for split, share in shares.items():
+        limit += share * len(photographs)
+        count = max(1, round(limit) - begun)
+        begun += count
+        while count > 0 and queue:
+            names = members[queue.pop(0)]
+            split_of.update(dict.fromkeys(names, split))
+            count -= len(names)
+
+
+def _check_groups(photographs: Sequence[Photograph],
+                  split_of: Mapping[str, str], groups: Mapping[str,
+                                                               str]) -> None:
+    first: dict[str, Photograph] = {}
+    for photograph in photographs:
+        split = split_of.get(photograph.name)
+        if split is None:
+            continue
+        other = first.setdefault(groups[photograph.name], photograph)
+        if split_of[other.name] != split:
+            raise PrepareError(
+                f'Patient {groups[photograph.name]} (--group) is on both '
+                f'sides of a split: {other.relative} in '
+                f'{split_of[other.name]}, {photograph.relative} in {split}; '
+                'put all photographs of a patient into one split.')
