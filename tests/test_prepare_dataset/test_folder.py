@@ -9,7 +9,7 @@ import raw_trees
 from PIL import Image
 from raw_trees import CUP, DISC, LESIONS, rectangle, save, save_grey
 
-from mbos.core.tasks import build_tasks
+from mbos.tasks import build_tasks
 from prepare_dataset.check import check
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.folder import main, prepare
