@@ -31,7 +31,10 @@ ROOMS = {
      'models', 'accelerate', 'checkpoints', 'evaluation'),
 }
 # They open every room, or none.
-DOORS = {'__init__', 'apis', 'registration', 'mmcv_ops'}
+DOORS = {
+    '__init__', '__main__', 'apis', 'cli', 'commands', 'registration',
+    'mmcv_ops'
+}
 # Arrows that still run the wrong way, by file. A file that no longer needs
 # its line fails the test, so the list can only get shorter.
 EXCEPTIONS = {
@@ -191,7 +194,11 @@ def test_no_absolute_paths():
 
 
 def test_library_does_not_print():
+    """But for its commands, which are there to."""
+    commands = ROOT / 'mbos/commands', ROOT / 'mbos/cli.py'
     for path in LIBRARY:
+        if path in commands or path.parent in commands:
+            continue
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id != 'print', \

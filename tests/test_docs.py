@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mbos import cli
 from tests import tool_reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +53,8 @@ def test_reference_of_the_tools_is_up_to_date():
 def test_reference_has_every_tool():
     assert {'train', 'test', 'predict',
             'compare'} <= set(tool_reference.tools())
+    commands = {*map(tool_reference.command_of, tool_reference.tools())}
+    assert commands - {None} | {'prepare', 'info'} == set(cli.COMMANDS)
     text = tool_reference.section('train')
     assert '| `config` | config file |' in text
     assert '| `--seed` `SEED` | random seed (default: 0) |' in text

@@ -15,20 +15,22 @@ ORDER = ('train', 'test', 'predict', 'generate_pseudo_labels', 'compare',
          'gallery', 'publish_model', 'export_onnx',
          'convert_pssnet_checkpoint', 'convert_swin_checkpoint',
          'write_disc_sides', 'quickstart')
-HEAD = '''# Tools and their options
+HEAD = '''# Commands and their options
 
-Every tool runs from any folder; `--help` says the same as this page, which
-is made from it (`python -m tests.tool_reference`). `data/`, `pretrain/` and
-`work_dirs/` are relative to the working directory.
+What is headed `mbos COMMAND` is a command where MBOS is installed, and a file
+in `tools/` of a checkout. All run from any folder; `data/`, `pretrain/` and
+`work_dirs/` are relative to the working directory. `mbos --help` lists the
+commands, `mbos info` prints versions, devices and what is missing, and
+`mbos prepare COLLECTION RAW OUT` prepares data ([data.md](data.md)).
+`--help` says the same as this page, which is made from it
+(`python -m tests.tool_reference`).
 
 Shell scripts: `tools/setup_env.sh` (environment),
 `tools/dist_train_multi_task.sh CONFIG GPUS`,
 `tools/dist_train_gan.sh CONFIG GPUS`,
 `tools/dist_test_gan.sh CONFIG CHECKPOINT GPUS`, `tools/slurm_train.sh`,
 `tools/slurm_test.sh`, `tools/quickstart.sh`, `tools/lint.sh`. They pass
-further arguments on to the tools below. What
-`python -m prepare_dataset.<collection> RAW OUT` does is on
-[its own page](data.md).
+further arguments on to the commands below.
 
 Exit status: 0 done; 1 something is wrong, said in one sentence on the last
 line; 2 wrong usage; 75 interrupted, the same command goes on (training: with
@@ -61,10 +63,16 @@ def tools():
     found = {
         path.stem
         for path in (ROOT / 'tools').glob('*.py')
-        if '.parse_args(' in path.read_text(encoding='utf-8')
-        and "__name__ == '__main__'" in path.read_text(encoding='utf-8')
+        if re.search(r'\.parse_args\(|import run$', path.read_text(), re.M)
     } - {'launch'}
     return [t for t in ORDER if t in found] + sorted(found - set(ORDER))
+
+
+def command_of(tool):
+    """The command of ``mbos`` that a tool is, or None."""
+    text = (ROOT / f'tools/{tool}.py').read_text(encoding='utf-8')
+    found = re.search(r"run\('([\w-]+)'\)", text)
+    return found and found.group(1)
 
 
 def rows_of(parser):
@@ -103,9 +111,11 @@ def section(tool):
     """The part of the page on one tool."""
     parser = parser_of(tool)
     paragraphs = (parser.description or '').strip().split('\n\n')
-    lines = [f'## `tools/{tool}.py`', '']
+    command = command_of(tool)
+    title = f'`mbos {command}`, ' if command else ''
+    lines = [f'## {title}`tools/{tool}.py`', '']
     for paragraph in paragraphs:
-        if 'python tools/' in paragraph and '``python' not in paragraph:
+        if paragraph.lstrip().startswith(('mbos ', 'python tools/')):
             commands = [line.strip() for line in paragraph.splitlines()]
             lines += ['```bash', *commands, '```', '']
         else:

@@ -21,9 +21,7 @@ import tempfile
 from contextlib import ExitStack
 from typing import Dict, List, Optional
 
-sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
-
-import benchmark_report  # noqa: E402
+import benchmark_report
 
 TOOLS = osp.dirname(osp.abspath(__file__))
 SIDES = dict(

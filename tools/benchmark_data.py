@@ -29,23 +29,20 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Dict, List, Optional, Sequence, Tuple
 
+import benchmark_data_report
+import benchmark_photographs
 import cv2
 import mmcv
 import numpy as np
 import torch
+from mmseg.datasets import PIPELINES
+
+from mbos import datasets as data_sets
+from mbos.datasets.as_released import plain_loading
+from mbos.datasets.random_state import seeded
+from prepare_dataset import idrid
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
-sys.path[:0] = [ROOT, osp.join(ROOT, 'tools')]
-
-import benchmark_data_report  # noqa: E402
-import benchmark_photographs  # noqa: E402
-from mmseg.datasets import PIPELINES  # noqa: E402
-
-from mbos import datasets as data_sets  # noqa: E402
-from mbos.datasets.as_released import plain_loading  # noqa: E402
-from mbos.datasets.random_state import seeded  # noqa: E402
-from prepare_dataset import idrid  # noqa: E402
-
 CONFIG = osp.join(ROOT, 'configs/_base_/datasets/fundus_stage2.py')
 SIDES = dict(full=0, default=None)
 """dict: ``--max-side`` of the preparations."""

@@ -26,8 +26,6 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-
 KINDS = ('network', 'uniform')
 GOAL = 10
 

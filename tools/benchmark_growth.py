@@ -10,15 +10,11 @@ processor, so a busy machine does little harm.
 import argparse
 import json
 import os
-import os.path as osp
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
-sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
-
-from benchmark import Side  # noqa: E402
+from benchmark import Side
 
 BASE = dict(tasks=3, size=128, images=1)
 SERIES = dict(

@@ -7,13 +7,10 @@ command a line: ``step`` runs the case once, ``memory``, ``flops`` and
 import json
 import logging
 import os
-import os.path as osp
 import sys
 import time
 from typing import Callable, Dict
 
-sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 MB = 2**20
 MATMUL_SIDE = 2048
 

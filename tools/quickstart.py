@@ -7,23 +7,19 @@ from DIR. ``bash tools/quickstart.sh`` does the same after the set-up. Run it
 again to go on where it was stopped.
 """
 import argparse
-import os.path as osp
 import signal
 import sys
 from pathlib import Path
 from typing import List, Optional
 
-sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
+import quickstart_data
+import quickstart_report
+from mmseg.utils import get_root_logger
+from quickstart_plan import Plan
+from quickstart_steps import StepFailed, StepRunner
 
-import quickstart_data  # noqa: E402
-import quickstart_report  # noqa: E402
-from mmseg.utils import get_root_logger  # noqa: E402
-from quickstart_plan import Plan  # noqa: E402
-from quickstart_steps import StepFailed, StepRunner  # noqa: E402
-
-from mbos.datasets.scoring import format_table  # noqa: E402
-from prepare_dataset.errors import PrepareError  # noqa: E402
+from mbos.datasets.scoring import format_table
+from prepare_dataset.errors import PrepareError
 
 
 def parse_args(argv: Optional[List[str]] = None):

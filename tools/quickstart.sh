@@ -25,5 +25,5 @@ else
     PYTHON=${MBOS_VENV:-$ROOT/.venv}/bin/python
     [[ $PYTHON == /* ]] || PYTHON=$PWD/$PYTHON
 fi
-export PYTHON
+export PYTHON PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 exec "$PYTHON" "$ROOT/tools/quickstart.py" "$@"

@@ -6,7 +6,6 @@ that the generated collections leave out into the prepared folders.
 with vessel maps and disc masks, none of which training sees.
 """
 import os
-import os.path as osp
 import shutil
 import sys
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Dict, List, NamedTuple, Optional
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-
-from prepare_dataset import drishti_gs, drive, idrid  # noqa: E402
-from prepare_dataset.errors import PrepareError  # noqa: E402
-from prepare_dataset.files import read_geometry, write_labels  # noqa: E402
+from prepare_dataset import drishti_gs, drive, idrid
+from prepare_dataset.errors import PrepareError
+from prepare_dataset.files import read_geometry, write_labels
 
 IDRID = 'IDRiD-FOVCrop-padding'
 HIDDEN = 'hidden'

@@ -5,8 +5,8 @@ from typing import List, Sequence, Tuple
 from PIL import Image
 
 from mbos.io.photographs import PhotographError, read_photograph
+from mbos.pictures import gallery
 from mbos.tasks import Task
-from . import gallery
 from .folder_files import RUN, read_json
 
 JPEG = ('.jpg', '.jpeg', '.jpe', '.jfif')

@@ -33,12 +33,12 @@ def run_tool(main: Callable[[], object]) -> None:
     says only that, since the other's error counts.
 
     Args:
-        main (Callable): The tool.
+        main (Callable): The tool. A number that it returns is the status.
     """
     if not faulthandler.is_enabled():
         faulthandler.enable()  # shows where a crash of the interpreter was
     try:
-        main()
+        status = main()
     except SystemExit as leaving:
         if leaving.code in (0, None) and _joined():
             # the others would wait for this process
@@ -55,6 +55,8 @@ def run_tool(main: Callable[[], object]) -> None:
         raise
     if _joined():
         dist.destroy_process_group()
+    if status:
+        sys.exit(status)
 
 
 def _joined() -> bool:

@@ -321,7 +321,7 @@ def test_thresholds_and_device(monkeypatch, tmp_path, eyes, checkpoints):
 def test_the_tool_is_told_of_in_the_docs():
     """Every option of the tool stands in docs/prediction.md."""
     text = (ROOT / 'docs/prediction.md').read_text()
-    source = (ROOT / 'tools/predict.py').read_text()
+    source = (ROOT / 'mbos/commands/predict.py').read_text()
     options = {
         word
         for word in source.replace("'", ' ').replace(',', ' ').split()

@@ -1,7 +1,5 @@
 """The command that converts released checkpoints, and back."""
-import importlib.util
 import os
-import os.path as osp
 from collections import OrderedDict
 
 import pytest
@@ -9,22 +7,12 @@ import torch
 from mmcv import Config
 
 from mbos.checkpoints.release_layout import from_release
+from mbos.commands.convert_checkpoint import main
 from mbos.tasks import build_tasks
 from tests.released import is_dead, released
 from tests.utils import TASKS, tiny_model_cfg
 
-TOOL = osp.join(
-    osp.dirname(osp.dirname(osp.dirname(__file__))),
-    'tools/convert_pssnet_checkpoint.py')
 LAYOUTS = dict(stage1_tiny=None, gan_tiny_window8=8)
-
-
-def main(arguments):
-    """Run the tool in this process."""
-    spec = importlib.util.spec_from_file_location('convert_pssnet', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(arguments)
 
 
 @pytest.fixture(params=LAYOUTS)

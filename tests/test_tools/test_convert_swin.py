@@ -1,23 +1,11 @@
 """tools/convert_swin_checkpoint.py converts, downloads and explains."""
-import importlib.util
 import io
 import urllib.error
-from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope='module')
-def tool():
-    """The tool as a module."""
-    path = ROOT / 'tools' / 'convert_swin_checkpoint.py'
-    spec = importlib.util.spec_from_file_location('convert_swin', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from mbos.commands import convert_backbone as tool
 
 
 @pytest.fixture
@@ -62,7 +50,7 @@ def read_result(path):
     return state
 
 
-def test_converts_a_file(tool, official, tmp_path, capsys):
+def test_converts_a_file(official, tmp_path, capsys):
     source, target = tmp_path / 'in.pth', tmp_path / 'sub' / 'out.pth'
     torch.save(official, source)
     assert tool.main([str(source), str(target)]) == 0
@@ -70,7 +58,7 @@ def test_converts_a_file(tool, official, tmp_path, capsys):
     assert 'wrote' in capsys.readouterr().out
 
 
-def test_missing_input_is_named(tool, tmp_path, capsys):
+def test_missing_input_is_named(tmp_path, capsys):
     assert tool.main([str(tmp_path / 'no.pth'), str(tmp_path / 'o.pth')]) == 1
     assert 'no.pth' in capsys.readouterr().err
     assert not (tmp_path / 'o.pth').exists()
@@ -78,15 +66,14 @@ def test_missing_input_is_named(tool, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     'arguments', [[], ['one.pth'], ['a', 'b', 'c'], ['--download', 'a', 'b']])
-def test_wrong_usage_ends_with_two(tool, arguments, capsys):
+def test_wrong_usage_ends_with_two(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         tool.main(arguments)
     assert caught.value.code == 2
     assert 'usage' in capsys.readouterr().err
 
 
-def test_downloads_to_the_place_configs_name(tool, official, tmp_path,
-                                             monkeypatch):
+def test_downloads_to_the_place_configs_name(official, tmp_path, monkeypatch):
     asked = []
 
     def urlopen(url, timeout):
@@ -101,8 +88,7 @@ def test_downloads_to_the_place_configs_name(tool, official, tmp_path,
     assert len(list((tmp_path / 'pretrain').iterdir())) == 1
 
 
-def test_without_network_says_what_to_put_where(tool, tmp_path, monkeypatch,
-                                                capsys):
+def test_without_network_says_what_to_put_where(tmp_path, monkeypatch, capsys):
 
     def urlopen(url, timeout):
         raise urllib.error.URLError('no route')
@@ -117,8 +103,7 @@ def test_without_network_says_what_to_put_where(tool, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_a_download_is_not_kept(tool, official, tmp_path, monkeypatch,
-                                     capsys):
+def test_half_a_download_is_not_kept(official, tmp_path, monkeypatch, capsys):
     data = as_bytes(official)
     monkeypatch.setattr(tool.urllib.request, 'urlopen',
                         lambda url, timeout: Response(data,
@@ -128,7 +113,7 @@ def test_half_a_download_is_not_kept(tool, official, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_timm_source(tool, official, tmp_path, monkeypatch):
+def test_timm_source(official, tmp_path, monkeypatch):
     timm = pytest.importorskip('timm')
 
     class Model:
@@ -146,7 +131,7 @@ def test_timm_source(tool, official, tmp_path, monkeypatch):
     read_result(out)
 
 
-def test_timm_without_network(tool, tmp_path, monkeypatch, capsys):
+def test_timm_without_network(tmp_path, monkeypatch, capsys):
     timm = pytest.importorskip('timm')
 
     def create_model(name, pretrained):

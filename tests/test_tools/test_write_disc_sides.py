@@ -1,25 +1,12 @@
 """tools/write_disc_sides.py, from label maps to the flip that reads it."""
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mbos.commands import disc_sides as tool
 from mbos.datasets import DiscSideFlip
 from mbos.datasets.pipelines.disc_side import read_disc_sides
 from mbos.io.labels import save_labels
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope='module')
-def tool():
-    """The tool as a module."""
-    path = ROOT / 'tools' / 'write_disc_sides.py'
-    spec = importlib.util.spec_from_file_location('write_disc_sides', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def disc(column, value=1):
@@ -45,7 +32,7 @@ def maps(tmp_path):
     return folder
 
 
-def test_sides_of_label_maps(tool, maps, tmp_path, capsys):
+def test_sides_of_label_maps(maps, tmp_path, capsys):
     path = str(tmp_path / 'sides.txt')
     assert tool.main([path, str(maps)]) == 0
     assert 'sides.txt: 2 left, 2 right' in capsys.readouterr().out
@@ -62,7 +49,7 @@ def test_sides_of_label_maps(tool, maps, tmp_path, capsys):
     assert (results['labels.odoc'] == labels[:, ::-1]).all()
 
 
-def test_first_folder_counts(tool, maps, tmp_path):
+def test_first_folder_counts(maps, tmp_path):
     other = tmp_path / 'predicted'
     save_labels(str(other / 'left.png'), disc(15))
     save_labels(str(other / 'new.png'), disc(15))
@@ -73,7 +60,7 @@ def test_first_folder_counts(tool, maps, tmp_path):
     assert (sides['left'], sides['new']) == ('left', 'right')
 
 
-def test_label_maps_without_a_disc(tool, maps, tmp_path, capsys):
+def test_label_maps_without_a_disc(maps, tmp_path, capsys):
     save_labels(str(maps / 'none.png'), np.zeros((10, 20), np.uint8))
     path = str(tmp_path / 'sides.txt')
     assert tool.main([path, str(maps)]) == 1
@@ -83,7 +70,7 @@ def test_label_maps_without_a_disc(tool, maps, tmp_path, capsys):
     assert read_disc_sides(path)['none'] == 'left'
 
 
-def test_what_is_no_label_map_is_named(tool, maps, tmp_path, capsys):
+def test_what_is_no_label_map_is_named(maps, tmp_path, capsys):
     path = tmp_path / 'sides.txt'
     assert tool.main([str(path), str(tmp_path / 'nowhere')]) == 1
     assert 'nowhere: no label map' in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""The command ``mbos``: knows what there is without importing any of it."""
+import difflib
+import importlib
+import sys
+from typing import Sequence
+
+COMMANDS = {
+    'predict': 'find structures in photographs of your own',
+    'prepare': 'make a dataset of a published collection, or of a folder',
+    'train': 'train a network, stage 1 or 2',
+    'test': 'evaluate a network, or draw its predictions',
+    'pseudo-labels': 'write the pseudo labels that stage 2 reads',
+    'compare': 'compare two evaluations, image by image',
+    'gallery': 'draw photographs and predictions of a test set',
+    'publish': 'make a file to hand on of a checkpoint, with a model card',
+    'export': 'write a network as ONNX',
+    'convert-checkpoint': "from the layout of PSSNet's authors, and back",
+    'convert-backbone': 'ImageNet weights for the published configs',
+    'disc-sides': 'find out on which side of the photographs the disc is',
+    'info': 'versions, devices, and what is missing',
+}
+"""dict[str, str]: What each command does. Its code is the module of
+``mbos.commands`` with the same name."""
+LIGHT = ('prepare', 'info')
+"""tuple[str]: Commands that work without torch."""
+
+
+def usage() -> str:
+    """What ``mbos --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:{width}}  {text}' for name, text in COMMANDS.items()]
+    return '\n'.join([
+        'usage: mbos COMMAND [ARGUMENTS]', '',
+        'One network for every structure of an image, from datasets that each '
+        'label some.', '', *lines, '',
+        'mbos COMMAND --help describes a command; mbos --version.'
+    ])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; leaves with its exit status, if that is not 0.
+
+    Args:
+        arguments (Sequence[str], optional): Command and its arguments.
+            Default: those of the process.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    name, *rest = given or ['']
+    if name in ('-h', '--help', 'help'):
+        sys.exit(print(usage()))
+    if name in ('-V', '--version'):
+        from mbos import __version__
+        sys.exit(print(f'mbos {__version__}'))
+    if not name:
+        print(usage(), file=sys.stderr)
+        sys.exit(2)
+    if name not in COMMANDS:
+        similar = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f' Did you mean {similar[0]}?' if similar else ''
+        print(
+            f'mbos: no command {name!r}.{hint} `mbos --help` lists all.',
+            file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f'mbos {name}', *rest]  # names the command in its own help
+    run(name)
+
+
+def run(name: str) -> None:
+    """Run a command with the arguments in ``sys.argv``.
+
+    An error that explains itself is one line and exit status 1.
+
+    Args:
+        name (str): One of ``COMMANDS``.
+    """
+    module = f'mbos.commands.{name.replace("-", "_")}'
+    try:
+        command = importlib.import_module(module).main
+        if name in LIGHT:
+            sys.exit(command())
+        from mbos.runtime.exits import run_tool
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split('.')[0] == 'mbos':
+            raise
+        sys.exit(f'{error}\n`mbos info` lists all that is missing.')
+    run_tool(command)

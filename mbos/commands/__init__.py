@@ -1,0 +1,1 @@
+"""What ``mbos <command>`` and ``tools/<command>.py`` do, one file each."""

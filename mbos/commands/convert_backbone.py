@@ -1,0 +1,131 @@
+"""Bring Swin weights into the place and layout that the configs name.
+
+Convert a file in the official, mmseg or timm layout:
+
+    mbos convert-backbone IN OUT
+
+Download the ImageNet-1K weights of Swin-T, from their authors or as timm
+publishes them:
+
+    mbos convert-backbone --download [--source timm] [OUT]
+"""
+import argparse
+import logging
+import os
+import os.path as osp
+import sys
+import urllib.request
+
+from mbos.models.backbones import pretrained
+
+DEFAULT_OUT = 'pretrain/swin_tiny_patch4_window7_224.pth'
+TIMM_NAME = 'swin_tiny_patch4_window7_224.ms_in1k'
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'files',
+        nargs='*',
+        metavar='FILE',
+        help='IN and OUT; with --download only OUT, by default '
+        f'{DEFAULT_OUT}')
+    parser.add_argument(
+        '--download', action='store_true', help='fetch the weights first')
+    parser.add_argument(
+        '--source',
+        choices=('official', 'timm'),
+        default='official',
+        help='where to download from (default: official)')
+    args = parser.parse_args(argv)
+    wanted = (0, 1) if args.download else (2, )
+    if len(args.files) not in wanted:
+        parser.error('--download takes at most one file, OUT' if args.
+                     download else 'give two files, IN and OUT')
+    return args
+
+
+def fetch_official(out: str) -> dict:
+    """Download the authors' file beside ``out`` and load it."""
+    folder = osp.dirname(osp.abspath(out))
+    os.makedirs(folder, exist_ok=True)
+    temporary = osp.join(folder, f'.{osp.basename(out)}.{os.getpid()}.part')
+    try:
+        url = pretrained.SWIN_TINY_URL
+        with urllib.request.urlopen(url, timeout=30) as response, \
+                open(temporary, 'wb') as file:
+            expected = int(response.headers.get('Content-Length') or 0)
+            while chunk := response.read(1 << 20):
+                file.write(chunk)
+                show_progress(file.tell(), expected)
+        if expected and osp.getsize(temporary) != expected:
+            raise OSError(f'{url} ended after '
+                          f'{osp.getsize(temporary)} of {expected} bytes')
+        return pretrained.load_swin_weights(temporary)
+    finally:
+        if osp.exists(temporary):
+            os.remove(temporary)
+
+
+def show_progress(done: int, total: int) -> None:
+    """Show how much has been downloaded, where somebody is watching."""
+    if sys.stderr.isatty():
+        of_total = f' of {total >> 20}' if total else ''
+        sys.stderr.write(f'\r{done >> 20}{of_total} MB ')
+        sys.stderr.write('\n' if done == total else '')
+
+
+def fetch_timm() -> dict:
+    """Let timm download its copy of the weights and convert them."""
+    import timm
+    model = timm.create_model(TIMM_NAME, pretrained=True)
+    return pretrained.load_swin_weights(model.state_dict())
+
+
+def explain_failure(error: Exception, source: str, out: str) -> str:
+    """Say what to put where when nothing can be downloaded."""
+    other = 'timm' if source == 'official' else 'official'
+    return (f'Could not download the weights ({source}): {error}\n'
+            'Without network access, do one of these:\n'
+            f'  - download {pretrained.SWIN_TINY_URL}\n'
+            f'    elsewhere and put it at {out}\n'
+            '    (about 110 MB; it needs no conversion);\n'
+            f'  - download model.safetensors of timm/{TIMM_NAME} from '
+            'huggingface.co\n    elsewhere and run python '
+            'tools/convert_swin_checkpoint.py\n'
+            f'    model.safetensors {out};\n'
+            f'  - try --source {other};\n'
+            '  - set model.pretrained=None to train from scratch (worse).')
+
+
+def main(argv=None) -> int:
+    """Convert or download; returns the exit status."""
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    out = args.files[-1] if args.files else DEFAULT_OUT
+    try:
+        if not args.download:
+            if not osp.isfile(args.files[0]):
+                raise FileNotFoundError(f'{args.files[0]} not found. To fetch '
+                                        'the weights, use --download.')
+            state = pretrained.load_swin_weights(args.files[0])
+        elif args.source == 'timm':
+            state = fetch_timm()
+        else:
+            state = fetch_official(out)
+    except Exception as error:
+        # timm's hub client fails in ways of its own, even by a kind of
+        # FileNotFoundError when there is no network.
+        if args.download:
+            print(explain_failure(error, args.source, out), file=sys.stderr)
+            return 1
+        if not isinstance(error, (FileNotFoundError, ValueError)):
+            raise
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    pretrained.save_swin_weights(state, out)
+    print(f'wrote {out}: {len(state)} tensors in mmseg\'s layout')
+    return 0

@@ -1,0 +1,125 @@
+"""Write a trained network as one ONNX file for all its tasks.
+
+    mbos export CHECKPOINT OUT.onnx [--config CONFIG]
+
+Input ``image``: RGB in 0..255, float32, (N, 3, height, width), any N and any
+size; the normalisation is inside. One output per task, named after it:
+probabilities of its classes, (N, C, height, width). Cross-task attention is
+part of the graph. Classes, label rules, thresholds, and the square that
+photographs are scaled into are in the file's metadata as JSON, key ``mbos``.
+The file is run in ONNX Runtime and compared with the network before it counts.
+"""
+import argparse
+import os
+import os.path as osp
+import sys
+import time
+
+from mbos import apis
+from mbos.checkpoints import onnx_export
+from mbos.checkpoints.publishing import DISCLAIMER
+from mbos.datasets.scoring import format_table
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'checkpoint', help="of either stage, the authors' included")
+    parser.add_argument('output', metavar='OUT.onnx')
+    parser.add_argument(
+        '--config', help='config, if the checkpoint does not tell its network')
+    parser.add_argument(
+        '--no-check',
+        action='store_true',
+        help='do not compare with ONNX Runtime')
+    parser.add_argument(
+        '--benchmark',
+        type=int,
+        metavar='SIDE',
+        help='also time both on a square of this side, and say their memory')
+    return parser.parse_args(argv)
+
+
+def describe(model) -> dict:
+    """What users of the file should know, in plain types."""
+    scale = model.settings.image_scale
+    return dict(
+        tasks=onnx_export.describe_tasks(model.tasks.values()),
+        thresholds={t: model.settings.threshold(t)
+                    for t in model.tasks},
+        image_scale=scale and list(scale),
+        crop=model.settings.crop,
+        input='RGB, 0..255, float32, (N, 3, height, width)',
+        disclaimer=DISCLAIMER)
+
+
+def check(model, path: str, scale: dict) -> float:
+    """Compare at two sizes, one of them odd.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    difference = max(
+        onnx_export.largest_difference(model, path, shape=shape, **scale)
+        for shape in ((2, 128, 128), (1, 157, 211)))
+    if not difference <= onnx_export.TOLERANCE:
+        raise ValueError(
+            f'The graph differs from the network by {difference:.1e}, more '
+            f'than {onnx_export.TOLERANCE:.0e}, and was not kept: please '
+            'report this with the versions of torch, onnx and onnxruntime.')
+    return difference
+
+
+def benchmark(checkpoint: str, config, path: str, side: int) -> None:
+    """Time one image in PyTorch and in ONNX Runtime, each on its own."""
+    rows = [['', 'seconds', 'peak memory (MB)']]
+    for name in ('PyTorch', 'ONNX Runtime'):
+        seconds, memory = onnx_export.measure(name, checkpoint, config, path,
+                                              side)
+        rows.append([name, f'{seconds:.2f}', f'{memory:.0f}'])
+    print(f'One image of {side}x{side} on CPU:\n{format_table(rows)}')
+
+
+def main(argv=None) -> None:
+    """Export and compare."""
+    args = parse_args(argv)
+    try:
+        export(args)
+    except ImportError as error:
+        sys.exit(f'{error}')
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the file; one that differs from the network is not kept.
+
+    Raises:
+        ImportError: If onnx or onnxruntime is missing.
+        ValueError: If the network cannot be exported.
+    """
+    if not args.output.endswith('.onnx'):
+        raise ValueError(f'{args.output}: the name must end in .onnx.')
+    model = apis.load_model(args.checkpoint, args.config, device='cpu')
+    norm = model.settings.normalization
+    if not norm.get('to_rgb', True):
+        raise ValueError('The network was trained on BGR, which this export '
+                         'does not know.')
+    scale = dict(mean=norm['mean'], std=norm['std'])
+    start = time.time()
+    unchecked = f'{args.output}.{os.getpid()}.tmp'
+    try:
+        onnx_export.export_onnx(
+            model, unchecked, description=describe(model), **scale)
+        if not args.no_check:
+            print('largest difference of a probability: '
+                  f'{check(model, unchecked, scale):.1e}')
+        os.replace(unchecked, args.output)
+    finally:
+        if osp.exists(unchecked):
+            os.remove(unchecked)
+    print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB in '
+          f'{time.time() - start:.0f} s; outputs {", ".join(model.tasks)}')
+    if args.benchmark:
+        benchmark(args.checkpoint, args.config, args.output, args.benchmark)

@@ -1,0 +1,124 @@
+"""Print versions and devices, and what is missing, optional parts included.
+
+Exit status 1 if MBOS cannot work as it is installed.
+"""
+import argparse
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+
+import mbos
+from mbos.mmcv_ops import INSTALL_MMCV
+
+REQUIRED = ('torch', 'torchvision', 'mmcv', 'mmsegmentation', 'mmcls', 'timm',
+            'numpy', 'opencv-python-headless', 'Pillow', 'scikit-learn',
+            'scipy', 'imgviz', 'matplotlib', 'safetensors', 'tensorboard',
+            'tqdm', 'prettytable', 'Jinja2', 'yapf')
+EXTRAS = dict(
+    export=('onnx', 'onnxruntime'),
+    notebook=('nbclient', 'nbformat', 'ipykernel'))
+INSTEAD = {
+    'opencv-python-headless': ('opencv-python', 'opencv-contrib-python',
+                               'opencv-contrib-python-headless'),
+    'mmcv': ('mmcv-full', )
+}
+"""dict[str, tuple[str]]: Distributions that serve in place of another."""
+REMEDIES = {
+    'mmcv': INSTALL_MMCV,
+    'yapf': 'pip install yapf==0.40.1',
+}
+FIXED = {'mmcv': '1.7.2', 'mmsegmentation': '0.30.0', 'yapf': '0.40.1'}
+"""dict[str, str]: The only versions that work."""
+
+
+def installed(name: str) -> tuple[str, str] | None:
+    """The distribution that serves under a name, and its version."""
+    for candidate in (name, *INSTEAD.get(name, ())):
+        try:
+            return candidate, metadata.version(candidate)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def problem_of(name: str) -> str | None:
+    """What is wrong with a required distribution, with the remedy."""
+    found = installed(name)
+    remedy = REMEDIES.get(name, f'pip install {name}')
+    if name in FIXED:
+        remedy = REMEDIES.get(name, f'pip install {name}=={FIXED[name]}')
+    if found is None:
+        return f'{name} is not installed: {remedy}'
+    if name in FIXED and found[1] != FIXED[name]:
+        return f'{found[0]} {found[1]} does not serve: {remedy}'
+    return None
+
+
+def devices() -> tuple[list[str], list[str]]:
+    """Lines on the devices that torch sees, and what is wrong with them."""
+    try:
+        import torch
+        import torchvision
+    except (ImportError, RuntimeError, OSError) as error:
+        return [], [
+            f'torch and torchvision do not import together ({error}): install '
+            'both from the same index (docs/install.md)'
+        ]
+    lines = [
+        f'cuda:{i}  {torch.cuda.get_device_name(i)}'
+        for i in range(torch.cuda.device_count())
+    ]
+    lines.append(f'cpu  {torch.get_num_threads()} threads')
+    assert torchvision.__version__
+    driver = nvidia_driver()
+    if driver and len(lines) == 1:
+        return lines, [
+            f'there is an NVIDIA GPU, but torch {torch.__version__} cannot '
+            f'use it; its driver supports CUDA {driver}: update the driver, '
+            'or install torch and torchvision from an index for that CUDA, '
+            'such as https://download.pytorch.org/whl/cu126'
+        ]
+    return lines, []
+
+
+def nvidia_driver() -> str | None:
+    """The newest CUDA that the driver supports; None without a GPU."""
+    program = shutil.which('nvidia-smi')
+    if program is None:
+        return None
+    done = subprocess.run([program], capture_output=True, text=True)
+    found = re.search(r'CUDA Version: *([\d.]+)', done.stdout)
+    return found.group(1) if found and done.returncode == 0 else None
+
+
+def operators() -> str:
+    """Whether mmcv has its compiled operators."""
+    found = installed('mmcv')
+    return ('compiled (mmcv-full)' if found and found[0] == 'mmcv-full' else
+            'not compiled; MBOS calls none of them')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print what there is; returns 1 if something required is missing."""
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    print(f'mbos {mbos.__version__}, Python {platform.python_version()}, '
+          f'{platform.platform()}')
+    for name in REQUIRED:
+        found = installed(name)
+        if found:
+            print(f'  {found[0]:24} {found[1]}')
+    print(f'  operators of mmcv         {operators()}')
+    for extra, names in EXTRAS.items():
+        missing = [name for name in names if not installed(name)]
+        state = f'missing {", ".join(missing)}: pip install "mbos[{extra}]"' \
+            if missing else ', '.join(f'{n} {installed(n)[1]}' for n in names)
+        print(f'  optional, {extra:15} {state}')
+    lines, problems = devices()
+    print('\n'.join(f'  device {line}' for line in lines))
+    problems = [p for p in map(problem_of, REQUIRED) if p] + problems
+    for problem in problems:
+        print(f'Missing: {problem}', file=sys.stderr)
+    return 1 if problems else 0

@@ -1,0 +1,257 @@
+"""Find vessels, lesions, disc and cup in photographs of your own.
+
+    mbos predict CONFIG CHECKPOINT INPUT... --out DIR
+    mbos predict CHECKPOINT INPUT... --out DIR
+
+INPUT is a photograph, a folder (searched with all below it) or a pattern such
+as 'eyes/*.png'. Nothing needs to be prepared or annotated. CONFIG is only
+needed for checkpoints that do not tell their network and preprocessing.
+Run it again to go on where it was stopped. docs/prediction.md tells what is
+written, docs/measurements.md what measurements.csv means.
+
+Research software, not a medical device.
+"""
+import argparse
+import os
+import sys
+
+import torch
+from mmcv import DictAction
+from tqdm import tqdm
+
+from mbos import apis
+from mbos.inference import folder_run as runs
+from mbos.inference.folder_gallery import write_prediction_gallery
+from mbos.inference.photograph_list import find_photographs
+from mbos.runtime.system_memory import keep_freed_memory
+
+SHOWN = 20
+UNUSUAL = {
+    'no_field_of_view': 'nothing in it looks like the retina of an eye',
+    'mostly_dark': 'it is mostly dark',
+    'small_field_of_view': 'its field of view is very small',
+    'no_colour': 'it has no colour, which networks are not trained for'
+}
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage='%(prog)s [CONFIG] CHECKPOINT INPUT [INPUT ...] --out DIR '
+        '[options]',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'paths', nargs='+', metavar='PATH', help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--out', required=True, metavar='DIR', help='folder to write')
+    parser.add_argument(
+        '--device',
+        help='cpu, cuda, cuda:1, ... (default: '
+        'the first GPU, or cpu)')
+    _add_prediction_options(parser)
+    _add_run_options(parser)
+    args = parser.parse_args(argv)
+    args.config, args.checkpoint, args.inputs = _split(args.paths, parser)
+    if args.cfg_options and args.config is None:
+        parser.error('--cfg-options changes a config: give it before the '
+                     'checkpoint. --mode, --window, --scales and others work '
+                     'without one')
+    return args
+
+
+def _add_prediction_options(parser) -> None:
+    group = parser.add_argument_group('how to predict')
+    group.add_argument(
+        '--mode',
+        choices=['whole', 'slide'],
+        help="whole photograph or sliding window (default: the checkpoint's)")
+    group.add_argument(
+        '--window',
+        type=int,
+        metavar='PIXELS',
+        help='side of the sliding window in the scaled photograph')
+    group.add_argument(
+        '--stride', type=int, metavar='PIXELS', help='between two windows')
+    group.add_argument(
+        '--scales',
+        type=float,
+        nargs='+',
+        default=[],
+        metavar='FACTOR',
+        help='predict at these multiples of the size that the network was '
+        'tested at, and average; as 0.75 1.0 1.25')
+    group.add_argument(
+        '--flip',
+        action='store_true',
+        help='predict the mirrored photograph too, and average')
+    group.add_argument(
+        '--threshold',
+        nargs='+',
+        metavar='VALUE | TASK=VALUE',
+        help="probability that a class must exceed (default: the "
+        "checkpoint's)")
+    group.add_argument(
+        '--crop',
+        choices=['fov', 'pad', 'none'],
+        help='crop to the field of view, only pad to a square, or take '
+        "photographs as they are (default: the checkpoint's)")
+    group.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of CONFIG')
+
+
+def _add_run_options(parser) -> None:
+    group = parser.add_argument_group('how to work and what to write')
+    group.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        metavar='N',
+        help='photographs that go through the network together (default: 1)')
+    group.add_argument(
+        '--workers',
+        type=int,
+        metavar='N',
+        help='threads that measure and write; each needs the memory of one '
+        'photograph (default: half of the cores, 4 at most)')
+    group.add_argument(
+        '--probabilities',
+        action='store_true',
+        help='also write a 16-bit PNG per class')
+    group.add_argument(
+        '--overlay-size',
+        type=int,
+        default=1600,
+        metavar='PIXELS',
+        help='longer side of the overlay pictures; 0: as the photograph '
+        '(default: 1600)')
+    group.add_argument(
+        '--no-overlays', action='store_true', help='write no overlays')
+    group.add_argument(
+        '--no-gallery', action='store_true', help='write no gallery.html')
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='make everything again; what another checkpoint or other options '
+        'wrote into DIR is removed')
+
+
+def _split(paths, parser) -> tuple:
+    """Config, checkpoint and inputs of the paths that were given."""
+    config = None
+    if paths[0] == '-' or paths[0].endswith('.py'):
+        config, *paths = paths
+        config = None if config == '-' else config
+    if len(paths) < 2:
+        parser.error('give a checkpoint and at least one photograph, folder '
+                     'or pattern')
+    return config, paths[0], paths[1:]
+
+
+def thresholds(given, tasks):
+    """What ``--threshold`` means: a number, or numbers by task.
+
+    Args:
+        given (list[str] | None): As typed.
+        tasks (Sequence[str]): Names of the network's tasks.
+
+    Returns:
+        float | dict[str, float] | None: The threshold.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if given is None:
+        return None
+    try:
+        if len(given) == 1 and '=' not in given[0]:
+            return float(given[0])
+        found = {}
+        for text in given:
+            task, value = text.split('=')
+            found[task] = float(value)
+    except ValueError:
+        raise ValueError(f'--threshold {" ".join(given)}: expected one number '
+                         'or TASK=NUMBER ...') from None
+    unknown = sorted(set(found) - set(tasks))
+    if unknown:
+        raise ValueError(f'--threshold names the unknown task {unknown[0]!r}; '
+                         f'the tasks are {", ".join(tasks)}.')
+    return found
+
+
+def run_options(args, model) -> runs.RunOptions:
+    """The options of the run."""
+    return runs.RunOptions(
+        prediction=apis.PredictionOptions(
+            scales=args.scales,
+            flip=args.flip,
+            mode=args.mode,
+            window=args.window,
+            stride=args.stride,
+            threshold=thresholds(args.threshold, list(model.tasks)),
+            crop=args.crop),
+        batch_size=args.batch_size,
+        workers=args.workers or max(1, min(4, (os.cpu_count() or 1) // 2)),
+        probabilities=args.probabilities,
+        overlay_size=None if args.no_overlays else args.overlay_size,
+        overwrite=args.overwrite)
+
+
+def report(summary: runs.RunSummary, out: str) -> None:
+    """Say what came of the run, what is doubtful and what failed."""
+    print(f'{summary.done} photograph(s) predicted, {summary.skipped} were '
+          f'there already; written to {out}')
+    flagged = summary.flagged()
+    for flag, meaning in UNUSUAL.items():
+        names = flagged.get(flag, [])
+        if names:
+            print(
+                f'{flag}: {meaning}. {len(names)} photograph(s): '
+                f'{", ".join(names[:SHOWN])}{", ..." * (len(names) > SHOWN)}')
+    if summary.failed:
+        print(f'{len(summary.failed)} file(s) could not be read:')
+        for failure in summary.failed:
+            print(f'  {failure["reason"]}')
+
+
+def main(argv=None) -> int:
+    """Predict; returns 1 if a file could not be read, 130 if interrupted."""
+    args = parse_args(argv)
+    try:
+        return predict_inputs(args)
+    except torch.OutOfMemoryError as error:
+        sys.exit(f'{error}\nOut of GPU memory: try --batch-size 1, --mode '
+                 'slide, or --device cpu. The same command goes on from here.')
+    except KeyboardInterrupt:
+        print('Interrupted: the same command goes on from here.')
+        return 130
+
+
+def predict_inputs(args: argparse.Namespace) -> int:
+    """Predict what is not predicted yet, and say what came of it.
+
+    Returns:
+        int: 1 if a file could not be read, else 0.
+    """
+    found = find_photographs(args.inputs, exclude=args.out)
+    config = args.config
+    if config is not None:
+        config = apis.load_config(config, args.cfg_options)
+    model = apis.load_model(args.checkpoint, config, args.device)
+    if next(model.parameters()).device.type == 'cpu':
+        keep_freed_memory()
+    options = run_options(args, model)
+    with tqdm(total=len(found), unit='photograph', disable=None) as bar:
+        summary = runs.predict_photographs(model, args.checkpoint, found,
+                                           args.out, options, bar.update)
+    report(summary, args.out)
+    if not args.no_gallery and summary.records:
+        page = write_prediction_gallery(args.out, summary.records,
+                                        list(model.tasks.values()))
+        print(f'Look at {page}')
+    return 1 if summary.failed else 0

@@ -1,0 +1,100 @@
+"""Write the pseudo labels that stage 2 reads.
+
+``mbos pseudo-labels STAGE2_CONFIG STAGE1_CHECKPOINT``
+
+Every folder that the config names in ``pseudo_dirs`` is written, image by
+image; a run that was stopped goes on where it was. Several processes:
+``python tools/launch.py --standalone --nproc-per-node=N
+tools/generate_pseudo_labels.py ... --launcher pytorch``.
+"""
+import argparse
+import os.path as osp
+
+import mmcv
+from mmcv import DictAction
+
+from mbos.apis import load_config, set_up_environment
+from mbos.datasets.scoring import format_table
+from mbos.io.files import save_json
+from mbos.pseudo_labels import generation as pseudo_labels
+from mbos.pseudo_labels import report as report
+
+REPORT = 'pseudo_label_report.json'
+
+
+def parse_args():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('config', help='stage-2 config')
+    parser.add_argument('checkpoint', help='stage-1 checkpoint')
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        help='probability to exceed (default: 0.5, as published)')
+    parser.add_argument(
+        '--model-config',
+        metavar='CONFIG',
+        help="config with the checkpoint's network (default: what the "
+        "checkpoint tells, else the stage-2 config's without stage 2)")
+    parser.add_argument(
+        '--truth',
+        nargs='+',
+        default=[],
+        metavar='DATASET.TASK=FOLDER',
+        help='ground truth of images that get pseudo labels, for the report')
+    parser.add_argument(
+        '--allow-stage2',
+        action='store_true',
+        help='accept a stage-2 checkpoint')
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace labels that have no manifest')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--cfg-options',
+        '--options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the stage-2 config')
+    return parser.parse_args()
+
+
+def main():
+    """Write all labels, then report on them."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    truth = report.parse_truth(args.truth)
+    report.check_truth(pseudo_labels.find_image_folders(cfg), truth)
+    model_cfg = None
+    if args.model_config:
+        model_cfg = load_config(args.model_config).model
+    env = set_up_environment(args.launcher)
+    labelled = pseudo_labels.generate_pseudo_labels(
+        cfg,
+        args.checkpoint,
+        env,
+        threshold=args.threshold,
+        model_cfg=model_cfg,
+        allow_stage2=args.allow_stage2,
+        overwrite=args.overwrite,
+        progress=mmcv.ProgressBar)
+    if not env.is_main:
+        return
+    rows = report.make_report(labelled, truth)
+    path = osp.join(osp.dirname(args.checkpoint), REPORT)
+    save_json(
+        path,
+        dict(
+            checkpoint=args.checkpoint,
+            config=args.config,
+            threshold=args.threshold,
+            folders=rows))
+    print('\n' + format_table(report.report_table(rows)))
+    for row in rows:
+        print(f'{row["folder"]}: {row["images"]} labels')
+    print(f'Report written to {path}')

@@ -1,0 +1,87 @@
+"""Make of a training checkpoint a file to hand on, with a model card.
+
+    mbos publish CHECKPOINT PREFIX [--eval eval_refuge.json]
+
+writes ``PREFIX-<hash>.pth``, weights and meta information only, and
+``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
+figures that ``tools/test.py --eval`` wrote.
+"""
+import argparse
+import json
+import os.path as osp
+
+from mbos import apis
+from mbos.checkpoints import publishing
+from mbos.io.files import save_text
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='checkpoint of a training run')
+    parser.add_argument('prefix', help='path of the new files up to the hash')
+    parser.add_argument(
+        '--eval',
+        nargs='+',
+        default=[],
+        metavar='JSON',
+        help='figures for the card, as tools/test.py writes them')
+    parser.add_argument(
+        '--notes',
+        default='',
+        help='what the card shall say of training data and limits')
+    parser.add_argument(
+        '--keep-discriminators',
+        action='store_true',
+        help='keep what only further training needs')
+    return parser.parse_args(argv)
+
+
+def read_figures(path: str, checkpoint_sha256: str):
+    """Read what ``tools/test.py`` wrote of one test set.
+
+    Args:
+        path (str): The JSON file.
+        checkpoint_sha256 (str): Of the checkpoint that is published.
+
+    Returns:
+        tuple[str, dict]: The test set's name and its figures.
+
+    Raises:
+        ValueError: If the file is something else, or of another checkpoint.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+        found = content['dataset'], dict(content['figures'])
+        evaluated = content.get('checkpoint_sha256', checkpoint_sha256)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is not a file of figures that '
+                         'tools/test.py --eval wrote.') from error
+    if evaluated != checkpoint_sha256:
+        raise ValueError(f'{path} has the figures of another checkpoint, '
+                         f'{content.get("checkpoint")}: evaluate this one.')
+    return found
+
+
+def main(argv=None) -> None:
+    """Publish a checkpoint."""
+    args = parse_args(argv)
+    content, notes = publishing.published_content(
+        apis.read_checkpoint(args.checkpoint), args.keep_discriminators)
+    digest = apis.file_sha256(args.checkpoint)
+    figures = dict(read_figures(path, digest) for path in args.eval)
+    if 'mbos_model' not in content['meta']:
+        raise ValueError(
+            f'{args.checkpoint} does not tell its network, as checkpoints of '
+            'the authors do not: convert it with '
+            'tools/convert_pssnet_checkpoint.py first.')
+    path = publishing.save_with_hash(content, args.prefix)
+    card = osp.splitext(path)[0] + '.md'
+    text = publishing.model_card(path, content, figures, args.notes)
+    save_text(card, text)
+    for note in notes:
+        print(f'{args.checkpoint}: {note}')
+    print(f'wrote {path} and {card}')

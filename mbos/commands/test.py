@@ -1,0 +1,265 @@
+"""Evaluate a model or write its predictions.
+
+``mbos test CONFIG CHECKPOINT --eval mIoU [--datasets all] [--OD]``
+``mbos test CONFIG CHECKPOINT --vis --source MODE --output_dir DIR``
+"""
+import argparse
+import os.path as osp
+
+import mmcv
+import torch
+from mmcv import DictAction
+
+from mbos import apis
+from mbos.io.labels import save_labels
+from mbos.metrics.bootstrap import Bootstrap
+from mbos.pictures import overlays as pictures
+from mbos.tasks import build_tasks
+
+SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
+
+
+def parse_args():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of the same config')
+    add_evaluation_arguments(parser.add_argument_group('evaluation'))
+    add_picture_arguments(parser.add_argument_group('pictures'))
+    parser.add_argument(
+        '--datasets',
+        nargs='+',
+        default=[''],
+        metavar='NAME',
+        help="test sets of the config's test_sets, or 'all' "
+        '(default: data.test)')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--cfg-options',
+        '--options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the config')
+    args = parser.parse_args()
+    if not args.eval and not args.vis and not args.OD:
+        parser.error('nothing to do: give --eval mIoU, --vis, or both')
+    if args.vis and not args.output_dir:
+        parser.error('--vis needs --output_dir')
+    if args.OD and args.datasets != ['']:
+        parser.error('--OD has a test set of its own, idrid_od: leave out '
+                     '--datasets, or name idrid_od there instead of --OD')
+    if args.source and not args.vis:
+        parser.error('--source is for --vis')
+    if args.report_images < 0:
+        parser.error('--report-images must be at least 0')
+    return args
+
+
+def add_evaluation_arguments(group):
+    """Add what tells the evaluation, to a group of arguments."""
+    group.add_argument(
+        '--eval',
+        nargs='+',
+        choices=['mIoU', 'mDice', 'mFscore'],
+        help='compute the metrics; all of them, whichever is named')
+    group.add_argument(
+        '--OD',
+        action='store_true',
+        help='evaluate on the optic disc masks of IDRiD (test_sets.idrid_od)')
+    group.add_argument(
+        '--work-dir', help='where the figures go as JSON and CSV')
+    group.add_argument(
+        '--threshold-from-val',
+        action='store_true',
+        help='also score at the threshold that gives each class its best '
+        'Dice on data.val')
+    group.add_argument(
+        '--aug-test',
+        action='store_true',
+        help='average over scales and flips (aug_test in the config; '
+        'default: scales 0.75, 1, 1.25, both flips)')
+    group.add_argument(
+        '--bootstrap',
+        type=int,
+        default=1000,
+        metavar='N',
+        help='resamples of the 95 %% intervals, 0 for none (default: 1000)')
+    group.add_argument(
+        '--no-report', action='store_true', help='do not write report.html')
+    group.add_argument(
+        '--report-images',
+        type=int,
+        default=3,
+        metavar='K',
+        help='show the K best and K worst images of each task in the report,\n'
+        'which are predicted once more; 0 for none (default: 3)')
+
+
+def add_picture_arguments(group):
+    """Add what tells the pictures, to a group of arguments."""
+    group.add_argument(
+        '--vis', action='store_true', help='write label maps and overlays')
+    group.add_argument(
+        '--source',
+        metavar='MODE',
+        help='task to write: its name, or a dataset that stands for it '
+        f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
+        'every task. The images are those of data.test or --datasets')
+    group.add_argument('--output_dir', '--output-dir', help='for --vis')
+
+
+def task_of_source(source, cfg):
+    """The task that ``--source`` means.
+
+    Args:
+        source (str): A task's name, or the name of a dataset: a published one,
+            or one of the config's training sets that labels one task.
+        cfg (Config): The config.
+
+    Returns:
+        str: The task's name.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    tasks = [task.name for task in build_tasks(cfg.model.tasks)]
+    labelled = {}
+    for member in apis.member_datasets(cfg.data.train):
+        if len(member.get('ann_dirs') or ()) == 1:
+            labelled[member['name']], = member['ann_dirs']
+    sources = {**labelled, **SOURCES}
+    task = source
+    if source not in tasks:
+        task = sources.get(source) or sources.get(source.lower())
+    if task not in tasks:
+        raise ValueError(
+            f'Unknown --source {source!r}: use a task ({", ".join(tasks)}) or '
+            f'a dataset ({", ".join(sources)}).')
+    return task
+
+
+def test_set_names(args, cfg):
+    """Names of the test sets to run on; '' is ``data.test``."""
+    if args.OD:
+        return ['idrid_od']
+    if args.datasets == ['all']:
+        return list(cfg.get('test_sets') or ['']) or ['']
+    return args.datasets
+
+
+def build_test_sets(cfg, names, scored):
+    """The test sets, or what is wrong with any of them.
+
+    Raises:
+        ValueError: With the problems of all.
+    """
+    datasets, problems = [], []
+    for name in names:
+        try:
+            datasets.append(apis.build_test_set(cfg, name, scored))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError('\n'.join(problems))
+    return datasets
+
+
+def evaluate(model, datasets, cfg, env, args):
+    """Print the tables of all test sets and write the figures.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        datasets (dict[str, PartialLabelDataset]): Test sets by name.
+        cfg (Config): The config.
+        env (Environment): Where this process runs.
+        args (argparse.Namespace): The command line.
+    """
+    bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
+    chosen = {}
+    if args.threshold_from_val:
+        chosen = apis.thresholds_from_val(model, datasets, cfg, env,
+                                          args.checkpoint)
+    plan = apis.EvaluationPlan(args.checkpoint, bootstrap, chosen)
+    try:
+        written = apis.evaluate_test_sets(model, datasets, cfg, env, plan)
+    except apis.EvaluationError:
+        report(model, datasets, cfg, env, args, images=0)
+        raise
+    for path in written:
+        print(f'Figures written to {path}')
+    report(model, datasets, cfg, env, args, args.report_images)
+
+
+def report(model, datasets, cfg, env, args, images):
+    """Write the page of what has been evaluated, if it is wanted."""
+    if env.is_main and not args.no_report:
+        sha256 = apis.file_sha256(args.checkpoint)
+        page = apis.write_report(model, datasets, cfg, sha256, images)
+        print(f'Report written to {page}')
+
+
+def visualise(model, dataset, cfg, env, output_dir, only=None):
+    """Write label maps and overlay pictures of a test set.
+
+    Args:
+        model (nn.Module): The wrapped network.
+        dataset (Dataset): The test set.
+        cfg (Config): The config.
+        env (Environment): Where this process runs.
+        output_dir (str): Gets the label maps, in a folder per task unless
+            there is but one, and ``overlays``.
+        only (str, optional): The task to write; None for all.
+    """
+    tasks = {task.name: task for task in dataset.tasks}
+    wanted = [only] if only else list(tasks)
+    progress = mmcv.ProgressBar(len(dataset)) if env.is_main else None
+    for index, prob in apis.predict_dataset(model, dataset, cfg, env):
+        labels = {
+            name: tasks[name].decode(torch.from_numpy(prob[name])).numpy()
+            for name in wanted
+        }
+        stem = dataset.stem(index)
+        for name, plane in labels.items():
+            folder = output_dir if only else osp.join(output_dir, name)
+            save_labels(osp.join(folder, f'{stem}.png'), plane)
+        image = mmcv.imread(dataset.image_path(index), channel_order='rgb')
+        overlay = pictures.draw_overlay(image, labels,
+                                        [tasks[n] for n in wanted])
+        pictures.save_picture(
+            osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
+        if progress:
+            progress.update()
+    if env.is_main:
+        print(f'\nPredictions written to {output_dir}')
+
+
+def main():
+    """Run the network on the wanted test sets."""
+    args = parse_args()
+    cfg = apis.load_config(args.config, args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    if args.aug_test:
+        apis.augment_test_sets(cfg)
+    only = None
+    if args.source:
+        only = task_of_source(args.source, cfg)
+    names = test_set_names(args, cfg)
+    env = apis.set_up_environment(args.launcher)
+    scored = bool(args.eval or args.OD)
+    datasets = build_test_sets(cfg, names, scored)
+    apis.check_data(datasets, env)
+    model = apis.load_segmentor(cfg.model, args.checkpoint, env)
+    named = {n or d.name: d for n, d in zip(names, datasets)}
+    if scored:
+        evaluate(model, named, cfg, env, args)
+    for name, dataset in named.items():
+        if args.vis:
+            folder = args.output_dir
+            if len(names) > 1:  # two sets may have images of the same name
+                folder = osp.join(folder, name)
+            visualise(model, dataset, cfg, env, folder, only)
+    env.barrier()

@@ -1,0 +1,56 @@
+"""Train a model: ``mbos train CONFIG [options]``.
+
+Runs on one GPU, on CPU, or as one of several processes that torchrun or Slurm
+start (``tools/dist_train_*.sh``, ``tools/slurm_train.sh``). SIGTERM, SIGINT,
+SIGHUP and SIGUSR1 make it save a checkpoint and end with status 75; the same
+command with ``--auto-resume`` goes on (docs/reliability.md).
+"""
+import argparse
+
+from mmcv import DictAction
+
+from mbos import apis
+
+
+def parse_args():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go')
+    parser.add_argument('--load-from', help='checkpoint to start from')
+    parser.add_argument('--resume-from', help='checkpoint to go on from')
+    parser.add_argument(
+        '--auto-resume',
+        action='store_true',
+        help='go on from the newest whole checkpoint of the work directory, '
+        'if there is one')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='do not evaluate on data.val during training')
+    parser.add_argument('--seed', type=int, help='random seed (default: 0)')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--cfg-options',
+        '--options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the config, such as runner.max_iters=100')
+    return parser.parse_args()
+
+
+def main():
+    """Complete the config and train."""
+    args = parse_args()
+    cfg = apis.load_config(args.config, args.cfg_options)
+    for key in ('work_dir', 'load_from', 'resume_from', 'seed'):
+        if getattr(args, key) is not None:
+            cfg[key] = getattr(args, key)
+    cfg.setdefault('seed', 0)
+    cfg.auto_resume = args.auto_resume or cfg.get('auto_resume', False)
+    apis.train_segmentor(
+        cfg,
+        apis.set_up_environment(args.launcher),
+        validate=not args.no_validate and cfg.data.get('val') is not None)
