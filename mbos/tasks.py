@@ -6,6 +6,7 @@ here or in a config, and everyone else asks it (METHOD, section 1).
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple, Union
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,21 +65,85 @@ class Task:
         """int: Number of sigmoid channels."""
         return len(self.classes)
 
-    def encode(self,
-               labels: Tensor,
-               ignore_index: Optional[int] = IGNORE_INDEX
-               ) -> Tuple[Tensor, Tensor]:
+    def channels(self, classes: Sequence[str]) -> list[int]:
+        """Positions of some of the classes, in the order of the task.
+
+        Raises:
+            ValueError: If there is no class, an unknown one, or one twice.
+        """
+        unknown = [name for name in classes if name not in self.classes]
+        if isinstance(classes, str) or unknown or not classes or (len(
+                set(classes)) != len(classes)):
+            raise ValueError(
+                f'Task {self.name!r} has the classes '
+                f'{", ".join(self.classes)}: expected a list of some of them, '
+                f'each once, got {classes!r}.')
+        return [i for i, name in enumerate(self.classes) if name in classes]
+
+    def part(self, classes: Sequence[str]) -> 'Task':
+        """The task of some of the classes alone.
+
+        Args:
+            classes (Sequence[str]): Names of the classes to keep.
+
+        Returns:
+            Task: Itself where these are all. A single class that is left of
+            nested ones is not nested.
+        """
+        chosen = self.channels(classes)
+        if len(chosen) == self.num_classes:
+            return self
+        return Task(
+            self.name,
+            tuple(self.classes[i] for i in chosen),
+            nested=self.nested and len(chosen) > 1,
+            palette=self.palette and tuple(self.palette[i] for i in chosen))
+
+    def part_values(self, classes: Sequence[str]) -> np.ndarray:
+        """What each label value is called in :meth:`part` of the classes.
+
+        Args:
+            classes (Sequence[str]): Names of the classes to keep.
+
+        Returns:
+            ndarray: Label of the part by label of the task, shape (256, ),
+            dtype uint8. Other nested classes become the next one around them
+            that is kept, other exclusive ones background.
+        """
+        values = np.arange(256, dtype=np.uint8)
+        kept = [i + 1 for i in self.channels(classes)]
+        for value in range(1, self.num_classes + 1):
+            if self.nested:
+                values[value] = sum(k <= value for k in kept)
+            else:
+                values[value] = kept.index(value) + 1 if value in kept else 0
+        return values
+
+    def encode(
+            self,
+            labels: Tensor,
+            ignore_index: Optional[int] = IGNORE_INDEX,
+            known: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """Turn label planes into binary targets and a validity mask.
+
+        A plane may label some of the classes only. They are known at every
+        pixel; of another class is known what follows from them: among
+        exclusive classes it is not where one of them is, and of nested ones
+        it is not outside a class around it, and it is inside a class within
+        it (METHOD, section 1).
 
         Args:
             labels (Tensor): Integer labels of shape (..., H, W).
             ignore_index (int, optional): Value of the pixels to leave out;
                 None counts them as background, as the published release
                 does. Default: 255.
+            known (Tensor, optional): Which classes the planes label, boolean,
+                of shape (..., C) or (C, ). Default: all of them.
 
         Returns:
-            tuple[Tensor, Tensor]: Boolean targets of shape (..., C, H, W) and
-            boolean validity of shape (..., 1, H, W).
+            tuple[Tensor, Tensor]: Boolean targets and boolean validity, both
+            of shape (..., C, H, W). The validity may be a view in which
+            channels share their memory.
         """
         labels = labels.unsqueeze(-3)
         values = torch.arange(
@@ -91,7 +156,31 @@ class Task:
             valid = torch.ones_like(labels, dtype=torch.bool)
         else:
             valid = labels != ignore_index
-        return targets, valid
+        if known is not None:
+            valid = valid & self._known_pixels(labels, values, known)
+        return targets, valid.expand(targets.shape)
+
+    def _known_pixels(self, labels: Tensor, values: Tensor,
+                      known: Tensor) -> Tensor:
+        """Where each class is labelled or follows from those that are.
+
+        Args:
+            labels (Tensor): Shape (..., 1, H, W).
+            values (Tensor): Label values of the classes, shape (C, 1, 1).
+            known (Tensor): Which classes are labelled, shape (..., C).
+
+        Returns:
+            Tensor: Boolean, shape (..., C, H, W).
+        """
+        known = known[..., None, None]
+        level = labels.masked_fill(labels > self.num_classes, 0)
+        if not self.nested:
+            return known | (level > 0)
+        # the nearest labelled class around each class, and within it
+        around = (known * values).cummax(dim=-3).values
+        within = torch.where(known, values, self.num_classes + 1)
+        within = within.flip(-3).cummin(dim=-3).values.flip(-3)
+        return known | (level < around) | (level >= within)
 
     def decode(self, prob: Tensor, threshold: float = 0.5) -> Tensor:
         """Turn probabilities into label values (METHOD, section 5).

@@ -1,4 +1,6 @@
 """Tasks: labels to targets, probabilities to labels, canonical order."""
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -36,9 +38,9 @@ def test_encode_by_hand(task, expected):
     labels = torch.tensor([[0, 1, 2, 3, 9, 255]], dtype=torch.uint8)
     targets, valid = task.encode(labels)
     assert targets.dtype == valid.dtype == torch.bool
-    assert targets.shape == (3, 1, 6) and valid.shape == (1, 1, 6)
+    assert targets.shape == valid.shape == (3, 1, 6)
     assert targets.int()[:, 0].tolist() == expected
-    assert valid.int().flatten().tolist() == [1, 1, 1, 1, 1, 0]
+    assert valid.int()[:, 0].tolist() == [[1, 1, 1, 1, 1, 0]] * 3
     same, everywhere = task.encode(labels, ignore_index=None)
     assert torch.equal(same, targets) and everywhere.all()
 
@@ -47,9 +49,90 @@ def test_encode_takes_batches_and_other_ignore_values():
     labels = torch.randint(0, 4, (2, 5, 6, 7), dtype=torch.uint8)
     targets, valid = SHELLS.encode(labels, ignore_index=3)
     assert targets.shape == (2, 5, 3, 6, 7)
-    assert valid.shape == (2, 5, 1, 6, 7)
-    assert torch.equal(valid.squeeze(2), labels != 3)
+    assert valid.shape == (2, 5, 3, 6, 7)
+    assert torch.equal(valid[:, :, 1], labels != 3)
     assert torch.equal(targets[1, 2], SHELLS.encode(labels[1, 2])[0])
+
+
+@pytest.mark.parametrize(
+    'task, known, labels, expected',
+    [
+        # only b is labelled: elsewhere a and c are unknown, on b they are not
+        (SPOTS, 'b', [0, 2, 255], ['?0?', '01?', '?0?']),
+        (SPOTS, 'ac', [0, 1, 3, 255], ['010?', '?00?', '001?']),
+        (SPOTS, 'abc', [0, 1, 2, 3], ['0100', '0010', '0001']),
+        # outside the outer shell nothing is, inside it nothing is known
+        (SHELLS, 'o', [0, 1, 255], ['01?', '0??', '0??']),
+        # inside the middle shell is inside the outer one
+        (SHELLS, 'm', [0, 2, 255], ['?1?', '01?', '0??']),
+        (SHELLS, 'i', [0, 3, 255], ['?1?', '?1?', '01?']),
+        (SHELLS, 'oi', [0, 1, 3, 255], ['011?', '0?1?', '001?']),
+        (SHELLS, 'mi', [0, 2, 3, 255], ['?11?', '011?', '001?']),
+        (SHELLS, 'omi', [0, 1, 2, 3], ['0111', '0011', '0001']),
+    ])
+def test_encode_some_classes_by_hand(task, known, labels, expected):
+    """Targets of the channels: 0 and 1 where they are known, ? where not."""
+    mask = torch.tensor([c[0] in known for c in task.classes])
+    targets, valid = task.encode(
+        torch.tensor([labels], dtype=torch.uint8), known=mask)
+    for channel, text in enumerate(expected):
+        assert valid[channel, 0].tolist() == [c != '?' for c in text]
+        assert (targets & valid)[channel, 0].tolist() == [
+            c == '1' for c in text
+        ]
+
+
+@pytest.mark.parametrize('task', [SPOTS, SHELLS], ids=lambda task: task.name)
+def test_what_is_known_is_true(task):
+    """Whatever the classes: nothing known contradicts the whole truth."""
+    whole = torch.randint(0, 4, (1, 200), dtype=torch.uint8)
+    truth, _ = task.encode(whole)
+    for size in (1, 2, 3):
+        for classes in combinations(task.classes, size):
+            mask = torch.tensor([c in classes for c in task.classes])
+            level = (truth & mask[:, None, None]) * torch.arange(1, 4).view(
+                3, 1, 1)
+            targets, valid = task.encode(
+                level.amax(0).to(torch.uint8), known=mask)
+            assert not ((targets != truth) & valid).any()
+            assert valid[mask].all()
+
+
+def test_encode_planes_of_different_classes_together():
+    labels = torch.tensor([[[0, 2]], [[0, 2]]], dtype=torch.uint8)
+    known = torch.tensor([[True] * 3, [False, True, False]])
+    _, valid = SPOTS.encode(labels, known=known)
+    assert valid[:, :, 0].int().tolist() == [[[1, 1]] * 3,
+                                             [[0, 1], [1, 1], [0, 1]]]
+
+
+def test_published_ignoring_is_background_of_some_classes_too():
+    labels = torch.tensor([[0, 255]], dtype=torch.uint8)
+    outer = torch.tensor([True, False, False])
+    targets, valid = SHELLS.encode(labels, ignore_index=None, known=outer)
+    assert valid.all() and not targets.any()
+
+
+def test_parts_of_a_task():
+    part = SHELLS.part(['inner', 'outer'])
+    assert part.classes == ('outer', 'inner') and part.nested
+    assert SHELLS.part(['middle']) == Task('shell', ('middle', ))
+    assert SPOTS.part(('a', 'b', 'c')) is SPOTS
+    palette = BUILTIN_TASKS['lesion'].palette
+    assert BUILTIN_TASKS['lesion'].part(['HE']).palette == palette[1:2]
+    assert SPOTS.channels(['c', 'a']) == [0, 2]
+    # labels 0 to 3 and 255 of the task, in the part
+    labels = [0, 1, 2, 3, 255]
+    assert SPOTS.part_values(['a', 'c'])[labels].tolist() == [0, 1, 0, 2, 255]
+    assert SHELLS.part_values(part.classes)[labels].tolist() == [
+        0, 1, 1, 2, 255
+    ]
+
+
+@pytest.mark.parametrize('classes', ['a', ['a', 'd'], ['a', 'a'], []])
+def test_wrong_classes_are_refused(classes):
+    with pytest.raises(ValueError, match="Task 'spot' has the classes a, b"):
+        SPOTS.part(classes)
 
 
 @pytest.mark.parametrize('task', [SPOTS, SHELLS], ids=lambda task: task.name)

@@ -8,6 +8,7 @@ from quickstart_data import IDRID, VESSELS, find_collections
 from quickstart_steps import ROOT, Step
 
 from mbos.apis import load_config
+from mbos.datasets.label_folder import path_of
 from mbos.pseudo_labels.generation import find_image_folders
 from mbos.tasks import build_tasks
 
@@ -202,8 +203,8 @@ class Plan:
         return [
             name for name, sets in cfg.test_sets.items()
             if set(sets['ann_dirs']) <= tasks and all(
-                osp.isdir(osp.join(sets['data_root'], folder))
-                for folder in sets['ann_dirs'].values())
+                osp.isdir(osp.join(sets['data_root'], path_of(entry)))
+                for entry in sets['ann_dirs'].values())
         ]
 
     def _evaluate(self, model: str) -> Step:

@@ -9,7 +9,8 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 from mbos.io import RefusedError, open_image, read_text
 from mbos.io.labels import (LABEL_MODES, as_suffixes, list_names,
                             multi_channel_message, stems_of)
-from mbos.tasks import IGNORE_INDEX, Task
+from mbos.tasks import IGNORE_INDEX
+from .label_folder import LabelFolder
 from .photograph import ORIENTATION, UPRIGHT
 
 MAX_SHOWN = 10
@@ -315,14 +316,15 @@ def probe_image(path: str) -> Tuple[Optional[Tuple[int, int]], List[str]]:
     return size, []
 
 
-def problems_of_mask(path: str, task: Optional[Task],
+def problems_of_mask(path: str, folder: Optional[LabelFolder],
                      size: Optional[Tuple[int, int]],
                      allow_unlabelled: bool) -> List[str]:
     """Check mode, size and values of one mask.
 
     Args:
         path (str): The mask.
-        task (Task, optional): Its task; None allows any value.
+        folder (LabelFolder, optional): What its values mean; None allows any
+            value.
         size (tuple[int, int], optional): Width and height of its image.
         allow_unlabelled (bool): Accept a mask of 0 and 255 only.
 
@@ -349,14 +351,15 @@ def problems_of_mask(path: str, task: Optional[Task],
             f'{path}: the mask cannot be read ({error}); copy or prepare it '
             'again.'
         ]
-    if task is None:
+    if folder is None or folder.binary:
         return []
-    return _problems_of_values(path, task,
+    return _problems_of_values(path, folder,
                                [v for v, n in enumerate(counts) if n],
                                allow_unlabelled)
 
 
-def _problems_of_values(path, task, values, allow_unlabelled) -> List[str]:
+def _problems_of_values(path, folder, values, allow_unlabelled) -> List[str]:
+    task = folder.task
     top = task.num_classes
     meaning = ', '.join(f'{i} {c}' for i, c in enumerate(task.classes, 1))
     expected = (f'task {task.name!r} expects 0 background, {meaning}, '
@@ -370,13 +373,17 @@ def _problems_of_values(path, task, values, allow_unlabelled) -> List[str]:
         ]
     labelled = any(0 < v <= top for v in values)
     if IGNORE_INDEX in values and not labelled and not allow_unlabelled:
+        single = len(folder.classes) == 1
+        remedy = (', or say binary=True beside its path in ann_dirs'
+                  if single else '')
         return [
             f'{path}: has the values {values} only, which looks like a 0/255 '
             f'mask: {expected}, so 255 would not be learnt; write 1 instead '
-            'of 255 (prepare_dataset does). If 255 does mean ignored here, '
-            'set allow_unlabelled=True.'
+            f'of 255 (prepare_dataset does){remedy}. If 255 does mean ignored '
+            'here, set allow_unlabelled=True.'
         ]
-    return []
+    contradiction = folder.problem_of_values(values)
+    return [f'{path}: {contradiction}'] if contradiction else []
 
 
 def run_in_threads(function, jobs: Sequence[tuple]) -> list:

@@ -1,6 +1,7 @@
 """A dataset of which only some tasks are labelled."""
 import math
 import os.path as osp
+from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
@@ -9,12 +10,13 @@ from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
 from mbos.io import check_image_header
-from mbos.io.labels import as_binary, read_labels
+from mbos.io.labels import as_binary, read_labels, translate
 from mbos.tasks import IGNORE_INDEX, build_tasks
 from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
                      read_split, run_in_threads)
+from .label_folder import LabelFolder, read_entry
 from .scoring import ScoringMixin
 from .untrusted_files import UntrustedFilesMixin
 
@@ -40,9 +42,13 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         img_suffix (str | Sequence[str]): Suffix or suffixes of the images.
             Default: '.jpg'.
         ann_suffix (str): Suffix of all masks. Default: '.png'.
-        ann_dirs (dict[str, str], optional): Folder of ground truth by task.
-        pseudo_dirs (dict[str, str], optional): Folder of pseudo labels by
-            task.
+        ann_dirs (dict[str, str | dict], optional): Folder of ground truth by
+            task. Where it labels only some classes of the task,
+            ``dict(path='train/OD', classes=['disc'])``; masks of one class
+            may be 0 and 1 whatever its label value, and with ``binary=True``
+            every value but 0 is the class. See :class:`LabelFolder`.
+        pseudo_dirs (dict[str, str | dict], optional): Folder of pseudo labels
+            by task, of some classes likewise.
         weights (dict[str, float], optional): Weight of a plane's loss by
             task. Default: 1 each.
         split (str, optional): File with the stems to use, one per line.
@@ -51,10 +57,10 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             folder is missing, as in trees that the release prepared.
         test_mode (bool): Leave the planes out of the samples; they are read
             when predictions are scored. Default: False.
-        binary_truth (Sequence[str]): Nested tasks whose truth only tells the
-            outermost class from background, as the disc masks of IDRiD:
-            scored for that class alone; for testing only. Their masks may
-            have 1 or 255 as foreground.
+        binary_truth (Sequence[str]): Nested tasks whose truth labels only the
+            outermost class; for testing only, and kept for old configs: use
+            ``classes`` in ``ann_dirs``. Their masks may have any values; 255
+            is ignored in masks that have others.
         allow_unlabelled (bool): Accept masks of the values 0 and 255 only,
             which otherwise are taken for masks in the wrong encoding.
             Default: False.
@@ -81,8 +87,8 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                  data_root: Optional[str] = None,
                  img_suffix: Union[str, Sequence[str]] = '.jpg',
                  ann_suffix: str = '.png',
-                 ann_dirs: Optional[Dict[str, str]] = None,
-                 pseudo_dirs: Optional[Dict[str, str]] = None,
+                 ann_dirs: Optional[Dict[str, Union[str, dict]]] = None,
+                 pseudo_dirs: Optional[Dict[str, Union[str, dict]]] = None,
                  weights: Optional[Dict[str, float]] = None,
                  split: Optional[str] = None,
                  fov_dir: Optional[str] = None,
@@ -103,10 +109,12 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         # tells which test sets see an image in the same way
         self.pipeline_text = repr(pipeline)
         self._root = data_root
-        self.ann_dirs = self._join(ann_dirs)
-        self.pseudo_dirs = self._join(pseudo_dirs)
         self.fov_dir = self._find_fov(fov_dir)
-        self._check_arguments(test_mode)
+        self._check_arguments(ann_dirs or {}, pseudo_dirs or {}, test_mode)
+        self.truth = self._read_folders(ann_dirs or {})
+        self.pseudo = self._read_folders(pseudo_dirs or {})
+        self.ann_dirs = {t: folder.path for t, folder in self.truth.items()}
+        self.pseudo_dirs = {t: folder.path for t, folder in self.pseudo.items()}
         self.planes = {task.name: self._plane(task) for task in self.tasks}
         super().__init__(
             pipeline,
@@ -121,17 +129,27 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             palette=self._palette())
         self.check(full=False)
 
-    def _join(self, folders: Optional[Dict[str, str]]) -> Dict[str, str]:
-        root = self._root or ''
-        return {
-            key: osp.join(root, path)
-            for key, path in (folders or {}).items()
-        }
+    def _read_folders(self, entries: dict) -> Dict[str, LabelFolder]:
+        """Make sense of ``ann_dirs`` or ``pseudo_dirs``."""
+        tasks = {task.name: task for task in self.tasks}
+        folders = {}
+        for name, entry in entries.items():
+            try:
+                folders[name] = read_entry(entry, tasks[name], self._root
+                                           or '')
+            except ValueError as error:
+                raise ValueError(f'Dataset {self.name!r}: {error}') from error
+        for name in self.binary_truth:
+            if name in folders:
+                folders[name] = replace(
+                    folders[name], classes=tasks[name].classes[:1],
+                    binary=True)
+        return folders
 
     def _find_fov(self, folder: Optional[str]) -> Optional[str]:
         if not folder:
             return None
-        folder = self._join(dict(fov=folder))['fov']
+        folder = osp.join(self._root or '', folder)
         if osp.isdir(folder):
             return folder
         print_log(
@@ -141,13 +159,19 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         return None
 
     def _plane(self, task) -> dict:
-        kind = ABSENT
-        if task.name in self.ann_dirs:
-            kind = TRUTH
-        elif task.name in self.pseudo_dirs:
-            kind = PSEUDO
+        """Kind and weight of a task's planes; ``classes`` if only of some."""
+        kind, folder = ABSENT, self.folder_of(task.name)
+        if folder is not None:
+            kind = TRUTH if task.name in self.truth else PSEUDO
         weight = float(self.weights.get(task.name, DEFAULT_WEIGHT))
-        return dict(kind=kind, weight=weight)
+        plane = dict(kind=kind, weight=weight)
+        if folder is not None and not folder.is_complete:
+            plane['classes'] = folder.classes
+        return plane
+
+    def folder_of(self, task: str) -> Optional[LabelFolder]:
+        """Get the folder of a task's label planes, None where absent."""
+        return self.truth.get(task, self.pseudo.get(task))
 
     def _palette(self) -> List[List[int]]:
         colours = []
@@ -156,12 +180,13 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             colours.extend(list(colour) for colour in own)
         return colours
 
-    def _check_arguments(self, test_mode: bool) -> None:
+    def _check_arguments(self, ann_dirs: dict, pseudo_dirs: dict,
+                         test_mode: bool) -> None:
         """Refuse task names and weights that mean nothing."""
         known = {task.name: task for task in self.tasks}
         given = dict(
-            ann_dirs=self.ann_dirs,
-            pseudo_dirs=self.pseudo_dirs,
+            ann_dirs=ann_dirs,
+            pseudo_dirs=pseudo_dirs,
             weights=self.weights,
             binary_truth=self.binary_truth)
         for argument, names in given.items():
@@ -170,17 +195,18 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                     raise ValueError(
                         f'Dataset {self.name!r}: {argument} names the unknown '
                         f'task {name!r}; the tasks are {", ".join(known)}.')
-        for name in set(self.ann_dirs) & set(self.pseudo_dirs):
+        for name in set(ann_dirs) & set(pseudo_dirs):
             raise ValueError(
                 f'Dataset {self.name!r}: task {name!r} has both ground truth '
-                'and pseudo labels; keep one of them.')
+                'and pseudo labels; keep one of them, or list the images '
+                'twice, once with each.')
         for name, weight in self.weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(
                     f'Dataset {self.name!r}: expected a weight of at least 0 '
                     f'for task {name!r}, got {weight!r}.')
         for name in self.binary_truth:
-            if not test_mode or name not in self.ann_dirs or not (
+            if not test_mode or name not in ann_dirs or not (
                     known[name].nested or known[name].num_classes == 1):
                 raise ValueError(
                     f'Dataset {self.name!r}: binary_truth is for testing '
@@ -204,8 +230,10 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         images = find_images(img_dir, img_suffix, self.data_root)
         if split is not None:
             images = read_split(split, images)
-        kinds = ', '.join(f'{task} {plane["kind"]}'
-                          for task, plane in self.planes.items())
+        kinds = ', '.join(
+            f'{task} {plane["kind"]}' +
+            (f' of {" ".join(plane["classes"])}' if 'classes' in plane else '')
+            for task, plane in self.planes.items())
         print_log(
             f'Dataset {self.name}: {len(images)} images in {img_dir} '
             f'({kinds})',
@@ -222,10 +250,10 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
 
     def plane_path(self, idx: int, task: str) -> Optional[str]:
         """Get the file of a label plane, None where it is absent."""
-        folder = self.ann_dirs.get(task, self.pseudo_dirs.get(task))
+        folder = self.folder_of(task)
         if folder is None:
             return None
-        return osp.join(folder, self.stem(idx) + self.ann_suffix)
+        return osp.join(folder.path, self.stem(idx) + self.ann_suffix)
 
     def get_ann_info(self, idx: int) -> Dict[str, str]:
         """Get the files of the label planes that are there, by task."""
@@ -245,6 +273,11 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         results['img_prefix'] = self.img_dir
         results['dataset'] = self.name
         results['cache'] = self.cache
+        results['translations'] = {
+            task.name: folder.translation
+            for task in self.tasks
+            if (folder := self.folder_of(task.name)) is not None
+        }
         # a copy: what a transform writes into one sample stays there
         results['planes'] = {k: dict(v) for k, v in self.planes.items()}
 
@@ -256,7 +289,8 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             task (str): Name of the task.
 
         Returns:
-            ndarray: Labels of shape (H, W), dtype uint8.
+            ndarray: Labels of the task, of shape (H, W), dtype uint8. Only
+            the classes in ``truth[task].classes`` are labelled.
 
         Raises:
             ValueError: If the dataset has no ground truth of the task.
@@ -268,7 +302,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         labels = read_labels(self.plane_path(idx, task))
         if task in self.binary_truth:
             return as_binary(labels, self.ignore_index)
-        return labels
+        return translate(labels, self.truth[task].translation)
 
     def get_gt_seg_map_by_idx(self, index: int) -> Dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
@@ -352,9 +386,9 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         for idx, path in enumerate(paths):
             size = cache[path][0]
             for task in self.tasks:
-                jobs.append(
-                    (self.plane_path(idx, task.name), task, size,
-                     self.allow_unlabelled or task.name in self.binary_truth))
+                folder = self.folder_of(task.name)
+                jobs.append((self.plane_path(idx, task.name), folder, size,
+                             self.allow_unlabelled))
             if self.fov_dir is not None:
                 name = self.stem(idx) + self.ann_suffix
                 jobs.append((osp.join(self.fov_dir, name), None, size, True))

@@ -35,10 +35,9 @@ class ScoringMixin:
     operating_points: Dict[str, dict] = {}
 
     def scored_task(self, task: Task) -> Task:
-        """Get the task as this dataset's ground truth tells it."""
-        if task.name in self.binary_truth:
-            return Task(task.name, task.classes[:1])
-        return task
+        """Get the task of the classes that this dataset labels."""
+        folder = self.truth.get(task.name)
+        return task if folder is None else task.part(folder.classes)
 
     def points_of(self, task: Task) -> Dict[str, List[float]]:
         """Get the further operating points of a task by name."""
@@ -93,9 +92,12 @@ class ScoringMixin:
                     f'{label.shape}, the prediction {prob.shape[-2:]}; image '
                     'and mask must have the same size.')
             scored = self.scored_task(task)
+            if scored is not task:
+                prob = prob[task.channels(scored.classes)]
+                label = task.part_values(scored.classes)[label]
             try:
                 sums[task.name] = metrics.update(
-                    prob[:scored.num_classes],
+                    prob,
                     label,
                     scored,
                     fov=fov,

@@ -9,6 +9,7 @@ from typing import Dict, List, Set
 from mmcv import Config
 
 from mbos.config import member_datasets
+from mbos.datasets.label_folder import read_entry
 from mbos.io import read_text
 from mbos.tasks import build_tasks
 
@@ -105,12 +106,13 @@ def check_save_best(cfg: Config) -> None:
     for dataset in member_datasets(cfg.data.val):
         if dataset['type'] != 'PartialLabelDataset':
             return  # somebody's own, with figures of its own
-        for name in dataset.get('ann_dirs') or {}:
+        for name, entry in (dataset.get('ann_dirs') or {}).items():
+            labelled = read_entry(entry, tasks[name]).classes
             stem = f'{dataset["name"]}.{name}'
             known += [f'{stem}.mDice', f'{stem}.mIoU']
             known += [
                 f'{stem}.{metric}.{label}' for metric in ('Dice', 'IoU')
-                for label in ('background', *tasks[name].classes)
+                for label in ('background', *labelled)
             ]
     if chosen in known:
         return

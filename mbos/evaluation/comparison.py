@@ -73,7 +73,8 @@ def constant_dice(dataset) -> Dict[str, Dict[str, float]]:
         scored = dataset.scored_task(task)
         sums = np.zeros((3, scored.num_classes))
         for index in range(len(dataset)):
-            plane = dataset.get_gt_plane(index, task.name)
+            plane = task.part_values(scored.classes)[dataset.get_gt_plane(
+                index, task.name)]
             sums += _constant_sums(plane, scored,
                                    field_of_view(dataset,
                                                  index), dataset.ignore_index)
@@ -123,10 +124,11 @@ def read_figures(folder: str, test_set: str) -> Dict[str, float]:
 def is_hidden(dataset) -> bool:
     """Whether the training images of a collection never had these labels.
 
-    That is so for sets named ``hidden_*``, and for disc masks without a cup,
-    which only serve for tests.
+    That is so for sets named ``hidden_*``, and for those that label only some
+    classes of a task, such as disc masks without a cup.
     """
-    return dataset.name.startswith('hidden_') or bool(dataset.binary_truth)
+    return dataset.name.startswith('hidden_') or not all(
+        folder.is_complete for folder in dataset.truth.values())
 
 
 def compare(datasets: Sequence,

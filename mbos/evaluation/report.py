@@ -155,15 +155,15 @@ def example_pictures(dataset, index: int, task_name: str,
         list[Image]: Three RGB pictures of one small size.
     """
     task = next(t for t in dataset.tasks if t.name == task_name)
-    count = dataset.scored_task(task).num_classes
-    shown = Task(task.name, task.classes[:count], task.nested, task.palette
-                 and task.palette[:count])
+    shown = dataset.scored_task(task)
+    channels = task.channels(shown.classes)
+    truth = dataset.get_gt_plane(index, task_name)
     photograph = mmcv.imread(dataset.image_path(index), channel_order='rgb')
     size = layer_size(photograph.shape[1], photograph.shape[0], SIDE)
     small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
     predicted = shown.decode(
-        torch.from_numpy(prob[task_name][:count]), dataset.threshold)
-    planes = [dataset.get_gt_plane(index, task_name), predicted.numpy()]
+        torch.from_numpy(prob[task_name][channels]), dataset.threshold)
+    planes = [task.part_values(shown.classes)[truth], predicted.numpy()]
     pictures = [Image.fromarray(small)]
     for plane in planes:
         layer = draw_layer(plane, shown, size).convert('RGBA')

@@ -208,8 +208,9 @@ def image_key(run_key: str, dataset: Dataset, index: int) -> str:
     files += [dataset.fov_path(index)] if dataset.fov_dir else []
     parts = [
         run_key, dataset.pipeline_text,
-        repr((sorted(dataset.ann_dirs), dataset.binary_truth,
-              dataset.ignore_index, dataset.threshold,
+        repr((sorted((name, folder.classes, folder.binary)
+                     for name, folder in dataset.truth.items()),
+              dataset.binary_truth, dataset.ignore_index, dataset.threshold,
               dataset.operating_points))
     ]
     for file in files:

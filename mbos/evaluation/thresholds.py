@@ -21,7 +21,8 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
                       env: Environment, key: str) -> Dict[str, dict]:
     """Find the threshold of every class with the highest pooled Dice.
 
-    Sets whose truth only tells the outermost of nested classes are left out.
+    A set counts for the classes that it labels. Sets of ``binary_truth`` are
+    left out.
 
     Args:
         model (nn.Module): The wrapped network, in evaluation mode.
@@ -50,10 +51,12 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
                     task, [HistogramPool() for _ in task.classes])
                 stored = StoredSums([places[i] for i in sorted(places)],
                                     task.name)
+                labelled = task.channels(
+                    group[name].scored_task(task).classes)
                 for sums in stored:
-                    for channel, histograms in enumerate(pool):
-                        histograms.add(
-                            unpack_histogram(sums['scores'][channel]))
+                    for own, channel in enumerate(labelled):
+                        pool[channel].add(
+                            unpack_histogram(sums['scores'][own]))
     chosen = {
         task.name: _choice(task, pool, sets[task.name])
         for task, pool in pools.items()
@@ -68,7 +71,7 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
 
 
 def scored_tasks(dataset) -> List:
-    """The tasks of which a set has the whole truth."""
+    """The tasks whose thresholds a set can tell."""
     return [
         task for task in dataset.tasks if task.name in dataset.ann_dirs
         and task.name not in dataset.binary_truth

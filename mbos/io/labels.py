@@ -47,6 +47,20 @@ def multi_channel_message(path: str, mode: str) -> str:
             'not colours, e.g. with mbos.datasets.save_labels.')
 
 
+def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    """Replace label values.
+
+    Args:
+        labels (ndarray): Labels of shape (H, W), dtype uint8.
+        table (ndarray, optional): New value by old value, shape (256, ); None
+            leaves them as they are.
+
+    Returns:
+        ndarray: Labels of shape (H, W), dtype uint8.
+    """
+    return labels if table is None else table[labels]
+
+
 def as_binary(labels: np.ndarray,
               ignore_index: Optional[int] = None) -> np.ndarray:
     """Reduce a mask to background and foreground, whatever its values.

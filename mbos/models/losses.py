@@ -21,12 +21,12 @@ def binary_dice_loss(logits: Tensor,
     """Soft dice loss of every image, with squared terms in the denominator.
 
     ``1 - (2 sum(p y) + smooth) / (sum(p^2) + sum(y^2) + smooth)`` per channel,
-    over valid pixels only, then the mean over channels.
+    over its valid pixels only, then the mean over the channels that have any.
 
     Args:
         logits (Tensor): Shape (N, C, H, W).
         targets (Tensor): Boolean, shape (N, C, H, W).
-        valid (Tensor): Boolean, shape (N, 1, H, W).
+        valid (Tensor): Boolean, shape (N, C, H, W).
         smooth (float): The smoothing term. Default: 1e-5.
 
     Returns:
@@ -37,30 +37,51 @@ def binary_dice_loss(logits: Tensor,
     overlap = (prob * targets).flatten(2).sum(-1)
     total = prob.square().flatten(2).sum(-1) + targets.flatten(2).sum(-1)
     loss = 1 - (2 * overlap + smooth) / (total + smooth)
-    return loss.mean(dim=1) * has_valid_pixel(valid)
+    return mean_of_channels(loss, has_valid_pixel(valid))
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor,
                          valid: Tensor) -> Tensor:
-    """Binary cross entropy of every image, mean over channels and pixels.
+    """Binary cross entropy of every image.
+
+    The mean over the valid pixels of each channel, then over the channels
+    that have any.
 
     Args:
         logits (Tensor): Shape (N, C, H, W).
         targets (Tensor): Boolean, shape (N, C, H, W).
-        valid (Tensor): Boolean, shape (N, 1, H, W).
+        valid (Tensor): Boolean, shape (N, C, H, W).
 
     Returns:
         Tensor: Shape (N, ). Images without a valid pixel get 0.
     """
     loss = F.binary_cross_entropy_with_logits(
         logits, targets.to(logits.dtype), reduction='none')
-    pixels = valid.flatten(1).sum(-1).clamp(min=1)
-    return (loss * valid).mean(dim=1).flatten(1).sum(-1) / pixels
+    pixels = valid.sum(dim=(-2, -1), keepdim=True)
+    most = pixels.amax(dim=1, keepdim=True)
+    # raises channels with fewer valid pixels to the weight of the others
+    loss = loss * valid * (most / pixels.clamp(min=1)).to(loss.dtype)
+    loss = mean_of_channels(loss, (pixels > 0).to(loss.dtype))
+    return loss.flatten(1).sum(-1) / most.clamp(min=1).flatten()
 
 
 def has_valid_pixel(valid: Tensor) -> Tensor:
-    """1.0 for every image with a valid pixel, else 0.0: shape (N, )."""
-    return valid.flatten(1).any(-1).float()
+    """1.0 for every plane with a valid pixel, else 0.0: (..., H, W) to (...).
+    """
+    return valid.flatten(-2).any(-1).float()
+
+
+def mean_of_channels(values: Tensor, counts: Tensor) -> Tensor:
+    """Mean over the channels that count.
+
+    Args:
+        values (Tensor): Shape (N, C, ...).
+        counts (Tensor): 1.0 or 0.0 per channel, broadcast to ``values``.
+
+    Returns:
+        Tensor: Shape (N, ...); 0 where no channel counts.
+    """
+    return (values * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)
 
 
 @LOSSES.register_module()
@@ -105,19 +126,25 @@ class BinaryLoss(nn.Module):
             return labels.new_ones(len(labels), dtype=torch.float32)
         return has_valid_pixel(labels != self.ignore_index)
 
-    def forward(self, logits: Tensor, labels: Tensor, task: Task) -> Tensor:
+    def forward(self,
+                logits: Tensor,
+                labels: Tensor,
+                task: Task,
+                known: Optional[Tensor] = None) -> Tensor:
         """The loss of every image.
 
         Args:
             logits (Tensor): Shape (N, C, H, W).
             labels (Tensor): Label planes of shape (N, H, W).
             task (Task): The task that the channels belong to.
+            known (Tensor, optional): Which classes each plane labels,
+                boolean, shape (N, C). Default: all of them.
 
         Returns:
             Tensor: Shape (N, ), times ``loss_weight``.
         """
         logits = at_least_float32(logits)
-        targets, valid = task.encode(labels, self.ignore_index)
+        targets, valid = task.encode(labels, self.ignore_index, known)
         loss = 0
         if 'dice' in self.mode:
             loss = loss + binary_dice_loss(logits, targets, valid, self.smooth)

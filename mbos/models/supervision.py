@@ -1,12 +1,13 @@
 """Which loss terms a batch of partially labelled images gives, as weights.
 
 A batch is a list of images; each carries, per task, a plane of ground truth,
-of pseudo labels, or none. Every loss of the method is a weighted sum of
+of pseudo labels, or none; planes may label only some of the task's classes.
+Every loss of the method is a weighted sum of
 per-image values. The weights are worked out here for the whole batch, so that
 the images can then go through the network in groups of any size.
 """
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class Term:
             the discriminator's own verdict.
         rows (list[int]): Indices of its images in the batch.
         weights (Tensor): Weight of each of them, shape (len(rows), ).
+        classes (list, optional): The classes that the plane of each of them
+            labels, None for all. None where all planes label all.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Term:
     role: str
     rows: List[int]
     weights: Tensor
+    classes: Optional[List[Optional[Sequence[str]]]] = None
 
     def restrict(self, rows: Sequence[int]) -> 'Term':
         """The part of the term that some images give.
@@ -50,12 +54,20 @@ class Term:
         return replace(
             self,
             rows=[position[self.rows[i]] for i in kept],
-            weights=self.weights[kept])
+            weights=self.weights[kept],
+            classes=self.classes and [self.classes[i] for i in kept])
 
 
 def plane_kind(meta: dict, task: str) -> str:
     """``truth``, ``pseudo`` or ``absent``: what an image carries of a task."""
     return meta['planes'][task]['kind']
+
+
+def labelled_classes(metas: Sequence[dict], task: str,
+                     rows: Sequence[int]) -> Optional[list]:
+    """Classes that the planes of some images label; see :class:`Term`."""
+    classes = [metas[row]['planes'][task].get('classes') for row in rows]
+    return classes if any(classes) else None
 
 
 def rows_by_dataset(metas: Sequence[dict],
@@ -103,7 +115,8 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
             for group in groups.values()
         ])
         terms.append(
-            Term(f'loss_truth.{task}', task, SUPERVISED, rows, weights))
+            Term(f'loss_truth.{task}', task, SUPERVISED, rows, weights,
+                 labelled_classes(metas, task, rows)))
     return terms
 
 
@@ -128,7 +141,7 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
             weights = _weights(metas, task, rows, counts[task][rows], factor)
             terms.append(
                 Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED,
-                     rows, weights))
+                     rows, weights, labelled_classes(metas, task, rows)))
     return terms
 
 
@@ -137,10 +150,19 @@ def takes_part_in_game(meta: dict) -> bool:
     return all(plane['kind'] != PSEUDO for plane in meta['planes'].values())
 
 
+def is_whole_truth(meta: dict, task: str) -> bool:
+    """Whether an image carries ground truth of all classes of a task."""
+    plane = meta['planes'][task]
+    return plane['kind'] == TRUTH and not plane.get('classes')
+
+
 def source_and_target(
         metas: Sequence[dict],
         task: str) -> Tuple[Dict[str, List[int]], Dict[str, List[int]]]:
     """Images of the datasets that label a task, and of those that do not.
+
+    A dataset that labels only some of the task's classes is a target: the
+    network's other classes there have no truth to learn from.
 
     Args:
         metas (Sequence[dict]): Meta information of the images.
@@ -151,11 +173,9 @@ def source_and_target(
         empty where one of them is: such a task has no adversarial term.
     """
     source = rows_by_dataset(
-        metas,
-        lambda m: takes_part_in_game(m) and plane_kind(m, task) == TRUTH)
+        metas, lambda m: takes_part_in_game(m) and is_whole_truth(m, task))
     target = rows_by_dataset(
-        metas,
-        lambda m: takes_part_in_game(m) and plane_kind(m, task) == ABSENT)
+        metas, lambda m: takes_part_in_game(m) and not is_whole_truth(m, task))
     return (source, target) if source and target else ({}, {})
 
 

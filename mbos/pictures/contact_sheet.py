@@ -32,18 +32,20 @@ def truth_planes(datasets: Sequence, stem: str) -> Dict[str, np.ndarray]:
 
     Args:
         datasets (Sequence[PartialLabelDataset]): Test sets of one image
-            folder; a full label map wins over a binary one.
+            folder; of a task's label maps, one of more classes wins.
         stem (str): Stem of the image.
 
     Returns:
         dict[str, ndarray]: Label maps (H, W) by task.
     """
-    planes = {}
-    for dataset in sorted(datasets, key=lambda d: bool(d.binary_truth)):
+    planes, known = {}, {}
+    for dataset in datasets:
         stems = [dataset.stem(i) for i in range(len(dataset))]
-        for task in dataset.ann_dirs:
-            if task not in planes and stem in stems:
+        for task, folder in dataset.truth.items():
+            count = len(folder.classes)
+            if stem in stems and count > known.get(task, 0):
                 planes[task] = dataset.get_gt_plane(stems.index(stem), task)
+                known[task] = count
     return planes
 
 
@@ -87,8 +89,18 @@ def sheet_of(datasets: Sequence,
 
 
 def _truth_heading(datasets: Sequence) -> str:
-    tasks = {t: None for d in datasets for t in d.ann_dirs}
-    return f'ground truth ({", ".join(tasks)})'
+    """Name the tasks with truth, and their classes if only some have."""
+    names = {}
+    for dataset in datasets:
+        for task, folder in dataset.truth.items():
+            names.setdefault(task, set()).update(folder.classes)
+    tasks = {task.name: task for task in datasets[0].tasks}
+    shown = [
+        name if len(classes) == tasks[name].num_classes else
+        f'{name}: {" ".join(c for c in tasks[name].classes if c in classes)}'
+        for name, classes in names.items()
+    ]
+    return f'ground truth ({", ".join(shown)})'
 
 
 def _tile(picture: np.ndarray) -> np.ndarray:

@@ -100,6 +100,40 @@ def test_wrong_values(make, root, values, expected):
     assert "task 'lesion' expects 0 background, 1 EX, 2 HE, 3 SE, 4 MA" in text
 
 
+def labelled(path, **entry):
+    """Arguments of a dataset that labels only some lesions."""
+    return dict(ann_dirs=dict(lesion=dict(path=path, **entry)))
+
+
+@pytest.mark.parametrize('classes, values, expected', [
+    (['EX', 'SE'], [0, 1, 3, 255], None),
+    (['EX', 'SE'], [0, 1, 2], 'label value(s) 2 (HE) contradict'),
+    (['EX', 'SE'], [0, 2, 4], 'label value(s) 2 (HE), 4 (MA) contradict'),
+    (['SE'], [0, 3, 255], None),
+    (['SE'], [0, 1, 255], None),
+    (['SE'], [0, 1, 3], 'label value(s) 1 (EX) contradict'),
+    (['SE'], [0, 2], 'label value(s) 2 (HE) contradict'),
+    (['SE'], [0, 9], 'label value(s) 9 out of range'),
+    (['SE'], [0, 255], 'or say binary=True beside its path'),
+])
+def test_values_that_contradict_the_classes(make, root, classes, values,
+                                            expected):
+    for i in range(5):
+        labels = np.resize(np.array(values, np.uint8), (40 + 2 * i, 56))
+        save_labels(str(root / f'ann/eye_{i}.png'), labels)
+    dataset = make(**labelled('ann', classes=classes))
+    problems = dataset.problems(full=True)
+    assert len(problems) == (5 if expected else 0)
+    assert all(expected in p and 'ann/eye_' in p for p in problems)
+
+
+def test_binary_masks_have_any_values(make, root):
+    for i in range(5):
+        labels = np.resize(np.array([0, 77, 255], np.uint8), (40 + 2 * i, 56))
+        save_labels(str(root / f'ann/eye_{i}.png'), labels)
+    make(**labelled('ann', classes=['SE'], binary=True)).check(full=True)
+
+
 def test_ignored_pixels_are_allowed(make, root):
     labels = np.resize(np.array([0, 1, 255], np.uint8), (42, 56))
     save_labels(str(root / 'ann/eye_1.png'), labels)
@@ -249,6 +283,13 @@ def test_missing_split(make):
     (dict(weights=dict(vessel=-1)), 'weight of at least 0'),
     (dict(pseudo_dirs=dict(lesion='pseudo')), 'both ground truth and pseudo'),
     (dict(binary_truth=['lesion']), 'binary_truth is for testing'),
+    (labelled('ann', classes=['EX', 'MAC']),
+     "'ddr': Task 'lesion' has the classes EX, HE, SE, MA: expected a list of "
+     r"some of them, each once, got \['EX', 'MAC'\]"),
+    (labelled('ann', classes='EX'), "each once, got 'EX'"),
+    (labelled('ann', clases=['EX']), 'expected a folder, or dict'),
+    (labelled(None, classes=['EX']), 'expected a folder, or dict'),
+    (labelled('ann', binary=True), 'binary=True is for masks of a single'),
 ])
 def test_wrong_arguments(make, changes, expected):
     with pytest.raises(ValueError, match=expected):

@@ -222,6 +222,73 @@ def test_binary_truth_scores_the_outer_class(make, root, test_pipeline, stub):
     assert dataset.pre_eval(prediction(), 0)[0]['odoc']['hit'] == sums['hit']
 
 
+@pytest.mark.parametrize('entry, values, expected', [
+    (dict(classes=['HE', 'MA']), [0, 2, 4, 255], [0, 2, 4, 255]),
+    (dict(classes=['SE']), [0, 1, 255], [0, 3, 255]),
+    (dict(classes=['SE']), [0, 3, 255], [0, 3, 255]),
+    (dict(classes=['SE'], binary=True), [0, 1, 255], [0, 3, 3]),
+])
+def test_planes_of_some_classes(make, root, entry, values, expected):
+    """Samples and ground truth have the label values of the task."""
+    masks = np.resize(np.array(values, np.uint8), (40, 56))
+    save_labels(str(root / 'ann/eye_0.png'), masks)
+    dataset = make(ann_dirs=dict(lesion=dict(path='ann', **entry)))
+    truth = np.resize(np.array(expected, np.uint8), (40, 56))
+    assert (dataset.get_gt_plane(0, 'lesion') == truth).all()
+    sample = dataset[0]
+    assert (sample['labels'].data[1].numpy() == truth).all()
+    assert sample['img_metas'].data['planes']['lesion'] == dict(
+        kind='truth', weight=1.0, classes=tuple(entry['classes']))
+    crop = dict(
+        type='LoadRandomCrop', img_scale=(56, 40), crop_size=(40, 56))
+    dataset = make(
+        ann_dirs=dict(lesion=dict(path='ann', **entry)),
+        pipeline=[crop, *dataset.pipeline.transforms[2:]])
+    assert (dataset[0]['labels'].data[1].numpy() == truth).all()
+
+
+def test_only_labelled_classes_are_scored(make, root, test_pipeline):
+    """Haemorrhages and soft exudates; the others have no say."""
+    labels = np.zeros((40, 56), np.uint8)
+    labels[:10], labels[10:20], labels[20:25] = 2, 3, 255
+    save_labels(str(root / 'ann/eye_0.png'), labels)
+    (root / 'split.txt').write_text('eye_0')
+    dataset = make(
+        test_mode=True,
+        pipeline=test_pipeline,
+        split=str(root / 'split.txt'),
+        ann_dirs=dict(lesion=dict(path='ann', classes=['SE', 'HE'])))
+    pred = prediction(value=0.0)
+    pred['lesion'][0] = 1  # exudates everywhere: nobody knows
+    pred['lesion'][1, :20] = 0.9
+    pred['lesion'][2, 10:30] = 0.8
+    figures = dataset.evaluate(dataset.pre_eval(pred, 0))
+    assert figures['lesion.IoU.HE'] == pytest.approx(10 / 20)
+    assert figures['lesion.IoU.SE'] == pytest.approx(10 / 15)
+    assert figures['lesion.mDice'] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert not {k for k in figures if k.endswith(('.EX', '.MA'))}
+
+
+@pytest.mark.parametrize('value', [1, 2])
+def test_a_cup_alone_is_scored_as_binary_truth_scores_a_disc(
+        make, root, test_pipeline, value):
+    """One class of nested ones, in masks of 1 or of its own value."""
+    for i in range(5):
+        path = root / f'pseudo/eye_{i}.png'
+        save_labels(str(path), value * read_labels(str(path)))
+    pred = prediction(value=0.0)
+    pred['odoc'][:, :20] = 0.7
+    given = dict(test_mode=True, pipeline=test_pipeline, pseudo_dirs={},
+                 weights={})
+    disc = make(ann_dirs=dict(odoc='pseudo'), binary_truth=['odoc'], **given)
+    cup = make(
+        ann_dirs=dict(odoc=dict(path='pseudo', classes=['cup'])), **given)
+    ours = disc.pre_eval(pred, 0)[0]['odoc']
+    np.testing.assert_equal(cup.pre_eval(pred, 0)[0]['odoc'], ours)
+    report = cup.compute([cup.pre_eval(pred, 0)[0]], [0])['odoc']
+    assert list(report['published']['Dice']) == ['background', 'cup', 'mean']
+
+
 @pytest.mark.parametrize('values, ignore_index, expected', [
     ([0, 1, 2, 255], 255, [0, 1, 1, 255]),
     ([0, 1, 2, 255], None, [0, 1, 1, 1]),

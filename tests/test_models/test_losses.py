@@ -94,7 +94,71 @@ def test_images_count_by_valid_pixels():
     labels[1, 0, 0] = 0
     assert BinaryLoss().counts(labels).tolist() == [0, 1, 0]
     assert BinaryLoss(ignore_index=None).counts(labels).tolist() == [1, 1, 1]
-    assert has_valid_pixel(labels[:, None] != 255).tolist() == [0, 1, 0]
+    assert has_valid_pixel(labels != 255).tolist() == [0, 1, 0]
+
+
+DISC = torch.tensor([[True, False]])
+
+
+@pytest.mark.parametrize(
+    'labels, disc, cup',
+    [
+        # the cup is known outside the disc only, where there is none
+        ((1, 0), (2 * .9 + 1) / (.81 + .36 + 1 + 1), 1 / (.49 + 1)),
+        # no disc, no cup
+        ((0, 0), 1 / (.81 + .36 + 1), 1 / (.01 + .49 + 1)),
+        ((0, 255), 1 / (.81 + 1), 1 / (.01 + 1)),
+        # all within the disc: nothing is known of the cup
+        ((1, 1), (2 * 1.5 + 1) / (.81 + .36 + 2 + 1), None),
+        ((255, 255), None, None),
+    ])
+def test_dice_of_discs_without_cups_by_hand(labels, disc, cup):
+    """The mean over the channels with a valid pixel."""
+    prob = torch.tensor([[[[0.9, 0.6]], [[0.1, 0.7]]]])
+    loss = BinaryLoss(smooth=1.0)
+    value = loss(torch.logit(prob), plane(*labels), ODOC, DISC)
+    known = [1 - dice for dice in (disc, cup) if dice is not None]
+    expected = sum(known) / max(len(known), 1)
+    assert value.tolist() == pytest.approx([expected], abs=1e-6)
+    assert loss.counts(plane(*labels)).item() == bool(known)
+
+
+def test_cross_entropy_of_one_lesion_by_hand():
+    """Each channel is a mean over its own valid pixels."""
+    task = Task('spot', ('a', 'b'))
+    prob = torch.tensor([[[[0.8, 0.4, 0.5]], [[0.1, 0.7, 0.3]]]])
+    known = torch.tensor([[True, False]])
+    loss = BinaryLoss(mode='ce')
+    value = loss(torch.logit(prob), plane(1, 0, 0), task, known)
+    first = -(math.log(.8) + math.log(.6) + math.log(.5)) / 3
+    assert value.item() == pytest.approx((first - math.log(.9)) / 2, rel=1e-5)
+    # b is known nowhere
+    value = loss(torch.logit(prob), plane(0, 0, 255), task, known)
+    first = -(math.log(.2) + math.log(.6)) / 2
+    assert value.item() == pytest.approx(first, rel=1e-5)
+
+
+@pytest.mark.parametrize('mode', BinaryLoss.MODES)
+def test_unknown_pixels_have_no_gradient(mode):
+    labels = torch.randint(0, 2, (2, 6, 6), dtype=torch.uint8)
+    labels[:, 0] = 255
+    logits = torch.randn(2, 2, 6, 6, requires_grad=True)
+    known = torch.tensor([[True, False], [True, True]])
+    BinaryLoss(mode=mode)(logits, labels, ODOC, known).sum().backward()
+    _, valid = ODOC.encode(labels, known=known)
+    assert torch.equal(logits.grad != 0, valid)
+
+
+@pytest.mark.parametrize('mode', BinaryLoss.MODES)
+def test_planes_of_some_classes_leave_whole_ones_as_they_are(mode):
+    task = BUILTIN_TASKS['lesion']
+    logits = torch.randn(2, 4, 7, 9)
+    labels = torch.randint(0, 5, (2, 7, 9), dtype=torch.uint8)
+    loss = BinaryLoss(mode=mode)
+    known = torch.tensor([[True] * 4, [True, False, False, False]])
+    together = loss(logits, labels.clamp(max=1), task, known)
+    alone = loss(logits[:1], labels[:1].clamp(max=1), task)
+    assert torch.equal(together[:1], alone)
 
 
 def test_half_precision_is_computed_in_full():

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mbos.tasks import BUILTIN_TASKS
 from mbos.models.multi_task_segmentor import total_loss
 from tests.utils import make_meta, stack_planes, tiny_model
 
@@ -157,6 +158,51 @@ def test_images_per_pass_changes_nothing(limit, adversarial):
     expected = run(model, batch)
     model.train_cfg['images_per_pass'] = limit
     assert_same(run(model, batch), expected)
+
+
+def only(item, task, *classes):
+    """A sample whose plane labels only some classes of a task."""
+    img, meta, labels = item
+    index = list(meta['planes']).index(task)
+    described = BUILTIN_TASKS[task]
+    labels = labels.clone()
+    values = torch.from_numpy(described.part_values(classes))
+    kept = torch.tensor([0] + [c + 1 for c in described.channels(classes)])
+    part = values[labels[index].long()].long()
+    labels[index] = torch.where(part == 255, part, kept[part % 255])
+    planes = {t: dict(plane) for t, plane in meta['planes'].items()}
+    planes[task]['classes'] = classes
+    return img, dict(meta, planes=planes), labels
+
+
+@BOTH
+@pytest.mark.parametrize('limit', [1, 2])
+def test_planes_of_some_classes_in_any_groups(limit, adversarial):
+    tasks = FOUR[:3]
+    model = network(tasks, adversarial)
+    batch = samples(tasks, adversarial) + [
+        only(
+            sample([7, i], f'part{i}', tasks, truth=['lesion', 'odoc']),
+            'lesion', 'HE', 'MA') for i in range(2)
+    ]
+    batch += [only(samples(tasks, adversarial, 1)[2], 'odoc', 'disc')]
+    model.train_cfg['images_per_pass'] = 100
+    expected = run(model, batch)
+    model.train_cfg['images_per_pass'] = limit
+    assert_same(run(model, batch), expected)
+
+
+def test_unlabelled_classes_learn_nothing_where_they_are_unknown():
+    model = network(FOUR[:3], False)
+    item = sample(3, 'a', FOUR[:3], truth=['odoc'])
+    item[2][2] = 1  # disc everywhere
+    _, grads = run(model, [only(item, 'odoc', 'disc')])
+    found = [
+        grad for name, grad in grads.items()
+        if 'odoc' in name and name.endswith('.bias') and len(grad) == 2
+    ]
+    assert len(found) == 2  # decoder and auxiliary head
+    assert all(grad[0] != 0 and grad[1] == 0 for grad in found)
 
 
 @BOTH

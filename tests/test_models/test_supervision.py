@@ -135,6 +135,37 @@ def test_no_game_where_all_or_none_are_labelled(truth):
     assert tasks == ({'odoc'} if 'vessel' in truth else {'vessel', 'odoc'})
 
 
+def test_planes_of_some_classes():
+    """They count as planes of their task, and as targets of its game."""
+    metas = METAS + [
+        make_meta('idrid_od', truth=['odoc'], classes=dict(odoc=['disc'])),
+        make_meta('idrid_od', pseudo=['odoc'], classes=dict(odoc=['disc'])),
+    ]
+    counts = all_valid(metas)
+    term, = [
+        t for t in truth_terms(metas, TASKS, counts) if t.task == 'odoc'
+    ]
+    assert by_name([term])['loss_truth.odoc'] == approx({4: .5, 6: .5})
+    assert dict(zip(term.rows, term.classes)) == {4: None, 6: ('disc', )}
+    assert term.restrict([6, 2]).classes == [('disc', )]
+    term, = pseudo_terms(metas, TASKS, counts, 0.05)
+    assert term.rows == [7] and term.classes == [('disc', )]
+    terms = by_name(adversarial_terms(metas, TASKS, LIKE))
+    assert terms['loss_disc_source.odoc'] == approx({4: .5})
+    assert terms['loss_adv.odoc.on_idrid_od'] == approx({6: 1.0})
+    # five targets: drive, idrid, ddr, kaggle and idrid_od
+    assert terms['loss_disc_target.odoc.on_idrid_od'] == approx({6: .1})
+
+
+def test_no_game_without_a_dataset_of_all_classes():
+    metas = METAS[:4] + [
+        make_meta('discs', truth=['odoc'], classes=dict(odoc=['disc'])),
+        make_meta('cups', truth=['odoc'], classes=dict(odoc=['cup'])),
+    ]
+    terms = adversarial_terms(metas, TASKS, LIKE)
+    assert {term.task for term in terms} == {'vessel', 'lesion'}
+
+
 def test_terms_can_be_split_over_passes():
     term = Term('loss', 'odoc', 'supervised', [1, 4, 5],
                 torch.tensor([.1, .2, .7]))

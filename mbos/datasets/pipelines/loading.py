@@ -13,7 +13,8 @@ from mbos.datasets.photograph import Photograph
 from mbos.io.labels import read_labels
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
-from .transforms import check_plane, check_probability, plane_key
+from .transforms import (check_plane, check_probability, in_task_values,
+                         plane_key)
 
 
 @PIPELINES.register_module()
@@ -79,8 +80,9 @@ class LoadRandomCrop:
         source = self._source(path, cache)
         planes = {}
         for task, plane_path in results['ann_info'].items():
-            planes[task] = _labels(plane_path, cache)
-            check_plane(plane_path, planes[task].shape, source.shape[:2])
+            plane = _labels(plane_path, cache)
+            check_plane(plane_path, plane.shape, source.shape[:2])
+            planes[task] = in_task_values(plane, task, results)
         region = self.draw(source.shape[:2], results)
         task = self._task_to_show()
         if planes.get(task) is not None:

@@ -13,7 +13,7 @@ from mmcv.parallel import DataContainer
 from mmseg.datasets import PIPELINES
 from mmseg.datasets.pipelines import Collect
 
-from mbos.io.labels import read_labels
+from mbos.io.labels import read_labels, translate
 from mbos.tasks import IGNORE_INDEX
 
 META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
@@ -42,11 +42,17 @@ def check_plane(path: str, shape: Tuple[int, int],
             '(height, width); prepare both with the same crop.')
 
 
+def in_task_values(plane: np.ndarray, task: str, results: Dict) -> np.ndarray:
+    """Give a plane its task's label values, where its mask has others."""
+    return translate(plane, results.get('translations', {}).get(task))
+
+
 @PIPELINES.register_module()
 class LoadPlanes:
     """Load the label planes that the dataset has for this image.
 
-    Palette PNGs are read as indices. Absent planes are not made before
+    Palette PNGs are read as indices. Masks of a single class get the label
+    values of their task. Absent planes are not made before
     :class:`FormatPlanes`, so they cost nothing on the way.
     """
 
@@ -55,7 +61,7 @@ class LoadPlanes:
         for task, path in results['ann_info'].items():
             plane = read_labels(path)
             check_plane(path, plane.shape, results['img'].shape[:2])
-            results[plane_key(task)] = plane
+            results[plane_key(task)] = in_task_values(plane, task, results)
             results['seg_fields'].append(plane_key(task))
         return results
 

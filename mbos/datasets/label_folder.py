@@ -1,0 +1,125 @@
+"""Folders of label masks, some of which label only some classes of a task."""
+import os.path as osp
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mbos.tasks import IGNORE_INDEX, Task
+
+KEYS = ('path', 'classes', 'binary')
+
+
+@dataclass(frozen=True)
+class LabelFolder:
+    """A folder of masks of one task, and how to read them.
+
+    Masks have the label values of the task. Where a single class is labelled,
+    1 means this class, too, whatever its value.
+
+    Args:
+        path (str): The folder.
+        task (Task): The task.
+        classes (tuple[str, ...]): The classes that are labelled, in the order
+            of the task.
+        binary (bool): Every value but 0 means the one class that is labelled,
+            and no pixel is ignored, as in masks of 0 and 255. Default: False.
+    """
+
+    path: str
+    task: Task
+    classes: tuple[str, ...]
+    binary: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """bool: Whether all classes of the task are labelled."""
+        return len(self.classes) == self.task.num_classes
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:
+        """tuple[int]: The task's label values of the labelled classes."""
+        return tuple(i + 1 for i in self.task.channels(self.classes))
+
+    @cached_property
+    def translation(self) -> np.ndarray | None:
+        """ndarray | None: The task's label value by value of the masks, shape
+        (256, ), dtype uint8; None where they are the same."""
+        if len(self.values) > 1:
+            return None
+        table = np.arange(256, dtype=np.uint8)
+        if self.binary:
+            table[1:] = self.values[0]
+        elif self.values[0] == 1:
+            return None
+        else:
+            table[1] = self.values[0]
+        return table
+
+    def problem_of_values(self, found: list[int]) -> str | None:
+        """Say what is wrong with the values of a mask.
+
+        Args:
+            found (list[int]): The values that occur in it.
+
+        Returns:
+            str | None: What they are and what to do, None if they are good.
+        """
+        if self.binary:
+            return None
+        allowed = {0, IGNORE_INDEX, *self.values}
+        if len(self.values) == 1 and self.values[0] not in found:
+            allowed.add(1)
+        wrong = [value for value in found if value not in allowed]
+        if not wrong:
+            return None
+        labelled = ', '.join(f'{value} {name}' for value, name in zip(
+            self.values, self.classes))
+        shown = ', '.join(map(self._named, wrong[:8]))
+        return (f'label value(s) {shown} contradict the labelled classes of '
+                f'task {self.task.name!r}: expected 0 background, {labelled}, '
+                f'{IGNORE_INDEX} ignored; correct `classes` in the config, or '
+                'map the values of the masks.')
+
+    def _named(self, value: int) -> str:
+        if 0 < value <= self.task.num_classes:
+            return f'{value} ({self.task.classes[value - 1]})'
+        return str(value)
+
+
+def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
+    """Make sense of an entry of ``ann_dirs`` or ``pseudo_dirs``.
+
+    Args:
+        entry (str | dict): The folder; or a dict of ``path``, its
+            ``classes`` and ``binary``.
+        task (Task): The task that it is for.
+        root (str): Parent of a path that is not absolute. Default: ''.
+
+    Returns:
+        LabelFolder: The folder.
+
+    Raises:
+        ValueError: If the entry is malformed or names unknown classes.
+    """
+    if isinstance(entry, str):
+        entry = dict(path=entry)
+    unknown = sorted(set(entry) - set(KEYS))
+    if unknown or not isinstance(entry.get('path'), str):
+        raise ValueError(
+            f'expected a folder, or dict(path=folder, classes=[...]) for '
+            f'task {task.name!r}, got {dict(entry)!r}.')
+    chosen = task.channels(entry.get('classes') or task.classes)
+    classes = tuple(task.classes[i] for i in chosen)
+    binary = bool(entry.get('binary', False))
+    if binary and len(classes) > 1:
+        raise ValueError(
+            f'binary=True is for masks of a single class, but those of task '
+            f'{task.name!r} label {", ".join(classes)}; name the one class '
+            'in `classes`.')
+    return LabelFolder(osp.join(root, entry['path']), task, classes, binary)
+
+
+def path_of(entry: str | dict) -> str:
+    """The folder that an entry of ``ann_dirs`` or ``pseudo_dirs`` names."""
+    return entry if isinstance(entry, str) else entry['path']
