@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mbos.tasks import BUILTIN_TASKS
 from mbos.models.multi_task_segmentor import total_loss
+from mbos.tasks import BUILTIN_TASKS
 from tests.utils import make_meta, stack_planes, tiny_model
 
 FOUR = ('vessel', 'lesion', 'odoc', 'spot')
