@@ -1,6 +1,7 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -55,6 +56,10 @@ class LabelFolder:
         else:
             table[1] = self.values[0]
         return table
+
+    def outermost(self) -> 'LabelFolder':
+        """The folder as masks of any values of the first class."""
+        return replace(self, classes=self.task.classes[:1], binary=True)
 
     def problem_of_values(self, found: list[int]) -> str | None:
         """Say what is wrong with the values of a mask.
@@ -118,6 +123,32 @@ def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
             f'{task.name!r} label {", ".join(classes)}; name the one class '
             'in `classes`.')
     return LabelFolder(osp.join(root, entry['path']), task, classes, binary)
+
+
+def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,
+                 dataset: str) -> dict[str, LabelFolder]:
+    """Make sense of ``ann_dirs`` or ``pseudo_dirs``.
+
+    Args:
+        entries (dict[str, str | dict]): As for :func:`read_entry`, by task.
+        tasks (Sequence[Task]): The tasks.
+        root (str, optional): Parent of paths that are not absolute.
+        dataset (str): Name of the dataset, for errors.
+
+    Returns:
+        dict[str, LabelFolder]: The folders by task.
+
+    Raises:
+        ValueError: As :func:`read_entry`, with the dataset's name.
+    """
+    known = {task.name: task for task in tasks}
+    try:
+        return {
+            name: read_entry(entry, known[name], root or '')
+            for name, entry in entries.items()
+        }
+    except ValueError as error:
+        raise ValueError(f'Dataset {dataset!r}: {error}') from error
 
 
 def path_of(entry: str | dict) -> str:

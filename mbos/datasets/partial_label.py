@@ -1,7 +1,6 @@
 """A dataset of which only some tasks are labelled."""
 import math
 import os.path as osp
-from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
@@ -16,7 +15,7 @@ from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
                      read_split, run_in_threads)
-from .label_folder import LabelFolder, read_entry
+from .label_folder import LabelFolder, read_entries
 from .scoring import ScoringMixin
 from .untrusted_files import UntrustedFilesMixin
 
@@ -111,8 +110,11 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         self._root = data_root
         self.fov_dir = self._find_fov(fov_dir)
         self._check_arguments(ann_dirs or {}, pseudo_dirs or {}, test_mode)
-        self.truth = self._read_folders(ann_dirs or {})
-        self.pseudo = self._read_folders(pseudo_dirs or {})
+        self.truth, self.pseudo = (
+            read_entries(entries or {}, self.tasks, self._root, self.name)
+            for entries in (ann_dirs, pseudo_dirs))
+        for task in self.binary_truth:
+            self.truth[task] = self.truth[task].outermost()
         self.ann_dirs = {t: folder.path for t, folder in self.truth.items()}
         self.pseudo_dirs = {t: folder.path for t, folder in self.pseudo.items()}
         self.planes = {task.name: self._plane(task) for task in self.tasks}
@@ -128,23 +130,6 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             classes=[f'{t.name}.{c}' for t in self.tasks for c in t.classes],
             palette=self._palette())
         self.check(full=False)
-
-    def _read_folders(self, entries: dict) -> Dict[str, LabelFolder]:
-        """Make sense of ``ann_dirs`` or ``pseudo_dirs``."""
-        tasks = {task.name: task for task in self.tasks}
-        folders = {}
-        for name, entry in entries.items():
-            try:
-                folders[name] = read_entry(entry, tasks[name], self._root
-                                           or '')
-            except ValueError as error:
-                raise ValueError(f'Dataset {self.name!r}: {error}') from error
-        for name in self.binary_truth:
-            if name in folders:
-                folders[name] = replace(
-                    folders[name], classes=tasks[name].classes[:1],
-                    binary=True)
-        return folders
 
     def _find_fov(self, folder: Optional[str]) -> Optional[str]:
         if not folder:
