@@ -182,6 +182,11 @@ class Task:
         within = within.flip(-3).cummin(dim=-3).values.flip(-3)
         return known | (level < around) | (level >= within)
 
+    def known_mask(self, classes: Optional[Sequence[str]]) -> Tensor:
+        """Which classes are named, boolean, shape (C, ); None names all."""
+        named = self.classes if classes is None else classes
+        return torch.tensor([name in named for name in self.classes])
+
     def decode(self, prob: Tensor, threshold: float = 0.5) -> Tensor:
         """Turn probabilities into label values (METHOD, section 5).
 

@@ -9,7 +9,7 @@ from mmseg.ops import resize
 from torch import Tensor
 
 from mbos.accelerate.gradients import gathering
-from mbos.tasks import Task, TaskLike, build_tasks
+from mbos.tasks import TaskLike, build_tasks
 from .backbones.weights import load_backbone_weights
 from .losses import at_least_float32
 from .multi_task_head import Rows
@@ -137,8 +137,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                 continue
             picked = pick(logits[term.task], rows[term.task], term.rows)
             task = self.tasks[term.task]
-            known = known_classes(term, task, picked.device)
-            per_image = loss(picked, labels[term.task][term.rows], task, known)
+            per_image = loss(picked, labels[term.task][term.rows], task,
+                             term.known(task, picked.device))
             values[term.name] = (per_image * term.weights).sum()
         return values
 
@@ -368,27 +368,6 @@ def total_loss(losses: Dict[str, Tensor]) -> Tensor:
     """Sum of the values that train: those named ``<head>.loss_...``."""
     return sum(value for name, value in losses.items()
                if name.split('.')[1].startswith('loss_'))
-
-
-def known_classes(term: Term, task: Task,
-                  device: torch.device) -> Optional[Tensor]:
-    """Which classes the planes of a term label.
-
-    Args:
-        term (Term): A supervised term.
-        task (Task): Its task.
-        device (torch.device): Where to put the result.
-
-    Returns:
-        Tensor | None: Boolean, shape (n, C), one row for each of the term's
-        images; None where all planes label all classes.
-    """
-    if term.classes is None:
-        return None
-    return torch.tensor(
-        [[classes is None or name in classes for name in task.classes]
-         for classes in term.classes],
-        device=device)
 
 
 def wanted_rows(terms: List[Term],

@@ -12,6 +12,8 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
+from mbos.tasks import Task
+
 TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
 SUPERVISED = 'supervised'
 FOOL, SOURCE, TARGET = 'fool', 'source', 'target'
@@ -56,6 +58,22 @@ class Term:
             rows=[position[self.rows[i]] for i in kept],
             weights=self.weights[kept],
             classes=self.classes and [self.classes[i] for i in kept])
+
+    def known(self, task: Task, device: torch.device) -> Optional[Tensor]:
+        """Which classes the planes label.
+
+        Args:
+            task (Task): The term's task.
+            device (torch.device): Where to put the result.
+
+        Returns:
+            Tensor | None: Boolean, shape (len(rows), C); None where all
+            planes label all classes.
+        """
+        if self.classes is None:
+            return None
+        return torch.stack([task.known_mask(c)
+                            for c in self.classes]).to(device)
 
 
 def plane_kind(meta: dict, task: str) -> str:
