@@ -187,6 +187,28 @@ class Task:
         named = self.classes if classes is None else classes
         return torch.tensor([name in named for name in self.classes])
 
+    def complete(self,
+                 prob: Tensor,
+                 labels: Tensor,
+                 classes: Sequence[str],
+                 ignore_index: int = IGNORE_INDEX) -> Tensor:
+        """Put what label planes tell in the place of probabilities.
+
+        Args:
+            prob (Tensor): Probabilities of shape (..., C, H, W).
+            labels (Tensor): Integer labels of shape (..., H, W).
+            classes (Sequence[str]): The classes that they label.
+            ignore_index (int): Value of the pixels that tell nothing.
+                Default: 255.
+
+        Returns:
+            Tensor: Probabilities, 0 and 1 where the planes tell the class, so
+            that :meth:`decode` gives labels that agree with them.
+        """
+        targets, valid = self.encode(labels, ignore_index,
+                                     self.known_mask(classes))
+        return torch.where(valid, targets.to(prob.dtype), prob)
+
     def decode(self, prob: Tensor, threshold: float = 0.5) -> Tensor:
         """Turn probabilities into label values (METHOD, section 5).
 

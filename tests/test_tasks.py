@@ -129,6 +129,33 @@ def test_parts_of_a_task():
     ]
 
 
+@pytest.mark.parametrize(
+    'task, known, labels, probs, expected',
+    [
+        # on a spot that is labelled nothing else is; elsewhere the most
+        # probable one, but never a labelled class
+        (SPOTS, 'b', [2, 0, 0, 0], [(.9, .9, .9), (.8, .9, .7), (.1, .9, .4),
+                                    (.6, .2, .7)], [2, 1, 0, 3]),
+        # nothing outside the outer shell; inside it, what is predicted
+        (SHELLS, 'o', [0, 1, 1, 1], [(.9, .9, .9), (.1, .2, .1), (.1, .9, .4),
+                                     (.1, .1, .9)], [0, 1, 2, 3]),
+        # the middle shell is never left, nor entered from outside
+        (SHELLS, 'm', [2, 2, 0, 0], [(.1, .1, .1), (.1, .1, .9), (.9, .9, .9),
+                                     (.2, .9, .9)], [2, 3, 1, 0]),
+        (SHELLS, 'i', [3, 0, 0, 0], [(.1, .1, .1), (.9, .9, .9), (.9, .1, .9),
+                                     (.1, .1, .9)], [3, 2, 1, 0]),
+    ])
+def test_completed_labels_by_hand(task, known, labels, probs, expected):
+    classes = [c for c in task.classes if c[0] in known]
+    prob = torch.tensor(probs).T[:, None]
+    plane = torch.tensor([labels], dtype=torch.uint8)
+    completed = task.complete(prob, plane, classes)
+    assert task.decode(completed).tolist() == [expected]
+    # pixels of 255 tell nothing
+    nothing = torch.full_like(plane, 255)
+    assert torch.equal(task.complete(prob, nothing, classes), prob)
+
+
 @pytest.mark.parametrize('classes', ['a', ['a', 'd'], ['a', 'a'], []])
 def test_wrong_classes_are_refused(classes):
     with pytest.raises(ValueError, match="Task 'spot' has the classes a, b"):

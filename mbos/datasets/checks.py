@@ -217,23 +217,22 @@ def read_manifest(folder: str) -> Optional[dict]:
 
 
 def problems_of_pseudo(stems: Sequence[str],
-                       folder: str,
+                       labels: LabelFolder,
                        suffix: str,
-                       task: str,
                        sha256: Optional[str] = None) -> List[str]:
     """Check one folder of pseudo labels and its manifest.
 
     Args:
         stems (Sequence[str]): Stems of the images.
-        folder (str): Folder of the pseudo labels.
+        labels (LabelFolder): The pseudo labels.
         suffix (str): Their suffix.
-        task (str): Name of their task.
         sha256 (str, optional): Hash of the checkpoint that must have made
             them.
 
     Returns:
         list[str]: The problems.
     """
+    folder, task = labels.path, labels.task.name
     what = (f'pseudo label ({task}); run tools/generate_pseudo_labels.py '
             'with this config and a stage-1 checkpoint')
     problems = problems_of_folder(stems, folder, suffix, what, reverse=False)
@@ -252,6 +251,12 @@ def problems_of_pseudo(stems: Sequence[str],
         problems.append(
             f'{path}: made for task {manifest["task"]!r}, but the config '
             f'reads the folder for {task!r}; correct pseudo_dirs.')
+    made_for = manifest.get('classes') or labels.task.classes
+    if manifest['task'] == task and set(made_for) != set(labels.classes):
+        problems.append(
+            f'{path}: made for the classes {", ".join(map(str, made_for))}, '
+            f'but the config reads {", ".join(labels.classes)}; correct '
+            '`classes` in pseudo_dirs, or make the pseudo labels again.')
     unlisted = sorted(set(stems) - set(map(str, manifest['images'])))
     if unlisted and not problems:
         problems.append(

@@ -1,5 +1,6 @@
 """Sampling by dataset: one image of every member per item."""
 import math
+import os.path as osp
 import zlib
 from collections import Counter
 from typing import List, Optional, Sequence, Union
@@ -11,7 +12,7 @@ from mmseg.utils import get_root_logger
 from torch.utils.data import Dataset
 
 from .array_cache import ArrayCache, problems_of_cache
-from .checks import DataError, problems_of_checkpoints
+from .checks import MANIFEST, DataError, problems_of_checkpoints
 from .random_state import seeded
 
 WORTH_KEEPING = 10**9
@@ -85,9 +86,26 @@ class JointDataset(Dataset):
         self.length = length or max(
             len(turns) * len(self.datasets[k]) for turns in self._turns
             for k in turns)
+        self._name_learnt_classes()
         self._keys = self._member_keys()
         self._orders = {}
         self.set_seed(seed)
+
+    def _name_learnt_classes(self) -> None:
+        """Note in all planes which classes of their task have any truth.
+
+        Only of tasks of which some class has truth here, and some has not.
+        """
+        for task in self.tasks:
+            labelled = {
+                name
+                for member in self.datasets if task.name in member.truth
+                for name in member.truth[task.name].classes
+            }
+            if 0 < len(labelled) < task.num_classes:
+                learnt = task.part(labelled).classes
+                for member in self.datasets:
+                    member.planes[task.name]['learnt'] = learnt
 
     def _member_keys(self) -> List[int]:
         """Number the members by name, so that their order means nothing."""
@@ -166,10 +184,33 @@ class JointDataset(Dataset):
         manifests = {}
         for member in self.datasets:
             manifests.update(member.manifests())
+            found += self._problems_of_kept_truth(member)
         found += [
             p for p in problems_of_checkpoints(manifests) if p not in found
         ]
         return found + (self._problems_of_cache(cache) if full else [])
+
+    def _problems_of_kept_truth(self, member) -> List[str]:
+        """Find pseudo labels that were made without truth of their images."""
+        found = []
+        manifests = member.manifests()
+        for task, folder in member.pseudo.items():
+            kept = manifests.get(folder.path, {}).get('truth') or ()
+            labelled = {
+                name
+                for other in self.datasets if task in other.truth
+                and osp.realpath(other.img_dir) == osp.realpath(member.img_dir)
+                and not other.truth[task].is_complete
+                for name in other.truth[task].classes
+            }
+            lost = [n for n in folder.task.classes if n in labelled - set(kept)]
+            if lost and folder.path in manifests:
+                found.append(
+                    f'{osp.join(folder.path, MANIFEST)}: made without the '
+                    f'ground truth of {", ".join(lost)} that dataset '
+                    f'{member.name!r} has; run '
+                    'tools/generate_pseudo_labels.py again.')
+        return found
 
     def _problems_of_cache(self, images: dict) -> List[str]:
         """Say which folders of kept arrays lack space, or what they need.

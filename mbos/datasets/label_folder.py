@@ -1,6 +1,7 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
 from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -154,3 +155,19 @@ def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,
 def path_of(entry: str | dict) -> str:
     """The folder that an entry of ``ann_dirs`` or ``pseudo_dirs`` names."""
     return entry if isinstance(entry, str) else entry['path']
+
+
+def labelled_classes(task: Task, members: Sequence[Mapping]) -> set[str]:
+    """Classes of a task of which some dataset has ground truth.
+
+    Args:
+        task (Task): The task.
+        members (Sequence[dict]): Configs of the datasets.
+    """
+    entries = [(member.get('ann_dirs') or {}).get(task.name)
+               for member in members]
+    return {
+        name
+        for entry in entries if entry is not None
+        for name in read_entry(entry, task).classes
+    }

@@ -344,8 +344,8 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                 self.ann_suffix,
                 f'annotation ({task}); prepare the dataset again',
                 reverse=self.split is None)
-        for task, folder in self.pseudo_dirs.items():
-            found += problems_of_pseudo(stems, folder, self.ann_suffix, task,
+        for folder in self.pseudo.values():
+            found += problems_of_pseudo(stems, folder, self.ann_suffix,
                                         self.pseudo_checkpoint_sha256)
         if self.fov_dir is not None:
             found += problems_of_folder(
@@ -367,13 +367,15 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         probes = run_in_threads(probe_image, [(path, ) for path in new])
         cache.update(zip(new, probes))
         found = [text for path in paths for text in cache[path][1]]
-        jobs = []
+        jobs, made_here = [], self.manifests()
         for idx, path in enumerate(paths):
             size = cache[path][0]
             for task in self.tasks:
                 folder = self.folder_of(task.name)
+                # what the truth ignores is 255 in pseudo labels that keep it
                 jobs.append((self.plane_path(idx, task.name), folder, size,
-                             self.allow_unlabelled))
+                             self.allow_unlabelled
+                             or folder and folder.path in made_here))
             if self.fov_dir is not None:
                 name = self.stem(idx) + self.ann_suffix
                 jobs.append((osp.join(self.fov_dir, name), None, size, True))

@@ -36,6 +36,7 @@ from .resume import (check_resumable, check_same_run, continue_from_newest,
 from .run_log import hold_log, quiet_logger, release_log, tell_environment
 from .runner import EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY
 from .validation import (check_save_best, warn_of_test_images,
+                         warn_of_unlabelled_classes,
                          warn_of_unread_pseudo_labels)
 
 
@@ -72,6 +73,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
         return
     check_files(cfg)
     warn_of_unread_pseudo_labels(cfg, logger)
+    warn_of_unlabelled_classes(cfg, logger)
     set_backends(cfg)
     train_set = build_checked(build_dataset, cfg.data.train)
     val_set = None

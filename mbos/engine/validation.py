@@ -9,7 +9,7 @@ from typing import Dict, List, Set
 from mmcv import Config
 
 from mbos.config import member_datasets
-from mbos.datasets.label_folder import read_entry
+from mbos.datasets.label_folder import labelled_classes, read_entry
 from mbos.io import read_text
 from mbos.tasks import build_tasks
 
@@ -120,6 +120,25 @@ def check_save_best(cfg: Config) -> None:
     raise ValueError(
         f'evaluation.save_best is {chosen!r}, which data.val does not give: '
         f'use {", ".join(alike)}, or None to keep no best checkpoint.')
+
+
+def warn_of_unlabelled_classes(cfg: Config, logger) -> None:
+    """Say which classes have no truth, although others of their task have.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+        logger (logging.Logger): Warned.
+    """
+    members = member_datasets(cfg.data.train)
+    for task in build_tasks(cfg.model.tasks):
+        labelled = labelled_classes(task, members)
+        missing = [name for name in task.classes if name not in labelled]
+        if labelled and missing:
+            logger.warning(
+                'No dataset of data.train labels %s of task %r, so what the '
+                'network predicts of it means nothing: take it out of the '
+                "task's classes, or add a dataset that labels it.",
+                ', '.join(missing), task.name)
 
 
 def warn_of_unread_pseudo_labels(cfg: Config, logger) -> None:

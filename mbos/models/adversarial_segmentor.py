@@ -22,7 +22,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
 
     Per task one discriminator judges the decoder's output and one the
     auxiliary head's. Predictions on datasets that label the task are the
-    source, those on the others the target.
+    source, those on the others the target. Classes that no dataset labels
+    are hidden from the discriminators.
 
     Generator and discriminators train on one sum of losses: the generator's
     terms have no gradient for the discriminators, and theirs none for the
@@ -102,6 +103,10 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             if not game:
                 continue
             prob = at_least_float32(logits[task]).sigmoid()
+            learnt = game[0].classes  # the same for all images of a run
+            if learnt is not None:
+                shown = self.tasks[task].known_mask(learnt[0])
+                prob = prob * shown.to(prob.device)[:, None, None]
             # source and target are alike, so half precision would be noise
             with torch.autocast(prob.device.type, enabled=False):
                 values.update(

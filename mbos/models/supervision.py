@@ -31,8 +31,10 @@ class Term:
             the discriminator's own verdict.
         rows (list[int]): Indices of its images in the batch.
         weights (Tensor): Weight of each of them, shape (len(rows), ).
-        classes (list, optional): The classes that the plane of each of them
-            labels, None for all. None where all planes label all.
+        classes (list, optional): The classes of the task that matter for
+            each of them, None for all: those that its plane labels; in the
+            game, those that any dataset labels. None where all images have
+            all.
     """
 
     name: str
@@ -81,10 +83,16 @@ def plane_kind(meta: dict, task: str) -> str:
     return meta['planes'][task]['kind']
 
 
-def labelled_classes(metas: Sequence[dict], task: str,
-                     rows: Sequence[int]) -> Optional[list]:
-    """Classes that the planes of some images label; see :class:`Term`."""
-    classes = [metas[row]['planes'][task].get('classes') for row in rows]
+def plane_classes(metas: Sequence[dict],
+                  task: str,
+                  rows: Sequence[int],
+                  key: str = 'classes') -> Optional[list]:
+    """Classes that are ``classes`` or ``learnt`` in the planes of images.
+
+    Returns:
+        list | None: As in :class:`Term`.
+    """
+    classes = [metas[row]['planes'][task].get(key) for row in rows]
     return classes if any(classes) else None
 
 
@@ -134,7 +142,7 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
         ])
         terms.append(
             Term(f'loss_truth.{task}', task, SUPERVISED, rows, weights,
-                 labelled_classes(metas, task, rows)))
+                 plane_classes(metas, task, rows)))
     return terms
 
 
@@ -159,7 +167,7 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
             weights = _weights(metas, task, rows, counts[task][rows], factor)
             terms.append(
                 Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED,
-                     rows, weights, labelled_classes(metas, task, rows)))
+                     rows, weights, plane_classes(metas, task, rows)))
     return terms
 
 
@@ -169,9 +177,12 @@ def takes_part_in_game(meta: dict) -> bool:
 
 
 def is_whole_truth(meta: dict, task: str) -> bool:
-    """Whether an image carries ground truth of all classes of a task."""
+    """Whether an image carries truth of all that any dataset labels."""
     plane = meta['planes'][task]
-    return plane['kind'] == TRUTH and not plane.get('classes')
+    if plane['kind'] != TRUTH:
+        return False
+    return not plane.get('classes') or (set(plane['classes']) == set(
+        plane.get('learnt', ())))
 
 
 def source_and_target(
@@ -179,8 +190,9 @@ def source_and_target(
         task: str) -> Tuple[Dict[str, List[int]], Dict[str, List[int]]]:
     """Images of the datasets that label a task, and of those that do not.
 
-    A dataset that labels only some of the task's classes is a target: the
-    network's other classes there have no truth to learn from.
+    The game is about the classes that some dataset labels. A source labels
+    all of them; a dataset that labels only some is a target: the network's
+    other classes there have no truth to learn from.
 
     Args:
         metas (Sequence[dict]): Meta information of the images.
@@ -224,16 +236,18 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
         source, target = source_and_target(metas, task)
         if not source:
             continue
+
+        def add(name, role, rows, weights):
+            terms.append(
+                Term(name, task, role, rows, weights,
+                     plane_classes(metas, task, rows, 'learnt')))
+
         rows = [row for group in source.values() for row in group]
         weights = torch.cat(
             [even(group, 0.5 / len(source)) for group in source.values()])
-        terms.append(
-            Term(f'loss_disc_source.{task}', task, SOURCE, rows, weights))
+        add(f'loss_disc_source.{task}', SOURCE, rows, weights)
         for dataset, rows in target.items():
-            terms.append(
-                Term(f'loss_adv.{task}.on_{dataset}', task, FOOL, rows,
-                     even(rows, 1.0)))
-            terms.append(
-                Term(f'loss_disc_target.{task}.on_{dataset}', task, TARGET,
-                     rows, even(rows, 0.5 / len(target))))
+            add(f'loss_adv.{task}.on_{dataset}', FOOL, rows, even(rows, 1.0))
+            add(f'loss_disc_target.{task}.on_{dataset}', TARGET, rows,
+                even(rows, 0.5 / len(target)))
     return terms

@@ -15,12 +15,14 @@ from mbos.checkpoints.release_layout import is_release_state
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import member_datasets, stage1_model_cfg
 from mbos.datasets.checks import MANIFEST
+from mbos.datasets.label_folder import path_of
 from mbos.evaluation.test import load_segmentor, predict_dataset
 from mbos.io import RefusedError, check_image_header, read_text
 from mbos.io.files import remove_leftovers, save_json
 from mbos.io.labels import save_labels
 from mbos.runtime.environment import Environment
 from mbos.tasks import Task, build_tasks
+from .kept_truth import KeptTruth, classes_to_write
 
 PART = MANIFEST + '.part'
 # What makes a member a training set; the images alone are wanted.
@@ -36,11 +38,19 @@ class ImageFolder:
         member (dict): Config of a dataset with these images.
         img_dir (str): Their folder.
         targets (dict[str, str]): Task by folder to write.
+        classes (dict[str, list[str]]): Classes to label by folder, where the
+            config names them; else all of the task.
+        labelled (list[dict]): Configs of the datasets that label only some
+            classes of a task on images of this folder.
+        truth (dict[str, KeptTruth]): What they label, by task.
     """
 
     member: dict
     img_dir: str
     targets: Dict[str, str] = field(default_factory=dict)
+    classes: Dict[str, List[str]] = field(default_factory=dict)
+    labelled: List[dict] = field(default_factory=list)
+    truth: Dict[str, KeptTruth] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -69,10 +79,10 @@ def find_image_folders(cfg: Config) -> List[ImageFolder]:
     found, users = {}, {}
     for member in member_datasets(cfg.data.train):
         root = member.get('data_root') or ''
-        for task, folder in (member.get('pseudo_dirs') or {}).items():
+        for task, written in (member.get('pseudo_dirs') or {}).items():
             img_dir = osp.join(root, member['img_dir'])
             key = (img_dir, member.get('split'))
-            folder = osp.join(root, folder)
+            folder = osp.join(root, path_of(written))
             if users.setdefault(folder, (key, task)) != (key, task):
                 raise ValueError(
                     f'{folder}: the config reads it for task {task!r} of '
@@ -80,10 +90,19 @@ def find_image_folders(cfg: Config) -> List[ImageFolder]:
                     f'{users[folder][0][0]}; give each its own folder.')
             entry = found.setdefault(key, ImageFolder(member, img_dir))
             entry.targets[folder] = task
+            if not isinstance(written, str) and written.get('classes'):
+                entry.classes[folder] = list(written['classes'])
     if not found:
         raise ValueError(
             f'{cfg.filename}: no dataset of data.train has pseudo_dirs, so '
             'there is nothing to write; give the stage-2 config.')
+    for member in member_datasets(cfg.data.train):
+        img_dir = osp.join(member.get('data_root') or '', member['img_dir'])
+        if any(not isinstance(entry, str)
+               for entry in (member.get('ann_dirs') or {}).values()):
+            for folder in found.values():
+                if osp.realpath(folder.img_dir) == osp.realpath(img_dir):
+                    folder.labelled.append(member)
     return list(found.values())
 
 
@@ -149,6 +168,47 @@ def check_tasks(folders: List[ImageFolder], cfg: Config,
                     'checkpoint that was trained for it.')
 
 
+def settle_classes(folders: List[ImageFolder], cfg: Config) -> None:
+    """Fill in the classes of every folder, and check them.
+
+    Args:
+        folders (list[ImageFolder]): What :func:`find_image_folders` found.
+        cfg (Config): The stage-2 config.
+
+    Raises:
+        ValueError: If a class is unknown, was not learnt, or if classes are
+            left out that the dataset labels.
+    """
+    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
+    members = member_datasets(cfg.data.train)
+    for folder in folders:
+        for target, name in folder.targets.items():
+            task = tasks[name]
+            classes = classes_to_write(task, folder.classes.get(target),
+                                       members, folder.name)
+            folder.classes[target] = classes
+            truth = KeptTruth(task, folder.labelled, list(tasks.values()))
+            folder.truth[name] = truth
+            left_out = [c for c in truth.classes if c not in classes]
+            if left_out:
+                raise ValueError(
+                    f'Dataset {folder.name!r}: the pseudo labels of task '
+                    f'{name!r} leave out {", ".join(left_out)}, which the '
+                    'dataset labels; add it to their classes in pseudo_dirs, '
+                    'so that the truth is kept.')
+
+
+def _header(folder: ImageFolder, target: str, task: Task,
+            header: dict) -> dict:
+    """The manifest of a folder without its images."""
+    header = dict(header, task=task.name)
+    if folder.classes[target] != task.classes:
+        header['classes'] = list(folder.classes[target])
+    if folder.truth[task.name].classes:
+        header['truth'] = folder.truth[task.name].classes
+    return header
+
+
 def image_dataset(folder: ImageFolder, cfg: Config, tasks):
     """The images of a folder with the test pipeline, without any labels."""
     member = {k: v for k, v in folder.member.items() if k not in TRAINING_KEYS}
@@ -199,8 +259,8 @@ def claim_folder(folder: str,
             f'{folder}: holds {len(old)} label(s), e.g. '
             f'{osp.basename(old[0])}, without a {MANIFEST} that tells what '
             'made them; move them away, or add --overwrite to replace them.')
-    keys = ('task', 'checkpoint_sha256', 'threshold')
-    if known is None or any(known.get(k) != header[k] for k in keys):
+    keys = ('task', 'checkpoint_sha256', 'threshold', 'classes', 'truth')
+    if known is None or any(known.get(k) != header.get(k) for k in keys):
         for path in old:
             os.unlink(path)
     save_json(part, dict(header, images=[]))
@@ -246,11 +306,11 @@ def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
         threshold (float): Probability to exceed.
         tick (Callable): Called after each image.
     """
-    tasks = {task.name: task for task in dataset.tasks}
     for index, prob in predict_dataset(model, dataset, cfg, env):
         for target, task in folder.targets.items():
-            labels = tasks[task].decode(
-                torch.from_numpy(prob[task]), threshold)
+            labels = folder.truth[task].labels(
+                dataset.stem(index), torch.from_numpy(prob[task]),
+                folder.classes[target], threshold)
             path = label_path(target, dataset.stem(index), folder.suffix)
             save_labels(path, labels.numpy())
         tick()
@@ -293,6 +353,7 @@ def generate_pseudo_labels(
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
     model = _load(model_cfg, checkpoint, env)
     check_tasks(folders, cfg, model.module)
+    settle_classes(folders, cfg)
     tasks = model.module.tasks
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
     stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
@@ -301,18 +362,23 @@ def generate_pseudo_labels(
         checkpoint_sha256=file_sha256(checkpoint),
         config=cfg.filename,
         threshold=threshold)
+    headers = {
+        target: _header(folder, target, tasks[task], header)
+        for folder in folders
+        for target, task in folder.targets.items()
+    }
     if env.is_main:
         for folder, names in zip(folders, stems):
-            for target, task in folder.targets.items():
-                claim_folder(target, dict(header, task=task), names,
-                             folder.suffix, overwrite)
+            for target in folder.targets:
+                claim_folder(target, headers[target], names, folder.suffix,
+                             overwrite)
     _label_pending(model, folders, datasets, cfg, env, threshold, progress)
     if env.is_main:
         for folder, names in zip(folders, stems):
-            for target, task in folder.targets.items():
+            for target in folder.targets:
                 save_json(
                     osp.join(target, MANIFEST),
-                    dict(header, task=task, images=names))
+                    dict(headers[target], images=names))
                 os.unlink(osp.join(target, PART))
     return [(f, names, dict(tasks.items()))
             for f, names in zip(folders, stems)]

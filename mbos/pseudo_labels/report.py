@@ -76,7 +76,10 @@ def report_folder(folder: ImageFolder,
         if mask and osp.isfile(mask):
             scored += 1
             overlap += _overlap(task, predicted, mask, path)
-    names = task.classes
+    names = folder.classes.get(target, task.classes)
+    channels = task.channels(names)
+    area, present, overlap = (area[channels], present[channels],
+                              overlap[:, channels])
     row = dict(
         dataset=folder.name,
         task=task.name,

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from mmcv import ConfigDict
+from mmseg.datasets import build_dataset
 from PIL import Image
 
 from mbos.apis import Environment, file_sha256, load_config, load_segmentor
 from mbos.checkpoints.loading import checkpoint_meta
-from mbos.datasets.checks import MANIFEST_KEYS
+from mbos.datasets.checks import MANIFEST_KEYS, DataError
 from mbos.io.labels import read_labels, save_labels
 from mbos.pseudo_labels.generation import (ImageFolder, claim_folder,
                                            find_image_folders,
@@ -155,10 +156,88 @@ def test_manifest_and_stage2_accepts_it(setting):
     assert manifest['images'] == ['ddr_0', 'ddr_1', 'ddr_2']
     assert manifest['checkpoint_sha256'] == file_sha256(
         str(setting / 'stage1.pth'))
-    from mmseg.datasets import build_dataset
     cfg = load_config(str(setting / 'stage2.py'))
     build_dataset(cfg.data.train.datasets[1]).check(full=True)
     assert not list(setting.glob('data/*/*/*.part'))
+
+
+def label_discs(setting, classes=None):
+    """Discs of ddr and both classes of refuge become ground truth."""
+    truth = np.zeros((40, 56), np.uint8)
+    truth[5:35, 5:50], truth[:, 53:] = 1, 255
+    for i in range(3):
+        save_labels(str(setting / f'data/ddr/OD/ddr_{i}.png'), truth)
+    cfg = load_config(str(setting / 'stage2.py'))
+    ddr, pseudo, refuge = cfg.data.train.datasets
+    ddr.ann_dirs = ConfigDict(odoc=dict(path='ddr/OD', classes=['disc']))
+    refuge.ann_dirs = ConfigDict(odoc='refuge/odoc')
+    if classes is not None:
+        pseudo.pseudo_dirs.odoc = dict(path='ddr/o', classes=classes)
+    return cfg, truth
+
+
+def test_truth_of_some_classes_is_kept(setting):
+    """The network only says where in the disc the cup is."""
+    run(setting)
+    before = read_labels(str(setting / 'data/ddr/o/ddr_1.png'))
+    cfg, truth = label_discs(setting)
+    generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
+    found = read_labels(str(setting / 'data/ddr/o/ddr_1.png'))
+    expected = np.where((truth == 1) & (before == 2), 2, truth)
+    assert 2 in expected and (before[truth == 0] > 0).any()
+    np.testing.assert_array_equal(found, expected)
+    manifest = json.loads((setting / 'data/ddr/o/manifest.json').read_text())
+    assert manifest['truth'] == ['disc'] and 'classes' not in manifest
+    # the rest is as it was, and not made again
+    manifest = json.loads((setting / 'data/ddr/v/manifest.json').read_text())
+    assert 'truth' not in manifest
+
+
+def test_only_named_classes_are_labelled(setting):
+    cfg, truth = label_discs(setting, classes=['disc'])
+    labelled = generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
+    found = read_labels(str(setting / 'data/ddr/o/ddr_1.png'))
+    np.testing.assert_array_equal(found, truth)
+    manifest = json.loads((setting / 'data/ddr/o/manifest.json').read_text())
+    assert manifest['classes'] == ['disc']
+    row = next(r for r in make_report(labelled, {}) if r['task'] == 'odoc')
+    assert list(row['share']) == list(row['images_with_class']) == ['disc']
+
+
+@pytest.mark.parametrize('classes, labelled, expected', [
+    (['cup'], True, 'leave out disc, which the dataset labels; add it'),
+    (['disk'], True, "'ddr', pseudo_dirs: Task 'odoc' has the classes disc"),
+    (None, False, 'no dataset of data.train labels cup of task .odoc.*'
+     r"odoc=dict\(path=..., classes=\['disc'\]"),
+])
+def test_classes_that_cannot_be_labelled(setting, classes, labelled, expected):
+    cfg, _ = label_discs(setting, classes)
+    if not labelled:
+        del cfg.data.train.datasets[2]['ann_dirs']
+    with pytest.raises(ValueError, match=expected):
+        generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
+    assert not list(setting.glob('data/*/o'))
+
+
+def test_stage2_wants_pseudo_labels_with_the_truth(setting):
+    run(setting)
+    cfg, _ = label_discs(setting)
+    for i in range(3):
+        save_labels(
+            str(setting / f'data/refuge/odoc/refuge_{i}.png'),
+            np.ones((48, 48), np.uint8))
+    for kept, expected in ((False, ['made without the ground truth of disc']),
+                           (True, [])):
+        if kept:
+            generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
+        joint = build_dataset(cfg.data.train)
+        problems = joint.problems(full=True)
+        assert len(problems) == len(expected)
+        assert all(text in p for text, p in zip(expected, problems))
+    cfg, _ = label_discs(setting, classes=['disc'])
+    with pytest.raises(DataError, match='made for the classes disc, cup, but '
+                       'the config reads disc; correct `classes`'):
+        build_dataset(cfg.data.train)
 
 
 def test_goes_on_where_it_was(setting):
