@@ -4,8 +4,8 @@ from typing import Sequence
 import torch
 from mmseg.datasets import build_dataset
 
-from mbos.tasks import IGNORE_INDEX, Task
 from mbos.datasets.label_folder import labelled_classes, read_entry
+from mbos.tasks import IGNORE_INDEX, Task
 
 DATASET_KEYS = ('type', 'name', 'img_dir', 'img_suffix', 'ann_suffix', 'split',
                 'data_root', 'allow_unlabelled')
