@@ -45,6 +45,28 @@ class Numbers(Dataset):
         return (index, random.random(), np.random.rand(), torch.rand(1).item())
 
 
+def test_planes_name_the_classes_that_have_truth(make):
+    """Only of tasks of which some classes have it, and some have not."""
+
+    def learnt(*entries):
+        members = [
+            make(ann_dirs=dict(lesion=entry)) if entry else make(ann_dirs={})
+            for entry in entries
+        ]
+        joint = JointDataset(members)
+        samples = [s['img_metas'].data['planes'] for s in joint[0]]
+        assert not any(
+            'learnt' in planes[task] for planes in samples
+            for task in ('vessel', 'odoc'))
+        return [planes['lesion'].get('learnt') for planes in samples]
+
+    some = dict(path='ann', classes=['HE', 'EX'])
+    other = dict(path='ann', classes=['MA'])
+    assert learnt(some, None) == [('EX', 'HE')] * 2
+    assert learnt(some, other) == [('EX', 'HE', 'MA')] * 2
+    assert learnt(some, 'ann') == learnt(None, None) == [None] * 2
+
+
 def test_every_image_once_per_cycle():
     joint = JointDataset([Numbers('a', 3), Numbers('b', 7)], seed=5)
     items = [joint[i] for i in range(21)]

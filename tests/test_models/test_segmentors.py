@@ -205,6 +205,28 @@ def test_unlabelled_classes_learn_nothing_where_they_are_unknown():
     assert all(grad[0] != 0 and grad[1] == 0 for grad in found)
 
 
+def test_classes_without_truth_are_hidden_from_the_game():
+    """The discriminators see discs; no cup of theirs has a gradient."""
+    tasks = FOUR[:3]
+    model = network(tasks, True)
+    batch = [
+        only(item, 'odoc', 'disc') if 'odoc_set' == item[1]['dataset'] else
+        item for item in samples(tasks, False)
+    ]
+    for _, meta, _ in batch:
+        meta['planes']['odoc']['learnt'] = ('disc', )
+    seen = []
+
+    def note(module, inputs):
+        seen.append(inputs[0].detach())
+
+    model.discriminators['odoc'].register_forward_pre_hook(note)
+    losses, _ = run(model, batch)
+    assert 'decode.loss_adv.odoc.on_vessel_set' in losses
+    prob = torch.cat(seen)
+    assert prob[:, 0].all() and not prob[:, 1].any()
+
+
 @BOTH
 def test_backward_at_the_end_gives_the_same(adversarial):
     tasks = FOUR[:2]

@@ -166,6 +166,26 @@ def test_no_game_without_a_dataset_of_all_classes():
     assert {term.task for term in terms} == {'vessel', 'lesion'}
 
 
+def test_game_about_the_classes_that_have_truth():
+    """Nobody labels cups: who labels discs labels all there is."""
+    learnt = dict(odoc=('disc', ))
+    metas = [
+        make_meta('discs', truth=['odoc'], classes=learnt),
+        make_meta('ddr', truth=['lesion']),
+    ]
+    for meta in metas:
+        meta['planes']['odoc']['learnt'] = ('disc', )
+    terms = [
+        t for t in adversarial_terms(metas, TASKS, LIKE) if t.task == 'odoc'
+    ]
+    assert by_name(terms) == {
+        'loss_disc_source.odoc': approx({0: .5}),
+        'loss_adv.odoc.on_ddr': approx({1: 1.0}),
+        'loss_disc_target.odoc.on_ddr': approx({1: .5}),
+    }
+    assert all(term.classes == [('disc', )] for term in terms)
+
+
 def test_terms_can_be_split_over_passes():
     term = Term('loss', 'odoc', 'supervised', [1, 4, 5],
                 torch.tensor([.1, .2, .7]))
