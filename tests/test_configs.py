@@ -14,6 +14,7 @@ import mbos  # noqa: F401
 from mbos.apis import load_config
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.datasets.as_released import set_arguments
+from mbos.datasets.label_folder import path_of
 from mbos.engine.train import plain
 from mbos.tasks import build_tasks
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
@@ -148,8 +149,9 @@ def test_data_sets_know_the_models_tasks(path):
                    **member.get('pseudo_dirs', {})}  # yapf: disable
         assert set(folders) and set(folders) <= tasks
         # images and labels come from the same collection
-        for folder in folders.values():
-            assert folder.split('/')[0] == member.img_dir.split('/')[0]
+        for entry in folders.values():
+            first = path_of(entry).split('/')[0]
+            assert first == member.img_dir.split('/')[0]
     assert set(cfg.data.test.ann_dirs) <= tasks
 
 

@@ -22,7 +22,7 @@ from mbos.io.files import remove_leftovers, save_json
 from mbos.io.labels import save_labels
 from mbos.runtime.environment import Environment
 from mbos.tasks import Task, build_tasks
-from .kept_truth import KeptTruth, classes_to_write
+from .kept_truth import KeptTruth, settle_classes
 
 PART = MANIFEST + '.part'
 # What makes a member a training set; the images alone are wanted.
@@ -166,36 +166,6 @@ def check_tasks(folders: List[ImageFolder], cfg: Config,
                     f'The config wants pseudo labels of {task!r} '
                     f'{need.classes}, the checkpoint predicts {found}: use a '
                     'checkpoint that was trained for it.')
-
-
-def settle_classes(folders: List[ImageFolder], cfg: Config) -> None:
-    """Fill in the classes of every folder, and check them.
-
-    Args:
-        folders (list[ImageFolder]): What :func:`find_image_folders` found.
-        cfg (Config): The stage-2 config.
-
-    Raises:
-        ValueError: If a class is unknown, was not learnt, or if classes are
-            left out that the dataset labels.
-    """
-    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
-    members = member_datasets(cfg.data.train)
-    for folder in folders:
-        for target, name in folder.targets.items():
-            task = tasks[name]
-            classes = classes_to_write(task, folder.classes.get(target),
-                                       members, folder.name)
-            folder.classes[target] = classes
-            truth = KeptTruth(task, folder.labelled, list(tasks.values()))
-            folder.truth[name] = truth
-            left_out = [c for c in truth.classes if c not in classes]
-            if left_out:
-                raise ValueError(
-                    f'Dataset {folder.name!r}: the pseudo labels of task '
-                    f'{name!r} leave out {", ".join(left_out)}, which the '
-                    'dataset labels; add it to their classes in pseudo_dirs, '
-                    'so that the truth is kept.')
 
 
 def _header(folder: ImageFolder, target: str, task: Task,

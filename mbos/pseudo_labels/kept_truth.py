@@ -2,10 +2,12 @@
 from typing import Sequence
 
 import torch
+from mmcv import Config
 from mmseg.datasets import build_dataset
 
+from mbos.config import member_datasets
 from mbos.datasets.label_folder import labelled_classes, read_entry
-from mbos.tasks import IGNORE_INDEX, Task
+from mbos.tasks import IGNORE_INDEX, Task, build_tasks
 
 DATASET_KEYS = ('type', 'name', 'img_dir', 'img_suffix', 'ann_suffix', 'split',
                 'data_root', 'allow_unlabelled')
@@ -112,3 +114,33 @@ def classes_to_write(task: Task, named: Sequence[str] | None,
             f"pseudo_dirs=dict({task.name}=dict(path=..., classes="
             f'{[n for n in task.classes if n in labelled]})).')
     return task.classes
+
+
+def settle_classes(folders: Sequence, cfg: Config) -> None:
+    """Fill in the classes of every folder, and check them.
+
+    Args:
+        folders (Sequence[ImageFolder]): What ``find_image_folders`` found.
+        cfg (Config): The stage-2 config.
+
+    Raises:
+        ValueError: If a class is unknown, was not learnt, or if classes are
+            left out that the dataset labels.
+    """
+    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
+    members = member_datasets(cfg.data.train)
+    for folder in folders:
+        for target, name in folder.targets.items():
+            task = tasks[name]
+            classes = classes_to_write(task, folder.classes.get(target),
+                                       members, folder.name)
+            folder.classes[target] = classes
+            truth = KeptTruth(task, folder.labelled, list(tasks.values()))
+            folder.truth[name] = truth
+            left_out = [c for c in truth.classes if c not in classes]
+            if left_out:
+                raise ValueError(
+                    f'Dataset {folder.name!r}: the pseudo labels of task '
+                    f'{name!r} leave out {", ".join(left_out)}, which the '
+                    'dataset labels; add it to their classes in pseudo_dirs, '
+                    'so that the truth is kept.')

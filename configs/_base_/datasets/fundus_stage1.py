@@ -104,8 +104,11 @@ test_sets = dict(
         type='PartialLabelDataset',
         name='idrid_od',
         img_dir='IDRiD-FOVCrop-padding/test/images',
-        ann_dirs=dict(odoc='IDRiD-FOVCrop-padding/test/OD'),
-        binary_truth=['odoc'],
+        ann_dirs=dict(
+            odoc=dict(
+                path='IDRiD-FOVCrop-padding/test/OD',
+                classes=['disc'],
+                binary=True)),
         pipeline=test_pipeline))
 
 # During training: validation splits, never the test sets. No vessel collection

@@ -51,7 +51,8 @@ with_pseudo_labels = labelled + [
 idrid_od = dataset('idrid_od', f'{idrid}/test', test, odoc='OD')
 hidden_disc = dataset('hidden_idrid_disc', f'{idrid}/hidden', test, odoc='OD')
 for disc_only in (idrid_od, hidden_disc):
-    disc_only['binary_truth'] = ['odoc']
+    disc_only['ann_dirs']['odoc'] = dict(
+        path=disc_only['ann_dirs']['odoc'], classes=['disc'])
 test_sets = dict(
     drive=dataset('drive', f'{drive}/test', test, vessel='ann'),
     idrid=dataset('idrid', f'{idrid}/test', test, lesion='ann'),

@@ -53,7 +53,8 @@ with_pseudo_labels = labelled + [
     pseudo('refuge', f'{refuge}/train', strong, vessel='refuge_vessel_pseudo')
 ]
 idrid_od = dataset('idrid_od', f'{idrid}/test', test, odoc='OD')
-idrid_od['binary_truth'] = ['odoc']
+idrid_od['ann_dirs']['odoc'] = dict(
+    path=idrid_od['ann_dirs']['odoc'], classes=['disc'])
 test_sets = dict(
     drive=dataset('drive', f'{drive}/test', test, vessel='ann'),
     ddr=dataset('ddr', f'{ddr}/test', test, lesion='ann'),
