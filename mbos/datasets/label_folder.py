@@ -1,7 +1,6 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
