@@ -103,10 +103,9 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             if not game:
                 continue
             prob = at_least_float32(logits[task]).sigmoid()
-            learnt = game[0].classes  # the same for all images of a run
-            if learnt is not None:
-                shown = self.tasks[task].known_mask(learnt[0])
-                prob = prob * shown.to(prob.device)[:, None, None]
+            learnt = game[0].known(self.tasks[task], prob.device)
+            if learnt is not None:  # the same for all images of a run
+                prob = prob * learnt[0, :, None, None]
             # source and target are alike, so half precision would be noise
             with torch.autocast(prob.device.type, enabled=False):
                 values.update(

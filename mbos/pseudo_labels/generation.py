@@ -168,15 +168,18 @@ def check_tasks(folders: List[ImageFolder], cfg: Config,
                     'checkpoint that was trained for it.')
 
 
-def _header(folder: ImageFolder, target: str, task: Task,
-            header: dict) -> dict:
-    """The manifest of a folder without its images."""
-    header = dict(header, task=task.name)
-    if folder.classes[target] != task.classes:
-        header['classes'] = list(folder.classes[target])
-    if folder.truth[task.name].classes:
-        header['truth'] = folder.truth[task.name].classes
-    return header
+def _headers(folders: List[ImageFolder], tasks: Dict[str, Task],
+             common: dict) -> Dict[str, dict]:
+    """The manifests of all folders, without their images."""
+    headers = {}
+    for folder in folders:
+        for target, name in folder.targets.items():
+            headers[target] = header = dict(common, task=name)
+            if folder.classes[target] != tasks[name].classes:
+                header['classes'] = list(folder.classes[target])
+            if folder.truth[name].classes:
+                header['truth'] = folder.truth[name].classes
+    return headers
 
 
 def image_dataset(folder: ImageFolder, cfg: Config, tasks):
@@ -327,16 +330,13 @@ def generate_pseudo_labels(
     tasks = model.module.tasks
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
     stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
-    header = dict(
-        checkpoint=checkpoint,
-        checkpoint_sha256=file_sha256(checkpoint),
-        config=cfg.filename,
-        threshold=threshold)
-    headers = {
-        target: _header(folder, target, tasks[task], header)
-        for folder in folders
-        for target, task in folder.targets.items()
-    }
+    headers = _headers(
+        folders, tasks,
+        dict(
+            checkpoint=checkpoint,
+            checkpoint_sha256=file_sha256(checkpoint),
+            config=cfg.filename,
+            threshold=threshold))
     if env.is_main:
         for folder, names in zip(folders, stems):
             for target in folder.targets:
@@ -346,12 +346,10 @@ def generate_pseudo_labels(
     if env.is_main:
         for folder, names in zip(folders, stems):
             for target in folder.targets:
-                save_json(
-                    osp.join(target, MANIFEST),
-                    dict(headers[target], images=names))
+                manifest = dict(headers[target], images=names)
+                save_json(osp.join(target, MANIFEST), manifest)
                 os.unlink(osp.join(target, PART))
-    return [(f, names, dict(tasks.items()))
-            for f, names in zip(folders, stems)]
+    return [(f, names, dict(tasks)) for f, names in zip(folders, stems)]
 
 
 def _load(model_cfg: dict, checkpoint: str, env: Environment) -> nn.Module:
