@@ -169,8 +169,14 @@ def check_tasks(folders: List[ImageFolder], cfg: Config,
 
 
 def _headers(folders: List[ImageFolder], tasks: Dict[str, Task],
-             common: dict) -> Dict[str, dict]:
+             checkpoint: str, cfg: Config,
+             threshold: float) -> Dict[str, dict]:
     """The manifests of all folders, without their images."""
+    common = dict(
+        checkpoint=checkpoint,
+        checkpoint_sha256=file_sha256(checkpoint),
+        config=cfg.filename,
+        threshold=threshold)
     headers = {}
     for folder in folders:
         for target, name in folder.targets.items():
@@ -330,13 +336,7 @@ def generate_pseudo_labels(
     tasks = model.module.tasks
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
     stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
-    headers = _headers(
-        folders, tasks,
-        dict(
-            checkpoint=checkpoint,
-            checkpoint_sha256=file_sha256(checkpoint),
-            config=cfg.filename,
-            threshold=threshold))
+    headers = _headers(folders, tasks, checkpoint, cfg, threshold)
     if env.is_main:
         for folder, names in zip(folders, stems):
             for target in folder.targets:
