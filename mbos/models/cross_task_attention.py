@@ -168,13 +168,29 @@ class CrossTaskAttention(BaseModule):
     Task *i* gets ``x_i + conv(concat_j block(x_i, x_j))`` over the other
     tasks *j* in canonical order. With a single task it is the identity.
 
+    The blocks may work on smaller maps with fewer channels, which costs less:
+    each is averaged over ``downscale`` x ``downscale`` pixels and mapped to
+    ``width`` channels, and what ``conv`` gives is enlarged before it is added
+    to ``x_i`` itself.
+
     Args:
         task_names (Sequence[str]): The tasks in canonical order.
         channels (int): Channels of every task's map.
         num_heads (int): Attention heads. Default: 4.
-        window_size (int): Side of the attention windows. Default: 16.
+        window_size (int): Side of the attention windows, in pixels of the
+            maps that the blocks see. Default: 16.
         share_block (bool): Whether one block serves all ordered pairs of
             tasks, as published. False gives each pair its own. Default: True.
+        width (int, optional): Channels within the blocks. Default: those of
+            the maps, as published.
+        downscale (int): How many pixels of a map, along a side, become one
+            within the blocks. Default: 1, as published.
+        feedforward_ratio (int): Hidden over outer width of the blocks'
+            feed-forward. Default: 4.
+
+    Raises:
+        ValueError: If ``width`` is not a multiple of ``num_heads``, or
+            ``downscale`` is below 1.
     """
 
     def __init__(self,
@@ -182,14 +198,24 @@ class CrossTaskAttention(BaseModule):
                  channels: int,
                  num_heads: int = 4,
                  window_size: int = 16,
-                 share_block: bool = True):
+                 share_block: bool = True,
+                 width: Optional[int] = None,
+                 downscale: int = 1,
+                 feedforward_ratio: int = 4):
         super().__init__()
+        if downscale < 1:
+            raise ValueError(f'cross_task_attention.downscale is {downscale}: '
+                             'give 1 or more.')
         self.recompute = False  # low-memory mode
         self.task_names = tuple(task_names)
         self.share_block = share_block
+        self.downscale = downscale
         if len(self.task_names) == 1:
             return
-        args = (channels, num_heads, window_size)
+        width = width or channels
+        self.narrow = nn.Identity() if width == channels else ConvModule(
+            channels, width, kernel_size=1, act_cfg=None)
+        args = (width, num_heads, window_size, feedforward_ratio)
         if share_block:
             self.block = CrossTaskBlock(*args)
         else:
@@ -199,7 +225,7 @@ class CrossTaskAttention(BaseModule):
                 for j in self.task_names if j != i
             })
         self.fuse = ConvModule(
-            channels * (len(self.task_names) - 1),
+            width * (len(self.task_names) - 1),
             channels,
             kernel_size=1,
             norm_cfg=dict(type='GN', num_groups=1))
@@ -233,15 +259,23 @@ class CrossTaskAttention(BaseModule):
             rows = dict.fromkeys(self.task_names)
         if len(self.task_names) == 1:
             return {t: select(features[t], i) for t, i in rows.items()}
-        memory = _Memory(self, features)
+        memory = _Memory(self, {t: self._shrink(x)
+                                for t, x in features.items()})
         return {
             task: self._refine(task, index, features, memory)
             for task, index in rows.items()
         }
 
+    def _shrink(self, x: Tensor) -> Tensor:
+        """A map as the blocks see it: (N, width, H', W')."""
+        if self.downscale > 1:
+            x = F.avg_pool2d(x, self.downscale, ceil_mode=True)
+        return self.narrow(x)
+
     def _refine(self, task: str, index: Optional[Tensor],
                 features: Dict[str, Tensor], memory: '_Memory') -> Tensor:
-        x = select(features[task], index)
+        whole = select(features[task], index)
+        x = select(memory.features[task], index)
         answers = []
         for other in self.task_names:
             if other == task:
@@ -253,7 +287,11 @@ class CrossTaskAttention(BaseModule):
             answers.append(
                 maybe_recomputed(self.recompute, block, x, query, key, value,
                                  bias))
-        return x + self.fuse(torch.cat(answers, dim=1))
+        out = self.fuse(torch.cat(answers, dim=1))
+        if self.downscale > 1:
+            out = F.interpolate(out, whole.shape[-2:], mode='bilinear',
+                                align_corners=False)  # yapf: disable
+        return whole + out
 
 
 class _Memory:

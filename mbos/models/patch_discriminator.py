@@ -1,7 +1,8 @@
 """The discriminator of one task's predictions (METHOD, section 6)."""
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import kaiming_init
 from mmcv.runner import BaseModule
 from mmseg.models.builder import HEADS
@@ -15,25 +16,46 @@ from mbos.accelerate.gradients import add_gradient, is_gathering
 class PatchDiscriminator(BaseModule):
     """Tells predictions on labelled datasets from those on unlabelled ones.
 
-    Five 4x4 convolutions of stride 2, LeakyReLU 0.2 between them, no norm.
+    4x4 convolutions of stride 2, LeakyReLU 0.2 between them, no norm. A
+    verdict is about a patch of ``downscale * 2 ** num_convs`` pixels a side.
 
     Args:
         in_channels (int): Channels of the task's probabilities.
-        channels (int): Width of the first convolution; it doubles three
-            times. Default: 64.
+        channels (int): Width of the first convolution; each but the last
+            doubles it. Default: 64, as published.
+        num_convs (int): How many convolutions. Default: 5, as published.
+        downscale (int): Over how many pixels, along a side, probabilities are
+            averaged first. Default: 1, as published.
         init_cfg (dict, optional): mmcv's initialisation config.
+
+    Raises:
+        ValueError: If a number is below 1.
     """
 
-    NUM_CONVS = 5
-    MIN_SIZE = 2**NUM_CONVS
-
-    def __init__(self, in_channels: int, channels: int = 64, init_cfg=None):
+    def __init__(self,
+                 in_channels: int,
+                 channels: int = 64,
+                 num_convs: int = 5,
+                 downscale: int = 1,
+                 init_cfg: Optional[dict] = None):
         super().__init__(init_cfg)
-        widths = [in_channels] + [channels * 2**i for i in range(4)] + [1]
+        if min(channels, num_convs, downscale) < 1:
+            raise ValueError(
+                f'discriminator has channels={channels}, num_convs={num_convs}'
+                f', downscale={downscale}: give 1 or more for each.')
+        self.downscale = downscale
+        widths = [
+            in_channels, *(channels * 2**i for i in range(num_convs - 1)), 1
+        ]
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)
             for a, b in zip(widths[:-1], widths[1:]))
         self.act = nn.LeakyReLU(0.2, inplace=True)  # of convolutions only
+
+    @property
+    def patch_size(self) -> int:
+        """int: Pixels along a side of the patch that a verdict is about."""
+        return self.downscale * 2**len(self.convs)
 
     def init_weights(self):
         """Kaiming normal over fan-out, with the gain of what follows."""
@@ -49,18 +71,20 @@ class PatchDiscriminator(BaseModule):
             prob (Tensor): Probabilities of shape (N, C, H, W).
 
         Returns:
-            Tensor: Logits of shape (N, 1, H // 32, W // 32), positive for
-            *source*.
+            Tensor: Logits of shape (N, 1, H // p, W // p) for patches of p
+            pixels, positive for *source*.
 
         Raises:
-            ValueError: If an image is smaller than 32 pixels.
+            ValueError: If an image is smaller than a patch.
         """
-        if min(prob.shape[-2:]) < self.MIN_SIZE:
+        if min(prob.shape[-2:]) < self.patch_size:
             raise ValueError(
-                f'The discriminators need images of at least {self.MIN_SIZE} '
-                f'pixels a side, got {tuple(prob.shape[-2:])}: enlarge the '
+                f'The discriminators need images of at least {self.patch_size}'
+                f' pixels a side, got {tuple(prob.shape[-2:])}: enlarge the '
                 'crop size of the training pipeline.')
         x = prob
+        if self.downscale > 1:
+            x = F.avg_pool2d(x, self.downscale)
         for conv in self.convs[:-1]:
             x = self.act(conv(x))
         return self.convs[-1](x)

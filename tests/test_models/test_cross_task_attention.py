@@ -62,10 +62,27 @@ def slow_block(block, x, y):
     return out
 
 
-def slow(net, features):
+def slow_shrink(net, x):
+    """A map as the blocks see it: mean over squares, then fewer channels."""
+    n, c, h, w = x.shape
+    d = net.downscale
+    out = torch.zeros(n, c, -(-h // d), -(-w // d), dtype=x.dtype)
+    for row in range(out.shape[2]):
+        for column in range(out.shape[3]):
+            part = x[:, :, row * d:(row + 1) * d, column * d:(column + 1) * d]
+            out[:, :, row, column] = part.mean((2, 3))
+    if isinstance(net.narrow, torch.nn.Identity):
+        return out
+    conv = net.narrow.conv
+    return torch.einsum('oc,nchw->nohw', conv.weight[:, :, 0, 0],
+                        out) + conv.bias.view(-1, 1, 1)
+
+
+def slow(net, whole):
     out = {}
+    features = {task: slow_shrink(net, x) for task, x in whole.items()}
     for i, x in features.items():
-        images = []
+        added = []
         for n in range(len(x)):
             answers = [
                 slow_block(net._block(i, j), x[n], features[j][n])
@@ -77,18 +94,22 @@ def slow(net, features):
                  ) / torch.sqrt(z.var(unbiased=False) + net.fuse.norm.eps)
             z = z * net.fuse.norm.weight[:, None, None] + \
                 net.fuse.norm.bias[:, None, None]
-            images.append(x[n] + z.clamp(min=0))
-        out[i] = torch.stack(images)
+            added.append(z.clamp(min=0))
+        out[i] = whole[i] + F.interpolate(
+            torch.stack(added), whole[i].shape[2:], mode='bilinear')
     return out
 
 
-@pytest.mark.parametrize('tasks, share_block, size', [
-    (('a', 'b', 'c'), True, (4, 5)),
-    (('a', 'b', 'c'), False, (3, 4)),
-    (('a', 'b'), True, (6, 3)),
+@pytest.mark.parametrize('tasks, settings, size', [
+    (('a', 'b', 'c'), dict(share_block=True), (4, 5)),
+    (('a', 'b', 'c'), dict(share_block=False), (3, 4)),
+    (('a', 'b'), dict(), (6, 3)),
+    (('a', 'b'), dict(downscale=2), (6, 4)),
+    (('a', 'b'), dict(width=4, feedforward_ratio=2), (4, 3)),
+    (('a', 'b', 'c'), dict(downscale=2, width=12), (7, 5)),
 ])
-def test_equals_plain_loops(tasks, share_block, size):
-    net = attention(tasks, share_block=share_block)
+def test_equals_plain_loops(tasks, settings, size):
+    net = attention(tasks, **settings)
     features = {
         t: torch.randn(2, CHANNELS, *size, dtype=torch.float64)
         for t in tasks
@@ -99,10 +120,14 @@ def test_equals_plain_loops(tasks, share_block, size):
         assert torch.allclose(fast[task], expected[task], rtol=1e-9)
 
 
-@pytest.mark.parametrize('share_block', [True, False])
-def test_rows_are_a_part_of_the_whole(share_block):
+@pytest.mark.parametrize('settings', [
+    dict(),
+    dict(share_block=False),
+    dict(downscale=2, width=4),
+])
+def test_rows_are_a_part_of_the_whole(settings):
     tasks = ('a', 'b', 'c')
-    net = attention(tasks, share_block=share_block)
+    net = attention(tasks, **settings)
     features = {
         t: torch.randn(4, CHANNELS, 5, 7, dtype=torch.float64)
         for t in tasks
@@ -171,3 +196,21 @@ def test_initial_weights_of_a_block_per_pair():
 def test_heads_must_divide_channels():
     with pytest.raises(ValueError, match='6 channels cannot be shared by 4'):
         CrossTaskAttention(('a', 'b'), 6, num_heads=4)
+
+
+def test_settings_make_it_smaller():
+    """Weights of 8 channels: q 72, kv 144, proj 72, norms 32, bias table 50;
+
+    the feed-forward's 2 * 8 * 8 * ratio + 8 * ratio + 8.
+    """
+    block = attention(('a', 'b'), feedforward_ratio=2).block
+    assert sum(p.numel() for p in block.parameters()) == 370 + 256 + 16 + 8
+    net = attention(('a', 'b'), width=4)
+    assert net.narrow.conv.weight.shape == (4, 8, 1, 1)
+    assert net.block.q.weight.shape == (4, 4)
+    assert net.fuse.conv.weight.shape == (8, 4, 1, 1)
+
+
+def test_downscale_below_one_is_refused():
+    with pytest.raises(ValueError, match='downscale is 0: give 1 or more'):
+        CrossTaskAttention(('a', 'b'), CHANNELS, downscale=0)

@@ -9,14 +9,39 @@ from mbos.models.patch_discriminator import (PatchDiscriminator, play,
                                              verdict_accuracy)
 
 
-@pytest.mark.parametrize('size, out', [
-    ((32, 32), (1, 1)),
-    ((64, 96), (2, 3)),
-    ((70, 127), (2, 3)),
+@pytest.mark.parametrize('settings, patch', [
+    (dict(), 32),
+    (dict(num_convs=3), 8),
+    (dict(num_convs=3, downscale=4), 32),
+    (dict(num_convs=1, downscale=3), 6),
 ])
-def test_one_verdict_per_patch_of_32(size, out):
-    net = PatchDiscriminator(in_channels=4, channels=2)
-    assert net(torch.rand(2, 4, *size)).shape == (2, 1, *out)
+@pytest.mark.parametrize('size', [(32, 32), (64, 96), (70, 127)])
+def test_one_verdict_per_patch(settings, patch, size):
+    net = PatchDiscriminator(in_channels=4, channels=2, **settings)
+    assert net.patch_size == patch
+    out = net(torch.rand(2, 4, *size))
+    assert out.shape == (2, 1, size[0] // patch, size[1] // patch)
+
+
+def test_depth_and_width_are_settings():
+    net = PatchDiscriminator(in_channels=2, channels=16, num_convs=3)
+    widths = [(c.in_channels, c.out_channels) for c in net.convs]
+    assert widths == [(2, 16), (16, 32), (32, 1)]
+
+
+def test_downscaled_probabilities_are_averages():
+    net = PatchDiscriminator(1, 2, num_convs=2, downscale=2)
+    fine = torch.rand(1, 1, 16, 16)
+    coarse = fine.view(1, 1, 8, 2, 8, 2).mean((3, 5))
+    plain = PatchDiscriminator(1, 2, num_convs=2)
+    plain.load_state_dict(net.state_dict())
+    torch.testing.assert_close(net(fine), plain(coarse))
+
+
+@pytest.mark.parametrize('setting', ['channels', 'num_convs', 'downscale'])
+def test_settings_below_one_are_refused(setting):
+    with pytest.raises(ValueError, match=f'{setting}=0.*give 1 or more'):
+        PatchDiscriminator(1, **{setting: 0})
 
 
 def test_layers_are_the_published_ones():
