@@ -128,6 +128,11 @@ class JointDataset(Dataset):
         """Length of the longest member, or as configured."""
         return self.length
 
+    @property
+    def samples_per_item(self) -> int:
+        """int: How many samples an item holds."""
+        return len(self._turns)
+
     def member_index(self, index: int, member: int) -> int:
         """Say which image of a member belongs to an index.
 

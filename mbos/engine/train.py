@@ -23,7 +23,8 @@ from mbos.config import build_checked
 from mbos.datasets import DataError, build_train_loader, start_worker
 from mbos.io.files import save_text
 from mbos.models import compile_parts
-from mbos.models.backbones.weights import find_backbone_weights
+from mbos.models.backbones.weights import find_backbone_weights, weights_source
+from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
 from mbos.runtime.signals import StopHook, StopSignals
 from .averaging import EMAWeightsHook, as_our_hook
@@ -84,6 +85,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
     check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
+    check_network(model, cfg.data.samples_per_gpu * train_set.samples_per_item)
     optimizer = build_checked(build_optimizer, model,
                               fused_by_default(plain(cfg.optimizer)))
     facts = run_facts(cfg, env, train_set)
@@ -177,8 +179,9 @@ def check_files(cfg: Config) -> None:
             raise FileNotFoundError(
                 f'{key}: checkpoint {cfg[key]!r} not found (looked in '
                 f'{os.getcwd()}).')
-    if cfg.model.get('pretrained') and not starting_point(cfg):
-        find_backbone_weights(cfg.model.pretrained)
+    source, _ = weights_source(cfg.model)
+    if source and not starting_point(cfg):
+        find_backbone_weights(source, cfg.model.backbone.type)
 
 
 def starting_point(cfg: Config) -> Optional[str]:

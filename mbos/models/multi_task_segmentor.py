@@ -10,12 +10,15 @@ from torch import Tensor
 
 from mbos.accelerate.gradients import gathering
 from mbos.tasks import TaskLike, build_tasks
-from .backbones.weights import load_backbone_weights
+from .backbones.weights import (load_backbone_weights, weights_source,
+                                without_weights)
+from .batch_statistics import (batch_norms, images_per_pass,
+                               single_values_explained)
 from .losses import at_least_float32
 from .multi_task_head import Rows
 from .recomputation import recompute_backbone
 from .show_result import ShowResultMixin
-from .supervision import SUPERVISED, Term, truth_terms
+from .supervision import SUPERVISED, Term, truth_terms, wanted_rows
 
 Images = Union[Tensor, List[Tensor]]
 PRECISIONS = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
@@ -32,16 +35,15 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         auxiliary_head (dict, optional): The same, for the auxiliary head.
         pretrained (str, optional): Weights for the backbone: a file, or
             'package:NAME' for an installed package. Default: None.
-        train_cfg (dict, optional): ``images_per_pass``: how many images go
-            through the network together, forward and backward; it changes
-            memory and speed, not results. 'auto' is one on CPU, all
-            otherwise. Default: 'auto'. ``precision`` of training, float32,
-            bf16 or fp16; losses, discriminators and inference are always
-            in float32. Default: 'float32'. ``low_memory``: compute
-            activations of the backbone, the decoders and cross-task
-            attention again in the backward pass rather than keeping them,
-            and let one image through at a time where ``images_per_pass`` is
-            'auto'; the same results. Default: False.
+        train_cfg (dict, optional): ``images_per_pass``: how many images pass
+            the network together; it changes memory and speed, not results.
+            'auto', the default, is one on CPU, all otherwise and with
+            BatchNorm. ``precision``: float32, the default, bf16 or fp16;
+            losses, discriminators and inference are in float32.
+            ``low_memory``: compute activations of the backbone, the decoders
+            and cross-task attention again in the backward pass rather than
+            keeping them, one image at a time; the same results. Default:
+            False.
         test_cfg (dict, optional): As mmseg's ``EncoderDecoder``.
         init_cfg (dict, optional): mmcv's initialisation config.
     """
@@ -57,18 +59,20 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  init_cfg: Optional[dict] = None):
+        source = weights_source(dict(
+            pretrained=pretrained, backbone=backbone, init_cfg=init_cfg))
         built = build_tasks(tasks)
         if auxiliary_head is not None:
             auxiliary_head = dict(auxiliary_head, tasks=built)
         super().__init__(
-            backbone=backbone,
+            backbone=without_weights(backbone),
             decode_head=dict(decode_head, tasks=built),
             auxiliary_head=auxiliary_head,
             train_cfg=train_cfg,
             test_cfg=test_cfg,
             init_cfg=init_cfg)
         self.tasks = {task.name: task for task in built}
-        self.pretrained = pretrained
+        self.pretrained, self.pretrained_prefix = source
         precision = (train_cfg or {}).get('precision', 'float32')
         if precision not in PRECISIONS:
             raise ValueError(f'Unknown precision {precision!r}: use one of '
@@ -89,7 +93,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """
         super().init_weights()
         if self.pretrained is not None:
-            load_backbone_weights(self.backbone, self.pretrained)
+            load_backbone_weights(self.backbone, self.pretrained,
+                                  self.pretrained_prefix)
 
     @property
     def dense_heads(self) -> Dict[str, torch.nn.Module]:
@@ -216,7 +221,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             if not group_terms:
                 continue
             at_once = getattr(backward, 'adds_as_they_are', False)
-            with self.autocast(img[0].device), gathering(at_once):
+            with self.autocast(img[0].device), gathering(
+                    at_once), single_values_explained(self):
                 values = self.group_losses(
                     torch.stack([img[row] for row in group]),
                     {t: torch.stack([p[row] for row in group])
@@ -275,10 +281,9 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
     def _groups(self, img: Images) -> List[List[int]]:
         """Indices of images to pass together: equal size, limited number."""
-        limit = (self.train_cfg or {}).get('images_per_pass', 'auto')
-        if limit == 'auto':
-            one = self.low_memory or img[0].device.type == 'cpu'
-            limit = 1 if one else len(img)
+        alone = self.low_memory or img[0].device.type == 'cpu'
+        limit = images_per_pass(self.train_cfg, len(img), alone,
+                                batch_norms(self))
         sizes = {}
         for row, image in enumerate(img):
             sizes.setdefault(tuple(image.shape[-2:]), []).append(row)
@@ -368,19 +373,6 @@ def total_loss(losses: Dict[str, Tensor]) -> Tensor:
     """Sum of the values that train: those named ``<head>.loss_...``."""
     return sum(value for name, value in losses.items()
                if name.split('.')[1].startswith('loss_'))
-
-
-def wanted_rows(terms: List[Term],
-                tasks: Sequence[str]) -> Dict[str, List[int]]:
-    """For each task that a term reads, the images it reads, in order."""
-    rows = {
-        task:
-        sorted(
-            {row
-             for term in terms if term.task == task for row in term.rows})
-        for task in tasks
-    }
-    return {task: wanted for task, wanted in rows.items() if wanted}
 
 
 def index_rows(rows: Dict[str, List[int]], images: int, device) -> Rows:

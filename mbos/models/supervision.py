@@ -78,6 +78,19 @@ class Term:
                             for c in self.classes]).to(device)
 
 
+def wanted_rows(terms: List[Term],
+                tasks: Sequence[str]) -> Dict[str, List[int]]:
+    """For each task that a term reads, the images it reads, in order."""
+    rows = {
+        task:
+        sorted(
+            {row
+             for term in terms if term.task == task for row in term.rows})
+        for task in tasks
+    }
+    return {task: wanted for task, wanted in rows.items() if wanted}
+
+
 def plane_kind(meta: dict, task: str) -> str:
     """``truth``, ``pseudo`` or ``absent``: what an image carries of a task."""
     return meta['planes'][task]['kind']

