@@ -3,6 +3,7 @@
 Everything in the package is keyed by task name. A task is described once,
 here or in a config, and everyone else asks it (METHOD, section 1).
 """
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple, Union
 
@@ -71,14 +72,14 @@ class Task:
         Raises:
             ValueError: If there is no class, an unknown one, or one twice.
         """
-        unknown = [name for name in classes if name not in self.classes]
-        if isinstance(classes, str) or unknown or not classes or (len(
-                set(classes)) != len(classes)):
+        names = list(classes) if isinstance(classes, Collection) else []
+        if isinstance(classes, str) or not names or (len(names) != len(
+                set(names) & set(self.classes))):
             raise ValueError(
                 f'Task {self.name!r} has the classes '
                 f'{", ".join(self.classes)}: expected a list of some of them, '
                 f'each once, got {classes!r}.')
-        return [i for i, name in enumerate(self.classes) if name in classes]
+        return [i for i, name in enumerate(self.classes) if name in names]
 
     def part(self, classes: Sequence[str]) -> 'Task':
         """The task of some of the classes alone.

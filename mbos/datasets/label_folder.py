@@ -107,22 +107,17 @@ def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
     Raises:
         ValueError: If the entry is malformed or names unknown classes.
     """
-    if isinstance(entry, str):
-        entry = dict(path=entry)
-    unknown = sorted(set(entry) - set(KEYS))
-    if unknown or not isinstance(entry.get('path'), str):
-        raise ValueError(
-            f'expected a folder, or dict(path=folder, classes=[...]) for '
-            f'task {task.name!r}, got {dict(entry)!r}.')
-    chosen = task.channels(entry.get('classes') or task.classes)
-    classes = tuple(task.classes[i] for i in chosen)
+    path = path_of(entry)
+    entry = {} if isinstance(entry, str) else entry
+    classes = entry.get('classes')
+    classes = task.part(task.classes if classes is None else classes).classes
     binary = bool(entry.get('binary', False))
     if binary and len(classes) > 1:
         raise ValueError(
             f'binary=True is for masks of a single class, but those of task '
             f'{task.name!r} label {", ".join(classes)}; name the one class '
             'in `classes`.')
-    return LabelFolder(osp.join(root, entry['path']), task, classes, binary)
+    return LabelFolder(osp.join(root, path), task, classes, binary)
 
 
 def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,
@@ -152,8 +147,18 @@ def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,
 
 
 def path_of(entry: str | dict) -> str:
-    """The folder that an entry of ``ann_dirs`` or ``pseudo_dirs`` names."""
-    return entry if isinstance(entry, str) else entry['path']
+    """The folder that an entry of ``ann_dirs`` or ``pseudo_dirs`` names.
+
+    Raises:
+        ValueError: If the entry is malformed.
+    """
+    path = entry.get('path') if isinstance(entry, Mapping) else entry
+    if not isinstance(path, str) or (entry is not path
+                                     and set(entry) - set(KEYS)):
+        raise ValueError('expected a folder or dict(path=folder, '
+                         f'classes=[...]) in ann_dirs or pseudo_dirs, got '
+                         f'{entry!r}.')
+    return path
 
 
 def labelled_classes(task: Task, members: Sequence[Mapping]) -> set[str]:

@@ -74,9 +74,9 @@ def _train(cfg: Config, env: Environment, validate: bool,
         return
     check_files(cfg)
     warn_of_unread_pseudo_labels(cfg, logger)
-    warn_of_unlabelled_classes(cfg, logger)
     set_backends(cfg)
     train_set = build_checked(build_dataset, cfg.data.train)
+    warn_of_unlabelled_classes(cfg, logger)
     val_set = None
     if validate:
         check_save_best(cfg)

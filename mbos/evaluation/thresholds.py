@@ -81,7 +81,9 @@ def scored_tasks(dataset) -> List:
 def _choice(task, pool, sets):
     thresholds, dice = {}, {}
     for name, histograms in zip(task.classes, pool):
-        best = best_threshold(histograms.total())
+        best = None
+        if not histograms.is_empty:
+            best = best_threshold(histograms.total())
         thresholds[name] = FALLBACK if best is None else best.threshold
         dice[name] = None if best is None else best.dice
     return dict(sets=sets, thresholds=thresholds, Dice=dice)

@@ -160,6 +160,11 @@ class HistogramPool:
         self.most, self.at_a_time = most, at_a_time
         self._waiting = []
 
+    @property
+    def is_empty(self) -> bool:
+        """bool: Whether nothing was added."""
+        return not self._waiting
+
     def add(self, histogram: Histogram) -> None:
         """Add the scores of an image."""
         self._waiting.append(histogram)

@@ -287,8 +287,11 @@ def test_missing_split(make):
      "'ddr': Task 'lesion' has the classes EX, HE, SE, MA: expected a list of "
      r"some of them, each once, got \['EX', 'MAC'\]"),
     (labelled('ann', classes='EX'), "each once, got 'EX'"),
-    (labelled('ann', clases=['EX']), 'expected a folder, or dict'),
-    (labelled(None, classes=['EX']), 'expected a folder, or dict'),
+    (labelled('ann', clases=['EX']), 'expected a folder or dict'),
+    (labelled(None, classes=['EX']), 'expected a folder or dict'),
+    (labelled('ann', classes=[]), r'each once, got \[\]'),
+    (labelled('ann', classes=5), 'each once, got 5'),
+    (dict(ann_dirs=dict(lesion=['ann'])), r"folder, .*, got \['ann'\]"),
     (labelled('ann', binary=True), 'binary=True is for masks of a single'),
 ])
 def test_wrong_arguments(make, changes, expected):
