@@ -381,6 +381,23 @@ def test_thresholds_come_from_validation_and_are_used(world):
         assert 'Dice@val.EX' in file.readline().split(',')
 
 
+def test_sets_choose_thresholds_of_the_classes_that_they_label(world):
+    """From masks of haemorrhages alone, only theirs; the same one."""
+    cfg = load_config(world.config)
+    cfg.work_dir = str(world.folder / 'w')
+    whole = thresholds_from_val(FromPixels(), {}, cfg, CPU, world.checkpoint)
+    for path in (world.data / 'val/lesion').glob('*.png'):
+        save_labels(str(path), 2 * np.uint8(read_labels(str(path)) == 2))
+    cfg.data.val.datasets[0].ann_dirs.lesion = dict(
+        path='val/lesion', classes=['HE'])
+    lesion = thresholds_from_val(FromPixels(), {}, cfg, CPU,
+                                 world.checkpoint)['lesion']
+    assert lesion['Dice']['HE'] == whole['lesion']['Dice']['HE'] > 0
+    assert lesion['thresholds'] == dict(
+        EX=0.5, HE=whole['lesion']['thresholds']['HE'], SE=0.5, MA=0.5)
+    assert lesion['Dice']['EX'] is None
+
+
 def test_thresholds_are_never_chosen_on_test_images(world):
     cfg = load_config(world.config)
     cfg.data.val.datasets = [cfg.test_sets.v]
