@@ -147,6 +147,9 @@ class TimmFeatures(BaseModule):
         Returns:
             list[Tensor]: (N, C_l, H_l, W_l) each, as ``channels`` says.
         """
+        if x.device.type == 'cpu':
+            # convolutions, here and in the decoders, take a third less time
+            x = x.contiguous(memory_format=torch.channels_last)
         maps = self.timm_model(x)
         if getattr(self.timm_model, 'output_fmt', 'NCHW') == 'NHWC':
             maps = [m.permute(0, 3, 1, 2).contiguous() for m in maps]
