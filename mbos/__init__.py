@@ -28,4 +28,4 @@ def __getattr__(name: str):
 if 'mmcv' in sys.modules:
     # Configs of version 0.1 say custom_imports = dict(imports=['mbos']), which
     # mmcv carries out; torch is loaded then in any case.
-    from . import registration  # noqa: F401
+    from . import registration

@@ -1,8 +1,11 @@
 """Reading configs and completing what they tell only once."""
 import copy
+import difflib
 import importlib
+import os
 import os.path as osp
 import re
+from pathlib import Path
 from typing import Callable, List, Optional
 
 from mmcv import Config, ConfigDict
@@ -11,27 +14,54 @@ from torch import nn
 from mbos.config_overrides import check_overrides
 from mbos.mmcv_ops import check_operators
 
-REPOSITORY = osp.dirname(osp.dirname(osp.abspath(__file__)))
+PACKAGE = osp.dirname(osp.abspath(__file__))
+REPOSITORY = osp.dirname(PACKAGE)
+CONFIGS = next(
+    filter(osp.isdir,
+           (osp.join(folder, 'configs') for folder in (PACKAGE, REPOSITORY))),
+    osp.join(PACKAGE, 'configs'))
+"""str: The folder of all configs: beside the code where MBOS is installed, in
+the checkout otherwise."""
 
 
 def find_config(path: str) -> str:
-    """The config file, looked for here and then in the repository.
+    """A config of one's own, or one of MBOS, by its path or its name alone.
 
     Args:
-        path (str): As the user gave it.
+        path (str): As the user gave it: a file, a path in ``configs``, or the
+            name of a config there, with or without ``.py``.
 
     Returns:
         str: A path that exists.
 
     Raises:
-        FileNotFoundError: If there is none in either place.
+        FileNotFoundError: If there is none; names those with similar names.
     """
-    for candidate in (path, osp.join(REPOSITORY, path)):
-        if osp.isfile(candidate):
-            return candidate
+    if osp.isfile(path):
+        return path
+    parts = path.replace(os.sep, '/').split('/')
+    below = parts[1:] if parts[0] == 'configs' else parts
+    known = {
+        file.relative_to(CONFIGS).as_posix(): str(file)
+        for file in sorted(Path(CONFIGS).rglob('*.py'))
+    }
+    if '/'.join(below) in known:
+        return known['/'.join(below)]
+    names: dict[str, list[str]] = {}
+    for name in known:
+        names.setdefault(name.split('/')[-1].removesuffix('.py'),
+                         []).append(name)
+    wanted = parts[-1].removesuffix('.py')
+    if len(parts) == 1 and len(names.get(wanted, ())) == 1:
+        return known[names[wanted][0]]
+    similar = names.get(wanted) or [
+        name for match in difflib.get_close_matches(wanted, names, 3)
+        for name in names[match]
+    ]
+    hint = f' There is {", ".join(similar)}.' if similar else ''
     raise FileNotFoundError(
         f'Config {path!r} not found, neither from the working directory nor '
-        f'in {REPOSITORY}.')
+        f'in {CONFIGS}.{hint}')
 
 
 def load_config(path: str, options: Optional[dict] = None) -> Config:

@@ -6,10 +6,10 @@ from mmseg.datasets import build_dataset
 
 from mbos.apis import (build_checked, find_config, load_config,
                        member_datasets, stage1_model_cfg)
-from mbos.config import REPOSITORY
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 from tests.tiny_runs import config_of, write_config
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TASKS = ['vessel', dict(name='fovea', classes=('fovea', ))]
 
 
@@ -69,14 +69,25 @@ def test_data_test_may_name_a_test_set(path):
         load_config(path, {'data.test': 'c9'})
 
 
-def test_repository_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_config(STAGE1_CONFIG) == os.path.join(REPOSITORY,
-                                                      STAGE1_CONFIG)
-    (tmp_path / 'setup.py').touch()
-    assert find_config('setup.py') == 'setup.py'
-    with pytest.raises(FileNotFoundError, match="'no.py' not found"):
-        find_config('no.py')
+    expected = os.path.join(ROOT, STAGE1_CONFIG)
+    name = os.path.basename(STAGE1_CONFIG)
+    for given in (STAGE1_CONFIG, STAGE1_CONFIG.removeprefix('configs/'), name,
+                  name.removesuffix('.py')):
+        assert find_config(given) == expected
+    (tmp_path / name).touch()
+    assert find_config(name) == name, "one's own comes first"
+
+
+@pytest.mark.parametrize('given, words', [
+    ('no.py', "'no.py' not found"),
+    ('elsewhere/fundus_stage1.py', 'There is _base_/.*fundus_stage1.py'),
+    ('fundus_stag1', 'There is .*fundus_stage1.py'),
+])
+def test_missing_configs_name_similar_ones(given, words):
+    with pytest.raises(FileNotFoundError, match=words):
+        find_config(given)
 
 
 def test_stage_1_network_of_stage_2():

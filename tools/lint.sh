@@ -2,7 +2,7 @@
 # Checks the style of every Python file and the syntax of every shell script.
 #
 # usage: tools/lint.sh          report and fail
-#        tools/lint.sh --fix    reformat (yapf, isort), then report
+#        tools/lint.sh --fix    reformat (ruff, isort, yapf), then report
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." || exit 1
 PYTHON=${PYTHON:-${MBOS_VENV:-$PWD/.venv}/bin/python}
@@ -45,12 +45,13 @@ check_shell() {
 mapfile -t python_files < <(list_files '*.py')
 mapfile -t shell_files < <(list_files '*.sh' '.ci/run')
 if [[ ${1:-} == --fix ]]; then
-    "$PYTHON" -m yapf --in-place "${python_files[@]}"
+    "$PYTHON" -m ruff check --quiet --fix
     "$PYTHON" -m isort --quiet "${python_files[@]}"
+    "$PYTHON" -m yapf --in-place "${python_files[@]}"
 fi
 check "shell syntax of ${#shell_files[@]} scripts" check_shell
-check "flake8 of ${#python_files[@]} files" \
-    "$PYTHON" -m flake8 "${python_files[@]}"
+check "ruff of ${#python_files[@]} files" "$PYTHON" -m ruff check --quiet
 check isort "$PYTHON" -m isort --check-only --diff "${python_files[@]}"
 check yapf "$PYTHON" -m yapf --diff --parallel "${python_files[@]}"
+check mypy "$PYTHON" -m mypy --no-error-summary
 exit "$failed"

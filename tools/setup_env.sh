@@ -110,7 +110,10 @@ install() {
     [[ $MMCV == mmcv ]] || export MMCV_WITH_OPS=1 PIP_NO_CACHE_DIR=1
     pip install -q --no-build-isolation "$MMCV==1.7.2"
     echo "$ROOT" >"$(echo "$VENV"/lib/python3.*/site-packages)/mbos.pth"
-    "$VENV/bin/python" -c 'import mbos.registration'
+    printf '#!/bin/sh\nexec "%s" -m mbos "$@"\n' "$VENV/bin/python" \
+        >"$VENV/bin/mbos"
+    chmod +x "$VENV/bin/mbos"
+    "$VENV/bin/mbos" info
 }
 
 case ${1:-} in

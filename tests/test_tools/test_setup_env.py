@@ -29,8 +29,8 @@ elif arguments[0] == '-c':
         print(os.environ.get('PROBE', 'fine'))
     elif '# reach' in arguments[1]:  # whether the CPU index has both packages
         sys.exit(0 if os.environ.get('REACHABLE') else 1)
-    else:
-        print('verify', file=log)
+elif arguments == ['-m', 'mbos', 'info']:
+    print('verify', file=log)
 elif arguments[:2] == ['-m', 'venv']:
     print('venv', file=log)
     folder = pathlib.Path(arguments[2])
@@ -60,8 +60,8 @@ class Sandbox:
         shutil.copy(ROOT / 'tools' / 'setup_env.sh', self.root / 'tools')
         shutil.copy(ROOT / 'requirements.txt', self.root)
         self.bin.mkdir()
-        for name in ('awk', 'bash', 'cat', 'cmp', 'dirname', 'df', 'flock',
-                     'ls', 'mkdir', 'rm', 'sed'):
+        for name in ('awk', 'bash', 'cat', 'chmod', 'cmp', 'dirname', 'df',
+                     'flock', 'ls', 'mkdir', 'rm', 'sed'):
             (self.bin / name).symlink_to(shutil.which(name))
         self.script('uname', '#!/bin/sh\necho Linux x86_64\n')
         self.script('python3.11', STUB.replace('@PYTHON@', sys.executable))
@@ -109,6 +109,8 @@ def test_fresh_environment_without_a_compiler(sandbox):
     assert 'CUDA build' in done.stdout, 'why it was taken'
     site = sandbox.root / '.venv' / 'lib' / 'python3.11' / 'site-packages'
     assert (site / 'mbos.pth').read_text().strip() == str(sandbox.root)
+    command = sandbox.root / '.venv/bin/mbos'
+    assert '-m mbos' in command.read_text() and os.access(command, os.X_OK)
 
 
 def test_second_run_does_nothing_in_a_second(sandbox):
