@@ -8,15 +8,17 @@ from .loader import build_train_loader, start_worker
 from .partial_label import PartialLabelDataset
 from .pipelines import (CollectImage, ColorJitter, CutOut, DiscSideFlip,
                         FormatPlanes, IndependentFlip, LabelBorder, LoadPlanes,
-                        LoadRandomCrop, RandomGamma, RandomGaussianBlur, RandomGrayscale,
-                        RotateFromList, find_disc_side, write_disc_sides)
+                        LoadRandomCrop, RandomGamma, RandomGaussianBlur,
+                        RandomGrayscale, RotateFromList, find_disc_side,
+                        write_disc_sides)
 from .sampler import InfiniteIndexSampler
 
 __all__ = [
     'ArrayCache', 'CollectImage', 'ColorJitter', 'CutOut', 'DataError',
     'DiscSideFlip', 'EvaluationSets', 'FormatPlanes', 'IndependentFlip',
     'InfiniteIndexSampler', 'JointDataset', 'LabelBorder', 'LoadPlanes',
-    'LoadRandomCrop', 'PartialLabelDataset', 'RandomGamma', 'RandomGaussianBlur',
-    'RandomGrayscale', 'RotateFromList', 'build_train_loader',
-    'collate_samples', 'find_disc_side', 'start_worker', 'write_disc_sides'
+    'LoadRandomCrop', 'PartialLabelDataset', 'RandomGamma',
+    'RandomGaussianBlur', 'RandomGrayscale', 'RotateFromList',
+    'build_train_loader', 'collate_samples', 'find_disc_side', 'start_worker',
+    'write_disc_sides'
 ]

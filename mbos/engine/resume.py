@@ -7,8 +7,7 @@ import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
-from mbos.checkpoints.loading import (check_shapes, fit_weights,
-                                      read_checkpoint)
+from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
 from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.runtime.environment import Environment
 from .averaging import as_our_hook

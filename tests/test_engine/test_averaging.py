@@ -7,8 +7,7 @@ import torch
 from mmcv.runner import HOOKS
 from torch import nn
 
-from mbos.engine.averaging import (EMAWeightsHook, as_our_hook,
-                                   averaged_weights)
+from mbos.engine.averaging import EMAWeightsHook, as_our_hook, averaged_weights
 
 
 class Network(nn.Module):
