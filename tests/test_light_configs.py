@@ -19,7 +19,7 @@ from mbos.io.labels import save_labels
 
 ROOT = osp.dirname(osp.dirname(__file__))
 SPLITS = osp.join(ROOT, 'configs/light/splits')
-STAGES = ['light_stage1']
+STAGES = ['light_stage1', 'light_stage2']
 
 
 def light(name):
@@ -75,8 +75,8 @@ def photographs(tmp_path_factory):
     """An image of 96x96 in place of each, with all planes."""
     root = tmp_path_factory.mktemp('data')
     rng = np.random.default_rng(0)
-    members = member_datasets(light(STAGES[-1]).data.train)
-    members += light(STAGES[-1]).data.val.datasets
+    members = member_datasets(light('light_stage2').data.train)
+    members += light('light_stage2').data.val.datasets
     for member in members:
         for stem in stems(member.split):
             image = root / member.img_dir / f'{stem}.jpg'
@@ -106,7 +106,7 @@ def fit(cfg, root):
     return cfg
 
 
-@pytest.mark.parametrize('name, images', [(STAGES[0], 4)])
+@pytest.mark.parametrize('name, images', [(STAGES[0], 4), (STAGES[1], 5)])
 def test_a_step(name, images, photographs):
     cfg = fit(light(name), photographs)
     joint = build_dataset(cfg.data.train)
@@ -136,6 +136,10 @@ def test_a_step(name, images, photographs):
     assert len(still) < 0.02 * len(before)
     truth = {f'loss_truth.{task}' for task in ('vessel', 'lesion', 'odoc')}
     assert truth <= found
+    if name == STAGES[1]:
+        assert {f'loss_pseudo.vessel.on_{d}' for d in ('idrid', 'drishti_gs')
+                } | {'loss_pseudo.lesion.on_hrf', 'loss_adv.vessel.on_idrid',
+                     'loss_disc_source.lesion'} <= found  # yapf: disable
 
 
 def test_foreground_is_rare_at_the_start():

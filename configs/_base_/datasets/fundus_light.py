@@ -41,6 +41,14 @@ augment = [
         hue=0.03),
     dict(type='RandomGamma', gamma=1.5, channel_gamma=1.2)
 ]
+strong = [
+    dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.5),
+    dict(type='ColorJitter', hue=0.1),
+    dict(type='RandomGamma', gamma=1.5, channel_gamma=1.2),
+    dict(type='RandomGrayscale'),
+    dict(type='RandomGaussianBlur'),
+    dict(type='CutOut')
+]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
@@ -120,6 +128,25 @@ labelled = [
         'drishti_gs_train', [disc_crops, *augment, *finish],
         odoc='ann')
 ]
+
+
+def pseudo(name, folder, split, crops, *tasks):
+    """The same photographs with pseudo labels of the tasks they lack."""
+    found = dataset(name, folder, split, [crops, *strong, *finish])
+    found['pseudo_dirs'] = {t: f'{folder}/train/{t}_pseudo' for t in tasks}
+    return found
+
+
+# A further photograph a step; these collections take turns. Eyes of Drishti-GS
+# are healthy or glaucomatous, so that lesions are left alone there.
+with_pseudo_labels = labelled + [[
+    pseudo('idrid', idrid, 'idrid_no_vessel_train', lesion_crops, 'vessel'),
+    pseudo('drive', drive, 'drive_train', vessel_crops, 'lesion', 'odoc'),
+    pseudo('hrf', hrf, 'hrf_train', vessel_crops, 'lesion', 'odoc'),
+    pseudo('chase_db1', chase, 'chase_db1_train', vessel_crops, 'lesion',
+           'odoc'),
+    pseudo('drishti_gs', drishti, 'drishti_gs_train', disc_crops, 'vessel')
+]]
 validation = [
     dataset(
         'idrid', idrid, 'idrid_val', test_pipeline, lesion='ann', odoc=disc),
