@@ -234,3 +234,12 @@ def generator_model_cfg(model_cfg: dict) -> dict:
     for key in ('discriminator', 'adversarial_weights', 'pseudo_weight'):
         cfg.pop(key, None)
     return cfg
+
+
+def plain(value):
+    """A config part as built-in dicts, lists and tuples, copied."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value)
+    return value

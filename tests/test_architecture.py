@@ -16,19 +16,19 @@ ROOMS = {
     'runtime': ('io', ),
     'metrics': ('tasks', 'io'),
     'pictures': ('tasks', 'io'),
-    'datasets': ('tasks', 'io', 'metrics'),
+    'datasets': ('tasks', 'config', 'io', 'metrics'),
     'models': ('tasks', 'io'),
     'accelerate': ('tasks', 'models'),
     'checkpoints': ('tasks', 'config', 'io', 'models', 'pictures'),
     'inference': ('tasks', 'config', 'io', 'runtime', 'pictures', 'models',
-                  'accelerate', 'checkpoints'),
+                  'datasets', 'accelerate', 'checkpoints'),
     'pseudo_labels': ('tasks', 'config', 'io', 'runtime', 'datasets',
                       'checkpoints', 'inference'),
     'evaluation': ('tasks', 'config', 'io', 'runtime', 'metrics', 'pictures',
                    'datasets', 'checkpoints', 'inference'),
     'engine':
     ('tasks', 'config', 'io', 'runtime', 'metrics', 'pictures', 'datasets',
-     'models', 'accelerate', 'checkpoints', 'evaluation'),
+     'models', 'accelerate', 'checkpoints', 'inference', 'evaluation'),
 }
 # They open every room, or none.
 DOORS = {
@@ -44,9 +44,6 @@ EXCEPTIONS = {
     'mbos/models/show_result.py': ('pictures', ),
     'mbos/checkpoints/averaging.py': ('engine', ),
     'mbos/checkpoints/onnx_export.py': ('inference', ),
-    'mbos/evaluation/run.py': ('engine', ),
-    'mbos/evaluation/test.py': ('engine', ),
-    'mbos/pseudo_labels/generation.py': ('evaluation', ),
 }
 FORBIDDEN = {
     'mbos': ('tools', ),
@@ -227,8 +224,8 @@ def test_docstrings(path):
 
 @pytest.mark.parametrize('path', FILES, ids=relative)
 def test_sizes(path):
-    """Files below 400 lines, functions of 60 at most."""
-    assert len(path.read_text().splitlines()) < 400
+    """Files below 500 lines, functions of 60 at most."""
+    assert len(path.read_text().splitlines()) < 500
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
             size = node.end_lineno - node.lineno + 1

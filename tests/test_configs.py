@@ -13,9 +13,9 @@ from mmseg.models import build_segmentor
 import mbos  # noqa: F401
 from mbos.apis import load_config
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
+from mbos.config import plain
 from mbos.datasets.as_released import set_arguments
 from mbos.datasets.label_folder import path_of
-from mbos.engine.train import plain
 from mbos.tasks import build_tasks
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
 

@@ -3,16 +3,17 @@ from mbos.checkpoints.loading import file_sha256, load_weights, read_checkpoint
 from mbos.checkpoints.settings import PredictionSettings
 from mbos.config import (build_checked, find_config, load_config,
                          member_datasets, stage1_model_cfg)
+from mbos.datasets.data_check import check_data
 from mbos.engine.overlay_hook import EvaluationOverlayHook
-from mbos.engine.train import check_data, train_segmentor
+from mbos.engine.train import train_segmentor
 from mbos.evaluation.report import write_report
 from mbos.evaluation.run import EvaluationError
 from mbos.evaluation.test import (EvaluationPlan, build_test_set,
-                                  evaluate_test_sets, load_segmentor,
-                                  predict_dataset, thresholds_from_val)
+                                  evaluate_test_sets, thresholds_from_val)
 from mbos.inference.augmentation import augment_test_sets
 from mbos.inference.predictor import (Prediction, PredictionOptions,
                                       iterate_predictions, load_model, predict)
+from mbos.inference.test_sets import load_segmentor, predict_dataset
 from mbos.runtime.environment import (Environment, LaunchError,
                                       set_up_environment)
 from mbos.runtime.exits import EXPECTED_ERRORS, run_tool

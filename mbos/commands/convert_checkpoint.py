@@ -17,9 +17,8 @@ from mbos.apis import load_config
 from mbos.checkpoints import loading as checkpoint
 from mbos.checkpoints import release_layout as release
 from mbos.checkpoints import settings
-from mbos.config import build_checked
+from mbos.config import build_checked, plain
 from mbos.engine.checkpoint_hook import save_atomically
-from mbos.engine.train import plain
 
 
 def parse_args(argv=None) -> argparse.Namespace:

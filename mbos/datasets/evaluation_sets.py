@@ -3,9 +3,11 @@ import math
 from typing import Dict, Sequence, Union
 
 import numpy as np
+from mmcv import Config
 from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
 from torch.utils.data import Dataset
 
+from mbos.config import build_checked
 from .checks import DataError
 
 
@@ -117,3 +119,18 @@ def mean_over_tasks(figures: Dict[str, float],
         means[f'm{metric}'] = float(np.mean(of_tasks)) if of_tasks \
             else math.nan
     return means
+
+
+def build_val_set(cfg: Config):
+    """The validation set of a config.
+
+    Raises:
+        DataError: If its files are missing, with what can be done about it.
+    """
+    try:
+        return build_checked(build_dataset, cfg.data.val, dict(test_mode=True))
+    except DataError as error:
+        raise DataError(error.problems + [
+            'data.val: these are for evaluation during training; prepare '
+            'them, name other sets in data.val, or pass --no-validate.'
+        ]) from error

@@ -1,11 +1,13 @@
-"""The endless training loader."""
+"""Loaders: the endless one of training, and that of test sets."""
 import signal
 from typing import Optional
 
 import cv2
 import torch
+from mmcv import Config
 from mmcv.runner import get_dist_info
-from torch.utils.data import DataLoader, Dataset
+from mmseg.datasets import build_dataloader
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from .collate import collate_samples
 from .sampler import InfiniteIndexSampler
@@ -77,3 +79,34 @@ def start_worker(worker_id: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM,
                   lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def build_test_loader(dataset, cfg: Config, env, deal: bool = True):
+    """A loader of one image at a time.
+
+    Args:
+        dataset (Dataset): A test set.
+        cfg (Config): For ``data.workers_per_gpu``.
+        env (Environment): Where this process runs.
+        deal (bool): Whether several processes share the images; otherwise
+            each gets all of them. Default: True.
+
+    Returns:
+        DataLoader: In order, without shuffling.
+    """
+    workers = cfg.data.get('test_workers', cfg.data.workers_per_gpu)
+    loader = build_dataloader(
+        dataset,
+        samples_per_gpu=1,
+        workers_per_gpu=workers,
+        dist=False,
+        shuffle=False,
+        pin_memory=env.device.type == 'cuda',
+        persistent_workers=False)
+    loader.worker_init_fn = start_worker
+    if deal and env.distributed:
+        # mmseg's makes all processes meet, and fails where they are more than
+        # twice as many as images
+        loader.batch_sampler.sampler = DistributedSampler(
+            dataset, env.world_size, env.rank, shuffle=False)
+    return loader

@@ -6,10 +6,10 @@ import cv2
 import mmcv
 import numpy as np
 import torch
-from mmcv.parallel import collate
 from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
 from mmcv.runner.hooks import EvalHook
 
+from mbos.inference.test_sets import predict_image
 from mbos.pictures.overlays import draw_overlay, save_picture
 from .averaging import averaged_weights
 
@@ -65,7 +65,6 @@ def spread(length: int, count: int) -> List[int]:
     return [i * length // count for i in range(count)]
 
 
-@torch.no_grad()
 def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
     """Photograph, prediction and, where there is one, ground truth.
 
@@ -78,11 +77,7 @@ def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
     Returns:
         ndarray: RGB picture, (H, 2 W or 3 W, 3), uint8.
     """
-    was_training = model.training
-    model.eval()
-    batch = collate([dataset[index]], samples_per_gpu=1)
-    prob = model(return_loss=False, **batch)[0]
-    model.train(was_training)
+    prob = predict_image(model, dataset, index)
     layers = [{}, {
         task.name: task.decode(torch.from_numpy(prob[task.name])).numpy()
         for task in dataset.tasks

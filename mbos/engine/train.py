@@ -6,21 +6,22 @@ import time
 from typing import Optional
 
 import torch
-import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner import HOOKS, build_optimizer, build_runner
-from mmcv.utils import build_from_cfg, print_log
+from mmcv.utils import build_from_cfg
 from mmseg import __version__ as mmseg_version
-from mmseg.datasets import build_dataloader, build_dataset
+from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
-from torch.utils.data import DistributedSampler
 
 import mbos
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import find_settings
-from mbos.config import build_checked
-from mbos.datasets import DataError, build_train_loader, start_worker
+from mbos.config import build_checked, plain
+from mbos.datasets import build_train_loader
+from mbos.datasets.data_check import check_data
+from mbos.datasets.evaluation_sets import build_val_set
+from mbos.datasets.loader import build_test_loader
 from mbos.io.files import save_text
 from mbos.models import compile_parts
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
@@ -139,30 +140,6 @@ def set_backends(cfg: Config) -> None:
         torch.backends.cudnn.allow_tf32 = bool(tf32)
 
 
-def plain(value):
-    """A config part as built-in dicts, lists and tuples, copied."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(plain(item) for item in value)
-    return value
-
-
-def build_val_set(cfg: Config):
-    """The validation set of a config.
-
-    Raises:
-        DataError: If its files are missing, with what can be done about it.
-    """
-    try:
-        return build_checked(build_dataset, cfg.data.val, dict(test_mode=True))
-    except DataError as error:
-        raise DataError(error.problems + [
-            'data.val: these are for evaluation during training; prepare '
-            'them, name other sets in data.val, or pass --no-validate.'
-        ]) from error
-
-
 def check_files(cfg: Config) -> None:
     """Complain about missing weights before the data are read.
 
@@ -197,38 +174,6 @@ def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
         path = osp.join(cfg.work_dir, osp.basename(cfg.filename))
         save_text(path, cfg.pretty_text)
         release_log(logger, osp.join(cfg.work_dir, f'{timestamp}.log'))
-
-
-def check_data(datasets, env: Environment, logger=None) -> None:
-    """Read every mask and image once, in the first process.
-
-    Args:
-        datasets (list): Datasets with a ``check``, or None.
-        env (Environment): Where this process runs.
-        logger (logging.Logger | str, optional): Told how long it took.
-
-    Raises:
-        DataError: In the first process; the others end with it.
-    """
-    start = time.time()
-    problem = None
-    if env.is_main:
-        try:
-            for dataset in datasets:
-                if dataset is not None:
-                    dataset.check(full=True)
-        except ValueError as error:
-            problem = error
-    env.barrier()  # without a limit: large data take long to read
-    if env.distributed:
-        found = [problem is not None]
-        dist.broadcast_object_list(found, src=0)
-        if found[0] and problem is None:
-            raise SystemExit(1)  # the first process tells why
-    if problem is not None:
-        raise problem
-    if env.is_main:
-        print_log(f'Data checked in {time.time() - start:.0f} s', logger)
 
 
 def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
@@ -326,37 +271,3 @@ def build_loader(dataset, cfg: Config, env: Environment, start: int):
         world_size=env.world_size,
         start=start,
         pin_memory=env.device.type == 'cuda')
-
-
-def build_test_loader(dataset,
-                      cfg: Config,
-                      env: Environment,
-                      deal: bool = True):
-    """A loader of one image at a time.
-
-    Args:
-        dataset (Dataset): A test set.
-        cfg (Config): For ``data.workers_per_gpu``.
-        env (Environment): Where this process runs.
-        deal (bool): Whether several processes share the images; otherwise
-            each gets all of them. Default: True.
-
-    Returns:
-        DataLoader: In order, without shuffling.
-    """
-    workers = cfg.data.get('test_workers', cfg.data.workers_per_gpu)
-    loader = build_dataloader(
-        dataset,
-        samples_per_gpu=1,
-        workers_per_gpu=workers,
-        dist=False,
-        shuffle=False,
-        pin_memory=env.device.type == 'cuda',
-        persistent_workers=False)
-    loader.worker_init_fn = start_worker
-    if deal and env.distributed:
-        # mmseg's makes all processes meet, and fails where they are more than
-        # twice as many as images
-        loader.batch_sampler.sampler = DistributedSampler(
-            dataset, env.world_size, env.rank, shuffle=False)
-    return loader

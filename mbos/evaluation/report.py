@@ -9,16 +9,16 @@ import glob
 import json
 import os.path as osp
 import shutil
-from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence
 
 import cv2
 import mmcv
 import numpy as np
 import torch
-from mmcv.parallel import collate
 from PIL import Image
 from torch import nn
 
+from mbos.inference.test_sets import predict_image
 from mbos.io.files import save_json, save_text, save_whole
 from mbos.pictures.document import link_to
 from mbos.pictures.gallery import file_name
@@ -116,8 +116,11 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
     for task, names in chosen.items():
         for name in names['worst'] + names['best']:
             wanted.setdefault(name, []).append(task)
-    for index, prob in _predict(model, dataset, wanted):
+    for index in range(len(dataset)):
         stem = dataset.stem(index)
+        if stem not in wanted:
+            continue
+        prob = predict_image(model, dataset, index)
         for task in wanted[stem]:
             base = osp.join(folder, task, file_name(stem))
             pictures = example_pictures(dataset, index, task, prob)
@@ -128,17 +131,6 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
         save_json(
             osp.join(folder, LIST),
             dict(checkpoint_sha256=sha256, examples=chosen))
-
-
-@torch.no_grad()
-def _predict(model, dataset,
-             wanted: Mapping[str, list]) -> Iterator[Tuple[int, dict]]:
-    """Predict a few images in this process, without a loader: mmseg's makes
-    all processes meet."""
-    for index in range(len(dataset)):
-        if dataset.stem(index) in wanted:
-            batch = collate([dataset[index]], samples_per_gpu=1)
-            yield index, model(return_loss=False, **batch)[0]
 
 
 def example_pictures(dataset, index: int, task_name: str,

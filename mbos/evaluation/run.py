@@ -19,7 +19,8 @@ from mmcv import Config
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
-from mbos.engine.train import build_test_loader
+from mbos.datasets.loader import build_test_loader
+from mbos.inference.test_sets import predict_batch
 from mbos.metrics.sums_store import Place, SumsWriter, read_places, remove_sums
 from mbos.runtime.environment import Environment
 
@@ -262,7 +263,7 @@ def _new_sums(model, datasets, keys, done, cfg,
         build_test_loader(Subset(images, mine), cfg, env, deal=False))
     for item in mine:
         try:
-            prob, = model(return_loss=False, **next(loader))
+            prob = predict_batch(model, next(loader))
             found = [(member, datasets[member[0]].pre_eval(prob, member[1])[0])
                      for member in images.members[item]]
         except (ValueError, RuntimeError, OSError) as problem:

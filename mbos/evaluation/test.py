@@ -1,49 +1,25 @@
-"""Evaluation and prediction on test sets."""
+"""Evaluation of the test sets of a config."""
 import os.path as osp
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional
 
-import torch
 from mmcv import Config
 from mmcv.utils import print_log
 from mmseg.datasets import build_dataset
-from mmseg.models import build_segmentor
 from torch import nn
-from torch.utils.data import Subset
 
 import mbos
-from mbos.checkpoints.loading import file_sha256, load_weights
-from mbos.config import build_checked, find_test_set
-from mbos.engine.train import (build_test_loader, build_val_set, check_data,
-                               plain)
+from mbos.checkpoints.loading import file_sha256
+from mbos.config import build_checked, find_test_set, plain
+from mbos.datasets.data_check import check_data
+from mbos.datasets.evaluation_sets import build_val_set
 from mbos.metrics.bootstrap import Bootstrap
-from mbos.runtime.environment import Environment, wrap_model
+from mbos.runtime.environment import Environment
 from .files import write_evaluation
 from .run import EvaluationError, evaluate_group, forget_sums, group_test_sets
 from .thresholds import choose_thresholds, named_sets, require_apart
 
 TRUTH_KEYS = ('ann_dirs', 'binary_truth', 'fov_dir')
-
-
-def load_segmentor(model_cfg: dict,
-                   checkpoint: str,
-                   env: Environment,
-                   logger=None) -> nn.Module:
-    """Build a network for inference and load a checkpoint.
-
-    Args:
-        model_cfg (dict): The config's ``model``.
-        checkpoint (str): Of ours or of the authors'.
-        env (Environment): Where this process runs.
-        logger (logging.Logger, optional): Told what was dropped.
-
-    Returns:
-        nn.Module: The wrapped network in evaluation mode.
-    """
-    model_cfg = dict(model_cfg, pretrained=None)
-    model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
-    load_weights(model, checkpoint, logger)
-    return wrap_model(model, env).eval()
 
 
 @dataclass(frozen=True)
@@ -187,28 +163,6 @@ def _unfinished(outcome, group):
                      for name, places in outcome.places.items())
     return (f'{outcome.error}\nImages done: {done}. Their figures are written '
             'with "complete": false; the same command goes on from there.')
-
-
-@torch.no_grad()
-def predict_dataset(model: nn.Module, dataset, cfg: Config,
-                    env: Environment) -> Iterator[Tuple[int, Dict]]:
-    """Predictions of this process's share of a test set, one at a time.
-
-    Args:
-        model (nn.Module): The wrapped network.
-        dataset (Dataset): A test set.
-        cfg (Config): For the loader's workers.
-        env (Environment): Where this process runs.
-
-    Yields:
-        tuple[int, dict[str, ndarray]]: Index of the image and its
-        probabilities (C, H, W) by task name.
-    """
-    mine = range(env.rank, len(dataset), env.world_size)
-    loader = build_test_loader(Subset(dataset, mine), cfg, env, deal=False)
-    for index, batch in zip(mine, loader):
-        result, = model(return_loss=False, **batch)
-        yield index, result
 
 
 def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):

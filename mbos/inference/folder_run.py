@@ -19,7 +19,7 @@ from mbos.pictures.overlay_picture import overlay_picture
 from .folder_files import OutputFolder, file_identity, header_of
 from .measurements import measure
 from .photograph_list import Source, by_path, name_photographs
-from .predictor import PredictionOptions, prepare, restore_task, run_network
+from .predictor import PredictionOptions, Predictor
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -123,6 +123,7 @@ class _Run:
     def __init__(self, model, checkpoint, out_dir, options):
         self.model = model
         self.options = options
+        self.predictor = Predictor(model, options.prediction)
         self.tasks = list(model.tasks.values())
         self.out = OutputFolder(out_dir, self.tasks)
         self.header = header_of(model, checkpoint, file_sha256(checkpoint),
@@ -134,15 +135,12 @@ class _Run:
         """What changes the outputs, in plain types."""
         chosen = self.options.prediction
         told = asdict(chosen)
-        told['thresholds'] = {
-            name: chosen.threshold_of(name, self.model.settings)
-            for name in self.model.tasks
-        }
         del told['threshold']
         told.update(
+            thresholds=self.predictor.thresholds,
             scales=list(chosen.scales),
-            crop=chosen.crop or self.model.settings.crop,
-            test_cfg=chosen.test_cfg(dict(self.model.test_cfg)),
+            crop=self.predictor.crop,
+            test_cfg=self.predictor.test_cfg,
             probabilities=self.options.probabilities,
             overlay_size=self.options.overlay_size)
         return json.loads(json.dumps(told))  # tuples become lists
@@ -185,8 +183,7 @@ class _Run:
                 for batch in self._batches(
                         self._read(reader, wanted, progress)):
                     views = [views for _, _, _, views in batch]
-                    results = run_network(self.model, views,
-                                          self.options.prediction)
+                    results = self.predictor.run(views)
                     for item, logits in zip(batch, results):
                         while len(writing) >= self.options.workers:
                             self._finished(writing.popleft(), progress)
@@ -236,9 +233,7 @@ class _Run:
                 f'{source.path!r}: the file name has characters that cannot '
                 'be printed; rename the file.')
         photograph = read_photograph(source.path)
-        prepared, views = prepare(self.model, photograph,
-                                  self.options.prediction)
-        return photograph, prepared, views
+        return photograph, *self.predictor.prepare(photograph)
 
     @torch.no_grad()
     def _write(self, source, photograph, prepared, logits) -> None:
@@ -247,9 +242,8 @@ class _Run:
         self.out.forget(name)
         labels, paths, probabilities = {}, {}, {}
         for task in self.tasks:
-            labels[task.name], prob = restore_task(self.model, task.name,
-                                                   logits[task.name], prepared,
-                                                   self.options.prediction)
+            labels[task.name], prob = self.predictor.restore(
+                task.name, logits[task.name], prepared)
             paths[task.name] = self.out.write_labels(name, task,
                                                      labels[task.name])
             if self.options.probabilities:

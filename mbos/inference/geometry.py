@@ -4,10 +4,10 @@ from typing import Sequence, Tuple
 
 import numpy as np
 import torch
-from mmseg.ops import resize
 from torch import Tensor
 
 from mbos.io.photographs import Photograph
+from mbos.models.inference import class_probabilities
 from mbos.tasks import Task
 from prepare_dataset.fov import (FieldOfView, Geometry, find_field_of_view,
                                  make_geometry)
@@ -77,21 +77,11 @@ def restore(task: Task, logits: Sequence[Tensor], geometry: Geometry,
     left, top = geometry.pad_left, geometry.pad_top
     shape = (geometry.height, geometry.width)
     prob = np.zeros((task.num_classes, ) + shape, np.float32)
-    size = (geometry.padded_height, geometry.padded_width)
-    # class by class: whole squares of all classes would not be bounded
-    for index, plane in enumerate(prob):
-        inside = plane[y:y + height, x:x + width]
-        for view in logits:
-            full = resize(
-                view[None, index:index + 1].float(),
-                size=size,
-                mode='bilinear',
-                align_corners=align_corners,
-                warning=False)[0, 0]
-            full = full[top:top + height, left:left + width].sigmoid()
-            inside += full.numpy()
-        if len(logits) > 1:
-            inside /= len(logits)
+    planes = class_probabilities(
+        logits, (geometry.padded_height, geometry.padded_width), align_corners,
+        (slice(top, top + height), slice(left, left + width)))
+    for full, plane in zip(prob, planes):
+        full[y:y + height, x:x + width] = plane.float().numpy()
     return decode(task, prob, threshold), prob
 
 

@@ -25,6 +25,8 @@ from mbos.checkpoints.settings import (PredictionSettings, published_config,
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import build_checked, generator_model_cfg, load_config
 from mbos.io.photographs import Photograph, read_photograph
+from mbos.models.inference import complete_test_cfg
+from mbos.tasks import Task
 from prepare_dataset.fov import FieldOfView
 from .geometry import PreparedPhotograph, prepare_photograph, restore
 from .views import Views, make_views, run_views
@@ -85,20 +87,9 @@ class PredictionOptions:
             return self.threshold
         return settings.threshold(task)
 
-    def test_cfg(self, own: dict) -> dict:
+    def test_cfg(self, own: Mapping) -> dict:
         """The model's ``test_cfg`` with what is asked for here."""
-        mode = self.mode or own['mode']
-        if mode == 'whole':
-            return dict(own, mode=mode)
-        window = (self.window, ) * 2 if self.window else own.get(
-            'crop_size', (512, 512))
-        stride = (self.stride, ) * 2 if self.stride else own.get('stride')
-        if stride is None or (self.window and not self.stride):
-            stride = tuple(max(1, side * 2 // 3) for side in window)
-        if any(s > w for s, w in zip(stride, window)):
-            raise ValueError(f'stride {stride[0]} is larger than the window '
-                             f'{window[0]}: pixels would be left out.')
-        return dict(own, mode=mode, crop_size=window, stride=stride)
+        return complete_test_cfg(own, self.mode, self.window, self.stride)
 
 
 @dataclass
@@ -262,29 +253,14 @@ def iterate_predictions(model: nn.Module,
     """As :func:`predict`, one result at a time, so that memory is bounded."""
     if batch_size < 1:
         raise ValueError(f'batch_size is {batch_size}, expected at least 1.')
+    predictor = Predictor(model, options)
     batch = []
     for image in images:
-        batch.append(prepare(model, as_photograph(image), options))
+        batch.append(predictor.prepare(as_photograph(image)))
         if len(batch) == batch_size:
-            yield from _predict_batch(model, batch, options, probabilities)
+            yield from predictor.predict_batch(batch, probabilities)
             batch = []
-    yield from _predict_batch(model, batch, options, probabilities)
-
-
-def _predict_batch(model, batch, options, probabilities):
-    photographs = [photograph for photograph, _ in batch]
-    views = [v for _, v in batch]
-    for photograph, logits in zip(photographs,
-                                  run_network(model, views, options)):
-        labels, prob = {}, {}
-        for name, task_logits in logits.items():
-            plane, values = restore_task(model, name, task_logits, photograph,
-                                         options)
-            labels[name] = plane
-            if probabilities:
-                prob[name] = values
-        yield Prediction(labels, prob, photograph.field_of_view,
-                         photograph.notes)
+    yield from predictor.predict_batch(batch, probabilities)
 
 
 def as_photograph(image: Image) -> Photograph:
@@ -307,59 +283,78 @@ def as_photograph(image: Image) -> Photograph:
     return Photograph(image)
 
 
-def prepare(model: nn.Module, photograph: Photograph,
-            options: PredictionOptions):
-    """Find the field of view and make the network's input.
+class Predictor:
+    """Photographs in, label maps out: prepares, runs and restores.
 
-    Returns:
-        tuple[PreparedPhotograph, Views]: The geometry, and the inputs.
-    """
-    settings: PredictionSettings = model.settings
-    prepared, square = prepare_photograph(photograph, options.crop
-                                          or settings.crop)
-    steps = settings.steps(options.scales, options.flip)
-    return prepared, make_views(square, steps)
-
-
-def run_network(model: nn.Module, views: Sequence[Views],
-                options: PredictionOptions) -> List[Dict[str, list]]:
-    """Run the network on several photographs.
+    The three steps are separate so that reading, the network and writing can
+    go on at the same time.
 
     Args:
         model (nn.Module): Of :func:`load_model`.
-        views (Sequence[Views]): The photographs' inputs.
-        options (PredictionOptions): For whole image or sliding window.
+        options (PredictionOptions): What differs from the model's settings.
 
-    Returns:
-        list[dict[str, list[Tensor]]]: Per photograph, by task name, the
-        logits of each view, (C, h, w), on CPU and not mirrored any more.
+    Raises:
+        ValueError: If the options do not fit the model.
     """
-    test_cfg = options.test_cfg(dict(model.test_cfg))
-    results = []
-    for logits in run_views(model, views, test_cfg):
-        by_task = {name: [] for name in model.tasks}
-        for view in logits:
-            for name, part in model.split(view[None]).items():
-                by_task[name].append(part[0])
-        results.append(by_task)
-    return results
 
+    def __init__(self,
+                 model: nn.Module,
+                 options: PredictionOptions = PredictionOptions()):
+        settings: PredictionSettings = model.settings
+        self.model = model
+        self.tasks: dict[str, Task] = model.tasks
+        self.crop = options.crop or settings.crop
+        self.steps = settings.steps(options.scales, options.flip)
+        self.test_cfg = options.test_cfg(model.test_cfg)
+        self.thresholds = {
+            name: options.threshold_of(name, settings)
+            for name in self.tasks
+        }
 
-def restore_task(model: nn.Module, name: str, logits: Sequence[torch.Tensor],
-                 photograph: PreparedPhotograph, options: PredictionOptions):
-    """Put a task's prediction back into the photograph.
+    def prepare(self,
+                photograph: Photograph) -> tuple[PreparedPhotograph, Views]:
+        """Find the field of view and make the network's input."""
+        prepared, square = prepare_photograph(photograph, self.crop)
+        return prepared, make_views(square, self.steps)
 
-    Args:
-        model (nn.Module): Of :func:`load_model`.
-        name (str): Name of the task.
-        logits (Sequence[Tensor]): Of each view, (C, h, w).
-        photograph (PreparedPhotograph): Where it belongs.
-        options (PredictionOptions): For the threshold.
+    def run(self, views: Sequence[Views]) -> list[dict[str, list]]:
+        """Run the network on several photographs.
 
-    Returns:
-        tuple[ndarray, ndarray]: Labels (H, W), uint8, and probabilities
-        (C, H, W), float32.
-    """
-    threshold = options.threshold_of(name, model.settings)
-    return restore(model.tasks[name], logits, photograph.geometry, threshold,
-                   model.align_corners)
+        Returns:
+            list[dict[str, list[Tensor]]]: Per photograph, by task name, the
+            logits of each view, (C, h, w), on CPU and not mirrored any more.
+        """
+        results = []
+        for logits in run_views(self.model, views, self.test_cfg):
+            by_task = {name: [] for name in self.tasks}
+            for view in logits:
+                for name, part in self.model.split(view[None]).items():
+                    by_task[name].append(part[0])
+            results.append(by_task)
+        return results
+
+    def restore(self, task: str, logits: Sequence[torch.Tensor],
+                prepared: PreparedPhotograph) -> tuple[np.ndarray, np.ndarray]:
+        """Put the prediction of a task back into the photograph.
+
+        Returns:
+            tuple[ndarray, ndarray]: Labels (H, W), uint8, and probabilities
+            (C, H, W), float32.
+        """
+        return restore(self.tasks[task], logits, prepared.geometry,
+                       self.thresholds[task], self.model.align_corners)
+
+    def predict_batch(self,
+                      batch: Sequence[tuple[PreparedPhotograph, Views]],
+                      probabilities: bool = True) -> Iterator[Prediction]:
+        """Predict photographs that :meth:`prepare` has prepared."""
+        results = self.run([views for _, views in batch])
+        for (prepared, _), logits in zip(batch, results):
+            labels, prob = {}, {}
+            for name in self.tasks:
+                labels[name], values = self.restore(name, logits[name],
+                                                    prepared)
+                if probabilities:
+                    prob[name] = values
+            yield Prediction(labels, prob, prepared.field_of_view,
+                             prepared.notes)

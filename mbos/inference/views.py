@@ -1,14 +1,13 @@
 """The network's inputs of a photograph, and running the network on them."""
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Sequence
 
 import numpy as np
 import torch
-from mmcv import ConfigDict
 from mmseg.datasets.pipelines import Compose
 from torch import Tensor, nn
 
-FLIP_AXIS = dict(horizontal=2, vertical=1)
+from mbos.models.inference import flip_direction, unique_views
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,8 @@ class Views:
         metas (list[dict]): mmseg's meta information of each.
     """
 
-    images: List[Tensor]
-    metas: List[dict]
+    images: list[Tensor]
+    metas: list[dict]
 
 
 def make_views(square: np.ndarray, steps: Sequence[dict]) -> Views:
@@ -49,13 +48,13 @@ def make_views(square: np.ndarray, steps: Sequence[dict]) -> Views:
     images, metas = results['img'], results['img_metas']
     if not isinstance(images, list):
         images, metas = [images], [metas]
-    return Views([getattr(i, 'data', i) if not isinstance(i, Tensor) else i
-                  for i in images], [m.data for m in metas])  # yapf: disable
+    images = [i if isinstance(i, Tensor) else i.data for i in images]
+    return Views(*unique_views(images, [m.data for m in metas]))
 
 
 @torch.no_grad()
 def run_views(model: nn.Module, views: Sequence[Views],
-              test_cfg: dict) -> List[List[Tensor]]:
+              test_cfg: dict) -> list[list[Tensor]]:
     """Logits of the views of several photographs.
 
     Inputs of one size go through the network together.
@@ -63,7 +62,7 @@ def run_views(model: nn.Module, views: Sequence[Views],
     Args:
         model (nn.Module): The segmentor.
         views (Sequence[Views]): The photographs' inputs, as many views each.
-        test_cfg (dict): ``mode``, and for slide ``crop_size`` and ``stride``.
+        test_cfg (dict): Of ``complete_test_cfg``.
 
     Returns:
         list[list[Tensor]]: Per photograph and view, logits (C, h, w) at the
@@ -75,35 +74,19 @@ def run_views(model: nn.Module, views: Sequence[Views],
         position = place[0]
         batch = torch.stack([views[r].images[position] for r in rows])
         metas = [views[r].metas[position] for r in rows]
-        logits = _infer(model, batch.to(device), metas, test_cfg)
-        for row, meta, value in zip(rows, metas, logits.float().cpu()):
-            height, width = meta['img_shape'][:2]
-            value = value[:, :height, :width]
-            if meta.get('flip'):
-                axis = FLIP_AXIS[meta['flip_direction']]
-                value = value.flip(dims=(axis, ))
+        logits = model.view_logits(batch.to(device), metas, test_cfg)
+        for row, value in zip(rows, logits.float().cpu()):
             results[row][position] = value
     return results
 
 
-def _groups(views: Sequence[Views]) -> Dict[tuple, List[int]]:
-    """Photographs by position of the view, size and mirroring."""
+def _groups(views: Sequence[Views]) -> dict[tuple, list[int]]:
+    """Photographs by position of the view, sizes and mirroring."""
     groups = {}
     for row, of_photograph in enumerate(views):
         for position, (image, meta) in enumerate(
                 zip(of_photograph.images, of_photograph.metas)):
-            key = (position, tuple(image.shape), bool(meta.get('flip')))
+            key = (position, tuple(image.shape), tuple(meta['img_shape']),
+                   flip_direction(meta))
             groups.setdefault(key, []).append(row)
     return groups
-
-
-def _infer(model: nn.Module, batch: Tensor, metas: List[dict],
-           test_cfg: dict) -> Tensor:
-    """Logits (N, sum of C, h, w) at the size of the input."""
-    own, model.test_cfg = model.test_cfg, ConfigDict(test_cfg)
-    try:
-        if test_cfg['mode'] == 'slide':
-            return model.slide_inference(batch, metas, rescale=False)
-        return model.whole_inference(batch, metas, rescale=False)
-    finally:
-        model.test_cfg = own

@@ -2,7 +2,9 @@
 from collections import OrderedDict
 from typing import Callable, Dict, List, Optional, Sequence, Union
 
+import numpy as np
 import torch
+from mmcv import ConfigDict
 from mmseg.models.builder import SEGMENTORS
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.ops import resize
@@ -14,6 +16,8 @@ from .backbones.weights import (load_backbone_weights, weights_source,
                                 without_weights)
 from .batch_statistics import (batch_norms, images_per_pass,
                                single_values_explained)
+from .inference import (class_probabilities, complete_test_cfg, mirrored_back,
+                        unique_views)
 from .losses import at_least_float32
 from .multi_task_head import Rows
 from .recomputation import recompute_backbone
@@ -299,35 +303,52 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         sizes = [task.num_classes for task in self.tasks.values()]
         return dict(zip(self.tasks, channels.split(sizes, dim=1)))
 
-    def inference(self, img: Tensor, img_meta: List[dict],
-                  rescale: bool) -> Tensor:
-        """Probabilities of all tasks, by whole image or sliding window.
+    def view_logits(self,
+                    img: Tensor,
+                    img_meta: List[dict],
+                    test_cfg: Optional[dict] = None) -> Tensor:
+        """Logits of one view of some images, mirrored back.
 
         Args:
-            img (Tensor): Shape (N, 3, H, W).
-            img_meta (list[dict]): As in mmseg.
-            rescale (bool): Whether to resize logits to ``ori_shape``.
+            img (Tensor): Inputs of one size, (N, 3, H, W), all mirrored alike
+                or not at all.
+            img_meta (list[dict]): mmseg's meta information of each;
+                ``img_shape`` is its size without padding.
+            test_cfg (dict, optional): Instead of the model's own, of
+                ``complete_test_cfg``.
 
         Returns:
-            Tensor: Shape (N, sum of C, H, W), flips of the input undone.
+            Tensor: All tasks' channels, (N, sum of C, h, w), without padding.
 
         Raises:
-            ValueError: If the test mode is unknown or the images of a batch
-                have unequal original sizes.
+            ValueError: If ``test_cfg`` is wrong.
         """
-        modes = dict(slide=self.slide_inference, whole=self.whole_inference)
-        mode = self.test_cfg['mode']
-        if mode not in modes:
-            raise ValueError(
-                f'test_cfg.mode is {mode!r}: use one of {sorted(modes)}.')
-        if len({tuple(m['ori_shape']) for m in img_meta}) > 1:
-            raise ValueError('Images of one batch have unequal original '
-                             'sizes: test with samples_per_gpu=1.')
-        prob = modes[mode](img, img_meta, rescale).sigmoid()
-        if img_meta[0].get('flip'):
-            axis = dict(horizontal=3, vertical=2)
-            prob = prob.flip(dims=(axis[img_meta[0]['flip_direction']], ))
-        return prob
+        own = self.test_cfg
+        # mmseg's sliding window reads the model's
+        self.test_cfg = ConfigDict(complete_test_cfg(test_cfg or own))
+        try:
+            slide = self.test_cfg.mode == 'slide'
+            infer = self.slide_inference if slide else self.whole_inference
+            logits = infer(img, img_meta, rescale=False)
+        finally:
+            self.test_cfg = own
+        height, width = img_meta[0]['img_shape'][:2]
+        return mirrored_back(logits[..., :height, :width], img_meta[0])
+
+    def inference(self, img: Tensor, img_meta: List[dict],
+                  rescale: bool) -> Tensor:
+        """Probabilities of all tasks, (N, sum of C, H, W); as in mmseg."""
+        return torch.stack([
+            self._probabilities([logits], meta, rescale)
+            for logits, meta in zip(self.view_logits(img, img_meta), img_meta)
+        ])
+
+    def _probabilities(self, views: List[Tensor], meta: dict,
+                       rescale: bool) -> Tensor:
+        """Mean probabilities of one image, (sum of C, H, W)."""
+        size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
+        return torch.stack(
+            list(class_probabilities(views, size, self.align_corners)))
 
     def simple_test(self,
                     img: Tensor,
@@ -339,34 +360,27 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             list[dict[str, ndarray]]: Per image, float32 probabilities of
             shape (C, H, W) by task name.
         """
-        return self._per_image(self.inference(img, img_meta, rescale))
+        return self.aug_test([img], [img_meta], rescale)
 
     def aug_test(self,
                  imgs: List[Tensor],
                  img_metas: List[List[dict]],
                  rescale: bool = True) -> List[dict]:
-        """Mean probabilities over test-time augmentations; as simple_test.
+        """Mean probabilities over views of every image; as simple_test."""
+        imgs, img_metas = unique_views(imgs, img_metas)
+        views = [self.view_logits(*view) for view in zip(imgs, img_metas)]
+        return [
+            self._by_task(
+                self._probabilities([view[i]
+                                     for view in views], meta, rescale))
+            for i, meta in enumerate(img_metas[0])
+        ]
 
-        mmseg's ``MultiScaleFlipAug`` repeats the image as it is for every
-        direction of flips; here it counts once.
-        """
-        views = {}
-        for img, meta in zip(imgs, img_metas):
-            flip = meta[0].get('flip') and meta[0]['flip_direction']
-            views.setdefault((tuple(img.shape), flip or None), (img, meta))
-        prob = sum(
-            self.inference(img, meta, True) for img, meta in views.values())
-        return self._per_image(prob / len(views))
-
-    def _per_image(self, prob: Tensor) -> List[dict]:
-        by_task = {
-            task: part.float().cpu().numpy()
-            for task, part in self.split(prob).items()
+    def _by_task(self, prob: Tensor) -> Dict[str, np.ndarray]:
+        return {
+            task: part[0].float().cpu().numpy()
+            for task, part in self.split(prob[None]).items()
         }
-        return [{
-            task: part[i]
-            for task, part in by_task.items()
-        } for i in range(len(prob))]
 
 
 def total_loss(losses: Dict[str, Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import member_datasets, stage1_model_cfg
 from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import path_of
-from mbos.evaluation.test import load_segmentor, predict_dataset
+from mbos.inference.test_sets import load_segmentor, predict_dataset
 from mbos.io import RefusedError, check_image_header, read_text
 from mbos.io.files import remove_leftovers, save_json
 from mbos.io.labels import save_labels

@@ -5,7 +5,8 @@ import torch
 from mmcv import ConfigDict
 from torch.utils.data import Dataset
 
-from mbos.engine.train import build_loader, build_test_loader
+from mbos.datasets.loader import build_test_loader
+from mbos.engine.train import build_loader
 from mbos.runtime.environment import Environment
 
 CFG = ConfigDict(seed=3, data=dict(samples_per_gpu=2, workers_per_gpu=2))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mbos.apis import (Environment, build_test_set, load_config,
                        load_segmentor, predict_dataset)
-from mbos.engine.train import build_test_loader
+from mbos.datasets.loader import build_test_loader
 from tests.tiny_runs import config_of, member, write_config, write_data
 
 TWO = ('vessel', 'lesion')

@@ -13,7 +13,7 @@ from mbos.apis import load_config, load_model, predict
 from mbos.checkpoints.loading import checkpoint_meta
 from mbos.checkpoints.release_layout import to_release
 from mbos.checkpoints.settings import PredictionSettings, settings_of
-from mbos.engine.train import plain
+from mbos.config import plain
 from mbos.inference.geometry import decode
 from tests.tiny_runs import config_of, draw_eye, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
@@ -185,7 +185,7 @@ class Oracle(torch.nn.Module):
         steps = pipeline(side, mean=[0.] * 3, std=[1.] * 3)
         self.settings = PredictionSettings(steps)
 
-    def whole_inference(self, batch, metas, rescale):
+    def view_logits(self, batch, metas, test_cfg):
         red = batch[:, :1]
         values = torch.tensor([100., 150.]).view(1, 2, 1, 1)
         return (red > values - 25).float() * 20 - 10

@@ -458,11 +458,22 @@ def test_augmentations_are_undone_and_averaged(direction, axis):
     assert torch.allclose(side_by_side(result), expected.float(), atol=1e-6)
 
 
-def test_bad_inference_settings_are_told():
+@torch.no_grad()
+def test_images_of_a_batch_may_have_unequal_original_sizes():
     model = network(FOUR[:1], False).eval()
     img = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    with pytest.raises(ValueError, match='unequal original sizes'):
-        model.simple_test(img, meta_of(img, (32, 32)) + meta_of(img, (32, 64)))
+    sizes = [(32, 32), (32, 64)]
+    found = model.simple_test(img, [meta_of(img, size)[0] for size in sizes])
+    for one, image, size in zip(found, img, sizes):
+        assert torch.allclose(
+            side_by_side(one),
+            whole(model, image[None], size).float(),
+            atol=1e-6)
+
+
+def test_bad_inference_settings_are_refused():
+    model = network(FOUR[:1], False).eval()
+    img = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     model.test_cfg['mode'] = 'crop'
     with pytest.raises(ValueError, match="'crop': use one of"):
         model.simple_test(img[:1], meta_of(img, (32, 32)))

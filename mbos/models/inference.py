@@ -1,0 +1,128 @@
+"""From a network's inputs to probabilities: windows, views and their mean.
+
+A picture is predicted from one or several views, which are scaled or mirrored
+inputs. Their logits are resized to the picture before the sigmoid, and the
+probabilities of the views are averaged (docs/method.md).
+"""
+from collections.abc import Iterator, Mapping, Sequence
+
+from mmseg.ops import resize
+from torch import Tensor
+
+MODES = ('whole', 'slide')
+DEFAULT_WINDOW = 512
+FLIP_AXIS = dict(horizontal=-1, vertical=-2)
+
+
+def complete_test_cfg(test_cfg: Mapping | None,
+                      mode: str | None = None,
+                      window: int | None = None,
+                      stride: int | None = None) -> dict:
+    """``test_cfg`` with all that its mode needs.
+
+    Args:
+        test_cfg (dict, optional): Of the model: ``mode``, and for a sliding
+            window ``crop_size`` and ``stride``, (height, width) in pixels of
+            the network's input. Default: the whole image; windows of 512
+            pixels, two thirds of a window apart.
+        mode (str, optional): Instead of the config's.
+        window (int, optional): Side of the window instead of the config's.
+        stride (int, optional): Instead of the config's.
+
+    Returns:
+        dict: A copy.
+
+    Raises:
+        ValueError: If the mode is unknown, or windows would leave pixels out.
+    """
+    cfg = dict(test_cfg or {})
+    cfg['mode'] = mode or cfg.get('mode', 'whole')
+    if cfg['mode'] not in MODES:
+        raise ValueError(f'test_cfg.mode is {cfg["mode"]!r}: use one of '
+                         f'{", ".join(MODES)}.')
+    if cfg['mode'] == 'whole':
+        return cfg
+    sides = _pair('crop_size', window or cfg.get('crop_size')
+                  or DEFAULT_WINDOW)
+    # the config's stride belongs to the config's window
+    steps = stride or (None if window else cfg.get('stride'))
+    if steps is None:
+        steps = tuple(max(1, side * 2 // 3) for side in sides)
+    steps = _pair('stride', steps)
+    if any(step > side for step, side in zip(steps, sides)):
+        raise ValueError(f'stride {steps[0]} is larger than the window '
+                         f'{sides[0]}: pixels would be left out.')
+    return dict(cfg, crop_size=sides, stride=steps)
+
+
+def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
+    many = isinstance(value, (list, tuple))
+    pair = tuple(value) if many else (value, value)
+    if len(pair) != 2 or any(
+            not isinstance(v, int) or v < 1 for v in pair):
+        raise ValueError(f'test_cfg.{name} is {value!r}: expected pixels, one '
+                         'number or (height, width).')
+    return pair
+
+
+def unique_views(images: Sequence, metas: Sequence) -> tuple[list, list]:
+    """Views without repetitions.
+
+    mmseg's ``MultiScaleFlipAug`` repeats the image as it is for every
+    direction of flips; here it counts once.
+
+    Args:
+        images (Sequence[Tensor]): A view each, (..., 3, h, w).
+        metas (Sequence): mmseg's meta information of each view: a dict, or a
+            list of one dict per image of a batch.
+
+    Returns:
+        tuple[list, list]: The views and metas that remain.
+    """
+    found = {}
+    for image, meta in zip(images, metas):
+        first = meta if isinstance(meta, dict) else meta[0]
+        key = (tuple(image.shape), flip_direction(first))
+        found.setdefault(key, (image, meta))
+    return [v for v, _ in found.values()], [m for _, m in found.values()]
+
+
+def flip_direction(meta: dict) -> str | None:
+    """How a view is mirrored: 'horizontal', 'vertical' or None."""
+    return meta['flip_direction'] if meta.get('flip') else None
+
+
+def mirrored_back(logits: Tensor, meta: dict) -> Tensor:
+    """Logits (..., h, w) of a view, as if it had not been mirrored."""
+    direction = flip_direction(meta)
+    return logits.flip(dims=(FLIP_AXIS[direction], )) if direction else logits
+
+
+def class_probabilities(
+    views: Sequence[Tensor],
+    size: tuple[int, int],
+    align_corners: bool,
+    part: tuple[slice, slice] = (slice(None), slice(None))
+) -> Iterator[Tensor]:
+    """Probabilities of one class after the other, which bounds memory.
+
+    Args:
+        views (Sequence[Tensor]): Logits of each view, (C, h, w).
+        size (tuple[int, int]): Height and width that logits are resized to.
+        align_corners (bool): How they are resized.
+        part (tuple[slice, slice]): Rows and columns wanted of that size.
+
+    Yields:
+        Tensor: For each class the mean over the views, of the part's size.
+    """
+    for index in range(len(views[0])):
+        total = None
+        for view in views:
+            plane = resize(
+                view[None, index:index + 1],
+                size=size,
+                mode='bilinear',
+                align_corners=align_corners,
+                warning=False)[0, 0][part].sigmoid()
+            total = plane if total is None else total + plane
+        yield total / len(views) if len(views) > 1 else total
