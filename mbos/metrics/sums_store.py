@@ -2,19 +2,88 @@
 
 Every process appends to a file of its own. Each record has a key that says
 what the sums are of, so what a run that ended early leaves behind can be used
-by the next one if, and only if, it would compute the same.
+by the next one if, and only if, it would compute the same. Its body is an npz
+archive without pickle, because others may write to the folder.
 """
+import io
 import os
 import os.path as osp
 import shutil
 import struct
+import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Dict, NamedTuple, Optional
 
-from . import plain_data
+import numpy as np
 
 _HEAD = struct.Struct('<QQI')  # lengths of key and body, checksum of both
+
+_BETWEEN, _EMPTY = '/', '{}'
+_INTEGER = '#'
+
+
+def pack(sums: dict) -> bytes:
+    """Nested dicts of numbers and arrays as an npz archive.
+
+    Args:
+        sums (dict): Keys are texts without slashes, or integers.
+
+    Raises:
+        TypeError: If a value is neither number nor array.
+    """
+    file = io.BytesIO()
+    np.savez(file, **dict(_flat(sums)))
+    return file.getvalue()
+
+
+def unpack(data: bytes, only: str | None = None) -> dict:
+    """Read what :func:`pack` wrote; numbers come back as NumPy's.
+
+    Args:
+        data (bytes): Of anybody.
+        only (str, optional): The outermost key that is wanted; the others
+            are left out, unread.
+
+    Raises:
+        ValueError: If it is damaged or holds anything else.
+    """
+    sums: dict = {}
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            for name in archive.files:
+                *parents, last = map(_key, name.split(_BETWEEN))
+                if only is not None and only not in (*parents, last)[:1]:
+                    continue
+                place = sums
+                for key in parents:
+                    place = place.setdefault(key, {})
+                if last != _EMPTY:
+                    place[last] = archive[name][()]
+    except (ValueError, OSError, EOFError, KeyError, NotImplementedError,
+            AttributeError, TypeError, MemoryError, zipfile.BadZipFile,
+            zlib.error) as error:
+        raise ValueError(f'no whole archive of arrays ({error})') from error
+    return sums
+
+
+def _flat(sums: dict, prefix: str = '') -> Iterator[tuple[str, np.ndarray]]:
+    for key, value in sums.items():
+        name = f'{_INTEGER}{key}' if isinstance(key, int) else key
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{name}{_BETWEEN}')
+            continue
+        array = np.asarray(value)
+        if array.dtype.hasobject:
+            raise TypeError(f'{prefix}{name}: {type(value).__name__} is '
+                            'neither number nor array')
+        yield prefix + name, array
+    if not sums:
+        yield prefix + _EMPTY, np.empty(0)
+
+
+def _key(name: str) -> str | int:
+    return int(name[1:]) if name.startswith(_INTEGER) else name
 
 
 class Place(NamedTuple):
@@ -30,7 +99,7 @@ class Place(NamedTuple):
 def _record(key, sums):
     """Head and body of a record, as bytes."""
     name = key.encode()
-    body = plain_data.dumps(sums)
+    body = pack(sums)
     checksum = zlib.crc32(body, zlib.crc32(name))
     return _HEAD.pack(len(name), len(body), checksum) + name, body
 
@@ -138,7 +207,7 @@ class StoredSums(Sequence):
         try:
             if zlib.crc32(content, place.key_checksum) != place.checksum:
                 raise ValueError('the checksum is wrong')
-            sums = plain_data.loads(content)
+            sums = unpack(content, self.task)
         except ValueError as error:
             raise ValueError(
                 f'{place.path}: {error}; remove the folder, the images will '

@@ -1,10 +1,13 @@
 """Sums on disk: what is written is read, what is cut off is left out."""
+import io
 import os
+import pickle
 
 import numpy as np
+import pytest
 
-from mbos.metrics.sums_store import (StoredSums, SumsWriter, append_sums,
-                                     read_places, remove_sums)
+from mbos.metrics.sums_store import (StoredSums, SumsWriter, append_sums, pack,
+                                     read_places, remove_sums, unpack)
 
 
 def sums_of(i):
@@ -53,3 +56,36 @@ def test_appended_sums(tmp_path):
     assert [one['x'] for one in StoredSums(places, 'odoc')] == [0, 1, 2]
     remove_sums(str(tmp_path / 'all/new'))
     assert os.listdir(tmp_path) == []
+
+
+def test_nested_sums_come_back():
+    sums = dict(
+        a=dict(x=np.arange(6).reshape(2, 3)[:, ::2], points={}),
+        scores={
+            0: np.ones((2, 0), np.float16),
+            1: np.array([True])
+        },
+        number=np.float32(0.1),
+        undefined=float('nan'))
+    found = unpack(pack(sums))
+    assert found['a']['points'] == {} and list(found['scores']) == [0, 1]
+    assert found['a']['x'].tolist() == [[0, 2], [3, 5]]
+    assert found['scores'][0].dtype == np.float16
+    assert found['number'] == np.float32(0.1)
+    assert np.isnan(found['undefined'])
+
+
+def test_nothing_but_numbers_is_written():
+    with pytest.raises(TypeError, match='a/b: object'):
+        pack(dict(a=dict(b=object())))
+
+
+def test_hostile_and_damaged_sums():
+    """No pickle is carried out; anything but an archive is refused."""
+    objects = io.BytesIO()
+    np.savez(objects, x=np.array([object], dtype=object))
+    whole = pack(dict(a=np.arange(100)))
+    for content in (objects.getvalue(), pickle.dumps(dict(a=1)), b'',
+                    whole[:-30], whole[:40], whole[30:]):
+        with pytest.raises(ValueError, match='no whole archive'):
+            unpack(content)
