@@ -1,7 +1,7 @@
 """Tasks: named heads with classes, and how labels become targets and back.
 
 Everything in the package is keyed by task name. A task is described once,
-here or in a config, and everyone else asks it (METHOD, section 1).
+here or in a config, and everyone else asks it (docs/method.md, section 1).
 """
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -120,18 +120,17 @@ class Task:
                 values[value] = kept.index(value) + 1 if value in kept else 0
         return values
 
-    def encode(
-            self,
-            labels: Tensor,
-            ignore_index: Optional[int] = IGNORE_INDEX,
-            known: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+    def encode(self,
+               labels: Tensor,
+               ignore_index: Optional[int] = IGNORE_INDEX,
+               known: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """Turn label planes into binary targets and a validity mask.
 
         A plane may label some of the classes only. They are known at every
         pixel; of another class is known what follows from them: among
         exclusive classes it is not where one of them is, and of nested ones
         it is not outside a class around it, and it is inside a class within
-        it (METHOD, section 1).
+        it (docs/method.md, section 1).
 
         Args:
             labels (Tensor): Integer labels of shape (..., H, W).
@@ -211,7 +210,7 @@ class Task:
         return torch.where(valid, targets.to(prob.dtype), prob)
 
     def decode(self, prob: Tensor, threshold: float = 0.5) -> Tensor:
-        """Turn probabilities into label values (METHOD, section 5).
+        """Turn probabilities into label values (docs/method.md, section 5).
 
         A pixel is foreground where any class exceeds the threshold. Among
         exclusive classes the most probable one is taken. Of nested classes

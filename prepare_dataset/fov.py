@@ -1,4 +1,6 @@
-"""The field of view: found, cropped and padded to a square (METHOD, 1).
+"""The field of view: found, cropped and padded to a square.
+
+See docs/method.md, section 1, "Preparation, published".
 
 The published rule is a grey value above 20, dilated by a 5x5 ellipse, and the
 bounding box of the largest outer contour. It stands wherever its contour looks

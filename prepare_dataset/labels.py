@@ -2,7 +2,8 @@
 
 A reader is a function of paths that returns labels of shape (H, W), dtype
 uint8, and a dict of counts worth reporting, such as overlapping pixels. The
-values are those of METHOD, section 1: 0 is background, 255 never occurs.
+values are those of docs/method.md, section 1: 0 is background, 255 never
+occurs.
 """
 import gzip
 from functools import lru_cache

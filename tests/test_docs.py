@@ -58,3 +58,21 @@ def test_reference_has_every_tool():
     text = tool_reference.section('train')
     assert '| `config` | config file |' in text
     assert '| `--seed` `SEED` | random seed (default: 0) |' in text
+
+
+def test_sections_that_the_code_names_exist():
+    """``docs/<page>.md, section N`` in code and configs."""
+    numbers = {}
+    for page in (ROOT / 'docs').glob('*.md'):
+        numbers[page.name] = set(
+            re.findall(r'^## (\d+)\. ', page.read_text(), re.M))
+    found = 0
+    for folder in ('mbos', 'prepare_dataset', 'configs', 'tests'):
+        for path in (ROOT / folder).rglob('*.py'):
+            text = re.sub(r'\s+(# )?', ' ', path.read_text())
+            for page, sections in re.findall(
+                    r'docs/(\w+\.md), sections? (\d+(?: and \d+)?)', text):
+                found += 1
+                missing = set(sections.split(' and ')) - numbers[page]
+                assert not missing, f'{path}: {page}, section {missing}'
+    assert found > 10

@@ -1,7 +1,8 @@
 """The data of a published config, with the release's behaviour switched on.
 
 Configs cannot change single entries of inherited lists, so the configs named
-``*_as_released.py`` call this (METHOD, section 8; docs/as_released.md).
+``*_as_released.py`` call this (docs/method.md, section 8, and
+docs/as_released.md).
 """
 from typing import Dict, List, Sequence
 

@@ -28,7 +28,8 @@ class JointDataset(Dataset):
     the member and the cycle ``i // length``, and all random transforms are
     drawn from a state that follows from the seed, the member and i. So there
     is nothing to save for a resumed run, and neither the number of workers
-    nor that of processes changes what index i means (METHOD, section 4).
+    nor that of processes changes what index i means (docs/method.md,
+    section 4).
 
     Args:
         datasets (Sequence[dict | Dataset | Sequence]): Members or their
@@ -203,12 +204,13 @@ class JointDataset(Dataset):
             kept = manifests.get(folder.path, {}).get('truth') or ()
             labelled = {
                 name
-                for other in self.datasets if task in other.truth
-                and osp.realpath(other.img_dir) == osp.realpath(member.img_dir)
-                and not other.truth[task].is_complete
+                for other in self.datasets
+                if task in other.truth and osp.realpath(other.img_dir) == osp.
+                realpath(member.img_dir) and not other.truth[task].is_complete
                 for name in other.truth[task].classes
             }
-            lost = [n for n in folder.task.classes if n in labelled - set(kept)]
+            lost = labelled - set(kept)
+            lost = [n for n in folder.task.classes if n in lost]
             if lost and folder.path in manifests:
                 found.append(
                     f'{osp.join(folder.path, MANIFEST)}: made without the '

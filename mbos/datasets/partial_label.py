@@ -66,8 +66,8 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         pseudo_checkpoint_sha256 (str, optional): Hash of the checkpoint that
             must have made the pseudo labels.
         ignore_index (int, optional): Label value that the metrics leave out;
-            None scores 255 as the published release does (METHOD, section
-            8). Default: 255.
+            None scores 255 as the published release does (docs/method.md,
+            section 8). Default: 255.
         threshold (float): Operating point of the comparable metrics; the
             published ones stay at 0.5. Default: 0.5.
 
@@ -116,7 +116,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         for task in self.binary_truth:
             self.truth[task] = self.truth[task].outermost()
         self.ann_dirs = {t: folder.path for t, folder in self.truth.items()}
-        self.pseudo_dirs = {t: folder.path for t, folder in self.pseudo.items()}
+        self.pseudo_dirs = {t: own.path for t, own in self.pseudo.items()}
         self.planes = {task.name: self._plane(task) for task in self.tasks}
         super().__init__(
             pipeline,

@@ -4,9 +4,9 @@
 of them into figures. Sums hold no map, and lists of sums of several processes,
 joined, give exactly what one process gives.
 
-Which figures there are depends on the task (METHOD, sections 8 and 9): one
-class (the vessel protocol), exclusive classes (the lesion protocol) or nested
-classes (the disc and cup protocol). ``metric_tables`` names them all.
+Which metrics there are depends on the task (docs/method.md, sections 8 and
+9): one class (the vessel protocol), exclusive classes (the lesion protocol)
+or nested classes (the disc and cup protocol). ``metric_tables`` names them all.
 """
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, Mapping, Optional, Sequence, Union

@@ -1,4 +1,7 @@
-"""Stage 2: adversarial retraining with pseudo labels (METHOD, section 6)."""
+"""Stage 2: adversarial retraining with pseudo labels.
+
+See docs/method.md, section 6.
+"""
 from typing import Dict, List, Optional, Sequence
 
 import torch

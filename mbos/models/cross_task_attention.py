@@ -1,4 +1,4 @@
-"""Cross-task attention, xTA (METHOD, section 2, step 3)."""
+"""Cross-task attention, xTA (docs/method.md, section 2, step 3)."""
 from typing import Dict, Optional, Sequence, Tuple
 
 import torch

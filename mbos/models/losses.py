@@ -1,4 +1,7 @@
-"""Binary dice and cross entropy of sigmoid channels (METHOD, section 3)."""
+"""Binary dice and cross entropy of sigmoid channels.
+
+See docs/method.md, section 3.
+"""
 from typing import Optional
 
 import torch

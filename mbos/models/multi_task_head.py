@@ -1,4 +1,7 @@
-"""One decoder per task, side by side (METHOD, section 2, steps 2-5)."""
+"""One decoder per task, side by side.
+
+See docs/method.md, section 2, steps 2-5.
+"""
 import math
 from typing import Dict, List, Optional, Sequence
 

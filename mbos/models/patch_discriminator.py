@@ -1,4 +1,4 @@
-"""The discriminator of one task's predictions (METHOD, section 6)."""
+"""The discriminator of one task's predictions (docs/method.md, section 6)."""
 from typing import Callable, Optional, Tuple
 
 import torch

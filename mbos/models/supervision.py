@@ -224,7 +224,9 @@ def source_and_target(
 
 def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
                       like: Tensor) -> List[Term]:
-    """The generator's and the discriminators' terms (METHOD, section 6).
+    """The generator's and the discriminators' terms.
+
+    See docs/method.md, section 6.
 
     Fooling terms have weight 1 per target dataset; the head's adversarial
     weight multiplies them. A discriminator's terms weigh 0.5 for the mean over

@@ -1,4 +1,4 @@
-"""The published pipelines (METHOD, sections 4 and 6) at their real size."""
+"""The published pipelines (docs/method.md, sections 4 and 6) at their real size."""
 import numpy as np
 import pytest
 import torch

@@ -1,5 +1,5 @@
 # Swin-T backbone, one UPerNet decoder and one auxiliary FCN per task
-# (METHOD: paper section 3, stage 1).
+# (paper section 3, stage 1; docs/method.md, section 2).
 # LeanSwinTransformer and LeanUPerHead are mmseg's, with fewer operations.
 norm_cfg = dict(type='GN', num_groups=1)  # one group per task's decoder
 model = dict(

@@ -34,7 +34,7 @@ class ColorJitter:
         prob (float): Default: 0.8.
         channel_order (str): 'rgb' works on the true colours; 'bgr' takes the
             loaded image as if it were RGB, as the published release does
-            (METHOD, section 8). Default: 'rgb'.
+            (docs/method.md, section 8). Default: 'rgb'.
     """
 
     def __init__(self,

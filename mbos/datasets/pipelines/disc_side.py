@@ -73,7 +73,7 @@ def read_disc_sides(path: str) -> Dict[str, str]:
 class DiscSideFlip:
     """Flip horizontally so that the disc lies on one side in all images.
 
-    Goes before the random flips (METHOD, section 8).
+    Goes before the random flips (docs/method.md, section 8).
 
     Args:
         side_file (str): Text file with a line ``stem side`` per image, side

@@ -135,9 +135,9 @@ class IndependentFlip:
         prob_horizontal (float): Default: 0.5.
         prob_vertical (float): Default: 0.5.
         mode (str): 'independent' flips as drawn. Two modes reproduce the
-            published release (METHOD, section 8): 'published_cancelling'
-            flips nothing, as its labelled pipeline of stage 1;
-            'published_vertical_only' drops the horizontal flip, as that of
+            published release (docs/method.md, section 8):
+            'published_cancelling' flips nothing, as its labelled pipeline of
+            stage 1; 'published_vertical_only' drops the horizontal flip, as that of
             stage 2. Default: 'independent'.
     """
 
@@ -256,9 +256,9 @@ class CutOut:
 class LabelBorder:
     """Give rows at the top and the bottom of a label plane one label.
 
-    Goes right after LoadPlanes. It reproduces the published release (METHOD,
-    section 8), whose masks of the padded REFUGE photographs call the padding
-    optic cup.
+    Goes right after LoadPlanes. It reproduces the published release
+    (docs/method.md, section 8), whose masks of the padded REFUGE photographs
+    call the padding optic cup.
 
     Args:
         task (str): The task whose plane is changed, where it is there.
