@@ -6,7 +6,7 @@ joined, give exactly what one process gives.
 
 Which metrics there are depends on the task (docs/method.md, sections 8 and
 9): one class (the vessel protocol), exclusive classes (the lesion protocol)
-or nested classes (the disc and cup protocol). ``metric_tables`` names them all.
+or nested classes (the disc and cup protocol). ``tables`` names them all.
 """
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, Mapping, Optional, Sequence, Union

@@ -110,8 +110,8 @@ def classes_to_write(task: Task, named: Sequence[str] | None,
         raise ValueError(
             f'Dataset {dataset!r}: no dataset of data.train labels '
             f'{", ".join(missing)} of task {task.name!r}, so a network '
-            'trained on them cannot predict it; name the classes to label, such as '
-            f"pseudo_dirs=dict({task.name}=dict(path=..., classes="
+            'trained on them cannot predict it; name the classes to label, '
+            f"such as pseudo_dirs=dict({task.name}=dict(path=..., classes="
             f'{[n for n in task.classes if n in labelled]})).')
     return task.classes
 

@@ -137,8 +137,8 @@ class IndependentFlip:
         mode (str): 'independent' flips as drawn. Two modes reproduce the
             published release (docs/method.md, section 8):
             'published_cancelling' flips nothing, as its labelled pipeline of
-            stage 1; 'published_vertical_only' drops the horizontal flip, as that of
-            stage 2. Default: 'independent'.
+            stage 1; 'published_vertical_only' drops the horizontal flip, as
+            that of stage 2. Default: 'independent'.
     """
 
     MODES = ('independent', 'published_cancelling', 'published_vertical_only')
