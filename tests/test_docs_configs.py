@@ -1,4 +1,4 @@
-"""The configs of README and docs are what they claim: complete and right."""
+"""The configs of the docs are what they claim: complete and right."""
 import re
 import shutil
 
@@ -25,10 +25,9 @@ FOLDERS = {
 
 
 def configs():
-    """Path and text of every config that a page writes out."""
-    for page in ('README.md', 'docs/how_to.md'):
-        text = (ROOT / page).read_text(encoding='utf-8')
-        yield from BLOCK.findall(text)
+    """Path and text of every config that the page writes out."""
+    text = (ROOT / 'docs/how_to.md').read_text(encoding='utf-8')
+    yield from BLOCK.findall(text)
 
 
 @pytest.fixture
