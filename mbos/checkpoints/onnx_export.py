@@ -1,6 +1,7 @@
 """One ONNX graph for all tasks of a trained network."""
 import importlib
 import json
+import math
 import multiprocessing
 import os
 import os.path as osp
@@ -12,8 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
 from mbos.inference.predictor import load_model
+from mbos.io.weights_file import reason_of
 from mbos.tasks import Task
 from .onnx_modules import exportable
 
@@ -22,6 +25,7 @@ INPUT = 'image'
 DYNAMIC = {0: 'images', 2: 'height', 3: 'width'}
 TRACED_SIZE = (96, 128)
 METADATA = 'mbos'
+SIZE_OPTION = '--size HEIGHT WIDTH'
 TOLERANCE = 1e-4
 """float: Largest difference of a probability that counts as equal."""
 
@@ -74,9 +78,13 @@ def _import(package: str):
                           'latter).') from error
 
 
-def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
-                std: Sequence[float], description: dict) -> None:
-    """Write a network as ONNX, with any number and size of images.
+def export_onnx(model: nn.Module,
+                path: str,
+                mean: Sequence[float],
+                std: Sequence[float],
+                description: dict,
+                size: tuple[int, int] | None = None) -> None:
+    """Write a network as ONNX, with any number of images.
 
     Args:
         model (nn.Module): A ``MultiTaskSegmentor`` or a subclass, on CPU.
@@ -85,13 +93,17 @@ def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
         std (Sequence[float]): Standard deviation of R, G and B.
         description (dict): What users of the file should know, in plain
             types; kept as JSON in its metadata, under ``mbos``.
+        size (tuple[int, int], optional): Height and width of the images that
+            the graph takes. Default: any.
 
     Raises:
         ImportError: If onnx is not installed.
+        ValueError: If the network cannot be exported, or not for any size.
     """
     onnx = _import('onnx')
     network = ProbabilityNetwork(model, mean, std).eval()
-    image = torch.rand(2, 3, *TRACED_SIZE) * 255
+    image = torch.rand(2, 3, *(size or TRACED_SIZE)) * 255
+    dynamic = {0: DYNAMIC[0]} if size else DYNAMIC
     names = list(model.tasks)
     temporary = f'{path}.{os.getpid()}.tmp'
     os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
@@ -106,7 +118,7 @@ def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=names,
-                dynamic_axes={n: DYNAMIC
+                dynamic_axes={n: dynamic
                               for n in [INPUT] + names})
         graph = onnx.load(temporary)
         entry = graph.metadata_props.add()
@@ -114,6 +126,13 @@ def export_onnx(model: nn.Module, path: str, mean: Sequence[float],
         onnx.checker.check_model(graph)
         onnx.save(graph, temporary)
         os.replace(temporary, path)
+    except (AssertionError, OnnxExporterError) as error:
+        # of a backbone that takes no other size, or has unknown operators
+        advice = '' if size else f', or give a size: {SIZE_OPTION}'
+        raise ValueError(
+            f'A network with the backbone {type(model.backbone).__name__} '
+            f'cannot be exported at {tuple(image.shape[2:])} '
+            f'({reason_of(error)}): take another backbone{advice}.') from error
     finally:
         if osp.exists(temporary):
             os.remove(temporary)
@@ -148,18 +167,24 @@ def largest_difference(model: nn.Module,
         seed (int): Seed of the images.
 
     Returns:
-        float: Largest absolute difference of any probability.
+        float: Largest absolute difference of any probability; infinite where
+        the graph does not run on such images.
 
     Raises:
         ImportError: If onnxruntime is not installed.
     """
     onnxruntime = _import('onnxruntime')
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is reported by its result
     number, height, width = shape
     image = np.random.default_rng(seed).uniform(
         0, 255, (number, 3, height, width)).astype(np.float32)
     session = onnxruntime.InferenceSession(
-        path, providers=['CPUExecutionProvider'])
-    theirs = session.run(list(model.tasks), {INPUT: image})
+        path, options, providers=['CPUExecutionProvider'])
+    try:
+        theirs = session.run(list(model.tasks), {INPUT: image})
+    except Exception:  # onnxruntime's errors have no common kind
+        return math.inf
     scale = [torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std)]
     with torch.no_grad():
         normed = (torch.from_numpy(image) - scale[0]) / scale[1]

@@ -1,9 +1,9 @@
 """Write a trained network as one ONNX file for all its tasks.
 
-    mbos export CHECKPOINT OUT.onnx [--config CONFIG]
+    mbos export CHECKPOINT OUT.onnx [--config CONFIG] [--size HEIGHT WIDTH]
 
 Input ``image``: RGB in 0..255, float32, (N, 3, height, width), any N and any
-size; the normalisation is inside. One output per task, named after it:
+size, or that of --size; the normalisation is inside. One output per task, named after it:
 probabilities of its classes, (N, C, height, width). Cross-task attention is
 part of the graph. Classes, label rules, thresholds, and the square that
 photographs are scaled into are in the file's metadata as JSON, key ``mbos``.
@@ -32,6 +32,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--config', help='config, if the checkpoint does not tell its network')
     parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of all images, for backbones whose graph cannot take any size, '
+        'such as MixVisionTransformer')
+    parser.add_argument(
         '--no-check',
         action='store_true',
         help='do not compare with ONNX Runtime')
@@ -43,28 +50,45 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def describe(model) -> dict:
+def describe(model, size: tuple[int, int] | None = None) -> dict:
     """What users of the file should know, in plain types."""
     scale = model.settings.image_scale
+    height, width = size or ('height', 'width')
     return dict(
         tasks=onnx_export.describe_tasks(model.tasks.values()),
         thresholds={t: model.settings.threshold(t)
                     for t in model.tasks},
         image_scale=scale and list(scale),
         crop=model.settings.crop,
-        input='RGB, 0..255, float32, (N, 3, height, width)',
+        input=f'RGB, 0..255, float32, (N, 3, {height}, {width})',
         disclaimer=DISCLAIMER)
 
 
-def check(model, path: str, scale: dict) -> float:
-    """Compare at two sizes, one of them odd.
+def check(model,
+          path: str,
+          scale: dict,
+          size: tuple[int, int] | None = None) -> float:
+    """Compare one and two images, at two sizes or at the only one.
 
     Raises:
         ValueError: If they differ.
     """
-    difference = max(
-        onnx_export.largest_difference(model, path, shape=shape, **scale)
-        for shape in ((2, 128, 128), (1, 157, 211)))
+
+    def compare(*shapes):
+        return max(
+            onnx_export.largest_difference(model, path, shape=shape, **scale)
+            for shape in shapes)
+
+    traced = size or onnx_export.TRACED_SIZE
+    difference = compare((1, *traced), (2, *traced))
+    if difference <= onnx_export.TOLERANCE and not size:
+        difference = compare((2, 128, 128), (1, 157, 211))
+        if not difference <= onnx_export.TOLERANCE:
+            raise ValueError(
+                f'The backbone {type(model.backbone).__name__} keeps the size '
+                'of image that its graph was made with, and the graph was not '
+                'kept: export it for one size, '
+                f'{onnx_export.SIZE_OPTION}.')
     if not difference <= onnx_export.TOLERANCE:
         raise ValueError(
             f'The graph differs from the network by {difference:.1e}, more '
@@ -101,6 +125,13 @@ def export(args: argparse.Namespace) -> None:
     """
     if not args.output.endswith('.onnx'):
         raise ValueError(f'{args.output}: the name must end in .onnx.')
+    size = tuple(args.size) if args.size else None
+    if size and min(size) < 1:
+        raise ValueError(f'--size {size[0]} {size[1]}: give pixels from 1 '
+                         'upwards.')
+    if size and args.benchmark and size != 2 * (args.benchmark, ):
+        raise ValueError(f'--benchmark {args.benchmark}: the graph takes '
+                         f'images of --size {size[0]} {size[1]} only.')
     model = apis.load_model(args.checkpoint, args.config, device='cpu')
     norm = model.settings.normalization
     if not norm.get('to_rgb', True):
@@ -111,10 +142,14 @@ def export(args: argparse.Namespace) -> None:
     unchecked = f'{args.output}.{os.getpid()}.tmp'
     try:
         onnx_export.export_onnx(
-            model, unchecked, description=describe(model), **scale)
+            model,
+            unchecked,
+            description=describe(model, size),
+            size=size,
+            **scale)
         if not args.no_check:
             print('largest difference of a probability: '
-                  f'{check(model, unchecked, scale):.1e}')
+                  f'{check(model, unchecked, scale, size):.1e}')
         os.replace(unchecked, args.output)
     finally:
         if osp.exists(unchecked):
