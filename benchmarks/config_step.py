@@ -68,9 +68,9 @@ def random_batch(cfg: Config, size: int) -> dict:
                     for name, kind in kinds.items()
                 }))
         planes.append(
-            torch.stack(
-                [random_plane(task, kinds[task.name], size)
-                 for task in tasks]))
+            torch.stack([
+                random_plane(task, kinds[task.name], size) for task in tasks
+            ]))
     return dict(
         img=torch.randn(len(members), 3, size, size),
         img_metas=metas,
@@ -110,8 +110,10 @@ def main(argv: list[str] | None = None) -> None:
         cfg = load_config(path, args.cfg_options)
         seconds, images = time_step(cfg, args.size, args.steps)
         first = first or seconds
-        print(f'{seconds:7.2f} s  {seconds / first:5.2f} x  {images} images  '
-              f'{path}', flush=True)
+        print(
+            f'{seconds:7.2f} s  {seconds / first:5.2f} x  {images} images  '
+            f'{path}',
+            flush=True)
 
 
 if __name__ == '__main__':

@@ -3,11 +3,12 @@
     mbos export CHECKPOINT OUT.onnx [--config CONFIG] [--size HEIGHT WIDTH]
 
 Input ``image``: RGB in 0..255, float32, (N, 3, height, width), any N and any
-size, or that of --size; the normalisation is inside. One output per task, named after it:
-probabilities of its classes, (N, C, height, width). Cross-task attention is
-part of the graph. Classes, label rules, thresholds, and the square that
-photographs are scaled into are in the file's metadata as JSON, key ``mbos``.
-The file is run in ONNX Runtime and compared with the network before it counts.
+size, or that of --size; the normalisation is inside. One output per task,
+named after it: probabilities of its classes, (N, C, height, width). Cross-task
+attention is part of the graph. Classes, label rules, thresholds, and the
+square that photographs are scaled into are in the file's metadata as JSON, key
+``mbos``. The file is run in ONNX Runtime and compared with the network before
+it counts.
 """
 import argparse
 import os

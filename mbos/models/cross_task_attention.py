@@ -259,8 +259,10 @@ class CrossTaskAttention(BaseModule):
             rows = dict.fromkeys(self.task_names)
         if len(self.task_names) == 1:
             return {t: select(features[t], i) for t, i in rows.items()}
-        memory = _Memory(self, {t: self._shrink(x)
-                                for t, x in features.items()})
+        memory = _Memory(self, {
+            t: self._shrink(x)
+            for t, x in features.items()
+        })
         return {
             task: self._refine(task, index, features, memory)
             for task, index in rows.items()

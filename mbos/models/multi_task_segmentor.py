@@ -63,8 +63,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                  train_cfg: Optional[dict] = None,
                  test_cfg: Optional[dict] = None,
                  init_cfg: Optional[dict] = None):
-        source = weights_source(dict(
-            pretrained=pretrained, backbone=backbone, init_cfg=init_cfg))
+        source = weights_source(
+            dict(pretrained=pretrained, backbone=backbone, init_cfg=init_cfg))
         built = build_tasks(tasks)
         if auxiliary_head is not None:
             auxiliary_head = dict(auxiliary_head, tasks=built)

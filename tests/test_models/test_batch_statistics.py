@@ -32,10 +32,12 @@ def batch(images=4, seed=0):
     metas = [make_meta(f'{t}_set', TASKS, [t])
              for t in TASKS for _ in range(images // 2)]  # yapf: disable
     labels = torch.stack([
-        stack_planes(TASKS, 64, 64, **{
-            t: (torch.rand(64, 64, generator=generator) < 0.3).numpy()
-            for t, plane in meta['planes'].items() if plane['kind'] == 'truth'
-        }) for meta in metas
+        stack_planes(
+            TASKS, 64, 64, **{
+                t: (torch.rand(64, 64, generator=generator) < 0.3).numpy()
+                for t, plane in meta['planes'].items()
+                if plane['kind'] == 'truth'
+            }) for meta in metas
     ])
     img = torch.randn(
         images, 3, 64, 64, generator=generator, dtype=torch.float64)
@@ -44,8 +46,13 @@ def batch(images=4, seed=0):
 
 def losses_and_statistics(model):
     values = model.train_step(batch(), backward=lambda x: x.backward())
-    return ({k: v.item() for k, v in values['losses'].items()},
-            {k: v.clone() for k, v in model.named_buffers()})
+    return ({
+        k: v.item()
+        for k, v in values['losses'].items()
+    }, {
+        k: v.clone()
+        for k, v in model.named_buffers()
+    })
 
 
 def test_auto_lets_all_images_through_together():

@@ -9,8 +9,8 @@ from torch import Tensor
 _MAY_LACK = re.compile(r'^norms?\d*\.|num_batches_tracked$')
 
 
-def misfits(found: Mapping[str, Tensor],
-            own: Mapping[str, Tensor]) -> list[str]:
+def misfits(found: Mapping[str, Tensor], own: Mapping[str,
+                                                      Tensor]) -> list[str]:
     """What keeps weights from filling a network.
 
     Args:

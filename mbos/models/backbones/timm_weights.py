@@ -11,8 +11,8 @@ from torch import Tensor
 from .fitting import misfits, require_fit
 
 _STEM_AND_HEAD = (('_conv_stem.', 'conv_stem.'), ('_bn0.', 'bn1.'),
-                  ('_conv_head.', 'conv_head.'), ('_bn1.', 'bn2.'),
-                  ('_fc.', 'classifier.'))
+                  ('_conv_head.',
+                   'conv_head.'), ('_bn1.', 'bn2.'), ('_fc.', 'classifier.'))
 # Within a block that widens its input first, and within one that does not.
 _WIDENING = dict(
     _expand_conv='conv_pw',

@@ -26,7 +26,6 @@ PACKAGES = {
 _PACKAGE = 'package:'
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]*://', re.IGNORECASE)
 
-
 # Their own ``init_weights`` interpolates these to the size of the config.
 _INTERPOLATED = ('pos_embed', 'relative_position_bias_table')
 
@@ -176,7 +175,8 @@ def load_backbone_weights(backbone: nn.Module,
         matched = _match_by_name(state, backbone, path)
     logger = logger or logging.getLogger(__name__)
     logger.info('%s: %d tensors for the backbone, %d not used by it', path,
-                len(matched), len(state) - len(matched))
+                len(matched),
+                len(state) - len(matched))
     absent = backbone.load_state_dict(matched, strict=False).missing_keys
     return list(absent)
 
@@ -202,9 +202,8 @@ def _interpolated(state: Mapping[str, Tensor], backbone: nn.Module,
     """Weights with position embeddings as mmseg's backbone resizes them."""
     own = backbone.state_dict()
     resized = [
-        key for key, value in state.items()
-        if key.endswith(_INTERPOLATED) and key in own
-        and value.shape != own[key].shape
+        key for key, value in state.items() if key.endswith(_INTERPOLATED)
+        and key in own and value.shape != own[key].shape
     ]
     if not resized or 'init_weights' not in vars(type(backbone)):
         return state

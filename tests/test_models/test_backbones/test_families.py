@@ -81,9 +81,12 @@ def test_all_weights_learn(family, adversarial):
             adversarial,
             xta=XTA if adversarial else None,
             train_cfg=dict(images_per_pass=images),
-            **(dict(discriminator=dict(
-                type='PatchDiscriminator', channels=4, num_convs=3,
-                downscale=2)) if adversarial else {})).train()
+            **(dict(
+                discriminator=dict(
+                    type='PatchDiscriminator',
+                    channels=4,
+                    num_convs=3,
+                    downscale=2)) if adversarial else {})).train()
         step = model.train_step(batch(), backward=lambda x: x.backward())
         losses.append({k: v.item() for k, v in step['losses'].items()})
         lacking = [
@@ -157,7 +160,10 @@ def test_from_training_to_predictions(tmp_path, monkeypatch, family):
     checkpoint = ()
     for stage in (1, 2):
         cfg = config_of(
-            tmp_path, TWO, stage == 2, runner__max_iters=2,
+            tmp_path,
+            TWO,
+            stage == 2,
+            runner__max_iters=2,
             evaluation__interval=2)
         use_family(cfg['model'], family, XTA if stage == 2 else None)
         path = write_config(tmp_path / f'stage{stage}.py', cfg)

@@ -28,8 +28,8 @@ VIT = dict(
     embed_dims=12,
     num_layers=1,
     num_heads=2)
-FAMILIES = pytest.mark.parametrize('cfg', [RESNET, MIT, CONVNEXT, VIT],
-                                   ids=lambda cfg: cfg['type'])
+FAMILIES = pytest.mark.parametrize(
+    'cfg', [RESNET, MIT, CONVNEXT, VIT], ids=lambda cfg: cfg['type'])
 
 
 def build(cfg, seed=0):
