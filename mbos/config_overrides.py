@@ -8,10 +8,10 @@ import warnings
 from typing import Optional, Tuple
 
 OPTIONAL = {
-    '': ('aug_test', 'auto_resume', 'compile', 'cudnn_benchmark',
+    '': ('accelerate', 'aug_test', 'auto_resume', 'compile', 'cudnn_benchmark',
          'custom_hooks', 'custom_imports', 'data_root', 'load_from',
-         'precision', 'prediction', 'resume_from', 'seed', 'test_sets',
-         'tf32', 'work_dir'),
+         'precision', 'prediction', 'resume_from', 'seed', 'test_sets', 'tf32',
+         'work_dir'),
     'data': ('test', 'test_workers', 'val'),
     'evaluation': ('rule', 'save_best', 'start'),
     'model.test_cfg': ('crop_size', 'stride'),

@@ -16,6 +16,7 @@ from mmcv import Config
 from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
+from mbos.accelerate import accelerate
 from mbos.io.labels import as_binary
 from mbos.metrics.report import compute
 from mbos.metrics.sums import update
@@ -38,7 +39,12 @@ STAGE1_CASES = pytest.mark.parametrize('name',
                                        ['stage1_tiny', 'stage1_tiny_rect'])
 GAN_CASES = [('gan_tiny', 'gan_tiny_window8', 8),
              ('gan_tiny_window16', 'gan_tiny_window16', 16)]
+KERNELS = pytest.mark.parametrize('kernels', ['plain', 'accelerated'])
 PRECISIONS = pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+
+
+def with_kernels(kernels, model):
+    return accelerate(model) if kernels == 'accelerated' else model
 
 
 def check_imposed(sides):
@@ -51,16 +57,17 @@ def check_imposed(sides):
 # ---- stage 1
 
 
-def stage1_model(data, dtype):
+def stage1_model(data, dtype, kernels):
     model = load_release(tiny_model(), 'stage1_tiny', int(data['seed']))
-    return model.to(dtype)
+    return with_kernels(kernels, model.to(dtype))
 
 
+@KERNELS
 @PRECISIONS
 @STAGE1_CASES
-def test_stage1_logits(name, dtype):
+def test_stage1_logits(name, dtype, kernels):
     data = load(name)
-    model = stage1_model(data, dtype).eval()
+    model = stage1_model(data, dtype, kernels).eval()
     img = image(data['eval/img'], dtype)
     with torch.no_grad():
         logits = model.split(model.encode_decode(img, []))
@@ -69,13 +76,14 @@ def test_stage1_logits(name, dtype):
                      tolerance_of(dtype))
 
 
+@KERNELS
 @STAGE1_CASES
-def test_stage1_losses_and_gradients(name):
+def test_stage1_losses_and_gradients(name, kernels):
     data, sides = load(name), Sides()
-    model = stage1_model(data, torch.float64)
+    model = stage1_model(data, torch.float64, kernels)
     sides.note(model)
     check_stage1_training(model, data, torch.float64)
-    model = stage1_model(data, torch.float32)
+    model = stage1_model(data, torch.float32, kernels)
     sides.impose(model)
     check_stage1_training(model, data, torch.float32)
     check_imposed(sides)
@@ -155,15 +163,19 @@ def published_loss_names():
     return names
 
 
-def gan_model(key, window, seed):
-    return load_release(tiny_model(window=window, adversarial=True), key, seed)
+def gan_model(key, window, seed, kernels):
+    return with_kernels(
+        kernels,
+        load_release(tiny_model(window=window, adversarial=True), key, seed))
 
 
+@KERNELS
 @PRECISIONS
 @pytest.mark.parametrize('name, key, window', GAN_CASES)
-def test_gan_logits_and_verdicts(name, key, window, dtype):
+def test_gan_logits_and_verdicts(name, key, window, dtype, kernels):
     data, tolerance = load(name), tolerance_of(dtype)
-    model = gan_model(key, window, int(data['seed'])).eval().to(dtype)
+    model = gan_model(key, window, int(data['seed']), kernels)
+    model = model.eval().to(dtype)
     with torch.no_grad():
         img = image(data['eval/img'], dtype)
         features = model.extract_feat(img)
@@ -180,13 +192,16 @@ def test_gan_logits_and_verdicts(name, key, window, dtype):
                              data[f'eval/{prefix}disc_{task}'], tolerance)
 
 
-@pytest.mark.parametrize('images_per_pass', [1, 4])
+@pytest.mark.parametrize('images_per_pass, kernels', [(1, 'plain'),
+                                                      (1, 'accelerated'),
+                                                      (4, 'accelerated')])
 @pytest.mark.parametrize('name, key, window', GAN_CASES)
-def test_gan_training(name, key, window, images_per_pass):
+def test_gan_training(name, key, window, images_per_pass, kernels):
     """Every loss term, gradient norm, step length and the logits after."""
     data, sides = load(name), Sides()
     for dtype in (torch.float64, torch.float32):
-        model = gan_model(key, window, int(data['seed'])).train().to(dtype)
+        model = gan_model(key, window, int(data['seed']), kernels)
+        model = model.train().to(dtype)
         model.train_cfg['images_per_pass'] = images_per_pass
         if dtype == torch.float64:
             sides.note(model)
@@ -258,17 +273,19 @@ def check_gan_losses(losses, data, tolerance):
 # ---- published configs, at full width, from the config files
 
 
+@KERNELS
 @PRECISIONS
 @pytest.mark.parametrize('config, key', [
     (STAGE1_CONFIG, 'stage1'),
     (STAGE2_CONFIG, 'gan'),
 ])
-def test_published_configs(config, key, dtype):
+def test_published_configs(config, key, dtype, kernels):
     data = load('published_configs')
     cfg = Config.fromfile(osp.join(ROOT, config))
     cfg.model.pretrained = None
     model = load_release(build_segmentor(cfg.model), key,
                          int(data['seed'])).eval().to(dtype)
+    model = with_kernels(kernels, model)
     img = image(data['img'], dtype)
     compared = set()
     with torch.no_grad():

@@ -42,29 +42,34 @@ class Parsed(Exception):
     """Raised instead of parsing, with the parser."""
 
 
-def parser_of(tool):
-    """The argument parser of a tool."""
+def parser_of(script):
+    """The argument parser of a script, given by its path in the checkout."""
 
     def stop(parser, *args, **kwargs):
         raise Parsed(parser)
 
     with mock.patch.object(argparse.ArgumentParser, 'parse_args', stop), \
-            mock.patch.object(sys, 'argv', [f'{tool}.py']), \
+            mock.patch.object(sys, 'argv', [Path(script).name]), \
             mock.patch.object(sys, 'path', [str(ROOT / 'tools'), *sys.path]):
         try:
-            runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
+            runpy.run_path(str(ROOT / script), run_name='__main__')
         except Parsed as parsed:
             return parsed.args[0]
-    raise AssertionError(f'tools/{tool}.py parses no arguments')
+    raise AssertionError(f'{script} parses no arguments')
+
+
+def scripts(folder):
+    """Names of a folder's scripts with arguments."""
+    return {
+        path.stem
+        for path in (ROOT / folder).glob('*.py')
+        if re.search(r'\.parse_args\(|import run$', path.read_text(), re.M)
+    }
 
 
 def tools():
-    """Names of the tools with arguments, the important ones first."""
-    found = {
-        path.stem
-        for path in (ROOT / 'tools').glob('*.py')
-        if re.search(r'\.parse_args\(|import run$', path.read_text(), re.M)
-    } - {'launch'}
+    """Names of the tools, the important ones first."""
+    found = scripts('tools') - {'launch'}
     return [t for t in ORDER if t in found] + sorted(found - set(ORDER))
 
 
@@ -107,15 +112,16 @@ def _meaning(action, parser):
     return re.sub(r'\s+', ' ', text).replace('|', '\\|').strip()
 
 
-def section(tool):
+def section(tool, folder='tools'):
     """The part of the page on one tool."""
-    parser = parser_of(tool)
+    parser = parser_of(f'{folder}/{tool}.py')
     paragraphs = (parser.description or '').strip().split('\n\n')
-    command = command_of(tool)
+    command = command_of(tool) if folder == 'tools' else None
     title = f'`mbos {command}`, ' if command else ''
-    lines = [f'## {title}`tools/{tool}.py`', '']
+    lines = [f'## {title}`{folder}/{tool}.py`', '']
     for paragraph in paragraphs:
-        if paragraph.lstrip().startswith(('mbos ', 'python tools/')):
+        paragraph = re.sub(r'^examples?:\n', '', paragraph)
+        if paragraph.lstrip().startswith(('mbos ', f'python {folder}/')):
             commands = [line.strip() for line in paragraph.splitlines()]
             lines += ['```bash', *commands, '```', '']
         else:
@@ -128,7 +134,10 @@ def section(tool):
 
 def page():
     """The text of docs/tools.md."""
-    return '\n'.join([HEAD, *map(section, tools())])
+    parts = [HEAD, *map(section, tools())]
+    parts += [section(name, 'benchmarks') for name in sorted(
+        scripts('benchmarks'))]
+    return '\n'.join(parts)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ def tiny_model_cfg(tasks=TASKS, window=None, adversarial=False, **overrides):
     decode_head = dict(
         type='MultiTaskHead',
         head=dict(
-            type='LeanUPerHead',
+            type='UPerHead',
             in_channels=[12, 24, 48, 96],
             in_index=[0, 1, 2, 3],
             channels=16,
@@ -33,7 +33,7 @@ def tiny_model_cfg(tasks=TASKS, window=None, adversarial=False, **overrides):
         type='MultiTaskSegmentor',
         tasks=list(tasks),
         backbone=dict(
-            type='LeanSwinTransformer',
+            type='SwinTransformer',
             embed_dims=12,
             depths=[1, 1, 2, 1],
             num_heads=[1, 2, 3, 4],

@@ -1,4 +1,5 @@
 """The quickstart's end: one table, goals, and contact sheets."""
+from dataclasses import dataclass
 from typing import Dict, List, Sequence
 
 import mmcv
@@ -6,10 +7,28 @@ from quickstart_plan import STAGES, Plan
 
 from mbos.apis import build_test_set
 from mbos.datasets.scoring import format_table
-from mbos.evaluation.comparison import (Goal, check_goals, compare,
-                                        comparison_table, markdown_table)
+from mbos.evaluation.comparison import (compare, comparison_table,
+                                        markdown_table)
 from mbos.io.files import save_json
 from mbos.pictures.contact_sheet import group_by_images, sheet_of
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a model must reach.
+
+    Attributes:
+        test_set (str): Name of the test set.
+        task (str): Name of the task.
+        label (str): Name of the class, or 'mean'.
+        dice (float): The least Dice.
+    """
+
+    test_set: str
+    task: str
+    label: str
+    dice: float
+
 
 # What the final model has to have learnt from the generated photographs.
 GOALS = (Goal('drive', 'vessel', 'vessel',
@@ -83,6 +102,37 @@ def write_report(plan: Plan, times: List[List[str]], note: str,
     print(f'Next: python tools/predict.py {plan.checkpoint("stage2")} '
           'PHOTOGRAPHS --out predictions')
     return all(result['reached'] for result in results)
+
+
+def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
+                column: str) -> List[dict]:
+    """Hold a column against goals.
+
+    Args:
+        rows (Sequence[dict]): Of :func:`compare`.
+        goals (Sequence[Goal]): What to reach.
+        column (str): The model.
+
+    Returns:
+        list[dict]: For each goal its fields, the ``found`` Dice (None where
+        there is no such row) and whether it is ``reached``.
+    """
+    dice = {
+        (r['test_set'], r['task'], r['class']): r['dice'].get(column)
+        for r in rows
+    }
+    results = []
+    for goal in goals:
+        found = dice.get((goal.test_set, goal.task, goal.label))
+        results.append(
+            dict(
+                test_set=goal.test_set,
+                task=goal.task,
+                label=goal.label,
+                goal=goal.dice,
+                found=found,
+                reached=found is not None and found >= goal.dice))
+    return results
 
 
 def goal_lines(results: Sequence[dict]) -> List[str]:

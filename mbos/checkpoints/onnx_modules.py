@@ -13,7 +13,7 @@ from mmseg.models.backbones.swin import ShiftWindowMSA
 from mmseg.models.utils.embed import AdaptivePadding, PatchMerging
 from torch import Tensor, nn
 
-from mbos.models.swin import WindowAttention
+from mbos.accelerate import restore
 
 
 def exportable(model: nn.Module) -> nn.Module:
@@ -25,7 +25,7 @@ def exportable(model: nn.Module) -> nn.Module:
     Returns:
         nn.Module: A copy that computes the same.
     """
-    model = copy.deepcopy(model)
+    model = restore(copy.deepcopy(model))
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             for kind, replace in _REPLACEMENTS.items():
@@ -199,5 +199,4 @@ _REPLACEMENTS = {
     nn.AdaptiveAvgPool2d: AnySizePooling,
     PatchMerging: AnySizeMerging,
     ShiftWindowMSA: AnySizeWindowAttention,
-    WindowAttention: AnySizeWindowAttention,
 }

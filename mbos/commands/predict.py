@@ -20,10 +20,10 @@ from mmcv import DictAction
 from tqdm import tqdm
 
 from mbos import apis
+from mbos.accelerate import accelerate_on_cpu
 from mbos.inference import folder_run as runs
 from mbos.inference.folder_gallery import write_prediction_gallery
 from mbos.inference.photograph_list import find_photographs
-from mbos.runtime.system_memory import keep_freed_memory
 
 SHOWN = 20
 UNUSUAL = {
@@ -243,8 +243,7 @@ def predict_inputs(args: argparse.Namespace) -> int:
     if config is not None:
         config = apis.load_config(config, args.cfg_options)
     model = apis.load_model(args.checkpoint, config, args.device)
-    if next(model.parameters()).device.type == 'cpu':
-        keep_freed_memory()
+    accelerate_on_cpu(model, next(model.parameters()).device, config)
     options = run_options(args, model)
     with tqdm(total=len(found), unit='photograph', disable=None) as bar:
         summary = runs.predict_photographs(model, args.checkpoint, found,

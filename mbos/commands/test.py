@@ -252,7 +252,7 @@ def main():
     scored = bool(args.eval or args.OD)
     datasets = build_test_sets(cfg, names, scored)
     apis.check_data(datasets, env)
-    model = apis.load_segmentor(cfg.model, args.checkpoint, env)
+    model = apis.load_segmentor(cfg.model, args.checkpoint, env, cfg=cfg)
     named = {n or d.name: d for n, d in zip(names, datasets)}
     if scored:
         evaluate(model, named, cfg, env, args)

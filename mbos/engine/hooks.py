@@ -8,7 +8,6 @@ import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
-from mbos.accelerate.gradients import gathering
 from .finite_guard import FiniteGuard
 from .optimizers import as_dict
 
@@ -98,26 +97,6 @@ def _bare(model: nn.Module) -> nn.Module:
     return getattr(model, 'module', model)
 
 
-class Backward:
-    """Adds the gradients of a loss to those of the weights.
-
-    Args:
-        scaler (torch.amp.GradScaler): Scales the loss where it is enabled.
-    """
-
-    def __init__(self, scaler: torch.amp.GradScaler):
-        self.scaler = scaler
-
-    @property
-    def adds_as_they_are(self) -> bool:
-        """Whether gradients are neither scaled nor used otherwise."""
-        return not self.scaler.is_enabled()
-
-    def __call__(self, loss: Tensor) -> None:
-        with gathering():
-            self.scaler.scale(loss).backward()
-
-
 @HOOKS.register_module()
 class GradientStepHook(Hook):
     """Owns backward passes, gradient exchange and the optimizers' steps.
@@ -165,7 +144,10 @@ class GradientStepHook(Hook):
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
         self.guard = FiniteGuard(on_nonfinite, max_skips)
-        self.backward = Backward(self.scaler)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, scaled if wanted, to the weights'."""
+        self.scaler.scale(loss).backward()
 
     def before_run(self, runner):
         """Say how many steps there will be."""

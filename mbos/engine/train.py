@@ -15,6 +15,7 @@ from mmseg.models import build_segmentor
 from torch import nn
 
 import mbos
+from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import find_settings
 from mbos.config import build_checked, plain
@@ -196,6 +197,8 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
         load_weights(model, cfg.load_from, logger, allow_missing=True)
     if cfg.get('compile'):
         compile_parts(model)
+    else:
+        accelerate_on_cpu(model, env.device, cfg)
     return model
 
 

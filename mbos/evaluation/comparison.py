@@ -5,7 +5,6 @@ ones in every column.
 """
 import json
 import os.path as osp
-from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
@@ -15,23 +14,6 @@ from mbos.io.labels import read_labels
 
 CONSTANT = 'constant'
 HIDDEN_MARK = 'hidden'
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a model must reach.
-
-    Attributes:
-        test_set (str): Name of the test set.
-        task (str): Name of the task.
-        label (str): Name of the class, or 'mean'.
-        dice (float): The least Dice.
-    """
-
-    test_set: str
-    task: str
-    label: str
-    dice: float
 
 
 def field_of_view(dataset, index: int) -> Optional[np.ndarray]:
@@ -201,34 +183,3 @@ def markdown_table(table: Sequence[Sequence[str]]) -> str:
     rule = ['---:' if i > 2 else '---' for i in range(len(table[0]))]
     lines = [table[0], rule, *table[1:]]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
-
-
-def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
-                column: str) -> List[dict]:
-    """Hold a column against goals.
-
-    Args:
-        rows (Sequence[dict]): Of :func:`compare`.
-        goals (Sequence[Goal]): What to reach.
-        column (str): The model.
-
-    Returns:
-        list[dict]: For each goal its fields, the ``found`` Dice (None where
-        there is no such row) and whether it is ``reached``.
-    """
-    dice = {
-        (r['test_set'], r['task'], r['class']): r['dice'].get(column)
-        for r in rows
-    }
-    results = []
-    for goal in goals:
-        found = dice.get((goal.test_set, goal.task, goal.label))
-        results.append(
-            dict(
-                test_set=goal.test_set,
-                task=goal.task,
-                label=goal.label,
-                goal=goal.dice,
-                found=found,
-                reached=found is not None and found >= goal.dice))
-    return results

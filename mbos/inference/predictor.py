@@ -18,6 +18,7 @@ from mmseg.models import build_segmentor
 from mmseg.utils import get_root_logger
 from torch import nn
 
+from mbos.accelerate import accelerate, is_wanted
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.checkpoints.settings import (PredictionSettings, published_config,
                                        settings_from_meta, settings_meta,
@@ -136,7 +137,8 @@ def load_model(checkpoint: str,
             Default: mmseg's.
 
     Returns:
-        nn.Module: A segmentor in evaluation mode, with ``tasks`` (Task by
+        nn.Module: A segmentor in evaluation mode, on CPU accelerated unless
+        the config says ``accelerate = False``, with ``tasks`` (Task by
         name) and ``settings`` (:class:`PredictionSettings`). mmseg's
         ``inference_segmentor`` and ``show_result`` take it too.
 
@@ -146,6 +148,8 @@ def load_model(checkpoint: str,
     """
     logger = logger or get_root_logger()
     content = read_checkpoint(checkpoint)
+    if isinstance(config, str):
+        config = load_config(config)
     model_cfg, settings, stage = _find_settings(checkpoint, content, config,
                                                 logger)
     with building(checkpoint) if config is None else nullcontext():
@@ -156,7 +160,10 @@ def load_model(checkpoint: str,
     for note in notes:
         logger.info(f'{checkpoint}: {note}')
     model.load_state_dict(state, strict=False)
-    model = model.to(_device(device)).eval()
+    device = _device(device)
+    model = model.to(device).eval()
+    if is_wanted(device, config):
+        accelerate(model)
     model.settings, model.stage = settings, stage
     # what mmseg's own functions read
     meta = settings_meta(list(model.tasks.values()))
@@ -189,11 +196,10 @@ def _find_settings(path, content, config, logger):
     published ones."""
     meta = content['meta']
     if config is not None:
-        cfg = load_config(config) if isinstance(config, str) else config
-        stage = getattr(cfg.model, 'stage',
-                        None) or ('adversarial' if cfg.model['type']
+        stage = getattr(config.model, 'stage',
+                        None) or ('adversarial' if config.model['type']
                                   == 'AdversarialSegmentor' else 'multi_task')
-        return cfg.model, settings_of(cfg), stage
+        return config.model, settings_of(config), stage
     stage = stage_of(content)
     model_cfg = stored_model_cfg(path, content)
     settings = settings_from_meta(meta)

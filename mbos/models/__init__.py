@@ -1,4 +1,5 @@
 """Segmentors, heads, discriminators and losses; imports no datasets."""
+from . import aliases
 from .adversarial_segmentor import AdversarialSegmentor
 from .backbones import TimmFeatures
 from .compilation import compile_parts
@@ -7,11 +8,9 @@ from .losses import BinaryLoss
 from .multi_task_head import MultiTaskHead
 from .multi_task_segmentor import MultiTaskSegmentor
 from .patch_discriminator import PatchDiscriminator
-from .swin import LeanSwinTransformer
-from .uper_decoder import LeanUPerHead
 
 __all__ = [
     'AdversarialSegmentor', 'BinaryLoss', 'CrossTaskAttention',
-    'LeanSwinTransformer', 'LeanUPerHead', 'MultiTaskHead',
-    'MultiTaskSegmentor', 'PatchDiscriminator', 'TimmFeatures', 'compile_parts'
+    'MultiTaskHead', 'MultiTaskSegmentor', 'PatchDiscriminator',
+    'TimmFeatures', 'aliases', 'compile_parts'
 ]

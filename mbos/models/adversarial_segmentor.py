@@ -2,6 +2,7 @@
 
 See docs/method.md, section 6.
 """
+from functools import partial
 from typing import Dict, List, Optional, Sequence
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from mbos.tasks import TaskLike
 from .losses import adversarial_loss, at_least_float32
 from .multi_task_segmentor import MultiTaskSegmentor, pick
-from .patch_discriminator import play, verdict_accuracy
+from .patch_discriminator import fixed_verdicts, verdict_accuracy
+from .recomputation import maybe_recomputed
 from .supervision import (FOOL, SOURCE, TARGET, Term, adversarial_terms,
                           pseudo_terms, truth_terms)
 
@@ -117,13 +119,10 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                                       rows[task], game))
         return values
 
-    @staticmethod
-    def _game_losses(discriminator: nn.Module, weight: float, prob: Tensor,
-                     have: List[int], terms: List[Term]) -> Dict[str, Tensor]:
+    def _game_losses(self, discriminator: nn.Module, weight: float,
+                     prob: Tensor, have: list[int],
+                     terms: list[Term]) -> dict[str, Tensor]:
         """Values of one task's adversarial terms, and the verdicts' accuracy.
-
-        The values of a player are to be added up with equal weights: the
-        first of them has the gradient of their sum.
 
         Args:
             discriminator (nn.Module): The task's discriminator.
@@ -135,37 +134,49 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         Returns:
             dict[str, Tensor]: Scalars by name.
         """
-        players = {FOOL: [], SOURCE: [], TARGET: []}
+        fooling, judged = ([
+            row for row in have if any(
+                row in term.rows and (term.role == FOOL) == fools
+                for term in terms)
+        ] for fools in (True, False))
+        for_generator, for_discriminator = self.verdicts(
+            discriminator, pick(prob, have, fooling),
+            pick(prob, have, judged))
+        values = {}
         for term in terms:
-            players[term.role].append(term)
-        judged = players[SOURCE] + players[TARGET]
-        rows = sorted({row for term in terms for row in term.rows})
-
-        def losses(verdicts):
-            """Both players' losses and all values, from (n, 1, h, w)."""
-            values = {}
-            for term in terms:
-                verdict = pick(verdicts, rows, term.rows)
-                per_image = adversarial_loss(verdict, term.role != TARGET)
-                if term.role == FOOL:
-                    per_image = weight * per_image
-                else:
-                    # the terms' weights add up to 0.5 over each side
-                    accuracy = verdict_accuracy(verdict.detach(),
-                                                term.role == SOURCE)
-                    key = f'disc_acc_{term.role}.{term.task}'
-                    values[key] = values.get(
-                        key, 0) + (2 * accuracy * term.weights).sum()
-                values[term.name] = (per_image * term.weights).sum()
-            zero = verdicts.new_zeros(())
-            fool = sum((values[t.name] for t in players[FOOL]), zero)
-            judge = sum((values[t.name] for t in judged), zero)
-            return fool, judge, values
-
-        fool, judge, values = play(discriminator, pick(prob, have, rows),
-                                   losses)
-        for total, group in ((fool, players[FOOL]), (judge, judged)):
-            if group:  # a zero with the gradient of the sum
-                first = group[0].name
-                values[first] = values[first] + (total - total.detach())
+            if term.role == FOOL:
+                verdict = pick(for_generator, fooling, term.rows)
+                per_image = weight * adversarial_loss(verdict, True)
+            else:
+                is_source = term.role == SOURCE
+                verdict = pick(for_discriminator, judged, term.rows)
+                per_image = adversarial_loss(verdict, is_source)
+                # the terms' weights add up to 0.5 over each side
+                accuracy = verdict_accuracy(verdict.detach(), is_source)
+                key = f'disc_acc_{term.role}.{term.task}'
+                values[key] = values.get(
+                    key, 0) + (2 * accuracy * term.weights).sum()
+            values[term.name] = (per_image * term.weights).sum()
         return values
+
+    def verdicts(self, discriminator: nn.Module, fooling: Tensor,
+                 judged: Tensor) -> tuple[Tensor, Tensor]:
+        """Verdicts for the generator and for a discriminator.
+
+        Args:
+            discriminator (nn.Module): The discriminator.
+            fooling (Tensor): Probabilities that are to fool it, (n, C, H, W),
+                n may be 0.
+            judged (Tensor): Probabilities that it is to judge rightly,
+                (m, C, H, W), m may be 0.
+
+        Returns:
+            tuple[Tensor, Tensor]: Shape (n, 1, h, w), with a gradient for the
+            probabilities only, and (m, 1, h, w), with one for the weights of
+            the discriminator only.
+        """
+        judges = partial(fixed_verdicts, discriminator), discriminator
+        return tuple(
+            maybe_recomputed(self.low_memory, judge, prob)
+            if len(prob) else prob
+            for judge, prob in zip(judges, (fooling, judged.detach())))

@@ -9,10 +9,7 @@ from mmcv.cnn.utils.weight_init import trunc_normal_
 from mmcv.runner import BaseModule, ModuleDict
 from torch import Tensor, nn
 
-from .feed_forward import feed_forward
-from .linear import LeanLinear, lean_linears
 from .recomputation import maybe_recomputed
-from .window_attention import window_attention
 
 
 def partition_windows(x: Tensor, window: int) -> Tensor:
@@ -93,9 +90,9 @@ class CrossTaskBlock(BaseModule):
         self.num_heads = num_heads
         self.window_size = window_size
         self.norm1 = nn.LayerNorm(channels)
-        self.q = LeanLinear(channels, channels)
-        self.kv = LeanLinear(channels, 2 * channels)
-        self.proj = LeanLinear(channels, channels)
+        self.q = nn.Linear(channels, channels)
+        self.kv = nn.Linear(channels, 2 * channels)
+        self.proj = nn.Linear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window_size - 1)**2, num_heads))
         self.register_buffer(
@@ -107,7 +104,6 @@ class CrossTaskBlock(BaseModule):
             embed_dims=channels,
             feedforward_channels=feedforward_ratio * channels,
             act_cfg=dict(type='GELU'))
-        lean_linears(self.ffn)
 
     def init_weights(self):
         """Truncated normal for the attention; the feed-forward keeps its."""
@@ -141,6 +137,22 @@ class CrossTaskBlock(BaseModule):
             0, index.flatten())
         return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor,
+               bias: Tensor) -> Tensor:
+        """Attend within windows.
+
+        Args:
+            query (Tensor): Shape (windows, heads, L, C / heads).
+            key (Tensor): The same shape.
+            value (Tensor): The same shape.
+            bias (Tensor): What :meth:`position_bias` returned.
+
+        Returns:
+            Tensor: The same shape.
+        """
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias[None].to(query.dtype))
+
     def forward(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor,
                 bias: Tensor) -> Tensor:
         """Let the map ``x`` attend to another task's keys and values.
@@ -155,11 +167,11 @@ class CrossTaskBlock(BaseModule):
         Returns:
             Tensor: Shape (N, C, H, W).
         """
-        out = window_attention(query, key, value, bias)
+        out = self.attend(query, key, value, bias)
         out = self.proj(out.transpose(1, 2).flatten(2))
         x = x + merge_windows(out, self.window_size, x.shape[-2:])
         x = x.permute(0, 2, 3, 1)  # channels last for norm and feed-forward
-        return feed_forward(x, self.norm2, self.ffn).permute(0, 3, 1, 2)
+        return self.ffn(self.norm2(x), identity=x).permute(0, 3, 1, 2)
 
 
 class CrossTaskAttention(BaseModule):

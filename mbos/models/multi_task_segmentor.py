@@ -10,7 +10,6 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.ops import resize
 from torch import Tensor
 
-from mbos.accelerate.gradients import gathering
 from mbos.tasks import TaskLike, build_tasks
 from .backbones.weights import (load_backbone_weights, weights_source,
                                 without_weights)
@@ -208,8 +207,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             backward (callable, optional): Called with the summed loss of each
                 group of images as soon as it is there, so that its graph is
                 freed before the next. The values returned are then detached.
-                If its ``adds_as_they_are`` is true, gradients that are known
-                before are added to the weights' without it.
 
         Returns:
             dict[str, Tensor]: Scalars by ``<head>.<term>``.
@@ -224,9 +221,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                            if t.rows]  # yapf: disable
             if not group_terms:
                 continue
-            at_once = getattr(backward, 'adds_as_they_are', False)
-            with self.autocast(img[0].device), gathering(
-                    at_once), single_values_explained(self):
+            with self.autocast(
+                    img[0].device), single_values_explained(self):
                 values = self.group_losses(
                     torch.stack([img[row] for row in group]),
                     {t: torch.stack([p[row] for row in group])

@@ -1,5 +1,5 @@
 """The discriminator of one task's predictions (docs/method.md, section 6)."""
-from typing import Callable, Optional, Tuple
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -7,9 +7,7 @@ from mmcv.cnn import kaiming_init
 from mmcv.runner import BaseModule
 from mmseg.models.builder import HEADS
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-
-from mbos.accelerate.gradients import add_gradient, is_gathering
+from torch.func import functional_call
 
 
 @HEADS.register_module()
@@ -96,65 +94,16 @@ def verdict_accuracy(logits: Tensor, is_source: bool) -> Tensor:
     return right.flatten(1).to(torch.float32).mean(-1)
 
 
-def play(discriminator: nn.Module, prob: Tensor,
-         losses: Callable) -> Tuple[Tensor, Tensor, dict]:
-    """Judge probabilities once, for the generator and the discriminator.
-
-    Both players' losses are computed from one forward pass, and their
-    gradients right away: the generator's with respect to the probabilities,
-    the discriminator's with respect to its weights. So no activations of the
-    discriminator wait for the backward pass, which scales what is there. Where
-    nothing will be scaled, the discriminator's are added to what its weights
-    have gathered right away.
+def fixed_verdicts(discriminator: nn.Module, prob: Tensor) -> Tensor:
+    """Verdicts that have a gradient for the probabilities only.
 
     Args:
         discriminator (nn.Module): The discriminator.
-        prob (Tensor): Probabilities, (n, C, H, W).
-        losses (callable): From the verdicts, (n, 1, h, w), to the generator's
-            loss, the discriminator's loss and values to log.
+        prob (Tensor): Probabilities, (N, C, H, W).
 
     Returns:
-        tuple[Tensor, Tensor, dict]: The generator's loss, which has a
-        gradient for ``prob`` only; the discriminator's, which has one for its
-        weights only; the values, detached.
+        Tensor: What the discriminator returns, without a gradient for its
+        weights.
     """
-    weights = [p for p in discriminator.parameters() if p.requires_grad]
-    logs = {}
-    fool, judge = _Play.apply(discriminator, losses, logs, prob, *weights)
-    return fool, judge, logs
-
-
-class _Play(torch.autograd.Function):
-    """:func:`play`, with gradients that are there before they are asked for.
-    """
-
-    @staticmethod
-    def forward(ctx, discriminator, losses, logs, prob, *weights):
-        """Both losses; ``logs`` is filled with the values."""
-        ctx.set_materialize_grads(False)  # a player may be left out
-        ctx.fool = ctx.judge = None
-        wanted = ctx.needs_input_grad[3], any(ctx.needs_input_grad[4:])
-        with torch.set_grad_enabled(any(wanted)):
-            seen = prob.detach().requires_grad_(wanted[0])
-            fool, judge, values = losses(discriminator(seen))
-            if wanted[0] and fool.requires_grad:
-                ctx.fool, = torch.autograd.grad(
-                    fool, [seen], retain_graph=wanted[1])
-            if wanted[1] and judge.requires_grad:
-                ctx.judge = torch.autograd.grad(judge, weights)
-        if ctx.judge is not None and is_gathering():
-            for weight, grad in zip(weights, ctx.judge):
-                add_gradient(weight, grad)
-            ctx.judge = None
-        logs.update({k: v.detach() for k, v in values.items()})
-        return fool.detach(), judge.detach()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_fool, grad_judge):
-        prob, weights = None, (len(ctx.needs_input_grad) - 4) * [None]
-        if grad_fool is not None and ctx.fool is not None:
-            prob = ctx.fool * grad_fool
-        if grad_judge is not None and ctx.judge is not None:
-            weights = [g * grad_judge for g in ctx.judge]
-        return (None, None, None, prob, *weights)
+    weights = {n: p.detach() for n, p in discriminator.named_parameters()}
+    return functional_call(discriminator, weights, (prob, ))

@@ -1,5 +1,6 @@
 """Activations that are computed again rather than kept."""
-from typing import Callable
+from collections.abc import Callable
+from types import MethodType
 
 import torch
 from torch import nn
@@ -11,14 +12,6 @@ def maybe_recomputed(recompute: bool, function: Callable, *args):
 
     What the backward pass needs is then computed again when it comes to it,
     with the same random numbers.
-
-    Args:
-        recompute (bool): Whether to.
-        function (callable): What to call.
-        *args: Its arguments.
-
-    Returns:
-        object: What it returns.
     """
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *args, use_reentrant=False)
@@ -28,9 +21,12 @@ def maybe_recomputed(recompute: bool, function: Callable, *args):
 def recompute_backbone(backbone: nn.Module) -> None:
     """Make a backbone keep little of a forward pass.
 
+    Parts of mmseg's with a setting ``with_cp`` are checkpointed from outside:
+    mmseg's own way warns, and does not allow gradients of chosen inputs.
+
     Args:
         backbone (nn.Module): With an attribute ``recompute``, or with parts
-            that have mmseg's ``with_cp``.
+            that have ``with_cp``.
 
     Raises:
         ValueError: If it has neither.
@@ -39,9 +35,19 @@ def recompute_backbone(backbone: nn.Module) -> None:
         backbone.recompute = True
         return
     parts = [m for m in backbone.modules() if hasattr(m, 'with_cp')]
+    # a backbone such as mmseg's ResNet hands the setting on to its parts
+    parts = [
+        m for m in parts
+        if not any(p is not m and p in parts for p in m.modules())
+    ]
     if not parts:
         raise ValueError(
             f'{type(backbone).__name__} cannot recompute activations: set '
-            'train_cfg.low_memory=False, or use LeanSwinTransformer.')
+            'train_cfg.low_memory=False, or use SwinTransformer.')
     for part in parts:
-        part.with_cp = True
+        part.forward = MethodType(_recomputed, part)
+
+
+def _recomputed(module: nn.Module, *args):
+    # the class is looked up late: mbos.accelerate may have exchanged it
+    return maybe_recomputed(True, type(module).forward.__get__(module), *args)

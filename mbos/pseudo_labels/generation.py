@@ -330,7 +330,7 @@ def generate_pseudo_labels(
                          'of at least 0 and below 1.')
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
-    model = _load(model_cfg, checkpoint, env)
+    model = _load(model_cfg, checkpoint, env, cfg)
     check_tasks(folders, cfg, model.module)
     settle_classes(folders, cfg)
     tasks = model.module.tasks
@@ -352,9 +352,10 @@ def generate_pseudo_labels(
     return [(f, names, dict(tasks)) for f, names in zip(folders, stems)]
 
 
-def _load(model_cfg: dict, checkpoint: str, env: Environment) -> nn.Module:
+def _load(model_cfg: dict, checkpoint: str, env: Environment,
+          cfg: Config) -> nn.Module:
     with building(checkpoint):  # perhaps as it tells
-        return load_segmentor(model_cfg, checkpoint, env)
+        return load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
 
 
 def _label_pending(model: nn.Module, folders: List[ImageFolder],

@@ -11,7 +11,6 @@ from mmcv.parallel import MMDataParallel
 from torch import nn
 
 from .signals import end_with_launcher
-from .system_memory import keep_freed_memory
 from .waiting import announce, wait_for_all
 
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
@@ -69,8 +68,6 @@ def set_up_environment(launcher: str = 'none') -> Environment:
     """
     if launcher == 'none':
         cuda = torch.cuda.is_available()
-        if not cuda:
-            keep_freed_memory()
         return Environment(
             torch.device('cuda', 0) if cuda else torch.device('cpu'))
     if launcher == 'slurm':
@@ -94,8 +91,6 @@ def set_up_environment(launcher: str = 'none') -> Environment:
                 'to train on CPU.')
         device = torch.device('cuda', local_rank)
         torch.cuda.set_device(device)
-    else:
-        keep_freed_memory()
     dist.init_process_group(
         'nccl' if device.type == 'cuda' else 'gloo',
         timeout=timedelta(minutes=_timeout()))

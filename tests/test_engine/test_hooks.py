@@ -393,9 +393,3 @@ def test_losses_are_means_over_the_processes(tmp_path):
     # process 0: (0 + 2) / 2, process 1: (1 + 3) / 2
     assert run_processes(log_in_two, 2,
                          tmp_path) == [dict(a=1.5, loss=1.5)] * 2
-
-
-def test_scaled_losses_are_not_added_as_they_are():
-    """So what is known before the backward pass has to wait for the scale."""
-    assert GradientStepHook().backward.adds_as_they_are
-    assert not GradientStepHook(loss_scaling=True).backward.adds_as_they_are

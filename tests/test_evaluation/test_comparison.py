@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
-from mbos.evaluation.comparison import (Goal, check_goals, compare,
-                                        comparison_table, constant_dice,
+from mbos.evaluation.comparison import (compare, comparison_table, constant_dice,
                                         markdown_table, read_figures)
 from mbos.io.files import save_json
 from mbos.io.labels import save_labels
@@ -126,24 +125,6 @@ def test_table(test_set, tmp_path):
     assert lines[0].startswith('| test set | task |')
     assert lines[1] == '| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |'
     assert len(lines) == 6
-
-
-def test_goals():
-    rows = [{
-        'test_set': 'drive',
-        'task': 'vessel',
-        'class': 'vessel',
-        'dice': {
-            'stage 2': 0.6
-        }
-    }]
-    goals = [
-        Goal('drive', 'vessel', 'vessel', 0.6),
-        Goal('drive', 'vessel', 'vessel', 0.61),
-        Goal('ddr', 'lesion', 'mean', 0.1)
-    ]
-    found = check_goals(rows, goals, 'stage 2')
-    assert [g['reached'] for g in found] == [True, False, False]
 
 
 def test_contact_sheet_shows_truth_and_predictions(test_set, tmp_path):

@@ -4,9 +4,8 @@ import math
 import pytest
 import torch
 
-from mbos.accelerate.gradients import gathering
-from mbos.models.patch_discriminator import (PatchDiscriminator, play,
-                                             verdict_accuracy)
+from mbos.models.patch_discriminator import (PatchDiscriminator,
+                                             fixed_verdicts, verdict_accuracy)
 
 
 @pytest.mark.parametrize('settings, patch', [
@@ -77,82 +76,16 @@ def test_initial_weights():
         assert not conv.bias.any()
 
 
-def two_losses(verdicts):
-    """A generator's and a discriminator's, and what is logged."""
-    fool, judge = verdicts.square().sum(), (3 * verdicts).exp().mean()
-    return fool, judge, dict(sum=verdicts.sum())
-
-
-def separate_gradients(net, prob):
-    """By two forward passes, one for each player."""
-    fool = two_losses(net(prob))[0]
-    judge = two_losses(net(prob))[1]
-    weights = [p for p in net.parameters() if p.requires_grad]
-    return torch.autograd.grad(fool,
-                               prob)[0], torch.autograd.grad(judge, weights)
-
-
-def test_one_pass_serves_both_players():
+def test_fixed_verdicts_have_a_gradient_for_the_probabilities_only():
     net = PatchDiscriminator(2, 3).double()
-    net.convs[0].bias.requires_grad_(False)
     prob = torch.rand(2, 2, 32, 64, dtype=torch.float64, requires_grad=True)
-    expected_prob, expected_weights = separate_gradients(net, prob)
-    passes = []
-    net.register_forward_hook(lambda *args: passes.append(1))
-    fool, judge, logs = play(net, prob, two_losses)
-    assert len(passes) == 1
-    with torch.no_grad():
-        wanted = two_losses(net(prob))
-    assert torch.equal(fool, wanted[0]) and torch.equal(judge, wanted[1])
-    assert torch.equal(logs['sum'], wanted[2]['sum'])
-    assert not logs['sum'].requires_grad
-    # as a scaled sum of both is differentiated
-    total = 5 * fool + 7 * judge
-    total.backward(retain_graph=True)
-    assert torch.allclose(prob.grad, 5 * expected_prob)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    for weight, gradient in zip(trained, expected_weights):
-        assert torch.allclose(weight.grad, 7 * gradient)
-    assert net.convs[0].bias.grad is None
-    total.backward()  # once more
-    assert torch.allclose(prob.grad, 10 * expected_prob)
-
-
-def test_known_gradients_need_not_wait():
-    net = PatchDiscriminator(2, 3).double()
-    net.convs[0].bias.requires_grad_(False)
-    prob = torch.rand(2, 2, 32, 64, dtype=torch.float64, requires_grad=True)
-    expected_prob, expected_weights = separate_gradients(net, prob)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    for times in (1, 2):
-        with gathering():
-            fool, judge, _ = play(net, prob, two_losses)
-        for weight, gradient in zip(trained, expected_weights):
-            assert torch.allclose(weight.grad, times * gradient)
-            assert weight.grad.stride() == weight.stride()
-        (fool + judge).backward()  # adds the generator's only
-        assert torch.allclose(prob.grad, times * expected_prob)
-    for weight, gradient in zip(trained, expected_weights):
-        assert torch.allclose(weight.grad, 2 * gradient)
-
-
-def test_a_player_alone():
-    net = PatchDiscriminator(1, 2)
-    prob = torch.rand(1, 1, 32, 32, requires_grad=True)
-
-    def judge_only(verdicts):
-        return verdicts.new_zeros(()), verdicts.sum(), {}
-
-    sum(play(net, prob, judge_only)[:2]).backward()
-    assert net.convs[0].weight.grad.any()
-    assert prob.grad is None or not prob.grad.any()
-    net.zero_grad(set_to_none=True)
-    fool, _, _ = play(net.requires_grad_(False), prob, two_losses)
-    fool.backward()
-    assert prob.grad.any()
+    verdicts, fixed = net(prob), fixed_verdicts(net, prob)
+    assert torch.equal(verdicts, fixed)
+    expected, = torch.autograd.grad(verdicts.square().sum(), prob)
+    fixed.square().sum().backward()
+    assert torch.allclose(prob.grad, expected)
     assert all(p.grad is None for p in net.parameters())
-    with torch.no_grad():
-        assert not play(net, prob, two_losses)[0].requires_grad
+    assert all(p.requires_grad for p in net.parameters())
 
 
 def test_accuracy_by_hand():

@@ -28,6 +28,25 @@ def tools():
     sys.path.remove(str(ROOT / 'tools'))
 
 
+def test_goals_are_held_against_dice():
+    from quickstart_report import Goal, check_goals
+    rows = [{
+        'test_set': 'drive',
+        'task': 'vessel',
+        'class': 'vessel',
+        'dice': {
+            'stage 2': 0.6
+        }
+    }]
+    goals = [
+        Goal('drive', 'vessel', 'vessel', 0.6),
+        Goal('drive', 'vessel', 'vessel', 0.61),
+        Goal('ddr', 'lesion', 'mean', 0.1)
+    ]
+    found = check_goals(rows, goals, 'stage 2')
+    assert [g['reached'] for g in found] == [True, False, False]
+
+
 def test_goals_are_told_plainly():
     import quickstart_report
     goal = dict(test_set='ddr', task='lesion', label='mean', goal=0.3)

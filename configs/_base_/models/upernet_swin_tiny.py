@@ -1,13 +1,12 @@
 # Swin-T backbone, one UPerNet decoder and one auxiliary FCN per task
 # (paper section 3, stage 1; docs/method.md, section 2).
-# LeanSwinTransformer and LeanUPerHead are mmseg's, with fewer operations.
 norm_cfg = dict(type='GN', num_groups=1)  # one group per task's decoder
 model = dict(
     type='MultiTaskSegmentor',
     tasks=['vessel', 'lesion', 'odoc'],
     pretrained='pretrain/swin_tiny_patch4_window7_224.pth',
     backbone=dict(
-        type='LeanSwinTransformer',
+        type='SwinTransformer',
         embed_dims=96,
         depths=[2, 2, 6, 2],
         num_heads=[3, 6, 12, 24],
@@ -16,7 +15,7 @@ model = dict(
     decode_head=dict(
         type='MultiTaskHead',
         head=dict(
-            type='LeanUPerHead',
+            type='UPerHead',
             in_channels=[96, 192, 384, 768],
             in_index=[0, 1, 2, 3],
             pool_scales=(1, 2, 3, 6),

@@ -9,7 +9,7 @@ import pytest
 SCRIPT = '''
 import resource, sys
 import torch
-from mbos.runtime.system_memory import keep_freed_memory
+from mbos.accelerate.allocator import keep_freed_memory
 
 def faults_of_blocks():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -57,6 +57,6 @@ def test_what_the_user_chose_stays(variables):
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
-    from mbos.runtime import system_memory
+    from mbos.accelerate import allocator
     monkeypatch.setattr(sys, 'platform', 'darwin')
-    assert not system_memory.keep_freed_memory()
+    assert not allocator.keep_freed_memory()

@@ -1,4 +1,4 @@
-"""tools/benchmark_evaluation.py measures what it says."""
+"""benchmarks/evaluation.py measures what it says."""
 import json
 import subprocess
 import sys
@@ -6,21 +6,15 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks import evaluation
 from tests.tiny_runs import ROOT
 
-TOOL = str(ROOT / 'tools/benchmark_evaluation.py')
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import benchmark_evaluation
-    return benchmark_evaluation
+TOOL = str(ROOT / 'benchmarks/evaluation.py')
 
 
 @pytest.mark.parametrize('kind', ['network', 'uniform'])
-def test_images_are_of_lesions(benchmark, kind):
-    prob, label = benchmark.make_image(128, kind)
+def test_images_are_of_lesions(kind):
+    prob, label = evaluation.make_image(128, kind)
     assert prob.shape == (4, 128, 128) and prob.dtype == np.float32
     assert set(np.unique(label)) == {0, 1, 2, 3, 4}
     assert 0 < (label > 0).mean() < 0.2
@@ -28,8 +22,8 @@ def test_images_are_of_lesions(benchmark, kind):
     assert (inside > 3 * outside) == (kind == 'network')
 
 
-def test_both_sides_are_timed(benchmark):
-    rows = benchmark.measure_speed(64, 1)
+def test_both_sides_are_timed():
+    rows = evaluation.measure_speed(64, 1)
     assert [row['scores'] for row in rows] == ['network', 'uniform']
     for row in rows:
         assert row['ratio'] == row['baseline'] / row['ours'] > 0

@@ -1,10 +1,10 @@
 """Time and memory of training and inference against the release's schedule.
 
 examples:
-    python tools/benchmark.py                       # all cases at 256x256
-    python tools/benchmark.py --check               # exit 1 on a missed goal
-    python tools/benchmark.py --size 512 --stage 2
-    python tools/benchmark.py --device cuda --precision bf16 --compile
+    python benchmarks/speed.py                       # all cases at 256x256
+    python benchmarks/speed.py --check               # exit 1 on a missed goal
+    python benchmarks/speed.py --size 512 --stage 2
+    python benchmarks/speed.py --device cuda --precision bf16 --compile
 
 Every side of a case (the baseline, this library, its low-memory mode) is a
 process of its own; they take their steps in turn. docs/performance.md
@@ -21,9 +21,12 @@ import tempfile
 from contextlib import ExitStack
 from typing import Dict, List, Optional
 
-import benchmark_report
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
-TOOLS = osp.dirname(osp.abspath(__file__))
+from benchmarks import report as reports
+
+HERE = osp.dirname(osp.abspath(__file__))
 SIDES = dict(
     stage2=('baseline', 'ours', 'low_memory'),
     stage1=('baseline', 'ours'),
@@ -37,7 +40,7 @@ class BenchmarkError(RuntimeError):
 
 
 class Worker:
-    """A process of ``benchmark_worker.py``.
+    """A process of ``worker.py``.
 
     Args:
         settings (dict): What it shall measure.
@@ -48,7 +51,7 @@ class Worker:
         threads = str(settings['threads'])
         self.process = subprocess.Popen([
             sys.executable,
-            osp.join(TOOLS, 'benchmark_worker.py'),
+            osp.join(HERE, 'worker.py'),
             json.dumps(settings)
         ],
                                         stdin=subprocess.PIPE,
@@ -221,11 +224,9 @@ def images_of(settings: dict) -> int:
                                                       datasets)
 
 
-def measure_data() -> Optional[dict]:
-    """What ``tools/benchmark_data.py`` measures, if it is there."""
-    tool = osp.join(TOOLS, 'benchmark_data.py')
-    if not osp.exists(tool):
-        return None
+def measure_data() -> dict:
+    """What ``benchmarks/data.py`` measures."""
+    tool = osp.join(HERE, 'data.py')
     done = subprocess.run([sys.executable, tool, '--json'],
                           stdout=subprocess.PIPE,
                           text=True)
@@ -289,19 +290,16 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parse_args(argv)
     report = dict(settings=vars(args), cases={})
     for case in chosen_cases(args):
-        result = measure_data() if case == 'data' else measure(case, args)
-        if result is not None:
-            report['cases'][case] = result
-    goals = benchmark_report.judge(report['cases'])
+        report['cases'][case] = (
+            measure_data() if case == 'data' else measure(case, args))
+    goals = reports.judge(report['cases'])
     report['goals'] = goals
     print(
-        json.dumps(report, indent=1) if args.json else benchmark_report.
-        as_text(report))
+        json.dumps(report, indent=1) if args.json else reports.as_text(report))
     missed = [goal for goal in goals if not goal['reached']]
     if args.check:
         for goal in missed:
-            print(
-                f'missed: {benchmark_report.describe(goal)}', file=sys.stderr)
+            print(f'missed: {reports.describe(goal)}', file=sys.stderr)
         return 1 if missed else 0
     return 0
 

@@ -1,10 +1,10 @@
 """Time and memory of the evaluation.
 
 examples:
-    python tools/benchmark_evaluation.py speed            # 1024x1024
-    python tools/benchmark_evaluation.py speed --size 3000 --repeat 3
-    python tools/benchmark_evaluation.py memory           # 10 against 200
-    python tools/benchmark_evaluation.py speed --check    # exit 1 below 10x
+    python benchmarks/evaluation.py speed            # 1024x1024
+    python benchmarks/evaluation.py speed --size 3000 --repeat 3
+    python benchmarks/evaluation.py memory           # 10 against 200
+    python benchmarks/evaluation.py speed --check    # exit 1 below 10x
 
 speed: the sums of one image of four lesion classes, from which all figures
 follow, against scikit-learn's roc_curve per class and the confusion at 11
@@ -25,6 +25,9 @@ import time
 from typing import Dict, List, Tuple
 
 import numpy as np
+
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 KINDS = ('network', 'uniform')
 GOAL = 10

@@ -1,7 +1,7 @@
 """How a stage-2 step grows with tasks, image side and images per dataset.
 
 example:
-    python tools/benchmark_growth.py --out docs/images/growth
+    python benchmarks/growth.py --out docs/images/growth
 
 writes ``growth.json``, ``growth.svg`` and prints the table. Every point is a
 process of its own, with the published network. Times are those of the
@@ -10,11 +10,16 @@ processor, so a busy machine does little harm.
 import argparse
 import json
 import os
+import os.path as osp
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
-from benchmark import Side
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
+
+from benchmarks.speed import Side
 
 BASE = dict(tasks=3, size=128, images=1)
 SERIES = dict(

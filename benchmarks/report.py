@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Callable, Dict, FrozenSet, List
 
-import benchmark_data_report
+from benchmarks import data_report
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ GOALS = (
     _goal('two processes, images per second over one\'s', 'processes',
           'images_per_second', 'two', 'one', 1.0, False),
     Goal('data loading, images per second over the plain pipeline\'s', 'data',
-         lambda data: data['ratio'], benchmark_data_report.GOAL, False),
+         lambda data: data['ratio'], data_report.GOAL, False),
 )
 
 
@@ -120,7 +120,7 @@ def as_text(report: dict) -> str:
             'forward and backward, at that rate.'
         ]
     if 'data' in report['cases']:
-        lines += ['', benchmark_data_report.as_text(report['cases']['data'])]
+        lines += ['', data_report.as_text(report['cases']['data'])]
     lines += ['', '| goal | measured | bound | |', '|---|---:|---:|---|']
     for goal in report['goals']:
         sign = '<=' if goal['at_most'] else '>='

@@ -1,6 +1,6 @@
 """Measure how fast training images are loaded, and where the time goes.
 
-``python tools/benchmark_data.py [--raw IDRiD] [--json] [--check]``
+``python benchmarks/data.py [--raw IDRiD] [--json] [--check]``
 
 Full-size photographs (4288x2848) are prepared twice: at full size and, as by
 default, at 2048 pixels at most. Four ways of loading are compared in turn:
@@ -29,14 +29,16 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Dict, List, Optional, Sequence, Tuple
 
-import benchmark_data_report
-import benchmark_photographs
 import cv2
 import mmcv
 import numpy as np
 import torch
 from mmseg.datasets import PIPELINES
 
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
+
+from benchmarks import data_report, photographs
 from mbos import datasets as data_sets
 from mbos.datasets.as_released import plain_loading
 from mbos.datasets.random_state import seeded
@@ -235,7 +237,7 @@ def run(raw: Optional[str] = None,
         samples: int = 8,
         rounds: int = 3,
         workers: Sequence[int] = (),
-        height: int = benchmark_photographs.HEIGHT,
+        height: int = photographs.HEIGHT,
         images: int = 2,
         images_per_step: int = 6,
         step_seconds: float = 0.3) -> dict:
@@ -269,9 +271,9 @@ def run(raw: Optional[str] = None,
     report = dict(settings=settings, cases={}, loader={})
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        source = benchmark_photographs.find_raw(raw)
+        source = photographs.find_raw(raw)
         settings['photographs'] = str(source or f'drawn, height {height}')
-        source = source or benchmark_photographs.draw_photographs(
+        source = source or photographs.draw_photographs(
             folder, images, height)
         for name, side in SIDES.items():
             root, cache = folder / name, str(folder / f'{name}_cache')
@@ -337,7 +339,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument(
         '--height',
         type=int,
-        default=benchmark_photographs.HEIGHT,
+        default=photographs.HEIGHT,
         help='of drawn photographs')
     parser.add_argument('--images', type=int, default=2, help='to draw')
     parser.add_argument('--step-seconds', type=float, default=0.3)
@@ -352,9 +354,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except FileNotFoundError as error:
         parser.error(str(error))
     print(
-        json.dumps(report, indent=1) if as_json else benchmark_data_report.
+        json.dumps(report, indent=1) if as_json else data_report.
         as_text(report))
-    goal = benchmark_data_report.GOAL
+    goal = data_report.GOAL
     missed = report['ratio'] < goal
     if check and missed:
         print(

@@ -1,15 +1,19 @@
 """One case of the benchmark in a process of its own.
 
-``tools/benchmark.py`` starts it with its settings as JSON and then writes one
+``benchmarks/speed.py`` starts it with its settings as JSON and then writes one
 command a line: ``step`` runs the case once, ``memory``, ``flops`` and
 ``matmul`` measure. Each answer is one line of JSON.
 """
 import json
 import logging
 import os
+import os.path as osp
 import sys
 import time
 from typing import Callable, Dict
+
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 MB = 2**20
 MATMUL_SIDE = 2048
@@ -150,24 +154,22 @@ def make_step(settings: Dict) -> Callable:
         settings (dict): ``case`` (stage1, stage2, inference), ``side``
             (baseline, ours, low_memory), ``size``, ``width``, ``tasks``,
             ``images`` per dataset, ``device``, ``precision``, ``compile``,
-            ``images_per_pass``.
+            ``images_per_pass``; ``accelerators``, the names of those to use
+            on CPU (default: all).
 
     Returns:
         callable: Does it once.
     """
     import torch
-    from benchmark_model import (build_network, build_optimizers, make_batch,
-                                 stage_config)
+
+    from benchmarks.model import (build_network, build_optimizers, make_batch,
+                                  stage_config, unfused)
     stage = 1 if settings['case'] == 'stage1' else 2
     ours = settings['side'] != 'baseline'
-    if ours and settings['device'] == 'cpu':
-        from mbos.runtime.system_memory import keep_freed_memory
-        keep_freed_memory()  # as the tools do on CPU
     cfg = stage_config(
         stage,
         settings['width'],
         settings['tasks'],
-        stock=not ours,
         images_per_pass=settings['images_per_pass'],
         precision=settings['precision'] if ours else 'float32',
         low_memory=settings['side'] == 'low_memory')
@@ -175,6 +177,8 @@ def make_step(settings: Dict) -> Callable:
     if ours and settings['compile']:
         from mbos.models import compile_parts
         compile_parts(model)
+    elif ours and settings['device'] == 'cpu':
+        use_accelerators(model, settings.get('accelerators'))
     size, device = settings['size'], settings['device']
     if settings['case'] == 'inference':
         image = torch.randn(1, 3, size, size, device=device)
@@ -182,18 +186,31 @@ def make_step(settings: Dict) -> Callable:
     batch = make_batch(cfg, stage, size, settings['images'], device)
     if ours:
         return train_step(model, cfg, batch)
-    for part in (cfg.optimizer, *cfg.optimizer.values()):
-        if isinstance(part, dict) and 'type' in part:
-            part['foreach'] = False
-    from benchmark_baseline import ReleaseSchedule
-    schedule = ReleaseSchedule(model, build_optimizers(model, cfg))
+    from benchmarks.baseline import ReleaseSchedule
+    schedule = ReleaseSchedule(model, build_optimizers(model, unfused(cfg)))
     return lambda: schedule.step(batch)
+
+
+def use_accelerators(model, names: list[str] | None) -> None:
+    """Accelerate a network as the tools do, or with some means only.
+
+    Args:
+        model (nn.Module): The network.
+        names (list[str], optional): Of ``ACCELERATORS``, and 'allocator'.
+            Default: all.
+    """
+    from mbos.accelerate import ACCELERATORS, accelerate, keep_freed_memory
+    if names is None:
+        names = [*ACCELERATORS, 'allocator']
+    accelerate(model, [name for name in names if name != 'allocator'])
+    if 'allocator' in names:
+        keep_freed_memory()
 
 
 def predict_step(model, image, ours: bool) -> Callable:
     """Probabilities of one whole image, on the device."""
     import torch
-    from benchmark_baseline import ReleaseSchedule
+    from benchmarks.baseline import ReleaseSchedule
     schedule = ReleaseSchedule(model, {})
     side = image.shape[-1]
     meta = dict(ori_shape=(side, side, 3), img_shape=(side, side, 3))
@@ -211,7 +228,7 @@ def train_step(model, cfg, batch) -> Callable:
     """One training iteration as the runner does it, without the logs."""
     import types
 
-    from benchmark_model import build_optimizers
+    from benchmarks.model import build_optimizers
 
     from mbos.engine.hooks import GradientStepHook
     hook = GradientStepHook(

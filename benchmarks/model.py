@@ -1,4 +1,4 @@
-"""Networks, batches and optimizers that the benchmark measures."""
+"""Networks, batches and optimizers that the benchmarks measure."""
 import copy
 from pathlib import Path
 from typing import List
@@ -41,7 +41,6 @@ def stage_config(stage: int,
                  width: str = 'published',
                  tasks: int = 3,
                  noise: bool = True,
-                 stock: bool = False,
                  **train_cfg) -> Config:
     """The published config of a stage, from scratch.
 
@@ -50,8 +49,6 @@ def stage_config(stage: int,
         width (str): A key of ``WIDTHS``. Default: 'published'.
         tasks (int): How many tasks; the published ones first. Default: 3.
         noise (bool): Whether to keep dropout and drop path. Default: True.
-        stock (bool): Whether to take mmseg's backbone and decoders instead of
-            the leaner ones. Default: False.
         **train_cfg: Keys of ``model.train_cfg``.
 
     Returns:
@@ -63,9 +60,6 @@ def stage_config(stage: int,
     cfg.merge_from_dict(dict(model=copy.deepcopy(WIDTHS[width])))
     if not noise:
         cfg.merge_from_dict(dict(model=copy.deepcopy(NO_NOISE)))
-    if stock:
-        cfg.model.backbone.type = 'SwinTransformer'
-        cfg.model.decode_head.head.type = 'UPerHead'
     if stage == 2 and width == 'tiny':
         cfg.model.discriminator.channels = 4
         cfg.model.decode_head.cross_task_attention.window_size = 8
@@ -95,6 +89,15 @@ def build_optimizers(model: torch.nn.Module, cfg: Config) -> dict:
     optimizer = build_optimizer(model, fused_by_default(cfg.optimizer))
     return optimizer if isinstance(optimizer, dict) else dict(
         generator=optimizer)
+
+
+def unfused(cfg: Config) -> Config:
+    """A copy of a config whose optimizers step by plain loops."""
+    cfg = copy.deepcopy(cfg)
+    for part in (cfg.optimizer, *cfg.optimizer.values()):
+        if isinstance(part, dict) and 'type' in part:
+            part['foreach'] = False
+    return cfg
 
 
 def make_batch(cfg: Config,

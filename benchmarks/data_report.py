@@ -1,4 +1,4 @@
-"""The figures of ``benchmark_data.py`` as tables for people."""
+"""The figures of ``benchmarks/data.py`` as tables for people."""
 from typing import Dict, List
 
 GOAL = 3.0

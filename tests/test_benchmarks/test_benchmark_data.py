@@ -1,30 +1,22 @@
 """The tool that measures data loading, on photographs of a tenth the size."""
-import importlib
 import json
 import os
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from mmcv.parallel import DataContainer
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+from benchmarks import data
+from benchmarks import report as reports
+
 WAYS = ['plain', 'region', 'reduced', 'cache']
 
 
 @pytest.fixture(scope='module')
-def tool():
-    sys.path.insert(0, str(TOOLS))
-    yield importlib.import_module('benchmark_data')
-    sys.path.remove(str(TOOLS))
-
-
-@pytest.fixture(scope='module')
-def report(tool):
+def report():
     saved = os.environ.pop('MBOS_REAL_DATA', None)
-    found = tool.run(
+    found = data.run(
         samples=3,
         rounds=2,
         workers=[1],
@@ -93,39 +85,38 @@ class Slow:
         return dict(img=empty, labels=empty, img_metas=empty)
 
 
-def test_waiting_is_what_a_step_does_not_hide(tool):
+def test_waiting_is_what_a_step_does_not_hide():
     # without a worker nothing is loaded beside the step
-    alone = tool.measure_loader(Slow(), 0, steps=3, step_seconds=0.3)
+    alone = data.measure_loader(Slow(), 0, steps=3, step_seconds=0.3)
     assert 0.2 <= alone['waited'] < 0.6
     assert 3 < alone['images_per_second'] <= 10
-    beside = tool.measure_loader(Slow(), 1, steps=3, step_seconds=0.5)
+    beside = data.measure_loader(Slow(), 1, steps=3, step_seconds=0.5)
     assert beside['waited'] < 0.15
 
 
-def test_json_and_table(tool, report, monkeypatch, capsys):
-    monkeypatch.setattr(tool, 'run', lambda **_: dict(report, ratio=2.9))
-    assert tool.main(['--json']) == 0
+def test_json_and_table(report, monkeypatch, capsys):
+    monkeypatch.setattr('run', lambda **_: dict(report, ratio=2.9))
+    assert data.main(['--json']) == 0
     assert json.loads(capsys.readouterr().out)['ratio'] == 2.9
-    assert tool.main(['--check']) == 1
+    assert data.main(['--check']) == 1
     out, err = capsys.readouterr()
     assert 'MISSED: 2.90' in err
     assert '| full, labelled |' in out and '| ColorJitter |' in out
     assert 'needs 20 images/s' in out and '2.9 times (goal: 3)' in out
-    monkeypatch.setattr(tool, 'run', lambda **_: dict(report, ratio=3.0))
-    assert tool.main(['--check', '--json']) == 0
+    monkeypatch.setattr('run', lambda **_: dict(report, ratio=3.0))
+    assert data.main(['--check', '--json']) == 0
 
 
-def test_missing_folder(tool, capsys):
+def test_missing_folder(capsys):
     with pytest.raises(SystemExit):
-        tool.main(['--raw', 'nowhere'])
+        data.main(['--raw', 'nowhere'])
     assert 'nowhere: not found' in capsys.readouterr().err
 
 
-def test_goal_in_the_table_of_all_goals(tool, report):
-    import benchmark_report
-    goal, = benchmark_report.judge(dict(data=dict(report, ratio=2.9)))
+def test_goal_in_the_table_of_all_goals(report):
+    goal, = reports.judge(dict(data=dict(report, ratio=2.9)))
     assert goal['name'].startswith('data loading') and not goal['reached']
-    assert benchmark_report.judge(
+    assert reports.judge(
         dict(data=dict(report, ratio=3.1)))[0]['reached']
     settings = dict(
         size=256,
@@ -134,6 +125,6 @@ def test_goal_in_the_table_of_all_goals(tool, report):
         threads=1,
         precision='float32',
         steps=1)
-    text = benchmark_report.as_text(
+    text = reports.as_text(
         dict(settings=settings, cases=dict(data=report), goals=[goal]))
     assert '| full, labelled |' in text and 'MISSED' in text

@@ -1,32 +1,75 @@
-"""Window attention that is kind to a CPU's caches.
+"""Window attention within a CPU's caches.
 
 The scores of all windows of a map are far larger than what they are computed
 from. Here a few windows are worked on at a time, so that their scores stay in
 the cache, and the backward pass computes them again rather than keeping them.
-On other devices torch's fused attention does the same.
+torch's fused attention does the same on GPUs, but on CPU it takes no bias that
+needs a gradient.
 """
-from typing import Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
+from mmseg.models.backbones.swin import WindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mbos.models.cross_task_attention import CrossTaskBlock
 
 CACHED_SCORES = 2**20
 """int: How many scores are worked on at a time: 4 MB in float32."""
 
 
-def eager_on_cpu(x: Tensor) -> bool:
-    """Whether a tensor is computed on CPU, neither compiled nor exported."""
-    return (x.device.type == 'cpu' and not torch.compiler.is_compiling()
-            and not torch.onnx.is_in_onnx_export())
+class CachedWindowMSA(WindowMSA):
+    """mmseg's attention within the windows of a Swin transformer."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend within windows.
+
+        Args:
+            x (Tensor): Tokens of the windows of B maps, (B * windows, L, C).
+            mask (Tensor, optional): Added to the scores of each window of a
+                map, (windows, L, L). Default: None.
+
+        Returns:
+            Tensor: The same shape as ``x``.
+        """
+        if not is_standard(self):
+            return super().forward(x, mask)
+        parts = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        out = cached_attention(query, key, value, position_bias(self), mask)
+        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
 
-def window_attention(query: Tensor,
+def is_standard(attention: WindowMSA) -> bool:
+    """Whether scores are scaled as usual and nothing of them is dropped."""
+    width = attention.embed_dims // attention.num_heads
+    drops = attention.training and attention.attn_drop.p > 0
+    return attention.scale == width**-0.5 and not drops
+
+
+def position_bias(attention: WindowMSA) -> Tensor:
+    """The learnt bias of every pair of positions, (heads, L, L)."""
+    index = attention.relative_position_index
+    bias = attention.relative_position_bias_table.index_select(
+        0, index.flatten())
+    return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
+
+
+class CachedCrossTaskBlock(CrossTaskBlock):
+    """Cross-task attention."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor,
+               bias: Tensor) -> Tensor:
+        """Attend within windows; see :func:`cached_attention`."""
+        return cached_attention(query, key, value, bias)
+
+
+def cached_attention(query: Tensor,
                      key: Tensor,
                      value: Tensor,
                      bias: Tensor,
-                     mask: Optional[Tensor] = None) -> Tensor:
+                     mask: Tensor | None = None) -> Tensor:
     """Scaled-dot-product attention in windows, with a learnt bias.
 
     Args:
@@ -40,17 +83,10 @@ def window_attention(query: Tensor,
     Returns:
         Tensor: Shape (B * windows, heads, L, d).
     """
-    if eager_on_cpu(query):
-        return _ChunkedAttention.apply(query, key, value, bias, mask)
-    added = bias[None]
-    if mask is not None:
-        images = query.shape[0] // mask.shape[0]
-        added = (added + mask[:, None]).repeat(images, 1, 1, 1)
-    return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=added.to(query.dtype))
+    return _CachedAttention.apply(query, key, value, bias, mask)
 
 
-class _ChunkedAttention(torch.autograd.Function):
+class _CachedAttention(torch.autograd.Function):
     """Attention by a few windows at a time, forwards and backwards."""
 
     @staticmethod
@@ -92,7 +128,7 @@ class _ChunkedAttention(torch.autograd.Function):
 
 
 def _chunks(query: Tensor,
-            mask: Optional[Tensor]) -> Iterator[Tuple[slice, slice]]:
+            mask: Tensor | None) -> Iterator[tuple[slice, slice]]:
     """Windows to work on together, and which of the mask's they are."""
     total, heads, length, _ = query.shape
     per_image = total if mask is None else len(mask)
@@ -103,16 +139,20 @@ def _chunks(query: Tensor,
             yield slice(image + start, image + stop), slice(start, stop)
 
 
-def _multiply(left, right, out, scale=1):
+def _multiply(left: Tensor,
+              right: Tensor,
+              out: Tensor,
+              scale: float = 1) -> None:
     """Put ``scale * left @ right`` into (windows, heads, L, d), strided."""
-    flat = out.flatten(0,
-                       1) if out.is_contiguous() else torch.empty_like(right)
+    contiguous = out.is_contiguous()
+    flat = out.flatten(0, 1) if contiguous else torch.empty_like(right)
     torch.baddbmm(flat, left, right, beta=0, alpha=scale, out=flat)
-    if not out.is_contiguous():
+    if not contiguous:
         out.copy_(flat.view_as(out))
 
 
-def _probabilities(query, key, bias, mask, windows):
+def _probabilities(query: Tensor, key: Tensor, bias: Tensor,
+                   mask: Tensor | None, windows: slice) -> Tensor:
     """Attention weights, (windows * heads, L, L), in the query's precision."""
     scores = query.new_empty(len(query), query.shape[1], key.shape[1])
     torch.baddbmm(

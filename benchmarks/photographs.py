@@ -1,4 +1,4 @@
-"""Full-size photographs for ``benchmark_data.py``: the user's, or drawn."""
+"""Full-size photographs for ``benchmarks/data.py``: the user's, or drawn."""
 import os
 import os.path as osp
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""tools/benchmark.py: the baseline's numerics, its figures, its goals."""
-import importlib
+"""benchmarks/speed.py: the baseline's numerics, its figures, its goals."""
 import json
 import os
 import subprocess
@@ -9,26 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from mbos.accelerate.gradients import gathering
-from mbos.models.linear import LeanLinear
+from benchmarks import accelerators, baseline, growth, speed, worker
+from benchmarks import model as models
+from benchmarks import report as reports
+from mbos.accelerate import ACCELERATORS, accelerate
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def tools(monkeypatch):
-    """The modules of ``tools``, which are not a package."""
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-
-
-def load(name):
-    return importlib.import_module(f'benchmark{name}')
 
 
 def run(*arguments):
     return subprocess.run([
         sys.executable,
-        str(ROOT / 'tools/benchmark.py'), *map(str, arguments)
+        str(ROOT / 'benchmarks/speed.py'), *map(str, arguments)
     ],
                           env=dict(os.environ, CUDA_VISIBLE_DEVICES=''),
                           capture_output=True,
@@ -45,12 +36,10 @@ def gradients(model):
 
 @pytest.mark.parametrize('stage, tasks', [(1, 3), (2, 3), (2, 2), (2, 1)])
 def test_baseline_computes_what_the_library_does(stage, tasks):
-    models, baseline = load('_model'), load('_baseline')
     cfg = models.stage_config(stage, 'tiny', tasks, noise=False)
     batch = models.make_batch(cfg, stage, 64, images=2)
-    ours = models.build_network(cfg)
-    theirs = models.build_network(
-        models.stage_config(stage, 'tiny', tasks, noise=False, stock=True))
+    ours = accelerate(models.build_network(cfg))
+    theirs = models.build_network(cfg)
     losses = ours.train_step(batch, backward=lambda x: x.backward())['losses']
     expected = baseline.ReleaseSchedule(theirs, {}).gradients(batch)
     assert set(expected) == {k for k in losses if 'loss' in k}
@@ -66,20 +55,18 @@ def test_baseline_computes_what_the_library_does(stage, tasks):
 
 
 def test_baseline_predicts_what_the_library_does():
-    models, baseline = load('_model'), load('_baseline')
     cfg = models.stage_config(2, 'tiny')
     model = models.build_network(cfg).eval()
     image = torch.randn(1, 3, 96, 64)
     meta = dict(ori_shape=(96, 64, 3), img_shape=(96, 64, 3))
     with torch.no_grad():
-        ours = model.inference(image, [meta], True)
         theirs = baseline.ReleaseSchedule(model, {}).predict(image)
+        ours = accelerate(model).inference(image, [meta], True)
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_baseline_updates_discriminators_after_the_generator():
     """On predictions from before the update, as one summed loss does."""
-    models, baseline = load('_model'), load('_baseline')
     cfg = models.stage_config(2, 'tiny', noise=False)
     batch = models.make_batch(cfg, 2, 64)
     states = []
@@ -121,9 +108,9 @@ def settings(case, side, **changes):
 @pytest.mark.parametrize('case', ['stage1', 'stage2', 'inference'])
 @pytest.mark.parametrize('side', ['baseline', 'ours', 'low_memory'])
 def test_sides_of_the_cases(case, side):
-    work = load('_worker').make_step(settings(case, side))
+    work = worker.make_step(settings(case, side))
     work()
-    assert load('_worker').count_flops(work) > 1e7
+    assert worker.count_flops(work) > 1e7
 
 
 def test_a_convolution_and_a_product_are_counted():
@@ -135,24 +122,11 @@ def test_a_convolution_and_a_product_are_counted():
         y @ y.T
 
     conv = 2 * 4 * 3 * 9 * 64
-    assert load('_worker').count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
-
-
-def test_lean_layers_are_counted():
-    """Three products, whether the gradient is added up in place or not."""
-    layer = LeanLinear(6, 4)
-    x = torch.randn(5, 6, requires_grad=True)
-
-    def work():
-        with gathering():
-            layer(x).sum().backward()
-
-    for _ in range(2):
-        assert load('_worker').count_flops(work) == 3 * 2 * 5 * 6 * 4
+    assert worker.count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
 
 
 def test_resident_memory():
-    resident = load('_worker').resident
+    resident = worker.resident
     before = resident('VmHWM')
     block = torch.ones(2**24)  # 64 MB
     assert resident('VmRSS') <= resident('VmHWM')
@@ -177,25 +151,24 @@ def test_goals():
             ours=figures(seconds=0.59, peak_mb=410.0, flops=1e12),
             low_memory=figures(seconds=0.7, peak_mb=190.0)),
         processes=dict(one=figures(), two=figures(images_per_second=7.0)))
-    report = load('_report')
-    goals = {g['name']: g for g in report.judge(cases)}
+    goals = {g['name']: g for g in reports.judge(cases)}
     time = goals["stage-2 step, time over the baseline's"]
     assert time['reached'] and time['value'] == pytest.approx(0.59)
     memory = goals["stage-2 step, peak memory over the baseline's"]
     assert not memory['reached'] and memory['value'] == pytest.approx(0.41)
-    assert '0.410, goal at most 0.40' in report.describe(memory)
+    assert '0.410, goal at most 0.40' in reports.describe(memory)
     low = goals['low-memory stage 2, time over our own']
     assert low['reached'] and low['value'] == pytest.approx(0.7 / 0.59)
     two = goals["two processes, images per second over one's"]
     assert two['reached'] and not two['at_most']
     assert not any('stage-1' in name for name in goals)
     del cases['stage2']['baseline']
-    names = [goal['name'] for goal in report.judge(cases)]
+    names = [goal['name'] for goal in reports.judge(cases)]
     assert names == ['low-memory stage 2, time over our own', two['name']]
 
 
 def test_sides():
-    parse = load('').parse_args
+    parse = speed.parse_args
     assert parse([]).sides is None
     assert parse(['--sides', 'ours',
                   'baseline']).sides == ['ours', 'baseline', 'one', 'two']
@@ -226,7 +199,6 @@ def test_command():
 
 
 def test_growth(tmp_path, monkeypatch):
-    growth = load('_growth')
     monkeypatch.setattr(growth, 'SERIES', dict(tasks=(1, 2)))
     out = tmp_path / 'growth'
     growth.main(['--out', str(out), '--size', '64', '--width', 'tiny'])
@@ -246,3 +218,35 @@ def test_a_worker_that_dies_is_named(tmp_path):
     assert done.returncode == 1
     assert 'benchmark: The process of "stage1, ours" ended' in done.stderr
     assert "Unknown precision 'half'" in done.stderr
+
+
+def test_what_an_accelerator_is_worth(capsys):
+    """Every one of them in every case; --json has what the table has."""
+    accelerators.main([
+        '--width', 'tiny', '--size', '64', '--inference-size', '64',
+        '--rounds', '1', '--datasets', '1', '--threads', '1', '--json'
+    ])
+    rows = json.loads(capsys.readouterr().out)
+    ways = {
+        *ACCELERATORS, accelerators.ALLOCATOR, accelerators.NOTHING,
+        accelerators.ALL, accelerators.RELEASE
+    }
+    for case in ('stage2', 'inference'):
+        assert {row['way'] for row in rows if row['case'] == case} == ways
+    assert all(row['seconds'] > 0 and row['peak_mb'] > 50 for row in rows)
+    same = next(row for row in rows if row['way'] == accelerators.NOTHING)
+    assert same['saved'] == same['memory_saved'] == 0
+
+
+def test_share_that_an_accelerator_saves():
+    fast = [dict(seconds=1.0, peak_mb=900), dict(seconds=4.0, peak_mb=900)]
+    slow = [dict(seconds=2.0, peak_mb=1000), dict(seconds=5.0, peak_mb=1000)]
+    found = accelerators.compare(fast, slow)
+    assert found['saved'] == pytest.approx(1 - (0.5 + 0.8) / 2)
+    assert found['memory_saved'] == pytest.approx(0.1)
+    rows = [dict(way='decoder', case='stage2', **found)]
+    args = accelerators.parse_args(['--rounds', '2'])
+    assert '| stage2 | decoder | 3.50 | 35.0% | 1000 | 10.0% | yes |' in (
+        accelerators.as_text(rows, args))
+    rows[0].update(saved=0.04, memory_saved=0.04)
+    assert accelerators.as_text(rows, args).endswith('| no |')

@@ -1,89 +1,59 @@
-"""mmseg's Swin transformer, sparing what its padding costs on a CPU."""
+"""Swin's blocks without what padding and stochastic depth make vain."""
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.drop import DropPath
-from mmseg.models.backbones.swin import (ShiftWindowMSA, SwinBlock,
-                                         SwinTransformer)
-from mmseg.models.builder import BACKBONES
+from mmseg.models.backbones.swin import ShiftWindowMSA, SwinBlock
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .feed_forward import feed_forward
-from .linear import lean_linears
-from .recomputation import maybe_recomputed
-from .window_attention import eager_on_cpu, window_attention
+from .attention import (CachedWindowMSA, cached_attention, is_standard,
+                        position_bias)
 
 
-@BACKBONES.register_module()
-class LeanSwinTransformer(SwinTransformer):
-    """Swin with the same weights and results, in fewer operations on CPU.
+class SkippingSwinBlock(SwinBlock):
+    """A block that does not compute branches that stochastic depth drops."""
 
-    mmseg pads maps to whole windows before it computes queries, keys and
-    values; at 256x256 pixels that triples the last stage. Here only real
-    positions pass the linear layers.
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Map tokens of a map, (N, H * W, C), to the same shape."""
+        paths = self.attn.drop, self.ffn.dropout_layer
+        if not self._can_skip(len(x), paths):
+            return super().forward(x, hw_shape)
+        x = _branch(x, paths[0], (self.norm1, self.attn),
+                    lambda: self.attn(self.norm1(x), hw_shape))
+        zero = x.new_zeros(())
+        return _branch(x, paths[1], (self.norm2, self.ffn),
+                       lambda: self.ffn(self.norm2(x), identity=zero))
 
-    Args:
-        **kwargs: As mmseg's ``SwinTransformer``.
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.recompute = False  # low-memory mode
-        for stage in self.stages:
-            for block in stage.blocks:
-                block.attn = WindowAttention(block.attn)
-        lean_linears(self)
-
-    def forward(self, x: Tensor) -> List[Tensor]:
-        """Maps of the stages asked for.
-
-        Args:
-            x (Tensor): Images, (N, 3, H, W).
-
-        Returns:
-            list[Tensor]: (N, C_l, H_l, W_l) each; channels last in memory on
-            CPU.
-        """
-        channels_last = eager_on_cpu(x)  # convolutions like it there
-        x, size = self.patch_embed(x)
-        if self.use_abs_pos_embed:
-            x = x + self.absolute_pos_embed
-        x = self.drop_after_pos(x)
-        maps = []
-        for i, stage in enumerate(self.stages):
-            for block in stage.blocks:
-                x = maybe_recomputed(self.recompute, _pass, block, x, size)
-            if i in self.out_indices:
-                out = getattr(self, f'norm{i}')(x)
-                out = out.view(-1, *size, self.num_features[i])
-                out = out.permute(0, 3, 1, 2)
-                maps.append(out if channels_last else out.contiguous())
-            if stage.downsample:
-                x, size = stage.downsample(x, size)
-        return maps
+    def _can_skip(self, images: int, paths: tuple[nn.Module, ...]) -> bool:
+        """Whether a pass draws no random numbers but for one image's paths."""
+        return (self.training and images == 1 and not self.with_cp
+                and all(isinstance(path, DropPath) for path in paths)
+                and not any(part.p for part in self.modules()
+                            if isinstance(part, nn.Dropout)))
 
 
-def _pass(block: SwinBlock, x: Tensor, size: Tuple[int, int]) -> Tensor:
-    """A Swin block, sparing branches that stochastic depth drops anyway."""
-    exact = eager_on_cpu(x) and not torch.is_autocast_enabled('cpu')
-    if not (exact and _is_lean(block, len(x))):
-        return block(x, size)
-    attention, ffn = block.attn, block.ffn
-    scale = _path_scale(attention.drop, x)
-    if scale:
-        branch = attention.attend(block.norm1(x), size)
-        x = x + (branch if scale == 1 else scale * branch)
-    else:
-        x = _Dropped.apply(x, *block.norm1.parameters(),
-                           *attention.parameters())
-    scale = _path_scale(ffn.dropout_layer, x)
-    if scale:
-        return feed_forward(x, block.norm2, ffn, scale)
-    return _Dropped.apply(x, *block.norm2.parameters(), *ffn.parameters())
+def _branch(x: Tensor, path: DropPath, parts: tuple[nn.Module, ...],
+            compute: Callable[[], Tensor]) -> Tensor:
+    """Add a branch, or nothing, as the only image's path is drawn."""
+    scale = path(x.new_ones(1, 1, 1)).item()
+    if not scale:
+        return _Dropped.apply(x, *(p for m in parts for p in m.parameters()))
+    with _undrawn(path):
+        return torch.add(x, compute(), alpha=scale)
+
+
+@contextmanager
+def _undrawn(path: DropPath) -> Iterator[None]:
+    path.training = False
+    try:
+        yield
+    finally:
+        path.training = True
 
 
 class _Dropped(torch.autograd.Function):
@@ -105,44 +75,15 @@ class _Dropped(torch.autograd.Function):
         return (grad, *(zero.expand(shape) for shape, zero in ctx.like))
 
 
-def _is_lean(block: SwinBlock, images: int) -> bool:
-    """Whether a pass draws no random numbers but for one image's paths."""
-    paths = block.attn.drop, block.ffn.dropout_layer
-    if block.with_cp or not block.attn.is_lean or not all(
-            isinstance(path, (DropPath, nn.Identity)) for path in paths):
-        return False
-    if not block.training:
-        return True
-    alike = images == 1 or not any(_drops(path) for path in paths)
-    return alike and not any(
-        part.p for part in block.modules() if isinstance(part, nn.Dropout))
-
-
-def _drops(path: nn.Module) -> bool:
-    return path.training and bool(getattr(path, 'drop_prob', 0))
-
-
-def _path_scale(path: nn.Module, x: Tensor) -> float:
-    """What the only image's branch is multiplied by, drawn as mmcv does."""
-    return path(x.new_ones(1, 1, 1)).item() if _drops(path) else 1.0
-
-
-class WindowAttention(ShiftWindowMSA):
+class PaddingFreeMSA(ShiftWindowMSA):
     """Attention within windows, shifted or not, without padded tokens.
 
-    Args:
-        attention (ShiftWindowMSA): Its weights and settings are taken over.
+    mmseg pads maps to whole windows before it computes queries, keys and
+    values; at 256x256 pixels that triples the last stage. Here only real
+    positions pass the linear layers.
     """
 
-    def __init__(self, attention: ShiftWindowMSA):
-        # not ShiftWindowMSA's, which would draw weights to throw away
-        super(ShiftWindowMSA, self).__init__()
-        self.window_size = attention.window_size
-        self.shift_size = attention.shift_size
-        self.w_msa = attention.w_msa
-        self.drop = attention.drop
-
-    def forward(self, query: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self, query: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Let tokens attend to those of their window.
 
         Args:
@@ -152,32 +93,18 @@ class WindowAttention(ShiftWindowMSA):
         Returns:
             Tensor: Shape (N, H * W, C).
         """
-        if not (eager_on_cpu(query) and self.is_lean):
+        msa = self.w_msa
+        if msa.qkv.bias is None or not is_standard(msa):
             return super().forward(query, hw_shape)
-        return self.drop(self.attend(query, hw_shape))
-
-    @property
-    def is_lean(self) -> bool:
-        """Whether :meth:`attend` computes what mmseg's attention does."""
-        msa = self.w_msa
-        standard = msa.scale == (msa.embed_dims // msa.num_heads)**-0.5
-        return (standard and msa.qkv.bias is not None
-                and not (self.training and msa.attn_drop.p > 0))
-
-    def attend(self, query: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """:meth:`forward` on CPU, before stochastic depth."""
-        msa = self.w_msa
         order = window_order(*hw_shape, self.window_size, self.shift_size,
                              msa.num_heads)
         parts = self._to_windows(msa.qkv(query), order)
-        bias = msa.relative_position_bias_table.index_select(
-            0, msa.relative_position_index.flatten())
-        bias = bias.view(self.window_size**2, -1, msa.num_heads)
-        out = window_attention(*parts,
-                               bias.permute(2, 0, 1).contiguous(), order.mask)
+        attend = (
+            cached_attention if type(msa) is CachedWindowMSA else _attention)
+        out = attend(*parts, position_bias(msa), order.mask)
         out = out.reshape(len(query), -1, out.shape[-1])
         out = _FromWindows.apply(out, order).view_as(query)
-        return msa.proj_drop(msa.proj(out))
+        return self.drop(msa.proj_drop(msa.proj(out)))
 
     def _to_windows(self, qkv: Tensor, order: 'WindowOrder'):
         """Queries, keys, values: (images * windows, heads, L, d) each."""
@@ -188,6 +115,15 @@ class WindowAttention(ShiftWindowMSA):
         parts = _ToWindows.apply(qkv.view(images, -1, width), padding, order)
         parts = parts.view(images, 3, -1, heads, self.window_size**2, width)
         return (part.flatten(0, 1) for part in parts.unbind(1))
+
+
+def _attention(query, key, value, bias, mask):
+    added = bias[None]
+    if mask is not None:
+        images = query.shape[0] // mask.shape[0]
+        added = (added + mask[:, None]).repeat(images, 1, 1, 1)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=added.to(query.dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +147,7 @@ class WindowOrder:
     padded: Tensor
     outputs: Tensor
     inputs: Tensor
-    mask: Optional[Tensor]
+    mask: Tensor | None
 
 
 @lru_cache(maxsize=64)
@@ -269,7 +205,7 @@ def _cut(plane: Tensor, window: int, shift: int) -> Tensor:
     return plane.reshape(-1, window**2)
 
 
-def _shift_mask(height, width, window, shift) -> Optional[Tensor]:
+def _shift_mask(height, width, window, shift) -> Tensor | None:
     """-100 between positions that only the cyclic shift brought together."""
     if not shift:
         return None

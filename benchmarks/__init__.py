@@ -1,0 +1,1 @@
+"""What the library costs in time and memory, measured on your machine."""

@@ -1,0 +1,108 @@
+"""The door to the accelerators: which class stands in for which."""
+from collections.abc import Collection, Mapping
+
+from mmcv.cnn.bricks.transformer import FFN
+from mmcv.cnn.bricks.wrappers import Linear
+from mmseg.models.backbones.swin import ShiftWindowMSA, SwinBlock, WindowMSA
+from mmseg.models.decode_heads import UPerHead
+import torch
+from torch import nn
+
+from mbos.models.cross_task_attention import CrossTaskBlock
+from .allocator import keep_freed_memory
+from .attention import CachedCrossTaskBlock, CachedWindowMSA
+from .decoder import LateEnlargingUPerHead
+from .feed_forward import ThriftyFFN
+from .linear import OneDnnLinear, OneDnnMmcvLinear
+from .swin import PaddingFreeMSA, SkippingSwinBlock
+
+ACCELERATORS: dict[str, dict[type, type]] = dict(
+    attention={
+        WindowMSA: CachedWindowMSA,
+        CrossTaskBlock: CachedCrossTaskBlock
+    },
+    decoder={UPerHead: LateEnlargingUPerHead},
+    feed_forward={FFN: ThriftyFFN},
+    linear={
+        nn.Linear: OneDnnLinear,
+        Linear: OneDnnMmcvLinear
+    },
+    padding={ShiftWindowMSA: PaddingFreeMSA},
+    stochastic_depth={SwinBlock: SkippingSwinBlock})
+"""dict[str, dict[type, type]]: By accelerator, the class that stands in for
+each class of mmcv, mmseg or this library. It is a subclass without attributes
+of its own, so that the class of a module can be exchanged in place."""
+
+
+def accelerate(model: nn.Module,
+               only: Collection[str] | None = None) -> nn.Module:
+    """Let a network use the CPU better, with the same results.
+
+    Modules are changed in place and keep their weights, names and hooks.
+    Parts of other classes, subclasses included, stay as they are.
+
+    Args:
+        model (nn.Module): Any network.
+        only (Collection[str], optional): Names of the accelerators to use.
+            Default: all.
+
+    Returns:
+        nn.Module: The same network.
+
+    Raises:
+        KeyError: If there is no such accelerator.
+    """
+    names = ACCELERATORS if only is None else only
+    _exchange(
+        model, {
+            plain: fast
+            for name in names for plain, fast in ACCELERATORS[name].items()
+        })
+    return model
+
+
+def accelerate_on_cpu(model: nn.Module, device: torch.device | str,
+                      cfg: Mapping | None = None) -> None:
+    """What tools do with their network: accelerate it, and its process.
+
+    Only on CPU, and not where the config says ``accelerate = False``.
+
+    Args:
+        model (nn.Module): The network, changed in place.
+        device (torch.device | str): Where it will run.
+        cfg (Mapping, optional): Config of the run.
+    """
+    if is_wanted(device, cfg):
+        accelerate(model)
+        keep_freed_memory()
+
+
+def is_wanted(device: torch.device | str, cfg: Mapping | None = None) -> bool:
+    """Whether a network is to be accelerated: see :func:`accelerate_on_cpu`.
+    """
+    on_cpu = torch.device(device).type == 'cpu'
+    return on_cpu and bool((cfg or {}).get('accelerate', True))
+
+
+def restore(model: nn.Module) -> nn.Module:
+    """Undo :func:`accelerate`, in place.
+
+    Args:
+        model (nn.Module): Any network.
+
+    Returns:
+        nn.Module: The same network.
+    """
+    _exchange(
+        model, {
+            fast: plain
+            for pairs in ACCELERATORS.values()
+            for plain, fast in pairs.items()
+        })
+    return model
+
+
+def _exchange(model: nn.Module, classes: dict[type, type]) -> None:
+    for module in model.modules():
+        if type(module) in classes:
+            module.__class__ = classes[type(module)]

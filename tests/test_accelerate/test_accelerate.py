@@ -1,0 +1,123 @@
+"""The door: what it exchanges, what stays, and who uses it."""
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmcv import Config
+from mmseg.models import build_backbone, build_head, build_segmentor
+from mmseg.models.backbones import SwinTransformer
+from mmseg.models.decode_heads import UPerHead
+
+from mbos.accelerate import (ACCELERATORS, accelerate, accelerate_on_cpu,
+                             is_wanted, restore)
+from tests.test_models.test_segmentors import (FOUR, assert_same, network, run,
+                                               samples)
+from tests.utils import tiny_model, tiny_model_cfg
+
+ONLY = [*([name] for name in ACCELERATORS), None]
+
+
+def classes(model):
+    return {name: type(module) for name, module in model.named_modules()}
+
+
+@pytest.mark.parametrize('only', ONLY, ids=str)
+def test_weights_stay_and_all_can_be_undone(only):
+    model = tiny_model(window=8, adversarial=True)
+    before, weights = classes(model), dict(model.named_parameters())
+    keys = list(model.state_dict())
+    assert accelerate(model, only) is model
+    exchanged = {
+        n: kind
+        for n, kind in classes(model).items() if kind is not before[n]
+    }
+    assert exchanged
+    assert all(issubclass(kind, before[n]) for n, kind in exchanged.items())
+    assert list(model.state_dict()) == keys
+    assert all(p is weights[n] for n, p in model.named_parameters())
+    assert classes(restore(model)) == before
+
+
+@pytest.mark.parametrize('adversarial', [False, True])
+@pytest.mark.parametrize('low_memory', [False, True])
+@pytest.mark.parametrize('only', ONLY, ids=str)
+def test_training_is_the_same(only, adversarial, low_memory):
+    """Losses and gradients; without gradients where there were none."""
+    if low_memory and only is not None:
+        pytest.skip('shown by all of them together')
+    batch = samples(FOUR[:3], adversarial)
+    expected = run(network(FOUR[:3], adversarial), batch)
+    fast = accelerate(
+        network(FOUR[:3], adversarial, train_cfg=dict(low_memory=low_memory)),
+        only)
+    assert_same(run(fast, batch), expected)
+
+
+def test_a_network_may_be_accelerated_twice_and_copied():
+    model = accelerate(accelerate(tiny_model(window=8)))
+    assert classes(copy.deepcopy(model)) == classes(model)
+
+
+def test_other_classes_are_left_alone():
+
+    class OwnHead(UPerHead):
+        pass
+
+    head = OwnHead(
+        in_channels=[4, 8], in_index=[0, 1], channels=4, num_classes=2)
+    assert type(accelerate(head)) is OwnHead
+    with pytest.raises(KeyError, match='faster'):
+        accelerate(head, ['faster'])
+
+
+@pytest.mark.parametrize('device, cfg, wanted', [
+    ('cpu', None, True),
+    ('cpu', dict(), True),
+    ('cpu', dict(accelerate=True), True),
+    ('cpu', Config(dict(accelerate=False)), False),
+    (torch.device('cuda', 0), dict(accelerate=True), False),
+])
+def test_on_cpu_unless_the_config_says_no(device, cfg, wanted, monkeypatch):
+    kept = []
+    monkeypatch.setattr('mbos.accelerate.switch.keep_freed_memory',
+                        lambda: kept.append(True))
+    assert is_wanted(device, cfg) == wanted
+    model = tiny_model()
+    before = classes(model)
+    accelerate_on_cpu(model, device, cfg)
+    assert (classes(model) != before) == wanted
+    assert bool(kept) == wanted
+
+
+@pytest.mark.parametrize('cfg', [
+    dict(accelerate=True),
+    dict(accelerate=False),
+    dict(compile=True),
+])
+def test_training_uses_it(cfg):
+    from mbos.engine.train import prepare_model
+    env = SimpleNamespace(device=torch.device('cpu'))
+    cfg = Config(dict(cfg, seed=0, model=tiny_model_cfg(), load_from=None))
+    model = prepare_model(cfg, env, None)
+    fast = cfg.get('accelerate', False)
+    assert (type(model.backbone.stages[0].blocks[0].attn.w_msa)
+            in ACCELERATORS['attention'].values()) == fast
+
+
+def test_names_of_version_0_1():
+    """Configs and checkpoints name the parts of that version."""
+    cfg = tiny_model_cfg()
+    cfg.backbone.type = 'LeanSwinTransformer'
+    cfg.decode_head.head.type = 'LeanUPerHead'
+    old, new = build_segmentor(cfg), tiny_model()
+    assert list(old.state_dict()) == list(new.state_dict())
+    assert classes(old) == classes(new)
+    assert type(build_backbone(cfg.backbone)) is SwinTransformer
+    head = dict(
+        type='LeanUPerHead',
+        in_channels=[4, 8],
+        in_index=[0, 1],
+        channels=4,
+        num_classes=2)
+    assert type(build_head(head)) is UPerHead

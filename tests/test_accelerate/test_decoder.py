@@ -1,0 +1,72 @@
+"""Decoders that convolve coarse maps before they enlarge them."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.models import build_head
+
+from mbos.accelerate import accelerate
+from mbos.accelerate.decoder import (LateEnlargingUPerHead,
+                                     enlarged_convolution,
+                                     worth_enlarging_late)
+from tests.test_accelerate.same import (assert_equal, noisy,
+                                        outputs_and_gradients)
+
+CHANNELS = [12, 24, 48, 96]
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(24, 40), (13, 9)])
+@pytest.mark.parametrize('kernel', [1, 3, 5])
+def test_enlarged_convolution(align_corners, size, kernel):
+    x = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+    weight = torch.randn(4, 3, kernel, kernel, dtype=torch.float64)
+
+    def plain(inputs):
+        x = F.interpolate(
+            inputs[0], size, mode='bilinear', align_corners=align_corners)
+        return F.conv2d(x, inputs[1], padding=kernel // 2)
+
+    assert_equal(
+        outputs_and_gradients(
+            lambda i: enlarged_convolution(*i, size, align_corners), None,
+            [x, weight]), outputs_and_gradients(plain, None, [x, weight]))
+
+
+def test_when_enlarging_late_is_worth_it():
+    weight = torch.empty(128, 128, 3, 3)
+    assert worth_enlarging_late(weight, (16, 16), (128, 128))
+    assert worth_enlarging_late(weight, (32, 32), (128, 128))
+    assert not worth_enlarging_late(weight, (64, 64), (128, 128))
+    assert not worth_enlarging_late(weight, (128, 128), (128, 128))
+
+
+def decoder(norm_cfg, align_corners):
+    return noisy(
+        build_head(
+            dict(
+                type='UPerHead',
+                in_channels=CHANNELS,
+                in_index=[0, 1, 2, 3],
+                channels=16,
+                num_classes=2,
+                norm_cfg=norm_cfg,
+                align_corners=align_corners)))
+
+
+@pytest.mark.parametrize('norm_cfg', [dict(type='GN', num_groups=1), None])
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(32, 48), (25, 17)])
+def test_decoder(norm_cfg, align_corners, size):
+    theirs = decoder(norm_cfg, align_corners)
+    ours = accelerate(copy.deepcopy(theirs), ['decoder'])
+    assert type(ours) is LateEnlargingUPerHead
+    maps = [
+        torch.randn(
+            2, c, *(-(-side // 2**i) for side in size), dtype=torch.float64)
+        for i, c in enumerate(CHANNELS)
+    ]
+    expected = outputs_and_gradients(theirs._forward_feature, theirs, maps)
+    assert_equal(
+        outputs_and_gradients(ours._forward_feature, ours, maps), expected)
