@@ -26,7 +26,7 @@ ROOMS = {
     'pseudo_labels': ('tasks', 'config', 'io', 'runtime', 'datasets',
                       'checkpoints', 'inference'),
     'evaluation': ('tasks', 'config', 'io', 'runtime', 'metrics', 'pictures',
-                   'datasets', 'accelerate', 'checkpoints', 'inference'),
+                   'datasets', 'checkpoints', 'inference'),
     'engine':
     ('tasks', 'config', 'io', 'runtime', 'metrics', 'pictures', 'datasets',
      'models', 'accelerate', 'checkpoints', 'inference', 'evaluation'),

@@ -9,6 +9,7 @@ from mmseg.models import build_segmentor
 from torch import nn
 from torch.utils.data import Subset
 
+from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import load_weights
 from mbos.config import build_checked
 from mbos.datasets.loader import build_test_loader
@@ -21,7 +22,8 @@ Probabilities = dict[str, np.ndarray]
 def load_segmentor(model_cfg: dict,
                    checkpoint: str,
                    env: Environment,
-                   logger=None) -> nn.Module:
+                   logger=None,
+                   cfg: Config | None = None) -> nn.Module:
     """Build a network for inference and load a checkpoint.
 
     Args:
@@ -29,6 +31,7 @@ def load_segmentor(model_cfg: dict,
         checkpoint (str): Of ours or of the authors'.
         env (Environment): Where this process runs.
         logger (logging.Logger, optional): Told what was dropped.
+        cfg (Config, optional): Of the run, for ``accelerate``.
 
     Returns:
         nn.Module: The wrapped network in evaluation mode.
@@ -36,6 +39,7 @@ def load_segmentor(model_cfg: dict,
     model_cfg = dict(model_cfg, pretrained=None)
     model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
     load_weights(model, checkpoint, logger)
+    accelerate_on_cpu(model, env.device, cfg)
     return wrap_model(model, env).eval()
 
 

@@ -4,8 +4,9 @@ import pytest
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
-from mbos.evaluation.comparison import (compare, comparison_table, constant_dice,
-                                        markdown_table, read_figures)
+from mbos.evaluation.comparison import (compare, comparison_table,
+                                        constant_dice, markdown_table,
+                                        read_figures)
 from mbos.io.files import save_json
 from mbos.io.labels import save_labels
 from mbos.pictures.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE, choose,
