@@ -8,10 +8,13 @@ import re
 from pathlib import Path
 from typing import Callable, List, Optional
 
+import numpy as np
 from mmcv import Config, ConfigDict
 from torch import nn
 
 from mbos.config_overrides import check_overrides
+from mbos.faults import (InvalidConfigError, blamed_on, first_line,
+                         place_in_own_code)
 from mbos.mmcv_ops import check_operators
 
 PACKAGE = osp.dirname(osp.abspath(__file__))
@@ -80,14 +83,20 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such config.
+        InvalidConfigError: If it cannot be read, has no network or no data, or
+            holds values that are no plain ones.
         ValueError: If an override's key looks mistyped.
     """
     _register_parts()
     path = find_config(path)
-    cfg = Config.fromfile(path)
+    cfg = _read(path)
     if options:
         check_overrides(cfg._cfg_dict, options)
-        cfg.merge_from_dict(options)
+        with blamed_on('--cfg-options do not fit the config',
+                       'Give keys and positions that it has.'):
+            cfg.merge_from_dict(options)
+    _make_plain(cfg)
+    _check_structure(cfg)
     if cfg.get('work_dir') is None:
         name = osp.splitext(osp.basename(path))[0]
         cfg.work_dir = osp.join('work_dirs', name)
@@ -98,6 +107,122 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
 def _register_parts() -> None:
     """Whatever a config imports: those of version 0.1 name only ``mbos``."""
     importlib.import_module('mbos.registration')
+
+
+def _read(path: str) -> Config:
+    """Read a config file, which may do anything as it is run."""
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        if place_in_own_code(error):  # in a module of custom_imports
+            raise
+        reason = first_line(error)
+        if isinstance(error, ImportError):
+            # mmcv's own has no message
+            reason = first_line(error if str(error) else error.__context__
+                                or error)
+            reason += '; is it where Python looks, as PYTHONPATH says?'
+        raise InvalidConfigError(
+            f'Config {path} cannot be read ({reason}). Correct it, or the '
+            'configs in its _base_.') from error
+
+
+def _make_plain(cfg: Config) -> None:
+    """Leave nothing in a config that neither text nor checkpoints can hold.
+
+    Numbers and arrays of NumPy and paths become plain ones. What a config
+    imports for its own use, such as ``Path``, is dropped.
+
+    Raises:
+        InvalidConfigError: If a class, a function or another object is left.
+    """
+    content = cfg._cfg_dict
+    for key in list(content):
+        try:
+            content[key] = _plain_value(content[key], key)
+        except InvalidConfigError:
+            if isinstance(content[key], (dict, list, tuple)):
+                raise
+            del content[key]
+
+
+def _plain_value(value: object, key: str) -> object:
+    if isinstance(value, dict):
+        for name in list(value):
+            value[name] = _plain_value(value[name], f'{key}.{name}')
+        return value
+    if isinstance(value, (list, tuple)):
+        return type(value)(
+            _plain_value(item, f'{key}.{i}') for i, item in enumerate(value))
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if value is None or isinstance(value, (bool, int, float, str, bytes, set)):
+        return value
+    raise InvalidConfigError(
+        f'The config has {value!r} as {key}: write numbers, texts, lists and '
+        'dicts, and the name of a registered class as its type, since a run '
+        'keeps its config as text.')
+
+
+def _check_structure(cfg: Config) -> None:
+    """Refuse a file that is no config of ours.
+
+    Raises:
+        InvalidConfigError: If the network or the data are missing.
+    """
+    name = cfg.filename
+    for key in ('model', 'data'):
+        if not isinstance(cfg.get(key), dict):
+            raise InvalidConfigError(f'{name} has no {key}, or one that is no dict: '
+                              'see docs/configs.md.')
+    for key in ('type', 'tasks'):
+        if not cfg.model.get(key):
+            raise InvalidConfigError(f'{name}: model has no {key}, see '
+                              'docs/configs.md.')
+    sets = [('data.train', cfg.data.get('train')),
+            ('data.val', cfg.data.get('val')),
+            ('data.test', cfg.data.get('test'))]
+    if not isinstance(cfg.get('test_sets') or {}, dict):
+        raise InvalidConfigError(f'{name}: test_sets is no dict of test sets by '
+                          'name.')
+    sets += [(f'test_sets.{key}', one)
+             for key, one in (cfg.get('test_sets') or {}).items()]
+    for key, given in sets:
+        if key == 'data.test' and isinstance(given, str):
+            continue
+        for one in given if isinstance(given, (list, tuple)) else [given]:
+            _check_dataset(one, key)
+
+
+def _check_dataset(dataset: object, key: str) -> None:
+    """Refuse what is no dataset, or would repeat or mix others."""
+    if dataset is None:
+        return
+    if not isinstance(dataset, dict):
+        raise InvalidConfigError(f'{key} has {dataset!r}, expected the dict of a '
+                          'dataset, or a list of such.')
+    kind = dataset.get('type')
+    if not isinstance(kind, str):
+        raise InvalidConfigError(f'{key}: a dataset has no type, such as '
+                          "'PartialLabelDataset'.")
+    if 'dataset' in dataset or (key == 'data.train'
+                                and kind == 'ConcatDataset'):
+        raise InvalidConfigError(
+            f'{key}.type is {kind}, which is not done here: name the datasets '
+            "in data.train=dict(type='JointDataset', datasets=[...]), which "
+            'gives an image of each in every iteration, shuffled without end.')
+    members = dataset.get('datasets')
+    if 'datasets' in dataset:
+        if not isinstance(members, (list, tuple)) or not members:
+            raise InvalidConfigError(f'{key}.datasets is {members!r}, expected a '
+                              'list of datasets.')
+        for one in members:
+            for each in one if isinstance(one, (list, tuple)) else [one]:
+                _check_dataset(each, key)
 
 
 def complete_datasets(cfg: Config) -> None:
@@ -113,12 +238,23 @@ def complete_datasets(cfg: Config) -> None:
     for key in ('train', 'val', 'test'):
         if cfg.data.get(key) is not None:
             cfg.data[key] = _complete(cfg.data[key], defaults)
+    train = cfg.data.get('train')
+    if train is not None and 'datasets' not in train:
+        cfg.data.train = ConfigDict(
+            type='JointDataset', datasets=_as_list(train))
     val = cfg.data.get('val')
     if val is not None and 'datasets' not in val:
-        val = val if isinstance(val, list) else [val]
-        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=val)
+        cfg.data.val = ConfigDict(
+            type='EvaluationSets', datasets=_as_list(val))
+    elif val is not None and val.get('type') == 'ConcatDataset':
+        cfg.data.val = ConfigDict(
+            type='EvaluationSets', datasets=val.datasets)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
+
+
+def _as_list(value: object) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def find_test_set(cfg: Config, name: str) -> dict:
@@ -180,25 +316,30 @@ def build_checked(build: Callable, *args):
         object: What it builds.
 
     Raises:
-        ValueError: If the config names an unknown type, or arguments that the
-            type does not take.
+        InvalidConfigError: If the config names an unknown type, or settings that the
+            type cannot be built with.
         MissingOperatorError: If a network needs mmcv-full.
     """
     _register_parts()
-    try:
-        built = build(*args)
-    except KeyError as error:
-        if 'is not in the' not in str(error):
-            raise
-        raise ValueError(
-            f'{error.args[0]}: correct `type` in the config, or name the '
-            'module that registers it in custom_imports.') from error
-    except TypeError as error:
-        if not re.search('unexpected keyword|required .*argument', str(error)):
-            raise
-        raise ValueError(f'{error}: correct the config.') from error
-    if isinstance(built, nn.Module):
-        check_operators(built)
+    kinds = [a['type'] for a in args if isinstance(a, dict) and 'type' in a]
+    what = f'{kinds[0]}' if kinds else 'A part of the config'
+    with blamed_on(f'{what} cannot be built as the config has it',
+                   'Correct its settings.'):
+        try:
+            built = build(*args)
+        except KeyError as error:
+            if 'is not in the' not in str(error):
+                raise
+            raise InvalidConfigError(
+                f'{error.args[0]}: correct `type` in the config, or name the '
+                'module that registers it in custom_imports.') from error
+        except TypeError as error:
+            if not re.search('unexpected keyword|required .*argument',
+                             str(error)):
+                raise
+            raise InvalidConfigError(f'{error}: correct the config.') from error
+        if isinstance(built, nn.Module):
+            check_operators(built)
     return built
 
 

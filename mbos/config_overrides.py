@@ -3,9 +3,12 @@
 Parts of a config that name a ``type`` are checked by whoever builds them;
 the others are only read, and a mistyped key there would change nothing.
 """
+import argparse
 import difflib
 import warnings
 from typing import Optional, Tuple
+
+from mmcv import DictAction
 
 OPTIONAL = {
     '': ('accelerate', 'aug_test', 'auto_resume', 'compile', 'cudnn_benchmark',
@@ -74,3 +77,20 @@ def _first_missing(part, names) -> Optional[Tuple[str, str, set]]:
             return where, name, {*part, *known}
         passed.append(name)
     return None
+
+
+class OptionsAction(DictAction):
+    """mmcv's ``DictAction``; what it cannot read is wrong usage."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for item in values:
+            try:
+                super().__call__(parser, argparse.Namespace(), [item],
+                                 option_string)
+                usable = not item.startswith('=')
+            except Exception:  # brackets without end, no "="
+                usable = False
+            if not usable:
+                parser.error(f'{option_string} {item}: expected KEY=VALUE, '
+                             'such as runner.max_iters=100')
+        super().__call__(parser, namespace, values, option_string)

@@ -23,6 +23,8 @@ _VERSIONS = ('get_compiler_version', 'get_compiling_cuda_version')
 class MissingOperatorError(RuntimeError):
     """A network needs an operator that only mmcv-full has."""
 
+    explained = True  # see mbos.faults
+
 
 class MissingOperators(ModuleType):
     """Stand-in for ``mmcv._ext``: any operator exists and refuses to run."""

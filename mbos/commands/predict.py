@@ -16,11 +16,11 @@ import os
 import sys
 
 import torch
-from mmcv import DictAction
 from tqdm import tqdm
 
 from mbos import apis
 from mbos.accelerate import accelerate_on_cpu
+from mbos.config_overrides import OptionsAction
 from mbos.inference import folder_run as runs
 from mbos.inference.folder_gallery import write_prediction_gallery
 from mbos.inference.photograph_list import find_photographs
@@ -99,7 +99,7 @@ def _add_prediction_options(parser) -> None:
     group.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override parts of CONFIG')
 

@@ -11,13 +11,14 @@ import argparse
 import os.path as osp
 
 import mmcv
-from mmcv import DictAction
 
 from mbos.apis import load_config, set_up_environment
+from mbos.config_overrides import OptionsAction
 from mbos.datasets.scoring import format_table
 from mbos.io.files import save_json
 from mbos.pseudo_labels import generation as pseudo_labels
 from mbos.pseudo_labels import report as report
+from mbos.runtime.environment import add_launcher_arguments
 
 REPORT = 'pseudo_label_report.json'
 
@@ -52,13 +53,12 @@ def parse_args():
         '--overwrite',
         action='store_true',
         help='replace labels that have no manifest')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    add_launcher_arguments(parser)
     parser.add_argument(
         '--cfg-options',
         '--options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override parts of the stage-2 config')
     return parser.parse_args()

@@ -8,12 +8,13 @@ import os.path as osp
 
 import mmcv
 import torch
-from mmcv import DictAction
 
 from mbos import apis
+from mbos.config_overrides import OptionsAction
 from mbos.io.labels import save_labels
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.pictures import overlays as pictures
+from mbos.runtime.environment import add_launcher_arguments
 from mbos.tasks import build_tasks
 
 SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
@@ -34,13 +35,12 @@ def parse_args():
         metavar='NAME',
         help="test sets of the config's test_sets, or 'all' "
         '(default: data.test)')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    add_launcher_arguments(parser)
     parser.add_argument(
         '--cfg-options',
         '--options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override parts of the config')
     args = parser.parse_args()

@@ -7,9 +7,10 @@ command with ``--auto-resume`` goes on (docs/reliability.md).
 """
 import argparse
 
-from mmcv import DictAction
 
 from mbos import apis
+from mbos.config_overrides import OptionsAction
+from mbos.runtime.environment import add_launcher_arguments
 
 
 def parse_args():
@@ -29,13 +30,12 @@ def parse_args():
         action='store_true',
         help='do not evaluate on data.val during training')
     parser.add_argument('--seed', type=int, help='random seed (default: 0)')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    add_launcher_arguments(parser)
     parser.add_argument(
         '--cfg-options',
         '--options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override parts of the config, such as runner.max_iters=100')
     return parser.parse_args()

@@ -1,14 +1,13 @@
 """Training of either stage."""
+import logging
 import os
 import os.path as osp
-import shutil
 import time
 from typing import Optional
 
 import torch
 from mmcv import Config
-from mmcv.runner import HOOKS, build_optimizer, build_runner
-from mmcv.utils import build_from_cfg
+from mmcv.runner import build_optimizer, build_runner
 from mmseg import __version__ as mmseg_version
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
@@ -19,25 +18,26 @@ from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import find_settings
 from mbos.config import build_checked, plain
-from mbos.datasets import build_train_loader
+from mbos.datasets import JointDataset, build_train_loader
 from mbos.datasets.data_check import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.datasets.loader import build_test_loader
+from mbos.faults import InvalidConfigError, blamed_on
 from mbos.io.files import save_text
 from mbos.models import compile_parts
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
 from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
-from mbos.runtime.signals import StopHook, StopSignals
-from .averaging import EMAWeightsHook, as_our_hook
-from .checkpoint_hook import SubfolderCheckpointHook
-from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
-from .hooks import GradientStepHook, IterationSeedHook, LossLogHook
+from mbos.runtime.signals import StopSignals
+from .config_checks import check_training, complete_training
+from .hooks import GradientStepHook
 from .optimizers import fused_by_default
+from .rehearsal import rehearse
 from .resume import (check_resumable, check_same_run, continue_from_newest,
                      run_facts)
+from .run_hooks import keep_sums_on_disk, register_hooks
 from .run_log import hold_log, quiet_logger, release_log, tell_environment
-from .runner import EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY
+from .runner import CheckedIterRunner
 from .validation import (check_save_best, warn_of_test_images,
                          warn_of_unlabelled_classes,
                          warn_of_unread_pseudo_labels)
@@ -70,14 +70,16 @@ def train_segmentor(cfg: Config,
 def _train(cfg: Config, env: Environment, validate: bool,
            signals: StopSignals) -> None:
     timestamp = time.strftime('%Y%m%d_%H%M%S')
-    logger = hold_log(cfg.get('log_level', 'INFO'))
+    complete_training(cfg)
+    logger = hold_log(cfg.log_level)
     tell_environment(cfg, env, logger)
+    check_training(cfg, logger)
     if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
         return
     check_files(cfg)
     warn_of_unread_pseudo_labels(cfg, logger)
     set_backends(cfg)
-    train_set = build_checked(build_dataset, cfg.data.train)
+    train_set = build_train_set(cfg)
     warn_of_unlabelled_classes(cfg, logger)
     val_set = None
     if validate:
@@ -94,25 +96,15 @@ def _train(cfg: Config, env: Environment, validate: bool,
     if cfg.resume_from:
         stored = check_resumable(model, optimizer, cfg.resume_from)
         check_same_run(stored, facts, cfg, logger)
-    prepare_work_dir(cfg, env, timestamp, logger)
-    meta = dict(
-        checkpoint_meta(model, plain(cfg.model), find_settings(cfg, logger)),
-        seed=cfg.seed,
-        config=cfg.pretty_text,
-        mbos_run=facts,
-        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
-        mbos_version=mbos.__version__,
-        mmseg_version=mmseg_version)
-    runner = build_checked(
-        build_runner, plain(cfg.runner),
-        dict(
-            model=wrap_model(model, env),
-            optimizer=optimizer,
-            work_dir=cfg.work_dir,
-            logger=logger,
-            meta=meta))
+    runner = make_runner(cfg, env, model, optimizer, facts, logger)
     runner.timestamp = timestamp
-    register_hooks(runner, cfg, env, val_set, signals)
+    val_loader = build_test_loader(val_set, cfg, env) if val_set else None
+    register_hooks(runner, cfg, env, val_loader, signals)
+    rehearse(runner.model, train_set, cfg.data.samples_per_gpu, val_set)
+    prepare_work_dir(cfg, env, timestamp, logger)
+    runner.work_dir = osp.abspath(cfg.work_dir)
+    if val_set is not None:
+        keep_sums_on_disk(val_set, cfg, env)
     if cfg.resume_from:
         runner.resume(cfg.resume_from)
         logger.info(
@@ -124,7 +116,44 @@ def _train(cfg: Config, env: Environment, validate: bool,
     loader = build_loader(train_set, cfg, env, start=runner.iter)
     step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
     with signals.deferred():
-        runner.run([loader], cfg.workflow, backward=step.backward)
+        runner.run([loader], [('train', 1)], backward=step.backward)
+
+
+def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
+                facts: dict, logger: logging.Logger) -> CheckedIterRunner:
+    """The runner of a run, without hooks and without a work directory.
+
+    Args:
+        cfg (Config): The config.
+        env (Environment): Where this process runs.
+        model (nn.Module): The segmentor, bare.
+        optimizer (Optimizer | dict[str, Optimizer]): Its optimizers.
+        facts (dict): Of ``run_facts``.
+        logger (logging.Logger): The run's.
+
+    Returns:
+        CheckedIterRunner: Checkpoints get ``facts``, the config, and what
+        prediction needs as their meta information.
+    """
+    with blamed_on('data.test or prediction do not say how photographs are '
+                   'prepared', 'Write data.test as configs/_base_/datasets '
+                   'does.'):
+        settings = find_settings(cfg, logger)
+    meta = dict(
+        checkpoint_meta(model, plain(cfg.model), settings),
+        seed=cfg.seed,
+        config=cfg.pretty_text,
+        mbos_run=facts,
+        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
+        mbos_version=mbos.__version__,
+        mmseg_version=mmseg_version)
+    return build_checked(
+        build_runner, plain(cfg.runner),
+        dict(
+            model=wrap_model(model, env),
+            optimizer=optimizer,
+            logger=logger,
+            meta=meta))
 
 
 def set_backends(cfg: Config) -> None:
@@ -139,6 +168,20 @@ def set_backends(cfg: Config) -> None:
     if tf32 is not None:
         torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
         torch.backends.cudnn.allow_tf32 = bool(tf32)
+
+
+def build_train_set(cfg: Config) -> JointDataset:
+    """The training data of a config.
+
+    Raises:
+        InvalidConfigError: If they are no ``JointDataset``.
+    """
+    train_set = build_checked(build_dataset, cfg.data.train)
+    if not isinstance(train_set, JointDataset):
+        raise InvalidConfigError(
+            f'data.train.type is {cfg.data.train.type}, expected a '
+            'JointDataset of all training datasets.')
+    return train_set
 
 
 def check_files(cfg: Config) -> None:
@@ -200,57 +243,6 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
     else:
         accelerate_on_cpu(model, env.device, cfg)
     return model
-
-
-def register_hooks(runner, cfg: Config, env: Environment,
-                   val_set: Optional[torch.utils.data.Dataset],
-                   signals: StopSignals) -> None:
-    """Register schedule, step, checkpoints, logs, evaluation and extras."""
-    step = plain(cfg.optimizer_config)
-    step.setdefault('loss_scaling', cfg.get('precision') == 'fp16')
-    runner.register_training_hooks(
-        plain(cfg.lr_config), step, plain(cfg.checkpoint_config),
-        plain(cfg.log_config))
-    runner.register_hook(LossLogHook(cfg.log_config.interval))
-    runner.register_hook(
-        IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
-    if val_set is not None:
-        keep_sums_on_disk(val_set, cfg, env)
-        build = SafeDistEvalHook if env.distributed else SafeEvalHook
-        loader = build_test_loader(val_set, cfg, env)
-        hook = build(loader, by_epoch=False, **plain(cfg.evaluation))
-        hook.signals = signals
-        runner.register_hook(hook, priority=EVALUATION_PRIORITY)
-    saver = next(
-        (h for h in runner.hooks if isinstance(h, SubfolderCheckpointHook)),
-        None)
-    if saver is None:
-        raise ValueError('checkpoint_config needs type='
-                         "'SubfolderCheckpointHook': runs could not be "
-                         'stopped and resumed without it.')
-    runner.register_hook(
-        StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
-    for given in plain(cfg.get('custom_hooks') or []):
-        hook = as_our_hook(given)
-        if hook is not given:
-            runner.logger.info(
-                "custom_hooks: mmcv's EMAHook uses its average nowhere in a "
-                'run that counts iterations; EMAWeightsHook does its work.')
-        priority = hook.pop('priority', 'NORMAL')
-        built = build_checked(build_from_cfg, hook, HOOKS)
-        if isinstance(built, EMAWeightsHook):
-            priority = EMA_PRIORITY
-        runner.register_hook(built, priority=priority)
-
-
-def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:
-    """Let evaluations during training hold no sums in memory."""
-    folder = osp.join(cfg.work_dir, '.evaluation')
-    if env.is_main:  # of a run that was killed while it evaluated
-        shutil.rmtree(folder, ignore_errors=True)
-    env.barrier()  # a resumed run may begin with an evaluation
-    for dataset in val_set.datasets:
-        dataset.sums_folder = folder
 
 
 def build_loader(dataset, cfg: Config, env: Environment, start: int):

@@ -47,7 +47,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             and cross-task attention again in the backward pass rather than
             keeping them, one image at a time; the same results. Default:
             False.
-        test_cfg (dict, optional): As mmseg's ``EncoderDecoder``.
+        test_cfg (dict, optional): See :func:`complete_test_cfg`.
         init_cfg (dict, optional): mmcv's initialisation config.
     """
 
@@ -72,7 +72,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             decode_head=dict(decode_head, tasks=built),
             auxiliary_head=auxiliary_head,
             train_cfg=train_cfg,
-            test_cfg=test_cfg,
+            test_cfg=ConfigDict(complete_test_cfg(test_cfg)),
             init_cfg=init_cfg)
         self.tasks = {task.name: task for task in built}
         self.pretrained, self.pretrained_prefix = source

@@ -1,4 +1,5 @@
 """Devices, processes and random seeds of a run."""
+import argparse
 import os
 import random
 from dataclasses import dataclass
@@ -53,6 +54,36 @@ class Environment:
             wait_for_all()
 
 
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options by which launchers say who a process is.
+
+    ``torch.distributed.launch`` passes ``--local-rank`` (before torch 2
+    ``--local_rank``) where torchrun sets ``LOCAL_RANK``.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool.
+    """
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='who started the processes of this run')
+    parser.add_argument(
+        '--local-rank',
+        '--local_rank',
+        action=_LocalRank,
+        type=int,
+        help='of old launchers: number of this process on its machine')
+
+
+class _LocalRank(argparse.Action):
+    """Puts the number where torchrun puts it; that of torchrun counts."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values)
+        os.environ.setdefault('LOCAL_RANK', str(values))
+
+
 def set_up_environment(launcher: str = 'none') -> Environment:
     """Join the other processes and take this one's device.
 
@@ -64,9 +95,14 @@ def set_up_environment(launcher: str = 'none') -> Environment:
 
     Raises:
         LaunchError: If there are more processes on this machine than GPUs,
-            or a variable of the launcher is missing or wrong.
+            several without a launcher, or a variable of the launcher is missing or wrong.
     """
     if launcher == 'none':
+        started = os.environ.get('WORLD_SIZE', '1')
+        if 'TORCHELASTIC_RUN_ID' in os.environ and started != '1':
+            raise LaunchError(
+                f'{started} processes were started together, each of which '
+                'would do the whole run: add --launcher pytorch.')
         cuda = torch.cuda.is_available()
         return Environment(
             torch.device('cuda', 0) if cuda else torch.device('cpu'))

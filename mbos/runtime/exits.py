@@ -6,10 +6,13 @@ import re
 import sys
 import time
 import traceback
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import Callable, Optional
 
+import torch
 import torch.distributed as dist
 
+from mbos.faults import first_line, place_in_own_code
 from mbos.mmcv_ops import MissingOperatorError
 from .environment import LaunchError
 
@@ -18,6 +21,10 @@ EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
 """tuple: What tools tell without a traceback, being no fault of the code."""
 ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
 LAUNCHER = 'MBOS_LAUNCHER_PID'
+_LESS_MEMORY = (
+    'The memory is not enough: lower data.samples_per_gpu or the size of the '
+    'images, set model.train_cfg.low_memory=True or images_per_pass=1 '
+    '(docs/performance.md), or predict with --mode slide')
 _LOST = re.compile(
     r'[Cc]onnection (was )?(closed|reset|refused|aborted)|[Bb]roken pipe|'
     r'[Tt]imed out waiting|[Ww]atchdog|remote process exited|'
@@ -28,7 +35,8 @@ def run_tool(main: Callable[[], object]) -> None:
     """Run a tool to its end, in each process of a run.
 
     An error that explains itself ends the process with status 1 and no
-    traceback. In several processes it is told once: by the first that meets
+    traceback; any other is a defect, of ours or of the user's own code, and
+    its traceback ends with whose and with where to report it. In several processes it is told once: by the first that meets
     it, or by ``tools/launch.py``. A process that lost another one
     says only that, since the other's error counts.
 
@@ -47,16 +55,40 @@ def run_tool(main: Callable[[], object]) -> None:
         raise
     except EXPECTED_ERRORS as error:
         _leave(f'{type(error).__name__}: {error}', 'explained', error)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        _leave(f'{first_line(error)}. {_LESS_MEMORY}', 'explained', error)
     except Exception as error:
         text = f'{type(error).__name__}: {error}'
         if _joined() and _is_lost(error):
             _leave(f'Lost the other processes: {text}', 'lost', error)
         write_down(text, 'traceback', error)
+        error.add_note(f'\n{_whose_fault(error)}')
         raise
     if _joined():
         dist.destroy_process_group()
     if status:
         sys.exit(status)
+
+
+def _whose_fault(error: BaseException) -> str:
+    """What a user can do about an error that nothing explains."""
+    place = place_in_own_code(error)
+    if place:
+        return f'It arose in {place}, which is not part of MBOS.'
+    return ('This is a defect of MBOS, not yours. Please report it, with all '
+            f'lines above and your command, {_where_to_report()}.')
+
+
+def _where_to_report() -> str:
+    try:
+        urls = metadata('mbos').get_all('Project-URL') or []
+    except PackageNotFoundError:
+        urls = []
+    for entry in urls:
+        label, _, url = entry.partition(',')
+        if label.strip().lower() in ('issues', 'bug tracker', 'tracker'):
+            return f'at {url.strip()}'
+    return 'in the issue tracker of the project (CONTRIBUTING.md)'
 
 
 def _joined() -> bool:
