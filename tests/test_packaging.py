@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import mbos
 from mbos.commands import info
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 
@@ -126,3 +127,12 @@ print(load_config({name!r}).filename)
     model, path = done.stdout.splitlines()
     assert model == 'MultiTaskSegmentor'
     assert path == str(wheel / 'mbos' / STAGE2_CONFIG)
+
+
+def test_one_version_everywhere():
+    citation = (ROOT / 'CITATION.cff').read_text(encoding='utf-8')
+    changes = (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
+    version, date = re.search(r'^## ([\d.]+) \(([\d-]+)\)', changes,
+                              re.M).groups()
+    assert mbos.__version__ == version
+    assert f'\nversion: {version}\ndate-released: {date}\n' in citation

@@ -188,7 +188,8 @@ class _Run:
                         while len(writing) >= self.options.workers:
                             self._finished(writing.popleft(), progress)
                         writing.append(
-                            writers.submit(self._write, *item[:3], logits))
+                            writers.submit(  # type: ignore[call-arg]
+                                self._write, *item[:3], logits))
                     del batch, views, results
                 while writing:
                     self._finished(writing.popleft(), progress)

@@ -156,7 +156,7 @@ def resampled_ranking(counts: Iterable[np.ndarray], grid: ScoreGrid,
             drawn[draws] += np.tensordot(
                 weights[draws, start:start + len(some)], some, 1)
     return np.concatenate([
-        _ranking(*drawn[draws].transpose(1, 0, 2), grid.single)
+        _ranking(drawn[draws, 0], drawn[draws, 1], grid.single)
         for draws in _chunks(len(weights))
     ])
 

@@ -21,7 +21,8 @@ def layer_size(width: int, height: int, longest: int) -> Tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def draw_layer(labels: np.ndarray, task: Task, size: Tuple[int, int]) -> Image:
+def draw_layer(labels: np.ndarray, task: Task,
+               size: Tuple[int, int]) -> Image.Image:
     """Draw a label map as a transparent picture of another size.
 
     Classes are drawn as in ``draw_overlay``: nested ones as contours, the
@@ -108,7 +109,7 @@ def contour_opacity(mask: np.ndarray,
     return canvas.astype(np.float32) / 255
 
 
-def _with_palette(indices: np.ndarray, task: Task) -> Image:
+def _with_palette(indices: np.ndarray, task: Task) -> Image.Image:
     picture = Image.fromarray(indices)
     colours = (task.palette or DEFAULT_COLOURS)[:_slots(task)]
     table, opacity = [(0, 0, 0)], [0]
