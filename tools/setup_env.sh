@@ -52,7 +52,9 @@ version = "%d.%d" % sys.version_info[:2]
 venv = all(map(importlib.util.find_spec, ("venv", "ensurepip")))
 print(version if version not in ("3.11", "3.12", "3.13") else "fine" if venv
       else version + " without venv (apt-get install python3.11-venv)".replace(
-          "3.11", version))' 2>/dev/null) || continue
+          "3.11", version))' 2>/dev/null) ||
+            state="${PYTHON:+no Python that runs}"
+        [[ $state ]] || continue
         [[ $state != fine ]] || { BASE=$python && return; }
         found+=" $python is $state;"
     done
@@ -130,8 +132,8 @@ exec 9>"$VENV/.lock"
 if type -P flock >/dev/null; then flock 9; fi # another set-up is at work
 if in_place; then say "all in place: $VENV" && exit; fi
 rm -f "$VENV/.mbos_stamp"
-trap 'echo "[setup] stopped, see above. Without a network, set https_proxy or
-PIP_INDEX_URL. Run this again to go on." >&2' EXIT
+trap 'echo "[setup] stopped, see above; without a network, set https_proxy or" \
+    "PIP_INDEX_URL. Run this again to go on." >&2' EXIT
 install
 stamp >"$VENV/.mbos_stamp"
 trap - EXIT

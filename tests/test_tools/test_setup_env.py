@@ -146,7 +146,7 @@ def test_stopped_half_way_goes_on(sandbox, step):
     done = sandbox.run(FAIL=step)
     assert done.returncode == 1
     assert 'no such network' in done.stderr
-    assert 'https_proxy' in done.stderr.splitlines()[-2]
+    assert 'https_proxy' in done.stderr.splitlines()[-1]
     assert 'verify' not in sandbox.steps()
     sandbox.log.unlink()
     assert sandbox.run().returncode == 0
@@ -205,6 +205,12 @@ def test_python_that_does_not_serve(sandbox, probe):
     assert 'PYTHON=' in done.stderr and len(done.stderr.splitlines()) == 1
     assert sandbox.steps() == [], 'it must say so before it starts'
     assert not (sandbox.root / '.venv').exists()
+
+
+def test_python_that_does_not_run(sandbox):
+    done = sandbox.run(PYTHON='/no/python')
+    assert done.returncode == 1
+    assert '/no/python is no Python that runs' in done.stderr
 
 
 @pytest.mark.parametrize('name, version, answer', [('3.8', (3, 8), '3.8'),
