@@ -3,12 +3,13 @@
 The scores of all windows of a map are far larger than what they are computed
 from. Here a few windows are worked on at a time, so that their scores stay in
 the cache, and the backward pass computes them again rather than keeping them.
-torch's fused attention does the same on GPUs, but on CPU it takes no bias that
-needs a gradient.
+torch's fused attention does the same, but on CPU it takes no bias that needs a
+gradient; where nothing is differentiated it is used.
 """
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from mmseg.models.backbones.swin import WindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -83,7 +84,14 @@ def cached_attention(query: Tensor,
     Returns:
         Tensor: Shape (B * windows, heads, L, d).
     """
-    return _CachedAttention.apply(query, key, value, bias, mask)
+    if torch.is_grad_enabled():
+        return _CachedAttention.apply(query, key, value, bias, mask)
+    added = bias[None]
+    if mask is not None:
+        images = len(query) // len(mask)
+        added = (added + mask[:, None]).repeat(images, 1, 1, 1)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=added.to(query.dtype))
 
 
 class _CachedAttention(torch.autograd.Function):

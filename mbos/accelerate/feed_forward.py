@@ -5,8 +5,6 @@ from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .linear import OneDnnLinear, product
-
 KEPT_HIDDEN = 2**22
 """int: Values of the hidden layer in one piece when training, 16 MB; the
 allocator gives pieces of 32 MB or more back to the system."""
@@ -57,32 +55,29 @@ class ThriftyFFN(FFN):
 
 def _activated_linear(x: Tensor, layer: nn.Linear) -> Tensor:
     """``layer(gelu(x))``, keeping for the backward pass no more than ``x``."""
-    return _ActivatedLinear.apply(x, layer.weight, layer.bias,
-                                  isinstance(layer, OneDnnLinear))
+    return _ActivatedLinear.apply(x, layer.weight, layer.bias)
 
 
 class _ActivatedLinear(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, weight, bias, onednn):
+    def forward(ctx, x, weight, bias):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
-        ctx.product = product if onednn else F.linear
-        return ctx.product(F.gelu(x), weight, bias)
+        return F.linear(F.gelu(x), weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         if grad is None:
-            return 4 * (None, )
+            return 3 * (None, )
         x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         grad_x = grad_weight = grad_bias = None
         if wants_weight:
             grad_weight = grad.t() @ F.gelu(x)
         if wants_bias:
             grad_bias = grad.sum(0)
         if wants_x:
-            grad_x = torch.ops.aten.gelu_backward(
-                ctx.product(grad, weight.t(), None), x)
-        return grad_x, grad_weight, grad_bias, None
+            grad_x = torch.ops.aten.gelu_backward(grad @ weight, x)
+        return grad_x, grad_weight, grad_bias

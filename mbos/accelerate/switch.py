@@ -2,8 +2,7 @@
 from collections.abc import Collection, Mapping
 
 from mmcv.cnn.bricks.transformer import FFN
-from mmcv.cnn.bricks.wrappers import Linear
-from mmseg.models.backbones.swin import ShiftWindowMSA, SwinBlock, WindowMSA
+from mmseg.models.backbones.swin import SwinBlock, WindowMSA
 from mmseg.models.decode_heads import UPerHead
 import torch
 from torch import nn
@@ -13,8 +12,7 @@ from .allocator import keep_freed_memory
 from .attention import CachedCrossTaskBlock, CachedWindowMSA
 from .decoder import LateEnlargingUPerHead
 from .feed_forward import ThriftyFFN
-from .linear import OneDnnLinear, OneDnnMmcvLinear
-from .swin import PaddingFreeMSA, SkippingSwinBlock
+from .swin import SkippingSwinBlock
 
 ACCELERATORS: dict[str, dict[type, type]] = dict(
     attention={
@@ -23,11 +21,6 @@ ACCELERATORS: dict[str, dict[type, type]] = dict(
     },
     decoder={UPerHead: LateEnlargingUPerHead},
     feed_forward={FFN: ThriftyFFN},
-    linear={
-        nn.Linear: OneDnnLinear,
-        Linear: OneDnnMmcvLinear
-    },
-    padding={ShiftWindowMSA: PaddingFreeMSA},
     stochastic_depth={SwinBlock: SkippingSwinBlock})
 """dict[str, dict[type, type]]: By accelerator, the class that stands in for
 each class of mmcv, mmseg or this library. It is a subclass without attributes
