@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from mbos.io.photographs import Layout
 from . import (aria, ddr, drishti_gs, drive, idrid, idrid_vessels, refuge,
                reta, stare)
 from .description import FIELD_OF_VIEW, Collection, Labels
 from .duplicates import find_duplicates, thumbnail
 from .errors import PrepareError
 from .files import read_geometry
-from .labels import Size, open_image
+from .labels import Size, open_image, open_photograph
 from .record import FILE, Record, SplitRecord, read_records
 from .sheet import write_sheet
 
@@ -237,14 +239,16 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
     """Size, thumbnail, pixels of each value by folder, and problems."""
     counts, problems = {}, []
     try:
-        image = open_image(path).convert('RGB')
+        photograph = open_photograph(path)
+        image = Image.fromarray(photograph.decode())
     except PrepareError as error:
         return None, None, counts, [str(error)]
     for name, kind in labels.items():
         mask = path.parents[1] / name / f'{path.stem}.png'
         try:
             if mask.exists():
-                counts[name] = _count_values(mask, kind.largest, image.size)
+                counts[name] = _count_values(mask, kind.largest,
+                                             photograph.layout)
                 _check_foreground(mask, counts[name], kind)
         except PrepareError as error:
             problems.append(str(error))
@@ -281,16 +285,17 @@ def _check_geometry(report: SplitReport, path: Path) -> None:
                 'back; prepare the collection again with --force.')
 
 
-def _count_values(path: Path, largest: int, size: Size) -> np.ndarray:
+def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
     """Count the pixels of each value 0 to 255 of a mask."""
     image = open_image(path)
     if image.mode not in ('P', 'L', '1'):
         raise PrepareError(f'{path}: is a picture of mode {image.mode} '
                            'instead of label values; prepare it again.')
-    if image.size != size:
+    if image.size[::-1] not in (layout.shape, layout.stored):
+        height, width = layout.shape
         raise PrepareError(
             f'{path}: is {image.size[0]}x{image.size[1]}, its photograph '
-            f'{size[0]}x{size[1]}; prepare it again.')
+            f'{width}x{height}; prepare it again.')
     values = np.array(image, np.uint8)
     counts = np.bincount(values.ravel(), minlength=256)
     found = np.flatnonzero(counts)

@@ -6,6 +6,7 @@ values are those of docs/method.md, section 1: 0 is background, 255 never
 occurs.
 """
 import gzip
+import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence, Tuple
@@ -15,10 +16,22 @@ import numpy as np
 from PIL import Image
 
 import mbos.io
+from mbos.io.photographs import (EncodedPhotograph, Layout, PhotographError,
+                                 read_layout)
 from .errors import PrepareError
 
 Labelled = Tuple[np.ndarray, Dict[str, int]]
 Size = Tuple[int, int]
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90
+}
+"""dict[int, Transpose]: What makes an image of an EXIF orientation upright."""
 UNREADABLE = ('is it complete? Download or unpack it again, or remove it '
               'together with its masks')
 
@@ -59,15 +72,76 @@ def open_image(path: Path) -> Image.Image:
 
 
 def read_photograph(path: Path) -> np.ndarray:
-    """Read a photograph as RGB, shape (H, W, 3), without any rotation.
+    """Read a photograph as RGB, shape (H, W, 3), upright.
 
-    The masks follow the stored pixels, so that an EXIF orientation is not
-    applied.
+    Raises:
+        PrepareError: If it is missing, truncated, no image, or of an absurd
+            size.
     """
-    return np.array(open_image(path).convert('RGB'))
+    return open_photograph(path).decode()
 
 
-def read_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
+class _Photograph(EncodedPhotograph):
+    """A photograph whose errors are the preparation's."""
+
+    def decode(self, factor: int = 1) -> np.ndarray:
+        try:
+            return super().decode(factor)
+        except PhotographError as error:
+            raise PrepareError(str(error)) from error
+
+
+def open_photograph(path: Path) -> EncodedPhotograph:
+    """Read a photograph's file, which may be a packed PPM; see
+    :func:`read_photograph`."""
+    try:
+        if path.suffix != '.gz':
+            return _Photograph(path)
+        packed = io.BytesIO()
+        open_image(path).save(packed, format='PPM')
+        return _Photograph(path, packed.getvalue())
+    except PhotographError as error:
+        raise PrepareError(str(error)) from error
+
+
+def _open_mask(path: Path, size: Size | Layout | None) -> Image.Image:
+    """Read a mask, turned as its photograph is.
+
+    Args:
+        path (Path): Mask.
+        size (tuple | Layout, optional): Width and height that it must have,
+            or how its photograph is stored.
+
+    Raises:
+        PrepareError: If it cannot be read or is of another size.
+    """
+    image = open_image(path)
+    if size is None:
+        return image
+    layout = size if isinstance(size, Layout) else Layout(size[::-1])
+    if not layout.is_upright:
+        own = read_layout(path)
+        if own.is_upright and image.size == layout.stored[::-1]:
+            image = image.transpose(TURNS[layout.orientation])
+        elif not own.is_upright and image.format != 'TIFF':
+            image = image.transpose(TURNS[own.orientation])
+    if image.size != layout.shape[::-1]:
+        height, width = layout.shape
+        raise PrepareError(
+            f'{path}: the mask is {image.size[0]}x{image.size[1]}, its '
+            f'photograph {width}x{height}; both must come from the same '
+            'release of the collection, unscaled.')
+    return image
+
+
+def _empty(size: Size | Layout) -> np.ndarray:
+    """Labels without any structure."""
+    shape = size.shape if isinstance(size, Layout) else size[::-1]
+    return np.zeros(shape, np.uint8)
+
+
+def read_values(path: Path,
+                size: Optional[Size | Layout] = None) -> np.ndarray:
     """Read a mask as brightness values.
 
     A palette (GIF, 1-bit TIFF, BMP, PNG) is looked up: what its colours show
@@ -83,8 +157,7 @@ def read_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
     Raises:
         PrepareError: If it cannot be read or is of another size.
     """
-    image = open_image(path)
-    _check_size(path, image, size)
+    image = _open_mask(path, size)
     if image.mode in ('1', 'L'):
         return np.array(image.convert('L'))
     if image.mode.startswith(('I', 'F')):
@@ -99,15 +172,7 @@ def read_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
     return np.maximum(np.maximum(red, green), blue)
 
 
-def _check_size(path: Path, image: Image.Image, size: Optional[Size]) -> None:
-    if size is not None and image.size != tuple(size):
-        raise PrepareError(
-            f'{path}: the mask is {image.size[0]}x{image.size[1]}, its '
-            f'photograph {size[0]}x{size[1]}; both must come from the same '
-            'release of the collection, unscaled.')
-
-
-def binary(path: Path, size: Optional[Size] = None) -> Labelled:
+def binary(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     """Read a mask of one structure: 0 is background, the other value is it.
 
     Args:
@@ -130,13 +195,13 @@ def binary(path: Path, size: Optional[Size] = None) -> Labelled:
     return (values > 0).astype(np.uint8), {}
 
 
-def soft_binary(path: Path, size: Optional[Size] = None) -> Labelled:
+def soft_binary(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     """Read a mask whose values run from 0 to 255; from 128 on it is 1."""
     return (read_values(path, size) >= 128).astype(np.uint8), {}
 
 
 def merge(paths: Sequence[Optional[Path]],
-          size: Optional[Size] = None) -> Labelled:
+          size: Optional[Size | Layout] = None) -> Labelled:
     """Merge one binary mask per class; a later class overwrites earlier ones.
 
     Args:
@@ -148,7 +213,7 @@ def merge(paths: Sequence[Optional[Path]],
         tuple: Labels 0 to the number of paths, and
         ``{'overlapping pixels': n}``.
     """
-    labels = np.zeros(size[::-1], np.uint8)
+    labels = _empty(size)
     overlap = 0
     for value, path in enumerate(paths, 1):
         if path is None:
@@ -159,7 +224,8 @@ def merge(paths: Sequence[Optional[Path]],
     return labels, {'overlapping pixels': overlap}
 
 
-def class_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
+def class_values(path: Path,
+                 size: Optional[Size | Layout] = None) -> np.ndarray:
     """Read a mask whose values stand for classes.
 
     A pixel of a palette image is its index, as annotation tools write it,
@@ -172,7 +238,7 @@ def class_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
         PrepareError: If it cannot be read, is of another size or has colours
             instead of values.
     """
-    image = open_image(path)
+    image = _open_mask(path, size)
     if image.mode == 'P':
         palette = np.array(image.getpalette('RGB'), int).reshape(-1, 3)
         if np.ptp(palette, axis=1).any():
@@ -192,13 +258,12 @@ def class_values(path: Path, size: Optional[Size] = None) -> np.ndarray:
                 f'{path}: is in colour, so that its values do not say which '
                 'class a pixel is; save class numbers, or one mask per class.')
         image = Image.fromarray(colours[..., 0])
-    _check_size(path, image, size)
     return np.array(image.convert('L'))
 
 
 def decoded(path: Path,
             meanings: Mapping[int, int],
-            size: Optional[Size] = None) -> Labelled:
+            size: Optional[Size | Layout] = None) -> Labelled:
     """Read a mask of several classes.
 
     Args:
@@ -229,7 +294,7 @@ def decoded(path: Path,
 
 def selected(path: Path,
              accepted: Sequence[int],
-             size: Optional[Size] = None) -> Labelled:
+             size: Optional[Size | Layout] = None) -> Labelled:
     """Read a mask of one structure, which some of its values stand for."""
     table = np.zeros(256, np.uint8)
     table[list(accepted)] = 1
@@ -238,7 +303,7 @@ def selected(path: Path,
 
 def merge_classes(masks: Sequence[Tuple[int, Optional[Path], Sequence[int]]],
                   nested: bool = False,
-                  size: Optional[Size] = None) -> Labelled:
+                  size: Optional[Size | Layout] = None) -> Labelled:
     """Merge masks of single classes; a later class overwrites earlier ones.
 
     Args:
@@ -253,7 +318,7 @@ def merge_classes(masks: Sequence[Tuple[int, Optional[Path], Sequence[int]]],
         tuple: Labels, and counts of overlapping pixels, or for nested
         classes of those outside the class before.
     """
-    labels = np.zeros(size[::-1], np.uint8)
+    labels = _empty(size)
     odd = 0
     for place, (value, path, accepted) in enumerate(masks):
         if path is None:
@@ -271,7 +336,7 @@ def merge_classes(masks: Sequence[Tuple[int, Optional[Path], Sequence[int]]],
     return labels, {what: int(odd)} if len(masks) > 1 else {}
 
 
-def disc_and_cup(disc: Path, cup: Path, size: Optional[Size] = None):
+def disc_and_cup(disc: Path, cup: Path, size: Optional[Size | Layout] = None):
     """Read soft maps, the share of experts of 255, of disc and cup.
 
     At least half of the experts must agree (>= 128), so that the cup lies
@@ -288,7 +353,7 @@ def disc_and_cup(disc: Path, cup: Path, size: Optional[Size] = None):
     }
 
 
-def refuge(path: Path, size: Optional[Size] = None) -> Labelled:
+def refuge(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     """Read a REFUGE mask of either polarity.
 
     The release has 0 cup, 128 disc and 255 background; copies with the

@@ -12,7 +12,7 @@ from .description import Labels
 from .downscale import scale_labels
 from .errors import PrepareError
 from .files import write_bytes
-from .labels import Size, open_image
+from .labels import Size, open_image, open_photograph
 
 TILE = 320
 PER_SPLIT = 8
@@ -30,7 +30,8 @@ def _tile(path: Path, folders: Mapping[str, int]) -> np.ndarray:
     """
     tile = np.zeros((TILE, 2 * TILE, 3), np.uint8)
     try:
-        photograph = open_image(path).convert('RGB')
+        encoded = open_photograph(path)
+        photograph = Image.fromarray(encoded.decode())
     except PrepareError:
         return tile
     photograph.thumbnail((TILE, TILE), Image.Resampling.BOX)

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 
 import mbos.io
+from mbos.io.photographs import Layout
 from .description import Labels
 from .errors import KeptFileError, PrepareError
 from .files import write_bytes, write_labels, write_photograph
 from .fov import Box, Geometry, find_field_of_view, make_geometry
-from .labels import binary, open_image, read_photograph
+from .labels import binary, open_photograph
 from .layout import Item
 
-EXIF_ORIENTATION = 0x0112
 MAY_BE_EMPTY = Labels(may_be_empty=True)
 CUT_OFF = 'label pixels outside the crop, cut off'
 Size = Tuple[int, int]
@@ -123,7 +123,9 @@ def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
         _check_kept(kept, job, known)
     if job.is_done(item, known):
         return Outcome(item.stem, known, skipped=True)
-    image = read_photograph(item.image)
+    photograph = open_photograph(item.image)
+    layout = photograph.layout
+    image = photograph.decode()
     size = image.shape[1::-1]
     outcome = Outcome(item.stem)
     # Labels alone follow the images that are there already.
@@ -138,14 +140,15 @@ def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
                 f'{item.image}: the field of view is uncertain; look at it.')
     _check_kept(kept, job, outcome.geometry)
     # Everything is read before anything is written: no image without labels.
-    labels = _labels(item, size, job, outcome)
+    labels = _labels(item, layout, job, outcome)
     if 'fov' in targets.keys() - kept.keys():
-        mask = _field_of_view_mask(item, image)
+        mask = _field_of_view_mask(item, image, layout)
         labels['fov'] = outcome.geometry.apply(mask, is_label=True)
     for name in targets.keys() - kept.keys() - {'images'}:
         write_labels(targets[name], labels[name])
     if 'images' in targets.keys() - kept.keys():
-        _write_image(item, image, targets['images'], outcome.geometry)
+        _write_image(item, image, targets['images'], outcome.geometry,
+                     layout.is_upright)
     return outcome
 
 
@@ -185,14 +188,14 @@ def _read_size(path: Path) -> Size:
                            'make it again.') from error
 
 
-def _labels(item: Item, size: Size, job: Job,
+def _labels(item: Item, layout: Layout, job: Job,
             outcome: Outcome) -> Dict[str, np.ndarray]:
     """Read and prepare all labels, and count what is worth reporting."""
     geometry = outcome.geometry
     x, y, width, height = geometry.box
     prepared = {}
     for name, reader in item.labels.items():
-        labels, counts = reader(size=size)
+        labels, counts = reader(size=layout)
         known = job.labels.get(name, MAY_BE_EMPTY)
         if not (labels.any() or known.may_be_empty):
             raise PrepareError(
@@ -208,19 +211,20 @@ def _labels(item: Item, size: Size, job: Job,
     return prepared
 
 
-def _field_of_view_mask(item: Item, image: np.ndarray) -> np.ndarray:
+def _field_of_view_mask(item: Item, image: np.ndarray,
+                        layout: Layout) -> np.ndarray:
     """The collection's own mask, or else the one that is found.
 
     The crop does not depend on it, which is the published one.
     """
     if item.fov is None:
         return find_field_of_view(image).mask
-    return binary(item.fov, image.shape[1::-1])[0]
+    return binary(item.fov, layout)[0]
 
 
-def _write_image(item: Item, image: np.ndarray, path: Path,
-                 geometry: Geometry) -> None:
-    if _unchanged(item, path, geometry):
+def _write_image(item: Item, image: np.ndarray, path: Path, geometry: Geometry,
+                 is_upright: bool) -> None:
+    if is_upright and _unchanged(item, path, geometry):
         # The very same pixels: compressing them again only loses.
         write_bytes(path, item.image.read_bytes())
     else:
@@ -229,12 +233,8 @@ def _write_image(item: Item, image: np.ndarray, path: Path,
 
 def _unchanged(item: Item, path: Path, geometry: Geometry) -> bool:
     prepared = (geometry.prepared_width, geometry.prepared_height)
-    if (prepared != (geometry.width, geometry.height)
-            or item.image.suffix.lower() != path.suffix):
-        return False
-    # Readers would turn the image, but not its masks.
-    exif = open_image(item.image).getexif()
-    return exif.get(EXIF_ORIENTATION, 1) == 1
+    return (prepared == (geometry.width, geometry.height)
+            and item.image.suffix.lower() == path.suffix)
 
 
 def start_worker() -> None:

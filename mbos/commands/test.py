@@ -12,6 +12,7 @@ import torch
 from mbos import apis
 from mbos.config_overrides import OptionsAction
 from mbos.io.labels import save_labels
+from mbos.io.photographs import read_photograph
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.pictures import overlays as pictures
 from mbos.runtime.environment import add_launcher_arguments
@@ -225,7 +226,7 @@ def visualise(model, dataset, cfg, env, output_dir, only=None):
         for name, plane in labels.items():
             folder = output_dir if only else osp.join(output_dir, name)
             save_labels(osp.join(folder, f'{stem}.png'), plane)
-        image = mmcv.imread(dataset.image_path(index), channel_order='rgb')
+        image = read_photograph(dataset.image_path(index)).image
         overlay = pictures.draw_overlay(image, labels,
                                         [tasks[n] for n in wanted])
         pictures.save_picture(

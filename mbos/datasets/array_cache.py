@@ -10,7 +10,7 @@ import numpy as np
 from mmcv.utils import print_log
 from mmseg.utils import get_root_logger
 
-VERSION = 1
+VERSION = 2
 """int: Changes when arrays that older versions kept must not be used."""
 RESERVE = 1 << 30
 """int: Bytes of the disk that are left free for others."""

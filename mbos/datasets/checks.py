@@ -9,9 +9,9 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 from mbos.io import RefusedError, open_image, read_text
 from mbos.io.labels import (LABEL_MODES, as_suffixes, list_names,
                             multi_channel_message, stems_of)
+from mbos.io.photographs import EncodedPhotograph, Layout
 from mbos.tasks import IGNORE_INDEX
 from .label_folder import LabelFolder
-from .photograph import ORIENTATION, UPRIGHT
 
 MAX_SHOWN = 10
 BULLET = '\n  - '
@@ -292,37 +292,23 @@ def problems_of_checkpoints(manifests: Dict[str, dict]) -> List[str]:
     ]
 
 
-def probe_image(path: str) -> Tuple[Optional[Tuple[int, int]], List[str]]:
+def probe_image(path: str) -> Tuple[Optional[Layout], List[str]]:
     """Decode an image far enough to know that it is whole.
 
     Returns:
-        tuple: Its size (width, height) or None, and the problems.
+        tuple: How it is stored or None, and the problems.
     """
     try:
-        with open_image(path) as image:
-            size = image.size
-            turned = image.getexif().get(ORIENTATION,
-                                         UPRIGHT[0]) not in UPRIGHT
-            # JPEG: an eighth of the size, but all of the file
-            image.draft(None, (max(size[0] // 8, 1), max(size[1] // 8, 1)))
-            image.load()
+        photograph = EncodedPhotograph(path)
+        # JPEG: an eighth of the size, but all of the file
+        photograph.decode(8 if photograph.can_reduce else 1)
     except RefusedError as error:
-        return None, [str(error)]
-    except Exception as error:  # a damaged file may provoke any of them
-        return None, [
-            f'{path}: the image cannot be read ({error}); copy or prepare it '
-            'again, or leave it out by a split file.'
-        ]
-    if turned:
-        return size, [
-            f'{path}: carries an EXIF rotation, which loading would apply to '
-            'the image but not to its masks; save it upright without the tag.'
-        ]
-    return size, []
+        return None, [f'{error} Or leave the image out by a split file.']
+    return photograph.layout, []
 
 
 def problems_of_mask(path: str, folder: Optional[LabelFolder],
-                     size: Optional[Tuple[int, int]],
+                     layout: Optional[Layout],
                      allow_unlabelled: bool) -> List[str]:
     """Check mode, size and values of one mask.
 
@@ -330,7 +316,7 @@ def problems_of_mask(path: str, folder: Optional[LabelFolder],
         path (str): The mask.
         folder (LabelFolder, optional): What its values mean; None allows any
             value.
-        size (tuple[int, int], optional): Width and height of its image.
+        layout (Layout, optional): How its image is stored.
         allow_unlabelled (bool): Accept a mask of 0 and 255 only.
 
     Returns:
@@ -340,10 +326,12 @@ def problems_of_mask(path: str, folder: Optional[LabelFolder],
         with open_image(path) as image:
             if image.mode not in LABEL_MODES:
                 return [multi_channel_message(path, image.mode)]
-            if size is not None and image.size != size:
+            if layout is not None and image.size[::-1] not in (layout.shape,
+                                                               layout.stored):
+                height, width = layout.shape
                 return [
                     f'{path}: the mask is {image.size[0]}x{image.size[1]}, '
-                    f'its image {size[0]}x{size[1]} (width x height); prepare '
+                    f'its image {width}x{height} (width x height); prepare '
                     'image and mask with the same crop.'
                 ]
             counts = image.histogram()

@@ -8,14 +8,15 @@ from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
-from mbos.io import check_image_header
 from mbos.io.labels import as_binary, read_labels, translate
+from mbos.io.photographs import read_layout
 from mbos.tasks import IGNORE_INDEX, build_tasks
 from .checks import (DataError, find_images, probe_image,
                      problems_of_checkpoints, problems_of_folder,
                      problems_of_mask, problems_of_pseudo, read_manifest,
                      read_split, run_in_threads)
 from .label_folder import LabelFolder, read_entries
+from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin
 from .untrusted_files import UntrustedFilesMixin
 
@@ -119,7 +120,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         self.pseudo_dirs = {t: own.path for t, own in self.pseudo.items()}
         self.planes = {task.name: self._plane(task) for task in self.tasks}
         super().__init__(
-            pipeline,
+            with_photographs(pipeline),
             img_dir,
             img_suffix=img_suffix,
             seg_map_suffix=ann_suffix,
@@ -253,7 +254,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                 the pipeline's reader believes it.
         """
         path = osp.join(self.img_dir, results['img_info']['filename'])
-        check_image_header(path)
+        results['layout'] = read_layout(path)
         results['seg_fields'] = []
         results['img_prefix'] = self.img_dir
         results['dataset'] = self.name
@@ -284,10 +285,14 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             raise ValueError(
                 f'Dataset {self.name!r} has no ground truth of task {task!r}, '
                 f'only of: {", ".join(self.ann_dirs) or "none"}.')
-        labels = read_labels(self.plane_path(idx, task))
+        labels = self._upright(idx, read_labels(self.plane_path(idx, task)))
         if task in self.binary_truth:
             return as_binary(labels, self.ignore_index)
         return translate(labels, self.truth[task].translation)
+
+    def _upright(self, idx: int, mask: np.ndarray) -> np.ndarray:
+        """Turn a mask as its photograph is turned when it is read."""
+        return read_layout(self.image_path(idx)).turn_mask(mask)
 
     def get_gt_seg_map_by_idx(self, index: int) -> Dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
@@ -301,7 +306,9 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             dataset has no ``fov_dir``.
         """
         path = self.fov_path(idx)
-        return None if path is None else read_labels(path) > 0
+        if path is None:
+            return None
+        return self._upright(idx, read_labels(path)) > 0
 
     def fov_path(self, idx: int) -> Optional[str]:
         """Get the file of an image's field of view, None without any."""
@@ -369,16 +376,16 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         found = [text for path in paths for text in cache[path][1]]
         jobs, made_here = [], self.manifests()
         for idx, path in enumerate(paths):
-            size = cache[path][0]
+            layout = cache[path][0]
             for task in self.tasks:
                 folder = self.folder_of(task.name)
                 # what the truth ignores is 255 in pseudo labels that keep it
-                jobs.append((self.plane_path(idx, task.name), folder, size,
+                jobs.append((self.plane_path(idx, task.name), folder, layout,
                              self.allow_unlabelled
                              or folder and folder.path in made_here))
             if self.fov_dir is not None:
                 name = self.stem(idx) + self.ann_suffix
-                jobs.append((osp.join(self.fov_dir, name), None, size, True))
+                jobs.append((osp.join(self.fov_dir, name), None, layout, True))
         # a missing file has been told already
         jobs = [job for job in jobs if job[0] and osp.exists(job[0])]
         return found + sum(run_in_threads(problems_of_mask, jobs), [])

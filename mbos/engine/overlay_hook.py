@@ -3,13 +3,13 @@ import os.path as osp
 from typing import Dict, List
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
 from mmcv.runner.hooks import EvalHook
 
 from mbos.inference.test_sets import predict_image
+from mbos.io.photographs import read_photograph
 from mbos.pictures.overlays import draw_overlay, save_picture
 from .averaging import averaged_weights
 
@@ -84,7 +84,7 @@ def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
     }]
     if dataset.ann_dirs:
         layers.append(dataset.get_gt_seg_map_by_idx(index))
-    image = mmcv.imread(dataset.image_path(index), channel_order='rgb')
+    image = read_photograph(dataset.image_path(index)).image
     return np.concatenate(
         [_panel(image, labels, dataset.tasks, size) for labels in layers],
         axis=1)

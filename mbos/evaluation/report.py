@@ -12,7 +12,6 @@ import shutil
 from typing import Dict, List, Mapping, Sequence
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from PIL import Image
@@ -20,6 +19,7 @@ from torch import nn
 
 from mbos.inference.test_sets import predict_image
 from mbos.io.files import save_json, save_text, save_whole
+from mbos.io.photographs import read_photograph
 from mbos.pictures.document import link_to
 from mbos.pictures.gallery import file_name
 from mbos.pictures.layers import draw_layer, layer_size, legend_colours
@@ -150,7 +150,7 @@ def example_pictures(dataset, index: int, task_name: str,
     shown = dataset.scored_task(task)
     channels = task.channels(shown.classes)
     truth = dataset.get_gt_plane(index, task_name)
-    photograph = mmcv.imread(dataset.image_path(index), channel_order='rgb')
+    photograph = read_photograph(dataset.image_path(index)).image
     size = layer_size(photograph.shape[1], photograph.shape[0], SIDE)
     small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
     predicted = shown.decode(

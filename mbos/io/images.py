@@ -13,9 +13,9 @@ from PIL import Image
 from .errors import RefusedError
 from .paths import check_regular
 
-FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'PPM')
+FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'PPM', 'WEBP', 'JPEG2000')
 """tuple[str]: The formats that are read, by Pillow's names. Others start
-programs (EPS) or allocate before their size can be looked at (WebP)."""
+programs (EPS)."""
 DEFAULT_MAX_PIXELS = 256_000_000
 """int: Five times the largest fundus cameras."""
 VARIABLE = 'MBOS_MAX_IMAGE_PIXELS'
@@ -63,6 +63,8 @@ def open_image(path: FilePath,
     Image.MAX_IMAGE_PIXELS = limit
     if stream is None:
         check_regular(path)
+    if 'WEBP' in formats:
+        _check_webp(path, stream, limit)
     try:
         image = Image.open(stream or path, formats=formats)
     except Image.DecompressionBombError as error:
@@ -74,6 +76,38 @@ def open_image(path: FilePath,
             raise RefusedError(
                 _too_large(path, f'{width}x{height} pixels', limit))
         yield image
+
+
+def _check_webp(path: FilePath, stream: Optional[BinaryIO],
+                limit: int) -> None:
+    """Look at a WebP's size, for which Pillow allocates when it opens it."""
+    if stream is None:
+        with open(path, 'rb') as file:
+            head = file.read(30)
+    else:
+        place = stream.tell()
+        head = stream.read(30)
+        stream.seek(place)
+    if head[:4] != b'RIFF' or head[8:12] != b'WEBP':
+        return
+    width, height = _webp_size(head)
+    if width * height > limit:
+        raise RefusedError(_too_large(path, f'{width}x{height} pixels', limit))
+
+
+def _webp_size(head: bytes) -> Tuple[int, int]:
+    """Width and height of the three kinds of WebP; 0 of any other."""
+    kind = head[12:16]
+    if kind == b'VP8X':
+        return (int.from_bytes(head[24:27], 'little') + 1,
+                int.from_bytes(head[27:30], 'little') + 1)
+    if kind == b'VP8L':
+        bits = int.from_bytes(head[21:25], 'little')
+        return (bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1
+    if kind == b'VP8 ':
+        return (int.from_bytes(head[26:28], 'little') & 0x3fff,
+                int.from_bytes(head[28:30], 'little') & 0x3fff)
+    return 0, 0
 
 
 def check_image_header(path: FilePath,

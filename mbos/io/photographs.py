@@ -1,20 +1,34 @@
-"""Reading photographs as people have them: any format, depth and rotation."""
+"""The one reader of photographs: any format, depth, channels and rotation.
+
+Preparation, training, validation and prediction all read with it, so that a
+file is the same picture everywhere: upright, RGB, 8 bits.
+"""
 import io
+import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from functools import cached_property
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mbos.io import FORMATS, RefusedError, check_regular, open_image
+from . import dicom
+from .errors import RefusedError
+from .images import FORMATS, open_image
+from .paths import check_regular
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
-            '.ppm', '.pgm', '.pnm')
-"""tuple[str]: What is taken for a photograph when a folder is searched."""
+            '.ppm', '.pgm', '.pnm', '.gif', '.webp', '.jp2', '.j2k', '.jpx',
+            *dicom.SUFFIXES)
+"""tuple[str]: What is taken for a photograph when a folder is searched, in
+lower case."""
 DEPTHS = (8, 10, 12, 14, 16)
 ORIENTATION = 0x0112
-TURNS = {
+UPRIGHT = 1
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -24,12 +38,24 @@ TURNS = {
     8: lambda a: np.rot90(a, 1)
 }
 """dict[int, Callable]: What makes a picture of an EXIF orientation upright."""
+QUARTER_TURNS = (5, 6, 7, 8)
+REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8
+}
 COLOURLESS = 3
 """Largest difference of two colour channels of a photograph without colour,
 in grey values; compression makes some."""
+GREY_MODES = ('1', 'L', 'LA', 'La')
+JPEG_MODES = ('L', 'RGB', 'YCbCr')
+"""tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
+START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
+JPEG2000_SIZE = re.compile(rb'\xff\x4f\xff\x51.{38}(.)', re.DOTALL)
+"""re.Pattern: The part of its header that says the depth, less one."""
 
 
-class PhotographError(ValueError):
+class PhotographError(RefusedError):
     """A file is not a photograph that can be read; the message says why."""
 
 
@@ -45,10 +71,184 @@ class Photograph:
     """
 
     image: np.ndarray
-    notes: Tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_photograph(path: str) -> Photograph:
+@dataclass(frozen=True)
+class Layout:
+    """How a photograph is stored.
+
+    Attributes:
+        stored (tuple[int, int]): Height and width of the stored pixels.
+        orientation (int): EXIF's number, 1 where the file has none.
+    """
+
+    stored: tuple[int, int]
+    orientation: int = UPRIGHT
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """tuple[int, int]: Height and width when upright."""
+        if self.orientation in QUARTER_TURNS:
+            return self.stored[::-1]
+        return self.stored
+
+    @property
+    def is_upright(self) -> bool:
+        """bool: Whether the stored pixels need no turn."""
+        return self.orientation not in TURNS
+
+    def turn(self, stored: np.ndarray) -> np.ndarray:
+        """Make stored pixels upright."""
+        return TURNS.get(self.orientation, lambda a: a)(stored)
+
+    def turn_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Make a mask of the photograph upright.
+
+        A mask belongs to the stored pixels and turns with them, unless its
+        shape shows that it was drawn on the upright picture.
+
+        Args:
+            mask (ndarray): Shape (H, W). One that fits neither way is
+                returned as it is.
+
+        Returns:
+            ndarray: The mask for the upright photograph.
+        """
+        if mask.shape[:2] != self.stored:
+            return mask
+        return np.ascontiguousarray(self.turn(mask))
+
+
+class EncodedPhotograph:
+    """A photograph's file in memory, whose size is known before decoding.
+
+    Args:
+        path (str | PathLike): The file, or its name if there is content.
+        content (bytes, optional): What to decode instead of the file.
+
+    Raises:
+        PhotographError: If it is missing, empty, no picture, or claims an
+            absurd size.
+    """
+
+    def __init__(self, path: str | os.PathLike, content: bytes | None = None):
+        self.path = os.fspath(path)
+        with _errors(self.path):
+            if content is None:
+                check_regular(self.path)
+                with open(self.path, 'rb') as file:
+                    content = file.read()
+            self._content = content
+            self._is_dicom = dicom.is_dicom(content[:dicom.MAGIC_END])
+            stream = io.BytesIO(content)
+            if self._is_dicom:
+                self.layout = Layout(dicom.shape_of(self.path, stream))
+                self._is_jpeg = False
+                return
+            with open_image(self.path, stream) as image:
+                self.layout = _layout(image, stream)
+                self._is_jpeg = (
+                    image.format in ('JPEG', 'MPO')
+                    and image.mode in JPEG_MODES)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """tuple[int, int]: Height and width when upright."""
+        return self.layout.shape
+
+    @cached_property
+    def _is_whole_jpeg(self) -> bool:
+        """OpenCV fills up the rest of a truncated JPEG without a word."""
+        return self._is_jpeg and self._content.rfind(
+            END_OF_IMAGE) > self._content.rfind(START_OF_SCAN)
+
+    @property
+    def can_reduce(self) -> bool:
+        """bool: Whether decoding a smaller image saves time."""
+        return self._is_whole_jpeg and self.layout.is_upright
+
+    def decode(self, factor: int = 1, bgr: bool = False) -> np.ndarray:
+        """Decode the photograph, smaller if asked.
+
+        JPEG is made of blocks of 8x8 pixels, of which it can decode the
+        means of 2x2, 4x4 or 8x8 pixels in less time than all of them.
+
+        Args:
+            factor (int): Divides the sides, which are rounded up; 1, 2, 4 or
+                8. Only 1 where :attr:`can_reduce` is false. Default: 1.
+            bgr (bool): Whether channels are in mmcv's order. Default: False.
+
+        Returns:
+            ndarray: Upright RGB image of shape (H, W, 3), dtype uint8.
+
+        Raises:
+            PhotographError: If the file is damaged.
+        """
+        if factor == 1:
+            return self.read(bgr).image
+        image = self._decode_jpeg(REDUCED[factor], bgr)
+        if image is None:
+            raise PhotographError(f'{self.path}: cannot be decoded; copy or '
+                                  'prepare it again.')
+        return image
+
+    def read(self, bgr: bool = False) -> Photograph:
+        """Decode the photograph, and say what was done besides.
+
+        Args:
+            bgr (bool): Whether channels are in mmcv's order. Default: False.
+
+        Raises:
+            PhotographError: If the file is damaged.
+        """
+        with _errors(self.path):
+            image, layout = self._decode_stored(bgr)
+        notes = []
+        if not self.layout.is_upright:
+            notes.append('turned upright (EXIF orientation '
+                         f'{self.layout.orientation})')
+        image, depth = to_8_bits(layout.turn(image))
+        if depth:
+            notes.append(f'{depth} bits reduced to 8')
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        return Photograph(np.ascontiguousarray(image), tuple(notes))
+
+    def _decode_stored(self, bgr: bool) -> tuple[np.ndarray, Layout]:
+        """Decoded pixels, and what is left to do to make them upright."""
+        if self._is_dicom:
+            image = dicom.read(self.path, io.BytesIO(self._content))
+            return image[..., ::-1] if bgr and image.ndim == 3 else image, \
+                self.layout
+        if self._is_whole_jpeg:
+            image = self._decode_jpeg(cv2.IMREAD_COLOR, bgr)
+            if image is not None:
+                return image, self.layout
+        with open_image(self.path, io.BytesIO(self._content)) as opened:
+            # Pillow and OpenCV turn TIFFs by themselves, and nothing else
+            turned = opened.format == 'TIFF'
+            # before it is loaded, which forgets how it was stored
+            is_deep = _has_deep_colours(opened, self._content)
+            opened.load()
+            # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
+            image = _deep_colours(self._content) if is_deep else None
+            if image is None:
+                image = _as_array(opened)
+        if bgr and image.ndim == 3:
+            image = image[..., ::-1]
+        return image, Layout(self.shape) if turned else self.layout
+
+    def _decode_jpeg(self, flag: int, bgr: bool) -> np.ndarray | None:
+        """Colours as they are stored, None where OpenCV reads nothing."""
+        flag |= cv2.IMREAD_IGNORE_ORIENTATION
+        image = _imdecode(self._content, flag)
+        if image is None or bgr:
+            return image
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def read_photograph(path: str | os.PathLike) -> Photograph:
     """Read a photograph.
 
     Greyscale becomes three equal channels, transparency is dropped, and more
@@ -56,8 +256,8 @@ def read_photograph(path: str) -> Photograph:
     that holds the brightest value counts as the depth of the camera.
 
     Args:
-        path (str): JPEG, PNG, TIFF, BMP, PPM or GIF; of several pages the
-            first.
+        path (str | PathLike): A file of ``mbos.io.FORMATS``, or DICOM where
+            pydicom is installed; of several pages the first.
 
     Returns:
         Photograph: The photograph and notes.
@@ -65,71 +265,134 @@ def read_photograph(path: str) -> Photograph:
     Raises:
         PhotographError: If it is missing, empty, truncated, or no picture.
     """
-    try:
+    return EncodedPhotograph(path).read()
+
+
+def read_layout(path: str | os.PathLike) -> Layout:
+    """Read the size and orientation of a photograph from its header.
+
+    Args:
+        path (str | PathLike): The file.
+
+    Returns:
+        Layout: How it is stored.
+
+    Raises:
+        PhotographError: If it is missing, no picture, or claims an absurd
+            size.
+    """
+    path = os.fspath(path)
+    with _errors(path):
         check_regular(path)
-        with open(path, 'rb') as file:
-            content = file.read()
-        return _decode(path, content)
-    except RefusedError as error:
-        raise PhotographError(str(error)) from error
-    except UnidentifiedImageError as error:
+        with open(path, 'rb') as stream:
+            start = stream.read(dicom.MAGIC_END)
+            stream.seek(0)
+            if dicom.is_dicom(start):
+                return Layout(dicom.shape_of(path, stream))
+            with open_image(path, stream) as image:
+                return _layout(image, stream)
+
+
+class _errors:
+    """Turns what decoders raise into one sentence about the file."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, _) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        if isinstance(error, PhotographError):
+            return
+        if isinstance(error, RefusedError):
+            raise PhotographError(str(error)) from error
+        if isinstance(error, UnidentifiedImageError):
+            raise PhotographError(
+                f'{self.path}: is no picture ({", ".join(FORMATS)}), whatever '
+                'its name says; export the photograph again.') from error
+        if isinstance(error, FileNotFoundError):
+            raise PhotographError(f'{self.path}: no such file.') from error
+        # decoders raise many kinds on bad bytes
         raise PhotographError(
-            f'{path}: is no picture ({", ".join(FORMATS)}), whatever its name '
-            'says; export the photograph again.') from error
-    except FileNotFoundError as error:
-        raise PhotographError(f'{path}: no such file.') from error
-    except Exception as error:  # Pillow raises many kinds on bad bytes
-        raise PhotographError(f'{path}: cannot be read ({error}); is it '
-                              'complete? Copy it again.') from error
+            f'{self.path}: cannot be read ({error}); is it complete? Copy it '
+            'again.') from error
 
 
-def _decode(path: str, content: bytes) -> Photograph:
-    notes = []
-    with open_image(path, io.BytesIO(content)) as opened:
-        # before getexif, which decodes PNGs
-        deep = ';16' in str(opened.tile) and opened.mode == 'RGB'
-        orientation = opened.getexif().get(ORIENTATION, 1)
-        opened.load()
-        # Pillow and OpenCV turn TIFFs by themselves, and nothing else
-        left = opened.getexif().get(ORIENTATION, 1)
-        # Pillow would keep the upper 8 of 16 bits, all dark for 12-bit data
-        image = _deep_colours(content) if deep else None
-        if image is None:
-            image = _as_array(opened)
-    if orientation in TURNS:
-        notes.append(f'turned upright (EXIF orientation {orientation})')
-    if left in TURNS:
-        image = TURNS[left](image)
-    image, depth = to_8_bits(image)
-    if depth:
-        notes.append(f'{depth} bits reduced to 8')
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    return Photograph(np.ascontiguousarray(image), tuple(notes))
+def _layout(image: Image.Image, stream: BinaryIO) -> Layout:
+    """Size and orientation of an image that is not decoded yet."""
+    width, height = image.size
+    if image.format == 'TIFF':  # Pillow's size is that of the turned image
+        width, height = image.tag_v2[256], image.tag_v2[257]
+        orientation = image.tag_v2.get(ORIENTATION, UPRIGHT)
+    elif image.format == 'PNG' and not image.info.keys() & {
+            'exif', 'Raw profile type exif'
+    }:  # Pillow would decode all of it to look behind the pixels
+        exif = Image.Exif()
+        exif.load(_late_exif(stream))
+        orientation = exif.get(ORIENTATION, UPRIGHT)
+    else:
+        orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+    return Layout((height, width),
+                  orientation if orientation in TURNS else UPRIGHT)
 
 
-def _deep_colours(content: bytes) -> Optional[np.ndarray]:
-    """16-bit RGB, (H, W, 3); None where OpenCV does not read it."""
+def _late_exif(stream: BinaryIO) -> bytes:
+    """EXIF behind the pixels of a PNG, empty if there is none."""
+    place = stream.tell()
+    stream.seek(8)
     try:
-        image = cv2.imdecode(
-            np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
+        while True:
+            head = stream.read(8)
+            if len(head) < 8:
+                return b''
+            length = int.from_bytes(head[:4], 'big')
+            if head[4:] == b'eXIf':
+                return b'Exif\0\0' + stream.read(min(length, 1 << 16))
+            stream.seek(length + 4, os.SEEK_CUR)
+    finally:
+        stream.seek(place)
+
+
+def _has_deep_colours(image: Image.Image, content: bytes) -> bool:
+    """Whether an image has colours (or grey with alpha) of over 8 bits."""
+    if image.mode.startswith(('I', 'F')):
+        return False
+    if image.format == 'JPEG2000':
+        depth = JPEG2000_SIZE.search(content)
+        return bool(depth) and (depth[1][0] & 0x7f) + 1 > 8
+    if image.format == 'PPM':
+        return any(tile[0] == 'ppm' for tile in image.tile)
+    return ';16' in str(image.tile)
+
+
+def _deep_colours(content: bytes) -> np.ndarray | None:
+    """16-bit RGB, (H, W, 3); None where OpenCV does not read it."""
+    image = _imdecode(content, cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.dtype != np.uint16:
         return None
     return image[..., 2::-1]
 
 
+def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    except cv2.error:
+        return None
+
+
 def _as_array(image: Image.Image) -> np.ndarray:
     """Values of a picture, grey (H, W) or RGB (H, W, 3)."""
-    if image.mode in ('1', 'L', 'LA', 'La'):
+    if image.mode in GREY_MODES:
         return np.asarray(image.convert('L'))
     if image.mode.startswith(('I', 'F')):
         return np.asarray(image)
     return np.asarray(image.convert('RGB'))
 
 
-def to_8_bits(values: np.ndarray) -> Tuple[np.ndarray, int]:
+def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
     """Reduce a picture to 8 bits.
 
     Args:

@@ -1,13 +1,12 @@
 """mmseg's ``show_result`` for results that are keyed by task."""
 from typing import Dict, List, Optional, Union
 
-import mmcv
 import numpy as np
 import torch
 from mmcv.image import imwrite
 from mmcv.visualization import imshow
 
-from mbos.io import check_image_header
+from mbos.io.photographs import EncodedPhotograph
 from mbos.pictures.overlays import draw_overlay
 
 Result = Dict[str, np.ndarray]
@@ -44,9 +43,9 @@ class ShowResultMixin:
             ndarray: The picture, BGR, uint8.
         """
         result = result[0] if isinstance(result, (list, tuple)) else result
+        image = img
         if isinstance(img, str):
-            check_image_header(img)
-        image = mmcv.imread(img)
+            image = EncodedPhotograph(img).decode(bgr=True)
         labels = {
             name: task.decode(torch.from_numpy(result[name]),
                               threshold).numpy()

@@ -3,11 +3,11 @@ import os.path as osp
 from typing import Dict, List, Mapping, Sequence, Tuple
 
 import cv2
-import mmcv
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mbos.io.labels import read_labels
+from mbos.io.photographs import read_photograph
 from mbos.tasks import Task
 from .legend import INK, draw_legend
 from .overlays import draw_overlay
@@ -76,7 +76,7 @@ def sheet_of(datasets: Sequence,
     rows, names = [], []
     for index in choose(len(first), images):
         stem = first.stem(index)
-        image = mmcv.imread(first.image_path(index), channel_order='rgb')
+        image = read_photograph(first.image_path(index)).image
         layers = [{}, truth_planes(datasets, stem)]
         layers += [
             predicted_planes(folder, tasks, stem)

@@ -20,6 +20,7 @@ from mbos.inference.test_sets import load_segmentor, predict_dataset
 from mbos.io import RefusedError, check_image_header, read_text
 from mbos.io.files import remove_leftovers, save_json
 from mbos.io.labels import save_labels
+from mbos.io.photographs import read_layout
 from mbos.runtime.environment import Environment
 from mbos.tasks import Task, build_tasks
 from .kept_truth import KeptTruth, settle_classes
@@ -268,7 +269,7 @@ def _is_done(dataset, index: int, folder: str, suffix: str) -> bool:
         size = check_image_header(path)
     except (OSError, RefusedError):
         return False
-    return check_image_header(dataset.image_path(index)) == size
+    return read_layout(dataset.image_path(index)).shape == size[::-1]
 
 
 def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,

@@ -1,4 +1,4 @@
-"""Loading of a random crop of a resized image, and of nothing else."""
+"""Loading of images: whole, or no more than a random crop needs."""
 import os.path as osp
 from dataclasses import replace
 from typing import Dict, Optional, Sequence, Tuple
@@ -6,7 +6,7 @@ from typing import Dict, Optional, Sequence, Tuple
 import mmcv
 import numpy as np
 from mmseg.datasets import PIPELINES
-from mmseg.datasets.pipelines import RandomCrop, Resize
+from mmseg.datasets.pipelines import LoadImageFromFile, RandomCrop, Resize
 
 from mbos.datasets.array_cache import ArrayCache
 from mbos.datasets.photograph import Photograph
@@ -14,7 +14,59 @@ from mbos.io.labels import read_labels
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
 from .transforms import (check_plane, check_probability, in_task_values,
-                         plane_key)
+                         plane_key, upright_plane)
+
+
+@PIPELINES.register_module()
+class LoadPhotograph(LoadImageFromFile):
+    """Load an image with the reader of photographs.
+
+    ``PartialLabelDataset`` puts it in the place of ``LoadImageFromFile``,
+    which takes other libraries' word for depth and rotation.
+
+    Args:
+        to_float32 (bool): As for ``LoadImageFromFile``. Default: False.
+    """
+
+    def __init__(self, to_float32: bool = False):
+        super().__init__(to_float32=to_float32)
+
+    def __call__(self, results: Dict) -> Dict:
+        """Add the image, BGR, and the metas of ``LoadImageFromFile``."""
+        name = results['img_info']['filename']
+        path = osp.join(results.get('img_prefix') or '', name)
+        image = Photograph(path).decode()
+        if self.to_float32:
+            image = image.astype(np.float32)
+        results.update(
+            filename=path,
+            ori_filename=name,
+            img=image,
+            img_shape=image.shape,
+            ori_shape=image.shape,
+            pad_shape=image.shape,
+            scale_factor=1.0,
+            img_norm_cfg=dict(
+                mean=np.zeros(3, np.float32),
+                std=np.ones(3, np.float32),
+                to_rgb=False))
+        return results
+
+
+def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
+    """Replace mmseg's loading of images by :class:`LoadPhotograph`.
+
+    Args:
+        pipeline (Sequence[dict]): Transforms of a config. One that asks the
+            loader for something else than colours is left as it is.
+    """
+    return [
+        dict(transform, type='LoadPhotograph')
+        if isinstance(transform, dict)
+        and transform.get('type') == 'LoadImageFromFile'
+        and transform.keys() <= {'type', 'to_float32'} else transform
+        for transform in pipeline
+    ]
 
 
 @PIPELINES.register_module()
@@ -80,7 +132,8 @@ class LoadRandomCrop:
         source = self._source(path, cache)
         planes = {}
         for task, plane_path in results['ann_info'].items():
-            plane = _labels(plane_path, cache)
+            plane = upright_plane(
+                _labels(plane_path, cache), task, results)
             check_plane(plane_path, plane.shape, source.shape[:2])
             planes[task] = in_task_values(plane, task, results)
         region = self.draw(source.shape[:2], results)

@@ -47,6 +47,23 @@ def in_task_values(plane: np.ndarray, task: str, results: Dict) -> np.ndarray:
     return translate(plane, results.get('translations', {}).get(task))
 
 
+def upright_plane(plane: np.ndarray, task: str, results: Dict) -> np.ndarray:
+    """Turn a label plane as its photograph is turned.
+
+    Pseudo labels were made of the upright photograph.
+
+    Args:
+        plane (ndarray): Labels of shape (H, W).
+        task (str): Its task.
+        results (dict): Of the pipeline; the dataset says in ``layout`` how
+            the photograph is stored.
+    """
+    kind = results.get('planes', {}).get(task, {}).get('kind')
+    if 'layout' not in results or kind == 'pseudo':
+        return plane
+    return results['layout'].turn_mask(plane)
+
+
 @PIPELINES.register_module()
 class LoadPlanes:
     """Load the label planes that the dataset has for this image.
@@ -59,7 +76,7 @@ class LoadPlanes:
     def __call__(self, results: Dict) -> Dict:
         """Add the planes and name them in ``seg_fields``."""
         for task, path in results['ann_info'].items():
-            plane = read_labels(path)
+            plane = upright_plane(read_labels(path), task, results)
             check_plane(path, plane.shape, results['img'].shape[:2])
             results[plane_key(task)] = in_task_values(plane, task, results)
             results['seg_fields'].append(plane_key(task))

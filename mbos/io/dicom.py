@@ -1,0 +1,72 @@
+"""Photographs in DICOM files, where pydicom is installed."""
+from typing import BinaryIO
+
+import numpy as np
+
+from .errors import RefusedError
+from .images import max_image_pixels
+
+SUFFIXES = ('.dcm', '.dicom')
+MAGIC_AT, MAGIC_END = 128, 132
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file's first bytes are those of DICOM."""
+    return start[MAGIC_AT:MAGIC_END] == b'DICM'
+
+
+def _dataset(path: str, stream: BinaryIO, header: bool):
+    try:
+        import pydicom
+    except ImportError as error:
+        raise RefusedError(
+            f'{path}: is a DICOM file, which needs pydicom; install it with '
+            "pip install 'mbos[dicom]', or export the photograph as PNG."
+        ) from error
+    dataset = pydicom.dcmread(stream, stop_before_pixels=header)
+    if 'Rows' not in dataset or 'Columns' not in dataset:
+        raise RefusedError(f'{path}: is a DICOM file without a picture; '
+                           'leave it out.')
+    if dataset.Rows * dataset.Columns > max_image_pixels():
+        raise RefusedError(
+            f'{path}: its header claims {dataset.Columns}x{dataset.Rows} '
+            f'pixels, more than the {max_image_pixels()} pixels allowed.')
+    return dataset
+
+
+def shape_of(path: str, stream: BinaryIO) -> tuple[int, int]:
+    """Read height and width.
+
+    Raises:
+        RefusedError: If pydicom is missing, or the file has no picture.
+    """
+    dataset = _dataset(path, stream, header=True)
+    return int(dataset.Rows), int(dataset.Columns)
+
+
+def read(path: str, stream: BinaryIO) -> np.ndarray:
+    """Read the first frame.
+
+    Returns:
+        ndarray: Grey (H, W) or RGB (H, W, 3). More than 8 bits fill 16,
+        since the file says how many the camera has.
+
+    Raises:
+        RefusedError: If pydicom is missing, or the file has no picture.
+    """
+    from pydicom.pixels import apply_color_lut, pixel_array
+    dataset = _dataset(path, stream, header=False)
+    values = pixel_array(dataset, index=0)
+    kind = dataset.PhotometricInterpretation
+    if kind == 'PALETTE COLOR':
+        values = apply_color_lut(values, dataset)
+        bits = values.dtype.itemsize * 8
+    else:
+        bits = int(dataset.BitsStored)
+    if values.dtype.kind == 'i':
+        values = values.astype(np.int64) + 2**(bits - 1)
+    if kind == 'MONOCHROME1':  # white is 0
+        values = 2**bits - 1 - values
+    if bits <= 8:
+        return values.astype(np.uint8)
+    return (values.astype(np.float32) / (2**bits - 1))
