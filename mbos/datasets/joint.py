@@ -223,14 +223,15 @@ class JointDataset(Dataset):
         """Say which folders of kept arrays lack space, or what they need.
 
         Args:
-            images (dict): Size and problems of the images by path.
+            images (dict): Layout and problems of the images by path.
         """
         files = {}
         for member in self.datasets:
             known = files.setdefault(member.cache and member.cache.folder, {})
             for i in range(len(member)):
                 image = member.image_path(i)
-                pixels = math.prod(images[image][0] or [0])
+                layout = images[image][0]
+                pixels = math.prod(layout.shape) if layout else 0
                 known[image] = 3 * pixels
                 planes = member.get_ann_info(i).values()
                 known.update(dict.fromkeys(planes, pixels))

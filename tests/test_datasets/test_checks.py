@@ -159,7 +159,7 @@ def test_truncated_files(make, root):
         (root / name).write_bytes(data[:len(data) // 2])
     problems = problems_of(make)
     assert len(problems) == 2
-    assert 'images/eye_2.png: the image cannot be read' in problems[0]
+    assert 'images/eye_2.png: cannot be read' in problems[0]
     assert 'ann/eye_3.png: the mask cannot be read' in problems[1]
 
 
@@ -169,16 +169,16 @@ def test_truncated_jpeg(make, root):
         Image.open(path).save(path.with_suffix('.jpg'))
     data = (root / 'images/eye_2.jpg').read_bytes()
     (root / 'images/eye_2.jpg').write_bytes(data[:-200])
-    assert 'eye_2.jpg: the image cannot be' in only(make, img_suffix='.jpg')
+    assert 'eye_2.jpg: cannot be read' in only(make, img_suffix='.jpg')
 
 
-def test_exif_rotation(make, root):
+def test_photographs_that_are_turned_are_fine(make, root):
     path = root / 'images/eye_0.png'
     image = Image.open(path)
     exif = image.getexif()
     exif[274] = 6
     image.save(path, exif=exif)
-    assert 'eye_0.png: carries an EXIF rotation' in only(make)
+    assert not problems_of(make)
 
 
 def test_at_most_ten_are_shown(make, root):
