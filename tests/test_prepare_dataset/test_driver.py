@@ -59,7 +59,7 @@ def test_bad_field_of_view_mask_leaves_nothing_half_done(raw, tmp_path):
     assert not list((tmp_path / 'out').rglob('21_training.*'))
 
 
-def test_photograph_with_orientation_is_stored_as_its_masks_are(tmp_path):
+def test_photograph_is_turned_upright_with_its_mask(tmp_path):
     raw = raw_trees.make_reta(tmp_path / 'raw')
     path = raw / 'train/IDRiD_01.jpg'
     with Image.open(path) as image:
@@ -70,7 +70,13 @@ def test_photograph_with_orientation_is_stored_as_its_masks_are(tmp_path):
     assert reta.prepare(raw, tmp_path / 'out', workers=1).ok
     with Image.open(tmp_path / 'out/RETA/train/images/IDRiD_01.jpg') as out:
         assert out.getexif().get(0x0112) is None
-        assert np.abs(np.array(out, int) - np.array(image)).mean() < 2
+        upright = np.rot90(np.array(image), -1)
+        assert np.abs(np.array(out, int) - upright).mean() < 2
+    mask = raw / 'train_masks/IDRiD_01_vessel.png'
+    with Image.open(mask) as stored, Image.open(
+            tmp_path / 'out/RETA/train/ann/IDRiD_01.png') as out:
+        upright = np.rot90(np.array(stored) > 0, -1)
+        np.testing.assert_array_equal(np.array(out), upright)
 
 
 def test_second_run_skips_and_force_writes_again(raw, tmp_path):
