@@ -2,15 +2,16 @@
 import csv
 import io
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Iterable
 
+import imgviz
 import numpy as np
 from PIL import Image
 
 from .errors import PrepareError
 from .fov import Geometry
-from .labels import to_palette_image
 
 JPEG_QUALITY = 95
 
@@ -59,6 +60,26 @@ def write_photograph(path: Path, image: np.ndarray) -> None:
         options = dict(format='TIFF', compression='tiff_lzw')
     Image.fromarray(image).save(stream, **options)
     write_bytes(path, stream.getvalue())
+
+
+@lru_cache()
+def _palette() -> bytes:
+    return imgviz.label_colormap().astype(np.uint8).tobytes()
+
+
+def to_palette_image(labels: np.ndarray) -> Image.Image:
+    """Make a palette image with imgviz' colours, as the release writes them.
+
+    Args:
+        labels (np.ndarray): Labels of shape (H, W), dtype uint8.
+
+    Returns:
+        Image.Image: Image of mode P.
+    """
+    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
+    image = image.convert('L')
+    image.putpalette(_palette())
+    return image
 
 
 def write_labels(path: Path, labels: np.ndarray) -> None:

@@ -7,11 +7,9 @@ occurs.
 """
 import gzip
 import io
-from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
-import imgviz
 import numpy as np
 from PIL import Image
 
@@ -386,23 +384,3 @@ def refuge(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     labels[values == 128] = 1
     labels[values == 255 - background] = 2
     return labels, {'inverted masks': int(background == 0)}
-
-
-@lru_cache()
-def _palette() -> bytes:
-    return imgviz.label_colormap().astype(np.uint8).tobytes()
-
-
-def to_palette_image(labels: np.ndarray) -> Image.Image:
-    """Make a palette image with imgviz' colours, as the release writes them.
-
-    Args:
-        labels (np.ndarray): Labels of shape (H, W), dtype uint8.
-
-    Returns:
-        Image.Image: Image of mode P.
-    """
-    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
-    image = image.convert('L')
-    image.putpalette(_palette())
-    return image

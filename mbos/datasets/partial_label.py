@@ -250,8 +250,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         """Tell the pipeline where things are and what they are.
 
         Raises:
-            RefusedError: If the image's header claims an absurd size, before
-                the pipeline's reader believes it.
+            PhotographError: If the image's header claims an absurd size.
         """
         path = osp.join(self.img_dir, results['img_info']['filename'])
         results['layout'] = read_layout(path)
@@ -291,7 +290,6 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         return translate(labels, self.truth[task].translation)
 
     def _upright(self, idx: int, mask: np.ndarray) -> np.ndarray:
-        """Turn a mask as its photograph is turned when it is read."""
         return read_layout(self.image_path(idx)).turn_mask(mask)
 
     def get_gt_seg_map_by_idx(self, index: int) -> Dict[str, np.ndarray]:
@@ -306,9 +304,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             dataset has no ``fov_dir``.
         """
         path = self.fov_path(idx)
-        if path is None:
-            return None
-        return self._upright(idx, read_labels(path)) > 0
+        return path and self._upright(idx, read_labels(path)) > 0
 
     def fov_path(self, idx: int) -> Optional[str]:
         """Get the file of an image's field of view, None without any."""
@@ -386,7 +382,6 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             if self.fov_dir is not None:
                 name = self.stem(idx) + self.ann_suffix
                 jobs.append((osp.join(self.fov_dir, name), None, layout, True))
-        # a missing file has been told already
         jobs = [job for job in jobs if job[0] and osp.exists(job[0])]
         return found + sum(run_in_threads(problems_of_mask, jobs), [])
 

@@ -9,7 +9,7 @@ from raw_trees import (CUP, DISC, LESIONS, SIZE, lesion_labels, odoc_labels,
                        rectangle, refuge_values, save, save_grey,
                        save_one_bit_palette)
 
-from prepare_dataset import labels
+from prepare_dataset import files, labels
 from prepare_dataset.errors import PrepareError
 
 MASK = rectangle(10, 20, 30, 50)
@@ -130,7 +130,7 @@ def test_half_of_the_experts_make_the_disc(tmp_path):
 
 def test_palette_image_has_imgviz_colours():
     values = np.arange(5, dtype=np.uint8)[None]
-    image = labels.to_palette_image(values)
+    image = files.to_palette_image(values)
     assert image.mode == 'P'
     assert (np.array(image) == values).all()
     assert (np.array(

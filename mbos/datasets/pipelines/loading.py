@@ -61,8 +61,7 @@ def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
             loader for something else than colours is left as it is.
     """
     return [
-        dict(transform, type='LoadPhotograph')
-        if isinstance(transform, dict)
+        dict(transform, type='LoadPhotograph') if isinstance(transform, dict)
         and transform.get('type') == 'LoadImageFromFile'
         and transform.keys() <= {'type', 'to_float32'} else transform
         for transform in pipeline
@@ -132,8 +131,7 @@ class LoadRandomCrop:
         source = self._source(path, cache)
         planes = {}
         for task, plane_path in results['ann_info'].items():
-            plane = upright_plane(
-                _labels(plane_path, cache), task, results)
+            plane = upright_plane(_labels(plane_path, cache), task, results)
             check_plane(plane_path, plane.shape, source.shape[:2])
             planes[task] = in_task_values(plane, task, results)
         region = self.draw(source.shape[:2], results)
