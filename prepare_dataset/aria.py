@@ -5,7 +5,10 @@
 RAW holds ``aria_{a,c,d}_markups/*.tif`` (AMD, control, diabetic) and vessel
 maps of two observers, ``aria_{a,c,d}_markup_vessel/*_{BDP,BSS}.tif``, which go
 to ``ann`` and ``ann-BSS``. Spaces and prefixes such as ``(0001)`` are dropped
-from the names. The photographs are only padded, as published.
+from the names. Copies without these folders are known by the names of the
+files: ``*_BDP`` and ``*_BSS`` are vessel maps, as are files of the same names
+as the photographs in a folder that is called like one of masks. The
+photographs are only padded, as published.
 """
 import re
 import sys
@@ -18,8 +21,10 @@ from .description import SECOND_OBSERVER, Collection, Labels, Split
 from .driver import run
 from .labels import soft_binary
 from .layout import Found, Item, images_by_stem, locate, orphans
+from .mirrors import files_by_name
 
 GROUPS = ('a', 'c', 'd')
+OBSERVERS = ('BDP', 'BSS')
 
 
 def clean(stem: str) -> str:
@@ -27,20 +32,26 @@ def clean(stem: str) -> str:
     return re.sub(r'^\(\d+\)|\s+', '', stem.strip())
 
 
+def _observed(observer: str, stem: str) -> Optional[str]:
+    """The photograph of an observer's vessel map, None of other files."""
+    name = clean(stem)
+    ending = f'_{observer}'
+    return name[:-len(ending)] if name.upper().endswith(ending) else None
+
+
 def find(raw: Path, split: str) -> Optional[Found]:
     """Find the photographs and the vessel maps of both observers."""
     found = Found(folder=raw)
     images: Dict[str, Path] = {}
-    maps: Dict[str, Dict[str, Path]] = dict(BDP={}, BSS={})
-
-    def observed(observer, stem):
-        name = clean(stem)
-        ending = f'_{observer}'
-        return name[:-len(ending)] if name.endswith(ending) else None
-
-    for group in GROUPS:
-        folder = locate(raw, f'aria_{group}_markups')
-        vessels = locate(raw, f'aria_{group}_markup_vessel')
+    maps: Dict[str, Dict[str, Path]] = {name: {} for name in OBSERVERS}
+    folders = {
+        group: (locate(raw, f'aria_{group}_markups'),
+                locate(raw, f'aria_{group}_markup_vessel'))
+        for group in GROUPS
+    }
+    if not any(folder for pair in folders.values() for folder in pair):
+        return _find_by_names(raw)
+    for group, (folder, vessels) in folders.items():
         if folder is None or vessels is None:
             found.problems.append(
                 f'{raw}: aria_{group}_markups or aria_{group}_markup_vessel '
@@ -48,10 +59,34 @@ def find(raw: Path, split: str) -> Optional[Found]:
             continue
         images.update(images_by_stem(folder, found, key=clean))
         for observer, files in maps.items():
-            key = partial(observed, observer)
+            key = partial(_observed, observer)
             files.update(images_by_stem(vessels, found, key=key))
     if not images:
         return None
+    return _pair(found, images, maps)
+
+
+def _find_by_names(raw: Path) -> Optional[Found]:
+    """Find photographs and vessel maps in copies of any tree."""
+    found = Found(folder=raw)
+    maps = {
+        observer: images_by_stem(raw, found, key=partial(_observed, observer))
+        for observer in OBSERVERS
+    }
+
+    def others(stem):
+        is_map = any(_observed(name, stem) for name in OBSERVERS)
+        return None if is_map else clean(stem)
+
+    images, named_alike = files_by_name(raw, found, others)
+    if not images or not (maps['BDP'] or named_alike):
+        return None
+    maps['BDP'] = {**named_alike, **maps['BDP']}
+    return _pair(found, images, maps)
+
+
+def _pair(found: Found, images: Dict[str, Path],
+          maps: Dict[str, Dict[str, Path]]) -> Found:
     for files in maps.values():
         orphans(found, files, images)
     for stem, image in images.items():
@@ -75,7 +110,10 @@ COLLECTION = Collection(
         'ann': Labels(),
         'ann-BSS': SECOND_OBSERVER
     },
-    image_suffix='.tif')
+    image_suffix='.tif',
+    tree=('aria_{a,c,d}_markups/aria_a_1_1.tif',
+          'aria_{a,c,d}_markup_vessel/aria_a_1_1_{BDP,BSS}.tif',
+          'or images/aria_a_1_1.png, masks/aria_a_1_1_{BDP,BSS}.png'))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -4,7 +4,9 @@
 
 RAW holds ``lesion_segmentation/{train,valid,test}/image/007-1774-100.jpg`` and
 masks ``{train,test}/label/{EX,HE,MA,SE}/007-1774-100.tif``, which are called
-``valid/segmentation label/...`` for validation.
+``valid/segmentation label/...`` for validation. Copies that call the folders
+``val``, ``images``, ``labels`` or ``annotations``, or put the split below,
+are understood.
 """
 import sys
 from functools import partial
@@ -16,9 +18,15 @@ from .description import Collection, Labels, Split
 from .driver import run
 from .labels import merge
 from .layout import Found, Item, images_by_stem, locate, orphans, require
+from .mirrors import IMAGES, MASKS, folder_of_split
 
 RAW_FOLDERS = dict(train='train', val='valid', test='test')
-LESIONS = ('EX', 'HE', 'SE', 'MA')
+LESIONS = dict(
+    EX=('EX', 'hard exudates', 'hard_exudates', 'hardexudates', 'exudates'),
+    HE=('HE', 'haemorrhages', 'hemorrhages', 'haemorrhage', 'hemorrhage'),
+    SE=('SE', 'soft exudates', 'soft_exudates', 'softexudates'),
+    MA=('MA', 'microaneurysms', 'microaneurysm'))
+"""dict[str, tuple]: Names of the lesions' folders."""
 
 
 def find(raw: Path, split: str) -> Optional[Found]:
@@ -26,6 +34,8 @@ def find(raw: Path, split: str) -> Optional[Found]:
     name = RAW_FOLDERS[split]
     # The archive also holds folders of these names for grading.
     folder = locate(raw, f'lesion_segmentation/{name}/image', f'{name}/image')
+    if folder is None:
+        folder = folder_of_split(raw, split, IMAGES)
     if folder is None:
         return None
     found = Found(folder=folder)
@@ -39,7 +49,9 @@ def find(raw: Path, split: str) -> Optional[Found]:
             for label in ('label', 'segmentation label')
         ]
         at = require(
-            locate(raw, *endings), raw, f'the masks {name}/label/{lesion}')
+            locate(raw, *endings)
+            or folder_of_split(raw, split, MASKS, LESIONS[lesion]), raw,
+            f'the masks {name}/label/{lesion}')
         files = images_by_stem(at, found)
         orphans(found, files, images)
         return files
@@ -63,7 +75,11 @@ COLLECTION = Collection(
     'DDR-FOVCrop-padding',
     find,
     dict(train=Split(383), val=Split(149), test=Split(225)),
-    labels=dict(ann=Labels(4, may_be_empty=True)))
+    labels=dict(ann=Labels(4, may_be_empty=True)),
+    tree=('lesion_segmentation/train/image/007-1774-100.jpg',
+          'lesion_segmentation/train/label/{EX,HE,MA,SE}/007-1774-100.tif',
+          'lesion_segmentation/valid/segmentation label/EX/...',
+          'or {train,val,test}/{images,labels/EX,...}, or images/train/...'))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -67,6 +67,7 @@ class Collection:
         published (bool): Whether ``Split.expected`` is the number that an
             owner publishes. Default: True.
         recipe (dict): Options to record, see ``record.Record``.
+        tree (tuple[str]): Paths of the raw collection, for messages.
     """
     name: str
     folder: str
@@ -77,6 +78,7 @@ class Collection:
     with_images: bool = True
     published: bool = True
     recipe: Mapping[str, object] = field(default_factory=dict)
+    tree: tuple[str, ...] = ()
 
     def split_folder(self, name: str) -> str:
         """Folder of a split, below that of the collection."""

@@ -11,11 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from mbos.io import problems_of_links
+from mbos.io.geometry import Geometry
 from .description import Collection
 from .errors import PrepareError
 from .files import read_geometry, remove_leftovers, write_geometry
-from .fov import Geometry
 from .layout import Found, Item
+from .mirrors import beside
 from .record import (UNFINISHED, Record, SplitRecord, read_records,
                      write_records)
 from .worker import Job, Outcome, prepare_item, start_worker
@@ -158,7 +159,8 @@ def run(collection: Collection,
     if not summary.splits:
         raise PrepareError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
-            'its archive unpacks to (the expected tree is in docs/data.md).')
+            'its archive unpacks to (all of its tree is in docs/data.md).' +
+            beside(raw, collection.tree))
     summary.seconds = time.time() - start
     return summary
 
@@ -191,7 +193,7 @@ def _find(collection: Collection, raw: Path, split: str) -> Optional[Found]:
     try:
         return collection.find(raw, split)
     except PrepareError as error:
-        return Found(problems=[str(error)])
+        return Found(problems=[str(error) + beside(raw, collection.tree)])
 
 
 def _run_split(collection: Collection, name: str, found: Found,
@@ -207,7 +209,7 @@ def _run_split(collection: Collection, name: str, found: Found,
         split.expected,
         len(found.items),
         errors=list(found.problems),
-        notes=list(found.notes),
+        notes=[*found.notes, *found.left_out_notes()],
         published=collection.published)
     if not found.items:
         if found.folder is not None or not result.errors:

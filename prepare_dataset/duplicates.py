@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .fov import find_field_of_view
+from mbos.io.field_of_view import find_field_of_view
 
 PREVIEW = 768
 """Side of the copy in which the retina is found, to make a thumbnail of it."""

@@ -10,8 +10,8 @@ import imgviz
 import numpy as np
 from PIL import Image
 
+from mbos.io.geometry import Geometry
 from .errors import PrepareError
-from .fov import Geometry
 
 JPEG_QUALITY = 95
 

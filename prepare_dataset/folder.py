@@ -26,7 +26,8 @@ from .errors import PrepareError
 from .layout import Found, Item
 from .own_masks import (MissingMaskError, Reader, match_masks, parse_classes,
                         parse_pairs, tasks_of, without_masks)
-from .patterns import MaskPattern, Photograph, list_photographs, named
+from .patterns import (MaskPattern, Photograph, left_out, list_photographs,
+                       named)
 from .record import read_records
 from .snippet import config_snippet
 from .splits import WHOLE, group_of, parse_splits, split_photographs
@@ -90,7 +91,7 @@ def prepare(images,
     collection = _describe(name, found, reader, crop, suffix)
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
-    summary.notes += notes + reader.left_over()
+    summary.notes += notes + reader.left_over() + left_out(folder)
     summary.ending = config_snippet(collection, summary.folder, label_folders)
     return summary
 

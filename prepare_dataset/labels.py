@@ -355,7 +355,8 @@ def refuge(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     """Read a REFUGE mask of either polarity.
 
     The release has 0 cup, 128 disc and 255 background; copies with the
-    inverse circulate. The background is what the mask's frame shows.
+    inverse, and with 0, 1 and 2, circulate. The background is what the mask's
+    frame shows.
 
     Args:
         path (Path): Mask.
@@ -367,12 +368,15 @@ def refuge(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     Raises:
         PrepareError: If there are values other than 0, 128 and 255.
     """
-    values = read_values(path, size)
+    values = class_values(path, size)
+    if values.max(initial=0) <= 2:  # copies with class numbers
+        values = np.array([0, 128, 255], np.uint8)[values]
     unknown = np.setdiff1d(values, (0, 128, 255))
     if len(unknown):
         raise PrepareError(
-            f'{path}: expected the values 0, 128 and 255, found also '
-            f'{", ".join(map(str, unknown[:8]))}; take the original BMP.')
+            f'{path}: expected the values 0, 128 and 255 (or 0, 1 and 2), '
+            f'found also {", ".join(map(str, unknown[:8]))}; take the '
+            'original BMP.')
     frame = np.concatenate(
         [values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
     background = 255 if np.mean(frame == 255) > 0.5 else 0

@@ -6,13 +6,14 @@ at any level of them. Nothing here reads a file.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import (Callable, Dict, Iterator, List, Mapping, Optional, Set,
+                    Tuple)
 
 from mbos.io import is_printable
+from mbos.io.photographs import SUFFIXES, count_kinds
 from .errors import PrepareError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.ppm', '.bmp',
-                  '.gif')
+IMAGE_SUFFIXES = SUFFIXES
 MAX_DEPTH = 7
 
 
@@ -43,11 +44,19 @@ class Found:
         problems (list[str]): What is missing or left over, file by file.
         notes (list[str]): What the user should know, but is no fault.
         folder (Path, optional): Where photographs were looked for.
+        left_out (set[Path]): Files that are not read as images.
     """
     items: List[Item] = field(default_factory=list)
     problems: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
     folder: Optional[Path] = None
+    left_out: Set[Path] = field(default_factory=set)
+
+    def left_out_notes(self) -> List[str]:
+        """Say how many files of other kinds are among those looked at."""
+        kinds = count_kinds(path.name for path in self.left_out)
+        return [f'left out are {kinds}, which are not read as images.'
+                ] if kinds else []
 
 
 def locate(raw: Path, *endings: str) -> Optional[Path]:
@@ -146,6 +155,8 @@ def images_by_stem(folder: Path,
     files: Dict[str, Path] = {}
     for path in visible_files(folder, recursive):
         name = key(path.stem)
+        if path.suffix.lower() not in (*IMAGE_SUFFIXES, *suffixes):
+            found.left_out.add(path)
         if path.suffix.lower() not in suffixes or name is None:
             continue
         if not is_printable(path.name):

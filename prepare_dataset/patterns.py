@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import mbos.io
+from mbos.io.photographs import count_kinds
 from .errors import PrepareError
 from .layout import IMAGE_SUFFIXES, visible_files
 
@@ -82,6 +83,15 @@ def list_photographs(folder: Path,
             fields.update(_fields(compiled, path))
         photographs.append(Photograph(path, relative.as_posix(), name, fields))
     return photographs
+
+
+def left_out(folder: Path) -> list[str]:
+    """Say how many files of a folder are not read as images."""
+    kinds = count_kinds(
+        path.name for path in visible_files(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES)
+    return [f'left out are {kinds}, which are not read as images.'
+            ] if kinds else []
 
 
 def same_names(photographs: Iterable[Photograph]) -> list[str]:

@@ -4,8 +4,9 @@
 
 RAW holds photographs ``IDRiD_01.jpg`` and vessel masks
 ``IDRiD_01_vessel.png`` in any folders. They are taken as they come, so the
-prepared folder is ``RETA``. The masks of the 27 test photographs are withheld
-by the authors.
+prepared folder is ``RETA``. Masks may also have the photographs' names, in a
+folder that is called like one of masks. Those of the 27 test photographs are
+withheld by the authors.
 """
 import re
 import sys
@@ -18,22 +19,25 @@ from .description import Collection, Split
 from .driver import run
 from .labels import binary
 from .layout import Found, Item, images_by_stem
+from .mirrors import files_by_name
 
-PHOTOGRAPH = re.compile(r'IDRiD_\d+$', re.IGNORECASE)
-MASK = re.compile(r'(IDRiD_\d+)_vessel$', re.IGNORECASE)
+PHOTOGRAPH = re.compile(r'(IDRiD_\d+)$', re.IGNORECASE)
+MASK = re.compile(r'(IDRiD_\d+)_(vessels?|mask|gt|label|manual1?)$',
+                  re.IGNORECASE)
 
 
-def _mask_key(stem: str) -> Optional[str]:
-    match = MASK.match(stem)
+def _named(expression: re.Pattern, stem: str) -> Optional[str]:
+    match = expression.match(stem)
     return match and match.group(1)
 
 
 def find(raw: Path, split: str) -> Optional[Found]:
     """Find the vessel masks and their photographs."""
     found = Found(folder=raw)
-    masks = images_by_stem(raw, found, key=_mask_key)
-    images = images_by_stem(
-        raw, found, key=lambda stem: stem if PHOTOGRAPH.match(stem) else None)
+    masks = images_by_stem(raw, found, key=partial(_named, MASK))
+    images, named_alike = files_by_name(raw, found,
+                                        partial(_named, PHOTOGRAPH))
+    masks = {**named_alike, **masks}
     if not masks and not images:
         return None
     for stem, mask in masks.items():
@@ -51,8 +55,13 @@ def find(raw: Path, split: str) -> Optional[Found]:
     return found
 
 
-COLLECTION = Collection('RETA', 'RETA', find,
-                        dict(train=Split(54, crop='none')))
+COLLECTION = Collection(
+    'RETA',
+    'RETA',
+    find,
+    dict(train=Split(54, crop='none')),
+    tree=('.../IDRiD_01.jpg', '.../IDRiD_01_vessel.png',
+          'or images/IDRiD_01.jpg, masks/IDRiD_01.png'))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -8,8 +8,8 @@ import imgviz
 import numpy as np
 from PIL import Image
 
+from mbos.io.downscale import scale_labels
 from .description import Labels
-from .downscale import scale_labels
 from .errors import PrepareError
 from .files import write_bytes
 from .labels import Size, open_image, open_photograph

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 
 import mbos.io
+from mbos.io.field_of_view import FieldOfView, find_field_of_view
+from mbos.io.geometry import Box, Geometry, make_geometry
 from mbos.io.photographs import Layout
 from .description import Labels
 from .errors import KeptFileError, PrepareError
 from .files import write_bytes, write_labels, write_photograph
-from .fov import Box, Geometry, find_field_of_view, make_geometry
 from .labels import binary, open_photograph
 from .layout import Item
 
@@ -136,8 +137,7 @@ def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
         fov = find_field_of_view(image)
         outcome.geometry = _make_geometry(item.stem, size, fov.box, job)
         if job.crop == 'fov' and not fov.certain:
-            outcome.notes.append(
-                f'{item.image}: the field of view is uncertain; look at it.')
+            outcome.notes.append(_uncertain(item, fov))
     _check_kept(kept, job, outcome.geometry)
     # Everything is read before anything is written: no image without labels.
     labels = _labels(item, layout, job, outcome)
@@ -150,6 +150,15 @@ def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
         _write_image(item, image, targets['images'], outcome.geometry,
                      layout.is_upright)
     return outcome
+
+
+def _uncertain(item: Item, fov: FieldOfView) -> str:
+    """Why a photograph is not cropped."""
+    if fov.several:
+        return (f'{item.image}: shows {len(fov.several)} fields of view of '
+                'like size and is not cropped; cut it into one per eye.')
+    return (f'{item.image}: the field of view is uncertain, so that it is not '
+            'cropped; look at it.')
 
 
 def _make_geometry(stem: str, size: Size, box: Box, job: Job) -> Geometry:

@@ -28,6 +28,8 @@ from mbos.inference.photograph_list import find_photographs
 SHOWN = 20
 UNUSUAL = {
     'no_field_of_view': 'nothing in it looks like the retina of an eye',
+    'several_fields_of_view': 'it shows several fields of view, such as '
+    'both eyes; cut it into one picture per eye',
     'mostly_dark': 'it is mostly dark',
     'small_field_of_view': 'its field of view is very small',
     'no_colour': 'it has no colour, which networks are not trained for'
@@ -238,7 +240,10 @@ def predict_inputs(args: argparse.Namespace) -> int:
     Returns:
         int: 1 if a file could not be read, else 0.
     """
-    found = find_photographs(args.inputs, exclude=args.out)
+    left_out = []
+    found = find_photographs(args.inputs, args.out, left_out)
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
     config = args.config
     if config is not None:
         config = apis.load_config(config, args.cfg_options)

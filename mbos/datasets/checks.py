@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mbos.io import RefusedError, open_image, read_text
-from mbos.io.labels import (LABEL_MODES, as_suffixes, list_names,
-                            multi_channel_message, stems_of)
+from mbos.io.labels import (LABEL_MODES, list_names, multi_channel_message,
+                            stems_of)
 from mbos.io.photographs import EncodedPhotograph, Layout
 from mbos.tasks import IGNORE_INDEX
 from .label_folder import LabelFolder
@@ -46,100 +46,6 @@ class DataError(ValueError):
     def __reduce__(self):
         # errors travel between worker processes as pickles
         return DataError, (self.problems, )
-
-
-def find_images(folder: str, suffix, data_root: Optional[str]):
-    """List the images of a folder by stem.
-
-    Args:
-        folder (str): Folder of the images.
-        suffix (str | Sequence[str]): Suffix or suffixes of the images.
-        data_root (str, optional): Its parent, told first where it is missing.
-
-    Returns:
-        dict[str, str]: File name by stem, sorted.
-
-    Raises:
-        DataError: If the folder is missing or has no such image, or two
-            images have the same stem.
-    """
-    if data_root is not None and not osp.isdir(data_root):
-        raise DataError([
-            f'{data_root}: data root not found; prepare the dataset with '
-            'python -m prepare_dataset.<collection>, or set data_root '
-            '(relative to the working directory).'
-        ])
-    if not osp.isdir(folder):
-        raise DataError([
-            f'{folder}: image folder not found; prepare the dataset with '
-            'python -m prepare_dataset.<collection>, or set img_dir.'
-        ])
-    suffixes = as_suffixes(suffix)
-    names = list_names(folder)
-    stems = stems_of(names, suffixes)
-    if not stems:
-        raise DataError([_no_image(folder, suffixes, names)])
-    twice = [files for files in stems.values() if len(files) > 1]
-    if twice:
-        raise DataError([
-            f'{osp.join(folder, files[0])}: has the same stem as {files[1]}; '
-            'keep one of them, or name one img_suffix only.' for files in twice
-        ])
-    return {stem: stems[stem][0] for stem in sorted(stems)}
-
-
-def _no_image(folder, suffixes, names) -> str:
-    wanted = ' or '.join(repr(s) for s in suffixes)
-    if not names:
-        return (f'{folder}: the folder is empty, expected images with suffix '
-                f'{wanted}; prepare the dataset first.')
-    there = sorted({osp.splitext(name)[1] or name for name in names})
-    shown = ', '.join(repr(s) for s in there[:8])
-    return (f'{folder}: no image with suffix {wanted}, but {len(names)} '
-            f'file(s) with {shown}; set img_suffix accordingly.')
-
-
-def read_split(path: str, images: Dict[str, str]) -> Dict[str, str]:
-    """Choose the images that a split file names, one stem per line.
-
-    Args:
-        path (str): The split file; a line may also be a file name.
-        images (dict[str, str]): File name by stem.
-
-    Returns:
-        dict[str, str]: The chosen part, sorted by stem.
-
-    Raises:
-        DataError: If the file is missing, or names no image or a wrong one.
-    """
-    try:
-        lines = [line.strip() for line in read_text(path).splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError([
-            f'{path}: split file cannot be read ({error}); write one image '
-            'stem per line, or leave split out.'
-        ]) from error
-    by_name = {name: stem for stem, name in images.items()}
-    chosen = {}
-    problems = []
-    for number, line in enumerate(lines, 1):
-        stem = by_name.get(line, line)
-        if not line:
-            continue
-        if stem not in images:
-            problems.append(f'{path}:{number}: {line!r} is not an image of '
-                            'the image folder; correct or remove the line.')
-        elif stem in chosen:
-            problems.append(f'{path}:{number}: {line!r} is listed twice; '
-                            'remove one of the lines.')
-        else:
-            chosen[stem] = images[stem]
-    if not chosen and not problems:
-        problems.append(f'{path}: the split file names no image; write one '
-                        'image stem per line.')
-    if problems:
-        raise DataError(problems)
-    return {stem: chosen[stem] for stem in sorted(chosen)}
 
 
 def problems_of_folder(stems: Sequence[str],

@@ -11,10 +11,10 @@ from mmseg.utils import get_root_logger
 from mbos.io.labels import as_binary, read_labels, translate
 from mbos.io.photographs import read_layout
 from mbos.tasks import IGNORE_INDEX, build_tasks
-from .checks import (DataError, find_images, probe_image,
-                     problems_of_checkpoints, problems_of_folder,
-                     problems_of_mask, problems_of_pseudo, read_manifest,
-                     read_split, run_in_threads)
+from .checks import (DataError, probe_image, problems_of_checkpoints,
+                     problems_of_folder, problems_of_mask, problems_of_pseudo,
+                     read_manifest, run_in_threads)
+from .image_files import find_images, read_split
 from .label_folder import LabelFolder, read_entries
 from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin

@@ -252,7 +252,8 @@ class _Run:
                     name, task, prob)
             del prob
         fov = prepared.field_of_view
-        row = measure(labels, self.tasks, fov.mask, image, fov.certain)
+        row = measure(labels, self.tasks, fov.mask, image, fov.certain,
+                      bool(fov.several))
         overlay = None
         if self.options.overlay_size is not None:
             picture = overlay_picture(image, labels, self.tasks,
@@ -267,7 +268,10 @@ class _Run:
                 key=self.key,
                 width=image.shape[1],
                 height=image.shape[0],
-                field_of_view=dict(box=list(fov.box), certain=fov.certain),
+                field_of_view=dict(
+                    box=list(fov.box),
+                    certain=fov.certain,
+                    several=[list(box) for box in fov.several]),
                 notes=list(prepared.notes),
                 measurements=row,
                 labels=paths,

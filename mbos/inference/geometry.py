@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mbos.io.field_of_view import FieldOfView, find_field_of_view
+from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.photographs import Photograph
 from mbos.models.inference import class_probabilities
 from mbos.tasks import Task
-from prepare_dataset.fov import (FieldOfView, Geometry, find_field_of_view,
-                                 make_geometry)
 
 ROWS = 512
 """Rows that are decoded together, which bounds memory."""

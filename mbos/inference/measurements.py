@@ -71,7 +71,8 @@ def measure(labels: Mapping[str, np.ndarray],
             tasks: Sequence[Task],
             field_of_view: np.ndarray,
             image: Optional[np.ndarray] = None,
-            certain: bool = True) -> Row:
+            certain: bool = True,
+            several: bool = False) -> Row:
     """Measure the label maps of a photograph.
 
     Args:
@@ -81,6 +82,8 @@ def measure(labels: Mapping[str, np.ndarray],
         image (ndarray, optional): RGB photograph (H, W, 3), uint8, for the
             flags on darkness and colour.
         certain (bool): Whether the field of view looks like one.
+        several (bool): Whether there are several fields of view of like
+            size. Default: False.
 
     Returns:
         dict[str, int | float | str | None]: By :func:`columns`; None where
@@ -94,7 +97,9 @@ def measure(labels: Mapping[str, np.ndarray],
         'field_of_view.area_px': area,
         'field_of_view.diameter_px': max(width, height)
     }
-    flags = _flags_of_view(inside, max(width, height), image, certain)
+    flags = ['several_fields_of_view'] if several else []
+    flags += _flags_of_view(inside, max(width, height), image, certain
+                            or several)
     for task in tasks:
         plane = np.where(inside[window], labels[task.name][window], 0)
         plane[plane > task.num_classes] = 0  # 255, ignored

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
-from mbos.io.photographs import SUFFIXES
+from mbos.io.photographs import SUFFIXES, count_kinds, is_photograph_name
 
 PATTERN = '*?['
 
@@ -26,7 +26,8 @@ class Source:
 
 
 def find_photographs(inputs: Sequence[str],
-                     exclude: Optional[str] = None) -> List[tuple]:
+                     exclude: Optional[str] = None,
+                     left_out: Optional[List[str]] = None) -> List[tuple]:
     """Files that are meant by files, folders and patterns.
 
     Args:
@@ -36,6 +37,8 @@ def find_photographs(inputs: Sequence[str],
             ``**`` stands for any folders.
         exclude (str, optional): Folder that is not searched: outputs are not
             inputs.
+        left_out (list[str], optional): Gets a sentence for each folder with
+            files that are not taken for photographs.
 
     Returns:
         list[tuple[str, str]]: Path and name of each, in the order of the
@@ -52,7 +55,7 @@ def find_photographs(inputs: Sequence[str],
                 given) == osp.realpath(exclude):
             raise ValueError(f'{given}: is the folder of the outputs too; '
                              'give another one to write into.')
-        for path, name in _expand(given, exclude):
+        for path, name in _expand(given, exclude, left_out):
             real = osp.realpath(path)
             if real not in seen:
                 seen.add(real)
@@ -60,9 +63,10 @@ def find_photographs(inputs: Sequence[str],
     return found
 
 
-def _expand(given: str, exclude: Optional[str]) -> Iterator[tuple]:
+def _expand(given: str, exclude: Optional[str],
+            left_out: Optional[List[str]]) -> Iterator[tuple]:
     if osp.isdir(given):
-        yield from _search(given, exclude)
+        yield from _search(given, exclude, left_out)
     elif osp.exists(given):
         yield given, _stem(osp.basename(given))
     elif any(c in given for c in PATTERN):
@@ -76,10 +80,11 @@ def _expand(given: str, exclude: Optional[str]) -> Iterator[tuple]:
         raise FileNotFoundError(f'{given}: no such file or folder.')
 
 
-def _search(folder: str, exclude: Optional[str]) -> Iterator[tuple]:
+def _search(folder: str, exclude: Optional[str],
+            left_out: Optional[List[str]]) -> Iterator[tuple]:
     """Photographs below a folder, hidden ones left out."""
     exclude = exclude and osp.realpath(exclude)
-    others = count = 0
+    others, count = [], 0
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(
             f for f in folders if not f.startswith('.')
@@ -87,14 +92,18 @@ def _search(folder: str, exclude: Optional[str]) -> Iterator[tuple]:
         for file in sorted(files):
             if file.startswith('.'):
                 continue
-            if not file.lower().endswith(SUFFIXES):
-                others += 1
+            if not is_photograph_name(file):
+                others.append(file)
                 continue
             count += 1
             path = osp.join(base, file)
             yield path, _stem(osp.relpath(path, folder)).replace(os.sep, '/')
+    if others and left_out is not None:
+        left_out.append(f'{folder}: left out are {count_kinds(others)}, which '
+                        'are not read as photographs.')
     if not count:
-        rest = f'; {others} other file(s) are there' if others else ''
+        rest = (f'; {len(others)} other file(s) are there '
+                f'({count_kinds(others)})') if others else ''
         raise ValueError(f'{folder}: no photographs in it or below it '
                          f'({", ".join(SUFFIXES)}){rest}.')
 

@@ -25,10 +25,10 @@ from mbos.checkpoints.settings import (PredictionSettings, published_config,
                                        settings_of, stage_of)
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import build_checked, generator_model_cfg, load_config
+from mbos.io.field_of_view import FieldOfView
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.models.inference import complete_test_cfg
 from mbos.tasks import Task
-from prepare_dataset.fov import FieldOfView
 from .geometry import PreparedPhotograph, prepare_photograph, restore
 from .views import Views, make_views, run_views
 

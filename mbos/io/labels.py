@@ -111,11 +111,15 @@ def list_names(folder: str) -> List[str]:
 
 def stems_of(names: Sequence[str],
              suffixes: Sequence[str]) -> Dict[str, List[str]]:
-    """Group the file names that have one of the suffixes by their stem."""
+    """Group the file names that have one of the suffixes by their stem.
+
+    Upper and lower case are the same.
+    """
     stems = {}
     for name in names:
         for suffix in suffixes:
-            if name.endswith(suffix) and len(name) > len(suffix):
+            if name.lower().endswith(suffix.lower()) and (len(name)
+                                                          > len(suffix)):
                 stems.setdefault(name[:-len(suffix)], []).append(name)
                 break
     return stems

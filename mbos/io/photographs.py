@@ -6,6 +6,8 @@ file is the same picture everywhere: upright, RGB, 8 bits.
 import io
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,11 +42,31 @@ START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
 JPEG2000_SIZE = re.compile(rb'\xff\x4f\xff\x51.{38}(.)', re.DOTALL)
 """re.Pattern: The part of its header that says the depth, less one."""
 
-
 __all__ = [
     'TURNS', 'EncodedPhotograph', 'Layout', 'Photograph', 'PhotographError',
-    'is_colourless', 'read_layout', 'read_photograph', 'to_8_bits'
+    'count_kinds', 'is_colourless', 'is_photograph_name', 'read_layout',
+    'read_photograph', 'to_8_bits'
 ]
+
+
+def is_photograph_name(name: str) -> bool:
+    """Whether a visible file is called like a photograph."""
+    return not name.startswith('.') and name.lower().endswith(SUFFIXES)
+
+
+def count_kinds(names: Iterable[str]) -> str:
+    """Count files by suffix, for a message about those left out.
+
+    Args:
+        names (Iterable[str]): Names of files.
+
+    Returns:
+        str: Such as ``'2 .heic, 1 .txt'``; empty if there are none.
+    """
+    kinds = Counter(
+        os.path.splitext(name)[1].lower() or 'without a suffix'
+        for name in names)
+    return ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())
 
 
 class PhotographError(RefusedError):

@@ -6,13 +6,13 @@ from functools import lru_cache
 import numpy as np
 
 from mbos.datasets.checks import read_manifest
+from mbos.io.geometry import make_geometry
 from mbos.io.labels import save_labels
 from mbos.metrics import sums as metrics
 from mbos.metrics.sums_store import StoredSums, SumsWriter, read_places
 from mbos.tasks import build_task
 from prepare_dataset import drive
 from prepare_dataset.files import read_geometry, write_geometry
-from prepare_dataset.fov import make_geometry
 from .image_kinds import (_binary_gif, _prepared, image_bytes, make_dataset,
                           write_dataset)
 from .mutations import DAMAGE, mutate, mutate_lines, mutate_value

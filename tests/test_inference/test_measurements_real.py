@@ -15,7 +15,7 @@ from scipy import ndimage
 from mbos.inference.measurements import measure
 from mbos.io.photographs import read_photograph
 from mbos.tasks import LESION, ODOC, VESSEL
-from prepare_dataset.fov import find_field_of_view
+from mbos.io.field_of_view import find_field_of_view
 
 ROOT = Path(os.environ.get('MBOS_REAL_DATA', 'missing'))
 pytestmark = pytest.mark.skipif(

@@ -53,6 +53,15 @@ def test_nothing_to_do(tmp_path, given, error, said):
         find_photographs([str(tmp_path / given)])
 
 
+def test_files_that_are_not_read_are_counted(tmp_path):
+    touch(tmp_path, 'a.jpg', 'b.WebP', 'sub/c.dcm', 'd.HEIC', 'sub/e.txt')
+    left_out = []
+    found = find_photographs([str(tmp_path)], None, left_out)
+    assert names(found) == ['a', 'b', 'sub/c']
+    sentence, = left_out
+    assert 'left out are 1 .heic, 1 .txt' in sentence
+
+
 def test_equal_names_keep_apart(tmp_path):
     touch(tmp_path, 'left/1.jpg', 'right/1.jpg', 'right/2.jpg', 'x/y/3.jpg',
           'z/y/3.jpg', 'left/4.jpg', 'left/4.png', 'left/4.JPG')

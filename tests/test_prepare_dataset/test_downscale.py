@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from prepare_dataset.downscale import scale_labels
-from prepare_dataset.fov import make_geometry
+from mbos.io.downscale import scale_labels
+from mbos.io.geometry import make_geometry
 
 
 def parts_of(mask):

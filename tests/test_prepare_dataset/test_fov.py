@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from raw_trees import BOX, CENTRE, RADIUS, SIZE, photograph
 
+from mbos.io.field_of_view import find_field_of_view
+from mbos.io.geometry import Geometry, make_geometry
 from prepare_dataset import synthetic
-from prepare_dataset.fov import Geometry, find_field_of_view, make_geometry
 from prepare_dataset.synthetic_camera import photograph as synthetic_photograph
 from prepare_dataset.synthetic_eye import draw_eye
 
@@ -140,3 +141,86 @@ def test_row_survives_text():
     geometry = make_geometry('a', (600, 400), (50, 0, 500, 400), max_side=333)
     row = dict(zip(Geometry.columns(), map(str, geometry.to_row())))
     assert Geometry.from_row(row) == geometry
+
+
+def beside(*images, axis=1):
+    return np.concatenate(images, axis=axis)
+
+
+def framed(image, size):
+    """An image in the middle of a black frame, (width, height)."""
+    out = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - len(image)) // 2, (size[0] - image.shape[1]) // 2
+    out[top:top + len(image), left:left + image.shape[1]] = image
+    return out
+
+
+@pytest.mark.parametrize('where, value', [('below', 240), ('below', 90),
+                                          ('above', 240), ('left', 240),
+                                          ('touching', 90)])
+def test_round_regions_beat_banners(where, value):
+    """A strip that is wider than the retina and as bright is not one."""
+    image = photograph((800, 700), (400, 350), 276)
+    banner = dict(
+        below=np.s_[660:],
+        above=np.s_[:40],
+        left=np.s_[:, :60],
+        touching=np.s_[628:])[where]
+    image[banner] = value
+    fov = find_field_of_view(image)
+    assert fov.certain
+    assert within_one_percent(fov.box, (400, 350), 276)
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+@pytest.mark.parametrize('dim', [1, 8])
+def test_two_eyes_are_named_and_not_cropped(axis, dim):
+    """Also where one of them is so dim that only low thresholds see it."""
+    eye = photograph((600, 600), (300, 300), 276)
+    image = beside(eye, eye[:, ::-1] // dim, axis=axis)
+    fov = find_field_of_view(image)
+    assert not fov.certain and len(fov.several) == 2
+    assert fov.box == (0, 0, image.shape[1], image.shape[0])
+    # both retinas are measured, what is between them is not
+    assert fov.mask[300, 300] and fov.mask[-300, -300] and not fov.mask[0, 0]
+
+
+def test_thumbnail_beside_the_eye_is_left_out():
+    eye = photograph((600, 600), (300, 300), 276)
+    small = np.zeros_like(eye)
+    small[:200, :200] = eye[::3, ::3]
+    fov = find_field_of_view(beside(eye, small))
+    assert fov.certain
+    assert within_one_percent(fov.box, (300, 300), 276)
+
+
+def test_small_disc_in_a_large_black_frame():
+    eye = photograph((300, 300), (150, 150), 138)
+    fov = find_field_of_view(framed(eye, (1500, 1000)))
+    assert fov.certain
+    # and two pixels of dilation on each side
+    assert fov.box == (610, 360, 281, 281)
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        # of two small eyes nobody knows which
+        lambda eye: framed(beside(eye, eye), (1500, 1000)),
+        # a bright optic disc in an eye that is too dark to see
+        lambda eye: np.maximum(
+            framed(eye // 12,
+                   (600, 600)), photograph((600, 600), (300, 300), 60)),
+        lambda eye: np.where(
+            framed(eye, (1500, 1000)).any(2, keepdims=True),
+            framed(eye, (1500, 1000)), np.uint8(255)),
+        lambda eye: np.random.default_rng(0).integers(0, 255,
+                                                      (400, 500, 3), np.uint8),
+    ],
+    ids=['two small', 'disc only', 'white frame', 'noise'])
+def test_what_is_uncertain_is_kept_whole(make):
+    image = make(photograph((300, 300), (150, 150), 138))
+    fov = find_field_of_view(image)
+    assert not fov.certain
+    assert fov.box == (0, 0, image.shape[1], image.shape[0])
+    assert fov.mask.all()

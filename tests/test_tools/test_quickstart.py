@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mbos.io.geometry import make_geometry
 from mbos.io.labels import read_labels
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import write_geometry
-from prepare_dataset.fov import make_geometry
 
 ROOT = Path(__file__).resolve().parents[2]
 

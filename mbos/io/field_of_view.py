@@ -1,0 +1,187 @@
+"""The field of view: where the retina is in a photograph.
+
+See docs/method.md, section 1, "Preparation, published".
+
+The published rule is a grey value above 20, dilated by a 5x5 ellipse, and the
+bounding box of the largest outer contour. It stands wherever its contour looks
+like a field of view. Vignetted photographs, whose dark side falls below 20,
+and backgrounds brighter than 20 are searched again with other thresholds; a
+round contour is preferred to a banner that is wider. Where nothing looks like
+a retina, or two retinas do, nothing is cropped.
+"""
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .geometry import Box
+
+GREY_THRESHOLD = 20
+DARK_THRESHOLDS = (14, 10, 7)
+BRIGHT_THRESHOLDS = (30, 40, 50, 60, 80, 100)
+SMALLEST = 0.5
+"""float: Share of the photograph's width or height that a field of view has;
+smaller ones are bright spots, unless the rest of the photograph is black."""
+SMALLEST_ALONE = 0.1
+ALONE = 0.9
+"""float: Share of all that is not black that a small field of view holds."""
+LIKE = 0.4
+"""float: Share of the largest area from which on another is like it."""
+OBLONG = 2
+"""float: Ratio of the sides from which on a region is a strip."""
+ELLIPSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """Where the retina is in a photograph.
+
+    Args:
+        box (tuple[int]): Left, top, width and height in pixels.
+        mask (np.ndarray): 1 inside, 0 outside; shape (H, W), dtype uint8.
+        certain (bool): False if no threshold gave a contour that looks like
+            a field of view, or if several did: the whole photograph then.
+        several (tuple[Box]): Boxes of all fields of view, if there are
+            several of like size.
+    """
+    box: Box
+    mask: np.ndarray
+    certain: bool = True
+    several: tuple[Box, ...] = ()
+
+
+def find_field_of_view(image: np.ndarray) -> FieldOfView:
+    """Find the retina in a fundus photograph.
+
+    Args:
+        image (np.ndarray): RGB photograph of shape (H, W, 3), dtype uint8.
+
+    Returns:
+        FieldOfView: Box and mask; nothing is raised if none looks right, the
+        result then is the whole photograph with ``certain=False``.
+    """
+    shape = image.shape[:2]
+    smooth = cv2.medianBlur(image, 5)
+    for number, foreground in enumerate(_candidates(image, smooth)):
+        contours = _contours(foreground)
+        retinas = [c for c in contours if _looks_like_retina(c, shape)]
+        if not retinas:
+            continue
+        retina = max(retinas, key=cv2.contourArea)
+        others = _like(retina, contours) or _like(retina,
+                                                  _contours(_faint(smooth)))
+        if others:
+            return _whole(shape, [retina, *others])
+        # A dim side is frayed at any threshold; the retina is not.
+        return _field_of_view(
+            cv2.convexHull(retina) if number else retina, shape)
+    small = _small_retina(image, smooth)
+    return _whole(shape) if small is None else _field_of_view(small, shape)
+
+
+def _candidates(image: np.ndarray, smooth: np.ndarray) -> Iterator[np.ndarray]:
+    """Thresholded images, the published one first."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    yield grey > GREY_THRESHOLD
+    # Noise of the black background must not survive a low threshold.
+    dark = cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY)
+    for threshold in DARK_THRESHOLDS:
+        yield dark > threshold
+    # The retina is red; a film scan's background is grey or green.
+    for threshold in BRIGHT_THRESHOLDS:
+        yield smooth[..., 0] > threshold
+
+
+def _faint(smooth: np.ndarray) -> np.ndarray:
+    """All that is not black."""
+    return cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY) > DARK_THRESHOLDS[-1]
+
+
+def _contours(foreground: np.ndarray) -> Sequence[np.ndarray]:
+    dilated = cv2.dilate(foreground.astype(np.uint8), ELLIPSE)
+    contours, _ = cv2.findContours(dilated, cv2.RETR_EXTERNAL,
+                                   cv2.CHAIN_APPROX_NONE)
+    return contours
+
+
+def _looks_like_retina(contour: np.ndarray,
+                       shape: tuple[int, int],
+                       smallest: float = SMALLEST) -> bool:
+    """Whether a contour is convex, roundish and large enough.
+
+    A dark side of the retina leaves a dent in the contour, a bright background
+    fills the corners of the frame.
+    """
+    x, y, width, height = cv2.boundingRect(contour)
+    if max(width / shape[1], height / shape[0]) < smallest:
+        return False
+    hull = cv2.convexHull(contour)
+    solidity = cv2.contourArea(contour) / max(cv2.contourArea(hull), 1.0)
+    fill = cv2.contourArea(hull) / max((width - 1) * (height - 1), 1)
+    cut_at_sides = x == 0 or x + width == shape[1]
+    # A circle that is cut above and below only gets wider than high.
+    roundish = cut_at_sides or width > 0.985 * height
+    return solidity > 0.97 and 0.7 < fill < 0.96 and roundish
+
+
+def _like(retina: np.ndarray,
+          contours: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What is beside the retina, about as large, and no strip."""
+    least = LIKE * cv2.contourArea(retina)
+    left, top, *size = cv2.boundingRect(retina)
+    right, bottom = left + size[0], top + size[1]
+    found = []
+    for contour in contours:
+        x, y, width, height = cv2.boundingRect(contour)
+        is_strip = max(width, height) >= OBLONG * min(width, height)
+        is_beside = (
+            x >= right or y >= bottom or x + width <= left
+            or y + height <= top)
+        if is_beside and not is_strip and width * height >= least and (
+                cv2.contourArea(contour) >= least):
+            found.append(contour)
+    return found
+
+
+def _small_retina(image: np.ndarray, smooth: np.ndarray) -> np.ndarray | None:
+    """A disc in a large black frame, None if it may be a bright spot.
+
+    The edge of a disc is where it is at any threshold, and beyond it there
+    is nothing.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) > GREY_THRESHOLD
+    faint = _faint(smooth)
+    found = []
+    for foreground in (grey, faint):
+        contours = _contours(foreground)
+        largest = max(contours, key=cv2.contourArea, default=None)
+        if largest is None or not _looks_like_retina(largest, image.shape[:2],
+                                                     SMALLEST_ALONE):
+            return None
+        x, y, width, height = cv2.boundingRect(largest)
+        inside = np.count_nonzero(foreground[y:y + height, x:x + width])
+        if inside < ALONE * np.count_nonzero(foreground):
+            return None
+        found.append(largest)
+    boxes = np.array([cv2.boundingRect(contour) for contour in found])
+    if np.ptp(boxes, axis=0).max() > 0.05 * boxes[:, 2:].max() + 4:
+        return None
+    return found[0]
+
+
+def _whole(
+    shape: tuple[int, int], several: Sequence[np.ndarray] = ()) -> FieldOfView:
+    """The whole photograph, of which nobody knows what to leave out."""
+    mask = np.full(shape, not len(several), np.uint8)
+    cv2.drawContours(mask, several, -1, 1, thickness=cv2.FILLED)
+    boxes = sorted(tuple(cv2.boundingRect(contour)) for contour in several)
+    return FieldOfView((0, 0, shape[1], shape[0]), mask, False, tuple(boxes))
+
+
+def _field_of_view(contour: np.ndarray, shape: tuple[int, int]) -> FieldOfView:
+    mask = np.zeros(shape, np.uint8)
+    cv2.drawContours(mask, [contour], -1, 1, thickness=cv2.FILLED)
+    # Takes back the dilation, which the box keeps as published.
+    mask = cv2.erode(mask, ELLIPSE)
+    return FieldOfView(tuple(cv2.boundingRect(contour)), mask)

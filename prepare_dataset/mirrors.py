@@ -1,0 +1,136 @@
+"""Other trees in which copies of a collection circulate.
+
+Copies are renamed, flattened and converted: ``train/Images`` instead of
+``Training400``, ``masks`` instead of ``Disc_Cup_Masks``, PNG instead of BMP.
+"""
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .layout import IMAGE_SUFFIXES, Found, locate, visible_files
+
+SPLITS = dict(
+    train=('train', 'training', 'train_set', 'training_set'),
+    val=('val', 'valid', 'validation', 'validation_set'),
+    test=('test', 'testing', 'test_set', 'testing_set'))
+IMAGES = ('images', 'image', 'img', 'imgs', 'original', 'fundus', 'photos')
+MASKS = ('masks', 'mask', 'label', 'labels', 'segmentation label',
+         'segmentation_label', 'annotations', 'annotation', 'ann', 'gt', 'gts',
+         'groundtruth', 'ground_truth', 'ground truth')
+"""tuple[str]: Folders of masks, in lower case."""
+MASK_WORDS = re.compile(
+    r'mask|label|annot|(^|[\W_])gts?([\W_]|$)|ground|truth|manual|segment|'
+    r'vessel|markup_', re.IGNORECASE)
+"""re.Pattern: What a folder of masks is called."""
+DERIVED = re.compile(r'crop|square|resiz|disc_?fovea|overlay', re.IGNORECASE)
+"""re.Pattern: Folders of pictures that were made of the photographs."""
+MAX_LINES = 16
+
+
+def folder_of_split(
+    raw: Path, split: str, kinds: Sequence[str],
+    below: Sequence[str] = ('', )) -> Path | None:
+    """Find the folder of a split by the names that copies give it.
+
+    Args:
+        raw (Path): Where to look.
+        split (str): ``train``, ``val`` or ``test``.
+        kinds (Sequence[str]): What may be called the folder of the kind of
+            files, such as :data:`IMAGES`.
+        below (Sequence[str]): Names of the folder in it. Default: itself.
+
+    Returns:
+        Path | None: ``train/images`` or ``images/train``, or None.
+
+    Raises:
+        PrepareError: If two folders fit equally well.
+    """
+    endings = []
+    for name in SPLITS[split]:
+        for kind in kinds:
+            for last in below:
+                end = f'/{last}' if last else ''
+                endings += [f'{name}/{kind}{end}', f'{kind}/{name}{end}']
+                endings += [f'{kind}{end}/{name}'] if last else []
+    return locate(raw, *endings)
+
+
+def files_by_name(raw: Path, found: Found,
+                  key: Callable[[str], str | None]) -> tuple[dict, dict]:
+    """Tell photographs from masks wherever they are.
+
+    A mask is a file in a folder that is called like one, or a BMP; pictures
+    that others made of the photographs are left out.
+
+    Args:
+        raw (Path): Where to look.
+        found (Found): Gets a problem for every second file of one name.
+        key (Callable): Turns a file's stem into the name to list it under,
+            or None to leave it out.
+
+    Returns:
+        tuple[dict[str, Path], dict[str, Path]]: Photographs and masks.
+    """
+    photographs: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    for path in visible_files(raw):
+        name = key(path.stem)
+        folders = path.relative_to(raw).parts[:-1]
+        if (name is None or path.suffix.lower() not in IMAGE_SUFFIXES
+                or any(DERIVED.search(folder) for folder in folders)):
+            continue
+        files = masks if _is_mask(path, folders) else photographs
+        other = files.setdefault(name, path)
+        if other != path:
+            found.problems.append(
+                f'{path}: {other} has the same name and is taken; remove one '
+                'of the two.')
+    return dict(sorted(photographs.items())), dict(sorted(masks.items()))
+
+
+def _is_mask(path: Path, folders: Sequence[str]) -> bool:
+    """Whether the nearest folder that says something says mask."""
+    if path.suffix.lower() == '.bmp':
+        return True
+    for folder in reversed(folders):
+        if folder.lower() in IMAGES:
+            return False
+        if MASK_WORDS.search(folder):
+            return True
+    return False
+
+
+def beside(raw: Path, expected: Sequence[str]) -> str:
+    """Show the tree that is expected beside the one that was found.
+
+    Args:
+        raw (Path): The folder that was given.
+        expected (Sequence[str]): Paths in it, of which one fits all.
+
+    Returns:
+        str: Lines to append to a message.
+    """
+    if not expected:
+        return ''
+    lines = ['', 'Expected, for instance:']
+    lines += [f'  {path}' for path in expected]
+    lines.append(f'Found in {raw}:')
+    there = _tree(raw)
+    lines += [f'  {line}' for line in there[:MAX_LINES]]
+    if len(there) > MAX_LINES:
+        lines.append(f'  ... and {len(there) - MAX_LINES} more folders')
+    return '\n'.join(lines)
+
+
+def _tree(raw: Path) -> list[str]:
+    """Folders with files: the first of them, and how many there are."""
+    lines = []
+    for base, folders, files in os.walk(raw):
+        folders[:] = sorted(f for f in folders if not f.startswith('.'))
+        files = sorted(f for f in files if not f.startswith('.'))
+        if files:
+            first = (Path(base) / files[0]).relative_to(raw).as_posix()
+            rest = len(files) - 1
+            lines.append(first + (f' (and {rest} more files)' if rest else ''))
+    return lines or ['nothing']

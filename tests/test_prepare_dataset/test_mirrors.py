@@ -1,0 +1,131 @@
+"""Copies of collections in other trees: recognised, or shown beside what is
+expected."""
+import numpy as np
+import pytest
+import raw_trees
+from PIL import Image
+from raw_trees import (CUP, DISC, LESIONS, photograph, rectangle, save,
+                       save_grey)
+
+from prepare_dataset import aria, ddr, drive, refuge, reta
+from prepare_dataset.check import check
+from prepare_dataset.errors import PrepareError
+
+VESSELS = rectangle(40, 46, 80, 50)
+REFUGE = raw_trees.refuge_values(DISC, CUP)
+INVERTED = np.choose(REFUGE // 127, [255, 128, 0]).astype(np.uint8)
+CLASSES = np.where(CUP, 2, DISC.astype(int)).astype(np.uint8)
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def prepared(module, raw):
+    """Prepare, and make sure that the check has nothing to add."""
+    out = raw.parent / 'out'
+    summary = module.prepare(raw, out, workers=1)
+    assert summary.ok, summary.errors
+    found = [p for report in check(out) for p in report.problems]
+    assert not [p for p in found if 'shows the same' not in p]
+    return {name: split.prepared for name, split in summary.splits.items()}
+
+
+@pytest.mark.parametrize('image, mask', [
+    ('{split}/Images/{stem}.jpg', '{split}/Masks/{stem}.png'),
+    ('{split}/images/{stem}.png', '{split}/mask/{stem}.bmp'),
+    ('images/{split}/{stem}.jpg', 'labels/{split}/{stem}.png'),
+    ('{stem}.jpg', '{stem}.bmp'),
+    ('REFUGE/fundus/{stem}.jpg', 'REFUGE/gts/{stem}.png'),
+])
+@pytest.mark.parametrize(
+    'values', [REFUGE, INVERTED, CLASSES],
+    ids=['published', 'inverted', 'classes'])
+def test_refuge(tmp_path, image, mask, values):
+    raw = tmp_path / 'raw'
+    stems = dict(train=['g0001', 'n0001'], val=['V0001'], test=['T0001'])
+    for split, names in stems.items():
+        for stem in names:
+            save(raw / image.format(split=split, stem=stem), photograph())
+            save(raw / mask.format(split=split, stem=stem), values)
+    save(raw / 'Images_Cropped/g0001.jpg', photograph())
+    assert prepared(refuge, raw) == dict(train=2, val=1, test=1)
+    labels = read(tmp_path / 'out/REFUGE-FOVCrop-padding/train/ann/g0001.png')
+    np.testing.assert_array_equal(labels[10:110], raw_trees.odoc_labels())
+
+
+@pytest.mark.parametrize('image, mask', [
+    ('{split}/images/{stem}.jpg', '{split}/labels/{lesion}/{stem}.png'),
+    ('images/{split}/{stem}.jpg', 'annotations/{split}/{lesion}/{stem}.tif'),
+    ('images/{split}/{stem}.png', 'masks/{lesion}/{split}/{stem}.png'),
+    ('DDR/{split}/img/{stem}.jpg', 'DDR/{split}/masks/{long}/{stem}.png'),
+])
+def test_ddr(tmp_path, image, mask):
+    raw = tmp_path / 'raw'
+    names = dict(
+        EX='Hard Exudates',
+        HE='Hemorrhages',
+        SE='Soft Exudates',
+        MA='Microaneurysms')
+    for split in ('training', 'val', 'test'):
+        stem = f'{split}-1'
+        save(raw / image.format(split=split, stem=stem), photograph())
+        for lesion, shown in LESIONS.items():
+            path = mask.format(
+                split=split, stem=stem, lesion=lesion, long=names[lesion])
+            save_grey(raw / path, shown)
+    assert prepared(ddr, raw) == dict(train=1, val=1, test=1)
+    labels = read(tmp_path / 'out/DDR-FOVCrop-padding/val/ann/val-1.png')
+    assert set(np.unique(labels)) == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize('image, mask', [
+    ('images/{stem}.jpg', 'masks/{stem}.png'),
+    ('vessel_segmentation/images/{stem}.png',
+     'vessel_segmentation/gt/{stem}.png'),
+    ('{stem}.jpg', '{stem}_mask.png'),
+    ('train/{stem}.jpg', 'train_masks/{stem}_vessel.tif'),
+])
+def test_reta(tmp_path, image, mask):
+    raw = tmp_path / 'raw'
+    save(raw / image.format(stem='IDRiD_01'), photograph())
+    save_grey(raw / mask.format(stem='IDRiD_01'), VESSELS)
+    assert prepared(reta, raw) == dict(train=1)
+
+
+@pytest.mark.parametrize('image, mask', [
+    ('images/{stem}.png', 'masks/{stem}_{observer}.png'),
+    ('{stem}.tif', '{stem}_{observer}.tif'),
+    ('ARIA/img/{stem}.jpg', 'ARIA/vessel/{stem}_{observer}.png'),
+])
+def test_aria(tmp_path, image, mask):
+    raw = tmp_path / 'raw'
+    for stem in ('aria_a_1_1', 'aria_c_2_1'):
+        save(raw / image.format(stem=stem), photograph())
+        save_grey(raw / mask.format(stem=stem, observer='BDP'), VESSELS)
+    # one observer saw one of them only
+    path = mask.format(stem='aria_a_1_1', observer='BSS')
+    save_grey(raw / path, VESSELS)
+    assert prepared(aria, raw) == dict(all=2)
+
+
+@pytest.mark.parametrize('module', [aria, ddr, refuge, reta])
+def test_expected_tree_is_shown_beside_the_one_found(tmp_path, module):
+    raw = tmp_path / 'raw'
+    for number in range(3):
+        save(raw / f'pictures/eye_{number}.png', photograph())
+    with pytest.raises(PrepareError) as error:
+        module.prepare(raw, tmp_path / 'out', workers=1)
+    expected, found = str(error.value).split(f'Found in {raw}:')
+    assert module.COLLECTION.tree[0] in expected
+    assert 'pictures/eye_0.png (and 2 more files)' in found
+
+
+def test_files_of_other_kinds_are_counted(tmp_path):
+    raw = raw_trees.make_drive(tmp_path / 'raw')
+    (raw / 'training/images/23_training.heic').write_bytes(b'?')
+    (raw / 'training/images/notes.txt').write_text('?')
+    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    assert summary.ok
+    assert 'left out are 1 .heic, 1 .txt' in str(summary)
