@@ -160,7 +160,7 @@ def write_config(root: Path, stage: int) -> str:
         optimizer=(dict(
             lr=3e-3) if stage == 1 else dict(generator=dict(lr=5e-4))),
         lr_config=dict(warmup_iters=20),
-        runner=dict(max_iters=300 if stage == 1 else 40))
+        runner=dict(max_iters=600 if stage == 1 else 40))
     path = root / f'stage{stage}.py'
     path.write_text('\n'.join(f'{k} = {v!r}' for k, v in cfg.items()) + '\n')
     return str(path)
