@@ -109,6 +109,13 @@ def _register_parts() -> None:
     importlib.import_module('mbos.registration')
 
 
+def imported_packages(cfg: Config) -> set[str]:
+    """Packages that a config imports by ``custom_imports``."""
+    names = (cfg.get('custom_imports') or {}).get('imports') or []
+    names = [names] if isinstance(names, str) else names
+    return {name.split('.')[0] for name in names}
+
+
 def _read(path: str) -> Config:
     """Read a config file, which may do anything as it is run."""
     try:

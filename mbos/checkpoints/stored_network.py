@@ -6,7 +6,7 @@ from it, without their own weights; for others a config is needed.
 """
 import numbers
 from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
+from typing import Collection, Iterator, Optional, Set, Tuple
 
 from mmcv.cnn import ACTIVATION_LAYERS, CONV_LAYERS, NORM_LAYERS
 from mmseg.models.builder import MODELS
@@ -23,12 +23,16 @@ _SIZES = 1024
 _DEPTH = 20
 
 
-def stored_model_cfg(path: str, content: dict) -> Optional[dict]:
+def stored_model_cfg(path: str,
+                     content: dict,
+                     imported: Collection[str] = ()) -> Optional[dict]:
     """The config of a checkpoint's network, if it tells one.
 
     Args:
         path (str): The file, for errors.
         content (dict): What ``read_checkpoint`` returned.
+        imported (Collection[str]): Packages whose parts may be built as well,
+            as those that a config of the user's imports. Default: ().
 
     Returns:
         dict | None: The config without weights of its own, copied.
@@ -49,11 +53,12 @@ def stored_model_cfg(path: str, content: dict) -> Optional[dict]:
         if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), str):
             raise ValueError('is no config of a network')
         for key, value in _items(cfg):
-            _check(key, value, 4 * largest)
+            _check(key, value, 4 * largest, {*_PACKAGES, *imported})
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path}: the network that it tells {error}. Copy the file again, '
-            'or give the config that it was trained with.') from error
+            'or give the config that it was trained with; a part of your own '
+            'must be in its custom_imports.') from error
     return cfg
 
 
@@ -104,13 +109,14 @@ def _items(value, key: str = '') -> Iterator[Tuple[str, object]]:
         yield key, value
 
 
-def _check(key: str, value: object, largest: int) -> None:
+def _check(key: str, value: object, largest: int,
+           allowed: Set[str]) -> None:
     if key == 'type':
         # a dot would make the registry look into another package
         known = isinstance(value, str) and '.' not in value
         parts = [r.get(value) for r in _REGISTRIES] if known else []
         packages = {p.__module__.split('.')[0] for p in parts if p}
-        if not packages or packages - set(_PACKAGES) or value in _DOWNLOADING:
+        if not packages or packages - allowed or value in _DOWNLOADING:
             raise ValueError(f'has a part {value!r}, which is not built from '
                              'a checkpoint')
     elif (isinstance(value, numbers.Real)

@@ -88,7 +88,7 @@ class EMAWeightsHook(Hook):
         momentum = self.momentum
         if self.warm_up:
             momentum = max(momentum, self.warm_up / (self.warm_up + updates))
-        weights = averaged_part(runner.model)
+        weights = self._weights(runner.model)
         torch._foreach_lerp_([self.average[name] for name in weights],
                              list(weights.values()), momentum)
 
@@ -109,7 +109,15 @@ class EMAWeightsHook(Hook):
         state = model.state_dict()
         if self._training is not None:  # the model holds the average now
             return state, self._training
-        return {**state, **self.average}, averaged_part(model)
+        return {**state, **self.average}, self._weights(model)
+
+    def _weights(self, model: nn.Module) -> dict[str, Tensor]:
+        """What is averaged, without what hooks have added to it since."""
+        return {
+            name: value
+            for name, value in averaged_part(model).items()
+            if name in self.average
+        }
 
     @contextmanager
     def in_use(self, model: nn.Module) -> Iterator[None]:
@@ -121,7 +129,7 @@ class EMAWeightsHook(Hook):
         if self._training is not None:
             yield
             return
-        weights = averaged_part(model)
+        weights = self._weights(model)
         self._training = {k: v.clone() for k, v in weights.items()}
         try:
             _copy(self.average, weights)

@@ -1,10 +1,13 @@
 """An iteration-based runner whose runs can be stopped and resumed anywhere."""
 import os.path as osp
+from collections.abc import Iterable
 from typing import Optional
 
+import torch
 from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
 from mmcv.runner.hooks import HOOKS, EvalHook
 from mmcv.utils import build_from_cfg
+from torch import nn
 
 from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.io.files import replace_link
@@ -41,6 +44,9 @@ class CheckedIterRunner(IterBasedRunner):
         super().__init__(*args, **kwargs)
         self.evaluation_pending = False
         self._hook_states = {}
+        # what hooks add to the network's state, and what a run before had
+        self._own_names = set(self._bare.state_dict())
+        self._added_before = {}
         self._optimizer_settings = {
             name: settings_of(optimizer)
             for name, optimizer in as_dict(self.optimizer).items()
@@ -54,6 +60,52 @@ class CheckedIterRunner(IterBasedRunner):
             checkpoint_config.setdefault('type', 'SubfolderCheckpointHook')
             checkpoint_config = build_from_cfg(checkpoint_config, HOOKS)
         self.register_hook(checkpoint_config, priority=CHECKPOINT_PRIORITY)
+
+    @property
+    def _bare(self) -> nn.Module:
+        """The network without its wrapper for data parallelism."""
+        return getattr(self.model, 'module', self.model)
+
+    def call_hook(self, fn_name: str) -> None:
+        """Call all hooks; after ``before_run`` see what they have added."""
+        super().call_hook(fn_name)
+        if fn_name == 'before_run':
+            self._check_added_state()
+
+    def _check_added_state(self) -> None:
+        """Name what hooks have added to the network's state, and restore it.
+
+        Checkpoints keep it apart from the weights, so that they can be used
+        without the hooks.
+
+        Raises:
+            ValueError: If checkpoints could not be used: weights are gone or
+                have other names, or a part's state is no tensor.
+        """
+        state = self._bare.state_dict()
+        gone = sorted(self._own_names - set(state))
+        odd = sorted(k for k, v in state.items() if not torch.is_tensor(v))
+        if gone or odd:
+            raise ValueError(
+                f'{(gone + odd)[0]}: a hook of custom_hooks has renamed or '
+                'removed it, or it is no tensor, so that checkpoints of this '
+                'run could not be loaded: take the hook or the part out.')
+        added = {k: v for k, v in state.items() if k not in self._own_names}
+        for name, value in added.items():
+            before = self._added_before.get(name)
+            if before is not None and before.shape == value.shape:
+                with torch.no_grad():
+                    value.copy_(before)
+        lost = sorted(set(self._added_before) - set(added))
+        if added:
+            self.logger.warning(
+                f"Hooks have added to the network's state: {_some(added)}. "
+                'Checkpoints keep it for resumed runs, apart from the '
+                'weights; prediction, tests and publishing leave it out.')
+        if lost:
+            self.logger.warning(
+                f'The checkpoint has what hooks had added: {_some(lost)}. No '
+                'hook adds it now, so it is dropped.')
 
     def evaluation_is_due(self) -> bool:
         """Whether the running iteration ends with an evaluation."""
@@ -99,8 +151,12 @@ class CheckedIterRunner(IterBasedRunner):
         state, training = model.state_dict(), {}
         if average is not None:
             state, training = average.states(model)
-        content = dict(meta=meta, state_dict=weights_to_cpu(state))
+        own = {k: v for k, v in state.items() if k in self._own_names}
+        content = dict(meta=meta, state_dict=weights_to_cpu(own))
         if save_optimizer:
+            if len(own) < len(state):
+                content['added_state'] = weights_to_cpu(
+                    {k: v for k, v in state.items() if k not in own})
             if training:
                 content['training_weights'] = weights_to_cpu(training)
             content['optimizer'] = {
@@ -130,6 +186,7 @@ class CheckedIterRunner(IterBasedRunner):
         """
         content = read_weights_only(checkpoint)
         self._load_weights(content)
+        self._added_before = content.get('added_state') or {}
         self._iter = self._inner_iter = content['meta']['iter']
         self._epoch = content['meta']['epoch'] - 1
         messages = content['meta'].get('hook_msgs')
@@ -173,3 +230,9 @@ class CheckedIterRunner(IterBasedRunner):
             return
         device = next(model.parameters()).device
         hook.start_from({k: v.to(device) for k, v in average.items()}, steps)
+
+
+def _some(names: Iterable[str], shown: int = 4) -> str:
+    names = sorted(names)
+    more = f' and {len(names) - shown} more' if len(names) > shown else ''
+    return ', '.join(names[:shown]) + more

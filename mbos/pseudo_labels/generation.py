@@ -13,7 +13,7 @@ from torch import nn
 from mbos.checkpoints.loading import file_sha256, read_checkpoint
 from mbos.checkpoints.release_layout import is_release_state
 from mbos.checkpoints.stored_network import building, stored_model_cfg
-from mbos.config import member_datasets, stage1_model_cfg
+from mbos.config import imported_packages, member_datasets, stage1_model_cfg
 from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import path_of
 from mbos.inference.test_sets import load_segmentor, predict_dataset
@@ -140,7 +140,7 @@ def generator_cfg(cfg: Config,
     if model_cfg is not None:
         return model_cfg
     if meta.get('mbos_model') and not is_release_state(state):
-        return stored_model_cfg(checkpoint, content)
+        return stored_model_cfg(checkpoint, content, imported_packages(cfg))
     return cfg.model if is_stage2 else stage1_model_cfg(cfg.model)
 
 

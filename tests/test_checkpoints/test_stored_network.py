@@ -3,10 +3,13 @@ import copy
 
 import pytest
 import torch
+from mmcv import Config
+from mmseg.models.builder import MODELS
 
 from mbos.checkpoints.loading import checkpoint_meta
 from mbos.checkpoints.settings import PredictionSettings
 from mbos.checkpoints.stored_network import stored_model_cfg
+from mbos.config import imported_packages
 from mbos.inference.predictor import load_model
 from tests.tiny_runs import TEST
 from tests.utils import tiny_model, tiny_model_cfg
@@ -88,3 +91,19 @@ def test_prediction_settings_that_are_damaged(tmp_path, content, change):
     torch.save(content, path)
     with pytest.raises(ValueError, match='prediction settings'):
         load_model(path, device='cpu')
+
+
+def test_parts_that_the_users_config_imports(content, monkeypatch):
+    """A backbone of the user's, from a package of the user's."""
+    own = type('OwnBackbone', (torch.nn.Module, ), {})
+    own.__module__ = 'parts_of_mine.backbones'
+    monkeypatch.setitem(MODELS.module_dict, 'OwnBackbone', own)
+    content = copy.deepcopy(content)
+    content['meta']['mbos_model']['backbone']['type'] = 'OwnBackbone'
+    with pytest.raises(ValueError, match='custom_imports'):
+        stored_model_cfg('a.pth', content)
+    cfg = Config(
+        dict(custom_imports=dict(imports=['mbos', 'parts_of_mine.losses'])))
+    assert imported_packages(cfg) == {'mbos', 'parts_of_mine'}
+    found = stored_model_cfg('a.pth', content, imported_packages(cfg))
+    assert found['backbone']['type'] == 'OwnBackbone'
