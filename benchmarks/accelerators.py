@@ -159,8 +159,7 @@ def measure(case: str, args: argparse.Namespace,
 
     rounds([w for w in (RELEASE, ALLOCATOR) if w in args.ways])
     keep_freed_memory()
-    rounds([w for w in (ALL, *ACCELERATORS) if w in args.ways] +
-           [NOTHING])
+    rounds([w for w in (ALL, *ACCELERATORS) if w in args.ways] + [NOTHING])
     return [
         dict(
             way=way,
@@ -171,7 +170,8 @@ def measure(case: str, args: argparse.Namespace,
     ]
 
 
-def compare(fast: list[dict], slow: list[dict],
+def compare(fast: list[dict],
+            slow: list[dict],
             seconds: str = 'seconds') -> dict[str, float]:
     """Steps with all accelerators and steps without one, round by round.
 
@@ -260,8 +260,8 @@ def main(argv: list[str] | None = None) -> None:
     for case in args.cases:
         results += measure(case, args,
                            lambda line: print(line, file=sys.stderr))
-    print(json.dumps(results, indent=1) if args.json else as_text(
-        results, args))
+    print(
+        json.dumps(results, indent=1) if args.json else as_text(results, args))
 
 
 if __name__ == '__main__':

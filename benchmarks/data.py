@@ -273,8 +273,7 @@ def run(raw: Optional[str] = None,
         folder = Path(folder)
         source = photographs.find_raw(raw)
         settings['photographs'] = str(source or f'drawn, height {height}')
-        source = source or photographs.draw_photographs(
-            folder, images, height)
+        source = source or photographs.draw_photographs(folder, images, height)
         for name, side in SIDES.items():
             root, cache = folder / name, str(folder / f'{name}_cache')
             with contextlib.redirect_stdout(sys.stderr):
@@ -354,8 +353,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except FileNotFoundError as error:
         parser.error(str(error))
     print(
-        json.dumps(report, indent=1) if as_json else data_report.
-        as_text(report))
+        json.dumps(report, indent=1) if as_json else data_report.as_text(report
+                                                                         ))
     goal = data_report.GOAL
     missed = report['ratio'] < goal
     if check and missed:

@@ -210,6 +210,7 @@ def use_accelerators(model, names: list[str] | None) -> None:
 def predict_step(model, image, ours: bool) -> Callable:
     """Probabilities of one whole image, on the device."""
     import torch
+
     from benchmarks.baseline import ReleaseSchedule
     schedule = ReleaseSchedule(model, {})
     side = image.shape[-1]
@@ -229,7 +230,6 @@ def train_step(model, cfg, batch) -> Callable:
     import types
 
     from benchmarks.model import build_optimizers
-
     from mbos.engine.hooks import GradientStepHook
     hook = GradientStepHook(
         loss_scaling=cfg.model.train_cfg.precision == 'fp16')

@@ -126,8 +126,8 @@ def _read(path: str) -> Config:
         reason = first_line(error)
         if isinstance(error, ImportError):
             # mmcv's own has no message
-            reason = first_line(error if str(error) else error.__context__
-                                or error)
+            reason = first_line(
+                error if str(error) else error.__context__ or error)
             reason += '; is it where Python looks, as PYTHONPATH says?'
         raise InvalidConfigError(
             f'Config {path} cannot be read ({reason}). Correct it, or the '
@@ -159,8 +159,8 @@ def _plain_value(value: object, key: str) -> object:
             value[name] = _plain_value(value[name], f'{key}.{name}')
         return value
     if isinstance(value, (list, tuple)):
-        return type(value)(
-            _plain_value(item, f'{key}.{i}') for i, item in enumerate(value))
+        return type(value)(_plain_value(item, f'{key}.{i}')
+                           for i, item in enumerate(value))
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, range):
@@ -184,18 +184,20 @@ def _check_structure(cfg: Config) -> None:
     name = cfg.filename
     for key in ('model', 'data'):
         if not isinstance(cfg.get(key), dict):
-            raise InvalidConfigError(f'{name} has no {key}, or one that is no dict: '
-                              'see docs/configs.md.')
+            raise InvalidConfigError(
+                f'{name} has no {key}, or one that is no dict: '
+                'see docs/configs.md.')
     for key in ('type', 'tasks'):
         if not cfg.model.get(key):
             raise InvalidConfigError(f'{name}: model has no {key}, see '
-                              'docs/configs.md.')
+                                     'docs/configs.md.')
     sets = [('data.train', cfg.data.get('train')),
             ('data.val', cfg.data.get('val')),
             ('data.test', cfg.data.get('test'))]
     if not isinstance(cfg.get('test_sets') or {}, dict):
-        raise InvalidConfigError(f'{name}: test_sets is no dict of test sets by '
-                          'name.')
+        raise InvalidConfigError(
+            f'{name}: test_sets is no dict of test sets by '
+            'name.')
     sets += [(f'test_sets.{key}', one)
              for key, one in (cfg.get('test_sets') or {}).items()]
     for key, given in sets:
@@ -210,12 +212,13 @@ def _check_dataset(dataset: object, key: str) -> None:
     if dataset is None:
         return
     if not isinstance(dataset, dict):
-        raise InvalidConfigError(f'{key} has {dataset!r}, expected the dict of a '
-                          'dataset, or a list of such.')
+        raise InvalidConfigError(
+            f'{key} has {dataset!r}, expected the dict of a '
+            'dataset, or a list of such.')
     kind = dataset.get('type')
     if not isinstance(kind, str):
         raise InvalidConfigError(f'{key}: a dataset has no type, such as '
-                          "'PartialLabelDataset'.")
+                                 "'PartialLabelDataset'.")
     if 'dataset' in dataset or (key == 'data.train'
                                 and kind == 'ConcatDataset'):
         raise InvalidConfigError(
@@ -225,8 +228,9 @@ def _check_dataset(dataset: object, key: str) -> None:
     members = dataset.get('datasets')
     if 'datasets' in dataset:
         if not isinstance(members, (list, tuple)) or not members:
-            raise InvalidConfigError(f'{key}.datasets is {members!r}, expected a '
-                              'list of datasets.')
+            raise InvalidConfigError(
+                f'{key}.datasets is {members!r}, expected a '
+                'list of datasets.')
         for one in members:
             for each in one if isinstance(one, (list, tuple)) else [one]:
                 _check_dataset(each, key)
@@ -254,8 +258,7 @@ def complete_datasets(cfg: Config) -> None:
         cfg.data.val = ConfigDict(
             type='EvaluationSets', datasets=_as_list(val))
     elif val is not None and val.get('type') == 'ConcatDataset':
-        cfg.data.val = ConfigDict(
-            type='EvaluationSets', datasets=val.datasets)
+        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=val.datasets)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
 
@@ -323,8 +326,8 @@ def build_checked(build: Callable, *args):
         object: What it builds.
 
     Raises:
-        InvalidConfigError: If the config names an unknown type, or settings that the
-            type cannot be built with.
+        InvalidConfigError: If the config names an unknown type, or settings
+            that the type cannot be built with.
         MissingOperatorError: If a network needs mmcv-full.
     """
     _register_parts()
@@ -344,7 +347,8 @@ def build_checked(build: Callable, *args):
             if not re.search('unexpected keyword|required .*argument',
                              str(error)):
                 raise
-            raise InvalidConfigError(f'{error}: correct the config.') from error
+            raise InvalidConfigError(
+                f'{error}: correct the config.') from error
         if isinstance(built, nn.Module):
             check_operators(built)
     return built

@@ -61,7 +61,7 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
         remedy (str): What to do about it, a sentence of its own.
 
     Raises:
-        InvalidConfigError: One sentence on what failed and why, and the remedy.
+        InvalidConfigError: One sentence: what failed, why, and the remedy.
     """
     try:
         yield
@@ -70,4 +70,5 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         if place_in_own_code(error) or getattr(error, 'explained', False):
             raise
-        raise InvalidConfigError(f'{what} ({first_line(error)}). {remedy}') from error
+        raise InvalidConfigError(
+            f'{what} ({first_line(error)}). {remedy}') from error

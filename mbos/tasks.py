@@ -73,8 +73,8 @@ class Task:
             ValueError: If there is no class, an unknown one, or one twice.
         """
         names = list(classes) if isinstance(classes, Collection) else []
-        if isinstance(classes, str) or not names or (len(names) != len(
-                set(names) & set(self.classes))):
+        if isinstance(classes, str) or not names or (
+                len(names) != len(set(names) & set(self.classes))):
             raise ValueError(
                 f'Task {self.name!r} has the classes '
                 f'{", ".join(self.classes)}: expected a list of some of them, '

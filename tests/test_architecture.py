@@ -20,18 +20,17 @@ ROOMS = {
     'datasets': ('tasks', 'config', 'io', 'metrics'),
     'models': ('tasks', 'io'),
     'accelerate': ('tasks', 'models'),
-    'checkpoints': ('tasks', 'config', 'io', 'models', 'accelerate',
-                    'pictures'),
+    'checkpoints':
+    ('tasks', 'config', 'io', 'models', 'accelerate', 'pictures'),
     'inference': ('tasks', 'config', 'io', 'runtime', 'pictures', 'models',
                   'datasets', 'accelerate', 'checkpoints'),
     'pseudo_labels': ('tasks', 'config', 'io', 'runtime', 'datasets',
                       'checkpoints', 'inference'),
     'evaluation': ('tasks', 'config', 'io', 'runtime', 'metrics', 'pictures',
                    'datasets', 'checkpoints', 'inference'),
-    'engine':
-    ('tasks', 'config', 'faults', 'io', 'runtime', 'metrics', 'pictures',
-     'datasets', 'models', 'accelerate', 'checkpoints', 'inference',
-     'evaluation'),
+    'engine': ('tasks', 'config', 'faults', 'io', 'runtime', 'metrics',
+               'pictures', 'datasets', 'models', 'accelerate', 'checkpoints',
+               'inference', 'evaluation'),
 }
 # They open every room, or none.
 DOORS = {

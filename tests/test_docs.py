@@ -37,8 +37,8 @@ def test_links(page):
 def test_commands_name_files_that_exist(page):
     # configs that a reader is shown how to write stand in blocks of Python
     text = re.sub(r'```python.*?```', '', page.read_text(), flags=re.S)
-    for path in re.findall(r'(?:tools|configs|tests|benchmarks)/[\w./-]+\.(?:py|sh)',
-                           text):
+    for path in re.findall(
+            r'(?:tools|configs|tests|benchmarks)/[\w./-]+\.(?:py|sh)', text):
         assert (ROOT / path).exists(), f'{page.name}: {path}'
     for module in re.findall(r'-m (prepare_dataset\.\w+)', page.read_text()):
         file = ROOT / (module.replace('.', '/') + '.py')

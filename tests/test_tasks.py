@@ -77,9 +77,8 @@ def test_encode_some_classes_by_hand(task, known, labels, expected):
         torch.tensor([labels], dtype=torch.uint8), known=mask)
     for channel, text in enumerate(expected):
         assert valid[channel, 0].tolist() == [c != '?' for c in text]
-        assert (targets & valid)[channel, 0].tolist() == [
-            c == '1' for c in text
-        ]
+        assert (targets & valid)[channel,
+                                 0].tolist() == [c == '1' for c in text]
 
 
 @pytest.mark.parametrize('task', [SPOTS, SHELLS], ids=lambda task: task.name)
@@ -124,9 +123,8 @@ def test_parts_of_a_task():
     # labels 0 to 3 and 255 of the task, in the part
     labels = [0, 1, 2, 3, 255]
     assert SPOTS.part_values(['a', 'c'])[labels].tolist() == [0, 1, 0, 2, 255]
-    assert SHELLS.part_values(part.classes)[labels].tolist() == [
-        0, 1, 1, 2, 255
-    ]
+    assert SHELLS.part_values(
+        part.classes)[labels].tolist() == [0, 1, 1, 2, 255]
 
 
 @pytest.mark.parametrize(

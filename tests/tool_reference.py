@@ -135,8 +135,9 @@ def section(tool, folder='tools'):
 def page():
     """The text of docs/tools.md."""
     parts = [HEAD, *map(section, tools())]
-    parts += [section(name, 'benchmarks') for name in sorted(
-        scripts('benchmarks'))]
+    parts += [
+        section(name, 'benchmarks') for name in sorted(scripts('benchmarks'))
+    ]
     return '\n'.join(parts)
 
 

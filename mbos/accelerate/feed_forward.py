@@ -49,8 +49,8 @@ class ThriftyFFN(FFN):
         exact = (
             type(self.activate) is nn.GELU
             and self.activate.approximate == 'none')
-        return exact and len(self.layers) == 3 and not (self.training and (
-            self.layers[0][2].p or self.layers[2].p))
+        return exact and len(self.layers) == 3 and not (
+            self.training and (self.layers[0][2].p or self.layers[2].p))
 
 
 def _activated_linear(x: Tensor, layer: nn.Linear) -> Tensor:

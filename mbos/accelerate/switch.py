@@ -1,10 +1,10 @@
 """The door to the accelerators: which class stands in for which."""
 from collections.abc import Collection, Mapping
 
+import torch
 from mmcv.cnn.bricks.transformer import FFN
 from mmseg.models.backbones.swin import SwinBlock, WindowMSA
 from mmseg.models.decode_heads import UPerHead
-import torch
 from torch import nn
 
 from mbos.models.cross_task_attention import CrossTaskBlock
@@ -49,12 +49,14 @@ def accelerate(model: nn.Module,
     _exchange(
         model, {
             plain: fast
-            for name in names for plain, fast in ACCELERATORS[name].items()
+            for name in names
+            for plain, fast in ACCELERATORS[name].items()
         })
     return model
 
 
-def accelerate_on_cpu(model: nn.Module, device: torch.device | str,
+def accelerate_on_cpu(model: nn.Module,
+                      device: torch.device | str,
                       cfg: Mapping | None = None) -> None:
     """What tools do with their network: accelerate it, and its process.
 

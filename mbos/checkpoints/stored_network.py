@@ -23,9 +23,9 @@ _SIZES = 1024
 _DEPTH = 20
 
 
-def stored_model_cfg(path: str,
-                     content: dict,
-                     imported: Collection[str] = ()) -> Optional[dict]:
+def stored_model_cfg(
+    path: str, content: dict,
+    imported: Collection[str] = ()) -> Optional[dict]:
     """The config of a checkpoint's network, if it tells one.
 
     Args:
@@ -109,8 +109,7 @@ def _items(value, key: str = '') -> Iterator[Tuple[str, object]]:
         yield key, value
 
 
-def _check(key: str, value: object, largest: int,
-           allowed: Set[str]) -> None:
+def _check(key: str, value: object, largest: int, allowed: Set[str]) -> None:
     if key == 'type':
         # a dot would make the registry look into another package
         known = isinstance(value, str) and '.' not in value

@@ -7,7 +7,6 @@ command with ``--auto-resume`` goes on (docs/reliability.md).
 """
 import argparse
 
-
 from mbos import apis
 from mbos.config_overrides import OptionsAction
 from mbos.runtime.environment import add_launcher_arguments

@@ -78,8 +78,8 @@ class LabelFolder:
         wrong = [value for value in found if value not in allowed]
         if not wrong:
             return None
-        labelled = ', '.join(f'{value} {name}' for value, name in zip(
-            self.values, self.classes))
+        labelled = ', '.join(f'{value} {name}'
+                             for value, name in zip(self.values, self.classes))
         shown = ', '.join(map(self._named, wrong[:8]))
         return (f'label value(s) {shown} contradict the labelled classes of '
                 f'task {self.task.name!r}: expected 0 background, {labelled}, '

@@ -26,8 +26,8 @@ READ = ('aug_test', 'auto_resume', 'checkpoint_config', 'compile',
         'cudnn_benchmark', 'custom_hooks', 'custom_imports', 'data',
         'data_root', 'dist_params', 'evaluation', 'load_from', 'log_config',
         'log_level', 'lr_config', 'model', 'momentum_config', 'optimizer',
-        'optimizer_config', 'precision', 'prediction', 'resume_from',
-        'runner', 'seed', 'test_sets', 'tf32', 'work_dir', 'workflow')
+        'optimizer_config', 'precision', 'prediction', 'resume_from', 'runner',
+        'seed', 'test_sets', 'tf32', 'work_dir', 'workflow')
 """tuple[str]: Keys at the top of a config that are read."""
 
 PARTS = {
@@ -37,9 +37,9 @@ PARTS = {
     'evaluation': ('interval', 'start', 'metric', 'pre_eval', 'save_best',
                    'rule', 'greater_keys', 'less_keys', 'out_dir', 'by_epoch',
                    'gpu_collect', 'tmpdir', 'broadcast_bn_buffer'),
-    'checkpoint_config': ('type', 'interval', 'by_epoch', 'subfolder',
-                          'max_keep_ckpts', 'save_optimizer', 'save_last',
-                          'sync_buffer', 'create_symlink', 'meta'),
+    'checkpoint_config':
+    ('type', 'interval', 'by_epoch', 'subfolder', 'max_keep_ckpts',
+     'save_optimizer', 'save_last', 'sync_buffer', 'create_symlink', 'meta'),
     'log_config': ('interval', 'hooks'),
     'model.test_cfg': ('mode', 'crop_size', 'stride'),
 }
@@ -70,8 +70,8 @@ def complete_training(cfg: Config) -> None:
         raise InvalidConfigError(
             f'{cfg.filename}: log_level is {cfg.log_level!r}, expected DEBUG, '
             'INFO, WARNING or ERROR.')
-    for key, default in (('runner', 'CheckedIterRunner'),
-                         ('optimizer_config', 'GradientStepHook'),
+    for key, default in (('runner', 'CheckedIterRunner'), ('optimizer_config',
+                                                           'GradientStepHook'),
                          ('checkpoint_config', 'SubfolderCheckpointHook')):
         if cfg.get(key) is None:
             cfg[key] = {}
@@ -101,9 +101,8 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
     """
     checks = (_keys, _numbers, _runner, _optimizers, _step, _schedule,
               _checkpoints, _evaluation, _loggers, _custom_hooks)
-    problems = list(_shapes(cfg)) or [
-        text for check in checks for text in check(cfg)
-    ]
+    problems = list(
+        _shapes(cfg)) or [text for check in checks for text in check(cfg)]
     for key, reason in WITHOUT_EFFECT.items():
         if key in cfg:
             logger.warning(f'{key} is not read: {reason}.')
@@ -117,8 +116,9 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
     if len(problems) == 1:
         raise InvalidConfigError(f'{cfg.filename}: {problems[0]}')
     if problems:
-        raise InvalidConfigError(f'{cfg.filename} asks for {len(problems)} things '
-                          'that are not done:\n- ' + '\n- '.join(problems))
+        raise InvalidConfigError(
+            f'{cfg.filename} asks for {len(problems)} things '
+            'that are not done:\n- ' + '\n- '.join(problems))
 
 
 def _shapes(cfg: Config) -> Iterator[str]:
@@ -174,11 +174,14 @@ def _is_count(value: object, least: int = 1) -> bool:
 
 
 def _numbers(cfg: Config) -> Iterator[str]:
-    for name, least, optional in (
-        ('data.samples_per_gpu', 1, False), ('data.workers_per_gpu', 0, False),
-        ('data.test_workers', 0, True), ('runner.max_iters', 1, False),
-        ('evaluation.interval', 1, True), ('evaluation.start', 0, True),
-        ('log_config.interval', 1, False), ('seed', 0, False)):
+    for name, least, optional in (('data.samples_per_gpu', 1,
+                                   False), ('data.workers_per_gpu', 0, False),
+                                  ('data.test_workers', 0,
+                                   True), ('runner.max_iters', 1, False),
+                                  ('evaluation.interval', 1,
+                                   True), ('evaluation.start', 0,
+                                           True), ('log_config.interval', 1,
+                                                   False), ('seed', 0, False)):
         part, _, key = name.rpartition('.')
         holder = cfg.get(part) if part else cfg
         if holder.get(key) is None:
@@ -265,8 +268,7 @@ def _optimizer(name: str, part: object) -> Iterator[str]:
 
 def _step(cfg: Config) -> Iterator[str]:
     name = _type_of(cfg.optimizer_config)
-    if name is None or issubclass(
-            HOOKS.get(name) or object, GradientStepHook):
+    if name is None or issubclass(HOOKS.get(name) or object, GradientStepHook):
         return
     own = STEP_HOOKS.get(name)
     arguments = f", {own}" if own else ''
@@ -331,8 +333,8 @@ def _hooks_of(part: object) -> list[dict]:
 
 def _loggers(cfg: Config) -> Iterator[str]:
     hooks = cfg.log_config.get('hooks')
-    if not isinstance(hooks, (list, tuple)) or len(_hooks_of(hooks)) != len(
-            hooks):
+    if not isinstance(hooks,
+                      (list, tuple)) or len(_hooks_of(hooks)) != len(hooks):
         yield 'log_config.hooks is no list of dicts with a type, such as ' \
             "[dict(type='CompactTextLoggerHook')]."
     yield from _missing_packages('log_config.hooks', hooks)
@@ -355,8 +357,8 @@ def _missing_packages(where: str, hooks: object) -> Iterator[str]:
 
 def _custom_hooks(cfg: Config) -> Iterator[str]:
     hooks = cfg.get('custom_hooks') or []
-    if not isinstance(hooks, (list, tuple)) or len(_hooks_of(hooks)) != len(
-            hooks):
+    if not isinstance(hooks,
+                      (list, tuple)) or len(_hooks_of(hooks)) != len(hooks):
         yield 'custom_hooks is no list of dicts with a type, such as ' \
             "[dict(type='EMAWeightsHook')]."
     yield from _missing_packages('custom_hooks', hooks)

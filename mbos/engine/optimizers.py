@@ -121,9 +121,10 @@ def settings_of(optimizer: Optimizer) -> list[dict]:
     Returns:
         list[dict]: Learning rate, weight decay and the like, by group.
     """
-    return [{k: v
-             for k, v in group.items() if k != 'params'}
-            for group in optimizer.param_groups]
+    return [{
+        k: v
+        for k, v in group.items() if k != 'params'
+    } for group in optimizer.param_groups]
 
 
 def with_new_settings(state: dict, then: list[dict] | None,

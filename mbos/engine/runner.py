@@ -155,8 +155,10 @@ class CheckedIterRunner(IterBasedRunner):
         content = dict(meta=meta, state_dict=weights_to_cpu(own))
         if save_optimizer:
             if len(own) < len(state):
-                content['added_state'] = weights_to_cpu(
-                    {k: v for k, v in state.items() if k not in own})
+                content['added_state'] = weights_to_cpu({
+                    k: v
+                    for k, v in state.items() if k not in own
+                })
             if training:
                 content['training_weights'] = weights_to_cpu(training)
             content['optimizer'] = {

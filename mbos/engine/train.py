@@ -135,9 +135,10 @@ def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
         CheckedIterRunner: Checkpoints get ``facts``, the config, and what
         prediction needs as their meta information.
     """
-    with blamed_on('data.test or prediction do not say how photographs are '
-                   'prepared', 'Write data.test as configs/_base_/datasets '
-                   'does.'):
+    with blamed_on(
+            'data.test or prediction do not say how photographs are '
+            'prepared', 'Write data.test as configs/_base_/datasets '
+            'does.'):
         settings = find_settings(cfg, logger)
     meta = dict(
         checkpoint_meta(model, plain(cfg.model), settings),

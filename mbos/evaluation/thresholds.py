@@ -51,8 +51,7 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
                     task, [HistogramPool() for _ in task.classes])
                 stored = StoredSums([places[i] for i in sorted(places)],
                                     task.name)
-                labelled = task.channels(
-                    group[name].scored_task(task).classes)
+                labelled = task.channels(group[name].scored_task(task).classes)
                 for sums in stored:
                     for own, channel in enumerate(labelled):
                         pool[channel].add(

@@ -140,8 +140,7 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                 for term in terms)
         ] for fools in (True, False))
         for_generator, for_discriminator = self.verdicts(
-            discriminator, pick(prob, have, fooling),
-            pick(prob, have, judged))
+            discriminator, pick(prob, have, fooling), pick(prob, have, judged))
         values = {}
         for term in terms:
             if term.role == FOOL:
@@ -177,6 +176,6 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         """
         judges = partial(fixed_verdicts, discriminator), discriminator
         return tuple(
-            maybe_recomputed(self.low_memory, judge, prob)
-            if len(prob) else prob
+            maybe_recomputed(self.low_memory, judge, prob) if len(prob
+                                                                  ) else prob
             for judge, prob in zip(judges, (fooling, judged.detach())))

@@ -58,8 +58,7 @@ def complete_test_cfg(test_cfg: Mapping | None,
 def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
     many = isinstance(value, (list, tuple))
     pair = tuple(value) if many else (value, value)
-    if len(pair) != 2 or any(
-            not isinstance(v, int) or v < 1 for v in pair):
+    if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
         raise ValueError(f'test_cfg.{name} is {value!r}: expected pixels, one '
                          'number or (height, width).')
     return pair

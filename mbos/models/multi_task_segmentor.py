@@ -52,6 +52,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
     """
 
     stage = 'multi_task'
+    test_cfg: dict
 
     def __init__(self,
                  tasks: Sequence[TaskLike],
@@ -221,8 +222,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                            if t.rows]  # yapf: disable
             if not group_terms:
                 continue
-            with self.autocast(
-                    img[0].device), single_values_explained(self):
+            with self.autocast(img[0].device), single_values_explained(self):
                 values = self.group_losses(
                     torch.stack([img[row] for row in group]),
                     {t: torch.stack([p[row] for row in group])

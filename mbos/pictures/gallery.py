@@ -65,8 +65,7 @@ def read_photograph(path: str, longest: int) -> Tuple[Image.Image, tuple]:
     height, width = photograph.shape
     # JPEG files can be decoded small, which takes a fraction of the time
     factors = (8, 4, 2) if photograph.can_reduce else ()
-    factor = next((f for f in factors if max(height, width) >= longest * f),
-                  1)
+    factor = next((f for f in factors if max(height, width) >= longest * f), 1)
     return Image.fromarray(photograph.decode(factor)), (width, height)
 
 

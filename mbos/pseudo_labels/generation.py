@@ -169,9 +169,9 @@ def check_tasks(folders: List[ImageFolder], cfg: Config,
                     'checkpoint that was trained for it.')
 
 
-def _headers(folders: List[ImageFolder], tasks: Dict[str, Task],
-             checkpoint: str, cfg: Config,
-             threshold: float) -> Dict[str, dict]:
+def _headers(folders: List[ImageFolder], tasks: Dict[str,
+                                                     Task], checkpoint: str,
+             cfg: Config, threshold: float) -> Dict[str, dict]:
     """The manifests of all folders, without their images."""
     common = dict(
         checkpoint=checkpoint,

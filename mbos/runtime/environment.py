@@ -95,7 +95,8 @@ def set_up_environment(launcher: str = 'none') -> Environment:
 
     Raises:
         LaunchError: If there are more processes on this machine than GPUs,
-            several without a launcher, or a variable of the launcher is missing or wrong.
+            several without a launcher, or a variable of the launcher is
+            missing or wrong.
     """
     if launcher == 'none':
         started = os.environ.get('WORLD_SIZE', '1')

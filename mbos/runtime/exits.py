@@ -36,9 +36,10 @@ def run_tool(main: Callable[[], object]) -> None:
 
     An error that explains itself ends the process with status 1 and no
     traceback; any other is a defect, of ours or of the user's own code, and
-    its traceback ends with whose and with where to report it. In several processes it is told once: by the first that meets
-    it, or by ``tools/launch.py``. A process that lost another one
-    says only that, since the other's error counts.
+    its traceback ends with whose and with where to report it. In several
+    processes it is shown once: by the first that meets it, or by
+    ``tools/launch.py``. A process that lost another one says only that, since
+    the other's error counts.
 
     Args:
         main (Callable): The tool. A number that it returns is the status.

@@ -116,8 +116,7 @@ def test_missing_folder(capsys):
 def test_goal_in_the_table_of_all_goals(report):
     goal, = reports.judge(dict(data=dict(report, ratio=2.9)))
     assert goal['name'].startswith('data loading') and not goal['reached']
-    assert reports.judge(
-        dict(data=dict(report, ratio=3.1)))[0]['reached']
+    assert reports.judge(dict(data=dict(report, ratio=3.1)))[0]['reached']
     settings = dict(
         size=256,
         inference_size=1024,

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import accelerators, baseline, growth, speed, worker
+from benchmarks import accelerators, baseline, growth
 from benchmarks import model as models
 from benchmarks import report as reports
+from benchmarks import speed, worker
 from mbos.accelerate import ACCELERATORS, accelerate
 
 ROOT = Path(__file__).resolve().parents[2]

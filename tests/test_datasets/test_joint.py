@@ -55,9 +55,8 @@ def test_planes_name_the_classes_that_have_truth(make):
         ]
         joint = JointDataset(members)
         samples = [s['img_metas'].data['planes'] for s in joint[0]]
-        assert not any(
-            'learnt' in planes[task] for planes in samples
-            for task in ('vessel', 'odoc'))
+        assert not any('learnt' in planes[task] for planes in samples
+                       for task in ('vessel', 'odoc'))
         return [planes['lesion'].get('learnt') for planes in samples]
 
     some = dict(path='ann', classes=['HE', 'EX'])

@@ -239,8 +239,7 @@ def test_planes_of_some_classes(make, root, entry, values, expected):
     assert (sample['labels'].data[1].numpy() == truth).all()
     assert sample['img_metas'].data['planes']['lesion'] == dict(
         kind='truth', weight=1.0, classes=tuple(entry['classes']))
-    crop = dict(
-        type='LoadRandomCrop', img_scale=(56, 40), crop_size=(40, 56))
+    crop = dict(type='LoadRandomCrop', img_scale=(56, 40), crop_size=(40, 56))
     dataset = make(
         ann_dirs=dict(lesion=dict(path='ann', **entry)),
         pipeline=[crop, *dataset.pipeline.transforms[2:]])
@@ -278,8 +277,8 @@ def test_a_cup_alone_is_scored_as_binary_truth_scores_a_disc(
         save_labels(str(path), value * read_labels(str(path)))
     pred = prediction(value=0.0)
     pred['odoc'][:, :20] = 0.7
-    given = dict(test_mode=True, pipeline=test_pipeline, pseudo_dirs={},
-                 weights={})
+    given = dict(
+        test_mode=True, pipeline=test_pipeline, pseudo_dirs={}, weights={})
     disc = make(ann_dirs=dict(odoc='pseudo'), binary_truth=['odoc'], **given)
     cup = make(
         ann_dirs=dict(odoc=dict(path='pseudo', classes=['cup'])), **given)

@@ -1,4 +1,7 @@
-"""The published pipelines (docs/method.md, sections 4 and 6) at their real size."""
+"""The published pipelines at their real size.
+
+See docs/method.md, sections 4 and 6.
+"""
 import numpy as np
 import pytest
 import torch

@@ -53,10 +53,11 @@ def test_a_good_config_passes(tmp_path, data, adversarial):
      ['NamedOptimizersConstructor']),
     (dict(optimizer__type='AdamV'), ['AdamV', 'did you mean']),
     (dict(optimizer__paramwise_cfg=dict(norm_decay=0)), ['norm_decay_mult']),
-    (dict(optimizer__paramwise_cfg=dict(
-        custom_keys=dict(norm=dict(decay=0)))), ['decay_mult']),
-    (dict(optimizer_config=dict(
-        type='GradientCumulativeOptimizerHook', cumulative_iters=4)),
+    (dict(optimizer__paramwise_cfg=dict(custom_keys=dict(norm=dict(decay=0)))),
+     ['decay_mult']),
+    (dict(
+        optimizer_config=dict(
+            type='GradientCumulativeOptimizerHook', cumulative_iters=4)),
      ['GradientStepHook', 'accumulate=4']),
     (dict(optimizer_config=dict(type='Fp16OptimizerHook', loss_scale=512.)),
      ['GradientStepHook', "precision='fp16'"]),
@@ -68,8 +69,7 @@ def test_a_good_config_passes(tmp_path, data, adversarial):
     (dict(checkpoint_config__filename_tmpl='a{}.pth'), ['filename_tmpl']),
     (dict(evaluation__metric='mAP'), ['mAP', 'mIoU']),
     (dict(evaluation__intervall=3), ["'interval'"]),
-    (dict(log_config=dict(
-        interval=1, hooks=[dict(type='NeptuneLoggerHook')])),
+    (dict(log_config=dict(interval=1, hooks=[dict(type='NeptuneLoggerHook')])),
      ['neptune', 'pip install']),
     (dict(log_config=dict(interval=1, hooks=[dict(kind='x')])),
      ['log_config.hooks']),
@@ -163,8 +163,9 @@ def repeated(cfg):
     (lambda cfg: cfg['data'].pop('train'), ['data.train']),
     (lambda cfg: cfg['model']['backbone'].update(type='NoBackbone'),
      ['NoBackbone', 'custom_imports']),
-    (lambda cfg: cfg['model'].update(test_cfg=dict(
-        mode='slide', crop_size=32, stride=48)), ['stride', 'larger']),
+    (lambda cfg: cfg['model'].update(
+        test_cfg=dict(mode='slide', crop_size=32, stride=48)),
+     ['stride', 'larger']),
     (lambda cfg: cfg.update(custom_imports=dict(imports=['no_such_module'])),
      ['no_such_module', 'PYTHONPATH']),
     (lambda cfg: cfg['data']['val'][0]['pipeline'].insert(
@@ -200,11 +201,11 @@ def test_windows_without_sizes_and_a_dataset_alone(tmp_path, tool, data):
 def test_values_of_numpy_and_paths_are_plain_ones(tmp_path, data):
     path = write_config(tmp_path / 'plain.py', config_of(data, TWO))
     text = (tmp_path / 'plain.py').read_text()
-    (tmp_path / 'plain.py').write_text(
-        'import numpy as np\nfrom pathlib import Path\n' + text +
-        "optimizer['lr'] = np.float32(0.5)\n"
-        "data_root = Path(data_root)\n"
-        "model['extra'] = np.zeros(2)\n")
+    (tmp_path /
+     'plain.py').write_text('import numpy as np\nfrom pathlib import Path\n' +
+                            text + "optimizer['lr'] = np.float32(0.5)\n"
+                            "data_root = Path(data_root)\n"
+                            "model['extra'] = np.zeros(2)\n")
     cfg = load_config(path)
     assert type(cfg.optimizer.lr) is float and cfg.model.extra == [0., 0.]
     assert isinstance(cfg.data_root, str) and 'Path' not in cfg
@@ -213,8 +214,9 @@ def test_values_of_numpy_and_paths_are_plain_ones(tmp_path, data):
 def test_a_class_in_a_config_is_refused(tmp_path, data):
     path = write_config(tmp_path / 'c.py', config_of(data, TWO))
     text = (tmp_path / 'c.py').read_text()
-    (tmp_path / 'c.py').write_text(
-        text + "import torch\nmodel['backbone']['type'] = torch.nn.GELU\n")
+    (tmp_path / 'c.py'
+     ).write_text(text +
+                  "import torch\nmodel['backbone']['type'] = torch.nn.GELU\n")
     with pytest.raises(InvalidConfigError, match='model.backbone.type'):
         load_config(path)
 

@@ -86,7 +86,7 @@ def test_as_dict():
 
 
 def is_without_decay(name, module):
-    """By hand (docs/method.md, section 4): LayerNorms, embeddings, bias tables."""
+    """By hand (docs/method.md, section 4)."""
     return isinstance(module, nn.LayerNorm) or name.endswith(
         ('relative_position_bias_table', 'absolute_pos_embed'))
 

@@ -110,8 +110,8 @@ def write_config(root: Path, stage: int) -> str:
                 'ddr',
                 f'{DDR}/train',
                 STRONG,
-                pseudo_dirs=dict(lesion=exudates(f'{DDR}/train/lesion_pseudo'))
-            ),
+                pseudo_dirs=dict(
+                    lesion=exudates(f'{DDR}/train/lesion_pseudo'))),
             member(
                 'idrid',
                 f'{IDRID}/train',
@@ -133,8 +133,7 @@ def write_config(root: Path, stage: int) -> str:
         1: ('small_cpu', 'small_cpu'),
         2: ('small_cpu_xta_gan', 'small_cpu_gan')
     }[stage]
-    classifier = dict(
-        type='Normal', std=0.1, override=dict(name='conv_seg'))
+    classifier = dict(type='Normal', std=0.1, override=dict(name='conv_seg'))
     decoder = dict(in_channels=[16, 32, 64, 128], channels=16)
     auxiliary = dict(in_channels=64, channels=16)
     cfg = dict(
@@ -157,8 +156,8 @@ def write_config(root: Path, stage: int) -> str:
             train=dict(type='JointDataset', datasets=train),
             val=dict(type='EvaluationSets', datasets=list(tests.values())),
             test=tests['idrid']),
-        optimizer=(dict(
-            lr=3e-3) if stage == 1 else dict(generator=dict(lr=5e-4))),
+        optimizer=(dict(lr=3e-3) if stage == 1 else dict(
+            generator=dict(lr=5e-4))),
         lr_config=dict(warmup_iters=20),
         runner=dict(max_iters=600 if stage == 1 else 40))
     path = root / f'stage{stage}.py'

@@ -13,9 +13,9 @@ from PIL import Image
 from scipy import ndimage
 
 from mbos.inference.measurements import measure
+from mbos.io.field_of_view import find_field_of_view
 from mbos.io.photographs import read_photograph
 from mbos.tasks import LESION, ODOC, VESSEL
-from mbos.io.field_of_view import find_field_of_view
 
 ROOT = Path(os.environ.get('MBOS_REAL_DATA', 'missing'))
 pytestmark = pytest.mark.skipif(

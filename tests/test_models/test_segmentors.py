@@ -210,8 +210,9 @@ def test_classes_without_truth_are_hidden_from_the_game():
     tasks = FOUR[:3]
     model = network(tasks, True)
     batch = [
-        only(item, 'odoc', 'disc') if 'odoc_set' == item[1]['dataset'] else
-        item for item in samples(tasks, False)
+        only(item, 'odoc', 'disc')
+        if 'odoc_set' == item[1]['dataset'] else item
+        for item in samples(tasks, False)
     ]
     for _, meta, _ in batch:
         meta['planes']['odoc']['learnt'] = ('disc', )

@@ -142,9 +142,7 @@ def test_planes_of_some_classes():
         make_meta('idrid_od', pseudo=['odoc'], classes=dict(odoc=['disc'])),
     ]
     counts = all_valid(metas)
-    term, = [
-        t for t in truth_terms(metas, TASKS, counts) if t.task == 'odoc'
-    ]
+    term, = [t for t in truth_terms(metas, TASKS, counts) if t.task == 'odoc']
     assert by_name([term])['loss_truth.odoc'] == approx({4: .5, 6: .5})
     assert dict(zip(term.rows, term.classes)) == {4: None, 6: ('disc', )}
     assert term.restrict([6, 2]).classes == [('disc', )]

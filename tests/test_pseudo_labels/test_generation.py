@@ -235,8 +235,10 @@ def test_stage2_wants_pseudo_labels_with_the_truth(setting):
         assert len(problems) == len(expected)
         assert all(text in p for text, p in zip(expected, problems))
     cfg, _ = label_discs(setting, classes=['disc'])
-    with pytest.raises(DataError, match='made for the classes disc, cup, but '
-                       'the config reads disc; correct `classes`'):
+    with pytest.raises(
+            DataError,
+            match='made for the classes disc, cup, but '
+            'the config reads disc; correct `classes`'):
         build_dataset(cfg.data.train)
 
 

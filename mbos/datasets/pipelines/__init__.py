@@ -9,7 +9,6 @@ from .transforms import (CollectImage, CutOut, FormatPlanes, IndependentFlip,
 __all__ = [
     'CollectImage', 'ColorJitter', 'CutOut', 'DiscSideFlip', 'FormatPlanes',
     'IndependentFlip', 'LabelBorder', 'LoadPhotograph', 'LoadPlanes',
-    'LoadRandomCrop',
-    'RandomGamma', 'RandomGaussianBlur', 'RandomGrayscale', 'RotateFromList',
-    'find_disc_side', 'with_photographs', 'write_disc_sides'
+    'LoadRandomCrop', 'RandomGamma', 'RandomGaussianBlur', 'RandomGrayscale',
+    'RotateFromList', 'find_disc_side', 'with_photographs', 'write_disc_sides'
 ]
