@@ -45,7 +45,7 @@ def find_images(folder: str, suffix, data_root: Optional[str]):
     names = list_names(folder)
     stems = stems_of(names, suffixes)
     if not stems:
-        raise DataError([_no_image(folder, suffixes, names)])
+        raise DataError([_no_image(folder, as_suffixes(suffix), names)])
     _report_left_out(folder, names, stems)
     twice = [files for files in stems.values() if len(files) > 1]
     if twice:
