@@ -32,6 +32,7 @@ class Numbers(Dataset):
 
     CLASSES = ('vessel.vessel', )
     PALETTE = [[0, 0, 0]]
+    truth = {}
 
     def __init__(self, name, length, tasks=('vessel', )):
         self.name = name

@@ -396,7 +396,7 @@ def test_evaluation_sets(make, test_pipeline, stub, root):
     # only Dice and IoU, and their mean over tasks for save_best
     assert list(figures) == [
         'ddr.lesion.Dice.EX', 'ddr.lesion.mDice', 'idrid.lesion.Dice.EX',
-        'idrid.lesion.mDice', 'mDice'
+        'idrid.lesion.mDice', 'mDice', 'mIoU'
     ]
     assert figures['ddr.lesion.mDice'] == figures['mDice'] > 0
     with pytest.raises(ValueError, match='different names'):
@@ -427,10 +427,11 @@ def test_mean_over_tasks_counts_each_task_once():
         'c.lesion.Dice@0.5.HE': 0.1,
         'd.odoc.Dice.disc': float('nan')
     }
-    # vessels 0.4, lesions 0.9
+    # vessels 0.4, lesions 0.9; no IoU at all
+    undefined = pytest.approx(float('nan'), nan_ok=True)
+    means = {'mDice': pytest.approx(0.65), 'mIoU': undefined}
     names = {key.split('.')[0] for key in figures}
-    assert mean_over_tasks(figures, names) == {'mDice': pytest.approx(0.65)}
+    assert mean_over_tasks(figures, names) == means
     dotted = {f'v1.{key}': value for key, value in figures.items()}
-    assert mean_over_tasks(dotted, [f'v1.{n}' for n in names] + ['v1']) == {
-        'mDice': pytest.approx(0.65)
-    }
+    dotted_names = [f'v1.{n}' for n in names] + ['v1']
+    assert mean_over_tasks(dotted, dotted_names) == means
