@@ -1,5 +1,6 @@
 """Functions in several processes that talk through gloo."""
 import multiprocessing
+import pickle
 import traceback
 from datetime import timedelta
 
@@ -30,7 +31,7 @@ def run_processes(function, count, folder, timeout=60):
     for worker in workers:
         worker.start()
     try:
-        found = dict(results.get(timeout=60) for _ in workers)
+        found = dict(pickle.loads(results.get(timeout=60)) for _ in workers)
     finally:
         for worker in workers:
             worker.join(timeout=10)
@@ -48,7 +49,9 @@ def _work(function, rank, count, folder, results, timeout):
             rank=rank,
             world_size=count,
             timeout=timedelta(seconds=timeout))
-        results.put((rank, ('result', function(rank))))
+        # by value: a queue passes tensors as handles, which end with their
+        # process
+        results.put(pickle.dumps((rank, ('result', function(rank)))))
         dist.destroy_process_group()
     except Exception:
-        results.put((rank, ('error', traceback.format_exc())))
+        results.put(pickle.dumps((rank, ('error', traceback.format_exc()))))
