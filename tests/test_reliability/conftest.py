@@ -47,6 +47,7 @@ def long_runs(tmp_path_factory):
                             work) is None
             found[stage] = types.SimpleNamespace(
                 config=config,
+                changes=changes,
                 work=work,
                 data=root / 'data',
                 checkpoints=work / 'ckpt' if stage == 2 else work)

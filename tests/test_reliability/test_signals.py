@@ -40,9 +40,12 @@ class SendSignal(Hook):
 
 
 def interrupted_config(path, run, adversarial, iteration, *numbers, **changes):
+    """The config of a run of ``long_runs``, interrupted."""
     hook = dict(type='SendSignal', iteration=iteration, numbers=numbers)
+    changes = {**run.changes, **changes}
+    hooks = [*changes.pop('custom_hooks', []), hook]
     return write_long_config(
-        path, run.data, adversarial, custom_hooks=[hook], **changes)
+        path, run.data, adversarial, custom_hooks=hooks, **changes)
 
 
 @pytest.mark.parametrize('stage, number, iteration', [
