@@ -72,7 +72,7 @@ DAMAGE = {
     'value': (lambda d: mask(d, [0, 1, 7]), 'c0/vessel/eye_1.png',
               r'value\(s\) 7 out of range.*prepare'),
     'unreadable image': (lambda d: cut(d / 'c0/images/eye_1.jpg'),
-                         'c0/images/eye_1.jpg', 'cannot be read.*copy'),
+                         'c0/images/eye_1.jpg', 'cannot be read.*Copy'),
     'unreadable mask': (lambda d: cut(d / 'c0/vessel/eye_1.png'),
                         'c0/vessel/eye_1.png', 'cannot be read.*copy'),
     'validation set': (lambda d: cut(d / 'c1_test/images/eye_0.jpg'),
