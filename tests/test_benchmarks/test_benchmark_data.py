@@ -95,7 +95,7 @@ def test_waiting_is_what_a_step_does_not_hide():
 
 
 def test_json_and_table(report, monkeypatch, capsys):
-    monkeypatch.setattr('run', lambda **_: dict(report, ratio=2.9))
+    monkeypatch.setattr(data, 'run', lambda **_: dict(report, ratio=2.9))
     assert data.main(['--json']) == 0
     assert json.loads(capsys.readouterr().out)['ratio'] == 2.9
     assert data.main(['--check']) == 1
@@ -103,7 +103,7 @@ def test_json_and_table(report, monkeypatch, capsys):
     assert 'MISSED: 2.90' in err
     assert '| full, labelled |' in out and '| ColorJitter |' in out
     assert 'needs 20 images/s' in out and '2.9 times (goal: 3)' in out
-    monkeypatch.setattr('run', lambda **_: dict(report, ratio=3.0))
+    monkeypatch.setattr(data, 'run', lambda **_: dict(report, ratio=3.0))
     assert data.main(['--check', '--json']) == 0
 
 
