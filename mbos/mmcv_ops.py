@@ -12,11 +12,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 EXTENSION = 'mmcv._ext'
-INSTALL_MMCV = ('pip install "setuptools>=70.1,<80" && '
-                'pip install --no-build-isolation mmcv==1.7.2')
-"""str: What to type; the old set-up script of mmcv needs pkg_resources."""
-INSTALL_MMCV_FULL = ('pip uninstall -y mmcv && MMCV_WITH_OPS=1 '
-                     'pip install --no-build-isolation mmcv-full==1.7.2')
+INSTALL_MMCV = 'python -m mbos.install_mmcv'
+INSTALL_MMCV_FULL = ('pip uninstall -y mmcv && '
+                     'python -m mbos.install_mmcv --full')
 _VERSIONS = ('get_compiler_version', 'get_compiling_cuda_version')
 
 

@@ -68,9 +68,8 @@ def make_environment(folder: Path, which: str) -> Path:
                        env=dict(os.environ, PIP_CONSTRAINT=str(limits)))
 
     pip('torch', 'torchvision')
-    pip('setuptools>=77,<80', 'pytest')
-    pip('--no-build-isolation', 'mmcv==1.7.2')
-    pip('--no-build-isolation', f'{ROOT}[export]')
+    pip(f'{ROOT}[export]', 'pytest')
+    subprocess.run([python, '-m', 'mbos.install_mmcv'], check=True, cwd=folder)
     return python
 
 

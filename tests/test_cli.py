@@ -50,7 +50,7 @@ def test_prepare_is_the_collections_own_command(tmp_path):
 
 
 @pytest.mark.parametrize('module, words', [
-    ('mmcv', 'pip install --no-build-isolation mmcv==1.7.2'),
+    ('mmcv', 'python -m mbos.install_mmcv'),
     ('tqdm', "No module named 'tqdm'"),
 ])
 def test_what_is_not_installed_is_said_in_a_sentence(monkeypatch, module,

@@ -64,7 +64,7 @@ def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
     lines = err.splitlines()
     assert [line.split()[1] for line in lines] == ['mmcv', 'timm']
     assert 'mmcv 2.1.0 does not serve' in lines[0]
-    assert lines[0].endswith('pip install --no-build-isolation mmcv==1.7.2')
+    assert lines[0].endswith('python -m mbos.install_mmcv')
     assert lines[1].endswith('pip install timm')
 
 

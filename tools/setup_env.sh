@@ -108,10 +108,10 @@ install() {
         "torchvision==$(pinned torchvision)"
     pip install -q -r "$ROOT/requirements.txt"
     pip uninstall -q -y mmcv mmcv-full 2>/dev/null # one of them only
-    export FORCE_CUDA=0 CUDA_VISIBLE_DEVICES='' MMCV_WITH_OPS=0
-    [[ $MMCV == mmcv ]] || export MMCV_WITH_OPS=1 PIP_NO_CACHE_DIR=1
-    pip install -q --no-build-isolation "$MMCV==1.7.2"
     echo "$ROOT" >"$(echo "$VENV"/lib/python3.*/site-packages)/mbos.pth"
+    local full=()
+    [[ $MMCV == mmcv ]] || full=(--full)
+    "$VENV/bin/python" -m mbos.install_mmcv ${full[@]+"${full[@]}"}
     printf '#!/bin/sh\nexec "%s" -m mbos "$@"\n' "$VENV/bin/python" \
         >"$VENV/bin/mbos"
     chmod +x "$VENV/bin/mbos"

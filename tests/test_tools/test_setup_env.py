@@ -29,6 +29,10 @@ elif arguments[0] == '-c':
         print(os.environ.get('PROBE', 'fine'))
     elif '# reach' in arguments[1]:  # whether the CPU index has both packages
         sys.exit(0 if os.environ.get('REACHABLE') else 1)
+elif arguments[:2] == ['-m', 'mbos.install_mmcv']:
+    print('mmcv', *arguments[2:], file=log)
+    if os.environ.get('FAIL') == 'mmcv':
+        sys.exit('ERROR: no such network')
 elif arguments == ['-m', 'mbos', 'info']:
     print('verify', file=log)
 elif arguments[:2] == ['-m', 'venv']:
@@ -41,7 +45,7 @@ elif arguments[:2] == ['-m', 'venv']:
 elif arguments == ['-m', 'pip', '--version']:
     sys.exit('bin' != here.parent.name or 'BROKEN' in os.environ)
 elif arguments[:3] == ['-m', 'pip', 'install']:
-    print('install', *arguments[3:], os.environ.get('MMCV_WITH_OPS'), file=log)
+    print('install', *arguments[3:], file=log)
     log.flush()
     time.sleep(0.05)
     if os.environ.get('FAIL', 'no step') in ' '.join(arguments):
@@ -102,9 +106,8 @@ def test_fresh_environment_without_a_compiler(sandbox):
     assert done.returncode == 0, done.stderr
     assert sandbox.lines() == [
         'venv', f'install -q torch=={pinned("torch")} '
-        f'torchvision=={pinned("torchvision")} None',
-        f'install -q -r {sandbox.root}/requirements.txt None',
-        'install -q --no-build-isolation mmcv==1.7.2 0', 'verify'
+        f'torchvision=={pinned("torchvision")}',
+        f'install -q -r {sandbox.root}/requirements.txt', 'mmcv', 'verify'
     ]
     assert 'CUDA build' in done.stdout, 'why it was taken'
     site = sandbox.root / '.venv' / 'lib' / 'python3.11' / 'site-packages'
@@ -130,14 +133,14 @@ def test_changed_requirements_are_installed(sandbox):
     with open(sandbox.root / 'requirements.txt', 'a') as file:
         file.write('tqdm\n')
     assert sandbox.run().returncode == 0
-    assert sandbox.steps() == ['install'] * 3 + ['verify']
+    assert sandbox.steps() == ['install', 'install', 'mmcv', 'verify']
 
 
 def test_parallel_runs_install_once(sandbox):
     with ThreadPoolExecutor() as pool:
         done = list(pool.map(lambda _: sandbox.run(), range(3)))
     assert [d.returncode for d in done] == [0, 0, 0], done
-    assert sandbox.steps() == ['venv'] + ['install'] * 3 + ['verify']
+    assert sandbox.steps() == ['venv', 'install', 'install', 'mmcv', 'verify']
     assert sum('all in place' in d.stdout for d in done) == 2
 
 
@@ -150,7 +153,7 @@ def test_stopped_half_way_goes_on(sandbox, step):
     assert 'verify' not in sandbox.steps()
     sandbox.log.unlink()
     assert sandbox.run().returncode == 0
-    assert sandbox.steps() == ['install'] * 3 + ['verify']
+    assert sandbox.steps() == ['install', 'install', 'mmcv', 'verify']
 
 
 def test_environment_without_pip_is_made_again(sandbox):
@@ -254,10 +257,10 @@ def test_mmcv_full_on_request(sandbox):
     assert done.returncode == 1 and 'compiler' in done.stderr
     sandbox.script('c++', '#!/bin/sh\n')
     assert sandbox.run(MBOS_MMCV='full').returncode == 0
-    assert sandbox.lines()[-2].endswith('mmcv-full==1.7.2 1')
+    assert sandbox.lines()[-2] == 'mmcv --full'
     sandbox.log.unlink()
     assert sandbox.run().returncode == 0
-    assert sandbox.lines()[-2].endswith(' mmcv==1.7.2 0'), 'and back'
+    assert sandbox.lines()[-2] == 'mmcv', 'and back'
 
 
 def test_check_changes_nothing(sandbox):

@@ -1,0 +1,68 @@
+"""Install mmcv 1.7.2, which pip alone cannot: ``python -m mbos.install_mmcv``.
+
+It is published as source only, whose set-up script wants ``pkg_resources``
+(gone from setuptools 80 and later, and from isolated builds) and, to read its
+own version, ``locals()`` with what ``exec`` left there (not so since Python
+3.13). Both are provided for the length of the build.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SITE = '''
+import builtins, sys
+if sys.version_info >= (3, 13):
+    plain_exec, plain_locals = builtins.exec, builtins.locals
+
+    def exec_into_locals(code, *scopes):
+        if getattr(code, 'co_filename', '') != 'mmcv/version.py':
+            return plain_exec(code, *(scopes or (
+                sys._getframe(1).f_globals, sys._getframe(1).f_locals)))
+        found = {}
+        plain_exec(code, found)
+
+        def found_locals():
+            builtins.locals = plain_locals
+            return found
+
+        builtins.exec, builtins.locals = plain_exec, found_locals
+
+    builtins.exec = exec_into_locals
+'''
+"""str: ``sitecustomize`` of the processes that build mmcv."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Install into the environment that runs this; returns pip's status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m mbos.install_mmcv',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--full',
+        action='store_true',
+        help='mmcv-full, compiled for the torch that is installed')
+    full = parser.parse_args(argv).full
+    steps = [['setuptools>=70.1,<80'], ['--no-build-isolation']]
+    # pip's cache does not tell apart what was compiled for which torch.
+    steps[1] += ['--no-cache-dir', 'mmcv-full==1.7.2'
+                 ] if full else ['mmcv==1.7.2']
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, 'sitecustomize.py').write_text(SITE, encoding='utf-8')
+        environment = dict(
+            os.environ, PYTHONPATH=folder, MMCV_WITH_OPS=str(int(full)))
+        if full:  # operators for CPUs, whatever the machine has
+            environment.update(FORCE_CUDA='0', CUDA_VISIBLE_DEVICES='')
+        for step in steps:
+            command = [sys.executable, '-m', 'pip', 'install', '-q', *step]
+            status = subprocess.run(command, env=environment).returncode
+            if status:
+                return status
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
