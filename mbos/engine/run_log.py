@@ -41,7 +41,8 @@ def hold_log(level: str = 'INFO') -> logging.Logger:
     Returns:
         logging.Logger: mmseg's root logger.
     """
-    logger = get_root_logger(log_level=level)
+    logger = get_root_logger()
+    logger.setLevel(level)  # mmcv sets the level of a new logger only
     _stop_holding(logger)
     logger.addHandler(HeldLog())
     return logger
