@@ -2,7 +2,7 @@
 import difflib
 import importlib
 import sys
-from typing import Sequence
+from collections.abc import Sequence
 
 COMMANDS = {
     'predict': 'find structures in photographs of your own',

@@ -5,8 +5,8 @@ import importlib
 import os
 import os.path as osp
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, List, Optional
 
 import numpy as np
 from mmcv import Config, ConfigDict
@@ -67,7 +67,7 @@ def find_config(path: str) -> str:
         f'in {CONFIGS}.{hint}')
 
 
-def load_config(path: str, options: Optional[dict] = None) -> Config:
+def load_config(path: str, options: dict | None = None) -> Config:
     """Read a config, apply overrides, and complete its datasets.
 
     Datasets that name no ``tasks`` get the model's, and those without
@@ -299,7 +299,7 @@ def _complete(dataset, defaults):
     return dataset
 
 
-def member_datasets(dataset) -> List[dict]:
+def member_datasets(dataset) -> list[dict]:
     """The single datasets of a dataset config, joint or not.
 
     Args:

@@ -6,7 +6,6 @@ the others are only read, and a mistyped key there would change nothing.
 import argparse
 import difflib
 import warnings
-from typing import Optional, Tuple
 
 from mmcv import DictAction
 
@@ -55,7 +54,7 @@ def check_overrides(cfg: dict, options: dict) -> None:
                       'added, but nothing may read it.')
 
 
-def _first_missing(part, names) -> Optional[Tuple[str, str, set]]:
+def _first_missing(part, names) -> tuple[str, str, set] | None:
     """Where a dotted key leaves a config: part, name, and the names there."""
     passed = []
     for name in names:

@@ -3,9 +3,8 @@
 Everything in the package is keyed by task name. A task is described once,
 here or in a config, and everyone else asks it (docs/method.md, section 1).
 """
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -38,9 +37,9 @@ class Task:
     """
 
     name: str
-    classes: Tuple[str, ...]
+    classes: tuple[str, ...]
     nested: bool = False
-    palette: Optional[Tuple[Tuple[int, int, int], ...]] = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
     def __post_init__(self):
         if not self.name.replace('_', 'a').isalnum():
@@ -122,8 +121,8 @@ class Task:
 
     def encode(self,
                labels: Tensor,
-               ignore_index: Optional[int] = IGNORE_INDEX,
-               known: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+               ignore_index: int | None = IGNORE_INDEX,
+               known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Turn label planes into binary targets and a validity mask.
 
         A plane may label some of the classes only. They are known at every
@@ -182,7 +181,7 @@ class Task:
         within = within.flip(-3).cummin(dim=-3).values.flip(-3)
         return known | (level < around) | (level >= within)
 
-    def known_mask(self, classes: Optional[Sequence[str]]) -> Tensor:
+    def known_mask(self, classes: Sequence[str] | None) -> Tensor:
         """Which classes are named, boolean, shape (C, ); None names all."""
         named = self.classes if classes is None else classes
         return torch.tensor([name in named for name in self.classes])
@@ -249,7 +248,7 @@ ODOC = Task(
 BUILTIN_TASKS = {task.name: task for task in (VESSEL, LESION, ODOC)}
 """dict[str, Task]: The published tasks, in the published order."""
 
-TaskLike = Union[str, dict, Task]
+TaskLike = str | dict | Task
 
 
 def build_task(cfg: TaskLike) -> Task:
@@ -270,7 +269,7 @@ def build_task(cfg: TaskLike) -> Task:
     return Task(**cfg)
 
 
-def build_tasks(cfgs: Sequence[TaskLike]) -> Tuple[Task, ...]:
+def build_tasks(cfgs: Sequence[TaskLike]) -> tuple[Task, ...]:
     """Make all tasks of a config, in an order that the config cannot change.
 
     The published tasks come first, in the published order, then the others by

@@ -5,7 +5,7 @@ say which process failed first and why, and an error that the tool explains is
 told once: see docs/reliability.md.
 """
 import signal
-from typing import List, Mapping, Optional
+from collections.abc import Mapping
 
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
@@ -45,7 +45,7 @@ def find_cause(failures: Mapping[int, ProcessFailure]) -> int:
 
 
 def exit_status(failures: Mapping[int, ProcessFailure],
-                received: Optional[int] = None) -> int:
+                received: int | None = None) -> int:
     """The status of a run.
 
     Args:
@@ -75,9 +75,8 @@ def was_leaving(failure: ProcessFailure) -> bool:
             and told(failure).get('kind') in ('explained', 'traceback'))
 
 
-def by_themselves(
-        failures: Mapping[int, ProcessFailure],
-        received: Optional[int] = None) -> Mapping[int, ProcessFailure]:
+def by_themselves(failures: Mapping[int, ProcessFailure],
+                  received: int | None = None) -> Mapping[int, ProcessFailure]:
     """The failures that no signal of the launcher explains.
 
     Args:
@@ -93,7 +92,7 @@ def by_themselves(
     return {r: f for r, f in failures.items() if f.exitcode not in expected}
 
 
-def explain(failures: Mapping[int, ProcessFailure]) -> List[str]:
+def explain(failures: Mapping[int, ProcessFailure]) -> list[str]:
     """The last lines of a run that failed.
 
     Args:

@@ -10,7 +10,6 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from typing import List, Optional
 
 import quickstart_data
 import quickstart_report
@@ -22,7 +21,7 @@ from mbos.datasets.scoring import format_table
 from prepare_dataset.errors import PrepareError
 
 
-def parse_args(argv: Optional[List[str]] = None):
+def parse_args(argv: list[str] | None = None):
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -140,7 +139,7 @@ def run(args) -> int:
     return 0 if reached else 1
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     args = parse_args(argv)
     try:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -39,7 +39,7 @@ class Found(NamedTuple):
     images: int
 
 
-def write_hidden_truth(collections: Path, data: Path) -> Dict[str, int]:
+def write_hidden_truth(collections: Path, data: Path) -> dict[str, int]:
     """Prepare the truth that generated collections leave out.
 
     Args:
@@ -104,7 +104,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def find_collections(folder: Path) -> Dict[str, Found]:
+def find_collections(folder: Path) -> dict[str, Found]:
     """Find real collections in a folder; the larger one of two copies.
 
     Args:
@@ -152,8 +152,8 @@ def count_photographs(module, raw: Path) -> int:
     return sum(len(split.items) for split in splits if split is not None)
 
 
-def _missing(folder: Path, key: str, children: List[Path],
-             best: Optional[Found]) -> str:
+def _missing(folder: Path, key: str, children: list[Path],
+             best: Found | None) -> str:
     name = OWNERS_NAMES[key]
     if best is not None:
         return (f'{best.folder}: holds no photographs as {name} is published; '
@@ -163,7 +163,7 @@ def _missing(folder: Path, key: str, children: List[Path],
             'there (the README tells where it is published).')
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run one of the two commands."""
     if len(arguments) == 3 and arguments[0] == 'synthetic':
         counts = write_hidden_truth(Path(arguments[1]), Path(arguments[2]))

@@ -1,8 +1,8 @@
 """Which commands the quickstart runs, with which files."""
 import os.path as osp
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
 
 from quickstart_data import IDRID, VESSELS, find_collections
 from quickstart_steps import ROOT, Step
@@ -76,11 +76,11 @@ class Plan:
 
     # --- preparing data -----------------------------------------------------
 
-    def data_steps(self) -> List[Step]:
+    def data_steps(self) -> list[Step]:
         """Steps up to the prepared collections."""
         return self._real_data() if self.is_real else self._synthetic_data()
 
-    def _synthetic_data(self) -> List[Step]:
+    def _synthetic_data(self) -> list[Step]:
         args = self.args
         options = []
         for name in ('images', 'val_images', 'test_images', 'size'):
@@ -107,7 +107,7 @@ class Plan:
                 self.data / FOLDERS['drive'] / 'test' / 'hidden')
         ]
 
-    def _real_data(self) -> List[Step]:
+    def _real_data(self) -> list[Step]:
         size = ('--max-side', self.args.max_side)
         steps = [
             self._prepare(key, found.folder, *size)
@@ -137,7 +137,7 @@ class Plan:
 
     # --- training and testing -----------------------------------------------
 
-    def model_steps(self) -> List[Step]:
+    def model_steps(self) -> list[Step]:
         """Steps from the prepared collections to scores and predictions."""
         start = [] if self.args.from_scratch else [
             '--load-from', self.checkpoint('stage1')
@@ -162,7 +162,7 @@ class Plan:
         ]
         return steps + self._evaluations([f'single_{t}' for t in self.singles])
 
-    def _evaluations(self, models: Sequence[str]) -> List[Step]:
+    def _evaluations(self, models: Sequence[str]) -> list[Step]:
         return [self._evaluate(m) for m in models if self.test_set_names(m)]
 
     def _train(self, model: str, title: str, *options) -> Step:
@@ -177,13 +177,13 @@ class Plan:
             self._options(f'runner.max_iters={iterations}'),
             self.checkpoint(model), [self.folder / model])
 
-    def _pseudo_labels(self) -> List[str]:
+    def _pseudo_labels(self) -> list[str]:
         truth = self.pseudo_label_truth()
         extra = ['--truth', *truth] if truth else []
         return self._tool('generate_pseudo_labels.py', self.config('stage2'),
                           self.checkpoint('stage1'), *extra) + self._options()
 
-    def pseudo_label_truth(self) -> List[str]:
+    def pseudo_label_truth(self) -> list[str]:
         """``--truth`` arguments: full label maps beside the images."""
         found = []
         for folder in find_image_folders(self.stage2_cfg):
@@ -196,7 +196,7 @@ class Plan:
                         break
         return found
 
-    def test_set_names(self, model: str) -> List[str]:
+    def test_set_names(self, model: str) -> list[str]:
         """Test sets that are there and that a model can be scored on."""
         cfg = self.load(model)
         tasks = {task.name for task in build_tasks(cfg.model.tasks)}
@@ -232,39 +232,39 @@ class Plan:
             self._test(model, '--vis', '--output_dir', folder, '--datasets',
                        *names), folder / names[-1] / 'overlays', [folder])
 
-    def image_sets(self) -> List[str]:
+    def image_sets(self) -> list[str]:
         """One test set of each image folder."""
         sets = self.stage2_cfg.test_sets
-        first: Dict[str, str] = {}
+        first: dict[str, str] = {}
         for name in self.test_set_names('stage2'):
             first.setdefault(sets[name]['img_dir'], name)
         return list(first.values())
 
     # --- command lines ------------------------------------------------------
 
-    def _options(self, *options: str) -> List[str]:
+    def _options(self, *options: str) -> list[str]:
         return [
             '--cfg-options', f'data_root={self.data}', *options,
             *self.args.cfg_options
         ]
 
-    def _test(self, model: str, *arguments) -> List[str]:
+    def _test(self, model: str, *arguments) -> list[str]:
         return self._script(
             'dist_test_gan.sh', self.config(model), self.checkpoint(model), 1,
             *arguments, '--work-dir', self.folder / model) + self._options()
 
-    def _script(self, name: str, *arguments) -> List[str]:
+    def _script(self, name: str, *arguments) -> list[str]:
         return _words('bash', _tool_path(name), *arguments)
 
-    def _tool(self, name: str, *arguments) -> List[str]:
+    def _tool(self, name: str, *arguments) -> list[str]:
         return _words(sys.executable, _tool_path(name), *arguments)
 
-    def _module(self, name: str, *arguments) -> List[str]:
+    def _module(self, name: str, *arguments) -> list[str]:
         return _words(sys.executable, '-m', f'prepare_dataset.{name}',
                       *arguments)
 
 
-def _tool_path(name: str, start: Optional[str] = None) -> str:
+def _tool_path(name: str, start: str | None = None) -> str:
     """Path of a tool, relative where the checkout is the working directory."""
     path = osp.join(ROOT, 'tools', name)
     relative = osp.relpath(path, start)
@@ -278,5 +278,5 @@ def _title(model: str) -> str:
     return f'the {model.replace("single_", "")} model'
 
 
-def _words(*arguments) -> List[str]:
+def _words(*arguments) -> list[str]:
     return [str(argument) for argument in arguments]

@@ -1,6 +1,6 @@
 """The quickstart's end: one table, goals, and contact sheets."""
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Sequence
 
 import mmcv
 from quickstart_plan import STAGES, Plan
@@ -44,7 +44,7 @@ LEGEND = (
     'the classes that occur.')
 
 
-def columns(plan: Plan) -> Dict[str, Dict[str, str]]:
+def columns(plan: Plan) -> dict[str, dict[str, str]]:
     """Where the figures of each column of the table are, by task."""
     tasks = [task for task in plan.stage2_cfg.model.tasks]
     names = [t if isinstance(t, str) else t['name'] for t in tasks]
@@ -59,7 +59,7 @@ def columns(plan: Plan) -> Dict[str, Dict[str, str]]:
     return found
 
 
-def write_report(plan: Plan, times: List[List[str]], note: str,
+def write_report(plan: Plan, times: list[list[str]], note: str,
                  goals: Sequence[Goal]) -> bool:
     """Print and write everything.
 
@@ -105,7 +105,7 @@ def write_report(plan: Plan, times: List[List[str]], note: str,
 
 
 def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
-                column: str) -> List[dict]:
+                column: str) -> list[dict]:
     """Hold a column against goals.
 
     Args:
@@ -135,7 +135,7 @@ def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
     return results
 
 
-def goal_lines(results: Sequence[dict]) -> List[str]:
+def goal_lines(results: Sequence[dict]) -> list[str]:
     """Say of each goal whether it is reached."""
     lines = []
     for r in results:
@@ -151,7 +151,7 @@ def goal_lines(results: Sequence[dict]) -> List[str]:
     return lines
 
 
-def draw_sheets(plan: Plan, datasets: Sequence) -> List[str]:
+def draw_sheets(plan: Plan, datasets: Sequence) -> list[str]:
     """Draw a contact sheet per image folder.
 
     Returns:

@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 RECORD = 'quickstart.json'
@@ -29,7 +29,7 @@ class Step:
 
     name: str
     title: str
-    command: List[str]
+    command: list[str]
     output: Path
     clears: Sequence[Path] = ()
 
@@ -60,11 +60,11 @@ class StepRunner:
             raise ValueError(
                 f'{folder}: is not empty and was not made by the quickstart; '
                 'give another folder with --out.')
-        self.done: Dict[str, dict] = {}
+        self.done: dict[str, dict] = {}
         if self.path.exists() and not fresh:
             self.done = json.loads(self.path.read_text())['steps']
         self.is_new = False
-        self.seconds: Dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._save()
 
@@ -110,14 +110,14 @@ class StepRunner:
         part.write_text(json.dumps(dict(steps=self.done), indent=2) + '\n')
         os.replace(part, self.path)
 
-    def times(self) -> List[List[str]]:
+    def times(self) -> list[list[str]]:
         """Table of all steps and their seconds, the header first."""
         rows = [[title, f'{s:.0f}'] for title, s in self.seconds.items()]
         total = f'{sum(self.seconds.values()):.0f}'
         return [['step', 'seconds'], *rows, ['together', total]]
 
 
-def run_to_its_end(command: List[str]) -> int:
+def run_to_its_end(command: list[str]) -> int:
     """Run a command; whatever interrupts this one ends that one, too.
 
     Args:
@@ -135,7 +135,7 @@ def run_to_its_end(command: List[str]) -> int:
         raise
 
 
-def _environment() -> Dict[str, str]:
+def _environment() -> dict[str, str]:
     """This interpreter and the checkout's packages, in any folder."""
     path = os.pathsep.join(
         p for p in (ROOT, os.environ.get('PYTHONPATH')) if p)

@@ -2,7 +2,6 @@
 import codecs
 import hashlib
 import os.path as osp
-from typing import List, Optional, Tuple
 
 import torch
 from mmcv.utils import print_log
@@ -119,7 +118,7 @@ def load_weights(model: nn.Module,
 def fit_weights(model: nn.Module,
                 path: str,
                 content: dict,
-                allow_missing: bool = False) -> Tuple[dict, List[str]]:
+                allow_missing: bool = False) -> tuple[dict, list[str]]:
     """Turn a checkpoint's weights into those of a segmentor, all checked.
 
     Args:
@@ -170,7 +169,7 @@ def fit_weights(model: nn.Module,
     return {n: v for n, v in state.items() if n not in unused}, notes
 
 
-def _translate(path: str, content: dict, tasks: List[Task]):
+def _translate(path: str, content: dict, tasks: list[Task]):
     """A released file's weights under our names, and what is left behind."""
     try:
         check_release_tasks(content['state_dict'], tasks)
@@ -186,7 +185,7 @@ def _translate(path: str, content: dict, tasks: List[Task]):
     return state, notes
 
 
-def left_behind(content: dict) -> List[str]:
+def left_behind(content: dict) -> list[str]:
     """Sentences on what a checkpoint holds beside weights.
 
     Args:
@@ -220,12 +219,12 @@ def _part(name: str) -> str:
         name.split('.')[:2 if name.startswith('decode_head') else 1])
 
 
-def _some(names: List[str], shown: int = 4) -> str:
+def _some(names: list[str], shown: int = 4) -> str:
     more = f' and {len(names) - shown} more' if len(names) > shown else ''
     return ', '.join(names[:shown]) + more
 
 
-def _check_tasks(path: str, meta: dict, tasks: List[Task]) -> None:
+def _check_tasks(path: str, meta: dict, tasks: list[Task]) -> None:
     stored = meta.get('mbos_tasks')
     if stored is None:
         return
@@ -281,8 +280,8 @@ def _check_values(path: str, state: dict) -> None:
             'take a checkpoint of an earlier iteration.')
 
 
-def _mismatch(path: str, meta: dict, model: nn.Module, missing: List[str],
-              unexpected: List[str]) -> str:
+def _mismatch(path: str, meta: dict, model: nn.Module, missing: list[str],
+              unexpected: list[str]) -> str:
     stage = meta.get('mbos_stage')
     parts = [f'{path} does not fit the config.']
     if stage is not None and stage != model.stage:
@@ -298,8 +297,8 @@ def _mismatch(path: str, meta: dict, model: nn.Module, missing: List[str],
 
 
 def checkpoint_meta(model: nn.Module,
-                    model_cfg: Optional[dict],
-                    settings: Optional[PredictionSettings] = None) -> dict:
+                    model_cfg: dict | None,
+                    settings: PredictionSettings | None = None) -> dict:
     """What a checkpoint tells about its network and its use.
 
     Args:

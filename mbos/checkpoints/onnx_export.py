@@ -7,7 +7,7 @@ import os
 import os.path as osp
 import time
 import warnings
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class ProbabilityNetwork(nn.Module):
         for name, values in (('mean', mean), ('std', std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
 
-    def forward(self, image: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Probabilities of every task, at the size of the input.
 
         Args:
@@ -138,7 +138,7 @@ def export_onnx(model: nn.Module,
             os.remove(temporary)
 
 
-def describe_tasks(tasks: Sequence[Task]) -> Dict[str, dict]:
+def describe_tasks(tasks: Sequence[Task]) -> dict[str, dict]:
     """Classes and label rules of the tasks, in plain types."""
     return {
         task.name:
@@ -154,7 +154,7 @@ def largest_difference(model: nn.Module,
                        path: str,
                        mean: Sequence[float],
                        std: Sequence[float],
-                       shape: Tuple[int, int, int] = (1, 160, 200),
+                       shape: tuple[int, int, int] = (1, 160, 200),
                        seed: int = 0) -> float:
     """Compare a file in ONNX Runtime with the network it was made from.
 
@@ -197,10 +197,10 @@ def largest_difference(model: nn.Module,
 
 def measure(runtime: str,
             checkpoint: str,
-            config: Optional[str],
+            config: str | None,
             path: str,
             side: int,
-            repeats: int = 3) -> Tuple[float, float]:
+            repeats: int = 3) -> tuple[float, float]:
     """Time a forward pass in a process of its own.
 
     Args:

@@ -2,7 +2,6 @@
 import hashlib
 import io
 import os.path as osp
-from typing import Dict, List, Optional, Tuple
 
 import torch
 
@@ -22,7 +21,7 @@ _KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
 
 def published_content(
         content: dict,
-        keep_discriminators: bool = False) -> Tuple[dict, List[str]]:
+        keep_discriminators: bool = False) -> tuple[dict, list[str]]:
     """Keep of a checkpoint what inference needs, and nothing private.
 
     Args:
@@ -84,7 +83,7 @@ def save_with_hash(content: dict, prefix: str) -> str:
 
 def model_card(path: str,
                content: dict,
-               figures: Optional[Dict[str, dict]] = None,
+               figures: dict[str, dict] | None = None,
                notes: str = '') -> str:
     """Describe a published model.
 
@@ -135,7 +134,7 @@ def _use(name: str) -> str:
             '```')
 
 
-def _figures(figures: Dict[str, dict]) -> List[str]:
+def _figures(figures: dict[str, dict]) -> list[str]:
     """Dice and IoU of every test set, as a table."""
     if not figures:
         return ['None were given; `tools/test.py --eval mIoU` computes them.']

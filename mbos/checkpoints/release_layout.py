@@ -7,15 +7,15 @@ under ``generator.``.
 """
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from mbos.tasks import Task
 
-State = Dict[str, Tensor]
+State = dict[str, Tensor]
 
 _ORDER = ('vessel', 'lesion', 'odoc')
 
@@ -49,8 +49,8 @@ class ConversionReport:
         refilled (list[str]): Names filled with copies of used tensors.
     """
 
-    dropped: List[str] = field(default_factory=list)
-    refilled: List[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    refilled: list[str] = field(default_factory=list)
 
 
 def is_release_state(state: State) -> bool:
@@ -60,7 +60,7 @@ def is_release_state(state: State) -> bool:
         or re.match(r'decode_head\.conv_seg\.\d+\.', name) for name in state)
 
 
-def in_release_order(tasks: Sequence[Task]) -> List[Task]:
+def in_release_order(tasks: Sequence[Task]) -> list[Task]:
     """Tasks as the release numbers them, however a config lists them.
 
     Args:
@@ -124,7 +124,7 @@ def summarize(names: Sequence[str]) -> str:
 
 
 def from_release(state: State,
-                 tasks: Sequence[Task]) -> Tuple[State, ConversionReport]:
+                 tasks: Sequence[Task]) -> tuple[State, ConversionReport]:
     """Turn a released state dict into ours.
 
     Args:
@@ -201,7 +201,7 @@ def _task_at(index: int, tasks: Sequence[Task], name: str) -> str:
 
 
 def to_release(state: State,
-               tasks: Sequence[Task]) -> Tuple[State, ConversionReport]:
+               tasks: Sequence[Task]) -> tuple[State, ConversionReport]:
     """Turn our state dict into one that the release could load.
 
     Args:

@@ -4,8 +4,8 @@ Training writes these settings into the checkpoint's meta, so that nobody who
 uses a model has to know its scale, its normalisation or its thresholds.
 """
 import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Dict, List, Optional, Sequence, Tuple
 
 from mmcv import Config
 from mmcv.utils import print_log
@@ -40,9 +40,9 @@ class PredictionSettings:
         thresholds (dict[str, float]): By task name, the probability to exceed.
     """
 
-    pipeline: List[dict]
+    pipeline: list[dict]
     crop: str = 'fov'
-    thresholds: Dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.crop not in CROPS:
@@ -64,7 +64,7 @@ class PredictionSettings:
         return next(t for t in self.pipeline if t['type'] == AUGMENTATION)
 
     @property
-    def image_scale(self) -> Optional[Tuple[int, int]]:
+    def image_scale(self) -> tuple[int, int] | None:
         """tuple[int, int] | None: Width and height that photographs are
         scaled into; None if they keep their size."""
         scale = self.augmentation.get('img_scale')
@@ -85,8 +85,8 @@ class PredictionSettings:
         return self.thresholds.get(task, DEFAULT_THRESHOLD)
 
     def steps(self,
-              scales: Optional[Sequence[float]] = None,
-              flip: bool = False) -> List[dict]:
+              scales: Sequence[float] | None = None,
+              flip: bool = False) -> list[dict]:
         """The pipeline after loading, with test-time augmentation.
 
         Args:
@@ -162,7 +162,7 @@ def settings_of(cfg: Config) -> PredictionSettings:
         thresholds=thresholds)
 
 
-def find_settings(cfg: Config, logger=None) -> Optional[PredictionSettings]:
+def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
     """The settings that a config tells, or None if it tells none.
 
     For training, which must not fail because a config has no test pipeline
@@ -184,7 +184,7 @@ def find_settings(cfg: Config, logger=None) -> Optional[PredictionSettings]:
 
 
 def settings_meta(tasks: Sequence[Task],
-                  settings: Optional[PredictionSettings] = None) -> dict:
+                  settings: PredictionSettings | None = None) -> dict:
     """Entries of a checkpoint's meta, in plain types.
 
     ``CLASSES`` and ``PALETTE`` are what mmseg's ``init_segmentor`` reads.
@@ -204,7 +204,7 @@ def settings_meta(tasks: Sequence[Task],
     return meta
 
 
-def settings_from_meta(meta: dict) -> Optional[PredictionSettings]:
+def settings_from_meta(meta: dict) -> PredictionSettings | None:
     """The settings that a checkpoint tells; None if it is an old one."""
     stored = meta.get(META_KEY)
     if not stored:
@@ -221,7 +221,7 @@ def settings_from_meta(meta: dict) -> Optional[PredictionSettings]:
             'that it was trained with.') from error
 
 
-def colours_of(task: Task) -> List[Tuple[int, int, int]]:
+def colours_of(task: Task) -> list[tuple[int, int, int]]:
     """RGB colour of each class of a task."""
     colours = task.palette or DEFAULT_COLOURS
     return [colours[i % len(colours)] for i in range(task.num_classes)]

@@ -5,8 +5,8 @@ any registered kind and any size. Those of mmseg and of this package are built
 from it, without their own weights; for others a config is needed.
 """
 import numbers
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Collection, Iterator, Optional, Set, Tuple
 
 from mmcv.cnn import ACTIVATION_LAYERS, CONV_LAYERS, NORM_LAYERS
 from mmseg.models.builder import MODELS
@@ -24,8 +24,7 @@ _DEPTH = 20
 
 
 def stored_model_cfg(
-    path: str, content: dict,
-    imported: Collection[str] = ()) -> Optional[dict]:
+    path: str, content: dict, imported: Collection[str] = ()) -> dict | None:
     """The config of a checkpoint's network, if it tells one.
 
     Args:
@@ -97,7 +96,7 @@ def _without_weights(value, depth: int = 0):
     return value
 
 
-def _items(value, key: str = '') -> Iterator[Tuple[str, object]]:
+def _items(value, key: str = '') -> Iterator[tuple[str, object]]:
     """All keys and values of nested dicts and lists."""
     if isinstance(value, dict):
         for name, item in value.items():
@@ -109,7 +108,7 @@ def _items(value, key: str = '') -> Iterator[Tuple[str, object]]:
         yield key, value
 
 
-def _check(key: str, value: object, largest: int, allowed: Set[str]) -> None:
+def _check(key: str, value: object, largest: int, allowed: set[str]) -> None:
     if key == 'type':
         # a dot would make the registry look into another package
         known = isinstance(value, str) and '.' not in value

@@ -11,7 +11,6 @@ that is dropped, missing or refilled is said.
 import argparse
 import os.path as osp
 import sys
-from typing import List, Optional, Tuple
 
 from mbos.apis import load_config
 from mbos.checkpoints import loading as checkpoint
@@ -40,7 +39,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def build_network(content: dict, config: Optional[str] = None) -> tuple:
+def build_network(content: dict, config: str | None = None) -> tuple:
     """Build the network that a checkpoint should fit, without weights.
 
     Args:
@@ -63,7 +62,7 @@ def build_network(content: dict, config: Optional[str] = None) -> tuple:
     return build_checked(build_segmentor, dict(model_cfg)), model_cfg, found
 
 
-def convert(args: argparse.Namespace) -> Tuple[dict, List[str]]:
+def convert(args: argparse.Namespace) -> tuple[dict, list[str]]:
     """Make the content of the new file.
 
     Args:

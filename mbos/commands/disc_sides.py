@@ -11,8 +11,8 @@ maps have specks. Label maps without a disc are named, and get the side of
 """
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from mbos.tasks import IGNORE_INDEX
 CUP = 2
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -40,7 +40,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def list_label_maps(folders: Sequence[str]) -> Dict[str, Path]:
+def list_label_maps(folders: Sequence[str]) -> dict[str, Path]:
     """List label maps by stem.
 
     Args:
@@ -64,7 +64,7 @@ def list_label_maps(folders: Sequence[str]) -> Dict[str, Path]:
     return dict(sorted(maps.items()))
 
 
-def side_of(path: Path) -> Optional[str]:
+def side_of(path: Path) -> str | None:
     """Find the side of the disc in a label map.
 
     Args:
@@ -94,15 +94,15 @@ def side_of(path: Path) -> Optional[str]:
     return find_disc_side((parts == largest).astype(np.uint8))
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Write the file.
 
     Returns:
         int: 0; 1 if something is wrong or images are left without a line.
     """
     args = parse_args(argv)
-    sides: Dict[str, str] = {}
-    without: List[Path] = []
+    sides: dict[str, str] = {}
+    without: list[Path] = []
     try:
         for stem, path in list_label_maps(args.folders).items():
             side = side_of(path)

@@ -5,7 +5,6 @@ import os.path as osp
 import re
 import shutil
 from contextlib import suppress
-from typing import List, Tuple
 
 import torch
 from mmcv.runner import HOOKS, CheckpointHook, allreduce_params, master_only
@@ -72,7 +71,7 @@ def _explained(error: OSError, path: str) -> OSError:
         '--auto-resume', path)
 
 
-def list_checkpoints(folder: str) -> List[Tuple[int, str]]:
+def list_checkpoints(folder: str) -> list[tuple[int, str]]:
     """Find the checkpoints ``iter_<N>.pth`` of a folder.
 
     Args:

@@ -1,5 +1,5 @@
 """What happens when a loss or a gradient is NaN or infinite."""
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -33,7 +33,7 @@ class FiniteGuard:
     def __init__(self,
                  on_nonfinite: str = 'stop',
                  max_skips: int = 10,
-                 late: Optional[bool] = None):
+                 late: bool | None = None):
         if on_nonfinite not in ('stop', 'skip'):
             raise ValueError(f'on_nonfinite is {on_nonfinite!r}: use '
                              "'stop' or 'skip'.")
@@ -44,7 +44,7 @@ class FiniteGuard:
         self.skipped_in_a_row = 0
         self.agreement = Agreement(False if self.skips else late)
 
-    def allows_step(self, runner, gradients: Dict[str, Tensor]) -> bool:
+    def allows_step(self, runner, gradients: dict[str, Tensor]) -> bool:
         """Judge the iteration that has just been computed.
 
         Args:
@@ -113,8 +113,8 @@ class FiniteGuard:
 class _Evidence:
     """What there is to tell about an iteration."""
 
-    def __init__(self, iteration: int, losses: Dict[str, Tensor],
-                 gradients: Dict[str, Tensor], images: List[str]):
+    def __init__(self, iteration: int, losses: dict[str, Tensor],
+                 gradients: dict[str, Tensor], images: list[str]):
         self.iteration = iteration
         self.losses = losses
         self.gradients = gradients
@@ -142,7 +142,7 @@ class _Evidence:
         return ' '.join(parts)
 
 
-def images_of(runner) -> List[str]:
+def images_of(runner) -> list[str]:
     """File names of the images of the running iteration, where known."""
     batch = getattr(runner, 'data_batch', None)
     metas = batch.get('img_metas') if isinstance(batch, dict) else None

@@ -1,6 +1,6 @@
 """Hooks that step the optimizers, seed iterations and log the losses."""
 import random
-from typing import Dict, Iterable, List, Optional
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     allreduce_grads(parameters, bucket_size_mb=64)
 
 
-def _with_gradient(parameters: List[nn.Parameter]) -> List[bool]:
+def _with_gradient(parameters: list[nn.Parameter]) -> list[bool]:
     """Which parameters have a gradient in any process."""
     present = torch.tensor([p.grad is not None for p in parameters],
                            dtype=torch.int32,
@@ -41,7 +41,7 @@ def _with_gradient(parameters: List[nn.Parameter]) -> List[bool]:
     return [bool(value) for value in present.tolist()]
 
 
-def gradients_by_process(model: nn.Module) -> Dict[str, Tensor]:
+def gradients_by_process(model: nn.Module) -> dict[str, Tensor]:
     """The gradients of all processes, which all must call.
 
     Args:
@@ -72,7 +72,7 @@ def gradients_by_process(model: nn.Module) -> Dict[str, Tensor]:
 
 
 def restore_gradients(model: nn.Module,
-                      rows: Dict[str, Tensor],
+                      rows: dict[str, Tensor],
                       factor: float = 1.0) -> None:
     """Take up gradients of :func:`gradients_by_process`.
 
@@ -131,7 +131,7 @@ class GradientStepHook(Hook):
 
     def __init__(self,
                  accumulate: int = 1,
-                 grad_clip: Optional[dict] = None,
+                 grad_clip: dict | None = None,
                  loss_scaling: bool = False,
                  on_nonfinite: str = 'stop',
                  max_skips: int = 10):
@@ -233,7 +233,7 @@ class GradientStepHook(Hook):
                 f'losses are scaled (iteration {runner.iter + 1}); the last '
                 "checkpoint is good. Set precision='bf16' or 'float32'.")
 
-    def _looked_at(self, runner) -> Dict[str, Tensor]:
+    def _looked_at(self, runner) -> dict[str, Tensor]:
         """Gradients that must be finite, by the name of their parameter."""
         if self.scaler.is_enabled():
             return {}

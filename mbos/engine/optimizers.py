@@ -1,5 +1,4 @@
 """Several named optimizers, for a network and its discriminators."""
-from typing import Dict, Optional
 
 from mmcv.runner.optimizer import OPTIMIZER_BUILDERS, build_optimizer
 from torch import nn
@@ -30,8 +29,8 @@ class NamedOptimizersConstructor:
     REST = 'generator'
 
     def __init__(self,
-                 optimizer_cfg: Dict[str, dict],
-                 paramwise_cfg: Optional[dict] = None):
+                 optimizer_cfg: dict[str, dict],
+                 paramwise_cfg: dict | None = None):
         if paramwise_cfg is not None:
             raise ValueError('Give paramwise_cfg to the single optimizers, '
                              f'one of {sorted(optimizer_cfg)}.')
@@ -40,7 +39,7 @@ class NamedOptimizersConstructor:
                              f'{sorted(optimizer_cfg)}.')
         self.optimizer_cfg = optimizer_cfg
 
-    def __call__(self, model: nn.Module) -> Dict[str, Optimizer]:
+    def __call__(self, model: nn.Module) -> dict[str, Optimizer]:
         """Build the optimizers.
 
         Args:
@@ -70,13 +69,13 @@ class NamedOptimizersConstructor:
 class _Rest(nn.Module):
     """The remaining parts under their own names, so that keys still match."""
 
-    def __init__(self, parts: Dict[str, nn.Module]):
+    def __init__(self, parts: dict[str, nn.Module]):
         super().__init__()
         for name, part in parts.items():
             self.add_module(name, part)
 
 
-def as_dict(optimizer) -> Dict[str, Optimizer]:
+def as_dict(optimizer) -> dict[str, Optimizer]:
     """The runner's optimizer or optimizers, by name.
 
     Args:

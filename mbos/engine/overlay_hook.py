@@ -1,6 +1,5 @@
 """Sample predictions as pictures, at every evaluation during training."""
 import os.path as osp
-from typing import Dict, List
 
 import cv2
 import numpy as np
@@ -59,7 +58,7 @@ class EvaluationOverlayHook(Hook):
                     f'overlays/{name}', picture, done, dataformats='HWC')
 
 
-def spread(length: int, count: int) -> List[int]:
+def spread(length: int, count: int) -> list[int]:
     """Positions spread evenly over a sequence, the first one included."""
     count = min(count, length)
     return [i * length // count for i in range(count)]
@@ -90,7 +89,7 @@ def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
         axis=1)
 
 
-def _panel(image: np.ndarray, labels: Dict[str, np.ndarray], tasks,
+def _panel(image: np.ndarray, labels: dict[str, np.ndarray], tasks,
            size: int) -> np.ndarray:
     """A photograph with labels, shrunk before drawing so that lines stay."""
     scale = min(1, size / max(image.shape[:2]))

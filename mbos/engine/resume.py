@@ -1,7 +1,6 @@
 """Which checkpoint continues a run, and whether it is the same run."""
 import hashlib
 import os.path as osp
-from typing import Dict, List, Optional
 
 import torch.distributed as dist
 from mmcv import Config
@@ -192,7 +191,7 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
                    "The config's are in force from here on.")
 
 
-def compare(before: dict, now: dict, prefix: str = '') -> Dict[str, str]:
+def compare(before: dict, now: dict, prefix: str = '') -> dict[str, str]:
     """Find what differs between two nested dicts.
 
     Args:
@@ -227,7 +226,7 @@ def _short(value, length: int = 60) -> str:
     return text if len(text) <= length else text[:length] + '...'
 
 
-def why_not_whole(path: str) -> Optional[str]:
+def why_not_whole(path: str) -> str | None:
     """Say what is wrong with a checkpoint that a run shall continue.
 
     Args:
@@ -245,7 +244,7 @@ def why_not_whole(path: str) -> Optional[str]:
     return None
 
 
-def newest_whole(folders: List[str], logger) -> Optional[str]:
+def newest_whole(folders: list[str], logger) -> str | None:
     """The newest checkpoint that can be continued.
 
     Args:
@@ -308,6 +307,6 @@ def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
     return False
 
 
-def _max_iters(content: dict) -> Optional[int]:
+def _max_iters(content: dict) -> int | None:
     run = content['meta'].get('mbos_run') or {}
     return (run.get('runner') or {}).get('max_iters')

@@ -4,8 +4,8 @@ import logging
 import os
 import os.path as osp
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 from mmcv import Config
 from mmcv.utils import collect_env

@@ -1,7 +1,6 @@
 """An iteration-based runner whose runs can be stopped and resumed anywhere."""
 import os.path as osp
 from collections.abc import Iterable
-from typing import Optional
 
 import torch
 from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
@@ -128,7 +127,7 @@ class CheckedIterRunner(IterBasedRunner):
     def save_checkpoint(self,
                         out_dir: str,
                         filename_tmpl: str = 'iter_{}.pth',
-                        meta: Optional[dict] = None,
+                        meta: dict | None = None,
                         save_optimizer: bool = True,
                         create_symlink: bool = True) -> None:
         """Write ``out_dir/iter_<finished iterations>.pth``.

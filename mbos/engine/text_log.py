@@ -1,6 +1,5 @@
 """A text log that people can read; the JSON and TensorBoard logs hold all."""
 from collections import OrderedDict
-from typing import Dict
 
 from mmcv.runner import HOOKS, TextLoggerHook
 
@@ -19,7 +18,7 @@ class CompactTextLoggerHook(TextLoggerHook):
         super()._log_info(condense(log_dict), runner)
 
 
-def condense(values: Dict[str, float]) -> Dict[str, float]:
+def condense(values: dict[str, float]) -> dict[str, float]:
     """Add up losses by kind and average the discriminators' accuracies.
 
     Args:

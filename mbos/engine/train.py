@@ -3,7 +3,6 @@ import logging
 import os
 import os.path as osp
 import time
-from typing import Optional
 
 import torch
 from mmcv import Config
@@ -206,7 +205,7 @@ def check_files(cfg: Config) -> None:
         find_backbone_weights(source, cfg.model.backbone.type)
 
 
-def starting_point(cfg: Config) -> Optional[str]:
+def starting_point(cfg: Config) -> str | None:
     """The checkpoint that all weights come from, if there is one."""
     return cfg.get('resume_from') or cfg.get('load_from')
 

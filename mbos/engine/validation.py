@@ -4,7 +4,6 @@ And by what, which is found out before training rather than after it began.
 """
 import difflib
 import os.path as osp
-from typing import Dict, List, Set
 
 from mmcv import Config
 
@@ -14,7 +13,7 @@ from mbos.io import read_text
 from mbos.tasks import build_tasks
 
 
-def validated_test_images(cfg: Config) -> Dict[str, List[str]]:
+def validated_test_images(cfg: Config) -> dict[str, list[str]]:
     """Find the validation sets whose images are those of a test set.
 
     Args:
@@ -54,7 +53,7 @@ def _overlap(one, two) -> bool:
     return bool(_stems(split) & _stems(other_split))
 
 
-def _stems(split: str) -> Set[str]:
+def _stems(split: str) -> set[str]:
     """Lines of a split file; none of one that the dataset will refuse."""
     try:
         return {line.strip() for line in read_text(split).splitlines()} - {''}

@@ -2,8 +2,8 @@
 
 See docs/method.md, section 6.
 """
+from collections.abc import Sequence
 from functools import partial
-from typing import Dict, List, Optional, Sequence
 
 import torch
 from mmseg.models.builder import HEADS, SEGMENTORS
@@ -49,8 +49,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
 
     def __init__(self,
                  tasks: Sequence[TaskLike],
-                 discriminator: Optional[dict] = None,
-                 adversarial_weights: Optional[Dict[str, float]] = None,
+                 discriminator: dict | None = None,
+                 adversarial_weights: dict[str, float] | None = None,
                  pseudo_weight: float = 0.05,
                  **kwargs):
         super().__init__(tasks=tasks, **kwargs)
@@ -65,7 +65,7 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         self.auxiliary_discriminators = self._build_discriminators(
             discriminator if self.with_auxiliary_head else None)
 
-    def _build_discriminators(self, cfg: Optional[dict]) -> nn.ModuleDict:
+    def _build_discriminators(self, cfg: dict | None) -> nn.ModuleDict:
         if cfg is None:
             return nn.ModuleDict()
         return nn.ModuleDict({
@@ -81,8 +81,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             for discriminator in modules.values():
                 discriminator.init_weights()
 
-    def plan(self, img_metas: List[dict], counts: Dict[str,
-                                                       Tensor]) -> List[Term]:
+    def plan(self, img_metas: list[dict], counts: dict[str,
+                                                       Tensor]) -> list[Term]:
         """Ground truth, pseudo-label and adversarial terms of a batch."""
         tasks = list(self.tasks)
         terms = truth_terms(img_metas, tasks, counts)
@@ -92,9 +92,9 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             terms += adversarial_terms(img_metas, tasks, like)
         return terms
 
-    def head_losses(self, prefix: str, logits: Dict[str, Tensor],
-                    rows: Dict[str, List[int]], labels: Dict[str, Tensor],
-                    terms: List[Term]) -> Dict[str, Tensor]:
+    def head_losses(self, prefix: str, logits: dict[str, Tensor],
+                    rows: dict[str, list[int]], labels: dict[str, Tensor],
+                    terms: list[Term]) -> dict[str, Tensor]:
         """Supervised and adversarial values of one head."""
         values = super().head_losses(prefix, logits, rows, labels, terms)
         discriminators = (

@@ -1,5 +1,5 @@
 """Cross-task attention, xTA (docs/method.md, section 2, step 3)."""
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ def partition_windows(x: Tensor, window: int) -> Tensor:
     return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, window * window, c)
 
 
-def merge_windows(windows: Tensor, window: int, size: Tuple[int,
+def merge_windows(windows: Tensor, window: int, size: tuple[int,
                                                             int]) -> Tensor:
     """Undo :func:`partition_windows`, cropping the padding.
 
@@ -125,7 +125,7 @@ class CrossTaskBlock(BaseModule):
         """Queries of :meth:`windows`: (windows, heads, L, C / heads)."""
         return self._split_heads(self.q(windows))
 
-    def keys_values(self, windows: Tensor) -> Tuple[Tensor, Tensor]:
+    def keys_values(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of :meth:`windows`, each shaped as the queries."""
         key, value = self.kv(windows).chunk(2, dim=-1)
         return self._split_heads(key), self._split_heads(value)
@@ -211,7 +211,7 @@ class CrossTaskAttention(BaseModule):
                  num_heads: int = 4,
                  window_size: int = 16,
                  share_block: bool = True,
-                 width: Optional[int] = None,
+                 width: int | None = None,
                  downscale: int = 1,
                  feedforward_ratio: int = 4):
         super().__init__()
@@ -252,10 +252,9 @@ class CrossTaskAttention(BaseModule):
         return self.blocks[self._pair(asking, asked)]
 
     def forward(
-        self,
-        features: Dict[str, Tensor],
-        rows: Optional[Dict[str,
-                            Optional[Tensor]]] = None) -> Dict[str, Tensor]:
+            self,
+            features: dict[str, Tensor],
+            rows: dict[str, Tensor | None] | None = None) -> dict[str, Tensor]:
         """Refine the maps of the tasks that are asked for.
 
         Args:
@@ -286,8 +285,8 @@ class CrossTaskAttention(BaseModule):
             x = F.avg_pool2d(x, self.downscale, ceil_mode=True)
         return self.narrow(x)
 
-    def _refine(self, task: str, index: Optional[Tensor],
-                features: Dict[str, Tensor], memory: '_Memory') -> Tensor:
+    def _refine(self, task: str, index: Tensor | None,
+                features: dict[str, Tensor], memory: '_Memory') -> Tensor:
         whole = select(features[task], index)
         x = select(memory.features[task], index)
         answers = []
@@ -314,7 +313,7 @@ class _Memory:
     With a shared block they belong to a task, otherwise to a pair of tasks.
     """
 
-    def __init__(self, attention: CrossTaskAttention, features: Dict[str,
+    def __init__(self, attention: CrossTaskAttention, features: dict[str,
                                                                      Tensor]):
         self.attention = attention
         self.features = features
@@ -359,6 +358,6 @@ class _Memory:
         return self._once(('bias', id(block)), block.position_bias)
 
 
-def select(x: Tensor, index: Optional[Tensor]) -> Tensor:
+def select(x: Tensor, index: Tensor | None) -> Tensor:
     """Rows of a tensor, or the tensor itself where the index is None."""
     return x if index is None else x.index_select(0, index)

@@ -2,7 +2,6 @@
 
 See docs/method.md, section 3.
 """
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -106,7 +105,7 @@ class BinaryLoss(nn.Module):
                  mode: str = 'dice',
                  smooth: float = 1e-5,
                  loss_weight: float = 1.0,
-                 ignore_index: Optional[int] = IGNORE_INDEX):
+                 ignore_index: int | None = IGNORE_INDEX):
         super().__init__()
         if mode not in self.MODES:
             raise ValueError(f'Unknown loss mode {mode!r}: use one of '
@@ -133,7 +132,7 @@ class BinaryLoss(nn.Module):
                 logits: Tensor,
                 labels: Tensor,
                 task: Task,
-                known: Optional[Tensor] = None) -> Tensor:
+                known: Tensor | None = None) -> Tensor:
         """The loss of every image.
 
         Args:

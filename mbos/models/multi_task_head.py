@@ -3,7 +3,7 @@
 See docs/method.md, section 2, steps 2-5.
 """
 import math
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import ConvModule
@@ -15,7 +15,7 @@ from mbos.tasks import Task, TaskLike, build_tasks
 from .cross_task_attention import CrossTaskAttention, select
 from .recomputation import maybe_recomputed
 
-Rows = Dict[str, Optional[Tensor]]
+Rows = dict[str, Tensor | None]
 """For each task that is wanted, the indices of its images; None for all."""
 
 
@@ -45,9 +45,9 @@ class MultiTaskHead(BaseModule):
                  tasks: Sequence[TaskLike],
                  head: dict,
                  loss_decode: dict,
-                 cross_task_attention: Optional[dict] = None,
+                 cross_task_attention: dict | None = None,
                  drop_whole_tasks: bool = False,
-                 init_cfg: Optional[dict] = None):
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.tasks = {task.name: task for task in build_tasks(tasks)}
         # mmcv's ModuleDict, because torch's hides its parts from init_weights
@@ -109,10 +109,10 @@ class MultiTaskHead(BaseModule):
         if self.cross_task_attention is not None:
             self.cross_task_attention.recompute = True
 
-    def _task_feature(self, task: str, inputs: List[Tensor]) -> Tensor:
+    def _task_feature(self, task: str, inputs: list[Tensor]) -> Tensor:
         return maybe_recomputed(self.recompute, self._decode, task, inputs)
 
-    def _decode(self, task: str, inputs: List[Tensor]) -> Tensor:
+    def _decode(self, task: str, inputs: list[Tensor]) -> Tensor:
         head = self.heads[task]
         feature = head._forward_feature(inputs)
         if head.dropout is None:
@@ -123,7 +123,7 @@ class MultiTaskHead(BaseModule):
                 2, 3)).view_as(feature)
         return head.dropout(feature)
 
-    def features(self, inputs: List[Tensor], rows: Rows) -> Dict[str, Tensor]:
+    def features(self, inputs: list[Tensor], rows: Rows) -> dict[str, Tensor]:
         """Each wanted task's map before its classifier.
 
         Args:
@@ -144,8 +144,8 @@ class MultiTaskHead(BaseModule):
         return self.cross_task_attention(features, rows)
 
     def forward(self,
-                inputs: List[Tensor],
-                rows: Optional[Rows] = None) -> Dict[str, Tensor]:
+                inputs: list[Tensor],
+                rows: Rows | None = None) -> dict[str, Tensor]:
         """Logits of the wanted tasks.
 
         Args:
@@ -165,7 +165,7 @@ class MultiTaskHead(BaseModule):
             for task, feature in features.items()
         }
 
-    def forward_test(self, inputs: List[Tensor], img_metas: List[dict],
+    def forward_test(self, inputs: list[Tensor], img_metas: list[dict],
                      test_cfg: dict) -> Tensor:
         """Logits of all tasks side by side, (N, sum of C, h, w)."""
         return torch.cat(list(self(inputs).values()), dim=1)

@@ -1,6 +1,6 @@
 """Stage 1, the pseudo-label generator, and inference of both stages."""
 from collections import OrderedDict
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from .recomputation import recompute_backbone
 from .show_result import ShowResultMixin
 from .supervision import SUPERVISED, Term, truth_terms, wanted_rows
 
-Images = Union[Tensor, List[Tensor]]
+Images = Tensor | list[Tensor]
 PRECISIONS = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
 
@@ -58,11 +58,11 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                  tasks: Sequence[TaskLike],
                  backbone: dict,
                  decode_head: dict,
-                 auxiliary_head: Optional[dict] = None,
-                 pretrained: Optional[str] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None):
+                 auxiliary_head: dict | None = None,
+                 pretrained: str | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 init_cfg: dict | None = None):
         source = weights_source(
             dict(pretrained=pretrained, backbone=backbone, init_cfg=init_cfg))
         built = build_tasks(tasks)
@@ -101,7 +101,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                                   self.pretrained_prefix)
 
     @property
-    def dense_heads(self) -> Dict[str, torch.nn.Module]:
+    def dense_heads(self) -> dict[str, torch.nn.Module]:
         """dict[str, nn.Module]: The heads by their prefix in the logs."""
         heads = {'decode': self.decode_head}
         if self.with_auxiliary_head:
@@ -110,8 +110,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
     # ---- training
 
-    def plan(self, img_metas: List[dict], counts: Dict[str,
-                                                       Tensor]) -> List[Term]:
+    def plan(self, img_metas: list[dict], counts: dict[str,
+                                                       Tensor]) -> list[Term]:
         """The loss terms that a batch gives.
 
         Args:
@@ -124,9 +124,9 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """
         return truth_terms(img_metas, list(self.tasks), counts)
 
-    def head_losses(self, prefix: str, logits: Dict[str, Tensor],
-                    rows: Dict[str, List[int]], labels: Dict[str, Tensor],
-                    terms: List[Term]) -> Dict[str, Tensor]:
+    def head_losses(self, prefix: str, logits: dict[str, Tensor],
+                    rows: dict[str, list[int]], labels: dict[str, Tensor],
+                    terms: list[Term]) -> dict[str, Tensor]:
         """Values of the terms for one head.
 
         Args:
@@ -158,8 +158,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             dtype=self.reduced_precision,
             enabled=self.reduced_precision is not None)
 
-    def group_losses(self, img: Tensor, labels: Dict[str, Tensor],
-                     terms: List[Term]) -> Dict[str, Tensor]:
+    def group_losses(self, img: Tensor, labels: dict[str, Tensor],
+                     terms: list[Term]) -> dict[str, Tensor]:
         """One forward pass over images of equal size, and its losses.
 
         Args:
@@ -191,10 +191,10 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
     def forward_train(self,
                       img: Images,
-                      img_metas: List[dict],
+                      img_metas: list[dict],
                       labels: Images,
-                      backward: Optional[Callable] = None,
-                      **kwargs) -> Dict[str, Tensor]:
+                      backward: Callable | None = None,
+                      **kwargs) -> dict[str, Tensor]:
         """Losses of a batch of partially labelled images.
 
         Args:
@@ -237,7 +237,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
     def train_step(self,
                    data_batch: dict,
                    optimizer=None,
-                   backward: Optional[Callable] = None,
+                   backward: Callable | None = None,
                    **kwargs) -> dict:
         """One training iteration without the optimizers' step.
 
@@ -279,7 +279,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             for task, task_planes in planes.items()
         }
 
-    def _groups(self, img: Images) -> List[List[int]]:
+    def _groups(self, img: Images) -> list[list[int]]:
         """Indices of images to pass together: equal size, limited number."""
         alone = self.low_memory or img[0].device.type == 'cpu'
         limit = images_per_pass(self.train_cfg, len(img), alone,
@@ -294,15 +294,15 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
     # ---- inference
 
-    def split(self, channels: Tensor) -> Dict[str, Tensor]:
+    def split(self, channels: Tensor) -> dict[str, Tensor]:
         """Channels of all tasks, (N, sum of C, H, W), by task name."""
         sizes = [task.num_classes for task in self.tasks.values()]
         return dict(zip(self.tasks, channels.split(sizes, dim=1)))
 
     def view_logits(self,
                     img: Tensor,
-                    img_meta: List[dict],
-                    test_cfg: Optional[dict] = None) -> Tensor:
+                    img_meta: list[dict],
+                    test_cfg: dict | None = None) -> Tensor:
         """Logits of one view of some images, mirrored back.
 
         Args:
@@ -331,7 +331,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         height, width = img_meta[0]['img_shape'][:2]
         return mirrored_back(logits[..., :height, :width], img_meta[0])
 
-    def inference(self, img: Tensor, img_meta: List[dict],
+    def inference(self, img: Tensor, img_meta: list[dict],
                   rescale: bool) -> Tensor:
         """Probabilities of all tasks, (N, sum of C, H, W); as in mmseg."""
         return torch.stack([
@@ -339,7 +339,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             for logits, meta in zip(self.view_logits(img, img_meta), img_meta)
         ])
 
-    def _probabilities(self, views: List[Tensor], meta: dict,
+    def _probabilities(self, views: list[Tensor], meta: dict,
                        rescale: bool) -> Tensor:
         """Mean probabilities of one image, (sum of C, H, W)."""
         size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
@@ -348,8 +348,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
     def simple_test(self,
                     img: Tensor,
-                    img_meta: List[dict],
-                    rescale: bool = True) -> List[dict]:
+                    img_meta: list[dict],
+                    rescale: bool = True) -> list[dict]:
         """Probabilities of every image.
 
         Returns:
@@ -359,9 +359,9 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         return self.aug_test([img], [img_meta], rescale)
 
     def aug_test(self,
-                 imgs: List[Tensor],
-                 img_metas: List[List[dict]],
-                 rescale: bool = True) -> List[dict]:
+                 imgs: list[Tensor],
+                 img_metas: list[list[dict]],
+                 rescale: bool = True) -> list[dict]:
         """Mean probabilities over views of every image; as simple_test."""
         imgs, img_metas = unique_views(imgs, img_metas)
         views = [self.view_logits(*view) for view in zip(imgs, img_metas)]
@@ -372,20 +372,20 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             for i, meta in enumerate(img_metas[0])
         ]
 
-    def _by_task(self, prob: Tensor) -> Dict[str, np.ndarray]:
+    def _by_task(self, prob: Tensor) -> dict[str, np.ndarray]:
         return {
             task: part[0].float().cpu().numpy()
             for task, part in self.split(prob[None]).items()
         }
 
 
-def total_loss(losses: Dict[str, Tensor]) -> Tensor:
+def total_loss(losses: dict[str, Tensor]) -> Tensor:
     """Sum of the values that train: those named ``<head>.loss_...``."""
     return sum(value for name, value in losses.items()
                if name.split('.')[1].startswith('loss_'))
 
 
-def index_rows(rows: Dict[str, List[int]], images: int, device) -> Rows:
+def index_rows(rows: dict[str, list[int]], images: int, device) -> Rows:
     """Indices as tensors, None where all images are wanted."""
     return {
         task:
@@ -394,7 +394,7 @@ def index_rows(rows: Dict[str, List[int]], images: int, device) -> Rows:
     }
 
 
-def pick(values: Tensor, have: List[int], want: List[int]) -> Tensor:
+def pick(values: Tensor, have: list[int], want: list[int]) -> Tensor:
     """Rows ``want`` of a tensor whose rows belong to the images ``have``."""
     if have == want:
         return values

@@ -1,5 +1,4 @@
 """The discriminator of one task's predictions (docs/method.md, section 6)."""
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +34,7 @@ class PatchDiscriminator(BaseModule):
                  channels: int = 64,
                  num_convs: int = 5,
                  downscale: int = 1,
-                 init_cfg: Optional[dict] = None):
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if min(channels, num_convs, downscale) < 1:
             raise ValueError(

@@ -1,5 +1,4 @@
 """mmseg's ``show_result`` for results that are keyed by task."""
-from typing import Dict, List, Optional, Union
 
 import numpy as np
 import torch
@@ -9,20 +8,20 @@ from mmcv.visualization import imshow
 from mbos.io.photographs import EncodedPhotograph
 from mbos.pictures.overlays import draw_overlay
 
-Result = Dict[str, np.ndarray]
+Result = dict[str, np.ndarray]
 
 
 class ShowResultMixin:
     """Drawing of predictions for segmentors that have ``tasks`` by name."""
 
     def show_result(self,
-                    img: Union[str, np.ndarray],
-                    result: Union[Result, List[Result]],
-                    palette: Optional[list] = None,
+                    img: str | np.ndarray,
+                    result: Result | list[Result],
+                    palette: list | None = None,
                     win_name: str = '',
                     show: bool = False,
                     wait_time: int = 0,
-                    out_file: Optional[str] = None,
+                    out_file: str | None = None,
                     opacity: float = 0.5,
                     threshold: float = 0.5) -> np.ndarray:
         """Draw a result on its image; mmseg's tools call it.

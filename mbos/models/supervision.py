@@ -6,8 +6,8 @@ Every loss of the method is a weighted sum of
 per-image values. The weights are worked out here for the whole batch, so that
 the images can then go through the network in groups of any size.
 """
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -40,9 +40,9 @@ class Term:
     name: str
     task: str
     role: str
-    rows: List[int]
+    rows: list[int]
     weights: Tensor
-    classes: Optional[List[Optional[Sequence[str]]]] = None
+    classes: list[Sequence[str] | None] | None = None
 
     def restrict(self, rows: Sequence[int]) -> 'Term':
         """The part of the term that some images give.
@@ -61,7 +61,7 @@ class Term:
             weights=self.weights[kept],
             classes=self.classes and [self.classes[i] for i in kept])
 
-    def known(self, task: Task, device: torch.device) -> Optional[Tensor]:
+    def known(self, task: Task, device: torch.device) -> Tensor | None:
         """Which classes the planes label.
 
         Args:
@@ -78,8 +78,8 @@ class Term:
                             for c in self.classes]).to(device)
 
 
-def wanted_rows(terms: List[Term],
-                tasks: Sequence[str]) -> Dict[str, List[int]]:
+def wanted_rows(terms: list[Term],
+                tasks: Sequence[str]) -> dict[str, list[int]]:
     """For each task that a term reads, the images it reads, in order."""
     rows = {
         task:
@@ -99,7 +99,7 @@ def plane_kind(meta: dict, task: str) -> str:
 def plane_classes(metas: Sequence[dict],
                   task: str,
                   rows: Sequence[int],
-                  key: str = 'classes') -> Optional[list]:
+                  key: str = 'classes') -> list | None:
     """Classes that are ``classes`` or ``learnt`` in the planes of images.
 
     Returns:
@@ -110,7 +110,7 @@ def plane_classes(metas: Sequence[dict],
 
 
 def rows_by_dataset(metas: Sequence[dict],
-                    wanted: Callable[[dict], bool]) -> Dict[str, List[int]]:
+                    wanted: Callable[[dict], bool]) -> dict[str, list[int]]:
     """Indices of the images that a condition holds for, by dataset name."""
     groups = {}
     for row, meta in enumerate(metas):
@@ -127,7 +127,7 @@ def _weights(metas, task, rows, counts, factor):
 
 
 def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
-                counts: Dict[str, Tensor]) -> List[Term]:
+                counts: dict[str, Tensor]) -> list[Term]:
     """Supervision by ground truth: one term per task, each task counts once.
 
     A term is the mean over the datasets that label the task of the mean over
@@ -160,7 +160,7 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
 
 
 def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
-                 counts: Dict[str, Tensor], factor: float) -> List[Term]:
+                 counts: dict[str, Tensor], factor: float) -> list[Term]:
     """Supervision by pseudo labels: one term per dataset and task.
 
     Args:
@@ -200,7 +200,7 @@ def is_whole_truth(meta: dict, task: str) -> bool:
 
 def source_and_target(
         metas: Sequence[dict],
-        task: str) -> Tuple[Dict[str, List[int]], Dict[str, List[int]]]:
+        task: str) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """Images of the datasets that label a task, and of those that do not.
 
     The game is about the classes that some dataset labels. A source labels
@@ -223,7 +223,7 @@ def source_and_target(
 
 
 def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
-                      like: Tensor) -> List[Term]:
+                      like: Tensor) -> list[Term]:
     """The generator's and the discriminators' terms.
 
     See docs/method.md, section 6.

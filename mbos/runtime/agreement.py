@@ -1,5 +1,4 @@
 """Flags that all processes of a run see alike, read without a halt."""
-from typing import List, Optional, Tuple
 
 import torch
 import torch.distributed as dist
@@ -20,14 +19,13 @@ class Agreement:
             flags on a GPU.
     """
 
-    def __init__(self, late: Optional[bool] = None):
+    def __init__(self, late: bool | None = None):
         self.late = late
         self._under_way = None
 
-    def __call__(
-            self,
-            flags: Tensor,
-            context: object = None) -> Tuple[Optional[List[float]], object]:
+    def __call__(self,
+                 flags: Tensor,
+                 context: object = None) -> tuple[list[float] | None, object]:
         """Exchange flags.
 
         Args:
@@ -48,7 +46,7 @@ class Agreement:
         before, self._under_way = self._under_way, (_copy(flags), context)
         return _read(before)
 
-    def settle(self) -> Tuple[Optional[List[float]], object]:
+    def settle(self) -> tuple[list[float] | None, object]:
         """Wait for what is under way, as before a checkpoint.
 
         Returns:
@@ -68,7 +66,7 @@ def _copy(flags: Tensor):
     return host, event
 
 
-def _read(started) -> Tuple[Optional[List[float]], object]:
+def _read(started) -> tuple[list[float] | None, object]:
     if started is None:
         return None, None
     (host, event), context = started

@@ -6,8 +6,8 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, metadata
-from typing import Callable, Optional
 
 import torch
 import torch.distributed as dist
@@ -133,7 +133,7 @@ def write_down(text: str, kind: str, error: BaseException) -> bool:
     Returns:
         bool: Whether torchrun started this process.
     """
-    path: Optional[str] = os.environ.get(ERROR_FILE)
+    path: str | None = os.environ.get(ERROR_FILE)
     if not path:
         return False
     now = time.time_ns()

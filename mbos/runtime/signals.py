@@ -3,8 +3,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Iterator, Optional
 
 import torch
 import torch.distributed as dist
@@ -108,7 +108,7 @@ class StopSignals:
             self._deferred = before
 
 
-def at_once(signals: Optional[StopSignals]):
+def at_once(signals: StopSignals | None):
     """:meth:`StopSignals.at_once`, or nothing where there are no signals."""
     return nullcontext() if signals is None else signals.at_once()
 

@@ -7,7 +7,6 @@ through which they met.
 import json
 import os
 import time
-from typing import List
 
 import torch.distributed as dist
 
@@ -71,7 +70,7 @@ def _place() -> str:
         return ''
 
 
-def _gone() -> List[int]:
+def _gone() -> list[int]:
     """Ranks of processes of this machine that do not run any more."""
     here, gone = _place(), []
     for rank in range(dist.get_world_size()):

@@ -11,7 +11,8 @@ import os
 import os.path as osp
 import re
 from collections import OrderedDict
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from collections.abc import Mapping, Sequence
+from typing import Union
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ def require_pretrained(path: Union[str, 'os.PathLike[str]']) -> str:
 
 def load_swin_weights(
         weights: Weights,
-        logger: Optional[logging.Logger] = None) -> 'OrderedDict[str, Tensor]':
+        logger: logging.Logger | None = None) -> 'OrderedDict[str, Tensor]':
     """Load Swin weights and name them as mmseg's ``SwinTransformer`` does.
 
     The layout (official, mmseg or timm) is recognised by itself. What a
@@ -120,7 +121,7 @@ def load_swin_weights(
 
 def load_swin_into(backbone: nn.Module,
                    weights: Weights,
-                   logger: Optional[logging.Logger] = None) -> List[str]:
+                   logger: logging.Logger | None = None) -> list[str]:
     """Fill a ``SwinTransformer`` of mmseg and make sure that all of it fits.
 
     Position bias tables of another window size are interpolated. The norms of
@@ -218,7 +219,7 @@ def swin_layout(state: Mapping[str, Tensor],
                      'stages.0.blocks.0.attn.w_msa.qkv.weight (mmseg).')
 
 
-def read_backbone_state(path: str) -> Dict[str, Tensor]:
+def read_backbone_state(path: str) -> dict[str, Tensor]:
     """Read a file of weights, and of a whole segmentor its backbone's.
 
     Args:
@@ -248,7 +249,7 @@ def _read(path: str) -> Mapping:
                          'or one of that kind, tensors only.') from error
 
 
-def _unwrap(content: Mapping, source: str) -> Dict[str, Tensor]:
+def _unwrap(content: Mapping, source: str) -> dict[str, Tensor]:
     """Take the backbone's tensors out of what is wrapped around them."""
     for key in ('model', 'state_dict'):
         if isinstance(content, Mapping) and isinstance(
@@ -270,7 +271,7 @@ def _unwrap(content: Mapping, source: str) -> Dict[str, Tensor]:
 
 
 def _rename(state: Mapping[str, Tensor],
-            layout: str) -> Tuple['OrderedDict[str, Tensor]', List[str]]:
+            layout: str) -> tuple['OrderedDict[str, Tensor]', list[str]]:
     """Return the weights under mmseg's names, and the names dropped."""
     converted, dropped = OrderedDict(), []
     for key, value in state.items():
@@ -308,7 +309,7 @@ def _reorder_merging(value: Tensor) -> Tensor:
     return pixels.transpose(-1, -2).flatten(-2).contiguous()
 
 
-def _missing_keys(state: Mapping[str, Tensor]) -> List[str]:
+def _missing_keys(state: Mapping[str, Tensor]) -> list[str]:
     """List what a Swin transformer of this many stages and blocks lacks."""
     blocks = [
         tuple(map(int, match.groups()))
