@@ -14,7 +14,6 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, Optional
 
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
@@ -32,18 +31,18 @@ def clean(stem: str) -> str:
     return re.sub(r'^\(\d+\)|\s+', '', stem.strip())
 
 
-def _observed(observer: str, stem: str) -> Optional[str]:
+def _observed(observer: str, stem: str) -> str | None:
     """The photograph of an observer's vessel map, None of other files."""
     name = clean(stem)
     ending = f'_{observer}'
     return name[:-len(ending)] if name.upper().endswith(ending) else None
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and the vessel maps of both observers."""
     found = Found(folder=raw)
-    images: Dict[str, Path] = {}
-    maps: Dict[str, Dict[str, Path]] = {name: {} for name in OBSERVERS}
+    images: dict[str, Path] = {}
+    maps: dict[str, dict[str, Path]] = {name: {} for name in OBSERVERS}
     folders = {
         group: (locate(raw, f'aria_{group}_markups'),
                 locate(raw, f'aria_{group}_markup_vessel'))
@@ -66,7 +65,7 @@ def find(raw: Path, split: str) -> Optional[Found]:
     return _pair(found, images, maps)
 
 
-def _find_by_names(raw: Path) -> Optional[Found]:
+def _find_by_names(raw: Path) -> Found | None:
     """Find photographs and vessel maps in copies of any tree."""
     found = Found(folder=raw)
     maps = {
@@ -85,8 +84,8 @@ def _find_by_names(raw: Path) -> Optional[Found]:
     return _pair(found, images, maps)
 
 
-def _pair(found: Found, images: Dict[str, Path],
-          maps: Dict[str, Dict[str, Path]]) -> Found:
+def _pair(found: Found, images: dict[str, Path],
+          maps: dict[str, dict[str, Path]]) -> Found:
     for files in maps.values():
         orphans(found, files, images)
     for stem, image in images.items():

@@ -12,11 +12,11 @@ with the pixels' shares of each label value. ``--sheet`` draws
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 from PIL import Image
@@ -62,14 +62,14 @@ class SplitReport:
     expected: int
     training: bool
     published: bool = True
-    notes: List[str] = field(default_factory=list)
-    images: Dict[str, Path] = field(default_factory=dict)
-    labels: Dict[str, int] = field(default_factory=dict)
-    pixels: Dict[str, np.ndarray] = field(default_factory=dict)
-    empty: Dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    sizes: Dict[str, Size] = field(default_factory=dict)
-    thumbnails: Dict[str, np.ndarray] = field(default_factory=dict)
-    problems: List[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    images: dict[str, Path] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    sizes: dict[str, Size] = field(default_factory=dict)
+    thumbnails: dict[str, np.ndarray] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """The rows of the table."""
@@ -103,7 +103,7 @@ def check_split(folder: Path,
                 collection: Collection,
                 split: str,
                 workers: int,
-                records: Mapping[str, Record] = {}) -> Optional[SplitReport]:
+                records: Mapping[str, Record] = {}) -> SplitReport | None:
     """Check one split of a prepared collection; None if it is not there.
 
     Args:
@@ -156,7 +156,7 @@ def check_split(folder: Path,
     return report
 
 
-def _check_pixels(report: SplitReport, paths: List[Path],
+def _check_pixels(report: SplitReport, paths: list[Path],
                   labels: Mapping[str, Labels], workers: int) -> None:
     check = partial(_check_photograph, labels)
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -173,7 +173,7 @@ def _check_pixels(report: SplitReport, paths: List[Path],
 
 
 def _labels_of(collection: Collection,
-               records: Mapping[str, Record]) -> Dict[str, Labels]:
+               records: Mapping[str, Record]) -> dict[str, Labels]:
     """All label folders that a collection may have."""
     labels = {
         **collection.labels,
@@ -205,7 +205,7 @@ def _expected_masks(base: Path, collection: Collection, split: str, name: str,
 
 
 def _check_recorded(report: SplitReport, base: Path, suffix: str,
-                    recorded: List[SplitRecord],
+                    recorded: list[SplitRecord],
                     expected: Mapping[str, set]) -> None:
     """Compare the photographs with the preparation's record."""
     images = set(report.images)
@@ -309,7 +309,7 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
 
 
 def _prepared(
-        out: Path) -> Iterator[Tuple[Path, Collection, Dict[str, Record]]]:
+        out: Path) -> Iterator[tuple[Path, Collection, dict[str, Record]]]:
     """Folders of prepared collections, what they should hold, and records."""
     known = {collection.folder: collection for collection in COLLECTIONS}
     if out.resolve().name in known or (out / FILE).is_file():
@@ -328,7 +328,7 @@ def _prepared(
             yield folder, record.as_collection(key, name), records
 
 
-def check(out, workers: int = 2, sheet: bool = False) -> List[SplitReport]:
+def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
     """Check a prepared tree or one collection.
 
     Args:

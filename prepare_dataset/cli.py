@@ -1,7 +1,7 @@
 """The command line that all collections share."""
 import argparse
 import sys
-from typing import Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 from .description import Collection
 from .driver import MAX_SIDE, Summary
@@ -10,7 +10,7 @@ from .errors import PrepareError
 
 def make_parser(
     collection: Collection,
-    description: Optional[str],
+    description: str | None,
     raws: Sequence[str] = ('raw', )
 ) -> argparse.ArgumentParser:
     """Describe the arguments.
@@ -60,9 +60,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(collection: Collection,
          prepare: Callable[..., Summary],
-         description: Optional[str],
+         description: str | None,
          raws: Sequence[str] = ('raw', ),
-         argv: Optional[Sequence[str]] = None) -> int:
+         argv: Sequence[str] | None = None) -> int:
     """Run a collection's command.
 
     Args:

@@ -11,7 +11,6 @@ are understood.
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from .cli import main
 from .description import Collection, Labels, Split
@@ -29,7 +28,7 @@ LESIONS = dict(
 """dict[str, tuple]: Names of the lesions' folders."""
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and lesion masks."""
     name = RAW_FOLDERS[split]
     # The archive also holds folders of these names for grading.

@@ -9,7 +9,6 @@ share of four experts; at least half of them must agree).
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from .cli import main
 from .description import Collection, Labels, Split
@@ -20,7 +19,7 @@ from .layout import Found, Item, images_by_stem, locate, orphans, require
 RAW_FOLDERS = dict(train='Training', test='Test')
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and soft maps."""
     name = RAW_FOLDERS[split]
     folder = locate(raw, f'{name}/Images')

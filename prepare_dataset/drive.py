@@ -9,7 +9,6 @@ copies, ``test/2nd_manual/01_manual2.gif``, which goes to ``ann-2nd``.
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
@@ -20,7 +19,7 @@ from .layout import Found, Item, images_by_stem, locate, orphans
 RAW_FOLDERS = dict(train='training', test='test')
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs, vessel maps and field-of-view masks."""
     name = RAW_FOLDERS[split]
     folder = locate(raw, f'{name}/images')

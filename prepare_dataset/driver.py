@@ -1,11 +1,11 @@
 """Runs over a collection: splits, processes, progress, errors, summary."""
 import multiprocessing
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -37,10 +37,10 @@ class SplitSummary:
     found: int = 0
     prepared: int = 0
     skipped: int = 0
-    errors: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
-    counts: Dict[str, int] = field(default_factory=dict)
-    pixels: Dict[str, np.ndarray] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
     published: bool = True
 
     def add(self, outcome: Outcome) -> None:
@@ -71,13 +71,13 @@ class Summary:
     """
     name: str
     folder: Path
-    splits: Dict[str, SplitSummary] = field(default_factory=dict)
-    notes: List[str] = field(default_factory=list)
+    splits: dict[str, SplitSummary] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     ending: str = ''
     seconds: float = 0.0
 
     @property
-    def errors(self) -> List[str]:
+    def errors(self) -> list[str]:
         """list[str]: All that went wrong, file by file."""
         return [e for split in self.splits.values() for e in split.errors]
 
@@ -118,10 +118,10 @@ def _split_lines(name: str, split: SplitSummary) -> Iterator[str]:
 def run(collection: Collection,
         raw,
         out,
-        splits: Optional[Sequence[str]] = None,
+        splits: Sequence[str] | None = None,
         workers: int = 2,
         force: bool = False,
-        max_side: Optional[int] = None) -> Summary:
+        max_side: int | None = None) -> Summary:
     """Prepare a collection.
 
     Args:
@@ -188,7 +188,7 @@ def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
                            f'size, got {max_side}.')
 
 
-def _find(collection: Collection, raw: Path, split: str) -> Optional[Found]:
+def _find(collection: Collection, raw: Path, split: str) -> Found | None:
     """Look for a split; a missing folder must not stop the other splits."""
     try:
         return collection.find(raw, split)
@@ -198,7 +198,7 @@ def _find(collection: Collection, raw: Path, split: str) -> Optional[Found]:
 
 def _run_split(collection: Collection, name: str, found: Found,
                summary: Summary, workers: int, force: bool,
-               max_side: Optional[int]) -> SplitSummary:
+               max_side: int | None) -> SplitSummary:
     split = collection.splits[name]
     if max_side is None:
         max_side = MAX_SIDE.get(name)
@@ -252,7 +252,7 @@ def _record(collection: Collection, split: str, folder: Path,
 
 def _prepare_items(collection: Collection, name: str, found: Found, job: Job,
                    workers: int,
-                   result: SplitSummary) -> Tuple[List[Item], List[str]]:
+                   result: SplitSummary) -> tuple[list[Item], list[str]]:
     """Prepare a split; returns what is there then, and why the rest is not."""
     failed = {}
     for folder in {
@@ -331,7 +331,7 @@ class _GeometryTable:
     def __exit__(self, *_):
         self.save()
 
-    def add(self, row: Optional[Geometry]) -> None:
+    def add(self, row: Geometry | None) -> None:
         """Take up a row, unless it is None or there already."""
         if row is None or self.rows.get(row.name) == row:
             return

@@ -10,7 +10,6 @@ because no photograph has it, is absent. The optic disc goes to ``OD``.
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, Optional
 
 from mbos.io import RefusedError, open_image
 from .cli import main
@@ -41,7 +40,7 @@ FOLDER = 'IDRiD-FOVCrop-padding'
 
 
 def find_photographs(raw: Path, split: str,
-                     found: Found) -> Optional[Dict[str, Path]]:
+                     found: Found) -> dict[str, Path] | None:
     """Find the photographs of a split by name, or None."""
     found.folder = locate(raw, f'1. Original Images/{RAW_FOLDERS[split]}')
     if found.folder is None:
@@ -49,7 +48,7 @@ def find_photographs(raw: Path, split: str,
     return images_by_stem(found.folder, found)
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and masks."""
     found = Found()
     images = find_photographs(raw, split, found)
@@ -84,8 +83,8 @@ def find(raw: Path, split: str) -> Optional[Found]:
     return found
 
 
-def _masks(folder: Optional[Path], name: str, found: Found,
-           images: Dict[str, Path]) -> Optional[Dict[str, Path]]:
+def _masks(folder: Path | None, name: str, found: Found,
+           images: dict[str, Path]) -> dict[str, Path] | None:
     """Masks of one structure by photograph, None without a folder."""
     if folder is None:
         return None
@@ -95,7 +94,7 @@ def _masks(folder: Optional[Path], name: str, found: Found,
     return files
 
 
-def _is_original(images: Dict[str, Path]) -> bool:
+def _is_original(images: dict[str, Path]) -> bool:
     """Whether the first photograph has the size that the owner publishes."""
     try:
         with open_image(next(iter(images.values()))) as image:
@@ -104,8 +103,8 @@ def _is_original(images: Dict[str, Path]) -> bool:
         return False  # told when it is prepared
 
 
-def _report_missing(found: Found, masks: Dict[str, Optional[Dict[str, Path]]],
-                    images: Dict[str, Path], truth: str, split: str) -> None:
+def _report_missing(found: Found, masks: dict[str, dict[str, Path] | None],
+                    images: dict[str, Path], truth: str, split: str) -> None:
     """Tell absent lesions, which have no file, from missing files.
 
     That can be told where all the owner's photographs of the split are there,

@@ -9,7 +9,6 @@ photographs, which ``prepare_dataset.idrid`` prepares.
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from mbos.io import problems_of_links
 from .cli import main
@@ -23,7 +22,7 @@ from .layout import Found, Item, images_by_stem
 LABELS = dict(vessel=Labels(optional=True))
 
 
-def find(raw: Path, split: str, vessels: Path) -> Optional[Found]:
+def find(raw: Path, split: str, vessels: Path) -> Found | None:
     """Find the photographs of a split that have a vessel map."""
     found = Found()
     images = find_photographs(raw, split, found)

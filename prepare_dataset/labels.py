@@ -7,8 +7,8 @@ occurs.
 """
 import gzip
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,8 @@ from mbos.io.photographs import (EncodedPhotograph, Layout, PhotographError,
                                  read_layout)
 from .errors import PrepareError
 
-Labelled = Tuple[np.ndarray, Dict[str, int]]
-Size = Tuple[int, int]
+Labelled = tuple[np.ndarray, dict[str, int]]
+Size = tuple[int, int]
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -138,8 +138,7 @@ def _empty(size: Size | Layout) -> np.ndarray:
     return np.zeros(shape, np.uint8)
 
 
-def read_values(path: Path,
-                size: Optional[Size | Layout] = None) -> np.ndarray:
+def read_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
     """Read a mask as brightness values.
 
     A palette (GIF, 1-bit TIFF, BMP, PNG) is looked up: what its colours show
@@ -170,7 +169,7 @@ def read_values(path: Path,
     return np.maximum(np.maximum(red, green), blue)
 
 
-def binary(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
+def binary(path: Path, size: Size | Layout | None = None) -> Labelled:
     """Read a mask of one structure: 0 is background, the other value is it.
 
     Args:
@@ -193,13 +192,13 @@ def binary(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
     return (values > 0).astype(np.uint8), {}
 
 
-def soft_binary(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
+def soft_binary(path: Path, size: Size | Layout | None = None) -> Labelled:
     """Read a mask whose values run from 0 to 255; from 128 on it is 1."""
     return (read_values(path, size) >= 128).astype(np.uint8), {}
 
 
-def merge(paths: Sequence[Optional[Path]],
-          size: Optional[Size | Layout] = None) -> Labelled:
+def merge(paths: Sequence[Path | None],
+          size: Size | Layout | None = None) -> Labelled:
     """Merge one binary mask per class; a later class overwrites earlier ones.
 
     Args:
@@ -222,8 +221,7 @@ def merge(paths: Sequence[Optional[Path]],
     return labels, {'overlapping pixels': overlap}
 
 
-def class_values(path: Path,
-                 size: Optional[Size | Layout] = None) -> np.ndarray:
+def class_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
     """Read a mask whose values stand for classes.
 
     A pixel of a palette image is its index, as annotation tools write it,
@@ -261,7 +259,7 @@ def class_values(path: Path,
 
 def decoded(path: Path,
             meanings: Mapping[int, int],
-            size: Optional[Size | Layout] = None) -> Labelled:
+            size: Size | Layout | None = None) -> Labelled:
     """Read a mask of several classes.
 
     Args:
@@ -292,16 +290,16 @@ def decoded(path: Path,
 
 def selected(path: Path,
              accepted: Sequence[int],
-             size: Optional[Size | Layout] = None) -> Labelled:
+             size: Size | Layout | None = None) -> Labelled:
     """Read a mask of one structure, which some of its values stand for."""
     table = np.zeros(256, np.uint8)
     table[list(accepted)] = 1
     return table[read_values(path, size)], {}
 
 
-def merge_classes(masks: Sequence[Tuple[int, Optional[Path], Sequence[int]]],
+def merge_classes(masks: Sequence[tuple[int, Path | None, Sequence[int]]],
                   nested: bool = False,
-                  size: Optional[Size | Layout] = None) -> Labelled:
+                  size: Size | Layout | None = None) -> Labelled:
     """Merge masks of single classes; a later class overwrites earlier ones.
 
     Args:
@@ -334,7 +332,7 @@ def merge_classes(masks: Sequence[Tuple[int, Optional[Path], Sequence[int]]],
     return labels, {what: int(odd)} if len(masks) > 1 else {}
 
 
-def disc_and_cup(disc: Path, cup: Path, size: Optional[Size | Layout] = None):
+def disc_and_cup(disc: Path, cup: Path, size: Size | Layout | None = None):
     """Read soft maps, the share of experts of 255, of disc and cup.
 
     At least half of the experts must agree (>= 128), so that the cup lies
@@ -351,7 +349,7 @@ def disc_and_cup(disc: Path, cup: Path, size: Optional[Size | Layout] = None):
     }
 
 
-def refuge(path: Path, size: Optional[Size | Layout] = None) -> Labelled:
+def refuge(path: Path, size: Size | Layout | None = None) -> Labelled:
     """Read a REFUGE mask of either polarity.
 
     The release has 0 cup, 128 disc and 255 background; copies with the

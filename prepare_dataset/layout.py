@@ -4,10 +4,9 @@ Archives often unpack into a folder of the same name once more, and users point
 at any level of them. Nothing here reads a file.
 """
 import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (Callable, Dict, Iterator, List, Mapping, Optional, Set,
-                    Tuple)
 
 from mbos.io import is_printable
 from mbos.io.photographs import SUFFIXES, count_kinds
@@ -32,7 +31,7 @@ class Item:
     stem: str
     image: Path
     labels: Mapping[str, Callable]
-    fov: Optional[Path] = None
+    fov: Path | None = None
 
 
 @dataclass
@@ -46,20 +45,20 @@ class Found:
         folder (Path, optional): Where photographs were looked for.
         left_out (set[Path]): Files that are not read as images.
     """
-    items: List[Item] = field(default_factory=list)
-    problems: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
-    folder: Optional[Path] = None
-    left_out: Set[Path] = field(default_factory=set)
+    items: list[Item] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
+    left_out: set[Path] = field(default_factory=set)
 
-    def left_out_notes(self) -> List[str]:
+    def left_out_notes(self) -> list[str]:
         """Say how many files of other kinds are among those looked at."""
         kinds = count_kinds(path.name for path in self.left_out)
         return [f'left out are {kinds}, which are not read as images.'
                 ] if kinds else []
 
 
-def locate(raw: Path, *endings: str) -> Optional[Path]:
+def locate(raw: Path, *endings: str) -> Path | None:
     """Find the folder whose path ends in one of the endings.
 
     Args:
@@ -101,11 +100,11 @@ def _unnest(folder: Path) -> Path:
         folder = inner
 
 
-def _lower_parts(folder: Path) -> Tuple[str, ...]:
+def _lower_parts(folder: Path) -> tuple[str, ...]:
     return tuple(part.lower() for part in folder.parts)
 
 
-def _folders(raw: Path) -> Iterator[Tuple[int, Path]]:
+def _folders(raw: Path) -> Iterator[tuple[int, Path]]:
     """The folder itself and all below it, with their depths."""
     for base, names, _ in os.walk(raw, followlinks=True):
         depth = len(Path(base).relative_to(raw).parts)
@@ -136,9 +135,9 @@ def visible_files(folder: Path, recursive: bool = True) -> Iterator[Path]:
 
 def images_by_stem(folder: Path,
                    found: Found,
-                   suffixes: Tuple[str, ...] = IMAGE_SUFFIXES,
-                   key: Callable[[str], Optional[str]] = lambda stem: stem,
-                   recursive: bool = True) -> Dict[str, Path]:
+                   suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+                   key: Callable[[str], str | None] = lambda stem: stem,
+                   recursive: bool = True) -> dict[str, Path]:
     """List image files by name.
 
     Args:
@@ -152,7 +151,7 @@ def images_by_stem(folder: Path,
     Returns:
         dict[str, Path]: Files in the order of their names.
     """
-    files: Dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in visible_files(folder, recursive):
         name = key(path.stem)
         if path.suffix.lower() not in (*IMAGE_SUFFIXES, *suffixes):
@@ -172,7 +171,7 @@ def images_by_stem(folder: Path,
     return dict(sorted(files.items()))
 
 
-def require(folder: Optional[Path], raw: Path, what: str) -> Path:
+def require(folder: Path | None, raw: Path, what: str) -> Path:
     """Return a folder, or say that it is missing.
 
     Raises:

@@ -15,7 +15,6 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Dict, Optional
 
 from .cli import main
 from .description import Collection, Labels, Split
@@ -39,7 +38,7 @@ NAMES = dict(
     test=re.compile(r'T\d{4}$', re.IGNORECASE))
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and masks."""
     folder = locate(raw, *PHOTOGRAPHS[split])
     if folder is None:
@@ -52,7 +51,7 @@ def find(raw: Path, split: str) -> Optional[Found]:
     return _pair(found, images, masks, at)
 
 
-def _find_by_names(raw: Path, split: str) -> Optional[Found]:
+def _find_by_names(raw: Path, split: str) -> Found | None:
     """Find the files of a split in copies of any tree."""
     found = Found(folder=raw)
     images, masks = files_by_name(
@@ -62,7 +61,7 @@ def _find_by_names(raw: Path, split: str) -> Optional[Found]:
     return _pair(found, images, masks, raw)
 
 
-def _pair(found: Found, images: Dict[str, Path], masks: Dict[str, Path],
+def _pair(found: Found, images: dict[str, Path], masks: dict[str, Path],
           at: Path) -> Found:
     orphans(found, masks, images)
     for stem, image in images.items():

@@ -12,7 +12,6 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from .cli import main
 from .description import Collection, Split
@@ -26,12 +25,12 @@ MASK = re.compile(r'(IDRiD_\d+)_(vessels?|mask|gt|label|manual1?)$',
                   re.IGNORECASE)
 
 
-def _named(expression: re.Pattern, stem: str) -> Optional[str]:
+def _named(expression: re.Pattern, stem: str) -> str | None:
     match = expression.match(stem)
     return match and match.group(1)
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the vessel masks and their photographs."""
     found = Found(folder=raw)
     masks = images_by_stem(raw, found, key=partial(_named, MASK))

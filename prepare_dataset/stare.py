@@ -9,7 +9,6 @@ RAW holds what the archives of the images and of the two observers unpack to:
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
@@ -19,7 +18,7 @@ from .layout import (IMAGE_SUFFIXES, Found, Item, images_by_stem, locate,
                      orphans, require)
 
 
-def find(raw: Path, split: str) -> Optional[Found]:
+def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and the vessel maps of both observers."""
     folder = locate(raw, 'stare-images', 'images')
     if folder is None:

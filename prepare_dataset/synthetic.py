@@ -14,11 +14,11 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -76,7 +76,7 @@ class Job:
         self.write(photograph(eye, self.camera, rng), eye.masks())
 
 
-def _idrid_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+def _idrid_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
     camera = CAMERAS['IDRiD'][0]
     jobs = [
         Job(f'IDRiD {n}',
@@ -92,7 +92,7 @@ def _idrid_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
     ]
 
 
-def _ddr_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+def _ddr_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
     jobs = []
     for split, first in dict(train=1774, val=4500, test=5800).items():
         for n in range(counts[split]):
@@ -106,7 +106,7 @@ def _ddr_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
     return jobs
 
 
-def _refuge_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+def _refuge_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
     jobs = []
     for split in ('train', 'val', 'test'):
         cameras = CAMERAS['REFUGE_train' if split == 'train' else 'REFUGE']
@@ -123,7 +123,7 @@ def _refuge_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
     return jobs
 
 
-def _drive_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
+def _drive_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
     camera = CAMERAS['DRIVE'][0]
     # Its photographs are tests here, a few training ones complete the tree.
     training = min(20, max(1, counts['train'] // 8))
@@ -135,7 +135,7 @@ def _drive_jobs(out: Path, counts: Dict[str, int]) -> List[Job]:
     ]
 
 
-def _check(counts: Dict[str, int], size: int, workers: int) -> None:
+def _check(counts: dict[str, int], size: int, workers: int) -> None:
     limits = dict(train=54, val=400, test=20)
     for split, limit in limits.items():
         if not 1 <= counts[split] <= limit:
@@ -185,14 +185,14 @@ def _claim(out: Path, arguments: dict, force: bool) -> bool:
     return True
 
 
-def generate(out: Union[str, Path],
+def generate(out: str | Path,
              images: int = 24,
              size: int = 352,
              seed: int = 0,
              val_images: int = 4,
              test_images: int = 8,
              workers: int = 2,
-             force: bool = False) -> Dict[str, Path]:
+             force: bool = False) -> dict[str, Path]:
     """Draw all collections, or nothing if the same are there already.
 
     Args:
@@ -234,7 +234,7 @@ def generate(out: Union[str, Path],
     return folders
 
 
-def main(args: List[str] = None) -> None:
+def main(args: list[str] = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m prepare_dataset.synthetic',

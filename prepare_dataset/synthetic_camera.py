@@ -1,6 +1,5 @@
 """Cameras that photograph a synthetic eye: colour, light, blur, noise."""
 from dataclasses import dataclass
-from typing import Tuple
 
 import cv2
 import numpy as np
@@ -35,7 +34,7 @@ class Camera:
 
     aspect: float
     radius: float
-    color: Tuple[float, float, float]
+    color: tuple[float, float, float]
     scale: float = 1.0
     variation: float = 0.08
     vignette: float = 0.3

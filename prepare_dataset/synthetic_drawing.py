@@ -4,7 +4,7 @@ The origin of eye coordinates is the centre of the field of view, its radius
 is 1, x points right and y down. A photograph that is trained on at 224 px has
 a radius of 112 px, so 0.01 is about one pixel there.
 """
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
         center = np.array([self.center_x, self.center_y])
         return center + self.radius * np.asarray(points, dtype=np.float64)
 
-    def grid(self) -> Tuple[np.ndarray, np.ndarray]:
+    def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Eye coordinates x (1, W) and y (H, 1) of every pixel centre."""
         x = (np.arange(self.width, dtype=np.float32) - self.center_x)
         y = (np.arange(self.height, dtype=np.float32) - self.center_y)

@@ -5,7 +5,6 @@ that a coverage of one half decides about the truth and the photograph gets
 smooth edges from the same drawing.
 """
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
 
 import cv2
 import numpy as np
@@ -36,15 +35,15 @@ class Eye:
 
     frame: Frame
     fov: np.ndarray
-    vessels: Dict[str, np.ndarray]
+    vessels: dict[str, np.ndarray]
     disc: np.ndarray
     cup: np.ndarray
-    lesions: Dict[str, np.ndarray]
+    lesions: dict[str, np.ndarray]
     disc_center: np.ndarray
     disc_radius: float
     fovea: np.ndarray
 
-    def masks(self) -> Dict[str, np.ndarray]:
+    def masks(self) -> dict[str, np.ndarray]:
         """Binary truth (H, W) of vessel, disc, cup, each lesion and fov."""
         inside = self.fov > 0.5
         vessel = np.maximum(self.vessels['vein'], self.vessels['artery'])
@@ -54,7 +53,7 @@ class Eye:
         return dict(masks, fov=inside)
 
 
-def label_planes(masks: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+def label_planes(masks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Merge binary masks into one uint8 label plane (H, W) per task.
 
     Where lesions overlap, the later class of ``LESIONS`` is taken.
@@ -120,7 +119,7 @@ def _anywhere(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _lesion_outlines(rng: np.random.Generator, name: str,
-                     spots: np.ndarray) -> List[np.ndarray]:
+                     spots: np.ndarray) -> list[np.ndarray]:
     """Outlines of the lesions of one class at the given spots."""
     if name == 'EX':
         return [
@@ -141,7 +140,7 @@ def _lesion_outlines(rng: np.random.Generator, name: str,
 
 
 def _lesion_candidates(rng: np.random.Generator, name: str,
-                       fovea: np.ndarray) -> Tuple[np.ndarray, int]:
+                       fovea: np.ndarray) -> tuple[np.ndarray, int]:
     """Candidate positions (N, 2) of one class, and how many to use."""
     if name != 'EX':
         low, high = dict(HE=(5, 14), SE=(2, 6), MA=(8, 22))[name]
@@ -160,7 +159,7 @@ def _lesion_candidates(rng: np.random.Generator, name: str,
 
 def _draw_lesions(rng: np.random.Generator, frame: Frame, diseased: bool,
                   blocked: np.ndarray, vessel: np.ndarray,
-                  fovea: np.ndarray) -> Dict[str, np.ndarray]:
+                  fovea: np.ndarray) -> dict[str, np.ndarray]:
     """Draw each lesion class where no earlier one lies.
 
     Soft and hard exudates may cross vessels, red lesions keep clear of them:

@@ -8,7 +8,6 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import Dict
 
 import numpy as np
 from PIL import Image
@@ -24,7 +23,7 @@ IDRID_GROUPS = dict(
     OD='5. Optic Disc')
 IDRID_SPLITS = dict(train='a. Training Set', test='b. Testing Set')
 
-Masks = Dict[str, np.ndarray]
+Masks = dict[str, np.ndarray]
 
 
 def _replace(data: bytes, path: Path) -> None:

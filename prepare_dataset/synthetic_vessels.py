@@ -1,5 +1,6 @@
 """Vessel trees: two arcades around the macula, two nasal trunks, branches."""
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,10 +68,10 @@ class VesselTree:
     def __init__(self, rng: np.random.Generator, fovea: np.ndarray):
         self.rng = rng
         self.fovea = fovea
-        self.vessels: List[Vessel] = []
+        self.vessels: list[Vessel] = []
         self._supplied = np.zeros((int(2.2 / TERRITORY) + 1, ) * 2, bool)
 
-    def _cells(self, points: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    def _cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cells = np.clip((points + 1.1) / TERRITORY, 0,
                         len(self._supplied) - 1).astype(int)
         return cells[:, 1], cells[:, 0]
@@ -99,7 +100,7 @@ class VesselTree:
             generation = [b for b in branches if b]
 
     def _add(self, points: np.ndarray, width: float,
-             kind: str) -> Optional[Vessel]:
+             kind: str) -> Vessel | None:
         if len(points) < 6:
             return None
         end_width = max(THINNEST_VESSEL, width * self.rng.uniform(0.45, 0.6))
@@ -108,7 +109,7 @@ class VesselTree:
         self._supplied[self._cells(points)] = True
         return vessel
 
-    def _branches(self, parent: Vessel) -> Iterator[Optional[Vessel]]:
+    def _branches(self, parent: Vessel) -> Iterator[Vessel | None]:
         """Yield the branches of a vessel, None for one without room."""
         rng = self.rng
         points, start, end, kind = parent
@@ -132,7 +133,7 @@ class VesselTree:
 
 
 def vessel_tree(rng: np.random.Generator, disc: np.ndarray, radius: float,
-                fovea: np.ndarray) -> List[Vessel]:
+                fovea: np.ndarray) -> list[Vessel]:
     """Grow the arteries and veins of an eye.
 
     Two temporal arcades bow around the macula, two nasal trunks run to the
@@ -190,7 +191,7 @@ def vessel_tree(rng: np.random.Generator, disc: np.ndarray, radius: float,
     return tree.vessels
 
 
-def draw_vessels(frame: Frame, tree: List[Vessel]) -> Dict[str, np.ndarray]:
+def draw_vessels(frame: Frame, tree: list[Vessel]) -> dict[str, np.ndarray]:
     """Draw a vessel tree: coverage in 0..1 of vein, artery and reflex."""
     maps = {name: Canvas(frame) for name in ('vein', 'artery', 'reflex')}
     for vessel in tree:

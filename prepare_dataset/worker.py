@@ -3,10 +3,10 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from .layout import Item
 
 MAY_BE_EMPTY = Labels(may_be_empty=True)
 CUT_OFF = 'label pixels outside the crop, cut off'
-Size = Tuple[int, int]
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Job:
     folder: Path
     image_suffix: str = '.jpg'
     crop: str = 'fov'
-    max_side: Optional[int] = None
+    max_side: int | None = None
     force: bool = False
     with_images: bool = True
     labels: Mapping[str, Labels] = field(default_factory=dict)
 
-    def targets(self, item: Item) -> Dict[str, Path]:
+    def targets(self, item: Item) -> dict[str, Path]:
         """The files to write, by folder."""
         targets = {
             name: self.folder / name / f'{item.stem}.png'
@@ -61,7 +61,7 @@ class Job:
                 self.folder / 'images' / (item.stem + self.image_suffix))
         return targets
 
-    def is_done(self, item: Item, known: Optional[Geometry]) -> bool:
+    def is_done(self, item: Item, known: Geometry | None) -> bool:
         """Whether everything of a photograph is there and is kept."""
         return bool(known) and not self.force and all(
             path.exists() for path in self.targets(item).values())
@@ -84,16 +84,16 @@ class Outcome:
             255, by label folder.
     """
     stem: str
-    geometry: Optional[Geometry] = None
+    geometry: Geometry | None = None
     skipped: bool = False
     error: str = ''
     is_kept: bool = False
-    notes: List[str] = field(default_factory=list)
-    counts: Dict[str, int] = field(default_factory=dict)
-    pixels: Dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def prepare_item(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
+def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     """Prepare one photograph; what goes wrong is in the result.
 
     Args:
@@ -114,7 +114,7 @@ def prepare_item(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
             item.stem, error=f'{item.image}: {type(error).__name__}: {error}')
 
 
-def _prepare(item: Item, job: Job, known: Optional[Geometry]) -> Outcome:
+def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     targets = job.targets(item)
     kept = {} if job.force else {
         name: path
@@ -170,7 +170,7 @@ def _make_geometry(stem: str, size: Size, box: Box, job: Job) -> Geometry:
         max_side=job.max_side)
 
 
-def _check_kept(kept: Dict[str, Path], job: Job, geometry: Geometry) -> None:
+def _check_kept(kept: dict[str, Path], job: Job, geometry: Geometry) -> None:
     """Make sure that what is kept fits what is asked for."""
     if job.with_images:
         geometry = _make_geometry(geometry.name,
@@ -198,7 +198,7 @@ def _read_size(path: Path) -> Size:
 
 
 def _labels(item: Item, layout: Layout, job: Job,
-            outcome: Outcome) -> Dict[str, np.ndarray]:
+            outcome: Outcome) -> dict[str, np.ndarray]:
     """Read and prepare all labels, and count what is worth reporting."""
     geometry = outcome.geometry
     x, y, width, height = geometry.box

@@ -4,7 +4,7 @@ import os
 import os.path as osp
 import shutil
 import warnings
-from typing import Callable, Dict, List, Optional
+from collections.abc import Callable
 
 import numpy as np
 from mmcv.utils import print_log
@@ -112,7 +112,7 @@ class ArrayCache:
                     pass  # another process was faster
 
 
-def problems_of_cache(folder: str, files: Dict[str, int]) -> List[str]:
+def problems_of_cache(folder: str, files: dict[str, int]) -> list[str]:
     """Check that what is not kept yet finds room.
 
     Args:
@@ -146,7 +146,7 @@ def problems_of_cache(folder: str, files: Dict[str, int]) -> List[str]:
     return []
 
 
-def _load(entry: str) -> Optional[np.ndarray]:
+def _load(entry: str) -> np.ndarray | None:
     """Map an entry; None where there is none, or none that is whole."""
     try:
         return np.load(entry, mmap_mode='r')

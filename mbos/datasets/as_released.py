@@ -4,12 +4,12 @@ Configs cannot change single entries of inherited lists, so the configs named
 ``*_as_released.py`` call this (docs/method.md, section 8, and
 docs/as_released.md).
 """
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
 
 from mmcv import Config
 
 
-def set_arguments(cfg, arguments: Dict[str, dict]):
+def set_arguments(cfg, arguments: dict[str, dict]):
     """Copy a config and give arguments to all its parts of some types.
 
     Args:
@@ -28,7 +28,7 @@ def set_arguments(cfg, arguments: Dict[str, dict]):
     return cfg
 
 
-def plain_loading(pipeline: Sequence[dict]) -> List[dict]:
+def plain_loading(pipeline: Sequence[dict]) -> list[dict]:
     """Load, resize and crop as the release does: all of the image.
 
     Args:
@@ -57,9 +57,9 @@ def plain_loading(pipeline: Sequence[dict]) -> List[dict]:
     return found
 
 
-def published_data(config: str, arguments: Dict[str, dict],
-                   labelled_arguments: Dict[str, dict],
-                   borders: Dict[str, dict], val: Sequence[str]) -> dict:
+def published_data(config: str, arguments: dict[str, dict],
+                   labelled_arguments: dict[str, dict],
+                   borders: dict[str, dict], val: Sequence[str]) -> dict:
     """The datasets of a config as the release has them.
 
     Args:

@@ -3,8 +3,8 @@ import json
 import os.path as osp
 import re
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mbos.io import RefusedError, open_image, read_text
 from mbos.io.labels import (LABEL_MODES, list_names, multi_channel_message,
@@ -29,7 +29,7 @@ class DataError(ValueError):
             of such an error.
     """
 
-    def __init__(self, problems: Union[str, Sequence[str]]):
+    def __init__(self, problems: str | Sequence[str]):
         if isinstance(problems, str):
             # mmcv's registries make an error anew from its text, with the
             # names of the classes they were building in front
@@ -52,7 +52,7 @@ def problems_of_folder(stems: Sequence[str],
                        folder: str,
                        suffix: str,
                        what: str,
-                       reverse: bool = True) -> List[str]:
+                       reverse: bool = True) -> list[str]:
     """Find images without a mask and, optionally, masks without an image.
 
     Args:
@@ -92,7 +92,7 @@ def problems_of_folder(stems: Sequence[str],
     return problems
 
 
-def read_manifest(folder: str) -> Optional[dict]:
+def read_manifest(folder: str) -> dict | None:
     """Read the manifest of a pseudo-label folder.
 
     Returns:
@@ -125,7 +125,7 @@ def read_manifest(folder: str) -> Optional[dict]:
 def problems_of_pseudo(stems: Sequence[str],
                        labels: LabelFolder,
                        suffix: str,
-                       sha256: Optional[str] = None) -> List[str]:
+                       sha256: str | None = None) -> list[str]:
     """Check one folder of pseudo labels and its manifest.
 
     Args:
@@ -178,7 +178,7 @@ def problems_of_pseudo(stems: Sequence[str],
     return problems
 
 
-def problems_of_checkpoints(manifests: Dict[str, dict]) -> List[str]:
+def problems_of_checkpoints(manifests: dict[str, dict]) -> list[str]:
     """Find pseudo-label folders of one run made by different checkpoints.
 
     Args:
@@ -198,7 +198,7 @@ def problems_of_checkpoints(manifests: Dict[str, dict]) -> List[str]:
     ]
 
 
-def probe_image(path: str) -> Tuple[Optional[Layout], List[str]]:
+def probe_image(path: str) -> tuple[Layout | None, list[str]]:
     """Decode an image far enough to know that it is whole.
 
     Returns:
@@ -213,9 +213,9 @@ def probe_image(path: str) -> Tuple[Optional[Layout], List[str]]:
     return photograph.layout, []
 
 
-def problems_of_mask(path: str, folder: Optional[LabelFolder],
-                     layout: Optional[Layout],
-                     allow_unlabelled: bool) -> List[str]:
+def problems_of_mask(path: str, folder: LabelFolder | None,
+                     layout: Layout | None,
+                     allow_unlabelled: bool) -> list[str]:
     """Check mode, size and values of one mask.
 
     Args:
@@ -257,7 +257,7 @@ def problems_of_mask(path: str, folder: Optional[LabelFolder],
                                allow_unlabelled)
 
 
-def _problems_of_values(path, folder, values, allow_unlabelled) -> List[str]:
+def _problems_of_values(path, folder, values, allow_unlabelled) -> list[str]:
     task = folder.task
     top = task.num_classes
     meaning = ', '.join(f'{i} {c}' for i, c in enumerate(task.classes, 1))

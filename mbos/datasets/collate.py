@@ -1,10 +1,10 @@
 """From samples to the batch that the segmentors read."""
-from typing import Dict, List, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from mmcv.parallel import DataContainer
 
-Sample = Dict[str, DataContainer]
+Sample = dict[str, DataContainer]
 
 
 class BatchContainer(DataContainer):
@@ -19,14 +19,14 @@ class BatchContainer(DataContainer):
                               stack=self.stack)
 
 
-def _pinned(part: Union[torch.Tensor, List[torch.Tensor]]):
+def _pinned(part: torch.Tensor | list[torch.Tensor]):
     if isinstance(part, list):
         return [tensor.pin_memory() for tensor in part]
     return part.pin_memory()
 
 
 def collate_samples(
-        batch: Sequence[Union[Sample, List[Sample]]]) -> Dict[str, object]:
+        batch: Sequence[Sample | list[Sample]]) -> dict[str, object]:
     """Join samples, or lists of samples, to one batch for one GPU.
 
     Args:
@@ -52,7 +52,7 @@ def collate_samples(
         img_metas=DataContainer([metas], cpu_only=True))
 
 
-def _join(tensors: List[torch.Tensor]) -> BatchContainer:
+def _join(tensors: list[torch.Tensor]) -> BatchContainer:
     same = all(tensor.shape == tensors[0].shape for tensor in tensors)
     if same:
         return BatchContainer([torch.stack(tensors)], stack=True)

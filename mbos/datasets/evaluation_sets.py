@@ -1,6 +1,6 @@
 """Several test sets behind one evaluation hook."""
 import math
-from typing import Dict, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv import Config
@@ -26,7 +26,7 @@ class EvaluationSets(ConcatDataset):
     """
 
     def __init__(self,
-                 datasets: Sequence[Union[dict, Dataset]],
+                 datasets: Sequence[dict | Dataset],
                  test_mode: bool = True):
         super().__init__([
             build_dataset(d, dict(
@@ -53,8 +53,8 @@ class EvaluationSets(ConcatDataset):
 
     def evaluate(self,
                  results: Sequence[dict],
-                 metric: Union[str, Sequence[str]] = 'mIoU',
-                 logger=None) -> Dict[str, float]:
+                 metric: str | Sequence[str] = 'mIoU',
+                 logger=None) -> dict[str, float]:
         """Evaluate every test set.
 
         Args:
@@ -85,8 +85,8 @@ class EvaluationSets(ConcatDataset):
         return {**figures, **mean_over_tasks(figures, names)}
 
 
-def mean_over_tasks(figures: Dict[str, float],
-                    names: Sequence[str]) -> Dict[str, float]:
+def mean_over_tasks(figures: dict[str, float],
+                    names: Sequence[str]) -> dict[str, float]:
     """Average figures over classes, datasets of a task, and tasks.
 
     Background is no class here: on photographs of a retina it is nearly

@@ -2,7 +2,7 @@
 import logging
 import os
 import os.path as osp
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from mmcv.utils import print_log
 from mmseg.utils import get_root_logger
@@ -13,7 +13,7 @@ from mbos.io.photographs import count_kinds, is_photograph_name
 from .checks import DataError
 
 
-def find_images(folder: str, suffix, data_root: Optional[str]):
+def find_images(folder: str, suffix, data_root: str | None):
     """List the images of a folder by stem.
 
     Args:
@@ -56,7 +56,7 @@ def find_images(folder: str, suffix, data_root: Optional[str]):
     return {stem: stems[stem][0] for stem in sorted(stems)}
 
 
-def _with_synonyms(suffixes: Sequence[str]) -> List[str]:
+def _with_synonyms(suffixes: Sequence[str]) -> list[str]:
     """Suffixes, and others that mean the same format."""
     found = dict.fromkeys(suffixes)
     for suffix in suffixes:
@@ -69,7 +69,7 @@ def _with_synonyms(suffixes: Sequence[str]) -> List[str]:
 
 
 def _report_left_out(folder: str, names: Sequence[str],
-                     stems: Dict[str, List[str]]) -> None:
+                     stems: dict[str, list[str]]) -> None:
     """Say which files of a folder are not taken for images."""
     taken = {name for files in stems.values() for name in files}
     text = count_kinds(name for name in names if name not in taken)
@@ -84,7 +84,7 @@ def _report_left_out(folder: str, names: Sequence[str],
             level=logging.WARNING)
 
 
-def _images_below(folder: str) -> Optional[Tuple[str, int]]:
+def _images_below(folder: str) -> tuple[str, int] | None:
     """The first folder below that has images, and how many are below."""
     first, count = '', 0
     for base, folders, files in os.walk(folder):
@@ -112,7 +112,7 @@ def _no_image(folder, suffixes, names) -> str:
             f'file(s) with {shown}; set img_suffix accordingly.')
 
 
-def read_split(path: str, images: Dict[str, str]) -> Dict[str, str]:
+def read_split(path: str, images: dict[str, str]) -> dict[str, str]:
     """Choose the images that a split file names, one stem per line.
 
     Args:

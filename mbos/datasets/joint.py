@@ -3,7 +3,7 @@ import math
 import os.path as osp
 import zlib
 from collections import Counter
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv.utils import print_log
@@ -45,10 +45,10 @@ class JointDataset(Dataset):
     """
 
     def __init__(self,
-                 datasets: Sequence[Union[dict, Dataset, Sequence]],
+                 datasets: Sequence[dict | Dataset | Sequence],
                  seed: int = 0,
-                 length: Optional[int] = None,
-                 cache_dir: Optional[str] = None):
+                 length: int | None = None,
+                 cache_dir: str | None = None):
         places = [
             members if isinstance(members, (list, tuple)) else [members]
             for members in datasets
@@ -108,7 +108,7 @@ class JointDataset(Dataset):
                 for member in self.datasets:
                     member.planes[task.name]['learnt'] = learnt
 
-    def _member_keys(self) -> List[int]:
+    def _member_keys(self) -> list[int]:
         """Number the members by name, so that their order means nothing."""
         seen = Counter()
         keys = []
@@ -154,7 +154,7 @@ class JointDataset(Dataset):
             self._orders[member] = known
         return int(known[1][position])
 
-    def __getitem__(self, index: int) -> List[dict]:
+    def __getitem__(self, index: int) -> list[dict]:
         """Get one sample of each member.
 
         Args:
@@ -180,7 +180,7 @@ class JointDataset(Dataset):
         """
         return (self[index] for index in range(len(self)))
 
-    def problems(self, full: bool = True) -> List[str]:
+    def problems(self, full: bool = True) -> list[str]:
         """Collect what is wrong with the data of all members."""
         cache = {}
         found = []
@@ -196,7 +196,7 @@ class JointDataset(Dataset):
         ]
         return found + (self._problems_of_cache(cache) if full else [])
 
-    def _problems_of_kept_truth(self, member) -> List[str]:
+    def _problems_of_kept_truth(self, member) -> list[str]:
         """Find pseudo labels that were made without truth of their images."""
         found = []
         manifests = member.manifests()
@@ -219,7 +219,7 @@ class JointDataset(Dataset):
                     'tools/generate_pseudo_labels.py again.')
         return found
 
-    def _problems_of_cache(self, images: dict) -> List[str]:
+    def _problems_of_cache(self, images: dict) -> list[str]:
         """Say which folders of kept arrays lack space, or what they need.
 
         Args:

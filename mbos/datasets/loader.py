@@ -1,6 +1,5 @@
 """Loaders: the endless one of training, and that of test sets."""
 import signal
-from typing import Optional
 
 import cv2
 import torch
@@ -17,8 +16,8 @@ def build_train_loader(dataset: Dataset,
                        samples_per_gpu: int = 1,
                        workers_per_gpu: int = 0,
                        seed: int = 0,
-                       rank: Optional[int] = None,
-                       world_size: Optional[int] = None,
+                       rank: int | None = None,
+                       world_size: int | None = None,
                        start: int = 0,
                        prefetch_factor: int = 2,
                        pin_memory: bool = False) -> DataLoader:

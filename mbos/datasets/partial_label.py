@@ -1,7 +1,7 @@
 """A dataset of which only some tasks are labelled."""
 import math
 import os.path as osp
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv.utils import print_log
@@ -84,19 +84,19 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                  tasks: Sequence,
                  img_dir: str,
                  pipeline: Sequence[dict],
-                 data_root: Optional[str] = None,
-                 img_suffix: Union[str, Sequence[str]] = '.jpg',
+                 data_root: str | None = None,
+                 img_suffix: str | Sequence[str] = '.jpg',
                  ann_suffix: str = '.png',
-                 ann_dirs: Optional[Dict[str, Union[str, dict]]] = None,
-                 pseudo_dirs: Optional[Dict[str, Union[str, dict]]] = None,
-                 weights: Optional[Dict[str, float]] = None,
-                 split: Optional[str] = None,
-                 fov_dir: Optional[str] = None,
+                 ann_dirs: dict[str, str | dict] | None = None,
+                 pseudo_dirs: dict[str, str | dict] | None = None,
+                 weights: dict[str, float] | None = None,
+                 split: str | None = None,
+                 fov_dir: str | None = None,
                  test_mode: bool = False,
                  binary_truth: Sequence[str] = (),
                  allow_unlabelled: bool = False,
-                 pseudo_checkpoint_sha256: Optional[str] = None,
-                 ignore_index: Optional[int] = IGNORE_INDEX,
+                 pseudo_checkpoint_sha256: str | None = None,
+                 ignore_index: int | None = IGNORE_INDEX,
                  threshold: float = 0.5):
         self.name = name
         self.tasks = build_tasks(tasks)
@@ -132,7 +132,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             palette=self._palette())
         self.check(full=False)
 
-    def _find_fov(self, folder: Optional[str]) -> Optional[str]:
+    def _find_fov(self, folder: str | None) -> str | None:
         if not folder:
             return None
         folder = osp.join(self._root or '', folder)
@@ -155,11 +155,11 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             plane['classes'] = folder.classes
         return plane
 
-    def folder_of(self, task: str) -> Optional[LabelFolder]:
+    def folder_of(self, task: str) -> LabelFolder | None:
         """Get the folder of a task's label planes, None where absent."""
         return self.truth.get(task, self.pseudo.get(task))
 
-    def _palette(self) -> List[List[int]]:
+    def _palette(self) -> list[list[int]]:
         colours = []
         for task in self.tasks:
             own = task.palette or ((255, 255, 255), ) * task.num_classes
@@ -200,7 +200,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                     'here.')
 
     def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
-                         split) -> List[dict]:
+                         split) -> list[dict]:
         """List the images; called by the base class.
 
         Args:
@@ -234,14 +234,14 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         """Get the file of an image."""
         return osp.join(self.img_dir, self.img_infos[idx]['filename'])
 
-    def plane_path(self, idx: int, task: str) -> Optional[str]:
+    def plane_path(self, idx: int, task: str) -> str | None:
         """Get the file of a label plane, None where it is absent."""
         folder = self.folder_of(task)
         if folder is None:
             return None
         return osp.join(folder.path, self.stem(idx) + self.ann_suffix)
 
-    def get_ann_info(self, idx: int) -> Dict[str, str]:
+    def get_ann_info(self, idx: int) -> dict[str, str]:
         """Get the files of the label planes that are there, by task."""
         paths = {t.name: self.plane_path(idx, t.name) for t in self.tasks}
         return {task: path for task, path in paths.items() if path}
@@ -292,11 +292,11 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
     def _upright(self, idx: int, mask: np.ndarray) -> np.ndarray:
         return read_layout(self.image_path(idx)).turn_mask(mask)
 
-    def get_gt_seg_map_by_idx(self, index: int) -> Dict[str, np.ndarray]:
+    def get_gt_seg_map_by_idx(self, index: int) -> dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
         return {t: self.get_gt_plane(index, t) for t in self.ann_dirs}
 
-    def get_fov(self, idx: int) -> Optional[np.ndarray]:
+    def get_fov(self, idx: int) -> np.ndarray | None:
         """Read the field of view of an image.
 
         Returns:
@@ -306,13 +306,13 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         path = self.fov_path(idx)
         return path and self._upright(idx, read_labels(path)) > 0
 
-    def fov_path(self, idx: int) -> Optional[str]:
+    def fov_path(self, idx: int) -> str | None:
         """Get the file of an image's field of view, None without any."""
         if self.fov_dir is None:
             return None
         return osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
 
-    def manifests(self) -> Dict[str, dict]:
+    def manifests(self) -> dict[str, dict]:
         """Get the manifests of the pseudo labels by folder, if they are good.
         """
         found = {}
@@ -327,7 +327,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
 
     def problems(self,
                  full: bool = True,
-                 cache: Optional[dict] = None) -> List[str]:
+                 cache: dict | None = None) -> list[str]:
         """Collect what is wrong with the files.
 
         Args:
@@ -363,7 +363,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             found += self._problems_of_pixels({} if cache is None else cache)
         return found
 
-    def _problems_of_pixels(self, cache: dict) -> List[str]:
+    def _problems_of_pixels(self, cache: dict) -> list[str]:
         """Read every image and every mask."""
         paths = [self.image_path(i) for i in range(len(self))]
         new = [path for path in paths if path not in cache]

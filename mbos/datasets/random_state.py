@@ -1,7 +1,7 @@
 """Random states that depend on what is drawn, not on who draws it."""
 import random
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Sequence
 
 import numpy as np
 import torch

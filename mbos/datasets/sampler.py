@@ -1,6 +1,6 @@
 """The stream of indices that training walks along."""
 import sys
-from typing import Iterator
+from collections.abc import Iterator
 
 from torch.utils.data import Sampler
 

@@ -2,7 +2,7 @@
 import os
 import os.path as osp
 import socket
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mbos.metrics.sums_store import Place, StoredSums, append_sums, remove_sums
 from mbos.metrics.tables import summary
 from mbos.tasks import Task
 
-Prediction = Dict[str, np.ndarray]
+Prediction = dict[str, np.ndarray]
 
 
 class ScoringMixin:
@@ -32,14 +32,14 @@ class ScoringMixin:
     """
 
     sums_folder = None
-    operating_points: Dict[str, dict] = {}
+    operating_points: dict[str, dict] = {}
 
     def scored_task(self, task: Task) -> Task:
         """Get the task of the classes that this dataset labels."""
         folder = self.truth.get(task.name)
         return task if folder is None else task.part(folder.classes)
 
-    def points_of(self, task: Task) -> Dict[str, List[float]]:
+    def points_of(self, task: Task) -> dict[str, list[float]]:
         """Get the further operating points of a task by name."""
         points = self.operating_points.get(task.name, {})
         return {
@@ -47,8 +47,8 @@ class ScoringMixin:
             for name, values in points.items()
         }
 
-    def pre_eval(self, preds: Union[Prediction, List[Prediction]],
-                 indices: Union[int, Sequence[int]]) -> List[Dict[str, dict]]:
+    def pre_eval(self, preds: Prediction | list[Prediction],
+                 indices: int | Sequence[int]) -> list[dict[str, dict]]:
         """Reduce predictions to the sums that the metrics need.
 
         Args:
@@ -78,7 +78,7 @@ class ScoringMixin:
             found.append(sums)
         return found
 
-    def _sums(self, pred: Prediction, idx: int) -> Dict[str, dict]:
+    def _sums(self, pred: Prediction, idx: int) -> dict[str, dict]:
         fov = self.get_fov(idx)
         sums = {}
         for task in self.tasks:
@@ -126,9 +126,9 @@ class ScoringMixin:
 
     def compute(self,
                 results: Sequence[dict],
-                indices: Optional[Sequence[int]] = None,
-                bootstrap: Optional[Bootstrap] = None,
-                curves: bool = False) -> Dict[str, dict]:
+                indices: Sequence[int] | None = None,
+                bootstrap: Bootstrap | None = None,
+                curves: bool = False) -> dict[str, dict]:
         """Compute all metrics from the sums of images.
 
         Args:
@@ -165,8 +165,8 @@ class ScoringMixin:
 
     def evaluate(self,
                  results: Sequence[dict],
-                 metric: Union[str, Sequence[str]] = 'mIoU',
-                 logger=None) -> Dict[str, float]:
+                 metric: str | Sequence[str] = 'mIoU',
+                 logger=None) -> dict[str, float]:
         """Print a table per task and return all figures.
 
         Args:
@@ -195,8 +195,8 @@ class ScoringMixin:
         return figures
 
     def print_tables(self,
-                     reports: Dict[str, dict],
-                     logger=None) -> Dict[str, float]:
+                     reports: dict[str, dict],
+                     logger=None) -> dict[str, float]:
         """Print a table per task.
 
         Args:
@@ -223,9 +223,9 @@ class ScoringMixin:
     def format_results(self,
                        results: Sequence[Prediction],
                        out_dir: str,
-                       indices: Optional[Sequence[int]] = None,
-                       tasks: Optional[Sequence[str]] = None,
-                       threshold: float = 0.5) -> List[Dict[str, str]]:
+                       indices: Sequence[int] | None = None,
+                       tasks: Sequence[str] | None = None,
+                       threshold: float = 0.5) -> list[dict[str, str]]:
         """Write predictions as ``out_dir/<task>/<stem>.png`` palette images.
 
         Args:

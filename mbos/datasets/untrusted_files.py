@@ -1,6 +1,5 @@
 """What a dataset does about files that others made."""
 import os.path as osp
-from typing import List
 
 from mbos.io import (RefusedError, check_inside, problems_of_links,
                      problems_of_names)
@@ -12,7 +11,7 @@ class UntrustedFilesMixin:
     Stands before mmseg's dataset; see PartialLabelDataset.
     """
 
-    def problems_of_places(self) -> List[str]:
+    def problems_of_places(self) -> list[str]:
         """Look for links out of the data root and for unprintable names."""
         folders = [
             self.img_dir, *self.ann_dirs.values(), *self.pseudo_dirs.values()

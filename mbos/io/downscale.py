@@ -7,7 +7,6 @@ no pixel is half full of, such as micro-aneurysms. ``docs/data.md`` has the
 numbers behind the rule.
 """
 from dataclasses import dataclass
-from typing import Tuple
 
 import cv2
 import numpy as np
@@ -43,7 +42,7 @@ class _Plane:
     boxes: np.ndarray
 
 
-def scale_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def scale_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scale a label map down.
 
     Args:
@@ -74,13 +73,13 @@ def scale_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     return out
 
 
-def _plane(labels: np.ndarray, value: int, size: Tuple[int, int]) -> _Plane:
+def _plane(labels: np.ndarray, value: int, size: tuple[int, int]) -> _Plane:
     mask = (labels == value).astype(np.uint8)
     _, parts, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     return _Plane(value, _shares(mask, size), parts, boxes)
 
 
-def _shares(mask: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+def _shares(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     # Eight bits are exact enough, and a third of the time of floats.
     share = cv2.resize(
         mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)

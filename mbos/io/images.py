@@ -5,13 +5,14 @@ allocate 10 GB. Pillow reads the header alone here, also for files that OpenCV
 decodes afterwards.
 """
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, Iterator, Optional, Sequence, Tuple, Union
+from typing import BinaryIO
 
 from PIL import Image
 
 from .errors import RefusedError
-from .paths import check_regular
+from .paths import FilePath, check_regular
 
 FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'PPM', 'WEBP', 'JPEG2000')
 """tuple[str]: The formats that are read, by Pillow's names. Others start
@@ -19,8 +20,6 @@ programs (EPS)."""
 DEFAULT_MAX_PIXELS = 256_000_000
 """int: Five times the largest fundus cameras."""
 VARIABLE = 'MBOS_MAX_IMAGE_PIXELS'
-
-FilePath = Union[str, 'os.PathLike[str]']
 
 
 def max_image_pixels() -> int:
@@ -41,7 +40,7 @@ def max_image_pixels() -> int:
 
 @contextmanager
 def open_image(path: FilePath,
-               stream: Optional[BinaryIO] = None,
+               stream: BinaryIO | None = None,
                formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
     """Open an image whose header claims a sensible size.
 
@@ -78,8 +77,7 @@ def open_image(path: FilePath,
         yield image
 
 
-def _check_webp(path: FilePath, stream: Optional[BinaryIO],
-                limit: int) -> None:
+def _check_webp(path: FilePath, stream: BinaryIO | None, limit: int) -> None:
     """Look at a WebP's size, for which Pillow allocates when it opens it."""
     if stream is None:
         with open(path, 'rb') as file:
@@ -95,7 +93,7 @@ def _check_webp(path: FilePath, stream: Optional[BinaryIO],
         raise RefusedError(_too_large(path, f'{width}x{height} pixels', limit))
 
 
-def _webp_size(head: bytes) -> Tuple[int, int]:
+def _webp_size(head: bytes) -> tuple[int, int]:
     """Width and height of the three kinds of WebP; 0 of any other."""
     kind = head[12:16]
     if kind == b'VP8X':
@@ -111,7 +109,7 @@ def _webp_size(head: bytes) -> Tuple[int, int]:
 
 
 def check_image_header(path: FilePath,
-                       formats: Sequence[str] = FORMATS) -> Tuple[int, int]:
+                       formats: Sequence[str] = FORMATS) -> tuple[int, int]:
     """Check an image's header without decoding it.
 
     Call it before a reader that trusts headers, such as ``cv2.imread``.

@@ -1,6 +1,6 @@
 """Reading and writing of label PNGs and listing of data folders."""
 import os
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import imgviz
 import numpy as np
@@ -62,7 +62,7 @@ def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
 
 
 def as_binary(labels: np.ndarray,
-              ignore_index: Optional[int] = None) -> np.ndarray:
+              ignore_index: int | None = None) -> np.ndarray:
     """Reduce a mask to background and foreground, whatever its values.
 
     Args:
@@ -93,7 +93,7 @@ def save_labels(path: str, labels: np.ndarray) -> None:
     save_whole(path, lambda file: image.save(file, format='PNG'))
 
 
-def as_suffixes(suffix: Union[str, Sequence[str]]) -> List[str]:
+def as_suffixes(suffix: str | Sequence[str]) -> list[str]:
     """Turn one suffix or several into a list, the longest first."""
     suffixes = [suffix] if isinstance(suffix, str) else list(suffix)
     if not suffixes or not all(isinstance(s, str) and s for s in suffixes):
@@ -102,7 +102,7 @@ def as_suffixes(suffix: Union[str, Sequence[str]]) -> List[str]:
     return sorted(suffixes, key=len, reverse=True)
 
 
-def list_names(folder: str) -> List[str]:
+def list_names(folder: str) -> list[str]:
     """List the visible files of a folder, sorted."""
     return sorted(
         entry.name for entry in os.scandir(folder)
@@ -110,7 +110,7 @@ def list_names(folder: str) -> List[str]:
 
 
 def stems_of(names: Sequence[str],
-             suffixes: Sequence[str]) -> Dict[str, List[str]]:
+             suffixes: Sequence[str]) -> dict[str, list[str]]:
     """Group the file names that have one of the suffixes by their stem.
 
     Upper and lower case are the same.

@@ -3,7 +3,6 @@ import os
 import os.path as osp
 import stat
 import unicodedata
-from typing import List, Optional, Union
 
 from .errors import RefusedError
 
@@ -15,7 +14,7 @@ UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
 """tuple[str]: Unicode's categories of control characters, of bytes that are no
 UTF-8, and of line breaks."""
 
-FilePath = Union[str, 'os.PathLike[str]']
+FilePath = str | os.PathLike[str]
 
 
 def check_regular(path: FilePath) -> None:
@@ -70,7 +69,7 @@ def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
     return content.decode('utf-8-sig')
 
 
-def allowed_folders() -> List[str]:
+def allowed_folders() -> list[str]:
     """Where links may lead besides the root: ``MBOS_ALLOW_LINKS``.
 
     Returns:
@@ -114,8 +113,8 @@ def check_inside(root: FilePath, path: FilePath) -> None:
 
 
 def problems_of_links(root: FilePath,
-                      folder: Optional[FilePath] = None,
-                      recursive: bool = False) -> List[str]:
+                      folder: FilePath | None = None,
+                      recursive: bool = False) -> list[str]:
     """Find links that lead out of a root.
 
     Args:
@@ -153,7 +152,7 @@ def is_printable(name: str) -> bool:
     return not any(unicodedata.category(c) in UNPRINTABLE for c in name)
 
 
-def problems_of_names(folder: FilePath) -> List[str]:
+def problems_of_names(folder: FilePath) -> list[str]:
     """Find file names that are not :func:`is_printable`.
 
     Args:

@@ -8,7 +8,7 @@ torch does not notice.
 import os.path as osp
 import re
 import zipfile
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor

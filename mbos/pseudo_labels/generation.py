@@ -2,8 +2,8 @@
 import json
 import os
 import os.path as osp
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Tuple
 
 import torch
 from mmcv import Config
@@ -48,10 +48,10 @@ class ImageFolder:
 
     member: dict
     img_dir: str
-    targets: Dict[str, str] = field(default_factory=dict)
-    classes: Dict[str, List[str]] = field(default_factory=dict)
-    labelled: List[dict] = field(default_factory=list)
-    truth: Dict[str, KeptTruth] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    labelled: list[dict] = field(default_factory=list)
+    truth: dict[str, KeptTruth] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class ImageFolder:
         return self.member.get('ann_suffix', '.png')
 
 
-def find_image_folders(cfg: Config) -> List[ImageFolder]:
+def find_image_folders(cfg: Config) -> list[ImageFolder]:
     """Collect every pseudo-label folder that a stage-2 config reads.
 
     Args:
@@ -109,7 +109,7 @@ def find_image_folders(cfg: Config) -> List[ImageFolder]:
 
 def generator_cfg(cfg: Config,
                   checkpoint: str,
-                  model_cfg: Optional[dict] = None,
+                  model_cfg: dict | None = None,
                   allow_stage2: bool = False) -> dict:
     """The network that a checkpoint belongs to.
 
@@ -144,7 +144,7 @@ def generator_cfg(cfg: Config,
     return cfg.model if is_stage2 else stage1_model_cfg(cfg.model)
 
 
-def check_tasks(folders: List[ImageFolder], cfg: Config,
+def check_tasks(folders: list[ImageFolder], cfg: Config,
                 model: nn.Module) -> None:
     """Make sure that the network predicts what the config wants.
 
@@ -169,9 +169,9 @@ def check_tasks(folders: List[ImageFolder], cfg: Config,
                     'checkpoint that was trained for it.')
 
 
-def _headers(folders: List[ImageFolder], tasks: Dict[str,
+def _headers(folders: list[ImageFolder], tasks: dict[str,
                                                      Task], checkpoint: str,
-             cfg: Config, threshold: float) -> Dict[str, dict]:
+             cfg: Config, threshold: float) -> dict[str, dict]:
     """The manifests of all folders, without their images."""
     common = dict(
         checkpoint=checkpoint,
@@ -206,7 +206,7 @@ def label_path(folder: str, stem: str, suffix: str) -> str:
 
 def claim_folder(folder: str,
                  header: dict,
-                 stems: List[str],
+                 stems: list[str],
                  suffix: str,
                  overwrite: bool = False) -> None:
     """Make a folder ready: labels that other weights made are removed.
@@ -246,7 +246,7 @@ def claim_folder(folder: str,
     save_json(part, dict(header, images=[]))
 
 
-def _read_header(path: str) -> Optional[dict]:
+def _read_header(path: str) -> dict | None:
     try:
         header = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
@@ -254,7 +254,7 @@ def _read_header(path: str) -> Optional[dict]:
     return header if isinstance(header, dict) else None
 
 
-def pending_images(folder: ImageFolder, dataset) -> List[int]:
+def pending_images(folder: ImageFolder, dataset) -> list[int]:
     """Positions of the images that lack one of their labels."""
     return [
         i for i in range(len(dataset)) if not all(
@@ -301,11 +301,11 @@ def generate_pseudo_labels(
     checkpoint: str,
     env: Environment,
     threshold: float = 0.5,
-    model_cfg: Optional[dict] = None,
+    model_cfg: dict | None = None,
     allow_stage2: bool = False,
     overwrite: bool = False,
-    progress: Optional[Callable] = None
-) -> List[Tuple[ImageFolder, List[str], Dict[str, Task]]]:
+    progress: Callable | None = None
+) -> list[tuple[ImageFolder, list[str], dict[str, Task]]]:
     """Write every pseudo label that a stage-2 config reads.
 
     Args:
@@ -359,9 +359,9 @@ def _load(model_cfg: dict, checkpoint: str, env: Environment,
         return load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
 
 
-def _label_pending(model: nn.Module, folders: List[ImageFolder],
+def _label_pending(model: nn.Module, folders: list[ImageFolder],
                    datasets: list, cfg: Config, env: Environment,
-                   threshold: float, progress: Optional[Callable]) -> None:
+                   threshold: float, progress: Callable | None) -> None:
     """Label the images of all folders that are not yet."""
     env.barrier()  # all folders are claimed
     pending = [pending_images(f, d) for f, d in zip(folders, datasets)]

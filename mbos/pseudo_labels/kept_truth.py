@@ -1,5 +1,5 @@
 """Ground truth of some classes: pseudo labels complete it, never change it."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from mmcv import Config

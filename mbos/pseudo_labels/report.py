@@ -1,7 +1,7 @@
 """What became of pseudo labels: shares, empty images, Dice."""
 import os.path as osp
 import warnings
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 
@@ -12,7 +12,7 @@ from .generation import ImageFolder, label_path
 NEARLY_EMPTY = 0.8
 
 
-def parse_truth(entries: Sequence[str]) -> Dict[Tuple[str, str], str]:
+def parse_truth(entries: Sequence[str]) -> dict[tuple[str, str], str]:
     """Read ``DATASET.TASK=FOLDER`` arguments.
 
     Args:
@@ -42,7 +42,7 @@ def report_folder(folder: ImageFolder,
                   target: str,
                   stems: Sequence[str],
                   task: Task,
-                  truth_dir: Optional[str] = None) -> dict:
+                  truth_dir: str | None = None) -> dict:
     """Count what the labels of one folder hold.
 
     Args:
@@ -109,8 +109,8 @@ def _overlap(task: Task, predicted: torch.Tensor, mask: str,
     return torch.stack([2 * both, each]).double()
 
 
-def make_report(labelled: Sequence[tuple], truth: Dict[Tuple[str, str],
-                                                       str]) -> List[dict]:
+def make_report(labelled: Sequence[tuple], truth: dict[tuple[str, str],
+                                                       str]) -> list[dict]:
     """Report on all folders, and warn of those that are nearly empty.
 
     Args:
@@ -141,7 +141,7 @@ def make_report(labelled: Sequence[tuple], truth: Dict[Tuple[str, str],
     return rows
 
 
-def check_truth(folders: Sequence[ImageFolder], truth: Dict[Tuple[str, str],
+def check_truth(folders: Sequence[ImageFolder], truth: dict[tuple[str, str],
                                                             str]) -> None:
     """Refuse truth of datasets and tasks that are not pseudo-labelled."""
     known = {(f.name, task) for f in folders for task in f.targets.values()}
@@ -153,7 +153,7 @@ def check_truth(folders: Sequence[ImageFolder], truth: Dict[Tuple[str, str],
                                         for k in sorted(known)) + '.')
 
 
-def report_table(rows: Sequence[dict]) -> List[List[str]]:
+def report_table(rows: Sequence[dict]) -> list[list[str]]:
     """Lay a report out, the first row being the header."""
     table = [[
         'dataset', 'task', 'class', 'share of pixels', 'images with it',

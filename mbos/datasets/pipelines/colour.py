@@ -1,5 +1,4 @@
 """Colour jitter, grayscale and blur of images as mmcv loads them (BGR)."""
-from typing import Dict
 
 import cv2
 import numpy as np
@@ -49,7 +48,7 @@ class ColorJitter:
         self.prob = check_probability(prob, 'prob')
         self.channel_order = check_order(channel_order)
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Change the colours of the image."""
         if np.random.rand() >= self.prob:
             return results
@@ -123,7 +122,7 @@ class RandomGrayscale:
         self.prob = check_probability(prob, 'prob')
         self.channel_order = check_order(channel_order)
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Take the colours out of the image."""
         if np.random.rand() >= self.prob:
             return results
@@ -156,7 +155,7 @@ class RandomGaussianBlur:
         self.sigma = tuple(sigma)
         self.prob = check_probability(prob, 'prob')
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Blur the image."""
         if np.random.rand() < self.prob:
             sigma = np.random.uniform(*self.sigma)

@@ -1,7 +1,6 @@
 """The side of the optic disc: finding, writing, and flipping to it."""
 import os
 import os.path as osp
-from typing import Dict, Optional
 
 import numpy as np
 from mmseg.datasets import PIPELINES
@@ -12,7 +11,7 @@ from .transforms import flip_all
 SIDES = ('left', 'right')
 
 
-def find_disc_side(labels: np.ndarray) -> Optional[str]:
+def find_disc_side(labels: np.ndarray) -> str | None:
     """Say on which half of the image the disc lies.
 
     Args:
@@ -30,7 +29,7 @@ def find_disc_side(labels: np.ndarray) -> Optional[str]:
     return SIDES[int(centre > (len(columns) - 1) / 2)]
 
 
-def write_disc_sides(sides: Dict[str, str], path: str) -> None:
+def write_disc_sides(sides: dict[str, str], path: str) -> None:
     """Write a side file, one line ``stem side`` per image.
 
     Args:
@@ -43,7 +42,7 @@ def write_disc_sides(sides: Dict[str, str], path: str) -> None:
     os.replace(temporary, path)
 
 
-def read_disc_sides(path: str) -> Dict[str, str]:
+def read_disc_sides(path: str) -> dict[str, str]:
     """Read a side file.
 
     Returns:
@@ -92,7 +91,7 @@ class DiscSideFlip:
         self.side = side
         self.sides = read_disc_sides(side_file)
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Flip image and planes where the disc lies on the other side."""
         stem = results['img_info']['stem']
         if stem not in self.sides:

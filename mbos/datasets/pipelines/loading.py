@@ -1,7 +1,7 @@
 """Loading of images: whole, or no more than a random crop needs."""
 import os.path as osp
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Dict, Optional, Sequence, Tuple
 
 import mmcv
 import numpy as np
@@ -31,7 +31,7 @@ class LoadPhotograph(LoadImageFromFile):
     def __init__(self, to_float32: bool = False):
         super().__init__(to_float32=to_float32)
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Add the image, BGR, and the metas of ``LoadImageFromFile``."""
         name = results['img_info']['filename']
         path = osp.join(results.get('img_prefix') or '', name)
@@ -103,9 +103,9 @@ class LoadRandomCrop:
     """
 
     def __init__(self,
-                 img_scale: Tuple[int, int],
-                 crop_size: Tuple[int, int],
-                 ratio_range: Optional[Sequence[float]] = None,
+                 img_scale: tuple[int, int],
+                 crop_size: tuple[int, int],
+                 ratio_range: Sequence[float] | None = None,
                  keep_ratio: bool = True,
                  reduced_decoding: bool = True,
                  look_for: dict[str, float] | None = None):
@@ -123,7 +123,7 @@ class LoadRandomCrop:
         self._resize = Resize(self.img_scale, ratio_range=self.ratio_range)
         self._crop = RandomCrop(self.crop_size)
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Add what the four transforms add."""
         info = results['img_info']['filename']
         path = osp.join(results.get('img_prefix') or '', info)
@@ -145,13 +145,13 @@ class LoadRandomCrop:
         results.update(self._metas(path, info, region, results['img'].shape))
         return results
 
-    def _source(self, path: str, cache: Optional[ArrayCache]):
+    def _source(self, path: str, cache: ArrayCache | None):
         """The decoded image if it is kept, else a file to decode."""
         if cache is None:
             return Photograph(path)
         return cache.get(path, lambda: Photograph(path).decode())
 
-    def draw(self, source: Tuple[int, int], results: Dict) -> Region:
+    def draw(self, source: tuple[int, int], results: dict) -> Region:
         """Draw scale and crop, as mmseg's transforms do it.
 
         Args:
@@ -192,7 +192,7 @@ class LoadRandomCrop:
         return region.sample_image(source.decode(factor), factor)
 
     def _metas(self, path: str, name: str, region: Region,
-               shape: Tuple[int, ...]) -> Dict:
+               shape: tuple[int, ...]) -> dict:
         """The metas of the four transforms."""
         scale = np.divide(region.size, region.source)[::-1]
         return dict(
@@ -247,7 +247,7 @@ def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
     return replace(region, box=tuple(box))
 
 
-def _labels(path: str, cache: Optional[ArrayCache]) -> np.ndarray:
+def _labels(path: str, cache: ArrayCache | None) -> np.ndarray:
     if cache is None:
         return read_labels(path)
     return cache.get(path, lambda: read_labels(path))

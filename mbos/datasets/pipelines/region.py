@@ -1,6 +1,5 @@
 """The part of a resized image that a crop needs, without the rest of it."""
 from dataclasses import dataclass
-from typing import Tuple
 
 import cv2
 import numpy as np
@@ -20,9 +19,9 @@ class Region:
         box (tuple[int, int, int, int]): Top, bottom, left and right of the
             box in the resized image; what lies outside is cut off.
     """
-    source: Tuple[int, int]
-    size: Tuple[int, int]
-    box: Tuple[int, int, int, int]
+    source: tuple[int, int]
+    size: tuple[int, int]
+    box: tuple[int, int, int, int]
 
     def __post_init__(self):
         if min(self.source) < 1 or min(self.size) < 1:
@@ -36,7 +35,7 @@ class Region:
         object.__setattr__(self, 'box', box)
 
     @property
-    def shape(self) -> Tuple[int, int]:
+    def shape(self) -> tuple[int, int]:
         """Height and width of the box."""
         top, bottom, left, right = self.box
         return bottom - top, right - left
@@ -95,7 +94,7 @@ class Region:
 
 
 def _span(source: int, size: int, first: int, last: int, factor: int,
-          side: int) -> Tuple[slice, float, float]:
+          side: int) -> tuple[slice, float, float]:
     """The pixels of an axis that bilinear interpolation reads.
 
     Args:

@@ -4,7 +4,7 @@ Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
 under :func:`plane_key` and is named in ``seg_fields``, where mmseg's own
 transforms (Resize, RandomCrop, Pad, ...) find it.
 """
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import mmcv
 import numpy as np
@@ -33,8 +33,8 @@ def check_probability(value: float, name: str) -> float:
     return value
 
 
-def check_plane(path: str, shape: Tuple[int, int],
-                image_shape: Tuple[int, int]) -> None:
+def check_plane(path: str, shape: tuple[int, int],
+                image_shape: tuple[int, int]) -> None:
     """Complain if a label plane and its image differ in size."""
     if shape != image_shape:
         raise ValueError(
@@ -42,12 +42,12 @@ def check_plane(path: str, shape: Tuple[int, int],
             '(height, width); prepare both with the same crop.')
 
 
-def in_task_values(plane: np.ndarray, task: str, results: Dict) -> np.ndarray:
+def in_task_values(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
     """Give a plane its task's label values, where its mask has others."""
     return translate(plane, results.get('translations', {}).get(task))
 
 
-def upright_plane(plane: np.ndarray, task: str, results: Dict) -> np.ndarray:
+def upright_plane(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
     """Turn a label plane as its photograph is turned.
 
     Pseudo labels were made of the upright photograph.
@@ -73,7 +73,7 @@ class LoadPlanes:
     :class:`FormatPlanes`, so they cost nothing on the way.
     """
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Add the planes and name them in ``seg_fields``."""
         for task, path in results['ann_info'].items():
             plane = upright_plane(read_labels(path), task, results)
@@ -108,7 +108,7 @@ class RotateFromList:
         self.pad_val = pad_val
         self.seg_pad_val = seg_pad_val
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Rotate image and planes by the same angle."""
         angle = self.angles[np.random.randint(len(self.angles))]
         if angle == 0:
@@ -128,7 +128,7 @@ class RotateFromList:
                 f'pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val})')
 
 
-def flip_all(results: Dict, direction: str) -> Dict:
+def flip_all(results: dict, direction: str) -> dict:
     """Flip image and planes and note it in the metas.
 
     Args:
@@ -172,7 +172,7 @@ class IndependentFlip:
         self.prob_vertical = check_probability(prob_vertical, 'prob_vertical')
         self.mode = mode
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Flip image and planes; set 'flip' and 'flip_direction'."""
         horizontal, vertical = np.random.rand(2) < (self.prob_horizontal,
                                                     self.prob_vertical)
@@ -212,8 +212,8 @@ class CutOut:
 
     def __init__(self,
                  prob: float = 0.5,
-                 area: Tuple[float, float] = (0.02, 0.4),
-                 aspect: Tuple[float, float] = (0.3, 3.3),
+                 area: tuple[float, float] = (0.02, 0.4),
+                 aspect: tuple[float, float] = (0.3, 3.3),
                  seg_fill: int = IGNORE_INDEX):
         if not 0 < area[0] <= area[1] <= 1:
             raise ValueError('Expected area as (low, high) in 0..1, got '
@@ -227,7 +227,7 @@ class CutOut:
         self.seg_fill = seg_fill
 
     def draw_box(self, height: int,
-                 width: int) -> Optional[Tuple[int, int, int, int]]:
+                 width: int) -> tuple[int, int, int, int] | None:
         """Draw a rectangle that lies in the image.
 
         Returns:
@@ -245,7 +245,7 @@ class CutOut:
                 return top, left, h, w
         return None
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Cut the rectangle out of image and planes."""
         if np.random.rand() >= self.prob:
             return results
@@ -291,7 +291,7 @@ class LabelBorder:
                  label: int,
                  top: int,
                  bottom: int,
-                 height: Optional[int] = None):
+                 height: int | None = None):
         if top < 0 or bottom < 0:
             raise ValueError('Expected top and bottom of at least 0 rows, got '
                              f'{top} and {bottom}.')
@@ -301,7 +301,7 @@ class LabelBorder:
         self.bottom = bottom
         self.height = height
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Write the label into the rows."""
         loaded = results.get(plane_key(self.task))
         if loaded is None:
@@ -328,7 +328,7 @@ class FormatPlanes:
     canonical order (absent planes are 255), and ``img_metas``.
     """
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Collect image, planes and metas."""
         image = results['img']
         labels = np.full((len(results['planes']), ) + image.shape[:2],
@@ -368,7 +368,7 @@ class CollectImage(Collect):
     def __init__(self):
         super().__init__(keys=['img'], meta_keys=META_KEYS + ('dataset', ))
 
-    def __call__(self, results: Dict) -> Dict:
+    def __call__(self, results: dict) -> dict:
         """Collect image and metas."""
         return super().__call__({
             'dataset': '',
