@@ -38,12 +38,7 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; leaves with its exit status, if that is not 0.
-
-    Args:
-        arguments (Sequence[str], optional): Command and its arguments.
-            Default: those of the process.
-    """
+    """Run a command; leaves with its exit status, if that is not 0."""
     given = sys.argv[1:] if arguments is None else arguments
     name, *rest = given or ['']
     if name in ('-h', '--help', 'help'):
@@ -69,9 +64,6 @@ def run(name: str) -> None:
     """Run a command with the arguments in ``sys.argv``.
 
     An error that explains itself is one line and exit status 1.
-
-    Args:
-        name (str): One of ``COMMANDS``.
     """
     module = f'mbos.commands.{name.replace("-", "_")}'
     try:

@@ -34,9 +34,6 @@ def find_config(path: str) -> str:
         path (str): As the user gave it: a file, a path in ``configs``, or the
             name of a config there, with or without ``.py``.
 
-    Returns:
-        str: A path that exists.
-
     Raises:
         FileNotFoundError: If there is none; names those with similar names.
     """
@@ -73,13 +70,6 @@ def load_config(path: str, options: dict | None = None) -> Config:
     Datasets that name no ``tasks`` get the model's, and those without
     ``data_root`` the config's own; validation sets become one
     ``EvaluationSets``, and ``data.test`` may be a name in ``test_sets``.
-
-    Args:
-        path (str): The config file.
-        options (dict, optional): Overrides of ``--cfg-options``.
-
-    Returns:
-        Config: The completed config, with ``work_dir`` set.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -270,13 +260,6 @@ def _as_list(value: object) -> list:
 def find_test_set(cfg: Config, name: str) -> dict:
     """Config of a test set.
 
-    Args:
-        cfg (Config): With ``test_sets``.
-        name (str): One of them.
-
-    Returns:
-        dict: Config of the dataset.
-
     Raises:
         ValueError: If the config has no such test set.
     """
@@ -300,14 +283,7 @@ def _complete(dataset, defaults):
 
 
 def member_datasets(dataset) -> list[dict]:
-    """The single datasets of a dataset config, joint or not.
-
-    Args:
-        dataset (dict | list): Config of a dataset, or several.
-
-    Returns:
-        list[dict]: The members, or the dataset itself.
-    """
+    """The single datasets of a dataset config, joint or not."""
     if 'datasets' in dataset:
         dataset = dataset['datasets']
     if isinstance(dataset, dict):
@@ -317,13 +293,6 @@ def member_datasets(dataset) -> list[dict]:
 
 def build_checked(build: Callable, *args):
     """Build a part of a config, with one kind of error for what is wrong.
-
-    Args:
-        build (callable): One of the frameworks' builders.
-        *args: Its arguments.
-
-    Returns:
-        object: What it builds.
 
     Raises:
         InvalidConfigError: If the config names an unknown type, or settings
@@ -372,9 +341,6 @@ def stage1_model_cfg(model_cfg: dict) -> dict:
 
 def generator_model_cfg(model_cfg: dict) -> dict:
     """A network without what only stage 2's training needs.
-
-    Args:
-        model_cfg (dict): Config of a segmentor of either stage.
 
     Returns:
         dict: A copy; of an ``AdversarialSegmentor`` a ``MultiTaskSegmentor``

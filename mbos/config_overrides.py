@@ -31,10 +31,6 @@ SIMILAR = 0.75
 def check_overrides(cfg: dict, options: dict) -> None:
     """Refuse overrides whose keys look mistyped; tell of others that are new.
 
-    Args:
-        cfg (dict): The config as the file has it.
-        options (dict): Values by dotted key, as ``--cfg-options`` gives them.
-
     Raises:
         ValueError: If a key is not in the config but much like one that is.
     """

@@ -20,9 +20,6 @@ class InvalidConfigError(ValueError):
 def place_in_own_code(error: BaseException) -> str | None:
     """Where an error arose, if in code of the user's.
 
-    Args:
-        error (BaseException): With its traceback.
-
     Returns:
         str | None: File and line of the innermost code that is neither ours
         nor a library's; None if ours called what failed.

@@ -78,9 +78,6 @@ def provide_stand_in() -> None:
 def check_operators(model) -> None:
     """Refuse a network that needs an operator which is not there.
 
-    Args:
-        model (nn.Module): A network that was just built.
-
     Raises:
         MissingOperatorError: Names the first part that mmcv-full is needed
             for. Never raised where mmcv-full is installed.

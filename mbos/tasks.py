@@ -83,9 +83,6 @@ class Task:
     def part(self, classes: Sequence[str]) -> 'Task':
         """The task of some of the classes alone.
 
-        Args:
-            classes (Sequence[str]): Names of the classes to keep.
-
         Returns:
             Task: Itself where these are all. A single class that is left of
             nested ones is not nested.
@@ -101,9 +98,6 @@ class Task:
 
     def part_values(self, classes: Sequence[str]) -> np.ndarray:
         """What each label value is called in :meth:`part` of the classes.
-
-        Args:
-            classes (Sequence[str]): Names of the classes to keep.
 
         Returns:
             ndarray: Label of the part by label of the task, shape (256, ),
@@ -196,7 +190,6 @@ class Task:
         Args:
             prob (Tensor): Probabilities of shape (..., C, H, W).
             labels (Tensor): Integer labels of shape (..., H, W).
-            classes (Sequence[str]): The classes that they label.
             ignore_index (int): Value of the pixels that tell nothing.
                 Default: 255.
 
@@ -275,12 +268,6 @@ def build_tasks(cfgs: Sequence[TaskLike]) -> tuple[Task, ...]:
     The published tasks come first, in the published order, then the others by
     name. So neither the initial weights nor the meaning of the channels that
     cross-task attention concatenates depend on how a config lists its tasks.
-
-    Args:
-        cfgs (Sequence[str | dict | Task]): The tasks.
-
-    Returns:
-        tuple[Task]: The tasks in canonical order.
 
     Raises:
         ValueError: If there is no task, or two of one name.

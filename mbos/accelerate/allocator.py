@@ -18,9 +18,6 @@ def keep_freed_memory() -> bool:
     """Keep freed memory for the next step of this process.
 
     Leaves the allocator alone where the environment sets it already.
-
-    Returns:
-        bool: Whether it did.
     """
     chosen = any(
         name in os.environ

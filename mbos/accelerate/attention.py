@@ -77,7 +77,6 @@ def cached_attention(query: Tensor,
         query (Tensor): Shape (B * windows, heads, L, d).
         key (Tensor): The same shape.
         value (Tensor): The same shape.
-        bias (Tensor): Added to the scores of every window, (heads, L, L).
         mask (Tensor, optional): Added to the scores of each window on its
             own, without a gradient, (windows, L, L). Default: None.
 

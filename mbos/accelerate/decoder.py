@@ -92,7 +92,6 @@ def enlarged_convolution(x: Tensor, weight: Tensor, size: tuple[int, int],
         x (Tensor): Shape (N, C_in, h, w).
         weight (Tensor): Shape (C_out, C_in, k, k), k odd; padding k // 2.
         size (tuple[int, int]): Height H and width W of the enlarged map.
-        align_corners (bool): How it is enlarged.
 
     Returns:
         Tensor: Shape (N, C_out, H, W), channels last in memory.

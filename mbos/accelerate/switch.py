@@ -34,14 +34,6 @@ def accelerate(model: nn.Module,
     Modules are changed in place and keep their weights, names and hooks.
     Parts of other classes, subclasses included, stay as they are.
 
-    Args:
-        model (nn.Module): Any network.
-        only (Collection[str], optional): Names of the accelerators to use.
-            Default: all.
-
-    Returns:
-        nn.Module: The same network.
-
     Raises:
         KeyError: If there is no such accelerator.
     """
@@ -64,8 +56,6 @@ def accelerate_on_cpu(model: nn.Module,
 
     Args:
         model (nn.Module): The network, changed in place.
-        device (torch.device | str): Where it will run.
-        cfg (Mapping, optional): Config of the run.
     """
     if is_wanted(device, cfg):
         accelerate(model)
@@ -80,14 +70,7 @@ def is_wanted(device: torch.device | str, cfg: Mapping | None = None) -> bool:
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undo :func:`accelerate`, in place.
-
-    Args:
-        model (nn.Module): Any network.
-
-    Returns:
-        nn.Module: The same network.
-    """
+    """Undo :func:`accelerate`, in place."""
     _exchange(
         model, {
             fast: plain

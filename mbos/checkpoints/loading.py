@@ -41,9 +41,6 @@ _NUMPY = [(_LeftOut, f'numpy.{name}') for name in ('ndarray', 'dtype')] + [
 def read_checkpoint(path: str) -> dict:
     """Read a checkpoint without running code that it may hold.
 
-    Args:
-        path (str): The file.
-
     Returns:
         dict: ``state_dict``, ``meta`` and, if kept, ``optimizer``.
 
@@ -93,16 +90,11 @@ def load_weights(model: nn.Module,
     """Load a checkpoint into a segmentor, whole or not at all.
 
     Args:
-        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass.
-        path (str): Checkpoint of ours, or released by the authors.
         logger (logging.Logger, optional): Told what was dropped and what was
             missing.
         allow_missing (bool): Whether the model may have whole parts that the
             checkpoint lacks, as when stage 2 starts from stage 1. Default:
             False; discriminators may always be lacking.
-
-    Returns:
-        dict: The checkpoint's meta information.
 
     Raises:
         ValueError: If tasks, stage or shapes do not fit.
@@ -123,9 +115,6 @@ def fit_weights(model: nn.Module,
 
     Args:
         model (nn.Module): The segmentor; it is not changed.
-        path (str): Name of the file in errors.
-        content (dict): What :func:`read_checkpoint` returned.
-        allow_missing (bool): As in :func:`load_weights`.
 
     Returns:
         tuple[dict, list[str]]: The state dict under our names, and sentences
@@ -188,9 +177,6 @@ def _translate(path: str, content: dict, tasks: list[Task]):
 def left_behind(content: dict) -> list[str]:
     """Sentences on what a checkpoint holds beside weights.
 
-    Args:
-        content (dict): What :func:`read_checkpoint` returned.
-
     Returns:
         list[str]: One on its optimizer states and one on other entries, where
         there are any.
@@ -252,11 +238,6 @@ def _told(tasks: dict) -> str:
 def check_shapes(path: str, state: dict, own: dict) -> None:
     """Refuse weights that have other shapes than a network's.
 
-    Args:
-        path (str): Name of the file in errors.
-        state (dict): Weights of a checkpoint by name.
-        own (dict): The network's state dict.
-
     Raises:
         ValueError: Naming some of them.
     """
@@ -300,11 +281,6 @@ def checkpoint_meta(model: nn.Module,
                     model_cfg: dict | None,
                     settings: PredictionSettings | None = None) -> dict:
     """What a checkpoint tells about its network and its use.
-
-    Args:
-        model (nn.Module): The segmentor.
-        model_cfg (dict, optional): Its config, in plain types.
-        settings (PredictionSettings, optional): What prediction needs.
 
     Returns:
         dict: ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what

@@ -7,9 +7,6 @@ PREFIX = 'ema_'
 def split_mmcv_average(state: dict[str, Tensor]) -> tuple[dict, dict]:
     """Tell apart weights and the ``ema_*`` buffers of mmcv's ``EMAHook``.
 
-    Args:
-        state (dict[str, Tensor]): State dict of a network.
-
     Returns:
         tuple[dict, dict]: The state without those buffers, and by name of the
         weight the averages that were in them.

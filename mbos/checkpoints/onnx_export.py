@@ -87,8 +87,6 @@ def export_onnx(model: nn.Module,
     """Write a network as ONNX, with any number of images.
 
     Args:
-        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass, on CPU.
-        path (str): The file to write.
         mean (Sequence[float]): Mean of R, G and B.
         std (Sequence[float]): Standard deviation of R, G and B.
         description (dict): What users of the file should know, in plain
@@ -159,12 +157,7 @@ def largest_difference(model: nn.Module,
     """Compare a file in ONNX Runtime with the network it was made from.
 
     Args:
-        model (nn.Module): The network, on CPU.
-        path (str): What :func:`export_onnx` wrote.
-        mean (Sequence[float]): As exported.
-        std (Sequence[float]): As exported.
         shape (tuple[int]): Number, height and width of the random images.
-        seed (int): Seed of the images.
 
     Returns:
         float: Largest absolute difference of any probability; infinite where
@@ -205,11 +198,6 @@ def measure(runtime: str,
 
     Args:
         runtime (str): ``'PyTorch'`` or ``'ONNX Runtime'``.
-        checkpoint (str): For PyTorch.
-        config (str, optional): For PyTorch.
-        path (str): For ONNX Runtime.
-        side (int): Side of the square image.
-        repeats (int): Of which the median counts, after one more pass.
 
     Returns:
         tuple[float, float]: Seconds, and the peak memory in MB above that

@@ -21,9 +21,6 @@ def exportable(model: nn.Module) -> nn.Module:
 
     Args:
         model (nn.Module): The network; it is not changed.
-
-    Returns:
-        nn.Module: A copy that computes the same.
     """
     model = restore(copy.deepcopy(model))
     for parent in list(model.modules()):

@@ -25,7 +25,6 @@ def published_content(
     """Keep of a checkpoint what inference needs, and nothing private.
 
     Args:
-        content (dict): What ``read_checkpoint`` returned.
         keep_discriminators (bool): Whether to keep the discriminators of
             stage 2, which only further training needs. Default: False.
 
@@ -63,10 +62,6 @@ def published_content(
 def save_with_hash(content: dict, prefix: str) -> str:
     """Write a checkpoint as ``<prefix>-<hash>.pth``.
 
-    Args:
-        content (dict): What to save.
-        prefix (str): The path up to the hash.
-
     Returns:
         str: The path; its hash is the start of the file's SHA-256, as
         ``torch.hub`` checks it.
@@ -88,14 +83,8 @@ def model_card(path: str,
     """Describe a published model.
 
     Args:
-        path (str): The published file.
-        content (dict): What is in it.
         figures (dict, optional): By test set, figures by
             '<task>.<metric>', as ``tools/test.py`` writes them.
-        notes (str): What its makers say of data and training.
-
-    Returns:
-        str: Markdown.
     """
     meta = content['meta']
     weights = sum(v.numel() for v in content['state_dict'].values())

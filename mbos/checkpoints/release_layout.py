@@ -63,9 +63,6 @@ def is_release_state(state: State) -> bool:
 def in_release_order(tasks: Sequence[Task]) -> list[Task]:
     """Tasks as the release numbers them, however a config lists them.
 
-    Args:
-        tasks (Sequence[Task]): The tasks of a config.
-
     Returns:
         list[Task]: Vessel, lesion, odoc; the config's order where it has other
         tasks than these three, because nothing else is known then.
@@ -78,10 +75,6 @@ def in_release_order(tasks: Sequence[Task]) -> list[Task]:
 
 def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
     """Refuse a released state dict of other tasks than the config's.
-
-    Args:
-        state (dict[str, Tensor]): Names of the release, of either stage.
-        tasks (Sequence[Task]): The tasks, see :func:`in_release_order`.
 
     Raises:
         ValueError: If the number of tasks or the channels of one differ.
@@ -109,9 +102,6 @@ def _length(value: Tensor) -> int:
 def summarize(names: Sequence[str]) -> str:
     """Names in few words: those that differ in numbers only as one pattern.
 
-    Args:
-        names (Sequence[str]): Names of tensors.
-
     Returns:
         str: Such as ``attn.ffn.*.weight (5), norm.bias``.
     """
@@ -126,14 +116,6 @@ def summarize(names: Sequence[str]) -> str:
 def from_release(state: State,
                  tasks: Sequence[Task]) -> tuple[State, ConversionReport]:
     """Turn a released state dict into ours.
-
-    Args:
-        state (dict[str, Tensor]): Names of the release, of either stage.
-        tasks (Sequence[Task]): The tasks, see :func:`in_release_order`.
-
-    Returns:
-        tuple[dict[str, Tensor], ConversionReport]: Our state dict and the
-        names that were dropped.
 
     Raises:
         ValueError: If a tensor does not divide among the tasks.
@@ -203,10 +185,6 @@ def _task_at(index: int, tasks: Sequence[Task], name: str) -> str:
 def to_release(state: State,
                tasks: Sequence[Task]) -> tuple[State, ConversionReport]:
     """Turn our state dict into one that the release could load.
-
-    Args:
-        state (dict[str, Tensor]): Names of ours, of either stage.
-        tasks (Sequence[Task]): The tasks, see :func:`in_release_order`.
 
     Returns:
         tuple[dict[str, Tensor], ConversionReport]: The release's state dict;

@@ -92,10 +92,6 @@ class PredictionSettings:
         Args:
             scales (Sequence[float], optional): Factors of the image scale; the
                 mean over them is predicted. Default: as the pipeline says.
-            flip (bool): Whether to predict the mirrored photograph too.
-
-        Returns:
-            list[dict]: Configs of transforms.
 
         Raises:
             ValueError: If scales are asked of a pipeline that keeps sizes.
@@ -146,9 +142,6 @@ def settings_of(cfg: Config) -> PredictionSettings:
         cfg (Config): Completed by ``load_config``. ``data.test`` gives the
             pipeline and the threshold; a top-level ``prediction`` may set
             ``crop``, ``thresholds`` and ``pipeline``.
-
-    Returns:
-        PredictionSettings: In plain types.
     """
     test = cfg.data.test
     test = member_datasets(test[0] if isinstance(test, list) else test)[0]
@@ -167,10 +160,6 @@ def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
 
     For training, which must not fail because a config has no test pipeline
     that prediction can use.
-
-    Args:
-        cfg (Config): Completed by ``load_config``.
-        logger (logging.Logger | str, optional): Told why there are none.
     """
     if cfg.data.get('test') is None:
         return None
@@ -188,13 +177,6 @@ def settings_meta(tasks: Sequence[Task],
     """Entries of a checkpoint's meta, in plain types.
 
     ``CLASSES`` and ``PALETTE`` are what mmseg's ``init_segmentor`` reads.
-
-    Args:
-        tasks (Sequence[Task]): The network's tasks.
-        settings (PredictionSettings, optional): The settings.
-
-    Returns:
-        dict: The entries.
     """
     meta = dict(
         CLASSES=[f'{t.name}.{c}' for t in tasks for c in t.classes],
@@ -230,9 +212,6 @@ def colours_of(task: Task) -> list[tuple[int, int, int]]:
 def stage_of(content: dict) -> str:
     """The stage of a checkpoint, ours or the authors'.
 
-    Args:
-        content (dict): What ``read_checkpoint`` returned.
-
     Returns:
         str: ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
     """
@@ -249,9 +228,6 @@ def published_config(stage: str) -> Config:
 
     Args:
         stage (str): ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
-
-    Returns:
-        Config: Completed by ``load_config``.
     """
     return load_config(PUBLISHED_CONFIGS[stage])
 

@@ -28,13 +28,8 @@ def stored_model_cfg(
     """The config of a checkpoint's network, if it tells one.
 
     Args:
-        path (str): The file, for errors.
-        content (dict): What ``read_checkpoint`` returned.
         imported (Collection[str]): Packages whose parts may be built as well,
             as those that a config of the user's imports. Default: ().
-
-    Returns:
-        dict | None: The config without weights of its own, copied.
 
     Raises:
         ValueError: If it names parts of other packages, or sizes that do not
@@ -64,9 +59,6 @@ def stored_model_cfg(
 @contextmanager
 def building(path: str) -> Iterator[None]:
     """Context in which a network is built as a checkpoint tells it.
-
-    Args:
-        path (str): The file.
 
     Raises:
         ValueError: If that fails, naming the file.

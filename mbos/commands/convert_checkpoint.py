@@ -42,10 +42,6 @@ def parse_args(argv=None) -> argparse.Namespace:
 def build_network(content: dict, config: str | None = None) -> tuple:
     """Build the network that a checkpoint should fit, without weights.
 
-    Args:
-        content (dict): The checkpoint.
-        config (str, optional): Config file given by the user.
-
     Returns:
         tuple[nn.Module, dict, PredictionSettings | None]: The network, its
         config in plain types, and what prediction needs, where it is told.

@@ -47,9 +47,6 @@ def list_label_maps(folders: Sequence[str]) -> dict[str, Path]:
         folders (Sequence[str]): Folders; of two label maps of one stem that
             of the earlier folder counts.
 
-    Returns:
-        dict[str, Path]: Label maps, sorted.
-
     Raises:
         ValueError: If a folder is missing or holds no label map.
     """
@@ -66,9 +63,6 @@ def list_label_maps(folders: Sequence[str]) -> dict[str, Path]:
 
 def side_of(path: Path) -> str | None:
     """Find the side of the disc in a label map.
-
-    Args:
-        path (Path): Label map of any size; values above 0 are disc and cup.
 
     Returns:
         str | None: 'left' or 'right', None without a disc.

@@ -157,13 +157,6 @@ def _split(paths, parser) -> tuple:
 def thresholds(given, tasks):
     """What ``--threshold`` means: a number, or numbers by task.
 
-    Args:
-        given (list[str] | None): As typed.
-        tasks (Sequence[str]): Names of the network's tasks.
-
-    Returns:
-        float | dict[str, float] | None: The threshold.
-
     Raises:
         ValueError: If it is neither.
     """
@@ -235,11 +228,7 @@ def main(argv=None) -> int:
 
 
 def predict_inputs(args: argparse.Namespace) -> int:
-    """Predict what is not predicted yet, and say what came of it.
-
-    Returns:
-        int: 1 if a file could not be read, else 0.
-    """
+    """Predict what is not predicted yet, and say what came of it."""
     left_out = []
     found = find_photographs(args.inputs, args.out, left_out)
     for sentence in left_out:

@@ -42,13 +42,6 @@ def parse_args(argv=None) -> argparse.Namespace:
 def read_figures(path: str, checkpoint_sha256: str):
     """Read what ``tools/test.py`` wrote of one test set.
 
-    Args:
-        path (str): The JSON file.
-        checkpoint_sha256 (str): Of the checkpoint that is published.
-
-    Returns:
-        tuple[str, dict]: The test set's name and its figures.
-
     Raises:
         ValueError: If the file is something else, or of another checkpoint.
     """

@@ -118,10 +118,6 @@ def task_of_source(source, cfg):
     Args:
         source (str): A task's name, or the name of a dataset: a published one,
             or one of the config's training sets that labels one task.
-        cfg (Config): The config.
-
-    Returns:
-        str: The task's name.
 
     Raises:
         ValueError: If it is neither.
@@ -169,15 +165,7 @@ def build_test_sets(cfg, names, scored):
 
 
 def evaluate(model, datasets, cfg, env, args):
-    """Print the tables of all test sets and write the figures.
-
-    Args:
-        model (nn.Module): The wrapped network.
-        datasets (dict[str, PartialLabelDataset]): Test sets by name.
-        cfg (Config): The config.
-        env (Environment): Where this process runs.
-        args (argparse.Namespace): The command line.
-    """
+    """Print the tables of all test sets and write the figures."""
     bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
     chosen = {}
     if args.threshold_from_val:
@@ -206,10 +194,6 @@ def visualise(model, dataset, cfg, env, output_dir, only=None):
     """Write label maps and overlay pictures of a test set.
 
     Args:
-        model (nn.Module): The wrapped network.
-        dataset (Dataset): The test set.
-        cfg (Config): The config.
-        env (Environment): Where this process runs.
         output_dir (str): Gets the label maps, in a folder per task unless
             there is but one, and ``overlays``.
         only (str, optional): The task to write; None for all.

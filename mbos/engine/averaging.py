@@ -60,12 +60,7 @@ class EMAWeightsHook(Hook):
         self._training: dict[str, Tensor] | None = None
 
     def start_from(self, average: dict[str, Tensor], steps: int) -> None:
-        """Go on with the average of an earlier part of the run.
-
-        Args:
-            average (dict[str, Tensor]): By name of the weight; copied.
-            steps (int): Optimizer steps that are in it.
-        """
+        """Go on with the average of an earlier part of the run."""
         self.average = {k: v.detach().clone() for k, v in average.items()}
         self.steps = steps
 
@@ -99,9 +94,6 @@ class EMAWeightsHook(Hook):
     def states(self, model: nn.Module) -> tuple[dict, dict]:
         """The network's state with the average, and what training needs.
 
-        Args:
-            model (nn.Module): The network, bare, as it is at this moment.
-
         Returns:
             tuple[dict, dict]: A state dict with the averaged weights, and the
             weights that the average stands for, by name.
@@ -121,11 +113,7 @@ class EMAWeightsHook(Hook):
 
     @contextmanager
     def in_use(self, model: nn.Module) -> Iterator[None]:
-        """Context in which the network has the averaged weights.
-
-        Args:
-            model (nn.Module): The network, bare or wrapped.
-        """
+        """Context in which the network has the averaged weights."""
         if self._training is not None:
             yield
             return
@@ -141,9 +129,6 @@ class EMAWeightsHook(Hook):
 
 def averaged_part(model: nn.Module) -> dict[str, Tensor]:
     """The weights and buffers that are averaged, sharing their memory.
-
-    Args:
-        model (nn.Module): A network, bare or wrapped for data parallelism.
 
     Returns:
         dict[str, Tensor]: By name within the bare network.
@@ -170,11 +155,7 @@ def find_average(runner) -> EMAWeightsHook | None:
 
 @contextmanager
 def averaged_weights(runner) -> Iterator[None]:
-    """Context in which a run's network has its averaged weights, if any.
-
-    Args:
-        runner (BaseRunner): The runner.
-    """
+    """Context in which a run's network has its averaged weights, if any."""
     hook = find_average(runner)
     if hook is None:
         yield
@@ -185,9 +166,6 @@ def averaged_weights(runner) -> Iterator[None]:
 
 def as_our_hook(hook: dict) -> dict:
     """The config of a hook, with mmcv's ``EMAHook`` replaced by ours.
-
-    Args:
-        hook (dict): Config of any hook.
 
     Returns:
         dict: Of ``EMAWeightsHook`` with the same momentum and interval where

@@ -36,10 +36,6 @@ class _Remembering:
 def save_atomically(content: dict, path: str) -> None:
     """Write a checkpoint so that its name never stands for half a file.
 
-    Args:
-        content (dict): What to save.
-        path (str): The file.
-
     Raises:
         OSError: If the disk is full or refuses; what was there before is
             left alone.
@@ -73,9 +69,6 @@ def _explained(error: OSError, path: str) -> OSError:
 
 def list_checkpoints(folder: str) -> list[tuple[int, str]]:
     """Find the checkpoints ``iter_<N>.pth`` of a folder.
-
-    Args:
-        folder (str): The folder; it need not be there.
 
     Returns:
         list[tuple[int, str]]: Iteration and path, the newest first.
@@ -132,12 +125,6 @@ class SubfolderCheckpointHook(CheckpointHook):
 
     def ensure(self, runner) -> str:
         """Save the present state unless it is saved; all processes must call.
-
-        Args:
-            runner (CheckedIterRunner): The runner.
-
-        Returns:
-            str: The file.
         """
         if self.saved != runner.iter + 1:
             self._save(runner)

@@ -94,7 +94,6 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
     Args:
         cfg (Config): Completed by ``load_config`` and
             :func:`complete_training`.
-        logger (logging.Logger): Warned of what is not read but may stay.
 
     Raises:
         InvalidConfigError: Naming everything.

@@ -53,9 +53,6 @@ class FiniteGuard:
             gradients (dict[str, Tensor]): The gradients to look at by name,
                 the same in all processes.
 
-        Returns:
-            bool: Whether to step; False only when skipping.
-
         Raises:
             FloatingPointError: When stopping, or after too many skips. It
                 names the terms, the iteration and the images.
@@ -76,9 +73,6 @@ class FiniteGuard:
 
     def settle(self, runner) -> None:
         """Make sure that the last iteration was sound.
-
-        Args:
-            runner (BaseRunner): The runner.
 
         Raises:
             FloatingPointError: If it was not.
@@ -154,10 +148,6 @@ def images_of(runner) -> list[str]:
 
 def check_finite_weights(model: nn.Module, iteration: int) -> None:
     """Refuse to save broken weights.
-
-    Args:
-        model (nn.Module): The network.
-        iteration (int): For the message.
 
     Raises:
         FloatingPointError: If a weight or buffer is NaN or infinite.

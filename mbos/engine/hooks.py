@@ -44,9 +44,6 @@ def _with_gradient(parameters: list[nn.Parameter]) -> list[bool]:
 def gradients_by_process(model: nn.Module) -> dict[str, Tensor]:
     """The gradients of all processes, which all must call.
 
-    Args:
-        model (nn.Module): The network.
-
     Returns:
         dict[str, Tensor]: By name of the parameter, one row per process, on
         CPU; zeros where a process has no gradient. Parameters without one in
@@ -78,11 +75,6 @@ def restore_gradients(model: nn.Module,
 
     With another number of processes each takes the mean over all, which
     gives the same step up to rounding.
-
-    Args:
-        model (nn.Module): The network.
-        rows (dict[str, Tensor]): One row per process.
-        factor (float): What they are multiplied by. Default: 1.0.
     """
     rank, world = get_dist_info()
     parameters = dict(model.named_parameters())
@@ -250,10 +242,6 @@ class IterationSeedHook(Hook):
 
     So a resumed run draws what an uninterrupted one draws, an evaluation in
     between changes nothing, and every process draws its own.
-
-    Args:
-        seed (int): Seed of the run.
-        rank (int): Number of this process. Default: 0.
     """
 
     def __init__(self, seed: int, rank: int = 0):

@@ -42,12 +42,6 @@ class NamedOptimizersConstructor:
     def __call__(self, model: nn.Module) -> dict[str, Optimizer]:
         """Build the optimizers.
 
-        Args:
-            model (nn.Module): The model, wrapped for data parallelism or not.
-
-        Returns:
-            dict[str, Optimizer]: By name.
-
         Raises:
             ValueError: If a name is no submodule.
         """
@@ -78,9 +72,6 @@ class _Rest(nn.Module):
 def as_dict(optimizer) -> dict[str, Optimizer]:
     """The runner's optimizer or optimizers, by name.
 
-    Args:
-        optimizer (Optimizer | dict[str, Optimizer]): What mmcv's runner holds.
-
     Returns:
         dict[str, Optimizer]: A single one is called ``generator``.
     """
@@ -97,9 +88,6 @@ def fused_by_default(cfg: dict) -> dict:
     """Let torch's fused optimizers do a config's steps.
 
     They read and write each weight once, on CPU and on GPUs.
-
-    Args:
-        cfg (dict): Config of an optimizer, or of several by name.
 
     Returns:
         dict: A copy with ``fused=True`` where the type has a fused variant
@@ -137,10 +125,6 @@ def with_new_settings(state: dict, then: list[dict] | None,
         state (dict): Of ``Optimizer.state_dict``; not changed.
         then (list[dict], optional): :func:`settings_of` the optimizer that
             the run began with; None if that is not known.
-        now (list[dict]): The same of the optimizer that the config gives.
-
-    Returns:
-        dict: The state to load.
     """
     groups = [dict(group) for group in state['param_groups']]
     for group, new, old in zip(groups, now, then or groups):
@@ -167,10 +151,6 @@ def _same(one, two) -> bool:
 
 def why_not_loadable(optimizer: Optimizer, state: dict) -> str | None:
     """Say why an optimizer cannot go on with a stored state.
-
-    Args:
-        optimizer (Optimizer): Fresh.
-        state (dict): Of ``Optimizer.state_dict``.
 
     Returns:
         str | None: What differs; None if it fits.

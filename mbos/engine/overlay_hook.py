@@ -67,12 +67,6 @@ def spread(length: int, count: int) -> list[int]:
 def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
     """Photograph, prediction and, where there is one, ground truth.
 
-    Args:
-        model (nn.Module): The wrapped network.
-        dataset (PartialLabelDataset): In test mode.
-        index (int): Position of the image.
-        size (int): Longest side of a photograph in the picture.
-
     Returns:
         ndarray: RGB picture, (H, 2 W or 3 W, 3), uint8.
     """

@@ -26,12 +26,6 @@ def rehearse(model: nn.Module,
 
     Weights, buffers and gradients are afterwards what they were.
 
-    Args:
-        model (nn.Module): The network, wrapped, on its device.
-        train_set (JointDataset): The training data.
-        items (int): Items of it in a batch, as in training. Default: 1.
-        val_set (EvaluationSets, optional): The validation data.
-
     Raises:
         InvalidConfigError: On the first step that fails.
     """

@@ -26,14 +26,6 @@ _SHOWN = 6
 def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
     """Check that a checkpoint continues a run of exactly this network.
 
-    Args:
-        model (nn.Module): The segmentor.
-        optimizer (Optimizer | dict[str, Optimizer]): The run's.
-        path (str): A checkpoint of ours.
-
-    Returns:
-        dict: The checkpoint's meta information.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If tasks, stage, weights or optimizers do not fit, or the
@@ -77,16 +69,7 @@ def _holds_a_run(content: dict) -> bool:
 
 
 def run_facts(cfg: Config, env: Environment, train_set) -> dict:
-    """What makes a run the run it is; stored in its checkpoints.
-
-    Args:
-        cfg (Config): The config.
-        env (Environment): For the number of processes.
-        train_set (JointDataset): The training data.
-
-    Returns:
-        dict: Plain values only.
-    """
+    """What makes a run the run it is; stored in its checkpoints."""
     facts = {key: _plain(cfg.get(key)) for key in _DECIDES}
     facts['runner'] = dict(max_iters=cfg.runner.max_iters)
     facts['data'] = dict(
@@ -134,11 +117,8 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
     """Compare a checkpoint's run with the one that shall continue it.
 
     Args:
-        stored (dict): The checkpoint's meta information.
-        facts (dict): Of :func:`run_facts`.
         cfg (Config): With ``auto_resume``, differences are errors; a
             checkpoint that the user named continues with a warning.
-        logger (logging.Logger): Gets the warnings.
 
     Raises:
         ValueError: If ``auto_resume`` would continue another run, or an
@@ -194,11 +174,6 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
 def compare(before: dict, now: dict, prefix: str = '') -> dict[str, str]:
     """Find what differs between two nested dicts.
 
-    Args:
-        before (dict): One.
-        now (dict): The other.
-        prefix (str): Put before the keys.
-
     Returns:
         dict[str, str]: By dotted key, a phrase on the two values.
     """
@@ -229,9 +204,6 @@ def _short(value, length: int = 60) -> str:
 def why_not_whole(path: str) -> str | None:
     """Say what is wrong with a checkpoint that a run shall continue.
 
-    Args:
-        path (str): The file.
-
     Returns:
         str | None: What is wrong; None if it is whole.
     """
@@ -245,15 +217,7 @@ def why_not_whole(path: str) -> str | None:
 
 
 def newest_whole(folders: list[str], logger) -> str | None:
-    """The newest checkpoint that can be continued.
-
-    Args:
-        folders (list[str]): Where to look.
-        logger (logging.Logger): Told what is passed over, and why.
-
-    Returns:
-        str | None: The file, if there is one.
-    """
+    """The newest checkpoint that can be continued."""
     found = [item for f in dict.fromkeys(folders) for item in
              list_checkpoints(f)]  # yapf: disable
     for _, path in sorted(found, key=lambda item: -item[0]):
@@ -269,8 +233,6 @@ def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
 
     Args:
         cfg (Config): The config; ``resume_from`` must not be set.
-        env (Environment): Where this process runs; the first one looks.
-        logger (logging.Logger): Told what is found.
 
     Returns:
         bool: Whether the run is finished already.

@@ -24,12 +24,8 @@ def register_hooks(runner, cfg: Config, env: Environment,
     """Register schedule, step, checkpoints, logs, evaluation and extras.
 
     Args:
-        runner (CheckedIterRunner): Gets the hooks.
-        cfg (Config): Checked by ``check_training``.
-        env (Environment): Where this process runs.
         val_loader (DataLoader, optional): Of the validation images; None for
             no evaluation.
-        signals (StopSignals): What asks the run to end.
 
     Raises:
         InvalidConfigError: If a hook cannot be built.

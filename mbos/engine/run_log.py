@@ -33,14 +33,7 @@ class HeldLog(logging.FileHandler):
 
 
 def hold_log(level: str = 'INFO') -> logging.Logger:
-    """Start logging to the console, and keep what shall go to a file later.
-
-    Args:
-        level (str): Level of the log. Default: 'INFO'.
-
-    Returns:
-        logging.Logger: mmseg's root logger.
-    """
+    """Start logging to the console, and keep what shall go to a file later."""
     logger = get_root_logger()
     logger.setLevel(level)  # mmcv sets the level of a new logger only
     _stop_holding(logger)
@@ -49,12 +42,7 @@ def hold_log(level: str = 'INFO') -> logging.Logger:
 
 
 def release_log(logger: logging.Logger, path: str) -> None:
-    """Write what was held to a file, and from now on everything.
-
-    Args:
-        logger (logging.Logger): Of :func:`hold_log`.
-        path (str): The log file.
-    """
+    """Write what was held to a file, and from now on everything."""
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter(FORMAT))
     for held in _stop_holding(logger):
@@ -71,11 +59,7 @@ def _stop_holding(logger):
 
 @contextmanager
 def quiet_logger(name: str) -> Iterator[None]:
-    """Let a logger tell warnings only, for a while.
-
-    Args:
-        name (str): Name of the logger.
-    """
+    """Let a logger tell warnings only, for a while."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -130,15 +130,7 @@ class CheckedIterRunner(IterBasedRunner):
                         meta: dict | None = None,
                         save_optimizer: bool = True,
                         create_symlink: bool = True) -> None:
-        """Write ``out_dir/iter_<finished iterations>.pth``.
-
-        Args:
-            out_dir (str): The folder.
-            filename_tmpl (str): Name with a place for the iteration.
-            meta (dict, optional): Added to the runner's own.
-            save_optimizer (bool): Whether to keep the optimizers' states.
-            create_symlink (bool): Whether ``latest.pth`` shall point to it.
-        """
+        """Write ``out_dir/iter_<finished iterations>.pth``."""
         done = self.iter + 1
         meta = {
             **(meta or {}),
@@ -180,10 +172,6 @@ class CheckedIterRunner(IterBasedRunner):
         the optimizers that the config has changed since the run began are the
         config's; see docs/reliability.md, "What a resumed run takes from
         where".
-
-        Args:
-            checkpoint (str): The file.
-            resume_optimizer (bool): Whether to load the optimizers' states.
         """
         content = read_weights_only(checkpoint)
         self._load_weights(content)

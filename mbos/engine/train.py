@@ -56,7 +56,6 @@ def train_segmentor(cfg: Config,
     Args:
         cfg (Config): Completed by ``load_config``. With ``auto_resume``, the
             run goes on from the newest checkpoint of its work directory.
-        env (Environment): Where this process runs.
         validate (bool): Whether to evaluate on ``data.val`` while training.
 
     Raises:
@@ -121,14 +120,6 @@ def _train(cfg: Config, env: Environment, validate: bool,
 def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
                 facts: dict, logger: logging.Logger) -> CheckedIterRunner:
     """The runner of a run, without hooks and without a work directory.
-
-    Args:
-        cfg (Config): The config.
-        env (Environment): Where this process runs.
-        model (nn.Module): The segmentor, bare.
-        optimizer (Optimizer | dict[str, Optimizer]): Its optimizers.
-        facts (dict): Of ``run_facts``.
-        logger (logging.Logger): The run's.
 
     Returns:
         CheckedIterRunner: Checkpoints get ``facts``, the config, and what
@@ -221,11 +212,7 @@ def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
 
 
 def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
-    """Build and initialise the network, the same in every process.
-
-    Returns:
-        nn.Module: The segmentor, on CPU.
-    """
+    """Build and initialise the network, the same in every process."""
     set_random_seed(cfg.seed)
     precision = cfg.get('precision', 'float32')
     cfg.model.train_cfg = dict(
@@ -249,13 +236,7 @@ def build_loader(dataset, cfg: Config, env: Environment, start: int):
     """The endless loader of the training images.
 
     Args:
-        dataset (JointDataset): The training sets.
         cfg (Config): For ``data`` and ``seed``.
-        env (Environment): Where this process runs.
-        start (int): First iteration.
-
-    Returns:
-        DataLoader: It never ends.
     """
     return build_train_loader(
         dataset,

@@ -14,14 +14,7 @@ from mbos.tasks import build_tasks
 
 
 def validated_test_images(cfg: Config) -> dict[str, list[str]]:
-    """Find the validation sets whose images are those of a test set.
-
-    Args:
-        cfg (Config): Completed by ``load_config``.
-
-    Returns:
-        dict[str, list[str]]: Names of test sets by name of validation set.
-    """
+    """Find the validation sets whose images are those of a test set."""
     tests = {
         dataset['name']: _images(dataset)
         for dataset in [
@@ -64,10 +57,6 @@ def _stems(split: str) -> set[str]:
 def warn_of_test_images(cfg: Config, logger) -> None:
     """Say loudly if validation looks at test images.
 
-    Args:
-        cfg (Config): Completed by ``load_config``.
-        logger (logging.Logger): Warned.
-
     Raises:
         ValueError: If the best checkpoint would be chosen on them.
     """
@@ -90,9 +79,6 @@ def warn_of_test_images(cfg: Config, logger) -> None:
 
 def check_save_best(cfg: Config) -> None:
     """Refuse to choose the best checkpoint by a figure that nobody computes.
-
-    Args:
-        cfg (Config): Completed by ``load_config``.
 
     Raises:
         ValueError: Naming the figures that there are.
@@ -122,12 +108,7 @@ def check_save_best(cfg: Config) -> None:
 
 
 def warn_of_unlabelled_classes(cfg: Config, logger) -> None:
-    """Say which classes have no truth, although others of their task have.
-
-    Args:
-        cfg (Config): Completed by ``load_config``.
-        logger (logging.Logger): Warned.
-    """
+    """Say which classes have no truth, although others of their task have."""
     members = member_datasets(cfg.data.train)
     for task in build_tasks(cfg.model.tasks):
         labelled = labelled_classes(task, members)
@@ -141,12 +122,7 @@ def warn_of_unlabelled_classes(cfg: Config, logger) -> None:
 
 
 def warn_of_unread_pseudo_labels(cfg: Config, logger) -> None:
-    """Say that stage 1 learns from ground truth alone.
-
-    Args:
-        cfg (Config): Completed by ``load_config``.
-        logger (logging.Logger): Warned.
-    """
+    """Say that stage 1 learns from ground truth alone."""
     if cfg.model.type != 'MultiTaskSegmentor':
         return
     names = [

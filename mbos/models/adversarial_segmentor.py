@@ -125,14 +125,7 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         """Values of one task's adversarial terms, and the verdicts' accuracy.
 
         Args:
-            discriminator (nn.Module): The task's discriminator.
-            weight (float): Weight of the generator's terms.
             prob (Tensor): The task's probabilities, (n, C, H, W).
-            have (list[int]): Which images they belong to.
-            terms (list[Term]): The terms.
-
-        Returns:
-            dict[str, Tensor]: Scalars by name.
         """
         fooling, judged = ([
             row for row in have if any(
@@ -163,7 +156,6 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         """Verdicts for the generator and for a discriminator.
 
         Args:
-            discriminator (nn.Module): The discriminator.
             fooling (Tensor): Probabilities that are to fool it, (n, C, H, W),
                 n may be 0.
             judged (Tensor): Probabilities that it is to judge rightly,

@@ -16,14 +16,7 @@ REMEDY = ("take GroupNorm (norm_cfg=dict(type='GN', num_groups=1)) or keep "
 
 
 def batch_norms(model: nn.Module) -> list[str]:
-    """Names of the layers that mix the images of a training pass.
-
-    Args:
-        model (nn.Module): In the mode in which it trains.
-
-    Returns:
-        list[str]: BatchNorm layers in training mode.
-    """
+    """Names of the layers that mix the images of a training pass."""
     return [
         name for name, module in model.named_modules()
         if isinstance(module, _BatchNorm) and module.training
@@ -33,12 +26,6 @@ def batch_norms(model: nn.Module) -> list[str]:
 def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
                     norms: list[str]) -> int:
     """How many images of equal size pass the network together.
-
-    Args:
-        train_cfg (Mapping, optional): Its ``images_per_pass``.
-        images (int): Images of a step.
-        alone (bool): Whether 'auto' lets one image through at a time.
-        norms (list[str]): What :func:`batch_norms` found.
 
     Returns:
         int: At least 1.
@@ -65,9 +52,6 @@ def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
 def check_low_memory(model: nn.Module) -> None:
     """Refuse to compute activations of BatchNorm twice.
 
-    Args:
-        model (nn.Module): In the mode in which it trains.
-
     Raises:
         ValueError: If it has BatchNorm that trains: its running statistics
             would be updated twice.
@@ -84,9 +68,6 @@ def check_low_memory(model: nn.Module) -> None:
 @contextmanager
 def single_values_explained(model: nn.Module) -> Iterator[None]:
     """Say what to do where torch finds one value per channel to normalise.
-
-    Args:
-        model (nn.Module): What runs within the context.
 
     Raises:
         ValueError: In place of torch's.

@@ -10,10 +10,6 @@ _SIDE = 64
 def check_network(model: nn.Module, images: int) -> None:
     """Complain about what would end or falsify the first iteration.
 
-    Args:
-        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass.
-        images (int): Images of a step in this process.
-
     Raises:
         ValueError: If heads expect other maps than the backbone gives, or if
             BatchNorm does not go with ``train_cfg``.
@@ -29,14 +25,7 @@ def check_network(model: nn.Module, images: int) -> None:
 
 
 def backbone_channels(model: nn.Module) -> list[int]:
-    """Channels of the maps that the heads of a network get.
-
-    Args:
-        model (nn.Module): A segmentor.
-
-    Returns:
-        list[int]: In the order of the maps.
-    """
+    """Channels of the maps that the heads of a network get."""
     if hasattr(model.backbone, 'channels') and not model.with_neck:
         return list(model.backbone.channels)
     training = model.training

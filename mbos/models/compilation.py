@@ -8,9 +8,6 @@ def compile_parts(model: nn.Module) -> None:
     The backbone and the heads are compiled each on its own; the loop over
     groups of images, the losses and the discriminators stay as they are.
     Names of parameters do not change, so checkpoints fit either way.
-
-    Args:
-        model (nn.Module): A ``MultiTaskSegmentor`` or a subclass.
     """
     for part in (model.backbone, *model.dense_heads.values()):
         part.compile()

@@ -17,7 +17,6 @@ def partition_windows(x: Tensor, window: int) -> Tensor:
 
     Args:
         x (Tensor): Shape (N, C, H, W).
-        window (int): Side of a window.
 
     Returns:
         Tensor: Shape (N * windows, window * window, C).
@@ -35,8 +34,6 @@ def merge_windows(windows: Tensor, window: int, size: tuple[int,
 
     Args:
         windows (Tensor): Shape (N * windows, window * window, C).
-        window (int): Side of a window.
-        size (tuple[int, int]): Height and width of the maps.
 
     Returns:
         Tensor: Shape (N, C, H, W), channels last in memory.
@@ -52,9 +49,6 @@ def merge_windows(windows: Tensor, window: int, size: tuple[int,
 
 def relative_position_index(window: int) -> Tensor:
     """Swin's index of the bias table for each pair of window positions.
-
-    Args:
-        window (int): Side of a window.
 
     Returns:
         Tensor: Shape (window ** 2, window ** 2), values below
@@ -145,7 +139,6 @@ class CrossTaskBlock(BaseModule):
             query (Tensor): Shape (windows, heads, L, C / heads).
             key (Tensor): The same shape.
             value (Tensor): The same shape.
-            bias (Tensor): What :meth:`position_bias` returned.
 
         Returns:
             Tensor: The same shape.
@@ -159,10 +152,6 @@ class CrossTaskBlock(BaseModule):
 
         Args:
             x (Tensor): The asking task's map, shape (N, C, H, W).
-            query (Tensor): Its queries.
-            key (Tensor): Keys of the other task.
-            value (Tensor): Values of the other task.
-            bias (Tensor): What :meth:`position_bias` returned.
 
         Returns:
             Tensor: Shape (N, C, H, W).

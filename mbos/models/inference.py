@@ -25,12 +25,6 @@ def complete_test_cfg(test_cfg: Mapping | None,
             window ``crop_size`` and ``stride``, (height, width) in pixels of
             the network's input. Default: the whole image; windows of 512
             pixels, two thirds of a window apart.
-        mode (str, optional): Instead of the config's.
-        window (int, optional): Side of the window instead of the config's.
-        stride (int, optional): Instead of the config's.
-
-    Returns:
-        dict: A copy.
 
     Raises:
         ValueError: If the mode is unknown, or windows would leave pixels out.
@@ -74,9 +68,6 @@ def unique_views(images: Sequence, metas: Sequence) -> tuple[list, list]:
         images (Sequence[Tensor]): A view each, (..., 3, h, w).
         metas (Sequence): mmseg's meta information of each view: a dict, or a
             list of one dict per image of a batch.
-
-    Returns:
-        tuple[list, list]: The views and metas that remain.
     """
     found = {}
     for image, meta in zip(images, metas):
@@ -104,12 +95,6 @@ def class_probabilities(
     part: tuple[slice, slice] = (slice(None), slice(None))
 ) -> Iterator[Tensor]:
     """Probabilities of one class after the other, which bounds memory.
-
-    Args:
-        views (Sequence[Tensor]): Logits of each view, (C, h, w).
-        size (tuple[int, int]): Height and width that logits are resized to.
-        align_corners (bool): How they are resized.
-        part (tuple[slice, slice]): Rows and columns wanted of that size.
 
     Yields:
         Tensor: For each class the mean over the views, of the part's size.

@@ -78,7 +78,6 @@ def mean_of_channels(values: Tensor, counts: Tensor) -> Tensor:
 
     Args:
         values (Tensor): Shape (N, C, ...).
-        counts (Tensor): 1.0 or 0.0 per channel, broadcast to ``values``.
 
     Returns:
         Tensor: Shape (N, ...); 0 where no channel counts.

@@ -115,7 +115,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """The loss terms that a batch gives.
 
         Args:
-            img_metas (list[dict]): Meta information of the images.
             counts (dict[str, Tensor]): By task, which images' planes have a
                 valid pixel.
 
@@ -130,14 +129,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """Values of the terms for one head.
 
         Args:
-            prefix (str): The head's prefix in the logs.
             logits (dict[str, Tensor]): Logits at label size, (n, C, H, W).
-            rows (dict[str, list[int]]): Which images the logits belong to.
             labels (dict[str, Tensor]): Label planes of all images, (N, H, W).
-            terms (list[Term]): The terms.
-
-        Returns:
-            dict[str, Tensor]: Scalars by term name.
         """
         loss = self.dense_heads[prefix].loss_decode
         values = {}
@@ -165,7 +158,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         Args:
             img (Tensor): Shape (N, 3, H, W).
             labels (dict[str, Tensor]): Label planes, (N, H, W) each.
-            terms (list[Term]): Terms restricted to these images.
 
         Returns:
             dict[str, Tensor]: Scalars by ``<head>.<term>``; the terms that
@@ -208,9 +200,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             backward (callable, optional): Called with the summed loss of each
                 group of images as soon as it is there, so that its graph is
                 freed before the next. The values returned are then detached.
-
-        Returns:
-            dict[str, Tensor]: Scalars by ``<head>.<term>``.
         """
         planes = self._planes_by_task(img_metas, labels)
         # weights as exact as the losses: 0.05 is no number of float32
@@ -243,8 +232,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
         Args:
             data_batch (dict): ``img``, ``img_metas`` and ``labels``.
-            optimizer (object): Unused; mmcv passes it.
-            backward (callable, optional): As in :meth:`forward_train`.
 
         Returns:
             dict: ``loss``, the sum of all that trains; ``losses``, every value
@@ -310,8 +297,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                 or not at all.
             img_meta (list[dict]): mmseg's meta information of each;
                 ``img_shape`` is its size without padding.
-            test_cfg (dict, optional): Instead of the model's own, of
-                ``complete_test_cfg``.
 
         Returns:
             Tensor: All tasks' channels, (N, sum of C, h, w), without padding.

@@ -27,19 +27,8 @@ class ShowResultMixin:
         """Draw a result on its image; mmseg's tools call it.
 
         Args:
-            img (str | ndarray): The image, BGR as mmcv reads it.
             result (dict | list[dict]): Of ``inference_segmentor``:
                 probabilities (C, H, W) by task name.
-            palette (list, optional): Not used: each task has its colours.
-            win_name (str): Title of the window.
-            show (bool): Whether to open a window. Default: False.
-            wait_time (int): Milliseconds that it stays open; 0 is for ever.
-            out_file (str, optional): Picture to write.
-            opacity (float): Of filled areas. Default: 0.5.
-            threshold (float): Probability to exceed. Default: 0.5.
-
-        Returns:
-            ndarray: The picture, BGR, uint8.
         """
         result = result[0] if isinstance(result, (list, tuple)) else result
         image = img

@@ -45,14 +45,7 @@ class Term:
     classes: list[Sequence[str] | None] | None = None
 
     def restrict(self, rows: Sequence[int]) -> 'Term':
-        """The part of the term that some images give.
-
-        Args:
-            rows (Sequence[int]): Indices in the batch.
-
-        Returns:
-            Term: Its rows count from the start of ``rows``.
-        """
+        """The part of the term that some images give."""
         position = {row: i for i, row in enumerate(rows)}
         kept = [i for i, row in enumerate(self.rows) if row in position]
         return replace(
@@ -63,10 +56,6 @@ class Term:
 
     def known(self, task: Task, device: torch.device) -> Tensor | None:
         """Which classes the planes label.
-
-        Args:
-            task (Task): The term's task.
-            device (torch.device): Where to put the result.
 
         Returns:
             Tensor | None: Boolean, shape (len(rows), C); None where all
@@ -100,11 +89,7 @@ def plane_classes(metas: Sequence[dict],
                   task: str,
                   rows: Sequence[int],
                   key: str = 'classes') -> list | None:
-    """Classes that are ``classes`` or ``learnt`` in the planes of images.
-
-    Returns:
-        list | None: As in :class:`Term`.
-    """
+    """Classes that are ``classes`` or ``learnt`` in the planes of images."""
     classes = [metas[row]['planes'][task].get(key) for row in rows]
     return classes if any(classes) else None
 
@@ -134,8 +119,6 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
     their images. Images without a valid pixel do not count.
 
     Args:
-        metas (Sequence[dict]): Meta information of the images.
-        tasks (Sequence[str]): Task names.
         counts (dict[str, Tensor]): By task, 1.0 for each image whose plane has
             a valid pixel, else 0.0; shape (N, ). The weights take their
             precision from it.
@@ -164,9 +147,6 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
     """Supervision by pseudo labels: one term per dataset and task.
 
     Args:
-        metas (Sequence[dict]): Meta information of the images.
-        tasks (Sequence[str]): Task names.
-        counts (dict[str, Tensor]): As in :func:`truth_terms`.
         factor (float): Weight of all these terms, 0.05 as published.
 
     Returns:
@@ -207,10 +187,6 @@ def source_and_target(
     all of them; a dataset that labels only some is a target: the network's
     other classes there have no truth to learn from.
 
-    Args:
-        metas (Sequence[dict]): Meta information of the images.
-        task (str): Task name.
-
     Returns:
         tuple[dict, dict]: Indices by dataset name, source and target. Both
         empty where one of them is: such a task has no adversarial term.
@@ -231,11 +207,6 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
     Fooling terms have weight 1 per target dataset; the head's adversarial
     weight multiplies them. A discriminator's terms weigh 0.5 for the mean over
     source datasets and 0.5 for the mean over target datasets.
-
-    Args:
-        metas (Sequence[dict]): Meta information of the images.
-        tasks (Sequence[str]): Task names.
-        like (Tensor): The weights lie on its device, in its precision.
 
     Returns:
         list[Term]: Terms named ``loss_adv.<task>.on_<dataset>``,

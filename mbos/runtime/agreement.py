@@ -47,11 +47,7 @@ class Agreement:
         return _read(before)
 
     def settle(self) -> tuple[list[float] | None, object]:
-        """Wait for what is under way, as before a checkpoint.
-
-        Returns:
-            tuple[list[float] | None, object]: As a call.
-        """
+        """Wait for what is under way, as before a checkpoint."""
         before, self._under_way = self._under_way, None
         return _read(before)
 

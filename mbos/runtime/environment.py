@@ -29,7 +29,6 @@ class Environment:
     """Where a process runs.
 
     Attributes:
-        device (torch.device): Its device.
         rank (int): Its number among all processes.
         world_size (int): How many processes there are.
     """
@@ -59,9 +58,6 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
 
     ``torch.distributed.launch`` passes ``--local-rank`` (before torch 2
     ``--local_rank``) where torchrun sets ``LOCAL_RANK``.
-
-    Args:
-        parser (argparse.ArgumentParser): Of a tool.
     """
     parser.add_argument(
         '--launcher',
@@ -170,11 +166,7 @@ def _slurm_variables() -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed Python, NumPy and torch.
-
-    Args:
-        seed (int): The seed.
-    """
+    """Seed Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -185,13 +177,6 @@ def wrap_model(model: nn.Module, env: Environment) -> MMDataParallel:
 
     One wrapper serves one GPU, several processes and the CPU: gradients are
     averaged over the processes by ``GradientStepHook``, once an iteration.
-
-    Args:
-        model (nn.Module): The model.
-        env (Environment): Where this process runs.
-
-    Returns:
-        MMDataParallel: The wrapped model.
     """
     model = model.to(env.device)
     if env.device.type == 'cpu':

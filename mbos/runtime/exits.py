@@ -125,10 +125,8 @@ def write_down(text: str, kind: str, error: BaseException) -> bool:
     """Leave a note for torchrun.
 
     Args:
-        text (str): What happened.
         kind (str): ``explained``, ``traceback`` or ``lost``: how
             ``tools/launch.py`` tells it.
-        error (BaseException): The error.
 
     Returns:
         bool: Whether torchrun started this process.

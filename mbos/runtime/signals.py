@@ -121,8 +121,6 @@ class StopHook(Hook):
     late, see :class:`Agreement`.
 
     Args:
-        signals (StopSignals): What has been received.
-        checkpoints (SubfolderCheckpointHook): Saves the last state.
         device (torch.device): Where the processes' flags are exchanged.
     """
 

@@ -13,10 +13,6 @@ def misfits(found: Mapping[str, Tensor], own: Mapping[str,
                                                       Tensor]) -> list[str]:
     """What keeps weights from filling a network.
 
-    Args:
-        found (Mapping[str, Tensor]): Weights under the network's names.
-        own (Mapping[str, Tensor]): The network's state dict.
-
     Returns:
         list[str]: Missing tensors and those of another shape.
     """
@@ -33,11 +29,6 @@ def misfits(found: Mapping[str, Tensor], own: Mapping[str,
 
 def require_fit(wrong: Sequence[str], source: str, network: str) -> None:
     """Refuse weights that do not fit.
-
-    Args:
-        wrong (Sequence[str]): What does not fit; may be empty.
-        source (str): Where the weights come from.
-        network (str): What they should be of.
 
     Raises:
         ValueError: If anything is wrong.

@@ -53,12 +53,6 @@ Weights = Union[str, 'os.PathLike[str]', Mapping[str, Tensor]]
 def require_pretrained(path: Union[str, 'os.PathLike[str]']) -> str:
     """Check that the file with the backbone's weights is there.
 
-    Args:
-        path (str | PathLike): The file that a config names.
-
-    Returns:
-        str: The path.
-
     Raises:
         FileNotFoundError: If it is missing; says how to get it.
     """
@@ -84,13 +78,8 @@ def load_swin_weights(
     and listed in the log.
 
     Args:
-        weights (str | PathLike | Mapping[str, Tensor]): A ``.pth`` or
-            ``.safetensors`` file, or its content.
         logger (logging.Logger, optional): Where the layout and the dropped
             keys are reported. Default: that of this module.
-
-    Returns:
-        OrderedDict[str, Tensor]: The backbone's weights.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -127,12 +116,6 @@ def load_swin_into(backbone: nn.Module,
     Position bias tables of another window size are interpolated. The norms of
     the outputs, which no classification checkpoint has, keep the values that
     they have.
-
-    Args:
-        backbone (nn.Module): The backbone.
-        weights (str | PathLike | Mapping[str, Tensor]): As in
-            :func:`load_swin_weights`.
-        logger (logging.Logger, optional): As there.
 
     Returns:
         list[str]: Names of the parameters that the weights did not hold.
@@ -173,7 +156,6 @@ def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:
     The file appears under its name only when it is whole.
 
     Args:
-        state (Mapping[str, Tensor]): The backbone's weights.
         path (str): File to write; its folder is made where it is missing.
     """
     folder = osp.dirname(osp.abspath(path))
@@ -190,10 +172,6 @@ def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:
 def swin_layout(state: Mapping[str, Tensor],
                 source: str = 'the given weights') -> str:
     """Tell the layout of a Swin transformer's weights by their names.
-
-    Args:
-        state (Mapping[str, Tensor]): The weights.
-        source (str): Where they come from, for the error.
 
     Returns:
         str: 'official', 'mmseg' or 'timm'.
@@ -221,12 +199,6 @@ def swin_layout(state: Mapping[str, Tensor],
 
 def read_backbone_state(path: str) -> dict[str, Tensor]:
     """Read a file of weights, and of a whole segmentor its backbone's.
-
-    Args:
-        path (str): A ``.pth`` or ``.safetensors`` file.
-
-    Returns:
-        dict[str, Tensor]: The tensors by the names that the file has.
 
     Raises:
         ValueError: If it cannot be read, or holds no tensors.
@@ -301,9 +273,6 @@ def _reorder_merging(value: Tensor) -> Tensor:
 
     Args:
         value (Tensor): Weight of shape (out, 4 * C) or norm of shape (4 * C).
-
-    Returns:
-        Tensor: Reordered along the last dimension.
     """
     pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return pixels.transpose(-1, -2).flatten(-2).contiguous()

@@ -45,7 +45,6 @@ class TimmFeatures(BaseModule):
 
     Attributes:
         channels (tuple[int]): Channels of the maps returned.
-        strides (tuple[int]): Their strides.
 
     Raises:
         ValueError: If timm lacks the model or its maps, or the model lacks
@@ -120,10 +119,6 @@ class TimmFeatures(BaseModule):
         Args:
             state (Mapping[str, Tensor]): Weights of the whole timm model, of
                 its feature maps, or of EfficientNet-PyTorch's model.
-            source (str): Where they come from, for errors.
-
-        Returns:
-            dict[str, Tensor]: By names in this backbone's state dict.
 
         Raises:
             ValueError: If they are another network's, or not complete.
@@ -140,9 +135,6 @@ class TimmFeatures(BaseModule):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps of the strides asked for.
-
-        Args:
-            x (Tensor): Images, (N, 3, H, W).
 
         Returns:
             list[Tensor]: (N, C_l, H_l, W_l) each, as ``channels`` says.

@@ -34,16 +34,6 @@ def match_timm_weights(state: Mapping[str, Tensor], own: Mapping[str, Tensor],
     Every tensor must belong to the model; those that the maps do not need
     (the classifier, later stages) are left out.
 
-    Args:
-        state (Mapping[str, Tensor]): The weights.
-        own (Mapping[str, Tensor]): State dict of the feature maps' network.
-        whole (Mapping[str, Tensor]): That of the whole classification model.
-        name (str): The model's name, for errors.
-        source (str): Where the weights come from, for errors.
-
-    Returns:
-        dict[str, Tensor]: Weights by the keys of ``own``.
-
     Raises:
         ValueError: If a tensor has no place, another shape, or is missing.
     """
@@ -84,9 +74,6 @@ def rename_efficientnet(state: Mapping[str, Tensor],
             '_blocks.3._expand_conv.weight': blocks are numbered through.
         whole (Mapping[str, Tensor]): State dict of timm's model, whose blocks
             are numbered by stage.
-
-    Returns:
-        dict[str, Tensor]: The weights; what fits nowhere keeps its name.
     """
     blocks = list(
         dict.fromkeys(m[1] for m in (re.match(r'(blocks\.\d+\.\d+)\.', key)

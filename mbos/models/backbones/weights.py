@@ -33,9 +33,6 @@ _INTERPOLATED = ('pos_embed', 'relative_position_bias_table')
 def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
     """What a network's config says of its backbone's weights.
 
-    Args:
-        model_cfg (Mapping): Config of a segmentor.
-
     Returns:
         tuple[str | None, str]: ``model.pretrained`` or the checkpoint of
         ``backbone.init_cfg``, None for neither; and the prefix of the
@@ -91,9 +88,6 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
         backbone (str, optional): Type of the backbone, for the advice where
             the file is missing. Default: a Swin transformer.
 
-    Returns:
-        str: A file that exists.
-
     Raises:
         FileNotFoundError: If the file or the package is missing.
         ValueError: If it is an address, or a package without weights.
@@ -146,11 +140,8 @@ def load_backbone_weights(backbone: nn.Module,
     need their own names, as mmseg's and mmcls's checkpoints have them.
 
     Args:
-        backbone (nn.Module): The backbone.
-        source (str | PathLike): As :func:`find_backbone_weights` takes it.
         prefix (str): What stands before the backbone's names in the file;
             'backbone.' is found by itself. Default: ''.
-        logger (logging.Logger, optional): Where numbers of tensors are logged.
 
     Returns:
         list[str]: The backbone's tensors that the weights did not hold.
