@@ -3,7 +3,8 @@
 Everything in the package is keyed by task name. A task is described once,
 here or in a config, and everyone else asks it (docs/method.md, section 1).
 """
-from collections.abc import Collection, Sequence
+import numbers
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Tensor
 
 IGNORE_INDEX = 255
 """Label value that takes no part in losses and metrics."""
+
+Threshold = float | Mapping[str, float]
+"""Probability that a class must exceed: of all classes, or by class."""
 
 
 @dataclass(frozen=True)
@@ -201,16 +205,39 @@ class Task:
                                      self.known_mask(classes))
         return torch.where(valid, targets.to(prob.dtype), prob)
 
-    def decode(self, prob: Tensor, threshold: float = 0.5) -> Tensor:
+    def thresholds(self, given: Threshold) -> dict[str, float]:
+        """Thresholds by class; a class that is not named has 0.5.
+
+        Raises:
+            ValueError: If there is no such class, or a threshold is below 0
+                or not below 1.
+        """
+        if not isinstance(given, Mapping):
+            given = dict.fromkeys(self.classes, given)
+        unknown = sorted(set(given) - set(self.classes))
+        if unknown:
+            raise ValueError(
+                f'Task {self.name!r} has no class {unknown[0]!r}: its classes '
+                f'are {", ".join(self.classes)}.')
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(
+                    value, numbers.Real) or not 0 <= value < 1:
+                raise ValueError(
+                    f'The threshold of {self.name}.{name} is {value!r}, '
+                    'expected at least 0 and below 1.')
+        return {name: given.get(name, 0.5) for name in self.classes}
+
+    def decode(self, prob: Tensor, threshold: Threshold = 0.5) -> Tensor:
         """Turn probabilities into label values (docs/method.md, section 5).
 
-        A pixel is foreground where any class exceeds the threshold. Among
-        exclusive classes the most probable one is taken. Of nested classes
-        the innermost one above the threshold is taken.
+        A pixel is foreground where any class exceeds its threshold. Among
+        exclusive classes the most probable one of these is taken. Of nested
+        classes the innermost one of these is taken.
 
         Args:
             prob (Tensor): Probabilities of shape (..., C, H, W).
-            threshold (float): Probability to exceed. Default: 0.5.
+            threshold (float | dict[str, float]): Probability to exceed, of
+                all classes or by class. Default: 0.5.
 
         Returns:
             Tensor: Labels of shape (..., H, W), dtype uint8.
@@ -219,12 +246,15 @@ class Task:
             raise ValueError(
                 f'Task {self.name!r} has {self.num_classes} classes, got '
                 f'probabilities of shape {tuple(prob.shape)}.')
-        above = prob > threshold
+        limits = list(self.thresholds(threshold).values())
+        above = prob > prob.new_tensor(limits).view(-1, 1, 1)
         if self.nested:
             values = torch.arange(
                 1, self.num_classes + 1, dtype=torch.uint8,
                 device=prob.device).view(-1, 1, 1)
             return (above * values).amax(dim=-3)
+        if len(set(limits)) > 1:
+            prob = torch.where(above, prob, -1.)
         labels = prob.argmax(dim=-3) + 1
         return (labels * above.any(dim=-3)).to(torch.uint8)
 

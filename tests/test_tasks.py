@@ -233,3 +233,26 @@ def test_unusable_tasks_are_refused(cfg, message):
 def test_unusable_lists_are_refused(cfgs, message):
     with pytest.raises(ValueError, match=message):
         build_tasks(cfgs)
+
+
+def test_thresholds_by_class():
+    lesion = Task('lesion', ('EX', 'HE'))
+    prob = torch.tensor([[0.40, 0.40, 0.2], [0.55, 0.65, 0.9]])[:, None]
+    # 0.55 is HE at 0.5; where HE must exceed 0.6, EX, above 0.3, is left
+    assert lesion.decode(prob, 0.5).tolist() == [[2, 2, 2]]
+    assert lesion.decode(prob, dict(EX=0.3, HE=0.6)).tolist() == [[1, 2, 2]]
+    assert lesion.decode(prob, dict(HE=0.6)).tolist() == [[0, 2, 2]]
+    odoc = Task('odoc', ('disc', 'cup'), nested=True)
+    prob = torch.tensor([[0.9, 0.9, 0.7], [0.1, 0.6, 0.8]])[:, None]
+    assert odoc.decode(prob, dict(disc=0.8, cup=0.7)).tolist() == [[1, 1, 2]]
+
+
+@pytest.mark.parametrize('given, message', [
+    (dict(HE=0.5, MA=0.5), "has no class 'MA'"),
+    (dict(EX=1.0), 'lesion.EX is 1.0, expected'),
+    (-0.1, 'lesion.EX is -0.1, expected'),
+    (dict(EX='x'), "lesion.EX is 'x', expected"),
+])
+def test_thresholds_that_are_none(given, message):
+    with pytest.raises(ValueError, match=message):
+        Task('lesion', ('EX', 'HE')).thresholds(given)

@@ -4,6 +4,7 @@ Training writes these settings into the checkpoint's meta, so that nobody who
 uses a model has to know its scale, its normalisation or its thresholds.
 """
 import copy
+import numbers
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -12,7 +13,7 @@ from mmcv.utils import print_log
 
 from mbos.config import load_config, member_datasets
 from mbos.pictures.overlays import DEFAULT_COLOURS
-from mbos.tasks import Task, build_tasks
+from mbos.tasks import Task, Threshold, build_tasks
 
 META_KEY = 'mbos_prediction'
 AUGMENTATION = 'MultiScaleFlipAug'
@@ -37,21 +38,25 @@ class PredictionSettings:
             loading, then ``MultiScaleFlipAug``.
         crop (str): ``'fov'`` crops to the field of view and pads to a square,
             ``'pad'`` only pads, ``'none'`` takes the photograph as it comes.
-        thresholds (dict[str, float]): By task name, the probability to exceed.
+        thresholds (dict[str, float | dict[str, float]]): By task name, the
+            probability to exceed, of all classes or by class.
     """
 
     pipeline: list[dict]
     crop: str = 'fov'
-    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.crop not in CROPS:
             raise ValueError(f'Unknown crop {self.crop!r}: use one of '
                              f'{", ".join(CROPS)}.')
-        for task, value in self.thresholds.items():
-            if not 0 <= value < 1:
-                raise ValueError(f'The threshold of {task!r} is {value}, '
-                                 'expected at least 0 and below 1.')
+        for task, given in self.thresholds.items():
+            values = given if isinstance(given, dict) else {'': given}
+            for name, value in values.items():
+                if not isinstance(value, numbers.Real) or not 0 <= value < 1:
+                    raise ValueError(
+                        f'The threshold of {task!r} {name} is {value!r}, '
+                        'expected at least 0 and below 1.')
         if not any(t['type'] == AUGMENTATION for t in self.pipeline):
             raise ValueError(
                 f'The test pipeline has no {AUGMENTATION}, which holds the '
@@ -80,7 +85,7 @@ class PredictionSettings:
                 return dict({k: v for k, v in step.items() if k != 'type'})
         return dict(mean=[0.] * 3, std=[1.] * 3, to_rgb=True)
 
-    def threshold(self, task: str) -> float:
+    def threshold(self, task: str) -> Threshold:
         """The probability that a class of a task must exceed."""
         return self.thresholds.get(task, DEFAULT_THRESHOLD)
 

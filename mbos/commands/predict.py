@@ -90,7 +90,7 @@ def _add_prediction_options(parser) -> None:
     group.add_argument(
         '--threshold',
         nargs='+',
-        metavar='VALUE | TASK=VALUE',
+        metavar='VALUE | TASK[.CLASS]=VALUE',
         help="probability that a class must exceed (default: the "
         "checkpoint's)")
     group.add_argument(
@@ -155,28 +155,46 @@ def _split(paths, parser) -> tuple:
 
 
 def thresholds(given, tasks):
-    """What ``--threshold`` means: a number, or numbers by task.
+    """What ``--threshold`` means.
+
+    Returns:
+        float | dict[str, float | dict[str, float]] | None: A number, or by
+        task a number or numbers by class.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is neither, or there is no such task.
     """
     if given is None:
         return None
-    try:
-        if len(given) == 1 and '=' not in given[0]:
-            return float(given[0])
-        found = {}
-        for text in given:
-            task, value = text.split('=')
-            found[task] = float(value)
-    except ValueError:
-        raise ValueError(f'--threshold {" ".join(given)}: expected one number '
-                         'or TASK=NUMBER ...') from None
-    unknown = sorted(set(found) - set(tasks))
-    if unknown:
-        raise ValueError(f'--threshold names the unknown task {unknown[0]!r}; '
-                         f'the tasks are {", ".join(tasks)}.')
+    if len(given) == 1 and '=' not in given[0]:
+        return _number(given[0])
+    found: dict = {}
+    for text in given:
+        name, _, value = text.partition('=')
+        task, _, of_class = name.partition('.')
+        if task not in tasks:
+            raise ValueError(f'--threshold names the unknown task {task!r}; '
+                             f'the tasks are {", ".join(tasks)}.')
+        if of_class and not isinstance(found.get(task), float):
+            found.setdefault(task, {})[of_class] = _number(value)
+        elif not of_class and task not in found:
+            found[task] = _number(value)
+        else:
+            raise ValueError(f'--threshold {" ".join(given)}: give {task}, or '
+                             'its classes, once.')
     return found
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f'--threshold {text}: expected one number, or '
+                         'TASK=NUMBER or TASK.CLASS=NUMBER ...') from None
+    if not 0 <= value < 1:
+        raise ValueError(f'--threshold {text}: expected at least 0 and below '
+                         '1.')
+    return value
 
 
 def run_options(args, model) -> runs.RunOptions:

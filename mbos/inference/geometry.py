@@ -10,7 +10,7 @@ from mbos.io.field_of_view import FieldOfView, find_field_of_view
 from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.photographs import Photograph
 from mbos.models.inference import class_probabilities
-from mbos.tasks import Task
+from mbos.tasks import Task, Threshold
 
 ROWS = 512
 """Rows that are decoded together, which bounds memory."""
@@ -55,7 +55,7 @@ def prepare_photograph(
 
 
 def restore(task: Task, logits: Sequence[Tensor], geometry: Geometry,
-            threshold: float,
+            threshold: Threshold,
             align_corners: bool) -> Tuple[np.ndarray, np.ndarray]:
     """Put predictions back into the photograph.
 
@@ -66,7 +66,7 @@ def restore(task: Task, logits: Sequence[Tensor], geometry: Geometry,
         task (Task): The task.
         logits (Sequence[Tensor]): Of each view of the crop, (C, h, w).
         geometry (Geometry): Where the crop lies in the photograph.
-        threshold (float): Probability to exceed.
+        threshold (float | dict[str, float]): Probability to exceed.
         align_corners (bool): How logits are resized.
 
     Returns:
@@ -85,22 +85,24 @@ def restore(task: Task, logits: Sequence[Tensor], geometry: Geometry,
     return decode(task, prob, threshold), prob
 
 
-def decode(task: Task, prob: np.ndarray, threshold: float) -> np.ndarray:
+def decode(task: Task, prob: np.ndarray, threshold: Threshold) -> np.ndarray:
     """As ``Task.decode``, with little memory and only where something is.
 
     Args:
         task (Task): The task.
         prob (ndarray): Probabilities (C, H, W), float32.
-        threshold (float): Probability to exceed.
+        threshold (float | dict[str, float]): Probability to exceed, of all
+            classes or by class.
 
     Returns:
         ndarray: Labels (H, W), uint8.
     """
+    lowest = min(task.thresholds(threshold).values())
     labels = np.zeros(prob.shape[1:], np.uint8)
     for start in range(0, len(labels), ROWS):
         rows = slice(start, start + ROWS)
         block = torch.from_numpy(prob[:, rows])
-        found = (block > threshold).any(dim=0)
+        found = (block > lowest).any(dim=0)
         # a column of pixels; background is most of any photograph
         values = task.decode(block[:, found][..., None], threshold)
         labels[rows][found.numpy()] = values[:, 0].numpy()

@@ -28,7 +28,7 @@ from mbos.config import build_checked, generator_model_cfg, load_config
 from mbos.io.field_of_view import FieldOfView
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.models.inference import complete_test_cfg
-from mbos.tasks import Task
+from mbos.tasks import Task, Threshold
 from .geometry import PreparedPhotograph, prepare_photograph, restore
 from .views import Views, make_views, run_views
 
@@ -49,9 +49,9 @@ class PredictionOptions:
             photograph. Default: as the model's ``test_cfg``, or 512.
         stride (int, optional): Between two windows. Default: as the model's
             ``test_cfg``, or two thirds of the window.
-        threshold (float | dict[str, float], optional): Probability that a
-            class must exceed, for all tasks or by task name. Default: as the
-            checkpoint says, by task.
+        threshold (float | dict, optional): Probability that a class must
+            exceed: a number for all, or by task name, a number or numbers by
+            class. Default: as the checkpoint says.
         crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
             :class:`PredictionSettings`. Default: as the checkpoint says.
     """
@@ -61,7 +61,7 @@ class PredictionOptions:
     mode: Optional[str] = None
     window: Optional[int] = None
     stride: Optional[int] = None
-    threshold: Union[float, Mapping[str, float], None] = None
+    threshold: Union[float, Mapping[str, Threshold], None] = None
     crop: Optional[str] = None
 
     def __post_init__(self):
@@ -74,19 +74,23 @@ class PredictionOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'{name} is {value}, expected pixels.')
-        given = self.threshold
-        values = given.values() if isinstance(given, Mapping) else [given]
-        if any(v is not None and not 0 <= v < 1 for v in values):
-            raise ValueError(f'threshold is {given}, expected at least 0 and '
-                             'below 1.')
 
-    def threshold_of(self, task: str, settings: PredictionSettings) -> float:
-        """The probability that a class of a task must exceed."""
-        if isinstance(self.threshold, Mapping):
-            return self.threshold.get(task, settings.threshold(task))
-        if self.threshold is not None:
-            return self.threshold
-        return settings.threshold(task)
+    def threshold_of(self, task: Task,
+                     settings: PredictionSettings) -> Threshold:
+        """What the classes of a task must exceed: a number, or by class.
+
+        Raises:
+            ValueError: If a class is unknown, or no probability is given.
+        """
+        given, stored = self.threshold, settings.threshold(task.name)
+        if isinstance(given, Mapping):
+            given = given.get(task.name)
+        if given is None:
+            given = stored
+        elif isinstance(given, Mapping):  # other classes as stored
+            given = {**task.thresholds(stored), **given}
+        by_class = task.thresholds(given)
+        return by_class if isinstance(given, Mapping) else given
 
     def test_cfg(self, own: Mapping) -> dict:
         """The model's ``test_cfg`` with what is asked for here."""
@@ -313,8 +317,8 @@ class Predictor:
         self.steps = settings.steps(options.scales, options.flip)
         self.test_cfg = options.test_cfg(model.test_cfg)
         self.thresholds = {
-            name: options.threshold_of(name, settings)
-            for name in self.tasks
+            name: options.threshold_of(task, settings)
+            for name, task in self.tasks.items()
         }
 
     def prepare(self,

@@ -297,6 +297,9 @@ def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
 @pytest.mark.parametrize('given, said', [
     (['--threshold', 'x'], 'expected one number'),
     (['--threshold', 'fovea=0.5'], "unknown task 'fovea'"),
+    (['--threshold', 'odoc.rim=0.5'], "no class 'rim'"),
+    (['--threshold', 'odoc=0.5', 'odoc.cup=0.4'], 'or its classes, once'),
+    (['--threshold', 'odoc.cup=1'], 'below 1'),
     (['--batch-size', '0'], 'batch_size is 0'),
     (['--mode', 'slide', '--window', '32', '--stride', '64'], 'larger than'),
 ])
@@ -308,12 +311,12 @@ def test_wrong_options(monkeypatch, tmp_path, eyes, checkpoints, given, said):
 def test_thresholds_and_device(monkeypatch, tmp_path, eyes, checkpoints):
     out = tmp_path / 'out'
     assert run(monkeypatch, checkpoints[0], eyes / 'a.png', '--out', out,
-               '--threshold', 'vessel=0', 'odoc=0.99') == 0
+               '--threshold', 'vessel=0', 'odoc.cup=0.99') == 0
     row, = rows_of(out)
     assert float(row['vessel.density']) > 0.99
     known = json.loads((out / 'run.json').read_text())
     told = {task['name']: task['threshold'] for task in known['tasks']}
-    assert told == dict(vessel=0.0, lesion=0.5, odoc=0.99)
+    assert told == dict(vessel=0.0, lesion=0.5, odoc=dict(disc=0.5, cup=0.99))
     monkeypatch.setattr('torch.cuda.device_count', lambda: 0)
     said = run_tool(monkeypatch, 'predict.py', checkpoints[0], eyes, '--out',
                     out, '--device', 'cuda:0')
