@@ -23,9 +23,6 @@ class ArrayCache:
     the file's size and time of change stay; a new one replaces it. Entries
     are written whole or not at all, so any number of processes may share the
     folder. Where an entry cannot be written, training goes on without it.
-
-    Args:
-        folder (str): Where the arrays are; made where it is missing.
     """
 
     def __init__(self, folder: str):
@@ -35,13 +32,7 @@ class ArrayCache:
     def get(self, path: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
         """Get the array of a file, decoding it where it is not there yet.
 
-        Args:
-            path (str): The file.
-            decode (Callable): Decodes it.
-
-        Returns:
-            ndarray: The array, which may be mapped from the disk: do not
-            write into it.
+        It may be mapped from the disk: do not write into it.
         """
         entry = self.entry(path)
         array = _load(entry)
@@ -58,15 +49,7 @@ class ArrayCache:
         return osp.join(self.folder, f'{name}-{stamp}.npy')
 
     def missing_bytes(self, path: str, size: int) -> int:
-        """Say how much an entry would add.
-
-        Args:
-            path (str): The file.
-            size (int): Bytes of its array.
-
-        Returns:
-            int: 0 if the entry is there, else ``size``.
-        """
+        """Bytes that an entry of ``size`` would add; 0 if it is there."""
         return 0 if osp.exists(self.entry(path)) else size
 
     def free_bytes(self) -> int:
@@ -113,15 +96,7 @@ class ArrayCache:
 
 
 def problems_of_cache(folder: str, files: dict[str, int]) -> list[str]:
-    """Check that what is not kept yet finds room.
-
-    Args:
-        folder (str): Folder of the cache.
-        files (dict[str, int]): Bytes of the arrays by file.
-
-    Returns:
-        list[str]: The problems.
-    """
+    """Check that what is not kept yet, bytes by file, finds room."""
     cache = ArrayCache(folder)
     remedy = 'name another folder as cache_dir, or leave cache_dir out'
     try:

@@ -10,14 +10,7 @@ from mmcv import Config
 
 
 def set_arguments(cfg, arguments: dict[str, dict]):
-    """Copy a config and give arguments to all its parts of some types.
-
-    Args:
-        cfg (object): Dicts, lists and plain values, nested.
-        arguments (dict[str, dict]): Arguments by type name.
-
-    Returns:
-        object: The same in plain dicts and lists, with the arguments set.
+    """Copy a nested config, giving arguments to all its parts of some types.
     """
     if isinstance(cfg, dict):
         copy = {k: set_arguments(v, arguments) for k, v in cfg.items()}
@@ -31,12 +24,8 @@ def set_arguments(cfg, arguments: dict[str, dict]):
 def plain_loading(pipeline: Sequence[dict]) -> list[dict]:
     """Load, resize and crop as the release does: all of the image.
 
-    Args:
-        pipeline (Sequence[dict]): Transforms.
-
-    Returns:
-        list[dict]: The same, with mmseg's transforms in the place of
-        ``LoadRandomCrop``, which only differs in time and rounding.
+    ``LoadRandomCrop``, which only differs in time and rounding, is replaced
+    by mmseg's transforms.
     """
     found = []
     for step in pipeline:
@@ -60,19 +49,16 @@ def plain_loading(pipeline: Sequence[dict]) -> list[dict]:
 def published_data(config: str, arguments: dict[str, dict],
                    labelled_arguments: dict[str, dict],
                    borders: dict[str, dict], val: Sequence[str]) -> dict:
-    """The datasets of a config as the release has them.
+    """``data`` and ``test_sets`` of a config as the release has them.
 
     Args:
-        config (str): The config file to start from.
-        arguments (dict[str, dict]): Arguments by type name, everywhere.
-        labelled_arguments (dict[str, dict]): The same, for the training sets
-            with ground truth only.
-        borders (dict[str, dict]): By name of a training set with ground
-            truth, arguments of ``LabelBorder``, put after ``LoadPlanes``.
-        val (Sequence[str]): Names of the ``test_sets`` to validate on.
-
-    Returns:
-        dict: ``data`` and ``test_sets``.
+        config: The config file to start from.
+        arguments: Arguments by type name, everywhere.
+        labelled_arguments: The same, for the training sets with ground truth
+            only.
+        borders: By name of a training set with ground truth, arguments of
+            ``LabelBorder``, put after ``LoadPlanes``.
+        val: Names of the ``test_sets`` to validate on.
     """
     cfg = Config.fromfile(config)
     data = set_arguments(cfg.data, arguments)

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from mbos.io import RefusedError, open_image, read_text
+from mbos.io import (RefusedError, check_inside, open_image, problems_of_links,
+                     problems_of_names, read_text)
 from mbos.io.labels import (LABEL_MODES, list_names, multi_channel_message,
                             stems_of)
 from mbos.io.photographs import EncodedPhotograph, Layout
@@ -24,9 +25,7 @@ MANIFEST_KEYS = ('task', 'checkpoint', 'checkpoint_sha256', 'config',
 class DataError(ValueError):
     """What is wrong with the data, with file names and remedies.
 
-    Args:
-        problems (Sequence[str] | str): One sentence per problem; or the text
-            of such an error.
+    ``problems`` is one sentence per problem, or the text of such an error.
     """
 
     def __init__(self, problems: str | Sequence[str]):
@@ -48,23 +47,45 @@ class DataError(ValueError):
         return DataError, (self.problems, )
 
 
+class Checked:
+    """What datasets share that list their ``problems(full)``."""
+
+    def check(self, full: bool = True) -> None:
+        """Check the data before training; ``full`` reads every file.
+
+        Raises:
+            DataError: One error for everything that was found.
+        """
+        problems = self.problems(full)
+        if problems:
+            raise DataError(problems)
+
+
+def problems_of_places(root: str | None, folders: Sequence[str],
+                       split: str | None) -> list[str]:
+    """Look for links out of the data root and for unprintable names."""
+    found = []
+    # a missing folder is reported elsewhere
+    for folder in dict.fromkeys(f for f in folders if osp.isdir(f)):
+        found += problems_of_names(folder)
+        found += problems_of_links(root or folder, folder)
+    if split is not None and root:
+        try:
+            check_inside(root, split)
+        except RefusedError as error:
+            found.append(str(error))
+    return found
+
+
 def problems_of_folder(stems: Sequence[str],
                        folder: str,
                        suffix: str,
                        what: str,
                        reverse: bool = True) -> list[str]:
-    """Find images without a mask and, optionally, masks without an image.
+    """Find images without a mask; with ``reverse``, masks without an image.
 
-    Args:
-        stems (Sequence[str]): Stems of the images.
-        folder (str): Folder of the masks.
-        suffix (str): Suffix of the masks.
-        what (str): Name of the masks in messages, with the remedy after a
-            semicolon.
-        reverse (bool): Whether each mask needs an image. Default: True.
-
-    Returns:
-        list[str]: The problems.
+    ``what`` is the name of the masks in messages, with the remedy after a
+    semicolon.
     """
     noun, _, remedy = what.partition('; ')
     if not osp.isdir(folder):
@@ -93,10 +114,7 @@ def problems_of_folder(stems: Sequence[str],
 
 
 def read_manifest(folder: str) -> dict | None:
-    """Read the manifest of a pseudo-label folder.
-
-    Returns:
-        dict | None: None where the folder has none.
+    """Read the manifest of a pseudo-label folder, None where it has none.
 
     Raises:
         DataError: If it is there but cannot be used.
@@ -126,17 +144,9 @@ def problems_of_pseudo(stems: Sequence[str],
                        labels: LabelFolder,
                        suffix: str,
                        sha256: str | None = None) -> list[str]:
-    """Check one folder of pseudo labels and its manifest.
+    """Check a folder of pseudo labels of the images, and its manifest.
 
-    Args:
-        stems (Sequence[str]): Stems of the images.
-        labels (LabelFolder): The pseudo labels.
-        suffix (str): Their suffix.
-        sha256 (str, optional): Hash of the checkpoint that must have made
-            them.
-
-    Returns:
-        list[str]: The problems.
+    ``sha256`` is the hash of the checkpoint that must have made them.
     """
     folder, task = labels.path, labels.task.name
     what = (f'pseudo label ({task}); run tools/generate_pseudo_labels.py '
@@ -179,14 +189,7 @@ def problems_of_pseudo(stems: Sequence[str],
 
 
 def problems_of_checkpoints(manifests: dict[str, dict]) -> list[str]:
-    """Find pseudo-label folders of one run made by different checkpoints.
-
-    Args:
-        manifests (dict[str, dict]): Manifest by folder.
-
-    Returns:
-        list[str]: The problems.
-    """
+    """Find pseudo-label folders of one run made by different checkpoints."""
     folders = sorted(manifests)
     return [
         f'{osp.join(folder, MANIFEST)}: made by checkpoint '
@@ -201,8 +204,7 @@ def problems_of_checkpoints(manifests: dict[str, dict]) -> list[str]:
 def probe_image(path: str) -> tuple[Layout | None, list[str]]:
     """Decode an image far enough to know that it is whole.
 
-    Returns:
-        tuple: How it is stored or None, and the problems.
+    Returns how it is stored, or None, and the problems.
     """
     try:
         photograph = EncodedPhotograph(path)
@@ -219,14 +221,10 @@ def problems_of_mask(path: str, folder: LabelFolder | None,
     """Check mode, size and values of one mask.
 
     Args:
-        path (str): The mask.
-        folder (LabelFolder, optional): What its values mean; None allows any
-            value.
-        layout (Layout, optional): How its image is stored.
-        allow_unlabelled (bool): Accept a mask of 0 and 255 only.
-
-    Returns:
-        list[str]: The problems.
+        path: The mask.
+        folder: What its values mean; None allows any value.
+        layout: How its image is stored, if that is known.
+        allow_unlabelled: Accept a mask of 0 and 255 only.
     """
     try:
         with open_image(path) as image:

@@ -30,9 +30,9 @@ def collate_samples(
     """Join samples, or lists of samples, to one batch for one GPU.
 
     Args:
-        batch (Sequence[dict | list[dict]]): Samples of
-            :class:`FormatPlanes`, or items of :class:`JointDataset`. Lists
-            are flattened: all members of the first item come first.
+        batch: Samples of :class:`FormatPlanes`, or items of
+            :class:`JointDataset`. Lists are flattened: all members of the
+            first item come first.
 
     Returns:
         dict: ``img`` of shape (N, 3, H, W) and ``labels`` of shape

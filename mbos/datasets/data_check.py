@@ -8,11 +8,6 @@ from mmcv.utils import print_log
 def check_data(datasets, env, logger=None) -> None:
     """Read every mask and image once, in the first process.
 
-    Args:
-        datasets (list): Datasets with a ``check``, or None.
-        env (Environment): Where this process runs.
-        logger (logging.Logger | str, optional): Told how long it took.
-
     Raises:
         DataError: In the first process; the others end with it.
     """
@@ -30,7 +25,7 @@ def check_data(datasets, env, logger=None) -> None:
         found = [problem is not None]
         dist.broadcast_object_list(found, src=0)
         if found[0] and problem is None:
-            raise SystemExit(1)  # the first process tells why
+            raise SystemExit(1)  # the first process says why
     if problem is not None:
         raise problem
     if env.is_main:

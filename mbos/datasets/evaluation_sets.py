@@ -8,21 +8,17 @@ from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
 from torch.utils.data import Dataset
 
 from mbos.config import build_checked
-from .checks import DataError
+from .checks import Checked, DataError
 
 
 @DATASETS.register_module()
-class EvaluationSets(ConcatDataset):
-    """Evaluate test sets one by one and name their figures.
+class EvaluationSets(Checked, ConcatDataset):
+    """Evaluate test sets one by one and put their names before the metrics.
 
     mmseg's ConcatDataset, which a plain list in ``data.val`` becomes, numbers
-    the figures ('0_vessel.mDice'); here they carry the dataset's name
-    ('drive.vessel.mDice').
-
-    Args:
-        datasets (Sequence[dict | Dataset]): Test sets or their configs; no
-            two of the same name.
-        test_mode (bool): Set for those given as configs. Default: True.
+    the metrics ('0_vessel.mDice'); here they carry the dataset's name
+    ('drive.vessel.mDice'). No two of the ``datasets``, given as test sets or
+    their configs, may have the same name.
     """
 
     def __init__(self,
@@ -38,29 +34,15 @@ class EvaluationSets(ConcatDataset):
             raise ValueError('EvaluationSets needs different names, got '
                              f'{", ".join(names)}.')
 
-    def check(self, full: bool = True) -> None:
-        """Check the data of all test sets.
-
-        Args:
-            full (bool): Also read every image and mask. Default: True.
-
-        Raises:
-            DataError: One error for everything that was found.
-        """
-        problems = [p for d in self.datasets for p in d.problems(full)]
-        if problems:
-            raise DataError(problems)
+    def problems(self, full: bool = True) -> list[str]:
+        """Collect what is wrong with the data of all test sets."""
+        return [p for d in self.datasets for p in d.problems(full)]
 
     def evaluate(self,
                  results: Sequence[dict],
                  metric: str | Sequence[str] = 'mIoU',
                  logger=None) -> dict[str, float]:
-        """Evaluate every test set.
-
-        Args:
-            results (Sequence[dict]): One entry per image, set after set.
-            metric (str | Sequence[str]): Passed on. Default: 'mIoU'.
-            logger (logging.Logger | str, optional): For mmcv's print_log.
+        """Evaluate every test set; ``results`` are those of set after set.
 
         Returns:
             dict[str, float]: Dice and IoU by '<dataset>.<task>.<metric>', as
@@ -70,32 +52,32 @@ class EvaluationSets(ConcatDataset):
         if len(results) != len(self):
             raise ValueError(f'The test sets have {len(self)} images, got '
                              f'results of {len(results)}.')
-        figures = {}
+        values = {}
         start = 0
         for end, dataset in zip(self.cumulative_sizes, self.datasets):
             own = dataset.evaluate(
                 results[start:end], metric=metric, logger=logger)
-            figures.update({
+            values.update({
                 f'{dataset.name}.{key}': value
                 for key, value in own.items()
                 if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
             })
             start = end
         names = [dataset.name for dataset in self.datasets]
-        return {**figures, **mean_over_tasks(figures, names)}
+        return {**values, **mean_over_tasks(values, names)}
 
 
-def mean_over_tasks(figures: dict[str, float],
+def mean_over_tasks(values: dict[str, float],
                     names: Sequence[str]) -> dict[str, float]:
-    """Average figures over classes, datasets of a task, and tasks.
+    """Average metrics over classes, datasets of a task, and tasks.
 
-    Background is no class here: on photographs of a retina it is nearly
+    Background is not a class here: on photographs of a retina it is nearly
     always right.
 
     Args:
-        figures (dict[str, float]): By '<dataset>.<task>.<metric>.<class>';
-            those of 'Dice' and 'IoU' are averaged, undefined ones left out.
-        names (Sequence[str]): Of the datasets; they may have dots in them.
+        values: By '<dataset>.<task>.<metric>.<class>'; those of 'Dice' and
+            'IoU' are averaged, undefined ones left out.
+        names: Of the datasets; they may have dots in them.
 
     Returns:
         dict[str, float]: 'mDice' and 'mIoU'; NaN where all are undefined.
@@ -103,7 +85,7 @@ def mean_over_tasks(figures: dict[str, float],
     means = {}
     for metric in ('Dice', 'IoU'):
         by_task = {}
-        for key, value in figures.items():
+        for key, value in values.items():
             # the longest that fits: 'a' may be a dataset as well as 'a.b'
             dataset = max((n for n in names if key.startswith(f'{n}.')),
                           key=len)

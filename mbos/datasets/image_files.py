@@ -14,17 +14,11 @@ from .checks import DataError
 
 
 def find_images(folder: str, suffix, data_root: str | None):
-    """List the images of a folder by stem.
+    """List the file names of the images in a folder by stem, sorted.
 
-    Args:
-        folder (str): Folder of the images.
-        suffix (str | Sequence[str]): Suffix or suffixes of the images; upper
-            and lower case are the same, and so are ``.jpg`` and ``.jpeg``,
-            ``.tif`` and ``.tiff``.
-        data_root (str, optional): Its parent, told first where it is missing.
-
-    Returns:
-        dict[str, str]: File name by stem, sorted.
+    Upper and lower case of suffixes are the same, and so are ``.jpg`` and
+    ``.jpeg``, ``.tif`` and ``.tiff``. Where ``data_root``, the parent, is
+    missing, that is reported instead of the folder.
 
     Raises:
         DataError: If the folder is missing or has no such image, or two
@@ -113,14 +107,9 @@ def _no_image(folder, suffixes, names) -> str:
 
 
 def read_split(path: str, images: dict[str, str]) -> dict[str, str]:
-    """Choose the images that a split file names, one stem per line.
+    """Choose the images that a split file names: a stem or file name per line.
 
-    Args:
-        path (str): The split file; a line may also be a file name.
-        images (dict[str, str]): File name by stem.
-
-    Returns:
-        dict[str, str]: The chosen part, sorted by stem.
+    ``images`` are file names by stem, and so is what returns, sorted.
 
     Raises:
         DataError: If the file is missing, or names no image or a wrong one.

@@ -12,7 +12,7 @@ from mmseg.utils import get_root_logger
 from torch.utils.data import Dataset
 
 from .array_cache import ArrayCache, problems_of_cache
-from .checks import MANIFEST, DataError, problems_of_checkpoints
+from .checks import MANIFEST, Checked, DataError, problems_of_checkpoints
 from .random_state import seeded
 
 WORTH_KEEPING = 10**9
@@ -20,7 +20,7 @@ WORTH_KEEPING = 10**9
 
 
 @DATASETS.register_module()
-class JointDataset(Dataset):
+class JointDataset(Checked, Dataset):
     """Join datasets: an item holds one sample of each of them.
 
     Every member is shuffled on its own without end. Item i of a member is
@@ -32,16 +32,16 @@ class JointDataset(Dataset):
     section 4).
 
     Args:
-        datasets (Sequence[dict | Dataset | Sequence]): Members or their
-            configs. Two members may have the same name, as a labelled and a
-            pseudo-labelled one. Members in a list of their own take turns:
-            item i holds a sample of member ``i % n`` of such a list only, so
-            that a step costs no more where collections are many.
-        seed (int): Seed of order and augmentation. Default: 0.
-        length (int, optional): What ``len`` says; any index is answered
-            whatever it is. None takes the longest member's.
-        cache_dir (str, optional): Folder where all members keep what they
-            decode; see :class:`ArrayCache`. None keeps nothing.
+        datasets: Members or their configs. Two members may have the same
+            name, as a labelled and a pseudo-labelled one. Members in a list
+            of their own take turns: item i holds a sample of member ``i % n``
+            of such a list only, so that a step costs no more where
+            collections are many.
+        seed: Seed of order and augmentation.
+        length: What ``len`` says; any index is answered whatever it is. None
+            takes the longest member's.
+        cache_dir: Folder where all members keep what they decode; see
+            :class:`ArrayCache`. None keeps nothing.
     """
 
     def __init__(self,
@@ -93,9 +93,8 @@ class JointDataset(Dataset):
         self.set_seed(seed)
 
     def _name_learnt_classes(self) -> None:
-        """Note in all planes which classes of their task have any truth.
-
-        Only of tasks of which some class has truth here, and some has not.
+        """Note in all planes which classes of their task have any truth, where
+        some have it and some do not.
         """
         for task in self.tasks:
             labelled = {
@@ -131,19 +130,11 @@ class JointDataset(Dataset):
 
     @property
     def samples_per_item(self) -> int:
-        """int: How many samples an item holds."""
+        """How many samples an item holds."""
         return len(self._turns)
 
     def member_index(self, index: int, member: int) -> int:
-        """Say which image of a member belongs to an index.
-
-        Args:
-            index (int): Any index of at least 0.
-            member (int): Position of the member.
-
-        Returns:
-            int: Position of the image in the member dataset.
-        """
+        """Position of the image of a member that belongs to an index."""
         size = len(self.datasets[member])
         cycle, position = divmod(index, size)
         known = self._orders.get(member)
@@ -155,14 +146,7 @@ class JointDataset(Dataset):
         return int(known[1][position])
 
     def __getitem__(self, index: int) -> list[dict]:
-        """Get one sample of each member.
-
-        Args:
-            index (int): Any index of at least 0.
-
-        Returns:
-            list[dict]: Samples in the order of the members, one for each
-            list of members that take turns.
+        """Get one sample of each member, or list of members that take turns.
         """
         index = int(index)
         if index < 0:
@@ -220,11 +204,7 @@ class JointDataset(Dataset):
         return found
 
     def _problems_of_cache(self, images: dict) -> list[str]:
-        """Say which folders of kept arrays lack space, or what they need.
-
-        Args:
-            images (dict): Layout and problems of the images by path.
-        """
+        """Check the space for kept arrays; ``images`` are layouts by path."""
         files = {}
         for member in self.datasets:
             known = files.setdefault(member.cache and member.cache.folder, {})
@@ -243,16 +223,3 @@ class JointDataset(Dataset):
                 f'{decoded_anew / 1e9:.1f} GB (docs/data_loading.md)',
                 logger=get_root_logger())
         return sum((problems_of_cache(*item) for item in files.items()), [])
-
-    def check(self, full: bool = True) -> None:
-        """Check the data of all members before training.
-
-        Args:
-            full (bool): Also read every image and mask. Default: True.
-
-        Raises:
-            DataError: One error for everything that was found.
-        """
-        problems = self.problems(full)
-        if problems:
-            raise DataError(problems)

@@ -19,12 +19,11 @@ class LabelFolder:
     1 means this class, too, whatever its value.
 
     Args:
-        path (str): The folder.
-        task (Task): The task.
-        classes (tuple[str, ...]): The classes that are labelled, in the order
-            of the task.
-        binary (bool): Every value but 0 means the one class that is labelled,
-            and no pixel is ignored, as in masks of 0 and 255. Default: False.
+        path: The folder.
+        task: The task.
+        classes: The classes that are labelled, in the order of the task.
+        binary: Every value but 0 means the one class that is labelled, and no
+            pixel is ignored, as in masks of 0 and 255.
     """
 
     path: str
@@ -34,18 +33,19 @@ class LabelFolder:
 
     @property
     def is_complete(self) -> bool:
-        """bool: Whether all classes of the task are labelled."""
+        """Whether all classes of the task are labelled."""
         return len(self.classes) == self.task.num_classes
 
     @cached_property
     def values(self) -> tuple[int, ...]:
-        """tuple[int]: The task's label values of the labelled classes."""
+        """The task's label values of the labelled classes."""
         return tuple(i + 1 for i in self.task.channels(self.classes))
 
     @cached_property
     def translation(self) -> np.ndarray | None:
-        """ndarray | None: The task's label value by value of the masks, shape
-        (256, ), dtype uint8; None where they are the same."""
+        """The task's label value by value of the masks, (256, ) uint8; None
+        where they are the same.
+        """
         if len(self.values) > 1:
             return None
         table = np.arange(256, dtype=np.uint8)
@@ -62,13 +62,7 @@ class LabelFolder:
         return replace(self, classes=self.task.classes[:1], binary=True)
 
     def problem_of_values(self, found: list[int]) -> str | None:
-        """Say what is wrong with the values of a mask.
-
-        Args:
-            found (list[int]): The values that occur in it.
-
-        Returns:
-            str | None: What they are and what to do, None if they are good.
+        """Say what is wrong with the values that occur in a mask, if anything.
         """
         if self.binary:
             return None
@@ -93,16 +87,8 @@ class LabelFolder:
 
 
 def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
-    """Make sense of an entry of ``ann_dirs`` or ``pseudo_dirs``.
-
-    Args:
-        entry (str | dict): The folder; or a dict of ``path``, its
-            ``classes`` and ``binary``.
-        task (Task): The task that it is for.
-        root (str): Parent of a path that is not absolute. Default: ''.
-
-    Returns:
-        LabelFolder: The folder.
+    """Read an entry of ``ann_dirs`` or ``pseudo_dirs``: a folder below
+    ``root``, or a dict of ``path``, ``classes`` and ``binary``.
 
     Raises:
         ValueError: If the entry is malformed or names unknown classes.
@@ -122,16 +108,7 @@ def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
 
 def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,
                  dataset: str) -> dict[str, LabelFolder]:
-    """Make sense of ``ann_dirs`` or ``pseudo_dirs``.
-
-    Args:
-        entries (dict[str, str | dict]): As for :func:`read_entry`, by task.
-        tasks (Sequence[Task]): The tasks.
-        root (str, optional): Parent of paths that are not absolute.
-        dataset (str): Name of the dataset, for errors.
-
-    Returns:
-        dict[str, LabelFolder]: The folders by task.
+    """Read all of ``ann_dirs`` or ``pseudo_dirs``, by task.
 
     Raises:
         ValueError: As :func:`read_entry`, with the dataset's name.
@@ -162,11 +139,7 @@ def path_of(entry: str | dict) -> str:
 
 
 def labelled_classes(task: Task, members: Sequence[Mapping]) -> set[str]:
-    """Classes of a task of which some dataset has ground truth.
-
-    Args:
-        task (Task): The task.
-        members (Sequence[dict]): Configs of the datasets.
+    """Classes of a task of which some of the dataset configs has ground truth.
     """
     entries = [(member.get('ann_dirs') or {}).get(task.name)
                for member in members]

@@ -24,26 +24,19 @@ def build_train_loader(dataset: Dataset,
     """Make a loader that never ends and that depends on nothing but the seed.
 
     The number of workers does not change what it yields, and a loader with
-    ``start=n`` yields what another one yields from its iteration n on.
+    ``start=n`` yields what another one yields from its iteration n on. An item
+    is one image of every member, a batch that of :func:`collate_samples`.
 
     Args:
-        dataset (JointDataset): Dataset that answers any index; its seed is
-            set.
-        samples_per_gpu (int): Items (one image of every member) per
-            iteration. Default: 1.
-        workers_per_gpu (int): Worker processes; 0 loads in this process.
-            Default: 0.
-        seed (int): Seed of order and augmentation, the same in all
-            processes. Default: 0.
-        rank (int, optional): Number of this process; None asks torch.
-        world_size (int, optional): Number of processes; None asks torch.
-        start (int): First iteration, for a resumed run. Default: 0.
-        prefetch_factor (int): Batches loaded ahead by a worker. Default: 2.
-        pin_memory (bool): Whether batches are put into memory from which a
-            GPU fetches them beside its work. Default: False.
-
-    Returns:
-        DataLoader: Its batches are those of :func:`collate_samples`.
+        dataset: Dataset that answers any index; its seed is set.
+        samples_per_gpu: Items per iteration.
+        workers_per_gpu: Worker processes; 0 loads in this process.
+        seed: Of order and augmentation, the same in all processes.
+        rank, world_size: This process and their number; None asks torch.
+        start: First iteration, for a resumed run.
+        prefetch_factor: Batches loaded ahead by a worker.
+        pin_memory: Whether batches are put into memory from which a GPU
+            fetches them beside its work.
     """
     if rank is None or world_size is None:
         rank, world_size = get_dist_info()
@@ -66,11 +59,7 @@ def build_train_loader(dataset: Dataset,
 
 
 def start_worker(worker_id: int) -> None:
-    """Leave the cores to the other workers, and signals to the parent.
-
-    Args:
-        worker_id (int): Unused; torch passes it.
-    """
+    """Leave the cores to the other workers, and signals to the parent."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     # Who ends a job signals all its processes, while training still needs the
@@ -81,17 +70,10 @@ def start_worker(worker_id: int) -> None:
 
 
 def build_test_loader(dataset, cfg: Config, env, deal: bool = True):
-    """A loader of one image at a time.
+    """A loader of one image of a test set at a time, in order.
 
-    Args:
-        dataset (Dataset): A test set.
-        cfg (Config): For ``data.workers_per_gpu``.
-        env (Environment): Where this process runs.
-        deal (bool): Whether several processes share the images; otherwise
-            each gets all of them. Default: True.
-
-    Returns:
-        DataLoader: In order, without shuffling.
+    With ``deal``, several processes share the images; otherwise each gets all
+    of them.
     """
     workers = cfg.data.get('test_workers', cfg.data.workers_per_gpu)
     loader = build_dataloader(

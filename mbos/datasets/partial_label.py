@@ -11,21 +11,20 @@ from mmseg.utils import get_root_logger
 from mbos.io.labels import as_binary, read_labels, translate
 from mbos.io.photographs import read_layout
 from mbos.tasks import IGNORE_INDEX, build_tasks
-from .checks import (DataError, probe_image, problems_of_checkpoints,
-                     problems_of_folder, problems_of_mask, problems_of_pseudo,
-                     read_manifest, run_in_threads)
+from .checks import (Checked, DataError, probe_image, problems_of_checkpoints,
+                     problems_of_folder, problems_of_mask, problems_of_places,
+                     problems_of_pseudo, read_manifest, run_in_threads)
 from .image_files import find_images, read_split
 from .label_folder import LabelFolder, read_entries
 from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin
-from .untrusted_files import UntrustedFilesMixin
 
 DEFAULT_WEIGHT = 1.0
 TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
 
 
 @DATASETS.register_module()
-class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
+class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     """Images with a label plane for some of the model's tasks.
 
     Every task of the model has a plane, and every plane a kind: ``truth``,
@@ -33,44 +32,38 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
     are sorted by it.
 
     Args:
-        name (str): Name of the dataset in logs and metas.
-        tasks (Sequence[str | dict | Task]): All tasks of the model.
-        img_dir (str): Folder of the images.
-        pipeline (Sequence[dict]): Transforms.
-        data_root (str, optional): Parent of the folders that are not
-            absolute.
-        img_suffix (str | Sequence[str]): Suffix or suffixes of the images.
-            Default: '.jpg'.
-        ann_suffix (str): Suffix of all masks. Default: '.png'.
-        ann_dirs (dict[str, str | dict], optional): Folder of ground truth by
-            task. Where it labels only some classes of the task,
-            ``dict(path='train/OD', classes=['disc'])``; masks of one class
-            may be 0 and 1 whatever its label value, and with ``binary=True``
-            every value but 0 is the class. See :class:`LabelFolder`.
-        pseudo_dirs (dict[str, str | dict], optional): Folder of pseudo labels
-            by task, of some classes likewise.
-        weights (dict[str, float], optional): Weight of a plane's loss by
-            task. Default: 1 each.
-        split (str, optional): File with the stems to use, one per line.
-        fov_dir (str, optional): Folder of masks, 0 outside the field of
-            view, for the metrics inside it, which are left out where the
-            folder is missing, as in trees that the release prepared.
-        test_mode (bool): Leave the planes out of the samples; they are read
-            when predictions are scored. Default: False.
-        binary_truth (Sequence[str]): Nested tasks whose truth labels only the
-            outermost class; for testing only, and kept for old configs: use
-            ``classes`` in ``ann_dirs``. Their masks may have any values; 255
-            is ignored in masks that have others.
-        allow_unlabelled (bool): Accept masks of the values 0 and 255 only,
-            which otherwise are taken for masks in the wrong encoding.
-            Default: False.
-        pseudo_checkpoint_sha256 (str, optional): Hash of the checkpoint that
-            must have made the pseudo labels.
-        ignore_index (int, optional): Label value that the metrics leave out;
-            None scores 255 as the published release does (docs/method.md,
-            section 8). Default: 255.
-        threshold (float): Operating point of the comparable metrics; the
-            published ones stay at 0.5. Default: 0.5.
+        name: Name of the dataset in logs and metas.
+        tasks: All tasks of the model.
+        img_dir: Folder of the images.
+        pipeline: Transforms.
+        data_root: Parent of the folders that are not absolute.
+        img_suffix: Suffix or suffixes of the images.
+        ann_suffix: Suffix of all masks.
+        ann_dirs: Folder of ground truth by task. Where it labels only some
+            classes of the task, ``dict(path='train/OD', classes=['disc'])``;
+            masks of one class may be 0 and 1 whatever its label value, and
+            with ``binary=True`` every value but 0 is the class. See
+            :class:`LabelFolder`.
+        pseudo_dirs: Folder of pseudo labels by task, of some classes likewise.
+        weights: Weight of a plane's loss by task; 1 where it names none.
+        split: File with the stems to use, one per line.
+        fov_dir: Folder of masks, 0 outside the field of view, for the metrics
+            inside it, which are left out where the folder is missing, as in
+            trees that the release prepared.
+        test_mode: Leave the planes out of the samples; they are read when
+            predictions are scored.
+        binary_truth: Nested tasks whose truth labels only the outermost
+            class; for testing only, and kept for old configs: use ``classes``
+            in ``ann_dirs``. Their masks may have any values; 255 is ignored
+            in masks that have others.
+        allow_unlabelled: Accept masks of the values 0 and 255 only, which
+            otherwise are taken for masks in the wrong encoding.
+        pseudo_checkpoint_sha256: Hash of the checkpoint that must have made
+            the pseudo labels.
+        ignore_index: Label value that the metrics leave out; None scores 255
+            as the published release does (docs/method.md, section 8).
+        threshold: Operating point of the comparable metrics; the published
+            ones stay at 0.5.
 
     Raises:
         DataError: If files are missing; :meth:`check` reads them too.
@@ -106,7 +99,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         self.weights = dict(weights or {})
         self.threshold = threshold
         self.binary_truth = tuple(binary_truth)
-        # tells which test sets see an image in the same way
+        # says which test sets see an image in the same way
         self.pipeline_text = repr(pipeline)
         self._root = data_root
         self.fov_dir = self._find_fov(fov_dir)
@@ -140,7 +133,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
             return folder
         print_log(
             f'Dataset {self.name}: {folder} not found, so there are no '
-            'figures inside the field of view; prepare_dataset writes it.',
+            'metrics inside the field of view; prepare_dataset writes it.',
             logger=get_root_logger())
         return None
 
@@ -201,17 +194,8 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
 
     def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
                          split) -> list[dict]:
-        """List the images; called by the base class.
-
-        Args:
-            img_dir (str): Folder of the images.
-            img_suffix (str | Sequence[str]): Suffix or suffixes.
-            ann_dir (None): Not used, see ``ann_dirs``.
-            seg_map_suffix (str): Not used, see ``ann_suffix``.
-            split (str, optional): File with the stems to use.
-
-        Returns:
-            list[dict]: ``filename`` and ``stem`` of each image.
+        """List file name and stem of the images; called by the base class,
+        whose ``ann_dir`` and ``seg_map_suffix`` are not used here.
         """
         images = find_images(img_dir, img_suffix, self.data_root)
         if split is not None:
@@ -247,7 +231,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         return {task: path for task, path in paths.items() if path}
 
     def pre_pipeline(self, results: dict) -> None:
-        """Tell the pipeline where things are and what they are.
+        """Add what the transforms need to know of an image and its planes.
 
         Raises:
             PhotographError: If the image's header claims an absurd size.
@@ -267,15 +251,9 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         results['planes'] = {k: dict(v) for k, v in self.planes.items()}
 
     def get_gt_plane(self, idx: int, task: str) -> np.ndarray:
-        """Read the ground truth of an image at its full size.
+        """Read the ground truth of an image at its full size: (H, W), uint8.
 
-        Args:
-            idx (int): Position of the image.
-            task (str): Name of the task.
-
-        Returns:
-            ndarray: Labels of the task, of shape (H, W), dtype uint8. Only
-            the classes in ``truth[task].classes`` are labelled.
+        Only the classes in ``truth[task].classes`` are labelled.
 
         Raises:
             ValueError: If the dataset has no ground truth of the task.
@@ -297,12 +275,7 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         return {t: self.get_gt_plane(index, t) for t in self.ann_dirs}
 
     def get_fov(self, idx: int) -> np.ndarray | None:
-        """Read the field of view of an image.
-
-        Returns:
-            ndarray | None: Boolean mask of shape (H, W), or None where the
-            dataset has no ``fov_dir``.
-        """
+        """Read the field of view, bool of (H, W); None without ``fov_dir``."""
         path = self.fov_path(idx)
         return path and self._upright(idx, read_labels(path)) > 0
 
@@ -313,14 +286,13 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
         return osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
 
     def manifests(self) -> dict[str, dict]:
-        """Get the manifests of the pseudo labels by folder, if they are good.
-        """
+        """Get the valid manifests of the pseudo labels by folder."""
         found = {}
         for folder in self.pseudo_dirs.values():
             try:
                 manifest = read_manifest(folder)
             except DataError:
-                continue  # told by the check of the folder itself
+                continue  # reported by the check of the folder itself
             if manifest is not None:
                 found[folder] = manifest
         return found
@@ -328,18 +300,17 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
     def problems(self,
                  full: bool = True,
                  cache: dict | None = None) -> list[str]:
-        """Collect what is wrong with the files.
+        """Collect what is wrong with the files, one sentence per problem.
 
         Args:
-            full (bool): Also read every image and mask. Default: True.
-            cache (dict, optional): What is known of images already read, by
-                path; filled.
-
-        Returns:
-            list[str]: One sentence per problem.
+            full: Also read every image and mask.
+            cache: Layout and problems of images already read, by path; filled.
         """
         stems = [info['stem'] for info in self.img_infos]
-        found = self.problems_of_places()
+        folders = [
+            self.img_dir, *self.ann_dirs.values(), *self.pseudo_dirs.values()
+        ] + ([self.fov_dir] if self.fov_dir else [])
+        found = problems_of_places(self._root, folders, self.split)
         for task, folder in self.ann_dirs.items():
             found += problems_of_folder(
                 stems,
@@ -384,16 +355,3 @@ class PartialLabelDataset(ScoringMixin, UntrustedFilesMixin, CustomDataset):
                 jobs.append((osp.join(self.fov_dir, name), None, layout, True))
         jobs = [job for job in jobs if job[0] and osp.exists(job[0])]
         return found + sum(run_in_threads(problems_of_mask, jobs), [])
-
-    def check(self, full: bool = True) -> None:
-        """Check the data before training.
-
-        Args:
-            full (bool): Also read every image and mask. Default: True.
-
-        Raises:
-            DataError: One error for everything that was found.
-        """
-        problems = self.problems(full)
-        if problems:
-            raise DataError(problems)

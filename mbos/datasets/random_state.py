@@ -11,11 +11,9 @@ import torch
 def seeded(key: Sequence[int]):
     """Run a block with Python's, NumPy's and torch's CPU generators seeded.
 
-    The three states are put back afterwards, so the block neither sees nor
-    changes the random numbers around it.
-
-    Args:
-        key (Sequence[int]): Non-negative integers that name the block.
+    ``key`` are non-negative integers that name the block. The three states
+    are put back afterwards, so the block neither sees nor changes the random
+    numbers around it.
     """
     words = np.random.SeedSequence(list(key)).generate_state(6)
     before = (random.getstate(), np.random.get_state(), torch.get_rng_state())

@@ -10,13 +10,7 @@ class InfiniteIndexSampler(Sampler):
 
     In iteration n, process r takes the indices ``(n * world_size + r) *
     samples_per_gpu + (0 .. samples_per_gpu - 1)``. So no two processes share
-    an index, and a resumed run starts at its iteration.
-
-    Args:
-        rank (int): Number of this process. Default: 0.
-        world_size (int): Number of processes. Default: 1.
-        start (int): First iteration. Default: 0.
-        samples_per_gpu (int): Indices per iteration and process. Default: 1.
+    an index, and a run that resumes at iteration ``start`` goes on there.
     """
 
     def __init__(self,

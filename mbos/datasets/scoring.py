@@ -5,11 +5,9 @@ import socket
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from mmcv.utils import print_log
 from prettytable import PrettyTable
 
-from mbos.io.labels import save_labels
 from mbos.metrics import sums as metrics
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.report import compute
@@ -52,10 +50,9 @@ class ScoringMixin:
         """Reduce predictions to the sums that the metrics need.
 
         Args:
-            preds (dict | list[dict]): Probabilities of shape (C, H, W) by
-                task, at the size of the prepared image; one or several
-                images.
-            indices (int | Sequence[int]): Positions of the images.
+            preds: Probabilities of shape (C, H, W) by task, at the size of the
+                prepared image; one or several images.
+            indices: Positions of the images.
 
         Returns:
             list[dict | Place]: For each image the sums by task, of the tasks
@@ -129,18 +126,13 @@ class ScoringMixin:
                 indices: Sequence[int] | None = None,
                 bootstrap: Bootstrap | None = None,
                 curves: bool = False) -> dict[str, dict]:
-        """Compute all metrics from the sums of images.
+        """Compute all metrics from the sums of images, by task.
 
         Args:
-            results (Sequence[dict | Place]): What :meth:`pre_eval` gave, or
-                the predictions themselves, one entry per image.
-            indices (Sequence[int], optional): Positions of these images;
-                None for all. Default: None.
-            bootstrap (Bootstrap, optional): As for ``metric_report.compute``.
-            curves (bool): As there. Default: False.
-
-        Returns:
-            dict[str, dict]: What ``metric_report.compute`` gives, by task.
+            results: What :meth:`pre_eval` gave, or the predictions themselves,
+                one entry per image.
+            indices: Positions of these images; None for all.
+            bootstrap, curves: As for ``mbos.metrics.report.compute``.
         """
         indices = range(len(self)) if indices is None else indices
         if len(results) != len(indices):
@@ -167,16 +159,10 @@ class ScoringMixin:
                  results: Sequence[dict],
                  metric: str | Sequence[str] = 'mIoU',
                  logger=None) -> dict[str, float]:
-        """Print a table per task and return all figures.
+        """Print a table per task and return all metrics by '<task>.<metric>'.
 
-        Args:
-            results (Sequence[dict]): As for :meth:`compute`.
-            metric (str | Sequence[str]): Accepted as mmseg's tools pass it;
-                every figure is computed whatever it says. Default: 'mIoU'.
-            logger (logging.Logger | str, optional): For mmcv's print_log.
-
-        Returns:
-            dict[str, float]: Figures by '<task>.<metric>'.
+        ``metric`` is accepted as mmseg's tools pass it; everything is computed
+        whatever it says.
         """
         allowed = ('mIoU', 'mDice', 'mFscore')
         wanted = [metric] if isinstance(metric, str) else list(metric)
@@ -184,29 +170,25 @@ class ScoringMixin:
         if unknown:
             raise ValueError(f'Unknown metric {unknown[0]!r}: expected one of '
                              f'{", ".join(allowed)}.')
-        figures = self.print_tables(self.compute(results), logger)
+        values = self.print_tables(self.compute(results), logger)
         if self.sums_folder is not None:
             # all: with uneven shares, processes score some images twice
             remove_sums(osp.join(self.sums_folder, self.name))
-        if not figures:
+        if not values:
             print_log(
                 f'{self.name}: no ground truth, nothing to evaluate.',
                 logger=logger)
-        return figures
+        return values
 
     def print_tables(self,
                      reports: dict[str, dict],
                      logger=None) -> dict[str, float]:
-        """Print a table per task.
-
-        Args:
-            reports (dict[str, dict]): What :meth:`compute` gave.
-            logger (logging.Logger | str, optional): For mmcv's print_log.
+        """Print a table per task of what :meth:`compute` gave.
 
         Returns:
-            dict[str, float]: Figures by '<task>.<metric>'.
+            dict[str, float]: Metrics by '<task>.<metric>'.
         """
-        figures = {}
+        values = {}
         for task in self.tasks:
             if task.name not in reports:
                 continue
@@ -217,50 +199,8 @@ class ScoringMixin:
                 f'\n{self.name}, {task.name}, {report["num_images"]} images:'
                 f'\n{format_table(rows)}',
                 logger=logger)
-            figures.update({f'{task.name}.{k}': v for k, v in flat.items()})
-        return figures
-
-    def format_results(self,
-                       results: Sequence[Prediction],
-                       out_dir: str,
-                       indices: Sequence[int] | None = None,
-                       tasks: Sequence[str] | None = None,
-                       threshold: float = 0.5) -> list[dict[str, str]]:
-        """Write predictions as ``out_dir/<task>/<stem>.png`` palette images.
-
-        Args:
-            results (Sequence[dict]): Probabilities by task, one entry per
-                image.
-            out_dir (str): Folder to write to.
-            indices (Sequence[int], optional): Positions of the images; None
-                for all.
-            tasks (Sequence[str], optional): Tasks to write; None for all.
-            threshold (float): Probability to exceed. Default: 0.5.
-
-        Returns:
-            list[dict]: Written file by task, for each image.
-        """
-        indices = range(len(self)) if indices is None else indices
-        known = [task.name for task in self.tasks]
-        for name in tasks or ():
-            if name not in known:
-                raise ValueError(f'Unknown task {name!r}: the tasks are '
-                                 f'{", ".join(known)}.')
-        if len(results) != len(indices):
-            raise ValueError(f'Got {len(results)} predictions for '
-                             f'{len(indices)} images.')
-        written = []
-        for pred, idx in zip(results, indices):
-            paths = {}
-            for task in self.tasks:
-                if tasks is not None and task.name not in tasks:
-                    continue
-                prob = torch.from_numpy(self._prediction(pred, task, idx))
-                path = osp.join(out_dir, task.name, f'{self.stem(idx)}.png')
-                save_labels(path, task.decode(prob, threshold).numpy())
-                paths[task.name] = path
-            written.append(paths)
-        return written
+            values.update({f'{task.name}.{k}': v for k, v in flat.items()})
+        return values
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:

@@ -45,11 +45,10 @@ def shape_of(path: str, stream: BinaryIO) -> tuple[int, int]:
 
 
 def read(path: str, stream: BinaryIO) -> np.ndarray:
-    """Read the first frame.
+    """Read the first frame, grey (H, W) or RGB (H, W, 3).
 
-    Returns:
-        ndarray: Grey (H, W) or RGB (H, W, 3). More than 8 bits fill 16,
-        since the file says how many the camera has.
+    More than 8 bits become shares of white as float32, since the file says
+    how many bits the camera has.
 
     Raises:
         RefusedError: If pydicom is missing, or the file has no picture.

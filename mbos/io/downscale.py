@@ -27,14 +27,9 @@ DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 @dataclass(frozen=True)
 class _Plane:
-    """One class of a label map.
-
-    Args:
-        value (int): Its label value.
-        share (np.ndarray): Share of each pixel of the smaller map.
-        parts (np.ndarray): Number of the connected part, 0 outside; of the
-            larger map's shape.
-        boxes (np.ndarray): Left, top, width, height and area of each part.
+    """One class of a label map: its value, its share of each pixel of the
+    smaller map, and the numbers and boxes (left, top, width, height, area) of
+    its connected parts in the larger one, 0 being outside.
     """
     value: int
     share: np.ndarray
@@ -43,15 +38,10 @@ class _Plane:
 
 
 def scale_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale a label map down.
+    """Scale a label map (H, W), uint8, down to ``size`` (width, height).
 
-    Args:
-        labels (np.ndarray): Labels of shape (H, W), dtype uint8.
-        size (tuple[int]): Width and height to scale to, none larger.
-
-    Returns:
-        np.ndarray: Labels of shape (size[1], size[0]). Every connected part
-        of a class has at least a pixel, unless another part needs the same.
+    Every connected part of a class has at least a pixel, unless another part
+    needs the same.
     """
     out = np.zeros(size[::-1], np.uint8)
     planes = [

@@ -38,12 +38,12 @@ class FieldOfView:
     """Where the retina is in a photograph.
 
     Args:
-        box (tuple[int]): Left, top, width and height in pixels.
-        mask (np.ndarray): 1 inside, 0 outside; shape (H, W), dtype uint8.
-        certain (bool): False if no threshold gave a contour that looks like
-            a field of view, or if several did: the whole photograph then.
-        several (tuple[Box]): Boxes of all fields of view, if there are
-            several of like size.
+        box: Left, top, width and height in pixels.
+        mask: 1 inside, 0 outside; shape (H, W), dtype uint8.
+        certain: False if no threshold gave a contour that looks like a field
+            of view, or if several did: the whole photograph then.
+        several: Boxes of all fields of view, if there are several of like
+            size.
     """
     box: Box
     mask: np.ndarray
@@ -52,14 +52,10 @@ class FieldOfView:
 
 
 def find_field_of_view(image: np.ndarray) -> FieldOfView:
-    """Find the retina in a fundus photograph.
+    """Find the retina in an RGB photograph of shape (H, W, 3), dtype uint8.
 
-    Args:
-        image (np.ndarray): RGB photograph of shape (H, W, 3), dtype uint8.
-
-    Returns:
-        FieldOfView: Box and mask; nothing is raised if none looks right, the
-        result then is the whole photograph with ``certain=False``.
+    Nothing is raised if none looks right: the result then is the whole
+    photograph with ``certain=False``.
     """
     shape = image.shape[:2]
     smooth = cv2.medianBlur(image, 5)

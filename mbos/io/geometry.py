@@ -18,13 +18,13 @@ class Geometry:
     """How one photograph became its prepared image; a row of geometry.csv.
 
     Args:
-        name (str): Stem of the photograph.
-        width, height (int): Size of the photograph.
-        x, y, box_width, box_height (int): The part that is kept.
-        pad_left, pad_top (int): Columns and rows of zeros before it.
-        padded_width, padded_height (int): Size after padding.
-        scale (float): Prepared size over padded size.
-        prepared_width, prepared_height (int): Size of the prepared image.
+        name: Stem of the photograph.
+        width, height: Size of the photograph.
+        x, y, box_width, box_height: The part that is kept.
+        pad_left, pad_top: Columns and rows of zeros before it.
+        padded_width, padded_height: Size after padding.
+        scale: Prepared size over padded size.
+        prepared_width, prepared_height: Size of the prepared image.
     """
     name: str
     width: int
@@ -51,7 +51,7 @@ class Geometry:
         """Read a row of geometry.csv, all of whose values are strings.
 
         Raises:
-            ValueError: If sizes contradict each other, or a value is none.
+            ValueError: If values are not numbers, or contradict each other.
         """
         found = cls(**{f.name: f.type(row[f.name]) for f in fields(cls)})
         if not found._is_possible():
@@ -80,19 +80,14 @@ class Geometry:
 
     @property
     def box(self) -> Box:
-        """tuple[int]: Left, top, width and height of what is kept."""
+        """Left, top, width and height of what is kept."""
         return self.x, self.y, self.box_width, self.box_height
 
     def apply(self, array: np.ndarray, is_label: bool) -> np.ndarray:
-        """Crop, pad with zeros and scale an array of the photograph's size.
+        """Crop, pad with zeros and scale an image or labels (H, W[, C]).
 
-        Args:
-            array (np.ndarray): Image or labels of shape (H, W[, C]).
-            is_label (bool): Whether values must not be mixed; they are scaled
-                down by ``downscale.scale_labels``, images by area.
-
-        Returns:
-            np.ndarray: Array of the prepared size.
+        Labels, whose values must not be mixed, are scaled down by
+        ``downscale.scale_labels``, images by area.
         """
         x, y, width, height = self.box
         padded = np.zeros(
@@ -109,13 +104,8 @@ class Geometry:
         return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
 
     def restore(self, array: np.ndarray) -> np.ndarray:
-        """Put a label map of the prepared image back into the photograph.
-
-        Args:
-            array (np.ndarray): Labels of shape (prepared height and width).
-
-        Returns:
-            np.ndarray: Labels of shape (height, width), 0 outside the box.
+        """Put labels of the prepared size back into the photograph, 0 outside
+        the box.
         """
         expected = (self.prepared_height, self.prepared_width)
         if array.shape[:2] != expected:
@@ -143,15 +133,12 @@ def make_geometry(name: str,
     """Work out crop, padding and scale of one photograph.
 
     Args:
-        name (str): Stem of the photograph.
-        size (tuple[int]): Its width and height.
-        box (tuple[int], optional): What to keep. Default: everything.
-        square (bool): Whether to pad to a square; the odd pixel is at the
-            bottom or at the right. Default: True.
-        max_side (int, optional): Larger results are scaled down to this.
-
-    Returns:
-        Geometry: The geometry.
+        name: Stem of the photograph.
+        size: Its width and height.
+        box: What to keep; None is everything.
+        square: Whether to pad to a square; the odd pixel is at the bottom or
+            at the right.
+        max_side: Larger results are scaled down to this.
     """
     x, y, width, height = box or (0, 0, *size)
     padded = (max(width, height), ) * 2 if square else (width, height)

@@ -26,7 +26,7 @@ def max_image_pixels() -> int:
     """The most pixels that an image may have: the variable, or 256 million.
 
     Raises:
-        RefusedError: If ``MBOS_MAX_IMAGE_PIXELS`` is no positive number.
+        RefusedError: If ``MBOS_MAX_IMAGE_PIXELS`` is not a positive number.
     """
     text = os.environ.get(VARIABLE, '')
     if not text:
@@ -42,20 +42,14 @@ def max_image_pixels() -> int:
 def open_image(path: FilePath,
                stream: BinaryIO | None = None,
                formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
-    """Open an image whose header claims a sensible size.
+    """Open an image whose header claims at most ``max_image_pixels()``.
 
-    Args:
-        path (str | PathLike): The file; its name in errors, if there is a
-            stream.
-        stream (BinaryIO, optional): To read instead of the file.
-        formats (Sequence[str]): Formats to accept. Default: ``FORMATS``.
-
-    Yields:
-        Image.Image: Not yet decoded, of at most ``max_image_pixels()``.
+    It is not decoded yet. Where there is a ``stream`` to read instead of the
+    file, the path is a name for errors.
 
     Raises:
-        RefusedError: If it is too large, or no regular file.
-        OSError: If it is missing or no image of these formats.
+        RefusedError: If it is too large, or not a regular file.
+        OSError: If it is missing or not an image of these formats.
     """
     limit = max_image_pixels()
     # Pillow's own limit is lower; it raises an error at twice its number.
@@ -110,20 +104,13 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 def check_image_header(path: FilePath,
                        formats: Sequence[str] = FORMATS) -> tuple[int, int]:
-    """Check an image's header without decoding it.
+    """Check an image's header without decoding it: its width and height.
 
     Call it before a reader that trusts headers, such as ``cv2.imread``.
 
-    Args:
-        path (str | PathLike): The file.
-        formats (Sequence[str]): Formats to accept. Default: ``FORMATS``.
-
-    Returns:
-        tuple[int, int]: Width and height in pixels.
-
     Raises:
-        RefusedError: If it is too large, no image of these formats, or no
-            regular file; the message names the file and the remedy.
+        RefusedError: If it is too large, not an image of these formats, or not
+            a regular file; the message names the file and the remedy.
         FileNotFoundError: If there is no such file.
     """
     try:

@@ -14,13 +14,8 @@ LABEL_MODES = ('1', 'L', 'P')
 
 
 def read_labels(path: str) -> np.ndarray:
-    """Read a label PNG as indices: the palette's colours are not looked at.
-
-    Args:
-        path (str): File with one channel of at most 8 bits.
-
-    Returns:
-        ndarray: Labels of shape (H, W), dtype uint8.
+    """Read a label PNG of one channel as indices (H, W), uint8, whatever the
+    colours of its palette.
 
     Raises:
         ValueError: If the file is unreadable, claims an absurd size or has
@@ -48,31 +43,16 @@ def multi_channel_message(path: str, mode: str) -> str:
 
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """Replace label values.
-
-    Args:
-        labels (ndarray): Labels of shape (H, W), dtype uint8.
-        table (ndarray, optional): New value by old value, shape (256, ); None
-            leaves them as they are.
-
-    Returns:
-        ndarray: Labels of shape (H, W), dtype uint8.
-    """
+    """Replace label values by a table of shape (256, ), if there is one."""
     return labels if table is None else table[labels]
 
 
 def as_binary(labels: np.ndarray,
               ignore_index: int | None = None) -> np.ndarray:
-    """Reduce a mask to background and foreground, whatever its values.
+    """Reduce a mask to background 0 and foreground 1, whatever its values.
 
-    Args:
-        labels (ndarray): Labels of shape (H, W), dtype uint8.
-        ignore_index (int, optional): Value of the pixels to leave out. It is
-            foreground where the mask has no other, as 0/255 masks; None takes
-            it for foreground always.
-
-    Returns:
-        ndarray: 0, 1 and ``ignore_index``, dtype uint8.
+    Pixels of ``ignore_index`` stay so, but are foreground where the mask has
+    no other value, as 0/255 masks; with None they are foreground always.
     """
     binary = (labels > 0).astype(np.uint8)
     ignored = labels == ignore_index

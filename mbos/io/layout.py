@@ -24,11 +24,8 @@ QUARTER_TURNS = (5, 6, 7, 8)
 
 @dataclass(frozen=True)
 class Layout:
-    """How a photograph is stored.
-
-    Attributes:
-        stored (tuple[int, int]): Height and width of the stored pixels.
-        orientation (int): EXIF's number, 1 where the file has none.
+    """How a photograph is stored: height and width of the stored pixels, and
+    EXIF's number of the orientation, 1 where the file has none.
     """
 
     stored: tuple[int, int]
@@ -36,14 +33,14 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """tuple[int, int]: Height and width when upright."""
+        """Height and width when upright."""
         if self.orientation in QUARTER_TURNS:
             return self.stored[::-1]
         return self.stored
 
     @property
     def is_upright(self) -> bool:
-        """bool: Whether the stored pixels need no turn."""
+        """Whether the stored pixels need no turn."""
         return self.orientation not in TURNS
 
     def turn(self, stored: np.ndarray) -> np.ndarray:
@@ -51,17 +48,11 @@ class Layout:
         return TURNS.get(self.orientation, lambda a: a)(stored)
 
     def turn_mask(self, mask: np.ndarray) -> np.ndarray:
-        """Make a mask of the photograph upright.
+        """Make a mask (H, W) of the photograph upright.
 
         A mask belongs to the stored pixels and turns with them, unless its
-        shape shows that it was drawn on the upright picture.
-
-        Args:
-            mask (ndarray): Shape (H, W). One that fits neither way is
-                returned as it is.
-
-        Returns:
-            ndarray: The mask for the upright photograph.
+        shape shows that it was drawn on the upright picture. One that fits
+        neither way is returned as it is.
         """
         if mask.shape[:2] != self.stored:
             return mask

@@ -20,11 +20,9 @@ FilePath = str | os.PathLike[str]
 def check_regular(path: FilePath) -> None:
     """Refuse pipes, which would be waited for, devices and folders.
 
-    Args:
-        path (str | PathLike): An existing file; links are followed.
-
     Raises:
-        RefusedError: If it is something else, or its name cannot be one.
+        RefusedError: If the file, to which links are followed, is something
+            else, or its name cannot be one.
         OSError: If it is missing or must not be looked at.
     """
     path = os.fspath(path)
@@ -45,19 +43,12 @@ def _kind(mode: int) -> str:
 
 
 def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
-    """Read a small text file.
-
-    Args:
-        path (str | PathLike): The file, in UTF-8, with or without a BOM.
-        max_bytes (int): Its largest size. Default: 64 MiB.
-
-    Returns:
-        str: The text.
+    """Read a small text file in UTF-8, with or without a BOM.
 
     Raises:
-        RefusedError: If it is no regular file or too large.
+        RefusedError: If it is not a regular file or too large.
         OSError: If it is missing.
-        UnicodeDecodeError: If it is no UTF-8.
+        UnicodeDecodeError: If it is not UTF-8.
     """
     check_regular(path)
     with open(path, 'rb') as file:
@@ -70,11 +61,8 @@ def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
 
 
 def allowed_folders() -> list[str]:
-    """Where links may lead besides the root: ``MBOS_ALLOW_LINKS``.
-
-    Returns:
-        list[str]: Real paths of the folders of the variable, which separates
-        them by colons; ``/`` allows any link.
+    """Real paths of the folders of ``MBOS_ALLOW_LINKS``, separated by colons,
+    where links may lead besides the root; ``/`` allows any link.
     """
     text = os.environ.get(VARIABLE, '')
     return [osp.realpath(part) for part in text.split(os.pathsep) if part]
@@ -90,10 +78,6 @@ def check_inside(root: FilePath, path: FilePath) -> None:
 
     The root itself may be a link. A path that is not below the root as it is
     written was named by whoever named the root, and is not looked at.
-
-    Args:
-        root (str | PathLike): The folder that was given.
-        path (str | PathLike): A file or folder.
 
     Raises:
         RefusedError: If it leads elsewhere, and ``MBOS_ALLOW_LINKS`` does not
@@ -115,17 +99,11 @@ def check_inside(root: FilePath, path: FilePath) -> None:
 def problems_of_links(root: FilePath,
                       folder: FilePath | None = None,
                       recursive: bool = False) -> list[str]:
-    """Find links that lead out of a root.
+    """Find links in an existing folder that lead out of a root.
 
-    Args:
-        root (str | PathLike): The folder that was given; may be a link.
-        folder (str | PathLike, optional): Existing folder to look at. It is
-            its own root where it does not lie in the root as it is written.
-            Default: the root.
-        recursive (bool): Whether to look below it too. Default: False.
-
-    Returns:
-        list[str]: A sentence for each of the first links.
+    Returns a sentence for each of the first. ``folder`` is the root by
+    default, and its own root where it does not lie in the root as it is
+    written.
     """
     folder = os.fspath(root if folder is None else folder)
     if not is_within(osp.abspath(folder), osp.abspath(root)):
@@ -148,19 +126,13 @@ def problems_of_links(root: FilePath,
 
 def is_printable(name: str) -> bool:
     """Whether a file name is without line breaks, control characters and
-    bytes that are no UTF-8, which break lists, logs and terminals."""
+    bytes that are not UTF-8, which break lists, logs and terminals.
+    """
     return not any(unicodedata.category(c) in UNPRINTABLE for c in name)
 
 
 def problems_of_names(folder: FilePath) -> list[str]:
-    """Find file names that are not :func:`is_printable`.
-
-    Args:
-        folder (str | PathLike): Existing folder.
-
-    Returns:
-        list[str]: A sentence for each of the first such names.
-    """
+    """A sentence for each of the first names that are not printable."""
     folder = os.fspath(folder)
     wrong = [n for n in sorted(os.listdir(folder)) if not is_printable(n)]
     return [

@@ -55,18 +55,14 @@ def is_photograph_name(name: str) -> bool:
 
 
 def count_kinds(names: Iterable[str]) -> str:
-    """Count files by suffix, for a message about those left out.
-
-    Args:
-        names (Iterable[str]): Names of files.
-
-    Returns:
-        str: Such as ``'2 .heic, 1 .txt'``; empty if there are none.
+    """Count files by suffix, such as ``'2 .heic, 1 .txt'``, for a message
+    about those left out; empty if there are none.
     """
     kinds = Counter(
         os.path.splitext(name)[1].lower() or 'without a suffix'
         for name in names)
-    return ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())
+    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return ', '.join(f'{count} {kind}' for kind, count in order)
 
 
 class PhotographError(RefusedError):
@@ -78,10 +74,10 @@ class Photograph:
     """A photograph as it is meant to be looked at.
 
     Attributes:
-        image (ndarray): RGB, shape (H, W, 3), dtype uint8, upright: the
-            orientation that the camera noted in EXIF is applied.
-        notes (tuple[str]): What was done besides decoding, such as the
-            reduction of 16 bits.
+        image: RGB, shape (H, W, 3), dtype uint8, upright: the orientation
+            that the camera noted in EXIF is applied.
+        notes: What was done besides decoding, such as the reduction of 16
+            bits.
     """
 
     image: np.ndarray
@@ -91,12 +87,11 @@ class Photograph:
 class EncodedPhotograph:
     """A photograph's file in memory, whose size is known before decoding.
 
-    Args:
-        path (str | PathLike): The file, or its name if there is content.
-        content (bytes, optional): What to decode instead of the file.
+    Where there is ``content`` to decode instead of the file, the path is a
+    name for errors.
 
     Raises:
-        PhotographError: If it is missing, empty, no picture, or claims an
+        PhotographError: If it is missing, empty, not a picture, or claims an
             absurd size.
     """
 
@@ -122,7 +117,7 @@ class EncodedPhotograph:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """tuple[int, int]: Height and width when upright."""
+        """Height and width when upright."""
         return self.layout.shape
 
     @cached_property
@@ -133,22 +128,19 @@ class EncodedPhotograph:
 
     @property
     def can_reduce(self) -> bool:
-        """bool: Whether decoding a smaller image saves time."""
+        """Whether decoding a smaller image saves time."""
         return self._is_whole_jpeg and self.layout.is_upright
 
     def decode(self, factor: int = 1, bgr: bool = False) -> np.ndarray:
-        """Decode the photograph, smaller if asked.
+        """Decode the photograph upright, (H, W, 3) uint8, smaller if asked.
 
         JPEG is made of blocks of 8x8 pixels, of which it can decode the
         means of 2x2, 4x4 or 8x8 pixels in less time than all of them.
 
         Args:
-            factor (int): Divides the sides, which are rounded up; 1, 2, 4 or
-                8. Only 1 where :attr:`can_reduce` is false. Default: 1.
-            bgr (bool): Whether channels are in mmcv's order. Default: False.
-
-        Returns:
-            ndarray: Upright RGB image of shape (H, W, 3), dtype uint8.
+            factor: Divides the sides, which are rounded up; 1, 2, 4 or 8.
+                Only 1 where :attr:`can_reduce` is false.
+            bgr: Whether channels are in mmcv's order instead of RGB.
 
         Raises:
             PhotographError: If the file is damaged.
@@ -163,9 +155,6 @@ class EncodedPhotograph:
 
     def read(self, bgr: bool = False) -> Photograph:
         """Decode the photograph, and say what was done besides.
-
-        Args:
-            bgr (bool): Whether channels are in mmcv's order. Default: False.
 
         Raises:
             PhotographError: If the file is damaged.
@@ -217,21 +206,15 @@ class EncodedPhotograph:
 
 
 def read_photograph(path: str | os.PathLike) -> Photograph:
-    """Read a photograph.
+    """Read a photograph: a file of ``mbos.io.FORMATS``, or DICOM where pydicom
+    is installed; of several pages the first.
 
     Greyscale becomes three equal channels, transparency is dropped, and more
     than 8 bits are reduced to 8: the smallest of 8, 10, 12, 14 and 16 bits
     that holds the brightest value counts as the depth of the camera.
 
-    Args:
-        path (str | PathLike): A file of ``mbos.io.FORMATS``, or DICOM where
-            pydicom is installed; of several pages the first.
-
-    Returns:
-        Photograph: The photograph and notes.
-
     Raises:
-        PhotographError: If it is missing, empty, truncated, or no picture.
+        PhotographError: If it is missing, empty, truncated, or not a picture.
     """
     return EncodedPhotograph(path).read()
 
@@ -239,14 +222,8 @@ def read_photograph(path: str | os.PathLike) -> Photograph:
 def read_layout(path: str | os.PathLike) -> Layout:
     """Read the size and orientation of a photograph from its header.
 
-    Args:
-        path (str | PathLike): The file.
-
-    Returns:
-        Layout: How it is stored.
-
     Raises:
-        PhotographError: If it is missing, no picture, or claims an absurd
+        PhotographError: If it is missing, not a picture, or claims an absurd
             size.
     """
     path = os.fspath(path)
@@ -326,15 +303,10 @@ def _as_array(image: Image.Image) -> np.ndarray:
 
 
 def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Reduce a picture to 8 bits.
+    """Reduce a picture of any shape to 8 bits.
 
-    Args:
-        values (ndarray): Of any shape; uint8, wider integers, or floats, of
-            which those up to 1 are taken for shares of white.
-
-    Returns:
-        tuple[ndarray, int]: The picture, uint8, and the depth that it was
-        taken to have; 0 if it was uint8.
+    Of floats, those up to 1 are taken for shares of white. Returns the
+    picture, uint8, and the depth that it was taken to have; 0 if it was uint8.
     """
     if values.dtype == np.uint8:
         return values, 0

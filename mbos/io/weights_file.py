@@ -23,17 +23,12 @@ REMEDY = 'Copy it again, or take another file'
 def read_weights_only(path: str, allowed: Sequence = ()) -> object:
     """Read a file of ``torch.save`` that holds tensors and plain values.
 
-    Args:
-        path (str): The file.
-        allowed (Sequence): What else its pickle may name, as
-            ``torch.serialization.safe_globals``. Default: ().
-
-    Returns:
-        object: What was saved, on CPU.
+    ``allowed`` is what else its pickle may name, as for
+    ``torch.serialization.safe_globals``. What was saved comes on the CPU.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, is not whole, or names anything
+        ValueError: If it is not such a file, is not whole, or names anything
             that is not allowed.
     """
     check_regular(path)
@@ -103,15 +98,11 @@ def _check_archive(path: str) -> None:
 
 
 def check_tensors(content: object, size: int) -> None:
-    """Refuse tensors that are no plain ones, or larger than their file.
-
-    Args:
-        content (object): Nested dicts, lists and tuples.
-        size (int): Bytes of the file.
+    """Refuse tensors in nested containers that are not plain ones, or larger
+    than their file of ``size`` bytes, since copying them would allocate that.
 
     Raises:
-        ValueError: If there is such a tensor. Copying it would allocate what
-            it claims.
+        ValueError: If there is such a tensor.
     """
     todo, seen = [content], set()
     while todo:

@@ -36,14 +36,14 @@ class ImageFolder:
     """Images that need pseudo labels.
 
     Attributes:
-        member (dict): Config of a dataset with these images.
-        img_dir (str): Their folder.
-        targets (dict[str, str]): Task by folder to write.
-        classes (dict[str, list[str]]): Classes to label by folder, where the
-            config names them; else all of the task.
-        labelled (list[dict]): Configs of the datasets that label only some
-            classes of a task on images of this folder.
-        truth (dict[str, KeptTruth]): What they label, by task.
+        member: Config of a dataset with these images.
+        img_dir: Their folder.
+        targets: Task by folder to write.
+        classes: Classes to label by folder, where the config names them; else
+            all of the task.
+        labelled: Configs of the datasets that label only some classes of a
+            task on images of this folder.
+        truth: What they label, by task.
     """
 
     member: dict
@@ -55,23 +55,19 @@ class ImageFolder:
 
     @property
     def name(self) -> str:
-        """str: The dataset's name."""
+        """The dataset's name."""
         return self.member['name']
 
     @property
     def suffix(self) -> str:
-        """str: Suffix of the label files."""
+        """Suffix of the label files."""
         return self.member.get('ann_suffix', '.png')
 
 
 def find_image_folders(cfg: Config) -> list[ImageFolder]:
     """Collect every pseudo-label folder that a stage-2 config reads.
 
-    Args:
-        cfg (Config): Completed by ``load_config``.
-
-    Returns:
-        list[ImageFolder]: One entry per image folder, in the config's order.
+    Returns one entry per image folder, in the order of the config.
 
     Raises:
         ValueError: If no dataset reads pseudo labels, or two uses of one
@@ -111,17 +107,14 @@ def generator_cfg(cfg: Config,
                   checkpoint: str,
                   model_cfg: dict | None = None,
                   allow_stage2: bool = False) -> dict:
-    """The network that a checkpoint belongs to.
+    """Config of the network that the generator's checkpoint belongs to.
 
     Args:
-        cfg (Config): The stage-2 config.
-        checkpoint (str): The generator's checkpoint.
-        model_cfg (dict, optional): The network, if it is known. Default: what
-            the checkpoint tells, else the config's network without stage 2.
-        allow_stage2 (bool): Whether a checkpoint of stage 2 may be used.
-
-    Returns:
-        dict: Config of the model.
+        cfg: The stage-2 config.
+        checkpoint: The generator's checkpoint.
+        model_cfg: The network, if it is known; else what the checkpoint has
+            stored, or the config's network without stage 2.
+        allow_stage2: Whether a checkpoint of stage 2 may be used.
 
     Raises:
         ValueError: If the checkpoint is of stage 2.
@@ -211,18 +204,13 @@ def claim_folder(folder: str,
                  overwrite: bool = False) -> None:
     """Make a folder ready: labels that other weights made are removed.
 
-    The manifest becomes ``manifest.json.part`` until all is written, so that
-    an interrupted run is not taken for a complete one.
-
-    Args:
-        folder (str): Folder of pseudo labels.
-        header (dict): The manifest without its images.
-        stems (list[str]): Images that will be labelled.
-        suffix (str): Of the labels.
-        overwrite (bool): Whether to replace labels of unknown origin.
+    The manifest, ``header`` without images, becomes ``manifest.json.part``
+    until all is written, so that an interrupted run is not taken for a
+    complete one.
 
     Raises:
-        ValueError: If there are labels of unknown origin.
+        ValueError: If there are labels of unknown origin, and not
+            ``overwrite``.
     """
     os.makedirs(folder, exist_ok=True)
     remove_leftovers(folder)
@@ -237,7 +225,7 @@ def claim_folder(folder: str,
     if known is None and old and not overwrite:
         raise ValueError(
             f'{folder}: holds {len(old)} label(s), e.g. '
-            f'{osp.basename(old[0])}, without a {MANIFEST} that tells what '
+            f'{osp.basename(old[0])}, without a {MANIFEST} that says what '
             'made them; move them away, or add --overwrite to replace them.')
     keys = ('task', 'checkpoint_sha256', 'threshold', 'classes', 'truth')
     if known is None or any(known.get(k) != header.get(k) for k in keys):
@@ -277,14 +265,7 @@ def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
                  tick: Callable[[], None]) -> None:
     """Write the pending labels of a folder, one network pass per image.
 
-    Args:
-        model (nn.Module): The wrapped network.
-        folder (ImageFolder): The images.
-        dataset (Dataset): Of :func:`image_dataset`, pending images only.
-        cfg (Config): For the loader's workers.
-        env (Environment): Where this process runs.
-        threshold (float): Probability to exceed.
-        tick (Callable): Called after each image.
+    ``dataset`` has the pending images only; ``tick`` is called after each.
     """
     for index, prob in predict_dataset(model, dataset, cfg, env):
         for target, task in folder.targets.items():
@@ -309,15 +290,14 @@ def generate_pseudo_labels(
     """Write every pseudo label that a stage-2 config reads.
 
     Args:
-        cfg (Config): The stage-2 config, completed by ``load_config``.
-        checkpoint (str): The generator's checkpoint.
-        env (Environment): Where this process runs.
-        threshold (float): Probability to exceed. Default: 0.5.
-        model_cfg (dict, optional): See :func:`generator_cfg`.
-        allow_stage2 (bool): See :func:`generator_cfg`.
-        overwrite (bool): See :func:`claim_folder`.
-        progress (Callable, optional): Takes a number of images and returns
-            something with ``update()``, such as ``mmcv.ProgressBar``.
+        cfg: The stage-2 config, completed by ``load_config``.
+        checkpoint: The generator's checkpoint.
+        env: Where this process runs.
+        threshold: Probability to exceed.
+        model_cfg, allow_stage2: See :func:`generator_cfg`.
+        overwrite: See :func:`claim_folder`.
+        progress: Takes a number of images and returns something with
+            ``update()``, such as ``mmcv.ProgressBar``.
 
     Returns:
         list[tuple]: Each image folder, the stems of its images, and the tasks
@@ -355,7 +335,7 @@ def generate_pseudo_labels(
 
 def _load(model_cfg: dict, checkpoint: str, env: Environment,
           cfg: Config) -> nn.Module:
-    with building(checkpoint):  # perhaps as it tells
+    with building(checkpoint):  # its own network, perhaps
         return load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
 
 

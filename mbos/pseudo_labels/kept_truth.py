@@ -16,11 +16,8 @@ DATASET_KEYS = ('type', 'name', 'img_dir', 'img_suffix', 'ann_suffix', 'split',
 class KeptTruth:
     """Masks of one task, by image, that label only some of its classes.
 
-    Args:
-        task (Task): The task.
-        members (Sequence[dict]): Configs of datasets with the same images;
-            those that label the task wholly or not at all are passed over.
-        tasks (Sequence[Task]): All tasks.
+    ``members`` are configs of datasets with the same images; those that label
+    the task wholly or not at all are passed over.
     """
 
     def __init__(self, task: Task, members: Sequence[dict],
@@ -51,10 +48,10 @@ class KeptTruth:
         """Labels of an image: the truth where it is known, else predictions.
 
         Args:
-            stem (str): The image.
-            prob (Tensor): Predicted probabilities of shape (C, H, W).
-            classes (Sequence[str]): The classes to label.
-            threshold (float): Probability to exceed.
+            stem: The image.
+            prob: Predicted probabilities of shape (C, H, W).
+            classes: The classes to label.
+            threshold: Probability to exceed.
 
         Returns:
             Tensor: Labels of shape (H, W), dtype uint8; 255 where a mask is.
@@ -83,16 +80,10 @@ class KeptTruth:
 
 def classes_to_write(task: Task, named: Sequence[str] | None,
                      members: Sequence[dict], dataset: str) -> tuple[str, ...]:
-    """The classes that pseudo labels of a task shall tell.
+    """The classes that pseudo labels of a task shall label, in its order.
 
-    Args:
-        task (Task): The task.
-        named (Sequence[str], optional): What the config names; None for all.
-        members (Sequence[dict]): Configs of all training sets.
-        dataset (str): Name of the dataset, for errors.
-
-    Returns:
-        tuple[str, ...]: The classes, in the order of the task.
+    ``named`` are those of the config, None for all; ``members`` are configs of
+    all training sets, and ``dataset`` is a name for errors.
 
     Raises:
         ValueError: If one is unknown; or if none is named and the training
@@ -117,11 +108,7 @@ def classes_to_write(task: Task, named: Sequence[str] | None,
 
 
 def settle_classes(folders: Sequence, cfg: Config) -> None:
-    """Fill in the classes of every folder, and check them.
-
-    Args:
-        folders (Sequence[ImageFolder]): What ``find_image_folders`` found.
-        cfg (Config): The stage-2 config.
+    """Fill in the classes of every folder of a stage-2 config, and check them.
 
     Raises:
         ValueError: If a class is unknown, was not learnt, or if classes are

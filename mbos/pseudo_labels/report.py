@@ -13,13 +13,7 @@ NEARLY_EMPTY = 0.8
 
 
 def parse_truth(entries: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Read ``DATASET.TASK=FOLDER`` arguments.
-
-    Args:
-        entries (Sequence[str]): The arguments.
-
-    Returns:
-        dict[tuple[str, str], str]: Folder by dataset and task.
+    """Read ``DATASET.TASK=FOLDER`` arguments: folder by dataset and task.
 
     Raises:
         ValueError: If one is malformed or its folder does not exist.
@@ -43,15 +37,9 @@ def report_folder(folder: ImageFolder,
                   stems: Sequence[str],
                   task: Task,
                   truth_dir: str | None = None) -> dict:
-    """Count what the labels of one folder hold.
+    """Count what the pseudo labels in the folder ``target`` hold.
 
-    Args:
-        folder (ImageFolder): The images.
-        target (str): Folder of their pseudo labels.
-        stems (Sequence[str]): Stems of the images.
-        task (Task): What the labels mean.
-        truth_dir (str, optional): Folder of ground truth; it may cover some
-            of the images only.
+    ``truth_dir`` may have ground truth of some of the images only.
 
     Returns:
         dict: ``dataset``, ``task``, ``folder``, ``images``,
@@ -111,14 +99,8 @@ def _overlap(task: Task, predicted: torch.Tensor, mask: str,
 
 def make_report(labelled: Sequence[tuple], truth: dict[tuple[str, str],
                                                        str]) -> list[dict]:
-    """Report on all folders, and warn of those that are nearly empty.
-
-    Args:
-        labelled (Sequence[tuple]): What ``generate_pseudo_labels`` returned.
-        truth (dict): What :func:`parse_truth` returned.
-
-    Returns:
-        list[dict]: A row of :func:`report_folder` per folder.
+    """Report on all folders that ``generate_pseudo_labels`` returned, a row of
+    :func:`report_folder` each, and warn of those that are nearly empty.
 
     Raises:
         ValueError: If truth is given for what has no pseudo labels.

@@ -1,6 +1,5 @@
 import os.path as osp
 
-import mmcv
 import numpy as np
 import pytest
 import torch
@@ -321,41 +320,6 @@ def test_wrong_evaluation_calls(dataset, stub):
         dataset.evaluate([{}] * 5, metric='IoU')
     with pytest.raises(ValueError, match='1 predictions for 2 images'):
         dataset.pre_eval([prediction()], [0, 1])
-
-
-def test_format_results(dataset, tmp_path):
-    pred = prediction(value=0.2)
-    pred['lesion'][2, :5] = 0.7
-    pred['odoc'][:, 5:] = 0.9
-    out = str(tmp_path / 'out')
-    written = dataset.format_results([pred], out, indices=[3])
-    assert written == [{
-        t: osp.join(out, t, 'eye_3.png')
-        for t in ('vessel', 'lesion', 'odoc')
-    }]
-    lesion = Image.open(written[0]['lesion'])
-    assert lesion.mode == 'P'
-    # imgviz colours: 1 dark red, 2 dark green, 3 olive
-    assert lesion.getpalette()[:12] == [
-        0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0
-    ]
-    labels = np.array(lesion)
-    assert (labels[:5] == 3).all() and (labels[5:] == 0).all()
-    odoc = read_labels(written[0]['odoc'])
-    assert (odoc[:5] == 0).all() and (odoc[5:] == 2).all()
-    assert sorted(mmcv.scandir(out, recursive=True)) == [
-        'lesion/eye_3.png', 'odoc/eye_3.png', 'vessel/eye_3.png'
-    ]
-
-
-def test_format_results_of_some_tasks(dataset, tmp_path):
-    written = dataset.format_results([prediction()],
-                                     str(tmp_path),
-                                     indices=[0],
-                                     tasks=['vessel'])
-    assert list(written[0]) == ['vessel']
-    with pytest.raises(ValueError, match="Unknown task 'drusen'"):
-        dataset.format_results([], str(tmp_path), [], tasks=['drusen'])
 
 
 def test_failed_write_leaves_nothing(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageOps
 
 from mbos.datasets import PartialLabelDataset
-from mbos.datasets.photograph import Photograph
 from mbos.inference.predictor import as_photograph
 from mbos.io.photographs import (TURNS, EncodedPhotograph, PhotographError,
                                  read_layout, read_photograph)
@@ -58,7 +57,7 @@ def in_every_place(path):
     index = [info['filename'] for info in dataset.img_infos].index(path.name)
     return dict(
         prepare=prepared(path),
-        train=Photograph(str(path)).decode()[..., ::-1],
+        train=EncodedPhotograph(path).decode(bgr=True)[..., ::-1],
         validate=dataset[index]['img'][..., ::-1],
         predict=as_photograph(str(path)).image,
         page=np.array(shown_on_a_page(str(path), 10**6)[0]))
@@ -164,7 +163,7 @@ def test_what_is_refused_is_refused_everywhere(tmp_path):
     Image.fromarray(eye()).resize((400, 300)).save(path, quality=95)
     thumbnail = path.read_bytes()
     path.write_bytes(thumbnail[:len(thumbnail) // 2])
-    for read in (prepared, lambda p: Photograph(str(p)).decode(),
+    for read in (prepared, lambda p: EncodedPhotograph(p).decode(bgr=True),
                  lambda p: read_photograph(str(p))):
         with pytest.raises(ValueError, match='eye.jpg: cannot be read'):
             read(path)

@@ -6,7 +6,7 @@ import torchvision
 from mmseg.datasets import PIPELINES
 from PIL import Image
 
-from .transforms import check_probability
+from .transforms import Transform, check_probability
 
 CHANNEL_ORDERS = ('rgb', 'bgr')
 
@@ -20,20 +20,19 @@ def check_order(order: str) -> str:
 
 
 @PIPELINES.register_module()
-class ColorJitter:
+class ColorJitter(Transform):
     """Change brightness, contrast, saturation and hue, in random order.
 
     Goes before Normalize, on an uint8 image in BGR as mmcv loads it.
 
     Args:
-        brightness (float): Factor drawn from 1 - b to 1 + b. Default: 0.5.
-        contrast (float): The same for contrast. Default: 0.5.
-        saturation (float): The same for saturation. Default: 0.5.
-        hue (float): Shift drawn from -h to h turns. Default: 0.25.
-        prob (float): Default: 0.8.
-        channel_order (str): 'rgb' works on the true colours; 'bgr' takes the
-            loaded image as if it were RGB, as the published release does
-            (docs/method.md, section 8). Default: 'rgb'.
+        brightness, contrast, saturation: Each factor is drawn from 1 - value
+            to 1 + value.
+        hue: Shift drawn from -h to h turns.
+        prob: Of any change.
+        channel_order: 'rgb' works on the true colours; 'bgr' takes the loaded
+            image as if it were RGB, as the published release does
+            (docs/method.md, section 8).
     """
 
     def __init__(self,
@@ -43,6 +42,10 @@ class ColorJitter:
                  hue: float = 0.25,
                  prob: float = 0.8,
                  channel_order: str = 'rgb'):
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
         self.jitter = torchvision.transforms.ColorJitter(
             brightness, contrast, saturation, hue)
         self.prob = check_probability(prob, 'prob')
@@ -58,13 +61,9 @@ class ColorJitter:
         results['img'] = np.ascontiguousarray(image[..., ::step])
         return results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}({self.jitter}, prob={self.prob}, '
-                f'channel_order={self.channel_order!r})')
-
 
 @PIPELINES.register_module()
-class RandomGamma:
+class RandomGamma(Transform):
     """Bend the tone curve, as cameras and exposures differ.
 
     Grey values g become ``255 (g / 255) ** gamma``: black and white stay, what
@@ -72,11 +71,11 @@ class RandomGamma:
     on an uint8 image.
 
     Args:
-        gamma (float): The exponent of all channels is drawn from 1 / gamma to
-            gamma, evenly on a logarithmic scale; at least 1. Default: 1.5.
-        channel_gamma (float): Each channel's exponent is multiplied by one
-            that is drawn in the same way, which shifts colours. Default: 1.2.
-        prob (float): Default: 0.8.
+        gamma: The exponent of all channels is drawn from 1 / gamma to gamma,
+            evenly on a logarithmic scale; at least 1.
+        channel_gamma: Each channel's exponent is multiplied by one that is
+            drawn in the same way, which shifts colours.
+        prob: Of any change.
     """
 
     def __init__(self,
@@ -104,18 +103,12 @@ class RandomGamma:
             np.ascontiguousarray(results['img']), table[None])
         return results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(gamma={self.gamma}, '
-                f'channel_gamma={self.channel_gamma}, prob={self.prob})')
-
 
 @PIPELINES.register_module()
-class RandomGrayscale:
+class RandomGrayscale(Transform):
     """Replace the colours by their luma, on three channels.
 
-    Args:
-        prob (float): Default: 0.2.
-        channel_order (str): As for :class:`ColorJitter`. Default: 'rgb'.
+    ``channel_order`` is as for :class:`ColorJitter`.
     """
 
     def __init__(self, prob: float = 0.2, channel_order: str = 'rgb'):
@@ -133,19 +126,11 @@ class RandomGrayscale:
         results['img'] = np.repeat(gray[..., None], 3, axis=2)
         return results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(prob={self.prob}, '
-                f'channel_order={self.channel_order!r})')
-
 
 @PIPELINES.register_module()
-class RandomGaussianBlur:
-    """Blur by a Gaussian of random width.
-
-    Args:
-        sigma (tuple[float, float]): Range of the standard deviation in
-            pixels. Default: (0.1, 2.0).
-        prob (float): Default: 0.5.
+class RandomGaussianBlur(Transform):
+    """Blur by a Gaussian whose standard deviation in pixels is drawn from the
+    range ``sigma``.
     """
 
     def __init__(self, sigma=(0.1, 2.0), prob: float = 0.5):
@@ -161,7 +146,3 @@ class RandomGaussianBlur:
             sigma = np.random.uniform(*self.sigma)
             results['img'] = cv2.GaussianBlur(results['img'], (0, 0), sigma)
         return results
-
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(sigma={self.sigma}, '
-                f'prob={self.prob})')

@@ -6,20 +6,14 @@ import numpy as np
 from mmseg.datasets import PIPELINES
 
 from mbos.tasks import IGNORE_INDEX
-from .transforms import flip_all
+from .transforms import Transform, flip_all
 
 SIDES = ('left', 'right')
 
 
 def find_disc_side(labels: np.ndarray) -> str | None:
-    """Say on which half of the image the disc lies.
-
-    Args:
-        labels (ndarray): Disc and cup labels of shape (H, W).
-
-    Returns:
-        str | None: 'left' or 'right' by the disc's centre of mass, None
-        without a disc.
+    """Say on which half of the image the disc's centre of mass lies, 'left' or
+    'right'; None without a disc. ``labels`` (H, W) are those of disc and cup.
     """
     disc = (labels > 0) & (labels != IGNORE_INDEX)
     columns = disc.sum(axis=0)
@@ -30,12 +24,7 @@ def find_disc_side(labels: np.ndarray) -> str | None:
 
 
 def write_disc_sides(sides: dict[str, str], path: str) -> None:
-    """Write a side file, one line ``stem side`` per image.
-
-    Args:
-        sides (dict[str, str]): Side by image stem.
-        path (str): File to write; replaced as a whole.
-    """
+    """Write a side file, one line ``stem side`` per image."""
     temporary = f'{path}.{os.getpid()}.tmp'
     with open(temporary, 'w', encoding='utf-8') as stream:
         stream.writelines(f'{s} {sides[s]}\n' for s in sorted(sides))
@@ -43,10 +32,7 @@ def write_disc_sides(sides: dict[str, str], path: str) -> None:
 
 
 def read_disc_sides(path: str) -> dict[str, str]:
-    """Read a side file.
-
-    Returns:
-        dict[str, str]: Side by image stem.
+    """Read a side file: side by image stem.
 
     Raises:
         ValueError: If the file is missing or a line is not ``stem side``.
@@ -69,15 +55,15 @@ def read_disc_sides(path: str) -> dict[str, str]:
 
 
 @PIPELINES.register_module()
-class DiscSideFlip:
+class DiscSideFlip(Transform):
     """Flip horizontally so that the disc lies on one side in all images.
 
     Goes before the random flips (docs/method.md, section 8).
 
     Args:
-        side_file (str): Text file with a line ``stem side`` per image, side
-            being left or right.
-        side (str): Where the disc shall lie. Default: 'left'.
+        side_file: Text file with a line ``stem side`` per image, side being
+            left or right.
+        side: Where the disc shall lie.
 
     Raises:
         ValueError: If the file is missing or wrong, or, when called, if it
@@ -100,7 +86,3 @@ class DiscSideFlip:
         if self.sides[stem] != self.side:
             flip_all(results, 'horizontal')
         return results
-
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(side_file={self.side_file!r}, '
-                f'side={self.side!r})')

@@ -9,12 +9,12 @@ from mmseg.datasets import PIPELINES
 from mmseg.datasets.pipelines import LoadImageFromFile, RandomCrop, Resize
 
 from mbos.datasets.array_cache import ArrayCache
-from mbos.datasets.photograph import Photograph
 from mbos.io.labels import read_labels
+from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
-from .transforms import (check_plane, check_probability, in_task_values,
-                         plane_key, upright_plane)
+from .transforms import (Transform, check_plane, check_probability,
+                         in_task_values, plane_key, upright_plane)
 
 
 @PIPELINES.register_module()
@@ -22,10 +22,7 @@ class LoadPhotograph(LoadImageFromFile):
     """Load an image with the reader of photographs.
 
     ``PartialLabelDataset`` puts it in the place of ``LoadImageFromFile``,
-    which takes other libraries' word for depth and rotation.
-
-    Args:
-        to_float32 (bool): As for ``LoadImageFromFile``. Default: False.
+    which leaves depth and rotation to other libraries.
     """
 
     def __init__(self, to_float32: bool = False):
@@ -35,7 +32,7 @@ class LoadPhotograph(LoadImageFromFile):
         """Add the image, BGR, and the metas of ``LoadImageFromFile``."""
         name = results['img_info']['filename']
         path = osp.join(results.get('img_prefix') or '', name)
-        image = Photograph(path).decode()
+        image = _decoded(path)
         if self.to_float32:
             image = image.astype(np.float32)
         results.update(
@@ -54,11 +51,8 @@ class LoadPhotograph(LoadImageFromFile):
 
 
 def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
-    """Replace mmseg's loading of images by :class:`LoadPhotograph`.
-
-    Args:
-        pipeline (Sequence[dict]): Transforms of a config. One that asks the
-            loader for something else than colours is left as it is.
+    """Replace mmseg's loading of images by :class:`LoadPhotograph`, unless the
+    config asks the loader for something else than colours.
     """
     return [
         dict(transform, type='LoadPhotograph') if isinstance(transform, dict)
@@ -69,7 +63,7 @@ def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
 
 
 @PIPELINES.register_module()
-class LoadRandomCrop:
+class LoadRandomCrop(Transform):
     """Load a random crop of the image at a random scale, and its planes.
 
     It stands for ``LoadImageFromFile``, ``LoadPlanes``, ``Resize`` and
@@ -77,25 +71,23 @@ class LoadRandomCrop:
     crops. But it decodes and resizes no more than the crop needs. Labels are
     the same to the bit. Grey values are, up to one, the same where images
     are decoded at full size: with ``reduced_decoding=False``, or from the
-    ``cache_dir`` of the dataset (docs/data_loading.md has the figures).
+    ``cache_dir`` of the dataset (docs/data_loading.md has measurements).
 
     Args:
-        img_scale (tuple[int, int]): As for ``Resize``: width and height that
-            the image is fitted into.
-        crop_size (tuple[int, int]): Height and width.
-        ratio_range (tuple[float, float], optional): Range of the factor of
-            ``img_scale``. Default: None, which is 1.
-        keep_ratio (bool): As for ``Resize``. Default: True.
-        reduced_decoding (bool): Decode JPEG files at a half, a quarter or
-            an eighth of their sides where that still is no smaller than what
-            they are resized to. Such images are smoother, since all pixels
-            count, where bilinear interpolation takes four and skips those
-            between. Default: True.
-        look_for (dict[str, float], optional): By task, the probability that
-            the crop is one that shows the task: it holds a pixel of a class
-            that is drawn from those of the image's label plane, rare ones as
-            often as common ones. Other crops, and those of images where the
-            task's plane is absent or empty, fall anywhere. Default: None.
+        img_scale: As for ``Resize``: width and height that the image is
+            fitted into.
+        crop_size: Height and width.
+        ratio_range: Range of the factor of ``img_scale``; None is 1.
+        keep_ratio: As for ``Resize``.
+        reduced_decoding: Decode JPEG files at a half, a quarter or an eighth
+            of their sides where that still is no smaller than what they are
+            resized to. Such images are smoother, since all pixels count,
+            where bilinear interpolation takes four and skips those between.
+        look_for: By task, the probability that the crop is one that shows
+            the task: it holds a pixel of a class that is drawn from those of
+            the image's label plane, rare ones as often as common ones. Other
+            crops, and those of images where the task's plane is absent or
+            empty, fall anywhere.
 
     Raises:
         ValueError: If the probabilities of ``look_for`` are not, or add up to
@@ -148,18 +140,13 @@ class LoadRandomCrop:
     def _source(self, path: str, cache: ArrayCache | None):
         """The decoded image if it is kept, else a file to decode."""
         if cache is None:
-            return Photograph(path)
-        return cache.get(path, lambda: Photograph(path).decode())
+            return EncodedPhotograph(path)
+        return cache.get(path, lambda: _decoded(path))
 
     def draw(self, source: tuple[int, int], results: dict) -> Region:
-        """Draw scale and crop, as mmseg's transforms do it.
+        """Draw scale and crop of an image of (height, width) as mmseg does.
 
-        Args:
-            source (tuple[int, int]): Height and width of the image.
-            results (dict): Given ``scale`` unless it has one.
-
-        Returns:
-            Region: The crop.
+        ``results`` get a ``scale`` unless they have one.
         """
         if 'scale' not in results:
             self._resize._random_scale(results)
@@ -189,7 +176,7 @@ class LoadRandomCrop:
         factor = 1
         if self.reduced_decoding and source.can_reduce:
             factor = region.reduction()
-        return region.sample_image(source.decode(factor), factor)
+        return region.sample_image(source.decode(factor, bgr=True), factor)
 
     def _metas(self, path: str, name: str, region: Region,
                shape: tuple[int, ...]) -> dict:
@@ -208,25 +195,17 @@ class LoadRandomCrop:
                 std=np.ones(shape[2], np.float32),
                 to_rgb=False))
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(img_scale={self.img_scale}, '
-                f'crop_size={self.crop_size}, '
-                f'ratio_range={self.ratio_range}, '
-                f'keep_ratio={self.keep_ratio}, '
-                f'reduced_decoding={self.reduced_decoding}, '
-                f'look_for={self.look_for})')
+
+def _decoded(path: str) -> np.ndarray:
+    """A photograph in the order of mmcv's channels, BGR."""
+    return EncodedPhotograph(path).decode(bgr=True)
 
 
 def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
     """Move a crop so that it holds a pixel of a class drawn from the plane.
 
-    Args:
-        region (Region): The crop.
-        plane (ndarray): Labels of the whole image; 0 and 255 are no classes.
-
-    Returns:
-        Region: The crop, moved within the image; the same where the plane
-        has no class.
+    The ``plane`` is of the whole image; 0 and 255 are not classes, and a plane
+    without any moves nothing.
     """
     counts = np.bincount(plane.ravel(), minlength=IGNORE_INDEX + 1)
     classes = np.flatnonzero(counts[1:IGNORE_INDEX]) + 1

@@ -14,10 +14,10 @@ class Region:
     at most one grey value).
 
     Args:
-        source (tuple[int, int]): Height and width of the image.
-        size (tuple[int, int]): Height and width that it is resized to.
-        box (tuple[int, int, int, int]): Top, bottom, left and right of the
-            box in the resized image; what lies outside is cut off.
+        source: Height and width of the image.
+        size: Height and width that it is resized to.
+        box: Top, bottom, left and right of the box in the resized image;
+            what lies outside is cut off.
     """
     source: tuple[int, int]
     size: tuple[int, int]
@@ -41,14 +41,8 @@ class Region:
         return bottom - top, right - left
 
     def reduction(self, factors=(8, 4, 2)) -> int:
-        """Choose how much smaller the image may be decoded.
-
-        Args:
-            factors (Sequence[int]): Divisors of the sides, falling.
-
-        Returns:
-            int: The first divisor that leaves sides of at least ``size``, or
-            1, so nothing is ever enlarged that had not to be anyway.
+        """Choose how much smaller the image may be decoded: the first of the
+        falling ``factors`` that leaves sides of at least ``size``, or 1.
         """
         for factor in factors:
             if all(n >= factor * m for n, m in zip(self.source, self.size)):
@@ -56,15 +50,8 @@ class Region:
         return 1
 
     def sample_image(self, image: np.ndarray, factor: int = 1) -> np.ndarray:
-        """Interpolate the box bilinearly.
-
-        Args:
-            image (ndarray): The image, of shape ``source`` or decoded
-                ``factor`` times smaller, with sides rounded up.
-            factor (int): Default: 1.
-
-        Returns:
-            ndarray: The box, of the same dtype.
+        """Interpolate the box bilinearly from an image of shape ``source``, or
+        decoded ``factor`` times smaller, with sides rounded up.
         """
         top, bottom, left, right = self.box
         rows, step_y, start_y = _span(self.source[0], self.size[0], top,
@@ -79,14 +66,7 @@ class Region:
             borderMode=cv2.BORDER_REPLICATE)
 
     def sample_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Take the nearest label of each pixel of the box.
-
-        Args:
-            labels (ndarray): Label map of shape ``source``.
-
-        Returns:
-            ndarray: The box, of the same dtype.
-        """
+        """Take the nearest label of each pixel of the box."""
         top, bottom, left, right = self.box
         rows = _nearest(self.source[0], self.size[0], top, bottom)
         columns = _nearest(self.source[1], self.size[1], left, right)
@@ -97,17 +77,9 @@ def _span(source: int, size: int, first: int, last: int, factor: int,
           side: int) -> tuple[slice, float, float]:
     """The pixels of an axis that bilinear interpolation reads.
 
-    Args:
-        source (int): Side of the image at full size.
-        size (int): Side that it is resized to.
-        first (int): First pixel of the box.
-        last (int): Pixel behind the last one of the box.
-        factor (int): Full-size pixels per pixel of the decoded image.
-        side (int): Side of the decoded image.
-
-    Returns:
-        tuple[slice, float, float]: The pixels; distance of two samples;
-        position of the first sample, counted from the first pixel.
+    ``first`` and ``last`` bound the box, ``side`` is that of the image decoded
+    ``factor`` times smaller. Returns the pixels, the distance of two samples,
+    and the position of the first sample, counted from the first pixel.
     """
     step = source / (size * factor)
     # centres of pixels lie half a pixel from their borders, at every size

@@ -4,6 +4,7 @@ Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
 under :func:`plane_key` and is named in ``seg_fields``, where mmseg's own
 transforms (Resize, RandomCrop, Pad, ...) find it.
 """
+import inspect
 from collections.abc import Sequence
 
 import mmcv
@@ -19,6 +20,17 @@ from mbos.tasks import IGNORE_INDEX
 META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
              'scale_factor', 'flip', 'flip_direction', 'img_norm_cfg')
 """tuple[str]: The metas that mmseg collects."""
+
+
+class Transform:
+    """What transforms share: their arguments, which are attributes, as text.
+    """
+
+    def __repr__(self):
+        values = ', '.join(
+            f'{name}={getattr(self, name)!r}'
+            for name in inspect.signature(type(self)).parameters)
+        return f'{type(self).__name__}({values})'
 
 
 def plane_key(task: str) -> str:
@@ -48,15 +60,8 @@ def in_task_values(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
 
 
 def upright_plane(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
-    """Turn a label plane as its photograph is turned.
-
-    Pseudo labels were made of the upright photograph.
-
-    Args:
-        plane (ndarray): Labels of shape (H, W).
-        task (str): Its task.
-        results (dict): Of the pipeline; the dataset says in ``layout`` how
-            the photograph is stored.
+    """Turn a label plane as its photograph is turned, whose ``layout`` the
+    dataset noted. Pseudo labels were made of the upright photograph.
     """
     kind = results.get('planes', {}).get(task, {}).get('kind')
     if 'layout' not in results or kind == 'pseudo':
@@ -65,7 +70,7 @@ def upright_plane(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
 
 
 @PIPELINES.register_module()
-class LoadPlanes:
+class LoadPlanes(Transform):
     """Load the label planes that the dataset has for this image.
 
     Palette PNGs are read as indices. Masks of a single class get the label
@@ -82,20 +87,17 @@ class LoadPlanes:
             results['seg_fields'].append(plane_key(task))
         return results
 
-    def __repr__(self):
-        return f'{self.__class__.__name__}()'
-
 
 @PIPELINES.register_module()
-class RotateFromList:
+class RotateFromList(Transform):
     """Rotate by one angle of a list, around the centre, keeping the size.
 
     Goes before Normalize, so that ``pad_val`` is a grey value.
 
     Args:
-        angles (Sequence[float]): Degrees, clockwise; one is drawn.
-        pad_val (float): Fills the image's corners. Default: 0.
-        seg_pad_val (int): Fills the label planes' corners. Default: 255.
+        angles: Degrees, clockwise; one is drawn.
+        pad_val: Fills the image's corners.
+        seg_pad_val: Fills the label planes' corners.
     """
 
     def __init__(self,
@@ -123,18 +125,9 @@ class RotateFromList:
                 interpolation='nearest')
         return results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(angles={self.angles}, '
-                f'pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val})')
-
 
 def flip_all(results: dict, direction: str) -> dict:
-    """Flip image and planes and note it in the metas.
-
-    Args:
-        results (dict): Results of the pipeline.
-        direction (str): 'horizontal', 'vertical' or 'diagonal' (both).
-    """
+    """Flip image and planes: 'horizontal', 'vertical' or 'diagonal' (both)."""
     for key in ['img'] + list(results.get('seg_fields', [])):
         results[key] = np.ascontiguousarray(
             mmcv.imflip(results[key], direction=direction))
@@ -142,20 +135,19 @@ def flip_all(results: dict, direction: str) -> dict:
 
 
 @PIPELINES.register_module()
-class IndependentFlip:
+class IndependentFlip(Transform):
     """Flip horizontally and vertically, each by its own draw.
 
     mmseg's RandomFlip keeps its decision in the results, so a second one in
     the same pipeline repeats the first one's flip and undoes it.
 
     Args:
-        prob_horizontal (float): Default: 0.5.
-        prob_vertical (float): Default: 0.5.
-        mode (str): 'independent' flips as drawn. Two modes reproduce the
-            published release (docs/method.md, section 8):
-            'published_cancelling' flips nothing, as its labelled pipeline of
-            stage 1; 'published_vertical_only' drops the horizontal flip, as
-            that of stage 2. Default: 'independent'.
+        prob_horizontal, prob_vertical: Probability of each flip.
+        mode: 'independent' flips as drawn. Two modes reproduce the published
+            release (docs/method.md, section 8): 'published_cancelling' flips
+            nothing, as its labelled pipeline of stage 1;
+            'published_vertical_only' drops the horizontal flip, as that of
+            stage 2.
     """
 
     MODES = ('independent', 'published_cancelling', 'published_vertical_only')
@@ -189,23 +181,16 @@ class IndependentFlip:
         results['flip_direction'] = direction
         return flip_all(results, direction) if direction else results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}('
-                f'prob_horizontal={self.prob_horizontal}, '
-                f'prob_vertical={self.prob_vertical}, mode={self.mode!r})')
-
 
 @PIPELINES.register_module()
-class CutOut:
+class CutOut(Transform):
     """Replace a rectangle by random pixels and ignore its labels.
 
     Args:
-        prob (float): Default: 0.5.
-        area (tuple[float, float]): Range of the rectangle's share of the
-            image. Default: (0.02, 0.4).
-        aspect (tuple[float, float]): Range of height / width.
-            Default: (0.3, 3.3).
-        seg_fill (int): Label in the rectangle. Default: 255.
+        prob: Of any rectangle.
+        area: Range of the rectangle's share of the image.
+        aspect: Range of height / width.
+        seg_fill: Label in the rectangle.
     """
 
     ATTEMPTS = 100
@@ -228,11 +213,9 @@ class CutOut:
 
     def draw_box(self, height: int,
                  width: int) -> tuple[int, int, int, int] | None:
-        """Draw a rectangle that lies in the image.
+        """Draw top, left, height and width of a rectangle in the image.
 
-        Returns:
-            tuple[int, int, int, int] | None: Top, left, height and width, or
-            None where the image is too small or narrow for any.
+        None where the image is too small or narrow for any.
         """
         for _ in range(self.ATTEMPTS):
             pixels = np.random.uniform(*self.area) * height * width
@@ -263,14 +246,9 @@ class CutOut:
             results[key] = plane
         return results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(prob={self.prob}, '
-                f'area={self.area}, aspect={self.aspect}, '
-                f'seg_fill={self.seg_fill})')
-
 
 @PIPELINES.register_module()
-class LabelBorder:
+class LabelBorder(Transform):
     """Give rows at the top and the bottom of a label plane one label.
 
     Goes right after LoadPlanes. It reproduces the published release
@@ -278,12 +256,12 @@ class LabelBorder:
     call the padding optic cup.
 
     Args:
-        task (str): The task whose plane is changed, where it is there.
-        label (int): The label to write.
-        top (int): Rows at the top, in pixels of the prepared image.
-        bottom (int): Rows at the bottom.
-        height (int, optional): Height of the image that these rows are
-            counted in; for others they are scaled. Default: None, any.
+        task: The task whose plane is changed, where it is there.
+        label: The label to write.
+        top, bottom: Rows at the top and bottom, in pixels of the prepared
+            image.
+        height: Height of the image that these rows are counted in; for others
+            they are scaled. None is any.
     """
 
     def __init__(self,
@@ -313,14 +291,9 @@ class LabelBorder:
         results[plane_key(self.task)] = plane
         return results
 
-    def __repr__(self):
-        return (f'{self.__class__.__name__}(task={self.task!r}, '
-                f'label={self.label}, top={self.top}, bottom={self.bottom}, '
-                f'height={self.height})')
-
 
 @PIPELINES.register_module()
-class FormatPlanes:
+class FormatPlanes(Transform):
     """Turn the results into a training sample.
 
     The sample is a dict of ``img``, a float tensor of shape (3, H, W),
@@ -353,9 +326,6 @@ class FormatPlanes:
             img=DataContainer(torch.from_numpy(channels_first), stack=True),
             labels=DataContainer(torch.from_numpy(labels), stack=True),
             img_metas=DataContainer(metas, cpu_only=True))
-
-    def __repr__(self):
-        return f'{self.__class__.__name__}()'
 
 
 @PIPELINES.register_module()

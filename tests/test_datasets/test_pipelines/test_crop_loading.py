@@ -13,9 +13,9 @@ from mbos.datasets import (ArrayCache, JointDataset, PartialLabelDataset,
                            array_cache, build_train_loader)
 from mbos.datasets import joint as joint_module
 from mbos.datasets.as_released import plain_loading
-from mbos.datasets.photograph import Photograph
 from mbos.datasets.pipelines.loading import LoadRandomCrop
 from mbos.io.labels import save_labels
+from mbos.io.photographs import EncodedPhotograph
 
 FAST = dict(
     type='LoadRandomCrop',
@@ -123,13 +123,13 @@ def test_same_from_the_cache(folder, tmp_path):
 def test_reduced_decoding_of_a_smooth_photograph(folder, monkeypatch):
     """All factors are met; JPEG itself errs by a few grey values."""
     factors = []
-    decode = Photograph.decode
+    decode = EncodedPhotograph.decode
 
-    def spy(self, factor=1):
+    def spy(self, factor=1, **order):
         factors.append(factor)
-        return decode(self, factor)
+        return decode(self, factor, **order)
 
-    monkeypatch.setattr(Photograph, 'decode', spy)
+    monkeypatch.setattr(EncodedPhotograph, 'decode', spy)
     step = dict(FAST, ratio_range=(0.3, 2.0), crop_size=(60, 60))
     assert_same_crops(folder, step, grey=6)
     assert set(factors) == {1, 2, 4, 8}
@@ -137,14 +137,14 @@ def test_reduced_decoding_of_a_smooth_photograph(folder, monkeypatch):
 
 def test_reduced_decoding_does_not_enlarge(folder, monkeypatch):
     calls = []
-    decode = Photograph.decode
+    decode = EncodedPhotograph.decode
 
-    def spy(self, factor=1):
-        image = decode(self, factor)
+    def spy(self, factor=1, **order):
+        image = decode(self, factor, **order)
         calls.append((factor, image.shape[:2], self.shape))
         return image
 
-    monkeypatch.setattr(Photograph, 'decode', spy)
+    monkeypatch.setattr(EncodedPhotograph, 'decode', spy)
     data = dataset(folder, [FAST])
     for seed in range(12):
         for results, _ in results_of(data, seed):
@@ -157,7 +157,7 @@ def test_reduced_decoding_does_not_enlarge(folder, monkeypatch):
 def test_other_formats_are_decoded_whole(tmp_path, suffix):
     path = str(tmp_path / f'eye{suffix}')
     Image.fromarray(smooth((40, 60), 0)).save(path)
-    photograph = Photograph(path)
+    photograph = EncodedPhotograph(path)
     assert photograph.shape == (40, 60) and not photograph.can_reduce
     assert photograph.decode().shape == (40, 60, 3)
 
@@ -168,7 +168,7 @@ def test_turned_photograph(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(smooth((40, 60), 0)).save(path, exif=exif)
-    photograph = Photograph(path)
+    photograph = EncodedPhotograph(path)
     assert photograph.shape == (60, 40) and not photograph.can_reduce
     assert photograph.decode().shape == (60, 40, 3)
 
@@ -292,7 +292,7 @@ def test_damaged_photograph(folder):
     path = folder / 'images/square.jpg'
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match='square.jpg: cannot be'):
-        Photograph(str(path)).decode(2)
+        EncodedPhotograph(str(path)).decode(2)
 
 
 def test_space_for_the_cache_is_checked_first(folder, tmp_path, monkeypatch):
