@@ -123,11 +123,11 @@ def measure_speed(size: int, repeat: int) -> List[Dict]:
 
 def write_test_set(folder: str, count: int, size: int) -> None:
     """One photograph and mask under many names."""
+    from mbos.io.files import save_image
     from mbos.io.labels import save_labels
-    from mbos.pictures.overlays import save_picture
     _, label = make_image(size, 'uniform')
     first = osp.join(folder, 'images', '0.png')
-    save_picture(first, np.full((size, size, 3), 90, np.uint8))
+    save_image(first, np.full((size, size, 3), 90, np.uint8))
     save_labels(osp.join(folder, 'ann', '0.png'), label)
     for index in range(1, count):
         for kind in ('images', 'ann'):

@@ -8,18 +8,16 @@ process of its own, with the published network. Times are those of the
 processor, so a busy machine does little harm.
 """
 import argparse
-import json
-import os
 import os.path as osp
 import sys
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Dict, List, Optional
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 from benchmarks.speed import Side
+from mbos.io.files import save_json, whole_path
 
 BASE = dict(tasks=3, size=128, images=1)
 SERIES = dict(
@@ -113,18 +111,6 @@ def draw(series: Dict[str, List[dict]], path: str) -> None:
     plt.close(figure)
 
 
-def write_whole(path: str, write: Callable[[str], object]) -> None:
-    """Write a file under another name, then give it its own.
-
-    Args:
-        path (str): The file.
-        write (callable): Writes to the path that it is given.
-    """
-    temporary = f'{path}.{os.getpid()}.tmp'
-    write(temporary)
-    os.replace(temporary, path)
-
-
 def main(argv: Optional[List[str]] = None) -> None:
     """Measure all series, print the tables, write figures and plot."""
     parser = argparse.ArgumentParser(
@@ -145,10 +131,9 @@ def main(argv: Optional[List[str]] = None) -> None:
         ]
         for name in SERIES
     }
-    write_whole(
-        f'{args.out}.json', lambda path: Path(path).write_text(
-            json.dumps(series, indent=1) + '\n'))
-    write_whole(f'{args.out}.svg', lambda path: draw(series, path))
+    save_json(f'{args.out}.json', series)
+    with whole_path(f'{args.out}.svg') as path:
+        draw(series, path)
     print(as_text(series))
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from mbos.io import problems_of_links
+from mbos.io.files import remove_leftovers
 from mbos.io.geometry import Geometry
 from .description import Collection
 from .errors import PrepareError
-from .files import read_geometry, remove_leftovers, write_geometry
+from .files import read_geometry, write_geometry
 from .layout import Found, Item
 from .mirrors import beside
 from .record import (UNFINISHED, Record, SplitRecord, read_records,

@@ -1,7 +1,6 @@
-"""Files that are complete or not there, and geometry.csv."""
+"""Prepared photographs and labels, and geometry.csv."""
 import csv
 import io
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Iterable
@@ -10,39 +9,11 @@ import imgviz
 import numpy as np
 from PIL import Image
 
+from mbos.io.files import save_image, save_text
 from mbos.io.geometry import Geometry
 from .errors import PrepareError
 
 JPEG_QUALITY = 95
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of processes that were killed."""
-    for path in folder.glob('.*.tmp'):
-        pid = path.name.split('.')[-2]
-        if pid.isdigit() and not _is_running(int(pid)):
-            path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def write_photograph(path: Path, image: np.ndarray) -> None:
@@ -51,15 +22,11 @@ def write_photograph(path: Path, image: np.ndarray) -> None:
     The colour channels of the JPEG are not subsampled, because vessels and
     small lesions are told by their colour.
     """
-    stream = io.BytesIO()
-    if path.suffix == '.jpg':
-        options = dict(format='JPEG', quality=JPEG_QUALITY, subsampling=0)
-    elif path.suffix == '.png':
-        options = dict(format='PNG')
-    else:
-        options = dict(format='TIFF', compression='tiff_lzw')
-    Image.fromarray(image).save(stream, **options)
-    write_bytes(path, stream.getvalue())
+    options = {
+        '.jpg': dict(quality=JPEG_QUALITY, subsampling=0),
+        '.tif': dict(compression='tiff_lzw')
+    }
+    save_image(path, image, **options.get(path.suffix, {}))
 
 
 @lru_cache()
@@ -84,9 +51,7 @@ def to_palette_image(labels: np.ndarray) -> Image.Image:
 
 def write_labels(path: Path, labels: np.ndarray) -> None:
     """Write labels as a palette PNG."""
-    stream = io.BytesIO()
-    to_palette_image(labels).save(stream, format='PNG')
-    write_bytes(path, stream.getvalue())
+    save_image(path, to_palette_image(labels))
 
 
 def read_geometry(path: Path) -> Dict[str, Geometry]:
@@ -113,4 +78,4 @@ def write_geometry(path: Path, rows: Iterable[Geometry]) -> None:
     writer.writerow(Geometry.columns())
     for row in sorted(rows, key=lambda row: row.name):
         writer.writerow(row.to_row())
-    write_bytes(path, stream.getvalue().encode('utf-8'))
+    save_text(path, stream.getvalue())

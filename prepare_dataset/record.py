@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import mbos.io
+from mbos.io.files import save_text
 from .description import Collection, Labels, Split
 from .errors import PrepareError
-from .files import write_bytes
 
 FILE = 'prepared.json'
 UNFINISHED = 'the preparation was not finished; run the same command again.'
@@ -122,4 +122,4 @@ def write_records(folder: Path, records: Mapping[str, Record]) -> None:
     """Write the records of a prepared folder."""
     content = {name: asdict(record) for name, record in records.items()}
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_bytes(folder / FILE, (text + '\n').encode('utf-8'))
+    save_text(folder / FILE, text + '\n')

@@ -1,5 +1,4 @@
 """Contact sheets: photographs beside their labels, to look at."""
-import io
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
@@ -9,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from mbos.io.downscale import scale_labels
+from mbos.io.files import save_image
 from .description import Labels
 from .errors import PrepareError
-from .files import write_bytes
 from .labels import Size, open_image, open_photograph
 
 TILE = 320
@@ -97,6 +96,4 @@ def write_sheet(path: Path, splits: Sequence[List[Path]],
         ]
     if not rows:
         return
-    stream = io.BytesIO()
-    Image.fromarray(np.vstack(rows)).save(stream, format='JPEG', quality=90)
-    write_bytes(path, stream.getvalue())
+    save_image(path, np.vstack(rows), quality=90)

@@ -11,7 +11,6 @@ arguments always draw the same pixels.
 """
 import argparse
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mbos.io.files import save_json
 from .synthetic_camera import Camera, photograph
 from .synthetic_eye import draw_eye
 from .synthetic_layouts import (Masks, write_ddr, write_drive, write_idrid,
@@ -149,12 +149,6 @@ def _check(counts: dict[str, int], size: int, workers: int) -> None:
         raise ValueError(f'{workers} workers asked for, expected at least 1.')
 
 
-def _write_marker(out: Path, marker: dict) -> None:
-    part = out / (MARKER + '.part')
-    part.write_text(json.dumps(marker, indent=2) + '\n')
-    os.replace(part, out / MARKER)
-
-
 def _claim(out: Path, arguments: dict, force: bool) -> bool:
     """Clear the folder for new collections.
 
@@ -181,7 +175,7 @@ def _claim(out: Path, arguments: dict, force: bool) -> bool:
             f'{present[0]} exists but was not drawn by this program, which '
             f'found no {MARKER} in {out}: give another folder.')
     out.mkdir(parents=True, exist_ok=True)
-    _write_marker(out, dict(arguments, complete=False))
+    save_json(out / MARKER, dict(arguments, complete=False))
     return True
 
 
@@ -230,7 +224,7 @@ def generate(out: str | Path,
         done = pool.map(lambda job: job.run(size, seed), jobs)
         for _ in tqdm(done, 'drawing photographs', len(jobs), disable=None):
             pass
-    _write_marker(out, dict(arguments, complete=True))
+    save_json(out / MARKER, dict(arguments, complete=True))
     return folders
 
 

@@ -4,14 +4,12 @@ Each ``write_<collection>`` puts a photograph and the labels that the
 collection has into ``OUT/raw``, with official names and encodings, and the
 truth of every task into ``OUT/hidden``.
 """
-import io
-import os
 import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from mbos.io.files import save_bytes, save_image
 from .synthetic_camera import Camera
 from .synthetic_eye import LESIONS, label_planes
 
@@ -24,23 +22,6 @@ IDRID_GROUPS = dict(
 IDRID_SPLITS = dict(train='a. Training Set', test='b. Testing Set')
 
 Masks = dict[str, np.ndarray]
-
-
-def _replace(data: bytes, path: Path) -> None:
-    """Write a file completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
-def _save(array: np.ndarray, path: Path, **options) -> None:
-    """Write an image file of the format that its suffix names."""
-    formats = {'.jpg': 'JPEG', '.tif': 'TIFF'}
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(
-        buffer, formats.get(path.suffix, path.suffix[1:].upper()), **options)
-    _replace(buffer.getvalue(), path)
 
 
 def one_bit_tiff(mask: np.ndarray) -> bytes:
@@ -71,20 +52,20 @@ def one_bit_tiff(mask: np.ndarray) -> bytes:
 
 
 def _photo(image: np.ndarray, path: Path) -> None:
-    _save(image, path, quality=95, subsampling=0)
+    save_image(path, image, quality=95, subsampling=0)
 
 
 def _binary(mask: np.ndarray, path: Path) -> None:
     # Pillow would shrink the grey palette of a GIF to the two values in use.
     options = dict(optimize=False) if path.suffix == '.gif' else {}
-    _save(mask.astype(np.uint8) * 255, path, **options)
+    save_image(path, mask.astype(np.uint8) * 255, **options)
 
 
 def _hide(out: Path, collection: str, split: str, stem: str,
           masks: Masks) -> None:
     for task, plane in label_planes(masks).items():
-        _save(plane,
-              out / 'hidden' / collection / split / task / f'{stem}.png')
+        save_image(out / 'hidden' / collection / split / task / f'{stem}.png',
+                   plane)
 
 
 def write_drive(out: Path, split: str, number: int, image: np.ndarray,
@@ -92,7 +73,7 @@ def write_drive(out: Path, split: str, number: int, image: np.ndarray,
     """Write one photograph as DRIVE does: TIFF, vessels and mask as GIF."""
     folder = 'training' if split == 'train' else 'test'
     root, stem = out / 'raw' / 'DRIVE' / folder, f'{number:02d}_{folder}'
-    _save(image, root / 'images' / f'{stem}.tif', compression='tiff_lzw')
+    save_image(root / 'images' / f'{stem}.tif', image, compression='tiff_lzw')
     _binary(masks['vessel'], root / '1st_manual' / f'{number:02d}_manual1.gif')
     _binary(masks['fov'], root / 'mask' / f'{stem}_mask.gif')
     _hide(out, 'DRIVE', split, stem, masks)
@@ -108,9 +89,9 @@ def write_idrid(out: Path, split: str, number: int, image: np.ndarray,
         mask = masks['disc' if name == 'OD' else name]
         # A lesion that the eye does not have has no file.
         if mask.any():
-            _replace(
-                one_bit_tiff(mask), root / '2. All Segmentation Groundtruths' /
-                folder / group / f'{stem}_{name}.tif')
+            save_bytes(
+                root / '2. All Segmentation Groundtruths' / folder / group /
+                f'{stem}_{name}.tif', one_bit_tiff(mask))
     _hide(out, 'IDRiD', split, stem, masks)
 
 
@@ -168,5 +149,5 @@ def write_refuge(out: Path, split: str, number: int, glaucoma: bool,
               ('G' if glaucoma else 'N')))[split]
     _photo(image, photos / f'{stem}.jpg')
     values = np.array([255, 128, 0], np.uint8)
-    _save(values[label_planes(masks)['odoc']], labels / f'{stem}.bmp')
+    save_image(labels / f'{stem}.bmp', values[label_planes(masks)['odoc']])
     _hide(out, 'REFUGE', split, stem, masks)

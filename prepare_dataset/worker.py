@@ -13,11 +13,12 @@ import numpy as np
 
 import mbos.io
 from mbos.io.field_of_view import FieldOfView, find_field_of_view
+from mbos.io.files import save_bytes
 from mbos.io.geometry import Box, Geometry, make_geometry
 from mbos.io.photographs import Layout
 from .description import Labels
 from .errors import KeptFileError, PrepareError
-from .files import write_bytes, write_labels, write_photograph
+from .files import write_labels, write_photograph
 from .labels import binary, open_photograph
 from .layout import Item
 
@@ -235,7 +236,7 @@ def _write_image(item: Item, image: np.ndarray, path: Path, geometry: Geometry,
                  is_upright: bool) -> None:
     if is_upright and _unchanged(item, path, geometry):
         # The very same pixels: compressing them again only loses.
-        write_bytes(path, item.image.read_bytes())
+        save_bytes(path, item.image.read_bytes())
     else:
         write_photograph(path, geometry.apply(image, is_label=False))
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mbos.io.files import save_json
+
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 RECORD = 'quickstart.json'
 
@@ -106,9 +108,7 @@ class StepRunner:
         print(f'--- {seconds:.0f} s', flush=True)
 
     def _save(self) -> None:
-        part = self.path.with_suffix('.part')
-        part.write_text(json.dumps(dict(steps=self.done), indent=2) + '\n')
-        os.replace(part, self.path)
+        save_json(self.path, dict(steps=self.done))
 
     def times(self) -> list[list[str]]:
         """Table of all steps and their seconds, the header first."""

@@ -3,8 +3,6 @@ import importlib
 import json
 import math
 import multiprocessing
-import os
-import os.path as osp
 import time
 import warnings
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
 from mbos.inference.predictor import load_model
+from mbos.io.files import whole_path
 from mbos.io.weights_file import reason_of
 from mbos.tasks import Task
 from .onnx_modules import exportable
@@ -103,27 +102,25 @@ def export_onnx(model: nn.Module,
     image = torch.rand(2, 3, *(size or TRACED_SIZE)) * 255
     dynamic = {0: DYNAMIC[0]} if size else DYNAMIC
     names = list(model.tasks)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # about checks on shapes, which hold for every size
-            warnings.simplefilter('ignore')
-            torch.onnx.export(
-                network, (image, ),
-                temporary,
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=names,
-                dynamic_axes={n: dynamic
-                              for n in [INPUT] + names})
-        graph = onnx.load(temporary)
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = METADATA, json.dumps(description)
-        onnx.checker.check_model(graph)
-        onnx.save(graph, temporary)
-        os.replace(temporary, path)
+        with whole_path(path) as temporary:
+            with torch.no_grad(), warnings.catch_warnings():
+                # about checks on shapes, which hold for every size
+                warnings.simplefilter('ignore')
+                torch.onnx.export(
+                    network, (image, ),
+                    temporary,
+                    dynamo=False,
+                    opset_version=OPSET,
+                    input_names=[INPUT],
+                    output_names=names,
+                    dynamic_axes={n: dynamic
+                                  for n in [INPUT] + names})
+            graph = onnx.load(temporary)
+            entry = graph.metadata_props.add()
+            entry.key, entry.value = METADATA, json.dumps(description)
+            onnx.checker.check_model(graph)
+            onnx.save(graph, temporary)
     except (AssertionError, OnnxExporterError) as error:
         # of a backbone that takes no other size, or has unknown operators
         advice = '' if size else f', or give a size: {SIZE_OPTION}'
@@ -131,9 +128,6 @@ def export_onnx(model: nn.Module,
             f'A network with the backbone {type(model.backbone).__name__} '
             f'cannot be exported at {tuple(image.shape[2:])} '
             f'({reason_of(error)}): take another backbone{advice}.') from error
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
 
 
 def describe_tasks(tasks: Sequence[Task]) -> dict[str, dict]:

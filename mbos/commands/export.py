@@ -11,7 +11,6 @@ square that photographs are scaled into are in the file's metadata as JSON, key
 it counts.
 """
 import argparse
-import os
 import os.path as osp
 import sys
 import time
@@ -20,6 +19,7 @@ from mbos import apis
 from mbos.checkpoints import onnx_export
 from mbos.checkpoints.publishing import DISCLAIMER
 from mbos.datasets.scoring import format_table
+from mbos.io.files import whole_path
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -140,8 +140,7 @@ def export(args: argparse.Namespace) -> None:
                          'does not know.')
     scale = dict(mean=norm['mean'], std=norm['std'])
     start = time.time()
-    unchecked = f'{args.output}.{os.getpid()}.tmp'
-    try:
+    with whole_path(args.output) as unchecked:
         onnx_export.export_onnx(
             model,
             unchecked,
@@ -151,10 +150,6 @@ def export(args: argparse.Namespace) -> None:
         if not args.no_check:
             print('largest difference of a probability: '
                   f'{check(model, unchecked, scale, size):.1e}')
-        os.replace(unchecked, args.output)
-    finally:
-        if osp.exists(unchecked):
-            os.remove(unchecked)
     print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB in '
           f'{time.time() - start:.0f} s; outputs {", ".join(model.tasks)}')
     if args.benchmark:

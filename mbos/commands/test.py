@@ -11,6 +11,7 @@ import torch
 
 from mbos import apis
 from mbos.config_overrides import OptionsAction
+from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_photograph
 from mbos.metrics.bootstrap import Bootstrap
@@ -213,8 +214,7 @@ def visualise(model, dataset, cfg, env, output_dir, only=None):
         image = read_photograph(dataset.image_path(index)).image
         overlay = pictures.draw_overlay(image, labels,
                                         [tasks[n] for n in wanted])
-        pictures.save_picture(
-            osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
+        save_image(osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
         if progress:
             progress.update()
     if env.is_main:

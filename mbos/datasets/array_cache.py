@@ -10,6 +10,8 @@ import numpy as np
 from mmcv.utils import print_log
 from mmseg.utils import get_root_logger
 
+from mbos.io.files import save_whole
+
 VERSION = 2
 """int: Changes when arrays that older versions kept must not be used."""
 RESERVE = 1 << 30
@@ -64,19 +66,14 @@ class ArrayCache:
     def _save(self, entry: str, array: np.ndarray) -> None:
         if self._full:
             return
-        temporary = f'{entry}.{os.getpid()}.tmp'
         try:
             if self.free_bytes() < array.nbytes:
                 raise OSError('less than '
                               f'{RESERVE / 1e9:.1f} GB of the disk are free')
-            with open(temporary, 'wb') as file:
-                np.save(file, array)
-            os.replace(temporary, entry)
+            save_whole(entry, lambda file: np.save(file, array))
             self._remove_older(entry)
         except OSError as error:
             self._full = True
-            if osp.exists(temporary):
-                os.unlink(temporary)
             warnings.warn(
                 f'{self.folder}: decoded images are no longer kept there '
                 f'({error}); training goes on and decodes the others each '

@@ -8,8 +8,9 @@ from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
 from mmcv.runner.hooks import EvalHook
 
 from mbos.inference.test_sets import predict_image
+from mbos.io.files import save_image
 from mbos.io.photographs import read_photograph
-from mbos.pictures.overlays import draw_overlay, save_picture
+from mbos.pictures.overlays import draw_overlay
 from .averaging import averaged_weights
 
 
@@ -49,7 +50,7 @@ class EvaluationOverlayHook(Hook):
         done = runner.iter + 1
         name = f'{dataset.name}_{dataset.stem(index)}'
         picture = overlay_panels(runner.model, dataset, index, self.size)
-        save_picture(
+        save_image(
             osp.join(runner.work_dir, 'overlays', f'iter_{done}',
                      f'{name}.jpg'), picture)
         for hook in runner.hooks:

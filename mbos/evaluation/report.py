@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from mbos.inference.test_sets import predict_image
-from mbos.io.files import save_json, save_text, save_whole
+from mbos.io.files import save_image, save_json, save_text
 from mbos.io.photographs import read_photograph
 from mbos.pictures.document import link_to
 from mbos.pictures.gallery import file_name
@@ -125,7 +125,8 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
             base = osp.join(folder, task, file_name(stem))
             pictures = example_pictures(dataset, index, task, prob)
             for kind, picture in zip(KINDS, pictures):
-                _save_jpeg(f'{base}_{kind}.jpg', picture)
+                save_image(
+                    f'{base}_{kind}.jpg', picture, quality=88, optimize=True)
     if wanted:
         sha256 = content['checkpoint_sha256']
         save_json(
@@ -163,12 +164,6 @@ def example_pictures(dataset, index: int, task_name: str,
         picture.alpha_composite(layer)
         pictures.append(picture.convert('RGB'))
     return pictures
-
-
-def _save_jpeg(path: str, picture: Image.Image) -> None:
-    save_whole(
-        path, lambda stream: picture.save(
-            stream, format='JPEG', quality=88, optimize=True))
 
 
 def _section(work_dir: str, content: dict, task_name: str,

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import os.path as osp
-import re
-from itertools import chain
 from typing import Dict, Iterable, List, Optional, Sequence
 
 import cv2
@@ -16,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 import mbos
+from mbos.io import files as io_files
 from mbos.io import is_within
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import save_json, save_text, save_whole
+from mbos.io.files import save_bytes, save_image, save_json, save_text
 from mbos.pictures.layers import legend_colours
 from mbos.tasks import Task
 from .measurements import columns
@@ -163,8 +162,7 @@ class OutputFolder:
         palette[1:task.num_classes + 1] = legend_colours(task)
         image.putpalette(palette.tobytes())
         relative = f'labels/{task.name}/{name}.png'
-        save_whole(
-            self.path(relative), lambda file: image.save(file, format='PNG'))
+        save_image(self.path(relative), image)
         return relative
 
     def write_probabilities(self, name: str, task: Task,
@@ -175,18 +173,14 @@ class OutputFolder:
             values = np.rint(plane * 65535).astype(np.uint16)
             content = cv2.imencode('.png', values)[1].tobytes()
             relative = f'probabilities/{task.name}/{of_class}/{name}.png'
-            save_whole(
-                self.path(relative),
-                lambda file, content=content: file.write(content))
+            save_bytes(self.path(relative), content)
             paths.append(relative)
         return paths
 
     def write_overlay(self, name: str, picture: np.ndarray) -> str:
         """Write the picture to look at; returns its path."""
         relative = f'overlays/{name}.jpg'
-        save_whole(
-            self.path(relative), lambda file: Image.fromarray(picture).save(
-                file, format='JPEG', quality=90, subsampling=0))
+        save_image(self.path(relative), picture, quality=90, subsampling=0)
         return relative
 
     def write_record(self, record: dict) -> None:
@@ -288,23 +282,10 @@ def remove_leftovers(folder: str) -> None:
 
     Folders that predictions do not lie in are not looked at.
     """
-    tops = [folder, *(osp.join(folder, name) for name in WRITTEN)]
-    walks = [next(os.walk(tops[0]), None), *chain(*map(os.walk, tops[1:]))]
-    for base, _, files in filter(None, walks):
-        for file in files:
-            match = re.search(r'\.(\d+)\.tmp$', file)
-            if match and not _is_running(int(match[1])):
-                os.unlink(osp.join(base, file))
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
+    io_files.remove_leftovers(folder)
+    for name in WRITTEN:
+        for base, _, _ in os.walk(osp.join(folder, name)):
+            io_files.remove_leftovers(base)
 
 
 def read_json(path: str) -> Optional[dict]:

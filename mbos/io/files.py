@@ -1,86 +1,117 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all: the one way to write a file."""
 import json
 import os
 import os.path as osp
 import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Callable, Iterator, List
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
 
 _TEMPORARY = re.compile(r'\.(\d+)\.tmp$')
 
+Path = str | os.PathLike
+
 
 @contextmanager
-def whole_file(path: str) -> Iterator[BinaryIO]:
-    """Open a file that gets its name only when all of it is on the disk.
+def whole_path(path: Path) -> Iterator[str]:
+    """A name to write a file under until all of it is on the disk.
 
-    It is written beside the target under a temporary name, then renamed. If
-    the block fails, or the process is killed in it, the name stands for what
-    it stood for before.
-
-    Args:
-        path (str): The file; its folder is made where it is missing.
-
-    Yields:
-        BinaryIO: The file to write.
+    The file is written beside the target under a temporary name, then
+    renamed. If the block fails, or the process is killed in it, the target is
+    what it was before. Its folder is made where it is missing.
     """
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
+    folder = osp.dirname(osp.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
     try:
-        with open(temporary, 'wb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.remove(temporary)
         raise
-    sync_folder(osp.dirname(osp.abspath(path)))
+    sync_folder(folder)
 
 
-def save_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file with a function, whole or not at all.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that is written as :func:`whole_path` describes."""
+    with whole_path(path) as temporary, open(temporary, 'wb') as file:
+        yield file
 
-    Args:
-        path (str): The file; its folder is made where it is missing.
-        write (Callable): Gets the open binary file.
-    """
+
+def save_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file by a function that gets the open binary file."""
     with whole_file(path) as file:
         write(file)
 
 
-def save_text(path: str, text: str) -> None:
-    """Write text in UTF-8, whole or not at all.
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, whole or not at all."""
+    save_whole(path, lambda file: file.write(content))
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write text in UTF-8, whole or not at all."""
+    save_bytes(path, text.encode('utf-8'))
+
+
+def save_json(path: Path, content: object) -> None:
+    """Write JSON, whole or not at all; NaN and infinities become null."""
+    text = json.dumps(without_nan(content), indent=2, allow_nan=False)
+    save_text(path, text + '\n')
+
+
+def save_image(path: Path, image: np.ndarray | Image.Image,
+               **options: Any) -> None:
+    """Write an image, whole or not at all.
 
     Args:
-        path (str): The file.
-        text (str): What it gets, as it is.
+        path (str | Path): The file; its suffix names the format.
+        image (ndarray | Image): RGB of shape (H, W, 3) or grey of shape (H,
+            W), uint8, or any image of Pillow's.
+        **options: Of Pillow's writer of that format. Quality of a JPEG is 95
+            unless they say otherwise.
+
+    Raises:
+        ValueError: If the suffix names no format.
     """
-    save_whole(path, lambda file: file.write(text.encode('utf-8')))
+    suffix = osp.splitext(path)[1].lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind not in Image.SAVE:
+        raise ValueError(f'{path}: no picture format of that suffix; use .jpg '
+                         'or .png.')
+    if kind == 'JPEG':
+        options = dict(quality=95) | options
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    save_whole(path, lambda file: image.save(file, format=kind, **options))
+
+
+def _sync(path: str) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: str) -> None:
     """Bring renamed and removed names of a folder to the disk.
 
-    Args:
-        folder (str): The folder. File systems that cannot do it are left
-            alone.
+    File systems that cannot do it are left alone.
     """
     with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(folder)
 
 
 def replace_link(target: str, link: str) -> None:
-    """Let a symbolic link point elsewhere; there is no moment without it.
-
-    Args:
-        target (str): What it shall point to.
-        link (str): The link.
-    """
+    """Let a symbolic link point elsewhere; there is no moment without it."""
     temporary = f'{link}.{os.getpid()}.tmp'
     with suppress(FileNotFoundError):
         os.remove(temporary)
@@ -88,16 +119,15 @@ def replace_link(target: str, link: str) -> None:
     os.replace(temporary, link)
 
 
-def remove_leftovers(folder: str) -> List[str]:
+def remove_leftovers(folder: Path) -> list[str]:
     """Remove the temporary files of processes that were killed.
 
-    Args:
-        folder (str): The folder; it need not be there.
+    The folder need not exist; folders in it are not looked into.
 
     Returns:
         list[str]: The names that were removed.
     """
-    removed = []
+    removed: list[str] = []
     if not osp.isdir(folder):
         return removed
     for name in sorted(os.listdir(folder)):
@@ -119,18 +149,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def save_json(path: str, content) -> None:
-    """Write JSON, whole or not at all.
-
-    Args:
-        path (str): The file.
-        content (object): What ``json`` can write; NaN becomes null.
-    """
-    text = json.dumps(without_nan(content), indent=2, allow_nan=False)
-    save_text(path, text + '\n')
-
-
-def without_nan(value):
+def without_nan(value: Any) -> Any:
     """Replace NaN and infinities, which JSON has not, by None."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mbos.io import RefusedError, open_image
-from .files import save_whole
+from .files import save_image
 
 LABEL_MODES = ('1', 'L', 'P')
 """tuple[str]: Pillow modes of which a pixel is one label value."""
@@ -70,7 +70,7 @@ def save_labels(path: str, labels: np.ndarray) -> None:
     """
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
     image.putpalette(imgviz.label_colormap().astype(np.uint8).tobytes())
-    save_whole(path, lambda file: image.save(file, format='PNG'))
+    save_image(path, image)
 
 
 def as_suffixes(suffix: str | Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Callable, Dict, Mapping, Sequence, Tuple
 
 from PIL import Image
 
-from mbos.io.files import save_text, save_whole
+from mbos.io.files import save_image, save_text
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import Task
@@ -178,17 +178,9 @@ def _draw(image, tasks, labels, thumbnail, layers, longest, read) -> None:
         plane = read_labels(path)
         check_size(plane, width, height, path, image.photograph)
         layer = draw_layer(plane, tasks[name], size)
-        save_whole(
-            layers[name],
-            lambda stream, layer=layer: layer.save(
-                stream, format='PNG', optimize=True))
-    save_whole(
-        thumbnail, lambda stream: small.save(
-            stream,
-            format='JPEG',
-            quality=85,
-            optimize=True,
-            comment=_comment(longest)))
+        save_image(layers[name], layer, optimize=True)
+    save_image(
+        thumbnail, small, quality=85, optimize=True, comment=_comment(longest))
 
 
 def file_name(name: str) -> str:

@@ -1,6 +1,4 @@
 """Overlays of label maps on photographs."""
-import os
-import os.path as osp
 from typing import Dict, Sequence
 
 import cv2
@@ -54,26 +52,3 @@ def draw_overlay(image: np.ndarray,
                     cv2.CHAIN_APPROX_NONE)
                 cv2.drawContours(picture, contours, -1, colour, width)
     return picture
-
-
-def save_picture(path: str, picture: np.ndarray) -> None:
-    """Write a picture: whole, or not at all.
-
-    Args:
-        path (str): The file, of which the suffix tells the format; its folder
-            is made where it is missing.
-        picture (ndarray): RGB, (H, W, 3), uint8.
-
-    Raises:
-        ValueError: If the format is unknown.
-    """
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    try:
-        _, encoded = cv2.imencode(osp.splitext(path)[1], picture[..., ::-1])
-    except cv2.error as error:
-        raise ValueError(f'{path}: no picture format of that suffix; use .jpg '
-                         'or .png.') from error
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'wb') as file:
-        file.write(encoded.tobytes())
-    os.replace(temporary, path)

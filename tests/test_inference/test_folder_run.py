@@ -13,9 +13,9 @@ from PIL import Image
 
 from mbos.apis import load_model, predict
 from mbos.checkpoints.loading import checkpoint_meta
-from mbos.inference import folder_files as prediction_files
 from mbos.inference import folder_run as prediction_run
 from mbos.inference.measurements import columns, measure
+from mbos.io import files as io_files
 from tests.test_inference.test_predictor import photograph, save, settings
 from tests.tiny_runs import ROOT, config_of, run_tool, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
@@ -254,22 +254,23 @@ def test_config_of_another_checkpoint(monkeypatch, tmp_path, eyes,
 def test_full_disk(monkeypatch, tmp_path, eyes, checkpoints, capsys):
     """What was done is whole, and the next run goes on."""
     out = tmp_path / 'out'
-    real, calls = prediction_files.save_whole, []
+    real, calls = io_files.save_whole, []
 
     def full_after_a_while(path, write):
-        calls.append(path)
-        if len(calls) > 5:  # in the middle of the second photograph
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if path.endswith(('.png', '.jpg')):
+            calls.append(path)
+            if len(calls) > 5:  # in the middle of the second photograph
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         real(path, write)
 
-    monkeypatch.setattr(prediction_files, 'save_whole', full_after_a_while)
+    monkeypatch.setattr(io_files, 'save_whole', full_after_a_while)
     arguments = (checkpoints[0], eyes, '--out', out, '--no-gallery',
                  '--workers', 1)
     said = run(monkeypatch, *arguments)
     assert 'no space left on its disk' in said and 'run the same' in said
     assert [row['image'] for row in rows_of(out)] == ['a']
     assert not list(out.rglob('*.tmp'))
-    monkeypatch.setattr(prediction_files, 'save_whole', real)
+    monkeypatch.setattr(io_files, 'save_whole', real)
     capsys.readouterr()
     assert run(monkeypatch, *arguments) == 0
     assert '2 photograph(s) predicted, 1 were there' in capsys.readouterr().out

@@ -1,10 +1,6 @@
-import os
-
-import cv2
 import numpy as np
-import pytest
 
-from mbos.pictures.overlays import draw_overlay, save_picture
+from mbos.pictures.overlays import draw_overlay
 from mbos.tasks import Task
 
 VESSEL = Task('vessel', ('vessel', ), palette=((0, 100, 200), ))
@@ -46,18 +42,3 @@ def test_tasks_without_labels_or_palette():
     assert not draw_overlay(image, {}, [task]).any()
     picture = draw_overlay(image, dict(spots=square(12, 3, 9, 2)), [task])
     assert picture[6, 6].any() and not picture[0, 0].any()
-
-
-def test_picture_is_written_whole_and_in_rgb(tmp_path):
-    picture = np.zeros((4, 6, 3), np.uint8)
-    picture[..., 0] = 200
-    path = tmp_path / 'new' / 'a.png'
-    save_picture(str(path), picture)
-    np.testing.assert_array_equal(cv2.imread(str(path))[0, 0], [0, 0, 200])
-    assert os.listdir(path.parent) == ['a.png']
-
-
-def test_unknown_picture_format(tmp_path):
-    with pytest.raises(ValueError, match='use .jpg'):
-        save_picture(
-            str(tmp_path / 'a.nonsense'), np.zeros((2, 2, 3), np.uint8))

@@ -1,10 +1,10 @@
 """The side of the optic disc: finding, writing, and flipping to it."""
-import os
 import os.path as osp
 
 import numpy as np
 from mmseg.datasets import PIPELINES
 
+from mbos.io.files import save_text
 from mbos.tasks import IGNORE_INDEX
 from .transforms import Transform, flip_all
 
@@ -25,10 +25,7 @@ def find_disc_side(labels: np.ndarray) -> str | None:
 
 def write_disc_sides(sides: dict[str, str], path: str) -> None:
     """Write a side file, one line ``stem side`` per image."""
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as stream:
-        stream.writelines(f'{s} {sides[s]}\n' for s in sorted(sides))
-    os.replace(temporary, path)
+    save_text(path, ''.join(f'{s} {sides[s]}\n' for s in sorted(sides)))
 
 
 def read_disc_sides(path: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Union
 import torch
 from torch import Tensor, nn
 
+from mbos.io.files import save_whole
 from mbos.io.weights_file import read_safetensors, read_weights_only
 
 SWIN_TINY_URL = ('https://github.com/SwinTransformer/storage/releases/'
@@ -158,15 +159,8 @@ def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:
     Args:
         path (str): File to write; its folder is made where it is missing.
     """
-    folder = osp.dirname(osp.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = osp.join(folder, f'.{osp.basename(path)}.{os.getpid()}.tmp')
-    try:
-        torch.save(dict(state_dict=OrderedDict(state)), temporary)
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
+    content = dict(state_dict=OrderedDict(state))
+    save_whole(path, lambda file: torch.save(content, file))
 
 
 def swin_layout(state: Mapping[str, Tensor],
