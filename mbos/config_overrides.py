@@ -18,11 +18,11 @@ OPTIONAL = {
     'evaluation': ('rule', 'save_best', 'start'),
     'model.test_cfg': ('crop_size', 'stride'),
     'model.train_cfg': ('images_per_pass', 'low_memory'),
-    'prediction': ('crop', 'pipeline', 'thresholds'),
+    'prediction': ('crop', 'pipeline', 'postprocessing', 'thresholds'),
 }  # yapf: disable
 """dict[str, tuple[str]]: Keys that are read where a config may lack them."""
 
-FREE = ('custom_keys', 'thresholds')
+FREE = ('custom_keys', 'specks', 'thresholds')
 """tuple[str]: Parts whose keys are names of the user's."""
 
 SIMILAR = 0.75

@@ -22,8 +22,9 @@ ROOMS = {
     'accelerate': ('tasks', 'models'),
     'checkpoints':
     ('tasks', 'config', 'io', 'models', 'accelerate', 'pictures'),
+    'zoo': (),
     'inference': ('tasks', 'config', 'io', 'runtime', 'pictures', 'models',
-                  'datasets', 'accelerate', 'checkpoints'),
+                  'datasets', 'accelerate', 'checkpoints', 'zoo'),
     'pseudo_labels': ('tasks', 'config', 'io', 'runtime', 'datasets',
                       'checkpoints', 'inference'),
     'evaluation': ('tasks', 'config', 'io', 'runtime', 'metrics', 'pictures',

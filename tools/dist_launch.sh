@@ -58,7 +58,8 @@ find_config() {
 # Sets CHECKPOINT, a file.
 find_checkpoint() {
     CHECKPOINT=$1
-    [[ -f $1 ]] ||
+    # a name without dot and slash may be one of mbos.zoo
+    [[ -f $1 || $1 != *[./]* ]] ||
         launch_error "checkpoint not found: $1 (looked in $PWD)"
 }
 

@@ -1,13 +1,14 @@
 """Loading checkpoints of either stage, ours and the authors'."""
 import codecs
 import hashlib
+import json
 import os.path as osp
 
 import torch
 from mmcv.utils import print_log
 from torch import nn
 
-from mbos.io.weights_file import read_weights_only
+from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.tasks import Task
 from .mmcv_average import split_mmcv_average
@@ -15,6 +16,7 @@ from .release_layout import (check_release_tasks, from_release,
                              is_release_state, summarize)
 from .settings import PredictionSettings, settings_meta
 
+SAFETENSORS = '.safetensors'
 _ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
 
 
@@ -51,7 +53,9 @@ def read_checkpoint(path: str) -> dict:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'Checkpoint {path!r} not found.')
-    content = read_weights_only(path, _NUMPY)
+    content = (
+        _read_safetensors(path)
+        if path.endswith(SAFETENSORS) else read_weights_only(path, _NUMPY))
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, expected '
                          'a dict with a state_dict.')
@@ -72,6 +76,16 @@ def read_checkpoint(path: str) -> dict:
         raise ValueError(f'{path}: its optimizer is not a dict; copy it '
                          'again, or take one of another iteration.')
     return content
+
+
+def _read_safetensors(path: str) -> dict:
+    tensors, metadata = read_safetensors(path)
+    try:
+        meta = json.loads(metadata.get('mbos', '{}'))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path}: its metadata "mbos" is not JSON; copy it '
+                         'again, or take another file.') from error
+    return dict(state_dict=tensors, meta=meta)
 
 
 def file_sha256(path: str) -> str:

@@ -1,15 +1,17 @@
 """Files to hand on: weights without training state, with a model card."""
 import hashlib
 import io
+import json
 import os.path as osp
 
+import safetensors.torch
 import torch
 
 import mbos
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import whole_file
+from mbos.io.files import save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
-from .loading import file_sha256
+from .loading import SAFETENSORS, file_sha256
 from .mmcv_average import split_mmcv_average
 
 HASH_LENGTH = 8
@@ -59,20 +61,40 @@ def published_content(
     return dict(state_dict=weights, meta=kept_meta), notes
 
 
-def save_with_hash(content: dict, prefix: str) -> str:
-    """Write a checkpoint as ``<prefix>-<hash>.pth``.
+def half_precision(state: dict) -> dict:
+    """Weights as 16-bit numbers, which takes half the space.
+
+    Raises:
+        ValueError: If one is too large for them.
+    """
+    halved = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+    for name, value in halved.items():
+        if not value.isfinite().all():
+            raise ValueError(f'{name} has values that 16 bits cannot hold: '
+                             'publish it without --half.')
+    return halved
+
+
+def save_with_hash(content: dict, prefix: str, suffix: str = '.pth') -> str:
+    """Write a checkpoint as ``<prefix>-<hash>.pth``, or ``.safetensors``.
 
     Returns:
         str: The path; its hash is the start of the file's SHA-256, as
         ``torch.hub`` checks it.
     """
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    data = buffer.getvalue()
+    if suffix == SAFETENSORS:
+        meta = json.dumps(content['meta'], sort_keys=True)
+        data = safetensors.torch.save(content['state_dict'], dict(mbos=meta))
+    else:
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
-    path = f'{prefix}-{digest}.pth'
-    with whole_file(path) as file:
-        file.write(data)
+    path = f'{prefix}-{digest}{suffix}'
+    save_bytes(path, data)
     return path
 
 

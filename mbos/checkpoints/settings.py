@@ -5,8 +5,8 @@ uses a model has to know its scale, its normalisation or its thresholds.
 """
 import copy
 import numbers
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, fields
 
 from mmcv import Config
 from mmcv.utils import print_log
@@ -30,6 +30,52 @@ STAGE2_NAMES = ('generator.', 'discriminators.',
 
 
 @dataclass(frozen=True)
+class Postprocessing:
+    """What prediction takes out of label maps.
+
+    Attributes:
+        rim (float | None): Nothing is found outside the field of view, nor
+            this close to its edge, a share of its diameter. None: anywhere.
+        one_object (list[str]): Tasks with one object in a photograph, of
+            which the most probable one is kept: optic disc and cup.
+        specks (dict[str, float | dict[str, float]]): By task name, for all
+            classes or by class: parts below this share of the field of view's
+            area are removed.
+    """
+
+    rim: float | None = None
+    one_object: list[str] = field(default_factory=list)
+    specks: dict[str, float | dict[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        shares = {'rim': self.rim or 0}
+        for task, given in self.specks.items():
+            by_class = given if isinstance(given, dict) else {'*': given}
+            shares.update({
+                f'specks.{task}.{c}': v
+                for c, v in by_class.items()
+            })
+        for name, value in shares.items():
+            if not isinstance(value, numbers.Real) or not 0 <= value < 0.5:
+                raise ValueError(f'prediction.postprocessing.{name} is '
+                                 f'{value!r}, expected a share, at least 0 '
+                                 'and below 0.5.')
+
+    def smallest(self, task: str, name: str) -> float:
+        """The share of the field of view below which parts are removed."""
+        given = self.specks.get(task, 0)
+        return given.get(name, 0) if isinstance(given, dict) else given
+
+    def only(self, rules: Collection[str]) -> 'Postprocessing':
+        """Some of the rules, given by name."""
+        return Postprocessing(**{n: getattr(self, n) for n in rules})
+
+
+RULES = tuple(f.name for f in fields(Postprocessing))
+"""tuple[str]: Names of what postprocessing does."""
+
+
+@dataclass(frozen=True)
 class PredictionSettings:
     """How a photograph becomes input, and probabilities become labels.
 
@@ -40,11 +86,14 @@ class PredictionSettings:
             ``'pad'`` only pads, ``'none'`` takes the photograph as it comes.
         thresholds (dict[str, float | dict[str, float]]): By task name, the
             probability to exceed, of all classes or by class.
+        postprocessing (Postprocessing): What is taken out of label maps.
+            Default: nothing.
     """
 
     pipeline: list[dict]
     crop: str = 'fov'
     thresholds: dict[str, Threshold] = field(default_factory=dict)
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
 
     def __post_init__(self):
         if self.crop not in CROPS:
@@ -157,7 +206,17 @@ def settings_of(cfg: Config) -> PredictionSettings:
     return PredictionSettings(
         pipeline=own.get('pipeline') or _plain(test['pipeline']),
         crop=own.get('crop', 'fov'),
-        thresholds=thresholds)
+        thresholds=thresholds,
+        postprocessing=_postprocessing(own))
+
+
+def _postprocessing(given: dict) -> Postprocessing:
+    rules = dict(given.get('postprocessing') or {})
+    unknown = sorted(set(rules) - set(RULES))
+    if unknown:
+        raise ValueError(f'prediction.postprocessing has no {unknown[0]!r}: '
+                         f'there are {", ".join(RULES)}.')
+    return Postprocessing(**rules)
 
 
 def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
@@ -197,7 +256,8 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
     if not stored:
         return None
     try:
-        settings = PredictionSettings(**stored)
+        settings = PredictionSettings(
+            **dict(stored, postprocessing=_postprocessing(stored)))
         for flip in (False, True):
             settings.steps((1.0, ) if settings.image_scale else None, flip)
         return settings

@@ -1,11 +1,12 @@
 """Find vessels, lesions, disc and cup in photographs of your own.
 
-    mbos predict CONFIG CHECKPOINT INPUT... --out DIR
-    mbos predict CHECKPOINT INPUT... --out DIR
+    mbos predict INPUT... --out DIR
+    mbos predict [CONFIG] CHECKPOINT INPUT... --out DIR
 
 INPUT is a photograph, a folder (searched with all below it) or a pattern such
-as 'eyes/*.png'. Nothing needs to be prepared or annotated. CONFIG is only
-needed for checkpoints that do not tell their network and preprocessing.
+as 'eyes/*.png'. Nothing needs to be prepared or annotated. Without CHECKPOINT
+the network that comes with MBOS is taken. CONFIG is only needed for
+checkpoints that do not hold their network and preprocessing.
 Run it again to go on where it was stopped. docs/prediction.md tells what is
 written, docs/measurements.md what measurements.csv means.
 
@@ -20,12 +21,15 @@ from tqdm import tqdm
 
 from mbos import apis
 from mbos.accelerate import accelerate_on_cpu
+from mbos.checkpoints.settings import RULES
 from mbos.config_overrides import OptionsAction
 from mbos.inference import folder_run as runs
 from mbos.inference.folder_gallery import write_prediction_gallery
 from mbos.inference.photograph_list import find_photographs
+from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 
 SHOWN = 20
+CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
 UNUSUAL = {
     'no_field_of_view': 'nothing in it looks like the retina of an eye',
     'several_fields_of_view': 'it shows several fields of view, such as '
@@ -40,7 +44,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        usage='%(prog)s [CONFIG] CHECKPOINT INPUT [INPUT ...] --out DIR '
+        usage='%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR '
         '[options]',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -55,6 +59,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     _add_run_options(parser)
     args = parser.parse_args(argv)
     args.config, args.checkpoint, args.inputs = _split(args.paths, parser)
+    if args.checkpoint == DEFAULT:
+        print(f'Network {DEFAULT}, which comes with MBOS; what it was trained '
+              f'on and how good it is: {card_path(DEFAULT)}')
+    args.checkpoint = checkpoint_path(args.checkpoint)
     if args.cfg_options and args.config is None:
         parser.error('--cfg-options changes a config: give it before the '
                      'checkpoint. --mode, --window, --scales and others work '
@@ -98,6 +106,15 @@ def _add_prediction_options(parser) -> None:
         choices=['fov', 'pad', 'none'],
         help='crop to the field of view, only pad to a square, or take '
         "photographs as they are (default: the checkpoint's)")
+    group.add_argument(
+        '--postprocess',
+        nargs='+',
+        choices=['all', 'none', *RULES],
+        default=['all'],
+        metavar='RULE',
+        help="which of the network's own rules to apply: rim removes what "
+        'lies on the edge of the field of view, one_object all discs but one, '
+        'specks the smallest parts (all, none or some; default: all)')
     group.add_argument(
         '--cfg-options',
         nargs='+',
@@ -144,14 +161,20 @@ def _add_run_options(parser) -> None:
 
 def _split(paths, parser) -> tuple:
     """Config, checkpoint and inputs of the paths that were given."""
-    config = None
+    config, checkpoint = None, DEFAULT
+    paths = list(paths)
     if paths[0] == '-' or paths[0].endswith('.py'):
         config, *paths = paths
         config = None if config == '-' else config
-    if len(paths) < 2:
-        parser.error('give a checkpoint and at least one photograph, folder '
-                     'or pattern')
-    return config, paths[0], paths[1:]
+        if len(paths) < 2:
+            parser.error('give the checkpoint of CONFIG, and at least one '
+                         'photograph, folder or pattern')
+        checkpoint, *paths = paths
+    elif paths[0] in NETWORKS or paths[0].endswith(CHECKPOINTS):
+        checkpoint, *paths = paths
+    if not paths:
+        parser.error('give at least one photograph, folder or pattern')
+    return config, checkpoint, paths
 
 
 def thresholds(given, tasks):
@@ -207,12 +230,21 @@ def run_options(args, model) -> runs.RunOptions:
             window=args.window,
             stride=args.stride,
             threshold=thresholds(args.threshold, list(model.tasks)),
-            crop=args.crop),
+            crop=args.crop,
+            postprocess=_rules(args.postprocess)),
         batch_size=args.batch_size,
         workers=args.workers or max(1, min(4, (os.cpu_count() or 1) // 2)),
         probabilities=args.probabilities,
         overlay_size=None if args.no_overlays else args.overlay_size,
         overwrite=args.overwrite)
+
+
+def _rules(given):
+    """What ``--postprocess`` means."""
+    return [
+        rule for rule in RULES
+        if 'none' not in given and ('all' in given or rule in given)
+    ]
 
 
 def report(summary: runs.RunSummary, out: str) -> None:

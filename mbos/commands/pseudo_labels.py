@@ -19,6 +19,7 @@ from mbos.io.files import save_json
 from mbos.pseudo_labels import generation as pseudo_labels
 from mbos.pseudo_labels import report as report
 from mbos.runtime.environment import add_launcher_arguments
+from mbos.zoo import checkpoint_path
 
 REPORT = 'pseudo_label_report.json'
 
@@ -28,7 +29,8 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('config', help='stage-2 config')
-    parser.add_argument('checkpoint', help='stage-1 checkpoint')
+    parser.add_argument(
+        'checkpoint', type=checkpoint_path, help='stage-1 checkpoint')
     parser.add_argument(
         '--threshold',
         type=float,

@@ -2,7 +2,8 @@
 
     mbos publish CHECKPOINT PREFIX [--eval eval_refuge.json]
 
-writes ``PREFIX-<hash>.pth``, weights and meta information only, and
+writes ``PREFIX-<hash>.pth``, weights and meta information only (or, smaller,
+``--half --safetensors``), and
 ``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
 figures that ``tools/test.py --eval`` wrote.
 """
@@ -12,7 +13,10 @@ import os.path as osp
 
 from mbos import apis
 from mbos.checkpoints import publishing
+from mbos.checkpoints.loading import SAFETENSORS
+from mbos.checkpoints.settings import settings_meta, settings_of
 from mbos.io.files import save_text
+from mbos.tasks import build_tasks
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -32,6 +36,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--notes',
         default='',
         help='what the card shall say of training data and limits')
+    parser.add_argument(
+        '--config',
+        help='config whose `prediction` (thresholds, postprocessing, crop) '
+        "replaces the checkpoint's own, as after choosing thresholds on "
+        'validation photographs')
+    parser.add_argument(
+        '--half', action='store_true', help='weights as 16-bit numbers')
+    parser.add_argument(
+        '--safetensors',
+        action='store_true',
+        help='write PREFIX-<hash>.safetensors, which other programs read too')
     parser.add_argument(
         '--keep-discriminators',
         action='store_true',
@@ -71,7 +86,15 @@ def main(argv=None) -> None:
             f'{args.checkpoint} does not tell its network, as checkpoints of '
             'the authors do not: convert it with '
             'tools/convert_pssnet_checkpoint.py first.')
-    path = publishing.save_with_hash(content, args.prefix)
+    if args.config:
+        cfg = apis.load_config(args.config)
+        content['meta'].update(
+            settings_meta(build_tasks(cfg.model.tasks), settings_of(cfg)))
+    if args.half:
+        content['state_dict'] = publishing.half_precision(
+            content['state_dict'])
+    path = publishing.save_with_hash(
+        content, args.prefix, SAFETENSORS if args.safetensors else '.pth')
     card = osp.splitext(path)[0] + '.md'
     text = publishing.model_card(path, content, figures, args.notes)
     save_text(card, text)

@@ -18,6 +18,7 @@ from mbos.metrics.bootstrap import Bootstrap
 from mbos.pictures import overlays as pictures
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.tasks import build_tasks
+from mbos.zoo import checkpoint_path
 
 SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
 
@@ -27,7 +28,11 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of the same config')
+    parser.add_argument(
+        'checkpoint',
+        type=checkpoint_path,
+        help='checkpoint of the same config, or the name of a network of '
+        "mbos.zoo, 'fundus-light'")
     add_evaluation_arguments(parser.add_argument_group('evaluation'))
     add_picture_arguments(parser.add_argument_group('pictures'))
     parser.add_argument(

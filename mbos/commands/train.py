@@ -10,6 +10,7 @@ import argparse
 from mbos import apis
 from mbos.config_overrides import OptionsAction
 from mbos.runtime.environment import add_launcher_arguments
+from mbos.zoo import checkpoint_path
 
 
 def parse_args():
@@ -17,7 +18,8 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go')
-    parser.add_argument('--load-from', help='checkpoint to start from')
+    parser.add_argument(
+        '--load-from', type=checkpoint_path, help='checkpoint to start from')
     parser.add_argument('--resume-from', help='checkpoint to go on from')
     parser.add_argument(
         '--auto-resume',

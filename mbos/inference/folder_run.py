@@ -135,9 +135,10 @@ class _Run:
         """What changes the outputs, in plain types."""
         chosen = self.options.prediction
         told = asdict(chosen)
-        del told['threshold']
+        del told['threshold'], told['postprocess']
         told.update(
             thresholds=self.predictor.thresholds,
+            postprocessing=asdict(self.predictor.postprocessing),
             scales=list(chosen.scales),
             crop=self.predictor.crop,
             test_cfg=self.predictor.test_cfg,

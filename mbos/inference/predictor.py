@@ -20,7 +20,8 @@ from torch import nn
 
 from mbos.accelerate import accelerate, is_wanted
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
-from mbos.checkpoints.settings import (PredictionSettings, published_config,
+from mbos.checkpoints.settings import (RULES, Postprocessing,
+                                       PredictionSettings, published_config,
                                        settings_from_meta, settings_meta,
                                        settings_of, stage_of)
 from mbos.checkpoints.stored_network import building, stored_model_cfg
@@ -29,7 +30,9 @@ from mbos.io.field_of_view import FieldOfView
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.models.inference import complete_test_cfg
 from mbos.tasks import Task, Threshold
+from mbos.zoo import DEFAULT, checkpoint_path
 from .geometry import PreparedPhotograph, prepare_photograph, restore
+from .postprocessing import postprocess
 from .views import Views, make_views, run_views
 
 Image = Union[str, np.ndarray]
@@ -54,6 +57,9 @@ class PredictionOptions:
             class. Default: as the checkpoint says.
         crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
             :class:`PredictionSettings`. Default: as the checkpoint says.
+        postprocess (bool | Sequence[str]): Which of the network's rules of
+            :class:`Postprocessing` are applied: all, none, or these: ``rim``,
+            ``one_object``, ``specks``. Default: True.
     """
 
     scales: Sequence[float] = ()
@@ -63,6 +69,7 @@ class PredictionOptions:
     stride: Optional[int] = None
     threshold: Union[float, Mapping[str, Threshold], None] = None
     crop: Optional[str] = None
+    postprocess: Union[bool, Sequence[str]] = True
 
     def __post_init__(self):
         if self.mode not in (None, 'whole', 'slide'):
@@ -74,6 +81,11 @@ class PredictionOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'{name} is {value}, expected pixels.')
+        if not isinstance(self.postprocess, bool):
+            unknown = sorted(set(self.postprocess) - set(RULES))
+            if unknown:
+                raise ValueError(f'Unknown postprocessing {unknown[0]!r}: '
+                                 f'use {", ".join(RULES)}.')
 
     def threshold_of(self, task: Task,
                      settings: PredictionSettings) -> Threshold:
@@ -91,6 +103,13 @@ class PredictionOptions:
             given = {**task.thresholds(stored), **given}
         by_class = task.thresholds(given)
         return by_class if isinstance(given, Mapping) else given
+
+    def postprocessing(self, settings: PredictionSettings) -> Postprocessing:
+        """What is taken out of label maps."""
+        if isinstance(self.postprocess, bool):
+            return (settings.postprocessing
+                    if self.postprocess else Postprocessing())
+        return settings.postprocessing.only(self.postprocess)
 
     def test_cfg(self, own: Mapping) -> dict:
         """The model's ``test_cfg`` with what is asked for here."""
@@ -123,14 +142,16 @@ class Prediction:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def load_model(checkpoint: str,
+def load_model(checkpoint: str = DEFAULT,
                config: Optional[Union[str, Config]] = None,
                device: Optional[Union[str, torch.device]] = None,
                logger: Optional[logging.Logger] = None) -> nn.Module:
     """Load a network for prediction.
 
     Args:
-        checkpoint (str): Of either stage, ours or released by the authors.
+        checkpoint (str): Of either stage, ours or released by the authors, or
+            the name of a network that comes with the package. Default:
+            'fundus-light', which finds vessels, lesions, disc and cup.
         config (str | Config, optional): The config it was trained with. Not
             needed: checkpoints tell their network and their preprocessing;
             where one does not, as those of the authors, the published config
@@ -151,6 +172,7 @@ def load_model(checkpoint: str,
         ValueError: If it is no checkpoint, or does not fit the config.
     """
     logger = logger or get_root_logger()
+    checkpoint = checkpoint_path(checkpoint)
     content = read_checkpoint(checkpoint)
     if isinstance(config, str):
         config = load_config(config)
@@ -320,6 +342,7 @@ class Predictor:
             name: options.threshold_of(task, settings)
             for name, task in self.tasks.items()
         }
+        self.postprocessing = options.postprocessing(settings)
 
     def prepare(self,
                 photograph: Photograph) -> tuple[PreparedPhotograph, Views]:
@@ -348,11 +371,14 @@ class Predictor:
         """Put the prediction of a task back into the photograph.
 
         Returns:
-            tuple[ndarray, ndarray]: Labels (H, W), uint8, and probabilities
-            (C, H, W), float32.
+            tuple[ndarray, ndarray]: Labels (H, W), uint8, postprocessed, and
+            probabilities (C, H, W), float32, as the network gives them.
         """
-        return restore(self.tasks[task], logits, prepared.geometry,
-                       self.thresholds[task], self.model.align_corners)
+        labels, prob = restore(self.tasks[task], logits, prepared.geometry,
+                               self.thresholds[task], self.model.align_corners)
+        postprocess(self.tasks[task], labels, prob, prepared.field_of_view,
+                    self.postprocessing)
+        return labels, prob
 
     def predict_batch(self,
                       batch: Sequence[tuple[PreparedPhotograph, Views]],

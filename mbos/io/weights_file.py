@@ -52,17 +52,22 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
     return content
 
 
-def read_safetensors(path: str) -> Mapping[str, Tensor]:
+def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file, whose format cannot run code.
+
+    Returns:
+        tuple[dict[str, Tensor], dict[str, str]]: Tensors and metadata.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not whole.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
     check_regular(path)
     try:
-        return load_file(path)
+        with safe_open(path, 'pt') as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            return tensors, file.metadata() or {}
     except Exception as error:  # as above
         raise ValueError(
             f'{path} is not a whole safetensors file ({reason_of(error)}; '

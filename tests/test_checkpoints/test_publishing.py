@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from mbos.apis import load_weights
 from mbos.checkpoints import publishing
-from mbos.checkpoints.loading import checkpoint_meta
+from mbos.checkpoints.loading import checkpoint_meta, read_checkpoint
+from mbos.checkpoints.settings import Postprocessing, settings_from_meta
 from mbos.engine.runner import save_atomically
-from tests.utils import tiny_model, tiny_model_cfg
+from tests.tiny_runs import config_of, write_config
+from tests.utils import TASKS, tiny_model, tiny_model_cfg
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +101,53 @@ def test_same_weights_have_the_same_name(trained, tmp_path, monkeypatch):
         publish(monkeypatch, trained[1], tmp_path / folder / 'm')
     names = [p.name for p in sorted(tmp_path.glob('[ab]/*.pth'))]
     assert len(names) == 2 and names[0] == names[1]
+
+
+def test_half_precision_safetensors(trained, tmp_path, monkeypatch):
+    """Anybody's reader finds the weights, and MBOS all that it needs."""
+    model, path = trained
+    publish(monkeypatch, path, tmp_path / 'm', '--half', '--safetensors')
+    written, = tmp_path.glob('m-*.safetensors')
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert written.name == f'm-{digest[:8]}.safetensors'
+    other = tiny_model(window=8, adversarial=True)
+    load_weights(other, str(written))
+    own = {
+        k: v
+        for k, v in model.state_dict().items()
+        if v.dtype.is_floating_point and 'discriminators' not in k
+    }
+    for name, value in safetensors.torch.load_file(written).items():
+        if name in own:
+            assert value.dtype == torch.float16
+            assert torch.equal(value, own[name].half())
+            assert torch.equal(other.state_dict()[name], own[name].half())
+    meta = read_checkpoint(str(written))['meta']
+    assert meta['iter'] == 12 and meta['mbos_model']['type']
+
+
+def test_what_16_bits_cannot_hold(trained, tmp_path, monkeypatch):
+    content = torch.load(trained[1], weights_only=True)
+    name = next(iter(content['state_dict']))
+    content['state_dict'][name].view(-1)[0] = 70000.
+    path = tmp_path / 'large.pth'
+    torch.save(content, path)
+    with pytest.raises(SystemExit, match=f'{name} has values that 16 bits'):
+        publish(monkeypatch, path, tmp_path / 'm', '--half')
+
+
+def test_settings_of_a_config(trained, tmp_path, monkeypatch):
+    """Thresholds that were chosen after training."""
+    text = config_of(tmp_path, TASKS)
+    rules = dict(rim=0.01, one_object=['odoc'], specks=dict(lesion=1e-4))
+    text['prediction'] = dict(
+        thresholds=dict(lesion=dict(EX=0.25)), postprocessing=rules)
+    config = write_config(tmp_path / 'config.py', text)
+    publish(monkeypatch, trained[1], tmp_path / 'm', '--config', config)
+    path, = tmp_path.glob('m-*.pth')
+    found = settings_from_meta(read_checkpoint(str(path))['meta'])
+    assert found.thresholds == dict(vessel=0.5, lesion=dict(EX=0.25), odoc=0.5)
+    assert found.postprocessing == Postprocessing(**rules)
 
 
 def test_discriminators_can_be_kept(trained, tmp_path, monkeypatch):

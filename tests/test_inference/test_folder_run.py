@@ -13,9 +13,11 @@ from PIL import Image
 
 from mbos.apis import load_model, predict
 from mbos.checkpoints.loading import checkpoint_meta
+from mbos.commands import predict as predict_command
 from mbos.inference import folder_run as prediction_run
 from mbos.inference.measurements import columns, measure
 from mbos.io import files as io_files
+from mbos.zoo import checkpoint_path
 from tests.test_inference.test_predictor import photograph, save, settings
 from tests.tiny_runs import ROOT, config_of, run_tool, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
@@ -307,6 +309,28 @@ def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
 def test_wrong_options(monkeypatch, tmp_path, eyes, checkpoints, given, said):
     assert said in run(monkeypatch, checkpoints[0], eyes, '--out',
                        tmp_path / 'out', *given)
+
+
+@pytest.mark.parametrize('given, config, checkpoint, inputs', [
+    ('eyes', None, 'fundus-light', ['eyes']),
+    ('a.jpg b.jpg', None, 'fundus-light', ['a.jpg', 'b.jpg']),
+    ('fundus-light eyes', None, 'fundus-light', ['eyes']),
+    ('m.pth eyes', None, 'm.pth', ['eyes']),
+    ('m.safetensors eyes b', None, 'm.safetensors', ['eyes', 'b']),
+    ('c.py m.pth eyes', 'c.py', 'm.pth', ['eyes']),
+    ('- m.pth eyes', None, 'm.pth', ['eyes']),
+])
+def test_what_paths_mean(given, config, checkpoint, inputs):
+    args = predict_command.parse_args([*given.split(), '--out', 'o'])
+    assert (args.config, args.inputs) == (config, inputs)
+    assert args.checkpoint == checkpoint_path(checkpoint)
+
+
+@pytest.mark.parametrize('given', ['m.pth', 'c.py m.pth', 'c.py'])
+def test_paths_that_are_too_few(given, capsys):
+    with pytest.raises(SystemExit):
+        predict_command.parse_args([*given.split(), '--out', 'o'])
+    assert 'at least one' in capsys.readouterr().err
 
 
 def test_thresholds_and_device(monkeypatch, tmp_path, eyes, checkpoints):

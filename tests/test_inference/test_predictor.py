@@ -12,9 +12,12 @@ from PIL import Image
 from mbos.apis import load_config, load_model, predict
 from mbos.checkpoints.loading import checkpoint_meta
 from mbos.checkpoints.release_layout import to_release
-from mbos.checkpoints.settings import PredictionSettings, settings_of
+from mbos.checkpoints.settings import (Postprocessing, PredictionSettings,
+                                       settings_from_meta, settings_meta,
+                                       settings_of)
 from mbos.config import plain
 from mbos.inference.geometry import decode
+from mbos.tasks import build_tasks
 from tests.tiny_runs import config_of, draw_eye, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
 
@@ -320,12 +323,16 @@ def test_config_and_checkpoint_of_different_tasks(tmp_path):
 def test_training_writes_what_prediction_reads(tmp_path):
     """The settings of a config come back from JSON-like meta."""
     text = config_of(tmp_path, TASKS)
-    text['prediction'] = dict(crop='pad', thresholds=dict(lesion=0.25))
+    rules = dict(rim=0.01, one_object=['odoc'], specks=dict(vessel=1e-5))
+    text['prediction'] = dict(
+        crop='pad', thresholds=dict(lesion=0.25), postprocessing=rules)
     cfg = load_config(write_config(tmp_path / 'config.py', text))
     found = settings_of(cfg)
     assert found.crop == 'pad'
     assert found.thresholds == dict(vessel=0.5, lesion=0.25, odoc=0.5)
-    again = PredictionSettings(**json.loads(json.dumps(found.__dict__)))
+    stored = settings_meta(build_tasks(cfg.model.tasks), found)
+    again = settings_from_meta(json.loads(json.dumps(stored)))
+    assert again.postprocessing == Postprocessing(**rules)
     assert again.image_scale == (64, 64)
     assert again.steps() == found.steps()
     assert again.normalization['std'] == [60., 40., 20.]

@@ -84,7 +84,7 @@ def test_no_regular_file(tmp_path):
 def test_safetensors(tmp_path):
     path = tmp_path / 'a.safetensors'
     save_file(dict(a=torch.arange(3.)), path)
-    assert torch.equal(read_safetensors(str(path))['a'], torch.arange(3.))
+    assert torch.equal(read_safetensors(str(path))[0]['a'], torch.arange(3.))
     content = path.read_bytes()
     for damaged in (b'', content[:20], content[:-1],
                     b'\xff' * 8 + content[8:]):

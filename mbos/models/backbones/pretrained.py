@@ -208,7 +208,7 @@ def _read(path: str) -> Mapping:
     """Read a file without running code that it may contain."""
     try:
         if path.endswith('.safetensors'):
-            return read_safetensors(path)
+            return read_safetensors(path)[0]
         return read_weights_only(path)
     except ValueError as error:
         raise ValueError(f'{error} Expected is the file from {SWIN_TINY_URL} '

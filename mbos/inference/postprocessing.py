@@ -1,0 +1,89 @@
+"""What is taken out of label maps: rims, second discs, specks.
+
+Each rule is a setting of the network (``PredictionSettings.postprocessing``)
+that can be switched off. docs/prediction.md says what each does, and
+docs/light_network.md what each was worth.
+"""
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from mbos.checkpoints.settings import Postprocessing
+from mbos.io.field_of_view import FieldOfView
+from mbos.tasks import Task
+
+
+def postprocess(task: Task, labels: np.ndarray, prob: np.ndarray,
+                view: FieldOfView, rules: Postprocessing) -> None:
+    """Take out of a label map, in place, what the rules say.
+
+    Args:
+        task (Task): The task.
+        labels (ndarray): Label map (H, W), uint8.
+        prob (ndarray): Probabilities of the task's classes (C, H, W).
+        view (FieldOfView): Of the photograph. Nothing is taken out for lying
+            outside of one that is uncertain.
+        rules (Postprocessing): What to take out.
+    """
+    if rules.rim is not None and view.certain:
+        labels[~_without_rim(view.mask, rules.rim)] = 0
+    if task.name in rules.one_object:
+        _keep_one_object(task, labels, prob)
+    area = np.count_nonzero(view.mask)
+    for value, name in enumerate(task.classes, 1):
+        share = rules.smallest(task.name, name)
+        if share:
+            _remove_specks(task, labels, value, share * area)
+
+
+def _without_rim(mask: np.ndarray, share: float) -> np.ndarray:
+    """Where a field of view is, less a rim of a share of its diameter.
+
+    Where the frame cuts it off, there is no rim.
+    """
+    inside = (mask > 0).astype(np.uint8)
+    if not share:
+        return inside > 0
+    _, _, width, height = cv2.boundingRect(inside)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+    return distance > share * max(width, height)
+
+
+def _keep_one_object(task: Task, labels: np.ndarray, prob: np.ndarray) -> None:
+    """Keep the part with the largest sum of probabilities, of nested classes
+    one of each, within each other."""
+    levels = range(1, task.num_classes + 1) if task.nested else (1, )
+    for value in levels:
+        for window, parts, sizes in _parts(labels >= value):
+            score = prob[value - 1] if task.nested else prob.max(axis=0)
+            sums = np.bincount(
+                parts.ravel(), score[window].ravel(), minlength=len(sizes))
+            others = np.arange(len(sizes)) != 1 + sums[1:].argmax()
+            _take_out(task, labels[window], others[parts], value)
+
+
+def _remove_specks(task: Task, labels: np.ndarray, value: int,
+                   smallest: float) -> None:
+    found = labels >= value if task.nested else labels == value
+    for window, parts, sizes in _parts(found):
+        _take_out(task, labels[window], (sizes < smallest)[parts], value)
+
+
+def _parts(found: np.ndarray) -> Iterator[tuple]:
+    """Connected parts (8 neighbours): the window that holds all of them, the
+    part of each pixel there (0 is none) and the pixels of each."""
+    found = found.astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(found)
+    if width:
+        window = (slice(y, y + height), slice(x, x + width))
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(
+            np.ascontiguousarray(found[window]))
+        yield window, parts, stats[:, cv2.CC_STAT_AREA]
+
+
+def _take_out(task: Task, labels: np.ndarray, where: np.ndarray,
+              value: int) -> None:
+    """Nested classes leave the class around them; others the background."""
+    where = where & (labels >= value)
+    labels[where] = value - 1 if task.nested else 0

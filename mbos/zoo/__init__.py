@@ -1,0 +1,23 @@
+"""Networks that come with the package, each with a card beside it.
+
+docs/light_network.md says how they are made.
+"""
+from pathlib import Path
+
+NETWORKS = {'fundus-light': 'fundus_light.safetensors'}
+"""dict[str, str]: File of each network by the name that stands for it."""
+
+DEFAULT = 'fundus-light'
+"""str: The network that is taken where no checkpoint is given."""
+
+
+def checkpoint_path(given: str) -> str:
+    """The file that is meant by a path or by the name of a network here."""
+    if given not in NETWORKS or Path(given).exists():
+        return given
+    return str(Path(__file__).parent / NETWORKS[given])
+
+
+def card_path(name: str) -> str:
+    """The card of a network: data, recipe, results, limits."""
+    return str(Path(checkpoint_path(name)).with_suffix('.md'))
