@@ -2,7 +2,7 @@
 import os.path as osp
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 _PACKAGE = osp.dirname(osp.abspath(__file__))
@@ -33,6 +33,13 @@ def place_in_own_code(error: BaseException) -> str | None:
             place = f'{path}, line {trace.tb_lineno}'
         trace = trace.tb_next
     return place
+
+
+def first_of(names: Iterable[str], shown: int = 4) -> str:
+    """The first of several names, and how many more there are."""
+    names = list(names)
+    more = f' and {len(names) - shown} more' if len(names) > shown else ''
+    return (', '.join(names[:shown]) or 'unknown') + more
 
 
 def first_line(error: BaseException, length: int = 300) -> str:

@@ -69,6 +69,14 @@ class Task:
         """int: Number of sigmoid channels."""
         return len(self.classes)
 
+    def as_config(self) -> dict:
+        """Plain types that :func:`build_task` makes the same task of."""
+        return dict(
+            name=self.name,
+            classes=list(self.classes),
+            nested=self.nested,
+            palette=self.palette and [list(c) for c in self.palette])
+
     def channels(self, classes: Sequence[str]) -> list[int]:
         """Positions of some of the classes, in the order of the task.
 

@@ -62,8 +62,8 @@ def scripts(folder):
     """Names of a folder's scripts with arguments."""
     return {
         path.stem
-        for path in (ROOT / folder).glob('*.py')
-        if re.search(r'\.parse_args\(|import run$', path.read_text(), re.M)
+        for path in (ROOT / folder).glob('*.py') if re.search(
+            r'\.parse_args\(|import run$|run_module\(', path.read_text(), re.M)
     }
 
 

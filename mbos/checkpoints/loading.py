@@ -8,6 +8,7 @@ import torch
 from mmcv.utils import print_log
 from torch import nn
 
+from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.tasks import Task
@@ -219,11 +220,6 @@ def _part(name: str) -> str:
         name.split('.')[:2 if name.startswith('decode_head') else 1])
 
 
-def _some(names: list[str], shown: int = 4) -> str:
-    more = f' and {len(names) - shown} more' if len(names) > shown else ''
-    return ', '.join(names[:shown]) + more
-
-
 def _check_tasks(path: str, meta: dict, tasks: list[Task]) -> None:
     stored = meta.get('mbos_tasks')
     if stored is None:
@@ -262,8 +258,8 @@ def check_shapes(path: str, state: dict, own: dict) -> None:
     ]
     if wrong:
         raise ValueError(
-            f'{path} belongs to a network of another size ({_some(wrong)}): '
-            'use the config it was trained with.')
+            f'{path} belongs to a network of another size '
+            f'({first_of(wrong)}): use the config it was trained with.')
 
 
 def _check_values(path: str, state: dict) -> None:
@@ -283,10 +279,10 @@ def _mismatch(path: str, meta: dict, model: nn.Module, missing: list[str],
         parts.append(f'It is of stage {stage!r}, the config is of stage '
                      f'{model.stage!r}.')
     if missing:
-        parts.append(f'It lacks {len(missing)} weights: {_some(missing)}.')
+        parts.append(f'It lacks {len(missing)} weights: {first_of(missing)}.')
     if unexpected:
         parts.append(f'It has {len(unexpected)} weights without a place: '
-                     f'{_some(unexpected)}.')
+                     f'{first_of(unexpected)}.')
     parts.append('Use the config that it was trained with.')
     return ' '.join(parts)
 
@@ -302,14 +298,7 @@ def checkpoint_meta(model: nn.Module,
     """
     tasks = list(model.tasks.values())
     return dict(
-        mbos_tasks=[
-            dict(
-                name=t.name,
-                classes=list(t.classes),
-                nested=t.nested,
-                palette=t.palette and [list(c) for c in t.palette])
-            for t in tasks
-        ],
+        mbos_tasks=[task.as_config() for task in tasks],
         mbos_stage=model.stage,
         mbos_model=model_cfg,
         **settings_meta(tasks, settings))

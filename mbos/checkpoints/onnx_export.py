@@ -2,8 +2,6 @@
 import importlib
 import json
 import math
-import multiprocessing
-import time
 import warnings
 from collections.abc import Sequence
 
@@ -13,10 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
-from mbos.inference.predictor import load_model
 from mbos.io.files import whole_path
 from mbos.io.weights_file import reason_of
-from mbos.tasks import Task
 from .onnx_modules import exportable
 
 OPSET = 17
@@ -67,8 +63,12 @@ class ProbabilityNetwork(nn.Module):
             for task in self.model.tasks)
 
 
-def _import(package: str):
-    """Import what only export needs, and few users therefore have."""
+def import_optional(package: str):
+    """Import what only export needs, and few users therefore have.
+
+    Raises:
+        ImportError: Naming what to install.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -97,7 +97,7 @@ def export_onnx(model: nn.Module,
         ImportError: If onnx is not installed.
         ValueError: If the network cannot be exported, or not for any size.
     """
-    onnx = _import('onnx')
+    onnx = import_optional('onnx')
     network = ProbabilityNetwork(model, mean, std).eval()
     image = torch.rand(2, 3, *(size or TRACED_SIZE)) * 255
     dynamic = {0: DYNAMIC[0]} if size else DYNAMIC
@@ -130,18 +130,6 @@ def export_onnx(model: nn.Module,
             f'({reason_of(error)}): take another backbone{advice}.') from error
 
 
-def describe_tasks(tasks: Sequence[Task]) -> dict[str, dict]:
-    """Classes and label rules of the tasks, in plain types."""
-    return {
-        task.name:
-        dict(
-            classes=list(task.classes),
-            nested=task.nested,
-            palette=task.palette and [list(c) for c in task.palette])
-        for task in tasks
-    }
-
-
 def largest_difference(model: nn.Module,
                        path: str,
                        mean: Sequence[float],
@@ -160,7 +148,7 @@ def largest_difference(model: nn.Module,
     Raises:
         ImportError: If onnxruntime is not installed.
     """
-    onnxruntime = _import('onnxruntime')
+    onnxruntime = import_optional('onnxruntime')
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is reported by its result
     number, height, width = shape
@@ -180,63 +168,3 @@ def largest_difference(model: nn.Module,
     return max(
         float(np.abs(by_task[task].numpy() - value).max())
         for task, value in zip(model.tasks, theirs))
-
-
-def measure(runtime: str,
-            checkpoint: str,
-            config: str | None,
-            path: str,
-            side: int,
-            repeats: int = 3) -> tuple[float, float]:
-    """Time a forward pass in a process of its own.
-
-    Args:
-        runtime (str): ``'PyTorch'`` or ``'ONNX Runtime'``.
-
-    Returns:
-        tuple[float, float]: Seconds, and the peak memory in MB above that
-        of the process before it loaded the network.
-    """
-    run = _run_torch if runtime == 'PyTorch' else _run_onnx
-    source = (checkpoint, config) if runtime == 'PyTorch' else (path, )
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(1) as pool:
-        return pool.apply(_measured, (run, source, side, repeats))
-
-
-def _measured(run, source, side, repeats):
-    image = np.random.default_rng(0).uniform(0, 255, (1, 3, side, side))
-    before = _memory('VmRSS')
-    forward = run(*source, image.astype(np.float32))
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        forward()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:])), _memory('VmHWM') - before
-
-
-def _memory(key: str) -> float:
-    """A figure of this process in MB (Linux); getrusage's peak would include
-    that of the process which started this one."""
-    with open('/proc/self/status', encoding='ascii') as file:
-        line = next(line for line in file if line.startswith(key))
-    return int(line.split()[1]) / 1024
-
-
-def _run_torch(checkpoint, config, image):
-    model = load_model(checkpoint, config, device='cpu')
-    image = torch.from_numpy(image)
-
-    def forward():
-        with torch.inference_mode():
-            model.encode_decode(image, None).sigmoid()
-
-    return forward
-
-
-def _run_onnx(path, image):
-    onnxruntime = _import('onnxruntime')
-    session = onnxruntime.InferenceSession(
-        path, providers=['CPUExecutionProvider'])
-    return lambda: session.run(None, {INPUT: image})

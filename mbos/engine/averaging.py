@@ -16,6 +16,7 @@ from mmcv.runner import HOOKS, Hook
 from torch import Tensor, nn
 
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
+from mbos.runtime.environment import unwrapped
 
 
 @HOOKS.register_module()
@@ -133,7 +134,7 @@ def averaged_part(model: nn.Module) -> dict[str, Tensor]:
     Returns:
         dict[str, Tensor]: By name within the bare network.
     """
-    state = getattr(model, 'module', model).state_dict()
+    state = unwrapped(model).state_dict()
     return {
         name: value
         for name, value in state.items()

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from mmcv.runner import get_dist_info
 from torch import Tensor, nn
 
+from mbos.faults import first_of
 from mbos.runtime.agreement import Agreement
 
 _SHOWN = 12
@@ -125,14 +126,15 @@ class _Evidence:
             dist.all_gather_object(rows, (terms, self.images))
         named = sorted({term for row in rows for term in row[0]})
         parts = [f'Not finite in iteration {self.iteration}:']
-        parts.append(f'the loss {_some(named)}.'
+        parts.append(f'the loss {first_of(named, _SHOWN)}.'
                      if named else 'gradients, while all losses are finite.')
         if gradients_are_bad and self.gradients:
             bad = [k for k, v in self.gradients.items() if not _is_finite(v)]
-            parts.append(f'Gradients that are not: {_some(bad, 3)}.')
+            parts.append(f'Gradients that are not: {first_of(bad, 3)}.')
         parts.append('Images: ' + '; '.join(
-            (f'process {rank}: ' if len(rows) > 1 else '') + _some(row[1])
-            for rank, row in enumerate(rows)) + '.')
+            (f'process {rank}: ' if len(rows) > 1 else '') +
+            first_of(images, _SHOWN)
+            for rank, (_, images) in enumerate(rows)) + '.')
         return ' '.join(parts)
 
 
@@ -161,7 +163,7 @@ def check_finite_weights(model: nn.Module, iteration: int) -> None:
         bad = [name for name, value in state.items() if not _is_finite(value)]
         raise FloatingPointError(
             f'Weights are not finite after iteration {iteration}: '
-            f'{_some(bad, 3)}. They are not saved; the last checkpoint is '
+            f'{first_of(bad, 3)}. They are not saved; the last checkpoint is '
             'good. Lower the learning rate.')
 
 
@@ -178,8 +180,3 @@ def _any_not_finite(values: Sequence[Tensor]) -> Tensor:
 
 def _is_finite(value) -> bool:
     return bool(torch.isfinite(torch.as_tensor(value)).all())
-
-
-def _some(names: Sequence[str], shown: int = _SHOWN) -> str:
-    more = f' and {len(names) - shown} more' if len(names) > shown else ''
-    return (', '.join(names[:shown]) or 'unknown') + more

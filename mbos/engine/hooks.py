@@ -8,6 +8,7 @@ import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
+from mbos.runtime.environment import unwrapped
 from .finite_guard import FiniteGuard
 from .optimizers import as_dict
 
@@ -82,11 +83,6 @@ def restore_gradients(model: nn.Module,
         mine = row[rank] if len(row) == world else row.mean(dim=0)
         parameter = parameters[name]
         parameter.grad = torch.empty_like(parameter).copy_(mine * factor)
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    """A network without its wrapper for data parallelism."""
-    return getattr(model, 'module', model)
 
 
 @HOOKS.register_module()
@@ -164,7 +160,7 @@ class GradientStepHook(Hook):
             state.update(
                 gathered=self.gathered,
                 scale=self.scaler.get_scale(),
-                gradients=gradients_by_process(_bare(runner.model)))
+                gradients=gradients_by_process(unwrapped(runner.model)))
         return state
 
     def load_resume_state(self, state: dict, runner) -> None:
@@ -175,7 +171,7 @@ class GradientStepHook(Hook):
         self.gathered = state.get('gathered', 0)
         if self.gathered:
             restore_gradients(
-                _bare(runner.model), state['gradients'],
+                unwrapped(runner.model), state['gradients'],
                 self.scaler.get_scale() / state['scale'])
 
     def before_train_iter(self, runner):

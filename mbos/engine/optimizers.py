@@ -4,6 +4,8 @@ from mmcv.runner.optimizer import OPTIMIZER_BUILDERS, build_optimizer
 from torch import nn
 from torch.optim import Optimizer
 
+from mbos.runtime.environment import unwrapped
+
 
 @OPTIMIZER_BUILDERS.register_module()
 class NamedOptimizersConstructor:
@@ -45,8 +47,7 @@ class NamedOptimizersConstructor:
         Raises:
             ValueError: If a name is no submodule.
         """
-        model = getattr(model, 'module', model)
-        parts = {n: m for n, m in model.named_children()}
+        parts = dict(unwrapped(model).named_children())
         named = [n for n in self.optimizer_cfg if n != self.REST]
         unknown = [n for n in named if n not in parts]
         if unknown:

@@ -1,16 +1,16 @@
 """An iteration-based runner whose runs can be stopped and resumed anywhere."""
 import os.path as osp
-from collections.abc import Iterable
 
 import torch
 from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
 from mmcv.runner.hooks import HOOKS, EvalHook
 from mmcv.utils import build_from_cfg
-from torch import nn
 
 from mbos.checkpoints.mmcv_average import split_mmcv_average
+from mbos.faults import first_of
 from mbos.io.files import replace_link
 from mbos.io.weights_file import read_weights_only
+from mbos.runtime.environment import unwrapped
 from .averaging import find_average
 from .checkpoint_hook import save_atomically
 from .finite_guard import check_finite_weights
@@ -44,7 +44,7 @@ class CheckedIterRunner(IterBasedRunner):
         self.evaluation_pending = False
         self._hook_states = {}
         # what hooks add to the network's state, and what a run before had
-        self._own_names = set(self._bare.state_dict())
+        self._own_names = set(unwrapped(self.model).state_dict())
         self._added_before = {}
         self._optimizer_settings = {
             name: settings_of(optimizer)
@@ -59,11 +59,6 @@ class CheckedIterRunner(IterBasedRunner):
             checkpoint_config.setdefault('type', 'SubfolderCheckpointHook')
             checkpoint_config = build_from_cfg(checkpoint_config, HOOKS)
         self.register_hook(checkpoint_config, priority=CHECKPOINT_PRIORITY)
-
-    @property
-    def _bare(self) -> nn.Module:
-        """The network without its wrapper for data parallelism."""
-        return getattr(self.model, 'module', self.model)
 
     def call_hook(self, fn_name: str) -> None:
         """Call all hooks; after ``before_run`` see what they have added."""
@@ -81,7 +76,7 @@ class CheckedIterRunner(IterBasedRunner):
             ValueError: If checkpoints could not be used: weights are gone or
                 have other names, or a part's state is no tensor.
         """
-        state = self._bare.state_dict()
+        state = unwrapped(self.model).state_dict()
         gone = sorted(self._own_names - set(state))
         odd = sorted(k for k, v in state.items() if not torch.is_tensor(v))
         if gone or odd:
@@ -98,13 +93,14 @@ class CheckedIterRunner(IterBasedRunner):
         lost = sorted(set(self._added_before) - set(added))
         if added:
             self.logger.warning(
-                f"Hooks have added to the network's state: {_some(added)}. "
-                'Checkpoints keep it for resumed runs, apart from the '
-                'weights; prediction, tests and publishing leave it out.')
+                "Hooks have added to the network's state: "
+                f'{first_of(sorted(added))}. Checkpoints keep it for resumed '
+                'runs, apart from the weights; prediction, tests and '
+                'publishing leave it out.')
         if lost:
             self.logger.warning(
-                f'The checkpoint has what hooks had added: {_some(lost)}. No '
-                'hook adds it now, so it is dropped.')
+                f'The checkpoint has what hooks had added: {first_of(lost)}. '
+                'No hook adds it now, so it is dropped.')
 
     def evaluation_is_due(self) -> bool:
         """Whether the running iteration ends with an evaluation."""
@@ -137,7 +133,7 @@ class CheckedIterRunner(IterBasedRunner):
             **(self.meta or {}), 'epoch': self.epoch + 1,
             'iter': done
         }
-        model = getattr(self.model, 'module', self.model)
+        model = unwrapped(self.model)
         average = find_average(self)
         state, training = model.state_dict(), {}
         if average is not None:
@@ -206,7 +202,7 @@ class CheckedIterRunner(IterBasedRunner):
             state = {**state, **training}
             hooks = (content.get('progress') or {}).get('hooks') or {}
             steps = hooks['EMAWeightsHook']['steps']
-        model = getattr(self.model, 'module', self.model)
+        model = unwrapped(self.model)
         model.load_state_dict(state)
         hook = find_average(self)
         if not average:
@@ -219,9 +215,3 @@ class CheckedIterRunner(IterBasedRunner):
             return
         device = next(model.parameters()).device
         hook.start_from({k: v.to(device) for k, v in average.items()}, steps)
-
-
-def _some(names: Iterable[str], shown: int = 4) -> str:
-    names = sorted(names)
-    more = f' and {len(names) - shown} more' if len(names) > shown else ''
-    return ', '.join(names[:shown]) + more

@@ -2,6 +2,7 @@
 import argparse
 import os
 import random
+import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -143,7 +144,7 @@ def _timeout() -> float:
 
 
 def _slurm_variables() -> None:
-    """Tell torch what Slurm told the process."""
+    """Set what torch reads to what Slurm has set."""
     names = dict(
         RANK='SLURM_PROCID',
         LOCAL_RANK='SLURM_LOCALID',
@@ -159,7 +160,6 @@ def _slurm_variables() -> None:
                           os.environ.get('SLURM_NTASKS_PER_NODE', '1'))
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:
-        import subprocess
         os.environ['MASTER_ADDR'] = subprocess.check_output(
             ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']],
             text=True).split()[0]
@@ -184,3 +184,8 @@ def wrap_model(model: nn.Module, env: Environment) -> MMDataParallel:
         wrapped.device_ids = []  # also on machines that have a GPU
         return wrapped
     return MMDataParallel(model, device_ids=[env.device.index or 0])
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A network without its wrapper for data parallelism, if it has one."""
+    return getattr(model, 'module', model)

@@ -4,13 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quickstart_data import IDRID, VESSELS, find_collections
-from quickstart_steps import ROOT, Step
-
 from mbos.apis import load_config
 from mbos.datasets.label_folder import path_of
 from mbos.pseudo_labels.generation import find_image_folders
 from mbos.tasks import build_tasks
+from .data import IDRID, VESSELS, find_collections
+from .steps import ROOT, Step
 
 COLLECTIONS = ('reta', 'ddr', 'refuge', 'drive', 'idrid')
 FOLDERS = dict(
@@ -30,7 +29,7 @@ class Plan:
     """The steps of a quickstart.
 
     Args:
-        args (argparse.Namespace): The command line of tools/quickstart.py.
+        args (argparse.Namespace): The parsed command line.
     """
 
     def __init__(self, args):
@@ -93,8 +92,9 @@ class Plan:
             Step(
                 'generate', 'Draw photographs in the raw layouts of RETA, '
                 'DDR, REFUGE, DRIVE and IDRiD',
-                self._module('synthetic', self.collections, *options),
-                self.collections / 'synthetic.json', [self.collections])
+                self._module('prepare_dataset.synthetic', self.collections,
+                             *options), self.collections / 'synthetic.json',
+                [self.collections])
         ]
         for key in COLLECTIONS:
             raw = self.collections / 'raw' / RAW_NAMES[key]
@@ -102,8 +102,8 @@ class Plan:
         return steps + [
             Step(
                 'hidden', 'Keep the hidden truth to score with',
-                self._tool('quickstart_data.py', 'synthetic', self.collections,
-                           self.data),
+                self._module('quickstart.data', 'synthetic', self.collections,
+                             self.data),
                 self.data / FOLDERS['drive'] / 'test' / 'hidden')
         ]
 
@@ -119,21 +119,23 @@ class Plan:
         return steps + [
             Step(
                 'prepare_vessels', 'Prepare the vessel maps of IDRiD',
-                self._module('idrid_vessels', self.raw['idrid'].folder,
+                self._module('prepare_dataset.idrid_vessels',
+                             self.raw['idrid'].folder,
                              self.raw[VESSELS].folder, self.data, *size),
                 root / 'train' / 'vessel',
                 [root / 'train' / 'vessel', root / 'test' / 'vessel']),
             Step('hidden', 'Gather the photographs with hidden truth',
-                 self._tool('quickstart_data.py', 'real', self.data),
+                 self._module('quickstart.data', 'real', self.data),
                  root / 'hidden' / 'images')
         ]
 
     def _prepare(self, key: str, raw: Path, *options) -> Step:
         target = self.data / FOLDERS[key]
         module = MODULES.get(key, key)
-        return Step(f'prepare_{key}', f'Prepare {target.name}',
-                    self._module(module, raw, self.data, *options),
-                    target / 'train', [target])
+        return Step(
+            f'prepare_{key}', f'Prepare {target.name}',
+            self._module(f'prepare_dataset.{module}', raw, self.data,
+                         *options), target / 'train', [target])
 
     # --- training and testing -----------------------------------------------
 
@@ -260,8 +262,7 @@ class Plan:
         return _words(sys.executable, _tool_path(name), *arguments)
 
     def _module(self, name: str, *arguments) -> list[str]:
-        return _words(sys.executable, '-m', f'prepare_dataset.{name}',
-                      *arguments)
+        return _words(sys.executable, '-m', name, *arguments)
 
 
 def _tool_path(name: str, start: str | None = None) -> str:

@@ -16,20 +16,15 @@ from mbos.io.geometry import make_geometry
 from mbos.io.labels import read_labels
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import write_geometry
+from quickstart import data
+from quickstart.plan import Plan
+from quickstart.report import Goal, check_goals, goal_lines
+from quickstart.steps import Step, StepFailed, StepRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def tools():
-    """Let the tools be imported."""
-    sys.path.insert(0, str(ROOT / 'tools'))
-    yield
-    sys.path.remove(str(ROOT / 'tools'))
-
-
 def test_goals_are_held_against_dice():
-    from quickstart_report import Goal, check_goals
     rows = [{
         'test_set': 'drive',
         'task': 'vessel',
@@ -48,34 +43,30 @@ def test_goals_are_held_against_dice():
 
 
 def test_goals_are_told_plainly():
-    import quickstart_report
     goal = dict(test_set='ddr', task='lesion', label='mean', goal=0.3)
     met = dict(goal, found=0.31, reached=True)
     missed = dict(goal, found=None, reached=False)
-    lines = quickstart_report.goal_lines([met, missed])
-    assert lines == [
+    assert goal_lines([met, missed]) == [
         'Goal reached: ddr, lesion mean: Dice 0.310, at least 0.30 expected',
         'Goal MISSED: ddr, lesion mean: Dice nothing, at least 0.30 expected',
         'The final model has NOT learnt what it should.'
     ]
-    assert quickstart_report.goal_lines(
-        [met])[-1] == ('The final model has learnt.')
-    assert quickstart_report.goal_lines([]) == []
+    assert goal_lines([met])[-1] == 'The final model has learnt.'
+    assert goal_lines([]) == []
 
 
 def test_hidden_truth_gets_the_prepared_geometry(tmp_path):
-    import quickstart_data
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 3, (30, 40), dtype=np.uint8)
-    collections, data = tmp_path / 'c', tmp_path / 'd'
+    collections, prepared_data = tmp_path / 'c', tmp_path / 'd'
     for task in ('vessel', 'lesion', 'odoc'):
         folder = collections / 'hidden/DDR/test' / task
         folder.mkdir(parents=True)
         Image.fromarray(raw).save(folder / 'a.png')
-    prepared = data / 'DDR-FOVCrop-padding/test'
+    prepared = prepared_data / 'DDR-FOVCrop-padding/test'
     write_geometry(prepared / 'geometry.csv',
                    [make_geometry('a', (40, 30), box=(5, 2, 20, 26))])
-    counts = quickstart_data.write_hidden_truth(collections, data)
+    counts = data.write_hidden_truth(collections, prepared_data)
     assert counts == {  # lesions are what DDR labels itself
         'DDR-FOVCrop-padding/test/hidden/odoc': 1,
         'DDR-FOVCrop-padding/test/hidden/vessel': 1
@@ -87,8 +78,7 @@ def test_hidden_truth_gets_the_prepared_geometry(tmp_path):
 
 
 def test_gathers_photographs_with_both_masks(tmp_path):
-    import quickstart_data
-    root = tmp_path / quickstart_data.IDRID
+    root = tmp_path / data.IDRID
     for split, kind, name in (('train', 'vessel', 'b.png'),
                               ('train', 'OD', 'b.png'), ('train', 'images',
                                                          'b.jpg'),
@@ -97,13 +87,13 @@ def test_gathers_photographs_with_both_masks(tmp_path):
         path = root / split / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'{split} {kind}')
-    assert quickstart_data.gather_hidden(tmp_path) == 1  # c has no disc
+    assert data.gather_hidden(tmp_path) == 1  # c has no disc
     files = sorted(
         str(p.relative_to(root / 'hidden'))
         for p in (root / 'hidden').rglob('*') if p.is_file())
     assert files == ['OD/b.png', 'images/b.jpg', 'vessel/b.png']
     assert (root / 'hidden/vessel/b.png').read_text() == 'train vessel'
-    assert quickstart_data.gather_hidden(tmp_path) == 1  # may be run again
+    assert data.gather_hidden(tmp_path) == 1  # may be run again
 
 
 def add_collections(folder, drishti=2, drive=True):
@@ -149,9 +139,8 @@ def add_collections(folder, drishti=2, drive=True):
 
 
 def test_finds_real_collections(tmp_path):
-    import quickstart_data
     add_collections(tmp_path)
-    found = quickstart_data.find_collections(tmp_path)
+    found = data.find_collections(tmp_path)
     assert {
         k: (v.folder.name, v.images)
         for k, v in found.items()
@@ -164,19 +153,17 @@ def test_finds_real_collections(tmp_path):
 
 
 def test_says_which_collection_is_missing(tmp_path):
-    import quickstart_data
     with pytest.raises(PrepareError, match='no such folder'):
-        quickstart_data.find_collections(tmp_path / 'nowhere')
+        data.find_collections(tmp_path / 'nowhere')
     add_collections(tmp_path, drive=False)
     with pytest.raises(PrepareError, match='no folder DRIVE found'):
-        quickstart_data.find_collections(tmp_path)
+        data.find_collections(tmp_path)
     (tmp_path / 'DRIVE').mkdir()
     with pytest.raises(PrepareError, match='holds no photographs as DRIVE'):
-        quickstart_data.find_collections(tmp_path)
+        data.find_collections(tmp_path)
 
 
 def test_steps_are_done_once(tmp_path):
-    from quickstart_steps import Step, StepFailed, StepRunner
     work = tmp_path / 'work'
     log = tmp_path / 'log'
 
@@ -217,8 +204,8 @@ def test_interrupted_steps_leave_nothing_running(tmp_path, number):
                      'pathlib.Path("started").touch()\n'
                      'time.sleep(60)\n')
     code = ('import signal, sys\n'
-            f'sys.path.insert(0, {str(ROOT / "tools")!r})\n'
-            'from quickstart_steps import run_to_its_end\n'
+            f'sys.path.insert(0, {str(ROOT)!r})\n'
+            'from quickstart.steps import run_to_its_end\n'
             'signal.signal(signal.SIGTERM, signal.default_int_handler)\n'
             'run_to_its_end([sys.executable, "child.py"])\n')
     process = subprocess.Popen([sys.executable, '-c', code],
@@ -233,7 +220,6 @@ def test_interrupted_steps_leave_nothing_running(tmp_path, number):
 
 
 def test_leaves_other_folders_alone(tmp_path):
-    from quickstart_steps import StepRunner
     (tmp_path / 'data').mkdir()
     with pytest.raises(ValueError, match='was not made by the quickstart'):
         StepRunner(tmp_path)
@@ -258,7 +244,6 @@ def plan_arguments(tmp_path, **changes):
 
 
 def test_commands_of_the_real_quickstart(tmp_path):
-    from quickstart_plan import Plan
     add_collections(tmp_path / 'raw')
     plan = Plan(plan_arguments(tmp_path, real=tmp_path / 'raw'))
     assert plan.singles == ['vessel', 'lesion', 'odoc']
@@ -267,10 +252,10 @@ def test_commands_of_the_real_quickstart(tmp_path):
         'prepare_drive', 'prepare_idrid', 'prepare_drishti', 'prepare_vessels',
         'hidden'
     ]
-    data = tmp_path / 'out/data'
+    prepared = tmp_path / 'out/data'
     for folder in ('DRIVE-FOVCrop-padding/test/ann',
                    'IDRiD-FOVCrop-padding/hidden/vessel'):
-        (data / folder).mkdir(parents=True)
+        (prepared / folder).mkdir(parents=True)
     assert plan.test_set_names('stage2') == ['drive', 'hidden_idrid_vessel']
     assert plan.test_set_names('single_lesion') == []
     steps = {step.name: step for step in plan.model_steps()}
@@ -289,7 +274,6 @@ def test_commands_of_the_real_quickstart(tmp_path):
 
 
 def test_commands_of_the_synthetic_quickstart(tmp_path):
-    from quickstart_plan import Plan
     plan = Plan(plan_arguments(tmp_path, from_scratch=True))
     first = plan.data_steps()[0].command
     assert first[-2:] == ['--size', '96']

@@ -24,7 +24,6 @@ class Step:
     Args:
         name (str): Names it in the record.
         title (str): What it does, for people.
-        command (list[str]): What is run.
         output (Path): Is there when it has succeeded.
         clears (tuple[Path]): What a new run must not find.
     """
@@ -118,14 +117,7 @@ class StepRunner:
 
 
 def run_to_its_end(command: list[str]) -> int:
-    """Run a command; whatever interrupts this one ends that one, too.
-
-    Args:
-        command (list[str]): The command.
-
-    Returns:
-        int: Its exit status.
-    """
+    """Run a command; whatever interrupts this one ends that one, too."""
     process = subprocess.Popen(command, env=_environment())
     try:
         return process.wait()

@@ -1,8 +1,8 @@
 """What the quickstart does with data beyond preparing collections.
 
-``python tools/quickstart_data.py synthetic COLLECTIONS DATA`` brings the truth
+``python -m quickstart.data synthetic COLLECTIONS DATA`` brings the truth
 that the generated collections leave out into the prepared folders.
-``python tools/quickstart_data.py real DATA`` gathers the IDRiD photographs
+``python -m quickstart.data real DATA`` gathers the IDRiD photographs
 with vessel maps and disc masks, none of which training sees.
 """
 import os
@@ -42,10 +42,6 @@ class Found(NamedTuple):
 def write_hidden_truth(collections: Path, data: Path) -> dict[str, int]:
     """Prepare the truth that generated collections leave out.
 
-    Args:
-        collections (Path): Output of ``prepare_dataset.synthetic``.
-        data (Path): Folder of the prepared collections.
-
     Returns:
         dict[str, int]: Number of label maps by folder written,
         ``<collection>/<split>/hidden/<task>``.
@@ -67,14 +63,7 @@ def write_hidden_truth(collections: Path, data: Path) -> dict[str, int]:
 
 
 def gather_hidden(data: Path) -> int:
-    """Put the IDRiD photographs with a vessel map and a disc mask together.
-
-    Args:
-        data (Path): Folder of the prepared collections.
-
-    Returns:
-        int: Their number.
-    """
+    """Put the IDRiD photographs with a vessel map and a disc mask together."""
     root = data / IDRID
     shutil.rmtree(root / HIDDEN, ignore_errors=True)
     count = 0
@@ -160,7 +149,7 @@ def _missing(folder: Path, key: str, children: list[Path],
                 'unpack its archives there.')
     names = ', '.join(c.name for c in children) or 'no folder'
     return (f'{folder}: no folder {name} found, only {names}; unpack {name} '
-            'there (the README tells where it is published).')
+            'there (docs/data.md says where it is published).')
 
 
 def main(arguments: list[str]) -> int:

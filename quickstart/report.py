@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mmcv
-from quickstart_plan import STAGES, Plan
 
 from mbos.apis import build_test_set
 from mbos.datasets.scoring import format_table
@@ -11,6 +10,7 @@ from mbos.evaluation.comparison import (compare, comparison_table,
                                         markdown_table)
 from mbos.io.files import save_json
 from mbos.pictures.contact_sheet import group_by_images, sheet_of
+from .plan import STAGES, Plan
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ LEGEND = (
 
 
 def columns(plan: Plan) -> dict[str, dict[str, str]]:
-    """Where the figures of each column of the table are, by task."""
+    """Where the scores of each column of the table are, by task."""
     tasks = [task for task in plan.stage2_cfg.model.tasks]
     names = [t if isinstance(t, str) else t['name'] for t in tasks]
     found = {}
@@ -62,12 +62,6 @@ def columns(plan: Plan) -> dict[str, dict[str, str]]:
 def write_report(plan: Plan, times: list[list[str]], note: str,
                  goals: Sequence[Goal]) -> bool:
     """Print and write everything.
-
-    Args:
-        plan (Plan): What has been run.
-        times (list[list[str]]): Table of seconds by step.
-        note (str): On the backbone's first weights.
-        goals (Sequence[Goal]): What stage 2 has to reach.
 
     Returns:
         bool: Whether all goals are reached.
@@ -108,11 +102,6 @@ def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
                 column: str) -> list[dict]:
     """Hold a column against goals.
 
-    Args:
-        rows (Sequence[dict]): Of :func:`compare`.
-        goals (Sequence[Goal]): What to reach.
-        column (str): The model.
-
     Returns:
         list[dict]: For each goal its fields, the ``found`` Dice (None where
         there is no such row) and whether it is ``reached``.
@@ -152,11 +141,7 @@ def goal_lines(results: Sequence[dict]) -> list[str]:
 
 
 def draw_sheets(plan: Plan, datasets: Sequence) -> list[str]:
-    """Draw a contact sheet per image folder.
-
-    Returns:
-        list[str]: The files.
-    """
+    """Draw a contact sheet per image folder."""
     paths = []
     for name, sets in group_by_images(datasets):
         predictions = {

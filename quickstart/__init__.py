@@ -1,0 +1,1 @@
+"""From raw collections to one table and pictures: ``python -m quickstart``."""
