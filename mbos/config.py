@@ -1,4 +1,4 @@
-"""Reading configs and completing what they tell only once."""
+"""Reading configs and completing what they say only once."""
 import copy
 import difflib
 import importlib
@@ -74,7 +74,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     Raises:
         FileNotFoundError: If there is no such config.
         InvalidConfigError: If it cannot be read, has no network or no data, or
-            holds values that are no plain ones.
+            holds values that are not plain ones.
         ValueError: If an override's key looks mistyped.
     """
     _register_parts()
@@ -166,7 +166,7 @@ def _plain_value(value: object, key: str) -> object:
 
 
 def _check_structure(cfg: Config) -> None:
-    """Refuse a file that is no config of ours.
+    """Refuse a file that is not a config of MBOS.
 
     Raises:
         InvalidConfigError: If the network or the data are missing.
@@ -175,7 +175,7 @@ def _check_structure(cfg: Config) -> None:
     for key in ('model', 'data'):
         if not isinstance(cfg.get(key), dict):
             raise InvalidConfigError(
-                f'{name} has no {key}, or one that is no dict: '
+                f'{name} has no {key}, or one that is not a dict: '
                 'see docs/configs.md.')
     for key in ('type', 'tasks'):
         if not cfg.model.get(key):
@@ -186,7 +186,7 @@ def _check_structure(cfg: Config) -> None:
             ('data.test', cfg.data.get('test'))]
     if not isinstance(cfg.get('test_sets') or {}, dict):
         raise InvalidConfigError(
-            f'{name}: test_sets is no dict of test sets by '
+            f'{name}: test_sets is not a dict of test sets by '
             'name.')
     sets += [(f'test_sets.{key}', one)
              for key, one in (cfg.get('test_sets') or {}).items()]
@@ -198,7 +198,7 @@ def _check_structure(cfg: Config) -> None:
 
 
 def _check_dataset(dataset: object, key: str) -> None:
-    """Refuse what is no dataset, or would repeat or mix others."""
+    """Refuse what is not a dataset, or would repeat or mix others."""
     if dataset is None:
         return
     if not isinstance(dataset, dict):

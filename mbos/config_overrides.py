@@ -29,7 +29,7 @@ SIMILAR = 0.75
 
 
 def check_overrides(cfg: dict, options: dict) -> None:
-    """Refuse overrides whose keys look mistyped; tell of others that are new.
+    """Refuse overrides whose keys look mistyped; report others that are new.
 
     Raises:
         ValueError: If a key is not in the config but much like one that is.

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         help='mmcv-full, compiled for the torch that is installed')
     full = parser.parse_args(argv).full
     steps = [['setuptools>=70.1,<80'], ['--no-build-isolation']]
-    # pip's cache does not tell apart what was compiled for which torch.
+    # pip's cache does not know for which torch something was compiled.
     steps[1] += ['--no-cache-dir', 'mmcv-full==1.7.2'
                  ] if full else ['mmcv==1.7.2']
     with tempfile.TemporaryDirectory() as folder:

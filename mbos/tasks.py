@@ -197,16 +197,16 @@ class Task:
                  labels: Tensor,
                  classes: Sequence[str],
                  ignore_index: int = IGNORE_INDEX) -> Tensor:
-        """Put what label planes tell in the place of probabilities.
+        """Put what label planes say in the place of probabilities.
 
         Args:
             prob (Tensor): Probabilities of shape (..., C, H, W).
             labels (Tensor): Integer labels of shape (..., H, W).
-            ignore_index (int): Value of the pixels that tell nothing.
+            ignore_index (int): Value of the pixels without a label.
                 Default: 255.
 
         Returns:
-            Tensor: Probabilities, 0 and 1 where the planes tell the class, so
+            Tensor: Probabilities, 0 and 1 where the planes give the class, so
             that :meth:`decode` gives labels that agree with them.
         """
         targets, valid = self.encode(labels, ignore_index,

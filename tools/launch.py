@@ -69,7 +69,7 @@ def main():
     """Run torchrun and leave with the status of the processes."""
     arguments = parse_args(sys.argv[1:])
     os.environ['MBOS_LAUNCHER_PID'] = str(os.getpid())
-    # what torchrun logs about failures is told better below
+    # failures are reported below, better than torchrun does
     for name in list(logging.root.manager.loggerDict):
         if name.startswith('torch.distributed.elastic'):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""What the launcher tells of processes that failed.
+"""What the launcher reports of processes that failed.
 
 torchrun shows a traceback of its own and a table. Here the last lines of a run
 say which process failed first and why, and an error that the tool explains is
-told once: see docs/reliability.md.
+reported once: see docs/reliability.md.
 """
 import signal
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ INTERRUPTED = 75
 """int: As mbos.runtime.signals, which takes long to import."""
 
 
-def told(failure: ProcessFailure) -> dict:
+def note_of(failure: ProcessFailure) -> dict:
     """What a process wrote down about its end; see ``mbos.runtime.exits``.
 
     Returns:
@@ -36,7 +36,7 @@ def find_cause(failures: Mapping[int, ProcessFailure]) -> int:
     """
 
     def order(rank):
-        notes = told(failures[rank])
+        notes = note_of(failures[rank])
         return (notes.get('kind') == 'lost',
                 failures[rank].exitcode == -signal.SIGTERM, bool(notes),
                 int(notes.get('nanoseconds', 0)), rank)
@@ -72,7 +72,7 @@ def was_leaving(failure: ProcessFailure) -> bool:
     It does so if another one lost it and left first.
     """
     return (failure.exitcode == -signal.SIGTERM
-            and told(failure).get('kind') in ('explained', 'traceback'))
+            and note_of(failure).get('kind') in ('explained', 'traceback'))
 
 
 def by_themselves(failures: Mapping[int, ProcessFailure],
@@ -102,9 +102,11 @@ def explain(failures: Mapping[int, ProcessFailure]) -> list[str]:
         list[str]: What failed first, and what else the processes explained.
     """
     cause = find_cause(failures)
-    failure, notes = failures[cause], told(failures[cause])
+    failure, notes = failures[cause], note_of(failures[cause])
     if notes.get('kind') == 'explained':
-        lines = [told(failures[rank]) for rank in (cause, *sorted(failures))]
+        lines = [
+            note_of(failures[rank]) for rank in (cause, *sorted(failures))
+        ]
         return list(
             dict.fromkeys(n['message'] for n in lines
                           if n.get('kind') == 'explained'))
@@ -116,8 +118,9 @@ def explain(failures: Mapping[int, ProcessFailure]) -> list[str]:
     elif notes.get('kind') == 'traceback':
         why = f'failed: {notes["message"]}\nIts traceback is above.'
     elif notes:
-        why = (f'{notes["message"]}\nNo process told an error: one left by '
-               'itself, or the connection broke.')
+        why = (
+            f'{notes["message"]}\nNo process reported an error: one left by '
+            'itself, or the connection broke.')
     else:
         why = f'left with status {failure.exitcode}'
     return [f'{who} {why}']

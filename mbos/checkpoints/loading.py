@@ -105,7 +105,7 @@ def load_weights(model: nn.Module,
     """Load a checkpoint into a segmentor, whole or not at all.
 
     Args:
-        logger (logging.Logger, optional): Told what was dropped and what was
+        logger (logging.Logger, optional): Gets what was dropped and what was
             missing.
         allow_missing (bool): Whether the model may have whole parts that the
             checkpoint lacks, as when stage 2 starts from stage 1. Default:
@@ -230,16 +230,17 @@ def _check_tasks(path: str, meta: dict, tasks: list[Task]) -> None:
             for t in stored
         }
     except (TypeError, KeyError) as error:
-        raise ValueError(f'{path} tells its tasks in a way that cannot be '
-                         'understood: copy it again.') from error
+        raise ValueError(f'{path} describes its tasks in a way that cannot '
+                         'be understood: copy it again.') from error
     ours = {t.name: (t.classes, t.nested) for t in tasks}
     if theirs != ours:
-        raise ValueError(f'{path} was trained for the tasks {_told(theirs)}, '
-                         f'the config has {_told(ours)}: use the config it '
-                         'was trained with.')
+        raise ValueError(
+            f'{path} was trained for the tasks {_listed(theirs)}, '
+            f'the config has {_listed(ours)}: use the config it '
+            'was trained with.')
 
 
-def _told(tasks: dict) -> str:
+def _listed(tasks: dict) -> str:
     return '; '.join(f'{name} ({", ".join(classes)}'
                      f'{", nested" if nested else ""})'
                      for name, (classes, nested) in tasks.items())
@@ -290,7 +291,7 @@ def _mismatch(path: str, meta: dict, model: nn.Module, missing: list[str],
 def checkpoint_meta(model: nn.Module,
                     model_cfg: dict | None,
                     settings: PredictionSettings | None = None) -> dict:
-    """What a checkpoint tells about its network and its use.
+    """What a checkpoint holds about its network and its use.
 
     Returns:
         dict: ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what

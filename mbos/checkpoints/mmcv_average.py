@@ -5,7 +5,7 @@ PREFIX = 'ema_'
 
 
 def split_mmcv_average(state: dict[str, Tensor]) -> tuple[dict, dict]:
-    """Tell apart weights and the ``ema_*`` buffers of mmcv's ``EMAHook``.
+    """Separate weights from the ``ema_*`` buffers of mmcv's ``EMAHook``.
 
     Returns:
         tuple[dict, dict]: The state without those buffers, and by name of the

@@ -1,4 +1,4 @@
-"""Parts of the network, told so that an ONNX graph keeps any image size.
+"""Parts of the network, written so that an ONNX graph takes any image size.
 
 While a graph is traced, sizes are tensors: arithmetic on them is recorded, but
 turning one into a Python number freezes it. mmseg's Swin does that in a few

@@ -15,7 +15,7 @@ from .loading import SAFETENSORS, file_sha256
 from .mmcv_average import split_mmcv_average
 
 HASH_LENGTH = 8
-# The rest of the meta information tells of a machine or of a run's state
+# The rest of the meta information is about a machine or a run's state
 _KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
          'mbos_stage', 'mbos_model', 'mbos_prediction', 'mbos_version',
          'mmseg_version')
@@ -100,12 +100,12 @@ def save_with_hash(content: dict, prefix: str, suffix: str = '.pth') -> str:
 
 def model_card(path: str,
                content: dict,
-               figures: dict[str, dict] | None = None,
+               metrics: dict[str, dict] | None = None,
                notes: str = '') -> str:
     """Describe a published model.
 
     Args:
-        figures (dict, optional): By test set, figures by
+        metrics (dict, optional): By test set, metrics by
             '<task>.<metric>', as ``tools/test.py`` writes them.
     """
     meta = content['meta']
@@ -116,8 +116,8 @@ def model_card(path: str,
         '|---|---|', f'| file | `{name}` |',
         f'| SHA-256 | `{file_sha256(path)}` |',
         f'| size | {osp.getsize(path) / 1e6:.1f} MB, {weights / 1e6:.2f} M '
-        'weights |', f'| stage | {meta.get("mbos_stage", "not told")} |',
-        f'| iterations | {meta.get("iter", "not told")} |',
+        'weights |', f'| stage | {meta.get("mbos_stage", "unknown")} |',
+        f'| iterations | {meta.get("iter", "unknown")} |',
         f'| made with | MBOS {mbos.__version__} |', '', '## Tasks', ''
     ]
     for task in meta.get('mbos_tasks') or ():
@@ -125,7 +125,7 @@ def model_card(path: str,
         lines.append(f'- **{task["name"]}**: {order} '
                      f'{", ".join(task["classes"])}')
     lines += ['', '## Use', '', _use(name)]
-    lines += ['', '## Figures', '', *_figures(figures or {})]
+    lines += ['', '## Metrics', '', *_metrics(metrics or {})]
     lines += [
         '', '## Training data and limits', '', notes
         or 'The publisher said nothing about the training data. Ask '
@@ -145,12 +145,12 @@ def _use(name: str) -> str:
             '```')
 
 
-def _figures(figures: dict[str, dict]) -> list[str]:
+def _metrics(metrics: dict[str, dict]) -> list[str]:
     """Dice and IoU of every test set, as a table."""
-    if not figures:
+    if not metrics:
         return ['None were given; `tools/test.py --eval mIoU` computes them.']
-    lines = ['| test set | figure | value |', '|---|---|---:|']
-    for test_set, values in figures.items():
+    lines = ['| test set | metric | value |', '|---|---|---:|']
+    for test_set, values in metrics.items():
         for key, value in values.items():
             if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU'):
                 shown = '-' if value is None else f'{value:.4f}'

@@ -190,7 +190,7 @@ class PredictionSettings:
 
 
 def settings_of(cfg: Config) -> PredictionSettings:
-    """The settings that a config tells.
+    """The prediction settings of a config.
 
     Args:
         cfg (Config): Completed by ``load_config``. ``data.test`` gives the
@@ -220,7 +220,7 @@ def _postprocessing(given: dict) -> Postprocessing:
 
 
 def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
-    """The settings that a config tells, or None if it tells none.
+    """The prediction settings of a config, None if it has none.
 
     For training, which must not fail because a config has no test pipeline
     that prediction can use.
@@ -231,7 +231,7 @@ def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
         return settings_of(cfg)
     except ValueError as error:
         print_log(
-            f'Checkpoints will not tell how to prepare photographs: {error}',
+            f'Checkpoints will not say how to prepare photographs: {error}',
             logger)
         return None
 
@@ -251,7 +251,7 @@ def settings_meta(tasks: Sequence[Task],
 
 
 def settings_from_meta(meta: dict) -> PredictionSettings | None:
-    """The settings that a checkpoint tells; None if it is an old one."""
+    """The prediction settings of a checkpoint; None if it is an old one."""
     stored = meta.get(META_KEY)
     if not stored:
         return None
@@ -263,8 +263,8 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
         return settings
     except Exception as error:  # whoever wrote it may provoke any of them
         raise ValueError(
-            f'The checkpoint tells its prediction settings in a way that this '
-            f'version does not know ({error}): update, or give the config '
+            f'The checkpoint holds prediction settings that this version '
+            f'does not know ({error}): update, or give the config '
             'that it was trained with.') from error
 
 

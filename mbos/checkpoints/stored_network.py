@@ -1,4 +1,4 @@
-"""The network that a checkpoint tells, which somebody else may have written.
+"""The network that a checkpoint describes, perhaps written by somebody else.
 
 Parts are built by name from registries, so a checkpoint could name any part of
 any registered kind and any size. Those of mmseg and of this package are built
@@ -13,7 +13,7 @@ from mmseg.models.builder import MODELS
 
 from mbos.io.weights_file import reason_of
 
-TOLD = 'mbos_model'
+META_KEY = 'mbos_model'
 _REGISTRIES = (MODELS, CONV_LAYERS, NORM_LAYERS, ACTIVATION_LAYERS)
 _PACKAGES = ('mbos', 'mmseg', 'mmcv', 'torch')
 _DOWNLOADING = ('TIMMBackbone', )
@@ -25,7 +25,7 @@ _DEPTH = 20
 
 def stored_model_cfg(
     path: str, content: dict, imported: Collection[str] = ()) -> dict | None:
-    """The config of a checkpoint's network, if it tells one.
+    """The config of a checkpoint's network, if it holds one.
 
     Args:
         imported (Collection[str]): Packages whose parts may be built as well,
@@ -35,30 +35,30 @@ def stored_model_cfg(
         ValueError: If it names parts of other packages, or sizes that do not
             go with the checkpoint's tensors.
     """
-    told = content['meta'].get(TOLD)
-    if told is None:
+    stored = content['meta'].get(META_KEY)
+    if stored is None:
         return None
     largest = max([
         side for value in content['state_dict'].values()
         for side in value.shape
     ] + [_SIZES])
     try:
-        cfg = _without_weights(told)
+        cfg = _without_weights(stored)
         if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), str):
-            raise ValueError('is no config of a network')
+            raise ValueError('is not the config of a network')
         for key, value in _items(cfg):
             _check(key, value, 4 * largest, {*_PACKAGES, *imported})
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f'{path}: the network that it tells {error}. Copy the file again, '
-            'or give the config that it was trained with; a part of your own '
-            'must be in its custom_imports.') from error
+            f'{path}: the network that it describes {error}. Copy the file '
+            'again, or give the config that it was trained with; a part of '
+            'your own must be in its custom_imports.') from error
     return cfg
 
 
 @contextmanager
 def building(path: str) -> Iterator[None]:
-    """Context in which a network is built as a checkpoint tells it.
+    """Context in which a network is built as a checkpoint describes it.
 
     Raises:
         ValueError: If that fails, naming the file.
@@ -69,7 +69,7 @@ def building(path: str) -> Iterator[None]:
         if isinstance(error, ValueError) and path in str(error):
             raise
         raise ValueError(
-            f'{path}: the network that it tells cannot be built '
+            f'{path}: the network that it describes cannot be built '
             f'({type(error).__name__}: {reason_of(error)}). Copy the file '
             'again, or give the config that it was trained with.') from error
 

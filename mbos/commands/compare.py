@@ -1,7 +1,7 @@
 """Compare two evaluations, image by image.
 
 ``mbos compare A.json B.json`` or ``... FOLDER_A FOLDER_B``, of
-what ``tools/test.py --eval`` wrote. Printed are the figures of both, B - A,
+what ``tools/test.py --eval`` wrote. Printed are the metrics of both, B - A,
 its 95 % interval and p values of a paired bootstrap over images.
 """
 import argparse
@@ -25,7 +25,7 @@ def parse_args():
         nargs='+',
         default=list(pairs.METRICS),
         metavar='NAME',
-        help='figures to compare, means over images such as Dice-image-fov\n'
+        help='metrics to compare, means over images such as Dice-image-fov\n'
         'or pooled Dice such as Dice@val (default: %(default)s)')
     parser.add_argument(
         '--resamples', type=int, default=10000, help='default: %(default)s')

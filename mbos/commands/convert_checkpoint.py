@@ -5,7 +5,7 @@
 
 Training and testing load released files as they are; this writes them under
 our names. The network is checked against a config: by default the published
-one of the file's stage, or the one that our file tells of itself. Everything
+one of the file's stage, or the one that our file describes. Everything
 that is dropped, missing or refilled is said.
 """
 import argparse
@@ -44,7 +44,7 @@ def build_network(content: dict, config: str | None = None) -> tuple:
 
     Returns:
         tuple[nn.Module, dict, PredictionSettings | None]: The network, its
-        config in plain types, and what prediction needs, where it is told.
+        config in plain types, and what prediction needs, where it is known.
     """
     meta = content['meta']
     model_cfg = meta.get('mbos_model')

@@ -36,7 +36,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         'checkpoint', help="of either stage, the authors' included")
     parser.add_argument('output', metavar='OUT.onnx')
     parser.add_argument(
-        '--config', help='config, if the checkpoint does not tell its network')
+        '--config',
+        help='config, if the checkpoint does not describe its network')
     parser.add_argument(
         '--size',
         type=int,

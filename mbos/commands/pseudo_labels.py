@@ -40,7 +40,7 @@ def parse_args():
         '--model-config',
         metavar='CONFIG',
         help="config with the checkpoint's network (default: what the "
-        "checkpoint tells, else the stage-2 config's without stage 2)")
+        "checkpoint holds, else the stage-2 config's without stage 2)")
     parser.add_argument(
         '--truth',
         nargs='+',

@@ -5,7 +5,7 @@
 writes ``PREFIX-<hash>.pth``, weights and meta information only (or, smaller,
 ``--half --safetensors``), and
 ``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
-figures that ``tools/test.py --eval`` wrote.
+metrics that ``tools/test.py --eval`` wrote.
 """
 import argparse
 import json
@@ -31,7 +31,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='JSON',
-        help='figures for the card, as tools/test.py writes them')
+        help='metrics for the card, as tools/test.py writes them')
     parser.add_argument(
         '--notes',
         default='',
@@ -54,7 +54,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_figures(path: str, checkpoint_sha256: str):
+def read_metrics(path: str, checkpoint_sha256: str):
     """Read what ``tools/test.py`` wrote of one test set.
 
     Raises:
@@ -66,10 +66,10 @@ def read_figures(path: str, checkpoint_sha256: str):
         found = content['dataset'], dict(content['figures'])
         evaluated = content.get('checkpoint_sha256', checkpoint_sha256)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is not a file of figures that '
+        raise ValueError(f'{path} is not a file of metrics that '
                          'tools/test.py --eval wrote.') from error
     if evaluated != checkpoint_sha256:
-        raise ValueError(f'{path} has the figures of another checkpoint, '
+        raise ValueError(f'{path} has the metrics of another checkpoint, '
                          f'{content.get("checkpoint")}: evaluate this one.')
     return found
 
@@ -80,11 +80,11 @@ def main(argv=None) -> None:
     content, notes = publishing.published_content(
         apis.read_checkpoint(args.checkpoint), args.keep_discriminators)
     digest = apis.file_sha256(args.checkpoint)
-    figures = dict(read_figures(path, digest) for path in args.eval)
+    metrics = dict(read_metrics(path, digest) for path in args.eval)
     if 'mbos_model' not in content['meta']:
         raise ValueError(
-            f'{args.checkpoint} does not tell its network, as checkpoints of '
-            'the authors do not: convert it with '
+            f'{args.checkpoint} does not describe its network, as those of '
+            "PSSNet's authors: convert it with "
             'tools/convert_pssnet_checkpoint.py first.')
     if args.config:
         cfg = apis.load_config(args.config)
@@ -96,7 +96,7 @@ def main(argv=None) -> None:
     path = publishing.save_with_hash(
         content, args.prefix, SAFETENSORS if args.safetensors else '.pth')
     card = osp.splitext(path)[0] + '.md'
-    text = publishing.model_card(path, content, figures, args.notes)
+    text = publishing.model_card(path, content, metrics, args.notes)
     save_text(card, text)
     for note in notes:
         print(f'{args.checkpoint}: {note}')

@@ -66,7 +66,7 @@ def parse_args():
 
 
 def add_evaluation_arguments(group):
-    """Add what tells the evaluation, to a group of arguments."""
+    """Add the options of the evaluation."""
     group.add_argument(
         '--eval',
         nargs='+',
@@ -77,7 +77,7 @@ def add_evaluation_arguments(group):
         action='store_true',
         help='evaluate on the optic disc masks of IDRiD (test_sets.idrid_od)')
     group.add_argument(
-        '--work-dir', help='where the figures go as JSON and CSV')
+        '--work-dir', help='where the metrics go as JSON and CSV')
     group.add_argument(
         '--threshold-from-val',
         action='store_true',
@@ -106,7 +106,7 @@ def add_evaluation_arguments(group):
 
 
 def add_picture_arguments(group):
-    """Add what tells the pictures, to a group of arguments."""
+    """Add the options of the pictures."""
     group.add_argument(
         '--vis', action='store_true', help='write label maps and overlays')
     group.add_argument(
@@ -171,7 +171,7 @@ def build_test_sets(cfg, names, scored):
 
 
 def evaluate(model, datasets, cfg, env, args):
-    """Print the tables of all test sets and write the figures."""
+    """Print the tables of all test sets and write the metrics."""
     bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
     chosen = {}
     if args.threshold_from_val:
@@ -184,7 +184,7 @@ def evaluate(model, datasets, cfg, env, args):
         report(model, datasets, cfg, env, args, images=0)
         raise
     for path in written:
-        print(f'Figures written to {path}')
+        print(f'Metrics written to {path}')
     report(model, datasets, cfg, env, args, args.report_images)
 
 

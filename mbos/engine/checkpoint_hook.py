@@ -16,7 +16,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Remembering:
-    """A file that remembers why a write failed; torch tells only that."""
+    """A file that remembers why a write failed; torch only says so."""
 
     def __init__(self, file):
         self.file = file

@@ -90,7 +90,7 @@ class _SafeEvaluation:
             saver.after_evaluation(runner)
 
     def evaluate(self, runner, results):
-        """Log all figures, and give the one that the best is chosen by.
+        """Log all metrics, and give the one that the best is chosen by.
 
         Returns:
             float | None: NaN where it is undefined, None where nobody
@@ -99,13 +99,13 @@ class _SafeEvaluation:
         try:
             return super().evaluate(runner, results)
         except KeyError:
-            figures = runner.log_buffer.output
-            if self.key_indicator in figures:
+            metrics = runner.log_buffer.output
+            if self.key_indicator in metrics:
                 raise
             runner.logger.warning(
                 f'evaluation.save_best is {self.key_indicator!r}, which the '
                 'validation sets do not give: no best checkpoint is kept. '
-                f'There are {", ".join(map(str, figures))}.')
+                f'There are {", ".join(map(str, metrics))}.')
             return None
 
     def _save_and_leave(self, runner, saver, received, error):
@@ -163,4 +163,4 @@ class SafeDistEvalHook(_SafeEvaluation, DistEvalHook):
 
     def _do_evaluate(self, runner):
         super()._do_evaluate(runner)
-        wait_for_all()  # the first works on the figures, pictures and pages
+        wait_for_all()  # the first process writes metrics, pictures, pages

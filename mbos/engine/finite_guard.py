@@ -26,7 +26,7 @@ class FiniteGuard:
 
     Args:
         on_nonfinite (str): ``stop`` or ``skip``.
-        max_skips (int): Skipped iterations in a row that are put up with.
+        max_skips (int): How many iterations in a row may be skipped.
         late (bool, optional): See :class:`Agreement`. Default: on GPUs when
             stopping.
     """
@@ -87,26 +87,26 @@ class FiniteGuard:
         return flags.is_cuda if late is None else late
 
     def _fault(self, runner, found, evidence) -> bool:
-        told = evidence.tell(gradients_are_bad=bool(found[1]))
+        summary = evidence.summary(gradients_are_bad=bool(found[1]))
         if not self.skips:
             raise FloatingPointError(
-                f'{told} Nothing was saved since; the last checkpoint is '
+                f'{summary} Nothing was saved since; the last checkpoint is '
                 'good. Look at these images and their labels, lower the '
                 'learning rate, or set optimizer_config.on_nonfinite='
                 "'skip' to leave such iterations out.")
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row > self.max_skips:
             raise FloatingPointError(
-                f'{told} This was iteration {self.skipped_in_a_row} in a row, '
-                f'and optimizer_config.max_skips is {self.max_skips}: the '
-                'weights themselves may be at fault. Lower the learning rate '
+                f'{summary} This was iteration {self.skipped_in_a_row} in a '
+                f'row, and optimizer_config.max_skips is {self.max_skips}: '
+                'the weights themselves may be at fault. Lower the learning rate '
                 'and go on from an earlier checkpoint.')
-        runner.logger.warning(f'{told} Step skipped.')
+        runner.logger.warning(f'{summary} Step skipped.')
         return False
 
 
 class _Evidence:
-    """What there is to tell about an iteration."""
+    """What is known of an iteration."""
 
     def __init__(self, iteration: int, losses: dict[str, Tensor],
                  gradients: dict[str, Tensor], images: list[str]):
@@ -115,7 +115,7 @@ class _Evidence:
         self.gradients = gradients
         self.images = images
 
-    def tell(self, gradients_are_bad: bool) -> str:
+    def summary(self, gradients_are_bad: bool) -> str:
         """Sentences on all processes' terms and images; all must call."""
         terms = [k for k, v in self.losses.items() if not _is_finite(v)]
         if len(terms) > 1 and 'loss' in terms:

@@ -270,7 +270,7 @@ class LossLogHook(Hook):
 
     def __init__(self, interval: int):
         self.interval = interval
-        self.told = set()
+        self.logged = set()
         self._clear()
 
     def _clear(self):
@@ -291,10 +291,10 @@ class LossLogHook(Hook):
                 f'iteration {runner.iter + 1}: {", ".join(wrong)}. Lower the '
                 'learning rate, or look for broken images or labels.')
         # the loggers average over what is in the history
-        for name in {*means, *self.told}:
+        for name in {*means, *self.logged}:
             runner.log_buffer.val_history.pop(name, None)
             runner.log_buffer.n_history.pop(name, None)
-        self.told = set(means)
+        self.logged = set(means)
         runner.log_buffer.update(means, self.count)
         self._clear()
 

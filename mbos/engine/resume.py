@@ -126,8 +126,8 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
     """
     before = stored.get('mbos_run')
     if before is None:
-        logger.warning(f'{cfg.resume_from} does not tell the settings of its '
-                       'run, so they are not compared with the config.')
+        logger.warning(f'{cfg.resume_from} does not hold the settings of '
+                       'its run, so they are not compared with the config.')
         return
     processes, now = before.get('processes'), facts['processes']
     if processes != now:
@@ -158,17 +158,18 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
             f'{cfg.resume_from}: {types[0]}, and no optimizer can go on with '
             'the state of another kind. Restore it, or start from the weights '
             'alone with --load-from.')
-    told = '; '.join(list(changes.values())[:_SHOWN])
+    shown = '; '.join(list(changes.values())[:_SHOWN])
     if len(changes) > _SHOWN:
-        told += f'; and {len(changes) - _SHOWN} more'
+        shown += f'; and {len(changes) - _SHOWN} more'
     if cfg.get('auto_resume'):
         raise ValueError(
-            f'{cfg.resume_from} was saved with other settings: {told}. '
+            f'{cfg.resume_from} was saved with other settings: {shown}. '
             'Restore them; or, if the change is meant, continue with '
             f'--resume-from {cfg.resume_from}, or start anew with another '
             '--work-dir.')
-    logger.warning(f'{cfg.resume_from} was saved with other settings: {told}. '
-                   "The config's are in force from here on.")
+    logger.warning(
+        f'{cfg.resume_from} was saved with other settings: {shown}. '
+        "The config's are in force from here on.")
 
 
 def compare(before: dict, now: dict, prefix: str = '') -> dict[str, str]:

@@ -59,7 +59,7 @@ def _stop_holding(logger):
 
 @contextmanager
 def quiet_logger(name: str) -> Iterator[None]:
-    """Let a logger tell warnings only, for a while."""
+    """Context in which a logger passes on warnings only."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -69,8 +69,8 @@ def quiet_logger(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def tell_environment(cfg: Config, env: Environment,
-                     logger: logging.Logger) -> None:
+def log_environment(cfg: Config, env: Environment,
+                    logger: logging.Logger) -> None:
     """Log versions, hardware, processes, seed and, in the file, the config."""
     facts = dict(
         collect_env(),

@@ -35,7 +35,7 @@ from .rehearsal import rehearse
 from .resume import (check_resumable, check_same_run, continue_from_newest,
                      run_facts)
 from .run_hooks import keep_sums_on_disk, register_hooks
-from .run_log import hold_log, quiet_logger, release_log, tell_environment
+from .run_log import hold_log, quiet_logger, release_log, log_environment
 from .runner import CheckedIterRunner
 from .validation import (check_save_best, warn_of_test_images,
                          warn_of_unlabelled_classes,
@@ -61,7 +61,7 @@ def train_segmentor(cfg: Config,
     Raises:
         Interrupted: A ``SystemExit`` of status 75, if a signal came.
     """
-    with StopSignals(tell=env.is_main) as signals:
+    with StopSignals(announce=env.is_main) as signals:
         _train(cfg, env, validate, signals)
 
 
@@ -70,7 +70,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
     timestamp = time.strftime('%Y%m%d_%H%M%S')
     complete_training(cfg)
     logger = hold_log(cfg.log_level)
-    tell_environment(cfg, env, logger)
+    log_environment(cfg, env, logger)
     check_training(cfg, logger)
     if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
         return

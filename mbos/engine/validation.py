@@ -72,16 +72,16 @@ def warn_of_test_images(cfg: Config, logger) -> None:
             'validation splits in data.val, or set '
             'evaluation.save_best=None.')
     logger.warning(
-        'VALIDATION ON TEST IMAGES: %s. Figures logged during training are '
-        'test figures: do not choose a checkpoint, a setting or the length '
+        'VALIDATION ON TEST IMAGES: %s. Metrics logged during training are '
+        'test metrics: do not choose a checkpoint, a setting or the length '
         'of training by them.', pairs)
 
 
 def check_save_best(cfg: Config) -> None:
-    """Refuse to choose the best checkpoint by a figure that nobody computes.
+    """Refuse to choose the best checkpoint by a metric that nobody computes.
 
     Raises:
-        ValueError: Naming the figures that there are.
+        ValueError: Naming the metrics that there are.
     """
     chosen = cfg.evaluation.get('save_best')
     if chosen in (None, 'auto', 'mDice', 'mIoU'):
@@ -90,7 +90,7 @@ def check_save_best(cfg: Config) -> None:
     known = ['mDice', 'mIoU']
     for dataset in member_datasets(cfg.data.val):
         if dataset['type'] != 'PartialLabelDataset':
-            return  # somebody's own, with figures of its own
+            return  # somebody's own, with metrics of its own
         for name, entry in (dataset.get('ann_dirs') or {}).items():
             labelled = read_entry(entry, tasks[name]).classes
             stem = f'{dataset["name"]}.{name}'

@@ -202,7 +202,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                 freed before the next. The values returned are then detached.
         """
         planes = self._planes_by_task(img_metas, labels)
-        # weights as exact as the losses: 0.05 is no number of float32
+        # weights as exact as the losses: float32 does not have 0.05
         counts = self._counts(planes, at_least_float32(img[0]).dtype)
         terms = self.plan(img_metas, counts)
         losses = OrderedDict()

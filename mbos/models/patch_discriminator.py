@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 @HEADS.register_module()
 class PatchDiscriminator(BaseModule):
-    """Tells predictions on labelled datasets from those on unlabelled ones.
+    """Distinguishes predictions on labelled datasets from others.
 
     4x4 convolutions of stride 2, LeakyReLU 0.2 between them, no norm. A
     verdict is about a patch of ``downscale * 2 ** num_convs`` pixels a side.

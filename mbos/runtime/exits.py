@@ -18,7 +18,7 @@ from .environment import LaunchError
 
 EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
                    MissingOperatorError)
-"""tuple: What tools tell without a traceback, being no fault of the code."""
+"""tuple: What tools report without a traceback: not a fault of the code."""
 ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
 LAUNCHER = 'MBOS_LAUNCHER_PID'
 _LESS_MEMORY = (
@@ -103,7 +103,7 @@ def _is_lost(error: Exception) -> bool:
 
 
 def _leave(text: str, kind: str, error: BaseException) -> None:
-    """End this process; the text goes to the launcher, or is told here."""
+    """End this process; the text goes to the launcher, or is printed here."""
     by_launcher = write_down(text, kind, error) and LAUNCHER in os.environ
     if by_launcher or not _is_first(text):
         sys.exit(1)
@@ -111,12 +111,12 @@ def _leave(text: str, kind: str, error: BaseException) -> None:
 
 
 def _is_first(text: str) -> bool:
-    """Whether no other process of the run has told a text."""
+    """Whether no other process of the run has reported a text."""
     if not _joined():
         return True
     try:
         store = dist.distributed_c10d._get_default_store()
-        return store.add(f'mbos told {text}', 1) == 1
+        return store.add(f'mbos reported {text}', 1) == 1
     except RuntimeError:  # the process with the store has left
         return True
 
@@ -126,7 +126,7 @@ def write_down(text: str, kind: str, error: BaseException) -> bool:
 
     Args:
         kind (str): ``explained``, ``traceback`` or ``lost``: how
-            ``tools/launch.py`` tells it.
+            ``tools/launch.py`` reports it.
 
     Returns:
         bool: Whether torchrun started this process.

@@ -40,14 +40,15 @@ class StopSignals:
     ends them.
 
     Args:
-        tell (bool): Whether to say on stderr what will happen. Default: True.
+        announce (bool): Whether to say on stderr what will happen.
+            Default: True.
 
     Attributes:
         received (int | None): The first signal that came.
     """
 
-    def __init__(self, tell: bool = True):
-        self.tell = tell
+    def __init__(self, announce: bool = True):
+        self.announce = announce
         self.received = None
         self._deferred = False
         self._before = {}
@@ -77,7 +78,7 @@ class StopSignals:
         self.received = self.received or number
         if not self._deferred:
             raise Interrupted(self.received)
-        if first and self.tell:  # logging is not safe in here
+        if first and self.announce:  # logging is not safe in here
             name = signal.Signals(number).name
             os.write(
                 2, f'\n{name}: saving a checkpoint after this iteration; '
@@ -116,7 +117,7 @@ def at_once(signals: StopSignals | None):
 class StopHook(Hook):
     """Ends the run after an iteration in which a process got a signal.
 
-    All processes end after the same iteration: each tells the others in each
+    All processes end after the same iteration: each informs the others in each
     iteration whether it got a signal. On GPUs they learn it one iteration
     late, see :class:`Agreement`.
 

@@ -18,7 +18,7 @@ _ARRIVED, _WENT_ON = 'mbos arrived', 'mbos went on'
 
 
 def announce() -> None:
-    """Tell the others how to see whether this process is alive."""
+    """Let the others see whether this process is alive."""
     _store().set(_key(dist.get_rank()), json.dumps([_place(), os.getpid()]))
 
 

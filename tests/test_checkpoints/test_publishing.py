@@ -160,7 +160,7 @@ def test_discriminators_can_be_kept(trained, tmp_path, monkeypatch):
 def test_bad_input(trained, tmp_path, monkeypatch):
     figures = tmp_path / 'eval.json'
     figures.write_text('[]')
-    with pytest.raises(SystemExit, match='not a file of figures'):
+    with pytest.raises(SystemExit, match='not a file of metrics'):
         publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
     figures.write_text(
         json.dumps(

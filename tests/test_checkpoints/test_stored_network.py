@@ -56,14 +56,14 @@ def test_what_is_not_built(tmp_path, content, part, key, value):
     content['meta']['mbos_model'][part][key] = value
     path = str(tmp_path / 'a.pth')
     torch.save(content, path)
-    with pytest.raises(ValueError, match='a.pth: the network that it tells'):
+    with pytest.raises(ValueError, match='a.pth: the network that it'):
         load_model(path, device='cpu')
 
 
 @pytest.mark.parametrize('told', [7, [], {}, dict(type=dict()), 'x' * 10])
 def test_what_is_no_config(content, told):
     content['meta']['mbos_model'] = told
-    with pytest.raises(ValueError, match='a.pth: the network that it tells'):
+    with pytest.raises(ValueError, match='a.pth: the network that it'):
         stored_model_cfg('a.pth', content)
 
 

@@ -170,6 +170,6 @@ def test_deferred_and_at_once(capfd):
                 with signals.at_once():
                     raise AssertionError('not entered')
     assert 'SIGTERM: saving a checkpoint' in capfd.readouterr().err
-    with StopSignals(tell=False) as signals, pytest.raises(Interrupted):
+    with StopSignals(announce=False) as signals, pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGUSR1)
     assert capfd.readouterr().err == ''

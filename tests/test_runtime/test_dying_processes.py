@@ -15,7 +15,7 @@ REASONS = dict(
     kill='was killed by SIGKILL',
     exit='left with status 3',
     exit_well='left by sys.exit before the run was over',
-    exit_hard='No process told an error')
+    exit_hard='No process reported an error')
 STATUS = dict(exception=1, kill=137, exit=3, exit_well=1, exit_hard=1)
 
 

@@ -87,7 +87,7 @@ def test_torchrun_may_be_faster_than_a_process_leaves(failure):
 
 def test_only_the_losers_are_left(failure):
     status, text = ending([failure(0, 1, 'Lost: closed', 'lost')])
-    assert status == 1 and 'Lost: closed\nNo process told an error' in text
+    assert status == 1 and 'Lost: closed\nNo process reported an error' in text
 
 
 def test_interrupted_run(failure):

@@ -165,7 +165,7 @@ def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:
 
 def swin_layout(state: Mapping[str, Tensor],
                 source: str = 'the given weights') -> str:
-    """Tell the layout of a Swin transformer's weights by their names.
+    """Find the layout of a Swin transformer's weights by their names.
 
     Returns:
         str: 'official', 'mmseg' or 'timm'.
@@ -251,7 +251,7 @@ def _rename(state: Mapping[str, Tensor],
                              key)
             for pattern, name in _RENAMES:
                 key = re.sub(pattern, name, key)
-            # other shapes fit nowhere, which is told then
+            # other shapes fit nowhere, which is reported then
             whole = value.dim() and value.shape[-1] % 4 == 0
             if '.downsample.' in key and whole:
                 value = _reorder_merging(value)
