@@ -4,16 +4,10 @@
     mbos predict [CONFIG] CHECKPOINT INPUT... --out DIR
 
 INPUT is a photograph, a folder (searched with all below it) or a pattern such
-<<<<<<< HEAD
 as 'eyes/*.png'. Nothing needs to be prepared or annotated. Without CHECKPOINT
 the network that comes with MBOS is taken. CONFIG is only needed for
 checkpoints that do not hold their network and preprocessing.
-Run it again to go on where it was stopped. docs/prediction.md tells what is
-=======
-as 'eyes/*.png'. Nothing needs to be prepared or annotated. CONFIG is only
-needed for checkpoints that do not describe their network and preprocessing.
 Run it again to go on where it was stopped. docs/prediction.md says what is
->>>>>>> 814daa8 (Plain words in messages of training, checkpoints and commands: metrics, report, describe)
 written, docs/measurements.md what measurements.csv means.
 
 Research software, not a medical device.

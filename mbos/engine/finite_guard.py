@@ -99,8 +99,8 @@ class FiniteGuard:
             raise FloatingPointError(
                 f'{summary} This was iteration {self.skipped_in_a_row} in a '
                 f'row, and optimizer_config.max_skips is {self.max_skips}: '
-                'the weights themselves may be at fault. Lower the learning rate '
-                'and go on from an earlier checkpoint.')
+                'the weights themselves may be at fault. Lower the learning '
+                'rate and go on from an earlier checkpoint.')
         runner.logger.warning(f'{summary} Step skipped.')
         return False
 

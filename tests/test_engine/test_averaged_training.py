@@ -94,12 +94,6 @@ def test_published_file_holds_the_average(averaged, as_mmcv_saves, tool,
             assert torch.equal(value, state[name]), (path, name)
 
 
-def test_resumed_with_the_average(averaged, tool, tmp_path):
-    assert tool('train.py', averaged.config, '--work-dir', 'again',
-                '--resume-from', averaged.root / 'run/iter_2.pth') is None
-    assert_same_checkpoint(averaged.last, tmp_path / 'again/iter_4.pth')
-
-
 @pytest.mark.parametrize('averages', [True, False])
 def test_resumed_from_what_mmcv_saves(averaged, as_mmcv_saves, tool, tmp_path,
                                       averages):

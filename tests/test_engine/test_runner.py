@@ -8,7 +8,6 @@ from mmcv.utils import get_logger
 from torch import nn
 
 from mbos.engine.hooks import GradientStepHook
-from mbos.engine.runner import save_atomically
 
 
 class Line(nn.Module):
@@ -103,33 +102,3 @@ def test_subfolder_and_number_of_checkpoints(tmp_path):
     assert os.listdir(tmp_path) == ['ckpt']
     assert sorted(os.listdir(
         tmp_path / 'ckpt')) == ['iter_6.pth', 'iter_8.pth', 'latest.pth']
-
-
-def test_a_failing_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / 'iter_2.pth'
-    save_atomically(dict(a=1), str(path))
-
-    def fail(obj, file):
-        file.write(b'half')
-        raise OSError('No space left on device')
-
-    monkeypatch.setattr(torch, 'save', fail)
-    with pytest.raises(OSError):
-        save_atomically(dict(a=2), str(path))
-    assert content(path) == dict(a=1)
-    assert os.listdir(tmp_path) == ['iter_2.pth']
-
-
-def test_written_elsewhere_first(tmp_path, monkeypatch):
-    path = tmp_path / 'iter_2.pth'
-    save_atomically(dict(a=1), str(path))
-    seen = []
-    replace = os.replace
-
-    def look(source, target):
-        seen.append((content(source), content(target)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, 'replace', look)
-    save_atomically(dict(a=2), str(path))
-    assert seen == [(dict(a=2), dict(a=1))] and content(path) == dict(a=2)

@@ -137,31 +137,6 @@ def test_checkpoint_tells_what_it_is(runs):
     assert set(one['state_dict']) < set(two['state_dict'])
 
 
-@pytest.mark.parametrize('stage', [1, 2])
-def test_resumed_run_is_the_uninterrupted_one(runs, tool, tmp_path, stage):
-    """With dropout, random flips, colours and cut-out; bit for bit."""
-    config = getattr(runs, f'config{stage}')
-    work = getattr(runs, f'work{stage}')
-    folder = 'ckpt' if stage == 2 else '.'
-    done = tool('train.py', config, '--work-dir', 'again', '--resume-from',
-                work / folder / 'iter_2.pth')
-    assert done is None
-    again = tmp_path / 'again'
-    first = read_checkpoint(str(work / folder / 'iter_4.pth'))
-    second = read_checkpoint(str(again / folder / 'iter_4.pth'))
-    for name, value in first['state_dict'].items():
-        assert torch.equal(value, second['state_dict'][name]), name
-    for name, optimizer in first['optimizer'].items():
-        states = second['optimizer'][name]['state']
-        for key, state in optimizer['state'].items():
-            assert torch.equal(state['exp_avg'], states[key]['exp_avg'])
-    losses = [{
-        k: v
-        for k, v in records(w, 'train')[-1].items() if 'loss' in k
-    } for w in (work, again)]
-    assert losses[0] == losses[1]
-
-
 def test_stage_2_starts_from_stage_1(runs, tool, tmp_path):
     """Without a step, the generator is stage 1's; discriminators are new."""
     cfg = config_of(

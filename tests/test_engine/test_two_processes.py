@@ -105,27 +105,29 @@ def run_both(script, config, processes, tmp_path, tool, *options):
     return tmp_path / 'one', tmp_path / 'many', processes
 
 
-@pytest.mark.parametrize('processes', [pytest.param(2, marks=slow), 3])
-def test_stage_1(uneven, tool, tmp_path, processes):
+@pytest.mark.parametrize('stage, processes', [
+    pytest.param(1, 2, marks=slow),
+    pytest.param(1, 3, marks=slow),
+    (2, 2),
+    pytest.param(2, 3, marks=slow),
+])
+def test_training(runs, uneven, tool, tmp_path, stage, processes):
     """N processes of 1 image train like 1 process of N images."""
-    config = write_config(tmp_path / 'a.py', plain_config(uneven))
-    same_run(*run_both('dist_train_multi_task.sh', config, processes, tmp_path,
-                       tool))
+    config = write_config(tmp_path / 'a.py', plain_config(uneven, stage == 2))
+    if stage == 1:
+        script, options, folder = 'dist_train_multi_task.sh', (), ''
+    else:
+        script, folder = 'dist_train_gan.sh', 'ckpt'
+        options = ('--load-from', runs.checkpoint1)
+    same_run(*run_both(script, config, processes, tmp_path, tool, *options),
+             folder)
 
 
 @pytest.mark.parametrize('processes', [2, pytest.param(3, marks=slow)])
-def test_stage_2(runs, uneven, tool, tmp_path, processes):
-    config = write_config(tmp_path / 'a.py', plain_config(uneven, True))
-    same_run(
-        *run_both('dist_train_gan.sh', config, processes, tmp_path, tool,
-                  '--load-from', runs.checkpoint1), 'ckpt')
-
-
-@pytest.mark.parametrize('processes', [pytest.param(2, marks=slow), 3])
 def test_evaluation(runs, tool, tmp_path, processes):
-    """Exactly the figures of one process, each image once.
+    """Exactly the metrics of one process, each image once.
 
-    Also of sets with fewer images than processes: one and three.
+    Also of sets with one image, fewer than processes, and with three.
     """
     data = shutil.copytree(runs.data, tmp_path / 'data')
     for name in ('images/eye_1.jpg', 'vessel/eye_1.png'):

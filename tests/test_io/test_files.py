@@ -74,3 +74,15 @@ def test_a_folder_of_that_name_stays(tmp_path):
     with pytest.raises(OSError):
         save_bytes(tmp_path / 'a', b'content')
     assert os.listdir(tmp_path) == ['a']
+
+
+def test_files_reach_the_disk_before_their_name(tmp_path, monkeypatch):
+    calls = []
+    for name in ('fsync', 'replace'):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *a, n=name, f=real: (calls.append(n), f(*a)))
+    with whole_file(str(tmp_path / 'a')) as file:
+        file.write(b'text')
+    assert calls == ['fsync', 'replace', 'fsync']
+    assert (tmp_path / 'a').read_bytes() == b'text'

@@ -63,17 +63,13 @@ def die_in_dataset(runs, tmp_path, how, rank, where, processes=2, **changes):
         how, rank)
 
 
-def test_killed_in_training(runs, tmp_path):
-    die_in_training(runs, tmp_path, 'kill', 1, 2)
-
-
 def test_exception_in_an_evaluation(runs, tmp_path):
     die_in_dataset(
         runs, tmp_path, 'exception', 1, 'scoring', evaluation__interval=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('processes, rank', [(2, 0), (3, 2)])
+@pytest.mark.parametrize('processes, rank', [(2, 0), (2, 1), (3, 2)])
 @pytest.mark.parametrize('how', STATUS)
 def test_training(runs, tmp_path, how, rank, processes):
     die_in_training(runs, tmp_path, how, rank, processes)
