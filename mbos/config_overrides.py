@@ -89,3 +89,15 @@ class OptionsAction(DictAction):
                 parser.error(f'{option_string} {item}: expected KEY=VALUE, '
                              'such as runner.max_iters=100')
         super().__call__(parser, namespace, values, option_string)
+
+
+def add_config_options(parser: argparse.ArgumentParser,
+                       what: str = 'the config') -> None:
+    """Add ``--cfg-options``, which overrides parts of a config."""
+    parser.add_argument(
+        '--cfg-options',
+        '--options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help=f'override parts of {what}')

@@ -13,7 +13,7 @@ import os.path as osp
 import mmcv
 
 from mbos.apis import load_config, set_up_environment
-from mbos.config_overrides import OptionsAction
+from mbos.config_overrides import add_config_options
 from mbos.datasets.scoring import format_table
 from mbos.io.files import save_json
 from mbos.pseudo_labels import generation as pseudo_labels
@@ -56,13 +56,7 @@ def parse_args():
         action='store_true',
         help='replace labels that have no manifest')
     add_launcher_arguments(parser)
-    parser.add_argument(
-        '--cfg-options',
-        '--options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='override parts of the stage-2 config')
+    add_config_options(parser, 'the stage-2 config')
     return parser.parse_args()
 
 

@@ -10,7 +10,7 @@ import mmcv
 import torch
 
 from mbos import apis
-from mbos.config_overrides import OptionsAction
+from mbos.config_overrides import add_config_options
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_photograph
@@ -43,13 +43,7 @@ def parse_args():
         help="test sets of the config's test_sets, or 'all' "
         '(default: data.test)')
     add_launcher_arguments(parser)
-    parser.add_argument(
-        '--cfg-options',
-        '--options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='override parts of the config')
+    add_config_options(parser)
     args = parser.parse_args()
     if not args.eval and not args.vis and not args.OD:
         parser.error('nothing to do: give --eval mIoU, --vis, or both')

@@ -8,7 +8,7 @@ command with ``--auto-resume`` goes on (docs/reliability.md).
 import argparse
 
 from mbos import apis
-from mbos.config_overrides import OptionsAction
+from mbos.config_overrides import add_config_options
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
 
@@ -32,13 +32,7 @@ def parse_args():
         help='do not evaluate on data.val during training')
     parser.add_argument('--seed', type=int, help='random seed (default: 0)')
     add_launcher_arguments(parser)
-    parser.add_argument(
-        '--cfg-options',
-        '--options',
-        nargs='+',
-        action=OptionsAction,
-        metavar='KEY=VALUE',
-        help='override parts of the config, such as runner.max_iters=100')
+    add_config_options(parser, 'the config, such as runner.max_iters=100')
     return parser.parse_args()
 
 

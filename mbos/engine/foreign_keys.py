@@ -1,45 +1,30 @@
 """What configs of other trainers have, and what to write instead."""
 
 NOT_DONE = {
-    'fp16':
-    "set precision='fp16' (or 'bf16')",
-    'amp':
-    "set precision='fp16' (or 'bf16')",
-    'optim_wrapper':
-    'it is of mmseg 1.x; write optimizer, optimizer_config '
-    'and precision',
-    'param_scheduler':
-    'it is of mmseg 1.x; write lr_config',
-    'default_hooks':
-    'it is of mmseg 1.x; write log_config, '
-    'checkpoint_config, evaluation and custom_hooks',
-    'train_dataloader':
-    'it is of mmseg 1.x; write data.train, '
-    'data.samples_per_gpu and data.workers_per_gpu',
-    'val_dataloader':
-    'it is of mmseg 1.x; write data.val',
-    'test_dataloader':
-    'it is of mmseg 1.x; write data.test',
-    'val_evaluator':
-    'it is of mmseg 1.x; write evaluation',
-    'train_cfg':
-    'write model.train_cfg and runner',
-    'test_cfg':
-    'write model.test_cfg',
-    'total_iters':
-    'write runner.max_iters',
-    'total_epochs':
-    'write runner.max_iters; runs count iterations',
-    'max_epochs':
-    'write runner.max_iters; runs count iterations',
-    'autoscale_lr':
-    'write the learning rate into optimizer.lr',
-    'auto_scale_lr':
-    'write the learning rate into optimizer.lr',
-    'deterministic':
-    'leave it out: runs on CPU always are; '
+    **dict.fromkeys(('fp16', 'amp'), "set precision='fp16' (or 'bf16')"),
+    **dict.fromkeys(('max_epochs', 'total_epochs'),
+                    'write runner.max_iters; runs count iterations'),
+    **dict.fromkeys(('autoscale_lr', 'auto_scale_lr'),
+                    'write the learning rate into optimizer.lr'),
+    **{
+        key: f'it is of mmseg 1.x; write {instead}'
+        for key, instead in dict(
+            optim_wrapper='optimizer, optimizer_config and precision',
+            param_scheduler='lr_config',
+            default_hooks='log_config, checkpoint_config, evaluation and '
+            'custom_hooks',
+            train_dataloader='data.train, data.samples_per_gpu and '
+            'data.workers_per_gpu',
+            val_dataloader='data.val',
+            test_dataloader='data.test',
+            val_evaluator='evaluation').items()
+    },
+    'train_cfg': 'write model.train_cfg and runner',
+    'test_cfg': 'write model.test_cfg',
+    'total_iters': 'write runner.max_iters',
+    'deterministic': 'leave it out: runs on CPU always are; '
     'cudnn_benchmark=False on GPUs',
-}
+}  # yapf: disable
 """dict[str, str]: Keys of other trainers, with what to write instead."""
 
 WITHOUT_EFFECT = {
@@ -58,33 +43,23 @@ WITHOUT_EFFECT = {
 """dict[str, str]: The same of keys that may stay, as nothing is lost."""
 
 INSTEAD = {
-    'data.train_dataloader':
-    'write data.samples_per_gpu and '
+    'data.train_dataloader': 'write data.samples_per_gpu and '
     'data.workers_per_gpu',
-    'data.val_dataloader':
-    'evaluations take one image at a time; '
+    'data.val_dataloader': 'evaluations take one image at a time; '
     'data.test_workers says how many processes load them',
-    'data.test_dataloader':
-    'tests take one image at a time; '
+    'data.test_dataloader': 'tests take one image at a time; '
     'data.test_workers says how many processes load them',
-    'data.persistent_workers':
-    'leave it out: workers always stay',
-    'data.pin_memory':
-    'leave it out: batches are pinned on GPUs',
-    'data.shuffle':
-    'leave it out: training images always are',
-    'runner.max_epochs':
-    'write runner.max_iters; runs count iterations',
-    'evaluation.efficient_test':
-    'leave it out: evaluations need little '
+    'data.persistent_workers': 'leave it out: workers always stay',
+    'data.pin_memory': 'leave it out: batches are pinned on GPUs',
+    'data.shuffle': 'leave it out: training images always are',
+    'runner.max_epochs': 'write runner.max_iters; runs count iterations',
+    'evaluation.efficient_test': 'leave it out: evaluations need little '
     'memory anyway',
-    'checkpoint_config.out_dir':
-    'write work_dir, or '
+    'checkpoint_config.out_dir': 'write work_dir, or '
     'checkpoint_config.subfolder',
-    'checkpoint_config.filename_tmpl':
-    'leave it out: --auto-resume looks '
+    'checkpoint_config.filename_tmpl': 'leave it out: --auto-resume looks '
     'for iter_<N>.pth',
-}
+}  # yapf: disable
 """dict[str, str]: What to write instead of keys within a part."""
 
 STEP_HOOKS = {

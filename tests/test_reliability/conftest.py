@@ -1,27 +1,10 @@
-"""Data and undisturbed runs that the tests of this folder share."""
+"""Undisturbed runs that the tests of this folder share."""
 import types
 
 import pytest
 
 from tests.test_reliability.runs import TWO, write_long_config
-from tests.tiny_runs import do_not_wait, run_tool, write_data
-
-
-@pytest.fixture
-def tool(monkeypatch, tmp_path):
-    """Function that runs a tool in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(name, *arguments):
-        return run_tool(monkeypatch, name, *arguments)
-
-    return run
-
-
-@pytest.fixture
-def no_waiting(monkeypatch):
-    """Leave out the second that mmcv's runner waits for at its end."""
-    do_not_wait(monkeypatch)
+from tests.tiny_runs import run_tool, write_data
 
 
 @pytest.fixture(scope='session')
