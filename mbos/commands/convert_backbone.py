@@ -13,8 +13,11 @@ import argparse
 import logging
 import os
 import os.path as osp
+import socket
 import sys
-import urllib.request
+import tempfile
+
+import torch
 
 from mbos.models.backbones import pretrained
 
@@ -52,30 +55,12 @@ def fetch_official(out: str) -> dict:
     """Download the authors' file beside ``out`` and load it."""
     folder = osp.dirname(osp.abspath(out))
     os.makedirs(folder, exist_ok=True)
-    temporary = osp.join(folder, f'.{osp.basename(out)}.{os.getpid()}.part')
-    try:
-        url = pretrained.SWIN_TINY_URL
-        with urllib.request.urlopen(url, timeout=30) as response, \
-                open(temporary, 'wb') as file:
-            expected = int(response.headers.get('Content-Length') or 0)
-            while chunk := response.read(1 << 20):
-                file.write(chunk)
-                show_progress(file.tell(), expected)
-        if expected and osp.getsize(temporary) != expected:
-            raise OSError(f'{url} ended after '
-                          f'{osp.getsize(temporary)} of {expected} bytes')
-        return pretrained.load_swin_weights(temporary)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
-
-
-def show_progress(done: int, total: int) -> None:
-    """Show how much has been downloaded, where somebody is watching."""
-    if sys.stderr.isatty():
-        of_total = f' of {total >> 20}' if total else ''
-        sys.stderr.write(f'\r{done >> 20}{of_total} MB ')
-        sys.stderr.write('\n' if done == total else '')
+    socket.setdefaulttimeout(30)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        path = osp.join(temporary, osp.basename(pretrained.SWIN_TINY_URL))
+        torch.hub.download_url_to_file(
+            pretrained.SWIN_TINY_URL, path, progress=sys.stderr.isatty())
+        return pretrained.load_swin_weights(path)
 
 
 def fetch_timm() -> dict:

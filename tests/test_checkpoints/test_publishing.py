@@ -1,9 +1,6 @@
 """Published files: weights and what tells of them, nothing else."""
 import hashlib
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -16,8 +13,6 @@ from mbos.checkpoints.settings import Postprocessing, settings_from_meta
 from mbos.engine.runner import save_atomically
 from tests.tiny_runs import config_of, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -45,13 +40,7 @@ def trained(tmp_path):
     return model, path
 
 
-def publish(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, 'argv',
-                        ['publish_model.py', *map(str, arguments)])
-    runpy.run_path(str(ROOT / 'tools/publish_model.py'), run_name='__main__')
-
-
-def test_published_file(trained, tmp_path, monkeypatch, capsys):
+def test_published_file(trained, tool, tmp_path, capsys):
     model, path = trained
     figures = tmp_path / 'eval_refuge.json'
     figures.write_text(
@@ -63,8 +52,8 @@ def test_published_file(trained, tmp_path, monkeypatch, capsys):
                     'odoc.mDice': None,
                     'odoc.AP.disc': 0.5
                 })))
-    publish(monkeypatch, path, tmp_path / 'out/fundus', '--eval', figures,
-            '--notes', 'REFUGE, 400 photographs.')
+    assert tool('publish_model.py', path, 'out/fundus', '--eval', figures,
+                '--notes', 'REFUGE, 400 photographs.') is None
     weights, = (tmp_path / 'out').glob('*.pth')
     card, = (tmp_path / 'out').glob('*.md')
     assert len(list((tmp_path / 'out').iterdir())) == 2
@@ -96,17 +85,17 @@ def test_published_file(trained, tmp_path, monkeypatch, capsys):
     assert 'left out: optimizer' in said and 'discriminators left out' in said
 
 
-def test_same_weights_have_the_same_name(trained, tmp_path, monkeypatch):
+def test_same_weights_have_the_same_name(trained, tool, tmp_path):
     for folder in 'ab':
-        publish(monkeypatch, trained[1], tmp_path / folder / 'm')
+        tool('publish_model.py', trained[1], f'{folder}/m')
     names = [p.name for p in sorted(tmp_path.glob('[ab]/*.pth'))]
     assert len(names) == 2 and names[0] == names[1]
 
 
-def test_half_precision_safetensors(trained, tmp_path, monkeypatch):
+def test_half_precision_safetensors(trained, tool, tmp_path):
     """Anybody's reader finds the weights, and MBOS all that it needs."""
     model, path = trained
-    publish(monkeypatch, path, tmp_path / 'm', '--half', '--safetensors')
+    tool('publish_model.py', path, 'm', '--half', '--safetensors')
     written, = tmp_path.glob('m-*.safetensors')
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
     assert written.name == f'm-{digest[:8]}.safetensors'
@@ -126,42 +115,42 @@ def test_half_precision_safetensors(trained, tmp_path, monkeypatch):
     assert meta['iter'] == 12 and meta['mbos_model']['type']
 
 
-def test_what_16_bits_cannot_hold(trained, tmp_path, monkeypatch):
+def test_what_16_bits_cannot_hold(trained, tool, tmp_path):
     content = torch.load(trained[1], weights_only=True)
     name = next(iter(content['state_dict']))
     content['state_dict'][name].view(-1)[0] = 70000.
     path = tmp_path / 'large.pth'
     torch.save(content, path)
-    with pytest.raises(SystemExit, match=f'{name} has values that 16 bits'):
-        publish(monkeypatch, path, tmp_path / 'm', '--half')
+    assert f'{name} has values that 16 bits' in tool('publish_model.py', path,
+                                                     'm', '--half')
 
 
-def test_settings_of_a_config(trained, tmp_path, monkeypatch):
+def test_settings_of_a_config(trained, tool, tmp_path):
     """Thresholds that were chosen after training."""
     text = config_of(tmp_path, TASKS)
     rules = dict(rim=0.01, one_object=['odoc'], specks=dict(lesion=1e-4))
     text['prediction'] = dict(
         thresholds=dict(lesion=dict(EX=0.25)), postprocessing=rules)
     config = write_config(tmp_path / 'config.py', text)
-    publish(monkeypatch, trained[1], tmp_path / 'm', '--config', config)
+    tool('publish_model.py', trained[1], 'm', '--config', config)
     path, = tmp_path.glob('m-*.pth')
     found = settings_from_meta(read_checkpoint(str(path))['meta'])
     assert found.thresholds == dict(vessel=0.5, lesion=dict(EX=0.25), odoc=0.5)
     assert found.postprocessing == Postprocessing(**rules)
 
 
-def test_discriminators_can_be_kept(trained, tmp_path, monkeypatch):
-    publish(monkeypatch, trained[1], tmp_path / 'm', '--keep-discriminators')
+def test_discriminators_can_be_kept(trained, tool, tmp_path):
+    tool('publish_model.py', trained[1], 'm', '--keep-discriminators')
     path, = tmp_path.glob('m-*.pth')
     names = torch.load(path, weights_only=True)['state_dict']
     assert set(names) == set(trained[0].state_dict())
 
 
-def test_bad_input(trained, tmp_path, monkeypatch):
+def test_bad_input(trained, tool, tmp_path):
+    command = ('publish_model.py', trained[1], 'm', '--eval', 'eval.json')
     figures = tmp_path / 'eval.json'
     figures.write_text('[]')
-    with pytest.raises(SystemExit, match='not a file of metrics'):
-        publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
+    assert 'not a file of metrics' in tool(*command)
     figures.write_text(
         json.dumps(
             dict(
@@ -169,14 +158,11 @@ def test_bad_input(trained, tmp_path, monkeypatch):
                 figures={},
                 checkpoint='other.pth',
                 checkpoint_sha256='0' * 64)))
-    with pytest.raises(SystemExit, match='another checkpoint, other.pth'):
-        publish(monkeypatch, trained[1], tmp_path / 'm', '--eval', figures)
-    bare = tmp_path / 'bare.pth'
-    torch.save(dict(state_dict=trained[0].state_dict()), bare)
-    with pytest.raises(SystemExit, match='convert_pssnet_checkpoint'):
-        publish(monkeypatch, bare, tmp_path / 'm')
-    with pytest.raises(SystemExit, match='not found'):
-        publish(monkeypatch, tmp_path / 'none.pth', tmp_path / 'm')
+    assert 'another checkpoint, other.pth' in tool(*command)
+    torch.save(dict(state_dict=trained[0].state_dict()), 'bare.pth')
+    assert 'convert_pssnet_checkpoint' in tool('publish_model.py', 'bare.pth',
+                                               'm')
+    assert 'not found' in tool('publish_model.py', 'none.pth', 'm')
     assert not list(tmp_path.glob('m-*'))
 
 
