@@ -49,7 +49,7 @@ def read_checkpoint(path: str) -> dict:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint, is truncated, or holds more than
+        ValueError: If it is not a checkpoint, is truncated, or holds more than
             tensors and plain values.
     """
     if not osp.isfile(path):

@@ -110,9 +110,10 @@ class GradientStepHook(Hook):
             Default: False.
         on_nonfinite (str): What to do when a loss or a gradient is NaN or
             infinite: ``stop`` the run or ``skip`` the step. A gradient that
-            overflows because losses are scaled is no fault: the scaler skips
-            that step and lowers the scale. Where gradients accumulate, those
-            gathered since the last step are dropped with it. Default: 'stop'.
+            overflows because losses are scaled is not a fault: the scaler
+            skips that step and lowers the scale. Where gradients accumulate,
+            those gathered since the last step are dropped with it.
+            Default: 'stop'.
         max_skips (int): Iterations in a row that may be skipped.
             Default: 10.
     """

@@ -45,7 +45,7 @@ class NamedOptimizersConstructor:
         """Build the optimizers.
 
         Raises:
-            ValueError: If a name is no submodule.
+            ValueError: If a name is not a submodule.
         """
         parts = dict(unwrapped(model).named_children())
         named = [n for n in self.optimizer_cfg if n != self.REST]

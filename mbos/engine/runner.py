@@ -74,7 +74,7 @@ class CheckedIterRunner(IterBasedRunner):
 
         Raises:
             ValueError: If checkpoints could not be used: weights are gone or
-                have other names, or a part's state is no tensor.
+                have other names, or a part's state is not a tensor.
         """
         state = unwrapped(self.model).state_dict()
         gone = sorted(self._own_names - set(state))
@@ -82,8 +82,8 @@ class CheckedIterRunner(IterBasedRunner):
         if gone or odd:
             raise ValueError(
                 f'{(gone + odd)[0]}: a hook of custom_hooks has renamed or '
-                'removed it, or it is no tensor, so that checkpoints of this '
-                'run could not be loaded: take the hook or the part out.')
+                'removed it, or it is not a tensor, so that checkpoints of '
+                'this run could not be loaded: take the hook or the part out.')
         added = {k: v for k, v in state.items() if k not in self._own_names}
         for name, value in added.items():
             before = self._added_before.get(name)

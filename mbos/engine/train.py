@@ -165,7 +165,7 @@ def build_train_set(cfg: Config) -> JointDataset:
     """The training data of a config.
 
     Raises:
-        InvalidConfigError: If they are no ``JointDataset``.
+        InvalidConfigError: If they are not a ``JointDataset``.
     """
     train_set = build_checked(build_dataset, cfg.data.train)
     if not isinstance(train_set, JointDataset):

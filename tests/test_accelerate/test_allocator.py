@@ -6,18 +6,22 @@ import sys
 
 import pytest
 
-SCRIPT = '''
-import resource, sys
-import torch
-from mbos.accelerate.allocator import keep_freed_memory
+from mbos.accelerate import allocator
 
-def faults_of_blocks():
+SCRIPT = '''
+import ctypes, resource, runpy, sys
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+
+def faults_of_blocks(size=8 * 2**20):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        torch.ones(2 * 2**20)  # 8 MB
+        block = ctypes.c_void_p(c.malloc(size))
+        c.memset(block, 1, size)
+        c.free(block)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-kept = keep_freed_memory() if sys.argv[1] == 'keep' else False
+kept = runpy.run_path(sys.argv[1])['keep_freed_memory']()
 faults_of_blocks()
 print(kept, faults_of_blocks())
 '''
@@ -27,8 +31,8 @@ glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != 'glibc', reason='needs glibc')
 
 
-def measure(mode, **variables):
-    run = subprocess.run([sys.executable, '-c', SCRIPT, mode],
+def measure(**variables):
+    run = subprocess.run([sys.executable, '-c', SCRIPT, allocator.__file__],
                          env=dict(os.environ, **variables),
                          capture_output=True,
                          text=True,
@@ -39,7 +43,7 @@ def measure(mode, **variables):
 
 @glibc
 def test_freed_blocks_serve_again():
-    kept, faults = measure('keep')
+    kept, faults = measure()
     assert kept
     assert faults < PAGES / 10  # not asked for anew
 
@@ -51,12 +55,11 @@ def test_freed_blocks_serve_again():
     dict(GLIBC_TUNABLES='glibc.malloc.mmap_threshold=1048576'),
 ])
 def test_what_the_user_chose_stays(variables):
-    kept, faults = measure('keep', **variables)
+    kept, faults = measure(**variables)
     assert not kept
     assert faults >= PAGES  # each block from the system
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
-    from mbos.accelerate import allocator
     monkeypatch.setattr(sys, 'platform', 'darwin')
     assert not allocator.keep_freed_memory()

@@ -84,7 +84,7 @@ def load_swin_weights(
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If it cannot be read, is no Swin transformer or lacks
+        ValueError: If it cannot be read, is not a Swin transformer or lacks
             weights.
     """
     logger = logger or logging.getLogger(__name__)
@@ -171,7 +171,7 @@ def swin_layout(state: Mapping[str, Tensor],
         str: 'official', 'mmseg' or 'timm'.
 
     Raises:
-        ValueError: If they are no Swin transformer's.
+        ValueError: If they are not of a Swin transformer.
     """
     if any(
             key.startswith('stages.') and '.attn.w_msa.' in key
