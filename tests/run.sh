@@ -4,7 +4,8 @@
 # usage: bash tests/run.sh [--all] [ARGUMENTS OF pytest]
 #
 # Tests marked slow are left out unless --all or a -m of your own is given.
-# Paths are relative to the checkout. MBOS_REAL_DATA names a folder of real raw
+# Without arguments they run on all cores, up to 4 (pytest-xdist); "-n 0" runs
+# them one after the other. Paths are relative to the checkout. MBOS_REAL_DATA names a folder of real raw
 # collections (DRIVE, IDRiD, Drishti-GS) for the tests that want one; those are
 # skipped without it. MBOS_SETUP=0 skips the set-up and takes PYTHON, or python.
 set -euo pipefail
@@ -38,4 +39,7 @@ for argument in "$@"; do
     *) passed_on+=("$argument") ;;
     esac
 done
+if ((${#passed_on[@]} == 0)) && "$PYTHON" -c 'import xdist' 2>/dev/null; then
+    passed_on=(-n auto --maxprocesses 4 --dist worksteal)
+fi
 exec "$PYTHON" -m pytest "${arguments[@]}" "${passed_on[@]}"
