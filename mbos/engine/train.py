@@ -35,7 +35,7 @@ from .rehearsal import rehearse
 from .resume import (check_resumable, check_same_run, continue_from_newest,
                      run_facts)
 from .run_hooks import keep_sums_on_disk, register_hooks
-from .run_log import hold_log, quiet_logger, release_log, log_environment
+from .run_log import hold_log, log_environment, quiet_logger, release_log
 from .runner import CheckedIterRunner
 from .validation import (check_save_best, warn_of_test_images,
                          warn_of_unlabelled_classes,
