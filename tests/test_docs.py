@@ -1,5 +1,6 @@
 """The documentation: its links lead somewhere, its names exist."""
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ def test_links(page):
         assert file.exists(), f'{page.name}: {target}'
         if anchor:
             assert anchor in anchors_of(file), f'{page.name}: {target}'
+
+
+@pytest.mark.parametrize('repo_url, expected', [
+    ('https://example.org/mbos/',
+     '[a](https://example.org/mbos/blob/main/mbos/io), [b](data.md#x)'),
+    ('', 'a, [b](data.md#x)'),
+])
+def test_links_of_the_site_that_leave_docs(repo_url, expected):
+    rewrite = runpy.run_path(str(ROOT / 'tools/site_links.py'))['rewrite']
+    assert rewrite('[a](../mbos/io), [b](data.md#x)', repo_url) == expected
+
+
+def test_site_has_every_page():
+    text = (ROOT / 'mkdocs.yml').read_text(encoding='utf-8')
+    listed = re.findall(r'^ +- [^:]+: (\w+\.md)$', text, re.M)
+    assert sorted(listed) == sorted(
+        page.name for page in (ROOT / 'docs').glob('*.md'))
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
