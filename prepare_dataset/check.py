@@ -30,7 +30,7 @@ from .duplicates import find_duplicates, thumbnail
 from .errors import PrepareError
 from .files import read_geometry
 from .labels import Size, open_image, open_photograph
-from .record import FILE, Record, SplitRecord, read_records
+from .record import FILE, Record, SplitRecord, part_note, read_records, shares
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
@@ -45,18 +45,18 @@ class SplitReport:
     """What was found in one split.
 
     Args:
-        name (str): Collection and split.
-        expected (int): Number of photographs in the owner's release.
-        published (bool): Whether that is what an owner publishes.
-        training (bool): Whether it is a training split.
-        images (dict[str, Path]): Photographs by stem.
-        labels (dict[str, int]): Number of masks by folder.
-        pixels (dict[str, np.ndarray]): Pixels of each value by folder.
-        empty (dict[str, int]): Number of masks without foreground.
-        sizes (dict[str, tuple]): Width and height of the photographs.
-        thumbnails (dict[str, np.ndarray]): Small grey copies.
-        notes (list[str]): What the user should know, but is no fault.
-        problems (list[str]): What is wrong, file by file.
+        name: Collection and split.
+        expected: Number of photographs in the owner's release.
+        training: Whether it is a training split.
+        published: Whether an owner publishes the expected number.
+        notes: What the user should know, but is not a fault.
+        images: Photographs by stem.
+        labels: Number of masks by folder.
+        pixels: Pixels of each value by folder.
+        empty: Number of masks without foreground.
+        sizes: Width and height of the photographs.
+        thumbnails: Small grey copies.
+        problems: What is wrong, file by file.
     """
     name: str
     expected: int
@@ -76,8 +76,7 @@ class SplitReport:
         yield (f'{self.name}: {len(self.images)} images, {self.expected} '
                f'expected, {len(self.problems)} problems')
         if self.published and len(self.images) != self.expected:
-            kind = 'a part' if len(self.images) < self.expected else 'more'
-            yield f'  note: this is {kind} of what the owner publishes'
+            yield part_note(len(self.images), self.expected)
         yield from (f'  note: {note}' for note in self.notes)
         if self.sizes:
             sizes = sorted(set(self.sizes.values()))
@@ -93,10 +92,8 @@ class SplitReport:
             pixels = self.pixels.get(folder)
             if pixels is None:
                 continue
-            shares = ', '.join(f'{value}: {100 * n / pixels.sum():.3f} %'
-                               for value, n in enumerate(pixels) if n)
             yield (f'  {folder:8} {count} masks, {self.empty[folder]} without '
-                   f'foreground; pixels {shares}')
+                   f'foreground; pixels {shares(pixels)}')
 
 
 def check_split(folder: Path,
@@ -106,13 +103,7 @@ def check_split(folder: Path,
                 records: Mapping[str, Record] = {}) -> SplitReport | None:
     """Check one split of a prepared collection; None if it is not there.
 
-    Args:
-        folder (Path): Prepared folder of the collection.
-        collection (Collection): What it should hold.
-        split (str): Name of the split.
-        workers (int): Threads.
-        records (dict[str, Record]): What preparations recorded of the
-            folder, if they did.
+    ``records`` are what preparations recorded of the folder, if they did.
     """
     base = folder / collection.split_folder(split)
     recorded = {
@@ -278,9 +269,9 @@ def _check_geometry(report: SplitReport, path: Path) -> None:
         row = rows.get(stem)
         prepared = row and (row.prepared_width, row.prepared_height)
         if prepared != size:
-            told = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
+            has = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
             report.problems.append(
-                f'{path}: has {told} for {report.images[stem]} of '
+                f'{path}: has {has} for {report.images[stem]} of '
                 f'{size[0]}x{size[1]}, so that predictions could not be put '
                 'back; prepare the collection again with --force.')
 
@@ -329,15 +320,8 @@ def _prepared(
 
 
 def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
-    """Check a prepared tree or one collection.
-
-    Args:
-        out (str | Path): Folder of all collections, or of one.
-        workers (int): Threads. Default: 2.
-        sheet (bool): Whether to draw contact sheets. Default: False.
-
-    Returns:
-        list[SplitReport]: One report per split, and one for duplicates.
+    """Check a prepared tree or one collection: a report per split, and one of
+    duplicates.
 
     Raises:
         PrepareError: If there is no prepared collection.

@@ -13,16 +13,7 @@ def make_parser(
     description: str | None,
     raws: Sequence[str] = ('raw', )
 ) -> argparse.ArgumentParser:
-    """Describe the arguments.
-
-    Args:
-        collection (Collection): What the command prepares.
-        description (str, optional): What ``--help`` says.
-        raws (Sequence[str]): Names of the raw folders. Default: ('raw',).
-
-    Returns:
-        argparse.ArgumentParser: The parser.
-    """
+    """Describe the arguments; ``raws`` are the names of the raw folders."""
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,17 +56,8 @@ def main(collection: Collection,
          argv: Sequence[str] | None = None) -> int:
     """Run a collection's command.
 
-    Args:
-        collection (Collection): What the command prepares.
-        prepare (Callable): Takes the raw folders, the output folder and the
-            options, returns a summary.
-        description (str, optional): What ``--help`` says.
-        raws (Sequence[str]): Names of the raw folders. Default: ('raw',).
-        argv (Sequence[str], optional): Arguments; default ``sys.argv[1:]``.
-
-    Returns:
-        int: Exit code: 0 all prepared, 1 some files are bad or nothing could
-        be prepared, 130 interrupted.
+    ``prepare`` takes the raw folders, the output folder and the options, and
+    returns a summary. See :func:`finish` for the exit code.
     """
     arguments = vars(
         make_parser(collection, description, raws).parse_args(argv))
@@ -84,11 +66,11 @@ def main(collection: Collection,
 
 
 def finish(command: Callable[[], Summary]) -> int:
-    """Run a command, print its summary or error, and return the exit code.
+    """Run a command and print its summary or error.
 
     Returns:
-        int: 0 all prepared, 1 some files are bad or nothing could be
-        prepared, 130 interrupted.
+        int: Exit code: 0 all prepared, 1 some files are bad or nothing could
+        be prepared, 130 interrupted.
     """
     try:
         summary = command()

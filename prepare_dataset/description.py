@@ -11,11 +11,10 @@ class Labels:
     """The masks of one folder.
 
     Args:
-        largest (int): Largest label value. Default: 1.
-        may_be_empty (bool): Whether a mask may show nothing, as that of an
-            eye without lesions. Default: False.
-        optional (bool): Whether photographs may lack it, as a second
-            observer's. Default: False.
+        largest: Largest label value.
+        may_be_empty: Whether a mask may show nothing, as that of an eye
+            without lesions.
+        optional: Whether photographs may lack it, as a second observer's.
     """
     largest: int = 1
     may_be_empty: bool = False
@@ -33,11 +32,11 @@ class Split:
     """A split of a collection.
 
     Args:
-        expected (int): Number of photographs in the owner's release.
-        crop (str): ``'fov'``, ``'pad'`` or ``'none'``, see ``worker.Job``.
-        folder (str, optional): Folder of the split; default its name.
-        may_lack_labels (bool): Whether the owner publishes the photographs
-            without any labels. Default: False.
+        expected: Number of photographs in the owner's release.
+        crop: ``'fov'``, ``'pad'`` or ``'none'``, see ``worker.Job``.
+        folder: Folder of the split; None is its name.
+        may_lack_labels: Whether the owner publishes the photographs without
+            any labels.
     """
     expected: int
     crop: str = 'fov'
@@ -54,20 +53,19 @@ class Collection:
     """A collection, described.
 
     Args:
-        name (str): Name for messages.
-        folder (str): Folder of the prepared collection.
-        find (Callable): ``find(raw, split)`` returns what the raw folder
-            holds of a split, or None if it holds nothing of it.
-        splits (dict[str, Split]): Its splits.
-        labels (dict[str, Labels]): Its label folders. Default: ``ann`` of
-            one structure that every photograph shows.
-        image_suffix (str): Suffix of the prepared images. Default: '.jpg'.
-        with_images (bool): Whether images are written, or labels only.
-            Default: True.
-        published (bool): Whether ``Split.expected`` is the number that an
-            owner publishes. Default: True.
-        recipe (dict): Options to record, see ``record.Record``.
-        tree (tuple[str]): Paths of the raw collection, for messages.
+        name: Name for messages.
+        folder: Folder of the prepared collection.
+        find: ``find(raw, split)`` returns what the raw folder holds of a
+            split, or None if it holds nothing of it.
+        splits: Its splits.
+        labels: Its label folders; by default ``ann`` of one structure that
+            every photograph shows.
+        image_suffix: Suffix of the prepared images.
+        with_images: Whether images are written, or labels only.
+        published: Whether ``Split.expected`` is the number that an owner
+            publishes.
+        recipe: Options to record, see ``record.Record``.
+        tree: Paths of the raw collection, for messages.
     """
     name: str
     folder: str

@@ -18,15 +18,15 @@ from .errors import PrepareError
 from .files import read_geometry, write_geometry
 from .layout import Found, Item
 from .mirrors import beside
-from .record import (UNFINISHED, Record, SplitRecord, read_records,
-                     write_records)
+from .record import (UNFINISHED, Record, SplitRecord, part_note, read_records,
+                     shares, write_records)
 from .worker import Job, Outcome, prepare_item, start_worker
 
 SAVE_EVERY = 5.0
 """Seconds between two writings of geometry.csv."""
 MAX_SIDE = dict(train=2048)
 """Largest side of prepared images by split; training never looks closer than
-1024 x 2. Other splits keep full size, so that figures stay comparable."""
+1024 x 2. Other splits keep full size, so that metrics stay comparable."""
 MAX_NOTES = 20
 """Notes of a split that a summary shows; errors are all shown."""
 
@@ -63,12 +63,12 @@ class Summary:
     """What came of a collection.
 
     Args:
-        name (str): The collection.
-        folder (Path): Where it was prepared.
-        splits (dict[str, SplitSummary]): Result of each split.
-        notes (list[str]): What the user should know.
-        ending (str): What the text of the summary ends with.
-        seconds (float): Wall time.
+        name: The collection.
+        folder: Where it was prepared.
+        splits: Result of each split.
+        notes: What the user should know.
+        ending: What the text of the summary ends with.
+        seconds: Wall time.
     """
     name: str
     folder: Path
@@ -79,12 +79,12 @@ class Summary:
 
     @property
     def errors(self) -> list[str]:
-        """list[str]: All that went wrong, file by file."""
+        """All that went wrong, file by file."""
         return [e for split in self.splits.values() for e in split.errors]
 
     @property
     def ok(self) -> bool:
-        """bool: Whether nothing went wrong."""
+        """Whether nothing went wrong."""
         return not self.errors
 
     def __str__(self) -> str:
@@ -101,12 +101,9 @@ def _split_lines(name: str, split: SplitSummary) -> Iterator[str]:
            f'expected; {split.prepared} prepared, {split.skipped} already '
            f'there, {len(split.errors)} problems')
     if split.published and split.found != split.expected:
-        kind = 'a part' if split.found < split.expected else 'more'
-        yield f'  note: this is {kind} of what the owner publishes'
+        yield part_note(split.found, split.expected)
     for folder, pixels in split.pixels.items():
-        shares = ', '.join(f'{value}: {100 * n / pixels.sum():.3f} %'
-                           for value, n in enumerate(pixels) if n)
-        yield f'  {folder}: share of pixels by label value: {shares}'
+        yield f'  {folder}: share of pixels by label value: {shares(pixels)}'
     for key, value in split.counts.items():
         if value:
             yield f'  {key}: {value}'
@@ -126,15 +123,14 @@ def run(collection: Collection,
     """Prepare a collection.
 
     Args:
-        collection (Collection): What to prepare.
-        raw (str | Path): Unpacked folder of the collection.
-        out (str | Path): Folder that will contain the prepared collection.
-        splits (Sequence[str], optional): Splits to prepare; default all that
-            the raw folder holds.
-        workers (int): Processes; with 1 everything runs in this one.
-        force (bool): Whether to overwrite what is there.
-        max_side (int, optional): Larger images are scaled down to this, 0
-            for never. Default: 2048 for training splits, else never.
+        collection: What to prepare.
+        raw: Unpacked folder of the collection.
+        out: Folder that will contain the prepared collection.
+        splits: Splits to prepare; None is all that the raw folder holds.
+        workers: Processes; with 1 everything runs in this one.
+        force: Whether to overwrite what is there.
+        max_side: Larger images are scaled down to this, 0 for never. None is
+            2048 for training splits, else never.
 
     Returns:
         Summary: What was done and what went wrong, file by file.

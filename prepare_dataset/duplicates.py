@@ -25,13 +25,8 @@ def thumbnail(image: Image.Image) -> np.ndarray:
 
 
 def find_duplicates(reports: Sequence) -> list[str]:
-    """Find photographs of training splits that occur in other splits, too.
-
-    Args:
-        reports (Sequence[SplitReport]): Of ``check.check_split``.
-
-    Returns:
-        list[str]: A sentence for each photograph.
+    """A sentence for each photograph of a training split that occurs in
+    others.
     """
     training = [(report.images[stem], thumbnail) for report in reports
                 if report.training

@@ -119,16 +119,8 @@ def find_items(photographs: Sequence[Photograph], reader: Reader,
                folder: Path) -> Found:
     """Find the masks of a split's photographs.
 
-    Args:
-        photographs (Sequence[Photograph]): The photographs.
-        reader (Reader): Knows their masks.
-        fields_of_view (MaskPattern, optional): Of masks that are given.
-        skip_unlabelled (bool): Whether photographs that lack a mask are left
-            out, instead of being errors.
-        folder (Path): Folder of all photographs.
-
-    Returns:
-        Found: What there is to prepare.
+    With ``skip_unlabelled``, photographs that lack a mask are left out; else
+    they are errors.
     """
     found = Found(folder=folder)
     skipped = []

@@ -100,14 +100,14 @@ def _is_original(images: dict[str, Path]) -> bool:
         with open_image(next(iter(images.values()))) as image:
             return image.size == SIZE
     except (OSError, RefusedError):
-        return False  # told when it is prepared
+        return False  # reported when it is prepared
 
 
 def _report_missing(found: Found, masks: dict[str, dict[str, Path] | None],
                     images: dict[str, Path], truth: str, split: str) -> None:
-    """Tell absent lesions, which have no file, from missing files.
+    """Distinguish absent lesions, which have no file, from missing files.
 
-    That can be told where all the owner's photographs of the split are there,
+    That is possible where all the owner's photographs of the split are there,
     because the number of masks is known then.
     """
     whole = len(images) == PHOTOGRAPHS[split] and _is_original(images)

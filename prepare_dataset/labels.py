@@ -35,17 +35,12 @@ UNREADABLE = ('is it complete? Download or unpack it again, or remove it '
 
 
 def open_image(path: Path) -> Image.Image:
-    """Read a file completely.
-
-    Args:
-        path (Path): An image of ``mbos.io.FORMATS``, or a packed PPM.
-
-    Returns:
-        Image.Image: The first frame, decoded.
+    """Read the first frame of a file completely: an image of
+    ``mbos.io.FORMATS``, or a packed PPM.
 
     Raises:
-        PrepareError: If it is missing, truncated, no image, or of an absurd
-            size.
+        PrepareError: If it is missing, truncated, not an image, or of an
+            absurd size.
     """
     try:
         if path.suffix != '.gz':
@@ -73,8 +68,7 @@ def read_photograph(path: Path) -> np.ndarray:
     """Read a photograph as RGB, shape (H, W, 3), upright.
 
     Raises:
-        PrepareError: If it is missing, truncated, no image, or of an absurd
-            size.
+        PrepareError: As :func:`open_image`.
     """
     return open_photograph(path).decode()
 
@@ -105,10 +99,8 @@ def open_photograph(path: Path) -> EncodedPhotograph:
 def _open_mask(path: Path, size: Size | Layout | None) -> Image.Image:
     """Read a mask, turned as its photograph is.
 
-    Args:
-        path (Path): Mask.
-        size (tuple | Layout, optional): Width and height that it must have,
-            or how its photograph is stored.
+    ``size`` is the width and height that it must have, or how its photograph
+    is stored.
 
     Raises:
         PrepareError: If it cannot be read or is of another size.
@@ -139,17 +131,10 @@ def _empty(size: Size | Layout) -> np.ndarray:
 
 
 def read_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
-    """Read a mask as brightness values.
+    """Read a mask as brightness values (H, W), uint8.
 
     A palette (GIF, 1-bit TIFF, BMP, PNG) is looked up: what its colours show
     counts, the brightest of the three channels of each.
-
-    Args:
-        path (Path): Mask.
-        size (tuple[int], optional): Width and height that it must have.
-
-    Returns:
-        np.ndarray: Values of shape (H, W), dtype uint8.
 
     Raises:
         PrepareError: If it cannot be read or is of another size.
@@ -171,13 +156,6 @@ def read_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
 
 def binary(path: Path, size: Size | Layout | None = None) -> Labelled:
     """Read a mask of one structure: 0 is background, the other value is it.
-
-    Args:
-        path (Path): Mask.
-        size (tuple[int], optional): Width and height that it must have.
-
-    Returns:
-        tuple: Labels 0 and 1, and no counts.
 
     Raises:
         PrepareError: If it holds more than zero and one other value.
@@ -201,14 +179,8 @@ def merge(paths: Sequence[Path | None],
           size: Size | Layout | None = None) -> Labelled:
     """Merge one binary mask per class; a later class overwrites earlier ones.
 
-    Args:
-        paths (Sequence[Path | None]): Mask of class 1, 2, ...; None where the
-            photograph has nothing of the class.
-        size (tuple[int]): Width and height of the photograph.
-
-    Returns:
-        tuple: Labels 0 to the number of paths, and
-        ``{'overlapping pixels': n}``.
+    ``paths`` are the masks of class 1, 2, ..., None where the photograph has
+    nothing of the class. Counts ``'overlapping pixels'``.
     """
     labels = _empty(size)
     overlap = 0
@@ -222,13 +194,10 @@ def merge(paths: Sequence[Path | None],
 
 
 def class_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
-    """Read a mask whose values stand for classes.
+    """Read a mask whose values stand for classes, (H, W), uint8.
 
     A pixel of a palette image is its index, as annotation tools write it,
     unless the palette is grey, as that of scanned GIFs.
-
-    Returns:
-        np.ndarray: Values of shape (H, W), dtype uint8.
 
     Raises:
         PrepareError: If it cannot be read, is of another size or has colours
@@ -262,14 +231,7 @@ def decoded(path: Path,
             size: Size | Layout | None = None) -> Labelled:
     """Read a mask of several classes.
 
-    Args:
-        path (Path): Mask.
-        meanings (dict[int, int]): Label by value; 0 is background if it is
-            not named.
-        size (tuple[int], optional): Width and height that it must have.
-
-    Returns:
-        tuple: Labels, and no counts.
+    ``meanings`` are labels by value; 0 is background if it is not named.
 
     Raises:
         PrepareError: If it holds other values.
@@ -303,16 +265,11 @@ def merge_classes(masks: Sequence[tuple[int, Path | None, Sequence[int]]],
     """Merge masks of single classes; a later class overwrites earlier ones.
 
     Args:
-        masks (Sequence[tuple]): Label value, mask (None where the photograph
-            has nothing of the class) and the values that count, all but 0 if
-            there are none.
-        nested (bool): Whether each class lies in the one before it, so that
-            an overlap is as it should be. Default: False.
-        size (tuple[int]): Width and height of the photograph.
-
-    Returns:
-        tuple: Labels, and counts of overlapping pixels, or for nested
-        classes of those outside the class before.
+        masks: Label value, mask (None where the photograph has nothing of the
+            class) and the values that count, all but 0 if there are none.
+        nested: Whether each class lies in the one before it, so that an
+            overlap is as it should be, and pixels outside are counted.
+        size: Width and height of the photograph.
     """
     labels = _empty(size)
     odd = 0
@@ -335,12 +292,8 @@ def merge_classes(masks: Sequence[tuple[int, Path | None, Sequence[int]]],
 def disc_and_cup(disc: Path, cup: Path, size: Size | Layout | None = None):
     """Read soft maps, the share of experts of 255, of disc and cup.
 
-    At least half of the experts must agree (>= 128), so that the cup lies
-    inside the disc.
-
-    Returns:
-        tuple: Labels 1 disc rim and 2 cup, and the cup's pixels that lie
-        outside the disc.
+    At least half of the experts must agree (>= 128). Labels are 1 disc rim
+    and 2 cup; the cup's pixels outside the disc are counted.
     """
     disc, cup = soft_binary(disc, size)[0], soft_binary(cup, size)[0]
     outside = int(np.count_nonzero(cup & (1 - disc)))
@@ -350,18 +303,11 @@ def disc_and_cup(disc: Path, cup: Path, size: Size | Layout | None = None):
 
 
 def refuge(path: Path, size: Size | Layout | None = None) -> Labelled:
-    """Read a REFUGE mask of either polarity.
+    """Read a REFUGE mask of either polarity: labels 1 disc rim and 2 cup.
 
     The release has 0 cup, 128 disc and 255 background; copies with the
     inverse, and with 0, 1 and 2, circulate. The background is what the mask's
-    frame shows.
-
-    Args:
-        path (Path): Mask.
-        size (tuple[int], optional): Width and height that it must have.
-
-    Returns:
-        tuple: Labels 1 disc rim and 2 cup, and ``{'inverted masks': 0 | 1}``.
+    frame shows. Counts ``'inverted masks'``.
 
     Raises:
         PrepareError: If there are values other than 0, 128 and 255.
@@ -381,7 +327,7 @@ def refuge(path: Path, size: Size | Layout | None = None) -> Labelled:
     if np.mean(frame == background) < 0.9:
         raise PrepareError(
             f'{path}: the frame of the mask should be background, 255 or 0, '
-            'so that the polarity can be told; take the original BMP.')
+            'so that the polarity is known; take the original BMP.')
     labels = np.zeros(values.shape, np.uint8)
     labels[values == 128] = 1
     labels[values == 255 - background] = 2

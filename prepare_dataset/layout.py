@@ -21,12 +21,12 @@ class Item:
     """One photograph and what is needed to prepare it.
 
     Args:
-        stem (str): Name of the prepared files without suffix.
-        image (Path): The photograph.
-        labels (dict): For each folder to write, ``'ann'`` first of all, a
-            function that takes ``size=`` (width, height) and returns labels
-            and counts, see ``labels.py``. It is sent to other processes.
-        fov (Path, optional): The collection's own field-of-view mask.
+        stem: Name of the prepared files without suffix.
+        image: The photograph.
+        labels: For each folder to write, ``'ann'`` first of all, a function
+            that takes ``size=`` (width, height) and returns labels and counts,
+            see ``labels.py``. It is sent to other processes.
+        fov: The collection's own field-of-view mask.
     """
     stem: str
     image: Path
@@ -39,11 +39,11 @@ class Found:
     """What a raw collection holds of one split.
 
     Args:
-        items (list[Item]): Photographs to prepare.
-        problems (list[str]): What is missing or left over, file by file.
-        notes (list[str]): What the user should know, but is no fault.
-        folder (Path, optional): Where photographs were looked for.
-        left_out (set[Path]): Files that are not read as images.
+        items: Photographs to prepare.
+        problems: What is missing or left over, file by file.
+        notes: What the user should know, but is not a fault.
+        folder: Where photographs were looked for.
+        left_out: Files that are not read as images.
     """
     items: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -59,15 +59,11 @@ class Found:
 
 
 def locate(raw: Path, *endings: str) -> Path | None:
-    """Find the folder whose path ends in one of the endings.
+    """Find the folder closest to ``raw`` whose path ends in one of the
+    endings.
 
-    Args:
-        raw (Path): Where to look, at most seven levels deep.
-        endings (str): Alternatives such as ``'training/images'``, the
-            preferred one first; upper and lower case are the same.
-
-    Returns:
-        Path | None: The folder closest to ``raw``, or None.
+    ``endings`` are alternatives such as ``'training/images'``, the preferred
+    one first; upper and lower case are the same.
 
     Raises:
         PrepareError: If two folders fit equally well.
@@ -138,18 +134,15 @@ def images_by_stem(folder: Path,
                    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
                    key: Callable[[str], str | None] = lambda stem: stem,
                    recursive: bool = True) -> dict[str, Path]:
-    """List image files by name.
+    """List the image files of a folder by name, in the order of the names.
 
     Args:
-        folder (Path): Folder to list.
-        found (Found): Gets a problem for every second file of one name.
-        suffixes (tuple[str]): Suffixes to take, in lower case.
-        key (Callable): Turns a file's stem into the name to list it under,
-            or None to leave it out. Default: the stem.
-        recursive (bool): Whether to look into folders below. Default: True.
-
-    Returns:
-        dict[str, Path]: Files in the order of their names.
+        folder: Folder to list.
+        found: Gets a problem for every second file of one name.
+        suffixes: Suffixes to take, in lower case.
+        key: Turns a file's stem into the name to list it under, or None to
+            leave it out.
+        recursive: Whether to look into folders below.
     """
     files: dict[str, Path] = {}
     for path in visible_files(folder, recursive):

@@ -34,11 +34,11 @@ def folder_of_split(
     """Find the folder of a split by the names that copies give it.
 
     Args:
-        raw (Path): Where to look.
-        split (str): ``train``, ``val`` or ``test``.
-        kinds (Sequence[str]): What may be called the folder of the kind of
-            files, such as :data:`IMAGES`.
-        below (Sequence[str]): Names of the folder in it. Default: itself.
+        raw: Where to look.
+        split: ``train``, ``val`` or ``test``.
+        kinds: What may be called the folder of the kind of files, such as
+            :data:`IMAGES`.
+        below: Names of the folder in it; by default itself.
 
     Returns:
         Path | None: ``train/images`` or ``images/train``, or None.
@@ -58,19 +58,12 @@ def folder_of_split(
 
 def files_by_name(raw: Path, found: Found,
                   key: Callable[[str], str | None]) -> tuple[dict, dict]:
-    """Tell photographs from masks wherever they are.
+    """Find photographs and masks wherever they are, by name.
 
     A mask is a file in a folder that is called like one, or a BMP; pictures
-    that others made of the photographs are left out.
-
-    Args:
-        raw (Path): Where to look.
-        found (Found): Gets a problem for every second file of one name.
-        key (Callable): Turns a file's stem into the name to list it under,
-            or None to leave it out.
-
-    Returns:
-        tuple[dict[str, Path], dict[str, Path]]: Photographs and masks.
+    that others made of the photographs are left out. ``found`` gets a problem
+    for every second file of one name; ``key`` turns a file's stem into the
+    name to list it under, or None to leave it out.
     """
     photographs: dict[str, Path] = {}
     masks: dict[str, Path] = {}
@@ -102,15 +95,7 @@ def _is_mask(path: Path, folders: Sequence[str]) -> bool:
 
 
 def beside(raw: Path, expected: Sequence[str]) -> str:
-    """Show the tree that is expected beside the one that was found.
-
-    Args:
-        raw (Path): The folder that was given.
-        expected (Sequence[str]): Paths in it, of which one fits all.
-
-    Returns:
-        str: Lines to append to a message.
-    """
+    """Lines for a message: the expected tree beside the one that was found."""
     if not expected:
         return ''
     lines = ['', 'Expected, for instance:']

@@ -23,10 +23,10 @@ class OwnTask:
     """What is known of a task.
 
     Args:
-        name (str): Its name.
-        classes (tuple[str]): Its classes, in the order of label values.
-        nested (bool): Whether each class contains those after it.
-        may_be_empty (bool): Whether an eye may show nothing of it.
+        name: Its name.
+        classes: Its classes, in the order of label values.
+        nested: Whether each class contains those after it.
+        may_be_empty: Whether an eye may show nothing of it.
     """
     name: str
     classes: tuple[str, ...]
@@ -45,11 +45,11 @@ class Masks:
     """Masks that become one label folder.
 
     Args:
-        folder (str): Name of the folder: the task's, or for a second
-            observer the task's with ``-`` and more.
-        task (OwnTask): The task.
-        whole (MaskPattern, optional): Masks of all classes, or
-        single (dict[str, MaskPattern]): masks of each class that has some.
+        folder: Name of the folder: the task's, or for a second observer the
+            task's with ``-`` and more.
+        task: The task.
+        whole: Masks of all classes, or
+        single: masks of each class that has some.
     """
     folder: str
     task: OwnTask
@@ -58,19 +58,19 @@ class Masks:
 
     @property
     def patterns(self) -> list[MaskPattern]:
-        """list[MaskPattern]: All patterns."""
+        """All patterns."""
         return [self.whole] if self.whole else list(self.single.values())
 
     @property
     def labelled(self) -> tuple[str, ...]:
-        """tuple[str]: The classes that are labelled."""
+        """The classes that are labelled."""
         if self.whole:
             return self.task.classes
         return tuple(c for c in self.task.classes if c in self.single)
 
     @property
     def is_second(self) -> bool:
-        """bool: Whether it is there to compare with, not to train on."""
+        """Whether it is there to compare with, not to train on."""
         return self.folder != self.task.name
 
     def describe(self) -> Labels:
@@ -122,14 +122,9 @@ def tasks_of(keys: Sequence[str], classes: Mapping[str, tuple[str, ...]],
              nested: Sequence[str]) -> dict[str, OwnTask]:
     """Find out the classes of the tasks that masks are given for.
 
-    Args:
-        keys (Sequence[str]): Keys of ``--masks``.
-        classes (dict[str, tuple[str]]): Classes by task, as given.
-        nested (Sequence[str]): Tasks whose classes contain each other.
-
-    Returns:
-        dict[str, OwnTask]: Task by name. One that is neither built in nor
-        described has the classes that have masks, or one of its own name.
+    ``classes`` and ``nested`` are those that are given. A task that is neither
+    built in nor described has the classes that have masks, or one of its own
+    name.
 
     Raises:
         PrepareError: If something names an unknown task or class.
@@ -177,18 +172,12 @@ def parse_numbers(text: str) -> list[int]:
 
 
 def parse_values(key: str, text: str, classes: Sequence[str]) -> dict:
-    """Read what the values of a mask mean.
+    """Read what the values of a mask mean: label by value.
 
-    Args:
-        key (str): Key of the masks.
-        text (str): ``128-255`` for a mask of one class, of which the rest is
-            background, or ``disc:128,cup:0,background:255``. ``ignore``
-            stands for pixels that are not labelled.
-        classes (Sequence[str]): Classes that the mask may show.
-
-    Returns:
-        dict[int, int]: Label by value, labels counted from 1 in the order of
-        the classes.
+    ``text`` is ``128-255`` for a mask of one class, of which the rest is
+    background, or ``disc:128,cup:0,background:255``; ``ignore`` stands for
+    pixels that are not labelled. Labels count from 1 in the order of the
+    classes.
 
     Raises:
         PrepareError: If it is something else.
@@ -269,13 +258,13 @@ class Reader:
     """Makes the label readers of photographs.
 
     Args:
-        masks (Sequence[Masks]): All label folders.
-        values (dict[str, str]): Meaning of values by key of the masks.
-        optional (Sequence[str]): Keys of masks that photographs may lack,
-            which then show nothing of it.
+        masks: All label folders.
+        values: Meaning of values by key of the masks.
+        optional: Keys of masks that photographs may lack, which then show
+            nothing of it.
 
     Raises:
-        PrepareError: If a key is none of the masks'.
+        PrepareError: If a key is not one of the masks.
     """
 
     def __init__(self, masks: Sequence[Masks], values: Mapping[str, str],

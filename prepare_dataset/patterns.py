@@ -25,12 +25,12 @@ class Photograph:
     """A photograph of a folder.
 
     Args:
-        path (Path): The file.
-        relative (str): Its path in the folder, with ``/``.
-        name (str): What the prepared files are called, without suffix: the
-            stem, with folders before it where two stems are alike.
-        fields (dict[str, str]): What patterns may refer to: ``stem``,
-            ``dir`` and the named groups of ``--fields``.
+        path: The file.
+        relative: Its path in the folder, with ``/``.
+        name: What the prepared files are called, without suffix: the stem,
+            with folders before it where two stems are alike.
+        fields: What patterns may refer to: ``stem``, ``dir`` and the named
+            groups of ``--fields``.
     """
     path: Path
     relative: str
@@ -41,17 +41,14 @@ class Photograph:
 def list_photographs(folder: Path,
                      pattern: str = '*',
                      expression: str | None = None) -> list[Photograph]:
-    """List the image files in a folder and below it.
+    """List the image files in a folder and below it, by relative path.
 
     Args:
-        folder (Path): The folder.
-        pattern (str): Which of them, such as ``'*.jpg'`` or
-            ``'images/*.jpg'``; upper and lower case are the same.
-        expression (str, optional): Regular expression that is searched in
-            the stem; its named groups become fields.
-
-    Returns:
-        list[Photograph]: Sorted by relative path.
+        folder: The folder.
+        pattern: Which of them, such as ``'*.jpg'`` or ``'images/*.jpg'``;
+            upper and lower case are the same.
+        expression: Regular expression that is searched in the stem; its named
+            groups become fields.
 
     Raises:
         PrepareError: If there are none, or one does not fit the expression.
@@ -140,13 +137,13 @@ class MaskPattern:
     """Where the masks of one kind are.
 
     Args:
-        key (str): What the user calls them, as in ``key=pattern``.
-        pattern (str): A path with ``{fields}`` of the photograph, which may
-            have wildcards, or a folder with files of the photographs' stems.
-            A relative one starts in the folder of the photographs, or in the
+        key: What the user calls them, as in ``key=pattern``.
+        pattern: A path with ``{fields}`` of the photograph, which may have
+            wildcards, or a folder with files of the photographs' stems. A
+            relative one starts in the folder of the photographs, or in the
             one above it, or in the working directory: where it fits first.
-        folder (Path): Folder of the photographs.
-        photographs (Sequence[Photograph]): They all.
+        folder: Folder of the photographs.
+        photographs: All of them.
 
     Raises:
         PrepareError: If it fits no file at all, or names unknown fields.

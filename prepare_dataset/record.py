@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 import mbos.io
 from mbos.io.files import save_text
 from .description import Collection, Labels, Split
@@ -17,17 +19,29 @@ FILE = 'prepared.json'
 UNFINISHED = 'the preparation was not finished; run the same command again.'
 
 
+def part_note(found: int, expected: int) -> str:
+    """A note that there are not as many photographs as are published."""
+    kind = 'a part' if found < expected else 'more'
+    return f'  note: this is {kind} of what the owner publishes'
+
+
+def shares(pixels: np.ndarray) -> str:
+    """Shares of the label values, of which the pixels were counted."""
+    return ', '.join(f'{value}: {100 * n / pixels.sum():.3f} %'
+                     for value, n in enumerate(pixels) if n)
+
+
 @dataclass
 class SplitRecord:
     """What is recorded of one split.
 
     Args:
-        folder (str): Its folder in that of the collection.
-        expected (int): Number of photographs that there should be.
-        photographs (list[str]): Stems of those that were prepared.
-        lacking (dict[str, list[str]]): Stems of the photographs that have no
-            mask of a label folder, and are not meant to have one.
-        problems (list[str]): What went wrong.
+        folder: Its folder in that of the collection.
+        expected: Number of photographs that there should be.
+        photographs: Stems of those that were prepared.
+        lacking: Stems of the photographs that have no mask of a label folder,
+            and are not meant to have one.
+        problems: What went wrong.
     """
     folder: str
     expected: int
@@ -45,11 +59,11 @@ class Record:
     """What is recorded of one collection.
 
     Args:
-        image_suffix (str): Suffix of the prepared images.
-        labels (dict[str, Labels]): Its label folders.
-        splits (dict[str, SplitRecord]): Its splits, prepared so far.
-        published (bool): Whether an owner publishes the expected number.
-        recipe (dict): Options that a later run must not contradict.
+        image_suffix: Suffix of the prepared images.
+        labels: Its label folders.
+        splits: Its splits, prepared so far.
+        published: Whether an owner publishes the expected number.
+        recipe: Options that a later run must not contradict.
     """
     image_suffix: str
     labels: dict[str, Labels] = field(default_factory=dict)
@@ -76,14 +90,8 @@ class Record:
 def read_records(folder: Path) -> dict[str, Record]:
     """Read the records of a prepared folder, by name of the collection.
 
-    Args:
-        folder (Path): Folder of a collection.
-
-    Returns:
-        dict[str, Record]: Empty if there is no file.
-
     Raises:
-        PrepareError: If the file is damaged.
+        PrepareError: If the file is damaged; a missing one is empty.
     """
     path = folder / FILE
     if not path.exists():

@@ -10,16 +10,8 @@ TEST = 'test_pipeline'
 
 def config_snippet(collection: Collection, folder: Path,
                    masks: Sequence[Masks]) -> str:
-    """Write what a config needs to use a prepared collection.
-
-    Args:
-        collection (Collection): The collection.
-        folder (Path): Where it was prepared.
-        masks (Sequence[Masks]): Its label folders.
-
-    Returns:
-        str: A line for ``model.tasks`` if tasks are not built in, and an
-        entry per split for ``data``.
+    """Write what a config needs to use a prepared collection: a line for
+    ``model.tasks`` if tasks are not built in, and an entry per split.
     """
     trained = [m for m in masks if not m.is_second]
     lines = ['For a config (docs/how_to.md, "Add a dataset"):']

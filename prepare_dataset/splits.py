@@ -35,16 +35,11 @@ def parse_splits(texts: Sequence[str]) -> dict[str, str]:
 
 def group_of(photographs: Sequence[Photograph],
              expression: str | None) -> dict[str, str]:
-    """Find out whose each photograph is.
+    """Find out which patient each photograph shows, by name of the photograph.
 
-    Args:
-        photographs (Sequence[Photograph]): All photographs.
-        expression (str, optional): Regular expression that is searched in
-            the relative path without suffix; its groups, or all that it
-            fits, name the patient. Default: each is a patient's of its own.
-
-    Returns:
-        dict[str, str]: Group by name of the photograph.
+    ``expression`` is searched in the relative path without suffix; its groups,
+    or all that it fits, name the patient. Without it each photograph is a
+    patient of its own.
     """
     compiled = compile_expression('--group', expression)
     if compiled is None:
@@ -75,10 +70,10 @@ def split_photographs(
     ``train`` was asked for.
 
     Args:
-        photographs (Sequence[Photograph]): All photographs.
-        wanted (dict[str, str]): Share, list file or pattern by split.
-        groups (dict[str, str]): Of :func:`group_of`.
-        seed (int): Another number gives other shares. Default: 0.
+        photographs: All photographs.
+        wanted: Share, list file or pattern by split.
+        groups: Of :func:`group_of`.
+        seed: Another number gives other shares.
 
     Returns:
         tuple: Photographs by split, and notes for the user.

@@ -55,11 +55,11 @@ class Job:
     """A photograph to draw and the files to write of it.
 
     Args:
-        key (str): Names the eye; the same key is always the same eye.
-        camera (Camera): What takes the picture.
-        write (Callable): Writes the photograph (H, W, 3) and its masks.
-        diseased (bool): Whether there are lesions. Default: False.
-        glaucoma (bool): Whether the cup is large. Default: False.
+        key: Names the eye; the same key is always the same eye.
+        camera: What takes the picture.
+        write: Writes the photograph (H, W, 3) and its masks.
+        diseased: Whether there are lesions.
+        glaucoma: Whether the cup is large.
     """
 
     key: str
@@ -150,10 +150,7 @@ def _check(counts: dict[str, int], size: int, workers: int) -> None:
 
 
 def _claim(out: Path, arguments: dict, force: bool) -> bool:
-    """Clear the folder for new collections.
-
-    Returns:
-        bool: Whether there is something to do.
+    """Clear the folder for new collections; False if there is nothing to do.
 
     Raises:
         FileExistsError: If collections lie there that were not drawn here.
@@ -190,16 +187,15 @@ def generate(out: str | Path,
     """Draw all collections, or nothing if the same are there already.
 
     Args:
-        out (str | Path): Folder to write ``raw`` and ``hidden`` into.
-        images (int): Training images of each collection, 1 to 54; DRIVE gets
-            an eighth of it. Default: 24.
-        size (int): Height of the photographs, roughly. Default: 352.
-        seed (int): Another seed draws other eyes. Default: 0.
-        val_images (int): Validation images of DDR and REFUGE. Default: 4.
-        test_images (int): Test images of each collection with a test set, 1
-            to 20. Default: 8.
-        workers (int): Threads; the pixels do not depend on it. Default: 2.
-        force (bool): Whether to draw again what is there. Default: False.
+        out: Folder to write ``raw`` and ``hidden`` into.
+        images: Training images of each collection, 1 to 54; DRIVE gets an
+            eighth of it.
+        size: Height of the photographs, roughly.
+        seed: Another seed draws other eyes.
+        val_images: Validation images of DDR and REFUGE.
+        test_images: Test images of each collection with a test set, 1 to 20.
+        workers: Threads; the pixels do not depend on it.
+        force: Whether to draw again what is there.
 
     Returns:
         dict[str, Path]: The raw folder of each collection, and ``hidden``.

@@ -17,19 +17,16 @@ class Camera:
     """How the photographs of a collection look.
 
     Args:
-        aspect (float): Width of the frame divided by its height.
-        radius (float): Radius of the field of view divided by the height;
-            above 0.5 its top and bottom are cut off.
-        color (tuple[float]): Mean RGB of the retina, 0 to 255.
-        scale (float): Height of the frame divided by the requested size.
-            Default: 1.0.
-        variation (float): Spread of exposure and colour among photographs.
-            Default: 0.08.
-        vignette (float): Light lost at the edge. Default: 0.3.
-        blur (float): Blur, standard deviation in radii of the field of view.
-            Default: 0.004.
-        noise (float): Sensor noise, in grey values. Default: 2.5.
-        black (float): Grey value outside the field of view. Default: 2.
+        aspect: Width of the frame divided by its height.
+        radius: Radius of the field of view divided by the height; above 0.5
+            its top and bottom are cut off.
+        color: Mean RGB of the retina, 0 to 255.
+        scale: Height of the frame divided by the requested size.
+        variation: Spread of exposure and colour among photographs.
+        vignette: Light lost at the edge.
+        blur: Standard deviation in radii of the field of view.
+        noise: Sensor noise, in grey values.
+        black: Grey value outside the field of view.
     """
 
     aspect: float
@@ -146,16 +143,7 @@ def _light(rng: np.random.Generator, eye: Eye, camera: Camera) -> np.ndarray:
 
 def photograph(eye: Eye, camera: Camera,
                rng: np.random.Generator) -> np.ndarray:
-    """Take a picture of an eye.
-
-    Args:
-        eye (Eye): What is seen.
-        camera (Camera): By which camera.
-        rng (np.random.Generator): Source of randomness.
-
-    Returns:
-        np.ndarray: RGB photograph (H, W, 3), uint8.
-    """
+    """Take a picture of an eye: RGB (H, W, 3), uint8."""
     spread = camera.variation
     tint = np.exp(rng.normal(0, spread * np.array([0.3, 0.7, 1.2])))
     color = np.array(camera.color, np.float32) * tint.astype(np.float32)

@@ -21,16 +21,16 @@ class Eye:
     """Coverage maps (H, W) float32 in 0..1 and landmarks of one eye.
 
     Args:
-        frame (Frame): The photograph's geometry.
-        fov (np.ndarray): Field of view.
-        vessels (dict[str, np.ndarray]): ``vein``, ``artery`` and ``reflex``,
-            the bright line along wide arteries.
-        disc (np.ndarray): Optic disc, the cup included.
-        cup (np.ndarray): Optic cup.
-        lesions (dict[str, np.ndarray]): One map per class of ``LESIONS``.
-        disc_center (np.ndarray): Centre of the disc, (2, ).
-        disc_radius (float): Its mean radius.
-        fovea (np.ndarray): Centre of the macula, (2, ).
+        frame: The photograph's geometry.
+        fov: Field of view.
+        vessels: ``vein``, ``artery`` and ``reflex``, the bright line along
+            wide arteries.
+        disc: Optic disc, the cup included.
+        cup: Optic cup.
+        lesions: One map per class of ``LESIONS``.
+        disc_center: Centre of the disc, (2, ).
+        disc_radius: Its mean radius.
+        fovea: Centre of the macula, (2, ).
     """
 
     frame: Frame
@@ -56,13 +56,8 @@ class Eye:
 def label_planes(masks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Merge binary masks into one uint8 label plane (H, W) per task.
 
-    Where lesions overlap, the later class of ``LESIONS`` is taken.
-
-    Args:
-        masks (dict[str, np.ndarray]): As :meth:`Eye.masks` returns them.
-
-    Returns:
-        dict[str, np.ndarray]: ``vessel``, ``lesion`` and ``odoc``.
+    ``masks`` are those of :meth:`Eye.masks`. Where lesions overlap, the later
+    class of ``LESIONS`` is taken.
     """
     lesion = np.zeros(masks['vessel'].shape, dtype=np.uint8)
     for value, name in enumerate(LESIONS, start=1):
@@ -79,14 +74,8 @@ def blob(rng: np.random.Generator,
          stretch: float = 1.0) -> np.ndarray:
     """Outline (N, 2) of a roundish shape with a wavy edge.
 
-    Args:
-        rng (np.random.Generator): Source of randomness.
-        center (np.ndarray): Centre, (2, ).
-        radius (float): Mean radius.
-        irregular (float): Standard deviation of the edge, relative to the
-            radius. Default: 0.15.
-        stretch (float): Ratio of the two axes, in a random direction.
-            Default: 1.0.
+    ``irregular`` is the standard deviation of the edge, relative to the mean
+    radius; ``stretch`` the ratio of the two axes, in a random direction.
     """
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     wave = np.zeros_like(angle)
@@ -163,7 +152,7 @@ def _draw_lesions(rng: np.random.Generator, frame: Frame, diseased: bool,
     """Draw each lesion class where no earlier one lies.
 
     Soft and hard exudates may cross vessels, red lesions keep clear of them:
-    nobody could tell a microaneurysm on a vein.
+    nobody could see a microaneurysm on a vein.
     """
     maps = {}
     margin = max(1, int(round(0.035 * frame.radius)))
@@ -190,17 +179,7 @@ def draw_eye(frame: Frame,
              rng: np.random.Generator,
              diseased: bool = False,
              glaucoma: bool = False) -> Eye:
-    """Draw one eye.
-
-    Args:
-        frame (Frame): The photograph's geometry.
-        rng (np.random.Generator): Source of all randomness.
-        diseased (bool): Whether to draw diabetic lesions. Default: False.
-        glaucoma (bool): Whether the cup is enlarged. Default: False.
-
-    Returns:
-        Eye: Coverage maps and landmarks.
-    """
+    """Draw one eye, with diabetic lesions and an enlarged cup if asked."""
     nasal = rng.choice([-1, 1])
     disc_center = np.array(
         [nasal * rng.uniform(0.5, 0.68),

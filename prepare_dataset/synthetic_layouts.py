@@ -25,15 +25,10 @@ Masks = dict[str, np.ndarray]
 
 
 def one_bit_tiff(mask: np.ndarray) -> bytes:
-    """Encode a mask as IDRiD does: one bit per pixel, black and red palette.
+    """Encode a mask (H, W) as IDRiD does: one bit per pixel, black and red
+    palette.
 
     Pillow reads such files but writes palettes with eight bits only.
-
-    Args:
-        mask (np.ndarray): Boolean mask of shape (H, W).
-
-    Returns:
-        bytes: The TIFF file.
     """
     height, width = mask.shape
     data = np.packbits(mask, axis=1).tobytes()

@@ -58,11 +58,8 @@ class VesselTree:
     """Vessels that grow into ground which no other one supplies.
 
     A trunk may cross others, a branch ends where it meets a vessel: so the
-    tree covers the retina evenly, as a real one does.
-
-    Args:
-        rng (np.random.Generator): Source of randomness.
-        fovea (np.ndarray): Centre of the macula, which no vessel enters.
+    tree covers the retina evenly, as a real one does. No vessel enters the
+    macula, whose centre is ``fovea``.
     """
 
     def __init__(self, rng: np.random.Generator, fovea: np.ndarray):
@@ -87,11 +84,8 @@ class VesselTree:
              depth: int) -> None:
         """Add a trunk along ``points`` (N, 2), then its branches.
 
-        Args:
-            points (np.ndarray): Path, (N, 2).
-            width (float): Width at its start.
-            kind (str): ``vein`` or ``artery``.
-            depth (int): Number of generations of branches.
+        ``width`` is that at its start, ``kind`` is ``vein`` or ``artery``, and
+        ``depth`` the number of generations of branches.
         """
         trunk = self._add(self._cut(points, len(points)), width, kind)
         generation = [trunk] if trunk else []
@@ -138,16 +132,8 @@ def vessel_tree(rng: np.random.Generator, disc: np.ndarray, radius: float,
 
     Two temporal arcades bow around the macula, two nasal trunks run to the
     edge, each as a pair of an artery and a vein, and a few thin vessels leave
-    the disc towards the macula.
-
-    Args:
-        rng (np.random.Generator): Source of randomness.
-        disc (np.ndarray): Centre of the disc, (2, ).
-        radius (float): Radius of the disc.
-        fovea (np.ndarray): Centre of the macula, (2, ).
-
-    Returns:
-        list[Vessel]: All vessels.
+    the disc towards the macula. ``disc`` and ``fovea`` are centres (2, ) of
+    disc and macula, ``radius`` is that of the disc.
     """
     tree = VesselTree(rng, fovea)
     nasal = np.sign(disc[0] - fovea[0])

@@ -32,15 +32,15 @@ class Job:
     """What holds for all photographs of a split.
 
     Args:
-        folder (Path): Prepared folder of the split.
-        image_suffix (str): ``'.jpg'`` or ``'.tif'``.
-        crop (str): ``'fov'`` crops to the field of view and pads to a square,
+        folder: Prepared folder of the split.
+        image_suffix: Such as ``'.jpg'`` or ``'.tif'``.
+        crop: ``'fov'`` crops to the field of view and pads to a square,
             ``'pad'`` only pads, ``'none'`` takes the photograph as it comes.
-        max_side (int, optional): Larger images are scaled down to this.
-        force (bool): Whether to overwrite what is there.
-        with_images (bool): Whether images and field-of-view masks are
-            written, or labels only.
-        labels (dict[str, Labels]): What is known of the label folders.
+        max_side: Larger images are scaled down to this.
+        force: Whether to overwrite what is there.
+        with_images: Whether images and field-of-view masks are written, or
+            labels only.
+        labels: What is known of the label folders.
     """
     folder: Path
     image_suffix: str = '.jpg'
@@ -73,16 +73,15 @@ class Outcome:
     """What came of one photograph.
 
     Args:
-        stem (str): Name of the photograph.
-        geometry (Geometry, optional): How it was prepared.
-        skipped (bool): Whether everything was there already.
-        error (str): What went wrong, empty if nothing did.
-        is_kept (bool): Whether what went wrong leaves an earlier preparation
-            as it was.
-        notes (list[str]): What the user should look at.
-        counts (dict[str, int]): Counts of the readers, to be summed.
-        pixels (dict[str, np.ndarray]): Number of pixels of each value 0 to
-            255, by label folder.
+        stem: Name of the photograph.
+        geometry: How it was prepared.
+        skipped: Whether everything was there already.
+        error: What went wrong, empty if nothing did.
+        is_kept: Whether what went wrong leaves an earlier preparation as it
+            was.
+        notes: What the user should look at.
+        counts: Counts of the readers, to be summed.
+        pixels: Number of pixels of each value 0 to 255, by label folder.
     """
     stem: str
     geometry: Geometry | None = None
@@ -97,13 +96,7 @@ class Outcome:
 def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     """Prepare one photograph; what goes wrong is in the result.
 
-    Args:
-        item (Item): The photograph and its masks.
-        job (Job): What holds for the split.
-        known (Geometry, optional): Its row of geometry.csv.
-
-    Returns:
-        Outcome: The result.
+    ``known`` is its row of geometry.csv.
     """
     try:
         return _prepare(item, job, known)
@@ -255,6 +248,6 @@ def start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed tells nobody; its workers would wait forever."""
+    """A parent that is killed says nothing; its workers would wait forever."""
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
