@@ -246,7 +246,7 @@ def make_parser() -> argparse.ArgumentParser:
         default='*',
         metavar='PATTERN',
         help="which files are photographs, e.g. '*.jpg' (default: all image "
-        'files that are no masks)')
+        'files that are not masks)')
     add('--fields',
         metavar='REGEX',
         help='its named groups, searched in the stem, may be used in '

@@ -109,7 +109,7 @@ def compile_expression(option: str,
     """Compile a regular expression that the user gave.
 
     Raises:
-        PrepareError: If it is none.
+        PrepareError: If it is not one.
     """
     try:
         return expression and re.compile(expression)

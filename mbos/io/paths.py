@@ -11,8 +11,8 @@ MAX_TEXT = 64 * 1024**2
 """int: Largest list or manifest that is read, in bytes."""
 MAX_SHOWN = 5
 UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
-"""tuple[str]: Unicode's categories of control characters, of bytes that are no
-UTF-8, and of line breaks."""
+"""Unicode's categories of control characters, of bytes that are not UTF-8, and
+of line breaks."""
 
 FilePath = str | os.PathLike[str]
 
@@ -29,9 +29,10 @@ def check_regular(path: FilePath) -> None:
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a NUL byte
-        raise RefusedError(f'{path!r}: is no file name ({error}).') from error
+        raise RefusedError(
+            f'{path!r}: is not a file name ({error}).') from error
     if not stat.S_ISREG(mode):
-        raise RefusedError(f'{path}: is no regular file but a '
+        raise RefusedError(f'{path}: is not a regular file but a '
                            f'{_kind(mode)}; copy the file itself there.')
 
 
@@ -54,9 +55,10 @@ def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
     with open(path, 'rb') as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise RefusedError(f'{os.fspath(path)}: has more than {max_bytes} '
-                           'bytes, which is no list of names; give the right '
-                           'file.')
+        raise RefusedError(
+            f'{os.fspath(path)}: has more than {max_bytes} '
+            'bytes, which is not a list of names; give the right '
+            'file.')
     return content.decode('utf-8-sig')
 
 

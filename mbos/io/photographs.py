@@ -256,8 +256,9 @@ class _errors:
             raise PhotographError(str(error)) from error
         if isinstance(error, UnidentifiedImageError):
             raise PhotographError(
-                f'{self.path}: is no picture ({", ".join(FORMATS)}), whatever '
-                'its name says; export the photograph again.') from error
+                f'{self.path}: is not a picture ({", ".join(FORMATS)}), '
+                'whatever its name says; export the photograph again.'
+            ) from error
         if isinstance(error, FileNotFoundError):
             raise PhotographError(f'{self.path}: no such file.') from error
         # decoders raise many kinds on bad bytes

@@ -87,7 +87,7 @@ def reason_of(error: Exception, length: int = 200) -> str:
 def _check_archive(path: str) -> None:
     """Compare the archive with its checksums, and forbid that it is packed.
 
-    torch stores tensors unpacked. Old files are no archives at all, and have
+    torch stores tensors unpacked. Old files are not archives at all, and have
     no checksums.
     """
     if not zipfile.is_zipfile(path):

@@ -130,30 +130,47 @@ def _prepared(summary, folder, outputs):
         raise ValueError(summary.errors[0])
 
 
+def write_drive(raw, **changed):
+    """A raw tree of one photograph, of which some files may be changed."""
+    files = dict(
+        images=image_bytes('tiff'), manual=binary_gif(), mask=binary_gif())
+    names = dict(
+        images='images/21_training.tif',
+        manual='1st_manual/21_manual1.gif',
+        mask='mask/21_training_mask.gif')
+    for key, data in {**files, **changed}.items():
+        path = raw / 'training' / names[key]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def check_prepared(module, raw, out, folder, stem, **options):
+    """Prepare; all of the photograph must be there then, or nothing."""
+    summary = module.prepare(raw, out, workers=1, **options)
+    names = [f'images/{stem}{module.COLLECTION.image_suffix}',
+             f'ann/{stem}.png', f'fov/{stem}.png']  # yapf: disable
+    _prepared(summary, out, [out / folder / name for name in names])
+
+
 def prepare_drive(rng, folder):
     """Raw photographs (TIFF), their masks (GIF), or their fields of view."""
-    raw, out = folder / 'raw', folder / 'out'
-    files = {
-        'images/21_training.tif': image_bytes('tiff', int(rng.integers(9))),
-        '1st_manual/21_manual1.gif': _binary_gif(),
-        'mask/21_training_mask.gif': _binary_gif()
-    }
-    chosen = sorted(files)[int(rng.integers(3))]
-    files[chosen] = mutate_image(rng, files[chosen])
-    for name, data in files.items():
-        (raw / 'training' / name).parent.mkdir(parents=True, exist_ok=True)
-        (raw / 'training' / name).write_bytes(data)
-    base = out / 'DRIVE-FOVCrop-padding/train'
-    outputs = [
-        base / 'images/21_training.tif', base / 'ann/21_training.png',
-        base / 'fov/21_training.png'
-    ]
-    return '21_', lambda: _prepared(
-        drive.prepare(raw, out, splits=['train'], workers=1), out, outputs)
+    key = ('images', 'manual', 'mask')[int(rng.integers(3))]
+    data = binary_gif()
+    if key == 'images':
+        data = image_bytes('tiff', int(rng.integers(9)))
+    raw = folder / 'raw'
+    write_drive(raw, **{key: mutate_image(rng, data)})
+    return '21_', lambda: check_prepared(
+        drive,
+        raw,
+        folder / 'out',
+        'DRIVE-FOVCrop-padding/train',
+        '21_training',
+        splits=['train'])
 
 
 @lru_cache(maxsize=None)
-def _binary_gif():
+def binary_gif():
     plane = np.zeros((SIZE, SIZE), np.uint8)
     plane[10:40, 20:24] = 255
     stream = io.BytesIO()
@@ -165,7 +182,7 @@ def prepare_stare(rng, folder):
     """Packed photographs: the archive is damaged, or what is in it."""
     raw, out = folder / 'raw', folder / 'out'
     image = image_bytes('ppm')
-    vessels = Image.open(io.BytesIO(_binary_gif())).convert('L')
+    vessels = Image.open(io.BytesIO(binary_gif())).convert('L')
     stream = io.BytesIO()
     vessels.save(stream, 'PPM')
     inside = rng.random() < 0.5
@@ -176,13 +193,8 @@ def prepare_stare(rng, folder):
                            gzip.compress(stream.getvalue()))):
         (raw / name).parent.mkdir(parents=True)
         (raw / name).write_bytes(content)
-    base = out / 'STARE-FOVCrop-padding'
-    outputs = [
-        base / f'images/im0001{stare.COLLECTION.image_suffix}',
-        base / 'ann/im0001.png', base / 'fov/im0001.png'
-    ]
-    return 'im0001', lambda: _prepared(
-        stare.prepare(raw, out, workers=1), out, outputs)
+    return 'im0001', lambda: check_prepared(stare, raw, out,
+                                            'STARE-FOVCrop-padding', 'im0001')
 
 
 KINDS = dict({kind: image_kind(kind)

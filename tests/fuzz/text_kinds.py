@@ -13,8 +13,8 @@ from mbos.metrics.sums_store import StoredSums, SumsWriter, read_places
 from mbos.tasks import build_task
 from prepare_dataset import drive
 from prepare_dataset.files import read_geometry, write_geometry
-from .image_kinds import (_binary_gif, _prepared, image_bytes, make_dataset,
-                          write_dataset)
+from .image_kinds import (check_prepared, make_dataset, write_dataset,
+                          write_drive)
 from .mutations import DAMAGE, mutate, mutate_lines, mutate_value
 
 MANIFEST = dict(
@@ -68,13 +68,7 @@ NUMBERS = ('-1', '0', '1e9', '99999999999', 'nan', 'inf', '', 'x', '0.5',
 def geometry(rng, folder):
     """The table by which a preparation goes on and predictions go back."""
     raw, out = folder / 'raw', folder / 'out'
-    for name, data in {
-            'images/21_training.tif': image_bytes('tiff'),
-            '1st_manual/21_manual1.gif': _binary_gif(),
-            'mask/21_training_mask.gif': _binary_gif()
-    }.items():
-        (raw / 'training' / name).parent.mkdir(parents=True, exist_ok=True)
-        (raw / 'training' / name).write_bytes(data)
+    write_drive(raw)
     base = out / 'DRIVE-FOVCrop-padding/train'
     table = base / 'geometry.csv'
     whole = make_geometry('21_training', (48, 48), (2, 3, 40, 30))
@@ -88,10 +82,6 @@ def geometry(rng, folder):
         table.write_text('\n'.join([lines[0], ','.join(fields)]))
     else:
         table.write_bytes(mutate_lines(rng, '\n'.join(lines)))
-    outputs = [
-        base / 'images/21_training.tif', base / 'ann/21_training.png',
-        base / 'fov/21_training.png'
-    ]
     partly = rng.random() < 0.5
     if partly:  # labels alone follow the table
         save_labels(
@@ -100,10 +90,17 @@ def geometry(rng, folder):
     def read():
         for row in read_geometry(table).values():
             assert math.isfinite(row.scale)
-        summary = drive.prepare(raw, out, splits=['train'], workers=1)
-        if partly and summary.errors:
-            raise ValueError(summary.errors[0])
-        _prepared(summary, out, outputs)
+        if partly:
+            summary = drive.prepare(raw, out, splits=['train'], workers=1)
+            if summary.errors:
+                raise ValueError(summary.errors[0])
+        check_prepared(
+            drive,
+            raw,
+            out,
+            'DRIVE-FOVCrop-padding/train',
+            '21_training',
+            splits=['train'])
 
     return ('geometry.csv', '21_training'), read
 

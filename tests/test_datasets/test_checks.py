@@ -29,61 +29,86 @@ def test_good_data(make):
     make(ann_dirs={}, pseudo_dirs={}, weights={}).check(full=True)
 
 
-def test_missing_data_root(make):
-    text = only(make, data_root='nowhere/at/all')
-    assert 'nowhere/at/all: data root not found' in text
-    assert 'prepare_dataset' in text
+def mask(name, values):
+    """Overwrite a mask of eye_1, or all, by repeated values."""
+
+    def write(root):
+        for i in range(5) if '{' in name else [1]:
+            shape = (40 + 2 * i, 56)
+            save_labels(
+                str(root / name.format(i)),
+                np.resize(np.array(values, np.uint8), shape))
+
+    return write
 
 
-def test_missing_image_folder(make):
-    assert 'image folder not found' in only(make, img_dir='pictures')
+def small_mask(name):
+    return lambda root: save_labels(
+        str(root / name), np.ones((9, 9), np.uint8))
 
 
-def test_empty_folder(make, root):
-    (root / 'empty').mkdir()
-    assert 'the folder is empty' in only(make, img_dir='empty')
+def remove(name):
+    return lambda root: os.remove(root / name)
 
 
-def test_other_suffix(make):
-    text = only(make, img_suffix=['.jpg', '.tif'])
-    assert "no image with suffix '.jpg' or '.tif'" in text
-    assert "5 file(s) with '.png'; set img_suffix" in text
+def truncate(name, of=2):
+    """Keep a half of a file, or less."""
+    return lambda root: (root / name).write_bytes(
+        (root / name).read_bytes()[:(root / name).stat().st_size // of])
 
 
-def test_two_images_of_one_stem(make, root):
-    shutil.copy(root / 'images/eye_0.png', root / 'images/eye_0.tif')
-    text = only(make, img_suffix=['.png', '.tif'])
-    assert 'eye_0.png: has the same stem as eye_0.tif' in text
-
-
-def test_image_without_annotation(make, root):
-    os.remove(root / 'ann/eye_3.png')
-    text = only(make)
-    assert 'ann/eye_3.png: annotation (lesion) of image' in text
-
-
-def test_annotation_without_image(make, root):
-    os.remove(root / 'images/eye_3.png')
-    text = only(make)
-    assert 'ann/eye_3.png: annotation (lesion) without an image' in text
-
-
-def test_missing_annotation_folder(make):
-    text = only(make, ann_dirs=dict(lesion='masks'))
-    assert 'masks: annotation (lesion) folder not found; prepare' in text
-
-
-def test_other_annotation_suffix(make, root):
+def rename_masks(root):
     for i in range(5):
         os.rename(root / f'ann/eye_{i}.png', root / f'ann/eye_{i}.gif')
-    text = only(make)
-    assert "expected <stem>.png, found '.gif'" in text
 
 
-def test_mask_of_another_size(make, root):
-    save_labels(str(root / 'ann/eye_1.png'), np.ones((40, 56), np.uint8))
-    text = only(make)
-    assert 'ann/eye_1.png: the mask is 56x40, its image 56x42' in text
+def truncated_jpeg(root):
+    for i in range(5):
+        path = root / f'images/eye_{i}.png'
+        Image.open(path).save(path.with_suffix('.jpg'))
+    path = root / 'images/eye_2.jpg'
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize('damage, changes, expected', [
+    (None, dict(data_root='nowhere/at/all'),
+     'nowhere/at/all: data root not found; prepare the dataset'),
+    (None, dict(img_dir='pictures'), 'image folder not found'),
+    (lambda root:
+     (root / 'empty').mkdir(), dict(img_dir='empty'), 'the folder is empty'),
+    (None, dict(img_suffix=['.jpg', '.tif']),
+     "no image with suffix '.jpg' or '.tif', but 5 file(s) with '.png'; set"),
+    (lambda root: shutil.copy(root / 'images/eye_0.png', root /
+                              'images/eye_0.tif'),
+     dict(img_suffix=['.png', '.tif']),
+     'eye_0.png: has the same stem as eye_0.tif'),
+    (remove('ann/eye_3.png'), {},
+     'ann/eye_3.png: annotation (lesion) of image'),
+    (remove('images/eye_3.png'), {},
+     'ann/eye_3.png: annotation (lesion) without an image'),
+    (None, dict(ann_dirs=dict(lesion='masks')),
+     'masks: annotation (lesion) folder not found; prepare'),
+    (rename_masks, {}, "expected <stem>.png, found '.gif'"),
+    (small_mask('ann/eye_1.png'), {},
+     'ann/eye_1.png: the mask is 9x9, its image 56x42'),
+    (lambda root: Image.new('RGB', (56, 42)).save(root / 'ann/eye_1.png'), {},
+     "ann/eye_1.png: has Pillow mode 'RGB', expected one channel"),
+    (truncate('images/eye_2.png'), {}, 'images/eye_2.png: cannot be read'),
+    (truncate('ann/eye_3.png'), {}, 'ann/eye_3.png: the mask cannot be read'),
+    (truncated_jpeg, dict(img_suffix='.jpg'), 'eye_2.jpg: cannot be read'),
+    (None, dict(pseudo_dirs=dict(vessel='ddr_v')),
+     'ddr_v: pseudo label (vessel) folder not found; run tools/generate_pse'),
+    (remove('pseudo/eye_4.png'), {},
+     'pseudo/eye_4.png: pseudo label (vessel) of image'),
+    (None, dict(pseudo_checkpoint_sha256='abcd' * 16),
+     'made by checkpoint work_dirs/stage1/iter_1.pth (sha256 000000000000...'
+     '), expected sha256 abcdabcdabcd'),
+    (None, dict(split='none.txt'), 'split file cannot be read'),
+])
+def test_one_problem(make, root, damage, changes, expected):
+    if damage:
+        damage(root)
+    assert expected in only(make, **changes)
 
 
 @pytest.mark.parametrize('values, expected', [
@@ -93,8 +118,7 @@ def test_mask_of_another_size(make, root):
     ((0, 4, 5, 9), 'label value(s) 5, 9 out of range'),
 ])
 def test_wrong_values(make, root, values, expected):
-    labels = np.resize(np.array(values, np.uint8), (42, 56))
-    save_labels(str(root / 'ann/eye_1.png'), labels)
+    mask('ann/eye_1.png', values)(root)
     text = only(make)
     assert 'ann/eye_1.png' in text and expected in text
     assert "task 'lesion' expects 0 background, 1 EX, 2 HE, 3 SE, 4 MA" in text
@@ -118,58 +142,22 @@ def labelled(path, **entry):
 ])
 def test_values_that_contradict_the_classes(make, root, classes, values,
                                             expected):
-    for i in range(5):
-        labels = np.resize(np.array(values, np.uint8), (40 + 2 * i, 56))
-        save_labels(str(root / f'ann/eye_{i}.png'), labels)
+    mask('ann/eye_{}.png', values)(root)
     dataset = make(**labelled('ann', classes=classes))
     problems = dataset.problems(full=True)
     assert len(problems) == (5 if expected else 0)
     assert all(expected in p and 'ann/eye_' in p for p in problems)
 
 
-def test_binary_masks_have_any_values(make, root):
-    for i in range(5):
-        labels = np.resize(np.array([0, 77, 255], np.uint8), (40 + 2 * i, 56))
-        save_labels(str(root / f'ann/eye_{i}.png'), labels)
-    make(**labelled('ann', classes=['SE'], binary=True)).check(full=True)
-
-
-def test_ignored_pixels_are_allowed(make, root):
-    labels = np.resize(np.array([0, 1, 255], np.uint8), (42, 56))
-    save_labels(str(root / 'ann/eye_1.png'), labels)
+def test_good_masks(make, root):
+    mask('ann/eye_1.png', [0, 1, 255])(root)
     make().check(full=True)
-    save_labels(str(root / 'ann/eye_1.png'), labels // 255 * 255)
+    mask('ann/eye_1.png', [0, 0, 255])(root)
     make(allow_unlabelled=True).check(full=True)
-
-
-def test_one_bit_masks_are_good(make, root):
     Image.fromarray(np.eye(42, 56) > 0).save(root / 'ann/eye_1.png')
     make().check(full=True)
-
-
-def test_mask_of_several_channels(make, root):
-    Image.new('RGB', (56, 42)).save(root / 'ann/eye_1.png')
-    text = only(make)
-    assert "ann/eye_1.png: has Pillow mode 'RGB', expected one channel" in text
-
-
-def test_truncated_files(make, root):
-    for name in ('images/eye_2.png', 'ann/eye_3.png'):
-        data = (root / name).read_bytes()
-        (root / name).write_bytes(data[:len(data) // 2])
-    problems = problems_of(make)
-    assert len(problems) == 2
-    assert 'images/eye_2.png: cannot be read' in problems[0]
-    assert 'ann/eye_3.png: the mask cannot be read' in problems[1]
-
-
-def test_truncated_jpeg(make, root):
-    for i in range(5):
-        path = root / f'images/eye_{i}.png'
-        Image.open(path).save(path.with_suffix('.jpg'))
-    data = (root / 'images/eye_2.jpg').read_bytes()
-    (root / 'images/eye_2.jpg').write_bytes(data[:-200])
-    assert 'eye_2.jpg: cannot be read' in only(make, img_suffix='.jpg')
+    mask('ann/eye_{}.png', [0, 77, 255])(root)
+    make(**labelled('ann', classes=['SE'], binary=True)).check(full=True)
 
 
 def test_photographs_that_are_turned_are_fine(make, root):
@@ -182,10 +170,9 @@ def test_photographs_that_are_turned_are_fine(make, root):
 
 
 def test_at_most_ten_are_shown(make, root):
+    for folder in ('ann', 'pseudo'):
+        mask(folder + '/eye_{}.png', [77])(root)
     for i in range(5):
-        labels = np.full((40 + 2 * i, 56), 77, np.uint8)
-        save_labels(str(root / f'ann/eye_{i}.png'), labels)
-        save_labels(str(root / f'pseudo/eye_{i}.png'), labels)
         (root / f'images/eye_{i}.png').write_bytes(b'no image')
     with pytest.raises(DataError, match='^15 problems .* first 10:') as error:
         make().check()
@@ -197,37 +184,15 @@ def test_field_of_view(make, root):
     assert make(fov_dir='nowhere').fov_dir is None
     (root / 'fov').mkdir()
     assert 'no field of view for any' in only(make, fov_dir='fov')
-    for i in range(5):
-        save_labels(
-            str(root / f'fov/eye_{i}.png'),
-            np.full((40 + 2 * i, 56), 255, np.uint8))
+    mask('fov/eye_{}.png', [255])(root)
     make(fov_dir='fov').check()
-    save_labels(str(root / 'fov/eye_0.png'), np.ones((9, 9), np.uint8))
+    small_mask('fov/eye_0.png')(root)
     assert 'fov/eye_0.png: the mask is 9x9' in only(make, fov_dir='fov')
 
 
-def test_pseudo_folder_missing(make, root):
-    text = only(make, pseudo_dirs=dict(vessel='ddr_vessel_pseudo'))
-    assert 'ddr_vessel_pseudo: pseudo label (vessel) folder not found' in text
-    assert 'tools/generate_pseudo_labels.py' in text
-
-
-def test_pseudo_folder_incomplete(make, root):
-    os.remove(root / 'pseudo/eye_4.png')
-    text = only(make)
-    assert 'pseudo/eye_4.png: pseudo label (vessel) of image' in text
-
-
-def test_pseudo_folder_may_hold_more(make, root):
-    save_labels(str(root / 'pseudo/other.png'), np.ones((9, 9), np.uint8))
-    make().check()
-
-
-def test_pseudo_from_another_checkpoint(make):
+def test_pseudo_labels_that_are_good(make, root):
+    small_mask('pseudo/other.png')(root)
     make(pseudo_checkpoint_sha256='0' * 64).check()
-    text = only(make, pseudo_checkpoint_sha256='abcd' * 16)
-    assert 'made by checkpoint work_dirs/stage1/iter_1.pth' in text
-    assert 'expected sha256 abcdabcdabcd' in text
 
 
 def test_pseudo_without_manifest(make, root):
@@ -270,10 +235,6 @@ def test_split(make, root):
 def test_wrong_split(make, root, text, expected):
     (root / 'val.txt').write_text(text)
     assert expected in only(make, split='val.txt')
-
-
-def test_missing_split(make):
-    assert 'split file cannot be read' in only(make, split='none.txt')
 
 
 @pytest.mark.parametrize('changes, expected', [

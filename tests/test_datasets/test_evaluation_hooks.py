@@ -5,7 +5,6 @@ import types
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from mmcv.runner import LogBuffer
 from mmcv.utils import get_logger
 from mmseg.apis import multi_gpu_test, single_gpu_test
@@ -70,23 +69,7 @@ def test_eval_hook(loader, tmp_path):
     assert found == pytest.approx(dice_by_hand(loader.dataset))
 
 
-def test_multi_gpu_test_gives_the_same(loader, tmp_path):
-    alone = single_gpu_test(HalfSure(), loader, pre_eval=True)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{tmp_path}/init', rank=0, world_size=1)
-    try:
-        gathered = multi_gpu_test(
-            HalfSure(), loader, tmpdir=str(tmp_path / 'parts'), pre_eval=True)
-    finally:
-        dist.destroy_process_group()
-    evaluate = loader.dataset.evaluate
-    first, second = evaluate(alone), evaluate(gathered)
-    np.testing.assert_equal(second, first)
-    assert first['vessel.Dice.vessel'] == pytest.approx(
-        dice_by_hand(loader.dataset))
-
-
-@pytest.mark.parametrize('images, processes', [(5, 2), (5, 3), (2, 3)])
+@pytest.mark.parametrize('images, processes', [(5, 2), (2, 3)])
 def test_uneven_shares_and_sums_on_disk(loader, root, tmp_path, images,
                                         processes):
     """mmseg deals some images out twice; they must count once."""
@@ -116,5 +99,7 @@ def test_uneven_shares_and_sums_on_disk(loader, root, tmp_path, images,
     (tmp_path / 'meet').mkdir()
     first, *others = run_processes(work, processes, tmp_path / 'meet')
     np.testing.assert_equal(first, expected)
+    assert expected['vessel.Dice.vessel'] == pytest.approx(
+        dice_by_hand(dataset))
     assert set(others) == {None}
     assert not (tmp_path / 'sums').exists()

@@ -219,11 +219,10 @@ def test_loader_does_not_depend_on_workers(joint):
     assert_same(alone[1:], batches(joint, 0, 2, start=1))
 
 
-def draws_of(rank, world, workers, seed=11, iterations=6):
+def draws_of(rank, world, workers, iterations=6):
     """Random numbers that a process's samples draw, by index and member."""
     joint = JointDataset([Numbers('a', 3), Numbers('b', 5), Numbers('a', 3)])
-    loader = build_train_loader(
-        WithIndex(joint), 2, workers, seed, rank, world)
+    loader = build_train_loader(WithIndex(joint), 2, workers, 11, rank, world)
     loader.collate_fn = list
     return dict(
         item for batch in itertools.islice(loader, iterations)
@@ -241,7 +240,7 @@ class WithIndex(Dataset):
         return index, [sample[1:] for sample in self.joint[index]]
 
 
-@pytest.mark.parametrize('workers', [0, 1, 3])
+@pytest.mark.parametrize('workers', [0, 3])
 def test_no_two_samples_share_a_stream(workers):
     """Of any process, worker, iteration and member."""
     by_rank = [draws_of(rank, 3, workers) for rank in range(3)]
@@ -251,15 +250,6 @@ def test_no_two_samples_share_a_stream(workers):
     assert len(numbers) == 36 * 3 * 3 == len(set(numbers))
     # one process that takes all gets the very same
     assert together == draws_of(0, 1, workers, iterations=18)
-
-
-def test_another_seed_draws_anew():
-    first, second = (draws_of(0, 1, 0, seed) for seed in (11, 12))
-    one, two = ({n
-                 for v in draws.values()
-                 for member in v
-                 for n in member} for draws in (first, second))
-    assert not one & two
 
 
 def test_loader_leaves_the_generator_of_dropout_alone(joint):

@@ -8,49 +8,19 @@ from mmseg.datasets import build_dataloader, build_dataset
 from PIL import Image
 from torch import nn
 
-from mbos.datasets import scoring
 from mbos.datasets.evaluation_sets import mean_over_tasks
 from mbos.io.labels import as_binary, read_labels, save_labels
-
-
-class StubMetrics:
-    """Counts the pixels of the first class."""
-
-    @staticmethod
-    def update(prob, label, task, fov, threshold, ignore_index, points):
-        if np.isnan(prob).any():
-            raise ValueError('NaN in the probabilities')
-        inside = np.ones_like(label, bool) if fov is None else fov
-        hit = (prob[0] > 0.5) & (label > 0) & (label != 255) & inside
-        return dict(hit=np.array(hit.sum()), classes=task.classes)
-
-    @staticmethod
-    def compute(sums, task, names=None, bootstrap=None, curves=False):
-        hits = sum(int(s['hit']) for s in sums)
-        return dict(
-            hits=hits,
-            names=names,
-            num_images=len(sums),
-            classes=sums[0]['classes'])
-
-    @staticmethod
-    def summary(computed, task, intervals=None):
-        rows = [['class', 'hits'], [task.classes[0], str(computed['hits'])]]
-        dice = computed['hits'] / 10
-        flat = {'Dice.EX': dice, 'mDice': dice, 'hits': computed['hits']}
-        return rows, flat
-
-
-@pytest.fixture
-def stub(monkeypatch):
-    monkeypatch.setattr(scoring, 'metrics', StubMetrics)
-    monkeypatch.setattr(scoring, 'compute', StubMetrics.compute)
-    monkeypatch.setattr(scoring, 'summary', StubMetrics.summary)
 
 
 @pytest.fixture
 def dataset(make, test_pipeline):
     return make(test_mode=True, pipeline=test_pipeline)
+
+
+def share(dataset, task, value, images=range(5)):
+    """Share of the pixels of a label: the IoU of predicting it everywhere."""
+    truth = [dataset.get_gt_plane(i, task) for i in images]
+    return sum((t == value).sum() for t in truth) / sum(t.size for t in truth)
 
 
 def prediction(shape=(40, 56), value=1.0):
@@ -124,31 +94,24 @@ def test_get_gt_plane(make):
         dataset.get_gt_plane(4, 'vessel')
 
 
-def test_single_gpu_test_and_evaluate(dataset, stub):
+def test_single_gpu_test_and_evaluate(dataset, caplog):
     loader = build_dataloader(
         dataset, 1, 0, dist=False, shuffle=False, persistent_workers=False)
     results = single_gpu_test(Constant(), loader, pre_eval=True)
-    expected = sum(
-        int((dataset.get_gt_plane(i, 'lesion') > 0).sum()) for i in range(5))
     assert [list(r) for r in results] == [['lesion']] * 5
-    assert dataset.evaluate(results)['lesion.hits'] == expected
+    values = dataset.evaluate(results, logger='mbos_test')
+    assert values['lesion.IoU.EX'] == pytest.approx(
+        share(dataset, 'lesion', 1))
+    assert 'ddr, lesion, 5 images' in caplog.text
+    assert f'{values["lesion.IoU.EX"]:.4f}' in caplog.text
     # the hook without pre_eval hands over the predictions themselves
     raw = single_gpu_test(Constant(), loader)
-    assert dataset.evaluate(raw)['lesion.hits'] == expected
-    assert dataset.compute(raw)['lesion']['names'][1] == 'eye_1'
+    np.testing.assert_equal(dataset.evaluate(raw), values)
+    names = dataset.compute(raw)['lesion']['images']
+    assert len(names) == 5
 
 
-def test_evaluate_prints_a_table(dataset, stub, monkeypatch):
-    lines = []
-    monkeypatch.setattr(
-        scoring, 'print_log', lambda text, logger=None: lines.append(text))
-    results = [dict(lesion=dict(hit=2, classes=('EX', )))] * 5
-    dataset.evaluate(results, metric='mIoU', logger='silent')
-    assert 'ddr, lesion, 5 images' in lines[0]
-    assert '| EX    |   10 |' in lines[0]
-
-
-def test_figures_by_hand(make, root, test_pipeline):
+def test_metrics_by_hand(make, test_pipeline):
     """Predicting vessel everywhere: Dice is 2 p / (1 + p) of its share p."""
     dataset = make(
         test_mode=True,
@@ -158,13 +121,12 @@ def test_figures_by_hand(make, root, test_pipeline):
     preds = [
         prediction(dataset.get_gt_plane(i, 'vessel').shape) for i in range(5)
     ]
-    figures = dataset.evaluate(dataset.pre_eval(preds, list(range(5))))
-    truth = [dataset.get_gt_plane(i, 'vessel') for i in range(5)]
-    share = sum(t.sum() for t in truth) / sum(t.size for t in truth)
-    assert figures['vessel.Dice.vessel'] == pytest.approx(2 * share /
-                                                          (1 + share))
-    assert figures['vessel.IoU.vessel'] == pytest.approx(share)
-    assert figures['vessel.IoU.background'] == 0
+    values = dataset.evaluate(dataset.pre_eval(preds, list(range(5))))
+    vessels = share(dataset, 'vessel', 1)
+    assert values['vessel.Dice.vessel'] == pytest.approx(2 * vessels /
+                                                         (1 + vessels))
+    assert values['vessel.IoU.vessel'] == pytest.approx(vessels)
+    assert values['vessel.IoU.background'] == 0
 
 
 def test_published_scoring_of_ignored_pixels(make, root, test_pipeline):
@@ -179,28 +141,36 @@ def test_published_scoring_of_ignored_pixels(make, root, test_pipeline):
             pipeline=test_pipeline,
             split=str(root / 'split.txt'),
             ignore_index=ignore_index)
-        figures = dataset.evaluate(dataset.pre_eval(prediction(), 0))
-        assert figures['lesion.IoU.EX'] == pytest.approx(iou)
+        values = dataset.evaluate(dataset.pre_eval(prediction(), 0))
+        assert values['lesion.IoU.EX'] == pytest.approx(iou)
 
 
-def test_pre_eval_takes_one_image_or_several(dataset, stub):
+def test_pre_eval_takes_one_image_or_several(dataset):
     one = dataset.pre_eval(prediction(), 0)
     several = dataset.pre_eval([prediction(), prediction((42, 56))], [0, 1])
-    assert one == several[:1] and len(several) == 2
+    np.testing.assert_equal(one, several[:1])
+    tensors = {k: torch.from_numpy(v) for k, v in prediction().items()}
+    np.testing.assert_equal(dataset.pre_eval(tensors, 0), one)
+    assert len(several) == 2
 
 
-def test_field_of_view_reaches_the_metrics(make, root, test_pipeline, stub):
-    for i in range(5):
-        fov = np.zeros((40 + 2 * i, 56), np.uint8)
-        fov[:10] = 255
-        save_labels(str(root / f'fov/eye_{i}.png'), fov)
-    dataset = make(test_mode=True, pipeline=test_pipeline, fov_dir='fov')
-    truth = dataset.get_gt_plane(0, 'lesion')
-    sums = dataset.pre_eval(prediction(), 0)[0]
-    assert sums['lesion']['hit'] == (truth[:10] > 0).sum()
+def test_field_of_view_reaches_the_metrics(make, root, test_pipeline):
+    (root / 'split.txt').write_text('eye_0')
+    fov = np.zeros((40, 56), np.uint8)
+    fov[:10] = 255
+    save_labels(str(root / 'fov/eye_0.png'), fov)
+    dataset = make(
+        test_mode=True,
+        pipeline=test_pipeline,
+        split=str(root / 'split.txt'),
+        fov_dir='fov')
+    values = dataset.evaluate(dataset.pre_eval(prediction(), 0))
+    truth = dataset.get_gt_plane(0, 'lesion') == 1
+    assert values['lesion.IoU@0.5-fov.EX'] == pytest.approx(truth[:10].mean())
+    assert values['lesion.IoU@0.5.EX'] == pytest.approx(truth.mean())
 
 
-def test_binary_truth_scores_the_outer_class(make, root, test_pipeline, stub):
+def test_binary_truth_scores_the_outer_class(make, root, test_pipeline):
     dataset = make(
         test_mode=True,
         pipeline=test_pipeline,
@@ -209,16 +179,18 @@ def test_binary_truth_scores_the_outer_class(make, root, test_pipeline, stub):
         weights={},
         binary_truth=['odoc'])
     sums = dataset.pre_eval(prediction(), 0)[0]['odoc']
-    assert sums['classes'] == ('disc', )
     plane = read_labels(dataset.plane_path(0, 'odoc'))
-    assert sums['hit'] == ((plane > 0) & (plane != 255)).sum()
+    report = dataset.compute([dict(odoc=sums)], [0])['odoc']
+    assert report['published']['IoU']['disc'] == pytest.approx(
+        ((plane > 0) & (plane != 255)).mean())
+    assert 'cup' not in report['published']['IoU']
     # masks of 0 and 255, as some tools write them
     for i in range(len(dataset)):
         path = dataset.plane_path(i, 'odoc')
         plane = read_labels(path)
         save_labels(path, np.where((plane > 0) & (plane != 255), 255, 0))
     dataset.check()
-    assert dataset.pre_eval(prediction(), 0)[0]['odoc']['hit'] == sums['hit']
+    np.testing.assert_equal(dataset.pre_eval(prediction(), 0)[0]['odoc'], sums)
 
 
 @pytest.mark.parametrize('entry, values, expected', [
@@ -260,11 +232,11 @@ def test_only_labelled_classes_are_scored(make, root, test_pipeline):
     pred['lesion'][0] = 1  # exudates everywhere: nobody knows
     pred['lesion'][1, :20] = 0.9
     pred['lesion'][2, 10:30] = 0.8
-    figures = dataset.evaluate(dataset.pre_eval(pred, 0))
-    assert figures['lesion.IoU.HE'] == pytest.approx(10 / 20)
-    assert figures['lesion.IoU.SE'] == pytest.approx(10 / 15)
-    assert figures['lesion.mDice'] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    assert not {k for k in figures if k.endswith(('.EX', '.MA'))}
+    values = dataset.evaluate(dataset.pre_eval(pred, 0))
+    assert values['lesion.IoU.HE'] == pytest.approx(10 / 20)
+    assert values['lesion.IoU.SE'] == pytest.approx(10 / 15)
+    assert values['lesion.mDice'] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert not {k for k in values if k.endswith(('.EX', '.MA'))}
 
 
 @pytest.mark.parametrize('value', [1, 2])
@@ -304,7 +276,7 @@ def test_binary_masks(values, ignore_index, expected):
     (dict(lesion=np.zeros((3, 40, 56))), r'expected probabilities of shape'),
     (None, "no prediction of task 'lesion', the model gives vessel, odoc"),
 ])
-def test_wrong_predictions(dataset, stub, change, expected):
+def test_wrong_predictions(dataset, change, expected):
     pred = prediction()
     pred.update(change or {})
     if change is None:
@@ -313,7 +285,7 @@ def test_wrong_predictions(dataset, stub, change, expected):
         dataset.pre_eval(pred, 0)
 
 
-def test_wrong_evaluation_calls(dataset, stub):
+def test_wrong_evaluation_calls(dataset):
     with pytest.raises(ValueError, match='5 images, got results of 1'):
         dataset.evaluate([{}])
     with pytest.raises(ValueError, match="Unknown metric 'IoU'"):
@@ -338,7 +310,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ['a.png']
 
 
-def test_evaluation_sets(make, test_pipeline, stub, root):
+def test_evaluation_sets(make, test_pipeline, root):
     sets = build_dataset(
         dict(
             type='EvaluationSets',
@@ -356,13 +328,16 @@ def test_evaluation_sets(make, test_pipeline, stub, root):
     results = sets.pre_eval(
         [prediction((40 + 2 * (i % 5), 56)) for i in range(10)],
         list(range(10)))
-    figures = sets.evaluate(results)
+    values = sets.evaluate(results)
     # only Dice and IoU, and their mean over tasks for save_best
-    assert list(figures) == [
-        'ddr.lesion.Dice.EX', 'ddr.lesion.mDice', 'idrid.lesion.Dice.EX',
-        'idrid.lesion.mDice', 'mDice', 'mIoU'
-    ]
-    assert figures['ddr.lesion.mDice'] == figures['mDice'] > 0
+    columns = ['EX', 'HE', 'SE', 'MA']
+    own = [f'{m}.{c}' for m in ('Dice', 'IoU') for c in columns]
+    assert sorted(values) == sorted([
+        f'{s}.lesion.{n}' for s in ('ddr', 'idrid')
+        for n in (*own, 'mDice', 'mIoU')
+    ] + ['mDice', 'mIoU'])
+    assert values['ddr.lesion.mDice'] == pytest.approx(values['mDice'])
+    assert values['mDice'] > 0
     with pytest.raises(ValueError, match='different names'):
         build_dataset(
             dict(type='EvaluationSets', datasets=[sets.datasets[0]] * 2))
@@ -374,13 +349,8 @@ def test_one_bit_masks_are_read_as_zero_and_one(tmp_path):
     assert read_labels(path).tolist() == np.eye(3).tolist()
 
 
-def test_torch_tensors_are_accepted(dataset, stub):
-    pred = {k: torch.from_numpy(v) for k, v in prediction().items()}
-    assert dataset.pre_eval(pred, 0)[0]['lesion']['hit'] > 0
-
-
 def test_mean_over_tasks_counts_each_task_once():
-    figures = {
+    values = {
         'a.vessel.Dice.vessel': 0.2,
         'a.vessel.Dice.background': 1.0,
         'a.vessel.mDice': 0.6,
@@ -394,8 +364,8 @@ def test_mean_over_tasks_counts_each_task_once():
     # vessels 0.4, lesions 0.9; no IoU at all
     undefined = pytest.approx(float('nan'), nan_ok=True)
     means = {'mDice': pytest.approx(0.65), 'mIoU': undefined}
-    names = {key.split('.')[0] for key in figures}
-    assert mean_over_tasks(figures, names) == means
-    dotted = {f'v1.{key}': value for key, value in figures.items()}
+    names = {key.split('.')[0] for key in values}
+    assert mean_over_tasks(values, names) == means
+    dotted = {f'v1.{key}': value for key, value in values.items()}
     dotted_names = [f'v1.{n}' for n in names] + ['v1']
     assert mean_over_tasks(dotted, dotted_names) == means

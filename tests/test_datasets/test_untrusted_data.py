@@ -51,15 +51,6 @@ def test_links_out_of_the_data_root(make, root, monkeypatch, name, whole):
     make().check(full=True)
 
 
-def test_links_that_stay_inside(make, root):
-    """Also where the root itself is a link."""
-    shutil.move(root / 'ann', root / 'labels')
-    (root / 'ann').symlink_to('labels')
-    make().check(full=True)
-    (root.parent / 'link').symlink_to(root)
-    make(data_root=str(root.parent / 'link')).check(full=True)
-
-
 def test_split_that_is_a_link(make, root):
     (root.parent / 'list.txt').write_text('eye_1\n')
     (root / 'split.txt').symlink_to('../list.txt')
@@ -82,7 +73,7 @@ def test_paths_in_split_files(make, root, line):
 def test_pipes_are_not_waited_for(make, root):
     for name in ('split.txt', 'images/eye_9.png'):
         os.mkfifo(root / name)
-    assert 'no regular file but a pipe' in only(make, split='split.txt')
+    assert 'not a regular file but a pipe' in only(make, split='split.txt')
     assert len(make()) == 5
     os.remove(root / 'ann/eye_1.png')
     os.mkfifo(root / 'ann/eye_1.png')
@@ -96,7 +87,7 @@ def test_pipes_are_not_waited_for(make, root):
 def test_pipe_as_manifest(make, root):
     os.remove(root / 'pseudo/manifest.json')
     os.mkfifo(root / 'pseudo/manifest.json')
-    assert 'no regular file but a pipe' in only(make)
+    assert 'not a regular file but a pipe' in only(make)
 
 
 def test_names_that_break_logs(make, root):

@@ -215,7 +215,7 @@ def test_bad_files_are_listed_and_the_rest_is_done(monkeypatch, tmp_path, eyes,
     assert code == 1
     said = capsys.readouterr().out
     assert '2 file(s) could not be read' in said
-    assert 'text.jpg: is no picture' in said and 'half.png: cannot' in said
+    assert 'text.jpg: is not a picture' in said and 'half.png: cannot' in said
     rows = {row['image']: row for row in rows_of(out)}
     assert set(rows) == {'a', 'b', 'deep', 'no_eye', 'sub/a'}
     assert 'no_colour' in rows['deep']['flags']

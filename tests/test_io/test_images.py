@@ -71,7 +71,8 @@ def test_what_is_no_image(tmp_path):
 def test_no_regular_file(tmp_path, make):
     """A pipe would be waited for until somebody writes to it."""
     make(tmp_path / 'eye.jpg')
-    with pytest.raises(RefusedError, match='no regular file.*(pipe|folder)'):
+    with pytest.raises(
+            RefusedError, match='not a regular file.*(pipe|folder)'):
         check_image_header(tmp_path / 'eye.jpg')
     with pytest.raises(RefusedError, match='NUL|null'):
         check_image_header(str(tmp_path) + '/a\0.jpg')

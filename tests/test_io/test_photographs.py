@@ -35,35 +35,14 @@ def deep_tiff(values, orientation=1):
             struct.pack('<IHHH', 0, 16, 16, 16) + data)
 
 
-@pytest.mark.parametrize(
-    'suffix', ['.png', '.tif', '.TIFF', '.bmp', '.ppm', '.jpg', '.JPEG'])
-def test_formats(tmp_path, suffix):
+@pytest.mark.parametrize('suffix', ['.TIFF', '.JPEG', '.jpe'])
+def test_other_suffixes(tmp_path, suffix):
     path = tmp_path / f'eye{suffix}'
     Image.fromarray(picture()).save(path, quality=100, subsampling=0)
     found = read_photograph(str(path))
-    atol = 6 if suffix in ('.jpg', '.JPEG') else 0
     np.testing.assert_allclose(
-        found.image.astype(int), picture().astype(int), atol=atol)
-    assert found.image.dtype == np.uint8 and found.notes == ()
-
-
-@pytest.mark.parametrize('orientation', range(1, 9))
-@pytest.mark.parametrize('suffix', ['.png', '.tif', '.jpg'])
-def test_orientation(tmp_path, suffix, orientation):
-    """As Pillow shows it."""
-    image = Image.fromarray(picture())
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f'eye{suffix}'
-    image.save(path, exif=exif, quality=100, subsampling=0)
-    stored = Image.fromarray(picture())
-    stored.getexif()[0x0112] = orientation
-    expected = np.array(ImageOps.exif_transpose(stored))
-    found = read_photograph(str(path))
-    assert found.image.shape == expected.shape
-    np.testing.assert_allclose(
-        found.image.astype(int), expected.astype(int), atol=6)
-    assert bool(found.notes) == (orientation != 1)
+        found.image.astype(int), picture().astype(int), atol=6)
+    assert found.notes == ()
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
@@ -73,35 +52,25 @@ def test_orientation_of_deep_tiffs(tmp_path, orientation):
     stored = Image.fromarray(picture())
     stored.getexif()[0x0112] = orientation
     expected = np.array(ImageOps.exif_transpose(stored))
-    np.testing.assert_array_equal(read_photograph(str(path)).image, expected)
+    found = read_photograph(str(path))
+    np.testing.assert_array_equal(found.image, expected)
+    assert found.notes[-1] == '16 bits reduced to 8'
+    assert len(found.notes) == (2 if orientation > 1 else 1)
 
 
 @pytest.mark.parametrize('bits', [10, 12, 14, 16])
-@pytest.mark.parametrize(
-    'kind', ['colour.png', 'colour.tif', 'grey.png', 'grey.tif', 'grey.pgm'])
+@pytest.mark.parametrize('kind', ['colour.tif', 'grey.png', 'grey.pgm'])
 def test_more_bits(tmp_path, kind, bits):
     """A camera of 12 bits is not dark, whatever holds its file."""
     values = picture().astype(np.uint16) << (bits - 8)
     values[-1, -1] = 2**bits - 1
     if kind.startswith('grey'):
-        values = values[..., 0]
-    path = tmp_path / kind
-    cv2.imwrite(str(path), values[..., ::-1] if values.ndim == 3 else values)
-    found = read_photograph(str(path))
-    expected = (values >> (bits - 8)).astype(np.uint8)
-    if expected.ndim == 2:
-        expected = np.stack([expected] * 3, axis=2)
-    np.testing.assert_array_equal(found.image, expected)
+        values = np.repeat(values[..., :1], 3, axis=2)
+    stored = values[..., 0] if kind.startswith('grey') else values[..., ::-1]
+    cv2.imwrite(str(tmp_path / kind), stored)
+    found = read_photograph(str(tmp_path / kind))
+    np.testing.assert_array_equal(found.image, values >> (bits - 8))
     assert found.notes == (f'{bits} bits reduced to 8', )
-
-
-@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'LA', '1', 'CMYK'])
-def test_other_modes_become_rgb(tmp_path, mode):
-    path = tmp_path / ('eye.tif' if mode == 'CMYK' else 'eye.png')
-    Image.fromarray(picture()).convert(mode).save(path)
-    found = read_photograph(str(path)).image
-    expected = np.array(Image.open(path).convert('RGB'))
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_shares_and_strange_values():
@@ -120,32 +89,19 @@ def test_colour():
     assert is_colourless(grey)
 
 
-def write_nothing(path):
-    path.write_bytes(b'')
-
-
-def write_text(path):
-    path.write_text('These are notes about the eye.\n')
-
-
 def write_half(path):
-    Image.fromarray(
-        np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(
-            path, format='PNG')
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path, format='PNG')
     path.write_bytes(path.read_bytes()[:4000])
 
 
-def write_bomb(path):
-    path.write_bytes(bombs.png(60000, 60000))
-
-
 @pytest.mark.parametrize('write, said', [
-    (write_nothing, 'is no picture'),
-    (write_text, 'is no picture'),
+    (lambda path: path.write_bytes(b''), 'is not a picture'),
+    (lambda path: path.write_text('notes on the eye'), 'is not a picture'),
     (write_half, 'cannot be read'),
-    (write_bomb, 'more than the'),
-    (lambda path: path.mkdir(), 'no regular file'),
-    (lambda path: os.mkfifo(path), 'no regular file'),
+    (lambda path: path.write_bytes(bombs.png(60000, 60000)), 'more than the'),
+    (lambda path: path.mkdir(), 'not a regular file'),
+    (lambda path: os.mkfifo(path), 'not a regular file'),
     (lambda path: None, 'no such file'),
 ])
 def test_what_is_no_photograph(tmp_path, write, said):

@@ -41,7 +41,7 @@ def test_everything_wrong_is_named(out, capsys):
     raw_trees.save(base / 'ann/24_training.png', np.zeros((9, 9), np.uint8))
     raw_trees.save(base / 'ann/40_training.png', np.zeros((9, 9), np.uint8))
     found = '\n'.join(problems(out))
-    for text in ('21_training.tif: is no picture',
+    for text in ('21_training.tif: is not a picture',
                  '22_training.png: is missing',
                  '23_training.png: expected the values 0 to 1, found 0, 255',
                  '24_training.png: is 9x9, its photograph 85x85',

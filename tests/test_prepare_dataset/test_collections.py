@@ -141,7 +141,6 @@ def test_refuge(tmp_path, inverted):
 def test_reta_is_taken_as_it_comes(tmp_path):
     raw = raw_trees.make_reta(tmp_path / 'RETA')
     summary = reta.prepare(raw, tmp_path / 'out', **ALONE)
-    assert summary.ok
     assert '1 photographs have no vessel' in summary.splits['train'].notes[0]
     base = tmp_path / 'out/RETA/train'
     original = (raw / 'train/IDRiD_01.jpg').read_bytes()

@@ -80,34 +80,25 @@ def test_ddr(tmp_path, image, mask):
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize('image, mask', [
-    ('images/{stem}.jpg', 'masks/{stem}.png'),
-    ('vessel_segmentation/images/{stem}.png',
-     'vessel_segmentation/gt/{stem}.png'),
-    ('{stem}.jpg', '{stem}_mask.png'),
-    ('train/{stem}.jpg', 'train_masks/{stem}_vessel.tif'),
+@pytest.mark.parametrize('module, split, image, mask', [
+    (reta, 'train', 'images/IDRiD_01.jpg', 'masks/IDRiD_01.png'),
+    (reta, 'train', 'vessel_segmentation/images/IDRiD_01.png',
+     'vessel_segmentation/gt/IDRiD_01.png'),
+    (reta, 'train', 'IDRiD_01.jpg', 'IDRiD_01_mask.png'),
+    (reta, 'train', 'train/IDRiD_01.jpg', 'train_masks/IDRiD_01_vessel.tif'),
+    (aria, 'all', 'images/aria_a_1_1.png', 'masks/aria_a_1_1_{}.png'),
+    (aria, 'all', 'aria_a_1_1.tif', 'aria_a_1_1_{}.tif'),
+    (aria, 'all', 'ARIA/img/aria_a_1_1.jpg', 'ARIA/vessel/aria_a_1_1_{}.png'),
 ])
-def test_reta(tmp_path, image, mask):
+def test_vessels(tmp_path, module, split, image, mask):
     raw = tmp_path / 'raw'
-    save(raw / image.format(stem='IDRiD_01'), photograph())
-    save_grey(raw / mask.format(stem='IDRiD_01'), VESSELS)
-    assert prepared(reta, raw) == dict(train=1)
-
-
-@pytest.mark.parametrize('image, mask', [
-    ('images/{stem}.png', 'masks/{stem}_{observer}.png'),
-    ('{stem}.tif', '{stem}_{observer}.tif'),
-    ('ARIA/img/{stem}.jpg', 'ARIA/vessel/{stem}_{observer}.png'),
-])
-def test_aria(tmp_path, image, mask):
-    raw = tmp_path / 'raw'
-    for stem in ('aria_a_1_1', 'aria_c_2_1'):
-        save(raw / image.format(stem=stem), photograph())
-        save_grey(raw / mask.format(stem=stem, observer='BDP'), VESSELS)
-    # one observer saw one of them only
-    path = mask.format(stem='aria_a_1_1', observer='BSS')
-    save_grey(raw / path, VESSELS)
-    assert prepared(aria, raw) == dict(all=2)
+    save(raw / image, photograph())
+    save_grey(raw / mask.format('BDP'), VESSELS)
+    if module is aria:  # of the other photograph there is one observer only
+        save_grey(raw / mask.format('BSS'), VESSELS)
+        save(raw / image.replace('a_1_1', 'c_2_1'), photograph())
+        save_grey(raw / mask.format('BDP').replace('a_1_1', 'c_2_1'), VESSELS)
+    assert prepared(module, raw) == {split: 2 if module is aria else 1}
 
 
 @pytest.mark.parametrize('module', [aria, ddr, refuge, reta])

@@ -1,5 +1,6 @@
 """Real photographs, where MBOS_REAL_DATA names their folder."""
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -58,9 +59,15 @@ def test_idrid_lesions_and_vessels(tmp_path):
 
 @needs('IDRiD')
 def test_every_micro_aneurysm_survives_the_default_size(tmp_path):
-    raw = REAL / 'IDRiD'
-    assert idrid.prepare(raw, tmp_path / 'small', workers=1).ok
-    assert idrid.prepare(raw, tmp_path / 'full', workers=1, max_side=0).ok
+    raw = tmp_path / 'raw'
+    for number in ('01', '27', '54'):  # the whole collection takes minutes
+        for path in (REAL / 'IDRiD').rglob(f'IDRiD_{number}*'):
+            copy = raw / path.relative_to(REAL / 'IDRiD')
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    given = dict(workers=1, splits=['train'])
+    assert idrid.prepare(raw, tmp_path / 'small', **given).ok
+    assert idrid.prepare(raw, tmp_path / 'full', max_side=0, **given).ok
     ann = 'IDRiD-FOVCrop-padding/train/ann'
     for path in sorted((tmp_path / 'small' / ann).iterdir()):
         small, full = read(path), read(tmp_path / 'full' / ann / path.name)

@@ -7,14 +7,16 @@ from pathlib import Path
 import imgviz
 import numpy as np
 import pytest
+import torch
 from mmcv import Config
+from mmseg.datasets import build_dataset
 from PIL import Image
 from raw_trees import photograph, save
 
 from prepare_dataset.check import COLLECTIONS, check, main
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs/_base_/datasets/fundus_stage1.py'
+CONFIGS = ROOT / 'configs/_base_/datasets'
 SIDE = 120
 
 
@@ -58,36 +60,52 @@ def test_they_pass_the_check(tree, capsys):
     assert 'Nothing wrong.' in capsys.readouterr().out
 
 
-def test_the_published_configs_read_them(tree):
-    from mmseg.datasets import build_dataset
-
+@pytest.fixture
+def build(tree):
     import mbos.datasets  # noqa: F401
-    config = Config.fromfile(str(CONFIG))
-    tasks = ['vessel', 'lesion', 'odoc']
+    return lambda cfg, **more: build_dataset(
+        dict(
+            cfg,
+            data_root=str(tree),
+            tasks=['vessel', 'lesion', 'odoc'],
+            **more))
+
+
+def test_the_published_configs_read_them(build):
+    """With their whole pipelines, at their real size."""
+    config = Config.fromfile(f'{CONFIGS}/fundus_stage1.py')
     expected = dict(reta={0, 1}, ddr={0, 1, 2, 3, 4}, refuge={0, 1, 2})
     for index, name in enumerate(('reta', 'ddr', 'refuge')):
-        dataset = build_dataset(
-            dict(config[name], data_root=str(tree), tasks=tasks))
+        dataset = build(config[name])
         assert len(dataset) == 1
-        sample = dataset[0]
-        assert sample['img'].data.shape == (3, 512, 512)
-        planes = sample['labels'].data
-        values = set(np.unique(planes[index]).tolist()) - {255}
-        assert values and values <= expected[name]
-        rest = [i for i in range(3) if i != index]
-        assert (planes[rest] == 255).all()
+        for _ in range(3):
+            labels = check_sample(dataset[0])
+            assert set(np.unique(labels[index])) <= {*expected[name], 255}
+            rest = [i for i in range(3) if i != index]
+            assert (labels[rest] == 255).all()
 
 
-def test_test_sets_read_them(tree):
-    from mmseg.datasets import build_dataset
+def test_strong_augmentation_reads_them(build):
+    config = Config.fromfile(f'{CONFIGS}/fundus_stage2.py')
+    for name in ('reta', 'ddr', 'refuge'):
+        dataset = build(config[f'{name}_pseudo'], pseudo_dirs={}, weights={})
+        assert (check_sample(dataset[0]) == 255).all()
 
-    import mbos.datasets  # noqa: F401
-    config = Config.fromfile(str(CONFIG))
+
+def check_sample(sample):
+    assert sample['img'].data.shape == (3, 512, 512)
+    assert torch.isfinite(sample['img'].data).all()
+    assert sample['labels'].data.shape == (3, 512, 512)
+    return sample['labels'].data.numpy()
+
+
+def test_test_sets_read_them(build):
+    config = Config.fromfile(f'{CONFIGS}/fundus_stage1.py')
     for name, described in config.test_sets.items():
-        dataset = build_dataset(
-            dict(
-                described,
-                data_root=str(tree),
-                tasks=['vessel', 'lesion', 'odoc'],
-                test_mode=True))
+        dataset = build(described, test_mode=True)
         assert len(dataset) == 1, name
+        sample = dataset[0]
+        assert sample['img'][0].shape == (3, 1024, 1024)
+        metas = sample['img_metas'][0].data
+        assert metas['ori_shape'] == (SIDE, SIDE, 3)
+        assert metas['flip'] is False and metas['dataset'] == dataset.name

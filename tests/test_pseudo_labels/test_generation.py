@@ -1,9 +1,7 @@
 """tools/generate_pseudo_labels.py, with a tiny network on tiny images."""
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from PIL import Image
 
 from mbos.apis import Environment, file_sha256, load_config, load_segmentor
 from mbos.checkpoints.loading import checkpoint_meta
+from mbos.commands.pseudo_labels import main
 from mbos.datasets.checks import MANIFEST_KEYS, DataError
 from mbos.io.labels import read_labels, save_labels
 from mbos.pseudo_labels.generation import (ImageFolder, claim_folder,
@@ -23,9 +22,9 @@ from mbos.pseudo_labels.generation import (ImageFolder, claim_folder,
 from mbos.pseudo_labels.report import (check_truth, make_report, parse_truth,
                                        report_folder, report_table)
 from mbos.tasks import build_tasks
+from tests.processes import run_processes
 from tests.utils import tiny_model, tiny_model_cfg
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = Environment(torch.device('cpu'))
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -100,14 +99,32 @@ def save_checkpoint(path, seed=0, **kwargs):
     return str(path)
 
 
-def run(setting, checkpoint='stage1.pth', **kwargs):
-    cfg = load_config(str(setting / 'stage2.py'))
-    return generate_pseudo_labels(cfg, str(setting / checkpoint), CPU,
-                                  **kwargs)
+def stage2(setting):
+    return load_config(str(setting / 'stage2.py'))
+
+
+def run(setting, checkpoint='stage1.pth', cfg=None, env=CPU, **kwargs):
+    return generate_pseudo_labels(
+        cfg or stage2(setting), str(setting / checkpoint), env, **kwargs)
+
+
+def label(setting, folder):
+    return read_labels(str(setting / f'data/ddr/{folder}/ddr_1.png'))
+
+
+def manifest_of(setting, folder):
+    path = setting / f'data/ddr/{folder}/manifest.json'
+    return json.loads(path.read_text())
+
+
+def labels_of(setting):
+    """Content of all pseudo labels by path."""
+    paths = setting.glob('data/*/?/*.png')
+    return {str(path): path.read_bytes() for path in paths}
 
 
 def test_finds_one_pass_per_image_folder(setting):
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     ddr, refuge = find_image_folders(cfg)
     data = str(setting / 'data')
     assert ddr.targets == {f'{data}/ddr/v': 'vessel', f'{data}/ddr/o': 'odoc'}
@@ -116,7 +133,7 @@ def test_finds_one_pass_per_image_folder(setting):
 
 
 def test_refuses_configs_that_make_no_sense(setting):
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     cfg.data.train.datasets[2].pseudo_dirs = ConfigDict(vessel='ddr/v')
     with pytest.raises(ValueError, match='give each its own folder'):
         find_image_folders(cfg)
@@ -127,7 +144,7 @@ def test_refuses_configs_that_make_no_sense(setting):
 
 def test_labels_are_what_the_network_predicts(setting):
     run(setting)
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     checkpoint = str(setting / 'stage1.pth')
     model = load_segmentor(tiny_model_cfg(), checkpoint, CPU)
     folder = find_image_folders(cfg)[0]
@@ -136,27 +153,26 @@ def test_labels_are_what_the_network_predicts(setting):
     with torch.no_grad():
         prob = model.module.simple_test(sample['img'][0][None],
                                         [sample['img_metas'][0].data])[0]
-    found = read_labels(str(setting / 'data/ddr/v/ddr_1.png'))
+    found = label(setting, 'v')
     assert found.shape == (40, 56)
     np.testing.assert_array_equal(found, prob['vessel'][0] > 0.5)
     disc, cup = prob['odoc'] > 0.5
     expected = np.where(cup, 2, np.where(disc, 1, 0))
-    np.testing.assert_array_equal(
-        read_labels(str(setting / 'data/ddr/o/ddr_1.png')), expected)
+    np.testing.assert_array_equal(label(setting, 'o'), expected)
     with Image.open(setting / 'data/ddr/v/ddr_1.png') as image:
         assert image.mode == 'P'
 
 
 def test_manifest_and_stage2_accepts_it(setting):
     run(setting, threshold=0.4)
-    manifest = json.loads((setting / 'data/ddr/o/manifest.json').read_text())
+    manifest = manifest_of(setting, 'o')
     assert set(MANIFEST_KEYS) <= set(manifest)
     assert manifest['task'] == 'odoc'
     assert manifest['threshold'] == 0.4
     assert manifest['images'] == ['ddr_0', 'ddr_1', 'ddr_2']
     assert manifest['checkpoint_sha256'] == file_sha256(
         str(setting / 'stage1.pth'))
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     build_dataset(cfg.data.train.datasets[1]).check(full=True)
     assert not list(setting.glob('data/*/*/*.part'))
 
@@ -167,7 +183,7 @@ def label_discs(setting, classes=None):
     truth[5:35, 5:50], truth[:, 53:] = 1, 255
     for i in range(3):
         save_labels(str(setting / f'data/ddr/OD/ddr_{i}.png'), truth)
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     ddr, pseudo, refuge = cfg.data.train.datasets
     ddr.ann_dirs = ConfigDict(odoc=dict(path='ddr/OD', classes=['disc']))
     refuge.ann_dirs = ConfigDict(odoc='refuge/odoc')
@@ -179,26 +195,26 @@ def label_discs(setting, classes=None):
 def test_truth_of_some_classes_is_kept(setting):
     """The network only says where in the disc the cup is."""
     run(setting)
-    before = read_labels(str(setting / 'data/ddr/o/ddr_1.png'))
+    before = label(setting, 'o')
     cfg, truth = label_discs(setting)
-    generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
-    found = read_labels(str(setting / 'data/ddr/o/ddr_1.png'))
+    run(setting, cfg=cfg)
+    found = label(setting, 'o')
     expected = np.where((truth == 1) & (before == 2), 2, truth)
     assert 2 in expected and (before[truth == 0] > 0).any()
     np.testing.assert_array_equal(found, expected)
-    manifest = json.loads((setting / 'data/ddr/o/manifest.json').read_text())
+    manifest = manifest_of(setting, 'o')
     assert manifest['truth'] == ['disc'] and 'classes' not in manifest
     # the rest is as it was, and not made again
-    manifest = json.loads((setting / 'data/ddr/v/manifest.json').read_text())
+    manifest = manifest_of(setting, 'v')
     assert 'truth' not in manifest
 
 
 def test_only_named_classes_are_labelled(setting):
     cfg, truth = label_discs(setting, classes=['disc'])
-    labelled = generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
-    found = read_labels(str(setting / 'data/ddr/o/ddr_1.png'))
+    labelled = run(setting, cfg=cfg)
+    found = label(setting, 'o')
     np.testing.assert_array_equal(found, truth)
-    manifest = json.loads((setting / 'data/ddr/o/manifest.json').read_text())
+    manifest = manifest_of(setting, 'o')
     assert manifest['classes'] == ['disc']
     row = next(r for r in make_report(labelled, {}) if r['task'] == 'odoc')
     assert list(row['share']) == list(row['images_with_class']) == ['disc']
@@ -215,7 +231,7 @@ def test_classes_that_cannot_be_labelled(setting, classes, labelled, expected):
     if not labelled:
         del cfg.data.train.datasets[2]['ann_dirs']
     with pytest.raises(ValueError, match=expected):
-        generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
+        run(setting, cfg=cfg)
     assert not list(setting.glob('data/*/o'))
 
 
@@ -229,7 +245,7 @@ def test_stage2_wants_pseudo_labels_with_the_truth(setting):
     for kept, expected in ((False, ['made without the ground truth of disc']),
                            (True, [])):
         if kept:
-            generate_pseudo_labels(cfg, str(setting / 'stage1.pth'), CPU)
+            run(setting, cfg=cfg)
         joint = build_dataset(cfg.data.train)
         problems = joint.problems(full=True)
         assert len(problems) == len(expected)
@@ -254,7 +270,8 @@ def test_goes_on_where_it_was(setting):
     os.rename(setting / 'data/refuge/v/manifest.json',
               setting / 'data/refuge/v/manifest.json.part')
     counts = []
-    run(setting, progress=lambda n: counts.append(n) or Bar())
+    bar = SimpleNamespace(update=lambda count=1: None)
+    run(setting, progress=lambda n: counts.append(n) or bar)
     assert counts == [2]  # what was lost, and what has the wrong size
     assert read_labels(str(kept)).min() == 1
     assert read_labels(str(wrong_size)).shape == (40, 56)
@@ -262,24 +279,14 @@ def test_goes_on_where_it_was(setting):
     assert (setting / 'data/refuge/v/manifest.json').exists()
 
 
-class Bar:
-    """A progress bar that shows nothing."""
-
-    def update(self, count=1):
-        """Do nothing."""
-
-
-@pytest.mark.parametrize('change', ['checkpoint', 'threshold'])
-def test_other_origin_is_made_again(setting, change):
+def test_other_origin_is_made_again(setting):
     run(setting)
     path = setting / 'data/ddr/v/ddr_0.png'
-    save_labels(str(path), np.full((40, 56), 7, np.uint8))
-    if change == 'checkpoint':
-        save_checkpoint(setting / 'other.pth', seed=1)
-        run(setting, 'other.pth')
-    else:
-        run(setting, threshold=0.6)
-    assert read_labels(str(path)).max() <= 1
+    save_checkpoint(setting / 'other.pth', seed=1)
+    for change in (dict(checkpoint='other.pth'), dict(threshold=0.6)):
+        save_labels(str(path), np.full((40, 56), 7, np.uint8))
+        run(setting, **change)
+        assert read_labels(str(path)).max() <= 1
 
 
 def test_interruption_is_not_taken_for_complete(tmp_path):
@@ -299,17 +306,17 @@ def test_interruption_is_not_taken_for_complete(tmp_path):
 def test_wrong_stage(setting):
     checkpoint = save_checkpoint(
         setting / 'gan.pth', adversarial=True, window=4)
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     with pytest.raises(ValueError, match='wrong stage'):
         generator_cfg(cfg, checkpoint)
     found = generator_cfg(cfg, checkpoint, allow_stage2=True)
     assert found['type'] == 'AdversarialSegmentor'
     run(setting, 'gan.pth', allow_stage2=True)
-    assert len(list(setting.glob('data/*/?/*.png'))) == 9
+    assert len(labels_of(setting)) == 9
 
 
 def test_network_of_the_checkpoint_wins(setting):
-    cfg = load_config(str(setting / 'stage2.py'))
+    cfg = stage2(setting)
     cfg.model.backbone.embed_dims = 24
     found = generator_cfg(cfg, str(setting / 'stage1.pth'))
     assert found['backbone']['embed_dims'] == 12
@@ -379,30 +386,34 @@ def test_truth_arguments(tmp_path):
         check_truth([folder], {('ddr', 'odoc'): 'x'})
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-def test_command_line(setting, processes):
-    launch = [
-        '-m', 'torch.distributed.run', '--standalone',
-        f'--nproc-per-node={processes}'
-    ] if processes > 1 else []
-    extra = ['--launcher', 'pytorch'] if processes > 1 else []
+def test_command_line(setting, monkeypatch, capsys):
     truth = setting / 'truth'
     save_labels(str(truth / 'ddr_0.png'), np.ones((40, 56), np.uint8))
-    done = subprocess.run([
-        sys.executable, *launch,
-        str(ROOT / 'tools/generate_pseudo_labels.py'), 'stage2.py',
-        'stage1.pth', '--truth', f'ddr.vessel={truth}', *extra
-    ],
-                          cwd=setting,
-                          env=dict(
-                              os.environ,
-                              OMP_NUM_THREADS='1',
-                              CUDA_VISIBLE_DEVICES=''),
-                          capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(list(setting.glob('data/*/?/*.png'))) == 9
-    assert 'share of pixels' in done.stdout
+    monkeypatch.chdir(setting)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    monkeypatch.setattr('sys.argv', [
+        'pseudo-labels', 'stage2.py', 'stage1.pth', '--truth',
+        f'ddr.vessel={truth}'
+    ])
+    main()
+    assert len(labels_of(setting)) == 9
+    assert 'share of pixels' in capsys.readouterr().out
     report = json.loads((setting / 'pseudo_label_report.json').read_text())
     assert [row['images'] for row in report['folders']] == [3, 3, 3]
     assert report['folders'][0]['images_with_truth'] == 1
+
+
+def test_two_processes_share_the_images(setting):
+    run(setting)
+    alone = labels_of(setting)
+    for path in setting.glob('data/*/?/*'):
+        path.unlink()
+
+    def work(rank):
+        torch.set_num_threads(1)
+        run(setting, env=Environment(torch.device('cpu'), rank, 2))
+
+    (setting / 'meet').mkdir()
+    run_processes(work, 2, setting / 'meet')
+    assert labels_of(setting) == alone
+    assert len(list(setting.glob('data/*/?/manifest.json'))) == 3

@@ -12,7 +12,7 @@ CHANNEL_ORDERS = ('rgb', 'bgr')
 
 
 def check_order(order: str) -> str:
-    """Return a channel order, or say that it is none."""
+    """Return a channel order, or say that it is not one."""
     if order not in CHANNEL_ORDERS:
         raise ValueError("Expected channel_order 'rgb', or 'bgr' for the "
                          f'published behaviour, got {order!r}.')

@@ -1,6 +1,7 @@
 """LoadRandomCrop against the four transforms that it stands for."""
 import itertools
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -39,17 +40,24 @@ def smooth(shape, seed):
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
     """Three photographs with two planes each."""
-    (tmp_path / 'images').mkdir()
+    root = tmp_path_factory.mktemp('drawn')
+    (root / 'images').mkdir()
     for seed, (name, shape) in enumerate(SIDES.items()):
         Image.fromarray(smooth(shape, seed)).save(
-            tmp_path / f'images/{name}.jpg', quality=95, subsampling=0)
+            root / f'images/{name}.jpg', quality=95, subsampling=0)
         labels = np.random.default_rng(seed).integers(0, 5, shape, np.uint8)
-        save_labels(str(tmp_path / f'lesion/{name}.png'), labels)
-        save_labels(str(tmp_path / f'vessel/{name}.png'), labels % 2)
-    return tmp_path
+        save_labels(str(root / f'lesion/{name}.png'), labels)
+        save_labels(str(root / f'vessel/{name}.png'), labels % 2)
+    return root
+
+
+@pytest.fixture
+def folder(drawn, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(drawn, tmp_path / 'data')
 
 
 def dataset(folder, load, finish=(), cache=None):
@@ -76,7 +84,7 @@ def results_of(data, seed, **more):
     return found
 
 
-def assert_same_crops(folder, step, grey, seeds=range(12), cache=None):
+def assert_same_crops(folder, step, grey, seeds=range(6), cache=None):
     plain = dataset(folder, plain_loading([step]))
     fast = dataset(folder, [step], cache=cache)
     for seed in seeds:
@@ -120,22 +128,9 @@ def test_same_from_the_cache(folder, tmp_path):
             folder, FAST, grey=1, seeds=range(3), cache=str(tmp_path / 'kept'))
 
 
-def test_reduced_decoding_of_a_smooth_photograph(folder, monkeypatch):
-    """All factors are met; JPEG itself errs by a few grey values."""
-    factors = []
-    decode = EncodedPhotograph.decode
-
-    def spy(self, factor=1, **order):
-        factors.append(factor)
-        return decode(self, factor, **order)
-
-    monkeypatch.setattr(EncodedPhotograph, 'decode', spy)
-    step = dict(FAST, ratio_range=(0.3, 2.0), crop_size=(60, 60))
-    assert_same_crops(folder, step, grey=6)
-    assert set(factors) == {1, 2, 4, 8}
-
-
-def test_reduced_decoding_does_not_enlarge(folder, monkeypatch):
+@pytest.fixture
+def decoded(monkeypatch):
+    """Factor, shape and full shape of what was decoded."""
     calls = []
     decode = EncodedPhotograph.decode
 
@@ -145,32 +140,38 @@ def test_reduced_decoding_does_not_enlarge(folder, monkeypatch):
         return image
 
     monkeypatch.setattr(EncodedPhotograph, 'decode', spy)
+    return calls
+
+
+def test_reduced_decoding_of_a_smooth_photograph(folder, decoded):
+    """All factors are met; JPEG itself errs by a few grey values."""
+    step = dict(FAST, ratio_range=(0.3, 2.0), crop_size=(60, 60))
+    assert_same_crops(folder, step, grey=6)
+    assert {factor for factor, _, _ in decoded} == {1, 2, 4, 8}
+
+
+def test_reduced_decoding_does_not_enlarge(folder, decoded):
     data = dataset(folder, [FAST])
     for seed in range(12):
         for results, _ in results_of(data, seed):
-            factor, shape, full = calls.pop(0)
+            factor, shape, full = decoded.pop(0)
             resized = results['scale_factor'][1::-1] * full
             assert factor == 1 or (shape >= resized - 1e-3).all()
 
 
-@pytest.mark.parametrize('suffix', ['.png', '.tif'])
-def test_other_formats_are_decoded_whole(tmp_path, suffix):
-    path = str(tmp_path / f'eye{suffix}')
-    Image.fromarray(smooth((40, 60), 0)).save(path)
-    photograph = EncodedPhotograph(path)
-    assert photograph.shape == (40, 60) and not photograph.can_reduce
-    assert photograph.decode().shape == (40, 60, 3)
-
-
-def test_turned_photograph(tmp_path):
-    """OpenCV turns it; the shape is told as it will be."""
-    path = str(tmp_path / 'eye.jpg')
+@pytest.mark.parametrize('name, orientation, shape', [
+    ('eye.png', 1, (40, 60)),
+    ('eye.tif', 1, (40, 60)),
+    ('eye.jpg', 6, (60, 40)),
+])
+def test_other_formats_and_turned_ones_are_decoded_whole(
+        tmp_path, name, orientation, shape):
     exif = Image.Exif()
-    exif[274] = 6
-    Image.fromarray(smooth((40, 60), 0)).save(path, exif=exif)
-    photograph = EncodedPhotograph(path)
-    assert photograph.shape == (60, 40) and not photograph.can_reduce
-    assert photograph.decode().shape == (60, 40, 3)
+    exif[274] = orientation
+    Image.fromarray(smooth((40, 60), 0)).save(tmp_path / name, exif=exif)
+    photograph = EncodedPhotograph(tmp_path / name)
+    assert photograph.shape == shape and not photograph.can_reduce
+    assert photograph.decode().shape == shape + (3, )
 
 
 def samples(folder, workers, cache=None, steps=FAST):
@@ -189,14 +190,12 @@ def assert_same(first, second):
         assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
 
-@pytest.mark.parametrize('workers', [1, 3])
-def test_workers_change_nothing(folder, tmp_path, workers):
-    assert_same(samples(folder, 0), samples(folder, workers))
+def test_workers_and_cache_change_nothing(folder, tmp_path):
+    assert_same(samples(folder, 0), samples(folder, 3))
     # they fill the cache together; then it is there
     kept = str(tmp_path / 'kept')
-    cold = samples(folder, workers, kept)
+    cold = samples(folder, 3, kept)
     assert len(os.listdir(kept)) == 9  # an image and two planes, three times
-    assert_same(cold, samples(folder, workers, kept))
     assert_same(cold, samples(folder, 0, kept))
     assert_same(cold, samples(folder, 0, steps=EXACT))
 
@@ -230,22 +229,22 @@ def test_crops_that_look_for_a_class(tmp_path):
     folder = spotted(tmp_path, [(1, (300, 360), (50, 150)),
                                 (4, (20, 21), (590, 591)),
                                 (255, (100, 200), (300, 500))])
-    found = crops(folder, 200, lesion=1.0)
+    found = crops(folder, 120, lesion=1.0)
     assert {crop.shape for crop in found} == {(50, 80)}
     large = sum((crop == 1).any() for crop in found)
     speck = sum((crop == 4).any() for crop in found)
-    assert large + speck == 200
-    assert abs(speck - 100) < 30
+    assert large + speck == 120
+    assert abs(speck - 60) < 25
     places = {np.unravel_index((c == 4).argmax(), c.shape)
               for c in found if (c == 4).any()}  # yapf: disable
-    assert len(places) > 60  # anywhere in the crop, not in its middle
+    assert len(places) > 35  # anywhere in the crop, not in its middle
 
 
 def test_share_of_crops_that_look_for_a_task(tmp_path):
     """By chance, a crop of 50x80 holds a corner speck in few of 351x521."""
     folder = spotted(tmp_path, [(2, (0, 1), (0, 1))])
-    found = crops(folder, 300, lesion=0.3)
-    assert abs(sum((crop == 2).any() for crop in found) - 90) < 30
+    found = crops(folder, 100, lesion=0.3)
+    assert abs(sum((crop == 2).any() for crop in found) - 30) < 15
     # nothing to find: no task of this name here, or an empty plane
     anywhere = crops(folder, 30)
     for probs in (dict(odoc=1.0), dict(vessel=1.0)):
@@ -283,7 +282,7 @@ def test_errors_name_the_file(folder):
     with pytest.raises(ValueError, match=r'wide.png: .*\(5, 5\).*\(500, 730'):
         results_of(data, 0)
     (folder / 'images/square.jpg').write_bytes(b'no image')
-    with pytest.raises(ValueError, match='square.jpg: is no picture'):
+    with pytest.raises(ValueError, match='square.jpg: is not a picture'):
         results_of(data, 0)
 
 
@@ -319,13 +318,12 @@ def test_cache_is_recommended_where_it_pays(folder, monkeypatch):
     assert 'data.train.cache_dir=FOLDER' in line and '0.0 GB' in line
 
 
-def test_repr_tells_the_arguments():
-    assert repr(LoadRandomCrop(
-        (20, 20),
-        (10,
-         10))) == ('LoadRandomCrop(img_scale=(20, 20), crop_size=(10, 10), '
-                   'ratio_range=None, keep_ratio=True, '
-                   'reduced_decoding=True, look_for={})')
+def test_repr_has_the_arguments():
+    step = LoadRandomCrop((20, 20), (10, 10), look_for=dict(lesion=0.5))
+    assert repr(step) == (
+        'LoadRandomCrop(img_scale=(20, 20), crop_size=(10, 10), ratio_range='
+        "None, keep_ratio=True, reduced_decoding=True, look_for={'lesion': "
+        '0.5})')
 
 
 def test_plain_loading_is_the_released_pipeline():
