@@ -51,10 +51,9 @@ def remove(name):
     return lambda root: os.remove(root / name)
 
 
-def truncate(name, of=2):
-    """Keep a half of a file, or less."""
+def truncate(name):
     return lambda root: (root / name).write_bytes(
-        (root / name).read_bytes()[:(root / name).stat().st_size // of])
+        (root / name).read_bytes()[:(root / name).stat().st_size // 2])
 
 
 def rename_masks(root):

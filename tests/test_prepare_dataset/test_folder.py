@@ -1,6 +1,5 @@
 """One's own collection: patterns, classes, values, splits, and what is wrong.
 """
-import csv
 import json
 
 import numpy as np
@@ -12,6 +11,7 @@ from raw_trees import CUP, DISC, LESIONS, rectangle, save, save_grey
 from mbos.tasks import build_tasks
 from prepare_dataset.check import check
 from prepare_dataset.errors import PrepareError
+from prepare_dataset.files import read_geometry
 from prepare_dataset.folder import main, prepare
 from prepare_dataset.own_masks import TASKS
 
@@ -44,17 +44,8 @@ def read(path):
 
 def label(summary, folder, stem='p1L'):
     """A prepared label map in the place it has in the photograph."""
-    with open(summary.folder / 'geometry.csv', newline='') as file:
-        rows = {row['name']: row for row in csv.DictReader(file)}
-    row = {k: int(v) for k, v in rows[stem].items()
-           if k not in ('name', 'scale')}  # yapf: disable
-    whole = np.zeros((row['height'], row['width']), np.uint8)
-    inner = read(summary.folder / folder / f'{stem}.png')
-    height, width = row['box_height'], row['box_width']
-    whole[row['y']:row['y'] + height, row['x']:row['x'] +
-          width] = inner[row['pad_top']:row['pad_top'] + height,
-                         row['pad_left']:row['pad_left'] + width]
-    return whole
+    geometry = read_geometry(summary.folder / 'geometry.csv')[stem]
+    return geometry.restore(read(summary.folder / folder / f'{stem}.png'))
 
 
 def test_built_in_tasks_are_those_of_mbos():

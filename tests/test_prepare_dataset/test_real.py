@@ -60,7 +60,7 @@ def test_idrid_lesions_and_vessels(tmp_path):
 @needs('IDRiD')
 def test_every_micro_aneurysm_survives_the_default_size(tmp_path):
     raw = tmp_path / 'raw'
-    for number in ('01', '27', '54'):  # the whole collection takes minutes
+    for number in ('03', '54'):  # the whole collection takes minutes
         for path in (REAL / 'IDRiD').rglob(f'IDRiD_{number}*'):
             copy = raw / path.relative_to(REAL / 'IDRiD')
             copy.parent.mkdir(parents=True, exist_ok=True)
