@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.runtime.environment import unwrapped
+from .hooks import find_hook
 
 
 @HOOKS.register_module()
@@ -148,16 +149,10 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
         value.copy_(source[name])
 
 
-def find_average(runner) -> EMAWeightsHook | None:
-    """The hook that averages a run's weights, if there is one."""
-    return next((h for h in runner.hooks if isinstance(h, EMAWeightsHook)),
-                None)
-
-
 @contextmanager
 def averaged_weights(runner) -> Iterator[None]:
     """Context in which a run's network has its averaged weights, if any."""
-    hook = find_average(runner)
+    hook = find_hook(runner, EMAWeightsHook)
     if hook is None:
         yield
         return

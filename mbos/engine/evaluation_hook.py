@@ -14,6 +14,7 @@ from mbos.runtime.signals import Interrupted, at_once
 from mbos.runtime.waiting import wait_for_all
 from .averaging import averaged_weights
 from .checkpoint_hook import SubfolderCheckpointHook
+from .hooks import find_hook
 
 _PATIENCE = 20.0
 
@@ -68,10 +69,7 @@ class _SafeEvaluation:
         """Evaluate and log, behind the loggers and the checkpoint."""
         if not self._should_evaluate(runner):
             return
-        saver = next(
-            (h
-             for h in runner.hooks if isinstance(h, SubfolderCheckpointHook)),
-            None)
+        saver = find_hook(runner, SubfolderCheckpointHook)
         runner.log_buffer.clear()
         try:
             with at_once(self.signals), averaged_weights(runner):

@@ -13,6 +13,11 @@ from .finite_guard import FiniteGuard
 from .optimizers import as_dict
 
 
+def find_hook(runner, kind: type) -> Hook | None:
+    """The first hook of a run that is of a kind, if there is one."""
+    return next((h for h in runner.hooks if isinstance(h, kind)), None)
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average gradients over the processes.
 

@@ -12,6 +12,7 @@ from mbos.io.files import save_image
 from mbos.io.photographs import read_photograph
 from mbos.pictures.overlays import draw_overlay
 from .averaging import averaged_weights
+from .hooks import find_hook
 
 
 @HOOKS.register_module()
@@ -36,11 +37,9 @@ class EvaluationOverlayHook(Hook):
     @master_only
     def after_train_iter(self, runner):
         """Draw if the evaluation hook evaluates in this iteration."""
-        hooks = [h for h in runner.hooks if isinstance(h, EvalHook)]
-        if not hooks or hooks[0].by_epoch or not hooks[0]._should_evaluate(
-                runner):
+        if not runner.evaluation_is_due():
             return
-        sets = hooks[0].dataloader.dataset
+        sets = find_hook(runner, EvalHook).dataloader.dataset
         with averaged_weights(runner):
             for dataset in getattr(sets, 'datasets', [sets]):
                 for index in spread(len(dataset), self.samples):

@@ -14,7 +14,7 @@ from mbos.runtime.signals import StopHook, StopSignals
 from .averaging import EMAWeightsHook, as_our_hook
 from .checkpoint_hook import SubfolderCheckpointHook
 from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
-from .hooks import IterationSeedHook, LossLogHook
+from .hooks import IterationSeedHook, LossLogHook, find_hook
 from .runner import EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY
 
 
@@ -44,8 +44,7 @@ def register_hooks(runner, cfg: Config, env: Environment,
         hook = build_checked(partial(build, val_loader, **settings))
         hook.signals = signals
         runner.register_hook(hook, priority=EVALUATION_PRIORITY)
-    saver = next(
-        h for h in runner.hooks if isinstance(h, SubfolderCheckpointHook))
+    saver = find_hook(runner, SubfolderCheckpointHook)
     runner.register_hook(
         StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
     for given in plain(cfg.get('custom_hooks') or []):

@@ -11,9 +11,10 @@ from mbos.faults import first_of
 from mbos.io.files import replace_link
 from mbos.io.weights_file import read_weights_only
 from mbos.runtime.environment import unwrapped
-from .averaging import find_average
+from .averaging import EMAWeightsHook
 from .checkpoint_hook import save_atomically
 from .finite_guard import check_finite_weights
+from .hooks import find_hook
 from .optimizers import as_dict, settings_of, with_new_settings
 
 CHECKPOINT_PRIORITY = 92
@@ -134,7 +135,7 @@ class CheckedIterRunner(IterBasedRunner):
             'iter': done
         }
         model = unwrapped(self.model)
-        average = find_average(self)
+        average = find_hook(self, EMAWeightsHook)
         state, training = model.state_dict(), {}
         if average is not None:
             state, training = average.states(model)
@@ -204,7 +205,7 @@ class CheckedIterRunner(IterBasedRunner):
             steps = hooks['EMAWeightsHook']['steps']
         model = unwrapped(self.model)
         model.load_state_dict(state)
-        hook = find_average(self)
+        hook = find_hook(self, EMAWeightsHook)
         if not average:
             return
         if hook is None:

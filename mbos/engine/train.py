@@ -29,7 +29,7 @@ from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
 from mbos.runtime.signals import StopSignals
 from .config_checks import check_training, complete_training
-from .hooks import GradientStepHook
+from .hooks import GradientStepHook, find_hook
 from .optimizers import fused_by_default
 from .rehearsal import rehearse
 from .resume import (check_resumable, check_same_run, continue_from_newest,
@@ -112,7 +112,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
             (f' load_from ({cfg.load_from}) is not read.' if cfg.
              load_from else ''))
     loader = build_loader(train_set, cfg, env, start=runner.iter)
-    step = next(h for h in runner.hooks if isinstance(h, GradientStepHook))
+    step = find_hook(runner, GradientStepHook)
     with signals.deferred():
         runner.run([loader], [('train', 1)], backward=step.backward)
 
