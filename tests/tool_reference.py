@@ -6,6 +6,7 @@ import argparse
 import re
 import runpy
 import sys
+import textwrap
 from pathlib import Path
 from unittest import mock
 
@@ -126,7 +127,8 @@ def section(tool, folder='tools'):
             lines += ['```bash', *commands, '```', '']
         else:
             text = re.sub(r'\s+', ' ', paragraph.replace('``', '`')).strip()
-            lines += [text, ''] if text else []
+            lines += [textwrap.fill(text, 100, break_on_hyphens=False), ''
+                      ] if text else []
     lines += ['| argument | meaning |', '|---|---|']
     lines += [f'| {name} | {text} |' for name, text in rows_of(parser)]
     return '\n'.join(lines) + '\n'
