@@ -13,7 +13,8 @@ from mmcv import Config, ConfigDict
 from torch import nn
 
 from mbos.config_overrides import check_overrides
-from mbos.faults import (InvalidConfigError, blamed_on, first_line,
+from mbos.config_structure import check_structure
+from mbos.faults import (InvalidConfigError, blamed_on, first_line, naming,
                          place_in_own_code)
 from mbos.mmcv_ops import check_operators
 
@@ -80,17 +81,18 @@ def load_config(path: str, options: dict | None = None) -> Config:
     _register_parts()
     path = find_config(path)
     cfg = _read(path)
-    if options:
-        check_overrides(cfg._cfg_dict, options)
-        with blamed_on('--cfg-options do not fit the config',
-                       'Give keys and positions that it has.'):
-            cfg.merge_from_dict(options)
-    _make_plain(cfg)
-    _check_structure(cfg)
-    if cfg.get('work_dir') is None:
-        name = osp.splitext(osp.basename(path))[0]
-        cfg.work_dir = osp.join('work_dirs', name)
-    complete_datasets(cfg)
+    with naming(path):
+        if options:
+            check_overrides(cfg._cfg_dict, options)
+            with blamed_on('--cfg-options do not fit the config',
+                           'Give keys and positions that it has.'):
+                cfg.merge_from_dict(options)
+        _make_plain(cfg)
+        check_structure(cfg)
+        if cfg.get('work_dir') is None:
+            name = osp.splitext(osp.basename(path))[0]
+            cfg.work_dir = osp.join('work_dirs', name)
+        complete_datasets(cfg)
     return cfg
 
 
@@ -163,67 +165,6 @@ def _plain_value(value: object, key: str) -> object:
         f'The config has {value!r} as {key}: write numbers, texts, lists and '
         'dicts, and the name of a registered class as its type, since a run '
         'keeps its config as text.')
-
-
-def _check_structure(cfg: Config) -> None:
-    """Refuse a file that is not a config of MBOS.
-
-    Raises:
-        InvalidConfigError: If the network or the data are missing.
-    """
-    name = cfg.filename
-    for key in ('model', 'data'):
-        if not isinstance(cfg.get(key), dict):
-            raise InvalidConfigError(
-                f'{name} has no {key}, or one that is not a dict: '
-                'see docs/configs.md.')
-    for key in ('type', 'tasks'):
-        if not cfg.model.get(key):
-            raise InvalidConfigError(f'{name}: model has no {key}, see '
-                                     'docs/configs.md.')
-    sets = [('data.train', cfg.data.get('train')),
-            ('data.val', cfg.data.get('val')),
-            ('data.test', cfg.data.get('test'))]
-    if not isinstance(cfg.get('test_sets') or {}, dict):
-        raise InvalidConfigError(
-            f'{name}: test_sets is not a dict of test sets by '
-            'name.')
-    sets += [(f'test_sets.{key}', one)
-             for key, one in (cfg.get('test_sets') or {}).items()]
-    for key, given in sets:
-        if key == 'data.test' and isinstance(given, str):
-            continue
-        for one in given if isinstance(given, (list, tuple)) else [given]:
-            _check_dataset(one, key)
-
-
-def _check_dataset(dataset: object, key: str) -> None:
-    """Refuse what is not a dataset, or would repeat or mix others."""
-    if dataset is None:
-        return
-    if not isinstance(dataset, dict):
-        raise InvalidConfigError(
-            f'{key} has {dataset!r}, expected the dict of a '
-            'dataset, or a list of such.')
-    kind = dataset.get('type')
-    if not isinstance(kind, str):
-        raise InvalidConfigError(f'{key}: a dataset has no type, such as '
-                                 "'PartialLabelDataset'.")
-    if 'dataset' in dataset or (key == 'data.train'
-                                and kind == 'ConcatDataset'):
-        raise InvalidConfigError(
-            f'{key}.type is {kind}, which is not done here: name the datasets '
-            "in data.train=dict(type='JointDataset', datasets=[...]), which "
-            'gives an image of each in every iteration, shuffled without end.')
-    members = dataset.get('datasets')
-    if 'datasets' in dataset:
-        if not isinstance(members, (list, tuple)) or not members:
-            raise InvalidConfigError(
-                f'{key}.datasets is {members!r}, expected a '
-                'list of datasets.')
-        for one in members:
-            for each in one if isinstance(one, (list, tuple)) else [one]:
-                _check_dataset(each, key)
 
 
 def complete_datasets(cfg: Config) -> None:
@@ -312,12 +253,22 @@ def build_checked(build: Callable, *args):
             raise InvalidConfigError(
                 f'{error.args[0]}: correct `type` in the config, or name the '
                 'module that registers it in custom_imports.') from error
+        except AttributeError as error:
+            if "no attribute 'parent'" not in str(error):
+                raise  # what mmcv makes of a package that nobody imported
+            raise InvalidConfigError(
+                f'{first_line(error)}: a type with a dot names a part of '
+                'another package, such as mmcls.ConvNeXt: name the module '
+                'that registers it in custom_imports.') from error
         except TypeError as error:
             if not re.search('unexpected keyword|required .*argument',
                              str(error)):
                 raise
-            raise InvalidConfigError(
-                f'{error}: correct the config.') from error
+            remedy = 'correct the config'
+            if "Dataset.__init__() got an unexpected keyword argument " \
+                    "'tasks'" in str(error):
+                remedy = 'it knows one task, write PartialLabelDataset'
+            raise InvalidConfigError(f'{error}: {remedy}.') from error
         if isinstance(built, nn.Module):
             check_operators(built)
     return built

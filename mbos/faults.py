@@ -1,4 +1,5 @@
 """Whose fault an error is: the config's, the user's own code's, or ours."""
+import linecache
 import os.path as osp
 import re
 import sysconfig
@@ -42,9 +43,28 @@ def first_of(names: Iterable[str], shown: int = 4) -> str:
     return (', '.join(names[:shown]) or 'unknown') + more
 
 
+def _is_explained(error: BaseException) -> bool:
+    """Whether an error, or one that it wraps, was raised by code of ours."""
+    if type(error) is not ValueError and isinstance(error, ValueError):
+        return not isinstance(error, UnicodeError)
+    found: BaseException | None = error
+    while found is not None:
+        trace = found.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is not None and osp.abspath(
+                trace.tb_frame.f_code.co_filename).startswith(_PACKAGE +
+                                                              osp.sep):
+            return True
+        found = found.__context__
+    return False
+
+
 def first_line(error: BaseException, length: int = 300) -> str:
     """Type and first line of an error, to be put into a sentence."""
     text = str(error)
+    if isinstance(error, AssertionError):
+        text += _silent_check(error)
     if isinstance(error, KeyError):  # quoted, once by each part around it
         text = re.sub(r'\\+n.*|\\+|^["\']+|["\']+$', '', text)
     text = (text.strip().splitlines() or [''])[0].strip()[:length]
@@ -57,8 +77,8 @@ def first_line(error: BaseException, length: int = 300) -> str:
 def blamed_on(what: str, remedy: str) -> Iterator[None]:
     """Context in which whatever fails does so because of a config.
 
-    Errors that explain themselves (``ValueError``, ``OSError``) and those
-    that arise in the user's own code pass as they are.
+    Errors that explain themselves (a ``ValueError`` of ours, ``OSError``) and
+    those that arise in the user's own code pass as they are.
 
     Args:
         what (str): What cannot be done, as the start of a sentence.
@@ -69,10 +89,46 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, FloatingPointError):
+    except (OSError, FloatingPointError):
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) or (type(error).__name__
+                                              == 'OutOfMemoryError'):
+            raise  # torch's; advice on memory is given to both
+        if isinstance(error, ValueError) and _is_explained(error):
+            if type(error) is not ValueError:
+                raise
+            raise InvalidConfigError(str(error)) from error
         if place_in_own_code(error) or getattr(error, 'explained', False):
             raise
         raise InvalidConfigError(
             f'{what} ({first_line(error)}). {remedy}') from error
+
+
+def _silent_check(error: BaseException) -> str:
+    """The condition of an ``assert`` that says nothing, '' of another."""
+    while isinstance(error.__context__, AssertionError):
+        error = error.__context__  # mmcv wraps errors of what it builds
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or str(error):
+        return ''
+    line = linecache.getline(trace.tb_frame.f_code.co_filename,
+                             trace.tb_lineno).strip()
+    return line if line.startswith('assert ') else ''
+
+
+@contextmanager
+def naming(config: str) -> Iterator[None]:
+    """Context whose complaints about a config say which one it is.
+
+    Args:
+        config (str): Its file.
+    """
+    try:
+        yield
+    except InvalidConfigError as error:
+        if config in str(error):
+            raise
+        raise InvalidConfigError(f'{config}: {error}') from error

@@ -2,17 +2,17 @@
 from collections import Counter
 
 from tests.fuzz import faulty_kinds
-from tests.fuzz.engine import GOOD, KINDS, Worker, run, table
+from tests.fuzz.engine import FILES, GOOD, Worker, run, table
 
 
 def test_damaged_files_are_read_or_refused():
     """Of each kind a whole one, which is read, and a dozen damaged ones."""
-    outcomes = run(13 * len(KINDS), seed=20, workers=1)
+    outcomes = run(13 * len(FILES), 20, 1, tuple(FILES))
     assert len(outcomes) >= 200
     bad = [o for o in outcomes if o.result not in GOOD]
     assert not bad, f'{bad[0]}\n{table(outcomes)}'
     found = Counter((o.kind, o.result) for o in outcomes)
-    for kind in KINDS:
+    for kind in FILES:
         assert found[kind, 'read'] >= 1, kind
         assert found[kind, 'refused'] >= 3, kind
 

@@ -28,8 +28,8 @@ def pins():
 
 
 @pytest.mark.parametrize('line', [
-    *PROJECT['dependencies'], *EXTRAS['export'], *EXTRAS['notebook'],
-    *EXTRAS['dev'][1:]
+    *PROJECT['dependencies'], *EXTRAS['dicom'], *EXTRAS['export'],
+    *EXTRAS['notebook'], *EXTRAS['dev'][1:]
 ])
 def test_tested_versions_lie_in_the_ranges(line):
     wanted = Requirement(line)

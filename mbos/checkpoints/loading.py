@@ -12,6 +12,7 @@ from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.tasks import Task
+from .foreign_state import split_foreign, without_wrapper
 from .mmcv_average import split_mmcv_average
 from .release_layout import (check_release_tasks, from_release,
                              is_release_state, summarize)
@@ -69,6 +70,7 @@ def read_checkpoint(path: str) -> dict:
                 for k, v in state.items()):
             raise ValueError(f'{path}: its {key} is not a dict of tensors; '
                              'give a checkpoint of a segmentor.')
+    content['state_dict'] = without_wrapper(content['state_dict'])
     content['meta'] = content.get('meta') or {}
     if not isinstance(content['meta'], dict):
         raise ValueError(f'{path}: its meta information is not a dict; copy '
@@ -150,6 +152,10 @@ def fit_weights(model: nn.Module,
         state, notes = _translate(path, content, tasks)
     _check_tasks(path, content['meta'], tasks)
     own = model.state_dict()
+    state, foreign = split_foreign(state, own)
+    if foreign:
+        notes.append('left out, as it belongs to no part of the network: '
+                     f'{summarize(foreign)}')
     check_shapes(path, state, own)
     _check_values(path, state)
     missing = [n for n in own if n not in state and not _is_derived(n)]

@@ -11,8 +11,10 @@ import mbos
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
+from .foreign_state import SEGMENTORS, split_foreign
 from .loading import SAFETENSORS, file_sha256
 from .mmcv_average import split_mmcv_average
+from .release_layout import summarize
 
 HASH_LENGTH = 8
 # The rest of the meta information is about a machine or a run's state
@@ -37,6 +39,10 @@ def published_content(
     meta = content['meta']
     state, average = split_mmcv_average(content['state_dict'])
     state = {**state, **average}
+    foreign = []
+    model = meta.get('mbos_model')
+    if isinstance(model, dict) and model.get('type') in SEGMENTORS:
+        state, foreign = split_foreign(state)
     dropped = [
         name for name in state
         if name.startswith(DISCRIMINATORS) and not keep_discriminators
@@ -46,6 +52,9 @@ def published_content(
     if average:
         notes.append(f"{len(average)} weights taken from the average that "
                      "mmcv's EMAHook made (ema_*)")
+    if foreign:
+        notes.append('left out, as it belongs to no part of the network: '
+                     f'{summarize(foreign)}')
     if dropped:
         notes.append(f'{len(dropped)} weights of discriminators left out')
     others = sorted(set(content) - {'state_dict', 'meta'})

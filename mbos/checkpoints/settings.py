@@ -12,6 +12,7 @@ from mmcv import Config
 from mmcv.utils import print_log
 
 from mbos.config import load_config, member_datasets
+from mbos.faults import InvalidConfigError, blamed_on
 from mbos.pictures.overlays import DEFAULT_COLOURS
 from mbos.tasks import Task, Threshold, build_tasks
 
@@ -196,18 +197,28 @@ def settings_of(cfg: Config) -> PredictionSettings:
         cfg (Config): Completed by ``load_config``. ``data.test`` gives the
             pipeline and the threshold; a top-level ``prediction`` may set
             ``crop``, ``thresholds`` and ``pipeline``.
+
+    Raises:
+        InvalidConfigError: If it tells none.
     """
-    test = cfg.data.test
-    test = member_datasets(test[0] if isinstance(test, list) else test)[0]
     own = _plain(cfg.get('prediction') or {})
-    common = test.get('threshold', DEFAULT_THRESHOLD)
-    thresholds = {task.name: common for task in build_tasks(cfg.model.tasks)}
-    thresholds.update(own.get('thresholds') or {})
-    return PredictionSettings(
-        pipeline=own.get('pipeline') or _plain(test['pipeline']),
-        crop=own.get('crop', 'fov'),
-        thresholds=thresholds,
-        postprocessing=_postprocessing(own))
+    test = cfg.data.get('test') or {}
+    if not test and not own.get('pipeline'):
+        raise InvalidConfigError(
+            'data.test is missing, which says how photographs are prepared.')
+    with blamed_on(
+            'data.test or prediction do not say how photographs are prepared',
+            'Write data.test as configs/_base_/datasets does.'):
+        test = member_datasets(test[0] if isinstance(test, list) else test)[0]
+        common = test.get('threshold', DEFAULT_THRESHOLD)
+        tasks = build_tasks(cfg.model.tasks)
+        thresholds = {task.name: common for task in tasks}
+        thresholds.update(own.get('thresholds') or {})
+        return PredictionSettings(
+            pipeline=own.get('pipeline') or _plain(test['pipeline']),
+            crop=own.get('crop', 'fov'),
+            thresholds=thresholds,
+            postprocessing=_postprocessing(own))
 
 
 def _postprocessing(given: dict) -> Postprocessing:
@@ -224,12 +235,19 @@ def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
 
     For training, which must not fail because a config has no test pipeline
     that prediction can use.
+
+    Raises:
+        InvalidConfigError: If ``prediction`` or ``data.test`` are wrong.
     """
     if cfg.data.get('test') is None:
         return None
     try:
         return settings_of(cfg)
+    except InvalidConfigError:
+        raise
     except ValueError as error:
+        if cfg.get('prediction'):
+            raise InvalidConfigError(f'prediction: {error}') from error
         print_log(
             f'Checkpoints will not say how to prepare photographs: {error}',
             logger)

@@ -19,6 +19,7 @@ REQUIRED = ('torch', 'torchvision', 'mmcv', 'mmsegmentation', 'mmcls', 'timm',
             'tqdm', 'prettytable', 'Jinja2', 'yapf')
 EXTRAS = dict(
     export=('onnx', 'onnxruntime'),
+    dicom=('pydicom', ),
     notebook=('nbclient', 'nbformat', 'ipykernel'))
 INSTEAD = {
     'opencv-python-headless': ('opencv-python', 'opencv-contrib-python',

@@ -23,6 +23,7 @@ from mbos import apis
 from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.settings import RULES
 from mbos.config_overrides import OptionsAction
+from mbos.faults import naming
 from mbos.inference import folder_run as runs
 from mbos.inference.folder_gallery import write_prediction_gallery
 from mbos.inference.photograph_list import find_photographs
@@ -286,7 +287,8 @@ def predict_inputs(args: argparse.Namespace) -> int:
     config = args.config
     if config is not None:
         config = apis.load_config(config, args.cfg_options)
-    model = apis.load_model(args.checkpoint, config, args.device)
+    with naming(args.config or args.checkpoint):
+        model = apis.load_model(args.checkpoint, config, args.device)
     accelerate_on_cpu(model, next(model.parameters()).device, config)
     options = run_options(args, model)
     with tqdm(total=len(found), unit='photograph', disable=None) as bar:

@@ -15,6 +15,7 @@ import mmcv
 from mbos.apis import load_config, set_up_environment
 from mbos.config_overrides import add_config_options
 from mbos.datasets.scoring import format_table
+from mbos.faults import naming
 from mbos.io.files import save_json
 from mbos.pseudo_labels import generation as pseudo_labels
 from mbos.pseudo_labels import report as report
@@ -64,6 +65,12 @@ def main():
     """Write all labels, then report on them."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    with naming(cfg.filename):
+        write_labels(cfg, args)
+
+
+def write_labels(cfg, args):
+    """Write the labels that a config reads, as the command line says."""
     truth = report.parse_truth(args.truth)
     report.check_truth(pseudo_labels.find_image_folders(cfg), truth)
     model_cfg = None

@@ -11,6 +11,8 @@ import torch
 
 from mbos import apis
 from mbos.config_overrides import add_config_options
+from mbos.faults import InvalidConfigError, naming
+from mbos.inference.rehearsal import predict_first
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_photograph
@@ -153,14 +155,16 @@ def build_test_sets(cfg, names, scored):
     Raises:
         ValueError: With the problems of all.
     """
-    datasets, problems = [], []
+    datasets, errors = [], []
     for name in names:
         try:
             datasets.append(apis.build_test_set(cfg, name, scored))
         except ValueError as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError('\n'.join(problems))
+            errors.append(error)
+    if errors:
+        is_config = any(isinstance(e, InvalidConfigError) for e in errors)
+        raise (InvalidConfigError if is_config else ValueError)('\n'.join(
+            map(str, errors)))
     return datasets
 
 
@@ -224,6 +228,12 @@ def main():
     """Run the network on the wanted test sets."""
     args = parse_args()
     cfg = apis.load_config(args.config, args.cfg_options)
+    with naming(cfg.filename):
+        run(cfg, args)
+
+
+def run(cfg, args):
+    """Run the network of a config, as the command line says."""
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     if args.aug_test:
@@ -238,6 +248,7 @@ def main():
     apis.check_data(datasets, env)
     model = apis.load_segmentor(cfg.model, args.checkpoint, env, cfg=cfg)
     named = {n or d.name: d for n, d in zip(names, datasets)}
+    predict_first(model, datasets, 'data.test or test_sets')
     if scored:
         evaluate(model, named, cfg, env, args)
     for name, dataset in named.items():

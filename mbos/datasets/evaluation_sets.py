@@ -29,6 +29,12 @@ class EvaluationSets(Checked, ConcatDataset):
                 test_mode=test_mode)) if isinstance(d, dict) else d
             for d in datasets
         ])
+        for dataset in self.datasets:
+            if not hasattr(dataset, 'problems'):
+                raise ValueError(
+                    f'{type(dataset).__name__} does not serve for evaluation '
+                    'of several tasks: write PartialLabelDataset, or a '
+                    'subclass of it.')
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) != len(names):
             raise ValueError('EvaluationSets needs different names, got '

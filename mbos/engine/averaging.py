@@ -15,6 +15,7 @@ import torch
 from mmcv.runner import HOOKS, Hook
 from torch import Tensor, nn
 
+from mbos.faults import InvalidConfigError
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.runtime.environment import unwrapped
 from .hooks import find_hook
@@ -168,14 +169,14 @@ def as_our_hook(hook: dict) -> dict:
         mmcv's was asked for, else what was given.
 
     Raises:
-        ValueError: If mmcv's is given a ``resume_from``.
+        InvalidConfigError: If mmcv's is given a ``resume_from``.
     """
     if hook.get('type') != 'EMAHook':
         return hook
     if hook.get('resume_from'):
-        raise ValueError('custom_hooks: EMAHook has resume_from; leave it '
-                         'out and resume with --resume-from, which restores '
-                         'the averaged weights too.')
+        raise InvalidConfigError(
+            'custom_hooks: EMAHook has resume_from; leave it out and resume '
+            'with --resume-from, which restores the averaged weights too.')
     kept = {k: v for k, v in hook.items() if k in ('interval', 'priority')}
     return dict(
         kept, type='EMAWeightsHook', momentum=hook.get('momentum', 0.0002))

@@ -11,11 +11,13 @@ import logging
 from collections.abc import Iterator
 
 from mmcv import Config
-from mmcv.runner import HOOKS, RUNNERS, CheckpointHook, LrUpdaterHook
+from mmcv.runner import HOOKS, RUNNERS, CheckpointHook, EMAHook, LrUpdaterHook
 from mmcv.runner.hooks import OptimizerHook
 from mmcv.runner.optimizer.builder import OPTIMIZER_BUILDERS, OPTIMIZERS
 
+from mbos.checkpoints.foreign_state import SEGMENTORS
 from mbos.faults import InvalidConfigError
+from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
 from .foreign_keys import (INSTEAD, NOT_DONE, PACKAGES, STEP_HOOKS,
                            WITHOUT_EFFECT)
@@ -42,6 +44,7 @@ PARTS = {
      'save_optimizer', 'save_last', 'sync_buffer', 'create_symlink', 'meta'),
     'log_config': ('interval', 'hooks'),
     'model.test_cfg': ('mode', 'crop_size', 'stride'),
+    'model.train_cfg': ('images_per_pass', 'low_memory', 'precision'),
 }
 """dict[str, tuple[str]]: Parts whose keys are all known."""
 
@@ -51,6 +54,18 @@ DICTS = ('runner', 'optimizer', 'optimizer_config', 'lr_config',
 PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult',
              'norm_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult',
              'bypass_duplicate')
+CHOICES: dict[str, tuple] = dict(
+    compile=(True, False),
+    cudnn_benchmark=(True, False),
+    tf32=(True, False),
+    auto_resume=(True, False),
+    accelerate=(True, False),
+    precision=('float32', 'fp16', 'bf16'))
+"""dict[str, tuple]: Keys of few values."""
+UNUSABLE_OPTIMIZERS = dict(
+    LBFGS='computes the loss several times in a step',
+    SparseAdam='takes sparse gradients only, which networks here have not')
+AVERAGING = (EMAHook, EMAWeightsHook)
 METRICS = ('mIoU', 'mDice', 'mFscore')
 SIMILAR = 0.75
 
@@ -98,8 +113,8 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
     Raises:
         InvalidConfigError: Naming everything.
     """
-    checks = (_keys, _numbers, _runner, _optimizers, _step, _schedule,
-              _checkpoints, _evaluation, _loggers, _custom_hooks)
+    checks = (_keys, _numbers, _choices, _files, _runner, _optimizers, _step,
+              _schedule, _checkpoints, _evaluation, _loggers, _custom_hooks)
     problems = list(
         _shapes(cfg)) or [text for check in checks for text in check(cfg)]
     for key, reason in WITHOUT_EFFECT.items():
@@ -144,6 +159,8 @@ def _keys(cfg: Config) -> Iterator[str]:
         if not isinstance(part, dict):
             yield f'{name} is {part!r}, expected a dict.'
             continue
+        if name.startswith('model.') and cfg.model.type not in SEGMENTORS:
+            continue  # somebody's own
         for key in part:
             if key in known:
                 continue
@@ -190,6 +207,21 @@ def _numbers(cfg: Config) -> Iterator[str]:
         elif not _is_count(holder.get(key), least):
             yield f'{name} is {holder.get(key)!r}, expected a whole number ' \
                 f'from {least} up.'
+
+
+def _choices(cfg: Config) -> Iterator[str]:
+    for name, choices in CHOICES.items():
+        value = cfg.get(name)
+        if value is not None and value not in choices:
+            yield f'{name} is {value!r}, expected ' \
+                f'{" or ".join(map(repr, choices))}.'
+
+
+def _files(cfg: Config) -> Iterator[str]:
+    for name in ('load_from', 'resume_from'):
+        if not isinstance(cfg.get(name), (str, type(None))):
+            yield f'{name} is {cfg[name]!r}, expected the path of a ' \
+                'checkpoint.'
 
 
 def _type_of(part: object) -> str | None:
@@ -247,6 +279,9 @@ def _optimizer(name: str, part: object) -> Iterator[str]:
         yield f'{name}.type {kind!r} is unknown' + (
             f': did you mean {alike[0]!r}?' if alike else
             ': take one of torch.optim, or import yours by custom_imports.')
+    elif kind in UNUSABLE_OPTIMIZERS:
+        yield f'{name}.type {kind!r} {UNUSABLE_OPTIMIZERS[kind]}: take ' \
+            "another, such as 'AdamW'."
     paramwise = part.get('paramwise_cfg')
     if not isinstance(paramwise, (dict, type(None))):
         yield f'{name}.paramwise_cfg is {paramwise!r}, expected a dict.'
@@ -309,6 +344,23 @@ def _checkpoints(cfg: Config) -> Iterator[str]:
         yield f'checkpoint_config.type is {name!r}, but runs could not be ' \
             'stopped and resumed without SubfolderCheckpointHook: leave ' \
             'the type out.'
+    folder = cfg.checkpoint_config.get('subfolder', '')
+    if not isinstance(folder, str):
+        yield f'checkpoint_config.subfolder is {folder!r}, expected the ' \
+            'name of a folder.'
+    most = cfg.checkpoint_config.get('max_keep_ckpts', -1)
+    if most != -1 and not _is_count(most, 0):
+        yield f'checkpoint_config.max_keep_ckpts is {most!r}, expected a ' \
+            'whole number, or -1 to keep all.'
+    for key in ('save_optimizer', 'save_last', 'sync_buffer',
+                'create_symlink'):
+        value = cfg.checkpoint_config.get(key, True)
+        if not isinstance(value, bool):
+            yield f'checkpoint_config.{key} is {value!r}, expected True or ' \
+                'False.'
+    meta = cfg.checkpoint_config.get('meta')
+    if not isinstance(meta, (dict, type(None))):
+        yield f'checkpoint_config.meta is {meta!r}, expected a dict.'
     interval = cfg.checkpoint_config.get('interval', -1)
     if interval != -1 and not _is_count(interval):
         yield f'checkpoint_config.interval is {interval!r}, expected a ' \
@@ -316,6 +368,11 @@ def _checkpoints(cfg: Config) -> Iterator[str]:
 
 
 def _evaluation(cfg: Config) -> Iterator[str]:
+    for key in ('tmpdir', 'out_dir'):
+        folder = cfg.evaluation.get(key)
+        if not isinstance(folder, (str, type(None))):
+            yield f'evaluation.{key} is {folder!r}, expected the path of a ' \
+                'folder.'
     metric = cfg.evaluation.get('metric', 'mIoU')
     wanted = metric if isinstance(metric, (list, tuple)) else [metric]
     unknown = [name for name in wanted if name not in METRICS]
@@ -334,7 +391,7 @@ def _loggers(cfg: Config) -> Iterator[str]:
     hooks = cfg.log_config.get('hooks')
     if not isinstance(hooks,
                       (list, tuple)) or len(_hooks_of(hooks)) != len(hooks):
-        yield 'log_config.hooks is no list of dicts with a type, such as ' \
+        yield 'log_config.hooks is not a list of dicts with a type, such as ' \
             "[dict(type='CompactTextLoggerHook')]."
     yield from _missing_packages('log_config.hooks', hooks)
 
@@ -358,16 +415,24 @@ def _custom_hooks(cfg: Config) -> Iterator[str]:
     hooks = cfg.get('custom_hooks') or []
     if not isinstance(hooks,
                       (list, tuple)) or len(_hooks_of(hooks)) != len(hooks):
-        yield 'custom_hooks is no list of dicts with a type, such as ' \
+        yield 'custom_hooks is not a list of dicts with a type, such as ' \
             "[dict(type='EMAWeightsHook')]."
     yield from _missing_packages('custom_hooks', hooks)
+    averaging = [
+        name for name in map(_type_of, _hooks_of(hooks))
+        if issubclass(HOOKS.get(name) or object, AVERAGING)
+    ]
+    if len(averaging) > 1:
+        yield f'custom_hooks has {" and ".join(averaging)}, which both ' \
+            'average the weights: keep one.'
     for given in _hooks_of(hooks):
         name = _type_of(given)
         hook = HOOKS.get(name) or object
         for kind, key in ((OptimizerHook, 'optimizer_config'),
                           (GradientStepHook, 'optimizer_config'),
-                          (CheckpointHook, 'checkpoint_config')):
-            if issubclass(hook, kind):
+                          (CheckpointHook,
+                           'checkpoint_config'), (LrUpdaterHook, 'lr_config')):
+            if issubclass(hook, kind) and cfg.get(key):
                 yield f'custom_hooks: {name} would be the second of its ' \
                     f'kind; write {key}.'
                 break

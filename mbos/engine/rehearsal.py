@@ -4,15 +4,18 @@ Pipelines, heads and test settings that do not fit each other fail at the
 first image, or at the first validation, hours later. Here they fail at once,
 and in one sentence.
 """
+import copy
+from types import SimpleNamespace
+
 import torch
-from mmcv.parallel import collate
+from mmcv.runner import BaseRunner
+from mmcv.runner.hooks import LrUpdaterHook
+from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from torch import nn
 
-from mbos.datasets import DataError
 from mbos.datasets.collate import collate_samples
-from mbos.datasets.random_state import seeded
-from mbos.faults import (InvalidConfigError, blamed_on, first_line,
-                         place_in_own_code)
+from mbos.faults import blamed_on
+from mbos.inference.rehearsal import first_sample, predict_first
 
 DRAWS = 3
 """int: Samples of an image, as transforms draw whether to do anything."""
@@ -26,48 +29,48 @@ def rehearse(model: nn.Module,
 
     Weights, buffers and gradients are afterwards what they were.
 
+    Args:
+        model (nn.Module): The network, wrapped, on its device.
+        train_set (JointDataset): The training data.
+        items (int): Items of it in a batch, as in training. Default: 1.
+        val_set (EvaluationSets, optional): The validation data.
+
     Raises:
         InvalidConfigError: On the first step that fails.
     """
     for dataset in train_set.datasets:
         for draw in range(DRAWS):
-            _first_sample(dataset, 'data.train', draw)
+            first_sample(dataset, 'data.train', draw)
     _train_once(model, train_set, items)
-    seen = set()
-    for dataset in getattr(val_set, 'datasets', ()):
-        text = getattr(dataset, 'pipeline_text', id(dataset))
-        if text not in seen:
-            seen.add(text)
-            _predict_once(model, dataset)
+    predict_first(
+        model, getattr(val_set, 'datasets', ()), 'data.val', score=True)
     model.train()
 
 
-def _first_sample(dataset, where: str, draw: int = 0) -> dict:
-    try:
-        with seeded((draw, )):
-            return dataset[0]
-    except (DataError, OSError):
-        raise
-    except Exception as error:
-        if place_in_own_code(error):
-            raise
-        raise InvalidConfigError(
-            f'{where}: the pipeline of dataset {dataset.name!r} fails at '
-            f'{_failing_transform(error)} ({first_line(error)}). Labels are '
-            'planes of several tasks here, so transforms of mmseg that read '
-            'or change gt_semantic_seg do not serve: take those of '
-            'configs/_base_/datasets.') from error
+def rehearse_schedules(runner: BaseRunner) -> None:
+    """Ask the schedules for values at the start, within and at the end.
 
-
-def _failing_transform(error: BaseException) -> str:
-    """Name of the transform that an error passed through last."""
-    name, trace = 'its first step', error.__traceback__
-    while trace is not None:
-        transform = trace.tb_frame.f_locals.get('t')
-        if trace.tb_frame.f_code.co_name == '__call__' and callable(transform):
-            name = type(transform).__name__
-        trace = trace.tb_next
-    return name
+    Raises:
+        InvalidConfigError: If one gives none.
+    """
+    last = runner.max_iters - 1
+    for hook in runner.hooks:
+        if not isinstance(hook, (LrUpdaterHook, MomentumUpdaterHook)):
+            continue
+        weights = [nn.Parameter(torch.zeros(1))]
+        stand_in = SimpleNamespace(
+            optimizer=torch.optim.SGD(weights, lr=0.1, momentum=0.9),
+            epoch=0,
+            max_epochs=1,
+            max_iters=runner.max_iters,
+            data_loader=range(runner.max_iters))
+        schedule = copy.deepcopy(hook)
+        with blamed_on(
+                f'{type(hook).__name__} gives no value as the config has it',
+                'Correct lr_config or momentum_config.'):
+            schedule.before_run(stand_in)
+            for stand_in.iter in sorted({0, min(1, last), last // 2, last}):
+                schedule.before_train_iter(stand_in)
 
 
 def _train_once(model: nn.Module, train_set, items: int) -> None:
@@ -87,15 +90,3 @@ def _train_once(model: nn.Module, train_set, items: int) -> None:
             buffer.copy_(before)
     for parameter in model.parameters():
         parameter.grad = None
-
-
-@torch.no_grad()
-def _predict_once(model: nn.Module, dataset) -> None:
-    batch = collate([_first_sample(dataset, 'data.val')], samples_per_gpu=1)
-    model.eval()
-    with blamed_on(
-            f'data.val: the first image of dataset {dataset.name!r} cannot be '
-            'predicted and scored as the config has it',
-            'Correct its pipeline, or model.test_cfg.'):
-        result = model(return_loss=False, **batch)[0]
-        dataset.pre_eval([result], [0])

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
+from mbos.checkpoints.foreign_state import split_foreign
 from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
 from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.runtime.environment import Environment
@@ -39,6 +40,7 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
     fit_weights(model, path, content)
     state = split_mmcv_average(content['state_dict'])[0]
     own = model.state_dict()
+    state = split_foreign(state, own)[0]
     check_shapes(path, content.get('training_weights') or {}, own)
     differing = sorted(set(own) ^ set(state))
     stage = content['meta'].get('mbos_stage')

@@ -17,6 +17,9 @@ from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
 from .hooks import IterationSeedHook, LossLogHook, find_hook
 from .runner import EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY
 
+ONLY_DISTRIBUTED = ('gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
+"""tuple[str]: Settings of ``evaluation`` for several processes."""
+
 
 def register_hooks(runner, cfg: Config, env: Environment,
                    val_loader: DataLoader | None,
@@ -32,15 +35,20 @@ def register_hooks(runner, cfg: Config, env: Environment,
     """
     step = plain(cfg.optimizer_config)
     step.setdefault('loss_scaling', cfg.get('precision') == 'fp16')
-    build_checked(runner.register_training_hooks, plain(cfg.lr_config), step,
-                  plain(cfg.checkpoint_config), plain(cfg.log_config),
-                  plain(cfg.get('momentum_config')))
+    # no argument of build_checked, which would blame the first of them
+    build_checked(
+        partial(runner.register_training_hooks, plain(cfg.lr_config), step,
+                plain(cfg.checkpoint_config), plain(cfg.log_config),
+                plain(cfg.get('momentum_config'))))
     runner.register_hook(LossLogHook(cfg.log_config.interval))
     runner.register_hook(
         IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
     if val_loader is not None:
         build = SafeDistEvalHook if env.distributed else SafeEvalHook
         settings = dict(plain(cfg.evaluation), by_epoch=False)
+        if not env.distributed:
+            for key in ONLY_DISTRIBUTED:
+                settings.pop(key, None)
         hook = build_checked(partial(build, val_loader, **settings))
         hook.signals = signals
         runner.register_hook(hook, priority=EVALUATION_PRIORITY)

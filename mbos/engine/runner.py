@@ -1,21 +1,25 @@
 """An iteration-based runner whose runs can be stopped and resumed anywhere."""
 import os.path as osp
+from collections import Counter
+from collections.abc import Iterator
 
 import torch
 from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
-from mmcv.runner.hooks import HOOKS, EvalHook
+from mmcv.runner.hooks import HOOKS, EvalHook, Hook
 from mmcv.utils import build_from_cfg
 
+from mbos.checkpoints.foreign_state import split_foreign
+from mbos.checkpoints.loading import read_checkpoint
 from mbos.checkpoints.mmcv_average import split_mmcv_average
-from mbos.faults import first_of
+from mbos.faults import blamed_on, first_of
 from mbos.io.files import replace_link
-from mbos.io.weights_file import read_weights_only
 from mbos.runtime.environment import unwrapped
 from .averaging import EMAWeightsHook
 from .checkpoint_hook import save_atomically
 from .finite_guard import check_finite_weights
 from .hooks import find_hook
 from .optimizers import as_dict, settings_of, with_new_settings
+from .storable import storable
 
 CHECKPOINT_PRIORITY = 92
 """int: Checkpoints come after the log line of an iteration (90), so that no
@@ -47,6 +51,7 @@ class CheckedIterRunner(IterBasedRunner):
         # what hooks add to the network's state, and what a run before had
         self._own_names = set(unwrapped(self.model).state_dict())
         self._added_before = {}
+        self._left_out = set()
         self._optimizer_settings = {
             name: settings_of(optimizer)
             for name, optimizer in as_dict(self.optimizer).items()
@@ -62,16 +67,25 @@ class CheckedIterRunner(IterBasedRunner):
         self.register_hook(checkpoint_config, priority=CHECKPOINT_PRIORITY)
 
     def call_hook(self, fn_name: str) -> None:
-        """Call all hooks; after ``before_run`` see what they have added."""
-        super().call_hook(fn_name)
+        """Call all hooks; after ``before_run`` see what they have added.
+
+        Raises:
+            InvalidConfigError: If one of a library fails.
+        """
+        for hook in self.hooks:
+            if type(hook).__module__.startswith('mbos.'):
+                getattr(hook, fn_name)(self)
+                continue
+            with blamed_on(
+                    f'The hook {type(hook).__name__} fails as the config has '
+                    'it', 'Correct its settings, or take it out.'):
+                getattr(hook, fn_name)(self)
         if fn_name == 'before_run':
             self._check_added_state()
+            self._storable(self.meta or {}, 'meta')
 
-    def _check_added_state(self) -> None:
-        """Name what hooks have added to the network's state, and restore it.
-
-        Checkpoints keep it apart from the weights, so that they can be used
-        without the hooks.
+    def _whole_state(self) -> dict[str, torch.Tensor]:
+        """The network's state, with what hooks have added.
 
         Raises:
             ValueError: If checkpoints could not be used: weights are gone or
@@ -85,6 +99,15 @@ class CheckedIterRunner(IterBasedRunner):
                 f'{(gone + odd)[0]}: a hook of custom_hooks has renamed or '
                 'removed it, or it is not a tensor, so that checkpoints of '
                 'this run could not be loaded: take the hook or the part out.')
+        return state
+
+    def _check_added_state(self) -> None:
+        """Name what hooks have added to the network's state, and restore it.
+
+        Checkpoints keep it apart from the weights, so that they can be used
+        without the hooks.
+        """
+        state = self._whole_state()
         added = {k: v for k, v in state.items() if k not in self._own_names}
         for name, value in added.items():
             before = self._added_before.get(name)
@@ -109,6 +132,29 @@ class CheckedIterRunner(IterBasedRunner):
             isinstance(hook, EvalHook) and not hook.by_epoch
             and hook._should_evaluate(self) for hook in self.hooks)
 
+    def _named_hooks(self) -> Iterator[tuple[str, Hook]]:
+        """Hooks by type, further ones of a type numbered."""
+        counts: Counter[str] = Counter()
+        for hook in self.hooks:
+            name = type(hook).__name__
+            counts[name] += 1
+            yield (name if counts[name] == 1 else f'{name} {counts[name]}',
+                   hook)
+
+    def _storable(self, value: object, where: str):
+        """As ``storable``; what is left out is named once in a run."""
+        left_out: dict[str, str] = {}
+        plain = storable(value, where, left_out)
+        new = {k: v for k, v in left_out.items() if k not in self._left_out}
+        self._left_out.update(new)
+        if new:
+            named = ', '.join(f'{k} ({v})' for k, v in new.items())
+            self.logger.warning(
+                f'Checkpoints hold None in place of {named}: they are read '
+                'without running code, so they hold tensors, numbers, texts '
+                'and lists and dicts of them only.')
+        return plain
+
     def gather_states(self) -> None:
         """Collect what hooks keep over iterations; all processes must call.
 
@@ -116,8 +162,9 @@ class CheckedIterRunner(IterBasedRunner):
             FloatingPointError: In all processes, if the weights are broken.
         """
         self._hook_states = {
-            type(hook).__name__: hook.resume_state(self)
-            for hook in self.hooks if hasattr(hook, 'resume_state')
+            name: hook.resume_state(self)
+            for name, hook in self._named_hooks()
+            if hasattr(hook, 'resume_state')
         }
         check_finite_weights(self.model, self.iter + 1)
 
@@ -136,11 +183,12 @@ class CheckedIterRunner(IterBasedRunner):
         }
         model = unwrapped(self.model)
         average = find_hook(self, EMAWeightsHook)
-        state, training = model.state_dict(), {}
+        state, training = self._whole_state(), {}
         if average is not None:
             state, training = average.states(model)
         own = {k: v for k, v in state.items() if k in self._own_names}
-        content = dict(meta=meta, state_dict=weights_to_cpu(own))
+        content = dict(
+            meta=self._storable(meta, 'meta'), state_dict=weights_to_cpu(own))
         if save_optimizer:
             if len(own) < len(state):
                 content['added_state'] = weights_to_cpu({
@@ -149,14 +197,16 @@ class CheckedIterRunner(IterBasedRunner):
                 })
             if training:
                 content['training_weights'] = weights_to_cpu(training)
-            content['optimizer'] = {
-                name: optimizer.state_dict()
-                for name, optimizer in as_dict(self.optimizer).items()
-            }
-            content['progress'] = dict(
-                evaluation_pending=self.evaluation_pending,
-                optimizer_settings=self._optimizer_settings,
-                hooks=self._hook_states)
+            content['optimizer'] = self._storable(
+                {
+                    name: optimizer.state_dict()
+                    for name, optimizer in as_dict(self.optimizer).items()
+                }, 'optimizer')
+            content['progress'] = self._storable(
+                dict(
+                    evaluation_pending=self.evaluation_pending,
+                    optimizer_settings=self._optimizer_settings,
+                    hooks=self._hook_states), 'progress')
         name = filename_tmpl.format(done)
         save_atomically(content, osp.join(out_dir, name))
         if create_symlink:
@@ -170,7 +220,7 @@ class CheckedIterRunner(IterBasedRunner):
         config's; see docs/reliability.md, "What a resumed run takes from
         where".
         """
-        content = read_weights_only(checkpoint)
+        content = read_checkpoint(checkpoint)
         self._load_weights(content)
         self._added_before = content.get('added_state') or {}
         self._iter = self._inner_iter = content['meta']['iter']
@@ -187,8 +237,8 @@ class CheckedIterRunner(IterBasedRunner):
                                       then.get(name), settings_of(optimizer)))
         self.evaluation_pending = progress.get('evaluation_pending', False)
         self._hook_states = progress.get('hooks') or {}
-        for hook in self.hooks:
-            state = self._hook_states.get(type(hook).__name__)
+        for name, hook in self._named_hooks():
+            state = self._hook_states.get(name)
             if state is not None and hasattr(hook, 'load_resume_state'):
                 hook.load_resume_state(state, self)
         self.logger.info(f'resumed from {checkpoint}, iteration {self.iter}')
@@ -202,8 +252,14 @@ class CheckedIterRunner(IterBasedRunner):
             average = {name: state[name] for name in training}
             state = {**state, **training}
             hooks = (content.get('progress') or {}).get('hooks') or {}
-            steps = hooks['EMAWeightsHook']['steps']
+            name = type(find_hook(self, EMAWeightsHook)).__name__
+            steps = (hooks.get(name) or {}).get('steps', steps)
         model = unwrapped(self.model)
+        state, foreign = split_foreign(state, self._own_names)
+        if foreign:
+            self.logger.warning(
+                f'The checkpoint has {first_of(foreign)}, which belongs to no '
+                'part of the network and is dropped.')
         model.load_state_dict(state)
         hook = find_hook(self, EMAWeightsHook)
         if not average:

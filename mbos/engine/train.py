@@ -21,7 +21,7 @@ from mbos.datasets import JointDataset, build_train_loader
 from mbos.datasets.data_check import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.datasets.loader import build_test_loader
-from mbos.faults import InvalidConfigError, blamed_on
+from mbos.faults import InvalidConfigError, blamed_on, naming
 from mbos.io.files import save_text
 from mbos.models import compile_parts
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
@@ -31,7 +31,7 @@ from mbos.runtime.signals import StopSignals
 from .config_checks import check_training, complete_training
 from .hooks import GradientStepHook, find_hook
 from .optimizers import fused_by_default
-from .rehearsal import rehearse
+from .rehearsal import rehearse, rehearse_schedules
 from .resume import (check_resumable, check_same_run, continue_from_newest,
                      run_facts)
 from .run_hooks import keep_sums_on_disk, register_hooks
@@ -61,7 +61,7 @@ def train_segmentor(cfg: Config,
     Raises:
         Interrupted: A ``SystemExit`` of status 75, if a signal came.
     """
-    with StopSignals(announce=env.is_main) as signals:
+    with StopSignals(announce=env.is_main) as signals, naming(cfg.filename):
         _train(cfg, env, validate, signals)
 
 
@@ -87,7 +87,10 @@ def _train(cfg: Config, env: Environment, validate: bool,
     check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
-    check_network(model, cfg.data.samples_per_gpu * train_set.samples_per_item)
+    with blamed_on('The backbone takes no image as the config has it',
+                   'Correct model.backbone.'):
+        check_network(model,
+                      cfg.data.samples_per_gpu * train_set.samples_per_item)
     optimizer = build_checked(build_optimizer, model,
                               fused_by_default(plain(cfg.optimizer)))
     facts = run_facts(cfg, env, train_set)
@@ -98,6 +101,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
     runner.timestamp = timestamp
     val_loader = build_test_loader(val_set, cfg, env) if val_set else None
     register_hooks(runner, cfg, env, val_loader, signals)
+    rehearse_schedules(runner)
     rehearse(runner.model, train_set, cfg.data.samples_per_gpu, val_set)
     prepare_work_dir(cfg, env, timestamp, logger)
     runner.work_dir = osp.abspath(cfg.work_dir)
@@ -125,11 +129,7 @@ def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
         CheckedIterRunner: Checkpoints get ``facts``, the config, and what
         prediction needs as their meta information.
     """
-    with blamed_on(
-            'data.test or prediction do not say how photographs are '
-            'prepared', 'Write data.test as configs/_base_/datasets '
-            'does.'):
-        settings = find_settings(cfg, logger)
+    settings = find_settings(cfg, logger)
     meta = dict(
         checkpoint_meta(model, plain(cfg.model), settings),
         seed=cfg.seed,

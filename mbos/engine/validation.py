@@ -9,6 +9,7 @@ from mmcv import Config
 
 from mbos.config import member_datasets
 from mbos.datasets.label_folder import labelled_classes, read_entry
+from mbos.faults import InvalidConfigError
 from mbos.io import read_text
 from mbos.tasks import build_tasks
 
@@ -19,13 +20,15 @@ def validated_test_images(cfg: Config) -> dict[str, list[str]]:
         dataset['name']: _images(dataset)
         for dataset in [
             *(cfg.get('test_sets') or {}).values(), *(
-                [cfg.data.test] if cfg.data.get('test') else [])
-        ]
+                [cfg.data.test] if isinstance(cfg.data.get('test'), dict
+                                              ) else [])
+        ] if 'name' in dataset and 'img_dir' in dataset
     }
     found = {
         dataset['name']:
         [name for name, of in tests.items() if _overlap(_images(dataset), of)]
         for dataset in member_datasets(cfg.data.val)
+        if 'name' in dataset and 'img_dir' in dataset
     }
     return {name: names for name, names in found.items() if names}
 
@@ -58,7 +61,7 @@ def warn_of_test_images(cfg: Config, logger) -> None:
     """Say loudly if validation looks at test images.
 
     Raises:
-        ValueError: If the best checkpoint would be chosen on them.
+        InvalidConfigError: If the best checkpoint would be chosen on them.
     """
     found = validated_test_images(cfg)
     if not found:
@@ -66,7 +69,7 @@ def warn_of_test_images(cfg: Config, logger) -> None:
     pairs = ', '.join(f'{val} (test set {", ".join(tests)})'
                       for val, tests in found.items())
     if cfg.evaluation.get('save_best'):
-        raise ValueError(
+        raise InvalidConfigError(
             f'data.val has test images: {pairs}. The best checkpoint '
             '(evaluation.save_best) must not be chosen on them: name '
             'validation splits in data.val, or set '
@@ -81,7 +84,7 @@ def check_save_best(cfg: Config) -> None:
     """Refuse to choose the best checkpoint by a metric that nobody computes.
 
     Raises:
-        ValueError: Naming the metrics that there are.
+        InvalidConfigError: Naming the metrics that there are.
     """
     chosen = cfg.evaluation.get('save_best')
     if chosen in (None, 'auto', 'mDice', 'mIoU'):
@@ -102,7 +105,7 @@ def check_save_best(cfg: Config) -> None:
     if chosen in known:
         return
     alike = difflib.get_close_matches(str(chosen), known, 3, 0.5) or known[:6]
-    raise ValueError(
+    raise InvalidConfigError(
         f'evaluation.save_best is {chosen!r}, which data.val does not give: '
         f'use {", ".join(alike)}, or None to keep no best checkpoint.')
 

@@ -11,8 +11,10 @@ from torch import nn
 import mbos
 from mbos.checkpoints.loading import file_sha256
 from mbos.config import build_checked, find_test_set, plain
+from mbos.datasets import PartialLabelDataset
 from mbos.datasets.data_check import check_data
 from mbos.datasets.evaluation_sets import build_val_set
+from mbos.faults import InvalidConfigError
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.runtime.environment import Environment
 from .files import write_evaluation
@@ -180,7 +182,17 @@ def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
     Raises:
         ValueError: If the config has no such test set.
     """
-    test_set = find_test_set(cfg, name) if name else cfg.data.test
+    where = f'test_sets.{name}' if name else 'data.test'
+    test_set = find_test_set(cfg, name) if name else cfg.data.get('test')
+    if not isinstance(test_set, dict):
+        raise InvalidConfigError(
+            f'{where} is {"missing" if test_set is None else "a list"}: give '
+            'the dict of a dataset, or name others with --datasets.')
     if not with_truth:
         test_set = {k: v for k, v in test_set.items() if k not in TRUTH_KEYS}
-    return build_checked(build_dataset, test_set, dict(test_mode=True))
+    dataset = build_checked(build_dataset, test_set, dict(test_mode=True))
+    if not isinstance(dataset, PartialLabelDataset):
+        raise InvalidConfigError(
+            f'{where}.type is {test_set["type"]}, expected '
+            'PartialLabelDataset, or a subclass of it.')
+    return dataset

@@ -225,7 +225,8 @@ def _find_settings(path, content, config, logger):
         stage = getattr(config.model, 'stage',
                         None) or ('adversarial' if config.model['type']
                                   == 'AdversarialSegmentor' else 'multi_task')
-        return config.model, settings_of(config), stage
+        told = None if config.data.get('test') else settings_from_meta(meta)
+        return config.model, told or settings_of(config), stage
     stage = stage_of(content)
     model_cfg = stored_model_cfg(path, content)
     settings = settings_from_meta(meta)

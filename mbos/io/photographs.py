@@ -39,6 +39,7 @@ GREY_MODES = ('1', 'L', 'LA', 'La')
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
 """tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
 START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
+TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284
 JPEG2000_SIZE = re.compile(rb'\xff\x4f\xff\x51.{38}(.)', re.DOTALL)
 """re.Pattern: The part of its header that says the depth, less one."""
 
@@ -187,11 +188,14 @@ class EncodedPhotograph:
             turned = opened.format == 'TIFF'
             # before it is loaded, which forgets how it was stored
             is_deep = _has_deep_colours(opened, self._content)
+            _refuse_deep_planes(opened, self.path)
             opened.load()
             # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
             image = _deep_colours(self._content) if is_deep else None
             if image is None:
                 image = _as_array(opened)
+                if _is_white_zero(opened) and image.dtype == np.uint16:
+                    image = np.iinfo(image.dtype).max - image
         if bgr and image.ndim == 3:
             image = image[..., ::-1]
         return image, Layout(self.shape) if turned else self.layout
@@ -277,6 +281,20 @@ def _has_deep_colours(image: Image.Image, content: bytes) -> bool:
     if image.format == 'PPM':
         return any(tile[0] == 'ppm' for tile in image.tile)
     return ';16' in str(image.tile)
+
+
+def _refuse_deep_planes(image: Image.Image, path: str) -> None:
+    """Neither Pillow nor OpenCV reads them right, and neither says so."""
+    tags = getattr(image, 'tag_v2', {})
+    if tags.get(TIFF_PLANES) == 2 and max(tags.get(TIFF_BITS, (8, ))) > 8:
+        raise PhotographError(
+            f'{path}: has more than 8 bits and its colours one after another '
+            '(a planar TIFF), which is not read; export the photograph again.')
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Whether 0 is white, which Pillow minds in 8 bits only."""
+    return getattr(image, 'tag_v2', {}).get(TIFF_PHOTOMETRIC) == 0
 
 
 def _deep_colours(content: bytes) -> np.ndarray | None:

@@ -75,6 +75,11 @@ def single_values_explained(model: nn.Module) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        if 'SyncBatchNorm' in str(error):
+            raise ValueError(
+                'SyncBN synchronises processes on GPUs only; write '
+                "norm_cfg=dict(type='BN') for several processes on CPU, or "
+                f'{REMEDY}.') from error
         if 'more than 1 value per channel' not in str(error):
             raise
         raise ValueError(

@@ -39,6 +39,9 @@ class MultiTaskHead(BaseModule):
             at once, which reproduces the published release, instead of single
             channels. Default: False.
         init_cfg (dict, optional): mmcv's initialisation config.
+
+    Raises:
+        ValueError: If head or loss are of a kind that does not serve.
     """
 
     def __init__(self,
@@ -56,6 +59,12 @@ class MultiTaskHead(BaseModule):
             for task in self.tasks.values()
         })
         self.loss_decode = build_loss(loss_decode)
+        if not hasattr(self.loss_decode, 'counts'):
+            raise ValueError(
+                f'{type(self.loss_decode).__name__} does not serve as '
+                'loss_decode: classes of a task may overlap and labels be '
+                "missing, so write dict(type='BinaryLoss', mode='dice'), "
+                "'ce' or 'ce_dice', or a subclass of it.")
         self.drop_whole_tasks = drop_whole_tasks
         self.recompute = False
         self.cross_task_attention = None
@@ -67,12 +76,19 @@ class MultiTaskHead(BaseModule):
 
     @staticmethod
     def _build_task_head(cfg: dict, task: Task) -> nn.Module:
-        return build_head(
+        head = build_head(
             dict(
                 cfg,
                 num_classes=task.num_classes,
                 out_channels=task.num_classes,
                 threshold=0.5))
+        if not hasattr(head, '_forward_feature'):
+            raise ValueError(
+                f'{type(head).__name__} does not serve as the head of a task, '
+                'since it gives no map before its classifier: take '
+                'UPerHead, FCNHead, PSPHead, ASPPHead or another of mmseg\'s '
+                'heads with _forward_feature.')
+        return head
 
     @property
     def any_head(self) -> nn.Module:

@@ -13,9 +13,11 @@ from torch import nn
 from mbos.checkpoints.loading import file_sha256, read_checkpoint
 from mbos.checkpoints.release_layout import is_release_state
 from mbos.checkpoints.stored_network import building, stored_model_cfg
-from mbos.config import imported_packages, member_datasets, stage1_model_cfg
+from mbos.config import (build_checked, imported_packages, member_datasets,
+                         stage1_model_cfg)
 from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import path_of
+from mbos.inference.rehearsal import predict_first
 from mbos.inference.test_sets import load_segmentor, predict_dataset
 from mbos.io import RefusedError, check_image_header, read_text
 from mbos.io.files import remove_leftovers, save_json
@@ -189,7 +191,7 @@ def image_dataset(folder: ImageFolder, cfg: Config, tasks):
         cfg.data.test[0] if isinstance(cfg.data.test, list) else cfg.data.test)
     member.update(
         tasks=list(tasks), pipeline=test[0]['pipeline'], test_mode=True)
-    return build_dataset(member)
+    return build_checked(build_dataset, member)
 
 
 def label_path(folder: str, stem: str, suffix: str) -> str:
@@ -318,6 +320,7 @@ def generate_pseudo_labels(
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
     stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
     headers = _headers(folders, tasks, checkpoint, cfg, threshold)
+    predict_first(model, datasets, 'data.test')
     if env.is_main:
         for folder, names in zip(folders, stems):
             for target in folder.targets:

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from mbos.apis import EXPECTED_ERRORS
-from . import faulty_kinds, image_kinds, text_kinds, weight_kinds
+from . import config_kinds, faulty_kinds, image_kinds, text_kinds, weight_kinds
 from .mutations import DAMAGE
 
-KINDS = {**image_kinds.KINDS, **text_kinds.KINDS, **weight_kinds.KINDS}
+FILES = {**image_kinds.KINDS, **text_kinds.KINDS, **weight_kinds.KINDS}
+KINDS = {**FILES, **config_kinds.KINDS}
 GOOD = ('read', 'refused')
 TIMEOUT = 20.0
 """float: Seconds after which a case counts as hanging."""

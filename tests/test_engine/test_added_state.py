@@ -1,4 +1,6 @@
 """Hooks of the user's that add to the network's state."""
+import sys
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def config(tmp_path, monkeypatch):
     """Function that writes a config with one of these hooks."""
     write_data(tmp_path / 'data', TWO)
     (tmp_path / 'hooks_of_mine.py').write_text(HOOKS)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
 
     def write(name, *hooks):
         return write_config(

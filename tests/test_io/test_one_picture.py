@@ -1,4 +1,5 @@
 """One file, one picture: in preparation, training, prediction, on pages."""
+import struct
 import sys
 import zlib
 
@@ -156,6 +157,31 @@ def test_deep_formats(tmp_path, suffix):
     path = tmp_path / f'eye{suffix}'
     assert cv2.imwrite(str(path), stored[..., ::-1])
     check_every_place(path, expected, atol=2 if suffix == '.jp2' else 0)
+
+
+def set_tag(path, tag, value):
+    """Change a number in the directory of a little-endian TIFF."""
+    content, entry = path.read_bytes(), struct.pack('<HHI', tag, 3, 1)
+    at = content.index(entry) + len(entry)
+    path.write_bytes(content[:at] + struct.pack('<H', value) +
+                     content[at + 2:])
+
+
+def test_16_bits_of_which_0_is_white(tmp_path):
+    path = tmp_path / 'eye.tif'
+    grey = eye()[..., 0]
+    Image.fromarray(65535 - grey.astype(np.uint16) * 257).save(path)
+    set_tag(path, 262, 0)
+    check_every_place(path, np.stack([grey] * 3, 2))
+
+
+def test_16_bits_in_planes_are_refused(tmp_path):
+    """No decoder reads them right."""
+    path = tmp_path / 'eye.tif'
+    cv2.imwrite(str(path), eye().astype(np.uint16) * 257)
+    set_tag(path, 284, 2)
+    with pytest.raises(PhotographError, match='eye.tif.*planar'):
+        read_photograph(path)
 
 
 def test_what_is_refused_is_refused_everywhere(tmp_path):

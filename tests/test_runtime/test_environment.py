@@ -1,3 +1,5 @@
+import argparse
+import os
 import random
 
 import numpy as np
@@ -8,7 +10,8 @@ from mmcv.parallel import DataContainer
 from torch import nn
 
 from mbos.apis import Environment, LaunchError, set_up_environment
-from mbos.runtime.environment import set_random_seed, wrap_model
+from mbos.runtime.environment import (add_launcher_arguments, set_random_seed,
+                                      wrap_model)
 
 SLURM = dict(SLURM_PROCID='1', SLURM_LOCALID='1', SLURM_NTASKS='2')
 
@@ -119,3 +122,18 @@ def test_wrapped_model_unpacks_containers():
         img=DataContainer([torch.ones(2, 3)]),
         names=DataContainer([['a']], cpu_only=True))
     assert total == 6 and names == ['a']
+
+
+@pytest.mark.parametrize('option', [['--local-rank=1'], ['--local-rank', '1'],
+                                    ['--local_rank=1'], ['--local_rank', '1']])
+@pytest.mark.parametrize('known, expected', [(None, '1'), ('2', '2')])
+def test_what_old_launchers_pass(monkeypatch, option, known, expected):
+    """torch.distributed.launch; what torchrun has set counts."""
+    monkeypatch.setenv('LOCAL_RANK', known or '')
+    if known is None:
+        monkeypatch.delenv('LOCAL_RANK')
+    parser = argparse.ArgumentParser()
+    add_launcher_arguments(parser)
+    args = parser.parse_args([*option, '--launcher', 'pytorch'])
+    assert args.launcher == 'pytorch'
+    assert os.environ['LOCAL_RANK'] == expected

@@ -1,0 +1,44 @@
+"""What a state dict has that no part of a network here is.
+
+Hooks and wrappers of other code leave buffers and whole copies of a network
+in checkpoints (``ema_model.*``, ``teacher.*``, ``seen_images``), and
+``module.`` before all names.
+"""
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+WRAPPER = 'module.'
+PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
+         'auxiliary_discriminators')
+"""tuple[str]: Parts of the segmentors of this package."""
+SEGMENTORS = ('MultiTaskSegmentor', 'AdversarialSegmentor')
+
+
+def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names as they are without a wrapper for data parallelism."""
+    if state and all(name.startswith(WRAPPER) for name in state):
+        return {name[len(WRAPPER):]: value for name, value in state.items()}
+    return dict(state)
+
+
+def split_foreign(
+    state: Mapping[str, Tensor], own: Iterable[str] = ()
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tell apart what belongs to a network and what to nothing in it.
+
+    Names within a part of a network are left alone, whether it has them or
+    not: they tell of another network, which is an error.
+
+    Args:
+        state (dict[str, Tensor]): Under our names.
+        own (Iterable[str]): Names of the network's own state, which may have
+            parts of the user's. Default: ().
+
+    Returns:
+        tuple[dict[str, Tensor], list[str]]: The state of parts of the
+        network, and the other names.
+    """
+    parts = {*PARTS, *(name.split('.')[0] for name in own)}
+    kept = {k: v for k, v in state.items() if k.split('.')[0] in parts}
+    return kept, [name for name in state if name not in kept]

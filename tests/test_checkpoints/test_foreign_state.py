@@ -1,0 +1,66 @@
+"""Entries of a state dict that belong to no part of a network."""
+import logging
+
+import pytest
+import torch
+
+from mbos.apis import load_model, read_checkpoint
+from mbos.checkpoints.foreign_state import split_foreign, without_wrapper
+
+ONE = torch.ones(1)
+
+
+def test_parts_are_kept_whether_the_network_has_them_or_not():
+    state = {
+        'backbone.norm.weight': ONE,
+        'neck.x': ONE,
+        'ema_model.backbone.norm.weight': ONE,
+        'seen_images': ONE,
+        'own_part.weight': ONE
+    }
+    kept, foreign = split_foreign(state, ['own_part.bias'])
+    assert list(kept) == ['backbone.norm.weight', 'neck.x', 'own_part.weight']
+    assert foreign == ['ema_model.backbone.norm.weight', 'seen_images']
+
+
+def test_a_wrapper_is_taken_off_where_all_names_have_it():
+    assert without_wrapper({
+        'module.a': ONE,
+        'module.b.c': ONE
+    }).keys() == {'a', 'b.c'}
+    mixed = {'module.a': ONE, 'b': ONE}
+    assert without_wrapper(mixed) == mixed
+
+
+@pytest.fixture
+def spoiled(runs, tmp_path):
+    """A checkpoint with a buffer, a teacher and a wrapper's names."""
+    content = torch.load(runs.checkpoint1, weights_only=True)
+    state = content['state_dict']
+    state.update({
+        f'teacher.{name}': value.clone()
+        for name, value in list(state.items())
+    })
+    state['seen_images'] = ONE
+    content['state_dict'] = {f'module.{k}': v for k, v in state.items()}
+    torch.save(content, tmp_path / 'spoiled.pth')
+    return str(tmp_path / 'spoiled.pth')
+
+
+def test_it_can_be_used_for_everything(runs, tool, spoiled, caplog, tmp_path,
+                                       capsys):
+    whole = load_model(runs.checkpoint1, device='cpu').state_dict()
+    logging.getLogger('mmseg').propagate = True
+    with caplog.at_level('INFO'):
+        found = load_model(spoiled, device='cpu').state_dict()
+    assert 'seen_images' in caplog.text and 'no part of' in caplog.text
+    assert all(torch.equal(found[k], v) for k, v in whole.items())
+    assert tool('train.py', runs.config1, '--work-dir', 'w', '--no-validate',
+                '--resume-from', spoiled, '--cfg-options',
+                'runner.max_iters=5') is None
+    assert set(read_checkpoint('w/iter_5.pth')['state_dict']) == set(
+        read_checkpoint(runs.checkpoint1)['state_dict'])
+    assert tool('publish_model.py', spoiled, 'p') is None
+    assert 'seen_images' in capsys.readouterr().out
+    published, = tmp_path.glob('p-*.pth')
+    assert set(read_checkpoint(str(published))['state_dict']) == set(whole)
