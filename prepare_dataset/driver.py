@@ -156,7 +156,7 @@ def run(collection: Collection,
     if not summary.splits:
         raise PrepareError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
-            'its archive unpacks to (all of its tree is in docs/data.md).' +
+            'its archive unpacks to (docs/collections.md shows its tree).' +
             beside(raw, collection.tree))
     summary.seconds = time.time() - start
     return summary

@@ -173,7 +173,7 @@ def require(folder: Path | None, raw: Path, what: str) -> Path:
     if folder is None:
         raise PrepareError(
             f'{raw}: {what} not found; unpack the whole archive and give its '
-            'top folder (the expected tree is in docs/data.md).')
+            'top folder (the expected tree is in docs/collections.md).')
     return folder
 
 

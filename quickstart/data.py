@@ -149,7 +149,7 @@ def _missing(folder: Path, key: str, children: list[Path],
                 'unpack its archives there.')
     names = ', '.join(c.name for c in children) or 'no folder'
     return (f'{folder}: no folder {name} found, only {names}; unpack {name} '
-            'there (docs/data.md says where it is published).')
+            'there (docs/collections.md says where it is published).')
 
 
 def main(arguments: list[str]) -> int:

@@ -3,8 +3,8 @@
 A pixel of the smaller map belongs to a class if at least half of its area
 does, which keeps sizes honest. Two things would break by that alone, and are
 kept: thin structures, such as vessels one or two pixels wide, and specks that
-no pixel is half full of, such as micro-aneurysms. ``docs/data.md`` has the
-numbers behind the rule.
+no pixel is half full of, such as micro-aneurysms. ``docs/data_scaling.md`` has
+the numbers behind the rule.
 """
 from dataclasses import dataclass
 

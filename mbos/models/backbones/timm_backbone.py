@@ -25,7 +25,7 @@ class TimmFeatures(BaseModule):
     """Feature maps of a timm model.
 
     Nothing is downloaded: ImageNet weights come from ``model.pretrained``
-    (docs/how_to.md).
+    (docs/backbones.md).
 
     Args:
         model_name (str): timm's name, such as 'tf_efficientnet_lite0'.
