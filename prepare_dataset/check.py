@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mbos.io import RefusedError
 from mbos.io.photographs import Layout
 from . import (aria, ddr, drishti_gs, drive, idrid, idrid_vessels, refuge,
                reta, stare)
@@ -232,7 +233,7 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
     try:
         photograph = open_photograph(path)
         image = Image.fromarray(photograph.decode())
-    except PrepareError as error:
+    except RefusedError as error:
         return None, None, counts, [str(error)]
     for name, kind in labels.items():
         mask = path.parents[1] / name / f'{path.stem}.png'
@@ -241,7 +242,7 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
                 counts[name] = _count_values(mask, kind.largest,
                                              photograph.layout)
                 _check_foreground(mask, counts[name], kind)
-        except PrepareError as error:
+        except RefusedError as error:
             problems.append(str(error))
     return image.size, thumbnail(image), counts, problems
 
@@ -262,7 +263,7 @@ def _check_geometry(report: SplitReport, path: Path) -> None:
     """Compare geometry.csv, which the release's trees do not have."""
     try:
         rows = read_geometry(path)
-    except PrepareError as error:
+    except RefusedError as error:
         report.problems.append(str(error))
         return
     for stem, size in report.sizes.items() if rows else ():
@@ -364,7 +365,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         reports = check(**vars(args))
-    except PrepareError as error:
+    except RefusedError as error:
         print(f'ERROR {error}', file=sys.stderr)
         return 1
     for report in reports:

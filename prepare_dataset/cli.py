@@ -3,9 +3,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from mbos.io import RefusedError
 from .description import Collection
 from .driver import MAX_SIDE, Summary
-from .errors import PrepareError
 
 
 def make_parser(
@@ -74,7 +74,7 @@ def finish(command: Callable[[], Summary]) -> int:
     """
     try:
         summary = command()
-    except PrepareError as error:
+    except RefusedError as error:
         print(f'ERROR {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mbos.io import problems_of_links
+from mbos.io import RefusedError, problems_of_links
 from mbos.io.files import remove_leftovers
 from mbos.io.geometry import Geometry
 from .description import Collection
@@ -189,7 +189,7 @@ def _find(collection: Collection, raw: Path, split: str) -> Found | None:
     """Look for a split; a missing folder must not stop the other splits."""
     try:
         return collection.find(raw, split)
-    except PrepareError as error:
+    except RefusedError as error:
         return Found(problems=[str(error) + beside(raw, collection.tree)])
 
 

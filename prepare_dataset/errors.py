@@ -1,7 +1,8 @@
 """What goes wrong with a user's files."""
+from mbos.io import RefusedError
 
 
-class PrepareError(ValueError):
+class PrepareError(RefusedError):
     """A file or folder is not as it should be; the message says the remedy."""
 
 

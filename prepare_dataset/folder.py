@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mbos.io import RefusedError
 from .check import COLLECTIONS
 from .cli import add_options, finish
 from .description import Collection, Split
@@ -135,7 +136,7 @@ def find_items(photographs: Sequence[Photograph], reader: Reader,
                 skipped.append(photograph.relative)
             else:
                 found.problems.append(str(error))
-        except PrepareError as error:
+        except RefusedError as error:
             found.problems.append(str(error))
     if skipped:
         found.notes.append(f'{len(skipped)} photographs without a mask are '

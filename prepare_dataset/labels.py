@@ -11,25 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 import mbos.io
-from mbos.io.photographs import (EncodedPhotograph, Layout, PhotographError,
-                                 read_layout)
+from mbos.io.layout import ORIENTATION, Layout
+from mbos.io.photographs import EncodedPhotograph, read_layout
 from .errors import PrepareError
 
 Labelled = tuple[np.ndarray, dict[str, int]]
 Size = tuple[int, int]
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90
-}
-"""dict[int, Transpose]: What makes an image of an EXIF orientation upright."""
 UNREADABLE = ('is it complete? Download or unpack it again, or remove it '
               'together with its masks')
 
@@ -54,8 +44,8 @@ def open_image(path: Path) -> Image.Image:
                 mbos.io.open_image(path, file, ('PPM', )) as image:
             image.load()
             return image.copy()
-    except mbos.io.RefusedError as error:
-        raise PrepareError(str(error)) from error
+    except mbos.io.RefusedError:
+        raise
     except FileNotFoundError:
         raise PrepareError(f'{path}: the file is missing; unpack the archive '
                            'of this collection again.') from None
@@ -64,36 +54,13 @@ def open_image(path: Path) -> Image.Image:
                            f'{UNREADABLE}.') from error
 
 
-def read_photograph(path: Path) -> np.ndarray:
-    """Read a photograph as RGB, shape (H, W, 3), upright.
-
-    Raises:
-        PrepareError: As :func:`open_image`.
-    """
-    return open_photograph(path).decode()
-
-
-class _Photograph(EncodedPhotograph):
-    """A photograph whose errors are the preparation's."""
-
-    def decode(self, factor: int = 1) -> np.ndarray:
-        try:
-            return super().decode(factor)
-        except PhotographError as error:
-            raise PrepareError(str(error)) from error
-
-
 def open_photograph(path: Path) -> EncodedPhotograph:
-    """Read a photograph's file, which may be a packed PPM; see
-    :func:`read_photograph`."""
-    try:
-        if path.suffix != '.gz':
-            return _Photograph(path)
-        packed = io.BytesIO()
-        open_image(path).save(packed, format='PPM')
-        return _Photograph(path, packed.getvalue())
-    except PhotographError as error:
-        raise PrepareError(str(error)) from error
+    """Read a photograph's file, which may be a packed PPM."""
+    if path.suffix != '.gz':
+        return EncodedPhotograph(path)
+    packed = io.BytesIO()
+    open_image(path).save(packed, format='PPM')
+    return EncodedPhotograph(path, packed.getvalue())
 
 
 def _open_mask(path: Path, size: Size | Layout | None) -> Image.Image:
@@ -112,9 +79,9 @@ def _open_mask(path: Path, size: Size | Layout | None) -> Image.Image:
     if not layout.is_upright:
         own = read_layout(path)
         if own.is_upright and image.size == layout.stored[::-1]:
-            image = image.transpose(TURNS[layout.orientation])
+            image = _upright(image, layout.orientation)
         elif not own.is_upright and image.format != 'TIFF':
-            image = image.transpose(TURNS[own.orientation])
+            image = _upright(image, own.orientation)
     if image.size != layout.shape[::-1]:
         height, width = layout.shape
         raise PrepareError(
@@ -122,6 +89,11 @@ def _open_mask(path: Path, size: Size | Layout | None) -> Image.Image:
             f'photograph {width}x{height}; both must come from the same '
             'release of the collection, unscaled.')
     return image
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    image.getexif()[ORIENTATION] = orientation
+    return ImageOps.exif_transpose(image)
 
 
 def _empty(size: Size | Layout) -> np.ndarray:
@@ -182,15 +154,8 @@ def merge(paths: Sequence[Path | None],
     ``paths`` are the masks of class 1, 2, ..., None where the photograph has
     nothing of the class. Counts ``'overlapping pixels'``.
     """
-    labels = _empty(size)
-    overlap = 0
-    for value, path in enumerate(paths, 1):
-        if path is None:
-            continue
-        inside = binary(path, size)[0] > 0
-        overlap += int(np.count_nonzero(labels[inside]))
-        labels[inside] = value
-    return labels, {'overlapping pixels': overlap}
+    masks = [(value, path, ()) for value, path in enumerate(paths, 1)]
+    return merge_classes(masks, size=size)
 
 
 def class_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:

@@ -7,10 +7,10 @@ import imgviz
 import numpy as np
 from PIL import Image
 
+from mbos.io import RefusedError
 from mbos.io.downscale import scale_labels
 from mbos.io.files import save_image
 from .description import Labels
-from .errors import PrepareError
 from .labels import Size, open_image, open_photograph
 
 TILE = 320
@@ -31,7 +31,7 @@ def _tile(path: Path, folders: Mapping[str, int]) -> np.ndarray:
     try:
         encoded = open_photograph(path)
         photograph = Image.fromarray(encoded.decode())
-    except PrepareError:
+    except RefusedError:
         return tile
     photograph.thumbnail((TILE, TILE), Image.Resampling.BOX)
     size = photograph.size
@@ -65,7 +65,7 @@ def _labels(photograph: Path, folder: str, size: Size) -> np.ndarray:
 def _read(path: Path) -> Optional[np.ndarray]:
     try:
         return np.array(open_image(path))
-    except PrepareError:
+    except RefusedError:
         return None
 
 

@@ -100,7 +100,7 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     """
     try:
         return _prepare(item, job, known)
-    except PrepareError as error:
+    except mbos.io.RefusedError as error:
         kept = isinstance(error, KeptFileError)
         return Outcome(item.stem, error=str(error), is_kept=kept)
     except Exception as error:  # One bad file must not stop the others.

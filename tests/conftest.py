@@ -1,4 +1,5 @@
 """What many tests share: two tiny runs, one of each stage."""
+import os
 import types
 
 import pytest
@@ -9,6 +10,17 @@ from tests.tiny_runs import (config_of, do_not_wait, run_tool, write_config,
                              write_data)
 
 TWO = ('vessel', 'lesion')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def no_waiting_for_the_disk():
+    """Thousands of small files, each synced, are minutes of the suite.
+
+    Processes that tests start and kill do sync.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, 'fsync', lambda handle: None)
+        yield
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def _mutate_tensor(rng, value, choice):
 
 
 def mutate_content(rng, content):
-    """Damage a checkpoint's tensors, or what it tells about itself."""
+    """Damage a checkpoint's tensors, or what it says of itself."""
     content = dict(content)
     if not DAMAGE['on']:
         return content

@@ -1,4 +1,4 @@
-"""A small dataset on disk: the red channel of an image tells its label."""
+"""A small dataset on disk: the red channel of an image is its label."""
 import json
 
 import numpy as np
@@ -39,7 +39,7 @@ def block_labels(height, width, top=4, seed=0):
 
 
 def image_of(labels):
-    """Make an RGB image: red tells the label, green and blue are fixed."""
+    """Make an RGB image: red shows the label, green and blue are fixed."""
     image = np.empty(labels.shape + (3, ), np.uint8)
     image[..., 0] = GREY_STEP * labels
     image[..., 1] = 7

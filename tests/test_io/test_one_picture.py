@@ -13,8 +13,7 @@ from mbos.inference.predictor import as_photograph
 from mbos.io.photographs import (TURNS, EncodedPhotograph, PhotographError,
                                  read_layout, read_photograph)
 from mbos.pictures.gallery import read_photograph as shown_on_a_page
-from prepare_dataset.labels import binary
-from prepare_dataset.labels import read_photograph as prepared
+from prepare_dataset.labels import binary, open_photograph
 
 HEIGHT, WIDTH = 24, 40
 INVERSE = {o: o for o in (2, 3, 4, 5, 7)} | {1: 1, 6: 8, 8: 6}
@@ -57,7 +56,7 @@ def in_every_place(path):
         img_suffix=path.suffix)
     index = [info['filename'] for info in dataset.img_infos].index(path.name)
     return dict(
-        prepare=prepared(path),
+        prepare=open_photograph(path).decode(),
         train=EncodedPhotograph(path).decode(bgr=True)[..., ::-1],
         validate=dataset[index]['img'][..., ::-1],
         predict=as_photograph(str(path)).image,
@@ -189,7 +188,8 @@ def test_what_is_refused_is_refused_everywhere(tmp_path):
     Image.fromarray(eye()).resize((400, 300)).save(path, quality=95)
     thumbnail = path.read_bytes()
     path.write_bytes(thumbnail[:len(thumbnail) // 2])
-    for read in (prepared, lambda p: EncodedPhotograph(p).decode(bgr=True),
+    for read in (lambda p: open_photograph(p).decode(),
+                 lambda p: EncodedPhotograph(p).decode(bgr=True),
                  lambda p: read_photograph(str(p))):
         with pytest.raises(ValueError, match='eye.jpg: cannot be read'):
             read(path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import raw_trees
 
+from mbos.io import RefusedError
 from prepare_dataset import drive, idrid_vessels, stare
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.labels import open_image
@@ -34,7 +35,7 @@ def test_packed_bombs(tmp_path):
     """Neither the claim nor what unpacks to more than claimed is believed."""
     path = tmp_path / 'im0001.ppm.gz'
     path.write_bytes(gzip.compress(ppm(60000, 60000)))
-    with pytest.raises(PrepareError, match='its header claims'):
+    with pytest.raises(RefusedError, match='its header claims'):
         open_image(path)
     content = ppm(4, 2) + b'\7' * 24 + b'\0' * 10**7
     path.write_bytes(gzip.compress(content))
@@ -47,7 +48,7 @@ def test_packed_bombs(tmp_path):
 
 def test_packed_pipe(tmp_path):
     os.mkfifo(tmp_path / 'im0001.ppm.gz')
-    with pytest.raises(PrepareError, match='but a pipe'):
+    with pytest.raises(RefusedError, match='but a pipe'):
         open_image(tmp_path / 'im0001.ppm.gz')
 
 

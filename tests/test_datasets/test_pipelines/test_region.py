@@ -68,7 +68,7 @@ def test_reduction_by_hand(source, size, factor):
 @pytest.mark.parametrize('factor', [2, 4, 8])
 @pytest.mark.parametrize('source', [(256, 320), (251, 317)])
 def test_smaller_image_is_sampled_at_the_same_places(factor, source):
-    """A ramp tells where a pixel comes from: means of blocks lie on it."""
+    """A ramp shows where a pixel comes from: means of blocks lie on it."""
     y, x = np.mgrid[:source[0], :source[1]].astype(np.float32)
     ramp = np.stack([y, x, y + x], -1)
     small = tuple(-(-n // factor) for n in source)

@@ -48,7 +48,7 @@ def blocks(height=48, width=40, side=8, seed=0):
       dict(type='RotateFromList', angles=[15, -15, 0])], 0.6),
 ])  # yapf: disable
 def test_labels_follow_the_image(steps, share):
-    """Off the blurred borders of the blocks, red tells the label."""
+    """Off the blurred borders of the blocks, red shows the label."""
     pipeline = Compose(steps)
     for seed in range(10):
         np.random.seed(seed)
@@ -59,7 +59,7 @@ def test_labels_follow_the_image(steps, share):
         assert labels.shape == red.shape
         agree = np.abs(red - 40 * labels.astype(int))[valid] <= 2
         assert agree.mean() >= share
-        # a shift by two pixels must be told from a good result
+        # a shift by two pixels must differ from a good result
         moved = np.roll(labels, 2, axis=(0, 1)).astype(int)
         shifted = np.abs(red - 40 * moved)[valid] <= 2
         assert agree.mean() > shifted.mean()
@@ -198,7 +198,7 @@ def test_format_makes_absent_planes():
     assert list(metas['planes']) == ['vessel', 'lesion']
 
 
-def test_format_tells_of_a_forgotten_plane():
+def test_format_reports_a_forgotten_plane():
     results = results_of(blocks())
     results['img'] = results['img'][:20]
     with pytest.raises(ValueError, match='skips seg_fields'):
