@@ -2,14 +2,27 @@
 
 Everything in the package is keyed by task name. A task is described once,
 here or in a config, and everyone else asks it (docs/method.md, section 1).
+That goes for its colours, too, which all pictures and label PNGs have.
+
+torch is imported where tensors are made: preparation, which reads tasks for
+their classes and colours only, starts without it.
 """
+from __future__ import annotations
 import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Colour = tuple[int, int, int]
+
+OTHER_COLOURS = ((70, 110, 255), (255, 221, 51), (230, 30, 60),
+                 (120, 230, 255), (190, 60, 255), (60, 220, 90))
+"""tuple: RGB colours of the classes of tasks that have no palette."""
 
 IGNORE_INDEX = 255
 """Label value that takes no part in losses and metrics."""
@@ -34,7 +47,7 @@ class Task:
             optic disc contains the cup: the target of class ``k`` is then
             ``label >= k`` instead of ``label == k``. Default: False.
         palette (Sequence[Sequence[int]], optional): RGB colour of each class
-            in overlay pictures. Default: None.
+            in pictures and label PNGs. Default: ``OTHER_COLOURS`` in turn.
 
     Raises:
         ValueError: If the name or the classes are not usable.
@@ -77,6 +90,12 @@ class Task:
             nested=self.nested,
             palette=self.palette and [list(c) for c in self.palette])
 
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """tuple: RGB colour of each class."""
+        return self.palette or tuple(OTHER_COLOURS[i % len(OTHER_COLOURS)]
+                                     for i in range(self.num_classes))
+
     def channels(self, classes: Sequence[str]) -> list[int]:
         """Positions of some of the classes, in the order of the task.
 
@@ -106,7 +125,7 @@ class Task:
             self.name,
             tuple(self.classes[i] for i in chosen),
             nested=self.nested and len(chosen) > 1,
-            palette=self.palette and tuple(self.palette[i] for i in chosen))
+            palette=tuple(self.colours[i] for i in chosen))
 
     def part_values(self, classes: Sequence[str]) -> np.ndarray:
         """What each label value is called in :meth:`part` of the classes.
@@ -150,6 +169,7 @@ class Task:
             of shape (..., C, H, W). The validity may be a view in which
             channels share their memory.
         """
+        import torch
         labels = labels.unsqueeze(-3)
         values = torch.arange(
             1, self.num_classes + 1, device=labels.device).view(-1, 1, 1)
@@ -177,6 +197,7 @@ class Task:
         Returns:
             Tensor: Boolean, shape (..., C, H, W).
         """
+        import torch
         known = known[..., None, None]
         level = labels.masked_fill(labels > self.num_classes, 0)
         if not self.nested:
@@ -189,6 +210,7 @@ class Task:
 
     def known_mask(self, classes: Sequence[str] | None) -> Tensor:
         """Which classes are named, boolean, shape (C, ); None names all."""
+        import torch
         named = self.classes if classes is None else classes
         return torch.tensor([name in named for name in self.classes])
 
@@ -209,6 +231,7 @@ class Task:
             Tensor: Probabilities, 0 and 1 where the planes give the class, so
             that :meth:`decode` gives labels that agree with them.
         """
+        import torch
         targets, valid = self.encode(labels, ignore_index,
                                      self.known_mask(classes))
         return torch.where(valid, targets.to(prob.dtype), prob)
@@ -250,6 +273,7 @@ class Task:
         Returns:
             Tensor: Labels of shape (..., H, W), dtype uint8.
         """
+        import torch
         if prob.shape[-3] != self.num_classes:
             raise ValueError(
                 f'Task {self.name!r} has {self.num_classes} classes, got '

@@ -106,7 +106,7 @@ COLLECTION = Collection(
     find,
     dict(all=Split(143, crop='pad', folder='')),
     labels={
-        'ann': Labels(),
+        'ann': Labels(task='vessel'),
         'ann-BSS': SECOND_OBSERVER
     },
     image_suffix='.tif',

@@ -14,7 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -172,7 +172,10 @@ def _labels_of(collection: Collection,
         **ADDED_LABELS.get(collection.folder, {}), 'fov': FIELD_OF_VIEW
     }
     for record in records.values():
-        labels.update(record.labels)
+        for name, kind in record.labels.items():
+            # records of version 0.1 name no task
+            task = kind.task or labels.get(name, kind).task
+            labels[name] = replace(kind, task=task)
     return labels
 
 

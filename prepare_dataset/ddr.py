@@ -74,7 +74,7 @@ COLLECTION = Collection(
     'DDR-FOVCrop-padding',
     find,
     dict(train=Split(383), val=Split(149), test=Split(225)),
-    labels=dict(ann=Labels(4, may_be_empty=True)),
+    labels=dict(ann=Labels(4, may_be_empty=True, task='lesion')),
     tree=('lesion_segmentation/train/image/007-1774-100.jpg',
           'lesion_segmentation/train/label/{EX,HE,MA,SE}/007-1774-100.tif',
           'lesion_segmentation/valid/segmentation label/EX/...',

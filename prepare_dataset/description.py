@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mbos.tasks import BUILTIN_TASKS, Task
 from .layout import Found
 
 
@@ -15,13 +16,21 @@ class Labels:
         may_be_empty: Whether a mask may show nothing, as that of an eye
             without lesions.
         optional: Whether photographs may lack it, as a second observer's.
+        task: The built-in task that they label; '' for another one.
     """
     largest: int = 1
     may_be_empty: bool = False
     optional: bool = False
+    task: str = ''
+
+    @property
+    def shown_as(self) -> Task:
+        """Task: Its colours are those of pictures and of the label PNGs."""
+        unnamed = tuple(map(str, range(1, self.largest + 1)))
+        return BUILTIN_TASKS.get(self.task) or Task('other', unnamed)
 
 
-SECOND_OBSERVER = Labels(may_be_empty=True, optional=True)
+SECOND_OBSERVER = Labels(may_be_empty=True, optional=True, task='vessel')
 """Labels: Nobody trains on it, so nothing depends on what it shows."""
 FIELD_OF_VIEW = Labels(optional=True)
 """Labels: ``fov``, which trees of the published release do not have."""
@@ -45,7 +54,7 @@ class Split:
 
 
 def _one_structure() -> Mapping[str, Labels]:
-    return dict(ann=Labels())
+    return dict(ann=Labels(task='vessel'))
 
 
 @dataclass(frozen=True)

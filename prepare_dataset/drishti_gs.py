@@ -59,7 +59,7 @@ COLLECTION = Collection(
     'Drishti-GS-FOVCrop-padding',
     find,
     dict(train=Split(50), test=Split(51)),
-    labels=dict(ann=Labels(2)))
+    labels=dict(ann=Labels(2, task='odoc')))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -73,7 +73,7 @@ COLLECTION = Collection(
     find,
     dict(train=Split(20), test=Split(20, may_lack_labels=True)),
     labels={
-        'ann': Labels(),
+        'ann': Labels(task='vessel'),
         'ann-2nd': SECOND_OBSERVER
     },
     image_suffix='.tif')

@@ -1,13 +1,10 @@
 """Prepared photographs and labels, and geometry.csv."""
 import csv
 import io
-from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Iterable
 
-import imgviz
 import numpy as np
-from PIL import Image
 
 from mbos.io.files import save_image, save_text
 from mbos.io.geometry import Geometry
@@ -27,31 +24,6 @@ def write_photograph(path: Path, image: np.ndarray) -> None:
         '.tif': dict(compression='tiff_lzw')
     }
     save_image(path, image, **options.get(path.suffix, {}))
-
-
-@lru_cache()
-def _palette() -> bytes:
-    return imgviz.label_colormap().astype(np.uint8).tobytes()
-
-
-def to_palette_image(labels: np.ndarray) -> Image.Image:
-    """Make a palette image with imgviz' colours, as the release writes them.
-
-    Args:
-        labels (np.ndarray): Labels of shape (H, W), dtype uint8.
-
-    Returns:
-        Image.Image: Image of mode P.
-    """
-    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
-    image = image.convert('L')
-    image.putpalette(_palette())
-    return image
-
-
-def write_labels(path: Path, labels: np.ndarray) -> None:
-    """Write labels as a palette PNG."""
-    save_image(path, to_palette_image(labels))
 
 
 def read_geometry(path: Path) -> Dict[str, Geometry]:

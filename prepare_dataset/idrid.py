@@ -132,7 +132,9 @@ COLLECTION = Collection(
         name: Split(count)
         for name, count in PHOTOGRAPHS.items()
     },
-    labels=dict(ann=Labels(4, may_be_empty=True), OD=Labels(optional=True)))
+    labels=dict(
+        ann=Labels(4, may_be_empty=True, task='lesion'),
+        OD=Labels(optional=True, task='odoc')))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from .idrid import FOLDER, find_photographs
 from .labels import binary
 from .layout import Found, Item, images_by_stem
 
-LABELS = dict(vessel=Labels(optional=True))
+LABELS = dict(vessel=Labels(optional=True, task='vessel'))
 
 
 def find(raw: Path, split: str, vessels: Path) -> Found | None:

@@ -77,8 +77,9 @@ class Masks:
         """Describe the label folder for the check."""
         largest = len(self.task.classes)
         if self.is_second:
-            return replace(SECOND_OBSERVER, largest=largest)
-        return Labels(largest, may_be_empty=self.task.may_be_empty)
+            return replace(
+                SECOND_OBSERVER, largest=largest, task=self.task.name)
+        return Labels(largest, self.task.may_be_empty, task=self.task.name)
 
 
 def parse_pairs(option: str, texts: Iterable[str]) -> dict[str, str]:

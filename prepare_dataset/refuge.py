@@ -79,7 +79,7 @@ COLLECTION = Collection(
     'REFUGE-FOVCrop-padding',
     find,
     dict(train=Split(400, crop='pad'), val=Split(400), test=Split(400)),
-    labels=dict(ann=Labels(2)),
+    labels=dict(ann=Labels(2, task='odoc')),
     tree=('Training400/{Glaucoma/g0001.jpg,Non-Glaucoma/n0001.jpg}',
           'Annotation-Training400/Disc_Cup_Masks/Glaucoma/g0001.bmp',
           'REFUGE-Validation400/V0001.jpg',

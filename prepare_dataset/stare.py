@@ -52,7 +52,7 @@ COLLECTION = Collection(
     find,
     dict(all=Split(20, folder='')),
     labels={
-        'ann': Labels(),
+        'ann': Labels(task='vessel'),
         'ann-vk': SECOND_OBSERVER
     })
 prepare = partial(run, COLLECTION)

@@ -15,10 +15,11 @@ import mbos.io
 from mbos.io.field_of_view import FieldOfView, find_field_of_view
 from mbos.io.files import save_bytes
 from mbos.io.geometry import Box, Geometry, make_geometry
+from mbos.io.labels import save_labels
 from mbos.io.photographs import Layout
 from .description import Labels
 from .errors import KeptFileError, PrepareError
-from .files import write_labels, write_photograph
+from .files import write_photograph
 from .labels import binary, open_photograph
 from .layout import Item
 
@@ -139,7 +140,8 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
         mask = _field_of_view_mask(item, image, layout)
         labels['fov'] = outcome.geometry.apply(mask, is_label=True)
     for name in targets.keys() - kept.keys() - {'images'}:
-        write_labels(targets[name], labels[name])
+        kind = job.labels.get(name, MAY_BE_EMPTY)
+        save_labels(targets[name], labels[name], kind.shown_as)
     if 'images' in targets.keys() - kept.keys():
         _write_image(item, image, targets['images'], outcome.geometry,
                      layout.is_upright)

@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from mbos.io.labels import save_labels
+from mbos.tasks import BUILTIN_TASKS
 from prepare_dataset import drishti_gs, drive, idrid
 from prepare_dataset.errors import PrepareError
-from prepare_dataset.files import read_geometry, write_labels
+from prepare_dataset.files import read_geometry
 
 IDRID = 'IDRiD-FOVCrop-padding'
 HIDDEN = 'hidden'
@@ -56,8 +58,9 @@ def write_hidden_truth(collections: Path, data: Path) -> dict[str, int]:
             target = data / folder / split / HIDDEN / task
             for stem, geometry in rows.items():
                 plane = np.asarray(Image.open(source / f'{stem}.png'))
-                write_labels(target / f'{stem}.png',
-                             geometry.apply(plane, is_label=True))
+                save_labels(target / f'{stem}.png',
+                            geometry.apply(plane, is_label=True),
+                            BUILTIN_TASKS[task])
             counts[str(target.relative_to(data))] = len(rows)
     return counts
 

@@ -13,7 +13,6 @@ from mmcv.utils import print_log
 
 from mbos.config import load_config, member_datasets
 from mbos.faults import InvalidConfigError, blamed_on
-from mbos.pictures.overlays import DEFAULT_COLOURS
 from mbos.tasks import Task, Threshold, build_tasks
 
 META_KEY = 'mbos_prediction'
@@ -262,7 +261,7 @@ def settings_meta(tasks: Sequence[Task],
     """
     meta = dict(
         CLASSES=[f'{t.name}.{c}' for t in tasks for c in t.classes],
-        PALETTE=[list(c) for t in tasks for c in colours_of(t)])
+        PALETTE=[list(c) for t in tasks for c in t.colours])
     if settings is not None:
         meta[META_KEY] = asdict(settings)
     return meta
@@ -284,12 +283,6 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
             f'The checkpoint holds prediction settings that this version '
             f'does not know ({error}): update, or give the config '
             'that it was trained with.') from error
-
-
-def colours_of(task: Task) -> list[tuple[int, int, int]]:
-    """RGB colour of each class of a task."""
-    colours = task.palette or DEFAULT_COLOURS
-    return [colours[i % len(colours)] for i in range(task.num_classes)]
 
 
 def stage_of(content: dict) -> str:

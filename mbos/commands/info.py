@@ -15,8 +15,8 @@ from mbos.mmcv_ops import INSTALL_MMCV
 
 REQUIRED = ('torch', 'torchvision', 'mmcv', 'mmsegmentation', 'mmcls', 'timm',
             'numpy', 'opencv-python-headless', 'Pillow', 'scikit-learn',
-            'scipy', 'imgviz', 'matplotlib', 'safetensors', 'tensorboard',
-            'tqdm', 'prettytable', 'Jinja2', 'yapf')
+            'scipy', 'matplotlib', 'safetensors', 'tensorboard', 'tqdm',
+            'prettytable', 'Jinja2', 'yapf')
 EXTRAS = dict(
     export=('onnx', 'onnxruntime'),
     dicom=('pydicom', ),

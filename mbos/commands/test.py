@@ -17,7 +17,7 @@ from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_photograph
 from mbos.metrics.bootstrap import Bootstrap
-from mbos.pictures import overlays as pictures
+from mbos.painter import draw_overlay
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.tasks import build_tasks
 from mbos.zoo import checkpoint_path
@@ -213,10 +213,9 @@ def visualise(model, dataset, cfg, env, output_dir, only=None):
         stem = dataset.stem(index)
         for name, plane in labels.items():
             folder = output_dir if only else osp.join(output_dir, name)
-            save_labels(osp.join(folder, f'{stem}.png'), plane)
+            save_labels(osp.join(folder, f'{stem}.png'), plane, tasks[name])
         image = read_photograph(dataset.image_path(index)).image
-        overlay = pictures.draw_overlay(image, labels,
-                                        [tasks[n] for n in wanted])
+        overlay = draw_overlay(image, labels, [tasks[n] for n in wanted])
         save_image(osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
         if progress:
             progress.update()

@@ -122,7 +122,7 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             test_mode=test_mode,
             ignore_index=ignore_index,
             classes=[f'{t.name}.{c}' for t in self.tasks for c in t.classes],
-            palette=self._palette())
+            palette=[list(c) for t in self.tasks for c in t.colours])
         self.check(full=False)
 
     def _find_fov(self, folder: str | None) -> str | None:
@@ -151,13 +151,6 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     def folder_of(self, task: str) -> LabelFolder | None:
         """Get the folder of a task's label planes, None where absent."""
         return self.truth.get(task, self.pseudo.get(task))
-
-    def _palette(self) -> list[list[int]]:
-        colours = []
-        for task in self.tasks:
-            own = task.palette or ((255, 255, 255), ) * task.num_classes
-            colours.extend(list(colour) for colour in own)
-        return colours
 
     def _check_arguments(self, ann_dirs: dict, pseudo_dirs: dict,
                          test_mode: bool) -> None:

@@ -1,7 +1,6 @@
 """Sample predictions as pictures, at every evaluation during training."""
 import os.path as osp
 
-import cv2
 import numpy as np
 import torch
 from mmcv.runner import HOOKS, Hook, TensorboardLoggerHook, master_only
@@ -10,7 +9,7 @@ from mmcv.runner.hooks import EvalHook
 from mbos.inference.test_sets import predict_image
 from mbos.io.files import save_image
 from mbos.io.photographs import read_photograph
-from mbos.pictures.overlays import draw_overlay
+from mbos.painter import draw_overlay, shrink
 from .averaging import averaged_weights
 from .hooks import find_hook
 
@@ -77,22 +76,7 @@ def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
     }]
     if dataset.ann_dirs:
         layers.append(dataset.get_gt_seg_map_by_idx(index))
-    image = read_photograph(dataset.image_path(index)).image
+    image = shrink(read_photograph(dataset.image_path(index)).image, size)
     return np.concatenate(
-        [_panel(image, labels, dataset.tasks, size) for labels in layers],
+        [draw_overlay(image, labels, dataset.tasks) for labels in layers],
         axis=1)
-
-
-def _panel(image: np.ndarray, labels: dict[str, np.ndarray], tasks,
-           size: int) -> np.ndarray:
-    """A photograph with labels, shrunk before drawing so that lines stay."""
-    scale = min(1, size / max(image.shape[:2]))
-    width, height = (
-        max(1, round(side * scale)) for side in image.shape[1::-1])
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    labels = {
-        task:
-        cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST)
-        for task, plane in labels.items()
-    }
-    return draw_overlay(image, labels, tasks)

@@ -9,20 +9,18 @@ import glob
 import json
 import os.path as osp
 import shutil
-from typing import Dict, List, Mapping, Sequence
+from typing import Dict, Mapping, Sequence
 
-import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from mbos.inference.test_sets import predict_image
 from mbos.io.files import save_image, save_json, save_text
 from mbos.io.photographs import read_photograph
-from mbos.pictures.document import link_to
+from mbos.painter import draw_overlay, shrink
+from mbos.pictures.document import css_colours, link_to
 from mbos.pictures.gallery import file_name
-from mbos.pictures.layers import draw_layer, layer_size, legend_colours
 from mbos.pictures.report_page import (Example, Section, choose_examples,
                                        render_report)
 from mbos.tasks import Task, build_tasks
@@ -135,7 +133,7 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
 
 
 def example_pictures(dataset, index: int, task_name: str,
-                     prob: Mapping[str, np.ndarray]) -> List[Image.Image]:
+                     prob: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Draw photograph, ground truth and prediction of an image.
 
     Args:
@@ -145,37 +143,27 @@ def example_pictures(dataset, index: int, task_name: str,
         prob (dict[str, ndarray]): Probabilities (C, H, W) by task.
 
     Returns:
-        list[Image]: Three RGB pictures of one small size.
+        list[ndarray]: Three RGB pictures of one small size.
     """
     task = next(t for t in dataset.tasks if t.name == task_name)
     shown = dataset.scored_task(task)
     channels = task.channels(shown.classes)
     truth = dataset.get_gt_plane(index, task_name)
     photograph = read_photograph(dataset.image_path(index)).image
-    size = layer_size(photograph.shape[1], photograph.shape[0], SIDE)
-    small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
+    small = shrink(photograph, SIDE)
     predicted = shown.decode(
         torch.from_numpy(prob[task_name][channels]), dataset.threshold)
     planes = [task.part_values(shown.classes)[truth], predicted.numpy()]
-    pictures = [Image.fromarray(small)]
-    for plane in planes:
-        layer = draw_layer(plane, shown, size).convert('RGBA')
-        picture = pictures[0].convert('RGBA')
-        picture.alpha_composite(layer)
-        pictures.append(picture.convert('RGB'))
-    return pictures
+    return [small] + [
+        draw_overlay(small, {task_name: plane}, [shown]) for plane in planes
+    ]
 
 
 def _section(work_dir: str, content: dict, task_name: str,
              tasks: Mapping[str, Task]) -> Section:
-    classes = content['tasks'][task_name]['classes']
     colours = {}
     if task_name in tasks:
-        rgb = legend_colours(tasks[task_name])
-        colours = {
-            name: 'rgb({}, {}, {})'.format(*colour)
-            for name, colour in zip(classes, rgb)
-        }
+        colours = dict(css_colours(tasks[task_name]))
     table = evaluation_path(work_dir, content['dataset'], task_name)
     return Section(
         content,

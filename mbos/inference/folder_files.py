@@ -11,14 +11,13 @@ from typing import Dict, Iterable, List, Optional, Sequence
 
 import cv2
 import numpy as np
-from PIL import Image
 
 import mbos
 from mbos.io import files as io_files
 from mbos.io import is_within
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import save_bytes, save_image, save_json, save_text
-from mbos.pictures.layers import legend_colours
+from mbos.io.labels import save_labels
 from mbos.tasks import Task
 from .measurements import columns
 from .photograph_list import Source
@@ -157,12 +156,8 @@ class OutputFolder:
 
     def write_labels(self, name: str, task: Task, labels: np.ndarray) -> str:
         """Write a label map; returns its path below the folder."""
-        image = Image.fromarray(labels)
-        palette = np.zeros((256, 3), np.uint8)
-        palette[1:task.num_classes + 1] = legend_colours(task)
-        image.putpalette(palette.tobytes())
         relative = f'labels/{task.name}/{name}.png'
-        save_image(self.path(relative), image)
+        save_labels(self.path(relative), labels, task)
         return relative
 
     def write_probabilities(self, name: str, task: Task,
@@ -324,7 +319,7 @@ def header_of(model, checkpoint: str, sha256: str, options: dict) -> dict:
                 name=t.name,
                 classes=list(t.classes),
                 nested=t.nested,
-                palette=[list(c) for c in legend_colours(t)],
+                palette=[list(c) for c in t.colours],
                 threshold=options['thresholds'][t.name]) for t in tasks
         ],
         columns=columns(tasks))

@@ -2,13 +2,14 @@
 import os
 from collections.abc import Sequence
 
-import imgviz
 import numpy as np
 from PIL import Image
 
 from mbos.io import RefusedError, open_image
+from mbos.tasks import IGNORE_INDEX, OTHER_COLOURS, Task
 from .files import save_image
 
+IGNORE_COLOUR = (224, 224, 224)
 LABEL_MODES = ('1', 'L', 'P')
 """tuple[str]: Pillow modes of which a pixel is one label value."""
 
@@ -61,15 +62,23 @@ def as_binary(labels: np.ndarray,
     return binary
 
 
-def save_labels(path: str, labels: np.ndarray) -> None:
+def save_labels(path: str | os.PathLike,
+                labels: np.ndarray,
+                task: Task | None = None) -> None:
     """Write labels as a palette PNG: whole, or not at all.
 
     Args:
-        path (str): Name of the file; its folder is made where it is missing.
+        path (str | Path): The file; its folder is made where it is missing.
         labels (ndarray): Labels of shape (H, W), dtype uint8.
+        task (Task, optional): Whose colours the palette has. Default: those
+            of tasks without a palette.
     """
+    colours = task.colours if task else OTHER_COLOURS
+    palette = np.zeros((256, 3), np.uint8)
+    palette[1:] = np.resize(colours, (255, 3))
+    palette[IGNORE_INDEX] = IGNORE_COLOUR
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
-    image.putpalette(imgviz.label_colormap().astype(np.uint8).tobytes())
+    image.putpalette(palette.tobytes())
     save_image(path, image)
 
 

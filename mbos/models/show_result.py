@@ -6,7 +6,7 @@ from mmcv.image import imwrite
 from mmcv.visualization import imshow
 
 from mbos.io.photographs import EncodedPhotograph
-from mbos.pictures.overlays import draw_overlay
+from mbos.painter import draw_overlay
 
 Result = dict[str, np.ndarray]
 

@@ -8,17 +8,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mbos.io.labels import read_labels
 from mbos.io.photographs import read_photograph
+from mbos.painter import draw_overlay, shrink
 from mbos.tasks import Task
-from .legend import INK, draw_legend
-from .overlays import draw_overlay
+from .overlay_picture import BACKGROUND, FAINT, INK, draw_legend
 
 TILE = 360
 GAP = 10
 HEAD = 34
 LEFT = 30
 FOOT = 44
-BACKGROUND = (18, 18, 22)
-FAINT = (150, 150, 158)
 
 
 def choose(count: int, wanted: int = 3) -> List[int]:
@@ -76,7 +74,7 @@ def sheet_of(datasets: Sequence,
     rows, names = [], []
     for index in choose(len(first), images):
         stem = first.stem(index)
-        image = read_photograph(first.image_path(index)).image
+        image = _fitted(read_photograph(first.image_path(index)).image)
         layers = [{}, truth_planes(datasets, stem)]
         layers += [
             predicted_planes(folder, tasks, stem)
@@ -103,18 +101,20 @@ def _truth_heading(datasets: Sequence) -> str:
     return f'ground truth ({", ".join(shown)})'
 
 
+def _fitted(image: np.ndarray) -> np.ndarray:
+    """An image whose longer side is that of a tile."""
+    image = shrink(image, TILE)
+    scale = TILE / max(image.shape[:2])
+    size = [max(1, round(scale * side)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+
+
 def _tile(picture: np.ndarray) -> np.ndarray:
-    """Fit a picture into a square."""
+    """Put a picture in the middle of a square."""
     height, width = picture.shape[:2]
-    scale = TILE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(
-        picture,
-        size,
-        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     tile = np.zeros((TILE, TILE, 3), np.uint8)
-    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
-    tile[top:top + size[1], left:left + size[0]] = small
+    top, left = (TILE - height) // 2, (TILE - width) // 2
+    tile[top:top + height, left:left + width] = picture
     return tile
 
 

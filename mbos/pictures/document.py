@@ -7,6 +7,7 @@ from urllib.parse import quote
 import jinja2
 
 from mbos.io.disclaimer import DISCLAIMER
+from mbos.tasks import Task
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('mbos.pictures'),
@@ -47,6 +48,12 @@ def link_to(path: str, folder: str) -> str:
     """
     relative = osp.relpath(osp.abspath(path), osp.abspath(folder))
     return quote(relative.replace(os.sep, '/'))
+
+
+def css_colours(task: Task) -> list[tuple[str, str]]:
+    """Names and CSS colours of a task's classes."""
+    return [(name, 'rgb({}, {}, {})'.format(*colour))
+            for name, colour in zip(task.classes, task.colours)]
 
 
 def shown_number(value: Optional[float], digits: int = 4) -> str:

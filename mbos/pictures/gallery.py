@@ -11,10 +11,10 @@ from PIL import Image
 from mbos.io.files import save_image, save_text
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
+from mbos.painter import draw_layer, fitted_size
 from mbos.tasks import Task
 from .document import link_to
 from .gallery_page import GalleryItem, Layer, Measurement, render_gallery
-from .layers import check_size, draw_layer, layer_size
 
 PAGE = 'gallery.html'
 PICTURES = 'gallery_files'
@@ -172,11 +172,15 @@ def _comment(longest: int) -> bytes:
 
 def _draw(image, tasks, labels, thumbnail, layers, longest, read) -> None:
     photograph, (width, height) = read(image.photograph, longest)
-    size = layer_size(width, height, longest)
+    size = fitted_size(width, height, longest)
     small = photograph.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     for name, path in labels.items():
         plane = read_labels(path)
-        check_size(plane, width, height, path, image.photograph)
+        if plane.shape != (height, width):
+            raise ValueError(
+                f'{path}: the label map is {plane.shape[1]} pixels wide and '
+                f'{plane.shape[0]} high, its photograph {image.photograph} is '
+                f'{width} and {height}; predict it again.')
         layer = draw_layer(plane, tasks[name], size)
         save_image(layers[name], layer, optimize=True)
     save_image(

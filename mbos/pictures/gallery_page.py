@@ -1,10 +1,9 @@
 """The page over a folder of predictions."""
 from dataclasses import dataclass, field
-from typing import List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Mapping, Optional, Sequence, Tuple, Union
 
 from mbos.tasks import Task
-from .document import render_page
-from .layers import legend_colours
+from .document import css_colours, render_page
 
 Measurement = Union[float, int, str, None]
 
@@ -45,12 +44,6 @@ class GalleryItem:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def class_colours(task: Task) -> List[Tuple[str, str]]:
-    """Names and CSS colours of a task's classes."""
-    return [(name, 'rgb({}, {}, {})'.format(*colour))
-            for name, colour in zip(task.classes, legend_colours(task))]
-
-
 def render_gallery(items: Sequence[GalleryItem],
                    tasks: Sequence[Task],
                    title: str,
@@ -77,7 +70,7 @@ def render_gallery(items: Sequence[GalleryItem],
         for item in items
     ]
     legend = [
-        dict(name=t.name, nested=t.nested, classes=class_colours(t))
+        dict(name=t.name, nested=t.nested, classes=css_colours(t))
         for t in tasks
     ]
     return render_page(

@@ -1,19 +1,15 @@
-"""The picture of a photograph and what was found, made to be looked at."""
-from typing import Mapping, Sequence
+"""The picture of a photograph and what was found, and what colours mean."""
+from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mbos.painter import draw_overlay, shrink
 from mbos.tasks import Task
-from .layers import area_opacity, contour_opacity, layer_size, legend_colours
-from .legend import draw_legend
 
 BACKGROUND = (18, 18, 22)
+INK = (235, 235, 235)
 FAINT = (150, 150, 158)
-ALONE = 0.6
-TINTED = 0.3
-"""float: Opacity of the areas of a task's only class, and of several ones."""
 SMALLEST = 640
 """int: Width from which a legend is readable; narrower pictures get bars."""
 
@@ -24,9 +20,6 @@ def overlay_picture(image: np.ndarray,
                     longest: int = 1600,
                     caption: str = '') -> np.ndarray:
     """Draw label maps on a photograph, with a legend below it.
-
-    Nested classes are contours, the others translucent areas; what becomes
-    thinner than a pixel keeps some opacity, so that vessels stay visible.
 
     Args:
         image (ndarray): RGB photograph (H, W, 3), uint8.
@@ -39,38 +32,8 @@ def overlay_picture(image: np.ndarray,
     Returns:
         ndarray: RGB picture, uint8: the photograph and a strip below it.
     """
-    height, width = image.shape[:2]
-    size = layer_size(width, height, longest or max(width, height))
-    if size != (width, height):
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    picture = image.astype(np.float32)
-    for task in tasks:
-        if task.name not in labels:
-            continue
-        for value, colour in enumerate(legend_colours(task), 1):
-            opacity = _opacity(labels[task.name], value, task, size)[..., None]
-            picture += opacity * (np.float32(colour) - picture)
-    picture = Image.fromarray(picture.round().astype(np.uint8))
-    return np.asarray(_with_strip(picture, tasks, caption))
-
-
-def _opacity(labels: np.ndarray, value: int, task: Task, size) -> np.ndarray:
-    """Where and how strongly a class covers the photograph, (h, w)."""
-    line = max(1, round(max(size) / 650))
-    if task.nested:
-        mask = (labels >= value) & (labels <= task.num_classes)
-        return contour_opacity(mask, size, 2 * line)
-    mask = labels == value
-    if task.num_classes == 1:
-        return area_opacity(mask, size, ALONE)
-    # what lies below a lesion matters, so it is hardly tinted
-    return np.maximum(
-        area_opacity(mask, size, TINTED), contour_opacity(mask, size, line))
-
-
-def _with_strip(picture: Image.Image, tasks: Sequence[Task],
-                caption: str) -> Image.Image:
-    """Put the legend and a caption below a picture."""
+    small = shrink(image, longest) if longest else image
+    picture = Image.fromarray(draw_overlay(small, labels, tasks))
     width = max(picture.width, SMALLEST)
     letters = _letters(tasks, width)
     strip = 4 * letters if caption else 2 * letters + letters // 2
@@ -84,11 +47,43 @@ def _with_strip(picture: Image.Image, tasks: Sequence[Task],
                  FAINT,
                  ImageFont.load_default(max(10, round(0.8 * letters))),
                  anchor='lm')
-    return sheet
+    return np.asarray(sheet)
+
+
+def draw_legend(pen: ImageDraw.ImageDraw,
+                tasks: Sequence[Task],
+                left: float,
+                middle: float,
+                size: int = 15) -> float:
+    """Draw colours and names of all classes on one line.
+
+    Args:
+        pen (ImageDraw): Where to draw.
+        tasks (Sequence[Task]): Whose classes.
+        left (float): Column to begin at.
+        middle (float): Row of the line's middle.
+        size (int): Of the letters in pixels. Default: 15.
+
+    Returns:
+        float: The column after the last name.
+    """
+    font = ImageFont.load_default(size)
+    half = 0.47 * size
+    for task in tasks:
+        for name, colour in zip(task.classes, task.colours):
+            box = (left, middle - half, left + 2 * half, middle + half)
+            if task.nested:
+                pen.rectangle(box, outline=colour, width=max(2, size // 5))
+            else:
+                pen.rectangle(box, fill=colour)
+            text = left + 2 * half + 0.4 * size
+            pen.text((text, middle), name, INK, font, anchor='lm')
+            left = text + pen.textlength(name, font) + 1.5 * size
+    return left
 
 
 def _letters(tasks: Sequence[Task], width: int) -> int:
     """Size of letters with which the legend fills a line at most."""
     pen = ImageDraw.Draw(Image.new('RGB', (1, 1)))
     unit = draw_legend(pen, tasks, 0, 0, 100) / 100
-    return int(np.clip((width / (unit + 2)), 6, max(13, width / 60)))
+    return int(np.clip(width / (unit + 2), 6, max(13, width / 60)))

@@ -275,7 +275,7 @@ def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
                 dataset.stem(index), torch.from_numpy(prob[task]),
                 folder.classes[target], threshold)
             path = label_path(target, dataset.stem(index), folder.suffix)
-            save_labels(path, labels.numpy())
+            save_labels(path, labels.numpy(), folder.truth[task].task)
         tick()
 
 

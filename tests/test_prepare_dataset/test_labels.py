@@ -2,14 +2,13 @@
 import gzip
 
 import cv2
-import imgviz
 import numpy as np
 import pytest
 from PIL import Image
 from raw_trees import (CUP, DISC, LESIONS, SIZE, lesion_labels, rectangle,
                        refuge_values, save, save_grey, save_one_bit_palette)
 
-from prepare_dataset import files, labels
+from prepare_dataset import labels
 from prepare_dataset.errors import PrepareError
 
 MASK = rectangle(10, 20, 30, 50)
@@ -118,12 +117,3 @@ def test_half_of_the_experts_make_the_disc(tmp_path):
     found, counts = labels.disc_and_cup(disc, cup, (5, 1))
     assert found.tolist() == [[2, 0, 1, 1, 2]]
     assert counts == {'cup pixels outside the disc': 1}
-
-
-def test_palette_image_has_imgviz_colours():
-    values = np.arange(5, dtype=np.uint8)[None]
-    image = files.to_palette_image(values)
-    assert image.mode == 'P'
-    assert (np.array(image) == values).all()
-    assert (np.array(
-        image.convert('RGB'))[0] == imgviz.label_colormap()[:5]).all()

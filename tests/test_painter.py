@@ -1,0 +1,234 @@
+"""The painter, and that every tool shows a label map in the same colours."""
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbos.checkpoints.settings import settings_meta
+from mbos.engine import overlay_hook
+from mbos.evaluation.report import example_pictures
+from mbos.inference.folder_files import OutputFolder
+from mbos.io.files import save_image
+from mbos.io.labels import save_labels
+from mbos.models.show_result import ShowResultMixin
+from mbos.painter import LEVELS, draw_layer, draw_overlay, fitted_size, shrink
+from mbos.pictures.contact_sheet import sheet_of
+from mbos.pictures.document import css_colours
+from mbos.pictures.overlay_picture import overlay_picture
+from mbos.tasks import ODOC, OTHER_COLOURS, Task
+from prepare_dataset.description import Labels
+from prepare_dataset.sheet import write_sheet
+
+ONE = Task('vessel', ('vessel', ), palette=((0, 100, 200), ))
+TWO = Task('lesion', ('a', 'b'), palette=((250, 0, 0), (0, 250, 0)))
+NESTED = Task(
+    'odoc', ('disc', 'cup'), nested=True, palette=((0, 255, 0), (255, 0, 0)))
+
+
+def square(size, start, stop, value):
+    plane = np.zeros((size, size), np.uint8)
+    plane[start:stop, start:stop] = value
+    return plane
+
+
+def overlay(labels, task, size=None, **options):
+    size = size or labels.shape[::-1]
+    image = np.zeros((*size[::-1], 3), np.uint8)
+    return draw_overlay(image, {task.name: labels}, [task], **options)
+
+
+def rgba(labels, task, size):
+    return np.array(draw_layer(labels, task, size).convert('RGBA'))
+
+
+@pytest.mark.parametrize('width, height, longest, expected', [
+    (4288, 2848, 512, (512, 340)),
+    (300, 600, 512, (256, 512)),
+    (100, 80, 512, (100, 80)),
+    (5000, 2, 512, (512, 1)),
+])
+def test_size(width, height, longest, expected):
+    assert fitted_size(width, height, longest) == expected
+    image = np.zeros((height, width, 3), np.uint8)
+    assert shrink(image, longest).shape[1::-1] == expected
+
+
+def test_areas_are_mixed_and_255_is_not_drawn():
+    image = np.full((8, 8, 3), 50, np.uint8)
+    labels = square(8, 2, 4, 1)
+    labels[6] = 255
+    picture = draw_overlay(image, dict(vessel=labels), [ONE], opacity=0.6)
+    # 0.4 * 50 + 0.6 * (0, 100, 200)
+    np.testing.assert_array_equal(picture[2, 2], [20, 80, 140])
+    rest = labels != 1
+    np.testing.assert_array_equal(picture[rest], image[rest])
+    assert image.max() == 50, 'the photograph itself is left alone'
+    layer = rgba(labels, ONE, (8, 8))
+    # 0.6 in steps of 1 / LEVELS
+    np.testing.assert_array_equal(
+        layer[2, 2], [0, 100, 200, round(255 * 5 / LEVELS)])
+    assert not layer[rest][:, 3].any()
+
+
+def test_what_is_thinner_than_a_pixel_stays_visible():
+    labels = np.zeros((80, 80), np.uint8)
+    labels[:, 41] = 1  # 1 of 8 columns of a pixel
+    share = 0.6 * 2.5 / 8
+    picture = overlay(labels, ONE, (10, 10))
+    np.testing.assert_allclose(
+        picture[:, 5], np.tile(share * np.array(ONE.colours), (10, 1)), atol=1)
+    layer = rgba(labels, ONE, (10, 10))
+    steps = round(share * LEVELS)
+    assert (layer[:, 5, 3] == round(255 * steps / LEVELS)).all()
+    for drawn in (picture, layer[..., 3]):
+        assert not np.delete(drawn, 5, axis=1).any()
+
+
+def test_exclusive_classes_have_their_colours_and_outlines():
+    labels = square(40, 5, 15, 1) + square(40, 25, 35, 2)
+    layer = rgba(labels, TWO, (40, 40))
+    picture = overlay(labels, TWO)
+    for place, colour in ((10, [250, 0, 0]), (30, [0, 250, 0])):
+        np.testing.assert_array_equal(layer[place, place, :3], colour)
+        np.testing.assert_allclose(
+            picture[place, place], 0.3 * np.array(colour), atol=1)
+    assert layer[5, 10, 3] == 255 > layer[10, 10, 3], 'the outline is stronger'
+    np.testing.assert_array_equal(picture[5, 10], [250, 0, 0])
+
+
+def test_nested_classes_are_contours():
+    labels = square(80, 10, 70, 1)
+    labels[30:50, 30:50] = 2
+    layer = rgba(labels, NESTED, (40, 40))
+    picture = overlay(labels, NESTED, (40, 40))
+    for drawn in (layer[..., 3], picture):
+        assert not drawn[20, 20].any() and not drawn[11, 11].any(), 'no area'
+    for row in (layer[20, :, :3] * (layer[20, :, 3:] > 0), picture[20]):
+        green = [i for i in range(40) if row[i, 1] > 200]
+        red = [i for i in range(40) if row[i, 0] > 200]
+        # edges between 10 and 69 of 80 are between 5 and 34 of 40
+        assert {min(green), max(green)} <= {3, 4, 5, 34, 35, 36}
+        assert {min(red), max(red)} <= {13, 14, 15, 24, 25, 26}
+
+
+def test_tasks_without_labels_or_palette():
+    task = Task('spots', tuple(map(str, range(8))))
+    assert task.colours == OTHER_COLOURS + OTHER_COLOURS[:2]
+    assert task.part(['1', '7']).colours == 2 * OTHER_COLOURS[1:2]
+    image = np.zeros((12, 12, 3), np.uint8)
+    assert not draw_overlay(image, {}, [task]).any()
+    picture = overlay(square(12, 3, 9, 2), task)
+    np.testing.assert_array_equal(picture[3, 5], OTHER_COLOURS[1])
+    assert not picture[0, 0].any()
+
+
+@pytest.mark.parametrize('classes', [40, 254])
+def test_every_one_of_many_classes_has_its_colour(classes):
+    colours = tuple((i, 255 - i, 7) for i in range(1, classes + 1))
+    task = Task('many', tuple(map(str, range(classes))), palette=colours)
+    for value in (1, classes // 2, classes):
+        layer = rgba(np.full((9, 9), value, np.uint8), task, (9, 9))
+        np.testing.assert_array_equal(layer[0, 1, :3], colours[value - 1])
+
+
+class OneImage:
+    """A test set of one black photograph with a disc and a cup."""
+
+    name, threshold, img_dir = 'set', 0.5, 'images'
+    tasks = (ODOC, )
+    ann_dirs = dict(odoc='ann')
+    truth = dict(odoc=types.SimpleNamespace(classes=ODOC.classes))
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.plane = square(300, 60, 240, 1)
+        self.plane[110:190, 110:190] = 2
+        self.prob = np.stack([self.plane >= 1, self.plane == 2]) * 1.0
+        save_image(path, np.zeros((300, 300, 3), np.uint8))
+
+    def __len__(self):
+        return 1
+
+    def stem(self, index):
+        return 'eye'
+
+    def image_path(self, index):
+        return self.path
+
+    def scored_task(self, task):
+        return task
+
+    def get_gt_plane(self, index, task):
+        return self.plane
+
+    def get_gt_seg_map_by_idx(self, index):
+        return dict(odoc=self.plane)
+
+
+class Network(ShowResultMixin):
+    tasks = dict(odoc=ODOC)
+
+
+def label_png(one, folder, monkeypatch):
+    save_labels(folder / 'labels.png', one.plane, ODOC)
+    return Image.open(folder / 'labels.png')
+
+
+def predicted_label_png(one, folder, monkeypatch):
+    out = OutputFolder(str(folder), [ODOC])
+    return Image.open(folder / out.write_labels('eye', ODOC, one.plane))
+
+
+def training_overlay(one, folder, monkeypatch):
+    monkeypatch.setattr(overlay_hook, 'predict_image',
+                        lambda *_: dict(odoc=one.prob))
+    return overlay_hook.overlay_panels(None, one, 0, 300)[:, 300:600]
+
+
+def shown_result(one, folder, monkeypatch):
+    picture = Network().show_result(one.path, dict(odoc=one.prob))
+    return picture[..., ::-1]
+
+
+def preparation_sheet(one, folder, monkeypatch):
+    photograph = folder / 'images/eye.png'
+    save_image(photograph, np.zeros((300, 300, 3), np.uint8))
+    save_labels(folder / 'ann/eye.png', one.plane)
+    write_sheet(folder / 'sheet.png', [[photograph]],
+                dict(ann=Labels(2, task='odoc')))
+    return Image.open(folder / 'sheet.png')
+
+
+PICTURES = dict(
+    visualisation=lambda one, *_: overlay(one.plane, ODOC),
+    label_png=label_png,
+    predicted_label_png=predicted_label_png,
+    prediction=lambda one, *_: overlay_picture(
+        np.zeros((300, 300, 3), np.uint8), dict(odoc=one.plane), [ODOC]),
+    gallery=lambda one, *_: draw_layer(one.plane, ODOC, (150, 150)),
+    report=lambda one, *_: example_pictures(one, 0, 'odoc', dict(odoc=one.prob)
+                                            )[2],
+    contact_sheet=lambda one, *_: sheet_of([one], {}, 'set'),
+    training_overlay=training_overlay,
+    show_result=shown_result,
+    preparation_sheet=preparation_sheet)
+
+
+@pytest.mark.parametrize('tool', PICTURES)
+def test_all_tools_give_the_same_colours(tool, tmp_path, monkeypatch):
+    one = OneImage(tmp_path / 'eye.png')
+    picture = PICTURES[tool](one, tmp_path, monkeypatch)
+    if isinstance(picture, Image.Image):
+        picture = picture.convert('RGB')
+    pixels = np.asarray(picture).reshape(-1, 3).astype(int)
+    for name, colour in zip(ODOC.classes, ODOC.colours):
+        assert (pixels == colour).all(axis=1).any(), name
+
+
+def test_pages_and_checkpoints_name_the_same_colours():
+    assert dict(css_colours(ODOC)) == {
+        name: f'rgb({red}, {green}, {blue})'
+        for name, (red, green, blue) in zip(ODOC.classes, ODOC.colours)
+    }
+    assert settings_meta([ODOC])['PALETTE'] == [list(c) for c in ODOC.colours]
