@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Dict, List, Tuple
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def parse_args():
 
 def make_image(size: int,
                kind: str,
-               seed: int = 0) -> Tuple[np.ndarray, np.ndarray]:
+               seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (4, H, W) and labels (H, W) of round lesions.
 
     Args:
@@ -96,7 +95,7 @@ def baseline(prob: np.ndarray, label: np.ndarray) -> None:
                  len(truth) - total - false_pos)
 
 
-def measure_speed(size: int, repeat: int) -> List[Dict]:
+def measure_speed(size: int, repeat: int) -> list[dict]:
     """Medians of both sides, in seconds per image."""
     from mbos.metrics.sums import update
     from mbos.tasks import LESION
@@ -136,7 +135,7 @@ def write_test_set(folder: str, count: int, size: int) -> None:
                 osp.join(folder, kind, f'{index}.png'))
 
 
-def evaluate_images(count: int, size: int) -> Dict:
+def evaluate_images(count: int, size: int) -> dict:
     """Evaluate in this process, and look at its memory."""
     import torch
     from mmcv import Config
@@ -184,7 +183,7 @@ def evaluate_images(count: int, size: int) -> Dict:
     return dict(images=count, size=size, peak_mb=peak / 1024, seconds=seconds)
 
 
-def measure_memory(counts: List[int], size: int, threads: int) -> List[Dict]:
+def measure_memory(counts: list[int], size: int, threads: int) -> list[dict]:
     """Peak memory for each number of images, in a process of its own."""
     found = []
     for count in counts:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from .tasks import Task
 
-OPACITY = 0.6
+OPACITY = 0.7
 """float: Of the areas of a task's only class. Those of several classes have
-half of it, as what lies below a lesion matters."""
+two thirds of it, as what lies below a lesion matters."""
 LEVELS = 8
 """int: Steps of opacity of a class in a transparent layer."""
 _GAIN = 2.5
@@ -34,7 +34,7 @@ def draw_overlay(image: np.ndarray,
             shape or that of the photograph before it was shrunk; 255 is not
             drawn.
         tasks (Sequence[Task]): The tasks to draw, the last one on top.
-        opacity (float): Of areas. Default: 0.6.
+        opacity (float): Of areas. Default: 0.7.
 
     Returns:
         ndarray: RGB picture (H, W, 3), uint8.
@@ -97,7 +97,7 @@ def _cover(labels: np.ndarray,
     if task.num_classes == 1:
         return _area(mask, size, opacity)
     return np.maximum(
-        _area(mask, size, opacity / 2), _contour(mask, size, line))
+        _area(mask, size, opacity * 2 / 3), _contour(mask, size, line))
 
 
 def _area(mask: np.ndarray, size: tuple[int, int],
@@ -121,7 +121,8 @@ def _contour(mask: np.ndarray, size: tuple[int, int],
     ]
     canvas = np.zeros(size[::-1], np.uint8)
     cv2.polylines(canvas, lines, True, 255, width, cv2.LINE_AA, _FRACTION_BITS)
-    return canvas.astype(np.float32) / 255
+    # a smooth line of one pixel reaches four fifths of its colour
+    return np.minimum(1, 1.25 / 255 * canvas.astype(np.float32))
 
 
 def fitted_size(width: int, height: int, longest: int) -> tuple[int, int]:

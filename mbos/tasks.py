@@ -10,7 +10,7 @@ their classes and colours only, starts without it.
 from __future__ import annotations
 import numbers
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,8 @@ class Task:
             optic disc contains the cup: the target of class ``k`` is then
             ``label >= k`` instead of ``label == k``. Default: False.
         palette (Sequence[Sequence[int]], optional): RGB colour of each class
-            in pictures and label PNGs. Default: ``OTHER_COLOURS`` in turn.
+            in pictures and label PNGs; tasks of other colours are equal.
+            Default: ``OTHER_COLOURS`` in turn.
 
     Raises:
         ValueError: If the name or the classes are not usable.
@@ -56,7 +57,7 @@ class Task:
     name: str
     classes: tuple[str, ...]
     nested: bool = False
-    palette: tuple[tuple[int, int, int], ...] | None = None
+    palette: tuple[Colour, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self):
         if not self.name.replace('_', 'a').isalnum():

@@ -1,8 +1,8 @@
 """Prepared photographs and labels, and geometry.csv."""
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Dict, Iterable
 
 import numpy as np
 
@@ -10,23 +10,14 @@ from mbos.io.files import save_image, save_text
 from mbos.io.geometry import Geometry
 from .errors import PrepareError
 
-JPEG_QUALITY = 95
-
 
 def write_photograph(path: Path, image: np.ndarray) -> None:
-    """Write an RGB photograph: JPEG of quality 95, or lossless PNG or TIFF.
-
-    The colour channels of the JPEG are not subsampled, because vessels and
-    small lesions are told by their colour.
-    """
-    options = {
-        '.jpg': dict(quality=JPEG_QUALITY, subsampling=0),
-        '.tif': dict(compression='tiff_lzw')
-    }
-    save_image(path, image, **options.get(path.suffix, {}))
+    """Write an RGB photograph: JPEG of quality 95, or lossless PNG or TIFF."""
+    options = dict(compression='tiff_lzw') if path.suffix == '.tif' else {}
+    save_image(path, image, **options)
 
 
-def read_geometry(path: Path) -> Dict[str, Geometry]:
+def read_geometry(path: Path) -> dict[str, Geometry]:
     """Read geometry.csv; an empty dict if there is none.
 
     Raises:

@@ -46,10 +46,6 @@ def one_bit_tiff(mask: np.ndarray) -> bytes:
             struct.pack('<I', 0) + palette + data)
 
 
-def _photo(image: np.ndarray, path: Path) -> None:
-    save_image(path, image, quality=95, subsampling=0)
-
-
 def _binary(mask: np.ndarray, path: Path) -> None:
     # Pillow would shrink the grey palette of a GIF to the two values in use.
     options = dict(optimize=False) if path.suffix == '.gif' else {}
@@ -79,7 +75,7 @@ def write_idrid(out: Path, split: str, number: int, image: np.ndarray,
     """Write one photograph as IDRiD does: lesions and disc as 1-bit TIFF."""
     stem, folder = f'IDRiD_{number:02d}', IDRID_SPLITS[split]
     root = out / 'raw' / 'IDRiD' / 'A. Segmentation'
-    _photo(image, root / '1. Original Images' / folder / f'{stem}.jpg')
+    save_image(root / '1. Original Images' / folder / f'{stem}.jpg', image)
     for name, group in IDRID_GROUPS.items():
         mask = masks['disc' if name == 'OD' else name]
         # A lesion that the eye does not have has no file.
@@ -103,7 +99,7 @@ def write_reta(out: Path, number: int, camera: Camera, image: np.ndarray,
 
     masks = {name: square(mask) for name, mask in masks.items()}
     stem, root = f'IDRiD_{number:02d}', out / 'raw' / 'RETA' / 'train'
-    _photo(square(image), root / 'images' / f'{stem}.jpg')
+    save_image(root / 'images' / f'{stem}.jpg', square(image))
     _binary(masks['vessel'], root / 'masks' / f'{stem}_vessel.png')
     _hide(out, 'RETA', 'train', stem, masks)
 
@@ -121,7 +117,7 @@ def write_ddr(out: Path, split: str, stem: str, image: np.ndarray,
     labels = 'segmentation label' if split == 'val' else 'label'
     root = (
         out / 'raw' / 'DDR' / 'DDR-dataset' / 'lesion_segmentation' / folder)
-    _photo(image, root / 'image' / f'{stem}.jpg')
+    save_image(root / 'image' / f'{stem}.jpg', image)
     for name in LESIONS:
         _binary(masks[name], root / labels / name / f'{stem}.tif')
     _hide(out, 'DDR', split, stem, masks)
@@ -142,7 +138,7 @@ def write_refuge(out: Path, split: str, number: int, glaucoma: bool,
              root / 'REFUGE-Validation400-GT' / 'Disc_Cup_Masks'),
         test=(root / 'Test400', root / 'REFUGE-Test-GT' / 'Disc_Cup_Masks' /
               ('G' if glaucoma else 'N')))[split]
-    _photo(image, photos / f'{stem}.jpg')
+    save_image(photos / f'{stem}.jpg', image)
     values = np.array([255, 128, 0], np.uint8)
     save_image(labels / f'{stem}.bmp', values[label_planes(masks)['odoc']])
     _hide(out, 'REFUGE', split, stem, masks)

@@ -1,7 +1,5 @@
 """Scoring and writing of predictions, per task and image by image."""
-import os
 import os.path as osp
-import socket
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +9,7 @@ from prettytable import PrettyTable
 from mbos.metrics import sums as metrics
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.report import compute
-from mbos.metrics.sums_store import Place, StoredSums, append_sums, remove_sums
+from mbos.metrics.sums_store import StoredSums, remove_sums, save_sums
 from mbos.metrics.tables import summary
 from mbos.tasks import Task
 
@@ -55,7 +53,7 @@ class ScoringMixin:
             indices: Positions of the images.
 
         Returns:
-            list[dict | Place]: For each image the sums by task, of the tasks
+            list[dict | str]: For each image the sums by task, of the tasks
             that have ground truth here; with ``sums_folder``, where they are.
         """
         preds = [preds] if isinstance(preds, dict) else list(preds)
@@ -68,10 +66,8 @@ class ScoringMixin:
         for pred, index in zip(preds, indices):
             sums = self._sums(pred, index)
             if self.sums_folder is not None:
-                file = f'{socket.gethostname()}_{os.getpid()}.sums'
-                sums = append_sums(
-                    osp.join(self.sums_folder, self.name, file), str(index),
-                    sums)
+                folder = osp.join(self.sums_folder, self.name)
+                sums = save_sums(folder, str(index), sums)
             found.append(sums)
         return found
 
@@ -138,11 +134,11 @@ class ScoringMixin:
         if len(results) != len(indices):
             raise ValueError(f'Dataset {self.name!r} has {len(indices)} '
                              f'images, got results of {len(results)}.')
-        stored = isinstance(results[0], Place)
+        stored = isinstance(results[0], str)
         if not stored and any(
                 isinstance(v, np.ndarray) for v in results[0].values()):
             results = self.pre_eval(results, list(indices))
-            stored = isinstance(results[0], Place)
+            stored = isinstance(results[0], str)
         return {
             task.name:
             compute(

@@ -5,7 +5,7 @@ ones in every column.
 """
 import json
 import os.path as osp
-from typing import Dict, List, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,16 +16,11 @@ CONSTANT = 'constant'
 HIDDEN_MARK = 'hidden'
 
 
-def field_of_view(dataset, index: int) -> Optional[np.ndarray]:
-    """The field of view of a test image.
+def field_of_view(dataset, index: int) -> np.ndarray | None:
+    """The field of view of a test image, boolean (H, W).
 
-    Args:
-        dataset (PartialLabelDataset): The test set.
-        index (int): Position of the image.
-
-    Returns:
-        ndarray | None: Boolean (H, W); None where neither the dataset's
-        ``fov_dir`` nor a folder ``fov`` beside the images has it.
+    None where neither the dataset's ``fov_dir`` nor a folder ``fov`` beside
+    the images has it.
     """
     fov = dataset.get_fov(index)
     if fov is not None:
@@ -35,18 +30,12 @@ def field_of_view(dataset, index: int) -> Optional[np.ndarray]:
     return read_labels(path) > 0 if osp.isfile(path) else None
 
 
-def constant_dice(dataset) -> Dict[str, Dict[str, float]]:
+def constant_dice(dataset) -> dict[str, dict[str, float]]:
     """Dice of the better of two predictors that do not look at the image.
 
     One calls nothing foreground (Dice 0 wherever a class occurs), the other
-    the whole field of view. Counts are pooled over images.
-
-    Args:
-        dataset (PartialLabelDataset): A test set.
-
-    Returns:
-        dict[str, dict[str, float]]: By task and class; NaN for a class that
-        occurs in no image.
+    the whole field of view. Counts are pooled over images. The Dice is by task
+    and class; NaN for a class that occurs in no image.
     """
     found = {}
     for task in dataset.tasks:
@@ -79,15 +68,10 @@ def _constant_sums(plane, task, fov, ignore_index) -> np.ndarray:
         [mask.sum(axis=(1, 2)) for mask in (target & inside, target, inside)])
 
 
-def read_figures(folder: str, test_set: str) -> Dict[str, float]:
-    """Read what ``tools/test.py --eval`` wrote of a test set.
+def read_figures(folder: str, test_set: str) -> dict[str, float]:
+    """Metrics by name that ``tools/test.py --eval`` wrote of a test set.
 
-    Args:
-        folder (str): Its ``--work-dir``.
-        test_set (str): Name of the test set.
-
-    Returns:
-        dict[str, float]: Figures by name; empty if there are none.
+    Empty if there are none in its ``--work-dir``.
 
     Raises:
         ValueError: If the evaluation ended early.
@@ -114,13 +98,12 @@ def is_hidden(dataset) -> bool:
 
 
 def compare(datasets: Sequence,
-            models: Mapping[str, Mapping[str, str]]) -> List[dict]:
+            models: Mapping[str, Mapping[str, str]]) -> list[dict]:
     """Put the Dice of several models beside each other.
 
     Args:
-        datasets (Sequence[PartialLabelDataset]): The test sets.
-        models (dict[str, dict[str, str]]): For each column, the folder of
-            ``eval_*.json`` by task.
+        datasets: The test sets.
+        models: For each column, the folder of ``eval_*.json`` by task.
 
     Returns:
         list[dict]: Rows with ``test_set``, ``task``, ``class``, ``images``,
@@ -155,7 +138,7 @@ def compare(datasets: Sequence,
     return rows
 
 
-def _value(values, label: str, names: Sequence[str]) -> Optional[float]:
+def _value(values, label: str, names: Sequence[str]) -> float | None:
     if label != 'mean':
         return values[label]
     if any(values[name] is None for name in names):
@@ -163,7 +146,7 @@ def _value(values, label: str, names: Sequence[str]) -> Optional[float]:
     return sum(values[name] for name in names) / len(names)
 
 
-def comparison_table(rows: Sequence[dict]) -> List[List[str]]:
+def comparison_table(rows: Sequence[dict]) -> list[list[str]]:
     """Lay rows of :func:`compare` out as text, the header first."""
     columns = list(rows[0]['dice']) if rows else []
     table = [['test set', 'task', 'class', 'images', ''] + columns]

@@ -5,47 +5,36 @@ docs/evaluation.md is the reference of both formats.
 import csv
 import io
 import os.path as osp
-from typing import Dict, List, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
 
 from mbos.io.files import save_json, save_text
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.tables import CONFUSION, FOV, summary
+from mbos.pictures.report_page import IMAGE_FIGURES, image_rank, overall_dice
 from mbos.tasks import Task
 
 FORMAT = 2
 """int: Changes when a key of the JSON changes its meaning."""
 
-IMAGE_FIGURES = ('Dice', 'IoU', 'AP', 'AUC', 'Ratio-error')
-"""tuple[str]: Order of the columns of a table of images."""
-
 
 def evaluation_path(folder: str, test_set: str, task: str = '') -> str:
-    """The file of an evaluation: its JSON, or a task's table of images.
-
-    Args:
-        folder (str): The work directory.
-        test_set (str): Name of the test set.
-        task (str): Name of the task; '' for the JSON. Default: ''.
-    """
+    """The JSON of an evaluation or, for a task, its table of images."""
     stem = osp.join(folder, f'eval_{test_set}')
     return f'{stem}_{task}.csv' if task else f'{stem}.json'
 
 
 def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
-                     head: dict, bootstrap: Optional[Bootstrap],
-                     chosen_on: Mapping[str, dict]) -> List[str]:
-    """Write the JSON and the tables of a test set.
+                     head: dict, bootstrap: Bootstrap | None,
+                     chosen_on: Mapping[str, dict]) -> list[str]:
+    """Write the JSON and the tables of a test set; returns the files.
 
     Args:
-        folder (str): The work directory.
-        dataset (PartialLabelDataset): The test set.
-        reports (dict[str, dict]): What ``dataset.compute`` gave, by task.
-        head (dict): First keys of the JSON; ``dataset`` names the test set.
-        bootstrap (Bootstrap, optional): How the intervals were made.
-        chosen_on (dict[str, dict]): By task, where thresholds come from.
-
-    Returns:
-        list[str]: The files.
+        folder: The work directory.
+        dataset: The test set, a ``PartialLabelDataset``.
+        reports: What ``dataset.compute`` gave, by task.
+        head: First keys of the JSON; ``dataset`` names the test set.
+        bootstrap: How the intervals were made.
+        chosen_on: By task, where thresholds come from.
     """
     name = head['dataset']
     tasks = {
@@ -81,7 +70,7 @@ def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
 
 
 def task_content(report: dict, task: Task, dataset,
-                 chosen_on: Optional[dict]) -> dict:
+                 chosen_on: dict | None) -> dict:
     """The part of the JSON that is about one task."""
     index = {dataset.stem(i): i for i in range(len(dataset))}
     rows = [
@@ -118,7 +107,7 @@ def task_content(report: dict, task: Task, dataset,
         per_image=rows)
 
 
-def _with_intervals(table, ends) -> Dict[str, Dict[str, dict]]:
+def _with_intervals(table, ends) -> dict[str, dict[str, dict]]:
     found = {}
     for key, row in table.items():
         found[key] = {}
@@ -129,16 +118,10 @@ def _with_intervals(table, ends) -> Dict[str, Dict[str, dict]]:
 
 
 def image_table(report: dict, task: Task, files: Mapping[str,
-                                                         str]) -> List[List]:
-    """Lay the figures of images out, the worst image first.
+                                                         str]) -> list[list]:
+    """Metrics of images, the header first, then the worst image first.
 
-    Args:
-        report (dict): Of the task.
-        task (Task): The task.
-        files (dict[str, str]): Image files by stem.
-
-    Returns:
-        list[list]: The header, then a row per image.
+    ``files`` are image files by stem.
     """
     rows = report['per_image']
     columns = figure_columns(rows, task)
@@ -146,8 +129,8 @@ def image_table(report: dict, task: Task, files: Mapping[str,
     header = ['image', 'Dice'] + [f'{key}.{name}' for key, name in columns]
     header += [f'{kind}.{n}' for n in task.classes for kind in CONFUSION]
     table = []
-    for row in sorted(rows, key=_dice_or_last):
-        line = [row['name'], _overall(row)]
+    for row in sorted(rows, key=image_rank):
+        line = [row['name'], overall_dice(row)]
         line += [row.get(key, {}).get(name) for key, name in columns]
         line += [
             row['counts'][point][name][kind] for name in task.classes
@@ -157,8 +140,8 @@ def image_table(report: dict, task: Task, files: Mapping[str,
     return [header + ['file']] + table
 
 
-def figure_columns(rows: Sequence[dict], task: Task) -> List[tuple]:
-    """Pairs of figure and class that images have, in order."""
+def figure_columns(rows: Sequence[dict], task: Task) -> list[tuple]:
+    """Pairs of metric and class that images have, in order."""
     keys = []
     for row in rows:
         keys += [k for k in row if k not in keys]
@@ -171,16 +154,6 @@ def figure_columns(rows: Sequence[dict], task: Task) -> List[tuple]:
     return [(key, name) for key in sorted(keys, key=place)
             for name in task.classes if any(
                 name in row.get(key, {}) for row in rows)]
-
-
-def _overall(row) -> float:
-    dice = row['Dice']
-    return dice['mean'] if 'mean' in dice else next(iter(dice.values()))
-
-
-def _dice_or_last(row):
-    dice = _overall(row)
-    return (dice != dice, dice if dice == dice else 0, row['name'])
 
 
 def csv_text(table: Sequence[Sequence]) -> str:

@@ -1,6 +1,6 @@
 """Two evaluations of the same test sets beside each other.
 
-The figures have the names that an evaluation gives them: ``Dice-image``,
+The metrics have the names that an evaluation gives them: ``Dice-image``,
 ``AP-image``, ``AUC-image`` and ``Ratio-error`` are means over images, and
 ``Dice@0.5`` is of the pooled pixels. They are of the images that both
 evaluations have.
@@ -8,32 +8,27 @@ evaluations have.
 import glob
 import json
 import os.path as osp
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Dict, List, Optional, Sequence
+from functools import partial
 
 import numpy as np
 
+from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.paired_bootstrap import (Difference, compare_means,
                                            compare_sums, holm)
 
 FORMAT = 2
 METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
-"""tuple[str]: What is compared unless told otherwise."""
+"""tuple[str]: What is compared unless others are named."""
 
 LOWER_IS_BETTER = ('Ratio-error', )
-COUNTS = ('tp', 'fp', 'fn', 'tn')
 FEW_IMAGES = 10
 """int: With fewer, intervals are too narrow."""
 
 
-def read_evaluations(path: str) -> Dict[str, dict]:
-    """Read what ``tools/test.py --eval`` wrote.
-
-    Args:
-        path (str): An ``eval_<set>.json``, or a folder of them.
-
-    Returns:
-        dict[str, dict]: Contents by test set.
+def read_evaluations(path: str) -> dict[str, dict]:
+    """Read an ``eval_<set>.json``, or a folder of them, by test set.
 
     Raises:
         FileNotFoundError: If the path does not exist.
@@ -73,8 +68,8 @@ def _read(path: str) -> dict:
     return content
 
 
-def compare_evaluations(first: Dict[str, dict],
-                        second: Dict[str, dict],
+def compare_evaluations(first: dict[str, dict],
+                        second: dict[str, dict],
                         metrics: Sequence[str] = METRICS,
                         resamples: int = 10000,
                         seed: int = 0,
@@ -82,13 +77,10 @@ def compare_evaluations(first: Dict[str, dict],
     """Compare all test sets that both have.
 
     Args:
-        first (dict[str, dict]): Evaluations of the first model by test set.
-        second (dict[str, dict]): Of the second one.
-        metrics (Sequence[str]): Names of figures; those that a task does not
-            have are passed over.
-        resamples (int): Draws. Default: 10000.
-        seed (int): Of the draws. Default: 0.
-        level (float): Of the intervals. Default: 0.95.
+        first, second: Evaluations of the models by test set.
+        metrics: Names of metrics; those that a task does not have are passed
+            over.
+        resamples, seed, level: See ``Bootstrap``.
 
     Returns:
         dict: ``rows``, each with ``test_set``, ``task``, ``class``,
@@ -113,10 +105,9 @@ def compare_evaluations(first: Dict[str, dict],
     for name in common:
         pair = _Pair(name, first[name], second[name])
         notes += pair.notes
-        rows += pair.rows(metrics,
-                          dict(resamples=resamples, seed=seed, level=level))
+        rows += pair.rows(metrics, Bootstrap(resamples, level, seed))
     if not rows:
-        raise ValueError(f'No figure named {", ".join(metrics)} in both '
+        raise ValueError(f'No metric named {", ".join(metrics)} in both '
                          f'evaluations; usual ones are {", ".join(METRICS)}.')
     for row, p_value in zip(rows, holm([r['p_value'] for r in rows])):
         row['p_holm'] = p_value
@@ -124,7 +115,7 @@ def compare_evaluations(first: Dict[str, dict],
     return dict(rows=rows, notes=notes)
 
 
-def _better(row: dict, limit: float) -> Optional[str]:
+def _better(row: dict, limit: float) -> str | None:
     if not row['p_holm'] < limit:
         return None
     lower = row['metric'].split('-fov')[0] in LOWER_IS_BETTER
@@ -182,13 +173,13 @@ class _Pair:
         return first['classes'], [[side[name] for name in names]
                                   for side in sides]
 
-    def rows(self, metrics: Sequence[str], options: dict) -> List[dict]:
-        """Compare the figures of all tasks and classes."""
+    def rows(self, metrics: Sequence[str], bootstrap: Bootstrap) -> list[dict]:
+        """Compare the metrics of all tasks and classes."""
         found = []
         for task, (classes, sides) in self.tasks.items():
             for metric in metrics:
                 for label in [*classes, *['mean'] * (len(classes) > 1)]:
-                    one = _compare(sides, metric, label, classes, options)
+                    one = _compare(sides, metric, label, classes, bootstrap)
                     if one is not None and one.images:
                         found.append({
                             'test_set': self.name,
@@ -206,23 +197,23 @@ def _some(names) -> str:
 
 
 def _compare(sides, metric: str, label: str, classes: Sequence[str],
-             options: dict) -> Optional[Difference]:
-    """Compare one figure; None where the evaluations do not have it."""
+             bootstrap: Bootstrap) -> Difference | None:
+    """Compare one metric; None where the evaluations do not have it."""
     point = metric.partition('@')[2]
     if point and metric != f'Dice@{point}':
         return None
     if point:
         labels = classes if label == 'mean' else [label]
-        return _compare_pooled(sides, point, labels, options)
+        return _compare_pooled(sides, point, labels, bootstrap)
     key = metric.replace('-image', '')
     if not all(label in row.get(key, {}) for side in sides for row in side):
         return None
     is_overlap = key.split('-')[0].split('@')[0] in ('Dice', 'IoU')
     labels = classes if label == 'mean' and is_overlap else [label]
-    # Of shape (images, labels).
+    # Of shape (images, labels); None, which is undefined, becomes NaN.
     first, second = (
-        np.array([[_number(row[key][name]) for name in labels]
-                  for row in side]) for side in sides)
+        np.array([[row[key][name] for name in labels]
+                  for row in side], np.float64) for side in sides)
     if is_overlap:
         # Where a class does not occur, finding nothing is right; otherwise
         # images in which only one model finds it would not count, and the
@@ -230,47 +221,44 @@ def _compare(sides, metric: str, label: str, classes: Sequence[str],
         first, second = (np.where(np.isnan(one) & ~np.isnan(other), 1.0, one)
                          for one, other in ((first, second), (second, first)))
     first, second = map(_mean_of_defined, (first, second))
-    return compare_means(first, second, **options)
+    return compare_means(first, second, bootstrap)
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Average (images, labels) over the labels; NaN where none is defined."""
+    """Average (..., labels) over the labels; NaN where none is defined."""
     defined = ~np.isnan(values)
     with np.errstate(invalid='ignore'):
-        return np.where(defined, values, 0).sum(1) / defined.sum(1)
-
-
-def _number(value: Optional[float]) -> float:
-    return float('nan') if value is None else value
+        return np.where(defined, values, 0).sum(-1) / defined.sum(-1)
 
 
 def _compare_pooled(sides, point: str, labels: Sequence[str],
-                    options: dict) -> Optional[Difference]:
+                    bootstrap: Bootstrap) -> Difference | None:
     """Compare the Dice of the pixels of all images, mean over the classes."""
     if not all(
             label in row.get('counts', {}).get(point, {}) for side in sides
             for row in side for label in labels):
         return None
-    sums = np.array([[[[row['counts'][point][label][key] for key in COUNTS]
-                       for label in labels] for row in side]
-                     for side in sides], np.float64)
-    _, images, classes, kinds = sums.shape
-    half = classes * kinds
+    # both sides of the fraction, of shape (models, images, labels, 2)
+    sums = np.array(
+        [[[_dice_parts(row['counts'][point][label]) for label in labels]
+          for row in side] for side in sides], np.float64)
+    shape = len(sides), len(labels), 2
 
-    def dice(flat):
-        counts = flat.reshape(*flat.shape[:-1], classes, kinds)
-        true_pos, false_pos, false_neg = (counts[..., i] for i in range(3))
-        found = 2 * true_pos / (2 * true_pos + false_pos + false_neg)
-        defined = ~np.isnan(found)
-        return np.where(defined, found, 0).sum(-1) / defined.sum(-1)
+    def dice(flat, model):
+        parts = flat.reshape(*flat.shape[:-1], *shape)[..., model, :, :]
+        return _mean_of_defined(parts[..., 0] / parts[..., 1])
 
-    return compare_sums(
-        sums.transpose(1, 0, 2, 3).reshape(images,
-                                           -1), lambda s: dice(s[..., :half]),
-        lambda s: dice(s[..., half:]), **options)
+    flat = sums.swapaxes(0, 1).reshape(sums.shape[1], -1)
+    return compare_sums(flat, partial(dice, model=0), partial(dice, model=1),
+                        bootstrap)
 
 
-def difference_table(rows: Sequence[dict]) -> List[List[str]]:
+def _dice_parts(count: dict) -> tuple[int, int]:
+    twice = 2 * count['tp']
+    return twice, twice + count['fp'] + count['fn']
+
+
+def difference_table(rows: Sequence[dict]) -> list[list[str]]:
     """Lay rows of :func:`compare_evaluations` out, the header first."""
     table = [[
         'test set', 'task', 'class', 'figure', 'images', 'A', 'B', 'B - A',

@@ -9,7 +9,7 @@ import glob
 import json
 import os.path as osp
 import shutil
-from typing import Dict, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -44,13 +44,12 @@ def write_report(model: nn.Module,
     Of several processes, one does this.
 
     Args:
-        model (nn.Module): The wrapped network, in evaluation mode.
-        datasets (dict[str, PartialLabelDataset]): Test sets just evaluated,
-            by the name that their files have.
-        cfg (Config): Completed by ``load_config``.
-        checkpoint_sha256 (str): Hash of the evaluated checkpoint.
-        images (int): How many of the best and of the worst images of each
-            task are shown; 0 for none. Default: 3.
+        model: The wrapped network, in evaluation mode.
+        datasets: Test sets just evaluated, by the name that their files have.
+        cfg: Completed by ``load_config``.
+        checkpoint_sha256: Hash of the evaluated checkpoint.
+        images: How many of the best and of the worst images of each task are
+            shown.
 
     Returns:
         str: The page's file.
@@ -74,16 +73,10 @@ def write_report(model: nn.Module,
     return page
 
 
-def read_evaluations(folder: str, checkpoint_sha256: str) -> Dict[str, dict]:
-    """Read the evaluations of a checkpoint.
+def read_evaluations(folder: str, checkpoint_sha256: str) -> dict[str, dict]:
+    """Read the evaluations of a checkpoint in a folder, by test set.
 
-    Args:
-        folder (str): The work directory.
-        checkpoint_sha256 (str): Hash of the checkpoint.
-
-    Returns:
-        dict[str, dict]: Contents by test set; files of other checkpoints and
-        of other formats are passed over.
+    Files of other checkpoints and of other formats are passed over.
     """
     found = {}
     pattern = evaluation_path(glob.escape(folder), '*')
@@ -134,16 +127,9 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
 
 def example_pictures(dataset, index: int, task_name: str,
                      prob: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Draw photograph, ground truth and prediction of an image.
+    """Photograph, ground truth and prediction of an image: small, RGB.
 
-    Args:
-        dataset (PartialLabelDataset): The test set.
-        index (int): Position of the image.
-        task_name (str): The task.
-        prob (dict[str, ndarray]): Probabilities (C, H, W) by task.
-
-    Returns:
-        list[ndarray]: Three RGB pictures of one small size.
+    ``prob`` has probabilities (C, H, W) by task.
     """
     task = next(t for t in dataset.tasks if t.name == task_name)
     shown = dataset.scored_task(task)
@@ -174,7 +160,7 @@ def _section(work_dir: str, content: dict, task_name: str,
 
 
 def _examples(work_dir: str, content: dict,
-              task_name: str) -> Dict[str, Sequence[Example]]:
+              task_name: str) -> dict[str, Sequence[Example]]:
     """Pictures that are there of this evaluation."""
     folder = _picture_folder(work_dir, content['dataset'])
     path = osp.join(folder, LIST)

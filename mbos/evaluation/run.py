@@ -8,9 +8,8 @@ import hashlib
 import os
 import os.path as osp
 import shutil
-import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 import mmcv
 import torch
@@ -21,13 +20,13 @@ from torch.utils.data import Dataset, Subset
 
 from mbos.datasets.loader import build_test_loader
 from mbos.inference.test_sets import predict_batch
-from mbos.metrics.sums_store import Place, SumsWriter, read_places, remove_sums
+from mbos.metrics.sums_store import find_sums, remove_sums, save_sums
 from mbos.runtime.environment import Environment
 
 STORE = '.partial'
 """str: Folder in the work directory for sums of runs that are not done."""
 
-Member = Tuple[str, int]
+Member = tuple[str, int]
 """tuple: Name of a test set and position of an image in it."""
 
 
@@ -40,25 +39,21 @@ class Outcome:
     """What is known of the test sets of a group after a run.
 
     Attributes:
-        places (dict[str, dict[int, Place]]): For each test set, where the
-            sums of the images that are done are, by position.
-        error (str, optional): Why the others are not.
+        places: For each test set, the files of the images that are done,
+            by position.
+        error: Why the others are not.
     """
 
-    places: Dict[str, Dict[int, Place]] = field(default_factory=dict)
-    error: Optional[str] = None
+    places: dict[str, dict[int, str]] = field(default_factory=dict)
+    error: str | None = None
 
 
 class SharedImages(Dataset):
-    """The images of several test sets, each image file once.
-
-    Args:
-        datasets (dict[str, PartialLabelDataset]): Test sets by name.
-    """
+    """The images of several test sets, each image file once."""
 
     def __init__(self, datasets: Mapping[str, Dataset]):
         self.datasets = dict(datasets)
-        self.members: List[List[Member]] = list(
+        self.members: list[list[Member]] = list(
             shared_members(datasets).values())
 
     def __len__(self) -> int:
@@ -69,21 +64,14 @@ class SharedImages(Dataset):
         return self.datasets[name][index]
 
     def image_path(self, item: int) -> str:
-        """Get the file of an image."""
+        """The file of an image."""
         name, index = self.members[item][0]
         return self.datasets[name].image_path(index)
 
 
 def shared_members(
-        datasets: Mapping[str, Dataset]) -> Dict[tuple, List[Member]]:
-    """Find the images that test sets share.
-
-    Args:
-        datasets (dict[str, PartialLabelDataset]): Test sets by name.
-
-    Returns:
-        dict[tuple, list[Member]]: By image file and pipeline.
-    """
+        datasets: Mapping[str, Dataset]) -> dict[tuple, list[Member]]:
+    """Members of test sets by image file and pipeline."""
     members = {}
     for name, dataset in datasets.items():
         for index in range(len(dataset)):
@@ -94,16 +82,8 @@ def shared_members(
 
 
 def group_test_sets(
-        datasets: Mapping[str, Dataset]) -> List[Dict[str, Dataset]]:
-    """Put test sets that share an image into one group.
-
-    Args:
-        datasets (dict[str, PartialLabelDataset]): Test sets by name.
-
-    Returns:
-        list[dict[str, PartialLabelDataset]]: Groups, in the order of their
-        first members.
-    """
+        datasets: Mapping[str, Dataset]) -> list[dict[str, Dataset]]:
+    """Put test sets that share an image into one group, in their order."""
     group_of = {name: {name} for name in datasets}
     for shared in shared_members(datasets).values():
         joined = set().union(*(group_of[name] for name, _ in shared))
@@ -125,11 +105,11 @@ def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
     and ``run_key`` are the same.
 
     Args:
-        model (nn.Module): The wrapped network, in evaluation mode.
-        datasets (dict[str, PartialLabelDataset]): Test sets by name.
-        cfg (Config): For ``work_dir`` and the loader's workers.
-        env (Environment): Where this process runs.
-        run_key (str): Tells apart what gives other sums from the same images:
+        model: The wrapped network, in evaluation mode.
+        datasets: Test sets by name.
+        cfg: For ``work_dir`` and the loader's workers.
+        env: Where this process runs.
+        run_key: Tells apart what gives other sums from the same images:
             checkpoint, network, thresholds.
 
     Returns:
@@ -141,28 +121,21 @@ def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
         for i in range(len(dataset))
     }
     folders = {name: osp.join(cfg.work_dir, STORE, name) for name in datasets}
-    attempt, done = _start(folders, keys, env)
-    writers = {
-        name: SumsWriter(osp.join(folder, f'{attempt}_{env.rank}.sums'))
-        for name, folder in folders.items()
-    }
+    done = _start(folders, keys, env)
     error = None
     try:
         for member, sums in _new_sums(model, datasets, keys, done, cfg, env):
-            writers[member[0]].add(keys[member], sums)
+            save_sums(folders[member[0]], keys[member], sums)
     except EvaluationError as problem:
         error = str(problem)
     except KeyboardInterrupt:
         if env.distributed:
             raise
         error = 'Interrupted.'
-    finally:
-        for writer in writers.values():
-            writer.close()
     outcome = Outcome(error=_everyones(error, env))
     if env.is_main:
         for name, dataset in datasets.items():
-            found = read_places(folders[name])
+            found = find_sums(folders[name])
             outcome.places[name] = {
                 i: found[keys[name, i]]
                 for i in range(len(dataset)) if keys[name, i] in found
@@ -172,7 +145,7 @@ def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
     return outcome
 
 
-def _lost(outcome: Outcome, datasets, cfg: Config) -> Optional[str]:
+def _lost(outcome: Outcome, datasets, cfg: Config) -> str | None:
     """What to say if sums that were written are not there."""
     lost = [
         f'{len(datasets[name]) - len(places)} of {len(datasets[name])} of '
@@ -194,15 +167,8 @@ def forget_sums(work_dir: str, name: str) -> None:
 
 
 def image_key(run_key: str, dataset: Dataset, index: int) -> str:
-    """Name what the sums of an image depend on.
-
-    Args:
-        run_key (str): Of :func:`evaluate_group`.
-        dataset (PartialLabelDataset): The test set.
-        index (int): Position of the image.
-
-    Returns:
-        str: Different for other files, or the same ones written again.
+    """Name what the sums of an image depend on: other for other files, or the
+    same ones written again. ``run_key`` is that of :func:`evaluate_group`.
     """
     files = [dataset.image_path(index)]
     files += [dataset.plane_path(index, task) for task in dataset.ann_dirs]
@@ -221,24 +187,22 @@ def image_key(run_key: str, dataset: Dataset, index: int) -> str:
     return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
 
-def _start(folders, keys, env):
-    """Agree on what is done already and on a name for this run's files."""
-    agreed = [None]
+def _start(folders, keys, env) -> set[str]:
+    """Agree on what is done already."""
+    agreed: list[set] = [set()]
     if env.is_main:
         wanted = set(keys.values())
-        done = set()
         for folder in folders.values():
-            found = wanted & set(read_places(folder))
+            found = wanted & set(find_sums(folder))
             if not found:  # of another checkpoint, or of nothing
                 shutil.rmtree(folder, ignore_errors=True)
-            done |= found
-        agreed = [(uuid.uuid4().hex[:12], done)]
+            agreed[0] |= found
     if env.distributed:
         dist.broadcast_object_list(agreed, src=0)
     return agreed[0]
 
 
-def _everyones(error: Optional[str], env: Environment) -> Optional[str]:
+def _everyones(error: str | None, env: Environment) -> str | None:
     """What went wrong in any process."""
     errors = [error]
     env.barrier()  # without a limit: shares may take unequal time
@@ -250,7 +214,7 @@ def _everyones(error: Optional[str], env: Environment) -> Optional[str]:
 
 @torch.no_grad()
 def _new_sums(model, datasets, keys, done, cfg,
-              env) -> Iterator[Tuple[Member, dict]]:
+              env) -> Iterator[tuple[Member, dict]]:
     """Sums of this process's share of the images that are not done."""
     images = SharedImages(datasets)
     left = [

@@ -1,7 +1,7 @@
 """Evaluation of the test sets of a config."""
 import os.path as osp
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional
 
 from mmcv import Config
 from mmcv.utils import print_log
@@ -29,35 +29,34 @@ class EvaluationPlan:
     """What is to be found out about a checkpoint.
 
     Attributes:
-        checkpoint (str): The file.
-        bootstrap (Bootstrap, optional): How intervals are made; None for no
-            intervals.
-        chosen (dict): Thresholds of :func:`choose_thresholds`, by task.
+        checkpoint: The file.
+        bootstrap: How intervals are made; None for no intervals.
+        chosen: Thresholds of :func:`choose_thresholds`, by task.
     """
 
     checkpoint: str
-    bootstrap: Optional[Bootstrap] = None
+    bootstrap: Bootstrap | None = None
     chosen: Mapping[str, dict] = field(default_factory=dict)
 
 
 def evaluate_test_sets(model: nn.Module, datasets: Mapping[str, object],
                        cfg: Config, env: Environment,
-                       plan: EvaluationPlan) -> List[str]:
-    """Print and write the figures of test sets, each as soon as it is done.
+                       plan: EvaluationPlan) -> list[str]:
+    """Print and write the metrics of test sets, each as soon as it is done.
 
     Args:
-        model (nn.Module): The wrapped network, in evaluation mode.
-        datasets (dict[str, PartialLabelDataset]): Test sets by the name that
-            their files get; :func:`check_data` first.
-        cfg (Config): Completed by ``load_config``.
-        env (Environment): Where this process runs.
-        plan (EvaluationPlan): What to find out.
+        model: The wrapped network, in evaluation mode.
+        datasets: Test sets by the name that their files get;
+            :func:`check_data` first.
+        cfg: Completed by ``load_config``.
+        env: Where this process runs.
+        plan: What to find out.
 
     Returns:
         list[str]: The files written; none in other processes than the first.
 
     Raises:
-        EvaluationError: If an image cannot be evaluated. The figures of those
+        EvaluationError: If an image cannot be evaluated. The metrics of those
             that are done have been written then, marked as incomplete.
     """
     require_truth(datasets)
@@ -86,18 +85,11 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping[str, object],
 
 def thresholds_from_val(model: nn.Module, datasets: Mapping[str, object],
                         cfg: Config, env: Environment,
-                        checkpoint: str) -> Dict[str, dict]:
+                        checkpoint: str) -> dict[str, dict]:
     """Choose thresholds on ``data.val`` for an evaluation of test sets.
 
-    Args:
-        model (nn.Module): The wrapped network, in evaluation mode.
-        datasets (dict[str, PartialLabelDataset]): Test sets by name.
-        cfg (Config): Completed by ``load_config``.
-        env (Environment): Where this process runs.
-        checkpoint (str): The file that the network was loaded from.
-
-    Returns:
-        dict[str, dict]: What :func:`choose_thresholds` gives.
+    ``checkpoint`` is the file that the network was loaded from. Returns what
+    :func:`choose_thresholds` gives.
 
     Raises:
         ValueError: If the config has no validation set, or one shares images
@@ -119,11 +111,7 @@ def run_key(cfg: Config, checkpoint_sha256: str) -> str:
 
 
 def require_truth(datasets: Mapping[str, object]) -> None:
-    """Refuse test sets that cannot be scored.
-
-    Raises:
-        ValueError: If a set has no ground truth.
-    """
+    """Refuse test sets without ground truth, which cannot be scored."""
     for name, dataset in datasets.items():
         if not dataset.ann_dirs:
             raise ValueError(
@@ -132,7 +120,7 @@ def require_truth(datasets: Mapping[str, object]) -> None:
 
 
 def _write(folder, name, dataset, places, head, plan):
-    """Print and write the figures of one test set."""
+    """Print and write the metrics of one test set."""
     indices = sorted(places)
     complete = len(indices) == len(dataset)
     reports = dataset.compute([places[i] for i in indices],
@@ -163,21 +151,15 @@ def _unfinished(outcome, group):
     """Say what is left to do."""
     done = ', '.join(f'{name} {len(places)} of {len(group[name])}'
                      for name, places in outcome.places.items())
-    return (f'{outcome.error}\nImages done: {done}. Their figures are written '
+    return (f'{outcome.error}\nImages done: {done}. Their metrics are written '
             'with "complete": false; the same command goes on from there.')
 
 
 def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
-    """The test set of a config.
+    """The test set of a config, in test mode.
 
-    Args:
-        cfg (Config): Completed by ``load_config``.
-        name (str): One of ``test_sets``; '' is ``data.test``.
-        with_truth (bool): Whether predictions will be scored. Otherwise
-            images are enough. Default: True.
-
-    Returns:
-        Dataset: In test mode.
+    ``name`` is one of ``test_sets``; '' is ``data.test``. Without truth,
+    images are enough.
 
     Raises:
         ValueError: If the config has no such test set.

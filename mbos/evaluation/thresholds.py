@@ -1,6 +1,6 @@
 """Thresholds chosen on the validation sets, never on test sets."""
 import os.path as osp
-from typing import Dict, List, Mapping, Tuple
+from collections.abc import Mapping
 
 import torch.distributed as dist
 from mmcv import Config
@@ -18,18 +18,11 @@ FALLBACK = 0.5
 
 def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
                                                           object], cfg: Config,
-                      env: Environment, key: str) -> Dict[str, dict]:
+                      env: Environment, key: str) -> dict[str, dict]:
     """Find the threshold of every class with the highest pooled Dice.
 
     A set counts for the classes that it labels. Sets of ``binary_truth`` are
-    left out.
-
-    Args:
-        model (nn.Module): The wrapped network, in evaluation mode.
-        val_sets (dict[str, PartialLabelDataset]): Validation sets by name.
-        cfg (Config): Completed by ``load_config``.
-        env (Environment): Where this process runs.
-        key (str): The ``run_key`` of the evaluation.
+    left out. ``key`` is the ``run_key`` of the evaluation.
 
     Returns:
         dict[str, dict]: By task that a set labels: ``sets``, their names;
@@ -69,8 +62,8 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
     return agreed[0]
 
 
-def scored_tasks(dataset) -> List:
-    """The tasks whose thresholds a set can tell."""
+def scored_tasks(dataset) -> list:
+    """The tasks whose thresholds a set can show."""
     return [
         task for task in dataset.tasks if task.name in dataset.ann_dirs
         and task.name not in dataset.binary_truth
@@ -109,7 +102,7 @@ def require_apart(val_sets: Mapping[str, object],
                     f'({path}). Name validation splits in data.val.')
 
 
-def named_sets(dataset) -> Dict[str, object]:
+def named_sets(dataset) -> dict[str, object]:
     """The single sets of ``data.val``, by name."""
-    members: Tuple = tuple(getattr(dataset, 'datasets', (dataset, )))
+    members: tuple = tuple(getattr(dataset, 'datasets', (dataset, )))
     return {member.name: member for member in members}

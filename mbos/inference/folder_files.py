@@ -175,7 +175,7 @@ class OutputFolder:
     def write_overlay(self, name: str, picture: np.ndarray) -> str:
         """Write the picture to look at; returns its path."""
         relative = f'overlays/{name}.jpg'
-        save_image(self.path(relative), picture, quality=90, subsampling=0)
+        save_image(self.path(relative), picture, quality=90)
         return relative
 
     def write_record(self, record: dict) -> None:

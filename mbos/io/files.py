@@ -74,8 +74,9 @@ def save_image(path: Path, image: np.ndarray | Image.Image,
         path (str | Path): The file; its suffix names the format.
         image (ndarray | Image): RGB of shape (H, W, 3) or grey of shape (H,
             W), uint8, or any image of Pillow's.
-        **options: Of Pillow's writer of that format. Quality of a JPEG is 95
-            unless they say otherwise.
+        **options: Of Pillow's writer of that format. A JPEG has quality 95
+            and as many pixels of colour as of brightness, unless they say
+            otherwise: vessels and thin lines are seen by their colour.
 
     Raises:
         ValueError: If the suffix names no format.
@@ -86,7 +87,7 @@ def save_image(path: Path, image: np.ndarray | Image.Image,
         raise ValueError(f'{path}: no picture format of that suffix; use .jpg '
                          'or .png.')
     if kind == 'JPEG':
-        options = dict(quality=95) | options
+        options = dict(quality=95, subsampling=0) | options
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     save_whole(path, lambda file: image.save(file, format=kind, **options))

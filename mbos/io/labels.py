@@ -40,7 +40,7 @@ def multi_channel_message(path: str, mode: str) -> str:
     """Say what is wrong with a mask of several channels, and the remedy."""
     return (f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
             f'bits (one of {", ".join(LABEL_MODES)}); save label values, '
-            'not colours, e.g. with mbos.datasets.save_labels.')
+            'not colours, e.g. with mbos.io.labels.save_labels.')
 
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:

@@ -1,16 +1,19 @@
-"""Intervals of figures, by drawing the images of a test set again and again.
+"""Intervals of metrics, by drawing the images of a test set again and again.
 
 An image is drawn as a whole, because its pixels are not independent. A set of
 draws is a matrix of weights: how often each image is in each draw; so every
-figure of all draws is a product with sums per image.
+metric of all draws is a product with sums per image. scipy.stats.bootstrap
+draws for one metric at a time and knows no weights, which pooled rankings
+need.
 
 Pooled rankings need the scores themselves. They are counted on a common grid,
 some thousand intervals between which no pixel moves, for the draws only: the
-figure of the images as they are stays exact.
+value of the images as they are stays exact.
 """
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Iterable, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,10 +32,9 @@ class Bootstrap:
     """How intervals are made.
 
     Attributes:
-        resamples (int): Draws.
-        level (float): Share of the draws inside the interval.
-        seed (int): Of the draws: the same images get the same draws in every
-            run.
+        resamples: Draws.
+        level: Share of the draws inside the interval.
+        seed: Of the draws: the same images get the same draws in every run.
     """
 
     resamples: int = 1000
@@ -46,28 +48,16 @@ class Bootstrap:
                 f'and 1, got {self.resamples} and {self.level}.')
 
     def weights(self, images: int) -> np.ndarray:
-        """Draw as many images as there are, with replacement.
-
-        Args:
-            images (int): Number of images.
-
-        Returns:
-            np.ndarray: How often each image is drawn, float64 of shape
-            (resamples, images).
-        """
+        """How often each image is in each draw, (resamples, images)."""
         rng = np.random.default_rng(self.seed)
         share = np.full(images, 1 / images)
         return rng.multinomial(images, share, self.resamples).astype(float)
 
-    def interval(self, draws: np.ndarray) -> Tuple[float, float]:
-        """Take the percentiles of a figure over the draws.
+    def interval(self, draws: np.ndarray) -> tuple[float, float]:
+        """Percentiles of a metric over the draws, NaN where it is undefined.
 
-        Args:
-            draws (np.ndarray): The figure of each draw; NaN where undefined.
-
-        Returns:
-            tuple[float, float]: Ends of the interval, of the draws in which
-            the figure is defined; NaN if that is less than half of them.
+        Draws without a value are left out; without a value in half of them the
+        ends are NaN.
         """
         defined = draws[~np.isnan(draws)]
         if 2 * len(defined) < len(draws) or len(defined) == 0:
@@ -92,14 +82,9 @@ def common_grid(pooled: Histogram,
                 intervals: int = GRID_INTERVALS) -> ScoreGrid:
     """Divide the scores of all images so that no interval holds many of them.
 
-    Args:
-        pooled (Histogram): Scores of all images together.
-        intervals (int): Intervals per side (positives, negatives). Default:
-            1024.
-
-    Returns:
-        ScoreGrid: At most four times as many intervals: in the top thousandth
-        of the negatives, which decides on precision, there are as many again.
+    There are at most four times ``intervals``: as many for positives and for
+    negatives, and again in the top thousandth of both, which decides on
+    precision.
     """
     last = np.zeros(len(pooled.marks), dtype=bool)
     for side in (pooled.positives, pooled.negatives):
@@ -118,11 +103,7 @@ def common_grid(pooled: Histogram,
 
 
 def grid_counts(histogram: Histogram, grid: ScoreGrid) -> np.ndarray:
-    """Count an image's pixels in the intervals of the grid.
-
-    Returns:
-        np.ndarray: Positives and negatives, int32 of shape (2, intervals).
-    """
+    """An image's positives and negatives in the grid, int32 (2, intervals)."""
     size = len(grid.edges)
     # A group may stand for scores a little above the highest mark of all.
     place = np.searchsorted(grid.edges, histogram.marks).clip(0, size - 1)
@@ -134,18 +115,11 @@ def grid_counts(histogram: Histogram, grid: ScoreGrid) -> np.ndarray:
 
 def resampled_ranking(counts: Iterable[np.ndarray], grid: ScoreGrid,
                       weights: np.ndarray) -> np.ndarray:
-    """Compute pooled ROC AUC and average precision of every draw.
+    """Pooled ROC AUC and average precision of every draw, (draws, 2).
 
-    Memory depends on the draws, not on the number of images.
-
-    Args:
-        counts (Iterable[np.ndarray]): For each image what
-            :func:`grid_counts` gives, (2, intervals).
-        grid (ScoreGrid): Their grid.
-        weights (np.ndarray): Shape (draws, images).
-
-    Returns:
-        np.ndarray: Shape (draws, 2); NaN where undefined.
+    ``counts`` are those of :func:`grid_counts`, image by image, ``weights`` of
+    shape (draws, images). Memory depends on the draws, not on the number of
+    images. NaN where undefined.
     """
     drawn = np.zeros((len(weights), 2, len(grid.edges)))
     images = iter(counts)
@@ -161,7 +135,7 @@ def resampled_ranking(counts: Iterable[np.ndarray], grid: ScoreGrid,
     ])
 
 
-def _chunks(draws: int) -> List[slice]:
+def _chunks(draws: int) -> list[slice]:
     return [
         slice(i, i + _DRAWS_AT_A_TIME)
         for i in range(0, draws, _DRAWS_AT_A_TIME)

@@ -1,10 +1,11 @@
-"""Figures of a test set from the sums of its images.
+"""Metrics of a test set from the sums of its images.
 
 The sums may be a list in memory or read from a file one by one: they are gone
 through twice at most, and nothing that is kept grows with more than a few
 numbers per image.
 """
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,39 +21,37 @@ class Gathered(NamedTuple):
     """What one pass over the sums gives.
 
     Attributes:
-        stacked (dict): The sums but their scores, stacked over images.
-        rows (list[dict]): Figures of every image.
-        pooled (dict[str, list[Histogram]]): Scores of all images by region
-            ('' or '-fov') and class.
+        stacked: The sums but their scores, stacked over images.
+        rows: Metrics of every image.
+        pooled: Scores of all images by region ('' or '-fov') and class.
     """
 
     stacked: dict
-    rows: List[dict]
-    pooled: Dict[str, List[Histogram]]
+    rows: list[dict]
+    pooled: dict[str, list[Histogram]]
 
 
 def compute(sums: Sequence[dict],
             task: Task,
-            names: Optional[Sequence[str]] = None,
-            bootstrap: Optional[Bootstrap] = None,
+            names: Sequence[str] | None = None,
+            bootstrap: Bootstrap | None = None,
             curves: bool = False) -> dict:
-    """Turn the sums of images into figures.
+    """Turn the sums of images into metrics.
 
     Args:
-        sums (Sequence[dict]): What ``metrics.update`` returned, one per
-            image, in the order of the test set.
-        task (Task): The task of these sums.
-        names (Sequence[str], optional): Image names for the rows per image.
-            Default: None.
-        bootstrap (Bootstrap, optional): Adds ``intervals``. Default: None.
-        curves (bool): Adds ``curves`` and ``calibration``. Default: False.
+        sums: What ``sums.update`` returned, one per image, in the order of
+            the test set.
+        task: The task of these sums.
+        names: Image names for the rows per image.
+        bootstrap: Adds ``intervals``.
+        curves: Adds ``curves`` and ``calibration``.
 
     Returns:
         dict: ``task``, ``num_images``, ``threshold``; ``thresholds``:
         {operating point: {class: float}}; ``published`` and ``comparable``:
         {metric: {class or 'background' or 'mean': float}}; ``per_image``: one
-        dict per image, see ``image_row``. An undefined figure is NaN.
-        ``intervals``: both tables with (low, high) instead of a figure,
+        dict per image, see ``image_row``. An undefined metric is NaN.
+        ``intervals``: both tables with (low, high) instead of a value,
         undefined with a single image. ``curves``, ``calibration`` and, where
         every image has a field of view, the same with ``-fov``: see
         ``score_curves``, by class.
@@ -94,17 +93,8 @@ def compute(sums: Sequence[dict],
 
 def gather(sums: Sequence[dict],
            task: Task,
-           names: Optional[Sequence[str]] = None) -> Gathered:
-    """Go through the sums of all images once.
-
-    Args:
-        sums (Sequence[dict]): Of at least one image.
-        task (Task): Their task.
-        names (Sequence[str], optional): Of the images.
-
-    Raises:
-        ValueError: If there are no images, or sums that do not go together.
-    """
+           names: Sequence[str] | None = None) -> Gathered:
+    """Go through the sums of all images once; refuse those that do not fit."""
     light, rows, pools, first = [], [], {}, None
     for index, one in enumerate(sums):
         first = first or one
@@ -132,8 +122,8 @@ def gather(sums: Sequence[dict],
     return Gathered(_stack(light), rows, pooled)
 
 
-def regions_of(sums: dict) -> List[Tuple[str, dict]]:
-    """List the regions that sums are of, by the ends of their figures."""
+def regions_of(sums: dict) -> list[tuple[str, dict]]:
+    """List the regions that sums are of, by the ends of their metrics."""
     return [('', sums)] + ([(FOV, sums['fov'])] if 'fov' in sums else [])
 
 
@@ -235,7 +225,7 @@ def _class_draws(sums, region, channel, pooled, weights):
 
 
 def _centred(draws, exact):
-    """Move figures on the grid by what the grid does to the whole set."""
+    """Move values on the grid by what the grid does to the whole set."""
     return (draws[1:] + exact - draws[:1]).clip(0, 1)
 
 

@@ -1,10 +1,14 @@
-"""Figures of one histogram of scores: areas, curves, calibration, thresholds.
+"""Metrics of one histogram of scores: areas, curves, calibration, thresholds.
 
-All of them are of the pixels of all images in the histogram together.
+All of them are of the pixels of all images in the histogram together. A
+group of a histogram stands for several scores, half of which each of its own
+pixels exceeds; scikit-learn's average_precision_score would take them for
+ties.
 """
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.metrics import auc
 
 from .score_histogram import Histogram
 from .score_ranking import key_scores
@@ -17,30 +21,26 @@ CALIBRATION_BINS = 20
 
 
 def histogram_curve(
-        histogram: Histogram) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the points of the ROC and precision-recall curves.
-
-    Returns:
-        tuple[np.ndarray]: Descending scores, and the numbers of true and of
-        false positives at ``p >= score``.
-    """
+        histogram: Histogram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Descending scores, and true and false positives at ``p >= score``."""
     scores = key_scores(histogram.marks[::-1] // 2)
     return (scores, np.cumsum(histogram.positives[::-1]),
             np.cumsum(histogram.negatives[::-1]))
 
 
 def histogram_area(histogram: Histogram) -> float:
-    """Compute ROC AUC; NaN without positives or without negatives."""
-    positives, negatives = histogram.positives, histogram.negatives
-    total = float(positives.sum()) * float(negatives.sum())
-    if total == 0:
+    """ROC AUC; NaN without positives or without negatives."""
+    if not (histogram.positives.any() and histogram.negatives.any()):
         return float('nan')
-    below = np.cumsum(negatives) - negatives
-    return float(positives @ (2 * below + negatives) / (2 * total))
+    _, true_pos, false_pos = histogram_curve(histogram)
+    return float(
+        auc(
+            np.append(0, false_pos) / false_pos[-1],
+            np.append(0, true_pos) / true_pos[-1]))
 
 
 def histogram_precision(histogram: Histogram) -> float:
-    """Compute average precision; NaN without positives.
+    """Average precision; NaN without positives.
 
     Scores that are equal are a tie, as in scikit-learn. Where a group stands
     for several scores, its positives see half of the group on average.
@@ -65,16 +65,11 @@ class BestThreshold(NamedTuple):
     dice: float
 
 
-def best_threshold(histogram: Histogram) -> Optional[BestThreshold]:
-    """Find the threshold of the highest pooled Dice.
+def best_threshold(histogram: Histogram) -> BestThreshold | None:
+    """Find the threshold of the highest pooled Dice; None without positives.
 
-    Args:
-        histogram (Histogram): Scores of all images together.
-
-    Returns:
-        BestThreshold | None: A float32 number, half way (in bits) between
-        the lowest score taken and the highest one left out; the highest such
-        threshold, if several do. None without positives.
+    It is a float32 number, half way (in bits) between the lowest score taken
+    and the highest one left out; the highest such threshold, if several do.
     """
     keys = histogram.marks[::-1] // 2
     lower = np.append(keys[1:], 0)
@@ -91,12 +86,8 @@ def best_threshold(histogram: Histogram) -> Optional[BestThreshold]:
 
 
 def curve_points(histogram: Histogram,
-                 most: int = CURVE_POINTS) -> Dict[str, object]:
-    """Thin the curves out to what a picture needs.
-
-    Args:
-        histogram (Histogram): Scores of all images together.
-        most (int): Number of points at most. Default: 500.
+                 most: int = CURVE_POINTS) -> dict[str, object]:
+    """Thin the curves out to what a picture needs, ``most`` points at most.
 
     Returns:
         dict: Lists ``threshold``, ``recall``, ``precision`` and
@@ -136,17 +127,13 @@ def _spread_points(recall, false_rate, most):
 
 
 def calibration(histogram: Histogram,
-                bins: int = CALIBRATION_BINS) -> Dict[str, list]:
+                bins: int = CALIBRATION_BINS) -> dict[str, list]:
     """Compare scores with the share of positives among them.
 
-    Args:
-        histogram (Histogram): Scores of all images together.
-        bins (int): Number of bins of equal width on [0, 1]; the last one
-            includes 1. Default: 20.
-
     Returns:
-        dict[str, list]: ``low``, ``high``, ``count``, ``positives`` and
-        ``mean_score`` (None for an empty bin) of each bin.
+        dict: Lists ``low``, ``high``, ``count``, ``positives`` and
+        ``mean_score`` (None for an empty bin) of bins of equal width on
+        [0, 1]; the last one includes 1.
     """
     scores = key_scores(histogram.marks // 2).astype(np.float64)
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)

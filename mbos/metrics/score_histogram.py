@@ -2,7 +2,7 @@
 
 A histogram keeps every distinct positive score of an image (the scarce side)
 as it is, and the negatives in between as groups of neighbours in bins of the
-keys (``score_ranking``). So the figures of one image are exact, and those
+keys (``score_ranking``). So the metrics of one image are exact, and those
 pooled over images are off by about 1e-6 at most: only negatives of *other*
 images can be on the wrong side of a positive, within one of some 60,000 bins.
 
@@ -10,7 +10,8 @@ A group is stored as a *mark*: twice the key, plus 1 where the group stands
 for several different scores.
 """
 import zlib
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,15 +31,7 @@ class Histogram(NamedTuple):
 
 def make_histogram(ranked: RankedScores,
                    max_groups: int = MAX_GROUPS) -> Histogram:
-    """Group the scores of one image.
-
-    Args:
-        ranked (RankedScores): Scores of one image.
-        max_groups (int): Bins per side. Default: 65536.
-
-    Returns:
-        Histogram: At most six times ``max_groups`` marks.
-    """
+    """Group the scores of an image: 6 times ``max_groups`` marks at most."""
     positives, negatives, below = ranked
     sides = (positives, negatives)
     # One bin width for both sides: in a group of either, the other's is met
@@ -133,13 +126,7 @@ def _merge(positives, negatives):
 
 
 def pool_histograms(histograms: Sequence[Histogram]) -> Histogram:
-    """Add histograms of several images or of several processes.
-
-    The result does not depend on the order or on the grouping.
-
-    Args:
-        histograms (Sequence[Histogram]): At least one.
-    """
+    """Add histograms, at least one, in any order."""
     return _merge([(h.marks, h.positives) for h in histograms],
                   [(h.marks, h.negatives) for h in histograms])
 
@@ -148,12 +135,8 @@ class HistogramPool:
     """Adds up any number of histograms within bounded memory.
 
     What it gives depends on the order of the images, by far less than 1e-6;
-    so images are added in the order of their test set.
-
-    Args:
-        most (int): Marks kept. Default: 2 ** 18.
-        at_a_time (int): Histograms added together, which saves time.
-            Default: 4.
+    so images are added in the order of their test set. ``most`` marks are
+    kept; adding ``at_a_time`` histograms together saves time.
     """
 
     def __init__(self, most: int = MAX_POOLED, at_a_time: int = 4):
@@ -177,15 +160,10 @@ class HistogramPool:
 
 
 def coarsen(histogram: Histogram, most: int) -> Histogram:
-    """Join neighbours until few enough marks are left.
+    """Join neighbours until about ``most`` marks are left.
 
-    Args:
-        histogram (Histogram): Any.
-        most (int): Marks wanted at most.
-
-    Returns:
-        Histogram: The highest quarter of ``most`` stay as they are, as they
-        weigh most in average precision.
+    The highest quarter of ``most`` stay as they are, as they weigh most in
+    average precision.
     """
     marks = histogram.marks
     if len(marks) <= most:

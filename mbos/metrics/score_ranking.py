@@ -1,14 +1,20 @@
 """Scores of one image in order, found without sorting all of them.
 
+Written here because libraries are too slow: scikit-learn's roc_curve sorts
+every score of every class, and even torch's sort of all of them leaves a
+third of the speed (python benchmarks/evaluation.py speed: an image of
+1024x1024 and four classes took 6.9 s that way, 2.2 s sorted, 0.8 s here).
+
 A probability becomes an integer *key* that keeps the order of all float32
 numbers in [0, 1] exactly and is as fine next to 1 as next to 0: the bit
 pattern of p up to one half, mirrored with that of 1 - p above. So scores that
 a saturated sigmoid squeezes below 1e-3 or above 0.999 stay apart.
 
-The figures of one image are exact: only negatives in bins of keys without a
+The metrics of one image are exact: only negatives in bins of keys without a
 positive or a threshold are counted instead of being sorted.
 """
-from typing import NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,14 +50,9 @@ class RankedScores(NamedTuple):
 
 
 def score_keys(prob: np.ndarray) -> np.ndarray:
-    """Map probabilities to integers of the same order.
+    """Map probabilities in [0, 1] to int32 keys of the same order and shape.
 
-    Args:
-        prob (np.ndarray): Probabilities in [0, 1], any shape.
-
-    Returns:
-        np.ndarray: Keys of the same shape, dtype int32, equal where and only
-        where the float32 probabilities are equal.
+    Keys are equal where and only where the float32 probabilities are equal.
     """
     prob = np.asarray(prob, dtype=np.float32)
     # 1 - p is exact in float32 for p in [0.5, 1]. The bit pattern of -0.0 is
@@ -80,18 +81,16 @@ def key_scores(keys: np.ndarray) -> np.ndarray:
 def rank_scores(
     keys: np.ndarray,
     target: np.ndarray,
-    valid: Optional[np.ndarray] = None,
+    valid: np.ndarray | None = None,
     thresholds: Sequence[float] = ()
 ) -> RankedScores:
     """Sort the keys of the valid positive and negative pixels.
 
     Args:
-        keys (np.ndarray): Keys of shape (H, W).
-        target (np.ndarray): Boolean target of shape (H, W).
-        valid (np.ndarray, optional): Boolean mask of the pixels that count;
-            None counts all. Default: None.
-        thresholds (Sequence[float]): Further thresholds at which counts must
-            be exact. Default: ().
+        keys: Of shape (H, W).
+        target: Boolean, (H, W).
+        valid: Boolean mask of the pixels that count; None counts all.
+        thresholds: Further thresholds at which counts must be exact.
 
     Returns:
         RankedScores: Both sides, ascending. Negatives in a bin without a
@@ -144,15 +143,9 @@ def _choose_grid(keys, wanted):
 def _rank_on_grid(keys, exact, low, shift):
     """Count keys by bins, and sort those in bins where ranks matter.
 
-    Args:
-        keys (np.ndarray): Of negatives, in any order.
-        exact (np.ndarray): Keys whose bins are to be sorted.
-        low (int): The lowest key.
-        shift (int): Bits of a key inside a bin.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: As ``RankedScores.negatives`` and
-        ``below``.
+    ``keys`` are of negatives, in any order; the bins of the keys ``exact``
+    are sorted. ``low`` is the lowest key, ``shift`` the bits of a key inside
+    a bin. Returns ``RankedScores.negatives`` and ``below``.
     """
     bins = np.subtract(keys, low, dtype=np.int64)
     bins >>= shift
@@ -186,15 +179,11 @@ def _sort(keys):
 
 def count_above(ranked: RankedScores,
                 thresholds: Sequence[float]) -> np.ndarray:
-    """Count the confusion of ``p > threshold`` at each threshold.
-
-    Args:
-        ranked (RankedScores): Scores of one image.
-        thresholds (Sequence[float]): Thresholds in [0, 1], taken as float32.
+    """Count the confusion of ``p > threshold`` at each float32 threshold.
 
     Returns:
-        np.ndarray: True positives, false positives, false negatives and true
-        negatives: int64 array of shape (thresholds, 4).
+        ndarray: True positives, false positives, false negatives and true
+        negatives, int64 (thresholds, 4).
     """
     keys = score_keys(np.float32(thresholds))
     positives, negatives, below = ranked
@@ -205,13 +194,11 @@ def count_above(ranked: RankedScores,
     return counts.astype(np.int64)
 
 
-def area_and_precision(ranked: RankedScores) -> Tuple[float, float]:
-    """Compute exact ROC AUC and average precision of one image.
+def area_and_precision(ranked: RankedScores) -> tuple[float, float]:
+    """Exact ROC AUC and average precision of one image.
 
-    Returns:
-        tuple[float, float]: Area under the ROC curve, NaN without positives
-        or without negatives, and average precision, NaN without positives.
-        Equal scores are ties, as in scikit-learn.
+    Equal scores are ties, as in scikit-learn. NaN without positives; the area
+    also without negatives.
     """
     positives, negatives, below = ranked
     total, num_negatives = len(positives), int(below[-1])

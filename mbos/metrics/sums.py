@@ -1,16 +1,17 @@
 """Metrics of one task: small sums per image, then a table.
 
-``update`` makes the sums of one image, ``metric_report.compute`` turns a list
-of them into figures. Sums hold no map, and lists of sums of several processes,
+``update`` makes the sums of one image, ``report.compute`` turns a list of
+them into metrics. Sums hold no map, and lists of sums of several processes,
 joined, give exactly what one process gives.
 
 Which metrics there are depends on the task (docs/method.md, sections 8 and
 9): one class (the vessel protocol), exclusive classes (the lesion protocol)
 or nested classes (the disc and cup protocol). ``tables`` names them all.
 """
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Mapping, Optional, Sequence, Union
 
+import cv2
 import numpy as np
 import torch
 
@@ -22,33 +23,32 @@ from .score_ranking import (EXACT_THRESHOLDS, area_and_precision, count_above,
 OPERATING_POINT = 0.5
 """float: Threshold of the published counts."""
 
-Sums = Dict[str, Union[np.ndarray, dict]]
+Sums = dict[str, np.ndarray | dict]
 
 
 def update(prob: np.ndarray,
            label: np.ndarray,
            task: Task,
-           fov: Optional[np.ndarray] = None,
+           fov: np.ndarray | None = None,
            threshold: float = OPERATING_POINT,
-           ignore_index: Optional[int] = IGNORE_INDEX,
-           points: Optional[Mapping[str, Sequence[float]]] = None) -> Sums:
+           ignore_index: int | None = IGNORE_INDEX,
+           points: Mapping[str, Sequence[float]] | None = None) -> Sums:
     """Make the sums of one image.
 
     Args:
-        prob (np.ndarray): Probabilities of shape (C, H, W), float32.
-        label (np.ndarray): Labels of shape (H, W), uint8.
-        task (Task): Says what the labels mean.
-        fov (np.ndarray, optional): Boolean field of view of shape (H, W).
-            With it, all comparable figures exist inside it, too.
-            Default: None.
-        threshold (float): Operating point of the comparable counts; the
-            published ones stay at 0.5. Default: 0.5.
-        ignore_index (int, optional): Label of the pixels left out. None
-            treats 255 as the release does: left out of the counts of a
-            single class but negative in its curves, background of exclusive
-            classes, outermost of nested ones. Default: 255.
-        points (dict[str, Sequence[float]], optional): Further operating
-            points by name, each with a threshold per class. Default: None.
+        prob: Probabilities of shape (C, H, W), float32.
+        label: Labels of shape (H, W), uint8.
+        task: Says what the labels mean.
+        fov: Boolean field of view (H, W). With it, all comparable metrics
+            exist inside it, too.
+        threshold: Operating point of the comparable counts, one for all
+            classes; the published ones stay at 0.5.
+        ignore_index: Label of the pixels left out. None treats 255 as the
+            release does: left out of the counts of a single class but
+            negative in its curves, background of exclusive classes,
+            outermost of nested ones.
+        points: Further operating points by name, each with a threshold per
+            class.
 
     Returns:
         dict: Arrays and dicts of arrays, picklable, some 0.1 MB per class.
@@ -211,7 +211,9 @@ def _otsu_figures(prob, target, valid):
         grey, target = grey[valid], target[valid]
     positives = np.bincount(grey[target], minlength=256)
     counts = np.bincount(grey.ravel(), minlength=256)
-    threshold = _otsu_threshold(counts)
+    threshold = 0
+    if grey.size:
+        threshold = int(cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0])
     true_pos = positives[threshold + 1:].sum()
     above = counts[threshold + 1:].sum()
     num_pos, num = positives.sum(), counts.sum()
@@ -219,25 +221,6 @@ def _otsu_figures(prob, target, valid):
     pairs = [(true_pos, num_pos), (true_neg, num - num_pos), (true_pos, above)]
     return np.array([a / b if b else np.nan
                      for a, b in pairs] + [threshold / 255])
-
-
-def _otsu_threshold(counts):
-    """Find the grey value that maximises the variance between two classes.
-
-    The lowest one, if several do; 0 if the image has one grey value only.
-    """
-    counts = counts.astype(np.float64)
-    total = counts.sum()
-    if total == 0:
-        return 0
-    weight = np.cumsum(counts) / total
-    moment = np.cumsum(counts * np.arange(256)) / total
-    spread = weight * (1 - weight)
-    between = np.zeros(256)
-    usable = spread > 1e-12
-    between[usable] = ((moment[-1] * weight - moment)[usable]**2 /
-                       spread[usable])
-    return int(between.argmax())
 
 
 def _nested_sums(prob, targets, valid, limits):

@@ -1,23 +1,24 @@
-"""Figures from sums: the published ones and the comparable ones.
+"""Metrics from sums: the published ones and the comparable ones.
 
-docs/evaluation.md defines every figure. Here each is computed for several
+docs/evaluation.md defines every metric. Here each is computed for several
 draws of the images at once (``bootstrap``), the first of which is the test
 set as it is.
 """
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from mbos.tasks import Task
 
-Table = Dict[str, Dict[str, np.ndarray]]
+Table = dict[str, dict[str, np.ndarray]]
 """Figures of every draw, by metric and by class, 'background' or 'mean'."""
 
 CONFUSION = ('tp', 'fp', 'fn', 'tn')
 """tuple[str]: Order of the counts in sums."""
 
 FOV = '-fov'
-"""str: Ends the names of figures inside the field of view."""
+"""str: Ends the names of metrics inside the field of view."""
 
 
 def _ratio(above, below):
@@ -32,9 +33,7 @@ def _ratio(above, below):
 class Draws:
     """Sums and means over the images of every draw.
 
-    Args:
-        weights (np.ndarray): How often each image is drawn, of shape (draws,
-            images).
+    ``weights`` says how often each image is drawn, (draws, images).
     """
 
     def __init__(self, weights: np.ndarray):
@@ -52,8 +51,8 @@ class Draws:
             self.total(np.where(defined, values, 0)), self.total(defined))
 
 
-def overlap(counts: np.ndarray) -> Dict[str, np.ndarray]:
-    """Compute figures from counts (..., 4), in the order of CONFUSION."""
+def overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Overlap metrics from counts (..., 4), in the order of CONFUSION."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts), -1, 0)
     return dict(
         IoU=_ratio(tp, tp + fp + fn),
@@ -64,7 +63,7 @@ def overlap(counts: np.ndarray) -> Dict[str, np.ndarray]:
         Accuracy=_ratio(tp + tn, tp + fp + fn + tn))
 
 
-def _named(values, classes, undefined=np.nan) -> Dict[str, np.ndarray]:
+def _named(values, classes, undefined=np.nan) -> dict[str, np.ndarray]:
     """Name the values (..., C) by class and add their mean."""
     values = np.asarray(values, dtype=np.float64)
     row = {name: values[..., i] for i, name in enumerate(classes)}
@@ -77,26 +76,20 @@ def _named(values, classes, undefined=np.nan) -> Dict[str, np.ndarray]:
 
 
 def published_table(stacked: dict, task: Task, draws: Draws) -> Table:
-    """Compute the published figures of a task.
-
-    Args:
-        stacked (dict): Sums of all images, stacked.
-        task (Task): Their task.
-        draws (Draws): Which images count how often.
-    """
+    """The published metrics of a task, from the stacked sums of all images."""
     if task.num_classes == 1:
         return _single_class_table(stacked, task, draws)
-    figures = overlap(draws.total(stacked['published']))
+    found = overlap(draws.total(stacked['published']))
     if task.nested:
         keys = ('IoU', 'Dice', 'Precision', 'Recall')
-        return {key: _named(figures[key], task.classes) for key in keys}
+        return {key: _named(found[key], task.classes) for key in keys}
     counts = stacked['published']
     wrong = _ratio(counts[..., 1:3].sum(-1), counts.sum(-1))
     values = dict(
-        IoU=figures['IoU'],
-        Dice=figures['Dice'],
-        PPV=figures['Precision'],
-        Sensitivity=figures['Recall'],
+        IoU=found['IoU'],
+        Dice=found['Dice'],
+        PPV=found['Precision'],
+        Sensitivity=found['Recall'],
         MAE=draws.mean(wrong),
         AUC=draws.mean(stacked['ranking'][..., 0]),
         AUPR=_trapezoid(draws.total(stacked['curve'])))
@@ -104,14 +97,14 @@ def published_table(stacked: dict, task: Task, draws: Draws) -> Table:
 
 
 def _single_class_table(stacked, task, draws):
-    """Compute the published figures of a task with one class."""
+    """The published metrics of a task with one class."""
     counts = draws.total(stacked['published'])
     # Seen from the background, both kinds of right and of wrong swap places.
-    figures = overlap(np.concatenate([counts[..., ::-1], counts], axis=1))
+    found = overlap(np.concatenate([counts[..., ::-1], counts], axis=1))
     sides = ('background', ) + task.classes
     keys = ('IoU', 'Dice', 'Precision', 'Recall')
-    table = {key: _named(figures[key], sides) for key in keys}
-    table['Accuracy'] = _named(figures['Accuracy'][:, 1:], task.classes)
+    table = {key: _named(found[key], sides) for key in keys}
+    table['Accuracy'] = _named(found['Accuracy'][:, 1:], task.classes)
     area = draws.mean(stacked['ranking'][..., 0])
     table['AUC'] = _named(area, task.classes)
     otsu = draws.mean(stacked['otsu'])
@@ -121,23 +114,16 @@ def _single_class_table(stacked, task, draws):
 
 
 def _trapezoid(counts):
-    """Compute the published area under 11 points, counts (..., 11, 4)."""
-    figures = overlap(counts)
-    precision = np.nan_to_num(figures['Precision'], nan=1.0)
-    recall = np.nan_to_num(figures['Recall'], nan=0.0)
+    """The published area under 11 points, of counts (..., 11, 4)."""
+    found = overlap(counts)
+    precision = np.nan_to_num(found['Precision'], nan=1.0)
+    recall = np.nan_to_num(found['Recall'], nan=0.0)
     # Thresholds ascend, so recall descends.
-    steps = recall[..., :-1] - recall[..., 1:]
-    heights = precision[..., :-1] + precision[..., 1:]
-    return (steps * heights / 2).sum(axis=-1)
+    return -trapezoid(precision, recall, axis=-1)
 
 
 def image_row(sums: dict, task: Task, name: str) -> dict:
-    """Compute the figures of one image.
-
-    Args:
-        sums (dict): Of the image.
-        task (Task): Their task.
-        name (str): Of the image.
+    """The metrics of one image.
 
     Returns:
         dict: ``name``, {metric: {class: float}}, and ``counts`` (for nested
@@ -157,7 +143,7 @@ def image_row(sums: dict, task: Task, name: str) -> dict:
     return row
 
 
-def operating_points(sums: dict) -> List[Tuple[str, dict]]:
+def operating_points(sums: dict) -> list[tuple[str, dict]]:
     """List the operating points of sums: the fixed one, then the others."""
     points = list(sums.get('points', {}).items())
     return [(point_name(sums), sums)] + points
@@ -179,9 +165,9 @@ def _image_figures(sums, task):
     values = {}
     for point, one in operating_points(sums):
         suffix = '' if one is sums else f'@{point}'
-        figures = overlap(one.get('regions', one['counts']))
-        values['Dice' + suffix] = _named(figures['Dice'], task.classes)
-        values['IoU' + suffix] = _named(figures['IoU'], task.classes)
+        found = overlap(one.get('regions', one['counts']))
+        values['Dice' + suffix] = _named(found['Dice'], task.classes)
+        values['IoU' + suffix] = _named(found['IoU'], task.classes)
         if 'heights' in one and task.num_classes > 1:
             values['Ratio-error' + suffix] = _ratio_errors(
                 one['heights'], task)
@@ -207,16 +193,16 @@ def _ratio_errors(heights, task):
 def comparable_table(stacked: dict, task: Task, rows: Sequence[dict],
                      draws: Draws, rankings: Mapping[str,
                                                      np.ndarray]) -> Table:
-    """Compute the comparable figures of a task.
+    """The comparable metrics of a task.
 
     Args:
-        stacked (dict): Sums of all images, stacked; with ``fov`` only if
-            every image has it.
-        task (Task): Their task.
-        rows (Sequence[dict]): Of :func:`image_row`.
-        draws (Draws): Which images count how often.
-        rankings (dict[str, np.ndarray]): By '' and '-fov', pooled ROC AUC and
-            average precision of shape (draws, C, 2).
+        stacked: Sums of all images, stacked; with ``fov`` only if every
+            image has it.
+        task: Their task.
+        rows: Of :func:`image_row`.
+        draws: Which images count how often.
+        rankings: By '' and '-fov', pooled ROC AUC and average precision of
+            shape (draws, C, 2).
     """
     table = _region_table(stacked, task, rows, draws, rankings[''], '')
     if 'fov' in stacked:
@@ -232,7 +218,7 @@ def comparable_table(stacked: dict, task: Task, rows: Sequence[dict],
 
 
 def _region_table(stacked, task, rows, draws, ranking, suffix):
-    """Compute the comparable figures on the square or in the field of view."""
+    """The comparable metrics on the square or in the field of view."""
     values = {'AP': ranking[..., 1], 'AUC-pooled': ranking[..., 0]}
 
     def image_mean(key):
@@ -248,9 +234,9 @@ def _region_table(stacked, task, rows, draws, ranking, suffix):
     for point, one in stacked.get('points', {}).items():
         counts[point] = one['counts']
     for point, own in counts.items():
-        figures = overlap(draws.total(own))
-        figures['Sensitivity'] = figures.pop('Recall')
-        for key, value in figures.items():
+        found = overlap(draws.total(own))
+        found['Sensitivity'] = found.pop('Recall')
+        for key, value in found.items():
             values[f'{key}@{point}'] = value
     return {
         key + suffix: _named(value, task.classes)
@@ -259,17 +245,16 @@ def _region_table(stacked, task, rows, draws, ranking, suffix):
 
 
 def summary(
-    metrics: dict,
-    task: Task,
-    intervals: Optional[dict] = None
-) -> Tuple[List[List[str]], Dict[str, float]]:
-    """Lay figures out for people and for loggers.
+        metrics: dict,
+        task: Task,
+        intervals: dict | None = None
+) -> tuple[list[list[str]], dict[str, float]]:
+    """Lay metrics out for people and for loggers.
 
     Args:
-        metrics (dict): What ``compute`` returned.
-        task (Task): The task of these metrics.
-        intervals (dict, optional): Ends of intervals to show, in the layout
-            of the figures. Default: None.
+        metrics: What ``compute`` returned.
+        task: The task of these metrics.
+        intervals: Ends of intervals to show, in the layout of the metrics.
 
     Returns:
         tuple[list[list[str]], dict[str, float]]: Rows of a table (first

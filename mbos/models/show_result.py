@@ -27,8 +27,19 @@ class ShowResultMixin:
         """Draw a result on its image; mmseg's tools call it.
 
         Args:
-            result (dict | list[dict]): Of ``inference_segmentor``:
-                probabilities (C, H, W) by task name.
+            img: The image, BGR as mmcv reads it, or its file.
+            result: Of ``inference_segmentor``: probabilities (C, H, W) by task
+                name.
+            palette: Not used: each task has its colours.
+            win_name: Title of the window.
+            show: Whether to open a window.
+            wait_time: Milliseconds that it stays open; 0 is for ever.
+            out_file: Picture to write.
+            opacity: Of filled areas.
+            threshold: Probability to exceed.
+
+        Returns:
+            ndarray: The picture, BGR, uint8.
         """
         result = result[0] if isinstance(result, (list, tuple)) else result
         image = img

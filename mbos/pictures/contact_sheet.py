@@ -1,6 +1,6 @@
 """Contact sheets: photograph, ground truth and predictions side by side."""
 import os.path as osp
-from typing import Dict, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -19,22 +19,16 @@ LEFT = 30
 FOOT = 44
 
 
-def choose(count: int, wanted: int = 3) -> List[int]:
+def choose(count: int, wanted: int = 3) -> list[int]:
     """Positions of a few images, spread evenly."""
     positions = np.linspace(0, count - 1, min(count, wanted))
     return sorted({int(round(p)) for p in positions})
 
 
-def truth_planes(datasets: Sequence, stem: str) -> Dict[str, np.ndarray]:
-    """Ground truth of an image, gathered from test sets of its folder.
+def truth_planes(datasets: Sequence, stem: str) -> dict[str, np.ndarray]:
+    """Ground truth (H, W) of an image by task, from test sets of its folder.
 
-    Args:
-        datasets (Sequence[PartialLabelDataset]): Test sets of one image
-            folder; of a task's label maps, one of more classes wins.
-        stem (str): Stem of the image.
-
-    Returns:
-        dict[str, ndarray]: Label maps (H, W) by task.
+    Of a task's label maps, one of more classes wins.
     """
     planes, known = {}, {}
     for dataset in datasets:
@@ -48,7 +42,7 @@ def truth_planes(datasets: Sequence, stem: str) -> Dict[str, np.ndarray]:
 
 
 def predicted_planes(folder: str, tasks: Sequence[Task],
-                     stem: str) -> Dict[str, np.ndarray]:
+                     stem: str) -> dict[str, np.ndarray]:
     """Label maps by task that ``tools/test.py --vis`` wrote."""
     paths = {t.name: osp.join(folder, t.name, f'{stem}.png') for t in tasks}
     return {t: read_labels(p) for t, p in paths.items() if osp.isfile(p)}
@@ -61,10 +55,10 @@ def sheet_of(datasets: Sequence,
     """Draw the contact sheet of one image folder.
 
     Args:
-        datasets (Sequence[PartialLabelDataset]): Its test sets.
-        predictions (dict[str, str]): Output folder of ``--vis`` by heading.
-        title (str): What stands on top.
-        images (int): Number of rows. Default: 3.
+        datasets: Its test sets.
+        predictions: Output folder of ``--vis`` by heading.
+        title: What stands on top.
+        images: Number of rows.
 
     Returns:
         ndarray: RGB picture, uint8.
@@ -153,12 +147,8 @@ def _font(size: int):
     return ImageFont.load_default(size)
 
 
-def group_by_images(datasets: Sequence) -> List[Tuple[str, list]]:
-    """Group test sets that share an image folder.
-
-    Returns:
-        list[tuple[str, list]]: Name of the first set, and all sets.
-    """
+def group_by_images(datasets: Sequence) -> list[tuple[str, list]]:
+    """Test sets that share an image folder, with the name of the first one."""
     groups = {}
     for dataset in datasets:
         groups.setdefault(osp.abspath(dataset.img_dir), []).append(dataset)

@@ -1,7 +1,6 @@
 """Templates to HTML, and HTML to files."""
 import os
 import os.path as osp
-from typing import Optional
 from urllib.parse import quote
 
 import jinja2
@@ -19,32 +18,16 @@ _TEMPLATES = jinja2.Environment(
 
 
 def render_page(template: str, **values) -> str:
-    """Fill a template.
-
-    Args:
-        template (str): Its name in the package's folder ``templates``.
-        **values: What the template shows. Text is escaped.
-
-    Returns:
-        str: The page.
-
-    Raises:
-        jinja2.UndefinedError: If the template needs more.
-    """
+    """Fill a template of the folder ``templates``; text is escaped."""
     return _TEMPLATES.get_template(template).render(
         disclaimer=DISCLAIMER, **values)
 
 
 def link_to(path: str, folder: str) -> str:
-    """Make the relative URL of a file, as seen from a page in a folder.
+    """The relative URL of a file, as seen from a page in a folder.
 
-    Args:
-        path (str): The file.
-        folder (str): Folder of the page.
-
-    Returns:
-        str: With ``/`` between folders; what has a meaning in URLs, such as
-        ``#`` or ``:``, is quoted.
+    It has ``/`` between folders; what has a meaning in URLs, such as ``#`` or
+    ``:``, is quoted.
     """
     relative = osp.relpath(osp.abspath(path), osp.abspath(folder))
     return quote(relative.replace(os.sep, '/'))
@@ -56,8 +39,8 @@ def css_colours(task: Task) -> list[tuple[str, str]]:
             for name, colour in zip(task.classes, task.colours)]
 
 
-def shown_number(value: Optional[float], digits: int = 4) -> str:
-    """Format a figure; a dash where it is undefined."""
+def shown_number(value: float | None, digits: int = 4) -> str:
+    """Format a metric; a dash where it is undefined."""
     if value is None or value != value:
         return '–'
     return f'{value:.{digits}f}'

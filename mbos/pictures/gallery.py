@@ -2,19 +2,19 @@
 import os.path as osp
 import re
 import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Mapping, Sequence, Tuple
 
 from PIL import Image
 
-from mbos.io.files import save_image, save_text
+from mbos.io.files import save_image, save_text, without_nan
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.painter import draw_layer, fitted_size
 from mbos.tasks import Task
-from .document import link_to
-from .gallery_page import GalleryItem, Layer, Measurement, render_gallery
+from .document import css_colours, link_to, render_page
 
 PAGE = 'gallery.html'
 PICTURES = 'gallery_files'
@@ -27,36 +27,34 @@ class GalleryImage:
     """A photograph and what was found in it.
 
     Attributes:
-        name (str): Name of the image, unique in the gallery.
-        photograph (str): Its file.
-        labels (dict[str, str]): Label PNG by task, of the photograph's size
-            as it is displayed (after its EXIF orientation).
-        measurements (dict): Numbers, or text, by name; None is undefined.
-            The page can be sorted by each of them.
-        flags (Sequence[str]): What is doubtful, in a few words each.
-        links (dict[str, str]): Further files to open, by what they are, such
-            as ``{'overlay': 'overlays/a.jpg'}``. The photograph is among
-            them in any case.
+        name: Name of the image, unique in the gallery.
+        photograph: Its file.
+        labels: Label PNG by task, of the photograph's size as it is displayed
+            (after its EXIF orientation).
+        measurements: Numbers, or text, by name; None is undefined. The page
+            can be sorted by each of them.
+        flags: What is doubtful, in a few words each.
+        links: Further files to open, by what they are, such as
+            ``{'overlay': 'overlays/a.jpg'}``. The photograph is among them in
+            any case.
     """
 
     name: str
     photograph: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    measurements: Mapping[str,
+                          float | str | None] = field(default_factory=dict)
     flags: Sequence[str] = ()
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_photograph(path: str, longest: int) -> Tuple[Image.Image, tuple]:
+def read_photograph(path: str, longest: int) -> tuple[Image.Image, tuple]:
     """Read a photograph as it is displayed, roughly at a small size.
 
-    Args:
-        path (str): Its file.
-        longest (int): Pixels of the longer side that are needed.
-
     Returns:
-        tuple[Image, tuple[int, int]]: The picture, RGB, at least that large
-        if the photograph is, and the photograph's own width and height.
+        tuple[Image, tuple[int, int]]: The picture, RGB, whose longer side has
+        ``longest`` pixels if the photograph's has, and the photograph's own
+        width and height.
 
     Raises:
         ValueError: If it cannot be read.
@@ -82,14 +80,14 @@ def write_gallery(out_dir: str,
     newer than what they show are kept, so writing it again is quick.
 
     Args:
-        out_dir (str): The folder; pictures go to ``gallery_files`` in it.
-        images (Sequence[GalleryImage]): What to show, in this order.
-        tasks (Sequence[Task]): Tasks of the label PNGs, with their colours.
-        title (str): Heading of the page. Default: 'Predictions'.
-        note (str): Stands below it. Default: ''.
-        thumbnail (int): Pixels of the longer side. Default: 512.
-        read (Callable): How to read a photograph, in place of
-            :func:`read_photograph`, called and answering as that.
+        out_dir: The folder; pictures go to ``gallery_files`` in it.
+        images: What to show, in this order.
+        tasks: Tasks of the label PNGs, with their colours.
+        title: Heading of the page.
+        note: Stands below it.
+        thumbnail: Pixels of the longer side.
+        read: How to read a photograph, in place of :func:`read_photograph`,
+            called and answering as that.
 
     Returns:
         str: The page's file.
@@ -107,14 +105,13 @@ def write_gallery(out_dir: str,
                 lambda image: _make_item(out_dir, image, known, thumbnail, read
                                          ), images))
     page = osp.join(out_dir, PAGE)
-    save_text(page, render_gallery(items, tasks, title, note))
+    save_text(page, _render(items, tasks, title=title, note=note))
     return page
 
 
 def _check(images, tasks) -> None:
-    names = [image.name for image in images]
-    twice = sorted({name for name in names if names.count(name) > 1}) \
-        if len(set(names)) < len(names) else []
+    names = Counter(image.name for image in images)
+    twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise ValueError(f'Two images of the gallery are named {twice[0]!r}; '
                          'names must differ.')
@@ -127,9 +124,9 @@ def _check(images, tasks) -> None:
                                  f'{", ".join(known)}.')
 
 
-def _make_item(out_dir: str, image: GalleryImage, tasks: Dict[str, Task],
-               longest: int, read: Callable) -> GalleryItem:
-    """Make the pictures of an image and tell where they are."""
+def _make_item(out_dir: str, image: GalleryImage, tasks: dict[str, Task],
+               longest: int, read: Callable) -> dict:
+    """Make the pictures of an image; returns what the page shows of it."""
     base = osp.join(out_dir, PICTURES, file_name(image.name))
     thumbnail = f'{base}.jpg'
     labels = {t: image.labels[t] for t in tasks if t in image.labels}
@@ -139,18 +136,42 @@ def _make_item(out_dir: str, image: GalleryImage, tasks: Dict[str, Task],
         _draw(image, tasks, labels, thumbnail, layers, longest, read)
     with Image.open(thumbnail) as small:
         size = small.size
-    links = {'photograph': image.photograph, **image.links}
-    return GalleryItem(
+    links = dict(photograph=image.photograph) | image.links
+    return dict(
         name=image.name,
         thumbnail=link_to(thumbnail, out_dir),
         size=size,
-        layers=[Layer(n, link_to(p, out_dir)) for n, p in layers.items()],
-        measurements=image.measurements,
-        flags=image.flags,
-        links={
-            text: link_to(p, out_dir)
-            for text, p in links.items()
-        })
+        layers={
+            name: link_to(path, out_dir)
+            for name, path in layers.items()
+        },
+        flags=list(image.flags),
+        links=[(text, link_to(p, out_dir)) for text, p in links.items()],
+        values=image.measurements)
+
+
+def _render(items: Sequence[dict], tasks: Sequence[Task], **texts) -> str:
+    """Make the page as HTML."""
+    columns = list(dict.fromkeys(c for item in items for c in item['values']))
+    images = [
+        dict(
+            name=item['name'],
+            flags=item['flags'],
+            links=item['links'],
+            values=[item['values'].get(column) for column in columns])
+        for item in items
+    ]
+    return render_page(
+        'gallery.html',
+        items=items,
+        tasks=[
+            dict(name=t.name, nested=t.nested, classes=css_colours(t))
+            for t in tasks
+        ],
+        columns=columns,
+        num_flagged=sum(bool(item['flags']) for item in items),
+        data=without_nan(dict(columns=columns, images=images)),
+        **texts)
 
 
 def _is_current(made: Sequence[str], sources: Sequence[str],
@@ -166,7 +187,7 @@ def _is_current(made: Sequence[str], sources: Sequence[str],
 
 
 def _comment(longest: int) -> bytes:
-    """What a thumbnail tells of its making, to be remade at another size."""
+    """How a thumbnail was made, to be remade at another size."""
     return b'longest side %d' % longest
 
 

@@ -3,18 +3,18 @@
 Made from what ``tasks.<task>`` of an ``eval_<set>.json`` holds
 (docs/evaluation.md). Marks on curves are the operating point.
 """
-from typing import Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
 
 import numpy as np
 from markupsafe import Markup
 
-from .charts import Sample, Series, dot_chart, line_chart
+from .charts import Series, dot_chart, line_chart
 from .document import shown_number
 
 FIRST_POINT = '0.5'
 
 
-def task_charts(content: Mapping) -> List[Markup]:
+def task_charts(content: Mapping) -> list[Markup]:
     """Draw curves, calibration and distribution of a task."""
     classes = list(enumerate(content['classes']))
     charts = []
@@ -27,21 +27,15 @@ def task_charts(content: Mapping) -> List[Markup]:
 
 
 def _figure(content: Mapping, name: str, label: str) -> str:
-    figure = content['comparable'].get(name, {}).get(label)
-    return shown_number(figure['value'] if figure else None, 3)
+    metric = content['comparable'].get(name, {}).get(label)
+    return shown_number(metric['value'] if metric else None, 3)
 
 
 def operating_point(content: Mapping,
-                    label: str) -> Optional[Dict[str, Optional[float]]]:
+                    label: str) -> dict[str, float | None] | None:
     """Recall, precision and false positive rate at the first threshold.
 
-    Args:
-        content (dict): Of a task.
-        label (str): The class.
-
-    Returns:
-        dict | None: The three figures of the pooled pixels, None where one is
-        undefined; None without counts.
+    They are of the pooled pixels, None where undefined; None without counts.
     """
     point = next(iter(content['thresholds']), FIRST_POINT)
     counts = [
@@ -62,7 +56,7 @@ def operating_point(content: Mapping,
         false_positive_rate=share(fp, tn))
 
 
-def _mark(content, label, across, up) -> Optional[Tuple[float, float]]:
+def _mark(content, label, across, up) -> tuple[float, float] | None:
     point = operating_point(content, label)
     if point is None or point[across] is None or point[up] is None:
         return None
@@ -109,14 +103,11 @@ def _roc(content, classes) -> Markup:
         diagonal=True)
 
 
-def calibration_error(bins: Mapping) -> Optional[float]:
+def calibration_error(bins: Mapping) -> float | None:
     """Expected calibration error: mean distance of score and frequency.
 
-    Args:
-        bins (dict): ``calibration`` of a class.
-
-    Returns:
-        float | None: Mean over pixels; None without pixels.
+    It is the mean over the pixels of ``calibration`` of a class; None without
+    pixels.
     """
     count = np.array(bins['count'], dtype=np.float64)
     if count.sum() == 0:
@@ -156,6 +147,9 @@ def _distribution(content, classes) -> Markup:
         values = [v for v in values if v is not None]
         middle = shown_number(float(np.median(values)) if values else None, 3)
         samples.append(
-            Sample(label, slot, values,
-                   f'median {middle} of {len(values)} images'))
+            Series(
+                label,
+                slot,
+                values,
+                note=f'median {middle} of {len(values)} images'))
     return dot_chart('Dice of the images', 'Dice', samples)

@@ -1,10 +1,10 @@
-"""The page of an evaluation: figures, curves, calibration, examples.
+"""The page of an evaluation: metrics, curves, calibration, examples.
 
 Made from what ``eval_<set>.json`` holds (docs/evaluation.md), and nothing
 else.
 """
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import List, Mapping, Optional, Sequence, Tuple
 
 from .document import render_page, shown_number
 from .report_charts import task_charts
@@ -24,14 +24,7 @@ IMAGE_FIGURES = ('Dice', 'IoU', 'AP', 'AUC', 'Ratio-error')
 
 @dataclass(frozen=True)
 class Example:
-    """Pictures of an image that went well or badly.
-
-    Attributes:
-        name (str): Name of the image.
-        photograph (str): URL of the photograph, relative to the page.
-        truth (str): URL of the photograph with the ground truth.
-        prediction (str): URL of the photograph with the prediction.
-    """
+    """URLs of the pictures of an image, relative to the page."""
 
     name: str
     photograph: str
@@ -44,12 +37,11 @@ class Section:
     """One task of one test set.
 
     Attributes:
-        evaluation (dict): Content of the set's ``eval_<set>.json``.
-        task (str): Name of the task.
-        colours (dict[str, str]): CSS colours of its classes in the pictures.
-        worst (Sequence[Example]): The worst first.
-        best (Sequence[Example]): The best first.
-        csv (str, optional): URL of the table of all images.
+        evaluation: Content of the set's ``eval_<set>.json``.
+        task: Name of the task.
+        colours: CSS colours of its classes in the pictures.
+        worst, best: The worst first, and the best first.
+        csv: URL of the table of all images.
     """
 
     evaluation: Mapping
@@ -57,24 +49,16 @@ class Section:
     colours: Mapping[str, str] = field(default_factory=dict)
     worst: Sequence[Example] = ()
     best: Sequence[Example] = ()
-    csv: Optional[str] = None
+    csv: str | None = None
 
     @property
     def content(self) -> Mapping:
-        """dict: What the evaluation tells of the task."""
+        """What the evaluation says of the task."""
         return self.evaluation['tasks'][self.task]
 
 
 def render_report(sections: Sequence[Section], title: str) -> str:
-    """Make the page.
-
-    Args:
-        sections (Sequence[Section]): In the order of the page.
-        title (str): Its heading.
-
-    Returns:
-        str: HTML.
-    """
+    """Make the page as HTML, with sections in the order given."""
     evaluations = {s.evaluation['dataset']: s.evaluation for s in sections}
     return render_page(
         'report.html',
@@ -88,7 +72,7 @@ def render_report(sections: Sequence[Section], title: str) -> str:
 
 
 def _overview(sections: Sequence[Section]) -> dict:
-    """Table of the main figures, one row per section."""
+    """Table of the main metrics, one row per section."""
     columns = [
         name for kind, name in OVERVIEW if any(
             name in s.content.get(kind, {}) for s in sections)
@@ -120,15 +104,15 @@ def anchor(section: Section) -> str:
     return f'{section.evaluation["dataset"]}.{section.task}'
 
 
-def _cell(figure: Optional[Mapping]) -> Optional[dict]:
-    """What a table shows of a figure and its interval."""
-    if figure is None:
+def _cell(metric: Mapping | None) -> dict | None:
+    """What a table shows of a metric and its interval."""
+    if metric is None:
         return None
-    ends = [figure.get('low'), figure.get('high')]
+    ends = [metric.get('low'), metric.get('high')]
     interval = ''
     if all(end is not None for end in ends):
         interval = ' – '.join(shown_number(end, 3) for end in ends)
-    return dict(value=shown_number(figure['value']), interval=interval)
+    return dict(value=shown_number(metric['value']), interval=interval)
 
 
 def _section(section: Section) -> dict:
@@ -161,8 +145,11 @@ def _section(section: Section) -> dict:
         ]) for row in rows[:ROWS]])
 
 
-def overall_dice(row: Mapping) -> Optional[float]:
-    """Dice of an image, mean over the classes that are defined in it."""
+def overall_dice(row: Mapping) -> float | None:
+    """Dice of an image, mean over the classes that are defined in it.
+
+    Undefined ones are None in files and NaN otherwise.
+    """
     dice = row['Dice']
     return dice['mean'] if 'mean' in dice else next(iter(dice.values()))
 
@@ -170,16 +157,13 @@ def overall_dice(row: Mapping) -> Optional[float]:
 def image_rank(row: Mapping) -> tuple:
     """Key that sorts images, the worst first, undefined ones last."""
     dice = overall_dice(row)
-    return (dice is None, 0 if dice is None else dice, row['name'])
+    undefined = dice is None or dice != dice
+    return (undefined, 0 if undefined else dice, row['name'])
 
 
 def choose_examples(rows: Sequence[Mapping],
-                    count: int) -> Tuple[List[str], List[str]]:
-    """Names of the images to show.
-
-    Args:
-        rows (Sequence[dict]): ``per_image`` of a task.
-        count (int): Of each kind, at most.
+                    count: int) -> tuple[list[str], list[str]]:
+    """Names of the images to show, ``count`` of each kind at most.
 
     Returns:
         tuple[list[str], list[str]]: The worst, the worst first, and the best,
@@ -201,8 +185,8 @@ def _example(example: Example, content: Mapping) -> dict:
                  for name, value in row['Dice'].items()])
 
 
-def _tables(content: Mapping) -> List[dict]:
-    """Tables of figures by where they come from."""
+def _tables(content: Mapping) -> list[dict]:
+    """Tables of metrics by where they come from."""
     groups = {
         'Published definitions': content['published'],
         'Comparable with other work': {},
@@ -228,8 +212,8 @@ def _tables(content: Mapping) -> List[dict]:
     return tables
 
 
-def _image_columns(rows, classes) -> List[tuple]:
-    """Figure, class and heading of the columns of the table of images."""
+def _image_columns(rows, classes) -> list[tuple]:
+    """Metric, class and heading of the columns of the table of images."""
     columns = [('Dice', 'mean', 'Dice')] if len(classes) > 1 else []
     for key in IMAGE_FIGURES:
         for label in classes:

@@ -2,6 +2,7 @@
 import json
 import math
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from mbos.datasets.checks import read_manifest
 from mbos.io.geometry import make_geometry
 from mbos.io.labels import save_labels
 from mbos.metrics import sums as metrics
-from mbos.metrics.sums_store import StoredSums, SumsWriter, read_places
+from mbos.metrics.sums_store import StoredSums, find_sums, save_sums
 from mbos.tasks import build_task
 from prepare_dataset import drive
 from prepare_dataset.files import read_geometry, write_geometry
@@ -121,22 +122,19 @@ def _sums():
 
 def sums(rng, folder):
     """What an evaluation that ended early leaves for the next."""
-    path = folder / 'a.sums'
-    writer = SumsWriter(str(path))
     for i, value in enumerate(_sums()):
-        writer.add(f'{i:064x}', value)
-    writer.close()
-    path.write_bytes(mutate(rng, path.read_bytes()))
+        path = Path(save_sums(str(folder), f'{i:064x}', value))
+        path.write_bytes(mutate(rng, path.read_bytes()))
 
     def read():
-        places = read_places(str(folder))
+        places = find_sums(str(folder))
         for i, whole in enumerate(_sums()):  # nobody asks for other keys
             if f'{i:064x}' in places:
                 found = StoredSums([places[f'{i:064x}']], 'lesion')[0]
                 np.testing.assert_array_equal(found['counts'],
                                               whole['lesion']['counts'])
 
-    return 'a.sums', read
+    return '.npz', read
 
 
 KINDS = dict(sums=sums, split=split, manifest=manifest, geometry=geometry)

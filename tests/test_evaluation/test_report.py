@@ -139,8 +139,8 @@ def test_only_scored_classes_are_drawn(tmp_path):
     prob[1, 200:300, 600:900] = 1  # a cup, which the truth does not tell
     photo, truth, found = example_pictures(
         DiscOnly(tmp_path), 0, 'odoc', dict(odoc=prob))
-    assert photo.size == truth.size == found.size == (640, 320)
-    rows, columns = np.nonzero(np.array(found).max(axis=2))
+    assert photo.shape == truth.shape == found.shape == (320, 640, 3)
+    rows, columns = np.nonzero(found.max(axis=2))
     assert columns.max() <= 400 * 0.64 + 2 and columns.min() >= 126
-    rows, _ = np.nonzero(np.array(truth).max(axis=2))
+    rows, _ = np.nonzero(truth.max(axis=2))
     assert abs(rows.min() - 64) <= 2 and abs(rows.max() - 255) <= 2

@@ -6,7 +6,8 @@ from sklearn.metrics import (average_precision_score, confusion_matrix,
 
 from mbos.metrics.report import compute
 from mbos.metrics.score_curves import histogram_area, histogram_precision
-from mbos.metrics.score_histogram import make_histogram, pool_histograms
+from mbos.metrics.score_histogram import (make_histogram, pack_histogram,
+                                          pool_histograms, unpack_histogram)
 from mbos.metrics.score_ranking import rank_scores, score_keys
 from mbos.metrics.sums import update
 from mbos.tasks import Task
@@ -82,10 +83,16 @@ def test_all_figures(task, seed):
         found = table['AUC-pooled'][name], table['AP'][name]
         assert found == pytest.approx(
             ranking(truth, score), abs=1e-9, nan_ok=True)
+        for key in ('AUC', 'AP'):
+            of_images = [row[key][name] for row in report['per_image']]
+            if not np.isnan(of_images).all():
+                assert table[f'{key}-image'][name] == pytest.approx(
+                    np.nanmean(of_images))
         tp, fp, fn, tn = confusion(truth, score)
         for key, above, below in (('Dice', 2 * tp, 2 * tp + fp + fn),
                                   ('IoU', tp, tp + fp + fn), ('Sensitivity',
                                                               tp, tp + fn),
+                                  ('Accuracy', tp + tn, len(truth)),
                                   ('Specificity', tn, tn + fp), ('Precision',
                                                                  tp, tp + fp)):
             expected = above / below if below else np.nan
@@ -93,26 +100,41 @@ def test_all_figures(task, seed):
                 expected, nan_ok=True), key
 
 
-@pytest.mark.parametrize('name, squeeze', [
-    ('below 1e-3', lambda u, y: 1e-3 * u**(1 - 0.5 * y)),
-    ('above 0.999', lambda u, y: 1 - 1e-3 * u**(1 + 0.5 * y)),
-    ('next to 0', lambda u, y: np.exp(-60 * u**(1 + y))),
-    ('half precision', lambda u, y: np.float16(u**(2 - y))),
-    ('most are 1', lambda u, y: np.minimum(1, 2 * u**(2 - y))),
-    ('one float', lambda u, y: 0.3 + 1e-7 * (u + y)),
-])  # yapf: disable
-def test_saturated_scores_of_big_images(name, squeeze):
+SQUEEZED = {
+    'spread': lambda u, y: 1 / (1 + np.exp(4 - 6 * u - 3 * y)),
+    'below 1e-3': lambda u, y: 1e-3 * u**(1 - 0.5 * y),
+    'above 0.999': lambda u, y: 1 - 1e-3 * u**(1 + 0.5 * y),
+    'both ends': lambda u, y: 1 / (1 + np.exp(20 - 40 * (u + 0.1 * y))),
+    'next to 0': lambda u, y: np.exp(-60 * u**(1 + y)),
+    'half precision': lambda u, y: np.float16(u**(2 - y)),
+    'most are 1': lambda u, y: np.minimum(1, 2 * u**(2 - y)),
+    'one bin': lambda u, y: 0.3 + 1e-6 * (u + 0.1 * y),
+    'one float': lambda u, y: 0.3 + 1e-7 * (u + y),
+    'ties': lambda u, y: np.floor(20 * u + y) / 40,
+    'constant': lambda u, y: 0.2 + 0 * u,
+    'zero and one': lambda u, y: (u + 0.2 * y > 0.5) * 1.0,
+}
+
+
+@pytest.mark.parametrize('rates', [(0.02, 0.005), (0.3, 0.1)])
+@pytest.mark.parametrize('name', SQUEEZED)
+def test_scores_of_big_images(name, rates):
     """Bins replace sorting here; each image exact, pooled to a millionth."""
     rng = np.random.default_rng(0)
     parts, scores, truths = [], [], []
-    for rate in (0.02, 0.005):
+    for rate in rates:
         truth = rng.random((640, 640)) < rate
-        score = squeeze(rng.random(truth.shape), truth).astype(np.float32)
-        parts.append(
+        score = SQUEEZED[name](rng.random(truth.shape), truth)
+        score = score.astype(np.float32)
+        packed = pack_histogram(
             make_histogram(rank_scores(score_keys(score), truth, None)))
-        expected = ranking(truth.ravel(), score.ravel())
-        alone = histogram_area(parts[-1]), histogram_precision(parts[-1])
-        assert alone == pytest.approx(expected, abs=1e-9)
+        assert packed.nbytes < 450_000
+        parts.append(unpack_histogram(packed))
+        assert parts[-1].positives.sum() == truth.sum()
+        if rate < 0.1:  # otherwise there are too many positives to keep apart
+            alone = histogram_area(parts[-1]), histogram_precision(parts[-1])
+            expected = ranking(truth.ravel(), score.ravel())
+            assert alone == pytest.approx(expected, abs=1e-9)
         scores.append(score.ravel())
         truths.append(truth.ravel())
     pooled = pool_histograms(parts)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.paired_bootstrap import (Difference, compare_means,
                                            compare_sums, holm)
 
@@ -12,19 +13,17 @@ DRAWS = 10000
 
 def test_identical_figures_do_not_differ():
     values = [0.1, 0.7, 0.35, 0.2]
-    assert compare_means(values, values,
-                         DRAWS) == Difference(4, pytest.approx(0.3375),
-                                              pytest.approx(0.3375), 0, 0, 0,
-                                              1)
+    assert compare_means(values, values, Bootstrap(DRAWS)) == Difference(
+        4, pytest.approx(0.3375), pytest.approx(0.3375), 0, 0, 0, 1)
 
 
 def test_constant_shift_differs_for_certain():
     first = np.linspace(0.2, 0.6, 30)
-    found = compare_means(first, first + 0.1, DRAWS)
+    found = compare_means(first, first + 0.1, Bootstrap(DRAWS))
     assert found.difference == pytest.approx(0.1)
     assert (found.low, found.high) == pytest.approx((0.1, 0.1))
     assert found.p_value == pytest.approx(2 / (DRAWS + 1))
-    back = compare_means(first + 0.1, first, DRAWS)
+    back = compare_means(first + 0.1, first, Bootstrap(DRAWS))
     assert back.difference == pytest.approx(-0.1)
     assert back.p_value == found.p_value
 
@@ -32,13 +31,13 @@ def test_constant_shift_differs_for_certain():
 @pytest.mark.parametrize('images', [1, 2, 4, 8])
 def test_few_images_cannot_tell_much(images):
     first = np.linspace(0.2, 0.6, images)
-    found = compare_means(first, first + 0.1, DRAWS)
+    found = compare_means(first, first + 0.1, Bootstrap(DRAWS))
     assert found.p_value == 2 / 2**images
 
 
 def test_two_images_by_hand():
     """Differences +1 and -0.5: draws give 1, 0.25, 0.25 or -0.5."""
-    found = compare_means([0, 0.5], [1, 0], DRAWS)
+    found = compare_means([0, 0.5], [1, 0], Bootstrap(DRAWS))
     assert (found.first, found.second) == (0.25, 0.5)
     assert (found.low, found.high) == (-0.5, 1)
     assert found.p_value == pytest.approx(2 / 4, abs=0.03)
@@ -57,14 +56,14 @@ def test_interval_is_scipys():
     rng = np.random.default_rng(1)
     first = rng.random(25)
     second = first + rng.normal(0.02, 0.1, 25)
-    found = compare_means(first, second, 20000)
+    found = compare_means(first, second, Bootstrap(20000))
     scipys = stats.bootstrap((second - first, ),
                              np.mean,
                              n_resamples=20000,
                              method='percentile',
                              random_state=0).confidence_interval
     assert (found.low, found.high) == pytest.approx(scipys, abs=0.002)
-    again = compare_means(first, second, 20000)
+    again = compare_means(first, second, Bootstrap(20000))
     assert again == found, 'the draws are seeded'
 
 
@@ -72,7 +71,8 @@ def test_p_values_of_no_difference_are_uniform():
     """Of 200 pairs without a difference about 5 % have p < 0.05."""
     rng = np.random.default_rng(0)
     low = sum(
-        compare_means(*rng.normal(size=(2, 40)), 500, seed).p_value < 0.05
+        compare_means(*rng.normal(
+            size=(2, 40)), Bootstrap(500, seed=seed)).p_value < 0.05
         for seed in range(200))
     assert 3 <= low <= 22
 

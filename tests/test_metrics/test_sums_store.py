@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from mbos.metrics.sums_store import (StoredSums, SumsWriter, append_sums, pack,
-                                     read_places, remove_sums, unpack)
+from mbos.metrics.sums_store import (StoredSums, find_sums, pack, remove_sums,
+                                     save_sums, unpack)
 
 
 def sums_of(i):
@@ -15,47 +15,33 @@ def sums_of(i):
 
 
 def test_written_sums_are_read_by_key(tmp_path):
-    folder = str(tmp_path / 'new')
-    for rank in (0, 1):
-        writer = SumsWriter(f'{folder}/{rank}.sums')
-        for i in range(rank, 5, 2):
-            writer.add(f'image {i}', sums_of(i))
-        writer.close()
-    places = read_places(folder)
-    assert sorted(places) == [f'image {i}' for i in range(5)]
-    stored = StoredSums([places[f'image {i}'] for i in (3, 0, 4)], 'vessel')
+    folder = str(tmp_path / 'all/new')
+    assert find_sums(folder) == {}
+    written = [save_sums(folder, f'image-{i}', sums_of(i)) for i in range(5)]
+    found = find_sums(folder)
+    assert found == {f'image-{i}': path for i, path in enumerate(written)}
+    stored = StoredSums([found[f'image-{i}'] for i in (3, 0, 4)], 'vessel')
     assert len(stored) == 3
-    assert [one['counts'][0, 0] for one in stored] == [3, 0, 4]
-    assert [one['counts'][0, 0] for one in stored] == [3, 0, 4]  # twice
-    assert StoredSums(stored.places)[1]['odoc'] == dict(x=0)
-
-
-def test_a_record_that_was_cut_off_is_left_out(tmp_path):
-    path = str(tmp_path / 'a.sums')
-    writer = SumsWriter(path)
-    sizes = []
-    for i in range(3):
-        writer.add(f'{i}', sums_of(i))
-        sizes.append(os.path.getsize(path))
-    writer.close()
-    for size in range(sizes[0], sizes[-1] + 1, 7):
-        os.truncate(path, sizes[-1])
-        whole = open(path, 'rb').read()
-        open(path, 'wb').write(whole[:size])
-        whole_records = sum(end <= size for end in sizes)
-        assert sorted(read_places(
-            str(tmp_path))) == [str(i) for i in range(whole_records)]
-        open(path, 'wb').write(whole)
-    assert read_places(str(tmp_path / 'missing')) == {}
-
-
-def test_appended_sums(tmp_path):
-    path = str(tmp_path / 'all/new/a.sums')
-    places = [append_sums(path, str(i), sums_of(i)) for i in range(3)]
-    assert list(read_places(str(tmp_path / 'all/new')).values()) == places
-    assert [one['x'] for one in StoredSums(places, 'odoc')] == [0, 1, 2]
-    remove_sums(str(tmp_path / 'all/new'))
+    for _ in range(2):
+        assert [one['counts'][0, 0] for one in stored] == [3, 0, 4]
+    assert StoredSums(stored.paths)[1]['odoc'] == dict(x=0)
+    remove_sums(folder)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_was_cut_off_or_changed_is_not_used(tmp_path):
+    path = save_sums(str(tmp_path), 'a', sums_of(1))
+    with open(path, 'rb') as file:
+        whole = file.read()
+    # as a process leaves it that was killed
+    with open(f'{path}.99999999.tmp', 'wb') as file:
+        file.write(whole[:40])
+    assert find_sums(str(tmp_path)) == dict(a=path)
+    for content in (whole[:-1], b'', whole[:60] + b'x' + whole[61:]):
+        with open(path, 'wb') as file:
+            file.write(content)
+        with pytest.raises(ValueError, match='a-.*remove the folder'):
+            StoredSums([path], 'odoc')[0]
 
 
 def test_nested_sums_come_back():

@@ -2,9 +2,8 @@ import re
 
 import pytest
 
-from mbos.pictures.charts import (BOTTOM, LEFT, RIGHT, ROW, SIDE, TOP, Sample,
-                                  Series, colour_of, dot_chart, line_chart,
-                                  line_path)
+from mbos.pictures.charts import (BOTTOM, LEFT, RIGHT, ROW, SIDE, TOP, Series,
+                                  colour_of, dot_chart, line_chart, line_path)
 
 
 def test_path_by_hand():
@@ -46,8 +45,8 @@ def test_series_are_told_apart_without_colour():
 
 def test_dot_chart_shows_quartiles():
     svg = dot_chart('Dice', 'Dice', [
-        Sample('EX', 0, [0, 0.25, 0.5, 0.75, 1.0], 'median 0.5'),
-        Sample('a long name', 1, [])
+        Series('EX', 0, [0, 0.25, 0.5, 0.75, 1.0], note='median 0.5'),
+        Series('a long name', 1, [])
     ])
     assert f'viewBox="0 0 {LEFT + SIDE + RIGHT} {TOP + 2 * ROW + BOTTOM}"' \
         in svg
