@@ -45,19 +45,9 @@ ADDED_LABELS = {idrid.FOLDER: idrid_vessels.LABELS}
 class SplitReport:
     """What was found in one split.
 
-    Args:
-        name: Collection and split.
-        expected: Number of photographs in the owner's release.
-        training: Whether it is a training split.
-        published: Whether an owner publishes the expected number.
-        notes: What the user should know, but is not a fault.
-        images: Photographs by stem.
-        labels: Number of masks by folder.
-        pixels: Pixels of each value by folder.
-        empty: Number of masks without foreground.
-        sizes: Width and height of the photographs.
-        thumbnails: Small grey copies.
-        problems: What is wrong, file by file.
+    Photographs, sizes and thumbnails are by stem; numbers of masks, of those
+    without foreground, and pixels of each value are by label folder. Problems
+    are wrong file by file, notes are not a fault.
     """
     name: str
     expected: int

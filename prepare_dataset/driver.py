@@ -60,16 +60,7 @@ class SplitSummary:
 
 @dataclass
 class Summary:
-    """What came of a collection.
-
-    Args:
-        name: The collection.
-        folder: Where it was prepared.
-        splits: Result of each split.
-        notes: What the user should know.
-        ending: What the text of the summary ends with.
-        seconds: Wall time.
-    """
+    """What came of a collection; its text ends with ``ending``."""
     name: str
     folder: Path
     splits: dict[str, SplitSummary] = field(default_factory=dict)
@@ -120,20 +111,12 @@ def run(collection: Collection,
         workers: int = 2,
         force: bool = False,
         max_side: int | None = None) -> Summary:
-    """Prepare a collection.
+    """Prepare a collection and say what was done and what went wrong.
 
-    Args:
-        collection: What to prepare.
-        raw: Unpacked folder of the collection.
-        out: Folder that will contain the prepared collection.
-        splits: Splits to prepare; None is all that the raw folder holds.
-        workers: Processes; with 1 everything runs in this one.
-        force: Whether to overwrite what is there.
-        max_side: Larger images are scaled down to this, 0 for never. None is
-            2048 for training splits, else never.
-
-    Returns:
-        Summary: What was done and what went wrong, file by file.
+    ``raw`` is its unpacked folder, ``out`` the one that will contain it.
+    ``splits`` are by default all that the raw folder holds; with one worker
+    everything runs in this process. Larger images are scaled down to
+    ``max_side``, 0 for never; None is 2048 for training splits, else never.
 
     Raises:
         PrepareError: If nothing can be prepared at all.

@@ -38,12 +38,9 @@ class Item:
 class Found:
     """What a raw collection holds of one split.
 
-    Args:
-        items: Photographs to prepare.
-        problems: What is missing or left over, file by file.
-        notes: What the user should know, but is not a fault.
-        folder: Where photographs were looked for.
-        left_out: Files that are not read as images.
+    Problems are files that are missing or left over, notes what is not a
+    fault; photographs were looked for in ``folder``, and the files in
+    ``left_out`` are not read as images.
     """
     items: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

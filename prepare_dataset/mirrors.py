@@ -31,17 +31,11 @@ MAX_LINES = 16
 def folder_of_split(
     raw: Path, split: str, kinds: Sequence[str],
     below: Sequence[str] = ('', )) -> Path | None:
-    """Find the folder of a split by the names that copies give it.
+    """Find the folder of a split by the names that copies give it, such as
+    ``train/images`` or ``images/train``.
 
-    Args:
-        raw: Where to look.
-        split: ``train``, ``val`` or ``test``.
-        kinds: What may be called the folder of the kind of files, such as
-            :data:`IMAGES`.
-        below: Names of the folder in it; by default itself.
-
-    Returns:
-        Path | None: ``train/images`` or ``images/train``, or None.
+    ``kinds`` are what the folder of such files may be called, as
+    :data:`IMAGES`, ``below`` the names of a folder in it.
 
     Raises:
         PrepareError: If two folders fit equally well.

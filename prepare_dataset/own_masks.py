@@ -20,13 +20,8 @@ class MissingMaskError(PrepareError):
 
 @dataclass(frozen=True)
 class OwnTask:
-    """What is known of a task.
-
-    Args:
-        name: Its name.
-        classes: Its classes, in the order of label values.
-        nested: Whether each class contains those after it.
-        may_be_empty: Whether an eye may show nothing of it.
+    """A task: its classes in the order of label values, whether each contains
+    those after it, and whether an eye may show nothing of it.
     """
     name: str
     classes: tuple[str, ...]
@@ -42,14 +37,11 @@ TASKS = (OwnTask('vessel', ('vessel', ), may_be_empty=False),
 
 @dataclass
 class Masks:
-    """Masks that become one label folder.
+    """Masks that become one label folder: of all classes (``whole``), or of
+    each class that has some (``single``).
 
-    Args:
-        folder: Name of the folder: the task's, or for a second observer the
-            task's with ``-`` and more.
-        task: The task.
-        whole: Masks of all classes, or
-        single: masks of each class that has some.
+    The folder is called like the task, or for a second observer like the task
+    with ``-`` and more.
     """
     folder: str
     task: OwnTask
@@ -258,11 +250,8 @@ def without_masks(photographs: Sequence[Photograph],
 class Reader:
     """Makes the label readers of photographs.
 
-    Args:
-        masks: All label folders.
-        values: Meaning of values by key of the masks.
-        optional: Keys of masks that photographs may lack, which then show
-            nothing of it.
+    ``values`` are the meanings of values by key of the masks, ``optional`` the
+    keys of masks that photographs may lack, which then show nothing of it.
 
     Raises:
         PrepareError: If a key is not one of the masks.

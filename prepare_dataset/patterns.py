@@ -24,13 +24,9 @@ MAX_NAMED = 3
 class Photograph:
     """A photograph of a folder.
 
-    Args:
-        path: The file.
-        relative: Its path in the folder, with ``/``.
-        name: What the prepared files are called, without suffix: the stem,
-            with folders before it where two stems are alike.
-        fields: What patterns may refer to: ``stem``, ``dir`` and the named
-            groups of ``--fields``.
+    Its ``name`` is what the prepared files are called: the stem, with folders
+    before it where two stems are alike. Patterns may refer to its ``fields``:
+    ``stem``, ``dir`` and the named groups of ``--fields``.
     """
     path: Path
     relative: str
@@ -43,12 +39,9 @@ def list_photographs(folder: Path,
                      expression: str | None = None) -> list[Photograph]:
     """List the image files in a folder and below it, by relative path.
 
-    Args:
-        folder: The folder.
-        pattern: Which of them, such as ``'*.jpg'`` or ``'images/*.jpg'``;
-            upper and lower case are the same.
-        expression: Regular expression that is searched in the stem; its named
-            groups become fields.
+    ``pattern`` chooses them, such as ``'*.jpg'`` or ``'images/*.jpg'``, in
+    upper or lower case; ``expression`` is searched in the stem, and its named
+    groups become fields.
 
     Raises:
         PrepareError: If there are none, or one does not fit the expression.
@@ -136,14 +129,11 @@ def _fits(relative: str, pattern: str) -> bool:
 class MaskPattern:
     """Where the masks of one kind are.
 
-    Args:
-        key: What the user calls them, as in ``key=pattern``.
-        pattern: A path with ``{fields}`` of the photograph, which may have
-            wildcards, or a folder with files of the photographs' stems. A
-            relative one starts in the folder of the photographs, or in the
-            one above it, or in the working directory: where it fits first.
-        folder: Folder of the photographs.
-        photographs: All of them.
+    ``key`` is what the user calls them, as in ``key=pattern``. The pattern is
+    a path with ``{fields}`` of the photograph, which may have wildcards, or a
+    folder with files of the photographs' stems. A relative one starts in the
+    folder of the photographs, or in the one above it, or in the working
+    directory: where it fits first.
 
     Raises:
         PrepareError: If it fits no file at all, or names unknown fields.

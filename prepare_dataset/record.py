@@ -33,15 +33,9 @@ def shares(pixels: np.ndarray) -> str:
 
 @dataclass
 class SplitRecord:
-    """What is recorded of one split.
-
-    Args:
-        folder: Its folder in that of the collection.
-        expected: Number of photographs that there should be.
-        photographs: Stems of those that were prepared.
-        lacking: Stems of the photographs that have no mask of a label folder,
-            and are not meant to have one.
-        problems: What went wrong.
+    """What is recorded of one split: its folder in that of the collection, the
+    expected number and the stems of photographs, and by label folder those
+    that lack a mask and are not meant to have one.
     """
     folder: str
     expected: int
@@ -58,12 +52,8 @@ class SplitRecord:
 class Record:
     """What is recorded of one collection.
 
-    Args:
-        image_suffix: Suffix of the prepared images.
-        labels: Its label folders.
-        splits: Its splits, prepared so far.
-        published: Whether an owner publishes the expected number.
-        recipe: Options that a later run must not contradict.
+    ``published`` is whether an owner publishes the expected numbers,
+    ``recipe`` are options that a later run must not contradict.
     """
     image_suffix: str
     labels: dict[str, Labels] = field(default_factory=dict)

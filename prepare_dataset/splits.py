@@ -62,21 +62,12 @@ def split_photographs(
         wanted: Mapping[str, str],
         groups: Mapping[str, str],
         seed: int = 0) -> tuple[dict[str, list[Photograph]], list[str]]:
-    """Divide photographs into splits.
+    """Divide photographs into splits; returns them, and notes for the user.
 
     Lists and patterns come first; shares are of all photographs and are
     taken from the rest, whole groups at a time, in an order that depends on
     the seed and the groups' names only. What is left is for training, unless
     ``train`` was asked for.
-
-    Args:
-        photographs: All photographs.
-        wanted: Share, list file or pattern by split.
-        groups: Of :func:`group_of`.
-        seed: Another number gives other shares.
-
-    Returns:
-        tuple: Photographs by split, and notes for the user.
 
     Raises:
         PrepareError: If lists contradict each other, name what is not there,

@@ -54,12 +54,8 @@ CAMERAS = dict(
 class Job:
     """A photograph to draw and the files to write of it.
 
-    Args:
-        key: Names the eye; the same key is always the same eye.
-        camera: What takes the picture.
-        write: Writes the photograph (H, W, 3) and its masks.
-        diseased: Whether there are lesions.
-        glaucoma: Whether the cup is large.
+    The same ``key`` is always the same eye; ``write`` gets the photograph
+    (H, W, 3) and its masks.
     """
 
     key: str
@@ -186,19 +182,10 @@ def generate(out: str | Path,
              force: bool = False) -> dict[str, Path]:
     """Draw all collections, or nothing if the same are there already.
 
-    Args:
-        out: Folder to write ``raw`` and ``hidden`` into.
-        images: Training images of each collection, 1 to 54; DRIVE gets an
-            eighth of it.
-        size: Height of the photographs, roughly.
-        seed: Another seed draws other eyes.
-        val_images: Validation images of DDR and REFUGE.
-        test_images: Test images of each collection with a test set, 1 to 20.
-        workers: Threads; the pixels do not depend on it.
-        force: Whether to draw again what is there.
-
-    Returns:
-        dict[str, Path]: The raw folder of each collection, and ``hidden``.
+    The folder gets ``raw`` and ``hidden``. DRIVE has an eighth of the training
+    images. ``size`` is roughly the height of the photographs. Threads do not
+    change the pixels. Returns the raw folder of each collection, and
+    ``hidden``.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -71,18 +71,11 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What came of one photograph.
+    """What came of one photograph: an error, or nothing to do, or files.
 
-    Args:
-        stem: Name of the photograph.
-        geometry: How it was prepared.
-        skipped: Whether everything was there already.
-        error: What went wrong, empty if nothing did.
-        is_kept: Whether what went wrong leaves an earlier preparation as it
-            was.
-        notes: What the user should look at.
-        counts: Counts of the readers, to be summed.
-        pixels: Number of pixels of each value 0 to 255, by label folder.
+    ``is_kept`` says that what went wrong left an earlier preparation alone.
+    ``counts`` are those of the readers, ``pixels`` the number of pixels of
+    each value 0 to 255, by label folder.
     """
     stem: str
     geometry: Geometry | None = None

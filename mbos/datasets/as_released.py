@@ -51,14 +51,10 @@ def published_data(config: str, arguments: dict[str, dict],
                    borders: dict[str, dict], val: Sequence[str]) -> dict:
     """``data`` and ``test_sets`` of a config as the release has them.
 
-    Args:
-        config: The config file to start from.
-        arguments: Arguments by type name, everywhere.
-        labelled_arguments: The same, for the training sets with ground truth
-            only.
-        borders: By name of a training set with ground truth, arguments of
-            ``LabelBorder``, put after ``LoadPlanes``.
-        val: Names of the ``test_sets`` to validate on.
+    Arguments are by type name, for all sets or for training sets with ground
+    truth only. ``borders`` are arguments of ``LabelBorder`` by name of a
+    training set with ground truth, put after ``LoadPlanes``; ``val`` are the
+    names of the ``test_sets`` to validate on.
     """
     cfg = Config.fromfile(config)
     data = set_arguments(cfg.data, arguments)

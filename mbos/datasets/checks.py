@@ -220,11 +220,7 @@ def problems_of_mask(path: str, folder: LabelFolder | None,
                      allow_unlabelled: bool) -> list[str]:
     """Check mode, size and values of one mask.
 
-    Args:
-        path: The mask.
-        folder: What its values mean; None allows any value.
-        layout: How its image is stored, if that is known.
-        allow_unlabelled: Accept a mask of 0 and 255 only.
+    Without a folder any value is good; without a layout, any size.
     """
     try:
         with open_image(path) as image:

@@ -27,12 +27,9 @@ def _pinned(part: torch.Tensor | list[torch.Tensor]):
 
 def collate_samples(
         batch: Sequence[Sample | list[Sample]]) -> dict[str, object]:
-    """Join samples, or lists of samples, to one batch for one GPU.
+    """Join samples, or items of :class:`JointDataset`, to a batch for one GPU.
 
-    Args:
-        batch: Samples of :class:`FormatPlanes`, or items of
-            :class:`JointDataset`. Lists are flattened: all members of the
-            first item come first.
+    Items are flattened: all members of the first one come first.
 
     Returns:
         dict: ``img`` of shape (N, 3, H, W) and ``labels`` of shape

@@ -16,14 +16,9 @@ class LabelFolder:
     """A folder of masks of one task, and how to read them.
 
     Masks have the label values of the task. Where a single class is labelled,
-    1 means this class, too, whatever its value.
-
-    Args:
-        path: The folder.
-        task: The task.
-        classes: The classes that are labelled, in the order of the task.
-        binary: Every value but 0 means the one class that is labelled, and no
-            pixel is ignored, as in masks of 0 and 255.
+    1 means this class, too, whatever its value. Where they are ``binary``,
+    every value but 0 means the one class that is labelled, and no pixel is
+    ignored, as in masks of 0 and 255.
     """
 
     path: str

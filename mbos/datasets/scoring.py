@@ -122,13 +122,10 @@ class ScoringMixin:
                 indices: Sequence[int] | None = None,
                 bootstrap: Bootstrap | None = None,
                 curves: bool = False) -> dict[str, dict]:
-        """Compute all metrics from the sums of images, by task.
+        """Compute all metrics by task from what :meth:`pre_eval` gave, or from
+        the predictions themselves, of some images or all.
 
-        Args:
-            results: What :meth:`pre_eval` gave, or the predictions themselves,
-                one entry per image.
-            indices: Positions of these images; None for all.
-            bootstrap, curves: As for ``mbos.metrics.report.compute``.
+        ``bootstrap`` and ``curves`` are as for ``metrics.report.compute``.
         """
         indices = range(len(self)) if indices is None else indices
         if len(results) != len(indices):

@@ -111,15 +111,11 @@ def generator_cfg(cfg: Config,
                   allow_stage2: bool = False) -> dict:
     """Config of the network that the generator's checkpoint belongs to.
 
-    Args:
-        cfg: The stage-2 config.
-        checkpoint: The generator's checkpoint.
-        model_cfg: The network, if it is known; else what the checkpoint has
-            stored, or the config's network without stage 2.
-        allow_stage2: Whether a checkpoint of stage 2 may be used.
+    It is the one that is given, else what the checkpoint has stored, or the
+    stage-2 config's network without stage 2.
 
     Raises:
-        ValueError: If the checkpoint is of stage 2.
+        ValueError: If the checkpoint is of stage 2, and that is not allowed.
     """
     content = read_checkpoint(checkpoint)
     meta, state = content['meta'], content['state_dict']

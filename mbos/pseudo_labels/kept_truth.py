@@ -45,16 +45,8 @@ class KeptTruth:
 
     def labels(self, stem: str, prob: torch.Tensor, classes: Sequence[str],
                threshold: float) -> torch.Tensor:
-        """Labels of an image: the truth where it is known, else predictions.
-
-        Args:
-            stem: The image.
-            prob: Predicted probabilities of shape (C, H, W).
-            classes: The classes to label.
-            threshold: Probability to exceed.
-
-        Returns:
-            Tensor: Labels of shape (H, W), dtype uint8; 255 where a mask is.
+        """Labels (H, W), uint8, of an image: the truth where it is known, else
+        what the probabilities (C, H, W) say; 255 where a mask is.
 
         Raises:
             ValueError: If a mask has not the size of the prediction.
