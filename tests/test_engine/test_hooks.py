@@ -31,16 +31,6 @@ def test_average_gradients(tmp_path):
     assert found == [[[1.5, 3.], [2., 3.], None]] * 2
 
 
-def no_gradients(rank):
-    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    average_gradients(parameters)
-    return [p.grad is None for p in parameters]
-
-
-def test_average_gradients_without_any(tmp_path):
-    assert run_processes(no_gradients, 2, tmp_path) == [[True, True]] * 2
-
-
 def test_average_gradients_of_one_process_changes_nothing():
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.tensor([3.])

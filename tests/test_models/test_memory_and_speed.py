@@ -167,17 +167,3 @@ def test_fused_optimizers_unless_told_otherwise():
     assert found['other'] == cfg['other']
     assert 'fused' not in cfg['generator']
     assert fused_by_default(dict(type='SGD', lr=1))['fused']
-
-
-@pytest.mark.parametrize('kind', ['AdamW', 'Adam'])
-def test_fused_steps_are_the_plain_ones(kind):
-    weights = []
-    for cfg in (dict(foreach=False), dict(fused=True)):
-        torch.manual_seed(0)
-        weight = torch.nn.Parameter(torch.randn(50))
-        optimizer = getattr(torch.optim, kind)([weight], lr=0.1, **cfg)
-        for _ in range(3):
-            weight.grad = torch.randn(50)
-            optimizer.step()
-        weights.append(weight.detach())
-    assert torch.allclose(*weights, rtol=1e-5, atol=1e-7)

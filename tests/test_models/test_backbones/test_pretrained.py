@@ -209,12 +209,6 @@ def test_missing_file_says_what_to_do(tmp_path):
     assert 'model.pretrained=None' in text
 
 
-def test_existing_file_is_returned(tmp_path):
-    (tmp_path / 'swin.pth').write_bytes(b'x')
-    assert require_pretrained(tmp_path / 'swin.pth') == str(tmp_path /
-                                                            'swin.pth')
-
-
 @pytest.mark.parametrize('content', [b'', b'<!DOCTYPE html><html></html>'])
 def test_broken_file_is_named(tmp_path, content):
     path = tmp_path / 'swin.pth'
