@@ -14,7 +14,7 @@ from PIL import Image
 from mbos.io.labels import read_labels, save_labels
 from prepare_dataset import ddr, idrid, synthetic
 from prepare_dataset.files import read_geometry
-from tests.tiny_runs import ROOT, run_tool
+from tests.tiny_runs import ROOT, run_tool, write_config
 
 DDR, IDRID = 'DDR-FOVCrop-padding', 'IDRiD-FOVCrop-padding'
 SIZE = 96
@@ -72,16 +72,19 @@ def write_data(root: Path) -> None:
 
 def disc(folder: str) -> dict:
     """Discs without cups."""
-    return dict(path=folder, classes=['disc'])
+    return dict(odoc=dict(path=folder, classes=['disc']))
 
 
 def exudates(folder: str) -> dict:
     """Exudates, and no other lesion."""
-    return dict(path=folder, classes=['EX'])
+    return dict(lesion=dict(path=folder, classes=['EX']))
 
 
-def member(name: str, folder: str, pipeline: list, **labels) -> dict:
+def member(name: str, split: str, pipeline: list, **labels) -> dict:
     """Config of a dataset."""
+    folder = f'{dict(ddr=DDR, idrid=IDRID)[name]}/{split}'
+    for kind, make in labels.items():
+        labels[kind] = make(folder)
     return dict(
         type='PartialLabelDataset',
         name=name,
@@ -90,45 +93,31 @@ def member(name: str, folder: str, pipeline: list, **labels) -> dict:
         **labels)
 
 
-def write_config(root: Path, stage: int) -> str:
+def write_stage(root: Path, stage: int) -> str:
     """Write a stage's config; returns its path."""
     train = [
+        member('ddr', 'train', TRAIN, ann_dirs=lambda f: disc(f'{f}/disc')),
         member(
-            'ddr',
-            f'{DDR}/train',
-            TRAIN,
-            ann_dirs=dict(odoc=disc(f'{DDR}/train/disc'))),
-        member(
-            'idrid',
-            f'{IDRID}/train',
-            TRAIN,
-            ann_dirs=dict(lesion=exudates(f'{IDRID}/train/EX')))
+            'idrid', 'train', TRAIN, ann_dirs=lambda f: exudates(f'{f}/EX'))
     ]
     if stage == 2:
         train += [
             member(
                 'ddr',
-                f'{DDR}/train',
+                'train',
                 STRONG,
-                pseudo_dirs=dict(
-                    lesion=exudates(f'{DDR}/train/lesion_pseudo'))),
+                pseudo_dirs=lambda f: exudates(f'{f}/lesion_pseudo')),
             member(
                 'idrid',
-                f'{IDRID}/train',
+                'train',
                 STRONG,
-                pseudo_dirs=dict(odoc=disc(f'{IDRID}/train/odoc_pseudo')))
+                pseudo_dirs=lambda f: disc(f'{f}/odoc_pseudo'))
         ]
     tests = dict(
         ddr=member(
-            'ddr',
-            f'{DDR}/test',
-            TEST,
-            ann_dirs=dict(lesion=f'{DDR}/test/ann')),
+            'ddr', 'test', TEST, ann_dirs=lambda f: dict(lesion=f'{f}/ann')),
         idrid=member(
-            'idrid',
-            f'{IDRID}/test',
-            TEST,
-            ann_dirs=dict(odoc=disc(f'{IDRID}/test/OD'))))
+            'idrid', 'test', TEST, ann_dirs=lambda f: disc(f'{f}/OD')))
     model, schedule = {
         1: ('small_cpu', 'small_cpu'),
         2: ('small_cpu_xta_gan', 'small_cpu_gan')
@@ -160,9 +149,7 @@ def write_config(root: Path, stage: int) -> str:
             generator=dict(lr=5e-4))),
         lr_config=dict(warmup_iters=20),
         runner=dict(max_iters=600 if stage == 1 else 40))
-    path = root / f'stage{stage}.py'
-    path.write_text('\n'.join(f'{k} = {v!r}' for k, v in cfg.items()) + '\n')
-    return str(path)
+    return write_config(root / f'stage{stage}.py', cfg)
 
 
 def scores_of(monkeypatch, config, checkpoint, folder):
@@ -184,12 +171,6 @@ def scores_of(monkeypatch, config, checkpoint, folder):
     }
 
 
-def last_checkpoint(folder: str) -> str:
-    """The newest checkpoint of a run."""
-    return str(
-        max(Path(folder).glob('iter_*.pth'), key=lambda p: int(p.stem[5:])))
-
-
 def check_scores(scores: dict) -> None:
     """Far above chance: an AP of 0.02 and an AUC of 0.5."""
     assert scores['AP', 'disc'] > 0.5 and scores['AUC-pooled', 'disc'] > 0.9
@@ -201,10 +182,10 @@ def test_each_dataset_learns_what_it_lacks(tmp_path, monkeypatch):
     """python -m pytest -m slow -s tests/test_engine/test_some_classes.py"""
     write_data(tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, second = (write_config(tmp_path, stage) for stage in (1, 2))
+    first, second = (write_stage(tmp_path, stage) for stage in (1, 2))
     assert not run_tool(monkeypatch, 'train.py', first, '--work-dir', 'one',
                         '--no-validate')
-    checkpoint = last_checkpoint('one')
+    checkpoint = 'one/latest.pth'
     scores = scores_of(monkeypatch, first, checkpoint, tmp_path / 'one')
     print('stage 1', scores)
     check_scores(scores)
@@ -217,7 +198,7 @@ def test_each_dataset_learns_what_it_lacks(tmp_path, monkeypatch):
     assert manifest['classes'] == ['disc']
     assert not run_tool(monkeypatch, 'train.py', second, '--work-dir', 'two',
                         '--load-from', checkpoint, '--no-validate')
-    scores = scores_of(monkeypatch, second, last_checkpoint('two/ckpt'),
+    scores = scores_of(monkeypatch, second, 'two/ckpt/latest.pth',
                        tmp_path / 'two')
     print('stage 2', scores)
     check_scores(scores)
