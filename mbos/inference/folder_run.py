@@ -245,10 +245,11 @@ class _Run:
         labels, paths, probabilities = {}, {}, {}
         for task in self.tasks:
             labels[task.name], prob = self.predictor.restore(
-                task.name, logits[task.name], prepared)
+                task.name, logits[task.name], prepared,
+                self.options.probabilities)
             paths[task.name] = self.out.write_labels(name, task,
                                                      labels[task.name])
-            if self.options.probabilities:
+            if prob is not None:
                 probabilities[task.name] = self.out.write_probabilities(
                     name, task, prob)
             del prob

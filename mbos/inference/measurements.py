@@ -4,7 +4,7 @@ Pure functions. Everything is measured inside the field of view, because there
 is no retina outside it. ``docs/measurements.md`` defines every column, with
 units and formulae, and says how far to trust it.
 """
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from mbos.io.photographs import is_colourless
 from mbos.tasks import Task
 
-Value = Union[int, float, str, None]
-Row = Dict[str, Value]
+Value = int | float | str | None
+Row = dict[str, Value]
 
 DISC_NAMES = ('disc', 'optic_disc', 'od')
 """tuple[str]: Names of the class that tells the eye's side."""
@@ -32,7 +32,7 @@ DARK = 20
 that tells retina from background in preparation."""
 
 
-def columns(tasks: Sequence[Task]) -> List[str]:
+def columns(tasks: Sequence[Task]) -> list[str]:
     """Names of what :func:`measure` returns, in its order."""
     names = ['field_of_view.area_px', 'field_of_view.diameter_px']
     for task in tasks:
@@ -42,7 +42,7 @@ def columns(tasks: Sequence[Task]) -> List[str]:
     return names + ['flags']
 
 
-def _columns_of(task: Task) -> List[str]:
+def _columns_of(task: Task) -> list[str]:
     if task.nested:
         outer, *inner = task.classes
         names = [
@@ -70,7 +70,7 @@ def _columns_of(task: Task) -> List[str]:
 def measure(labels: Mapping[str, np.ndarray],
             tasks: Sequence[Task],
             field_of_view: np.ndarray,
-            image: Optional[np.ndarray] = None,
+            image: np.ndarray | None = None,
             certain: bool = True,
             several: bool = False) -> Row:
     """Measure the label maps of a photograph.
@@ -89,9 +89,9 @@ def measure(labels: Mapping[str, np.ndarray],
         dict[str, int | float | str | None]: By :func:`columns`; None where
         there is nothing to measure.
     """
-    inside = np.asarray(field_of_view) > 0
-    area = int(np.count_nonzero(inside))
-    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+    inside = (np.asarray(field_of_view) > 0).astype(np.uint8) * 255
+    area = cv2.countNonZero(inside)
+    left, top, width, height = cv2.boundingRect(inside)
     window = (slice(top, top + height), slice(left, left + width))
     row = {
         'field_of_view.area_px': area,
@@ -101,14 +101,19 @@ def measure(labels: Mapping[str, np.ndarray],
     flags += _flags_of_view(inside, max(width, height), image, certain
                             or several)
     for task in tasks:
-        plane = np.where(inside[window], labels[task.name][window], 0)
-        plane[plane > task.num_classes] = 0  # 255, ignored
+        plane = cv2.bitwise_and(labels[task.name][window], inside[window])
+        # 255 is ignored
+        cv2.threshold(plane, task.num_classes, 0, cv2.THRESH_TOZERO_INV, plane)
         if task.nested:
-            number, sizes = _parts(plane > 0)
+            # what is measured lies in a small part of the photograph
+            x, y, *size = cv2.boundingRect(plane)
+            plane = plane[y:y + size[1], x:x + size[0]]
+            number, sizes = _parts(plane)
             flags += _flags_of_parts(task, sizes)
             if len(sizes):
                 plane = np.where(number == 1 + np.argmax(sizes), plane, 0)
-            row.update(_nested(task, plane, area, (left, top), len(sizes)))
+            row.update(
+                _nested(task, plane, area, (left + x, top + y), len(sizes)))
         else:
             row.update(_exclusive(task, plane, area))
     task = _disc_task(tasks)
@@ -125,15 +130,15 @@ def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:
         key, share = f'{task.name}.{name}', 'area_share'
         if task.num_classes == 1:
             key, share = task.name, 'density'
-        mask = plane == value
-        pixels = int(np.count_nonzero(mask))
-        row[f'{key}.components'] = len(_parts(mask)[1])
+        mask = cv2.compare(plane, value, cv2.CMP_EQ)
+        pixels = cv2.countNonZero(mask)
+        row[f'{key}.components'] = _number_of_parts(mask)
         row[f'{key}.area_px'] = pixels
         row[f'{key}.{share}'] = pixels / area if area else None
     return row
 
 
-def _nested(task: Task, plane: np.ndarray, area: int, corner: Tuple[int, int],
+def _nested(task: Task, plane: np.ndarray, area: int, corner: tuple[int, int],
             components: int) -> Row:
     """Areas and diameters in the largest outer part, which is all of plane."""
     outer, *inner = task.classes
@@ -165,16 +170,27 @@ def height_of(mask: np.ndarray) -> int:
     return int(mask.sum(axis=0).max(initial=0))
 
 
-def _parts(mask: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _parts(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbered parts, joined by sides or corners, and their areas."""
-    if not mask.any():  # OpenCV does not survive arrays without pixels
-        return np.zeros(mask.shape, np.int32), np.zeros(0, np.int32)
+    if not plane.any():  # OpenCV does not survive arrays without pixels
+        return np.zeros(plane.shape, np.int32), np.zeros(0, np.int32)
     count, number, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=8)
+        np.ascontiguousarray(plane), connectivity=8)
     return number, stats[1:count, cv2.CC_STAT_AREA]
 
 
-def _disc_task(tasks: Sequence[Task]) -> Optional[Task]:
+def _number_of_parts(mask: np.ndarray) -> int:
+    """As many as :func:`_parts` finds, by their outlines: in a tenth of the
+    time."""
+    if not mask.any():
+        return 0
+    _, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP,
+                                    cv2.CHAIN_APPROX_SIMPLE)
+    # contours without a parent are no holes
+    return int(np.count_nonzero(hierarchy[0, :, 3] < 0))
+
+
+def _disc_task(tasks: Sequence[Task]) -> Task | None:
     """The task whose outermost class is the optic disc."""
     for task in tasks:
         if task.nested and task.classes[0].lower() in DISC_NAMES:
@@ -194,22 +210,33 @@ def _side(row: Row, task: Task, left: int, width: int) -> Row:
     return dict(disc_offset_share=offset, eye_side=side)
 
 
-def _flags_of_view(inside, diameter, image, certain) -> List[str]:
+def _flags_of_view(inside: np.ndarray, diameter: int,
+                   image: np.ndarray | None, certain: bool) -> list[str]:
     flags = []
     if not certain:
         flags.append('no_field_of_view')
-    if diameter < SMALL_DIAMETER or inside.mean() < SMALL_SHARE:
+    if diameter < SMALL_DIAMETER or (cv2.countNonZero(inside) <
+                                     SMALL_SHARE * inside.size):
         flags.append('small_field_of_view')
     if image is not None:
-        grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-        if not inside.any() or np.median(grey[inside]) < DARK:
+        if _median_grey(image, inside) < DARK:
             flags.append('mostly_dark')
         if is_colourless(image):
             flags.append('no_colour')
     return flags
 
 
-def _flags_of_parts(task: Task, sizes: np.ndarray) -> List[str]:
+def _median_grey(image: np.ndarray, inside: np.ndarray) -> float:
+    """Median grey value of a photograph, 0 where nothing is inside."""
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    counts = cv2.calcHist([grey], [0], inside, [256], [0, 256])
+    ranks = np.cumsum(counts, dtype=np.float64)
+    middle = (ranks[-1] - 1) // 2, ranks[-1] // 2
+    return float(np.searchsorted(ranks, middle, 'right').mean()) \
+        if ranks[-1] else 0.0
+
+
+def _flags_of_parts(task: Task, sizes: np.ndarray) -> list[str]:
     """Whether there is exactly one outer part worth the name."""
     if not len(sizes):
         return [f'no_{task.classes[0]}']

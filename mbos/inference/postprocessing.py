@@ -12,16 +12,18 @@ import numpy as np
 from mbos.checkpoints.settings import Postprocessing
 from mbos.io.field_of_view import FieldOfView
 from mbos.tasks import Task
+from .restoring import TaskMaps
 
 
-def postprocess(task: Task, labels: np.ndarray, prob: np.ndarray,
+def postprocess(task: Task, labels: np.ndarray, prob: np.ndarray | TaskMaps,
                 view: FieldOfView, rules: Postprocessing) -> None:
     """Take out of a label map, in place, what the rules say.
 
     Args:
         task (Task): The task.
         labels (ndarray): Label map (H, W), uint8.
-        prob (ndarray): Probabilities of the task's classes (C, H, W).
+        prob (ndarray | TaskMaps): Probabilities of the task's classes (C, H,
+            W), of which parts are read.
         view (FieldOfView): Of the photograph. Nothing is taken out for lying
             outside of one that is uncertain.
         rules (Postprocessing): What to take out.
@@ -50,15 +52,19 @@ def _without_rim(mask: np.ndarray, share: float) -> np.ndarray:
     return distance > share * max(width, height)
 
 
-def _keep_one_object(task: Task, labels: np.ndarray, prob: np.ndarray) -> None:
+def _keep_one_object(task: Task, labels: np.ndarray,
+                     prob: np.ndarray | TaskMaps) -> None:
     """Keep the part with the largest sum of probabilities, of nested classes
     one of each, within each other."""
     levels = range(1, task.num_classes + 1) if task.nested else (1, )
     for value in levels:
+        classes = [value - 1] if task.nested else range(task.num_classes)
         for window, parts, sizes in _parts(labels >= value):
-            score = prob[value - 1] if task.nested else prob.max(axis=0)
+            if len(sizes) == 2:  # one part, and what is around it
+                continue
+            score = np.max([prob[(c, *window)] for c in classes], axis=0)
             sums = np.bincount(
-                parts.ravel(), score[window].ravel(), minlength=len(sizes))
+                parts.ravel(), score.ravel(), minlength=len(sizes))
             others = np.arange(len(sizes)) != 1 + sums[1:].argmax()
             _take_out(task, labels[window], others[parts], value)
 

@@ -31,8 +31,9 @@ from mbos.io.photographs import Photograph, read_photograph
 from mbos.models.inference import complete_test_cfg
 from mbos.tasks import Task, Threshold
 from mbos.zoo import DEFAULT, checkpoint_path
-from .geometry import PreparedPhotograph, prepare_photograph, restore
+from .geometry import PreparedPhotograph, prepare_photograph
 from .postprocessing import postprocess
+from .restoring import TaskMaps
 from .views import Views, make_views, run_views
 
 Image = Union[str, np.ndarray]
@@ -355,30 +356,42 @@ class Predictor:
         """Run the network on several photographs.
 
         Returns:
-            list[dict[str, list[Tensor]]]: Per photograph, by task name, the
-            logits of each view, (C, h, w), on CPU and not mirrored any more.
+            list[dict[str, list[ndarray]]]: Per photograph, by task name, the
+            logits of each view, (C, h, w), not mirrored any more.
         """
         results = []
         for logits in run_views(self.model, views, self.test_cfg):
             by_task = {name: [] for name in self.tasks}
             for view in logits:
                 for name, part in self.model.split(view[None]).items():
-                    by_task[name].append(part[0])
+                    by_task[name].append(part[0].numpy())
             results.append(by_task)
         return results
 
-    def restore(self, task: str, logits: Sequence[torch.Tensor],
-                prepared: PreparedPhotograph) -> tuple[np.ndarray, np.ndarray]:
+    def restore(
+        self,
+        task: str,
+        logits: Sequence[np.ndarray],
+        prepared: PreparedPhotograph,
+        with_probabilities: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Put the prediction of a task back into the photograph.
 
         Returns:
-            tuple[ndarray, ndarray]: Labels (H, W), uint8, postprocessed, and
-            probabilities (C, H, W), float32, as the network gives them.
+            tuple[ndarray, ndarray | None]: Labels (H, W), uint8,
+            postprocessed, and probabilities (C, H, W), float32, as the
+            network gives them, if they are wanted.
         """
-        labels, prob = restore(self.tasks[task], logits, prepared.geometry,
-                               self.thresholds[task], self.model.align_corners)
-        postprocess(self.tasks[task], labels, prob, prepared.field_of_view,
-                    self.postprocessing)
+        maps = TaskMaps(self.tasks[task], logits, prepared.geometry,
+                        self.model.align_corners)
+        threshold = self.thresholds[task]
+        prob = None
+        if with_probabilities:
+            labels, prob = maps.labels_and_probabilities(threshold)
+        else:
+            labels = maps.labels(threshold)
+        postprocess(self.tasks[task], labels, maps if prob is None else prob,
+                    prepared.field_of_view, self.postprocessing)
         return labels, prob
 
     def predict_batch(self,
@@ -390,8 +403,8 @@ class Predictor:
             labels, prob = {}, {}
             for name in self.tasks:
                 labels[name], values = self.restore(name, logits[name],
-                                                    prepared)
-                if probabilities:
+                                                    prepared, probabilities)
+                if values is not None:
                     prob[name] = values
             yield Prediction(labels, prob, prepared.field_of_view,
                              prepared.notes)

@@ -16,7 +16,6 @@ from mbos.checkpoints.settings import (Postprocessing, PredictionSettings,
                                        settings_from_meta, settings_meta,
                                        settings_of)
 from mbos.config import plain
-from mbos.inference.geometry import decode
 from mbos.tasks import build_tasks
 from tests.tiny_runs import config_of, draw_eye, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
@@ -228,16 +227,6 @@ def test_labels_survive_the_way_there_and_back(size, centre):
         before = np.argwhere(labels == value).mean(axis=0)
         after = np.argwhere(scaled == value).mean(axis=0)
         assert np.abs(before - after).max() < 0.3
-
-
-@pytest.mark.parametrize('task', tiny_model().tasks.values())
-def test_decoding_as_the_task_does(task):
-    rng = np.random.default_rng(0)
-    prob = rng.random((task.num_classes, 700, 9), np.float32)
-    prob[:, 600:] *= 0.3
-    expected = task.decode(torch.from_numpy(prob), 0.6).numpy()
-    np.testing.assert_array_equal(decode(task, prob, 0.6), expected)
-    assert not decode(task, prob, 0.9999999).any()
 
 
 def test_release_falls_back_to_the_published_settings(tmp_path, monkeypatch,

@@ -1,0 +1,97 @@
+"""Putting logits back, against torch on maps of the photograph's size."""
+import numpy as np
+import pytest
+import torch
+
+from mbos.inference.restoring import ROWS, TaskMaps, decode
+from mbos.io.geometry import make_geometry
+from mbos.models.inference import class_probabilities
+from mbos.tasks import LESION, ODOC, VESSEL
+
+PHOTOGRAPH = (310, 190)
+BOXES = dict(
+    inside=(40, 5, 201, 170),
+    tall=(7, 0, 90, 190),
+    whole=None,
+)
+THRESHOLDS = {
+    'vessel': [0.5, 0.1, 0.0],
+    'lesion': [0.5, dict(EX=0.3, HE=0.7, MA=0.2), 0.0],
+    'odoc': [0.5, dict(disc=0.6, cup=0.4)]
+}
+CASES = [(task, t) for task in (VESSEL, LESION, ODOC)
+         for t in THRESHOLDS[task.name]]
+
+
+def smooth_logits(task, side, seed=0):
+    """Blobs on a background that is far below any threshold."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.normal(-3, 4, (1, task.num_classes, 6, 6)))
+    logits = torch.nn.functional.interpolate(
+        coarse.float(), size=(side, side), mode='bilinear')[0]
+    logits[:, :, side // 2:] -= 20  # nothing there
+    return logits
+
+
+def reference(task, logits, geometry, threshold, align_corners):
+    """Whole maps by torch: resized, sigmoid, mean, decoded."""
+    x, y, width, height = geometry.box
+    top, left = geometry.pad_top, geometry.pad_left
+    prob = np.zeros((task.num_classes, geometry.height, geometry.width),
+                    np.float32)
+    planes = class_probabilities(
+        logits, (geometry.padded_height, geometry.padded_width), align_corners,
+        (slice(top, top + height), slice(left, left + width)))
+    prob[:, y:y + height, x:x + width] = torch.stack(list(planes))
+    labels = task.decode(torch.from_numpy(prob), threshold).numpy()
+    outside = np.ones(labels.shape, bool)
+    outside[y:y + height, x:x + width] = False
+    labels[outside] = 0
+    return labels, prob
+
+
+@pytest.mark.parametrize('box', BOXES)
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('sides', [(48, ), (251, ), (48, 64)])
+@pytest.mark.parametrize('task, threshold', CASES)
+def test_as_whole_maps_by_torch(task, threshold, sides, align_corners, box):
+    geometry = make_geometry('eye', PHOTOGRAPH, BOXES[box])
+    assert geometry.box_height > 2 * ROWS, 'several blocks'
+    logits = [smooth_logits(task, s, n) for n, s in enumerate(sides)]
+    expected, prob = reference(task, logits, geometry, threshold,
+                               align_corners)
+    arrays = [view.numpy() for view in logits]
+    maps = TaskMaps(task, arrays, geometry, align_corners)
+    labels, ours = maps.labels_and_probabilities(threshold)
+    np.testing.assert_allclose(ours, prob, atol=1e-5)
+    assert np.mean(labels != expected) < 1e-3
+    np.testing.assert_array_equal(maps.labels(threshold), labels)
+    for window in ((slice(3, 180), slice(90, 260)), (slice(0, 1), slice(5))):
+        place = (task.num_classes - 1, *window)
+        np.testing.assert_array_equal(maps[place], ours[place])
+    assert 0 < np.mean(labels > 0) <= 1
+
+
+def test_a_single_pixel_is_found():
+    """At the last column and row of a map, and nowhere else."""
+    logits = np.full((1, 16, 16), -9, np.float32)
+    logits[0, -1, -1] = 9
+    geometry = make_geometry('eye', (160, 160))
+    labels = TaskMaps(VESSEL, [logits], geometry, False).labels(0.5)
+    rows, columns = np.nonzero(labels)
+    assert rows.min() == columns.min() == 150
+    assert rows.max() == columns.max() == 159
+    logits[0, -1, -1] = -9
+    labels = TaskMaps(VESSEL, [logits], geometry, False).labels(0.5)
+    assert not labels.any()
+
+
+@pytest.mark.parametrize('task', [VESSEL, LESION, ODOC])
+def test_decoding_as_the_task_does(task):
+    rng = np.random.default_rng(0)
+    prob = rng.random((task.num_classes, 70, 9), np.float32)
+    for threshold in (0.6, dict(zip(task.classes, (0.6, 0.3, 0.9, 0.5)))):
+        expected = task.decode(torch.from_numpy(prob), threshold).numpy()
+        limits = list(task.thresholds(threshold).values())
+        np.testing.assert_array_equal(decode(task, prob, limits), expected)
+    assert not decode(task, prob, [1.0] * task.num_classes).any()
