@@ -8,10 +8,8 @@ import ctypes
 import os
 import sys
 
-MMAP_THRESHOLD = -3  # names of malloc.h
-TRIM_THRESHOLD = -1
-LARGEST_MMAP_THRESHOLD = 32 * 2**20
-"""int: glibc takes no more; larger blocks always come from the system."""
+TRIM_THRESHOLD = -1  # names of malloc.h
+MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
@@ -21,14 +19,14 @@ def keep_freed_memory() -> bool:
     """
     chosen = any(
         name in os.environ
-        for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'))
+        for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_MMAP_MAX_',
+                     'MALLOC_TRIM_THRESHOLD_'))
     chosen = chosen or 'malloc' in os.environ.get('GLIBC_TUNABLES', '')
     mallopt = _glibc('mallopt')
     if chosen or mallopt is None:
         return False
-    return bool(
-        mallopt(MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
-        and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    # no block is mapped on its own: a threshold would leave those above 32 MB
+    return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
 
 
 def _glibc(name: str):

@@ -25,11 +25,13 @@ class LateEnlargingUPerHead(UPerHead):
         maps = [conv(inputs[i]) for i, conv in enumerate(self.lateral_convs)
                 ] + [self.psp_forward(inputs)]
         for i in range(len(maps) - 1, 0, -1):
-            maps[i - 1] = maps[i - 1] + resize(
+            enlarged = resize(
                 maps[i],
                 size=maps[i - 1].shape[2:],
                 mode='bilinear',
                 align_corners=self.align_corners)
+            # in place where no gradient needs the values: large maps
+            maps[i - 1] = enlarged.add_(maps[i - 1])
         maps = [conv(x) for conv, x in zip(self.fpn_convs, maps)] + maps[-1:]
         return self._convolve(self.fpn_bottleneck, maps)
 
@@ -43,7 +45,9 @@ class LateEnlargingUPerHead(UPerHead):
         """A ConvModule on maps that are enlarged to the first one's size."""
         conv, size = module.conv, maps[0].shape[2:]
         weights = conv.weight.split([x.shape[1] for x in maps], dim=1)
-        total = 0
+        total = conv.bias
+        if total is not None:
+            total = total.view(-1, 1, 1)
         for x, weight in zip(maps, weights):
             if worth_enlarging_late(weight, x.shape[2:], size):
                 part = enlarged_convolution(x, weight, size,
@@ -56,9 +60,7 @@ class LateEnlargingUPerHead(UPerHead):
                         mode='bilinear',
                         align_corners=self.align_corners)
                 part = F.conv2d(x, weight, padding=conv.padding)
-            total = part + total
-        if conv.bias is not None:
-            total = total + conv.bias.view(-1, 1, 1)
+            total = part if total is None else part.add_(total)
         if module.with_norm:
             total = module.norm(total)
         return module.activate(total) if module.with_activation else total
