@@ -21,8 +21,8 @@ COMMANDS = {
 }
 """dict[str, str]: What each command does. Its code is the module of
 ``mbos.commands`` with the same name."""
-LIGHT = ('prepare', 'info')
-"""tuple[str]: Commands that work without torch."""
+LIGHT = ('predict', 'prepare', 'info')
+"""tuple[str]: Commands that work without torch, or import it themselves."""
 
 
 def usage() -> str:

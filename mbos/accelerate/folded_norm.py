@@ -23,7 +23,7 @@ def fold_batch_norm(network: nn.Module) -> int:
     """Fold BatchNorm into convolutions whose output goes nowhere else.
 
     The results stay the same. What the network does is read from a trace of
-    it; a network that cannot be traced is left alone.
+    it; where a part cannot be traced, the parts within it are.
 
     Args:
         network (nn.Module): In evaluation mode; changed in place.
@@ -34,7 +34,7 @@ def fold_batch_norm(network: nn.Module) -> int:
     try:
         nodes = _Tracer().trace(network).nodes
     except Exception:  # control flow that depends on values, of any kind
-        return 0
+        return sum(map(fold_batch_norm, network.children()))
     modules = dict(network.named_modules())
     calls = [node for node in nodes if node.op == 'call_module']
     targets = [node.target for node in calls]
@@ -49,9 +49,11 @@ def fold_batch_norm(network: nn.Module) -> int:
         conv = modules[before.target]
         if not isinstance(conv, nn.Conv2d):
             continue
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var,
-            norm.eps, norm.weight, norm.bias)
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias,
+                                                      norm.running_mean,
+                                                      norm.running_var,
+                                                      norm.eps, norm.weight,
+                                                      norm.bias)
         parent, _, name = node.target.rpartition('.')
         # timm's BatchNorm has an activation in it
         setattr(modules[parent], name, getattr(norm, 'act', nn.Identity()))

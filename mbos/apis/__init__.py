@@ -1,5 +1,5 @@
 """What the tools do: configs, training, evaluation, prediction."""
-from mbos.checkpoints.loading import file_sha256, load_weights, read_checkpoint
+from mbos.checkpoints.loading import load_weights, read_checkpoint
 from mbos.checkpoints.settings import PredictionSettings
 from mbos.config import (build_checked, find_config, load_config,
                          member_datasets, stage1_model_cfg)
@@ -11,9 +11,10 @@ from mbos.evaluation.run import EvaluationError
 from mbos.evaluation.test import (EvaluationPlan, build_test_set,
                                   evaluate_test_sets, thresholds_from_val)
 from mbos.inference.augmentation import augment_test_sets
-from mbos.inference.predictor import (Prediction, PredictionOptions,
-                                      iterate_predictions, load_model, predict)
+from mbos.inference.prediction import Prediction, PredictionOptions
+from mbos.inference.predictor import iterate_predictions, load_model, predict
 from mbos.inference.test_sets import load_segmentor, predict_dataset
+from mbos.io.files import file_sha256
 from mbos.runtime.environment import (Environment, LaunchError,
                                       set_up_environment)
 from mbos.runtime.exits import EXPECTED_ERRORS, run_tool

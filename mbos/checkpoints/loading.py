@@ -1,6 +1,5 @@
 """Loading checkpoints of either stage, ours and the authors'."""
 import codecs
-import hashlib
 import json
 import os.path as osp
 
@@ -89,15 +88,6 @@ def _read_safetensors(path: str) -> dict:
         raise ValueError(f'{path}: its metadata "mbos" is not JSON; copy it '
                          'again, or take another file.') from error
     return dict(state_dict=tensors, meta=meta)
-
-
-def file_sha256(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_weights(model: nn.Module,

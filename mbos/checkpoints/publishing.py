@@ -9,10 +9,10 @@ import torch
 
 import mbos
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import save_bytes
+from mbos.io.files import file_sha256, save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from .foreign_state import SEGMENTORS, split_foreign
-from .loading import SAFETENSORS, file_sha256
+from .loading import SAFETENSORS
 from .mmcv_average import split_mmcv_average
 from .release_layout import summarize
 

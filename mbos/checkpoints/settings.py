@@ -2,18 +2,23 @@
 
 Training writes these settings into the checkpoint's meta, so that nobody who
 uses a model has to know its scale, its normalisation or its thresholds.
+
+mmcv is imported where a config is read: prediction with a network in another
+runtime reads settings without torch.
 """
+from __future__ import annotations
+
 import copy
 import numbers
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING
 
-from mmcv import Config
-from mmcv.utils import print_log
-
-from mbos.config import load_config, member_datasets
 from mbos.faults import InvalidConfigError, blamed_on
 from mbos.tasks import Task, Threshold, build_tasks
+
+if TYPE_CHECKING:
+    from mmcv import Config
 
 META_KEY = 'mbos_prediction'
 AUGMENTATION = 'MultiScaleFlipAug'
@@ -200,6 +205,7 @@ def settings_of(cfg: Config) -> PredictionSettings:
     Raises:
         InvalidConfigError: If it tells none.
     """
+    from mbos.config import member_datasets
     own = _plain(cfg.get('prediction') or {})
     test = cfg.data.get('test') or {}
     if not test and not own.get('pipeline'):
@@ -247,6 +253,7 @@ def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
     except ValueError as error:
         if cfg.get('prediction'):
             raise InvalidConfigError(f'prediction: {error}') from error
+        from mmcv.utils import print_log
         print_log(
             f'Checkpoints will not say how to prepare photographs: {error}',
             logger)
@@ -305,6 +312,7 @@ def published_config(stage: str) -> Config:
     Args:
         stage (str): ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
     """
+    from mbos.config import load_config
     return load_config(PUBLISHED_CONFIGS[stage])
 
 

@@ -9,12 +9,12 @@ from mmseg.datasets import build_dataset
 from torch import nn
 
 import mbos
-from mbos.checkpoints.loading import file_sha256
 from mbos.config import build_checked, find_test_set, plain
 from mbos.datasets import PartialLabelDataset
 from mbos.datasets.data_check import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.faults import InvalidConfigError
+from mbos.io.files import file_sha256
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.runtime.environment import Environment
 from .files import write_evaluation

@@ -293,11 +293,12 @@ def read_json(path: str) -> Optional[dict]:
     return content if isinstance(content, dict) else None
 
 
-def header_of(model, checkpoint: str, sha256: str, options: dict) -> dict:
+def header_of(tasks: Sequence[Task], checkpoint: str, sha256: str,
+              options: dict) -> dict:
     """What ``run.json`` tells besides photographs.
 
     Args:
-        model (nn.Module): Of ``load_model``.
+        tasks (Sequence[Task]): Of the network.
         checkpoint (str): Its file.
         sha256 (str): The file's hash.
         options (dict): What changes the outputs.
@@ -306,7 +307,6 @@ def header_of(model, checkpoint: str, sha256: str, options: dict) -> dict:
         dict: In plain types. ``key`` is what all photographs of a folder
         share.
     """
-    tasks = list(model.tasks.values())
     return dict(
         key=json.dumps([sha256, options], sort_keys=True),
         note=DISCLAIMER,

@@ -4,22 +4,19 @@ import json
 import os
 import os.path as osp
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
-import torch
-from torch import nn
-
-from mbos.checkpoints.loading import file_sha256
 from mbos.io import is_printable
 from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.files import file_sha256
 from mbos.io.photographs import PhotographError, read_photograph
 from mbos.pictures.overlay_picture import overlay_picture
 from .folder_files import OutputFolder, file_identity, header_of
 from .measurements import measure
 from .photograph_list import Source, by_path, name_photographs
-from .predictor import PredictionOptions, Predictor
+from .prediction import PhotographPredictor
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -33,7 +30,6 @@ class RunOptions:
     """How a run over many photographs works and what it writes.
 
     Attributes:
-        prediction (PredictionOptions): How each photograph is predicted.
         batch_size (int): Photographs that go through the network together.
         workers (int): Threads that put predictions back, measure and write;
             each needs the memory of one photograph.
@@ -43,11 +39,10 @@ class RunOptions:
         overwrite (bool): Whether what is there shall be made again.
     """
 
-    prediction: PredictionOptions = PredictionOptions()
     batch_size: int = 1
     workers: int = 1
     probabilities: bool = False
-    overlay_size: Optional[int] = 1600
+    overlay_size: int | None = 1600
     overwrite: bool = False
 
     def __post_init__(self):
@@ -73,10 +68,10 @@ class RunSummary:
 
     done: int = 0
     skipped: int = 0
-    failed: List[dict] = field(default_factory=list)
-    records: List[dict] = field(default_factory=list)
+    failed: list[dict] = field(default_factory=list)
+    records: list[dict] = field(default_factory=list)
 
-    def flagged(self) -> Dict[str, List[str]]:
+    def flagged(self) -> dict[str, list[str]]:
         """Names of photographs by flag."""
         found = {}
         for record in self.records:
@@ -85,19 +80,19 @@ class RunSummary:
         return found
 
 
-def predict_photographs(model: nn.Module,
+def predict_photographs(predictor: PhotographPredictor,
                         checkpoint: str,
                         found: Sequence[tuple],
                         out_dir: str,
                         options: RunOptions = RunOptions(),
-                        progress: Optional[Callable] = None) -> RunSummary:
+                        progress: Callable | None = None) -> RunSummary:
     """Predict photographs and write everything about them.
 
     What is done and has not changed is skipped. A photograph that cannot be
     read is told in the summary. Tables are written however the run ends.
 
     Args:
-        model (nn.Module): Of ``load_model``.
+        predictor (PhotographPredictor): With the network and its options.
         checkpoint (str): Its file; a changed one is noticed.
         found (Sequence[tuple[str, str]]): Of ``find_photographs``.
         out_dir (str): The folder to write; ``docs/prediction.md`` tells its
@@ -113,27 +108,26 @@ def predict_photographs(model: nn.Module,
         ValueError: If the folder holds predictions of another checkpoint or
             with other options.
     """
-    run = _Run(model, checkpoint, out_dir, options)
+    run = _Run(predictor, checkpoint, out_dir, options)
     return run(found, progress or (lambda: None))
 
 
 class _Run:
     """One call of :func:`predict_photographs`."""
 
-    def __init__(self, model, checkpoint, out_dir, options):
-        self.model = model
+    def __init__(self, predictor, checkpoint, out_dir, options):
         self.options = options
-        self.predictor = Predictor(model, options.prediction)
-        self.tasks = list(model.tasks.values())
+        self.predictor = predictor
+        self.tasks = list(predictor.tasks.values())
         self.out = OutputFolder(out_dir, self.tasks)
-        self.header = header_of(model, checkpoint, file_sha256(checkpoint),
-                                self._told_options())
+        self.header = header_of(self.tasks, checkpoint,
+                                file_sha256(checkpoint), self._told_options())
         self.key = self.header['key']
         self.summary = RunSummary()
 
     def _told_options(self) -> dict:
         """What changes the outputs, in plain types."""
-        chosen = self.options.prediction
+        chosen = self.predictor.options
         told = asdict(chosen)
         del told['threshold'], told['postprocess']
         told.update(
@@ -237,7 +231,6 @@ class _Run:
         photograph = read_photograph(source.path)
         return photograph, *self.predictor.prepare(photograph)
 
-    @torch.no_grad()
     def _write(self, source, photograph, prepared, logits) -> None:
         """Put a prediction back, measure, draw and write it."""
         name, image = source.name, photograph.image

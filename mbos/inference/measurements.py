@@ -210,13 +210,13 @@ def _side(row: Row, task: Task, left: int, width: int) -> Row:
     return dict(disc_offset_share=offset, eye_side=side)
 
 
-def _flags_of_view(inside: np.ndarray, diameter: int,
-                   image: np.ndarray | None, certain: bool) -> list[str]:
+def _flags_of_view(inside: np.ndarray, diameter: int, image: np.ndarray | None,
+                   certain: bool) -> list[str]:
     flags = []
     if not certain:
         flags.append('no_field_of_view')
-    if diameter < SMALL_DIAMETER or (cv2.countNonZero(inside) <
-                                     SMALL_SHARE * inside.size):
+    if diameter < SMALL_DIAMETER or (cv2.countNonZero(inside)
+                                     < SMALL_SHARE * inside.size):
         flags.append('small_field_of_view')
     if image is not None:
         if _median_grey(image, inside) < DARK:

@@ -67,8 +67,8 @@ class TaskMaps:
         if len(self._views) > 1 or not limits.all():
             return self.labels_and_probabilities(threshold)[0]
         labels = np.zeros(self.shape, np.uint8)
-        _decode_logits(self.task, self._views[0], np.log(limits / (1 - limits)),
-                       labels[self._inside])
+        _decode_logits(self.task, self._views[0],
+                       np.log(limits / (1 - limits)), labels[self._inside])
         return labels
 
     def labels_and_probabilities(
@@ -196,9 +196,9 @@ class _View:
         top, left = geometry.pad_top, geometry.pad_left
         self.rows = _Axis.between(logits.shape[1], geometry.padded_height,
                                   align_corners)[top:top + geometry.box_height]
-        self.columns = _Axis.between(
-            logits.shape[2], geometry.padded_width,
-            align_corners)[left:left + geometry.box_width]
+        self.columns = _Axis.between(logits.shape[2], geometry.padded_width,
+                                     align_corners)[left:left +
+                                                    geometry.box_width]
 
     def enlarged(self, index: int, rows: slice, columns: slice) -> np.ndarray:
         """Part of a class's logits at the size of the crop."""

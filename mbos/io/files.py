@@ -1,4 +1,5 @@
 """Files that are written whole or not at all: the one way to write a file."""
+import hashlib
 import json
 import os
 import os.path as osp
@@ -159,3 +160,12 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, float) and value - value != 0:
         return None
     return value
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from mmcv import Config
 from mmseg.datasets import build_dataset
 from torch import nn
 
-from mbos.checkpoints.loading import file_sha256, read_checkpoint
+from mbos.checkpoints.loading import read_checkpoint
 from mbos.checkpoints.release_layout import is_release_state
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import (build_checked, imported_packages, member_datasets,
@@ -20,7 +20,7 @@ from mbos.datasets.label_folder import path_of
 from mbos.inference.rehearsal import predict_first
 from mbos.inference.test_sets import load_segmentor, predict_dataset
 from mbos.io import RefusedError, check_image_header, read_text
-from mbos.io.files import remove_leftovers, save_json
+from mbos.io.files import file_sha256, remove_leftovers, save_json
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_layout
 from mbos.runtime.environment import Environment

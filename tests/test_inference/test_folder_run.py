@@ -16,6 +16,7 @@ from mbos.checkpoints.loading import checkpoint_meta
 from mbos.commands import predict as predict_command
 from mbos.inference import folder_run as prediction_run
 from mbos.inference.measurements import columns, measure
+from mbos.inference.predictor import Predictor
 from mbos.io import files as io_files
 from mbos.zoo import checkpoint_path
 from tests.test_inference.test_predictor import photograph, save, settings
@@ -282,7 +283,7 @@ def test_full_disk(monkeypatch, tmp_path, eyes, checkpoints, capsys):
 def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
                                          checkpoints):
     out = tmp_path / 'out'
-    model = load_model(checkpoints[0], device='cpu')
+    predictor = Predictor(load_model(checkpoints[0], device='cpu'))
     found = [(str(eyes / 'a.png'), 'a'), (str(eyes / 'b.bmp'), 'b')]
 
     def stop():
@@ -290,10 +291,10 @@ def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
 
     with pytest.raises(KeyboardInterrupt):
         prediction_run.predict_photographs(
-            model, checkpoints[0], found, str(out), progress=stop)
+            predictor, checkpoints[0], found, str(out), progress=stop)
     assert [row['image'] for row in rows_of(out)][0] == 'a'
-    summary = prediction_run.predict_photographs(model, checkpoints[0], found,
-                                                 str(out))
+    summary = prediction_run.predict_photographs(predictor, checkpoints[0],
+                                                 found, str(out))
     assert summary.skipped >= 1 and len(summary.records) == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from mbos.datasets import PartialLabelDataset
-from mbos.inference.predictor import as_photograph
+from mbos.inference.prediction import as_photograph
 from mbos.io.photographs import (TURNS, EncodedPhotograph, PhotographError,
                                  read_layout, read_photograph)
 from mbos.pictures.gallery import read_photograph as shown_on_a_page

@@ -1,0 +1,122 @@
+"""Prediction with ONNX Runtime on CPU: started in a fraction of torch's time.
+
+The graph of a checkpoint is made once, which takes torch, and is kept in the
+user's cache folder. From then on neither torch nor mmseg is imported.
+"""
+import hashlib
+import json
+import os
+import os.path as osp
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+import mbos
+from mbos.checkpoints.settings import settings_from_meta
+from mbos.io.files import file_sha256, whole_path
+from mbos.tasks import Task
+from .prediction import PhotographPredictor, PredictionOptions
+
+INPUT, METADATA = 'image', 'mbos'
+MISSING = ('onnxruntime is not installed: pip install onnx onnxruntime, or '
+           'use --backend torch.')
+
+
+class _View(NamedTuple):
+    image: np.ndarray  # RGB in 0..255, (3, S, S), float32
+    mirrored: bool
+
+
+class OnnxPredictor(PhotographPredictor):
+    """Predicts with ONNX Runtime on CPU.
+
+    Args:
+        path (str): The graph, of :func:`graph_of`.
+        options (PredictionOptions): What differs from the network's settings.
+
+    Raises:
+        ImportError: If onnxruntime is missing.
+        ValueError: If the options need another backend.
+    """
+
+    test_cfg = dict(mode='whole')
+
+    def __init__(self,
+                 path: str,
+                 options: PredictionOptions = PredictionOptions()):
+        if options.mode == 'slide' or options.window or options.scales:
+            raise ValueError('The ONNX graph takes whole photographs at one '
+                             'size: sliding windows and scales need --backend '
+                             'torch.')
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(MISSING) from error
+        given = onnxruntime.SessionOptions()
+        given.log_severity_level = 3
+        given.intra_op_num_threads = int(
+            os.environ.get('OMP_NUM_THREADS') or os.cpu_count() or 1)
+        # freed memory goes back, so that other photographs' arrays fit
+        given.enable_cpu_mem_arena = False
+        self.session = onnxruntime.InferenceSession(
+            path, given, providers=['CPUExecutionProvider'])
+        known = json.loads(
+            self.session.get_modelmeta().custom_metadata_map[METADATA])
+        tasks = {
+            name: Task(name, **described)
+            for name, described in known['tasks'].items()
+        }
+        super().__init__(tasks, settings_from_meta(known['settings']), options,
+                         known['align_corners'])
+        if self.crop == 'none':
+            raise ValueError('The ONNX graph takes square photographs: '
+                             '--crop none needs --backend torch.')
+        self.side = known['side']
+
+    def make_input(self, square: np.ndarray) -> list[_View]:
+        """The photograph at the network's size, as mmcv resizes it."""
+        if square.shape[0] != self.side:
+            square = cv2.resize(square, (self.side, self.side))
+        image = np.ascontiguousarray(square.transpose(2, 0, 1), np.float32)
+        views = [_View(image, False)]
+        if self.options.flip:
+            views.append(_View(image[..., ::-1], True))
+        return views
+
+    def run(self, inputs: Sequence[list[_View]]
+            ) -> list[dict[str, list[np.ndarray]]]:
+        """Run the network; views of all photographs one after the other."""
+        results = [{name: [] for name in self.tasks} for _ in inputs]
+        for views in zip(*inputs):
+            batch = np.stack([view.image for view in views])
+            logits = self.session.run(list(self.tasks), {INPUT: batch})
+            for name, of_task in zip(self.tasks, logits):
+                for result, view, value in zip(results, views, of_task):
+                    result[name].append(value[
+                        ..., ::-1] if view.mirrored else value)
+        return results
+
+
+def graph_of(checkpoint: str, config: str, write: Callable[[str],
+                                                           None]) -> str:
+    """The ONNX graph of a checkpoint, made where it is not in the cache.
+
+    Args:
+        checkpoint (str): Its file.
+        config (str): Text of the config given with it, or ''.
+        write (Callable): Writes the graph into the file that it gets.
+
+    Returns:
+        str: The graph's file, ``<cache>/mbos/onnx/<key>.onnx``; ``<cache>`` is
+        ``$XDG_CACHE_HOME``, or ``~/.cache``.
+    """
+    text = '\n'.join([file_sha256(checkpoint), config, mbos.__version__])
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
+    path = osp.join(cache, 'mbos', 'onnx', f'{key}.onnx')
+    if not osp.isfile(path):
+        with whole_path(path) as temporary:
+            write(temporary)
+    return path

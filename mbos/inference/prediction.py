@@ -1,0 +1,239 @@
+"""What is asked of a prediction, what comes of it, and how it is made, but
+for the network itself: nothing here needs torch.
+"""
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mbos.checkpoints.settings import (RULES, Postprocessing,
+                                       PredictionSettings)
+from mbos.io.field_of_view import FieldOfView
+from mbos.io.photographs import Photograph, read_photograph
+from mbos.tasks import Task, Threshold
+from .geometry import PreparedPhotograph, prepare_photograph
+from .postprocessing import postprocess
+from .restoring import TaskMaps
+
+Image = str | np.ndarray
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What may differ from one prediction to the next.
+
+    Attributes:
+        scales (tuple[float]): Factors of the size that the network was tested
+            at; predicted is the mean over them. Default: (), only that size.
+        flip (bool): Whether the mirrored photograph is predicted too.
+        mode (str, optional): ``'whole'`` image or ``'slide'``, a sliding
+            window. Default: as the model's ``test_cfg``.
+        window (int, optional): Side of the window in pixels of the scaled
+            photograph. Default: as the model's ``test_cfg``, or 512.
+        stride (int, optional): Between two windows. Default: as the model's
+            ``test_cfg``, or two thirds of the window.
+        threshold (float | dict, optional): Probability that a class must
+            exceed: a number for all, or by task name, a number or numbers by
+            class. Default: as the checkpoint says.
+        crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
+            :class:`PredictionSettings`. Default: as the checkpoint says.
+        postprocess (bool | Sequence[str]): Which of the network's rules of
+            :class:`Postprocessing` are applied: all, none, or these: ``rim``,
+            ``one_object``, ``specks``. Default: True.
+    """
+
+    scales: Sequence[float] = ()
+    flip: bool = False
+    mode: str | None = None
+    window: int | None = None
+    stride: int | None = None
+    threshold: float | Mapping[str, Threshold] | None = None
+    crop: str | None = None
+    postprocess: bool | Sequence[str] = True
+
+    def __post_init__(self):
+        if self.mode not in (None, 'whole', 'slide'):
+            raise ValueError(f'Unknown mode {self.mode!r}: use whole, slide.')
+        if any(not 0 < s <= 8 for s in self.scales):
+            raise ValueError(f'scales are {self.scales}, expected factors '
+                             'above 0 and up to 8.')
+        for name in ('window', 'stride'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f'{name} is {value}, expected pixels.')
+        if not isinstance(self.postprocess, bool):
+            unknown = sorted(set(self.postprocess) - set(RULES))
+            if unknown:
+                raise ValueError(f'Unknown postprocessing {unknown[0]!r}: '
+                                 f'use {", ".join(RULES)}.')
+
+    def threshold_of(self, task: Task,
+                     settings: PredictionSettings) -> Threshold:
+        """What the classes of a task must exceed: a number, or by class.
+
+        Raises:
+            ValueError: If a class is unknown, or no probability is given.
+        """
+        given, stored = self.threshold, settings.threshold(task.name)
+        if isinstance(given, Mapping):
+            given = given.get(task.name)
+        if given is None:
+            given = stored
+        elif isinstance(given, Mapping):  # other classes as stored
+            given = {**task.thresholds(stored), **given}
+        by_class = task.thresholds(given)
+        return by_class if isinstance(given, Mapping) else given
+
+    def postprocessing(self, settings: PredictionSettings) -> Postprocessing:
+        """What is taken out of label maps."""
+        if isinstance(self.postprocess, bool):
+            return (settings.postprocessing
+                    if self.postprocess else Postprocessing())
+        return settings.postprocessing.only(self.postprocess)
+
+
+@dataclass
+class Prediction:
+    """What a network says about a photograph, in the photograph's geometry.
+
+    H and W are the height and the width of the photograph when upright, which
+    is how EXIF says that it should be shown.
+
+    Attributes:
+        labels (dict[str, ndarray]): By task name, label map (H, W), uint8: 0
+            background, k the task's class number k. For nested tasks, the
+            innermost class that holds the pixel: 1 disc rim, 2 cup.
+        probabilities (dict[str, ndarray]): By task name, (C, H, W), float32,
+            one plane per class in the order of the label values; 0 outside
+            the crop to the field of view. Empty if they were not asked for.
+        field_of_view (FieldOfView): ``box`` (left, top, width, height),
+            ``mask`` (H, W), uint8, and ``certain``, False if nothing in the
+            photograph looks like the retina of an eye.
+        notes (tuple[str]): What was done to read the photograph.
+    """
+
+    labels: dict[str, np.ndarray]
+    probabilities: dict[str, np.ndarray]
+    field_of_view: FieldOfView
+    notes: Sequence[str] = ()
+
+
+def as_photograph(image: Image) -> Photograph:
+    """A photograph from a path or an array.
+
+    Raises:
+        ValueError: If it is neither, or of another shape or kind.
+    """
+    if isinstance(image, str) or hasattr(image, '__fspath__'):
+        return read_photograph(str(image))
+    if not isinstance(image, np.ndarray):
+        raise ValueError('Expected a path or a NumPy array, got '
+                         f'{type(image).__name__}.')
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 \
+            or not image.size:
+        raise ValueError(
+            'Expected an RGB photograph of shape (H, W, 3) and dtype uint8, '
+            f'got shape {image.shape} and {image.dtype}; give the path '
+            'instead to have other kinds converted.')
+    return Photograph(image)
+
+
+class PhotographPredictor:
+    """Photographs in, label maps out, with a network in any runtime.
+
+    Preparing, running and restoring are separate, so that reading, the network
+    and writing can go on at the same time.
+
+    Args:
+        tasks (Mapping[str, Task]): The network's tasks by name.
+        settings (PredictionSettings): What the checkpoint says.
+        options (PredictionOptions): What differs from that.
+        align_corners (bool): How the network's logits are resized.
+
+    Attributes:
+        test_cfg (dict): Mode, window and stride, as mmseg's ``test_cfg``.
+
+    Raises:
+        ValueError: If the options do not fit the network.
+    """
+
+    test_cfg: dict
+
+    def __init__(self, tasks: Mapping[str, Task], settings: PredictionSettings,
+                 options: PredictionOptions, align_corners: bool):
+        self.tasks = dict(tasks)
+        if isinstance(options.threshold, Mapping):
+            unknown = sorted(set(options.threshold) - set(self.tasks))
+            if unknown:
+                raise ValueError(
+                    f'threshold names the unknown task {unknown[0]!r}; the '
+                    f'tasks are {", ".join(self.tasks)}.')
+        self.options = options
+        self.align_corners = align_corners
+        self.crop = options.crop or settings.crop
+        self.thresholds = {
+            name: options.threshold_of(task, settings)
+            for name, task in self.tasks.items()
+        }
+        self.postprocessing = options.postprocessing(settings)
+
+    def make_input(self, square: np.ndarray) -> Any:
+        """The network's input of a prepared photograph, RGB, (S, S, 3)."""
+        raise NotImplementedError
+
+    def run(self, inputs: Sequence[Any]) -> list[dict[str, list[np.ndarray]]]:
+        """Run the network on several photographs.
+
+        Returns:
+            list[dict[str, list[ndarray]]]: Per photograph, by task name, the
+            logits of each view, (C, h, w), not mirrored any more.
+        """
+        raise NotImplementedError
+
+    def prepare(self,
+                photograph: Photograph) -> tuple[PreparedPhotograph, Any]:
+        """Find the field of view and make the network's input."""
+        prepared, square = prepare_photograph(photograph, self.crop)
+        return prepared, self.make_input(square)
+
+    def restore(
+        self,
+        task: str,
+        logits: Sequence[np.ndarray],
+        prepared: PreparedPhotograph,
+        with_probabilities: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Put the prediction of a task back into the photograph.
+
+        Returns:
+            tuple[ndarray, ndarray | None]: Labels (H, W), uint8,
+            postprocessed, and probabilities (C, H, W), float32, as the
+            network gives them, if they are wanted.
+        """
+        maps = TaskMaps(self.tasks[task], logits, prepared.geometry,
+                        self.align_corners)
+        threshold = self.thresholds[task]
+        prob = None
+        if with_probabilities:
+            labels, prob = maps.labels_and_probabilities(threshold)
+        else:
+            labels = maps.labels(threshold)
+        postprocess(self.tasks[task], labels, maps if prob is None else prob,
+                    prepared.field_of_view, self.postprocessing)
+        return labels, prob
+
+    def predict_batch(self,
+                      batch: Sequence[tuple[PreparedPhotograph, Any]],
+                      probabilities: bool = True) -> Iterator[Prediction]:
+        """Predict photographs that :meth:`prepare` has prepared."""
+        results = self.run([views for _, views in batch])
+        for (prepared, _), logits in zip(batch, results):
+            labels, prob = {}, {}
+            for name in self.tasks:
+                labels[name], values = self.restore(name, logits[name],
+                                                    prepared, probabilities)
+                if values is not None:
+                    prob[name] = values
+            yield Prediction(labels, prob, prepared.field_of_view,
+                             prepared.notes)
