@@ -213,7 +213,7 @@ def write_prediction_graph(model: nn.Module, path: str) -> None:
             'needs --backend torch.')
     side = min(scale)
     description = dict(
-        tasks=describe_tasks(model.tasks.values()),
+        tasks=[t.as_config() for t in model.tasks.values()],
         settings=settings_meta(list(model.tasks.values()), settings),
         align_corners=model.align_corners,
         side=side)

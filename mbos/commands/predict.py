@@ -24,7 +24,9 @@ from mbos.faults import naming
 from mbos.inference import folder_run as runs
 from mbos.inference.folder_gallery import write_prediction_gallery
 from mbos.inference.photograph_list import find_photographs
+from mbos.inference.photograph_writer import WriteOptions
 from mbos.inference.prediction import PhotographPredictor, PredictionOptions
+from mbos.pictures.gallery import THUMBNAIL
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 
 SHOWN = 20
@@ -253,8 +255,10 @@ def run_options(args: argparse.Namespace) -> runs.RunOptions:
     return runs.RunOptions(
         batch_size=args.batch_size,
         workers=args.workers or max(1, min(4, (os.cpu_count() or 1) // 2)),
-        probabilities=args.probabilities,
-        overlay_size=None if args.no_overlays else args.overlay_size,
+        write=WriteOptions(
+            probabilities=args.probabilities,
+            overlay_size=None if args.no_overlays else args.overlay_size,
+            thumbnail=None if args.no_gallery else THUMBNAIL),
         overwrite=args.overwrite)
 
 

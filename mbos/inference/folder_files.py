@@ -154,9 +154,14 @@ class OutputFolder:
         if osp.exists(path):
             os.unlink(path)
 
+    @staticmethod
+    def label_path(name: str, task: str) -> str:
+        """Where a label map is, below the folder."""
+        return f'labels/{task}/{name}.png'
+
     def write_labels(self, name: str, task: Task, labels: np.ndarray) -> str:
         """Write a label map; returns its path below the folder."""
-        relative = f'labels/{task.name}/{name}.png'
+        relative = self.label_path(name, task.name)
         save_labels(self.path(relative), labels, task)
         return relative
 

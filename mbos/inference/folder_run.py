@@ -1,21 +1,17 @@
 """Predicting many photographs into a folder, whatever some of them are."""
 import errno
 import json
-import os
-import os.path as osp
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from mbos.io import is_printable
-from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import file_sha256
 from mbos.io.photographs import PhotographError, read_photograph
-from mbos.pictures.overlay_picture import overlay_picture
-from .folder_files import OutputFolder, file_identity, header_of
-from .measurements import measure
+from .folder_files import OutputFolder, header_of
 from .photograph_list import Source, by_path, name_photographs
+from .photograph_writer import PhotographWriter, WriteOptions
 from .prediction import PhotographPredictor
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,16 +29,13 @@ class RunOptions:
         batch_size (int): Photographs that go through the network together.
         workers (int): Threads that put predictions back, measure and write;
             each needs the memory of one photograph.
-        probabilities (bool): Whether to write probabilities.
-        overlay_size (int, optional): Longer side of the overlays in pixels; 0
-            is the photograph's own, None writes none.
+        write (WriteOptions): What is written.
         overwrite (bool): Whether what is there shall be made again.
     """
 
     batch_size: int = 1
     workers: int = 1
-    probabilities: bool = False
-    overlay_size: int | None = 1600
+    write: WriteOptions = WriteOptions()
     overwrite: bool = False
 
     def __post_init__(self):
@@ -50,9 +43,6 @@ class RunOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} is {getattr(self, name)}, expected '
                                  'at least 1.')
-        if self.overlay_size is not None and self.overlay_size < 0:
-            raise ValueError(f'overlay_size is {self.overlay_size}, expected '
-                             'pixels.')
 
 
 @dataclass
@@ -123,6 +113,8 @@ class _Run:
         self.header = header_of(self.tasks, checkpoint,
                                 file_sha256(checkpoint), self._told_options())
         self.key = self.header['key']
+        self.writer = PhotographWriter(predictor, self.out, options.write,
+                                       self.key)
         self.summary = RunSummary()
 
     def _told_options(self) -> dict:
@@ -136,8 +128,8 @@ class _Run:
             scales=list(chosen.scales),
             crop=self.predictor.crop,
             test_cfg=self.predictor.test_cfg,
-            probabilities=self.options.probabilities,
-            overlay_size=self.options.overlay_size)
+            probabilities=self.options.write.probabilities,
+            overlay_size=self.options.write.overlay_size)
         return json.loads(json.dumps(told))  # tuples become lists
 
     def __call__(self, found, progress) -> RunSummary:
@@ -184,7 +176,7 @@ class _Run:
                             self._finished(writing.popleft(), progress)
                         writing.append(
                             writers.submit(  # type: ignore[call-arg]
-                                self._write, *item[:3], logits))
+                                self.writer.write, *item[:3], logits))
                     del batch, views, results
                 while writing:
                     self._finished(writing.popleft(), progress)
@@ -230,53 +222,3 @@ class _Run:
                 'be printed; rename the file.')
         photograph = read_photograph(source.path)
         return photograph, *self.predictor.prepare(photograph)
-
-    def _write(self, source, photograph, prepared, logits) -> None:
-        """Put a prediction back, measure, draw and write it."""
-        name, image = source.name, photograph.image
-        self.out.forget(name)
-        labels, paths, probabilities = {}, {}, {}
-        for task in self.tasks:
-            labels[task.name], prob = self.predictor.restore(
-                task.name, logits[task.name], prepared,
-                self.options.probabilities)
-            paths[task.name] = self.out.write_labels(name, task,
-                                                     labels[task.name])
-            if prob is not None:
-                probabilities[task.name] = self.out.write_probabilities(
-                    name, task, prob)
-            del prob
-        fov = prepared.field_of_view
-        row = measure(labels, self.tasks, fov.mask, image, fov.certain,
-                      bool(fov.several))
-        overlay = None
-        if self.options.overlay_size is not None:
-            picture = overlay_picture(image, labels, self.tasks,
-                                      self.options.overlay_size,
-                                      _caption(name, row['flags']))
-            overlay = self.out.write_overlay(name, picture)
-        self.out.write_record(
-            dict(
-                name=name,
-                source=os.path.abspath(source.path),
-                file=file_identity(source.path),
-                key=self.key,
-                width=image.shape[1],
-                height=image.shape[0],
-                field_of_view=dict(
-                    box=list(fov.box),
-                    certain=fov.certain,
-                    several=[list(box) for box in fov.several]),
-                notes=list(prepared.notes),
-                measurements=row,
-                labels=paths,
-                probabilities=probabilities,
-                overlay=overlay))
-
-
-def _caption(name: str, flags: str) -> str:
-    """What stands below an overlay."""
-    parts = [osp.basename(name)]
-    if flags:
-        parts.append(', '.join(f.replace('_', ' ') for f in flags.split()))
-    return '. '.join(parts + [DISCLAIMER])

@@ -16,7 +16,7 @@ import numpy as np
 import mbos
 from mbos.checkpoints.settings import settings_from_meta
 from mbos.io.files import file_sha256, whole_path
-from mbos.tasks import Task
+from mbos.tasks import build_task
 from .prediction import PhotographPredictor, PredictionOptions
 
 INPUT, METADATA = 'image', 'mbos'
@@ -64,10 +64,7 @@ class OnnxPredictor(PhotographPredictor):
             path, given, providers=['CPUExecutionProvider'])
         known = json.loads(
             self.session.get_modelmeta().custom_metadata_map[METADATA])
-        tasks = {
-            name: Task(name, **described)
-            for name, described in known['tasks'].items()
-        }
+        tasks = {d['name']: build_task(d) for d in known['tasks']}
         super().__init__(tasks, settings_from_meta(known['settings']), options,
                          known['align_corners'])
         if self.crop == 'none':

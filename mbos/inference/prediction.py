@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mbos.checkpoints.settings import (RULES, Postprocessing,
-                                       PredictionSettings)
+from mbos.checkpoints.settings import RULES, Postprocessing, PredictionSettings
 from mbos.io.field_of_view import FieldOfView
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.tasks import Task, Threshold

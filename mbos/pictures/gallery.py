@@ -3,10 +3,11 @@ import os.path as osp
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 from PIL import Image
 
 from mbos.io.files import save_image, save_text, without_nan
@@ -127,13 +128,17 @@ def _check(images, tasks) -> None:
 def _make_item(out_dir: str, image: GalleryImage, tasks: dict[str, Task],
                longest: int, read: Callable) -> dict:
     """Make the pictures of an image; returns what the page shows of it."""
-    base = osp.join(out_dir, PICTURES, file_name(image.name))
-    thumbnail = f'{base}.jpg'
     labels = {t: image.labels[t] for t in tasks if t in image.labels}
-    layers = {name: f'{base}.{name}.png' for name in labels}
+    thumbnail, layers = _paths(out_dir, image.name, labels)
     if not _is_current([thumbnail, *layers.values()],
                        [image.photograph, *labels.values()], longest):
-        _draw(image, tasks, labels, thumbnail, layers, longest, read)
+        photograph, size = read(image.photograph, longest)
+        planes = {
+            name: _read_plane(path, size, image.photograph)
+            for name, path in labels.items()
+        }
+        write_pictures(out_dir, image.name, photograph, planes,
+                       list(tasks.values()), longest, size)
     with Image.open(thumbnail) as small:
         size = small.size
     links = dict(photograph=image.photograph) | image.links
@@ -191,21 +196,59 @@ def _comment(longest: int) -> bytes:
     return b'longest side %d' % longest
 
 
-def _draw(image, tasks, labels, thumbnail, layers, longest, read) -> None:
-    photograph, (width, height) = read(image.photograph, longest)
-    size = fitted_size(width, height, longest)
-    small = photograph.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    for name, path in labels.items():
-        plane = read_labels(path)
-        if plane.shape != (height, width):
-            raise ValueError(
-                f'{path}: the label map is {plane.shape[1]} pixels wide and '
-                f'{plane.shape[0]} high, its photograph {image.photograph} is '
-                f'{width} and {height}; predict it again.')
-        layer = draw_layer(plane, tasks[name], size)
-        save_image(layers[name], layer, optimize=True)
+def write_pictures(out_dir: str,
+                   name: str,
+                   photograph: Image.Image,
+                   labels: Mapping[str, np.ndarray],
+                   tasks: Sequence[Task],
+                   longest: int = THUMBNAIL,
+                   size: tuple[int, int] | None = None) -> None:
+    """Draw and write the page's pictures of one image.
+
+    Who has the arrays at hand calls it before :func:`write_gallery`, which
+    then keeps the pictures.
+
+    Args:
+        out_dir (str): The folder of the page.
+        name (str): Of the image.
+        photograph (Image): RGB.
+        labels (dict[str, ndarray]): Label maps (H, W) by task name.
+        tasks (Sequence[Task]): The tasks to draw.
+        longest (int): Pixels of the longer side. Default: 512.
+        size (tuple[int, int], optional): Width and height of the photograph
+            where the picture given is a smaller one.
+    """
+    small = fitted_size(*(size or photograph.size), longest)
+    thumbnail, layers = _paths(out_dir, name, labels)
+    for task in tasks:
+        if task.name in labels:
+            layer = draw_layer(labels[task.name], task, small)
+            save_image(layers[task.name], layer, optimize=True)
     save_image(
-        thumbnail, small, quality=85, optimize=True, comment=_comment(longest))
+        thumbnail,
+        photograph.resize(small, Image.Resampling.LANCZOS, reducing_gap=2.0),
+        quality=85,
+        optimize=True,
+        comment=_comment(longest))
+
+
+def _paths(out_dir: str, name: str,
+           tasks: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """Files of an image's thumbnail, and of its layers by task."""
+    base = osp.join(out_dir, PICTURES, file_name(name))
+    return f'{base}.jpg', {task: f'{base}.{task}.png' for task in tasks}
+
+
+def _read_plane(path: str, size: tuple[int, int],
+                photograph: str) -> np.ndarray:
+    plane = read_labels(path)
+    width, height = size
+    if plane.shape != (height, width):
+        raise ValueError(
+            f'{path}: the label map is {plane.shape[1]} pixels wide and '
+            f'{plane.shape[0]} high, its photograph {photograph} is {width} '
+            f'and {height}; predict it again.')
+    return plane
 
 
 def file_name(name: str) -> str:

@@ -1,0 +1,339 @@
+"""Time and memory of ``mbos predict`` over a folder of photographs.
+
+    python benchmarks/prediction.py CHECKPOINT [--config CONFIG]
+        [--photographs FOLDER] [--megapixels 2 6 12] [--threads 1 2]
+        [--backends torch onnxruntime] [--against CHECKOUT] [--json FILE]
+    python benchmarks/prediction.py --quick     # a minute, to try it
+
+Runs: each takes a folder of one size in a process of its own. Wall and
+processor seconds of a photograph are those of the run less its first result,
+over the photographs after the first; the peak is the process's resident
+memory, libraries included. With --against, runs of another checkout of MBOS
+take turns with these, and all are compared with it.
+Steps: what one photograph costs, one step after the other, in processor
+seconds; that is where to look for what to make faster.
+"""
+import argparse
+import json
+import os
+import os.path as osp
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
+
+ROOT = Path(__file__).resolve().parents[1]
+LIGHT = ROOT / 'configs/light/light_stage1.py'
+QUALITY = 92
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; wrong usage ends with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='default: the light network with random weights, which finds '
+        'nothing and is only good to try this')
+    parser.add_argument('--config')
+    parser.add_argument(
+        '--photographs', help='folder of JPEGs; default: drawn ones')
+    parser.add_argument('--count', type=int, default=6, help='photographs')
+    parser.add_argument(
+        '--megapixels', type=float, nargs='+', default=[2, 6, 12])
+    parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
+    parser.add_argument(
+        '--backends', nargs='+', default=['torch'], help='of mbos predict')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--against', help='another checkout, as it was before')
+    parser.add_argument('--json', help='file to write the numbers into, too')
+    parser.add_argument(
+        '--quick', action='store_true', help='two photographs of 0.3 MP')
+    parser.add_argument(
+        '--only-steps', action='store_true', help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.count, args.megapixels, args.threads = 2, [0.3], [1]
+    return args
+
+
+# ---- photographs
+
+
+def scaled_photographs(source: Path, out: Path, megapixels: float,
+                       count: int) -> Path:
+    """Copies of photographs at a size, as JPEGs.
+
+    Args:
+        source (Path): Folder of photographs, searched with all below it.
+        out (Path): Where the folder of copies is made.
+        megapixels (float): Size of the copies.
+        count (int): How many; photographs are repeated where there are fewer.
+
+    Returns:
+        Path: The folder.
+
+    Raises:
+        FileNotFoundError: If there is no JPEG in the source.
+    """
+    found = sorted(
+        p for p in source.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg'))
+    if not found:
+        raise FileNotFoundError(f'{source}: no JPEG in it or below it.')
+    folder = out / f'{megapixels:g}'
+    folder.mkdir(parents=True)
+    for number in range(count):
+        image = cv2.imread(str(found[number % len(found)]))
+        scale = (megapixels * 1e6 / image[..., 0].size)**0.5
+        if abs(scale - 1) > 0.05:
+            image = cv2.resize(
+                image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(
+            str(folder / f'{number}.jpg'), image,
+            [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return folder
+
+
+def drawn_photographs(out: Path, quick: bool) -> Path:
+    """Photographs for who has none."""
+    from benchmarks.photographs import draw_photographs
+    return draw_photographs(out, 1 if quick else 2, 400 if quick else 2848)
+
+
+def random_checkpoint(path: Path) -> str:
+    """The light network with random weights."""
+    import torch
+
+    import mbos.registration  # noqa: F401  before mmseg, which needs it
+    from mbos.checkpoints.loading import checkpoint_meta
+    from mbos.checkpoints.settings import settings_of
+    from mbos.config import load_config, plain
+    from mmseg.models import build_segmentor  # isort: skip
+    cfg = load_config(str(LIGHT))
+    cfg.model.pretrained = None
+    model = build_segmentor(cfg.model)
+    meta = checkpoint_meta(model, plain(cfg.model), settings_of(cfg))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return str(path)
+
+
+# ---- whole runs
+
+
+def command(args: argparse.Namespace, backend: str, photographs: Path,
+            out: Path) -> list[str]:
+    """The command of a run."""
+    chosen = [] if backend == 'torch' else ['--backend', backend]
+    if backend == 'torch':
+        chosen = ['--device', args.device]
+    config = [args.config] if args.config else []
+    return [
+        sys.executable, '-W', 'ignore', '-m', 'mbos', 'predict', *config,
+        args.checkpoint,
+        str(photographs), '--out',
+        str(out), *chosen
+    ]
+
+
+def run(arguments: Sequence[str], checkout: Path, threads: int, out: Path,
+        count: int) -> dict:
+    """Predict a folder in a process of its own.
+
+    Returns:
+        dict: ``first``, wall seconds until the first photograph is written;
+        ``wall`` and ``cpu``, seconds of each further one; ``peak_mb``.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    env = dict(
+        os.environ,
+        PYTHONPATH=str(checkout),
+        OMP_NUM_THREADS=str(threads),
+        MKL_NUM_THREADS=str(threads))
+    start, first, cpu_first = time.perf_counter(), None, 0.0
+    with tempfile.TemporaryFile('w+') as log:
+        process = subprocess.Popen(
+            arguments, env=env, cwd=checkout, stdout=log, stderr=log)
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            now = time.perf_counter() - start
+            if first is None and any((out / 'records').glob('*.json')):
+                first, cpu_first = now, processor_seconds(process.pid)
+            if pid:
+                break
+            time.sleep(0.02)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            raise RuntimeError(f'{" ".join(arguments)}\n{log.read()}')
+    cpu = usage.ru_utime + usage.ru_stime
+    others = max(1, count - 1)
+    return dict(
+        first=first,
+        wall=(now - first) / others,
+        cpu=(cpu - cpu_first) / others,
+        total_cpu=cpu,
+        peak_mb=usage.ru_maxrss / 1024)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used so far; 0 if it has just ended."""
+    try:
+        text = Path(f'/proc/{pid}/stat').read_text(encoding='ascii')
+    except OSError:
+        return 0.0
+    fields = text.rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
+                 work: Path) -> Iterator[dict]:
+    """Every size, number of threads, backend and checkout, in turn."""
+    sides = [('', ROOT, backend) for backend in args.backends]
+    if args.against:
+        sides.insert(0, ('before: ', Path(args.against).resolve(), 'torch'))
+    for megapixels, folder in folders.items():
+        for threads in args.threads:
+            for label, checkout, backend in sides:
+                out = Path(tempfile.mkdtemp(dir=work))
+                measured = run(
+                    command(args, backend, folder, out), checkout, threads,
+                    out, args.count)
+                yield dict(
+                    megapixels=megapixels,
+                    threads=threads,
+                    side=f'{label}{backend}',
+                    **measured)
+
+
+# ---- steps of one photograph
+
+
+class Clock:
+    """Processor seconds by step."""
+
+    def __init__(self):
+        self.seconds = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time a step."""
+        start = time.process_time()
+        yield
+        self.seconds[step].append(time.process_time() - start)
+
+
+def time_steps(args: argparse.Namespace, folder: Path,
+               out: Path) -> dict[str, float]:
+    """Processor seconds of each step, the median over the photographs."""
+    from mbos.commands import predict
+    from mbos.inference.folder_files import OutputFolder
+    from mbos.inference.geometry import prepare_photograph
+    from mbos.inference.photograph_writer import PhotographWriter, WriteOptions
+    from mbos.io.photographs import read_photograph
+    arguments = command(args, args.backends[0], folder, out)
+    parsed = predict.parse_args(arguments[6:])
+    make = (
+        predict.torch_predictor
+        if parsed.backend == 'torch' else predict.onnx_predictor)
+    predictor = make(parsed)
+    tasks = list(predictor.tasks.values())
+    writer = PhotographWriter(predictor, OutputFolder(str(out), tasks),
+                              WriteOptions(), '')
+    clock = Clock()
+    for path in sorted(folder.iterdir()):
+        with clock('read'):
+            photograph = read_photograph(path)
+        with clock('field of view, crop'):
+            prepared, square = prepare_photograph(photograph, predictor.crop)
+        with clock('resize, normalise'):
+            inputs = predictor.make_input(square)
+        with clock('network'):
+            logits = predictor.run([inputs])[0]
+        with clock('restore, write label maps'):
+            labels, _ = writer.write_labels(path.stem, prepared, logits)
+        with clock('measure'):
+            row = writer.measure(labels, prepared, photograph)
+        with clock('draw, write pictures'):
+            writer.write_pictures(path.stem, photograph, labels, row['flags'])
+    return {k: statistics.median(v) for k, v in clock.seconds.items()}
+
+
+# ---- report
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first row is the head."""
+    head, *body = [f'| {" | ".join(row)} |' for row in rows]
+    rule = '|' + '---|' * len(rows[0])
+    return '\n'.join([head, rule, *body])
+
+
+def runs_table(found: Sequence[dict]) -> str:
+    """The runs, with the first side of each case as what is compared with."""
+    rows = [[
+        'megapixels', 'threads', 'side', 's to the first', 's each', 'CPU s '
+        'each', 'photographs/min', 'peak MB', 'CPU s, share of the first side'
+    ]]
+    reference: dict = {}
+    for row in found:
+        case = (row['megapixels'], row['threads'])
+        base = reference.setdefault(case, row['cpu'])
+        rows.append([
+            f'{row["megapixels"]:g}',
+            str(row['threads']), row['side'], f'{row["first"]:.1f}',
+            f'{row["wall"]:.2f}', f'{row["cpu"]:.2f}',
+            f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["peak_mb"]:.0f}',
+            f'{row["cpu"] / max(base, 1e-3):.2f}'
+        ])
+    return table(rows)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    args = parse_args(argv)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        if args.checkpoint is None:
+            args.checkpoint = random_checkpoint(work / 'random.pth')
+        args.checkpoint = osp.abspath(args.checkpoint) if osp.exists(
+            args.checkpoint) else args.checkpoint
+        source = Path(args.photographs) if args.photographs else (
+            drawn_photographs(work / 'drawn', args.quick))
+        folders = {
+            m: scaled_photographs(source, work / 'photographs', m, args.count)
+            for m in args.megapixels
+        }
+        found, steps = [], {}
+        for row in compare_runs(args, folders, work):
+            found.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+        for megapixels, folder in folders.items():
+            steps[megapixels] = time_steps(args, folder, work / 'steps')
+    print(runs_table(found))
+    names = list(next(iter(steps.values())))
+    rows = [['CPU s of a photograph', *(f'{m:g} MP' for m in steps)]]
+    rows += [[n, *(f'{s[n]:.2f}' for s in steps.values())] for n in names]
+    rows += [['all', *(f'{sum(s.values()):.2f}' for s in steps.values())]]
+    print('\n' + table(rows))
+    if args.json:
+        Path(args.json).write_text(
+            json.dumps(dict(runs=found, steps=steps), indent=2) + '\n',
+            encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
