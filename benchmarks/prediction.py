@@ -120,6 +120,7 @@ def random_checkpoint(path: Path) -> str:
     from mbos.checkpoints.loading import checkpoint_meta
     from mbos.checkpoints.settings import settings_of
     from mbos.config import load_config, plain
+
     from mmseg.models import build_segmentor  # isort: skip
     cfg = load_config(str(LIGHT))
     cfg.model.pretrained = None

@@ -17,11 +17,11 @@ import torch
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
-import mbos.registration  # noqa: E402, F401
-from mbos.models.multi_task_segmentor import total_loss  # noqa: E402
-from mbos.tasks import BUILTIN_TASKS  # noqa: E402
-from tests.golden import image, load, load_release, tolerance_of  # noqa: E402
-from tests.utils import make_meta, stack_planes, tiny_model  # noqa: E402
+import mbos.registration  # noqa: F401
+from mbos.models.multi_task_segmentor import total_loss
+from mbos.tasks import BUILTIN_TASKS
+from tests.golden import image, load, load_release, tolerance_of
+from tests.utils import make_meta, stack_planes, tiny_model
 
 NAME = 'stage1_tiny'
 

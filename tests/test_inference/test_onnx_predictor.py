@@ -29,7 +29,8 @@ def network(tmp_path_factory):
     model = tiny_model()
     for head in model.decode_head.heads.values():
         torch.nn.init.normal_(head.conv_seg.weight)
-    meta = checkpoint_meta(model, tiny_model_cfg().to_dict(),
+    meta = checkpoint_meta(model,
+                           tiny_model_cfg().to_dict(),
                            settings(thresholds=dict(vessel=0.4)))
     checkpoint = save(folder / 'a.pth', model, meta)
     loaded = load_model(checkpoint, device='cpu')
