@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from mmseg.datasets.pipelines import Compose
@@ -33,7 +34,7 @@ def make_views(square: np.ndarray, steps: Sequence[dict]) -> Views:
     Returns:
         Views: The inputs.
     """
-    image = np.ascontiguousarray(square[..., ::-1])  # mmseg's are BGR
+    image = cv2.cvtColor(square, cv2.COLOR_RGB2BGR)  # as mmseg's are
     results = Compose(steps)(
         dict(
             img=image,

@@ -328,8 +328,11 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                        rescale: bool) -> Tensor:
         """Mean probabilities of one image, (sum of C, H, W)."""
         size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
-        return torch.stack(
-            list(class_probabilities(views, size, self.align_corners)))
+        found = views[0].new_empty((len(views[0]), *size))
+        planes = class_probabilities(views, size, self.align_corners)
+        for index, plane in enumerate(planes):
+            found[index] = plane  # at once: planes of photographs are large
+        return found
 
     def simple_test(self,
                     img: Tensor,
