@@ -7,7 +7,6 @@ mmcv is imported where a config is read: prediction with a network in another
 runtime reads settings without torch.
 """
 from __future__ import annotations
-
 import copy
 import numbers
 from collections.abc import Collection, Sequence

@@ -101,13 +101,10 @@ def measure(labels: Mapping[str, np.ndarray],
     flags += _flags_of_view(inside, max(width, height), image, certain
                             or several)
     for task in tasks:
-        plane = cv2.bitwise_and(labels[task.name][window], inside[window])
-        # 255 is ignored
-        cv2.threshold(plane, task.num_classes, 0, cv2.THRESH_TOZERO_INV, plane)
+        plane = labels[task.name][window] & inside[window]
+        plane[plane > task.num_classes] = 0  # 255, ignored
         if task.nested:
-            # what is measured lies in a small part of the photograph
-            x, y, *size = cv2.boundingRect(plane)
-            plane = plane[y:y + size[1], x:x + size[0]]
+            plane, (x, y) = _cropped(plane)
             number, sizes = _parts(plane)
             flags += _flags_of_parts(task, sizes)
             if len(sizes):
@@ -130,8 +127,8 @@ def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:
         key, share = f'{task.name}.{name}', 'area_share'
         if task.num_classes == 1:
             key, share = task.name, 'density'
-        mask = cv2.compare(plane, value, cv2.CMP_EQ)
-        pixels = cv2.countNonZero(mask)
+        mask = (plane == value).view(np.uint8)
+        pixels = int(np.count_nonzero(mask))
         row[f'{key}.components'] = _number_of_parts(mask)
         row[f'{key}.area_px'] = pixels
         row[f'{key}.{share}'] = pixels / area if area else None
@@ -168,6 +165,14 @@ def height_of(mask: np.ndarray) -> int:
     The same as in the metrics, which follow REFUGE.
     """
     return int(mask.sum(axis=0).max(initial=0))
+
+
+def _cropped(plane: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The part of a plane that is not 0, and its left and top."""
+    if not plane.any():
+        return plane, (0, 0)
+    x, y, width, height = cv2.boundingRect(plane)
+    return plane[y:y + height, x:x + width], (x, y)
 
 
 def _parts(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

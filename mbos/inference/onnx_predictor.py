@@ -8,6 +8,7 @@ import json
 import os
 import os.path as osp
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -111,7 +112,7 @@ def graph_of(checkpoint: str, config: str, write: Callable[[str],
     """
     text = '\n'.join([file_sha256(checkpoint), config, mbos.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
+    cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     path = osp.join(cache, 'mbos', 'onnx', f'{key}.onnx')
     if not osp.isfile(path):
         with whole_path(path) as temporary:
