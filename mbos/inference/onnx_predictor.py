@@ -21,6 +21,7 @@ from mbos.tasks import build_task
 from .prediction import PhotographPredictor, PredictionOptions
 
 INPUT, METADATA = 'image', 'mbos'
+FORMAT = '1'  # of the metadata; graphs of another one are made again
 MISSING = ('onnxruntime is not installed: pip install onnx onnxruntime, or '
            'use --backend torch.')
 
@@ -110,7 +111,9 @@ def graph_of(checkpoint: str, config: str, write: Callable[[str],
         str: The graph's file, ``<cache>/mbos/onnx/<key>.onnx``; ``<cache>`` is
         ``$XDG_CACHE_HOME``, or ``~/.cache``.
     """
-    text = '\n'.join([file_sha256(checkpoint), config, mbos.__version__])
+    text = '\n'.join(
+        [FORMAT, mbos.__version__,
+         file_sha256(checkpoint), config])
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     path = osp.join(cache, 'mbos', 'onnx', f'{key}.onnx')
