@@ -161,6 +161,8 @@ def build_test_sets(cfg, names, scored):
             datasets.append(apis.build_test_set(cfg, name, scored))
         except ValueError as error:
             errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
         is_config = any(isinstance(e, InvalidConfigError) for e in errors)
         raise (InvalidConfigError if is_config else ValueError)('\n'.join(

@@ -23,6 +23,8 @@ from tests.tiny_runs import config_of, write_config, write_data
 from .mutations import DAMAGE
 
 TASKS = ('vessel', 'lesion')
+LONGER = 6.0
+"""float: How many times as long as a file a config may take."""
 NAME = 'fuzzed.py'
 ODD = (None, True, False, 0, 1, -1, 2, 3, 0.5, -0.5, 1e9, 10**30, 1e308,
        float('nan'), float('inf'), '', 'x', 'whole', 'auto', 'fov', [], {}, (),

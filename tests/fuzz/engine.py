@@ -150,9 +150,12 @@ class Worker:
             return self._outcome(result, detail, seconds)
         if not self.process.is_alive() and not self.pipe.poll():
             return self._replace('crash', f'status {self._status()}')
-        if time.monotonic() - self.since > self.timeout:
+        timeout = self.timeout
+        if self.case[0] in config_kinds.KINDS:  # whole runs
+            timeout *= config_kinds.LONGER
+        if time.monotonic() - self.since > timeout:
             self.process.kill()
-            return self._replace('hang', f'no answer in {self.timeout} s')
+            return self._replace('hang', f'no answer in {timeout} s')
         return None
 
     def _status(self):

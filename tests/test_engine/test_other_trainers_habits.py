@@ -51,7 +51,6 @@ def test_refused(tmp_path, changes, words):
 
 @pytest.mark.parametrize('hook', [
     dict(type='PolyLrUpdaterHook', min_lr=(1, )),
-    dict(type='StepLrUpdaterHook', step='x'),
     dict(type='OneCycleLrUpdaterHook', max_lr=0.1, total_steps=1),
     dict(type='CyclicLrUpdaterHook', cyclic_times='x'),
     dict(type='PolyLrUpdaterHook', warmup='linear', warmup_iters=2,
