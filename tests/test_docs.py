@@ -9,8 +9,8 @@ from mbos import cli
 from tests import tool_reference
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / 'README.md', ROOT / 'CHANGELOG.md'] +
-               list((ROOT / 'docs').glob('*.md')))
+DOCS = sorted((ROOT / 'docs').glob('*.md'))
+PAGES = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *DOCS]
 
 
 def anchors_of(page):
@@ -44,11 +44,19 @@ def test_links_of_the_site_that_leave_docs(repo_url, expected):
     assert rewrite('[a](../mbos/io), [b](data.md#x)', repo_url) == expected
 
 
+@pytest.mark.parametrize('page', DOCS, ids=lambda p: p.name)
+def test_lines_of_text_fit_a_screen(page):
+    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.S)
+    assert not [
+        line for line in text.splitlines()
+        if len(line) > 130 and not re.match(r'\||- `\S+`$', line)
+    ]
+
+
 def test_site_has_every_page():
     text = (ROOT / 'mkdocs.yml').read_text(encoding='utf-8')
     listed = re.findall(r'^ +- [^:]+: (\w+\.md)$', text, re.M)
-    assert sorted(listed) == sorted(
-        page.name for page in (ROOT / 'docs').glob('*.md'))
+    assert sorted(listed) == [page.name for page in DOCS]
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
@@ -94,3 +102,15 @@ def test_sections_that_the_code_names_exist():
                 missing = set(sections.split(' and ')) - numbers[page]
                 assert not missing, f'{path}: {page}, section {missing}'
     assert found > 10
+
+
+@pytest.mark.parametrize('folder', [
+    'mbos', 'prepare_dataset', 'configs', 'quickstart', 'tools', 'tests',
+    'benchmarks', 'demo'
+])
+def test_pages_that_files_name_exist(folder):
+    for path in (ROOT / folder).rglob('*'):
+        if path.suffix not in ('.py', '.sh', '.md', '.html', '.ipynb'):
+            continue
+        for page in re.findall(r'docs/(\w+\.md)', path.read_text()):
+            assert (ROOT / 'docs' / page).exists(), f'{path}: docs/{page}'

@@ -18,8 +18,8 @@ ORDER = ('train', 'test', 'predict', 'generate_pseudo_labels', 'compare',
          'write_disc_sides', 'quickstart')
 HEAD = '''# Commands and their options
 
-What is headed `mbos COMMAND` is a command where MBOS is installed, and a file
-in `tools/` of a checkout. All run from any folder; `data/`, `pretrain/` and
+A heading `mbos COMMAND` means a command where MBOS is installed, which is also
+a file in `tools/` of a checkout. All run from any folder; `data/`, `pretrain/` and
 `work_dirs/` are relative to the working directory. `mbos --help` lists the
 commands, `mbos info` prints versions, devices and what is missing, and
 `mbos prepare COLLECTION RAW OUT` prepares data ([data.md](data.md)).
@@ -33,9 +33,9 @@ Shell scripts: `tools/setup_env.sh` (environment),
 `tools/slurm_test.sh`, `tools/quickstart.sh`, `tools/lint.sh`. They pass
 further arguments on to the commands below.
 
-Exit status: 0 done; 1 something is wrong, said in one sentence on the last
-line; 2 wrong usage; 75 interrupted, the same command goes on (training: with
-`--auto-resume`; see [reliability.md](reliability.md)).
+Exit status: 0 done; 1 an error, explained on the last line; 2 wrong usage;
+75 interrupted, the same command continues (training: with `--auto-resume`;
+see [reliability.md](reliability.md)).
 '''
 
 
