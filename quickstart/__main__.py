@@ -121,7 +121,7 @@ def run(args) -> int:
     note = note_on_weights(plan)
     print(note)
     # the models' steps depend on what the data's have written
-    for steps in (plan.data_steps, plan.model_steps):
+    for steps in (plan.first_steps, plan.data_steps, plan.model_steps):
         for step in steps():
             runner.run(step)
     print('\n=== Results ===')

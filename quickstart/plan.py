@@ -73,6 +73,19 @@ class Plan:
         """Where a model's label maps and overlays go, by test set."""
         return self.folder / 'predictions' / model
 
+    # --- the network in the box ---------------------------------------------
+
+    def first_steps(self) -> list[Step]:
+        """A result in seconds, before anything is trained."""
+        found = self.folder / 'demo'
+        return [
+            Step(
+                'demo', 'Predict two photographs with the network that comes '
+                'with MBOS',
+                self._tool('predict.py', osp.join(ROOT, 'demo', 'photographs'),
+                           '--out', found), found / 'gallery.html', [found])
+        ]
+
     # --- preparing data -----------------------------------------------------
 
     def data_steps(self) -> list[Step]:

@@ -28,7 +28,7 @@ def test_no_outputs_are_committed():
 
 
 def test_notebook_runs(tmp_path, monkeypatch):
-    """With a model given, and the photograph that it draws itself."""
+    """With a small network given, and the photograph in the box."""
     model = tiny_model(window=8)
     cfg = json.loads(json.dumps(tiny_model_cfg(window=8)))
     meta = checkpoint_meta(model, cfg, PredictionSettings(pipeline=TEST))

@@ -14,6 +14,10 @@ from mbos.io.field_of_view import FieldOfView
 from mbos.tasks import Task
 from .restoring import TaskMaps
 
+LARGE = 0.25
+"""float: Share of the largest part's size from which on another part may be
+the one object."""
+
 
 def postprocess(task: Task, labels: np.ndarray, prob: np.ndarray | TaskMaps,
                 view: FieldOfView, rules: Postprocessing) -> None:
@@ -54,8 +58,8 @@ def _without_rim(mask: np.ndarray, share: float) -> np.ndarray:
 
 def _keep_one_object(task: Task, labels: np.ndarray,
                      prob: np.ndarray | TaskMaps) -> None:
-    """Keep the part with the largest sum of probabilities, of nested classes
-    one of each, within each other."""
+    """Keep the part with the highest mean probability among those of at least
+    a quarter of the largest one's size; of nested classes one of each."""
     levels = range(1, task.num_classes + 1) if task.nested else (1, )
     for value in levels:
         classes = [value - 1] if task.nested else range(task.num_classes)
@@ -63,9 +67,10 @@ def _keep_one_object(task: Task, labels: np.ndarray,
             if len(sizes) == 2:  # one part, and what is around it
                 continue
             score = np.max([prob[(c, *window)] for c in classes], axis=0)
-            sums = np.bincount(
-                parts.ravel(), score.ravel(), minlength=len(sizes))
-            others = np.arange(len(sizes)) != 1 + sums[1:].argmax()
+            means = np.bincount(parts.ravel(), score.ravel(),
+                                len(sizes)) / sizes
+            means[sizes < LARGE * sizes[1:].max()] = -1
+            others = np.arange(len(sizes)) != 1 + means[1:].argmax()
             _take_out(task, labels[window], others[parts], value)
 
 

@@ -50,19 +50,21 @@ def test_an_uncertain_view_has_no_rim():
 def test_the_most_probable_disc_with_its_cup():
     labels = np.zeros((40, 40), np.uint8)
     prob = np.zeros((2, 40, 40), np.float32)
-    labels[2:12, 2:12] = 1  # 100 pixels at 0.6: 60
-    prob[0, 2:12, 2:12] = 0.6
-    labels[20:29, 20:29] = 1  # 81 pixels at 0.9: 72.9
+    labels[2:12, 2:12] = 1  # 100 pixels
+    prob[0, 2:12, 2:12] = 0.8
+    labels[20:29, 20:29] = 1  # 81 pixels, more probable
     prob[0, 20:29, 20:29] = 0.9
-    labels[4:8, 4:8] = 2  # a cup in the disc that goes
-    labels[22:25, 22:25] = 2  # 9 pixels at 0.6
-    labels[27, 27] = 2  # one at 0.9
+    labels[35:39, 35:39] = 1  # 16 pixels: too few to be the disc
+    prob[0, 35:39, 35:39] = 0.99
+    labels[4:8, 4:8] = 2  # a cup in a disc that goes
+    labels[22:25, 22:25] = 2  # 9 pixels
+    labels[27, 27] = 2
     prob[1, 4:8, 4:8] = 1
     prob[1, 22:25, 22:25] = 0.6
     prob[1, 27, 27] = 0.9
     postprocess(ODOC, labels, prob, full_view(40),
                 Postprocessing(one_object=['odoc']))
-    assert not labels[:20].any()
+    assert not labels[:20].any() and not labels[30:].any()
     assert (labels > 0).sum() == 81 and labels[27, 27] == 1
     assert (labels == 2).sum() == 9 and (labels[22:25, 22:25] == 2).all()
 

@@ -163,8 +163,11 @@ validation = [
     dataset(
         'drishti_gs', drishti, 'drishti_gs_val', test_pipeline, odoc='ann')
 ]
-# Official test photographs, none of which is in the training folders.
+# The validation photographs by name, for `mbos test --datasets drive_val`, and
+# official test photographs, none of which is in the training folders.
 test_sets = dict(
+    **{f'{part["name"]}_val': part
+       for part in validation},
     idrid=dataset(
         'idrid', idrid, None, test_pipeline, lesion='ann', odoc=disc),
     drive=dataset('drive', drive, None, test_pipeline, vessel='ann'),

@@ -12,6 +12,6 @@ lr_config = dict(
     warmup_iters=50,
     warmup_ratio=0.01,
     by_epoch=False)
-runner = dict(max_iters=8000)
+runner = dict(max_iters=2000)
 checkpoint_config = dict(interval=200, max_keep_ckpts=3)
 evaluation = dict(interval=2000)

@@ -1,0 +1,210 @@
+"""What thresholds and postprocessing are worth on validation photographs.
+
+usage: python benchmarks/label_maps.py CONFIG CHECKPOINT [--out choices.json]
+
+Every photograph of the config's data.val is predicted once, as `mbos predict`
+does. Then thresholds by class are chosen, those of the best Dice over all
+photographs, each counted by shares of its field of view so that large files do
+not count more; and label maps at these thresholds are scored as they are and
+with each rule of postprocessing on its own. The table has Dice over all pixels
+of a set; its first column is of the checkpoint's own thresholds and rules.
+"""
+import argparse
+import json
+import os.path as osp
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
+
+import numpy as np
+import torch
+from mmseg.datasets import build_dataset
+from tqdm import tqdm
+
+from mbos.apis import (PredictionOptions, load_config, load_model,
+                       member_datasets)
+from mbos.checkpoints.settings import Postprocessing
+from mbos.inference.geometry import PreparedPhotograph, decode
+from mbos.inference.postprocessing import postprocess
+from mbos.inference.predictor import Predictor, as_photograph
+from mbos.tasks import Task, build_tasks
+
+BINS = 200
+"""int: Thresholds that are tried: 0.005, 0.01, ..., 0.995."""
+RULES = {
+    'as it is': {},
+    'rim 0': dict(rim=0.),
+    'rim 0.0025': dict(rim=0.0025),
+    'rim 0.005': dict(rim=0.005),
+    'rim 0.01': dict(rim=0.01),
+    'one object': dict(one_object=['odoc']),
+    'specks 3e-6': dict(specks=3e-6),
+    'specks 1e-5': dict(specks=1e-5),
+    'specks 3e-5': dict(specks=3e-5),
+    'specks 1e-4': dict(specks=1e-4),
+}
+"""dict[str, dict]: Rules by their name in the table; the same specks are
+removed of every class."""
+
+
+@dataclass
+class Predicted:
+    """A photograph's prediction, and what is labelled in it.
+
+    Attributes:
+        dataset (str): Name of its set.
+        prepared (PreparedPhotograph): Where its field of view lies.
+        logits (dict[str, list[Tensor]]): By labelled task.
+        targets (dict[str, ndarray]): By labelled task, (C, H, W), boolean.
+        valid (dict[str, ndarray]): Where they are known, (C, H, W), boolean.
+    """
+
+    dataset: str
+    prepared: PreparedPhotograph
+    logits: dict[str, list]
+    targets: dict[str, np.ndarray]
+    valid: dict[str, np.ndarray]
+
+
+@torch.no_grad()
+def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
+    """Predict all validation photographs."""
+    tasks = build_tasks(cfg.model.tasks)
+    for member in member_datasets(cfg.data.val):
+        dataset = build_dataset(
+            dict(
+                member,
+                tasks=tasks,
+                test_mode=True,
+                data_root=member.get('data_root', cfg.get('data_root'))))
+        for index in tqdm(range(len(dataset)), dataset.name, disable=None):
+            photograph = as_photograph(dataset.image_path(index))
+            prepared, views = predictor.prepare(photograph)
+            logits, = predictor.run([views])
+            targets, valid = {}, {}
+            for task in tasks:
+                if task.name not in dataset.ann_dirs:
+                    continue
+                plane = torch.from_numpy(
+                    dataset.get_gt_plane(index, task.name))
+                known = task.known_mask(dataset.folder_of(task.name).classes)
+                found, where = task.encode(plane.long(), known=known)
+                targets[task.name] = found.numpy()
+                inside = prepared.field_of_view.mask > 0
+                valid[task.name] = where.numpy() & known[:, None, None].numpy()
+                if task.num_classes == 1:  # vessels: inside the field of view
+                    valid[task.name] &= inside
+            kept = {t: [v.half() for v in logits[t]] for t in targets}
+            yield Predicted(dataset.name, prepared, kept, targets, valid)
+
+
+def probabilities(predictor: Predictor, photo: Predicted, task: Task):
+    """Probabilities (C, H, W) of a task."""
+    _, prob = predictor.restore(task.name,
+                                [v.float() for v in photo.logits[task.name]],
+                                photo.prepared)
+    return prob
+
+
+def choose_thresholds(predictor, photos) -> dict[str, dict[str, float]]:
+    """The threshold of each class with the highest Dice."""
+    counts = defaultdict(lambda: np.zeros((2, BINS)))
+    for photo in tqdm(photos, 'thresholds', disable=None):
+        area = np.count_nonzero(photo.prepared.field_of_view.mask)
+        for name, target in photo.targets.items():
+            task = predictor.tasks[name]
+            prob = probabilities(predictor, photo, task)
+            bins = (prob * BINS).astype(np.int16).clip(0, BINS - 1)
+            for channel, of_class in enumerate(task.classes):
+                for side in (0, 1):
+                    where = photo.valid[name][channel] & (
+                        target[channel] == bool(side))
+                    counts[name, of_class][side] += np.bincount(
+                        bins[channel][where], minlength=BINS) / area
+    chosen: dict[str, dict[str, float]] = defaultdict(dict)
+    for (name, of_class), (negative, positive) in counts.items():
+        hits, alarms = (
+            side[::-1].cumsum()[::-1][1:] for side in (positive, negative))
+        dice = 2 * hits / np.maximum(hits + alarms + positive.sum(), 1e-12)
+        chosen[name][of_class] = float(1 + dice.argmax()) / BINS
+    return dict(chosen)
+
+
+def score(predictor, photos, thresholds) -> dict[str, dict[str, float]]:
+    """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
+    sums = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
+    for photo in photos:
+        for name, target in photo.targets.items():
+            task = predictor.tasks[name]
+            prob = probabilities(predictor, photo, task)
+            for rule, labels in label_maps(predictor, task, prob, photo,
+                                           thresholds):
+                found, _ = task.encode(torch.from_numpy(labels))
+                for channel, of_class in enumerate(task.classes):
+                    valid = photo.valid[name][channel]
+                    a, b = found[channel].numpy() & valid, target[channel]
+                    sums[rule][f'{photo.dataset}.{name}.{of_class}'] += (
+                        2 * np.count_nonzero(a & b),
+                        np.count_nonzero(a) + np.count_nonzero(b & valid))
+    return {
+        rule: {
+            key: float(a / b)
+            for key, (a, b) in of_rule.items() if b
+        }
+        for rule, of_rule in sums.items()
+    }
+
+
+def label_maps(predictor, task: Task, prob: np.ndarray, photo: Predicted,
+               thresholds) -> Iterator[tuple[str, np.ndarray]]:
+    """Label maps (H, W) of a photograph by every rule."""
+    view = photo.prepared.field_of_view
+    labels = decode(task, prob, predictor.thresholds[task.name])
+    postprocess(task, labels, prob, view,
+                predictor.model.settings.postprocessing)
+    yield 'own settings', labels
+    yield 'at 0.5', decode(task, prob, 0.5)
+    chosen = decode(task, prob, thresholds[task.name])
+    for rule, given in RULES.items():
+        labels = chosen.copy()
+        if 'specks' in given:
+            given = dict(specks={task.name: given['specks']})
+        postprocess(task, labels, prob, view, Postprocessing(**given))
+        yield rule, labels
+
+
+def main(argv=None) -> None:
+    """Choose thresholds, then print a table of all rules."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--flip', action='store_true')
+    parser.add_argument('--out', help='JSON file with all numbers')
+    args = parser.parse_args(argv)
+    cfg = load_config(args.config)
+    model = load_model(args.checkpoint, device='cpu')
+    predictor = Predictor(model,
+                          PredictionOptions(flip=args.flip, postprocess=False))
+    photos = list(predict_all(predictor, cfg))
+    thresholds = choose_thresholds(predictor, photos)
+    print(json.dumps(thresholds, indent=1))
+    results = score(predictor, photos, thresholds)
+    keys = list(results['at 0.5'])
+    print('| | ' + ' | '.join(results) + ' |')
+    print('|---|' + '---:|' * len(results))
+    for key in keys:
+        print(f'| {key} | ' + ' | '.join(f'{row[key]:.4f}'
+                                         for row in results.values()) + ' |')
+    if args.out:
+        with open(args.out, 'w', encoding='utf-8') as file:
+            json.dump(dict(thresholds=thresholds, dice=results), file)
+
+
+if __name__ == '__main__':
+    main()
