@@ -28,9 +28,10 @@ from tqdm import tqdm
 from mbos.apis import (PredictionOptions, load_config, load_model,
                        member_datasets)
 from mbos.checkpoints.settings import Postprocessing
-from mbos.inference.geometry import PreparedPhotograph, decode
+from mbos.inference.geometry import PreparedPhotograph
 from mbos.inference.postprocessing import postprocess
-from mbos.inference.predictor import Predictor, as_photograph
+from mbos.inference.prediction import as_photograph
+from mbos.inference.predictor import Predictor
 from mbos.tasks import Task, build_tasks
 
 BINS = 200
@@ -58,7 +59,7 @@ class Predicted:
     Attributes:
         dataset (str): Name of its set.
         prepared (PreparedPhotograph): Where its field of view lies.
-        logits (dict[str, list[Tensor]]): By labelled task.
+        logits (dict[str, list[ndarray]]): By labelled task.
         targets (dict[str, ndarray]): By labelled task, (C, H, W), boolean.
         valid (dict[str, ndarray]): Where they are known, (C, H, W), boolean.
     """
@@ -98,16 +99,19 @@ def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
                 valid[task.name] = where.numpy() & known[:, None, None].numpy()
                 if task.num_classes == 1:  # vessels: inside the field of view
                     valid[task.name] &= inside
-            kept = {t: [v.half() for v in logits[t]] for t in targets}
+            kept = {t: logits[t] for t in targets}
             yield Predicted(dataset.name, prepared, kept, targets, valid)
 
 
 def probabilities(predictor: Predictor, photo: Predicted, task: Task):
     """Probabilities (C, H, W) of a task."""
-    _, prob = predictor.restore(task.name,
-                                [v.float() for v in photo.logits[task.name]],
-                                photo.prepared)
-    return prob
+    return predictor.restore(task.name, photo.logits[task.name],
+                             photo.prepared)[1]
+
+
+def decode(task: Task, prob: np.ndarray, threshold) -> np.ndarray:
+    """Labels (H, W) of probabilities (C, H, W)."""
+    return task.decode(torch.from_numpy(prob), threshold).numpy()
 
 
 def choose_thresholds(predictor, photos) -> dict[str, dict[str, float]]:
