@@ -19,8 +19,8 @@ ORDER = ('train', 'test', 'predict', 'generate_pseudo_labels', 'compare',
 HEAD = '''# Commands and their options
 
 A heading `mbos COMMAND` means a command where MBOS is installed, which is also
-a file in `tools/` of a checkout. All run from any folder; `data/`, `pretrain/` and
-`work_dirs/` are relative to the working directory. `mbos --help` lists the
+a file in `tools/` of a checkout. All run from any folder; `data/`, `pretrain/`
+and `work_dirs/` are relative to the working directory. `mbos --help` lists the
 commands, `mbos info` prints versions, devices and what is missing, and
 `mbos prepare COLLECTION RAW OUT` prepares data ([data.md](data.md)).
 `--help` says the same as this page, which is made from it
