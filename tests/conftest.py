@@ -1,4 +1,5 @@
 """What many tests share: two tiny runs, one of each stage."""
+import logging
 import os
 import types
 
@@ -21,6 +22,14 @@ def no_waiting_for_the_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, 'fsync', lambda handle: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before():
+    """Benchmarks silence all logs of their process."""
+    before = logging.root.manager.disable
+    yield
+    logging.disable(before)
 
 
 @pytest.fixture

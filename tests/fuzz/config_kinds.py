@@ -196,6 +196,7 @@ def _command(module, arguments, config):
     logging.getLogger('mmseg').handlers.clear()
     argv = ['mbos', *map(str, arguments)]
     with mock.patch.object(sys, 'argv', argv), \
+            mock.patch('mbos.runtime.exits.run_tool', lambda run: run()), \
             mock.patch('mmcv.runner.iter_based_runner.time.sleep'), \
             mock.patch.object(CheckedIterRunner, 'train', _steps(counted)):
         try:
@@ -205,6 +206,8 @@ def _command(module, arguments, config):
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise ValueError(f'{config}: {error}') from error  # as run_tool
         except SystemExit as leaving:
+            if isinstance(leaving.code, str):  # its sentence
+                raise ValueError(leaving.code) from leaving
             raise AssertionError(f'left with {leaving.code!r}') from leaving
         except (FloatingPointError, DataError) as error:
             raise ValueError(f'{config}: {error}') from error

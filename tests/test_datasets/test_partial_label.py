@@ -297,7 +297,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
     path = str(tmp_path / 'a.png')
     save_labels(path, np.ones((4, 4), np.uint8))
 
-    def fail(self, stream, format):
+    def fail(self, stream, **options):
         stream.write(b'half')
         raise OSError('disk full')
 
