@@ -51,6 +51,10 @@ RULES = {
 """dict[str, dict]: Rules by their name in the table; the same specks are
 removed of every class."""
 
+INSIDE = ('vessel', )
+"""tuple[str]: Tasks that are scored inside the field of view only, as the
+collections of vessels do."""
+
 
 @dataclass
 class Predicted:
@@ -97,7 +101,7 @@ def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
                 targets[task.name] = found.numpy()
                 inside = prepared.field_of_view.mask > 0
                 valid[task.name] = where.numpy() & known[:, None, None].numpy()
-                if task.num_classes == 1:  # vessels: inside the field of view
+                if task.name in INSIDE:
                     valid[task.name] &= inside
             kept = {t: logits[t] for t in targets}
             yield Predicted(dataset.name, prepared, kept, targets, valid)

@@ -65,10 +65,18 @@ DATASET = dict(
     ignore_index=(lambda value: isinstance(value, int), 'a label value'),
     threshold=(_is_number, 'a probability'))
 """dict[str, tuple]: What the settings of a PartialLabelDataset must be."""
+BY_CLASS = (_is_thresholds, 'a dict of numbers by task, or by class by task')
 PREDICTION = dict(
     crop=TEXT,
-    thresholds=(_is_thresholds, 'a dict of numbers by task, or by class by '
-                'task'))
+    thresholds=BY_CLASS,
+    pipeline=(lambda value: isinstance(value,
+                                       (list, tuple)), 'a list of transforms'),
+    postprocessing=(lambda value: isinstance(value, dict), 'a dict of rules'))
+RULES = dict(
+    rim=(_is_number, 'a share of the field of view'),
+    one_object=(_is_texts, 'a list of tasks'),
+    specks=BY_CLASS)
+"""dict[str, tuple]: Settings of prediction.postprocessing."""
 REQUIRED = ('name', 'img_dir', 'pipeline')
 
 
@@ -148,18 +156,35 @@ def _check_prediction(given: object, tasks: Sequence) -> None:
         return
     if not isinstance(given, dict):
         raise InvalidConfigError(f'prediction is {given!r}, expected a dict '
-                                 'of crop, thresholds and pipeline.')
-    _check_kinds(given, PREDICTION, 'prediction')
+                                 f'of {", ".join(PREDICTION)}.')
+    rules = given.get('postprocessing') or {}
+    for place, part, kinds in (('prediction', given, PREDICTION),
+                               ('prediction.postprocessing', rules, RULES)):
+        _check_kinds(part, kinds, place)
+        unknown = [key for key in part if key not in kinds]
+        if unknown:
+            raise InvalidConfigError(f'{place} has no {unknown[0]!r}: there '
+                                     f'are {", ".join(kinds)}.')
     known = {task.name: task.classes for task in build_tasks(tasks)}
-    for task, value in (given.get('thresholds') or {}).items():
+    for place, named in (('thresholds', given.get('thresholds')
+                          or {}), ('postprocessing.specks', rules.get('specks')
+                                   or {}),
+                         ('postprocessing.one_object',
+                          dict.fromkeys(rules.get('one_object') or ()))):
+        _check_names(f'prediction.{place}', named, known)
+    if given.get('pipeline') is not None:
+        _check_pipeline(given['pipeline'], 'prediction.pipeline')
+
+
+def _check_names(place: str, named: dict, known: dict) -> None:
+    """Refuse names of tasks, and of classes by task, that there are not."""
+    for task, value in named.items():
         names = list(value) if isinstance(value, dict) else []
         unknown = [n for n in names if n not in known.get(task, ())]
         if task not in known or unknown:
             raise InvalidConfigError(
-                f'prediction.thresholds names {(unknown or [task])[0]!r}, '
-                f'which is none of {known.get(task) or tuple(known)}.')
-    if given.get('pipeline') is not None:
-        _check_pipeline(given['pipeline'], 'prediction.pipeline')
+                f'{place} names {(unknown or [task])[0]!r}, which is none of '
+                f'{known.get(task) or tuple(known)}.')
 
 
 def _dataset_configs(cfg: Config) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ puts a stand-in where ``mmcv._ext`` is missing. Where mmcv-full is installed,
 its own module is found first and nothing is put in its place.
 """
 import sys
+import warnings
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -15,6 +16,10 @@ EXTENSION = 'mmcv._ext'
 INSTALL_MMCV = 'python -m mbos.install_mmcv'
 INSTALL_MMCV_FULL = ('pip uninstall -y mmcv && '
                      'python -m mbos.install_mmcv --full')
+HARMLESS = ('On January 1, 2023, MMCV will release',
+            'Default ``avg_non_ignore`` is False')
+"""tuple[str]: Warnings that mmcv and mmseg give at every start, whatever is
+done: of a release of long ago, and of a loss that MBOS replaces."""
 _VERSIONS = ('get_compiler_version', 'get_compiling_cuda_version')
 
 
@@ -73,6 +78,8 @@ def provide_stand_in() -> None:
     """
     if not any(isinstance(f, _LastFinder) for f in sys.meta_path):
         sys.meta_path.append(_LastFinder())
+        for start in HARMLESS:
+            warnings.filterwarnings('ignore', message=start)
 
 
 def check_operators(model) -> None:

@@ -22,6 +22,11 @@ def put(path, value):
     return change
 
 
+def rules(**given):
+    """Rules of postprocessing."""
+    return put('prediction', dict(postprocessing=given))
+
+
 @pytest.mark.parametrize('change, words', [
     (put('model', 3), ['no model']),
     (put('model.tasks', ['vessel', 'vein']), ['model.tasks', "'vein'"]),
@@ -57,6 +62,13 @@ def put(path, value):
     (put('prediction', dict(thresholds=dict(vein=0.5))), ["'vein'"]),
     (put('prediction',
          dict(thresholds=dict(lesion=dict(EX=0.5, XX=0.5)))), ["'XX'"]),
+    (put('prediction', dict(threshold=0.5)), ["'threshold'"]),
+    (put('prediction', dict(postprocessing=4)), ['postprocessing']),
+    (rules(rims=0.1), ["'rims'"]),
+    (rules(rim='wide'), ['rim']),
+    (rules(one_object=['disc']), ["'disc'"]),
+    (rules(specks=1e-5), ['specks']),
+    (rules(specks=dict(lesion=dict(XX=1e-5))), ["'XX'"]),
 ])
 def test_refused(tmp_path, change, words):
     cfg = config_of(tmp_path, TWO)
@@ -73,6 +85,7 @@ def test_refused(tmp_path, change, words):
 
 @pytest.mark.parametrize('change', [
     put('prediction', dict(thresholds=dict(lesion=dict(EX=0.3), vessel=0.4))),
+    rules(rim=0, one_object=['vessel'], specks=dict(lesion=dict(EX=1e-5))),
     put('model.auxiliary_head', None),
     put('data.train.datasets.0.img_suffix', ('.jpg', '.png')),
     put('data.train.datasets.0.ann_dirs',

@@ -103,3 +103,15 @@ def test_missing_mmcv_says_what_to_type():
         except ModuleNotFoundError as error:
             print(error)
     ''')[-3:] == ['python', '-m', 'mbos.install_mmcv']
+
+
+def test_no_warning_of_mmcvs_and_mmsegs_at_the_start():
+    code = ('import mbos.registration\n'
+            'from mmseg.models import build_loss\n'
+            'build_loss(dict(type="CrossEntropyLoss"))')
+    done = subprocess.run([sys.executable, '-c', code],
+                          capture_output=True,
+                          text=True,
+                          check=True)
+    assert 'MMCV will release' not in done.stderr
+    assert 'avg_non_ignore' not in done.stderr

@@ -30,8 +30,8 @@ README = f"""What is in this folder
 
 {DISCLAIMER}
 
-labels/TASK/NAME.png       label map of the photograph's size; value k is
-                           class k of the task, 0 is background
+labels/TASK/NAME.png       label map of the photograph's size; 0 is background,
+                           other values are classes (at the end of this file)
 overlays/NAME.jpg          the photograph with everything drawn on it
 probabilities/TASK/CLASS/  if asked for: probability times 65535, 16 bits
 measurements.csv           one row per photograph; docs/measurements.md of
@@ -85,7 +85,15 @@ class OutputFolder:
         elif not overwrite:
             self._check_same(known, header)
         remove_leftovers(self.folder)
-        save_text(self.path('README.txt'), README)
+        values = [
+            f'{task.name}: ' +
+            ', '.join(f'{value} {name}'
+                      for value, name in enumerate(task.classes, 1))
+            for task in self.tasks
+        ]
+        save_text(
+            self.path('README.txt'),
+            '\n'.join([README, 'Values of label maps', '', *values, '']))
         if known is None or overwrite:
             self._remove_others(header['key'])
             save_json(self.path(RUN), dict(header, images=[], failed=[]))

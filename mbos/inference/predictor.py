@@ -24,7 +24,7 @@ from mbos.checkpoints.settings import (PredictionSettings, published_config,
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import build_checked, generator_model_cfg, load_config
 from mbos.models.inference import complete_test_cfg
-from mbos.zoo import DEFAULT, checkpoint_path
+from mbos.zoo import DEFAULT, card_path, checkpoint_path
 from .prediction import (Image, PhotographPredictor, Prediction,
                          PredictionOptions, as_photograph)
 from .views import Views, make_views, run_views
@@ -60,7 +60,10 @@ def load_model(checkpoint: str = DEFAULT,
         ValueError: If it is no checkpoint, or does not fit the config.
     """
     logger = logger or get_root_logger()
-    checkpoint = checkpoint_path(checkpoint)
+    name, checkpoint = checkpoint, checkpoint_path(checkpoint)
+    if name != checkpoint:
+        logger.info(f'{name} comes with MBOS; what it was trained on and how '
+                    f'good it is: {card_path(name)}')
     content = read_checkpoint(checkpoint)
     if isinstance(config, str):
         config = load_config(config)
