@@ -19,7 +19,7 @@ from mbos.io.labels import save_labels
 
 ROOT = osp.dirname(osp.dirname(__file__))
 SPLITS = osp.join(ROOT, 'configs/light/splits')
-STAGES = ['light_stage1', 'light_stage2']
+STAGES = ['light_stage1', 'light_stage2', 'light_healthy']
 
 
 def light(name):
@@ -80,7 +80,9 @@ def photographs(tmp_path_factory):
     """An image of 96x96 in place of each, with all planes."""
     root = tmp_path_factory.mktemp('data')
     rng = np.random.default_rng(0)
-    members = member_datasets(light('light_stage2').data.train)
+    members = [
+        m for name in STAGES for m in member_datasets(light(name).data.train)
+    ]
     members += light('light_stage2').data.val.datasets
     for member in members:
         for stem in stems(member.split):
@@ -111,7 +113,8 @@ def fit(cfg, root):
     return cfg
 
 
-@pytest.mark.parametrize('name, images', [(STAGES[0], 4), (STAGES[1], 5)])
+@pytest.mark.parametrize('name, images', [(STAGES[0], 4), (STAGES[1], 5),
+                                          (STAGES[2], 4)])
 def test_a_step(name, images, photographs):
     cfg = fit(light(name), photographs)
     joint = build_dataset(cfg.data.train)
@@ -145,6 +148,16 @@ def test_a_step(name, images, photographs):
         assert {f'loss_pseudo.vessel.on_{d}' for d in ('idrid', 'drishti_gs')
                 } | {'loss_pseudo.lesion.on_hrf', 'loss_adv.vessel.on_idrid',
                      'loss_disc_source.lesion'} <= found  # yapf: disable
+
+
+def test_turns_with_healthy_eyes():
+    """As many of HRF as before, split by health, each seen half as often."""
+    members = member_datasets(light('light_healthy').data.train)
+    hrf = [m for m in members if m.name == 'hrf']
+    healthy, = (m for m in hrf if 'lesion' in m.ann_dirs)
+    assert all(stem.endswith('_h') for stem in stems(healthy.split))
+    assert sorted(s for m in hrf for s in stems(m.split)) == sorted(
+        stems(f'{SPLITS}/hrf_train.txt'))
 
 
 def test_foreground_is_rare_at_the_start():

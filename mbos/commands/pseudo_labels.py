@@ -38,6 +38,12 @@ def parse_args():
         default=0.5,
         help='probability to exceed (default: 0.5, as published)')
     parser.add_argument(
+        '--margin',
+        type=float,
+        default=0.0,
+        help='ignore pixels with a probability nearer to the threshold than '
+        'this (default: 0, as published)')
+    parser.add_argument(
         '--model-config',
         metavar='CONFIG',
         help="config with the checkpoint's network (default: what the "
@@ -82,6 +88,7 @@ def write_labels(cfg, args):
         args.checkpoint,
         env,
         threshold=args.threshold,
+        margin=args.margin,
         model_cfg=model_cfg,
         allow_stage2=args.allow_stage2,
         overwrite=args.overwrite,
@@ -96,6 +103,7 @@ def write_labels(cfg, args):
             checkpoint=args.checkpoint,
             config=args.config,
             threshold=args.threshold,
+            margin=args.margin,
             folders=rows))
     print('\n' + format_table(report.report_table(rows)))
     for row in rows:

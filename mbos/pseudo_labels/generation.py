@@ -162,13 +162,15 @@ def check_tasks(folders: list[ImageFolder], cfg: Config,
 
 def _headers(folders: list[ImageFolder], tasks: dict[str,
                                                      Task], checkpoint: str,
-             cfg: Config, threshold: float) -> dict[str, dict]:
+             cfg: Config, threshold: float, margin: float) -> dict[str, dict]:
     """The manifests of all folders, without their images."""
     common = dict(
         checkpoint=checkpoint,
         checkpoint_sha256=file_sha256(checkpoint),
         config=cfg.filename,
         threshold=threshold)
+    if margin:
+        common['margin'] = margin
     headers = {}
     for folder in folders:
         for target, name in folder.targets.items():
@@ -225,7 +227,8 @@ def claim_folder(folder: str,
             f'{folder}: holds {len(old)} label(s), e.g. '
             f'{osp.basename(old[0])}, without a {MANIFEST} that says what '
             'made them; move them away, or add --overwrite to replace them.')
-    keys = ('task', 'checkpoint_sha256', 'threshold', 'classes', 'truth')
+    keys = ('task', 'checkpoint_sha256', 'threshold', 'margin', 'classes',
+            'truth')
     if known is None or any(known.get(k) != header.get(k) for k in keys):
         for path in old:
             os.unlink(path)
@@ -259,7 +262,7 @@ def _is_done(dataset, index: int, folder: str, suffix: str) -> bool:
 
 
 def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
-                 env: Environment, threshold: float,
+                 env: Environment, threshold: float, margin: float,
                  tick: Callable[[], None]) -> None:
     """Write the pending labels of a folder, one network pass per image.
 
@@ -269,7 +272,7 @@ def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
         for target, task in folder.targets.items():
             labels = folder.truth[task].labels(
                 dataset.stem(index), torch.from_numpy(prob[task]),
-                folder.classes[target], threshold)
+                folder.classes[target], threshold, margin)
             path = label_path(target, dataset.stem(index), folder.suffix)
             save_labels(path, labels.numpy(), folder.truth[task].task)
         tick()
@@ -280,6 +283,7 @@ def generate_pseudo_labels(
     checkpoint: str,
     env: Environment,
     threshold: float = 0.5,
+    margin: float = 0.0,
     model_cfg: dict | None = None,
     allow_stage2: bool = False,
     overwrite: bool = False,
@@ -292,6 +296,8 @@ def generate_pseudo_labels(
         checkpoint: The generator's checkpoint.
         env: Where this process runs.
         threshold: Probability to exceed.
+        margin: Pixels with a probability nearer to the threshold are ignored
+            in training.
         model_cfg, allow_stage2: See :func:`generator_cfg`.
         overwrite: See :func:`claim_folder`.
         progress: Takes a number of images and returns something with
@@ -304,9 +310,7 @@ def generate_pseudo_labels(
     Raises:
         ValueError: If config, checkpoint and folders do not go together.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f'threshold is {threshold}, expected a probability '
-                         'of at least 0 and below 1.')
+    _check_limits(threshold, margin)
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
     model = _load(model_cfg, checkpoint, env, cfg)
@@ -315,14 +319,15 @@ def generate_pseudo_labels(
     tasks = model.module.tasks
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
     stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
-    headers = _headers(folders, tasks, checkpoint, cfg, threshold)
+    headers = _headers(folders, tasks, checkpoint, cfg, threshold, margin)
     predict_first(model, datasets, 'data.test')
     if env.is_main:
         for folder, names in zip(folders, stems):
             for target in folder.targets:
                 claim_folder(target, headers[target], names, folder.suffix,
                              overwrite)
-    _label_pending(model, folders, datasets, cfg, env, threshold, progress)
+    _label_pending(model, folders, datasets, cfg, env, threshold, margin,
+                   progress)
     if env.is_main:
         for folder, names in zip(folders, stems):
             for target in folder.targets:
@@ -330,6 +335,17 @@ def generate_pseudo_labels(
                 save_json(osp.join(target, MANIFEST), manifest)
                 os.unlink(osp.join(target, PART))
     return [(f, names, dict(tasks)) for f, names in zip(folders, stems)]
+
+
+def _check_limits(threshold: float, margin: float) -> None:
+    if not 0 <= threshold < 1:
+        raise ValueError(f'threshold is {threshold}, expected a probability '
+                         'of at least 0 and below 1.')
+    if not 0 <= margin <= min(threshold, 1 - threshold):
+        raise ValueError(
+            f'margin is {margin}, expected at least 0 and at most '
+            f'{min(threshold, 1 - threshold):g}, the distance of the '
+            f'threshold {threshold} from 0 or 1.')
 
 
 def _load(model_cfg: dict, checkpoint: str, env: Environment,
@@ -340,7 +356,8 @@ def _load(model_cfg: dict, checkpoint: str, env: Environment,
 
 def _label_pending(model: nn.Module, folders: list[ImageFolder],
                    datasets: list, cfg: Config, env: Environment,
-                   threshold: float, progress: Callable | None) -> None:
+                   threshold: float, margin: float,
+                   progress: Callable | None) -> None:
     """Label the images of all folders that are not yet."""
     env.barrier()  # all folders are claimed
     pending = [pending_images(f, d) for f, d in zip(folders, datasets)]
@@ -351,7 +368,8 @@ def _label_pending(model: nn.Module, folders: list[ImageFolder],
     for folder, dataset, indices in zip(folders, datasets, pending):
         if indices:
             dataset.img_infos = [dataset.img_infos[i] for i in indices]
-            label_images(model, folder, dataset, cfg, env, threshold, tick)
+            label_images(model, folder, dataset, cfg, env, threshold, margin,
+                         tick)
     env.barrier()
 
 

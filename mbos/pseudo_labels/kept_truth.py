@@ -43,10 +43,15 @@ class KeptTruth:
                     (dataset, index))
         self.classes = [name for name in task.classes if name in classes]
 
-    def labels(self, stem: str, prob: torch.Tensor, classes: Sequence[str],
-               threshold: float) -> torch.Tensor:
+    def labels(self,
+               stem: str,
+               prob: torch.Tensor,
+               classes: Sequence[str],
+               threshold: float,
+               margin: float = 0.0) -> torch.Tensor:
         """Labels (H, W), uint8, of an image: the truth where it is known, else
-        what the probabilities (C, H, W) say; 255 where a mask is.
+        what the probabilities (C, H, W) say; 255 where a mask is, or where a
+        probability is less than ``margin`` away from the threshold.
 
         Raises:
             ValueError: If a mask has not the size of the prediction.
@@ -66,6 +71,7 @@ class KeptTruth:
             known = dataset.truth[self.task.name].classes
             prob = self.task.complete(prob, mask, known)
             ignored |= mask == IGNORE_INDEX
+        ignored |= ((prob - threshold).abs() < margin).any(dim=0)
         labels = self.task.decode(prob, threshold)
         return labels.masked_fill(ignored, IGNORE_INDEX)
 

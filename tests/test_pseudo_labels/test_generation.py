@@ -177,6 +177,26 @@ def test_manifest_and_stage2_accepts_it(setting):
     assert not list(setting.glob('data/*/*/*.part'))
 
 
+def test_uncertain_pixels_are_ignored(setting):
+    run(setting)
+    sure = label(setting, 'v')
+    run(setting, margin=0.2)
+    with_margin = label(setting, 'v')
+    assert manifest_of(setting, 'v')['margin'] == 0.2
+    run(setting, threshold=0.3)
+    low = label(setting, 'v')
+    run(setting, threshold=0.7)
+    uncertain = low != label(setting, 'v')  # within 0.2 of 0.5
+    assert 0 < uncertain.mean() < 1
+    np.testing.assert_array_equal(with_margin[uncertain], 255)
+    np.testing.assert_array_equal(with_margin[~uncertain], sure[~uncertain])
+
+
+def test_refuses_a_margin_that_leaves_no_label(setting):
+    with pytest.raises(ValueError, match='at most 0.4'):
+        run(setting, threshold=0.6, margin=0.5)
+
+
 def label_discs(setting, classes=None):
     """Discs of ddr and both classes of refuge become ground truth."""
     truth = np.zeros((40, 56), np.uint8)

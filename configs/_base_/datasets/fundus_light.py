@@ -129,6 +129,42 @@ labelled = [
         odoc='ann')
 ]
 
+# The same with eyes that have no lesions: the healthy ones of HRF and, as far
+# as anyone labelled, those of Drishti-GS (prepare_dataset.background). DRIVE
+# and CHASE_DB1 take as many turns as HRF's two parts together. Each dataset
+# would count alike for lesions; these weights leave most to IDRiD.
+much, little = dict(lesion=1.5), dict(lesion=0.5)
+vessels = [vessel_crops, *augment, *finish]
+drive_turn, _, chase_turn = labelled[2]
+with_healthy_eyes = [
+    dict(labelled[0], weights=much),
+    dict(labelled[1], weights=much),
+    [
+        drive_turn,
+        dataset('hrf', hrf, 'hrf_diseased_train', vessels, vessel='vessel'),
+        chase_turn,
+        drive_turn,
+        dict(
+            dataset(
+                'hrf',
+                hrf,
+                'hrf_healthy_train',
+                vessels,
+                vessel='vessel',
+                lesion='lesion'),
+            weights=little),
+        chase_turn,
+    ],
+    dict(
+        dataset(
+            'drishti_gs',
+            drishti,
+            'drishti_gs_train', [disc_crops, *augment, *finish],
+            lesion='lesion',
+            odoc='ann'),
+        weights=little),
+]
+
 
 def pseudo(name, folder, split, crops, *tasks):
     """The same photographs with pseudo labels of the tasks they lack."""

@@ -1,0 +1,4 @@
+# A network of one task.
+_base_ = 'stage1.py'
+model = dict(tasks=['vessel'])
+data = dict(train=dict(datasets={{_base_.only_vessels}}))
