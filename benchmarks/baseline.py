@@ -9,7 +9,7 @@ Decoders are separate convolutions, not the release's grouped ones, so an
 output that no loss reads costs no backward pass; both favour the baseline.
 Losses and gradients are those of the library (the tests compare them).
 """
-from typing import Callable, Dict, List
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +31,11 @@ class ReleaseSchedule:
             those of the discriminators.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Dict[str, object]):
+    def __init__(self, model: nn.Module, optimizers: dict[str, object]):
         self.model = model
         self.optimizers = optimizers
 
-    def step(self, batch: dict) -> Dict[str, Tensor]:
+    def step(self, batch: dict) -> dict[str, Tensor]:
         """One iteration: the generator's update, then the discriminators'.
 
         Args:
@@ -56,7 +56,7 @@ class ReleaseSchedule:
     def gradients(
             self,
             batch: dict,
-            after_generator: Callable = lambda: None) -> Dict[str, Tensor]:
+            after_generator: Callable = lambda: None) -> dict[str, Tensor]:
         """Losses and gradients of a batch.
 
         Args:
@@ -92,7 +92,7 @@ class ReleaseSchedule:
             sum(verdicts.values()).backward()
         return {k: v.detach() for k, v in {**losses, **verdicts}.items()}
 
-    def logits(self, image: Tensor) -> Dict[str, Dict[str, Tensor]]:
+    def logits(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
         """Full-size logits of all tasks by head and task.
 
         Args:
@@ -215,10 +215,10 @@ def dice_with_full_targets(logits: Tensor, plane: Tensor, task,
     return torch.stack(values).mean() * (valid.sum() > 0)
 
 
-def attend_to_others(xta: nn.Module, task: str, maps: Dict[str,
+def attend_to_others(xta: nn.Module, task: str, maps: dict[str,
                                                            Tensor]) -> Tensor:
     """Cross-task attention of one task, pair by pair."""
-    answers: List[Tensor] = [
+    answers: list[Tensor] = [
         attend(xta._block(task, other), maps[task], maps[other])
         for other in maps if other != task
     ]

@@ -12,7 +12,7 @@ default, at 2048 pixels at most. Four ways of loading are compared in turn:
 
 Seconds are processor time in one thread, which is what a worker takes that
 has a core to itself and finds the files in memory; so other programs disturb
-the figures little. The loader (``--workers``) is measured by the clock.
+the results little. The loader (``--workers``) is measured by the clock.
 Photographs come from ``--raw`` or the folder IDRiD of ``MBOS_REAL_DATA``;
 otherwise they are drawn.
 """
@@ -25,9 +25,9 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import mmcv
@@ -51,10 +51,10 @@ SIDES = dict(full=0, default=None)
 WAYS = ('plain', 'region', 'reduced', 'cache')
 PLANES = dict(labelled=['lesion'], strong=['lesion', 'odoc'])
 """dict: Planes of an image with ground truth, and with pseudo labels."""
-Steps = List[Tuple[str, callable]]
+Steps = list[tuple[str, callable]]
 
 
-def pipeline_of(kind: str, way: str) -> List[dict]:
+def pipeline_of(kind: str, way: str) -> list[dict]:
     """The published pipeline of one kind of images, loaded in one way."""
     cfg = mmcv.Config.fromfile(CONFIG)
     member = cfg.data.train.datasets[0 if kind == 'labelled' else -1]
@@ -96,9 +96,9 @@ class Case:
             self.dataset.cache = data_sets.ArrayCache(cache_dir)
         self.steps: Steps = [(step['type'], PIPELINES.build(step))
                              for step in config]
-        self.rounds: List[Dict[str, float]] = []
+        self.rounds: list[dict[str, float]] = []
 
-    def load(self, index: int, spent: Optional[dict] = None, stop: int = None):
+    def load(self, index: int, spent: dict | None = None, stop: int = None):
         """Run the transforms on an image, drawing what its index says."""
         data = self.dataset
         i = index % len(data)
@@ -125,7 +125,7 @@ class Case:
         """Seconds of a sample: the median of the rounds."""
         return median(sum(spent.values()) for spent in self.rounds)
 
-    def loaded(self, index: int) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
+    def loaded(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crop and its planes, before anything else is done."""
         names = [name for name, _ in self.steps]
         stop = names.index('RandomCrop') if self.way == 'plain' else 0
@@ -133,7 +133,7 @@ class Case:
         return results['img'], {k: results[k] for k in results['seg_fields']}
 
     def report(self, plain: 'Case', samples: int) -> dict:
-        """The figures, with the differences from the plain way."""
+        """The results, with the differences from the plain way."""
         grey, largest, same = [], 0, True
         for index in range(samples):
             image, planes = self.loaded(index)
@@ -169,7 +169,7 @@ def one_thread():
 
 
 def measure_ways(root: Path, kind: str, cache_dir: str, samples: int,
-                 rounds: int) -> Dict[str, dict]:
+                 rounds: int) -> dict[str, dict]:
     """Measure all ways in turn, so that a busy machine slows all of them.
 
     Returns:
@@ -193,7 +193,7 @@ def measure_ways(root: Path, kind: str, cache_dir: str, samples: int,
 
 
 def measure_loader(joint, workers: int, steps: int,
-                   step_seconds: float) -> Dict[str, float]:
+                   step_seconds: float) -> dict[str, float]:
     """Measure the training loader by the clock.
 
     Args:
@@ -233,7 +233,7 @@ def joint_of(root: Path, way: str, cache_dir: str, images: int):
         cache_dir=cache_dir if way == 'cache' else None)
 
 
-def run(raw: Optional[str] = None,
+def run(raw: str | None = None,
         samples: int = 8,
         rounds: int = 3,
         workers: Sequence[int] = (),
@@ -259,7 +259,7 @@ def run(raw: Optional[str] = None,
 
     Returns:
         dict: ``settings``; ``cases``, by preparation, kind and way the
-        figures of :meth:`Case.report`; ``loader``, by way and workers those
+        results of :meth:`Case.report`; ``loader``, by way and workers those
         of :func:`measure_loader` at full size; ``plain`` and ``cached``,
         seconds and images per second of a worker at full size, half of them
         of each kind; their ``ratio``; ``supply``, whether four workers keep
@@ -295,7 +295,7 @@ def run(raw: Optional[str] = None,
 
 
 def _summary(cases: dict, needed: float) -> dict:
-    """The goal's figures: ``needed`` are the images a second of a GPU."""
+    """The goal's values: ``needed`` are the images a second of a GPU."""
     rates = {
         name: {
             way: 1 / mean(ways[way]['seconds'] for ways in kinds.values())
@@ -325,7 +325,7 @@ def _summary(cases: dict, needed: float) -> dict:
             }))
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure and report; exit code 1 if the goal is missed, with --check."""
     parser = argparse.ArgumentParser(
         description=__doc__,

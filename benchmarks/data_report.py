@@ -1,12 +1,11 @@
-"""The figures of ``benchmarks/data.py`` as tables for people."""
-from typing import Dict, List
+"""The results of ``benchmarks/data.py`` as tables for people."""
 
 GOAL = 3.0
 """float: Images per second from the cache over those of the plain way."""
 
 
 def as_text(report: dict) -> str:
-    """The figures as tables in Markdown."""
+    """The results as tables in Markdown."""
     settings = report['settings']
     lines = [
         f'Photographs: {settings["photographs"]}. Medians of '
@@ -31,7 +30,7 @@ def as_text(report: dict) -> str:
     return '\n'.join(lines + _text_of_summary(report))
 
 
-def _table_of_ways(title: str, ways: Dict[str, dict]) -> List[str]:
+def _table_of_ways(title: str, ways: dict[str, dict]) -> list[str]:
     lines = [
         f'| {title} | images/s | over plain | mean, max difference in grey '
         'values | labels |', '|---|---:|---:|---|---|'
@@ -46,7 +45,7 @@ def _table_of_ways(title: str, ways: Dict[str, dict]) -> List[str]:
     return lines + ['', f'While the cache fills: {1 / first:.1f} images/s.']
 
 
-def _table_of_transforms(ways: Dict[str, dict]) -> List[str]:
+def _table_of_transforms(ways: dict[str, dict]) -> list[str]:
     names = list(
         dict.fromkeys(n for case in ways.values() for n in case['transforms']))
     lines = [
@@ -60,7 +59,7 @@ def _table_of_transforms(ways: Dict[str, dict]) -> List[str]:
     return lines + ['']
 
 
-def _text_of_summary(report: dict) -> List[str]:
+def _text_of_summary(report: dict) -> list[str]:
     supply, settings = report['supply'], report['settings']
     lines = [
         f'Images per second of a worker, half of each kind, at full size: '

@@ -6,7 +6,7 @@ examples:
     python benchmarks/evaluation.py memory           # 10 against 200
     python benchmarks/evaluation.py speed --check    # exit 1 below 10x
 
-speed: the sums of one image of four lesion classes, from which all figures
+speed: the sums of one image of four lesion classes, from which all metrics
 follow, against scikit-learn's roc_curve per class and the confusion at 11
 thresholds per class by plain NumPy. Both take turns in one process.
 memory: the highest resident memory of a whole evaluation, in a process per

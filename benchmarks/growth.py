@@ -11,7 +11,6 @@ import argparse
 import os.path as osp
 import sys
 from contextlib import ExitStack
-from typing import Dict, List, Optional
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -62,7 +61,7 @@ def measure_point(args: argparse.Namespace, **point) -> dict:
         net_mb=result['peak_mb'] - result['libraries_mb'])
 
 
-def as_text(series: Dict[str, List[dict]]) -> str:
+def as_text(series: dict[str, list[dict]]) -> str:
     """The points as Markdown tables, one for each series."""
     lines = []
     for name, points in series.items():
@@ -77,7 +76,7 @@ def as_text(series: Dict[str, List[dict]]) -> str:
     return '\n'.join(lines)
 
 
-def draw(series: Dict[str, List[dict]], path: str) -> None:
+def draw(series: dict[str, list[dict]], path: str) -> None:
     """Plot time and memory of each series.
 
     Args:
@@ -111,8 +110,8 @@ def draw(series: Dict[str, List[dict]], path: str) -> None:
     plt.close(figure)
 
 
-def main(argv: Optional[List[str]] = None) -> None:
-    """Measure all series, print the tables, write figures and plot."""
+def main(argv: list[str] | None = None) -> None:
+    """Measure all series, print the tables, write values and plot."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('--out', required=True, help='path without suffix')

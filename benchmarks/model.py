@@ -1,7 +1,6 @@
 """Networks, batches and optimizers that the benchmarks measure."""
 import copy
 from pathlib import Path
-from typing import List
 
 import torch
 from mmcv import Config, ConfigDict
@@ -67,7 +66,7 @@ def stage_config(stage: int,
     return cfg
 
 
-def task_list(number: int) -> List:
+def task_list(number: int) -> list:
     """The published tasks, then invented ones of one class each."""
     extra = [
         dict(name=f'extra_{i}', classes=(f'extra_{i}', ))

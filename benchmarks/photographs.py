@@ -2,7 +2,6 @@
 import os
 import os.path as osp
 from pathlib import Path
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -48,7 +47,7 @@ def draw_photographs(out: Path, count: int, height: int) -> Path:
     return out / 'raw' / 'IDRiD'
 
 
-def find_raw(raw: Optional[str]) -> Optional[Path]:
+def find_raw(raw: str | None) -> Path | None:
     """The folder of photographs that the user has, if there is one."""
     real = os.environ.get('MBOS_REAL_DATA')
     if raw is None and real and osp.isdir(osp.join(real, 'IDRiD')):

@@ -1,13 +1,13 @@
 """The benchmark's goals and its table for people."""
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, Dict, FrozenSet, List
 
 from benchmarks import data_report
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on the ratio of two figures.
+    """A bound on the ratio of two values.
 
     Attributes:
         name (str): What people read.
@@ -20,14 +20,14 @@ class Goal:
 
     name: str
     case: str
-    ratio: Callable[[Dict[str, dict]], float]
+    ratio: Callable[[dict[str, dict]], float]
     bound: float
     at_most: bool = True
-    sides: FrozenSet[str] = frozenset()
+    sides: frozenset[str] = frozenset()
 
 
 def _goal(name: str, case: str, figure: str, side: str, other: str, *bound):
-    """A bound on a figure of one side over that of another."""
+    """A bound on a value of one side over that of another."""
     return Goal(
         name,
         case,
@@ -56,11 +56,11 @@ GOALS = (
 )
 
 
-def judge(cases: Dict[str, Dict[str, dict]]) -> List[dict]:
+def judge(cases: dict[str, dict[str, dict]]) -> list[dict]:
     """Compare results with the goals of their cases.
 
     Args:
-        cases (dict): By case and side, the figures.
+        cases (dict): By case and side, the values.
 
     Returns:
         list[dict]: Per goal ``name``, ``value``, ``bound``, ``at_most`` and
@@ -90,7 +90,7 @@ def describe(goal: dict) -> str:
 
 
 def as_text(report: dict) -> str:
-    """The figures and the goals as Markdown tables.
+    """The values and the goals as Markdown tables.
 
     Args:
         report (dict): ``settings``, ``cases``, ``goals``.

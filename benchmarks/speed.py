@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from typing import Dict, List, Optional
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -124,7 +123,7 @@ class Side:
             self.workers.append(worker)
         self.seconds, self.cpu_seconds = [], []
 
-    def all(self, command: str) -> List[dict]:
+    def all(self, command: str) -> list[dict]:
         """Send a command to all processes; their answers."""
         for worker in self.workers:
             worker.tell(command)
@@ -150,7 +149,7 @@ class Side:
             libraries_mb=sum(m['libraries_mb'] for m in memory))
 
 
-def measure(case: str, args: argparse.Namespace, **changes) -> Dict[str, dict]:
+def measure(case: str, args: argparse.Namespace, **changes) -> dict[str, dict]:
     """Measure all sides of a case, step by step in turn.
 
     Args:
@@ -200,7 +199,7 @@ def add_floor(result: dict, worker: Worker) -> None:
 
 
 def settings_of(case: str, side: str, args: argparse.Namespace) -> dict:
-    """What a worker is told."""
+    """What a worker is asked for."""
     step = f'stage{max(args.stages)}' if case == 'processes' else case
     return dict(
         case=step,
@@ -235,7 +234,7 @@ def measure_data() -> dict:
     return json.loads(done.stdout)
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -263,7 +262,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         choices=('published', 'tiny'),
         default='published',
         help='the network; "tiny" is for tests of this tool')
-    add('--json', action='store_true', help='figures for machines')
+    add('--json', action='store_true', help='results as JSON')
     add('--check', action='store_true', help='exit 1 if a goal is missed')
     args = parser.parse_args(argv)
     args.stages = (args.stage, ) if args.stage else (1, 2)
@@ -274,7 +273,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return args
 
 
-def chosen_cases(args: argparse.Namespace) -> List[str]:
+def chosen_cases(args: argparse.Namespace) -> list[str]:
     """The cases that the command line asks for."""
     if args.cases:
         return list(args.cases)
@@ -285,7 +284,7 @@ def chosen_cases(args: argparse.Namespace) -> List[str]:
     return cases
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure, report and check; the exit code."""
     args = parse_args(argv)
     report = dict(settings=vars(args), cases={})

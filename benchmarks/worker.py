@@ -10,7 +10,7 @@ import os
 import os.path as osp
 import sys
 import time
-from typing import Callable, Dict
+from collections.abc import Callable
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -56,7 +56,7 @@ class Case:
                 rank=settings['rank'],
                 world_size=settings['world'])
         self.cuda = settings['device'].startswith('cuda')
-        logging.disable(logging.INFO)  # mmcv tells of every parameter
+        logging.disable(logging.INFO)  # mmcv logs every parameter
         import mbos.registration  # noqa: F401
         self.libraries = resident('VmRSS')
         self.work = make_step(settings)
@@ -147,7 +147,7 @@ def count_flops(work: Callable) -> int:
     return counter.total
 
 
-def make_step(settings: Dict) -> Callable:
+def make_step(settings: dict) -> Callable:
     """The work of a case.
 
     Args:

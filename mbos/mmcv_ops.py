@@ -6,6 +6,7 @@ them, so the pure-Python mmcv serves as well: a finder that Python asks last
 puts a stand-in where ``mmcv._ext`` is missing. Where mmcv-full is installed,
 its own module is found first and nothing is put in its place.
 """
+import logging
 import sys
 import warnings
 from importlib.abc import Loader, MetaPathFinder
@@ -80,6 +81,9 @@ def provide_stand_in() -> None:
         sys.meta_path.append(_LastFinder())
         for start in HARMLESS:
             warnings.filterwarnings('ignore', message=start)
+        # torch warns so when mmcv asks for its compilers
+        logging.getLogger('torch.utils.cpp_extension').addFilter(
+            lambda record: 'No CUDA runtime' not in record.getMessage())
 
 
 def check_operators(model) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 
-OTHER_COLOURS = ((70, 110, 255), (255, 221, 51), (230, 30, 60),
-                 (120, 230, 255), (190, 60, 255), (60, 220, 90))
+OTHER_COLOURS = ((30, 60, 255), (240, 225, 0), (245, 95, 250), (0, 140, 170),
+                 (0, 220, 190), (255, 255, 255))
 """tuple: RGB colours of the classes of tasks that have no palette."""
 
 IGNORE_INDEX = 255
@@ -292,14 +292,16 @@ class Task:
         return (labels * above.any(dim=-3)).to(torch.uint8)
 
 
-VESSEL = Task('vessel', ('vessel', ), palette=((70, 110, 255), ))
+# Colours stand out from an orange retina, those of disc and cup from a bright
+# disc, too, and from each other, also for colour-blind readers.
+VESSEL = Task('vessel', ('vessel', ), palette=((30, 60, 255), ))
 LESION = Task(
     'lesion', ('EX', 'HE', 'SE', 'MA'),
-    palette=((255, 221, 51), (230, 30, 60), (120, 230, 255), (190, 60, 255)))
+    palette=((240, 225, 0), (245, 95, 250), (0, 140, 170), (0, 220, 190)))
 ODOC = Task(
     'odoc', ('disc', 'cup'),
     nested=True,
-    palette=((60, 220, 90), (255, 150, 30)))
+    palette=((255, 255, 255), (190, 15, 85)))
 
 BUILTIN_TASKS = {task.name: task for task in (VESSEL, LESION, ODOC)}
 """dict[str, Task]: The published tasks, in the published order."""

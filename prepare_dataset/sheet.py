@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from mbos.io import RefusedError
 from mbos.io.downscale import scale_labels
@@ -13,6 +14,8 @@ from .description import Labels
 from .labels import open_image, open_photograph
 
 TILE = 320
+HEAD = 20
+"""int: Height of the line above a tile, with the name of its photograph."""
 PER_SPLIT = 8
 COLUMNS = 4
 FOV = 'fov'
@@ -57,6 +60,18 @@ def _labels(photograph: Path, folder: str) -> np.ndarray | None:
     return labels.astype(np.uint8)
 
 
+def _named(path: Path, tile: np.ndarray, place: str) -> np.ndarray:
+    """A tile below a line with its split, its name and its place in it."""
+    picture = Image.new('RGB', (tile.shape[1], HEAD + tile.shape[0]))
+    picture.paste(Image.fromarray(tile), (0, HEAD))
+    ImageDraw.Draw(picture).text(
+        (4, HEAD / 2),
+        f'{path.parents[1].name}/{path.name}  ({place})',
+        font=ImageFont.load_default(13),
+        anchor='lm')
+    return np.asarray(picture)
+
+
 def write_sheet(path: Path, splits: Sequence[list[Path]],
                 labels: Mapping[str, Labels]) -> None:
     """Draw some photographs of each split, evenly chosen, split by split.
@@ -69,9 +84,13 @@ def write_sheet(path: Path, splits: Sequence[list[Path]],
     rows = []
     for photographs in splits:
         step = max(1, len(photographs) // PER_SPLIT)
-        tiles = [_tile(p, labels) for p in photographs[::step][:PER_SPLIT]]
+        chosen = range(0, len(photographs), step)[:PER_SPLIT]
+        tiles = [
+            _named(photographs[i], _tile(photographs[i], labels),
+                   f'{i + 1} of {len(photographs)}') for i in chosen
+        ]
         while len(tiles) % COLUMNS:
-            tiles.append(np.zeros((TILE, 2 * TILE, 3), np.uint8))
+            tiles.append(np.zeros_like(tiles[0]))
         rows += [
             np.hstack(tiles[i:i + COLUMNS])
             for i in range(0, len(tiles), COLUMNS)

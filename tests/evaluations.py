@@ -2,12 +2,12 @@
 
 
 def shifted(value, by):
-    """Add to a figure; an undefined one stays so."""
+    """Add to a value; an undefined one stays so."""
     return None if value is None else value + by
 
 
 def make_row(index, classes, dice=None, shift=0.0):
-    """What an evaluation tells of one image."""
+    """What an evaluation stores of one image."""
     base = 0.3 + 0.02 * index if dice is None else dice[index]
     values = {name: shifted(base, shift) for name in classes}
     if len(classes) > 1:
@@ -29,7 +29,7 @@ def make_row(index, classes, dice=None, shift=0.0):
 
 
 def make_figure(value):
-    """A figure with its interval."""
+    """A value with its interval."""
     return dict(value=value, low=value - 0.05, high=value + 0.05)
 
 

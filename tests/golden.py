@@ -19,7 +19,7 @@ from .utils import TASKS
 ROOT = osp.dirname(osp.dirname(__file__))
 GOLDEN = os.environ.get('MBOS_GOLDEN', osp.join(ROOT, 'tests/data/golden'))
 EXACT = 1e-6
-"""What every figure must agree to in float64, relative."""
+"""What every value must agree to in float64, relative."""
 SPACING = 2.0**-24
 """Relative error of storing a number in float32."""
 

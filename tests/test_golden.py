@@ -212,7 +212,7 @@ def test_gan_training(name, key, window, images_per_pass, kernels):
 
 
 def train_gan(model, data, key, dtype):
-    """Three steps, compared with the golden file where it has figures."""
+    """Three steps, compared with the golden file where it has values."""
     batch = gan_batch(data)
     batch['img'] = batch['img'].to(dtype)
     start, walked = parameters(model), Counter()

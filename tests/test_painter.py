@@ -1,6 +1,7 @@
 """The painter, and that every tool shows a label map in the same colours."""
 import types
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +17,7 @@ from mbos.painter import LEVELS, draw_layer, draw_overlay, fitted_size, shrink
 from mbos.pictures.contact_sheet import sheet_of
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import overlay_picture
-from mbos.tasks import ODOC, OTHER_COLOURS, Task
+from mbos.tasks import BUILTIN_TASKS, ODOC, OTHER_COLOURS, Task
 from prepare_dataset.description import Labels
 from prepare_dataset.sheet import write_sheet
 
@@ -224,6 +225,35 @@ def test_all_tools_give_the_same_colours(tool, tmp_path, monkeypatch):
     pixels = np.asarray(picture).reshape(-1, 3).astype(int)
     for name, colour in zip(ODOC.classes, ODOC.colours):
         assert (pixels == colour).all(axis=1).any(), name
+
+
+SIGHT = dict(
+    all=np.eye(3),
+    no_red=[[.152, 1.053, -.205], [.115, .786, .099], [-.004, -.048, 1.052]],
+    no_green=[[.367, .861, -.228], [.280, .673, .047], [-.012, .043, .969]],
+    no_blue=[[1.256, -.077, -.179], [-.078, .931, .148], [.005, .691, .304]])
+"""What people see of linear RGB (Machado et al., 2009)."""
+RETINA = ((190, 90, 40), (160, 70, 15), (110, 45, 15))
+BRIGHT_DISC = ((250, 200, 120), (255, 215, 40), (240, 160, 90))
+
+
+@pytest.mark.parametrize('sight', SIGHT)
+def test_builtin_colours_differ_for_every_eye(sight):
+
+    def seen(colours):
+        linear = (np.array(colours) / 255)**2.2 @ np.array(SIGHT[sight]).T
+        rgb = linear.clip(0, 1)**(1 / 2.2)
+        return cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+
+    def nearest(some, others):
+        return np.linalg.norm(
+            seen(some)[:, None] - seen(others), axis=-1).min()
+
+    colours = [c for t in BUILTIN_TASKS.values() for c in t.colours]
+    for i, colour in enumerate(colours):
+        assert nearest([colour], colours[:i] + colours[i + 1:]) > 18
+    assert nearest(colours[:-1], RETINA) > 28  # the cup lies on the disc
+    assert nearest(ODOC.colours, BRIGHT_DISC) > 28
 
 
 def test_pages_and_checkpoints_name_the_same_colours():

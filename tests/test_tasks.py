@@ -149,7 +149,7 @@ def test_completed_labels_by_hand(task, known, labels, probs, expected):
     plane = torch.tensor([labels], dtype=torch.uint8)
     completed = task.complete(prob, plane, classes)
     assert task.decode(completed).tolist() == [expected]
-    # pixels of 255 tell nothing
+    # pixels of 255 say nothing
     nothing = torch.full_like(plane, 255)
     assert torch.equal(task.complete(prob, nothing, classes), prob)
 

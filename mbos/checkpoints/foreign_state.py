@@ -25,10 +25,10 @@ def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def split_foreign(
     state: Mapping[str, Tensor], own: Iterable[str] = ()
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Tell apart what belongs to a network and what to nothing in it.
+    """Separate what belongs to a network from what belongs to nothing in it.
 
     Names within a part of a network are left alone, whether it has them or
-    not: they tell of another network, which is an error.
+    not: they mean another network, which is an error.
 
     Args:
         state (dict[str, Tensor]): Under our names.

@@ -202,7 +202,7 @@ def settings_of(cfg: Config) -> PredictionSettings:
             ``crop``, ``thresholds`` and ``pipeline``.
 
     Raises:
-        InvalidConfigError: If it tells none.
+        InvalidConfigError: If it holds none.
     """
     from mbos.config import member_datasets
     own = _plain(cfg.get('prediction') or {})

@@ -15,7 +15,8 @@ Research software, not a medical device.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -287,6 +288,24 @@ def report(summary: runs.RunSummary, out: str) -> None:
             print(f'  {failure["reason"]}')
 
 
+@contextmanager
+def progress_of(total: int) -> Iterator[Callable[[], object]]:
+    """A bar on a terminal, elsewhere a line for every ten photographs."""
+    if sys.stderr.isatty():
+        with tqdm(total=total, unit='photograph') as bar:
+            yield bar.update
+        return
+    done = 0
+
+    def advance():
+        nonlocal done
+        done += 1
+        if done % 10 == 0 or done == total:
+            print(f'{done} of {total} photographs', file=sys.stderr)
+
+    yield advance
+
+
 def main(argv=None) -> int:
     """Predict; returns 1 if a file could not be read, 130 if interrupted."""
     args = parse_args(argv)
@@ -368,10 +387,10 @@ def predict_inputs(
     for sentence in left_out:
         print(sentence, file=sys.stderr)
     predictor = make(args)
-    with tqdm(total=len(found), unit='photograph', disable=None) as bar:
+    with progress_of(len(found)) as advance:
         summary = runs.predict_photographs(predictor,
                                            args.checkpoint, found, args.out,
-                                           run_options(args), bar.update)
+                                           run_options(args), advance)
     report(summary, args.out)
     if not args.no_gallery and summary.records:
         page = write_prediction_gallery(args.out, summary.records,

@@ -88,13 +88,11 @@ def read_figures(folder: str, test_set: str) -> dict[str, float]:
 
 
 def is_hidden(dataset) -> bool:
-    """Whether the training images of a collection never had these labels.
+    """Whether training images of the collection never had these labels.
 
-    That is so for sets named ``hidden_*``, and for those that label only some
-    classes of a task, such as disc masks without a cup.
+    Sets named ``hidden_*`` say so; what was trained on is not known here.
     """
-    return dataset.name.startswith('hidden_') or not all(
-        folder.is_complete for folder in dataset.truth.values())
+    return dataset.name.startswith('hidden_')
 
 
 def compare(datasets: Sequence,

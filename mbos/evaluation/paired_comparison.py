@@ -261,7 +261,7 @@ def _dice_parts(count: dict) -> tuple[int, int]:
 def difference_table(rows: Sequence[dict]) -> list[list[str]]:
     """Lay rows of :func:`compare_evaluations` out, the header first."""
     table = [[
-        'test set', 'task', 'class', 'figure', 'images', 'A', 'B', 'B - A',
+        'test set', 'task', 'class', 'metric', 'images', 'A', 'B', 'B - A',
         'interval', 'p', 'p (Holm)', 'better'
     ]]
     for row in rows:

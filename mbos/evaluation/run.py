@@ -109,7 +109,7 @@ def evaluate_group(model: nn.Module, datasets: Mapping[str, Dataset],
         datasets: Test sets by name.
         cfg: For ``work_dir`` and the loader's workers.
         env: Where this process runs.
-        run_key: Tells apart what gives other sums from the same images:
+        run_key: Distinguishes what gives other sums from the same images:
             checkpoint, network, thresholds.
 
     Returns:

@@ -1,6 +1,6 @@
 """Test-time augmentation of the test sets of a config."""
 import copy
-from typing import List, Sequence
+from collections.abc import Sequence
 
 from mmcv import Config
 
@@ -36,7 +36,7 @@ def augment_test_sets(cfg: Config) -> None:
 
 
 def augmented(pipeline: Sequence[dict], img_ratios: Sequence[float],
-              flip_direction: Sequence[str]) -> List[dict]:
+              flip_direction: Sequence[str]) -> list[dict]:
     """Add scales and flips to a test pipeline.
 
     Args:

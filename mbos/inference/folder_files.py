@@ -7,7 +7,7 @@ import io
 import json
 import os
 import os.path as osp
-from typing import Dict, Iterable, List, Optional, Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -80,7 +80,7 @@ class OutputFolder:
             if foreign and not overwrite:
                 raise ValueError(
                     f'{self.folder}: holds {", ".join(foreign)} but no {RUN} '
-                    'that tells what made them; give another --out, or '
+                    'that says what made them; give another --out, or '
                     '--overwrite to replace them.')
         elif not overwrite:
             self._check_same(known, header)
@@ -107,7 +107,7 @@ class OutputFolder:
                     if osp.exists(self.path(path)):
                         os.unlink(self.path(path))
 
-    def _is_record(self, record: Optional[dict]) -> bool:
+    def _is_record(self, record: dict | None) -> bool:
         """Whether a record names files of this folder only.
 
         Files are removed by it, and whoever made the folder wrote it.
@@ -143,7 +143,7 @@ class OutputFolder:
 
     # ---- one photograph
 
-    def record(self, name: str) -> Optional[dict]:
+    def record(self, name: str) -> dict | None:
         """What is known of a photograph, None if it is not done."""
         record = read_json(self.path(RECORDS, f'{name}.json'))
         return record if self._is_record(record) else None
@@ -174,7 +174,7 @@ class OutputFolder:
         return relative
 
     def write_probabilities(self, name: str, task: Task,
-                            prob: np.ndarray) -> List[str]:
+                            prob: np.ndarray) -> list[str]:
         """Write a 16-bit PNG per class; returns their paths."""
         paths = []
         for of_class, plane in zip(task.classes, prob):
@@ -197,11 +197,11 @@ class OutputFolder:
 
     # ---- all photographs
 
-    def known_names(self) -> Dict[str, str]:
+    def known_names(self) -> dict[str, str]:
         """Name by absolute path of all photographs that are done."""
         return {r['source']: r['name'] for r in self.all_records()}
 
-    def all_records(self) -> List[dict]:
+    def all_records(self) -> list[dict]:
         """Records of this and of earlier runs, sorted by name."""
         found = []
         for base, folders, files in os.walk(self.path(RECORDS)):
@@ -212,7 +212,7 @@ class OutputFolder:
             ]
         return [record for record in found if self._is_record(record)]
 
-    def records_in_order(self, names: Iterable[str]) -> List[dict]:
+    def records_in_order(self, names: Iterable[str]) -> list[dict]:
         """Records of the photographs named, then of earlier runs."""
         records = {r['name']: r for r in self.all_records()}
         order = [n for n in names if n in records]
@@ -221,7 +221,7 @@ class OutputFolder:
         return [records[name] for name in order]
 
     def finish(self, header: dict, names: Sequence[str],
-               failed: Sequence[dict]) -> List[dict]:
+               failed: Sequence[dict]) -> list[dict]:
         """Write the table of measurements and ``run.json``.
 
         Args:
@@ -268,7 +268,7 @@ def _cell(value):
     return value
 
 
-def file_identity(path: str) -> Optional[list]:
+def file_identity(path: str) -> list | None:
     """What changes when a file changes: size and time; None if it is gone."""
     try:
         stat = os.stat(path)
@@ -277,7 +277,7 @@ def file_identity(path: str) -> Optional[list]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def files_of(record: dict) -> List[str]:
+def files_of(record: dict) -> list[str]:
     """The files that a record names."""
     files = list(record['labels'].values())
     for paths in record['probabilities'].values():
@@ -296,7 +296,7 @@ def remove_leftovers(folder: str) -> None:
             io_files.remove_leftovers(base)
 
 
-def read_json(path: str) -> Optional[dict]:
+def read_json(path: str) -> dict | None:
     """Read a dict, None if it is missing or damaged."""
     try:
         with open(path, encoding='utf-8') as file:
@@ -308,7 +308,7 @@ def read_json(path: str) -> Optional[dict]:
 
 def header_of(tasks: Sequence[Task], checkpoint: str, sha256: str,
               options: dict) -> dict:
-    """What ``run.json`` tells besides photographs.
+    """What ``run.json`` says besides photographs.
 
     Args:
         tasks (Sequence[Task]): Of the network.

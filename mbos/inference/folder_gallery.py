@@ -1,6 +1,6 @@
 """The gallery page of a folder of predictions."""
 import os.path as osp
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -28,7 +28,7 @@ def write_prediction_gallery(out_dir: str,
     Returns:
         str: The page's file.
     """
-    images: List[gallery.GalleryImage] = []
+    images: list[gallery.GalleryImage] = []
     for record in records:
         if not osp.isfile(record['source']):
             continue
@@ -62,7 +62,7 @@ def write_prediction_gallery(out_dir: str,
 
 
 def read_for_gallery(path: str,
-                     longest: int) -> Tuple[Image.Image, Tuple[int, int]]:
+                     longest: int) -> tuple[Image.Image, tuple[int, int]]:
     """Read a photograph as prediction does; JPEGs are decoded small."""
     if path.lower().endswith(JPEG):
         try:

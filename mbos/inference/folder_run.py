@@ -79,14 +79,13 @@ def predict_photographs(predictor: PhotographPredictor,
     """Predict photographs and write everything about them.
 
     What is done and has not changed is skipped. A photograph that cannot be
-    read is told in the summary. Tables are written however the run ends.
+    read is listed in the summary. Tables are written however the run ends.
 
     Args:
         predictor (PhotographPredictor): With the network and its options.
         checkpoint (str): Its file; a changed one is noticed.
         found (Sequence[tuple[str, str]]): Of ``find_photographs``.
-        out_dir (str): The folder to write; ``docs/prediction.md`` tells its
-            layout.
+        out_dir (str): The folder to write (docs/prediction.md).
         options (RunOptions): How.
         progress (Callable, optional): Called after each photograph.
 
@@ -111,18 +110,19 @@ class _Run:
         self.tasks = list(predictor.tasks.values())
         self.out = OutputFolder(out_dir, self.tasks)
         self.header = header_of(self.tasks, checkpoint,
-                                file_sha256(checkpoint), self._told_options())
+                                file_sha256(checkpoint),
+                                self._described_options())
         self.key = self.header['key']
         self.writer = PhotographWriter(predictor, self.out, options.write,
                                        self.key)
         self.summary = RunSummary()
 
-    def _told_options(self) -> dict:
+    def _described_options(self) -> dict:
         """What changes the outputs, in plain types."""
         chosen = self.predictor.options
-        told = asdict(chosen)
-        del told['threshold'], told['postprocess']
-        told.update(
+        described = asdict(chosen)
+        del described['threshold'], described['postprocess']
+        described.update(
             thresholds=self.predictor.thresholds,
             postprocessing=asdict(self.predictor.postprocessing),
             scales=list(chosen.scales),
@@ -130,7 +130,7 @@ class _Run:
             test_cfg=self.predictor.test_cfg,
             probabilities=self.options.write.probabilities,
             overlay_size=self.options.write.overlay_size)
-        return json.loads(json.dumps(told))  # tuples become lists
+        return json.loads(json.dumps(described))  # tuples become lists
 
     def __call__(self, found, progress) -> RunSummary:
         try:

@@ -16,10 +16,10 @@ Value = int | float | str | None
 Row = dict[str, Value]
 
 DISC_NAMES = ('disc', 'optic_disc', 'od')
-"""tuple[str]: Names of the class that tells the eye's side."""
+"""tuple[str]: Names of the class that shows the eye's side."""
 CENTRED = 0.1
 """Share of the field of view's width: a disc that lies closer to its centre
-does not tell the side."""
+does not show the side."""
 SECOND = 0.1
 """Share of the largest part's area from which on another part is doubtful."""
 SMALL_DIAMETER = 256
@@ -29,7 +29,7 @@ SMALL_SHARE = 0.1
 """Of the photograph's area."""
 DARK = 20
 """Grey value below which more than half of a mostly dark view lies: the one
-that tells retina from background in preparation."""
+that separates retina from background in preparation."""
 
 
 def columns(tasks: Sequence[Task]) -> list[str]:

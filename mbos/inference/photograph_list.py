@@ -3,8 +3,8 @@ import glob
 import os
 import os.path as osp
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
 from mbos.io.photographs import SUFFIXES, count_kinds, is_photograph_name
 
@@ -26,8 +26,8 @@ class Source:
 
 
 def find_photographs(inputs: Sequence[str],
-                     exclude: Optional[str] = None,
-                     left_out: Optional[List[str]] = None) -> List[tuple]:
+                     exclude: str | None = None,
+                     left_out: list[str] | None = None) -> list[tuple]:
     """Files that are meant by files, folders and patterns.
 
     Args:
@@ -63,8 +63,8 @@ def find_photographs(inputs: Sequence[str],
     return found
 
 
-def _expand(given: str, exclude: Optional[str],
-            left_out: Optional[List[str]]) -> Iterator[tuple]:
+def _expand(given: str, exclude: str | None,
+            left_out: list[str] | None) -> Iterator[tuple]:
     if osp.isdir(given):
         yield from _search(given, exclude, left_out)
     elif osp.exists(given):
@@ -80,8 +80,8 @@ def _expand(given: str, exclude: Optional[str],
         raise FileNotFoundError(f'{given}: no such file or folder.')
 
 
-def _search(folder: str, exclude: Optional[str],
-            left_out: Optional[List[str]]) -> Iterator[tuple]:
+def _search(folder: str, exclude: str | None,
+            left_out: list[str] | None) -> Iterator[tuple]:
     """Photographs below a folder, hidden ones left out."""
     exclude = exclude and osp.realpath(exclude)
     others, count = [], 0
@@ -112,13 +112,12 @@ def _stem(path: str) -> str:
     return osp.splitext(path)[0]
 
 
-def name_photographs(
-        found: Sequence[tuple],
-        known: Optional[Mapping[str, str]] = None) -> List[Source]:
+def name_photographs(found: Sequence[tuple],
+                     known: Mapping[str, str] | None = None) -> list[Source]:
     """Give each photograph a name of its own.
 
     Photographs of one name get the names of their folders put before, as many
-    as tell them apart, then their suffix. What was named in an earlier run
+    as distinguish them, then their suffix. What was named in an earlier run
     keeps its name.
 
     Args:
@@ -168,7 +167,7 @@ def _candidates(path: str, name: str) -> Iterator[str]:
 
 
 def _numbered(path: str, taken) -> str:
-    """A name for one of files that nothing else tells apart."""
+    """A name for one of files that nothing else distinguishes."""
     name = osp.basename(path).replace('.', '_')
     number = 2
     while _fold(f'{name}_{number}') in taken:
@@ -176,6 +175,6 @@ def _numbered(path: str, taken) -> str:
     return f'{name}_{number}'
 
 
-def by_path(names: Mapping[str, str]) -> Dict[str, str]:
+def by_path(names: Mapping[str, str]) -> dict[str, str]:
     """Drop photographs that are gone: their names are free."""
     return {path: name for path, name in names.items() if osp.exists(path)}

@@ -117,6 +117,13 @@ class Prediction:
     field_of_view: FieldOfView
     notes: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        height, width = self.field_of_view.mask.shape
+        return (f'Prediction({width}x{height} pixels, '
+                f'labels={list(self.labels)}, '
+                f'probabilities={list(self.probabilities)}, '
+                f'field_of_view.box={self.field_of_view.box})')
+
 
 def as_photograph(image: Image) -> Photograph:
     """A photograph from a path or an array.

@@ -41,12 +41,12 @@ def load_model(checkpoint: str = DEFAULT,
             the name of a network that comes with the package. Default:
             'fundus-light', which finds vessels, lesions, disc and cup.
         config (str | Config, optional): The config it was trained with. Not
-            needed: checkpoints tell their network and their preprocessing;
+            needed: checkpoints hold their network and their preprocessing;
             where one does not, as those of the authors, the published config
             of its stage is taken, and said.
         device (str | torch.device, optional): Default: the first GPU, or CPU
             where there is none.
-        logger (logging.Logger, optional): Told what was assumed or dropped.
+        logger (logging.Logger, optional): Logs what was assumed or dropped.
             Default: mmseg's.
 
     Returns:
@@ -116,20 +116,20 @@ def _find_settings(path, content, config, logger):
         stage = getattr(config.model, 'stage',
                         None) or ('adversarial' if config.model['type']
                                   == 'AdversarialSegmentor' else 'multi_task')
-        told = None if config.data.get('test') else settings_from_meta(meta)
-        return config.model, told or settings_of(config), stage
+        stored = None if config.data.get('test') else settings_from_meta(meta)
+        return config.model, stored or settings_of(config), stage
     stage = stage_of(content)
     model_cfg = stored_model_cfg(path, content)
     settings = settings_from_meta(meta)
     if model_cfg is None:
-        logger.info(f'{path}: tells no network; taken to be the published one '
+        logger.info(f'{path}: names no network; taken to be the published one '
                     f'of stage {stage}')
         model_cfg = published_config(stage).model
     if settings is None:
         settings = settings_of(published_config(stage))
         norm = settings.normalization
         logger.info(
-            f'{path}: tells no preprocessing; the published one is taken: '
+            f'{path}: names no preprocessing; the published one is taken: '
             f'scaled into {settings.image_scale}, mean {norm["mean"]}, std '
             f'{norm["std"]}, threshold 0.5. Give the config if it was trained '
             'otherwise.')

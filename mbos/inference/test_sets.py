@@ -30,7 +30,7 @@ def load_segmentor(model_cfg: dict,
         model_cfg (dict): The config's ``model``.
         checkpoint (str): Of ours or of the authors'.
         env (Environment): Where this process runs.
-        logger (logging.Logger, optional): Told what was dropped.
+        logger (logging.Logger, optional): Logs what was dropped.
         cfg (Config, optional): Of the run, for ``accelerate``.
 
     Returns:

@@ -12,7 +12,7 @@ from scipy.integrate import trapezoid
 from mbos.tasks import Task
 
 Table = dict[str, dict[str, np.ndarray]]
-"""Figures of every draw, by metric and by class, 'background' or 'mean'."""
+"""Values of every draw, by metric and by class, 'background' or 'mean'."""
 
 CONFUSION = ('tp', 'fp', 'fn', 'tn')
 """tuple[str]: Order of the counts in sums."""

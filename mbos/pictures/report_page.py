@@ -17,7 +17,7 @@ CHOSEN = '@val'
 OVERVIEW = (('published', 'Dice'), ('comparable', 'Dice-image'), ('comparable',
                                                                   'AP'),
             ('comparable', 'AUC-pooled'), ('comparable', 'Ratio-error'))
-"""tuple: Figures of the table on top, by table and name."""
+"""tuple: Metrics of the table on top, by table and name."""
 
 IMAGE_FIGURES = ('Dice', 'IoU', 'AP', 'AUC', 'Ratio-error')
 

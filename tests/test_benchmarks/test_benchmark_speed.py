@@ -1,4 +1,4 @@
-"""benchmarks/speed.py: the baseline's numerics, its figures, its goals."""
+"""benchmarks/speed.py: the baseline's numerics, its values, its goals."""
 import json
 import os
 import subprocess

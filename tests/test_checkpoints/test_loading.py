@@ -65,13 +65,13 @@ def test_released_stage2_says_what_it_leaves_behind(tmp_path, logged):
     assert_same(model, source, 'decode_head')
     unused = sum('discriminators.' in name for name in source.state_dict())
     text = '\n'.join(logged)
-    for told in ('93 tensors without use dropped',
+    for said in ('93 tensors without use dropped',
                  'generator.decode_head.attn.w_msa.*.norm2.weight (6)',
                  'generator.decode_head.attn.ffn.*.layers.*.bias (5)',
                  'optimizer states of generator, discriminator dropped',
                  'meta dropped: iter, CLASSES, PALETTE',
                  f'not used here: {unused} weights of the discriminators'):
-        assert told in text, told
+        assert said in text, said
 
 
 def test_missing_discriminators_are_told(tmp_path, logged):

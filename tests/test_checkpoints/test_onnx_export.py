@@ -122,7 +122,7 @@ def test_nothing_is_left_of_a_failed_export(tmp_path, monkeypatch):
 
 
 def test_tool(tool, tmp_path, capsys):
-    """From a checkpoint alone; the metadata tell the preprocessing."""
+    """From a checkpoint alone; the metadata hold the preprocessing."""
     model = randomize(tiny_model(window=8))
     cfg = tiny_model_cfg(window=8)
     settings = PredictionSettings(

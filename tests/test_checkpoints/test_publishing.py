@@ -1,4 +1,4 @@
-"""Published files: weights and what tells of them, nothing else."""
+"""Published files: weights and what describes them, nothing else."""
 import hashlib
 import json
 

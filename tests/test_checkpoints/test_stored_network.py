@@ -1,4 +1,4 @@
-"""Networks that checkpoints tell, some of them to do harm."""
+"""Networks that checkpoints describe, some of them to do harm."""
 import copy
 
 import pytest
@@ -25,18 +25,18 @@ def content():
 
 
 def test_network_is_told(content):
-    told = content['meta']['mbos_model']
-    assert stored_model_cfg('a.pth', content) == told
-    assert stored_model_cfg('a.pth', content) is not told
+    said = content['meta']['mbos_model']
+    assert stored_model_cfg('a.pth', content) == said
+    assert stored_model_cfg('a.pth', content) is not said
     content['meta']['mbos_model'] = None
     assert stored_model_cfg('a.pth', content) is None
 
 
 def test_weights_of_its_own_are_left_out(content):
     """They would be read, or downloaded, from where the file says."""
-    told = content['meta']['mbos_model']
-    told['pretrained'] = 'https://example.org/a.pth'
-    told['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='b.pth')
+    said = content['meta']['mbos_model']
+    said['pretrained'] = 'https://example.org/a.pth'
+    said['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='b.pth')
     found = stored_model_cfg('a.pth', content)
     assert found['pretrained'] is None
     assert found['backbone']['init_cfg'] is None
@@ -60,9 +60,9 @@ def test_what_is_not_built(tmp_path, content, part, key, value):
         load_model(path, device='cpu')
 
 
-@pytest.mark.parametrize('told', [7, [], {}, dict(type=dict()), 'x' * 10])
-def test_what_is_no_config(content, told):
-    content['meta']['mbos_model'] = told
+@pytest.mark.parametrize('said', [7, [], {}, dict(type=dict()), 'x' * 10])
+def test_what_is_no_config(content, said):
+    content['meta']['mbos_model'] = said
     with pytest.raises(ValueError, match='a.pth: the network that it'):
         stored_model_cfg('a.pth', content)
 

@@ -13,7 +13,7 @@ CFG = ConfigDict(seed=3, data=dict(samples_per_gpu=2, workers_per_gpu=2))
 
 
 class Threads(Dataset):
-    """Tells with how many threads a worker computes."""
+    """Holds with how many threads a worker computes."""
 
     def __len__(self):
         return 2

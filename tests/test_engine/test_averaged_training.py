@@ -70,7 +70,7 @@ def test_prediction_takes_the_average(averaged, as_mmcv_saves):
 
 
 def test_validation_scores_the_average(averaged, tool, tmp_path):
-    """The figures of the log are those of the checkpoint."""
+    """The metrics of the log are those of the checkpoint."""
     assert tool('test.py', averaged.config, averaged.last, '--datasets', 'c1',
                 '--eval', 'mIoU', '--work-dir', 'scores') is None
     found = json.loads((tmp_path / 'scores/eval_c1.json').read_text())

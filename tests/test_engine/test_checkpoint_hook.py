@@ -40,10 +40,10 @@ def test_full_disk_leaves_the_last_one(tmp_path, small_disk):
     with pytest.raises(OSError) as caught:
         save_atomically(dict(a=torch.ones(100_000)), path)
     assert caught.value.errno == errno.EFBIG
-    told = str(caught.value)
+    said = str(caught.value)
     for wanted in ('iter_2.pth', 'make room', 'max_keep_ckpts', 'untouched',
                    '--auto-resume', 'MB are free'):
-        assert wanted in told
+        assert wanted in said
     assert names(tmp_path) == ['iter_2.pth']
     assert len(torch.load(path, weights_only=True)['a']) == 10
 

@@ -53,9 +53,9 @@ def test_stops_before_the_step_and_names_all(value):
     assert step(runner, hook, good=1, other=2) == [0., 0.]
     with pytest.raises(FloatingPointError) as caught:
         step(runner, hook, good=1, bad=value)
-    told = str(caught.value)
-    assert 'iteration 8: the loss bad.' in told
-    assert 'Images: a.jpg, b.jpg.' in told and 'good' not in told.split('.')[0]
+    said = str(caught.value)
+    assert 'iteration 8: the loss bad.' in said
+    assert 'Images: a.jpg, b.jpg.' in said and 'good' not in said.split('.')[0]
     assert runner.model.w.tolist() == [0., 0.], 'not stepped'
 
 
@@ -64,9 +64,9 @@ def test_gradients_of_finite_losses(value):
     runner, hook = make_runner(), GradientStepHook()
     with pytest.raises(FloatingPointError) as caught:
         step(runner, hook, value, good=1)
-    told = str(caught.value)
-    assert 'iteration 7: gradients, while all losses are finite' in told
-    assert 'Gradients that are not: w.' in told
+    said = str(caught.value)
+    assert 'iteration 7: gradients, while all losses are finite' in said
+    assert 'Gradients that are not: w.' in said
     assert runner.model.w.tolist() == [1., 1.]
 
 
@@ -176,15 +176,15 @@ def test_scale_that_falls_and_falls_ends_the_run():
 def fault_in_one(rank):
     """Only process 1 has a bad loss; gradients are fine in both."""
     runner = make_runner([f'image_of_{rank}.jpg'])
-    told = []
+    said = []
     for mode in ('stop', 'skip'):
         hook = GradientStepHook(on_nonfinite=mode)
         try:
             step(runner, hook, bad=INF if rank else 1., good=2)
-            told.append(runner.outputs['skipped'])
+            said.append(runner.outputs['skipped'])
         except FloatingPointError as error:
-            told.append(str(error))
-    return told, runner.model.w.tolist()
+            said.append(str(error))
+    return said, runner.model.w.tolist()
 
 
 def test_processes_act_alike(tmp_path):

@@ -50,7 +50,7 @@ def lines(work):
 
 
 def same_run(first, second, processes, folder=''):
-    """Losses, figures and weights of two runs: equal within 1e-5.
+    """Losses, metrics and weights of two runs: equal within 1e-5.
 
     All processes have the very same weights at the end.
     """

@@ -136,7 +136,7 @@ class DiscOnly:
 def test_only_scored_classes_are_drawn(tmp_path):
     prob = np.zeros((2, 500, 1000), np.float32)
     prob[0, 200:300, 200:400] = 1
-    prob[1, 200:300, 600:900] = 1  # a cup, which the truth does not tell
+    prob[1, 200:300, 600:900] = 1  # a cup, which the truth does not label
     photo, truth, found = example_pictures(
         DiscOnly(tmp_path), 0, 'odoc', dict(odoc=prob))
     assert photo.shape == truth.shape == found.shape == (320, 640, 3)

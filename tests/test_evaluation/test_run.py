@@ -372,7 +372,7 @@ def test_thresholds_come_from_validation_and_are_used(world):
     tp, fp, fn, _ = sums
     assert lesion['comparable']['Dice@val']['EX']['value'] == pytest.approx(
         2 * tp / (2 * tp + fp + fn))
-    # the fixed point and the published figures are as without
+    # the fixed point and the published metrics are as without
     evaluate(world, 'plain', names=['le'])
     plain = content(world, 'plain', 'le')['tasks']['lesion']
     assert plain['published'] == lesion['published']

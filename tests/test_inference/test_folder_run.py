@@ -132,7 +132,9 @@ def test_going_on(monkeypatch, tmp_path, eyes, checkpoints, capsys):
     Image.fromarray(photograph()).save(eyes / 'c.png')
     capsys.readouterr()
     assert run(monkeypatch, *arguments) == 0
-    assert '3 photograph(s) predicted, 1 were there' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert '3 photograph(s) predicted, 1 were there' in said.out
+    assert '4 of 4 photographs' in said.err
     after = snapshot(out)
     kept = {p for p in before if after.get(p) == before[p]}
     assert {p.relative_to(out / 'labels/vessel').as_posix()
@@ -341,8 +343,8 @@ def test_thresholds_and_device(monkeypatch, tmp_path, eyes, checkpoints):
     row, = rows_of(out)
     assert float(row['vessel.density']) > 0.99
     known = json.loads((out / 'run.json').read_text())
-    told = {task['name']: task['threshold'] for task in known['tasks']}
-    assert told == dict(vessel=0.0, lesion=0.5, odoc=dict(disc=0.5, cup=0.99))
+    said = {task['name']: task['threshold'] for task in known['tasks']}
+    assert said == dict(vessel=0.0, lesion=0.5, odoc=dict(disc=0.5, cup=0.99))
     monkeypatch.setattr('torch.cuda.device_count', lambda: 0)
     said = run_tool(monkeypatch, 'predict.py', checkpoints[0], eyes, '--out',
                     out, '--device', 'cuda:0')

@@ -34,7 +34,7 @@ def measured(path, labels, task):
     return measure({task.name: labels}, [task], view.mask)
 
 
-def tell(quantity, errors):
+def errors_of(quantity, errors):
     errors = np.abs(errors)
     print(f'\n{quantity}: {len(errors)} photographs, mean absolute error '
           f'{errors.mean():.4f}, largest {errors.max():.4f}')
@@ -69,8 +69,8 @@ def test_cup_to_disc_ratios_of_drishti():
             row['odoc.disc.vertical_diameter_px'])
     for image, labels, _ in drishti('Drishti-GS_small'):
         sides.append(measured(image, labels, ODOC)['eye_side'])
-    assert tell('cup-to-disc ratio', ratios).max() < 0.04
-    assert tell('disc centre / disc diameter', centres).max() < 0.02
+    assert errors_of('cup-to-disc ratio', ratios).max() < 0.04
+    assert errors_of('disc centre / disc diameter', centres).max() < 0.02
     assert sides == [None] * 20, 'centred on the disc'
 
 
@@ -85,7 +85,7 @@ def test_average_boundary_of_drishti():
     row = measured(image, labels, ODOC)
     experts = (truth / f'{truth.name}_cdrValues.txt').read_text().split()
     error = row['odoc.cup_to_disc_vertical'] - np.mean([*map(float, experts)])
-    assert tell('ratio of the average outline', [error]).max() < 0.01
+    assert errors_of('ratio of the average outline', [error]).max() < 0.01
 
 
 def test_vessel_density_of_drive():
@@ -96,7 +96,7 @@ def test_vessel_density_of_drive():
         fov = mask(folder / 'mask' / f'{image.stem}_mask.gif') > 0
         row = measured(image, vessels.astype(np.uint8), VESSEL)
         errors.append(row['vessel.density'] - vessels[fov].mean())
-    assert tell('vessel density', errors).max() < 0.002
+    assert errors_of('vessel density', errors).max() < 0.002
 
 
 def idrid(name):
@@ -137,11 +137,11 @@ def test_lesions_and_discs_of_idrid():
                 sides.append(row['eye_side'])
             if name == 'IDRiD_small' and image.stem in large:
                 other = large[image.stem]
-                tell(
+                errors_of(
                     f'{image.stem} at 1000 and 4288 pixels, shares of the '
                     'view', [
                         row[k] - other[k]
                         for k in row if k.endswith('area_share')
                     ])
-    assert tell('area by area of the mask', areas).max() < 0.005
+    assert errors_of('area by area of the mask', areas).max() < 0.005
     assert sides.count(None) == 1 and len(sides) == 16

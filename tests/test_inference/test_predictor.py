@@ -76,7 +76,7 @@ def save(path, model, meta):
     return str(path)
 
 
-def test_checkpoint_tells_everything(tmp_path, model_and_cfg):
+def test_checkpoint_holds_everything(tmp_path, model_and_cfg):
     """Prepared by hand and run through the segmentor as in testing."""
     model, cfg = model_and_cfg
     thresholds = dict(vessel=0.4, lesion=0.3, odoc=0.5)
@@ -130,7 +130,11 @@ def test_paths_lists_and_batches(tmp_path, model_and_cfg):
                 alone.probabilities[name],
                 batched.probabilities[name],
                 atol=1e-5)
-    assert predict(model, file, probabilities=False).probabilities == {}
+    alone = predict(model, file, probabilities=False)
+    assert alone.probabilities == {}
+    height, width = images[0].shape[:2]
+    assert repr(alone).startswith(f'Prediction({width}x{height} pixels, ')
+    assert len(repr(alone)) < 200
 
 
 @pytest.mark.parametrize('options', [
@@ -231,7 +235,7 @@ def test_labels_survive_the_way_there_and_back(size, centre):
 
 def test_release_falls_back_to_the_published_settings(tmp_path, monkeypatch,
                                                       model_and_cfg, caplog):
-    """The authors' files tell nothing: network and preprocessing by stage."""
+    """The authors' files hold neither: network and preprocessing by stage."""
     model, cfg = model_and_cfg
     state, _ = to_release(
         OrderedDict(model.state_dict()), list(model.tasks.values()))
@@ -247,17 +251,17 @@ def test_release_falls_back_to_the_published_settings(tmp_path, monkeypatch,
 
     from mbos.checkpoints.settings import PUBLISHED_CONFIGS
     monkeypatch.setattr('mbos.inference.predictor.published_config', published)
-    told = []
+    said = []
 
     class Logger:
-        info = staticmethod(told.append)
+        info = staticmethod(said.append)
 
     loaded = load_model(str(path), device='cpu', logger=Logger)
     assert stages[0] == model.stage == loaded.stage
     assert loaded.settings.image_scale == (1024, 1024)
     assert loaded.settings.normalization['mean'] == [95.523, 57.776, 25.422]
-    text = '\n'.join(told)
-    assert 'tells no network' in text and 'tells no preprocessing' in text
+    text = '\n'.join(said)
+    assert 'names no network' in text and 'names no preprocessing' in text
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
 

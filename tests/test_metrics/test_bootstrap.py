@@ -73,7 +73,7 @@ def test_intervals_are_those_of_drawing_images_again():
 
 @pytest.mark.parametrize('levels', [None, 5])
 def test_ranking_on_the_grid(levels):
-    """Of a whole set: near the exact figures; exact where scores are few."""
+    """Of a whole set: near the exact values; exact where scores are few."""
     images = [
         make_image(SINGLE, seed, shape=(150, 200), levels=levels)
         for seed in range(4)
@@ -125,7 +125,7 @@ def test_every_figure_has_an_interval_around_it(task):
             for name, value in row.items():
                 low, high = report['intervals'][kind][key][name]
                 assert low <= value <= high, (key, name)
-                # the median of so few draws is not far from the figure
+                # the median of so few draws is not far from the value
                 assert high - low < 0.2, (key, name)
     assert 'Dice@val-fov' in report['comparable']
 

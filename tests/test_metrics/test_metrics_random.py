@@ -1,4 +1,4 @@
-"""Random images of all kinds: every figure is scikit-learn's."""
+"""Random images of all kinds: every metric is scikit-learn's."""
 import numpy as np
 import pytest
 from sklearn.metrics import (average_precision_score, confusion_matrix,

@@ -55,7 +55,7 @@ def test_figures_are_those_of_the_file(page):
                   'Research software, not a medical'):
         assert words in text, words
     assert 'At the threshold chosen' not in text
-    # an undefined figure is a dash, one that is not there an empty cell
+    # an undefined value is a dash, one that is not there an empty cell
     assert re.search(r'<th scope="row">AP</th><td>0.1234 [^\n]*<td>–</td>',
                      text.replace('\n', ''))
 

@@ -80,7 +80,7 @@ def test_training_photograph_in_the_test_split(tmp_path):
 def test_contact_sheet(out):
     check(out, sheet=True)
     with Image.open(out / 'sheets/DRIVE-FOVCrop-padding.jpg') as image:
-        assert image.size == (4 * 2 * sheet.TILE, sheet.TILE)
+        assert image.size == (4 * 2 * sheet.TILE, sheet.HEAD + sheet.TILE)
 
 
 def test_contact_sheet_of_bad_files(out):
@@ -97,7 +97,9 @@ def test_contact_sheet_of_bad_files(out):
 def test_contact_sheet_shows_labels_and_outlines_the_field_of_view(out):
     check(out, sheet=True)
     with Image.open(out / 'sheets/DRIVE-FOVCrop-padding.jpg') as image:
-        photograph, overlay = np.hsplit(np.array(image)[:85, :640], 2)
+        assert np.array(image)[:sheet.HEAD].max() > 200  # its name
+        tile = np.array(image)[sheet.HEAD:sheet.HEAD + 85, :640]
+    photograph, overlay = np.hsplit(tile, 2)
     # Vessels lie at x 40 to 80, y 46 to 50; the crop begins at (18, 6).
     red, _, blue = overlay[42, 40].astype(int)
     assert blue > photograph[42, 40, 2] + 60 and blue > red + 60

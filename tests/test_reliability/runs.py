@@ -59,7 +59,7 @@ def folder_of(work, adversarial):
 
 
 def log_lines(work):
-    """Losses, rates and figures of all log files, by mode and iteration.
+    """Losses, rates and metrics of all log files, by mode and iteration.
 
     A line that was logged twice must be the same.
     """
@@ -99,7 +99,7 @@ def train_lines(work):
 
 
 def val_lines(work):
-    """The different figures that evaluations logged, in order."""
+    """The different metrics that evaluations logged, in order."""
     return [v for k, v in log_lines(work).items() if k[0] == 'val']
 
 

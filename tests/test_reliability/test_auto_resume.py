@@ -91,7 +91,7 @@ def test_a_finished_run_says_so(long_runs, tool, tmp_path, caplog):
     assert sorted(os.listdir(run.work)) == before
 
 
-@pytest.mark.parametrize('option, told', [
+@pytest.mark.parametrize('option, said', [
     ('runner.max_iters=9', 'runner.max_iters was 8, is 9'),
     ('optimizer.lr=0.5', 'optimizer.lr was 0.001, is 0.5'),
     ('lr_config.power=2.0', 'lr_config.power was 1.0, is 2.0'),
@@ -99,11 +99,11 @@ def test_a_finished_run_says_so(long_runs, tool, tmp_path, caplog):
     ('optimizer_config.grad_clip.max_norm=1', 'optimizer_config.grad_clip'),
     ('seed=3', 'seed was 0, is 3'),
 ])
-def test_another_run_is_refused(begun, tool, tmp_path, option, told):
+def test_another_run_is_refused(begun, tool, tmp_path, option, said):
     run, folder = begun()
     done = tool('train.py', run.config, '--work-dir', 'w', '--auto-resume',
                 '--cfg-options', option)
-    assert told in done and '--resume-from w/iter_6.pth' in done
+    assert said in done and '--resume-from w/iter_6.pth' in done
     assert not (folder / 'iter_8.pth').exists()
 
 
@@ -157,18 +157,18 @@ def test_changed_settings_are_in_force(begun, tool, tmp_path):
     assert {group['initial_lr'] for group in groups} == {0.5}
 
 
-@pytest.mark.parametrize('options, told', [
+@pytest.mark.parametrize('options, said', [
     (['optimizer.type=SGD'], "optimizer.type was 'AdamW', is 'SGD'"),
     (['optimizer.type=Adam'], "optimizer.type was 'AdamW', is 'Adam'"),
     (['optimizer.paramwise_cfg=None'], 'paramwise_cfg'),
     (['optimizer.amsgrad=True'], 'amsgrad'),
 ])
 def test_changes_that_cannot_be_in_force_are_refused(begun, tool, options,
-                                                     told):
+                                                     said):
     run, folder = begun()
     done = tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
                 folder / 'iter_6.pth', '--cfg-options', *options)
-    assert told in done and '--load-from' in done
+    assert said in done and '--load-from' in done
 
 
 def test_best_score_of_another_metric_is_forgotten(begun, tool, tmp_path):

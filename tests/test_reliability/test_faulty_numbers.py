@@ -32,12 +32,12 @@ def broken(path, run, iterations, adversarial=False, **changes):
 def test_the_run_ends_and_the_last_checkpoint_is_good(long_runs, tool,
                                                       tmp_path, stage):
     config = broken(tmp_path / 'a.py', long_runs[stage], [3], stage == 2)
-    told = tool('train.py', config, '--work-dir', 'w', '--no-validate')
-    assert told.startswith('FloatingPointError: Not finite in iteration 3: '
+    said = tool('train.py', config, '--work-dir', 'w', '--no-validate')
+    assert said.startswith('FloatingPointError: Not finite in iteration 3: '
                            'the loss aux.')
-    assert 'decode.loss_truth.vessel' in told
+    assert 'decode.loss_truth.vessel' in said
     for folder in ('c0', 'c1'):  # one image of each dataset
-        assert f'{long_runs[stage].data}/{folder}/images/eye_' in told
+        assert f'{long_runs[stage].data}/{folder}/images/eye_' in said
     checkpoints = folder_of(tmp_path / 'w', stage == 2)
     assert {n
             for n in os.listdir(checkpoints)
@@ -71,5 +71,5 @@ def test_skipping_has_an_end(long_runs, tool, tmp_path):
         range(3, 9),
         optimizer_config__on_nonfinite='skip',
         optimizer_config__max_skips=3)
-    told = tool('train.py', config, '--work-dir', 'w', '--no-validate')
-    assert 'iteration 6' in told and 'iteration 4 in a row' in told
+    said = tool('train.py', config, '--work-dir', 'w', '--no-validate')
+    assert 'iteration 6' in said and 'iteration 4 in a row' in said

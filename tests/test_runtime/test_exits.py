@@ -11,7 +11,7 @@ from tests.processes import run_processes
 
 @pytest.fixture
 def note(tmp_path, monkeypatch):
-    """File that torchrun tells its processes to write to."""
+    """File that torchrun gives its processes to write to."""
     monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / 'note.json'))
     monkeypatch.delenv('MBOS_LAUNCHER_PID', raising=False)
     return tmp_path / 'note.json'
@@ -52,7 +52,7 @@ def test_explained_errors(note, monkeypatch, error):
     assert end(error) == text
     assert kind_and_text(note) == ('explained', text)
     monkeypatch.setenv('MBOS_LAUNCHER_PID', '1')
-    assert end(error) == 1, 'the launcher tells it'
+    assert end(error) == 1, 'the launcher prints it'
 
 
 def test_faults_of_the_code(note):

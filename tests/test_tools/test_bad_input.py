@@ -1,4 +1,4 @@
-"""What is wrong is told by file and remedy, before anything is started."""
+"""What is wrong is named by file and remedy, before anything is started."""
 import json
 import re
 import shutil
@@ -251,7 +251,7 @@ def test_checkpoints_that_cannot_be_continued(runs, refuse, damaged):
 
 
 def test_missing_weights_of_the_backbone(runs, refuse, tmp_path):
-    """Told before the data are looked at."""
+    """Said before the data are looked at."""
     cfg = config_of(
         tmp_path / 'nowhere', TWO, model__pretrained='pretrain/swin.pth')
     matches(
@@ -273,7 +273,7 @@ def test_more_processes_than_gpus(runs, refuse, monkeypatch):
 
 
 def test_loss_that_is_not_finite(runs, tool, capfd):
-    """Found while training, but told without a traceback too."""
+    """Found while training, but said without a traceback too."""
     message = tool('train.py', runs.config1, '--no-validate', '--cfg-options',
                    'optimizer.lr=1e30')
     assert 'Not finite' in message and 'decode.loss_truth' in message

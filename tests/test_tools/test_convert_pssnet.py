@@ -45,7 +45,7 @@ def test_there_and_back(files, tmp_path, capsys):
         torch.equal(v, expected[n]) for n, v in content['state_dict'].items())
     assert [t['name'] for t in content['meta']['mbos_tasks']] == list(TASKS)
 
-    # our file tells its network itself
+    # our file describes its network itself
     assert main([ours, back, '--to-release']) == 0
     out = capsys.readouterr().out
     returned = torch.load(back, weights_only=True)['state_dict']

@@ -13,7 +13,7 @@ from mbos.commands import convert_backbone as tool
 def official():
     """The smallest transformer in the official layout: one stage, one block.
 
-    All tensors hold their position in the list, so that each can be told.
+    All tensors hold their position in the list, so that each is known.
     """
     names = ['patch_embed.proj', 'patch_embed.norm'] + [
         f'layers.0.blocks.0.{layer}'

@@ -14,7 +14,7 @@ TASKS = build_tasks(['odoc'])
 
 @pytest.fixture
 def predictions(tmp_path):
-    """A folder of two photographs, as docs/prediction.md tells its layout."""
+    """A folder of two photographs, laid out as in docs/prediction.md."""
     folder = OutputFolder(str(tmp_path / 'out'), TASKS)
     for name in ('a', 'b'):
         photo = tmp_path / f'{name}.png'

@@ -1,4 +1,4 @@
-"""What the launcher of several processes tells of how they ended."""
+"""What the launcher of several processes says of how they ended."""
 import json
 import os
 import runpy

@@ -12,7 +12,6 @@ import os.path as osp
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Union
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +47,10 @@ _EMBED_KEYS = tuple(f'patch_embed.{layer}.{kind}'
                     for kind in ('weight', 'bias'))
 _MERGE_KEYS = ('norm.weight', 'norm.bias', 'reduction.weight')
 
-Weights = Union[str, 'os.PathLike[str]', Mapping[str, Tensor]]
+Weights = str | os.PathLike[str] | Mapping[str, Tensor]
 
 
-def require_pretrained(path: Union[str, 'os.PathLike[str]']) -> str:
+def require_pretrained(path: str | os.PathLike[str]) -> str:
     """Check that the file with the backbone's weights is there.
 
     Raises:
