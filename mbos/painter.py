@@ -22,17 +22,116 @@ _GAIN = 2.5
 _FRACTION_BITS = 4  # of a pixel, for smooth lines
 
 
+class DrawnTask:
+    """A task's label map, as pictures of several sizes show it.
+
+    Outlines are found once. Areas are averaged down from the last picture's if
+    the next one is smaller: draw the largest picture first.
+
+    Args:
+        labels (ndarray): Label map (H, W); 255 is not drawn.
+        task (Task): What the labels mean.
+    """
+
+    def __init__(self, labels: np.ndarray, task: Task):
+        self._labels = labels
+        self._task = task
+        self._outlines: dict[int, list[np.ndarray]] = {}
+        self._areas: dict[int, np.ndarray] = {}
+
+    def cover(self,
+              value: int,
+              size: tuple[int, int],
+              opacity: float = OPACITY) -> np.ndarray:
+        """How strongly a class covers each pixel of a picture, 0 to 255.
+
+        Args:
+            value (int): The class, as in the labels.
+            size (tuple[int, int]): Width and height of the picture.
+            opacity (float): Of the area of a task's only class.
+
+        Returns:
+            ndarray: Shape (height, width), uint8.
+        """
+        task, line = self._task, max(1, round(max(size) / 650))
+        if task.nested:
+            return self._contour(value, size, 2 * line)
+        if task.num_classes == 1:
+            return self._area(value, size, opacity)
+        return np.maximum(
+            self._area(value, size, opacity * 2 / 3),
+            self._contour(value, size, line))
+
+    def _mask(self, value: int) -> np.ndarray:
+        """Where a class is, (H, W), uint8 of 0 and 1."""
+        if not self._task.nested:
+            return (self._labels == value).view(np.uint8)
+        inside = self._labels >= value
+        inside &= self._labels <= self._task.num_classes
+        return inside.view(np.uint8)
+
+    def _area(self, value: int, size: tuple[int, int],
+              opacity: float) -> np.ndarray:
+        """Opacity by the share of each pixel that the class covers."""
+        known = self._areas.get(value)
+        if known is None or known.shape[1] < size[0] or (known.shape[0]
+                                                         < size[1]):
+            known = self._mask(value)
+            known *= 255
+        known = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
+        self._areas[value] = known
+        return cv2.LUT(known, _strengths(_GAIN, opacity))
+
+    def _contour(self, value: int, size: tuple[int, int],
+                 width: int) -> np.ndarray:
+        """Opacity of the outline, drawn at the size of the picture."""
+        if value not in self._outlines:
+            self._outlines[value] = _outlines(self._mask(value))
+        scale = np.array(size) / self._labels.shape[::-1]
+        lines = [
+            np.rint(((line + 0.5) * scale - 0.5) *
+                    (1 << _FRACTION_BITS)).astype(np.int32)
+            for line in self._outlines[value]
+        ]
+        canvas = np.zeros(size[::-1], np.uint8)
+        cv2.polylines(canvas, lines, True, 255, width, cv2.LINE_AA,
+                      _FRACTION_BITS)
+        # a smooth line of one pixel reaches four fifths of its colour
+        return cv2.LUT(canvas, _strengths(1.25))
+
+
+def _strengths(gain: float, opacity: float = 1.0) -> np.ndarray:
+    """Opacity by coverage, both 0 to 255, uint8."""
+    shares = np.minimum(1, gain * np.arange(256) / 255)
+    return np.rint(255 * opacity * shares).astype(np.uint8)
+
+
+def _outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Outer outlines, (points, 1, 2) each, searched where the mask is."""
+    left, top, width, height = cv2.boundingRect(mask)
+    part = mask[top:top + height, left:left + width]
+    if not part.size:
+        return []
+    return list(
+        cv2.findContours(
+            part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
+            offset=(left, top))[0])
+
+
+LabelMaps = Mapping[str, np.ndarray | DrawnTask]
+
+
 def draw_overlay(image: np.ndarray,
-                 labels: Mapping[str, np.ndarray],
+                 labels: LabelMaps,
                  tasks: Sequence[Task],
                  opacity: float = OPACITY) -> np.ndarray:
     """Draw label maps on a photograph.
 
     Args:
         image (ndarray): RGB photograph (H, W, 3), uint8.
-        labels (dict[str, ndarray]): Label maps by task name, of the same
-            shape or that of the photograph before it was shrunk; 255 is not
-            drawn.
+        labels (dict[str, ndarray | DrawnTask]): Label maps by task name, of
+            the same shape or that of the photograph before it was shrunk; 255
+            is not drawn.
         tasks (Sequence[Task]): The tasks to draw, the last one on top.
         opacity (float): Of areas. Default: 0.7.
 
@@ -40,25 +139,27 @@ def draw_overlay(image: np.ndarray,
         ndarray: RGB picture (H, W, 3), uint8.
     """
     picture = image.copy()
-    size = image.shape[1::-1]
+    pixels = picture.reshape(-1, 3)
     for task in tasks:
         if task.name not in labels:
             continue
+        drawn = _drawn(labels[task.name], task)
         for value, colour in enumerate(task.colours, 1):
-            cover = _cover(labels[task.name], value, task, size, opacity)
-            drawn = cover > 0
-            below = picture[drawn].astype(np.float32)
-            mixed = below + cover[drawn, None] * (np.float32(colour) - below)
-            picture[drawn] = mixed.round().astype(np.uint8)
+            cover = drawn.cover(value, image.shape[1::-1], opacity).ravel()
+            covered = np.flatnonzero(cover)
+            below = pixels[covered].astype(np.float32)
+            share = cover[covered, None] * np.float32(1 / 255)
+            mixed = below + share * (np.float32(colour) - below)
+            pixels[covered] = mixed.round().astype(np.uint8)
     return picture
 
 
-def draw_layer(labels: np.ndarray, task: Task,
+def draw_layer(labels: np.ndarray | DrawnTask, task: Task,
                size: tuple[int, int]) -> Image.Image:
     """Draw a label map as a transparent picture to lay over a photograph.
 
     Args:
-        labels (ndarray): Label map (H, W); 255 is not drawn.
+        labels (ndarray | DrawnTask): Label map (H, W); 255 is not drawn.
         task (Task): What the labels mean.
         size (tuple[int, int]): Width and height of the picture.
 
@@ -66,12 +167,13 @@ def draw_layer(labels: np.ndarray, task: Task,
         Image: Palette picture with transparency, small as a PNG.
     """
     levels = max(1, min(LEVELS, 255 // task.num_classes))
+    drawn = _drawn(labels, task)
     indices = np.zeros(size[::-1], np.uint8)
     strongest = np.zeros_like(indices)
     table, alpha = [(0, 0, 0)], [0]
     for value, colour in enumerate(task.colours, 1):
-        cover = _cover(labels, value, task, size)
-        steps = np.ceil(cover * levels - 0.5).astype(np.uint8)
+        cover = drawn.cover(value, size)
+        steps = np.ceil(cover * (levels / 255) - 0.5).astype(np.uint8)
         wins = (steps > 0) & (steps >= strongest)
         indices[wins] = (value - 1) * levels + steps[wins]
         strongest[wins] = steps[wins]
@@ -83,46 +185,8 @@ def draw_layer(labels: np.ndarray, task: Task,
     return picture
 
 
-def _cover(labels: np.ndarray,
-           value: int,
-           task: Task,
-           size: tuple[int, int],
-           opacity: float = OPACITY) -> np.ndarray:
-    """How strongly a class covers each pixel of a picture, 0 to 1."""
-    line = max(1, round(max(size) / 650))
-    if task.nested:
-        mask = (labels >= value) & (labels <= task.num_classes)
-        return _contour(mask, size, 2 * line)
-    mask = labels == value
-    if task.num_classes == 1:
-        return _area(mask, size, opacity)
-    return np.maximum(
-        _area(mask, size, opacity * 2 / 3), _contour(mask, size, line))
-
-
-def _area(mask: np.ndarray, size: tuple[int, int],
-          opacity: float) -> np.ndarray:
-    """Opacity by the share of each pixel that the mask covers."""
-    # bytes, as floats of a large photograph take much memory
-    covered = cv2.resize(
-        mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
-    return opacity * np.minimum(1, _GAIN / 255 * covered.astype(np.float32))
-
-
-def _contour(mask: np.ndarray, size: tuple[int, int],
-             width: int) -> np.ndarray:
-    """Opacity of the outline, drawn at the size of the picture."""
-    contours, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    scale = np.array(size) / mask.shape[::-1]
-    lines = [
-        np.rint(((line + 0.5) * scale - 0.5) * (1 << _FRACTION_BITS)).astype(
-            np.int32) for line in contours
-    ]
-    canvas = np.zeros(size[::-1], np.uint8)
-    cv2.polylines(canvas, lines, True, 255, width, cv2.LINE_AA, _FRACTION_BITS)
-    # a smooth line of one pixel reaches four fifths of its colour
-    return np.minimum(1, 1.25 / 255 * canvas.astype(np.float32))
+def _drawn(labels: np.ndarray | DrawnTask, task: Task) -> DrawnTask:
+    return labels if isinstance(labels, DrawnTask) else DrawnTask(labels, task)
 
 
 def fitted_size(width: int, height: int, longest: int) -> tuple[int, int]:

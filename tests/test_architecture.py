@@ -24,8 +24,9 @@ ROOMS = {
     'accelerate': ('tasks', 'models'),
     'checkpoints': ('tasks', 'config', 'faults', 'io', 'models', 'accelerate'),
     'zoo': (),
-    'inference': ('tasks', 'config', 'faults', 'io', 'runtime', 'pictures',
-                  'models', 'datasets', 'accelerate', 'checkpoints', 'zoo'),
+    'inference':
+    ('tasks', 'config', 'faults', 'io', 'painter', 'runtime', 'pictures',
+     'models', 'datasets', 'accelerate', 'checkpoints', 'zoo'),
     'pseudo_labels': ('tasks', 'config', 'io', 'runtime', 'datasets',
                       'checkpoints', 'inference'),
     'evaluation':

@@ -13,7 +13,8 @@ from mbos.inference.folder_files import OutputFolder
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.models.show_result import ShowResultMixin
-from mbos.painter import LEVELS, draw_layer, draw_overlay, fitted_size, shrink
+from mbos.painter import (LEVELS, DrawnTask, draw_layer, draw_overlay,
+                          fitted_size, shrink)
 from mbos.pictures.contact_sheet import sheet_of
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import overlay_picture
@@ -111,6 +112,20 @@ def test_nested_classes_are_contours():
         # edges between 10 and 69 of 80 are between 5 and 34 of 40
         assert {4, 35} <= set(green) <= {3, 4, 5, 6, 33, 34, 35, 36}
         assert {14, 25} <= set(red) <= {13, 14, 15, 16, 23, 24, 25, 26}
+
+
+@pytest.mark.parametrize('task', [ONE, TWO, NESTED])
+def test_one_map_in_pictures_of_several_sizes(task):
+    labels = square(240, 20, 150, 1)
+    labels[60:130, 31:120] = task.num_classes
+    drawn = DrawnTask(labels, task)
+    for size in (120, 40, 120):
+        image = np.zeros((size, size, 3), np.uint8)
+        np.testing.assert_array_equal(
+            draw_overlay(image, {task.name: drawn}, [task]),
+            draw_overlay(image, {task.name: labels}, [task]))
+        np.testing.assert_array_equal(
+            rgba(drawn, task, (size, size)), rgba(labels, task, (size, size)))
 
 
 def test_tasks_without_labels_or_palette():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.photographs import Photograph
+from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
 from .folder_files import OutputFolder, file_identity
@@ -121,16 +122,20 @@ class PhotographWriter:
         Returns:
             str | None: The overlay's path below the folder, if there is one.
         """
-        overlay = None
-        if self.options.overlay_size is not None:
-            picture = overlay_picture(photograph.image, labels, self.tasks,
-                                      self.options.overlay_size,
+        overlay, image = None, photograph.image
+        size, thumbnail = self.options.overlay_size, self.options.thumbnail
+        drawn = {t.name: DrawnTask(labels[t.name], t) for t in self.tasks}
+        if size is not None:
+            small = shrink(image, size) if size else image
+            picture = overlay_picture(small, drawn, self.tasks, 0,
                                       _caption(name, flags))
             overlay = self.out.write_overlay(name, picture)
-        if self.options.thumbnail is not None:
+            if thumbnail is not None and max(small.shape) >= 2 * thumbnail:
+                image = small  # sharp enough for the thumbnail
+        if thumbnail is not None:
             gallery.write_pictures(self.out.folder, name,
-                                   Image.fromarray(photograph.image), labels,
-                                   self.tasks, self.options.thumbnail)
+                                   Image.fromarray(image), drawn, self.tasks,
+                                   thumbnail, photograph.image.shape[1::-1])
         return overlay
 
 

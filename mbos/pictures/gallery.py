@@ -13,7 +13,7 @@ from PIL import Image
 from mbos.io.files import save_image, save_text, without_nan
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
-from mbos.painter import draw_layer, fitted_size
+from mbos.painter import LabelMaps, draw_layer, fitted_size
 from mbos.tasks import Task
 from .document import css_colours, link_to, render_page
 
@@ -199,7 +199,7 @@ def _comment(longest: int) -> bytes:
 def write_pictures(out_dir: str,
                    name: str,
                    photograph: Image.Image,
-                   labels: Mapping[str, np.ndarray],
+                   labels: LabelMaps,
                    tasks: Sequence[Task],
                    longest: int = THUMBNAIL,
                    size: tuple[int, int] | None = None) -> None:
@@ -212,7 +212,7 @@ def write_pictures(out_dir: str,
         out_dir (str): The folder of the page.
         name (str): Of the image.
         photograph (Image): RGB.
-        labels (dict[str, ndarray]): Label maps (H, W) by task name.
+        labels (dict[str, ndarray | DrawnTask]): Label maps by task name.
         tasks (Sequence[Task]): The tasks to draw.
         longest (int): Pixels of the longer side. Default: 512.
         size (tuple[int, int], optional): Width and height of the photograph

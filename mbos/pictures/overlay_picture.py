@@ -1,10 +1,10 @@
 """The picture of a photograph and what was found, and what colours mean."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mbos.painter import draw_overlay, shrink
+from mbos.painter import LabelMaps, draw_overlay, shrink
 from mbos.tasks import Task
 
 BACKGROUND = (18, 18, 22)
@@ -15,7 +15,7 @@ SMALLEST = 640
 
 
 def overlay_picture(image: np.ndarray,
-                    labels: Mapping[str, np.ndarray],
+                    labels: LabelMaps,
                     tasks: Sequence[Task],
                     longest: int = 1600,
                     caption: str = '') -> np.ndarray:
@@ -23,7 +23,8 @@ def overlay_picture(image: np.ndarray,
 
     Args:
         image (ndarray): RGB photograph (H, W, 3), uint8.
-        labels (dict[str, ndarray]): Label maps (H, W) by task name.
+        labels (dict[str, ndarray | DrawnTask]): Label maps by task name, as
+            :func:`draw_overlay` takes them.
         tasks (Sequence[Task]): The tasks to draw, the last one on top.
         longest (int): Longer side of the drawn photograph; 0 keeps its size.
             Default: 1600.
