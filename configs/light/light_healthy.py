@@ -5,4 +5,4 @@ data = dict(train=dict(datasets={{_base_.with_healthy_eyes}}))
 load_from = 'work_dirs/light_stage1/latest.pth'
 optimizer = dict(lr=3e-4)
 lr_config = dict(start_percent=0.5)
-runner = dict(max_iters=1800)
+runner = dict(max_iters=1200)
