@@ -5,8 +5,8 @@
 RAW holds ``lesion_segmentation/{train,valid,test}/image/007-1774-100.jpg`` and
 masks ``{train,test}/label/{EX,HE,MA,SE}/007-1774-100.tif``, which are called
 ``valid/segmentation label/...`` for validation. Copies that call the folders
-``val``, ``images``, ``labels`` or ``annotations``, or put the split below,
-are understood.
+``val``, ``images``, ``labels`` or ``annotations``, put the split below, or
+have photographs beside the folders of lesions, are understood.
 """
 import sys
 from functools import partial
@@ -17,7 +17,7 @@ from .description import Collection, Labels, Split
 from .driver import run
 from .labels import merge
 from .layout import Found, Item, images_by_stem, locate, orphans, require
-from .mirrors import IMAGES, MASKS, folder_of_split
+from .mirrors import IMAGES, MASKS, files_of_splits, folder_of_split
 
 RAW_FOLDERS = dict(train='train', val='valid', test='test')
 LESIONS = dict(
@@ -36,26 +36,64 @@ def find(raw: Path, split: str) -> Found | None:
     if folder is None:
         folder = folder_of_split(raw, split, IMAGES)
     if folder is None:
-        return None
+        return _find_by_names(raw, split)
     found = Found(folder=folder)
     images = images_by_stem(folder, found)
 
-    def masks(lesion):
-        """Find the lesion masks of a photograph."""
-        endings = [
-            f'{parent}{name}/{label}/{lesion}'
-            for parent in ('lesion_segmentation/', '')
-            for label in ('label', 'segmentation label')
-        ]
-        at = require(
-            locate(raw, *endings)
-            or folder_of_split(raw, split, MASKS, LESIONS[lesion]), raw,
-            f'the masks {name}/label/{lesion}')
-        files = images_by_stem(at, found)
-        orphans(found, files, images)
-        return files
+    places = {lesion: _mask_folder(raw, split, lesion) for lesion in LESIONS}
+    if None in places.values():
+        copy = _find_by_names(raw, split)
+        if copy is not None and copy.items:
+            return copy
+    lesions = {}
+    for lesion, at in places.items():
+        at = require(at, raw, f'the masks {name}/label/{lesion}')
+        lesions[lesion] = images_by_stem(at, found)
+        orphans(found, lesions[lesion], images)
+    return _pair(found, images, lesions)
 
-    lesions = {lesion: masks(lesion) for lesion in LESIONS}
+
+def _mask_folder(raw: Path, split: str, lesion: str) -> Path | None:
+    endings = [
+        f'{parent}{RAW_FOLDERS[split]}/{label}/{lesion}'
+        for parent in ('lesion_segmentation/', '')
+        for label in ('label', 'segmentation label')
+    ]
+    return locate(raw, *endings) or folder_of_split(raw, split, MASKS,
+                                                    LESIONS[lesion])
+
+
+def _find_by_names(raw: Path, split: str) -> Found | None:
+    """Find the files of a split where only the names of folders and files
+    say what is a mask, such as ``train/EX`` beside the photographs.
+    """
+    found = Found(folder=raw)
+    images: dict[str, Path] = {}
+    lesions: dict[str, dict[str, Path]] = {lesion: {} for lesion in LESIONS}
+    for stem, folders, path in files_of_splits(raw, split, found):
+        bare, _, ending = stem.rpartition('_')
+        for lesion, names in LESIONS.items():
+            lower = [name.lower() for name in names]
+            if ending.lower() in lower:
+                lesions[lesion][bare] = path
+                break
+            if set(lower) & set(folders):
+                lesions[lesion][stem] = path
+                break
+        else:
+            images[stem] = path
+    labelled = set().union(*lesions.values())
+    there = {k: v for k, v in images.items() if k in labelled}
+    if not there:
+        return None
+    if len(there) < len(images):
+        found.notes.append(f'{len(images) - len(there)} photographs have no '
+                           'lesion mask and are left out.')
+    return _pair(found, there, lesions)
+
+
+def _pair(found: Found, images: dict[str, Path],
+          lesions: dict[str, dict[str, Path]]) -> Found:
     for stem, image in images.items():
         missing = [name for name in LESIONS if stem not in lesions[name]]
         if missing:

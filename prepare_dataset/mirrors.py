@@ -23,6 +23,10 @@ MASK_WORDS = re.compile(
     r'mask|label|annot|(^|[\W_])gts?([\W_]|$)|ground|truth|manual|segment|'
     r'vessel|markup_', re.IGNORECASE)
 """re.Pattern: What a folder of masks is called."""
+MASK_ENDING = re.compile(
+    r'[-_ ](masks?|gts?|seg|segmentation|labels?|annotation|groundtruth|'
+    r'ground_truth|vessels?|manual1?|disc_?cup)$', re.IGNORECASE)
+"""re.Pattern: What names of masks have behind those of photographs."""
 DERIVED = re.compile(r'crop|square|resiz|disc_?fovea|overlay', re.IGNORECASE)
 """re.Pattern: Folders of pictures that were made of the photographs."""
 MAX_LINES = 16
@@ -54,26 +58,66 @@ def files_by_name(raw: Path, found: Found,
                   key: Callable[[str], str | None]) -> tuple[dict, dict]:
     """Find photographs and masks wherever they are, by name.
 
-    A mask is a file in a folder that is called like one, or a BMP; pictures
-    that others made of the photographs are left out. ``found`` gets a problem
-    for every second file of one name; ``key`` turns a file's stem into the
-    name to list it under, or None to leave it out.
+    A mask is a file in a folder that is called like one, a BMP, a file called
+    like its photograph and ``_mask``, or one beside the JPEG of its name;
+    pictures that others made of the photographs are left out. ``found`` gets
+    a problem for every second file of one name; ``key`` turns a file's stem
+    into the name to list it under, or None to leave it out.
     """
     photographs: dict[str, Path] = {}
     masks: dict[str, Path] = {}
     for path in visible_files(raw):
-        name = key(path.stem)
         folders = path.relative_to(raw).parts[:-1]
-        if (name is None or path.suffix.lower() not in IMAGE_SUFFIXES
-                or any(DERIVED.search(folder) for folder in folders)):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            found.left_out.add(path)
             continue
-        files = masks if _is_mask(path, folders) else photographs
-        other = files.setdefault(name, path)
-        if other != path:
-            found.problems.append(
-                f'{path}: {other} has the same name and is taken; remove one '
-                'of the two.')
+        if any(DERIVED.search(folder) for folder in folders):
+            continue
+        bare = MASK_ENDING.sub('', path.stem)
+        name = key(bare)
+        if name is None:
+            continue
+        is_mask = bare != path.stem or _is_mask(path, folders)
+        _take(path, name, masks if is_mask else photographs, masks, found)
     return dict(sorted(photographs.items())), dict(sorted(masks.items()))
+
+
+def _take(path: Path, name: str, files: dict[str, Path],
+          masks: dict[str, Path], found: Found) -> None:
+    """Take up a file; of two in one folder the JPEG is the photograph."""
+    other = files.setdefault(name, path)
+    if other == path:
+        return
+    pair = sorted((other, path), key=_is_jpeg)
+    if (files is not masks and name not in masks
+            and other.parent == path.parent
+            and list(map(_is_jpeg, pair)) == [False, True]):
+        masks[name], files[name] = pair
+        return
+    found.problems.append(
+        f'{path}: {other} has the same name and is taken; remove one of the '
+        'two.')
+
+
+def _is_jpeg(path: Path) -> bool:
+    return path.suffix.lower() in ('.jpg', '.jpeg')
+
+
+def files_of_splits(raw: Path, split: str,
+                    found: Found) -> list[tuple[str, tuple[str, ...], Path]]:
+    """List the images below any folder that is called like a split.
+
+    Returns:
+        list[tuple]: Stem, lower-case names of all folders, and path.
+    """
+    files = []
+    for path in visible_files(raw):
+        folders = tuple(f.lower() for f in path.relative_to(raw).parts[:-1])
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            found.left_out.add(path)
+        elif set(folders) & set(SPLITS[split]):
+            files.append((path.stem, folders, path))
+    return files
 
 
 def _is_mask(path: Path, folders: Sequence[str]) -> bool:

@@ -8,8 +8,9 @@ RAW holds ``Training400/{Glaucoma,Non-Glaucoma}/g0001.jpg`` with
 Disc_Cup_Masks/V0001.bmp``, and ``Test400/T0001.jpg`` with ``REFUGE-Test-GT/
 Disc_Cup_Masks/{G,N}/T0001.bmp``. Copies in other trees, such as
 ``{train,val,test}/{Images,Masks}``, or all in one folder, are known by the
-names of the files. Masks of either polarity are understood. The training
-photographs are only padded, as published.
+names of the files, or by those of the splits' folders. Masks of either
+polarity are understood. The training photographs are only padded, as
+published.
 """
 import re
 import sys
@@ -21,13 +22,13 @@ from .description import Collection, Labels, Split
 from .driver import run
 from .labels import refuge
 from .layout import Found, Item, images_by_stem, locate, orphans, require
-from .mirrors import files_by_name
+from .mirrors import IMAGES, MASKS, files_by_name, folder_of_split
 
 PHOTOGRAPHS = dict(
     train=('Training400', 'REFUGE-Training400'),
     val=('REFUGE-Validation400', 'Validation400'),
     test=('Test400', 'REFUGE-Test400'))
-MASKS = dict(
+FOLDERS_OF_MASKS = dict(
     train=('Annotation-Training400', ),
     val=('REFUGE-Validation400-GT', 'Validation400-GT'),
     test=('REFUGE-Test-GT', 'REFUGE-Test400-GT', 'Test400-GT'))
@@ -42,11 +43,16 @@ def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and masks."""
     folder = locate(raw, *PHOTOGRAPHS[split])
     if folder is None:
-        return _find_by_names(raw, split)
+        return _find_by_names(raw, split) or _find_by_folders(raw, split)
     found = Found(folder=folder)
     images = images_by_stem(folder, found, suffixes=('.jpg', '.jpeg'))
-    endings = [f'{name}/Disc_Cup_Masks' for name in MASKS[split]]
-    at = require(locate(raw, *endings), raw, f'the masks {endings[0]}')
+    endings = [f'{name}/Disc_Cup_Masks' for name in FOLDERS_OF_MASKS[split]]
+    at = locate(raw, *endings)
+    if at is None or not images:
+        copy = _find_by_names(raw, split)
+        if copy is not None and copy.items:
+            return copy
+    at = require(at, raw, f'the masks {endings[0]}')
     masks = images_by_stem(at, found, suffixes=('.bmp', '.png'))
     return _pair(found, images, masks, at)
 
@@ -59,6 +65,17 @@ def _find_by_names(raw: Path, split: str) -> Found | None:
     if not images and not masks:
         return None
     return _pair(found, images, masks, raw)
+
+
+def _find_by_folders(raw: Path, split: str) -> Found | None:
+    """Find the files of a split in copies that number them anew."""
+    folder = folder_of_split(raw, split, IMAGES)
+    at = folder_of_split(raw, split, MASKS)
+    if folder is None or at is None:
+        return None
+    found = Found(folder=folder)
+    return _pair(found, images_by_stem(folder, found),
+                 images_by_stem(at, found), at)
 
 
 def _pair(found: Found, images: dict[str, Path], masks: dict[str, Path],

@@ -17,26 +17,17 @@ from .cli import main
 from .description import Collection, Split
 from .driver import run
 from .labels import binary
-from .layout import Found, Item, images_by_stem
+from .layout import Found, Item
 from .mirrors import files_by_name
 
-PHOTOGRAPH = re.compile(r'(IDRiD_\d+)$', re.IGNORECASE)
-MASK = re.compile(r'(IDRiD_\d+)_(vessels?|mask|gt|label|manual1?)$',
-                  re.IGNORECASE)
-
-
-def _named(expression: re.Pattern, stem: str) -> str | None:
-    match = expression.match(stem)
-    return match and match.group(1)
+NAME = re.compile(r'IDRiD_\d+$', re.IGNORECASE)
 
 
 def find(raw: Path, split: str) -> Found | None:
     """Find the vessel masks and their photographs."""
     found = Found(folder=raw)
-    masks = images_by_stem(raw, found, key=partial(_named, MASK))
-    images, named_alike = files_by_name(raw, found,
-                                        partial(_named, PHOTOGRAPH))
-    masks = {**named_alike, **masks}
+    images, masks = files_by_name(
+        raw, found, lambda stem: stem if NAME.match(stem) else None)
     if not masks and not images:
         return None
     for stem, mask in masks.items():

@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(args)
     except (StepFailed, PrepareError, ValueError, OSError) as error:
-        print(f'\n{type(error).__name__}: {error}', file=sys.stderr)
+        print(f'\nError: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

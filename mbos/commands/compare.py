@@ -66,10 +66,11 @@ def main():
         checkpoints = dict.fromkeys(one['checkpoint'] for one in sets.values())
         print(f'{letter}: {path} ({", ".join(checkpoints)})')
     print(format_table(pairs.difference_table(found['rows'])))
+    defined = sum(row['p_value'] == row['p_value'] for row in found['rows'])
     print('Interval: 95 %, and p: two-sided, of a paired bootstrap over '
           f'images ({args.resamples} draws).\np (Holm) is corrected for all '
-          f'{len(found["rows"])} rows; better: the one that it says is, at '
-          '0.05.')
+          f'{defined} rows that have one; better: the one that it says is, at '
+          '0.05. –: undefined.')
     for note in found['notes']:
         print(f'Note: {note}')
     if args.json:

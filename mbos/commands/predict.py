@@ -316,7 +316,7 @@ def main(argv=None) -> int:
             return 0
         return predict_inputs(args, onnx_predictor)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+        sys.exit(f'Error: {error}')
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on from here.')
         return 130

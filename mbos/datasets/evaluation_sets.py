@@ -53,7 +53,8 @@ class EvaluationSets(Checked, ConcatDataset):
         Returns:
             dict[str, float]: Dice and IoU by '<dataset>.<task>.<metric>', as
             the log line of an evaluation has no place for more, and their
-            means over tasks, 'mDice' and 'mIoU', for ``save_best``.
+            means over tasks, 'mDice' and 'mIoU', for ``save_best``; 'mDice'
+            comes first, which is what ``save_best='auto'`` takes.
         """
         if len(results) != len(self):
             raise ValueError(f'The test sets have {len(self)} images, got '
@@ -70,7 +71,7 @@ class EvaluationSets(Checked, ConcatDataset):
             })
             start = end
         names = [dataset.name for dataset in self.datasets]
-        return {**values, **mean_over_tasks(values, names)}
+        return {**mean_over_tasks(values, names), **values}
 
 
 def mean_over_tasks(values: dict[str, float],

@@ -8,6 +8,8 @@ of them at once and each with what to write instead.
 import difflib
 import importlib.util
 import logging
+import math
+import os
 from collections.abc import Iterator
 
 from mmcv import Config
@@ -65,6 +67,19 @@ CHOICES: dict[str, tuple] = dict(
 UNUSABLE_OPTIMIZERS = dict(
     LBFGS='computes the loss several times in a step',
     SparseAdam='takes sparse gradients only, which networks here have not')
+MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
+"""int: Each is a process; more of them than this only fill the memory."""
+NUMBERS = {
+    'data.samples_per_gpu': (1, math.inf, False),
+    'data.workers_per_gpu': (0, MOST_WORKERS, False),
+    'data.test_workers': (0, MOST_WORKERS, True),
+    'runner.max_iters': (1, math.inf, False),
+    'evaluation.interval': (1, math.inf, True),
+    'evaluation.start': (0, math.inf, True),
+    'log_config.interval': (1, math.inf, False),
+    'seed': (0, 2**64 - 1, False),
+}
+"""dict[str, tuple]: Least and largest value, and whether it may be missing."""
 AVERAGING = (EMAHook, EMAWeightsHook)
 METRICS = ('mIoU', 'mDice', 'mFscore')
 SIMILAR = 0.75
@@ -184,29 +199,22 @@ def _keys(cfg: Config) -> Iterator[str]:
                 'set it to False and give intervals in iterations.'
 
 
-def _is_count(value: object, least: int = 1) -> bool:
+def _is_count(value: object, least: int = 1, most: float = math.inf) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) \
-        and value >= least
+        and least <= value <= most
 
 
 def _numbers(cfg: Config) -> Iterator[str]:
-    for name, least, optional in (('data.samples_per_gpu', 1,
-                                   False), ('data.workers_per_gpu', 0, False),
-                                  ('data.test_workers', 0,
-                                   True), ('runner.max_iters', 1, False),
-                                  ('evaluation.interval', 1,
-                                   True), ('evaluation.start', 0,
-                                           True), ('log_config.interval', 1,
-                                                   False), ('seed', 0, False)):
+    for name, (least, most, optional) in NUMBERS.items():
         part, _, key = name.rpartition('.')
         holder = cfg.get(part) if part else cfg
-        if holder.get(key) is None:
-            if not optional:
-                yield f'{name} is missing: give a whole number from ' \
-                    f'{least} up.'
-        elif not _is_count(holder.get(key), least):
-            yield f'{name} is {holder.get(key)!r}, expected a whole number ' \
-                f'from {least} up.'
+        value = holder.get(key)
+        expected = f'a whole number from {least} ' + ('up' if most == math.inf
+                                                      else f'to {most}')
+        if value is None and not optional:
+            yield f'{name} is missing: give {expected}.'
+        elif value is not None and not _is_count(value, least, most):
+            yield f'{name} is {value!r}, expected {expected}.'
 
 
 def _choices(cfg: Config) -> Iterator[str]:

@@ -18,6 +18,27 @@ def find_hook(runner, kind: type) -> Hook | None:
     return next((h for h in runner.hooks if isinstance(h, kind)), None)
 
 
+def checked_clipping(grad_clip: dict | None) -> dict | None:
+    """Try out the arguments of gradient clipping.
+
+    Raises:
+        ValueError: If gradients could not be clipped with them.
+    """
+    if grad_clip is None:
+        return None
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.ones(1)
+    try:
+        nn.utils.clip_grad_norm_([weight], **grad_clip)
+        if not float(grad_clip['max_norm']) > 0:
+            raise ValueError('max_norm must be above 0')
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f'grad_clip is {grad_clip!r} ({error}): expected such as '
+            'dict(max_norm=1.0).') from error
+    return dict(grad_clip)
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average gradients over the processes.
 
@@ -134,7 +155,7 @@ class GradientStepHook(Hook):
                              'number of iterations, 1 or more.')
         self.accumulate = accumulate
         self.gathered = 0  # iterations since the last step
-        self.grad_clip = grad_clip
+        self.grad_clip = checked_clipping(grad_clip)
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
         self.guard = FiniteGuard(on_nonfinite, max_skips)

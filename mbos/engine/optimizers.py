@@ -1,4 +1,5 @@
 """Several named optimizers, for a network and its discriminators."""
+from collections.abc import Collection
 
 from mmcv.runner.optimizer import OPTIMIZER_BUILDERS, build_optimizer
 from torch import nn
@@ -140,6 +141,26 @@ def with_new_settings(state: dict, then: list[dict] | None,
                 group['initial_lr'] = value
             if key in ('momentum', 'betas'):
                 group.pop('initial_momentum', None)
+    return dict(state, param_groups=groups)
+
+
+def without_schedules(state: dict, kinds: Collection[str]) -> dict:
+    """Take back what schedules have done to an optimizer's stored state.
+
+    Args:
+        state (dict): Of ``Optimizer.state_dict``; not changed.
+        kinds (Collection[str]): ``lr``, ``momentum`` or both.
+    """
+    groups = [dict(group) for group in state['param_groups']]
+    for group in groups:
+        if 'lr' in kinds:
+            group['lr'] = group.pop('initial_lr', group['lr'])
+        first = group.pop('initial_momentum', None) \
+            if 'momentum' in kinds else None
+        if first is not None and 'momentum' in group:
+            group['momentum'] = first
+        elif first is not None:
+            group['betas'] = (first, *group['betas'][1:])
     return dict(state, param_groups=groups)
 
 

@@ -5,16 +5,18 @@ first image, or at the first validation, hours later. Here they fail at once,
 and in one sentence.
 """
 import copy
+import os
 from types import SimpleNamespace
 
 import torch
+from mmcv.parallel import DataContainer
 from mmcv.runner import BaseRunner
 from mmcv.runner.hooks import LrUpdaterHook
 from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from torch import nn
 
 from mbos.datasets.collate import collate_samples
-from mbos.faults import blamed_on
+from mbos.faults import InvalidConfigError, blamed_on
 from mbos.inference.rehearsal import first_sample, predict_first
 
 DRAWS = 3
@@ -73,10 +75,36 @@ def rehearse_schedules(runner: BaseRunner) -> None:
                 schedule.before_train_iter(stand_in)
 
 
+def _check_memory(sample: object, items: int) -> None:
+    """Refuse batches that no memory of this machine holds.
+
+    Raises:
+        InvalidConfigError: If they are larger than all of it.
+    """
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    size = items * _bytes_of(sample)
+    if size > memory:
+        raise InvalidConfigError(
+            f'data.samples_per_gpu is {items}: the images of a step would '
+            f'take {size / 1e9:.0f} GB, this machine has '
+            f'{memory / 1e9:.0f} GB. Lower it.')
+
+
+def _bytes_of(sample: object) -> int:
+    if isinstance(sample, DataContainer):
+        return _bytes_of(sample.data)
+    if isinstance(sample, dict):
+        return sum(map(_bytes_of, sample.values()))
+    if isinstance(sample, (list, tuple)):
+        return sum(map(_bytes_of, sample))
+    return sample.nbytes if hasattr(sample, 'nbytes') else 0
+
+
 def _train_once(model: nn.Module, train_set, items: int) -> None:
     with blamed_on(
             'data.train: the samples of its datasets do not make a batch',
             'Let each training pipeline end with FormatPlanes.'):
+        _check_memory(train_set[0], items)
         batch = collate_samples([train_set[i] for i in range(items)])
     buffers = [(b, b.clone()) for b in model.buffers()]
     model.train()

@@ -17,8 +17,8 @@ from .optimizers import as_dict, why_not_loadable
 # Of the config, what decides how weights come out. The rest may be changed
 # between the parts of a run: where things are, what is logged, saved and
 # evaluated, how many processes load data.
-_DECIDES = ('model', 'optimizer', 'optimizer_config', 'lr_config', 'precision',
-            'seed')
+_DECIDES = ('model', 'optimizer', 'optimizer_config', 'lr_config',
+            'momentum_config', 'precision', 'seed')
 _DOES_NOT = ('test_cfg', 'pretrained', 'images_per_pass', 'init_cfg',
              'data_root')
 _SHOWN = 6
@@ -160,18 +160,28 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
             f'{cfg.resume_from}: {types[0]}, and no optimizer can go on with '
             'the state of another kind. Restore it, or start from the weights '
             'alone with --load-from.')
-    shown = '; '.join(list(changes.values())[:_SHOWN])
-    if len(changes) > _SHOWN:
-        shown += f'; and {len(changes) - _SHOWN} more'
+    texts = list(changes.values())
     if cfg.get('auto_resume'):
+        shown = '; '.join(texts[:_SHOWN])
+        if len(texts) > _SHOWN:
+            shown += f'; and {len(texts) - _SHOWN} more'
         raise ValueError(
             f'{cfg.resume_from} was saved with other settings: {shown}. '
             'Restore them; or, if the change is meant, continue with '
             f'--resume-from {cfg.resume_from}, or start anew with another '
             '--work-dir.')
-    logger.warning(
-        f'{cfg.resume_from} was saved with other settings: {shown}. '
-        "The config's are in force from here on.")
+    logger.warning(f'{cfg.resume_from} was saved with other settings: '
+                   f'{"; ".join(texts)}. '
+                   "The config's are in force from here on.")
+
+
+def warn_if_finished(stored: dict, cfg: Config, logger) -> None:
+    """Say that a checkpoint leaves nothing to train."""
+    if stored['iter'] >= cfg.runner.max_iters:
+        logger.warning(
+            f'{cfg.resume_from} is of iteration {stored["iter"]}, and '
+            f'runner.max_iters is {cfg.runner.max_iters}: nothing is left to '
+            'train. Raise runner.max_iters to go on.')
 
 
 def compare(before: dict, now: dict, prefix: str = '') -> dict[str, str]:

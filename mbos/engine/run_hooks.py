@@ -49,6 +49,8 @@ def register_hooks(runner, cfg: Config, env: Environment,
         if not env.distributed:
             for key in ONLY_DISTRIBUTED:
                 settings.pop(key, None)
+        if not {'greater_keys', 'less_keys'} & set(settings):
+            settings.setdefault('rule', 'greater')  # as of Dice and IoU
         hook = build_checked(partial(build, val_loader, **settings))
         hook.signals = signals
         runner.register_hook(hook, priority=EVALUATION_PRIORITY)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import torch
 from mmcv.runner import RUNNERS, IterBasedRunner, weights_to_cpu
-from mmcv.runner.hooks import HOOKS, EvalHook, Hook
+from mmcv.runner.hooks import HOOKS, EvalHook, Hook, LrUpdaterHook
+from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from mmcv.utils import build_from_cfg
 
 from mbos.checkpoints.foreign_state import split_foreign
@@ -18,7 +19,8 @@ from .averaging import EMAWeightsHook
 from .checkpoint_hook import save_atomically
 from .finite_guard import check_finite_weights
 from .hooks import find_hook
-from .optimizers import as_dict, settings_of, with_new_settings
+from .optimizers import (as_dict, settings_of, with_new_settings,
+                         without_schedules)
 from .storable import storable
 
 CHECKPOINT_PRIORITY = 92
@@ -29,6 +31,9 @@ STOP_PRIORITY = 96
 EMA_PRIORITY = 45
 """int: The average follows the optimizers' step (40), before all hooks that
 look at the network (50)."""
+
+SCHEDULES = dict(lr=LrUpdaterHook, momentum=MomentumUpdaterHook)
+"""dict[str, type]: What changes settings of the optimizers, by setting."""
 
 
 @RUNNERS.register_module()
@@ -231,10 +236,12 @@ class CheckedIterRunner(IterBasedRunner):
         progress = content.get('progress') or {}
         if resume_optimizer:
             then = progress.get('optimizer_settings') or {}
+            ended = self._ended_schedules(content['meta'])
             for name, optimizer in as_dict(self.optimizer).items():
+                state = without_schedules(content['optimizer'][name], ended)
                 optimizer.load_state_dict(
-                    with_new_settings(content['optimizer'][name],
-                                      then.get(name), settings_of(optimizer)))
+                    with_new_settings(state, then.get(name),
+                                      settings_of(optimizer)))
         self.evaluation_pending = progress.get('evaluation_pending', False)
         self._hook_states = progress.get('hooks') or {}
         for name, hook in self._named_hooks():
@@ -242,6 +249,14 @@ class CheckedIterRunner(IterBasedRunner):
             if state is not None and hasattr(hook, 'load_resume_state'):
                 hook.load_resume_state(state, self)
         self.logger.info(f'resumed from {checkpoint}, iteration {self.iter}')
+
+    def _ended_schedules(self, meta: dict) -> list[str]:
+        """Which schedules of a checkpoint's run this run does without."""
+        before = meta.get('mbos_run') or {}
+        return [
+            kind for kind, hook in SCHEDULES.items()
+            if before.get(f'{kind}_config') and find_hook(self, hook) is None
+        ]
 
     def _load_weights(self, content: dict) -> None:
         """Load the weights that training had, and their average if any."""

@@ -33,7 +33,7 @@ from .hooks import GradientStepHook, find_hook
 from .optimizers import fused_by_default
 from .rehearsal import rehearse, rehearse_schedules
 from .resume import (check_resumable, check_same_run, continue_from_newest,
-                     run_facts)
+                     run_facts, warn_if_finished)
 from .run_hooks import keep_sums_on_disk, register_hooks
 from .run_log import hold_log, log_environment, quiet_logger, release_log
 from .runner import CheckedIterRunner
@@ -97,6 +97,7 @@ def _train(cfg: Config, env: Environment, validate: bool,
     if cfg.resume_from:
         stored = check_resumable(model, optimizer, cfg.resume_from)
         check_same_run(stored, facts, cfg, logger)
+        warn_if_finished(stored, cfg, logger)
     runner = make_runner(cfg, env, model, optimizer, facts, logger)
     runner.timestamp = timestamp
     val_loader = build_test_loader(val_set, cfg, env) if val_set else None
@@ -187,6 +188,10 @@ def check_files(cfg: Config) -> None:
     for key in ('resume_from', 'load_from'):
         if key == 'load_from' and cfg.get('resume_from'):
             continue  # not read
+        if '://' in (cfg.get(key) or ''):
+            raise InvalidConfigError(
+                f'{key} is the address {cfg[key]}, and nothing is downloaded: '
+                'download the file and name its path.')
         if cfg.get(key) and not osp.isfile(cfg[key]):
             raise FileNotFoundError(
                 f'{key}: checkpoint {cfg[key]!r} not found (looked in '
@@ -204,7 +209,12 @@ def starting_point(cfg: Config) -> str | None:
 def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
                      logger) -> None:
     """Make the work directory, write the config there, open the log."""
-    os.makedirs(cfg.work_dir, exist_ok=True)
+    try:
+        os.makedirs(cfg.work_dir, exist_ok=True)
+    except OSError as error:
+        raise InvalidConfigError(
+            f'work_dir: the folder {cfg.work_dir!r} cannot be made '
+            f'({error.strerror}); give another by --work-dir.') from error
     if env.is_main:
         path = osp.join(cfg.work_dir, osp.basename(cfg.filename))
         save_text(path, cfg.pretty_text)

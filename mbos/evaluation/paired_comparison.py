@@ -180,7 +180,7 @@ class _Pair:
             for metric in metrics:
                 for label in [*classes, *['mean'] * (len(classes) > 1)]:
                     one = _compare(sides, metric, label, classes, bootstrap)
-                    if one is not None and one.images:
+                    if one is not None:
                         found.append({
                             'test_set': self.name,
                             'task': task,

@@ -74,6 +74,10 @@ def _expand(given: str, exclude: str | None,
         files = [m for m in matches if osp.isfile(m)]
         if not files:
             raise FileNotFoundError(f'No file fits the pattern {given!r}.')
+        if left_out is not None and len(files) < len(matches):
+            left_out.append(
+                f'{given}: left out are {len(matches) - len(files)} folder(s) '
+                'that fit; name them to search them.')
         for path in files:
             yield path, _stem(osp.basename(path))
     else:
@@ -84,8 +88,13 @@ def _search(folder: str, exclude: str | None,
             left_out: list[str] | None) -> Iterator[tuple]:
     """Photographs below a folder, hidden ones left out."""
     exclude = exclude and osp.realpath(exclude)
-    others, count = [], 0
-    for base, folders, files in os.walk(folder):
+    others, count, seen = [], 0, set()
+    for base, folders, files in os.walk(folder, followlinks=True):
+        real = osp.realpath(base)
+        if real in seen:  # links that lead in circles would never end
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(
             f for f in folders if not f.startswith('.')
             and osp.realpath(osp.join(base, f)) != exclude)

@@ -26,6 +26,8 @@ smaller ones are bright spots, unless the rest of the photograph is black."""
 SMALLEST_ALONE = 0.1
 ALONE = 0.9
 """float: Share of all that is not black that a small field of view holds."""
+SEARCHED_SIDE = 600
+"""int: Larger side of the picture in which discs that touch are told apart."""
 LIKE = 0.4
 """float: Share of the largest area from which on another is like it."""
 OBLONG = 2
@@ -72,6 +74,9 @@ def find_field_of_view(image: np.ndarray) -> FieldOfView:
         # A dim side is frayed at any threshold; the retina is not.
         return _field_of_view(
             cv2.convexHull(retina) if number else retina, shape)
+    several = _several_retinas(image)
+    if several:
+        return _whole(shape, several)
     small = _small_retina(image, smooth)
     return _whole(shape) if small is None else _field_of_view(small, shape)
 
@@ -138,6 +143,47 @@ def _like(retina: np.ndarray,
                 cv2.contourArea(contour) >= least):
             found.append(contour)
     return found
+
+
+def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
+    """Discs of like size that touch each other or are small in a black frame;
+    none unless there are several, which hold nearly all that is not black.
+    """
+    scale = max(1.0, max(image.shape[:2]) / SEARCHED_SIDE)
+    size = [max(1, round(side / scale)) for side in image.shape[1::-1]]
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    bright = (cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+              > GREY_THRESHOLD).astype(np.uint8)
+    discs = [
+        part for part in _parts(bright, max(3,
+                                            min(size) // 5))
+        if _looks_like_retina(part, bright.shape, SMALLEST_ALONE)
+    ]
+    areas = list(map(cv2.contourArea, discs))
+    like = [area >= LIKE * max(areas) for area in areas]
+    held = sum(area for area, is_like in zip(areas, like) if is_like)
+    if sum(like) < 2 or held < ALONE * np.count_nonzero(bright):
+        return []
+    return [
+        np.round(disc * scale).astype(np.int32)
+        for disc, is_like in zip(discs, like) if is_like
+    ]
+
+
+def _parts(foreground: np.ndarray, width: int) -> list[np.ndarray]:
+    """Contours of the parts that bridges narrower than this hold together."""
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    cores, _ = cv2.findContours(
+        cv2.erode(foreground, brush), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    parts = []
+    for core in cores:
+        part = cv2.drawContours(
+            np.zeros_like(foreground), [core], -1, 1, thickness=cv2.FILLED)
+        part = cv2.dilate(part, brush) & foreground
+        outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL,
+                                       cv2.CHAIN_APPROX_NONE)
+        parts.append(max(outlines, key=cv2.contourArea))
+    return parts
 
 
 def _small_retina(image: np.ndarray, smooth: np.ndarray) -> np.ndarray | None:

@@ -39,6 +39,7 @@ GREY_MODES = ('1', 'L', 'LA', 'La')
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
 """tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
 START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
+TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284
 JPEG2000_SIZE = re.compile(rb'\xff\x4f\xff\x51.{38}(.)', re.DOTALL)
 """re.Pattern: The part of its header that says the depth, less one."""
@@ -167,7 +168,7 @@ class EncodedPhotograph:
             notes.append('turned upright (EXIF orientation '
                          f'{self.layout.orientation})')
         image, depth = to_8_bits(layout.turn(image))
-        if depth:
+        if depth > 8:
             notes.append(f'{depth} bits reduced to 8')
         if image.ndim == 2:
             image = np.repeat(image[..., None], 3, axis=2)
@@ -259,6 +260,11 @@ class _errors:
         if isinstance(error, RefusedError):
             raise PhotographError(str(error)) from error
         if isinstance(error, UnidentifiedImageError):
+            if _is_tiff(self.path):
+                raise PhotographError(
+                    f'{self.path}: is a damaged TIFF or one of a kind that is '
+                    'not read, such as colours of floating-point numbers; '
+                    'export the photograph with 8 or 16 bits.') from error
             raise PhotographError(
                 f'{self.path}: is not a picture ({", ".join(FORMATS)}), '
                 'whatever its name says; export the photograph again.'
@@ -269,6 +275,13 @@ class _errors:
         raise PhotographError(
             f'{self.path}: cannot be read ({error}); is it complete? Copy it '
             'again.') from error
+
+
+def _is_tiff(path: str) -> bool:
+    if not os.path.isfile(path):  # only a name for content
+        return False
+    with open(path, 'rb') as file:
+        return file.read(4) in TIFF_STARTS
 
 
 def _has_deep_colours(image: Image.Image, content: bytes) -> bool:

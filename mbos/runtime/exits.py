@@ -55,7 +55,7 @@ def run_tool(main: Callable[[], object]) -> None:
             _leave(text, 'explained', leaving)
         raise
     except EXPECTED_ERRORS as error:
-        _leave(f'{type(error).__name__}: {error}', 'explained', error)
+        _leave(f'Error: {error}', 'explained', error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         _leave(f'{first_line(error)}. {_LESS_MEMORY}', 'explained', error)
     except Exception as error:

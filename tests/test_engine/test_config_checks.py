@@ -77,6 +77,9 @@ def test_a_good_config_passes(tmp_path, data, adversarial):
     (dict(custom_hooks=[dict(type='NoSuchHook')]), ['NoSuchHook']),
     (dict(model__test_cfg=dict(mode='whole', strid=3)), ["'stride'"]),
     (dict(seed=-1), ['seed', '-1']),
+    (dict(seed=2**64), ['seed', '18446744073709551615']),
+    (dict(data__workers_per_gpu=10**6), ['data.workers_per_gpu', '1000000']),
+    (dict(data__test_workers=10**6), ['data.test_workers', '1000000']),
 ])
 def test_refused(tmp_path, data, changes, words):
     cfg = config_of(data, TWO, **changes)
@@ -143,6 +146,10 @@ def heads_of_segformer(cfg):
         in_index=[0, 1, 2, 3], channels=16)  # yapf: disable
 
 
+def clipping(given):
+    return lambda cfg: cfg['optimizer_config'].update(grad_clip=given)
+
+
 def repeated(cfg):
     cfg['data']['train'] = dict(
         type='RepeatDataset', times=2, dataset=cfg['data']['train'])
@@ -170,6 +177,14 @@ def repeated(cfg):
      ['no_such_module', 'PYTHONPATH']),
     (lambda cfg: cfg['data']['val'][0]['pipeline'].insert(
         1, dict(type='LoadAnnotations')), ['data.val', 'LoadAnnotations']),
+    (lambda cfg: cfg['data'].update(samples_per_gpu=10**9),
+     ['data.samples_per_gpu is 1000000000', 'GB']),
+    (clipping(1.0), ['grad_clip is 1.0', 'dict(max_norm=']),
+    (clipping(dict(max_norm='x')), ["'x'", 'dict(max_norm=']),
+    (clipping(dict(max_norm=-1)), ['above 0']),
+    (clipping(dict(norm=1)), ['grad_clip', "'norm'"]),
+    (lambda cfg: cfg.update(load_from='https://a.b/c.pth'),
+     ['load_from is the address', 'download']),
 ])
 def test_refused_before_anything_is_written(tmp_path, tool, data, change,
                                             words):
@@ -186,6 +201,12 @@ def test_refused_before_anything_is_written(tmp_path, tool, data, change,
     for word in words:
         assert word in said, said
     assert not (tmp_path / 'w').exists()
+
+
+def test_a_work_dir_that_cannot_be_made(tmp_path, tool, data):
+    config = write_config(tmp_path / 'c.py', config_of(data, TWO))
+    said = tool('train.py', config, '--work-dir', 'c.py/w')
+    assert "the folder 'c.py/w' cannot be made" in said and 'Errno' not in said
 
 
 def test_windows_without_sizes_and_a_dataset_alone(tmp_path, tool, data):

@@ -88,7 +88,7 @@ def test_a_run_without_foreground_in_its_validation_masks(
         optimizer__lr=0.05,
         lr_config__warmup=None,
         runner__max_iters=12,
-        evaluation__interval=12)
+        evaluation=dict(interval=12, save_best='auto'))
     assert tool('train.py', config, '--work-dir', 'w') is None
     assert 'mDice of iteration 12 is undefined' in caplog.text
     last = val_lines(tmp_path / 'w')[-1]

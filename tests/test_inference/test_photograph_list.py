@@ -32,6 +32,21 @@ def test_folders_files_and_patterns(tmp_path):
     assert found[1][0] == str(tmp_path / 'in/a.png')
 
 
+def test_linked_folders_are_searched_once(tmp_path):
+    touch(tmp_path, 'disk/eye.jpg', 'in/a.png')
+    (tmp_path / 'in/linked').symlink_to(tmp_path / 'disk')
+    (tmp_path / 'disk/circle').symlink_to(tmp_path / 'in')
+    found = find_photographs([str(tmp_path / 'in')])
+    assert names(found) == ['a', 'linked/eye']
+
+
+def test_folders_that_fit_a_pattern_are_named(tmp_path):
+    touch(tmp_path, 'in/a.png', 'in/sub/b.png')
+    left_out = []
+    found = find_photographs([str(tmp_path / 'in/*')], left_out=left_out)
+    assert names(found) == ['a'] and '1 folder(s)' in left_out[0]
+
+
 def test_outputs_are_no_inputs(tmp_path):
     touch(tmp_path, 'eye.jpg', 'out/overlays/eye.jpg', 'outer/eye.jpg')
     found = find_photographs([str(tmp_path)], exclude=str(tmp_path / 'out'))

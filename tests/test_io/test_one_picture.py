@@ -183,6 +183,13 @@ def test_16_bits_in_planes_are_refused(tmp_path):
         read_photograph(path)
 
 
+def test_colours_of_floating_point_numbers_are_refused_by_name(tmp_path):
+    path = tmp_path / 'eye.tif'
+    cv2.imwrite(str(path), eye().astype(np.float32) / 255)
+    with pytest.raises(PhotographError, match='eye.tif.*floating-point'):
+        read_photograph(path)
+
+
 def test_what_is_refused_is_refused_everywhere(tmp_path):
     path = tmp_path / 'eye.jpg'
     Image.fromarray(eye()).resize((400, 300)).save(path, quality=95)

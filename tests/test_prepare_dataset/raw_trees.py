@@ -40,7 +40,7 @@ def save(path, array, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     if not isinstance(array, Image.Image):
         array = Image.fromarray(array)
-    if path.suffix == '.jpg':
+    if path.suffix.lower() in ('.jpg', '.jpeg'):
         # So that compression does not move the edge of the disc.
         options = dict(quality=100, subsampling=0, **options)
     array.save(path, **options)

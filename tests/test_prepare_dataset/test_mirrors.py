@@ -38,6 +38,9 @@ def prepared(module, raw):
     ('images/{split}/{stem}.jpg', 'labels/{split}/{stem}.png'),
     ('{stem}.jpg', '{stem}.bmp'),
     ('REFUGE/fundus/{stem}.jpg', 'REFUGE/gts/{stem}.png'),
+    ('{stem}.jpg', '{stem}.png'),
+    ('{split}/{stem}.jpeg', '{split}/{stem}_mask.png'),
+    ('all/{stem}.png', 'all/{stem}-gt.png'),
 ])
 @pytest.mark.parametrize(
     'values', [REFUGE, INVERTED, CLASSES],
@@ -56,6 +59,28 @@ def test_refuge(tmp_path, image, mask, values):
 
 
 @pytest.mark.parametrize('image, mask', [
+    ('train/images/{}.jpg', 'train/masks/{}.png'),
+    ('images/training/{}.png', 'gts/training/{}.bmp'),
+])
+def test_refuge_numbered_anew(tmp_path, image, mask):
+    raw = tmp_path / 'raw'
+    for number in ('001', '002'):
+        save(raw / image.format(number), photograph())
+        save(raw / mask.format(number), REFUGE)
+    assert prepared(refuge, raw) == dict(train=2)
+
+
+def test_refuge_as_published_but_in_png(tmp_path):
+    raw = tmp_path / 'raw'
+    save(raw / 'Training400/Glaucoma/g0001.png', photograph())
+    save(raw / 'Training400-GT/g0001.png', REFUGE)
+    assert prepared(refuge, raw) == dict(train=1)
+
+
+@pytest.mark.parametrize('image, mask', [
+    ('{split}/{stem}.jpg', '{split}/{lesion}/{stem}.png'),
+    ('{split}/{stem}.jpg', '{split}/{stem}_{lesion}.png'),
+    ('images/{split}/{stem}.jpg', '{lesion}/{split}/{stem}.png'),
     ('{split}/images/{stem}.jpg', '{split}/labels/{lesion}/{stem}.png'),
     ('images/{split}/{stem}.jpg', 'annotations/{split}/{lesion}/{stem}.tif'),
     ('images/{split}/{stem}.png', 'masks/{lesion}/{split}/{stem}.png'),
@@ -85,6 +110,8 @@ def test_ddr(tmp_path, image, mask):
     (reta, 'train', 'vessel_segmentation/images/IDRiD_01.png',
      'vessel_segmentation/gt/IDRiD_01.png'),
     (reta, 'train', 'IDRiD_01.jpg', 'IDRiD_01_mask.png'),
+    (reta, 'train', 'IDRiD_01.JPG', 'IDRiD_01.png'),
+    (aria, 'all', 'aria_a_1_1.jpg', 'aria_a_1_1_{}.png'),
     (reta, 'train', 'train/IDRiD_01.jpg', 'train_masks/IDRiD_01_vessel.tif'),
     (aria, 'all', 'images/aria_a_1_1.png', 'masks/aria_a_1_1_{}.png'),
     (aria, 'all', 'aria_a_1_1.tif', 'aria_a_1_1_{}.tif'),
@@ -99,6 +126,14 @@ def test_vessels(tmp_path, module, split, image, mask):
         save(raw / image.replace('a_1_1', 'c_2_1'), photograph())
         save_grey(raw / mask.format('BDP').replace('a_1_1', 'c_2_1'), VESSELS)
     assert prepared(module, raw) == {split: 2 if module is aria else 1}
+
+
+def test_aria_with_one_observer_in_one_folder(tmp_path):
+    raw = tmp_path / 'raw'
+    for stem in ('aria_a_1_1', 'aria_c_2_1'):
+        save(raw / f'{stem}.jpg', photograph())
+        save_grey(raw / f'{stem}.png', VESSELS)
+    assert prepared(aria, raw) == dict(all=2)
 
 
 @pytest.mark.parametrize('module', [aria, ddr, refuge, reta])

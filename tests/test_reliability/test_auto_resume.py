@@ -157,6 +157,80 @@ def test_changed_settings_are_in_force(begun, tool, tmp_path):
     assert {group['initial_lr'] for group in groups} == {0.5}
 
 
+def settings_in(path, name='generator'):
+    """The different values of each setting of an optimizer's groups."""
+    groups = read_checkpoint(str(path))['optimizer'][name]['param_groups']
+    return {key: {g.get(key) for g in groups} for key in (
+        'lr', 'initial_lr', 'betas', 'eps', 'weight_decay')}  # yapf: disable
+
+
+@pytest.mark.parametrize('stage, option, name, expected', [
+    (1, 'lr_config=None', 'generator', dict(lr={0.001})),
+    (1, 'lr_config.power=0.0', 'generator', dict(lr={0.001})),
+    (1, 'optimizer.eps=0.5', 'generator', dict(eps={0.5})),
+    (1, 'optimizer.paramwise_cfg.custom_keys.norm.lr_mult=3.0', 'generator',
+     dict(initial_lr={0.001, 0.003})),
+    (2, 'optimizer.discriminators.lr=0.5', 'discriminators',
+     dict(initial_lr={0.5})),
+    (2, 'optimizer.discriminators.lr=0.5', 'generator',
+     dict(initial_lr={0.001})),
+    (2, 'optimizer.generator.weight_decay=0.25', 'generator',
+     dict(weight_decay={0.0, 0.25})),
+    (2, 'optimizer.auxiliary_discriminators.betas=(0.5,0.75)',
+     'auxiliary_discriminators', dict(betas={(0.5, 0.75)})),
+])
+def test_each_override_is_in_force(begun, tool, tmp_path, stage, option, name,
+                                   expected):
+    run, folder = begun(stage)
+    assert tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
+                folder / 'iter_6.pth', '--no-validate', '--cfg-options',
+                option, 'runner.max_iters=7') is None
+    last = tmp_path / ('x/ckpt' if stage == 2 else 'x') / 'iter_7.pth'
+    found = settings_in(last, name)
+    assert {key: found[key] for key in expected} == expected
+    assert f'{option.partition("=")[0]} was' in log_of(tmp_path / 'x')
+
+
+def test_a_momentum_schedule_comes_and_goes(begun, tool, tmp_path):
+    run, folder = begun()
+    cyclic = tmp_path / 'cyclic.py'
+    cyclic.write_text(
+        f"_base_ = '{run.config}'\nmomentum_config = dict(policy='cyclic', "
+        'target_ratio=(0.5, 1), by_epoch=False)\n')
+    assert tool('train.py', cyclic, '--no-validate', '--work-dir', 'x',
+                '--resume-from', folder / 'iter_6.pth', '--cfg-options',
+                'runner.max_iters=7') is None
+    assert settings_in(tmp_path / 'x/iter_7.pth')['betas'] != {(0.9, 0.999)}
+    assert 'momentum_config was None' in log_of(tmp_path / 'x')
+    assert tool('train.py', run.config, '--no-validate', '--work-dir', 'y',
+                '--resume-from', 'x/iter_7.pth') is None
+    assert settings_in(tmp_path / 'y/iter_8.pth')['betas'] == {(0.9, 0.999)}
+    done = tool('train.py', run.config, '--work-dir', 'x', '--auto-resume')
+    assert 'momentum_config was' in done and '--resume-from' in done
+
+
+@pytest.mark.parametrize('second, expected', [(0.25, 0.25), (0.001, 0.001)])
+def test_two_resumes_with_other_rates(begun, tool, tmp_path, second, expected):
+    """The second may keep what the first has changed, or take it back."""
+    run, folder = begun()
+    start = folder / 'iter_4.pth'
+    for number, lr, last in ((1, 0.25, 5), (2, second, 6)):
+        assert tool('train.py', run.config, '--work-dir', f'r{number}',
+                    '--resume-from', start, '--no-validate', '--cfg-options',
+                    f'optimizer.lr={lr}', 'checkpoint_config.interval=1',
+                    f'runner.max_iters={last}') is None
+        start = tmp_path / f'r{number}/iter_{last}.pth'
+    assert settings_in(start)['initial_lr'] == {expected}
+
+
+def test_nothing_left_to_train_is_said(begun, tool, tmp_path, caplog):
+    run, folder = begun()
+    assert tool('train.py', run.config, '--work-dir', 'x', '--resume-from',
+                folder / 'iter_6.pth', '--no-validate', '--cfg-options',
+                'runner.max_iters=6') is None
+    assert 'nothing is left to train' in caplog.text
+
+
 @pytest.mark.parametrize('options, said', [
     (['optimizer.type=SGD'], "optimizer.type was 'AdamW', is 'SGD'"),
     (['optimizer.type=Adam'], "optimizer.type was 'AdamW', is 'Adam'"),

@@ -95,8 +95,7 @@ def test_error_of_all_is_told_once_and_last(runs, tmp_path):
     shown = done.stdout + done.stderr
     assert done.returncode == 1 and 'Traceback' not in shown
     assert shown.count("checkpoint 'no.pth' not found") == 1
-    assert done.stderr.rstrip().splitlines()[-1].startswith(
-        'FileNotFoundError: ')
+    assert done.stderr.rstrip().splitlines()[-1].startswith('Error: ')
 
 
 @pytest.mark.slow

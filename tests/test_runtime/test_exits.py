@@ -48,7 +48,7 @@ def test_end_without_a_fault(note):
     FloatingPointError('nan')
 ])
 def test_explained_errors(note, monkeypatch, error):
-    text = f'{type(error).__name__}: {error}'
+    text = f'Error: {error}'
     assert end(error) == text
     assert kind_and_text(note) == ('explained', text)
     monkeypatch.setenv('MBOS_LAUNCHER_PID', '1')
@@ -64,7 +64,7 @@ def test_faults_of_the_code(note):
 
 def test_without_a_launcher(monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
-    assert end(ValueError('alone')) == 'ValueError: alone'
+    assert end(ValueError('alone')) == 'Error: alone'
 
 
 def leave_alike(rank):
@@ -87,9 +87,9 @@ def test_an_error_of_all_processes_is_told_once(tmp_path, monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
     codes = run_processes(leave_alike, 3, tmp_path)
     assert sorted(str(c[0])
-                  for c in codes) == ['1', '1', 'ValueError: all the same']
+                  for c in codes) == ['1', '1', 'Error: all the same']
     assert [c[1] for c in codes
-            ] == [f'ValueError: of process {rank}' for rank in range(3)]
+            ] == [f'Error: of process {rank}' for rank in range(3)]
 
 
 def leave_early(rank):

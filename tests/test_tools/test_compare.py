@@ -135,6 +135,21 @@ def test_means_over_classes_are_over_the_same_classes():
     assert row['second'] == pytest.approx((0.2 + 0.32) / 2)
 
 
+def test_values_that_are_undefined_everywhere_are_shown(compare, tmp_path):
+    """As of masks that are all empty."""
+    nothing = make_task(dice=[None] * 12)
+    for row in nothing['per_image']:
+        for count in row['counts']['0.5'].values():
+            count.update(tp=0, fp=0, fn=0)
+    a = write(tmp_path / 'a.json', make_evaluation(lesion=nothing))
+    code, out = compare(a, a)
+    assert code is None and 'all 0 rows that have one' in out
+    assert out.count('| lesion |') == 3 * 4
+    code, out = compare(a, a, '--json')
+    for row in json.loads(out)['rows']:
+        assert row['first'] is row['p_holm'] is row['better'] is None
+
+
 def test_folders_and_images_of_only_one(compare, tmp_path):
     for folder, names in (('a', ('ddr', 'idrid')), ('b', ('ddr', 'drive'))):
         for name in names:
