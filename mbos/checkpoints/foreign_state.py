@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-WRAPPER = 'module.'
+WRAPPERS = ('module.', '_orig_mod.')
+"""tuple[str]: Before all names of a network that is wrapped for data
+parallelism or averaging, or compiled as a whole."""
 PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
          'auxiliary_discriminators')
 """tuple[str]: Parts of the segmentors of this package."""
@@ -16,10 +18,19 @@ SEGMENTORS = ('MultiTaskSegmentor', 'AdversarialSegmentor')
 
 
 def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as they are without a wrapper for data parallelism."""
-    if state and all(name.startswith(WRAPPER) for name in state):
-        return {name[len(WRAPPER):]: value for name, value in state.items()}
-    return dict(state)
+    """Names as they are without wrappers around the whole network.
+
+    A wrapper may have a state of its own, such as ``n_averaged``, which keeps
+    its name.
+    """
+    state = dict(state)
+    while not any(name.split('.')[0] in PARTS for name in state):
+        wrapper = next((w for w in WRAPPERS for name in state
+                        if name.startswith(w)), None)  # yapf: disable
+        if wrapper is None:
+            break
+        state = {n.removeprefix(wrapper): v for n, v in state.items()}
+    return state
 
 
 def split_foreign(

@@ -91,10 +91,15 @@ def problems_of_folder(stems: Sequence[str],
     if not osp.isdir(folder):
         return [f'{folder}: {noun} folder not found; {remedy}.']
     names = set(list_names(folder))
-    problems = [
-        f'{osp.join(folder, stem + suffix)}: {noun} of image {stem!r} is '
-        f'missing; {remedy}.' for stem in stems if stem + suffix not in names
-    ]
+    in_lower_case = {name.lower(): name for name in names}
+    problems = []
+    for stem in stems:
+        if stem + suffix in names:
+            continue
+        path = osp.join(folder, stem + suffix)
+        other = in_lower_case.get((stem + suffix).lower())
+        problems.append(f'{path}: {noun} of image {stem!r} is missing; ' + (
+            f'{other} is there: rename it.' if other else f'{remedy}.'))
     if problems and len(problems) == len(stems):
         there = sorted({osp.splitext(name)[1] or name for name in names})
         shown = ', '.join(repr(s) for s in there[:8]) or 'no file at all'

@@ -23,13 +23,19 @@ def test_parts_are_kept_whether_the_network_has_them_or_not():
     assert foreign == ['ema_model.backbone.norm.weight', 'seen_images']
 
 
-def test_a_wrapper_is_taken_off_where_all_names_have_it():
-    assert without_wrapper({
-        'module.a': ONE,
-        'module.b.c': ONE
-    }).keys() == {'a', 'b.c'}
-    mixed = {'module.a': ONE, 'b': ONE}
-    assert without_wrapper(mixed) == mixed
+@pytest.mark.parametrize(
+    'stored, names',
+    [
+        (('module.a', 'module.b.c'), ('a', 'b.c')),
+        (('_orig_mod.backbone.a', ), ('backbone.a', )),
+        (('module._orig_mod.backbone.a', ), ('backbone.a', )),
+        # as torch.optim.swa_utils.AveragedModel has them
+        (('n_averaged', 'module.backbone.a'), ('n_averaged', 'backbone.a')),
+        # a part of the user's own
+        (('module.a', 'backbone.b'), ('module.a', 'backbone.b')),
+    ])
+def test_wrappers_are_taken_off(stored, names):
+    assert tuple(without_wrapper(dict.fromkeys(stored, ONE))) == names
 
 
 @pytest.fixture

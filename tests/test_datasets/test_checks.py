@@ -257,3 +257,8 @@ def test_wrong_split(make, root, text, expected):
 def test_wrong_arguments(make, changes, expected):
     with pytest.raises(ValueError, match=expected):
         make(**changes)
+
+
+def test_masks_whose_suffix_is_in_upper_case_are_named(make, root):
+    (root / 'ann/eye_1.png').rename(root / 'ann/eye_1.PNG')
+    assert 'eye_1.PNG is there: rename it' in only(make)
