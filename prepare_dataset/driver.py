@@ -141,8 +141,36 @@ def run(collection: Collection,
             f'{raw}: nothing of {collection.name} found; give the folder that '
             'its archive unpacks to (docs/collections.md shows its tree).' +
             beside(raw, collection.tree))
+    if summary.folder.is_dir():
+        _record_failures(collection, summary, splits or ())
     summary.seconds = time.time() - start
     return summary
+
+
+def _record_failures(collection: Collection, summary: Summary,
+                     wanted: Sequence[str]) -> None:
+    """Note splits of which nothing could be prepared, for the check.
+
+    Those of an earlier run are forgotten when others alone are ``wanted``; one
+    that was prepared in an earlier run is left alone.
+    """
+    records = read_records(summary.folder)
+    record = records.get(collection.name) or Record(collection.image_suffix)
+    before = dict(record.splits)
+    for name, split in before.items():
+        if wanted and name not in wanted and not split.photographs:
+            del record.splits[name]
+    for name, result in summary.splits.items():
+        earlier = record.splits.get(name)
+        if result.found or (earlier and earlier.photographs):
+            continue
+        problems = [error.splitlines()[0] for error in result.errors]
+        record.splits[name] = SplitRecord(
+            collection.split_folder(name), result.expected, problems=problems)
+    if record.splits != before:
+        record.published = collection.published
+        records[collection.name] = record
+        write_records(summary.folder, records)
 
 
 def _check_arguments(collection: Collection, raw: Path, out: Path, splits,

@@ -183,3 +183,34 @@ def test_nothing_prepared(tmp_path):
 def test_trees_without_fov_masks_pass(out):
     shutil.rmtree(out / 'DRIVE-FOVCrop-padding/train/fov')
     assert problems(out) == []
+
+
+def wrong(out):
+    """What the check finds but photographs that are drawn alike."""
+    return [
+        problem for report in check(out) for problem in report.problems
+        if 'shows the same' not in problem
+    ]
+
+
+@pytest.mark.parametrize('module, make, missing', [
+    (refuge, raw_trees.make_refuge, 'REFUGE-Test-GT'),
+    (refuge, raw_trees.make_refuge, 'REFUGE-Validation400-GT'),
+    (refuge, raw_trees.make_refuge, 'Training400/Glaucoma'),
+    (ddr, raw_trees.make_ddr, 'DDR-dataset/lesion_segmentation/train/image'),
+    (ddr, raw_trees.make_ddr, 'DDR-dataset/lesion_segmentation/test/label/MA'),
+    (ddr, raw_trees.make_ddr, 'DDR-dataset/lesion_segmentation/valid'),
+])
+def test_preparation_and_check_agree(tmp_path, module, make, missing):
+    """Also about a split of which nothing could be prepared."""
+    raw, out = make(tmp_path / 'raw'), tmp_path / 'out'
+    shutil.rmtree(raw / missing)
+    summary = module.prepare(raw, out, workers=1)
+    assert bool(wrong(out)) == (not summary.ok)
+    failed = {k for k, split in summary.splits.items() if split.errors}
+    if failed and not any(summary.splits[name].prepared for name in failed):
+        rest = list(summary.splits.keys() - failed)
+        assert module.prepare(raw, out, splits=rest, workers=1).ok
+        assert wrong(out) == []
+    make(tmp_path / 'raw')
+    assert module.prepare(raw, out, workers=1).ok and wrong(out) == []
