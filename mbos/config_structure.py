@@ -27,6 +27,11 @@ def _is_folders(value: object) -> bool:
         for task, entry in value.items())
 
 
+def _is_positions(value: object) -> bool:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return all(isinstance(one, int) for one in values)
+
+
 def _is_texts(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_text, value))
 
@@ -77,6 +82,10 @@ RULES = dict(
     one_object=(_is_texts, 'a list of tasks'),
     specks=BY_CLASS)
 """dict[str, tuple]: Settings of prediction.postprocessing."""
+HEAD = dict.fromkeys(
+    ('in_index', 'in_channels'),
+    (_is_positions, 'a whole number, or a list of whole numbers'))
+"""dict[str, tuple]: Settings of a head that name maps of the backbone."""
 REQUIRED = ('name', 'img_dir', 'pipeline')
 
 
@@ -140,6 +149,8 @@ def _check_model(model: dict) -> None:
                 f"write dict(type='MultiTaskHead', head=dict(type="
                 f"'{part['type']}', ...), loss_decode=...), which makes one "
                 'for each task.')
+        if isinstance(part.get('head'), dict):
+            _check_kinds(part['head'], HEAD, f'model.{name}.head')
     init = model['backbone'].get('init_cfg')
     sources = [('model.pretrained', model.get('pretrained'))]
     if isinstance(init, dict):

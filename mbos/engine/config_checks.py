@@ -9,7 +9,6 @@ import difflib
 import importlib.util
 import logging
 import math
-import os
 from collections.abc import Iterator
 
 from mmcv import Config
@@ -18,6 +17,7 @@ from mmcv.runner.hooks import OptimizerHook
 from mmcv.runner.optimizer.builder import OPTIMIZER_BUILDERS, OPTIMIZERS
 
 from mbos.checkpoints.foreign_state import SEGMENTORS
+from mbos.datasets.loader import MOST_WORKERS
 from mbos.faults import InvalidConfigError
 from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
@@ -67,8 +67,6 @@ CHOICES: dict[str, tuple] = dict(
 UNUSABLE_OPTIMIZERS = dict(
     LBFGS='computes the loss several times in a step',
     SparseAdam='takes sparse gradients only, which networks here have not')
-MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
-"""int: Each is a process; more of them than this only fill the memory."""
 NUMBERS = {
     'data.samples_per_gpu': (1, math.inf, False),
     'data.workers_per_gpu': (0, MOST_WORKERS, False),

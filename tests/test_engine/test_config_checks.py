@@ -163,6 +163,7 @@ def repeated(cfg):
     (pipeline_with(dict(type='NoSuchTransform')), ['NoSuchTransform']),
     (head(in_channels=[12, 24, 48, 90]), ['in_channels']),
     (head(surplus=1), ['surplus']),
+    (head(in_index=[0, 1., 2, 3]), ['decode_head.head: in_index']),
     (heads_of_segformer, ['SegformerHead']),
     (repeated, ['RepeatDataset', 'JointDataset']),
     (lambda cfg: cfg.pop('model'), ['no model']),
