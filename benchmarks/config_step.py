@@ -1,24 +1,42 @@
 """Time of a training step of any config, on random images.
 
     python benchmarks/config_step.py CONFIG [CONFIG ...] [--size 384]
-        [--steps 3] [--cfg-options key=value ...]
+        [--steps 3] [--parts] [--cfg-options key=value ...]
 
 Each config's network takes steps forward and backward, on one thread of the
 CPU, with one random image of every dataset of ``data.train``, labelled as that
 dataset is; no files are read. What is reported is processor time, which other
 programs on the machine change little.
+
+With ``--parts``: where the time goes, in turn with the bare network, which is
+the same backbone and heads on the same images, forward and backward, from the
+heads' own maps. Samples are read from the files of ``data.train`` for it.
 """
 import argparse
 import logging
+import os.path as osp
 import statistics
+import sys
 import time
+import types
+from collections.abc import Callable
+
+if not __package__:  # started by its path
+    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import torch
 from mmcv import Config, DictAction
-from mmseg.models import build_segmentor
 
 import mbos.registration  # noqa: F401
+from benchmarks.model import build_optimizers
+from mbos.accelerate import accelerate_on_cpu
 from mbos.config import load_config, member_datasets
+from mbos.datasets import build_train_loader
+from mbos.engine.averaging import EMAWeightsHook
+from mbos.engine.hooks import GradientStepHook
+from mbos.engine.train import build_train_set
+from mbos.models.multi_task_segmentor import index_rows
+from mbos.models.supervision import wanted_rows
 from mbos.tasks import Task, build_tasks
 
 
@@ -32,6 +50,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--size', type=int, default=384, help='side of the images')
     parser.add_argument(
         '--steps', type=int, default=3, help='steps that are timed')
+    parser.add_argument(
+        '--parts', action='store_true', help='where the time goes')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     return parser.parse_args(argv)
@@ -86,18 +106,111 @@ def random_plane(task: Task, kind: str, size: int) -> torch.Tensor:
     return blocks[index][:, index]
 
 
+def network(cfg: Config) -> torch.nn.Module:
+    """The network of a config as it trains on a CPU, from random weights."""
+    from mmseg.models import build_segmentor  # after mbos.registration
+    torch.manual_seed(0)
+    model = build_segmentor(cfg.model)
+    accelerate_on_cpu(model, torch.device('cpu'), cfg)
+    return model.train()
+
+
 def time_step(cfg: Config, size: int, steps: int) -> tuple[float, int]:
     """Processor time of a step, the median, and the images in it."""
-    torch.manual_seed(0)
-    model = build_segmentor(cfg.model).train()
+    model = network(cfg)
     batch = random_batch(cfg, size)
     seconds = []
     for _ in range(steps + 1):  # the first one prepares
         model.zero_grad()
-        start = time.process_time()
-        model.train_step(batch, backward=lambda loss: loss.backward())
-        seconds.append(time.process_time() - start)
+        seconds.append(
+            seconds_of(lambda: model.train_step(
+                batch, backward=lambda loss: loss.backward())))
     return statistics.median(seconds[1:]), len(batch['img'])
+
+
+def seconds_of(act: Callable[[], object]) -> float:
+    """Processor time of what a function does."""
+    start = time.process_time()
+    act()
+    return time.process_time() - start
+
+
+def bare_step(model: torch.nn.Module, batch: dict) -> None:
+    """The network alone, forward and backward, one image at a time.
+
+    Heads give what the losses of the batch read; the gradient that comes back
+    into each of their maps is 1.
+    """
+    planes = model._planes_by_task(batch['img_metas'], batch['labels'])
+    terms = model.plan(batch['img_metas'],
+                       model._counts(planes, torch.float32))
+    for row in range(len(batch['img'])):
+        img = batch['img'][row:row + 1]
+        own = [t for t in (t.restrict([row]) for t in terms) if t.rows]
+        rows = index_rows(wanted_rows(own, model.tasks), 1, img.device)
+        features = model.extract_feat(img)
+        maps = [
+            value for head in model.dense_heads.values()
+            for value in head(features, rows).values()
+        ]
+        torch.autograd.backward(maps, [torch.ones_like(m) for m in maps])
+
+
+def time_parts(cfg: Config, size: int, steps: int) -> dict[str, float]:
+    """Processor time of each part of a step, medians of steps in turn."""
+    model, batch = network(cfg), random_batch(cfg, size)
+    options = {
+        k: v
+        for k, v in cfg.optimizer_config.items()
+        if k in ('accumulate', 'grad_clip')
+    }
+    step_hook, average = GradientStepHook(**options), EMAWeightsHook()
+    runner = types.SimpleNamespace(
+        meta={},
+        iter=0,
+        max_iters=10**6,
+        model=model,
+        optimizer=build_optimizers(model, cfg),
+        data_batch=batch,
+        logger=logging.getLogger())
+    average.before_run(runner)
+    samples = iter(
+        build_train_loader(
+            build_train_set(cfg), cfg.data.samples_per_gpu, 0, seed=0))
+
+    def step():
+        runner.outputs = model.train_step(batch, backward=step_hook.backward)
+
+    def bare():
+        model.zero_grad()
+        bare_step(model, batch)
+        model.zero_grad()
+
+    found = {}
+    for _ in range(steps + 1):
+        for name, act in (('bare network', bare), ('data',
+                                                   lambda: next(samples)),
+                          ('clear gradients',
+                           lambda: step_hook.before_train_iter(runner)),
+                          ('network and losses',
+                           step), ('clip and optimizer',
+                                   lambda: step_hook.after_train_iter(runner)),
+                          ('EMA', lambda: average.after_train_iter(runner))):
+            found.setdefault(name, []).append(seconds_of(act))
+    return {k: statistics.median(v[1:]) for k, v in found.items()}
+
+
+def parts_as_text(parts: dict[str, float]) -> str:
+    """The parts as a Markdown table, against the bare network."""
+    bare = parts['bare network']
+    whole = sum(parts.values()) - bare
+    rows = {**parts, 'all but the bare network': whole}
+    rows['the same without data'] = whole - parts['data']
+    return '\n'.join([
+        '| part | CPU s | of the bare network |', '|---|---:|---:|',
+        *(f'| {name} | {seconds:.3f} | {seconds / bare:.2f} |'
+          for name, seconds in rows.items())
+    ])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -108,6 +221,10 @@ def main(argv: list[str] | None = None) -> None:
     first = None
     for path in args.configs:
         cfg = load_config(path, args.cfg_options)
+        if args.parts:
+            parts = time_parts(cfg, args.size, args.steps)
+            print(f'{path}\n\n{parts_as_text(parts)}\n', flush=True)
+            continue
         seconds, images = time_step(cfg, args.size, args.steps)
         first = first or seconds
         print(

@@ -202,6 +202,13 @@ def _start(folders, keys, env) -> set[str]:
     return agreed[0]
 
 
+def _labelled(datasets, members) -> list[str] | None:
+    """The tasks that are labelled on an image; None where these are all."""
+    labelled = {t for name, _ in members for t in datasets[name].ann_dirs}
+    known = {task.name for task in datasets[members[0][0]].tasks}
+    return None if labelled == known else sorted(labelled)
+
+
 def _everyones(error: str | None, env: Environment) -> str | None:
     """What went wrong in any process."""
     errors = [error]
@@ -227,7 +234,8 @@ def _new_sums(model, datasets, keys, done, cfg,
         build_test_loader(Subset(images, mine), cfg, env, deal=False))
     for item in mine:
         try:
-            prob = predict_batch(model, next(loader))
+            prob = predict_batch(model, next(loader),
+                                 _labelled(datasets, images.members[item]))
             found = [(member, datasets[member[0]].pre_eval(prob, member[1])[0])
                      for member in images.members[item]]
         except (ValueError, RuntimeError, OSError) as problem:

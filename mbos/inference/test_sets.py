@@ -1,5 +1,5 @@
 """Networks on test sets: prepared images, as a pipeline gives them."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -65,14 +65,18 @@ def predict_dataset(model: nn.Module, dataset, cfg: Config,
 
 
 @torch.no_grad()
-def predict_batch(model: nn.Module, batch: dict) -> Probabilities:
+def predict_batch(model: nn.Module,
+                  batch: dict,
+                  tasks: Sequence[str] | None = None) -> Probabilities:
     """Probabilities of the one image of a test loader's batch.
 
     Args:
         model (nn.Module): The wrapped network, in evaluation mode.
         batch (dict): As ``build_test_loader`` gives them.
+        tasks (list[str], optional): Those that are wanted. Default: all.
     """
-    result, = model(return_loss=False, **batch)
+    options = {} if tasks is None else dict(tasks=tuple(tasks))
+    result, = model(return_loss=False, **batch, **options)
     return result
 
 

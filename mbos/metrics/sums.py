@@ -10,6 +10,7 @@ or nested classes (the disc and cup protocol). ``tables`` names them all.
 """
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,8 +18,8 @@ import torch
 
 from mbos.tasks import IGNORE_INDEX, Task
 from .score_histogram import make_histogram, pack_histogram
-from .score_ranking import (EXACT_THRESHOLDS, area_and_precision, count_above,
-                            rank_scores, score_keys)
+from .score_ranking import (EXACT_THRESHOLDS, area_and_precision, cache_blocks,
+                            count_above, rank_scores, score_range)
 
 OPERATING_POINT = 0.5
 """float: Threshold of the published counts."""
@@ -58,13 +59,17 @@ def update(prob: np.ndarray,
     """
     prob = np.asarray(prob, dtype=np.float32)
     label = np.asarray(label)
-    _check(prob, label, task, fov)
+    extents = _check(prob, label, task, fov)
     targets, valid, count_valid = _encode(label, task, ignore_index)
-    keys = _by_class(score_keys, prob)
     limits = dict(fixed=np.full(task.num_classes, threshold, np.float32))
     for name, values in (points or {}).items():
         limits[name] = np.asarray(values, dtype=np.float32)
-    sums, ranked = _region_sums(keys, targets, valid, limits)
+    by_class = np.stack(list(limits.values()), axis=1)
+    outside = None if fov is None else ~fov.astype(bool)
+    parts = _by_class(
+        partial(_class_sums, valid, outside), prob, targets, by_class, extents)
+    ranked, square, *fields = zip(*parts)
+    sums = _region_sums(square, limits)
     if count_valid is not valid:
         sums['published'] = np.stack([
             _confusion(p > OPERATING_POINT, t, count_valid)
@@ -74,10 +79,8 @@ def update(prob: np.ndarray,
         sums['published'] = np.stack(
             [count_above(r, [OPERATING_POINT])[0] for r in ranked])
     _add_protocol(sums, task, prob, targets, valid, ranked, limits)
-    if fov is not None:
-        inside = fov.astype(bool)
-        inside = inside if valid is None else inside & valid
-        sums['fov'], _ = _region_sums(keys, targets, inside, limits)
+    if fields:
+        sums['fov'] = _region_sums(fields[0], limits)
     return sums
 
 
@@ -95,7 +98,7 @@ def _add_protocol(sums, task, prob, targets, valid, ranked, limits):
 
 
 def _check(prob, label, task, fov):
-    """Refuse what cannot be counted."""
+    """Refuse what cannot be counted; the range of scores of each class."""
     if prob.ndim != 3 or prob.shape[0] != task.num_classes:
         raise ValueError(
             f'Task {task.name!r} has {task.num_classes} classes: expected '
@@ -109,7 +112,8 @@ def _check(prob, label, task, fov):
                 'size.')
     if prob.size == 0:
         raise ValueError(f'Task {task.name!r}: the image has no pixels.')
-    low, high = prob.min(), prob.max()
+    extents = _by_class(score_range, prob)
+    low, high = np.min(extents), np.max(extents)
     if np.isnan(low):
         raise ValueError(
             f'Task {task.name!r}: {np.count_nonzero(np.isnan(prob))} of '
@@ -119,6 +123,7 @@ def _check(prob, label, task, fov):
         raise ValueError(
             f'Task {task.name!r}: probabilities must lie in [0, 1], got '
             f'{low} to {high}; pass them through a sigmoid first.')
+    return extents
 
 
 def _encode(label, task, ignore_index):
@@ -146,20 +151,33 @@ def _encode(label, task, ignore_index):
     return targets, None, None
 
 
-def _region_sums(keys, targets, valid, limits):
-    """Make the sums that exist on the square and in the field of view.
+def _class_sums(valid, outside, prob, target, limits, extent):
+    """Rank the scores of one class, and make what follows from it.
+
+    Returns the ranked scores, then what :func:`_region_sums` needs: on the
+    square, and inside the field of view if there is one.
+    """
+    if valid is not None:
+        prob, target = prob[valid], target[valid]
+        outside = None if outside is None else outside[valid]
+    regions = rank_scores(prob, target, outside, limits, extent)
+    return regions[0], *[
+        (count_above(ranked, limits), area_and_precision(ranked),
+         pack_histogram(make_histogram(ranked))) for ranked in regions
+    ]
+
+
+def _region_sums(parts, limits):
+    """Join what the classes give on the square or in the field of view.
 
     ``limits`` are the thresholds of each class by operating point, the first
     of which is the fixed one.
     """
-    by_class = np.stack(list(limits.values()), axis=1)
-    parts = _by_class(lambda *own: _class_sums(*own, valid), keys, targets,
-                      by_class)
-    ranked, counts, ranking, scores = zip(*parts)
+    counts, ranking, scores = zip(*parts)
     # Of shape (operating points, C, 4).
     fixed, *others = np.stack(counts, axis=1)
-    sums = dict(
-        threshold=by_class[0, 0],
+    return dict(
+        threshold=limits['fixed'][0],
         counts=fixed,
         points={
             name: dict(thresholds=limits[name], counts=own)
@@ -167,14 +185,6 @@ def _region_sums(keys, targets, valid, limits):
         },
         ranking=np.array(ranking),
         scores=dict(enumerate(scores)))
-    return sums, ranked
-
-
-def _class_sums(keys, target, limits, valid):
-    """Rank the scores of one class, and make what follows from it."""
-    ranked = rank_scores(keys, target, valid, limits)
-    return (ranked, count_above(ranked, limits), area_and_precision(ranked),
-            pack_histogram(make_histogram(ranked)))
 
 
 def _by_class(function, *columns):
@@ -206,11 +216,14 @@ def _otsu_figures(prob, target, valid):
     The threshold is that of the 8-bit map ``floor(255 p)``; pixels above it
     are foreground.
     """
-    grey = (prob * np.float32(255)).astype(np.uint8)
     if valid is not None:
-        grey, target = grey[valid], target[valid]
+        prob, target = prob[valid], target[valid]
+    prob, target = prob.ravel(), target.ravel()
+    grey, counts = np.empty(prob.shape, np.uint8), np.zeros(256, np.int64)
+    for block in cache_blocks(prob.size):
+        grey[block] = prob[block] * np.float32(255)
+        counts += np.bincount(grey[block], minlength=256)
     positives = np.bincount(grey[target], minlength=256)
-    counts = np.bincount(grey.ravel(), minlength=256)
     threshold = 0
     if grey.size:
         threshold = int(cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0])

@@ -107,6 +107,6 @@ def class_probabilities(
                 size=size,
                 mode='bilinear',
                 align_corners=align_corners,
-                warning=False)[0, 0][part].sigmoid()
+                warning=False)[0, 0][part].sigmoid_()
             total = plane if total is None else total + plane
         yield total / len(views) if len(views) > 1 else total

@@ -183,5 +183,17 @@ class MultiTaskHead(BaseModule):
 
     def forward_test(self, inputs: list[Tensor], img_metas: list[dict],
                      test_cfg: dict) -> Tensor:
-        """Logits of all tasks side by side, (N, sum of C, h, w)."""
-        return torch.cat(list(self(inputs).values()), dim=1)
+        """Logits of all tasks side by side, (N, sum of C, h, w).
+
+        Tasks that ``test_cfg['tasks']`` leaves out are 0; where nothing else
+        needs them, nothing is computed for them.
+        """
+        wanted = (test_cfg or {}).get('tasks') or self.tasks
+        logits = self(inputs,
+                      dict.fromkeys(t for t in self.tasks if t in wanted))
+        some = next(iter(logits.values()))
+        return torch.cat([
+            logits[name] if name in logits else some.new_zeros(
+                len(some), task.num_classes, *some.shape[2:])
+            for name, task in self.tasks.items()
+        ], 1)

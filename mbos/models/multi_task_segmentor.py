@@ -2,7 +2,6 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from mmcv import ConfigDict
 from mmseg.models.builder import SEGMENTORS
@@ -289,7 +288,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
     def view_logits(self,
                     img: Tensor,
                     img_meta: list[dict],
-                    test_cfg: dict | None = None) -> Tensor:
+                    test_cfg: dict | None = None,
+                    tasks: Sequence[str] | None = None) -> Tensor:
         """Logits of one view of some images, mirrored back.
 
         Args:
@@ -297,6 +297,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                 or not at all.
             img_meta (list[dict]): mmseg's meta information of each;
                 ``img_shape`` is its size without padding.
+            tasks (list[str], optional): Those that are wanted; channels of
+                others are 0. Default: all.
 
         Returns:
             Tensor: All tasks' channels, (N, sum of C, h, w), without padding.
@@ -306,7 +308,8 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         """
         own = self.test_cfg
         # mmseg's sliding window reads the model's
-        self.test_cfg = ConfigDict(complete_test_cfg(test_cfg or own))
+        self.test_cfg = ConfigDict(
+            complete_test_cfg(test_cfg or own), tasks=tasks)
         try:
             slide = self.test_cfg.mode == 'slide'
             infer = self.slide_inference if slide else self.whole_inference
@@ -326,7 +329,7 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
 
     def _probabilities(self, views: list[Tensor], meta: dict,
                        rescale: bool) -> Tensor:
-        """Mean probabilities of one image, (sum of C, H, W)."""
+        """Mean probabilities of one image, (C, H, W)."""
         size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
         found = views[0].new_empty((len(views[0]), *size))
         planes = class_probabilities(views, size, self.align_corners)
@@ -337,34 +340,36 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
     def simple_test(self,
                     img: Tensor,
                     img_meta: list[dict],
-                    rescale: bool = True) -> list[dict]:
+                    rescale: bool = True,
+                    tasks: Sequence[str] | None = None) -> list[dict]:
         """Probabilities of every image.
+
+        Args:
+            tasks (list[str], optional): Those that are wanted. Default: all.
 
         Returns:
             list[dict[str, ndarray]]: Per image, float32 probabilities of
             shape (C, H, W) by task name.
         """
-        return self.aug_test([img], [img_meta], rescale)
+        return self.aug_test([img], [img_meta], rescale, tasks)
 
     def aug_test(self,
                  imgs: list[Tensor],
                  img_metas: list[list[dict]],
-                 rescale: bool = True) -> list[dict]:
+                 rescale: bool = True,
+                 tasks: Sequence[str] | None = None) -> list[dict]:
         """Mean probabilities over views of every image; as simple_test."""
         imgs, img_metas = unique_views(imgs, img_metas)
-        views = [self.view_logits(*view) for view in zip(imgs, img_metas)]
-        return [
-            self._by_task(
-                self._probabilities([view[i]
-                                     for view in views], meta, rescale))
-            for i, meta in enumerate(img_metas[0])
+        views = [
+            self.split(self.view_logits(*view, tasks=tasks))
+            for view in zip(imgs, img_metas)
         ]
-
-    def _by_task(self, prob: Tensor) -> dict[str, np.ndarray]:
-        return {
-            task: part[0].float().cpu().numpy()
-            for task, part in self.split(prob[None]).items()
-        }
+        return [{
+            task:
+            self._probabilities([view[task][i] for view in views], meta,
+                                rescale).float().cpu().numpy()
+            for task in self.tasks if tasks is None or task in tasks
+        } for i, meta in enumerate(img_metas[0])]
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from mbos.metrics.bootstrap import (Bootstrap, ScoreGrid, common_grid,
                                     grid_counts, resampled_ranking)
 from mbos.metrics.report import compute
 from mbos.metrics.score_histogram import make_histogram, pool_histograms
-from mbos.metrics.score_ranking import rank_scores, score_keys
+from mbos.metrics.score_ranking import rank_scores
 from mbos.metrics.sums import update
 from mbos.tasks import Task
 from tests.test_metrics.test_sums import EXCLUSIVE, NESTED, SINGLE, make_image
@@ -79,7 +79,7 @@ def test_ranking_on_the_grid(levels):
         for seed in range(4)
     ]
     parts = [
-        make_histogram(rank_scores(score_keys(p[0]), t[0], v))
+        make_histogram(rank_scores(p[0][v], t[0][v])[0])
         for p, _, t, v in images
     ]
     grid = common_grid(pool_histograms(parts), 256)

@@ -8,7 +8,7 @@ from mbos.metrics.report import compute
 from mbos.metrics.score_curves import histogram_area, histogram_precision
 from mbos.metrics.score_histogram import (make_histogram, pack_histogram,
                                           pool_histograms, unpack_histogram)
-from mbos.metrics.score_ranking import rank_scores, score_keys
+from mbos.metrics.score_ranking import rank_scores
 from mbos.metrics.sums import update
 from mbos.tasks import Task
 
@@ -126,8 +126,7 @@ def test_scores_of_big_images(name, rates):
         truth = rng.random((640, 640)) < rate
         score = SQUEEZED[name](rng.random(truth.shape), truth)
         score = score.astype(np.float32)
-        packed = pack_histogram(
-            make_histogram(rank_scores(score_keys(score), truth, None)))
+        packed = pack_histogram(make_histogram(rank_scores(score, truth)[0]))
         assert packed.nbytes < 450_000
         parts.append(unpack_histogram(packed))
         assert parts[-1].positives.sum() == truth.sum()
@@ -135,6 +134,11 @@ def test_scores_of_big_images(name, rates):
             alone = histogram_area(parts[-1]), histogram_precision(parts[-1])
             expected = ranking(truth.ravel(), score.ravel())
             assert alone == pytest.approx(expected, abs=1e-9)
+            outside = rng.random(truth.shape) < 0.3
+            inside = make_histogram(rank_scores(score, truth, outside)[1])
+            found = histogram_area(inside), histogram_precision(inside)
+            expected = ranking(truth[~outside], score[~outside])
+            assert found == pytest.approx(expected, abs=1e-9)
         scores.append(score.ravel())
         truths.append(truth.ravel())
     pooled = pool_histograms(parts)

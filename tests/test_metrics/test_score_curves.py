@@ -10,11 +10,11 @@ from mbos.metrics.score_curves import (best_threshold, calibration,
                                        histogram_precision)
 from mbos.metrics.score_histogram import (Histogram, HistogramPool, coarsen,
                                           make_histogram)
-from mbos.metrics.score_ranking import rank_scores, score_keys
+from mbos.metrics.score_ranking import rank_scores
 
 
 def histogram_of(score, truth):
-    ranked = rank_scores(score_keys(np.float32(score)), np.array(truth, bool))
+    ranked, = rank_scores(np.float32(score), np.array(truth, bool))
     return make_histogram(ranked)
 
 

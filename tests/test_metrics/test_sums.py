@@ -49,7 +49,7 @@ def test_keys_keep_the_order_of_all_scores():
 def test_curve_counts_by_hand():
     prob = np.float32([[0.9, 0.6, 0.6, 0.1]])
     truth = np.array([[True, True, False, False]])
-    histogram = make_histogram(rank_scores(score_keys(prob), truth, None))
+    histogram = make_histogram(rank_scores(prob, truth)[0])
     scores, true_pos, false_pos = histogram_curve(histogram)
     np.testing.assert_allclose(scores, [0.9, 0.6, 0.1], rtol=1e-6)
     assert true_pos.tolist() == [1, 2, 2]

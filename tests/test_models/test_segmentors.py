@@ -422,6 +422,24 @@ def test_whole_inference_of_a_rectangle(adversarial):
         side_by_side(result), whole(model, img, (50, 83)).float(), atol=1e-6)
 
 
+@BOTH
+@pytest.mark.parametrize('mode', ['whole', 'slide'])
+@torch.no_grad()
+def test_wanted_tasks_alone(adversarial, mode):
+    model = network(FOUR[:3], adversarial).eval()
+    model.test_cfg.update(mode=mode, crop_size=(64, 64), stride=(32, 32))
+    img = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    everything, = model.simple_test(img, meta_of(img, (50, 83)))
+    if not adversarial:  # cross-task attention reads the maps of all tasks
+        model.decode_head.heads['vessel'].forward = None
+        model.decode_head.heads['vessel']._forward_feature = None
+    found, = model.simple_test(
+        img, meta_of(img, (50, 83)), tasks=['odoc', 'lesion'])
+    assert list(found) == ['lesion', 'odoc']
+    for task, prob in found.items():
+        np.testing.assert_array_equal(prob, everything[task])
+
+
 @torch.no_grad()
 def test_sliding_windows_are_averaged():
     model = network(FOUR[:3], False).eval()
