@@ -23,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mbos.io import RefusedError
+from mbos.io.errors import sentence_of
 from mbos.io.photographs import Layout
 from . import (aria, ddr, drishti_gs, drive, idrid, idrid_vessels, refuge,
                reta, stare)
@@ -358,8 +359,8 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         reports = check(**vars(args))
-    except RefusedError as error:
-        print(f'ERROR {error}', file=sys.stderr)
+    except (RefusedError, OSError) as error:
+        print(f'ERROR {sentence_of(error)}', file=sys.stderr)
         return 1
     for report in reports:
         print('\n'.join(report.lines()))

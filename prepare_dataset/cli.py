@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mbos.io import RefusedError
+from mbos.io.errors import sentence_of
 from .description import Collection
 from .driver import MAX_SIDE, Summary
 
@@ -74,8 +75,8 @@ def finish(command: Callable[[], Summary]) -> int:
     """
     try:
         summary = command()
-    except RefusedError as error:
-        print(f'ERROR {error}', file=sys.stderr)
+    except (RefusedError, OSError) as error:
+        print(f'ERROR {sentence_of(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(

@@ -183,6 +183,8 @@ def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
     problems = problems_of_links(raw, recursive=True)
     if problems:
         raise PrepareError('\n'.join(problems))
+    if out.exists() and not out.is_dir():
+        raise PrepareError(f'{out}: is not a folder; choose another OUT.')
     if raw.resolve() in (out.resolve(), *out.resolve().parents):
         raise PrepareError(f'{out}: lies inside the raw folder {raw}; choose '
                            'a folder outside it.')

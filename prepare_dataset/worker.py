@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 import mbos.io
+from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import FieldOfView, find_field_of_view
 from mbos.io.files import save_bytes
 from mbos.io.geometry import Box, Geometry, make_geometry
@@ -97,6 +98,10 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     except mbos.io.RefusedError as error:
         kept = isinstance(error, KeptFileError)
         return Outcome(item.stem, error=str(error), is_kept=kept)
+    except OSError as error:  # Such as a full disk.
+        return Outcome(
+            item.stem,
+            error=f'{item.image}: not prepared ({sentence_of(error)})')
     except Exception as error:  # One bad file must not stop the others.
         return Outcome(
             item.stem, error=f'{item.image}: {type(error).__name__}: {error}')

@@ -27,6 +27,7 @@ from mbos.inference.folder_gallery import write_prediction_gallery
 from mbos.inference.photograph_list import find_photographs
 from mbos.inference.photograph_writer import WriteOptions
 from mbos.inference.prediction import PhotographPredictor, PredictionOptions
+from mbos.io.errors import sentence_of
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 
@@ -316,7 +317,7 @@ def main(argv=None) -> int:
             return 0
         return predict_inputs(args, onnx_predictor)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f'Error: {error}')
+        sys.exit(f'Error: {sentence_of(error)}')
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on from here.')
         return 130

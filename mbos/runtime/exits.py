@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from mbos.faults import first_line, place_in_own_code
+from mbos.io.errors import sentence_of
 from mbos.mmcv_ops import MissingOperatorError
 from .environment import LaunchError
 
@@ -55,7 +56,7 @@ def run_tool(main: Callable[[], object]) -> None:
             _leave(text, 'explained', leaving)
         raise
     except EXPECTED_ERRORS as error:
-        _leave(f'Error: {error}', 'explained', error)
+        _leave(f'Error: {sentence_of(error)}', 'explained', error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         _leave(f'{first_line(error)}. {_LESS_MEMORY}', 'explained', error)
     except Exception as error:

@@ -222,3 +222,26 @@ def test_command_runs_as_a_module_without_the_network(raw, tmp_path):
     assert result.returncode == 0, result.stderr
     assert '4 prepared' in result.stdout
     assert result.stdout.splitlines()[-1] == '[]'
+
+
+@pytest.mark.parametrize('out, said', [
+    ('file', 'is not a folder; choose another OUT'),
+    ('file/below', 'Not a directory'),
+])
+def test_an_output_that_is_no_folder(tmp_path, capsys, out, said):
+    raw = raw_trees.make_drive(tmp_path / 'raw', [21])
+    (tmp_path / 'file').write_text('x')
+    arguments = [str(raw), str(tmp_path / out), '--workers', '1']
+    assert main(drive.COLLECTION, drive.prepare, None, argv=arguments) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f'ERROR {tmp_path / "file"}') and said in shown
+
+
+def test_photographs_that_cannot_be_written_are_named(tmp_path):
+    raw = raw_trees.make_drive(tmp_path / 'raw', [21])
+    folder = tmp_path / 'out/DRIVE-FOVCrop-padding/train'
+    folder.mkdir(parents=True)
+    (folder / 'images').write_text('in the way')
+    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    error, = summary.errors
+    assert '21_training.tif: not prepared' in error and 'Errno' not in error

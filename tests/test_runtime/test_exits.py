@@ -106,3 +106,8 @@ def test_a_process_must_not_leave_early(tmp_path, monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
     code = run_processes(leave_early, 2, tmp_path)[1]
     assert 'left by sys.exit before the run was over' in code
+
+
+def test_errors_of_the_system_begin_with_the_file(note):
+    error = FileExistsError(17, 'File exists', 'out')
+    assert end(error) == 'Error: out: File exists.'
