@@ -148,7 +148,16 @@ def _is_running(pid: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process only waits for its parent to look at its status."""
+    try:
+        with open(f'/proc/{pid}/stat', encoding='utf-8') as file:
+            return file.read().rpartition(')')[2].split()[0] in ('Z', 'X')
+    except OSError:  # no such file system
+        return False
 
 
 def without_nan(value: Any) -> Any:

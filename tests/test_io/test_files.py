@@ -1,12 +1,14 @@
 import json
 import os
+import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.io.files import (save_bytes, save_image, save_json, save_text,
-                           save_whole, whole_file, whole_path)
+from mbos.io.files import (remove_leftovers, save_bytes, save_image, save_json,
+                           save_text, save_whole, whole_file, whole_path)
 
 PICTURE = np.full((4, 6, 3), (200, 0, 0), np.uint8)
 
@@ -86,3 +88,22 @@ def test_files_reach_the_disk_before_their_name(tmp_path, monkeypatch):
         file.write(b'text')
     assert calls == ['fsync', 'replace', 'fsync']
     assert (tmp_path / 'a').read_bytes() == b'text'
+
+
+def test_leftovers_of_processes_that_have_ended_are_removed(tmp_path):
+    """Also of one whose parent, as that of a container, does not mind it."""
+    if not sys.platform.startswith('linux'):
+        pytest.skip('needs /proc')
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    mine, its = f'a.{os.getpid()}.tmp', f'b.{child}.tmp'
+    for name in (mine, its, 'c.txt'):
+        (tmp_path / name).write_text('half')
+    end = time.monotonic() + 10
+    removed = []
+    while not removed and time.monotonic() < end:
+        removed = remove_leftovers(tmp_path)
+    os.waitpid(child, 0)
+    assert removed == [its]
+    assert sorted(os.listdir(tmp_path)) == [mine, 'c.txt']
