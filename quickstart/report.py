@@ -6,10 +6,9 @@ import mmcv
 
 from mbos.apis import build_test_set
 from mbos.datasets.scoring import format_table
-from mbos.evaluation.comparison import (compare, comparison_table,
-                                        markdown_table)
 from mbos.io.files import save_json
-from mbos.pictures.contact_sheet import group_by_images, sheet_of
+from .comparison import compare, comparison_table, markdown_table
+from .contact_sheet import group_by_images, sheet_of
 from .plan import STAGES, Plan
 
 

@@ -15,12 +15,12 @@ from mbos.io.labels import save_labels
 from mbos.models.show_result import ShowResultMixin
 from mbos.painter import (LEVELS, DrawnTask, draw_layer, draw_overlay,
                           fitted_size, shrink)
-from mbos.pictures.contact_sheet import sheet_of
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import overlay_picture
 from mbos.tasks import BUILTIN_TASKS, ODOC, OTHER_COLOURS, Task
 from prepare_dataset.description import Labels
 from prepare_dataset.sheet import write_sheet
+from quickstart.contact_sheet import sheet_of
 
 ONE = Task('vessel', ('vessel', ), palette=((0, 100, 200), ))
 TWO = Task('lesion', ('a', 'b'), palette=((250, 0, 0), (0, 250, 0)))

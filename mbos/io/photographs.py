@@ -7,7 +7,8 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -243,38 +244,29 @@ def read_layout(path: str | os.PathLike) -> Layout:
                 return layout_of(image, stream)
 
 
-class _errors:
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
     """Turns what decoders raise into one sentence about the file."""
-
-    def __init__(self, path: str):
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, _) -> None:
-        if error is None or not isinstance(error, Exception):
-            return
-        if isinstance(error, PhotographError):
-            return
-        if isinstance(error, RefusedError):
-            raise PhotographError(str(error)) from error
-        if isinstance(error, UnidentifiedImageError):
-            if _is_tiff(self.path):
-                raise PhotographError(
-                    f'{self.path}: is a damaged TIFF or one of a kind that is '
-                    'not read, such as colours of floating-point numbers; '
-                    'export the photograph with 8 or 16 bits.') from error
+    try:
+        yield
+    except PhotographError:
+        raise
+    except RefusedError as error:
+        raise PhotographError(str(error)) from error
+    except UnidentifiedImageError as error:
+        if _is_tiff(path):
             raise PhotographError(
-                f'{self.path}: is not a picture ({", ".join(FORMATS)}), '
-                'whatever its name says; export the photograph again.'
-            ) from error
-        if isinstance(error, FileNotFoundError):
-            raise PhotographError(f'{self.path}: no such file.') from error
-        # decoders raise many kinds on bad bytes
+                f'{path}: is a damaged TIFF or one of a kind that is not '
+                'read, such as colours of floating-point numbers; export the '
+                'photograph with 8 or 16 bits.') from error
         raise PhotographError(
-            f'{self.path}: cannot be read ({error}); is it complete? Copy it '
-            'again.') from error
+            f'{path}: is not a picture ({", ".join(FORMATS)}), whatever its '
+            'name says; export the photograph again.') from error
+    except FileNotFoundError as error:
+        raise PhotographError(f'{path}: no such file.') from error
+    except Exception as error:  # decoders raise many kinds on bad bytes
+        raise PhotographError(f'{path}: cannot be read ({error}); is it '
+                              'complete? Copy it again.') from error
 
 
 def _is_tiff(path: str) -> bool:

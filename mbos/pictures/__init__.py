@@ -1,4 +1,4 @@
-"""Pictures to look at: legends, contact sheets and static HTML pages.
+"""Pictures to look at: legends, charts and static HTML pages.
 
 Pages open from disk, with no server and no network. Knows neither models nor
 datasets; label maps are drawn by ``mbos.painter``.

@@ -9,6 +9,7 @@ from mbos.faults import InvalidConfigError
 from tests.tiny_runs import config_of, write_config, write_data
 
 TWO = ('vessel', 'lesion')
+EMA = dict(type='EMAHook')
 
 
 @pytest.fixture(scope='module')
@@ -80,6 +81,21 @@ def test_a_good_config_passes(tmp_path, data, adversarial):
     (dict(seed=2**64), ['seed', '18446744073709551615']),
     (dict(data__workers_per_gpu=10**6), ['data.workers_per_gpu', '1000000']),
     (dict(data__test_workers=10**6), ['data.test_workers', '1000000']),
+    (dict(optimizer__type='LBFGS'), ['LBFGS', 'AdamW']),
+    (dict(optimizer__type='SparseAdam'), ['SparseAdam']),
+    (dict(compile='a.b'), ['compile', 'True or False']),
+    (dict(cudnn_benchmark=[1]), ['cudnn_benchmark']),
+    (dict(precision='fp8'), ['precision', "'bf16'"]),
+    (dict(load_from=5), ['load_from', '5']),
+    (dict(checkpoint_config__max_keep_ckpts='3'), ['max_keep_ckpts']),
+    (dict(checkpoint_config__save_last='x'), ['save_last']),
+    (dict(checkpoint_config__meta=5), ['checkpoint_config.meta']),
+    (dict(checkpoint_config__subfolder=[]), ['subfolder']),
+    (dict(evaluation__tmpdir=3), ['evaluation.tmpdir']),
+    (dict(custom_hooks=[EMA, dict(type='EMAWeightsHook')]), ['keep one']),
+    (dict(custom_hooks=[dict(type='PolyLrUpdaterHook')]), ['lr_config']),
+    (dict(model__train_cfg=dict(sampler=dict(type='OHEMPixelSampler'))),
+     ['model.train_cfg.sampler']),
 ])
 def test_refused(tmp_path, data, changes, words):
     cfg = config_of(data, TWO, **changes)

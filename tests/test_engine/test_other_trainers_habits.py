@@ -8,45 +8,14 @@ from mmcv.utils import build_from_cfg
 from mmseg.models import build_segmentor
 from torch import nn
 
-from mbos.config import build_checked, load_config
-from mbos.engine.config_checks import check_training, complete_training
+from mbos.config import build_checked
 from mbos.engine.rehearsal import rehearse_schedules
 from mbos.engine.runner import CheckedIterRunner
 from mbos.faults import InvalidConfigError
 from mbos.models.batch_statistics import single_values_explained
-from tests.tiny_runs import config_of, write_config
 from tests.utils import tiny_model_cfg
 
 TWO = ('vessel', 'lesion')
-EMA = dict(type='EMAHook')
-
-
-@pytest.mark.parametrize('changes, words', [
-    (dict(optimizer__type='LBFGS'), ['LBFGS', 'AdamW']),
-    (dict(optimizer__type='SparseAdam'), ['SparseAdam']),
-    (dict(compile='a.b'), ['compile', 'True or False']),
-    (dict(cudnn_benchmark=[1]), ['cudnn_benchmark']),
-    (dict(precision='fp8'), ['precision', "'bf16'"]),
-    (dict(load_from=5), ['load_from', '5']),
-    (dict(checkpoint_config__max_keep_ckpts='3'), ['max_keep_ckpts']),
-    (dict(checkpoint_config__save_last='x'), ['save_last']),
-    (dict(checkpoint_config__meta=5), ['checkpoint_config.meta']),
-    (dict(checkpoint_config__subfolder=[]), ['subfolder']),
-    (dict(evaluation__tmpdir=3), ['evaluation.tmpdir']),
-    (dict(custom_hooks=[EMA, dict(type='EMAWeightsHook')]), ['keep one']),
-    (dict(custom_hooks=[dict(type='PolyLrUpdaterHook')]), ['lr_config']),
-    (dict(model__train_cfg=dict(sampler=dict(type='OHEMPixelSampler'))),
-     ['model.train_cfg.sampler']),
-])
-def test_refused(tmp_path, changes, words):
-    cfg = config_of(tmp_path, TWO, **changes)
-    cfg = load_config(write_config(tmp_path / 'c.py', cfg))
-    complete_training(cfg)
-    cfg.setdefault('seed', 0)
-    with pytest.raises(InvalidConfigError) as caught:
-        check_training(cfg, logging.getLogger('test'))
-    for word in words:
-        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize('hook', [

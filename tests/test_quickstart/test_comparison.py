@@ -4,13 +4,12 @@ import pytest
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
-from mbos.evaluation.comparison import (compare, comparison_table,
-                                        constant_dice, markdown_table,
-                                        read_figures)
 from mbos.io.files import save_json
 from mbos.io.labels import save_labels
-from mbos.pictures.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE, choose,
-                                         group_by_images, sheet_of)
+from quickstart.comparison import (compare, comparison_table, constant_dice,
+                                   markdown_table, read_figures)
+from quickstart.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE, choose,
+                                      group_by_images, sheet_of)
 
 
 @pytest.fixture

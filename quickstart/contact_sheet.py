@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from mbos.io.labels import read_labels
 from mbos.io.photographs import read_photograph
 from mbos.painter import draw_overlay, shrink
+from mbos.pictures.overlay_picture import BACKGROUND, FAINT, INK, draw_legend
 from mbos.tasks import Task
-from .overlay_picture import BACKGROUND, FAINT, INK, draw_legend
 
 TILE = 360
 GAP = 10
