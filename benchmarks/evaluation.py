@@ -5,10 +5,12 @@ examples:
     python benchmarks/evaluation.py speed --size 3000 --repeat 3
     python benchmarks/evaluation.py memory           # 10 against 200
     python benchmarks/evaluation.py speed --check    # exit 1 below 10x
+    python benchmarks/evaluation.py parts CONFIG CHECKPOINT --dataset idrid
 
 speed: the sums of one image of four lesion classes, from which all metrics
 follow, against scikit-learn's roc_curve per class and the confusion at 11
 thresholds per class by plain NumPy. Both take turns in one process.
+parts: what a whole evaluation of a test set takes, in processor time.
 memory: the highest resident memory of a whole evaluation, in a process per
 number of images; the network is a stand-in that costs nothing.
 """
@@ -36,7 +38,10 @@ def parse_args():
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('what', choices=['speed', 'memory'])
+    parser.add_argument('what', choices=['speed', 'memory', 'parts'])
+    parser.add_argument('config', nargs='?', help='for parts')
+    parser.add_argument('checkpoint', nargs='?', help='for parts')
+    parser.add_argument('--dataset', default='', help='name in test_sets')
     parser.add_argument('--size', type=int, help='side of an image in pixels')
     parser.add_argument(
         '--repeat', type=int, default=7, help='runs of each side (median)')
@@ -46,7 +51,10 @@ def parse_args():
     parser.add_argument(
         '--check', action='store_true', help='exit 1 if a goal is missed')
     parser.add_argument('--child', type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.what == 'parts' and args.checkpoint is None:
+        parser.error('parts needs CONFIG and CHECKPOINT')
+    return args
 
 
 def make_image(size: int,
@@ -149,7 +157,7 @@ def evaluate_images(count: int, size: int) -> dict:
 
         seed = 0
 
-        def forward(self, img, img_metas, return_loss=False):
+        def forward(self, img, img_metas, return_loss=False, tasks=None):
             """Count the images."""
             self.seed += 1
             return [dict(lesion=make_image(size, 'network', self.seed)[0])]
@@ -203,6 +211,61 @@ def measure_memory(counts: list[int], size: int, threads: int) -> list[dict]:
     return found
 
 
+def measure_parts(args: argparse.Namespace) -> dict[str, float]:
+    """Processor seconds of the parts of an evaluation, in all."""
+    from unittest import mock
+
+    import mbos.registration  # noqa: F401
+    from mbos import apis
+    from mbos.metrics.bootstrap import Bootstrap
+    from mbos.zoo import checkpoint_path
+    spent = {}
+
+    def timed(owner, name, part):
+        """Add up what a method takes."""
+        method = getattr(owner, name)
+
+        def measured(*args, **kwargs):
+            start = time.process_time()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent[part] = (
+                    spent.get(part, 0) + time.process_time() - start)
+
+        return mock.patch.object(owner, name, measured)
+
+    cfg = apis.load_config(args.config)
+    env = apis.set_up_environment('none')
+    dataset = apis.build_test_set(cfg, args.dataset)
+    checkpoint = checkpoint_path(args.checkpoint)
+    model = apis.load_segmentor(cfg.model, checkpoint, env, cfg=cfg)
+    network = type(model.module)
+    plan = apis.EvaluationPlan(checkpoint, Bootstrap())
+    with tempfile.TemporaryDirectory() as folder, \
+            timed(type(dataset), '__getitem__', 'read, resize'), \
+            timed(network, 'simple_test', 'network, enlarge'), \
+            timed(network, '_probabilities', 'enlarge'), \
+            timed(type(dataset), 'pre_eval', 'read masks, score'), \
+            timed(type(dataset), 'compute', 'tables, intervals'):
+        cfg.work_dir = folder
+        start = time.process_time()
+        apis.evaluate_test_sets(model, {dataset.name: dataset}, cfg, env, plan)
+        whole = time.process_time() - start
+    spent['network'] = spent.pop('network, enlarge') - spent['enlarge']
+    return dict(spent, rest=whole - sum(spent.values()), images=len(dataset))
+
+
+def print_parts(parts: dict[str, float]) -> None:
+    """Print a Markdown table of seconds per photograph and shares."""
+    images = parts.pop('images')
+    whole = sum(parts.values())
+    print(f'\n{images} photographs\n\n| part | CPU s each | share |\n'
+          '|---|---:|---:|')
+    for name, seconds in (*parts.items(), ('all', whole)):
+        print(f'| {name} | {seconds / images:.3f} | {seconds / whole:.0%} |')
+
+
 def main():
     """Measure and print."""
     args = parse_args()
@@ -211,6 +274,9 @@ def main():
     if args.child is not None:
         # a progress bar may have left its line open
         print('\n' + json.dumps(evaluate_images(args.child, args.size)))
+        return
+    if args.what == 'parts':
+        print_parts(measure_parts(args))
         return
     if args.what == 'speed':
         rows = measure_speed(args.size or 1024, args.repeat)

@@ -170,7 +170,8 @@ def measure(case: str, args: argparse.Namespace, **changes) -> dict[str, dict]:
             settings[name] = dict(settings_of(case, name, args), **changes)
             running[name] = Side(stack, settings[name],
                                  2 if name == 'two' else 1)
-            for worker in running[name].workers:
+        for side in running.values():
+            for worker in side.workers:
                 worker.hear()  # ready
         for turn in range(args.warmup + args.steps):
             for side in running.values():
