@@ -1,17 +1,21 @@
 """Time and memory of ``mbos predict`` over a folder of photographs.
 
-    python benchmarks/prediction.py CHECKPOINT [--config CONFIG]
+    python benchmarks/prediction.py [CHECKPOINT] [--config CONFIG]
         [--photographs FOLDER] [--megapixels 2 6 12] [--threads 1 2]
         [--backends torch onnxruntime] [--against CHECKOUT] [--json FILE]
     python benchmarks/prediction.py --quick     # a minute, to try it
+
+By default, the network that comes with MBOS and the photographs of demo/,
+which takes about three minutes on two idle cores. Each row is printed as soon
+as it is measured.
 
 Runs: each takes a folder of one size in a process of its own. Wall and
 processor seconds of a photograph are those of the run less its first result,
 over the photographs after the first; the peak is the process's resident
 memory, libraries included. With --against, runs of another checkout of MBOS
 take turns with these, and all are compared with it.
-Steps: what one photograph costs, one step after the other, in processor
-seconds; that is where to look for what to make faster.
+Steps: what one photograph costs, one step after the other on one thread, in
+processor seconds; that is where to look for what to make faster.
 """
 import argparse
 import json
@@ -23,9 +27,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import cv2
 
@@ -33,7 +38,7 @@ if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 ROOT = Path(__file__).resolve().parents[1]
-LIGHT = ROOT / 'configs/light/light_stage1.py'
+DEMO = ROOT / 'demo/photographs'
 QUALITY = 92
 
 
@@ -45,12 +50,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='default: the light network with random weights, which finds '
-        'nothing and is only good to try this')
+        default='fundus-light',
+        help='default: the network that comes with MBOS')
     parser.add_argument('--config')
     parser.add_argument(
-        '--photographs', help='folder of JPEGs; default: drawn ones')
-    parser.add_argument('--count', type=int, default=6, help='photographs')
+        '--photographs',
+        type=Path,
+        default=DEMO,
+        help='folder of JPEGs; default: those of demo/')
+    parser.add_argument('--count', type=int, default=3, help='photographs')
     parser.add_argument(
         '--megapixels', type=float, nargs='+', default=[2, 6, 12])
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
@@ -104,30 +112,6 @@ def scaled_photographs(source: Path, out: Path, megapixels: float,
             str(folder / f'{number}.jpg'), image,
             [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return folder
-
-
-def drawn_photographs(out: Path, quick: bool) -> Path:
-    """Photographs for who has none."""
-    from benchmarks.photographs import draw_photographs
-    return draw_photographs(out, 1 if quick else 2, 400 if quick else 2848)
-
-
-def random_checkpoint(path: Path) -> str:
-    """The light network with random weights."""
-    import torch
-
-    import mbos.registration  # noqa: F401  before mmseg, which needs it
-    from mbos.checkpoints.loading import checkpoint_meta
-    from mbos.checkpoints.settings import settings_of
-    from mbos.config import load_config, plain
-
-    from mmseg.models import build_segmentor  # isort: skip
-    cfg = load_config(str(LIGHT))
-    cfg.model.pretrained = None
-    model = build_segmentor(cfg.model)
-    meta = checkpoint_meta(model, plain(cfg.model), settings_of(cfg))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
-    return str(path)
 
 
 # ---- whole runs
@@ -224,27 +208,45 @@ def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
 
 
 class Clock:
-    """Processor seconds by step."""
+    """Processor seconds by step; a step within another is not counted twice.
+    """
 
     def __init__(self):
-        self.seconds = defaultdict(list)
+        self.seconds = defaultdict(float)
+        self._inner = 0.0
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         """Time a step."""
+        outer, self._inner = self._inner, 0.0
         start = time.process_time()
         yield
-        self.seconds[step].append(time.process_time() - start)
+        whole = time.process_time() - start
+        self.seconds[step] += whole - self._inner
+        self._inner = outer + whole
+
+    def timed(self, step: str, function: Callable) -> Callable:
+        """A function each call of which is timed."""
+
+        def call(*args, **kwargs):
+            with self(step):
+                return function(*args, **kwargs)
+
+        return call
 
 
 def time_steps(args: argparse.Namespace, folder: Path,
                out: Path) -> dict[str, float]:
-    """Processor seconds of each step, the median over the photographs."""
+    """Processor seconds of each step, the median over the photographs.
+
+    The first photograph, at which libraries and the network set themselves
+    up, is left out if there are others.
+    """
+    os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported
     from mbos.commands import predict
     from mbos.inference.folder_files import OutputFolder
-    from mbos.inference.geometry import prepare_photograph
     from mbos.inference.photograph_writer import PhotographWriter, WriteOptions
-    from mbos.io.photographs import read_photograph
+    from mbos.io import files
     arguments = command(args, args.backends[0], folder, out)
     parsed = predict.parse_args(arguments[6:])
     make = (
@@ -254,23 +256,38 @@ def time_steps(args: argparse.Namespace, folder: Path,
     tasks = list(predictor.tasks.values())
     writer = PhotographWriter(predictor, OutputFolder(str(out), tasks),
                               WriteOptions(), '')
-    clock = Clock()
+    found = []
     for path in sorted(folder.iterdir()):
-        with clock('read'):
-            photograph = read_photograph(path)
-        with clock('field of view, crop'):
-            prepared, square = prepare_photograph(photograph, predictor.crop)
-        with clock('resize, normalise'):
-            inputs = predictor.make_input(square)
-        with clock('network'):
-            logits = predictor.run([inputs])[0]
-        with clock('restore, write label maps'):
-            labels, _ = writer.write_labels(path.stem, prepared, logits)
-        with clock('measure'):
-            row = writer.measure(labels, prepared, photograph)
-        with clock('draw, write pictures'):
-            writer.write_pictures(path.stem, photograph, labels, row['flags'])
-    return {k: statistics.median(v) for k, v in clock.seconds.items()}
+        clock = Clock()
+        with mock.patch.object(files, 'save_whole',
+                               clock.timed('write', files.save_whole)):
+            time_photograph(clock, predictor, writer, path)
+        found.append(clock.seconds)
+    found = found[1:] or found
+    return {
+        step: statistics.median(of[step] for of in found)
+        for step in found[0]
+    }
+
+
+def time_photograph(clock: Clock, predictor, writer, path: Path) -> None:
+    """One step after the other of a photograph."""
+    from mbos.inference.geometry import prepare_photograph
+    from mbos.io.photographs import read_photograph
+    with clock('read'):
+        photograph = read_photograph(path)
+    with clock('field of view'):
+        prepared, square = prepare_photograph(photograph, predictor.crop)
+    with clock('resize'):
+        inputs = predictor.make_input(square)
+    with clock('network'):
+        logits = predictor.run([inputs])[0]
+    with clock('restore'):
+        labels, _ = writer.write_labels(path.stem, prepared, logits)
+    with clock('measure'):
+        row = writer.measure(labels, prepared, photograph)
+    with clock('draw'):
+        writer.write_pictures(path.stem, photograph, labels, row['flags'])
 
 
 # ---- report
@@ -303,33 +320,38 @@ def runs_table(found: Sequence[dict]) -> str:
     return table(rows)
 
 
+def steps_table(steps: dict[float, dict[str, float]]) -> str:
+    """Processor seconds of each step, a column for each size."""
+    rows = [['CPU s of a photograph', *(f'{m:g} MP' for m in steps)]]
+    names = next(iter(steps.values()))
+    for step in sorted(names, key='write'.__eq__):  # at the end
+        rows.append([step, *(f'{of[step]:.2f}' for of in steps.values())])
+    rows.append(['all', *(f'{sum(of.values()):.2f}' for of in steps.values())])
+    return table(rows)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
+    if osp.exists(args.checkpoint):
+        args.checkpoint = osp.abspath(args.checkpoint)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        if args.checkpoint is None:
-            args.checkpoint = random_checkpoint(work / 'random.pth')
-        args.checkpoint = osp.abspath(args.checkpoint) if osp.exists(
-            args.checkpoint) else args.checkpoint
-        source = Path(args.photographs) if args.photographs else (
-            drawn_photographs(work / 'drawn', args.quick))
         folders = {
-            m: scaled_photographs(source, work / 'photographs', m, args.count)
+            m:
+            scaled_photographs(args.photographs, work / 'photographs', m,
+                               args.count)
             for m in args.megapixels
         }
-        found, steps = [], {}
+        found = []
         for row in compare_runs(args, folders, work):
             found.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
-        for megapixels, folder in folders.items():
-            steps[megapixels] = time_steps(args, folder, work / 'steps')
-    print(runs_table(found))
-    names = list(next(iter(steps.values())))
-    rows = [['CPU s of a photograph', *(f'{m:g} MP' for m in steps)]]
-    rows += [[n, *(f'{s[n]:.2f}' for s in steps.values())] for n in names]
-    rows += [['all', *(f'{sum(s.values()):.2f}' for s in steps.values())]]
-    print('\n' + table(rows))
+        steps = {
+            m: time_steps(args, folder, work / 'steps')
+            for m, folder in folders.items()
+        }
+    print(f'{runs_table(found)}\n\n{steps_table(steps)}')
     if args.json:
         Path(args.json).write_text(
             json.dumps(dict(runs=found, steps=steps), indent=2) + '\n',

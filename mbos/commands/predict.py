@@ -335,9 +335,8 @@ def predict_with_torch(args: argparse.Namespace) -> int:
 
 def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
-    from mbos.accelerate import accelerate_on_cpu
-    from mbos.accelerate.folded_norm import fold_batch_norm
-    from mbos.accelerate.switch import is_wanted
+    from mbos.accelerate import accelerate_on_cpu, is_wanted
+    from mbos.accelerate.switch import prepare_for_prediction
     from mbos.config import load_config
     from mbos.inference.predictor import Predictor, load_model
     config = args.config and load_config(args.config, args.cfg_options)
@@ -346,7 +345,7 @@ def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     device = next(model.parameters()).device
     accelerate_on_cpu(model, device, config)
     if is_wanted(device, config):
-        fold_batch_norm(model)
+        prepare_for_prediction(model)
     return Predictor(model, prediction_options(args))
 
 

@@ -76,9 +76,24 @@ def _keep_one_object(task: Task, labels: np.ndarray,
 
 def _remove_specks(task: Task, labels: np.ndarray, value: int,
                    smallest: float) -> None:
-    found = labels >= value if task.nested else labels == value
-    for window, parts, sizes in _parts(found):
-        _take_out(task, labels[window], (sizes < smallest)[parts], value)
+    """Numbering all parts takes ten times as long as finding their outlines,
+    which show which parts may be too small: one has at least as many pixels
+    as it is wide or high."""
+    found = (labels >= value if task.nested else labels == value).view(
+        np.uint8)
+    outlines, hierarchy = cv2.findContours(found, cv2.RETR_CCOMP,
+                                           cv2.CHAIN_APPROX_SIMPLE)
+    for index, outline in enumerate(outlines):
+        x, y, width, height = cv2.boundingRect(outline)
+        is_hole = hierarchy[0, index, 3] >= 0
+        if is_hole or max(width, height) >= smallest:
+            continue
+        window = (slice(y, y + height), slice(x, x + width))
+        _, parts = cv2.connectedComponents(np.ascontiguousarray(found[window]))
+        column, row = outline[0, 0]
+        part = parts == parts[row - y, column - x]
+        if np.count_nonzero(part) < smallest:
+            _take_out(task, labels[window], part, value)
 
 
 def _parts(found: np.ndarray) -> Iterator[tuple]:

@@ -8,8 +8,11 @@ from mmseg.models import build_head
 
 from mbos.accelerate import accelerate
 from mbos.accelerate.decoder import (LateEnlargingUPerHead,
+                                     add_enlarged_convolution,
                                      enlarged_convolution,
+                                     worth_enlarging_in_bands,
                                      worth_enlarging_late)
+from mbos.accelerate.switch import prepare_for_prediction
 from tests.test_accelerate.same import (assert_equal, noisy,
                                         outputs_and_gradients)
 
@@ -32,6 +35,35 @@ def test_enlarged_convolution(align_corners, size, kernel):
         outputs_and_gradients(
             lambda i: enlarged_convolution(*i, size, align_corners), None,
             [x, weight]), outputs_and_gradients(plain, None, [x, weight]))
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(70, 96), (33, 31)])
+@pytest.mark.parametrize('kernel', [1, 3, 5])
+def test_enlarged_convolution_is_added_in_bands(align_corners, size, kernel):
+    x = torch.randn(2, 3, 12, 11, dtype=torch.float64)
+    weight = torch.randn(4, 3, kernel, kernel, dtype=torch.float64)
+    total = torch.randn(2, 4, *size, dtype=torch.float64)
+    enlarged = F.interpolate(
+        x, size, mode='bilinear', align_corners=align_corners)
+    expected = total + F.conv2d(enlarged, weight, padding=kernel // 2)
+    found = total.contiguous(memory_format=torch.channels_last)
+    add_enlarged_convolution(found, x, weight, align_corners)
+    torch.testing.assert_close(found, expected)
+
+
+def test_when_bands_are_worth_it():
+    weight, total = torch.empty(32, 32, 3, 3), torch.empty(1, 32, 576, 576)
+    assert not worth_enlarging_in_bands(weight, (144, 144), total), 'gradients'
+    with torch.no_grad():
+        worth = {
+            side: worth_enlarging_in_bands(weight, (side, side), total)
+            for side in (576, 288, 144, 72, 36, 6)
+        }
+        weight, total = torch.empty(512, 512, 3, 3), total[..., :128, :128]
+        assert not worth_enlarging_in_bands(weight, (32, 32), total)
+    assert [side for side, is_worth in worth.items()
+            if is_worth] == [144, 72, 36]
 
 
 def test_when_enlarging_late_is_worth_it():
@@ -70,3 +102,17 @@ def test_decoder(norm_cfg, align_corners, size):
     expected = outputs_and_gradients(theirs._forward_feature, theirs, maps)
     assert_equal(
         outputs_and_gradients(ours._forward_feature, ours, maps), expected)
+
+
+@torch.no_grad()
+def test_decoder_that_predicts():
+    """Of a size at which bands are worth it."""
+    theirs = decoder(dict(type='GN', num_groups=1), False).eval()
+    ours = accelerate(copy.deepcopy(theirs), ['decoder'])
+    prepare_for_prediction(ours)
+    maps = [
+        torch.randn(1, c, 320 // 2**i, 256 // 2**i, dtype=torch.float64)
+        for i, c in enumerate(CHANNELS)
+    ]
+    torch.testing.assert_close(
+        ours._forward_feature(maps), theirs._forward_feature(maps))

@@ -67,3 +67,21 @@ def test_runs_are_compared_with_the_first_side():
     last = prediction.runs_table(rows).splitlines()[-1]
     assert last.startswith('| 12 | 1 | torch | 4.0 | 2.00 | 1.00 | 30 | 900 |')
     assert last.endswith('| 0.25 |')
+
+
+def test_a_step_within_another_is_not_counted_twice():
+    clock = prediction.Clock()
+
+    def work(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    start = time.process_time()
+    with clock('draw'):
+        work(0.1)
+        clock.timed('write', work)(0.2)
+        clock.timed('write', work)(0.1)
+    whole = time.process_time() - start
+    assert clock.seconds['draw'] >= 0.1 and clock.seconds['write'] >= 0.3
+    assert sum(clock.seconds.values()) <= whole

@@ -1,4 +1,5 @@
 """What prediction takes out of label maps."""
+import cv2
 import numpy as np
 import pytest
 
@@ -106,3 +107,17 @@ def test_unknown_rules_of_a_checkpoint():
     stored = dict(pipeline=pipeline, postprocessing=dict(smooth=1))
     with pytest.raises(ValueError, match="no 'smooth': there are rim"):
         settings_from_meta(dict(mbos_prediction=stored))
+
+
+@pytest.mark.parametrize('density', [0.1, 0.35, 0.6])
+@pytest.mark.parametrize('smallest', [1, 2, 5, 30])
+def test_specks_are_all_small_parts_and_no_others(density, smallest):
+    """Also those in holes of others, and those whose boxes overlap."""
+    labels = (np.random.default_rng(0).random((120, 140))
+              < density).astype(np.uint8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(labels)
+    kept = labels * (stats[:, cv2.CC_STAT_AREA] >= smallest)[parts]
+    postprocess(VESSEL, labels, np.zeros((1, *labels.shape), np.float32),
+                full_view(100),
+                Postprocessing(specks=dict(vessel=(smallest - 0.5) / 1e4)))
+    np.testing.assert_array_equal(labels, kept)
