@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from mmcv import Config
+from mmseg.datasets.pipelines import Compose
 from mmseg.models import build_segmentor
 from mmseg.utils import get_root_logger
 from torch import nn
@@ -86,6 +87,7 @@ def load_model(checkpoint: str = DEFAULT,
     meta = settings_meta(list(model.tasks.values()))
     model.CLASSES, model.PALETTE = meta['CLASSES'], meta['PALETTE']
     pipeline = [dict(type='LoadImageFromFile')] + settings.steps()
+    build_checked(Compose, pipeline)  # before the first photograph
     model.cfg = Config(
         dict(model=model_cfg, data=dict(test=dict(pipeline=pipeline))))
     return model
