@@ -92,7 +92,7 @@ def test_training_saves_the_best_mean_over_tasks(runs, tool, tmp_path):
     text = log.read_text()
     assert 'VALIDATION ON TEST IMAGES' not in text
     assert best.stat().st_size > 1000
-    assert 'c1.lesion.Dice.EX: ' in text and ' mDice: ' in text
+    assert 'c1.lesion.Dice.EX: ' in text and '\tmDice: ' in text
     assert not (tmp_path / 'w/.evaluation').exists()
 
 
