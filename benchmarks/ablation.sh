@@ -31,14 +31,15 @@ train() { # NAME CONFIG ITERATIONS SEED [OPTION...]
 }
 
 newest() { # NAME
-  ls -t work_dirs/"$1"/iter_*.pth work_dirs/"$1"/ckpt/iter_*.pth 2> /dev/null |
-    head -n 1
+  find "work_dirs/$1" -name 'iter_*.pth' -printf '%T@ %p\n' | sort -n |
+    tail -n 1 | cut -d ' ' -f 2
 }
 
-label() { # NAME CONFIG MARGIN FLIP
-  $python "$root/tools/generate_pseudo_labels.py" "$configs/$2.py" \
-    "$(newest "$1")" --margin "$3" --overwrite \
-    --cfg-options data.test.pipeline.1.flip="$4" >> "work_dirs/$1/labels.log" 2>&1
+label() { # FOR NAME CONFIG MARGIN FLIP
+  [ ! -e "work_dirs/$1/done" ] || return 0
+  $python "$root/tools/generate_pseudo_labels.py" "$configs/$3.py" \
+    "$(newest "$2")" --margin "$4" --overwrite --cfg-options \
+    data.test.pipeline.1.flip="$5" >> "work_dirs/$2/labels.log" 2>&1
 }
 
 score() { # NAME CONFIG SET...
@@ -52,13 +53,13 @@ score() { # NAME CONFIG SET...
 all="idrid_vessels idrid_discs idrid_lesions drive drishti_gs"
 for seed in $seeds; do
   train "half_$seed" stage1 "$half" "$seed"
-  label "half_$seed" stage2_published 0 False
+  start=load_from=$(newest "half_$seed")
+  label "published_$seed" "half_$seed" stage2_published 0 False
   train "published_$seed" stage2_published "$half" "$seed"
-  train "warm_$seed" stage2_warm "$half" "$seed" \
-    load_from="$(newest "half_$seed")"
-  label "half_$seed" stage2_labels 0.25 True
-  train "labels_$seed" stage2_labels "$half" "$seed" \
-    load_from="$(newest "half_$seed")"
+  label "warm_$seed" "half_$seed" stage2_published 0 False
+  train "warm_$seed" stage2_warm "$half" "$seed" "$start"
+  label "labels_$seed" "half_$seed" stage2_labels 0.25 True
+  train "labels_$seed" stage2_labels "$half" "$seed" "$start"
   train "stage1_$seed" stage1 "$total" "$seed"
   for task in vessel lesion odoc; do
     train "${task}_$seed" "stage1_$task" "$total" "$seed"
