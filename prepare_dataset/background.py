@@ -11,6 +11,7 @@ finds some in each.
 import argparse
 import fnmatch
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,10 @@ class Written:
                 f'in a config as ann_dirs=dict({self.folder.name}=...).')
 
 
-def prepare(folder, task: str, images: str = '*', force=False) -> Written:
+def prepare(folder: str | Path,
+            task: str,
+            images: str = '*',
+            force: bool = False) -> Written:
     """Write masks of zeros beside the images that a pattern names.
 
     Raises:
@@ -66,7 +70,7 @@ def prepare(folder, task: str, images: str = '*', force=False) -> Written:
     return Written(target, len(masks))
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see :func:`cli.finish` for the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,

@@ -31,4 +31,4 @@ def test_stages_have_the_same_length():
     for path in PATHS:
         stage2 = 'stage2' in path
         iterations = load_config(path).runner.max_iters
-        assert iterations == (400 if stage2 else 800), path
+        assert iterations == (300 if stage2 else 600), path

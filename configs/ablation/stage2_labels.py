@@ -7,5 +7,5 @@ _base_ = [
 model = dict(type='AdversarialSegmentor', pseudo_weight=1.0)
 data = dict(train=dict(datasets={{_base_.on_labelled}}))
 load_from = 'work_dirs/half/latest.pth'
-runner = dict(max_iters=400)
+runner = dict(max_iters=300)
 custom_hooks = [dict(type='EMAWeightsHook', momentum=0.005)]

@@ -6,5 +6,5 @@ _base_ = [
 ]
 data = dict(train=dict(datasets={{_base_.published}}))
 optimizer = dict(generator=dict(lr=5e-4))
-runner = dict(max_iters=400)
+runner = dict(max_iters=300)
 custom_hooks = [dict(type='EMAWeightsHook', momentum=0.005)]

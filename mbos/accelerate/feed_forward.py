@@ -59,6 +59,7 @@ def _activated_linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 class _ActivatedLinear(torch.autograd.Function):
+    """See :func:`_activated_linear`; the backward pass computes GELU again."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
