@@ -2,7 +2,6 @@
 from collections.abc import Collection, Mapping
 
 import torch
-from mmcv.cnn import ConvModule
 from mmcv.cnn.bricks.transformer import FFN
 from mmseg.models.backbones.swin import SwinBlock, WindowMSA
 from mmseg.models.decode_heads import UPerHead
@@ -13,7 +12,6 @@ from .allocator import keep_freed_memory
 from .attention import CachedCrossTaskBlock, CachedWindowMSA
 from .decoder import LateEnlargingUPerHead
 from .feed_forward import ThriftyFFN
-from .folded_norm import fold_batch_norm
 from .swin import SkippingSwinBlock
 
 ACCELERATORS: dict[str, dict[type, type]] = dict(
@@ -62,20 +60,6 @@ def accelerate_on_cpu(model: nn.Module,
     if is_wanted(device, cfg):
         accelerate(model)
         keep_freed_memory()
-
-
-def prepare_for_prediction(model: nn.Module) -> None:
-    """Let a network that is neither trained nor saved any more predict faster
-    on CPU: BatchNorm is folded, maps are channels last in memory, and
-    activations of mmcv's blocks overwrite their input.
-    """
-    fold_batch_norm(model)
-    model.to(memory_format=torch.channels_last)
-    for module in model.modules():
-        if isinstance(module, ConvModule) and module.with_activation and (
-                module.order[-1] == 'act'
-                and hasattr(module.activate, 'inplace')):
-            module.activate.inplace = True
 
 
 def is_wanted(device: torch.device | str, cfg: Mapping | None = None) -> bool:

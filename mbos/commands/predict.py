@@ -336,7 +336,7 @@ def predict_with_torch(args: argparse.Namespace) -> int:
 def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
     from mbos.accelerate import accelerate_on_cpu, is_wanted
-    from mbos.accelerate.switch import prepare_for_prediction
+    from mbos.accelerate.prediction import prepare_for_prediction
     from mbos.config import load_config
     from mbos.inference.predictor import Predictor, load_model
     config = args.config and load_config(args.config, args.cfg_options)

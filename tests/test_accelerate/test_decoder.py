@@ -12,7 +12,7 @@ from mbos.accelerate.decoder import (LateEnlargingUPerHead,
                                      enlarged_convolution,
                                      worth_enlarging_in_bands,
                                      worth_enlarging_late)
-from mbos.accelerate.switch import prepare_for_prediction
+from mbos.accelerate.prediction import prepare_for_prediction
 from tests.test_accelerate.same import (assert_equal, noisy,
                                         outputs_and_gradients)
 

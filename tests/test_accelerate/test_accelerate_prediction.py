@@ -1,10 +1,12 @@
-"""BatchNorm folded into convolutions: the same results without it."""
+"""A network that only predicts: the same results."""
 import pytest
 import torch
+from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mbos.accelerate.folded_norm import fold_batch_norm
+from mbos.accelerate.prediction import (fold_batch_norm,
+                                        prepare_for_prediction)
 
 
 class Block(nn.Module):
@@ -75,3 +77,32 @@ def test_activations_of_timm_stay():
         for ours, theirs in zip(network(x), expected):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     assert norms(network) == 0
+
+
+@pytest.mark.parametrize('name', ['Conv2dSame', 'Conv2d'])
+@pytest.mark.parametrize('kernel, stride', [(1, 1), (3, 2), (5, 2), (5, 1)])
+@pytest.mark.parametrize('size', [(12, 20), (11, 12), (7, 9)])
+@torch.no_grad()
+def test_convolutions(name, kernel, stride, size):
+    layers = pytest.importorskip('timm.layers')
+    conv_class = getattr(layers, name, nn.Conv2d)
+    network = nn.Sequential(conv_class(4, 6, kernel, stride, groups=2))
+    x = torch.randn(2, 4, *size)
+    expected = network(x)
+    prepare_for_prediction(network.eval())
+    torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize('offset', [0, 20])
+@torch.no_grad()
+def test_norm_and_activation(offset):
+    """Of maps of several megabytes, whose mean is far from 0."""
+    network = ConvModule(
+        3, 8, 3, norm_cfg=dict(type='GN', num_groups=1)).eval()
+    network.norm.weight.uniform_(-1, 2)
+    network.norm.bias.normal_()
+    network.conv.weight.abs_().add_(0.1)
+    x = torch.randn(2, 3, 301, 211) + offset
+    expected = network.double()(x.double()).float()
+    prepare_for_prediction(network.float())
+    torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-4)
