@@ -6,8 +6,8 @@ import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
+from mbos.metrics.report import gather
 from mbos.metrics.score_curves import best_threshold
-from mbos.metrics.score_histogram import HistogramPool, unpack_histogram
 from mbos.metrics.sums_store import StoredSums
 from mbos.runtime.environment import Environment
 from .run import EvaluationError, evaluate_group, forget_sums, group_test_sets
@@ -32,26 +32,24 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
     Raises:
         EvaluationError: If an image cannot be evaluated.
     """
-    pools, sets = {}, {}
+    counts, sets = {}, {}
     for group in group_test_sets(val_sets):
         outcome = evaluate_group(model, group, cfg, env, key)
         if outcome.error is not None:
             raise EvaluationError(outcome.error)
         for name, places in outcome.places.items():
             for task in scored_tasks(group[name]):
-                sets.setdefault(task.name, []).append(name)
-                pool = pools.setdefault(
-                    task, [HistogramPool() for _ in task.classes])
+                sets.setdefault(task, []).append(name)
                 stored = StoredSums([places[i] for i in sorted(places)],
                                     task.name)
-                labelled = task.channels(group[name].scored_task(task).classes)
-                for sums in stored:
-                    for own, channel in enumerate(labelled):
-                        pool[channel].add(
-                            unpack_histogram(sums['scores'][own]))
+                scored = group[name].scored_task(task)
+                _, scores = gather(stored, scored)
+                for label, own in zip(scored.classes,
+                                      scores[:, 0].swapaxes(0, 1)):
+                    counts[task, label] = own + counts.get((task, label), 0)
     chosen = {
-        task.name: _choice(task, pool, sets[task.name])
-        for task, pool in pools.items()
+        task.name: _choice(task, counts, names)
+        for task, names in sets.items()
     }
     agreed = [chosen]
     if env.distributed:
@@ -70,15 +68,21 @@ def scored_tasks(dataset) -> list:
     ]
 
 
-def _choice(task, pool, sets):
-    thresholds, dice = {}, {}
-    for name, histograms in zip(task.classes, pool):
-        best = None
-        if not histograms.is_empty:
-            best = best_threshold(histograms.total())
-        thresholds[name] = FALLBACK if best is None else best.threshold
-        dice[name] = None if best is None else best.dice
-    return dict(sets=sets, thresholds=thresholds, Dice=dice)
+def _choice(task, counts, sets):
+    best = {
+        label: (task, label) in counts and best_threshold(*counts[task, label])
+        for label in task.classes
+    }
+    return dict(
+        sets=sets,
+        thresholds={
+            n: b.threshold if b else FALLBACK
+            for n, b in best.items()
+        },
+        Dice={
+            n: b.dice if b else None
+            for n, b in best.items()
+        })
 
 
 def require_apart(val_sets: Mapping[str, object],

@@ -4,27 +4,20 @@ An image is drawn as a whole, because its pixels are not independent. A set of
 draws is a matrix of weights: how often each image is in each draw; so every
 metric of all draws is a product with sums per image. scipy.stats.bootstrap
 draws for one metric at a time and knows no weights, which pooled rankings
-need.
-
-Pooled rankings need the scores themselves. They are counted on a common grid,
-some thousand intervals between which no pixel moves, for the draws only: the
-value of the images as they are stays exact.
+need. These are of scores in some thousand groups of bins, for the draws only.
 """
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 
-from .score_histogram import Histogram
+from .scores import rank_histograms, unpack_histograms
 
-GRID_INTERVALS = 1024
-"""int: Intervals of equal numbers of pixels, per side."""
+GROUPS = 1024
+"""int: Groups of equal numbers of pixels, per side."""
 
 _DRAWS_AT_A_TIME = 100
-_IMAGES_AT_A_TIME = 16
-"""int: Bound the memory of rankings."""
+"""int: Bounds the memory of rankings."""
 
 
 @dataclass(frozen=True)
@@ -67,93 +60,57 @@ class Bootstrap:
         return float(low), float(high)
 
 
-class ScoreGrid(NamedTuple):
-    """Intervals of scores, ascending.
+def group_bins(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
+    """Join neighbouring bins so that no group holds many of the pixels.
 
-    ``edges[i]`` is the highest mark of interval i, ``single[i]`` whether all
-    of its pixels have the same score.
+    Args:
+        scores: Positives and negatives of all images by bin, (2, bins).
+        groups: At most twice as many are made.
+
+    Returns:
+        ndarray: The number of each bin's group, (bins, ).
     """
-
-    edges: np.ndarray
-    single: np.ndarray
-
-
-def common_grid(pooled: Histogram,
-                intervals: int = GRID_INTERVALS) -> ScoreGrid:
-    """Divide the scores of all images so that no interval holds many of them.
-
-    There are at most four times ``intervals``: as many for positives and for
-    negatives, and again in the top thousandth of both, which decides on
-    precision.
-    """
-    last = np.zeros(len(pooled.marks), dtype=bool)
-    for side in (pooled.positives, pooled.negatives):
+    ends = np.zeros(scores.shape[1] + 1, dtype=np.int64)
+    for side in scores:
         ranks = np.cumsum(side)
-        total = int(ranks[-1]) if len(ranks) else 0
-        for start in (0, total - total // 1000):
-            steps = np.linspace(start, total, intervals + 1)[1:]
-            place = np.searchsorted(ranks, steps)
-            last[place[place < len(last)]] = True
-    if len(last):
-        last[-1] = True
-    ends = np.flatnonzero(last)
-    edges = pooled.marks[ends]
-    alone = np.diff(ends, prepend=-1) == 1
-    return ScoreGrid(edges, alone & (edges % 2 == 0))
+        steps = np.linspace(0, ranks[-1], groups + 1)[1:]
+        ends[np.searchsorted(ranks, steps) + 1] = 1
+    return np.cumsum(ends)[:-1]
 
 
-def grid_counts(histogram: Histogram, grid: ScoreGrid) -> np.ndarray:
-    """An image's positives and negatives in the grid, int32 (2, intervals)."""
-    size = len(grid.edges)
-    # A group may stand for scores a little above the highest mark of all.
-    place = np.searchsorted(grid.edges, histogram.marks).clip(0, size - 1)
-    return np.stack([
-        np.bincount(place, side, size)
-        for side in (histogram.positives, histogram.negatives)
-    ]).astype(np.int32)
+def resampled_rankings(packed: Iterable[np.ndarray], scores: np.ndarray,
+                       weights: np.ndarray) -> np.ndarray:
+    """Pooled ROC AUC and average precision of every draw.
 
+    Args:
+        packed: The scores of each image, of ``pack_histograms``.
+        scores: Those of all images together, (2, R, C, bins).
+        weights: Of shape (draws, images).
 
-def resampled_ranking(counts: Iterable[np.ndarray], grid: ScoreGrid,
-                      weights: np.ndarray) -> np.ndarray:
-    """Pooled ROC AUC and average precision of every draw, (draws, 2).
-
-    ``counts`` are those of :func:`grid_counts`, image by image, ``weights`` of
-    shape (draws, images). Memory depends on the draws, not on the number of
-    images. NaN where undefined.
+    Returns:
+        ndarray: Of shape (draws, R, C, 2); NaN where undefined.
     """
-    drawn = np.zeros((len(weights), 2, len(grid.edges)))
-    images = iter(counts)
-    for start in range(0, weights.shape[1], _IMAGES_AT_A_TIME):
-        some = np.stack(list(islice(images, _IMAGES_AT_A_TIME)))
-        for draws in _chunks(len(weights)):
-            # sums of whole numbers: exact in any order
-            drawn[draws] += np.tensordot(
-                weights[draws, start:start + len(some)], some, 1)
-    return np.concatenate([
-        _ranking(drawn[draws, 0], drawn[draws, 1], grid.single)
-        for draws in _chunks(len(weights))
-    ])
+    regions, classes, bins = scores.shape[1:]
+    kinds = scores.reshape(2, -1, bins)
+    own = [group_bins(kinds[:, i]) for i in range(kinds.shape[1])]
+    ends = np.cumsum([groups[-1] + 1 for groups in own])
+    group_of = np.concatenate(
+        [groups + start for groups, start in zip(own, [0, *ends])])
+    images = []
+    for one in packed:
+        places, counts = unpack_histograms(one)
+        images.append([
+            np.bincount(group_of[places], side, ends[-1]).astype(np.int32)
+            for side in counts
+        ])
+    found = [[
+        _rank(weights[i:i + _DRAWS_AT_A_TIME], part)
+        for i in range(0, len(weights), _DRAWS_AT_A_TIME)
+    ] for part in np.split(np.array(images), ends[:-1], axis=-1)]
+    found = np.stack([np.concatenate(draws) for draws in found], axis=1)
+    return found.reshape(-1, regions, classes, 2)
 
 
-def _chunks(draws: int) -> list[slice]:
-    return [
-        slice(i, i + _DRAWS_AT_A_TIME)
-        for i in range(0, draws, _DRAWS_AT_A_TIME)
-    ]
-
-
-def _ranking(positives, negatives, single):
-    """Rank pixels that are counted on a grid, (draws, intervals) each."""
-    num_pos, num_neg = positives.sum(1), negatives.sum(1)
-    below = np.cumsum(negatives, 1) - negatives / 2
-    above_pos = num_pos[:, None] - np.cumsum(positives, 1)
-    true_pos = above_pos + np.where(single, positives, (positives + 1) / 2)
-    false_pos = num_neg[:, None] - np.where(single, below - negatives / 2,
-                                            below)
-    with np.errstate(invalid='ignore', divide='ignore'):
-        area = (positives * below).sum(1) / (num_pos * num_neg)
-        precision = (
-            positives * true_pos /
-            np.where(positives > 0, true_pos + false_pos, 1))
-        average = precision.sum(1) / num_pos
-    return np.stack([area, average], axis=1)
+def _rank(weights, counts):
+    return rank_histograms(
+        *np.moveaxis(np.tensordot(weights, counts, 1), 1, 0))

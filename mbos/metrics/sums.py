@@ -17,14 +17,16 @@ import numpy as np
 import torch
 
 from mbos.tasks import IGNORE_INDEX, Task
-from .score_histogram import make_histogram, pack_histogram
-from .score_ranking import (EXACT_THRESHOLDS, area_and_precision, cache_blocks,
-                            count_above, rank_scores, score_range)
+from .scores import (area_and_precision, count_above, histogram,
+                     pack_histograms, rank_scores)
 
 OPERATING_POINT = 0.5
 """float: Threshold of the published counts."""
 
-Sums = dict[str, np.ndarray | dict]
+CURVE = tuple(i / 10 for i in range(11))
+"""tuple[float]: Thresholds of the published curve."""
+
+Sums = dict[str, np.ndarray]
 
 
 def update(prob: np.ndarray,
@@ -52,53 +54,63 @@ def update(prob: np.ndarray,
             class.
 
     Returns:
-        dict: Arrays and dicts of arrays, picklable, some 0.1 MB per class.
+        dict: Arrays, some 0.1 MB per class. With R regions (all pixels; those
+        in the field of view) and K operating points (the first one at
+        ``threshold``): ``points``, their names, ``thresholds`` (K, C),
+        ``counts`` (R, K, C, 4) in the order of ``tables.CONFUSION``,
+        ``ranking`` (R, C, 2), ROC AUC and average precision, ``scores``,
+        packed (2, R, C, bins), ``curve`` (C, 11, 4), ``published`` (C, 4);
+        of single classes ``otsu``; of nested ones ``regions`` (K, C, 4) and
+        ``heights`` (K, 2, C).
 
     Raises:
         ValueError: If shapes do not fit, or a probability is not in [0, 1].
     """
     prob = np.asarray(prob, dtype=np.float32)
     label = np.asarray(label)
-    extents = _check(prob, label, task, fov)
+    _check(prob, label, task, fov)
     targets, valid, count_valid = _encode(label, task, ignore_index)
-    limits = dict(fixed=np.full(task.num_classes, threshold, np.float32))
-    for name, values in (points or {}).items():
-        limits[name] = np.asarray(values, dtype=np.float32)
-    by_class = np.stack(list(limits.values()), axis=1)
-    outside = None if fov is None else ~fov.astype(bool)
-    parts = _by_class(
-        partial(_class_sums, valid, outside), prob, targets, by_class, extents)
-    ranked, square, *fields = zip(*parts)
-    sums = _region_sums(square, limits)
+    limits = {f'{threshold:.4g}': task.num_classes * [threshold]}
+    limits.update(points or {})
+    thresholds = np.array(list(limits.values()), dtype=np.float32)
+    masks = _parts(fov, valid)
+    columns = zip(
+        *_by_class(partial(_class_sums, masks), prob, targets, thresholds.T))
+    ranking, scores, counts, curve = (np.stack(
+        parts, axis) for parts, axis in zip(columns, (1, 2, 2, 0)))
+    published = curve[:, CURVE.index(OPERATING_POINT)]
     if count_valid is not valid:
-        sums['published'] = np.stack([
-            _confusion(p > OPERATING_POINT, t, count_valid)
-            for p, t in zip(prob, targets)
-        ])
-    else:
-        sums['published'] = np.stack(
-            [count_above(r, [OPERATING_POINT])[0] for r in ranked])
-    _add_protocol(sums, task, prob, targets, valid, ranked, limits)
-    if fields:
-        sums['fov'] = _region_sums(fields[0], limits)
+        above = prob > OPERATING_POINT
+        published = [
+            _confusion(p, t, count_valid) for p, t in zip(above, targets)
+        ]
+    sums = dict(
+        points=np.array(list(limits)),
+        thresholds=thresholds,
+        counts=counts,
+        ranking=ranking,
+        scores=pack_histograms(scores),
+        curve=curve,
+        published=np.array(published))
+    _add_protocol(sums, task, prob, targets, valid)
     return sums
 
 
-def _add_protocol(sums, task, prob, targets, valid, ranked, limits):
+def _add_protocol(sums, task, prob, targets, valid):
     """Add what only one kind of task has."""
     if task.num_classes == 1:
-        sums['otsu'] = _otsu_figures(prob[0], targets[0], valid)
+        sums['otsu'] = _otsu(prob[0], targets[0], valid)
     if task.nested:
-        for name, own in limits.items():
-            one = sums if name == 'fixed' else sums['points'][name]
-            one.update(_nested_sums(prob, targets, valid, own))
-    elif task.num_classes > 1:
-        sums['curve'] = np.stack(
-            [count_above(r, EXACT_THRESHOLDS) for r in ranked])
+        sums['regions'], sums['heights'] = map(
+            np.stack,
+            zip(*[
+                _nested(prob, targets, valid, own)
+                for own in sums['thresholds']
+            ]))
 
 
 def _check(prob, label, task, fov):
-    """Refuse what cannot be counted; the range of scores of each class."""
+    """Refuse what cannot be counted."""
     if prob.ndim != 3 or prob.shape[0] != task.num_classes:
         raise ValueError(
             f'Task {task.name!r} has {task.num_classes} classes: expected '
@@ -112,8 +124,7 @@ def _check(prob, label, task, fov):
                 'size.')
     if prob.size == 0:
         raise ValueError(f'Task {task.name!r}: the image has no pixels.')
-    extents = _by_class(score_range, prob)
-    low, high = np.min(extents), np.max(extents)
+    low, high = prob.min(), prob.max()
     if np.isnan(low):
         raise ValueError(
             f'Task {task.name!r}: {np.count_nonzero(np.isnan(prob))} of '
@@ -123,7 +134,6 @@ def _check(prob, label, task, fov):
         raise ValueError(
             f'Task {task.name!r}: probabilities must lie in [0, 1], got '
             f'{low} to {high}; pass them through a sigmoid first.')
-    return extents
 
 
 def _encode(label, task, ignore_index):
@@ -151,40 +161,28 @@ def _encode(label, task, ignore_index):
     return targets, None, None
 
 
-def _class_sums(valid, outside, prob, target, limits, extent):
-    """Rank the scores of one class, and make what follows from it.
+def _parts(fov, valid):
+    """Divide the valid pixels: those in the field of view, and the others."""
+    masks = [] if fov is None else [fov.astype(bool), ~fov.astype(bool)]
+    if valid is None:
+        return masks
+    return [mask & valid for mask in masks] or [valid]
 
-    Returns the ranked scores, then what :func:`_region_sums` needs: on the
-    square, and inside the field of view if there is one.
+
+def _class_sums(masks, prob, target, thresholds):
+    """Rank the scores of one class in the parts of an image, and make what
+    follows from it: ``ranking``, ``scores``, ``counts`` by region, ``curve``.
     """
-    if valid is not None:
-        prob, target = prob[valid], target[valid]
-        outside = None if outside is None else outside[valid]
-    regions = rank_scores(prob, target, outside, limits, extent)
-    return regions[0], *[
-        (count_above(ranked, limits), area_and_precision(ranked),
-         pack_histogram(make_histogram(ranked))) for ranked in regions
-    ]
-
-
-def _region_sums(parts, limits):
-    """Join what the classes give on the square or in the field of view.
-
-    ``limits`` are the thresholds of each class by operating point, the first
-    of which is the fixed one.
-    """
-    counts, ranking, scores = zip(*parts)
-    # Of shape (operating points, C, 4).
-    fixed, *others = np.stack(counts, axis=1)
-    return dict(
-        threshold=limits['fixed'][0],
-        counts=fixed,
-        points={
-            name: dict(thresholds=limits[name], counts=own)
-            for name, own in zip(list(limits)[1:], others)
-        },
-        ranking=np.array(ranking),
-        scores=dict(enumerate(scores)))
+    parts = rank_scores(prob, target, masks)
+    ranking = [area_and_precision(parts)]
+    scores = [histogram(part) for part in parts]
+    counts = [count_above(part, thresholds) for part in parts]
+    if len(masks) > 1:
+        ranking.append(area_and_precision(parts[:1]))
+        scores = [scores[0] + scores[1], scores[0]]
+        counts = [counts[0] + counts[1], counts[0]]
+    curve = sum(count_above(part, CURVE) for part in parts)
+    return ranking, np.stack(scores, axis=1), counts, curve
 
 
 def _by_class(function, *columns):
@@ -192,10 +190,7 @@ def _by_class(function, *columns):
 
     The threads end here: a process that is forked later has none of them.
     """
-    workers = min(len(columns[0]), torch.get_num_threads())
-    if workers == 1:
-        return list(map(function, *columns))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(function, *columns))
 
 
@@ -210,7 +205,7 @@ def _confusion(predicted, target, valid):
     return np.array([true_pos, false_pos, false_neg, rest], dtype=np.int64)
 
 
-def _otsu_figures(prob, target, valid):
+def _otsu(prob, target, valid):
     """Compute Se, Sp, PPV and the threshold at the image's Otsu threshold.
 
     The threshold is that of the 8-bit map ``floor(255 p)``; pixels above it
@@ -218,38 +213,30 @@ def _otsu_figures(prob, target, valid):
     """
     if valid is not None:
         prob, target = prob[valid], target[valid]
-    prob, target = prob.ravel(), target.ravel()
-    grey, counts = np.empty(prob.shape, np.uint8), np.zeros(256, np.int64)
-    for block in cache_blocks(prob.size):
-        grey[block] = prob[block] * np.float32(255)
-        counts += np.bincount(grey[block], minlength=256)
-    positives = np.bincount(grey[target], minlength=256)
+    grey = (prob * np.float32(255)).astype(np.uint8)
     threshold = 0
     if grey.size:
         threshold = int(cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0])
-    true_pos = positives[threshold + 1:].sum()
-    above = counts[threshold + 1:].sum()
-    num_pos, num = positives.sum(), counts.sum()
-    true_neg = num - above - (num_pos - true_pos)
-    pairs = [(true_pos, num_pos), (true_neg, num - num_pos), (true_pos, above)]
+    tp, fp, fn, tn = _confusion(grey > threshold, target, None)
+    pairs = [(tp, tp + fn), (tn, tn + fp), (tp, tp + fp)]
     return np.array([a / b if b else np.nan
                      for a, b in pairs] + [threshold / 255])
 
 
-def _nested_sums(prob, targets, valid, limits):
+def _nested(prob, targets, valid, limits):
     """Count nested regions and measure their height, as REFUGE does.
 
     Both follow the label map, so a region holds all regions further in. The
     height of a region is its largest number of pixels in one column.
     """
-    above = prob > limits.reshape(-1, 1, 1)
-    predicted = np.logical_or.accumulate(above[::-1], axis=0)[::-1]
-    counts = np.stack(
-        [_confusion(p, t, valid) for p, t in zip(predicted, targets)])
+    predicted = prob > limits.reshape(-1, 1, 1)
+    for inner in range(len(prob) - 1, 0, -1):
+        predicted[inner - 1] |= predicted[inner]
+    counts = [_confusion(p, t, valid) for p, t in zip(predicted, targets)]
     if valid is not None:
-        predicted, targets = predicted & valid, targets & valid
-    heights = np.stack([
-        masks.sum(axis=1).max(axis=-1).astype(np.int64)
-        for masks in (predicted, targets)
-    ])
-    return dict(regions=counts, heights=heights)
+        predicted &= valid
+    heights = [[
+        cv2.reduce(np.uint8(mask), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max()
+        for mask in masks
+    ] for masks in (predicted, targets)]
+    return np.stack(counts), np.array(heights, dtype=np.int64)

@@ -4,7 +4,7 @@ docs/evaluation.md defines every metric. Here each is computed for several
 draws of the images at once (``bootstrap``), the first of which is the test
 set as it is.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.integrate import trapezoid
@@ -12,13 +12,20 @@ from scipy.integrate import trapezoid
 from mbos.tasks import Task
 
 Table = dict[str, dict[str, np.ndarray]]
-"""Values of every draw, by metric and by class, 'background' or 'mean'."""
+"""Values of every draw, or image, by metric and by class, 'background' or
+'mean'."""
 
 CONFUSION = ('tp', 'fp', 'fn', 'tn')
 """tuple[str]: Order of the counts in sums."""
 
 FOV = '-fov'
 """str: Ends the names of metrics inside the field of view."""
+
+REGIONS = ('', FOV)
+"""tuple[str]: Ends of names by region of the sums."""
+
+OTHER_NAMES = dict(Precision='PPV', Sensitivity='Recall')
+"""dict[str, str]: How published tables may name comparable metrics."""
 
 
 def _ratio(above, below):
@@ -28,6 +35,12 @@ def _ratio(above, below):
         np.asarray(below, dtype=np.float64))
     return np.divide(
         above, below, out=np.full(above.shape, np.nan), where=below != 0)
+
+
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Average over the last axis what is not NaN."""
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0).sum(-1), defined.sum(-1))
 
 
 class Draws:
@@ -45,7 +58,6 @@ class Draws:
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Average the values (images, ...) that are defined."""
-        values = np.asarray(values, dtype=np.float64)
         defined = ~np.isnan(values)
         return _ratio(
             self.total(np.where(defined, values, 0)), self.total(defined))
@@ -63,27 +75,35 @@ def overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
         Accuracy=_ratio(tp + tn, tp + fp + fn + tn))
 
 
-def _named(values, classes, undefined=np.nan) -> dict[str, np.ndarray]:
+def _named(values: np.ndarray,
+           classes: Sequence[str]) -> dict[str, np.ndarray]:
     """Name the values (..., C) by class and add their mean."""
-    values = np.asarray(values, dtype=np.float64)
     row = {name: values[..., i] for i, name in enumerate(classes)}
     if len(classes) > 1:
-        filled = np.where(np.isnan(values), undefined, values)
-        defined = ~np.isnan(filled)
-        row['mean'] = _ratio(
-            np.where(defined, filled, 0).sum(-1), defined.sum(-1))
+        row['mean'] = mean_of_defined(values)
     return row
 
 
 def published_table(stacked: dict, task: Task, draws: Draws) -> Table:
     """The published metrics of a task, from the stacked sums of all images."""
-    if task.num_classes == 1:
-        return _single_class_table(stacked, task, draws)
-    found = overlap(draws.total(stacked['published']))
-    if task.nested:
-        keys = ('IoU', 'Dice', 'Precision', 'Recall')
-        return {key: _named(found[key], task.classes) for key in keys}
     counts = stacked['published']
+    area = draws.mean(stacked['ranking'][:, 0, :, 0])
+    keys = ('IoU', 'Dice', 'Precision', 'Recall')
+    total, sides = draws.total(counts), task.classes
+    if task.num_classes == 1:
+        # From the background both kinds of right and of wrong swap places.
+        total = np.concatenate([total[..., ::-1], total], axis=1)
+        sides = ('background', *sides)
+    found = overlap(total)
+    if task.num_classes == 1 or task.nested:
+        table = {key: _named(found[key], sides) for key in keys}
+        if task.num_classes == 1:
+            table['Accuracy'] = _named(found['Accuracy'][:, 1:], task.classes)
+            table['AUC'] = _named(area, task.classes)
+            otsu = draws.mean(stacked['otsu'])
+            for i, key in enumerate(('Sensitivity', 'Specificity', 'PPV')):
+                table[f'{key}@Otsu'] = _named(otsu[:, i:i + 1], task.classes)
+        return table
     wrong = _ratio(counts[..., 1:3].sum(-1), counts.sum(-1))
     values = dict(
         IoU=found['IoU'],
@@ -91,26 +111,9 @@ def published_table(stacked: dict, task: Task, draws: Draws) -> Table:
         PPV=found['Precision'],
         Sensitivity=found['Recall'],
         MAE=draws.mean(wrong),
-        AUC=draws.mean(stacked['ranking'][..., 0]),
+        AUC=area,
         AUPR=_trapezoid(draws.total(stacked['curve'])))
-    return {key: _named(v, task.classes, 0) for key, v in values.items()}
-
-
-def _single_class_table(stacked, task, draws):
-    """The published metrics of a task with one class."""
-    counts = draws.total(stacked['published'])
-    # Seen from the background, both kinds of right and of wrong swap places.
-    found = overlap(np.concatenate([counts[..., ::-1], counts], axis=1))
-    sides = ('background', ) + task.classes
-    keys = ('IoU', 'Dice', 'Precision', 'Recall')
-    table = {key: _named(found[key], sides) for key in keys}
-    table['Accuracy'] = _named(found['Accuracy'][:, 1:], task.classes)
-    area = draws.mean(stacked['ranking'][..., 0])
-    table['AUC'] = _named(area, task.classes)
-    otsu = draws.mean(stacked['otsu'])
-    for i, key in enumerate(('Sensitivity', 'Specificity', 'PPV')):
-        table[key + '@Otsu'] = _named(otsu[:, i:i + 1], task.classes)
-    return table
+    return {key: _named(v, task.classes) for key, v in values.items()}
 
 
 def _trapezoid(counts):
@@ -122,126 +125,108 @@ def _trapezoid(counts):
     return -trapezoid(precision, recall, axis=-1)
 
 
-def image_row(sums: dict, task: Task, name: str) -> dict:
-    """The metrics of one image.
-
-    Returns:
-        dict: ``name``, {metric: {class: float}}, and ``counts`` (for nested
-        classes ``regions``, too): {operating point: {class: {'tp': ...}}}.
-    """
-    row = dict(name=name)
-    row.update(_image_figures(sums, task))
-    if 'fov' in sums:
-        for key, values in _image_figures(sums['fov'], task).items():
-            row[key + FOV] = values
-    for kind in ('counts', 'regions'):
-        if kind in sums:
-            row[kind] = {
-                point: _named_counts(one[kind], task)
-                for point, one in operating_points(sums)
-            }
-    return row
-
-
-def operating_points(sums: dict) -> list[tuple[str, dict]]:
-    """List the operating points of sums: the fixed one, then the others."""
-    points = list(sums.get('points', {}).items())
-    return [(point_name(sums), sums)] + points
-
-
-def point_name(sums: dict) -> str:
-    """Name the fixed operating point by its threshold."""
-    return f'{float(sums["threshold"]):.4g}'
-
-
-def _named_counts(counts, task):
-    return {
-        name: dict(zip(CONFUSION, map(int, row)))
-        for name, row in zip(task.classes, counts)
-    }
-
-
-def _image_figures(sums, task):
-    values = {}
-    for point, one in operating_points(sums):
-        suffix = '' if one is sums else f'@{point}'
-        found = overlap(one.get('regions', one['counts']))
-        values['Dice' + suffix] = _named(found['Dice'], task.classes)
-        values['IoU' + suffix] = _named(found['IoU'], task.classes)
-        if 'heights' in one and task.num_classes > 1:
-            values['Ratio-error' + suffix] = _ratio_errors(
-                one['heights'], task)
-    values['AUC'] = _named(sums['ranking'][:, 0], task.classes)
-    values['AP'] = _named(sums['ranking'][:, 1], task.classes)
-    return {
-        key: {
-            name: float(value)
-            for name, value in row.items()
-        }
-        for key, row in values.items()
-    }
-
-
-def _ratio_errors(heights, task):
-    """Compare heights relative to the outermost region, (2, C) pixels."""
-    predicted, truth = _ratio(heights, heights[:, :1])
-    # Without the outermost region nothing is predicted: a ratio of 0.
-    error = np.abs(np.nan_to_num(predicted) - truth)
-    return _named(error[1:], task.classes[1:])
-
-
-def comparable_table(stacked: dict, task: Task, rows: Sequence[dict],
-                     draws: Draws, rankings: Mapping[str,
-                                                     np.ndarray]) -> Table:
-    """The comparable metrics of a task.
-
-    Args:
-        stacked: Sums of all images, stacked; with ``fov`` only if every
-            image has it.
-        task: Their task.
-        rows: Of :func:`image_row`.
-        draws: Which images count how often.
-        rankings: By '' and '-fov', pooled ROC AUC and average precision of
-            shape (draws, C, 2).
-    """
-    table = _region_table(stacked, task, rows, draws, rankings[''], '')
-    if 'fov' in stacked:
-        table.update(
-            _region_table(stacked['fov'], task, rows, draws, rankings[FOV],
-                          FOV))
-    for key in rows[0]:
-        if key.startswith('Ratio-error'):
-            inner = task.classes[1:]
-            errors = [[row[key][name] for name in inner] for row in rows]
-            table[key] = _named(draws.mean(errors), inner)
+def image_table(stacked: dict, task: Task) -> Table:
+    """The metrics of every image. ``stacked`` are sums, of all images."""
+    points = stacked['points'][0]
+    table = {}
+    for region, end in zip(range(stacked['counts'].shape[1]), REGIONS):
+        counts = stacked['counts'][:, region]
+        if task.nested and not end:
+            counts = stacked['regions']
+        for index, point in enumerate(points):
+            at = f'@{point}' * (index > 0)
+            found = overlap(counts[:, index])
+            for key in ('Dice', 'IoU'):
+                table[key + at + end] = _named(found[key], task.classes)
+            if task.nested and task.num_classes > 1 and not end:
+                table['Ratio-error' + at] = _ratio_errors(
+                    stacked['heights'][:, index], task)
+        for index, key in enumerate(('AUC', 'AP')):
+            table[key + end] = _named(stacked['ranking'][:, region, :, index],
+                                      task.classes)
     return table
 
 
-def _region_table(stacked, task, rows, draws, ranking, suffix):
-    """The comparable metrics on the square or in the field of view."""
-    values = {'AP': ranking[..., 1], 'AUC-pooled': ranking[..., 0]}
+def _ratio_errors(heights, task):
+    """Compare heights (images, 2, C), relative to the outermost region."""
+    predicted, truth = np.moveaxis(_ratio(heights, heights[..., :1]), 1, 0)
+    # Without the outermost region nothing is predicted: a ratio of 0.
+    error = np.abs(np.nan_to_num(predicted) - truth)
+    return _named(error[:, 1:], task.classes[1:])
+
+
+def image_rows(stacked: dict, task: Task, names: Sequence[str]) -> list[dict]:
+    """The metrics of every image, one dict for each.
+
+    Returns:
+        list[dict]: ``name``, {metric: {class: float}}, and ``counts`` (for
+        nested classes ``regions``, too): {operating point: {class: {'tp':
+        ...}}}.
+    """
+    table = image_table(stacked, task)
+    counts = dict(counts=stacked['counts'][:, 0])
+    if task.nested:
+        counts['regions'] = stacked['regions']
+    return [
+        dict(
+            name=name,
+            **{
+                key: {
+                    c: float(values[i])
+                    for c, values in row.items()
+                }
+                for key, row in table.items()
+            },
+            **{
+                kind: {
+                    str(point): {
+                        c: dict(zip(CONFUSION, of_class))
+                        for c, of_class in zip(task.classes, of_point.tolist())
+                    }
+                    for point, of_point in zip(stacked['points'][i], values[i])
+                }
+                for kind, values in counts.items()
+            }) for i, name in enumerate(names)
+    ]
+
+
+def comparable_table(stacked: dict, task: Task, draws: Draws,
+                     rankings: np.ndarray) -> Table:
+    """The comparable metrics of a task.
+
+    Args:
+        stacked: Sums of all images, stacked.
+        task: Their task.
+        draws: Which images count how often.
+        rankings: Pooled ROC AUC and average precision, (draws, R, C, 2).
+    """
+    images = image_table(stacked, task)
 
     def image_mean(key):
-        return draws.mean([[row[key + suffix][name] for name in task.classes]
-                           for row in rows])
+        values = [v for c, v in images[key].items() if c != 'mean']
+        return draws.mean(np.stack(values, axis=-1))
 
-    for key in ('AP', 'AUC', 'Dice'):
-        values[key + '-image'] = image_mean(key)
-    for point in stacked.get('points', {}):
-        values[f'Dice-image@{point}'] = image_mean(f'Dice@{point}')
-    fixed = f'{float(stacked["threshold"].flat[0]):.4g}'
-    counts = {fixed: stacked['counts']}
-    for point, one in stacked.get('points', {}).items():
-        counts[point] = one['counts']
-    for point, own in counts.items():
-        found = overlap(draws.total(own))
-        found['Sensitivity'] = found.pop('Recall')
-        for key, value in found.items():
-            values[f'{key}@{point}'] = value
-    return {
-        key + suffix: _named(value, task.classes)
-        for key, value in values.items()
-    }
+    table = {}
+    for region, end in zip(range(rankings.shape[1]), REGIONS):
+        values = {
+            'AP': rankings[:, region, :, 1],
+            'AUC-pooled': rankings[:, region, :, 0],
+        }
+        for key in ('AP', 'AUC', 'Dice'):
+            values[f'{key}-image'] = image_mean(key + end)
+        for index, point in enumerate(stacked['points'][0]):
+            if index:
+                values[f'Dice-image@{point}'] = image_mean(
+                    f'Dice@{point}{end}')
+            found = overlap(draws.total(stacked['counts'][:, region, index]))
+            found['Sensitivity'] = found.pop('Recall')
+            values.update({f'{k}@{point}': v for k, v in found.items()})
+        for key, value in values.items():
+            table[key + end] = _named(value, task.classes)
+    for key in images:
+        if key.startswith('Ratio-error'):
+            table[key] = _named(image_mean(key), task.classes[1:])
+    return table
 
 
 def summary(
@@ -259,8 +244,9 @@ def summary(
     Returns:
         tuple[list[list[str]], dict[str, float]]: Rows of a table (first
         ``['metric', 'background', classes..., 'mean']``, without columns that
-        stay empty), and a flat dict with names as ``Dice.EX`` and ``mDice``.
-        Published names win where both kinds have one.
+        stay empty, and without comparable rows that repeat a published one),
+        and a flat dict with names as ``Dice.EX`` and ``mDice``. Published
+        names win where both kinds have one.
     """
     columns = ['background', *task.classes, 'mean']
     lines = [(kind, key, row) for kind in ('published', 'comparable')
@@ -270,11 +256,21 @@ def summary(
     flat = {}
     for kind, key, row in lines:
         ends = intervals[kind][key] if intervals else {}
-        rows.append([key] + [_cell(row, ends, c) for c in columns])
+        if kind == 'published' or not _repeats(key, row, metrics['published']):
+            rows.append([key] + [_cell(row, ends, c) for c in columns])
         for column, value in row.items():
             name = 'm' + key if column == 'mean' else f'{key}.{column}'
             flat.setdefault(name, value)
     return rows, flat
+
+
+def _repeats(key, row, published):
+    """Whether a published metric of the same meaning has the same values."""
+    name = key.partition('@')[0]
+    own = published.get(name, published.get(OTHER_NAMES.get(name), {}))
+    return all(
+        column in own and np.array_equal(own[column], value, True)
+        for column, value in row.items())
 
 
 def _cell(row, ends, column):

@@ -1,17 +1,11 @@
 """Intervals: against resampling by hand with scikit-learn."""
-import time
-
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from mbos.metrics.bootstrap import (Bootstrap, ScoreGrid, common_grid,
-                                    grid_counts, resampled_ranking)
+from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.report import compute
-from mbos.metrics.score_histogram import make_histogram, pool_histograms
-from mbos.metrics.score_ranking import rank_scores
 from mbos.metrics.sums import update
-from mbos.tasks import Task
 from tests.test_metrics.test_sums import EXCLUSIVE, NESTED, SINGLE, make_image
 
 
@@ -71,43 +65,6 @@ def test_intervals_are_those_of_drawing_images_again():
         assert table[key]['crack'] == pytest.approx(expected, abs=2e-4), key
 
 
-@pytest.mark.parametrize('levels', [None, 5])
-def test_ranking_on_the_grid(levels):
-    """Of a whole set: near the exact values; exact where scores are few."""
-    images = [
-        make_image(SINGLE, seed, shape=(150, 200), levels=levels)
-        for seed in range(4)
-    ]
-    parts = [
-        make_histogram(rank_scores(p[0][v], t[0][v])[0])
-        for p, _, t, v in images
-    ]
-    grid = common_grid(pool_histograms(parts), 256)
-    counts = np.stack([grid_counts(part, grid) for part in parts])
-    assert counts.sum() == sum(v.sum() for _, _, _, v in images)
-    truth = np.concatenate([t[0][v] for _, _, t, v in images])
-    score = np.concatenate([p[0][v] for p, _, _, v in images])
-    area, precision = resampled_ranking(counts, grid, np.ones((1, 4)))[0]
-    tolerance = 1e-12 if levels else 2e-5
-    assert area == pytest.approx(roc_auc_score(truth, score), abs=tolerance)
-    assert precision == pytest.approx(
-        average_precision_score(truth, score), abs=tolerance)
-
-
-def test_ranking_of_many_images_and_draws():
-    """Each draw is as one image that holds what was drawn."""
-    rng = np.random.default_rng(0)
-    counts = rng.integers(0, 9, (37, 2, 20))
-    grid = ScoreGrid(np.arange(20) * 2, rng.random(20) < 0.5)
-    weights = Bootstrap(230).weights(37)
-    found = resampled_ranking(iter(counts), grid, weights)
-    assert found.shape == (230, 2)
-    for draw in (0, 99, 100, 229):
-        drawn = sum(w * c for w, c in zip(weights[draw], counts))
-        alone = resampled_ranking([drawn], grid, np.ones((1, 1)))
-        np.testing.assert_array_equal(found[draw], alone[0])
-
-
 @pytest.mark.parametrize(
     'task', [SINGLE, EXCLUSIVE, NESTED], ids=lambda task: task.name)
 def test_every_figure_has_an_interval_around_it(task):
@@ -143,14 +100,3 @@ def test_undefined_where_a_class_never_occurs_or_one_image_is_all():
         for pair in row.values() for end in pair
     ]
     assert np.isnan(ends).all()
-
-
-def test_intervals_of_many_images_take_seconds():
-    """Work per draw does not depend on the size of the images."""
-    task = Task('spot', ('a', ))
-    sums = [
-        update(*make_image(task, i, (60, 60))[:2], task) for i in range(20)
-    ]
-    start = time.process_time()
-    compute(sums * 20, task, bootstrap=Bootstrap(1000))
-    assert time.process_time() - start < 20

@@ -2,12 +2,13 @@
 import io
 import os
 import pickle
+import zlib
 
 import numpy as np
 import pytest
 
-from mbos.metrics.sums_store import (StoredSums, find_sums, pack, remove_sums,
-                                     save_sums, unpack)
+from mbos.metrics.sums_store import (StoredSums, find_sums, remove_sums,
+                                     save_sums)
 
 
 def sums_of(i):
@@ -24,7 +25,7 @@ def test_written_sums_are_read_by_key(tmp_path):
     assert len(stored) == 3
     for _ in range(2):
         assert [one['counts'][0, 0] for one in stored] == [3, 0, 4]
-    assert StoredSums(stored.paths)[1]['odoc'] == dict(x=0)
+    assert StoredSums(stored.paths, 'odoc')[1] == dict(x=0)
     remove_sums(folder)
     assert os.listdir(tmp_path) == []
 
@@ -44,34 +45,12 @@ def test_what_was_cut_off_or_changed_is_not_used(tmp_path):
             StoredSums([path], 'odoc')[0]
 
 
-def test_nested_sums_come_back():
-    sums = dict(
-        a=dict(x=np.arange(6).reshape(2, 3)[:, ::2], points={}),
-        scores={
-            0: np.ones((2, 0), np.float16),
-            1: np.array([True])
-        },
-        number=np.float32(0.1),
-        undefined=float('nan'))
-    found = unpack(pack(sums))
-    assert found['a']['points'] == {} and list(found['scores']) == [0, 1]
-    assert found['a']['x'].tolist() == [[0, 2], [3, 5]]
-    assert found['scores'][0].dtype == np.float16
-    assert found['number'] == np.float32(0.1)
-    assert np.isnan(found['undefined'])
-
-
-def test_nothing_but_numbers_is_written():
-    with pytest.raises(TypeError, match='a/b: object'):
-        pack(dict(a=dict(b=object())))
-
-
-def test_hostile_and_damaged_sums():
+def test_hostile_sums(tmp_path):
     """No pickle is carried out; anything but an archive is refused."""
     objects = io.BytesIO()
-    np.savez(objects, x=np.array([object], dtype=object))
-    whole = pack(dict(a=np.arange(100)))
-    for content in (objects.getvalue(), pickle.dumps(dict(a=1)), b'',
-                    whole[:-30], whole[:40], whole[30:]):
+    np.savez(objects, **{'odoc/x': np.array([object], dtype=object)})
+    for content in (objects.getvalue(), pickle.dumps(dict(a=1)), b''):
+        path = tmp_path / f'a-{zlib.crc32(content):08x}.npz'
+        path.write_bytes(content)
         with pytest.raises(ValueError, match='no whole archive'):
-            unpack(content)
+            StoredSums([str(path)], 'odoc')[0]

@@ -1,0 +1,147 @@
+"""Scores of one class: ranked pixels of an image, and counts in bins.
+
+Pixels of an image are sorted, so what is computed of one image is exact. Of
+several images together, scores are counted in the bins between ``EDGES``, as
+if they had 11 significant bits; those of one bin are ties. The bins are as
+narrow next to 1 as next to 0, so that what a saturated sigmoid squeezes below
+1e-3 or above 0.999 stays apart.
+"""
+import zlib
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+LOWEST, BITS = 2.0**-32, 11
+
+
+def _make_edges() -> np.ndarray:
+    """Float32 numbers of few bits, their distances from 1, and twentieths."""
+    ends = np.float32([LOWEST, 0.5]).view(np.int32)
+    small = np.arange(ends[0], ends[1], 1 << (23 - BITS), np.int32)
+    small = small.view(np.float32)
+    return np.unique(
+        np.concatenate([small, 1 - small,
+                        np.arange(1, 21) / 20]).astype(np.float32))
+
+
+EDGES = _make_edges()
+"""ndarray: Highest score of each bin, ascending; the first bin begins at 0,
+the last one ends at 1."""
+
+
+class RankedScores(NamedTuple):
+    """Scores of some pixels, ascending: of positive ones, and of all."""
+
+    positives: np.ndarray
+    pixels: np.ndarray
+
+
+def rank_scores(
+    prob: np.ndarray, target: np.ndarray,
+    masks: Sequence[np.ndarray] = ()) -> list[RankedScores]:
+    """Sort the probabilities of each part of an image; all without masks.
+
+    ``target`` says which pixels are positive, of the shape of ``prob`` and
+    the ``masks``.
+    """
+    if not masks:
+        masks = [np.ones(prob.shape, dtype=bool)]
+    positives = prob[target]
+    parts = [
+        RankedScores(positives[mask[target]], prob[mask]) for mask in masks
+    ]
+    for scores in chain(*parts):
+        scores.sort()  # in place: they are copies
+    return parts
+
+
+def count_above(ranked: RankedScores,
+                thresholds: Sequence[float]) -> np.ndarray:
+    """Count true positives, false positives, false negatives and true
+    negatives of ``p > threshold`` in float32: int64 (thresholds, 4).
+    """
+    limits = np.asarray(thresholds, dtype=np.float32)
+    false_neg, negative = (
+        np.searchsorted(scores, limits, side='right') for scores in ranked)
+    true_pos = len(ranked.positives) - false_neg
+    false_pos = len(ranked.pixels) - negative - true_pos
+    return np.stack([true_pos, false_pos, false_neg, negative - false_neg], -1)
+
+
+def area_and_precision(parts: Sequence[RankedScores]) -> tuple[float, float]:
+    """Exact ROC AUC and average precision of the pixels of all parts.
+
+    Equal scores are ties, as in scikit-learn, which would sort them again.
+    NaN without positives; the area also without negatives.
+    """
+    positives = np.sort(np.concatenate([p.positives for p in parts]))
+    total = len(positives)
+    negatives = sum(len(p.pixels) for p in parts) - total
+    if total == 0:
+        return float('nan'), float('nan')
+    starts = np.flatnonzero(np.diff(positives, prepend=np.float32(-1)))
+    counts = np.diff(starts, append=total)
+    # negatives below and not above each of the scores of positives
+    below, upto = (
+        sum(np.searchsorted(p.pixels, positives[starts], side) for p in parts)
+        for side in ('left', 'right'))
+    below, upto = below - starts, upto - starts - counts
+    found = total - starts
+    precision = found / (found + negatives - below)
+    lower = counts @ (below + upto)
+    area = lower / (2.0 * total * negatives) if negatives else float('nan')
+    return float(area), float(counts @ precision / total)
+
+
+def histogram(ranked: RankedScores) -> np.ndarray:
+    """Count positives and negatives in the bins: int64 (2, bins)."""
+    positives, pixels = (
+        np.diff(np.searchsorted(scores, EDGES, side='right'), prepend=0)
+        for scores in ranked)
+    return np.stack([positives, pixels - positives])
+
+
+def rank_histograms(positives: np.ndarray,
+                    negatives: np.ndarray) -> np.ndarray:
+    """ROC AUC and average precision of counts (..., bins): (..., 2).
+
+    NaN where undefined.
+    """
+    num_pos, num_neg = positives.sum(-1), negatives.sum(-1)
+    below = np.cumsum(negatives, -1, dtype=np.float64) - negatives / 2
+    positives, negatives = positives[..., ::-1], negatives[..., ::-1]
+    true_pos = np.cumsum(positives, -1, dtype=np.float64)
+    found = true_pos + np.cumsum(negatives, -1)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        area = (positives * below[..., ::-1]).sum(-1) / num_pos / num_neg
+        precision = positives * true_pos / np.maximum(found, 1)
+        return np.stack([area, precision.sum(-1) / num_pos], -1)
+
+
+def pack_histograms(counts: np.ndarray) -> np.ndarray:
+    """Make counts (2, ...) small to keep: some 2 bytes per bin in use."""
+    columns = counts.reshape(2, -1)
+    used = np.flatnonzero(columns.any(axis=0))
+    columns = np.stack([np.diff(used, prepend=0), *columns[:, used]])
+    # Bytes of equal weight side by side: the high ones are 0, and runs are
+    # all that can be found in the others.
+    planes = columns.astype('<u4').view(np.uint8).reshape(3, -1, 4)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    body = packer.compress(planes.transpose(0, 2, 1).tobytes())
+    return np.frombuffer(body + packer.flush(), dtype=np.uint8)
+
+
+def unpack_histograms(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Undo :func:`pack_histograms`.
+
+    Returns:
+        tuple[ndarray, ndarray]: Places of the bins in use in the flat counts
+        of a side, ascending, and the counts there, int64 (2, places).
+    """
+    data = np.frombuffer(zlib.decompress(packed.tobytes()), dtype=np.uint8)
+    planes = data.reshape(3, 4, -1).transpose(0, 2, 1)
+    columns = np.ascontiguousarray(planes).view('<u4')[..., 0]
+    columns = columns.astype(np.int64)
+    return np.cumsum(columns[0]), columns[1:]
