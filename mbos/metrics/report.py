@@ -32,13 +32,13 @@ def compute(sums: Sequence[dict],
         curves: Adds ``curves`` and ``calibration``.
 
     Returns:
-        dict: ``task``, ``num_images``, ``threshold``; ``thresholds``:
-        {operating point: {class: float}}; ``published`` and ``comparable``:
-        {metric: {class or 'background' or 'mean': float}}; ``per_image``: one
-        dict per image, see ``image_rows``. An undefined metric is NaN.
-        ``intervals``: both tables with (low, high) instead of a value,
-        undefined with a single image. ``curves``, ``calibration`` and, with a
-        field of view, the same with ``-fov``: see ``score_curves``, by class.
+        dict: ``task``, ``num_images``, ``threshold``; ``thresholds`` by
+        operating point and class; ``published`` and ``comparable``: {metric:
+        {class or 'background' or 'mean': float}}, NaN where undefined;
+        ``per_image``, see ``image_rows``; ``intervals``, both tables with
+        (low, high), undefined with a single image; ``curves``,
+        ``calibration`` and, with a field of view, the same with ``-fov``, by
+        class, see ``score_curves``.
 
     Raises:
         ValueError: If there are no images, or sums that do not go together.
@@ -70,12 +70,14 @@ def compute(sums: Sequence[dict],
     if bootstrap is not None:
         report['intervals'] = _each(
             tables, lambda values: bootstrap.interval(values[1:]))
-    if curves:
-        for region, end in zip(np.moveaxis(scores, 0, 2), REGIONS):
-            named = dict(zip(task.classes, region))
-            for key, act in (('curves', curve_points), ('calibration',
-                                                        calibration)):
-                report[key + end] = {n: act(*h) for n, h in named.items()}
+    for region, end in zip(
+            np.moveaxis(scores, 0, 2) if curves else (), REGIONS):
+        for key, act in (('curves', curve_points), ('calibration',
+                                                    calibration)):
+            report[key + end] = {
+                name: act(*own)
+                for name, own in zip(task.classes, region)
+            }
     return report
 
 

@@ -27,6 +27,13 @@ CURVE = tuple(i / 10 for i in range(11))
 """tuple[float]: Thresholds of the published curve."""
 
 Sums = dict[str, np.ndarray]
+"""Arrays by name, with R regions (all pixels; those in the field of view) and
+K operating points (the first one is the same for all classes): ``points``,
+their names, ``thresholds`` (K, C), ``counts`` (R, K, C, 4) in the order of
+``tables.CONFUSION``, ``ranking`` (R, C, 2), ROC AUC and average precision,
+``scores``, packed (2, R, C, bins), ``curve`` (C, 11, 4), ``published`` (C, 4);
+of single classes ``otsu``; of nested ones ``regions`` (K, C, 4) and
+``heights`` (K, 2, C)."""
 
 
 def update(prob: np.ndarray,
@@ -54,14 +61,7 @@ def update(prob: np.ndarray,
             class.
 
     Returns:
-        dict: Arrays, some 0.1 MB per class. With R regions (all pixels; those
-        in the field of view) and K operating points (the first one at
-        ``threshold``): ``points``, their names, ``thresholds`` (K, C),
-        ``counts`` (R, K, C, 4) in the order of ``tables.CONFUSION``,
-        ``ranking`` (R, C, 2), ROC AUC and average precision, ``scores``,
-        packed (2, R, C, bins), ``curve`` (C, 11, 4), ``published`` (C, 4);
-        of single classes ``otsu``; of nested ones ``regions`` (K, C, 4) and
-        ``heights`` (K, 2, C).
+        dict: :data:`Sums`, some 0.1 MB per class.
 
     Raises:
         ValueError: If shapes do not fit, or a probability is not in [0, 1].

@@ -5,8 +5,7 @@ from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mbos.accelerate.prediction import (fold_batch_norm,
-                                        prepare_for_prediction)
+from mbos.accelerate.prediction import fold_batch_norm, prepare_for_prediction
 
 
 class Block(nn.Module):
