@@ -386,11 +386,12 @@ def predict_inputs(
     found = find_photographs(args.inputs, args.out, left_out)
     for sentence in left_out:
         print(sentence, file=sys.stderr)
-    predictor = make(args)
+    predictor, options = make(args), run_options(args)
+    if len(found) > 1:
+        predictor.leave_cores(options.workers)
     with progress_of(len(found)) as advance:
-        summary = runs.predict_photographs(predictor,
-                                           args.checkpoint, found, args.out,
-                                           run_options(args), advance)
+        summary = runs.predict_photographs(predictor, args.checkpoint, found,
+                                           args.out, options, advance)
     report(summary, args.out)
     if not args.no_gallery and summary.records:
         page = write_prediction_gallery(args.out, summary.records,

@@ -197,6 +197,10 @@ class PhotographPredictor:
         """
         raise NotImplementedError
 
+    def leave_cores(self, number: int) -> None:
+        """Keep the network off some of the processor's cores, for threads that
+        read and write photographs beside it; where the runtime can."""
+
     def prepare(self,
                 photograph: Photograph) -> tuple[PreparedPhotograph, Any]:
         """Find the field of view and make the network's input."""

@@ -6,6 +6,7 @@
     result.labels['vessel']         # (H, W), uint8, as the photograph
 """
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 
@@ -209,6 +210,12 @@ class Predictor(PhotographPredictor):
         self.steps = settings.steps(options.scales, options.flip)
         self.test_cfg = complete_test_cfg(model.test_cfg, options.mode,
                                           options.window, options.stride)
+
+    def leave_cores(self, number: int) -> None:
+        """As in the base class: a thread of torch that has to wait for a core
+        lets all others wait. ``OMP_NUM_THREADS`` is left as it is."""
+        if 'OMP_NUM_THREADS' not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() - number))
 
     def make_input(self, square: np.ndarray) -> Views:
         """The views that the test pipeline makes."""

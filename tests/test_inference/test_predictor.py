@@ -16,6 +16,7 @@ from mbos.checkpoints.settings import (Postprocessing, PredictionSettings,
                                        settings_from_meta, settings_meta,
                                        settings_of)
 from mbos.config import plain
+from mbos.inference.predictor import Predictor
 from mbos.tasks import build_tasks
 from tests.tiny_runs import config_of, draw_eye, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
@@ -361,3 +362,23 @@ def test_black_and_tiny_photographs(size):
     result = predict(model, np.zeros((*size, 3), np.uint8))
     assert result.labels['odoc'].shape == size
     assert not result.field_of_view.certain
+
+
+@pytest.mark.parametrize('environment, threads', [(None, [3, 1]),
+                                                  ('4', [4, 4])])
+def test_cores_for_others(monkeypatch, environment, threads):
+    model = tiny_model()
+    model.settings = settings()
+    predictor, before = Predictor(model), torch.get_num_threads()
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if environment:
+        monkeypatch.setenv('OMP_NUM_THREADS', environment)
+    try:
+        torch.set_num_threads(4)
+        found = []
+        for number in (1, 8):
+            predictor.leave_cores(number)
+            found.append(torch.get_num_threads())
+        assert found == threads
+    finally:
+        torch.set_num_threads(before)
