@@ -70,15 +70,21 @@ def compute(sums: Sequence[dict],
     if bootstrap is not None:
         report['intervals'] = _each(
             tables, lambda values: bootstrap.interval(values[1:]))
-    for region, end in zip(
-            np.moveaxis(scores, 0, 2) if curves else (), REGIONS):
-        for key, act in (('curves', curve_points), ('calibration',
-                                                    calibration)):
-            report[key + end] = {
-                name: act(*own)
-                for name, own in zip(task.classes, region)
-            }
+    if curves:
+        report.update(_curves(scores, task))
     return report
+
+
+def _curves(scores, task):
+    found = {}
+    for region, end in zip(np.moveaxis(scores, 0, 2), REGIONS):
+        named = dict(zip(task.classes, region))
+        found[f'curves{end}'] = {n: curve_points(*h) for n, h in named.items()}
+        found[f'calibration{end}'] = {
+            n: calibration(*h)
+            for n, h in named.items()
+        }
+    return found
 
 
 def _rankings(sums, scores, weights):
