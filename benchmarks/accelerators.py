@@ -21,18 +21,16 @@ import os
 import os.path as osp
 import statistics
 import sys
-import time
-from collections.abc import Callable
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import torch
 
-import mbos.registration  # noqa: F401
 from benchmarks import model as networks
 from benchmarks.baseline import ReleaseSchedule
-from benchmarks.worker import predict_step, resident, train_step
+from benchmarks.common import cpu_seconds, markdown, resident
+from benchmarks.steps import predict_step, train_step
 from mbos.accelerate import (ACCELERATORS, accelerate, keep_freed_memory,
                              restore)
 
@@ -46,12 +44,7 @@ WAYS = (RELEASE, ALL, ALLOCATOR, *ACCELERATORS)
 
 
 class Case:
-    """A network and what it is to do.
-
-    Args:
-        case (str): ``stage1``, ``stage2`` or ``inference``.
-        args (argparse.Namespace): The command line.
-    """
+    """A network and what it is to do: stage1, stage2 or inference."""
 
     def __init__(self, case: str, args: argparse.Namespace):
         stage = 1 if case == 'stage1' else 2
@@ -65,8 +58,8 @@ class Case:
             self.step = predict_step(self.model, image, ours=True)
             self.release_step = predict_step(self.model, image, ours=False)
             return
-        batch = networks.make_batch(cfg, stage, args.size)
-        batch = of_first_datasets(batch, args.datasets)
+        batch = of_first_datasets(
+            networks.make_batch(cfg, stage, args.size), args.datasets)
         self.step = train_step(self.model, cfg, batch)
 
         def release_step():
@@ -78,12 +71,8 @@ class Case:
         self.release_step = release_step
 
     def run(self, way: str, seed: int) -> dict[str, float]:
-        """Take a step.
-
-        Args:
-            way (str): What is left out: ``NOTHING``; ``ALL`` accelerators;
-                ``RELEASE``, all and our schedule; or an accelerator.
-            seed (int): Of dropout and stochastic depth.
+        """Take a step without ``way``, which is ``NOTHING``, an accelerator,
+        ``ALL`` of them, or ``RELEASE``, all and our schedule.
 
         Returns:
             dict[str, float]: ``seconds`` of the processor and ``peak_mb``;
@@ -94,17 +83,12 @@ class Case:
         if way not in (ALL, RELEASE):
             accelerate(self.model, [n for n in ACCELERATORS if n != way])
         step = self.release_step if way == RELEASE else self.step
-
-        def seconds():
-            torch.manual_seed(seed)
-            start = time.process_time()
-            step()
-            return time.process_time() - start
-
         forget_peak()
-        found = dict(seconds=seconds(), peak_mb=resident('VmHWM'))
+        torch.manual_seed(seed)  # of dropout and stochastic depth
+        found = dict(seconds=cpu_seconds(step), peak_mb=resident('VmHWM'))
         if way in (NOTHING, ALLOCATOR):  # with what the allocator may keep
-            found['again'] = seconds()
+            torch.manual_seed(seed)
+            found['again'] = cpu_seconds(step)
         return found
 
 
@@ -129,25 +113,12 @@ def forget_peak() -> None:
         file.write('5')
 
 
-def measure(case: str, args: argparse.Namespace,
-            say: Callable[[str], None]) -> list[dict]:
-    """Measure a case.
-
-    What runs without the allocator's setting comes first, as that cannot be
-    taken back.
-
-    Args:
-        case (str): ``stage1``, ``stage2`` or ``inference``.
-        args (argparse.Namespace): The command line.
-        say (callable): Takes lines on the progress.
-
-    Returns:
-        list[dict]: By way ``way``, ``seconds``, ``peak_mb`` (medians), and
-        ``saved`` and ``memory_saved``, the shares of it that all accelerators
-        together save.
+def measure(case: str, args: argparse.Namespace) -> list[dict]:
+    """Measure a case; rows of ``way``, ``case`` and what :func:`compare`
+    gives.
     """
     work = Case(case, args)
-    found = {}
+    found: dict[str, list[dict]] = {}
 
     def rounds(ways):
         for way in ways[-1:]:
@@ -155,8 +126,9 @@ def measure(case: str, args: argparse.Namespace,
         for number in range(args.rounds):
             for way in ways:
                 found.setdefault(way, []).append(work.run(way, number))
-                say(f'{case}, {way}: {found[way][-1]}')
+                print(f'{case}, {way}: {found[way][-1]}', file=sys.stderr)
 
+    # first what runs without the allocator's setting, which stays
     rounds([w for w in (RELEASE, ALLOCATOR) if w in args.ways])
     keep_freed_memory()
     rounds([w for w in (ALL, *ACCELERATORS) if w in args.ways] + [NOTHING])
@@ -173,15 +145,11 @@ def measure(case: str, args: argparse.Namespace,
 def compare(fast: list[dict],
             slow: list[dict],
             seconds: str = 'seconds') -> dict[str, float]:
-    """Steps with all accelerators and steps without one, round by round.
-
-    Args:
-        fast (list[dict]): Of :meth:`Case.run`.
-        slow (list[dict]): The same.
-        seconds (str): Which of the times to look at. Default: 'seconds'.
+    """Compare steps with all accelerators and without one, round by round.
 
     Returns:
-        dict[str, float]: See :func:`measure`.
+        dict[str, float]: Medians of ``seconds`` and ``peak_mb`` without it,
+        and ``saved`` and ``memory_saved``, the shares that it saves.
     """
 
     def saved(key):
@@ -197,25 +165,20 @@ def compare(fast: list[dict],
 
 def as_text(results: list[dict], args: argparse.Namespace) -> str:
     """The table, in Markdown."""
-    lines = [
-        f'Training images {args.size}x{args.size} of {args.datasets} '
-        f'dataset(s), inference {args.inference_size}x'
-        f'{args.inference_size}, {args.threads} thread(s), float32, medians '
-        f'of {args.rounds} rounds. Worth keeping: {WORTH_KEEPING:.0%} of time '
-        'or memory.', '',
-        '| case | without | CPU s | saved | peak MB | saved | worth keeping |',
-        '|---|---|---:|---:|---:|---:|---|'
-    ]
+    rows = [('case, without', 'CPU s', 'saved', 'peak MB', 'saved', 'kept')]
     for row in results:
         best = max(row['saved'], row['memory_saved'])
         verdict = 'yes' if best >= WORTH_KEEPING else 'no'
         if row['way'] in (NOTHING, ALL, RELEASE):
             verdict = ''
-        lines.append(
-            f'| {row["case"]} | {row["way"]} | {row["seconds"]:.2f} | '
-            f'{row["saved"]:.1%} | {row["peak_mb"]:.0f} | '
-            f'{row["memory_saved"]:.1%} | {verdict} |')
-    return '\n'.join(lines)
+        rows.append((f'{row["case"]}: {row["way"]}', f'{row["seconds"]:.2f}',
+                     f'{row["saved"]:.1%}', f'{row["peak_mb"]:.0f}',
+                     f'{row["memory_saved"]:.1%}', verdict))
+    return (f'Training images {args.size}x{args.size} of {args.datasets} '
+            f'dataset(s), inference {args.inference_size}x'
+            f'{args.inference_size}, {args.threads} thread(s), float32, '
+            f'medians of {args.rounds} rounds. Kept is what saves '
+            f'{WORTH_KEEPING:.0%} of time or memory.\n\n{markdown(rows)}')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -256,10 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
     logging.disable(logging.INFO)  # mmcv has a line for every parameter
-    results = []
-    for case in args.cases:
-        results += measure(case, args,
-                           lambda line: print(line, file=sys.stderr))
+    results = sum((measure(case, args) for case in args.cases), [])
     print(
         json.dumps(results, indent=1) if args.json else as_text(results, args))
 

@@ -10,6 +10,7 @@ output that no loss reads costs no backward pass; both favour the baseline.
 Losses and gradients are those of the library (the tests compare them).
 """
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -23,27 +24,14 @@ HEAD_CLASSES = dict(decode=UPerHead, aux=FCNHead)
 
 
 class ReleaseSchedule:
-    """Runs a segmentor as the release does.
-
-    Args:
-        model (nn.Module): A segmentor of either stage.
-        optimizers (dict[str, Optimizer]): ``generator``, and in stage 2
-            those of the discriminators.
-    """
+    """Runs a segmentor as the release does."""
 
     def __init__(self, model: nn.Module, optimizers: dict[str, object]):
         self.model = model
         self.optimizers = optimizers
 
     def step(self, batch: dict) -> dict[str, Tensor]:
-        """One iteration: the generator's update, then the discriminators'.
-
-        Args:
-            batch (dict): ``img``, ``img_metas``, ``labels``.
-
-        Returns:
-            dict[str, Tensor]: The losses by name, detached.
-        """
+        """One iteration: the generator's update, then the discriminators'."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         losses = self.gradients(
@@ -57,16 +45,7 @@ class ReleaseSchedule:
             self,
             batch: dict,
             after_generator: Callable = lambda: None) -> dict[str, Tensor]:
-        """Losses and gradients of a batch.
-
-        Args:
-            batch (dict): ``img``, ``img_metas``, ``labels``.
-            after_generator (callable): Called between the two backward
-                passes. Default: nothing.
-
-        Returns:
-            dict[str, Tensor]: The losses by name, detached.
-        """
+        """Losses and gradients of a batch."""
         model = self.model
         planes = model._planes_by_task(batch['img_metas'], batch['labels'])
         counts = model._counts(planes, batch['img'].dtype)
@@ -93,11 +72,7 @@ class ReleaseSchedule:
         return {k: v.detach() for k, v in {**losses, **verdicts}.items()}
 
     def logits(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Full-size logits of all tasks by head and task.
-
-        Args:
-            image (Tensor): Shape (1, 3, H, W).
-        """
+        """Full-size logits of all tasks by head and task."""
         features = self.model.backbone(image)
         return {
             prefix: self._head_logits(prefix, head, features, image.shape[2:])
@@ -105,11 +80,7 @@ class ReleaseSchedule:
         }
 
     def predict(self, image: Tensor) -> Tensor:
-        """Probabilities of all tasks, without the auxiliary head.
-
-        Args:
-            image (Tensor): Shape (1, 3, H, W).
-        """
+        """Probabilities of all tasks, without the auxiliary head."""
         features = self.model.backbone(image)
         logits = self._head_logits('decode', self.model.decode_head, features,
                                    image.shape[2:])
@@ -170,35 +141,17 @@ class ReleaseSchedule:
         return total
 
 
-class frozen:
-    """Context in which a module passes gradients on but collects none.
-
-    Args:
-        module (nn.Module): What to freeze while the forward pass runs.
-    """
-
-    def __init__(self, module: nn.Module):
-        self.module = module
-
-    def __enter__(self):
-        self.module.requires_grad_(False)
-
-    def __exit__(self, *exc):
-        self.module.requires_grad_(True)
+@contextmanager
+def frozen(module: nn.Module):
+    """Let a module pass gradients on but collect none."""
+    module.requires_grad_(False)
+    yield
+    module.requires_grad_(True)
 
 
 def dice_with_full_targets(logits: Tensor, plane: Tensor, task,
                            loss) -> Tensor:
     """Dice of one image, class by class, against float planes of full size.
-
-    Args:
-        logits (Tensor): Shape (1, C, H, W).
-        plane (Tensor): Labels of shape (H, W).
-        task (Task): The task.
-        loss (BinaryLoss): For its ``ignore_index`` and ``smooth``.
-
-    Returns:
-        Tensor: A scalar; 0 for a plane without a valid pixel.
     """
     if loss.mode != 'dice':
         raise ValueError('The baseline has the dice loss only.')
@@ -227,14 +180,6 @@ def attend_to_others(xta: nn.Module, task: str, maps: dict[str,
 
 def attend(block: nn.Module, x: Tensor, other: Tensor) -> Tensor:
     """One ordered pair: norms, queries, keys, values, scores, feed-forward.
-
-    Args:
-        block (CrossTaskBlock): The weights.
-        x (Tensor): The asking task's map, (N, C, H, W).
-        other (Tensor): The asked one's.
-
-    Returns:
-        Tensor: Shape (N, C, H, W).
     """
     n, c, h, w = x.shape
     side, heads = block.window_size, block.num_heads

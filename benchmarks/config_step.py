@@ -15,11 +15,8 @@ heads' own maps. Samples are read from the files of ``data.train`` for it.
 import argparse
 import logging
 import os.path as osp
-import statistics
 import sys
-import time
 import types
-from collections.abc import Callable
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -28,6 +25,7 @@ import torch
 from mmcv import Config, DictAction
 
 import mbos.registration  # noqa: F401
+from benchmarks.common import in_turn, markdown
 from benchmarks.model import build_optimizers
 from mbos.accelerate import accelerate_on_cpu
 from mbos.config import load_config, member_datasets
@@ -58,16 +56,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def random_batch(cfg: Config, size: int) -> dict:
-    """An image of each training dataset, with random labels.
-
-    Of members that take turns, the first is taken.
-
-    Args:
-        cfg (Config): Completed by ``load_config``.
-        size (int): Side of the images.
-
-    Returns:
-        dict: ``img``, ``img_metas`` and ``labels``, as the loader gives them.
+    """An image of each training dataset, with random labels, as the loader
+    gives them. Of members that take turns, the first is taken.
     """
     tasks = build_tasks(cfg.model.tasks)
     members = [
@@ -119,20 +109,12 @@ def time_step(cfg: Config, size: int, steps: int) -> tuple[float, int]:
     """Processor time of a step, the median, and the images in it."""
     model = network(cfg)
     batch = random_batch(cfg, size)
-    seconds = []
-    for _ in range(steps + 1):  # the first one prepares
+
+    def step():
         model.zero_grad()
-        seconds.append(
-            seconds_of(lambda: model.train_step(
-                batch, backward=lambda loss: loss.backward())))
-    return statistics.median(seconds[1:]), len(batch['img'])
+        model.train_step(batch, backward=lambda loss: loss.backward())
 
-
-def seconds_of(act: Callable[[], object]) -> float:
-    """Processor time of what a function does."""
-    start = time.process_time()
-    act()
-    return time.process_time() - start
+    return in_turn(dict(step=step), steps)['step'], len(batch['img'])
 
 
 def bare_step(model: torch.nn.Module, batch: dict) -> None:
@@ -186,18 +168,15 @@ def time_parts(cfg: Config, size: int, steps: int) -> dict[str, float]:
         bare_step(model, batch)
         model.zero_grad()
 
-    found = {}
-    for _ in range(steps + 1):
-        for name, act in (('bare network', bare), ('data',
-                                                   lambda: next(samples)),
-                          ('clear gradients',
-                           lambda: step_hook.before_train_iter(runner)),
-                          ('network and losses',
-                           step), ('clip and optimizer',
-                                   lambda: step_hook.after_train_iter(runner)),
-                          ('EMA', lambda: average.after_train_iter(runner))):
-            found.setdefault(name, []).append(seconds_of(act))
-    return {k: statistics.median(v[1:]) for k, v in found.items()}
+    return in_turn(
+        {
+            'bare network': bare,
+            'data': lambda: next(samples),
+            'clear gradients': lambda: step_hook.before_train_iter(runner),
+            'network and losses': step,
+            'clip and optimizer': lambda: step_hook.after_train_iter(runner),
+            'EMA': lambda: average.after_train_iter(runner),
+        }, steps)
 
 
 def parts_as_text(parts: dict[str, float]) -> str:
@@ -206,11 +185,9 @@ def parts_as_text(parts: dict[str, float]) -> str:
     whole = sum(parts.values()) - bare
     rows = {**parts, 'all but the bare network': whole}
     rows['the same without data'] = whole - parts['data']
-    return '\n'.join([
-        '| part | CPU s | of the bare network |', '|---|---:|---:|',
-        *(f'| {name} | {seconds:.3f} | {seconds / bare:.2f} |'
-          for name, seconds in rows.items())
-    ])
+    return markdown([('part', 'CPU s', 'of the bare network'),
+                     *((name, f'{seconds:.3f}', f'{seconds / bare:.2f}')
+                       for name, seconds in rows.items())])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,12 +15,9 @@ memory: the highest resident memory of a whole evaluation, in a process per
 number of images; the network is a stand-in that costs nothing.
 """
 import argparse
-import json
+import multiprocessing
 import os
 import os.path as osp
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +26,8 @@ import numpy as np
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
+
+from benchmarks.common import in_turn, markdown, resident
 
 KINDS = ('network', 'uniform')
 GOAL = 10
@@ -50,7 +49,6 @@ def parse_args():
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument(
         '--check', action='store_true', help='exit 1 if a goal is missed')
-    parser.add_argument('--child', type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.what == 'parts' and args.checkpoint is None:
         parser.error('parts needs CONFIG and CHECKPOINT')
@@ -62,12 +60,8 @@ def make_image(size: int,
                seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (4, H, W) and labels (H, W) of round lesions.
 
-    Args:
-        size (int): Side in pixels.
-        kind (str): 'network': sigmoids that are near 0 almost everywhere, and
-            know something of the lesions; 'uniform': on [0, 1], they know
-            nothing.
-        seed (int): Of both.
+    Probabilities of the kind 'network' are near 0 almost everywhere, and know
+    something of the lesions; 'uniform' ones know nothing.
     """
     rng = np.random.default_rng(seed)
     label = np.zeros((size, size), np.uint8)
@@ -110,21 +104,12 @@ def measure_speed(size: int, repeat: int) -> list[dict]:
     found = []
     for kind in KINDS:
         prob, label = make_image(size, kind)
-        times = dict(baseline=[], ours=[])
-        update(prob, label, LESION)
-        for _ in range(repeat):
-            for name, act in (('baseline', lambda: baseline(prob, label)),
-                              ('ours', lambda: update(prob, label, LESION))):
-                start = time.process_time()
-                act()
-                times[name].append(time.process_time() - start)
-        medians = {k: statistics.median(v) for k, v in times.items()}
-        found.append(
+        seconds = in_turn(
             dict(
-                size=size,
-                scores=kind,
-                **medians,
-                ratio=medians['baseline'] / medians['ours']))
+                baseline=lambda: baseline(prob, label),
+                ours=lambda: update(prob, label, LESION)), repeat)
+        ratio = seconds['baseline'] / seconds['ours']
+        found.append(dict(size=size, scores=kind, **seconds, ratio=ratio))
     return found
 
 
@@ -143,9 +128,10 @@ def write_test_set(folder: str, count: int, size: int) -> None:
                 osp.join(folder, kind, f'{index}.png'))
 
 
-def evaluate_images(count: int, size: int) -> dict:
+def evaluate_images(count: int, size: int, threads: int) -> dict:
     """Evaluate in this process, and look at its memory."""
     import torch
+    torch.set_num_threads(threads)
     from mmcv import Config
 
     from mbos.apis import Environment, EvaluationPlan, evaluate_test_sets
@@ -187,28 +173,18 @@ def evaluate_images(count: int, size: int) -> dict:
         evaluate_test_sets(StandIn(), dict(generated=dataset), cfg,
                            Environment(torch.device('cpu')), plan)
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return dict(images=count, size=size, peak_mb=peak / 1024, seconds=seconds)
+    return dict(
+        images=count, size=size, peak_mb=resident('VmHWM'), seconds=seconds)
 
 
 def measure_memory(counts: list[int], size: int, threads: int) -> list[dict]:
     """Peak memory for each number of images, in a process of its own."""
-    found = []
-    for count in counts:
-        done = subprocess.run([
-            sys.executable,
-            osp.abspath(__file__), 'memory', '--child',
-            str(count), '--size',
-            str(size), '--threads',
-            str(threads)
-        ],
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE,
-                              text=True)
-        if done.returncode:
-            sys.exit(done.stderr)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    return found
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        return [
+            pool.apply(evaluate_images, (count, size, threads))
+            for count in counts
+        ]
 
 
 def measure_parts(args: argparse.Namespace) -> dict[str, float]:
@@ -256,14 +232,14 @@ def measure_parts(args: argparse.Namespace) -> dict[str, float]:
     return dict(spent, rest=whole - sum(spent.values()), images=len(dataset))
 
 
-def print_parts(parts: dict[str, float]) -> None:
-    """Print a Markdown table of seconds per photograph and shares."""
+def parts_table(parts: dict[str, float]) -> str:
+    """Seconds per photograph and shares, in Markdown."""
     images = parts.pop('images')
     whole = sum(parts.values())
-    print(f'\n{images} photographs\n\n| part | CPU s each | share |\n'
-          '|---|---:|---:|')
-    for name, seconds in (*parts.items(), ('all', whole)):
-        print(f'| {name} | {seconds / images:.3f} | {seconds / whole:.0%} |')
+    rows = [('part', 'CPU s each', 'share')]
+    rows += [(name, f'{seconds / images:.3f}', f'{seconds / whole:.0%}')
+             for name, seconds in (*parts.items(), ('all', whole))]
+    return f'{images} photographs\n\n{markdown(rows)}'
 
 
 def main():
@@ -271,12 +247,8 @@ def main():
     args = parse_args()
     import torch
     torch.set_num_threads(args.threads)
-    if args.child is not None:
-        # a progress bar may have left its line open
-        print('\n' + json.dumps(evaluate_images(args.child, args.size)))
-        return
     if args.what == 'parts':
-        print_parts(measure_parts(args))
+        print(f'\n{parts_table(measure_parts(args))}')
         return
     if args.what == 'speed':
         rows = measure_speed(args.size or 1024, args.repeat)

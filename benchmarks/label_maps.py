@@ -25,6 +25,7 @@ import torch
 from mmseg.datasets import build_dataset
 from tqdm import tqdm
 
+from benchmarks.common import markdown
 from mbos.apis import (PredictionOptions, load_config, load_model,
                        member_datasets)
 from mbos.checkpoints.settings import Postprocessing
@@ -58,14 +59,8 @@ collections of vessels do."""
 
 @dataclass
 class Predicted:
-    """A photograph's prediction, and what is labelled in it.
-
-    Attributes:
-        dataset (str): Name of its set.
-        prepared (PreparedPhotograph): Where its field of view lies.
-        logits (dict[str, list[ndarray]]): By labelled task.
-        targets (dict[str, ndarray]): By labelled task, (C, H, W), boolean.
-        valid (dict[str, ndarray]): Where they are known, (C, H, W), boolean.
+    """A photograph's prediction; by labelled task also what is labelled in it
+    and where that is known, (C, H, W), boolean.
     """
 
     dataset: str
@@ -204,11 +199,10 @@ def main(argv=None) -> None:
     print(json.dumps(thresholds, indent=1))
     results = score(predictor, photos, thresholds)
     keys = list(results['at 0.5'])
-    print('| | ' + ' | '.join(results) + ' |')
-    print('|---|' + '---:|' * len(results))
-    for key in keys:
-        print(f'| {key} | ' + ' | '.join(f'{row[key]:.4f}'
-                                         for row in results.values()) + ' |')
+    rows = [('', *results)]
+    rows += [(key, *(f'{row[key]:.4f}' for row in results.values()))
+             for key in keys]
+    print(markdown(rows))
     if args.out:
         with open(args.out, 'w', encoding='utf-8') as file:
             json.dump(dict(thresholds=thresholds, dice=results), file)

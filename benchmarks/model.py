@@ -41,18 +41,7 @@ def stage_config(stage: int,
                  tasks: int = 3,
                  noise: bool = True,
                  **train_cfg) -> Config:
-    """The published config of a stage, from scratch.
-
-    Args:
-        stage (int): 1 or 2.
-        width (str): A key of ``WIDTHS``. Default: 'published'.
-        tasks (int): How many tasks; the published ones first. Default: 3.
-        noise (bool): Whether to keep dropout and drop path. Default: True.
-        **train_cfg: Keys of ``model.train_cfg``.
-
-    Returns:
-        Config: The whole config.
-    """
+    """The published config of a stage, from scratch."""
     cfg = Config.fromfile(str(CONFIGS / STAGE_CONFIGS[stage]))
     changes = dict(pretrained=None, tasks=task_list(tasks))
     cfg.merge_from_dict(dict(model=changes))
@@ -109,16 +98,6 @@ def make_batch(cfg: Config,
     Every task has a dataset that labels it. In stage 2 each dataset comes a
     second time with pseudo labels of the other tasks, except lesions on the
     dataset of discs, as published.
-
-    Args:
-        cfg (Config): For ``model.tasks``.
-        stage (int): 1 or 2.
-        size (int): Side of the images.
-        images (int): Images per dataset. Default: 1.
-        device (str): Where the tensors shall lie. Default: 'cpu'.
-
-    Returns:
-        dict: ``img``, ``img_metas``, ``labels``.
     """
     tasks = build_tasks(cfg.model.tasks)
     names = [task.name for task in tasks]

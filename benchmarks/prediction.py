@@ -37,6 +37,8 @@ import cv2
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
+from benchmarks.common import markdown
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / 'demo/photographs'
 QUALITY = 92
@@ -69,8 +71,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--json', help='file to write the numbers into, too')
     parser.add_argument(
         '--quick', action='store_true', help='two photographs of 0.3 MP')
-    parser.add_argument(
-        '--only-steps', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.quick:
         args.count, args.megapixels, args.threads = 2, [0.3], [1]
@@ -82,16 +82,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def scaled_photographs(source: Path, out: Path, megapixels: float,
                        count: int) -> Path:
-    """Copies of photographs at a size, as JPEGs.
-
-    Args:
-        source (Path): Folder of photographs, searched with all below it.
-        out (Path): Where the folder of copies is made.
-        megapixels (float): Size of the copies.
-        count (int): How many; photographs are repeated where there are fewer.
-
-    Returns:
-        Path: The folder.
+    """A folder in ``out`` of copies of JPEGs of ``source``, or below it, at a
+    size. Photographs are repeated where there are fewer than ``count``.
 
     Raises:
         FileNotFoundError: If there is no JPEG in the source.
@@ -120,9 +112,8 @@ def scaled_photographs(source: Path, out: Path, megapixels: float,
 def command(args: argparse.Namespace, backend: str, photographs: Path,
             out: Path) -> list[str]:
     """The command of a run."""
-    chosen = [] if backend == 'torch' else ['--backend', backend]
-    if backend == 'torch':
-        chosen = ['--device', args.device]
+    chosen = ['--device', args.device
+              ] if backend == 'torch' else ['--backend', backend]
     config = [args.config] if args.config else []
     return [
         sys.executable, '-W', 'ignore', '-m', 'mbos', 'predict', *config,
@@ -293,13 +284,6 @@ def time_photograph(clock: Clock, predictor, writer, path: Path) -> None:
 # ---- report
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first row is the head."""
-    head, *body = [f'| {" | ".join(row)} |' for row in rows]
-    rule = '|' + '---|' * len(rows[0])
-    return '\n'.join([head, rule, *body])
-
-
 def runs_table(found: Sequence[dict]) -> str:
     """The runs, with the first side of each case as what is compared with."""
     rows = [[
@@ -317,7 +301,7 @@ def runs_table(found: Sequence[dict]) -> str:
             f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["peak_mb"]:.0f}',
             f'{row["cpu"] / max(base, 1e-3):.2f}'
         ])
-    return table(rows)
+    return markdown(rows)
 
 
 def steps_table(steps: dict[float, dict[str, float]]) -> str:
@@ -327,7 +311,7 @@ def steps_table(steps: dict[float, dict[str, float]]) -> str:
     for step in sorted(names, key='write'.__eq__):  # at the end
         rows.append([step, *(f'{of[step]:.2f}' for of in steps.values())])
     rows.append(['all', *(f'{sum(of.values()):.2f}' for of in steps.values())])
-    return table(rows)
+    return markdown(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,18 +1,11 @@
 """benchmarks/evaluation.py measures what it says."""
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from benchmarks import evaluation
-from tests.tiny_runs import ROOT
-
-TOOL = str(ROOT / 'benchmarks/evaluation.py')
 
 
-@pytest.mark.parametrize('kind', ['network', 'uniform'])
+@pytest.mark.parametrize('kind', evaluation.KINDS)
 def test_images_are_of_lesions(kind):
     prob, label = evaluation.make_image(128, kind)
     assert prob.shape == (4, 128, 128) and prob.dtype == np.float32
@@ -29,12 +22,7 @@ def test_both_sides_are_timed():
         assert row['ratio'] == row['baseline'] / row['ours'] > 0
 
 
-def test_memory_is_of_a_whole_evaluation():
-    done = subprocess.run(
-        [sys.executable, TOOL, 'memory', '--child', '3', '--size', '64'],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+def test_memory_is_of_a_whole_evaluation(capfd):
+    found, = evaluation.measure_memory([3], 64, 1)
     assert found['images'] == 3 and found['peak_mb'] > 100
-    assert 'lesion, 3 images' in done.stdout
+    assert 'lesion, 3 images' in capfd.readouterr().out

@@ -1,31 +1,13 @@
-"""benchmarks/speed.py: the baseline's numerics, its values, its goals."""
+"""Steps and inference: the baseline's numerics, what is measured, goals."""
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import accelerators, baseline, growth
+from benchmarks import accelerators, baseline, common, growth
 from benchmarks import model as models
-from benchmarks import report as reports
-from benchmarks import speed, worker
+from benchmarks import speed, steps
 from mbos.accelerate import ACCELERATORS, accelerate
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*arguments):
-    return subprocess.run([
-        sys.executable,
-        str(ROOT / 'benchmarks/speed.py'), *map(str, arguments)
-    ],
-                          env=dict(os.environ, CUDA_VISIBLE_DEVICES=''),
-                          capture_output=True,
-                          text=True,
-                          timeout=300)
 
 
 def gradients(model):
@@ -87,31 +69,14 @@ def test_baseline_updates_discriminators_after_the_generator():
         assert wrong.float().mean() < 0.02, name
 
 
-def settings(case, side, **changes):
-    return dict(
-        dict(
-            case=case,
-            side=side,
-            size=64,
-            width='tiny',
-            tasks=2,
-            images=1,
-            images_per_pass='auto',
-            device='cpu',
-            precision='float32',
-            compile=False,
-            tf32=False,
-            threads=1,
-            rank=0,
-            world=1), **changes)
-
-
 @pytest.mark.parametrize('case', ['stage1', 'stage2', 'inference'])
 @pytest.mark.parametrize('side', ['baseline', 'ours', 'low_memory'])
 def test_sides_of_the_cases(case, side):
-    work = worker.make_step(settings(case, side))
+    args = speed.parse_args(
+        ['--width', 'tiny', '--size', '64', '--inference-size', '64'])
+    work = steps.make_step(speed.settings_of(case, side, args))
     work()
-    assert worker.count_flops(work) > 1e7
+    assert steps.count_flops(work) > 1e7
 
 
 def test_a_convolution_and_a_product_are_counted():
@@ -123,11 +88,11 @@ def test_a_convolution_and_a_product_are_counted():
         y @ y.T
 
     conv = 2 * 4 * 3 * 9 * 64
-    assert worker.count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
+    assert steps.count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
 
 
 def test_resident_memory():
-    resident = worker.resident
+    resident = common.resident
     before = resident('VmHWM')
     block = torch.ones(2**24)  # 64 MB
     assert resident('VmRSS') <= resident('VmHWM')
@@ -135,90 +100,80 @@ def test_resident_memory():
     assert block.numel() * 4 / 2**20 <= resident('VmRSS')
 
 
-def figures(**changes):
-    return dict(
-        dict(
-            seconds=1.0,
-            cpu_seconds=2.0,
-            images_per_second=6.0,
-            peak_mb=1000.0,
-            libraries_mb=300.0), **changes)
-
-
 def test_goals():
     cases = dict(
         stage2=dict(
-            baseline=figures(),
-            ours=figures(seconds=0.59, peak_mb=410.0, flops=1e12),
-            low_memory=figures(seconds=0.7, peak_mb=190.0)),
-        processes=dict(one=figures(), two=figures(images_per_second=7.0)))
-    goals = {g['name']: g for g in reports.judge(cases)}
+            baseline=dict(seconds=1.0, peak_mb=1000.0),
+            ours=dict(seconds=0.59, peak_mb=410.0),
+            low_memory=dict(seconds=0.7, peak_mb=190.0)),
+        processes=dict(
+            one=dict(images_per_second=6.0), two=dict(images_per_second=7.0)))
+    goals = {g['name']: g for g in speed.judge(cases)}
     time = goals["stage-2 step, time over the baseline's"]
     assert time['reached'] and time['value'] == pytest.approx(0.59)
     memory = goals["stage-2 step, peak memory over the baseline's"]
     assert not memory['reached'] and memory['value'] == pytest.approx(0.41)
-    assert '0.410, goal at most 0.30' in reports.describe(memory)
     low = goals['low-memory stage 2, time over our own']
     assert low['reached'] and low['value'] == pytest.approx(0.7 / 0.59)
     two = goals["two processes, images per second over one's"]
     assert two['reached'] and not two['at_most']
     assert not any('stage-1' in name for name in goals)
     del cases['stage2']['baseline']
-    names = [goal['name'] for goal in reports.judge(cases)]
+    names = [goal['name'] for goal in speed.judge(cases)]
     assert names == ['low-memory stage 2, time over our own', two['name']]
 
 
-def test_sides():
+def test_cases_and_sides():
     parse = speed.parse_args
-    assert parse([]).sides is None
-    assert parse(['--sides', 'ours',
-                  'baseline']).sides == ['ours', 'baseline', 'one', 'two']
+    assert parse(['--stage',
+                  '1']).cases == ['stage1', 'inference', 'processes']
+    assert 'processes' not in parse(['--device', 'cuda']).cases
     with pytest.raises(SystemExit):
         parse(['--sides', 'ours', '--check'])
 
 
-def test_command():
+def test_command(capsys):
     """A tiny network gains nothing, so --check complains, by name."""
-    done = run('--width', 'tiny', '--size', 64, '--steps', 1, '--cases',
-               'stage1', '--threads', 1, '--json', '--check')
-    report = json.loads(done.stdout)
+    code = speed.main([
+        '--width', 'tiny', '--size', '64', '--steps', '1', '--cases', 'stage1',
+        '--threads', '1', '--json', '--check'
+    ])
+    out, err = capsys.readouterr()
+    report = json.loads(out)
     sides = report['cases']['stage1']
     for side in ('baseline', 'ours'):
-        assert {'seconds', 'cpu_seconds', 'peak_mb',
-                'libraries_mb'} <= set(sides[side])
         assert sides[side]['peak_mb'] > sides[side]['libraries_mb'] > 50
-        assert sides[side]['seconds'] > 0
-    assert sides['ours']['flops'] > 1e8
-    assert sides['ours']['floor'] == pytest.approx(
-        sides['ours']['flops'] / sides['ours']['matmul_rate'] /
-        sides['ours']['seconds'])
+        assert sides[side]['seconds'] > 0 and sides[side]['cpu_seconds'] > 0
+    ours = sides['ours']
+    assert ours['flops'] > 1e8
+    assert ours['floor'] == pytest.approx(ours['flops'] / ours['matmul_rate'] /
+                                          ours['seconds'])
     goal, = report['goals']
-    ratio = sides['ours']['seconds'] / sides['baseline']['seconds']
+    ratio = ours['seconds'] / sides['baseline']['seconds']
     assert goal['value'] == pytest.approx(ratio)
-    assert done.returncode == (0 if ratio <= 0.8 else 1)
-    assert ('missed: stage-1 step' in done.stderr) == (ratio > 0.8)
+    assert code == (0 if ratio <= 0.8 else 1)
+    assert ('missed: stage-1 step' in err) == (ratio > 0.8)
+    assert f'| stage1, ours | {ours["seconds"]:.2f} |' in speed.as_text(report)
 
 
-def test_growth(tmp_path, monkeypatch):
+def test_growth(monkeypatch, capsys):
     monkeypatch.setattr(growth, 'SERIES', dict(tasks=(1, 2)))
-    out = tmp_path / 'growth'
-    growth.main(['--out', str(out), '--size', '64', '--width', 'tiny'])
-    series = json.loads(out.with_suffix('.json').read_text())
-    one, two = series['tasks']
-    assert (one['tasks'], two['tasks'], two['size']) == (1, 2, 64)
-    assert 0 < one['cpu_seconds'] < two['cpu_seconds']
-    assert one['peak_mb'] > one['net_mb'] > 0
-    assert out.with_suffix('.svg').read_text().count('<svg') == 1
-    table = growth.as_text(series)
-    assert f'| 2 | {two["cpu_seconds"]:.2f} |' in table
+    growth.main(['--size', '64', '--width', 'tiny'])
+    lines = capsys.readouterr().out.strip().splitlines()
+    one, two = (line.strip('| ').split(' | ') for line in lines[-2:])
+    assert (one[0], two[0]) == ('1', '2')
+    assert float(one[2]) > float(one[3]) > 0
 
 
-def test_a_worker_that_dies_is_named(tmp_path):
-    done = run('--width', 'tiny', '--size', 64, '--cases', 'stage1',
-               '--precision', 'half')
-    assert done.returncode == 1
-    assert 'benchmark: The process of "stage1, ours" ended' in done.stderr
-    assert "Unknown precision 'half'" in done.stderr
+def test_a_process_that_dies_is_named(capfd):
+    with pytest.raises(
+            speed.BenchmarkError,
+            match='The process of "stage1, ours" ended with code 1'):
+        speed.main([
+            '--width', 'tiny', '--size', '64', '--cases', 'stage1',
+            '--precision', 'half'
+        ])
+    assert "Unknown precision 'half'" in capfd.readouterr().err
 
 
 def test_what_an_accelerator_is_worth(capsys):
@@ -247,7 +202,7 @@ def test_share_that_an_accelerator_saves():
     assert found['memory_saved'] == pytest.approx(0.1)
     rows = [dict(way='decoder', case='stage2', **found)]
     args = accelerators.parse_args(['--rounds', '2'])
-    assert '| stage2 | decoder | 3.50 | 35.0% | 1000 | 10.0% | yes |' in (
+    assert '| stage2: decoder | 3.50 | 35.0% | 1000 | 10.0% | yes |' in (
         accelerators.as_text(rows, args))
     rows[0].update(saved=0.04, memory_saved=0.04)
     assert accelerators.as_text(rows, args).endswith('| no |')

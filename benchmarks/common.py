@@ -1,0 +1,44 @@
+"""What several benchmarks need."""
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+
+def markdown(rows: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown, of which the first row is the head; all columns but
+    the first are aligned on the right.
+    """
+    rule = ['---', *['---:'] * (len(rows[0]) - 1)]
+    return '\n'.join(f'| {" | ".join(map(str, row))} |'
+                     for row in (rows[0], rule, *rows[1:]))
+
+
+def cpu_seconds(act: Callable[[], object]) -> float:
+    """Processor time of a call, all threads together."""
+    start = time.process_time()
+    act()
+    return time.process_time() - start
+
+
+def in_turn(acts: dict[str, Callable[[], object]],
+            rounds: int,
+            warmup: int = 1) -> dict[str, float]:
+    """Median processor time of each of several calls, which take turns, so
+    that a busy machine slows all of them.
+    """
+    found: dict[str, list[float]] = {name: [] for name in acts}
+    for _ in range(warmup + rounds):
+        for name, act in acts.items():
+            found[name].append(cpu_seconds(act))
+    return {k: statistics.median(v[warmup:]) for k, v in found.items()}
+
+
+def resident(field: str) -> float:
+    """Memory of this process in MB: ``VmRSS``, now, or ``VmHWM``, the peak
+    since the program started (``ru_maxrss`` may be the parent's).
+    """
+    with open('/proc/self/status') as file:
+        for line in file:
+            if line.startswith(field + ':'):
+                return int(line.split()[1]) / 1024
+    raise RuntimeError(f'/proc/self/status has no {field}.')
