@@ -29,9 +29,8 @@ from benchmarks.common import markdown
 from mbos.apis import (PredictionOptions, load_config, load_model,
                        member_datasets)
 from mbos.checkpoints.settings import Postprocessing
-from mbos.inference.geometry import PreparedPhotograph
-from mbos.inference.postprocessing import postprocess
-from mbos.inference.prediction import as_photograph
+from mbos.inference.postprocessing import Postprocessor
+from mbos.inference.prediction import PreparedPhotograph, as_photograph
 from mbos.inference.predictor import Predictor
 from mbos.tasks import Task, build_tasks
 
@@ -104,8 +103,9 @@ def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
 
 def probabilities(predictor: Predictor, photo: Predicted, task: Task):
     """Probabilities (C, H, W) of a task."""
-    return predictor.restore(task.name, photo.logits[task.name],
-                             photo.prepared)[1]
+    logits = {task.name: photo.logits[task.name]}
+    (_, _, prob), = predictor.restore(logits, photo.prepared)
+    return prob
 
 
 def decode(task: Task, prob: np.ndarray, threshold) -> np.ndarray:
@@ -167,8 +167,8 @@ def label_maps(predictor, task: Task, prob: np.ndarray, photo: Predicted,
     """Label maps (H, W) of a photograph by every rule."""
     view = photo.prepared.field_of_view
     labels = decode(task, prob, predictor.thresholds[task.name])
-    postprocess(task, labels, prob, view,
-                predictor.model.settings.postprocessing)
+    own = Postprocessor(view, predictor.model.settings.postprocessing)
+    own(task, labels, prob)
     yield 'own settings', labels
     yield 'at 0.5', decode(task, prob, 0.5)
     chosen = decode(task, prob, thresholds[task.name])
@@ -176,7 +176,7 @@ def label_maps(predictor, task: Task, prob: np.ndarray, photo: Predicted,
         labels = chosen.copy()
         if 'specks' in given:
             given = dict(specks={task.name: given['specks']})
-        postprocess(task, labels, prob, view, Postprocessing(**given))
+        Postprocessor(view, Postprocessing(**given))(task, labels, prob)
         yield rule, labels
 
 

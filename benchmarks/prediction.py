@@ -235,8 +235,7 @@ def time_steps(args: argparse.Namespace, folder: Path,
     """
     os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported
     from mbos.commands import predict
-    from mbos.inference.folder_files import OutputFolder
-    from mbos.inference.photograph_writer import PhotographWriter, WriteOptions
+    from mbos.inference.folder_run import FolderRun
     from mbos.io import files
     arguments = command(args, args.backends[0], folder, out)
     parsed = predict.parse_args(arguments[6:])
@@ -244,15 +243,13 @@ def time_steps(args: argparse.Namespace, folder: Path,
         predict.torch_predictor
         if parsed.backend == 'torch' else predict.onnx_predictor)
     predictor = make(parsed)
-    tasks = list(predictor.tasks.values())
-    writer = PhotographWriter(predictor, OutputFolder(str(out), tasks),
-                              WriteOptions(), '')
+    run = FolderRun(predictor, parsed.checkpoint, str(out))
     found = []
     for path in sorted(folder.iterdir()):
         clock = Clock()
         with mock.patch.object(files, 'save_whole',
                                clock.timed('write', files.save_whole)):
-            time_photograph(clock, predictor, writer, path)
+            time_photograph(clock, run, path)
         found.append(clock.seconds)
     found = found[1:] or found
     return {
@@ -261,24 +258,24 @@ def time_steps(args: argparse.Namespace, folder: Path,
     }
 
 
-def time_photograph(clock: Clock, predictor, writer, path: Path) -> None:
+def time_photograph(clock: Clock, run, path: Path) -> None:
     """One step after the other of a photograph."""
-    from mbos.inference.geometry import prepare_photograph
+    from mbos.inference.prediction import prepare_photograph
     from mbos.io.photographs import read_photograph
     with clock('read'):
         photograph = read_photograph(path)
     with clock('field of view'):
-        prepared, square = prepare_photograph(photograph, predictor.crop)
+        prepared, square = prepare_photograph(photograph, run.predictor.crop)
     with clock('resize'):
-        inputs = predictor.make_input(square)
+        inputs = run.predictor.make_input(square)
     with clock('network'):
-        logits = predictor.run([inputs])[0]
+        logits = run.predictor.run([inputs])[0]
     with clock('restore'):
-        labels, _ = writer.write_labels(path.stem, prepared, logits)
+        labels, _ = run.write_labels(path.stem, prepared, logits)
     with clock('measure'):
-        row = writer.measure(labels, prepared, photograph)
+        row = run.measure(labels, prepared, photograph)
     with clock('draw'):
-        writer.write_pictures(path.stem, photograph, labels, row['flags'])
+        run.write_pictures(path.stem, photograph, labels, row['flags'])
 
 
 # ---- report

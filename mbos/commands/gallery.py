@@ -7,8 +7,8 @@ checkpoint nor a GPU, only the photographs where they were.
 import argparse
 import os.path as osp
 
-from mbos.inference import folder_files as files
-from mbos.inference.folder_gallery import write_prediction_gallery
+from mbos.inference.folder_files import RUN, OutputFolder
+from mbos.io.files import read_json
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.tasks import build_tasks
 
@@ -34,25 +34,23 @@ def parse_args():
 def main():
     """Read the records of the run and write the page."""
     args = parse_args()
-    run = files.read_json(osp.join(args.out, files.RUN))
+    run = read_json(osp.join(args.out, RUN))
     if run is None or 'tasks' not in run:
-        raise ValueError(
-            f'{args.out}: no readable {files.RUN} in it; give the '
-            '--out folder of tools/predict.py.')
+        raise ValueError(f'{args.out}: no readable {RUN} in it; give the '
+                         '--out folder of tools/predict.py.')
     tasks = build_tasks([{
         key: task[key]
         for key in TASK_KEYS
     } for task in run['tasks']])
-    names = [image['name'] for image in run['images']]
-    folder = files.OutputFolder(args.out, tasks)
-    records = folder.records_in_order(names)
+    folder = OutputFolder(args.out, tasks)
+    records = folder.all_records(image['name'] for image in run['images'])
     gone = [r['source'] for r in records if not osp.isfile(r['source'])]
     if len(gone) == len(records):
         raise ValueError(
             f'{args.out}: none of its {len(records)} photographs is where it '
             f'was ({", ".join(gone[:1]) or "none"}); put them back or predict '
             'them again.')
-    page = write_prediction_gallery(args.out, records, tasks, args.size)
+    page = folder.write_gallery(records, args.size)
     for path in gone:
         print(f'Left out, as it is not there any more: {path}')
     print(f'Look at {page}')

@@ -14,6 +14,7 @@ Research software, not a medical device.
 """
 import argparse
 import os
+import os.path as osp
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,17 +23,17 @@ from tqdm import tqdm
 
 from mbos.checkpoints.settings import RULES
 from mbos.faults import naming
-from mbos.inference import folder_run as runs
-from mbos.inference.folder_gallery import write_prediction_gallery
+from mbos.inference.folder_run import FolderRun, RunOptions, RunSummary
 from mbos.inference.photograph_list import find_photographs
-from mbos.inference.photograph_writer import WriteOptions
 from mbos.inference.prediction import PhotographPredictor, PredictionOptions
 from mbos.io.errors import sentence_of
+from mbos.io.photographs import (PhotographError, is_photograph_name,
+                                 read_layout)
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 
 SHOWN = 20
-CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
+CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
 UNUSUAL = {
     'no_field_of_view': 'nothing in it looks like the retina of an eye',
     'several_fields_of_view': 'it shows several fields of view, such as '
@@ -194,9 +195,31 @@ def _split(paths, parser) -> tuple:
         checkpoint, *paths = paths
     elif paths[0] in NETWORKS or paths[0].endswith(CHECKPOINTS):
         checkpoint, *paths = paths
+    elif _may_be_meant_for_a_checkpoint(*paths):
+        parser.error(f'{paths[0]}: neither a photograph nor named like a '
+                     f'checkpoint ({", ".join(CHECKPOINTS)}); leave it out, '
+                     'or rename it')
     if not paths:
         parser.error('give at least one photograph, folder or pattern')
     return config, checkpoint, paths
+
+
+def _may_be_meant_for_a_checkpoint(path: str, *others: str) -> bool:
+    """Whether the first of the paths is an odd one.
+
+    A pattern that the shell expands may begin with a text file: then files of
+    the same folder follow, and it is listed as unreadable as any other.
+    """
+    folder, name = osp.split(path)
+    if not osp.isfile(path) or is_photograph_name(name) or any(
+            osp.dirname(other) == folder and osp.isfile(other)
+            for other in others):
+        return False
+    try:
+        read_layout(path)
+    except PhotographError:
+        return True
+    return False
 
 
 def thresholds(given):
@@ -252,16 +275,15 @@ def prediction_options(args: argparse.Namespace) -> PredictionOptions:
         postprocess=_rules(args.postprocess))
 
 
-def run_options(args: argparse.Namespace) -> runs.RunOptions:
+def run_options(args: argparse.Namespace) -> RunOptions:
     """How the run works and what it writes."""
-    return runs.RunOptions(
+    return RunOptions(
         batch_size=args.batch_size,
         workers=args.workers or max(1, min(4, (os.cpu_count() or 1) // 2)),
-        write=WriteOptions(
-            probabilities=args.probabilities,
-            overlay_size=None if args.no_overlays else args.overlay_size,
-            thumbnail=None if args.no_gallery else THUMBNAIL),
-        overwrite=args.overwrite)
+        overwrite=args.overwrite,
+        probabilities=args.probabilities,
+        overlay_size=None if args.no_overlays else args.overlay_size,
+        thumbnail=None if args.no_gallery else THUMBNAIL)
 
 
 def _rules(given):
@@ -272,7 +294,7 @@ def _rules(given):
     ]
 
 
-def report(summary: runs.RunSummary, out: str) -> None:
+def report(summary: RunSummary, out: str) -> None:
     """Say what came of the run, what is doubtful and what failed."""
     print(f'{summary.done} photograph(s) predicted, {summary.skipped} were '
           f'there already; written to {out}')
@@ -390,11 +412,9 @@ def predict_inputs(
     if len(found) > 1:
         predictor.leave_cores(options.workers)
     with progress_of(len(found)) as advance:
-        summary = runs.predict_photographs(predictor, args.checkpoint, found,
-                                           args.out, options, advance)
+        run = FolderRun(predictor, args.checkpoint, args.out, options)
+        summary = run(found, advance)
     report(summary, args.out)
     if not args.no_gallery and summary.records:
-        page = write_prediction_gallery(args.out, summary.records,
-                                        list(predictor.tasks.values()))
-        print(f'Look at {page}')
+        print(f'Look at {run.out.write_gallery(summary.records)}')
     return 1 if summary.failed else 0

@@ -8,6 +8,8 @@ image; a run that was stopped goes on where it was. Several processes:
 tools/generate_pseudo_labels.py ... --launcher pytorch``.
 """
 import argparse
+import itertools
+import os
 import os.path as osp
 
 import mmcv
@@ -16,7 +18,7 @@ from mbos.apis import load_config, set_up_environment
 from mbos.config_overrides import add_config_options
 from mbos.datasets.scoring import format_table
 from mbos.faults import naming
-from mbos.io.files import save_json
+from mbos.io.files import read_json, save_json
 from mbos.pseudo_labels import generation as pseudo_labels
 from mbos.pseudo_labels import report as report
 from mbos.runtime.environment import add_launcher_arguments
@@ -97,15 +99,26 @@ def write_labels(cfg, args):
         return
     rows = report.make_report(labelled, truth)
     path = osp.join(osp.dirname(args.checkpoint), REPORT)
-    save_json(
-        path,
-        dict(
-            checkpoint=args.checkpoint,
-            config=args.config,
-            threshold=args.threshold,
-            margin=args.margin,
-            folders=rows))
+    made_by = dict(
+        checkpoint=args.checkpoint,
+        config=args.config,
+        threshold=args.threshold,
+        margin=args.margin)
+    keep_other_report(path, made_by)
+    save_json(path, dict(made_by, folders=rows))
     print('\n' + format_table(report.report_table(rows)))
     for row in rows:
         print(f'{row["folder"]}: {row["images"]} labels')
     print(f'Report written to {path}')
+
+
+def keep_other_report(path, made_by):
+    """Give another name to the report of a run that was started otherwise."""
+    known = read_json(path)
+    if known is None or made_by.items() <= known.items():
+        return
+    base, suffix = osp.splitext(path)
+    names = (f'{base}_{number}{suffix}' for number in itertools.count(1))
+    kept = next(name for name in names if not osp.exists(name))
+    os.replace(path, kept)
+    print(f'The report of an earlier run is now {kept}')

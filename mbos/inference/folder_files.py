@@ -16,8 +16,10 @@ import mbos
 from mbos.io import files as io_files
 from mbos.io import is_within
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import save_bytes, save_image, save_json, save_text
+from mbos.io.files import (read_json, save_bytes, save_image, save_json,
+                           save_text)
 from mbos.io.labels import save_labels
+from mbos.pictures import gallery
 from mbos.tasks import Task
 from .measurements import columns
 from .photograph_list import Source
@@ -39,6 +41,9 @@ measurements.csv           one row per photograph; docs/measurements.md of
 gallery.html               all of it to look at, in a browser
 records/NAME.json          what is known of one photograph
 run.json                   checkpoint, options, tasks, photographs, failures
+
+Values of label maps
+
 """
 
 
@@ -71,59 +76,36 @@ class OutputFolder:
             ValueError: If the folder holds other predictions or other files.
         """
         known = read_json(self.path(RUN))
-        if known is None:
-            foreign = [
-                name for name in ('labels', 'overlays', 'probabilities',
-                                  RECORDS, MEASUREMENTS)
-                if osp.exists(self.path(name))
-            ]
-            if foreign and not overwrite:
-                raise ValueError(
-                    f'{self.folder}: holds {", ".join(foreign)} but no {RUN} '
-                    'that says what made them; give another --out, or '
-                    '--overwrite to replace them.')
-        elif not overwrite:
+        if not overwrite:
             self._check_same(known, header)
-        remove_leftovers(self.folder)
+        io_files.remove_leftovers(self.folder)
+        for name in WRITTEN:  # other folders are not looked at
+            for base, _, _ in os.walk(self.path(name)):
+                io_files.remove_leftovers(base)
         values = [
             f'{task.name}: ' +
             ', '.join(f'{value} {name}'
                       for value, name in enumerate(task.classes, 1))
             for task in self.tasks
         ]
-        save_text(
-            self.path('README.txt'),
-            '\n'.join([README, 'Values of label maps', '', *values, '']))
+        save_text(self.path('README.txt'), README + '\n'.join([*values, '']))
         if known is None or overwrite:
             self._remove_others(header['key'])
             save_json(self.path(RUN), dict(header, images=[], failed=[]))
 
-    def _remove_others(self, key: str) -> None:
-        """Remove what another checkpoint or other options made."""
-        for record in self.all_records():
-            if record['key'] != key:
-                self.forget(record['name'])
-                for path in files_of(record):
-                    if osp.exists(self.path(path)):
-                        os.unlink(self.path(path))
-
-    def _is_record(self, record: dict | None) -> bool:
-        """Whether a record names files of this folder only.
-
-        Files are removed by it, and whoever made the folder wrote it.
-        """
-        try:
-            paths = [*files_of(record), f'{RECORDS}/{record["name"]}.json']
-            known = {'key', 'source', 'measurements', 'width', 'height'}
-            return known <= set(record) and all(
-                is_within(
-                    osp.realpath(self.path(path)),
-                    osp.realpath(self.path(path.split('/')[0])))
-                and path.split('/')[0] in WRITTEN for path in paths)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return False
-
-    def _check_same(self, known: dict, header: dict) -> None:
+    def _check_same(self, known: dict | None, header: dict) -> None:
+        """Refuse a folder of another run, whose ``run.json`` is known."""
+        if known is None:
+            foreign = [
+                name for name in (*WRITTEN, MEASUREMENTS)
+                if osp.exists(self.path(name))
+            ]
+            if foreign:
+                raise ValueError(
+                    f'{self.folder}: holds {", ".join(foreign)} but no {RUN} '
+                    'that says what made them; give another --out, or '
+                    '--overwrite to replace them.')
+            return
         if known.get('checkpoint_sha256') != header['checkpoint_sha256']:
             raise ValueError(
                 f'{self.folder}: was made with another checkpoint, '
@@ -141,20 +123,23 @@ class OutputFolder:
                 f'({"; ".join(changed)}); give the same, another --out, or '
                 '--overwrite to make everything again.')
 
-    # ---- one photograph
+    def _remove_others(self, key: str) -> None:
+        """Remove what another checkpoint or other options made."""
+        for record in self.all_records():
+            if record['key'] != key:
+                self.forget(record['name'])
+                for path in files_of(record):
+                    if osp.exists(self.path(path)):
+                        os.unlink(self.path(path))
 
-    def record(self, name: str) -> dict | None:
-        """What is known of a photograph, None if it is not done."""
-        record = read_json(self.path(RECORDS, f'{name}.json'))
-        return record if self._is_record(record) else None
+    # ---- one photograph
 
     def is_done(self, source: Source, key: str) -> bool:
         """Whether a photograph was predicted with this key, and is kept."""
-        record = self.record(source.name)
-        if record is None or record.get('key') != key \
-                or record.get('file') != file_identity(source.path):
-            return False
-        return all(osp.isfile(self.path(p)) for p in files_of(record))
+        record = read_json(self.path(RECORDS, f'{source.name}.json'))
+        return (self._is_record(record) and record['key'] == key
+                and record.get('file') == file_identity(source.path)
+                and all(osp.isfile(self.path(p)) for p in files_of(record)))
 
     def forget(self, name: str) -> None:
         """A photograph is not done any more, before its files change."""
@@ -198,27 +183,41 @@ class OutputFolder:
     # ---- all photographs
 
     def known_names(self) -> dict[str, str]:
-        """Name by absolute path of all photographs that are done."""
-        return {r['source']: r['name'] for r in self.all_records()}
+        """Name by absolute path of the photographs that are done; the names
+        of those that are gone are free."""
+        return {
+            record['source']: record['name']
+            for record in self.all_records() if osp.exists(record['source'])
+        }
 
-    def all_records(self) -> list[dict]:
-        """Records of this and of earlier runs, sorted by name."""
-        found = []
+    def all_records(self, names: Iterable[str] = ()) -> list[dict]:
+        """Records of this and of earlier runs, sorted by name; those of the
+        names first, in their order."""
+        found = {}
         for base, folders, files in os.walk(self.path(RECORDS)):
             folders.sort()
-            found += [
-                read_json(osp.join(base, f)) for f in sorted(files)
-                if f.endswith('.json')
-            ]
-        return [record for record in found if self._is_record(record)]
+            for file in sorted(f for f in files if f.endswith('.json')):
+                record = read_json(osp.join(base, file))
+                if self._is_record(record):
+                    found[record['name']] = record
+        order = dict.fromkeys([*names, *found])
+        return [found[name] for name in order if name in found]
 
-    def records_in_order(self, names: Iterable[str]) -> list[dict]:
-        """Records of the photographs named, then of earlier runs."""
-        records = {r['name']: r for r in self.all_records()}
-        order = [n for n in names if n in records]
-        listed = set(order)
-        order += [name for name in records if name not in listed]
-        return [records[name] for name in order]
+    def _is_record(self, record: dict | None) -> bool:
+        """Whether a record names files of this folder only.
+
+        Files are removed by it, and whoever made the folder wrote it.
+        """
+        try:
+            paths = [*files_of(record), f'{RECORDS}/{record["name"]}.json']
+            known = {'key', 'source', 'measurements', 'width', 'height'}
+            return known <= set(record) and all(
+                path.split('/')[0] in WRITTEN and is_within(
+                    osp.realpath(self.path(path)),
+                    osp.realpath(self.path(path.split('/')[0])))
+                for path in paths)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return False
 
     def finish(self, header: dict, names: Sequence[str],
                failed: Sequence[dict]) -> list[dict]:
@@ -232,40 +231,68 @@ class OutputFolder:
         Returns:
             list[dict]: The records, in the order of the table.
         """
-        records = self.records_in_order(names)
-        self._write_measurements(records)
-        images = [{
-            key: record[key]
-            for key in ('name', 'source', 'width', 'height', 'labels',
-                        'probabilities', 'overlay')
-        } for record in records]
+        records = self.all_records(names)
+        table = io.StringIO()
+        writer = csv.DictWriter(
+            table,
+            ['image', 'source', 'width', 'height'] + columns(self.tasks),
+            extrasaction='ignore',
+            lineterminator='\n')
+        writer.writeheader()
+        for record in records:
+            row = {
+                # six digits are more than any of these is good for
+                key: f'{value:.6g}' if isinstance(value, float) else value
+                for key, value in record['measurements'].items()
+            }
+            writer.writerow({**record, **row, 'image': record['name']})
+        save_text(self.path(MEASUREMENTS), table.getvalue())
+        shown = ('name', 'source', 'width', 'height', 'labels',
+                 'probabilities', 'overlay')
+        images = [{key: record[key] for key in shown} for record in records]
         save_json(
             self.path(RUN), dict(header, images=images, failed=list(failed)))
         return records
 
-    def _write_measurements(self, records: Sequence[dict]) -> None:
-        names = ['image', 'source', 'width', 'height'] + columns(self.tasks)
-        stream = io.StringIO()
-        writer = csv.DictWriter(
-            stream, names, extrasaction='ignore', lineterminator='\n')
-        writer.writeheader()
+    def write_gallery(self,
+                      records: Sequence[dict],
+                      thumbnail: int = gallery.THUMBNAIL) -> str:
+        """Write ``gallery.html`` and return its path.
+
+        Args:
+            records (Sequence[dict]): What to show. Photographs that are gone
+                since are left out.
+            thumbnail (int): Longer side of the pictures.
+        """
+        images: list[gallery.GalleryImage] = []
         for record in records:
-            row = {k: _cell(v) for k, v in record['measurements'].items()}
-            writer.writerow(
-                dict(
-                    row,
-                    image=record['name'],
-                    source=record['source'],
-                    width=record['width'],
-                    height=record['height']))
-        save_text(self.path(MEASUREMENTS), stream.getvalue())
-
-
-def _cell(value):
-    """Six digits are more than any of these is good for."""
-    if isinstance(value, float):
-        return f'{value:.6g}'
-    return value
+            if not osp.isfile(record['source']):
+                continue
+            row = dict(record['measurements'])
+            flags = [f.replace('_', ' ') for f in row.pop('flags').split()]
+            links = {}
+            if record['overlay']:
+                links['overlay'] = self.path(record['overlay'])
+            images.append(
+                gallery.GalleryImage(
+                    name=record['name'],
+                    photograph=record['source'],
+                    labels={
+                        task: self.path(path)
+                        for task, path in record['labels'].items()
+                    },
+                    measurements=row,
+                    flags=flags,
+                    links=links))
+        made_by = read_json(self.path(RUN)) or {}
+        return gallery.write_gallery(
+            self.folder,
+            images,
+            self.tasks,
+            title=f'Predictions: {osp.basename(osp.abspath(self.folder))}',
+            thumbnail=thumbnail,
+            note=f'{osp.basename(made_by.get("checkpoint", "?"))} (SHA-256 '
+            f'{made_by.get("checkpoint_sha256", "?")[:12]})')
 
 
 def file_identity(path: str) -> list | None:
@@ -285,40 +312,12 @@ def files_of(record: dict) -> list[str]:
     return files + [record['overlay']] * bool(record['overlay'])
 
 
-def remove_leftovers(folder: str) -> None:
-    """Remove half-written files of processes that were killed.
-
-    Folders that predictions do not lie in are not looked at.
-    """
-    io_files.remove_leftovers(folder)
-    for name in WRITTEN:
-        for base, _, _ in os.walk(osp.join(folder, name)):
-            io_files.remove_leftovers(base)
-
-
-def read_json(path: str) -> dict | None:
-    """Read a dict, None if it is missing or damaged."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def header_of(tasks: Sequence[Task], checkpoint: str, sha256: str,
               options: dict) -> dict:
-    """What ``run.json`` says besides photographs.
+    """What ``run.json`` says besides photographs, in plain types.
 
-    Args:
-        tasks (Sequence[Task]): Of the network.
-        checkpoint (str): Its file.
-        sha256 (str): The file's hash.
-        options (dict): What changes the outputs.
-
-    Returns:
-        dict: In plain types. ``key`` is what all photographs of a folder
-        share.
+    ``key`` is what all photographs of a folder share: the hash of the
+    checkpoint, and the options that change outputs.
     """
     return dict(
         key=json.dumps([sha256, options], sort_keys=True),
@@ -329,10 +328,8 @@ def header_of(tasks: Sequence[Task], checkpoint: str, sha256: str,
         options=options,
         tasks=[
             dict(
-                name=t.name,
-                classes=list(t.classes),
-                nested=t.nested,
-                palette=[list(c) for c in t.colours],
-                threshold=options['thresholds'][t.name]) for t in tasks
+                task.as_config(),
+                palette=[list(colour) for colour in task.colours],
+                threshold=options['thresholds'][task.name]) for task in tasks
         ],
         columns=columns(tasks))

@@ -1,20 +1,31 @@
 """Predicting many photographs into a folder, whatever some of them are."""
 import errno
 import json
+import os
+import os.path as osp
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import numpy as np
+from PIL import Image
 
 from mbos.io import is_printable
+from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import file_sha256
-from mbos.io.photographs import PhotographError, read_photograph
-from .folder_files import OutputFolder, header_of
-from .photograph_list import Source, by_path, name_photographs
-from .photograph_writer import PhotographWriter, WriteOptions
-from .prediction import PhotographPredictor
+from mbos.io.photographs import Photograph, PhotographError, read_photograph
+from mbos.painter import DrawnTask, shrink
+from mbos.pictures import gallery
+from mbos.pictures.overlay_picture import overlay_picture
+from .folder_files import OutputFolder, file_identity, header_of
+from .measurements import Row, measure
+from .photograph_list import Source, name_photographs
+from .prediction import PhotographPredictor, PreparedPhotograph
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Maps = Mapping[str, np.ndarray]
 
 
 class DiskFullError(OSError):
@@ -29,20 +40,28 @@ class RunOptions:
         batch_size (int): Photographs that go through the network together.
         workers (int): Threads that put predictions back, measure and write;
             each needs the memory of one photograph.
-        write (WriteOptions): What is written.
         overwrite (bool): Whether what is there shall be made again.
+        probabilities (bool): Whether to write probabilities.
+        overlay_size (int, optional): Longer side of the overlays in pixels; 0
+            is the photograph's own, None writes none.
+        thumbnail (int, optional): Longer side of the gallery's pictures; None
+            leaves them to whoever writes the gallery.
     """
 
     batch_size: int = 1
     workers: int = 1
-    write: WriteOptions = WriteOptions()
     overwrite: bool = False
+    probabilities: bool = False
+    overlay_size: int | None = 1600
+    thumbnail: int | None = gallery.THUMBNAIL
 
     def __post_init__(self):
-        for name in ('batch_size', 'workers'):
-            if getattr(self, name) < 1:
-                raise ValueError(f'{name} is {getattr(self, name)}, expected '
-                                 'at least 1.')
+        least = dict(batch_size=1, workers=1, overlay_size=0)
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise ValueError(f'{name} is {value}, expected at least '
+                                 f'{smallest}.')
 
 
 @dataclass
@@ -70,77 +89,66 @@ class RunSummary:
         return found
 
 
-def predict_photographs(predictor: PhotographPredictor,
-                        checkpoint: str,
-                        found: Sequence[tuple],
-                        out_dir: str,
-                        options: RunOptions = RunOptions(),
-                        progress: Callable | None = None) -> RunSummary:
-    """Predict photographs and write everything about them.
-
-    What is done and has not changed is skipped. A photograph that cannot be
-    read is listed in the summary. Tables are written however the run ends.
+class FolderRun:
+    """Predicts photographs and writes everything about them.
 
     Args:
         predictor (PhotographPredictor): With the network and its options.
         checkpoint (str): Its file; a changed one is noticed.
-        found (Sequence[tuple[str, str]]): Of ``find_photographs``.
         out_dir (str): The folder to write (docs/prediction.md).
         options (RunOptions): How.
-        progress (Callable, optional): Called after each photograph.
-
-    Returns:
-        RunSummary: What came of it.
-
-    Raises:
-        DiskFullError: If there is no space left.
-        ValueError: If the folder holds predictions of another checkpoint or
-            with other options.
     """
-    run = _Run(predictor, checkpoint, out_dir, options)
-    return run(found, progress or (lambda: None))
 
-
-class _Run:
-    """One call of :func:`predict_photographs`."""
-
-    def __init__(self, predictor, checkpoint, out_dir, options):
+    def __init__(self,
+                 predictor: PhotographPredictor,
+                 checkpoint: str,
+                 out_dir: str,
+                 options: RunOptions = RunOptions()):
         self.options = options
         self.predictor = predictor
         self.tasks = list(predictor.tasks.values())
         self.out = OutputFolder(out_dir, self.tasks)
         self.header = header_of(self.tasks, checkpoint,
-                                file_sha256(checkpoint),
-                                self._described_options())
-        self.key = self.header['key']
-        self.writer = PhotographWriter(predictor, self.out, options.write,
-                                       self.key)
+                                file_sha256(checkpoint), self._settings())
         self.summary = RunSummary()
 
-    def _described_options(self) -> dict:
+    def _settings(self) -> dict:
         """What changes the outputs, in plain types."""
-        chosen = self.predictor.options
-        described = asdict(chosen)
-        del described['threshold'], described['postprocess']
-        described.update(
+        chosen = asdict(self.predictor.options)
+        del chosen['threshold'], chosen['postprocess']
+        chosen.update(
             thresholds=self.predictor.thresholds,
             postprocessing=asdict(self.predictor.postprocessing),
-            scales=list(chosen.scales),
             crop=self.predictor.crop,
             test_cfg=self.predictor.test_cfg,
-            probabilities=self.options.write.probabilities,
-            overlay_size=self.options.write.overlay_size)
-        return json.loads(json.dumps(described))  # tuples become lists
+            probabilities=self.options.probabilities,
+            overlay_size=self.options.overlay_size)
+        return json.loads(json.dumps(chosen))  # tuples become lists
 
-    def __call__(self, found, progress) -> RunSummary:
+    def __call__(self,
+                 found: Sequence[Source],
+                 progress: Callable[[], object] = lambda: None) -> RunSummary:
+        """Predict what is not done yet, or has changed since.
+
+        A photograph that cannot be read is listed in the summary. Tables are
+        written however the run ends.
+
+        Args:
+            found (Sequence[Source]): Of ``find_photographs``.
+            progress (Callable): Called after each photograph.
+
+        Raises:
+            DiskFullError: If there is no space left.
+            ValueError: If the folder holds predictions of another checkpoint
+                or with other options.
+        """
         try:
             self.out.claim(self.header, self.options.overwrite)
-            known = by_path(self.out.known_names())
-            sources = name_photographs(found, known)
-            names = [source.name for source in sources]
+            sources = name_photographs(found, self.out.known_names())
             try:
                 self._predict(sources, progress)
             finally:
+                names = [source.name for source in sources]
                 self.summary.records = self.out.finish(self.header, names,
                                                        self.summary.failed)
         except OSError as error:
@@ -154,71 +162,149 @@ class _Run:
                 'on.') from error
         return self.summary
 
-    def _predict(self, sources, progress) -> None:
-        wanted = []
-        for source in sources:
-            if not self.options.overwrite and self.out.is_done(
-                    source, self.key):
-                self.summary.skipped += 1
+    def _predict(self, sources: Sequence[Source],
+                 progress: Callable[[], object]) -> None:
+        """Read, predict and write beside each other."""
+        wanted = [
+            source for source in sources if self.options.overwrite
+            or not self.out.is_done(source, self.header['key'])
+        ]
+        self.summary.skipped = len(sources) - len(wanted)
+        for _ in range(self.summary.skipped):
+            progress()
+        workers = self.options.workers
+        with ThreadPoolExecutor(1) as reader, \
+                ThreadPoolExecutor(workers) as writers:
+            read = self._readable(
+                _ahead(reader, self._read, wanted, 1), progress)
+            run = self._run_network(read)
+            for writing in _ahead(writers, self._write, run, workers):
+                writing.result()
+                self.summary.done += 1
+                progress()
+
+    def _read(self, source: Source) -> tuple:
+        try:
+            if not is_printable(source.path):
+                raise PhotographError(
+                    f'{source.path!r}: the file name has characters that '
+                    'cannot be printed; rename the file.')
+            photograph = read_photograph(source.path)
+        except PhotographError as error:
+            return source, error
+        return source, photograph, *self.predictor.prepare(photograph)
+
+    def _readable(self, readings: Iterator[Future],
+                  progress: Callable[[], object]) -> Iterator[tuple]:
+        """Leave out what is unreadable."""
+        for reading in readings:
+            source, *found = reading.result()
+            if len(found) == 1:
+                self.summary.failed.append(
+                    dict(source=source.path, reason=str(found[0])))
                 progress()
             else:
-                wanted.append(source)
-        writing = deque()
-        with ThreadPoolExecutor(1) as reader, \
-                ThreadPoolExecutor(self.options.workers) as writers:
-            try:
-                for batch in self._batches(
-                        self._read(reader, wanted, progress)):
-                    views = [views for _, _, _, views in batch]
-                    results = self.predictor.run(views)
-                    for item, logits in zip(batch, results):
-                        while len(writing) >= self.options.workers:
-                            self._finished(writing.popleft(), progress)
-                        writing.append(
-                            writers.submit(  # type: ignore[call-arg]
-                                self.writer.write, *item[:3], logits))
-                    del batch, views, results
-                while writing:
-                    self._finished(writing.popleft(), progress)
-            except BaseException:
-                for future in writing:
-                    future.cancel()
-                raise
+                yield source, *found
 
-    def _finished(self, future, progress) -> None:
-        future.result()
-        self.summary.done += 1
-        progress()
+    def _run_network(self, read: Iterator[tuple]) -> Iterator[tuple]:
+        while batch := list(islice(read, self.options.batch_size)):
+            results = self.predictor.run([inputs for *_, inputs in batch])
+            for (*item, inputs), logits in zip(batch, results):
+                yield *item, logits
+            del batch, results, item, inputs, logits  # before reading on
 
-    def _batches(self, items) -> Iterator[list]:
-        batch = []
-        for item in items:
-            batch.append(item)
-            if len(batch) == self.options.batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+    def _write(self, item: tuple) -> None:
+        """Write everything of a photograph, the record last."""
+        source, photograph, prepared, logits = item
+        name, view = source.name, prepared.field_of_view
+        height, width = photograph.image.shape[:2]
+        self.out.forget(name)
+        labels, probabilities = self.write_labels(name, prepared, logits)
+        row = self.measure(labels, prepared, photograph)
+        overlay = self.write_pictures(name, photograph, labels, row['flags'])
+        self.out.write_record(
+            dict(
+                name=name,
+                source=os.path.abspath(source.path),
+                file=file_identity(source.path),
+                key=self.header['key'],
+                width=width,
+                height=height,
+                field_of_view=dict(
+                    box=list(view.box),
+                    certain=view.certain,
+                    several=[list(box) for box in view.several]),
+                notes=list(prepared.notes),
+                measurements=row,
+                labels={t: self.out.label_path(name, t)
+                        for t in labels},
+                probabilities=probabilities,
+                overlay=overlay))
 
-    def _read(self, reader, sources, progress) -> Iterator[tuple]:
-        """Read ahead by one photograph, and leave out what is unreadable."""
-        ahead = deque()
-        for source in [*sources, None]:
-            if source is not None:
-                ahead.append((source, reader.submit(self._read_one, source)))
-            while ahead and (len(ahead) > 1 or source is None):
-                first, future = ahead.popleft()
-                try:
-                    yield (first, *future.result())
-                except PhotographError as error:
-                    self.summary.failed.append(
-                        dict(source=first.path, reason=str(error)))
-                    progress()
+    def write_labels(self, name: str, prepared: PreparedPhotograph,
+                     logits: Mapping) -> tuple[Maps, dict[str, list[str]]]:
+        """Restore and write label maps, and probabilities if wanted.
 
-    def _read_one(self, source: Source) -> tuple:
-        if not is_printable(source.path):
-            raise PhotographError(
-                f'{source.path!r}: the file name has characters that cannot '
-                'be printed; rename the file.')
-        photograph = read_photograph(source.path)
-        return photograph, *self.predictor.prepare(photograph)
+        Returns:
+            tuple[dict[str, ndarray], dict[str, list[str]]]: Label maps by
+            task, and the files of probabilities by task.
+        """
+        maps, paths = {}, {}
+        for task, labels, prob in self.predictor.restore(
+                logits, prepared, self.options.probabilities):
+            self.out.write_labels(name, self.predictor.tasks[task], labels)
+            maps[task] = labels
+            if prob is not None:
+                paths[task] = self.out.write_probabilities(
+                    name, self.predictor.tasks[task], prob)
+        return maps, paths
+
+    def measure(self, labels: Maps, prepared: PreparedPhotograph,
+                photograph: Photograph) -> Row:
+        """Measure label maps."""
+        view = prepared.field_of_view
+        return measure(labels, self.tasks, view.mask, photograph.image,
+                       view.certain, bool(view.several))
+
+    def write_pictures(self, name: str, photograph: Photograph, labels: Maps,
+                       flags: str) -> str | None:
+        """Draw and write the overlay and the gallery's pictures.
+
+        Returns:
+            str | None: The overlay's path below the folder, if there is one.
+        """
+        overlay, image = None, photograph.image
+        size, thumbnail = self.options.overlay_size, self.options.thumbnail
+        drawn = {t.name: DrawnTask(labels[t.name], t) for t in self.tasks}
+        if size is not None:
+            small = shrink(image, size) if size else image
+            picture = overlay_picture(small, drawn, self.tasks, 0,
+                                      _caption(name, flags))
+            overlay = self.out.write_overlay(name, picture)
+            if thumbnail is not None and max(small.shape) >= 2 * thumbnail:
+                image = small  # sharp enough for the thumbnail
+        if thumbnail is not None:
+            gallery.write_pictures(self.out.folder, name,
+                                   Image.fromarray(image), drawn, self.tasks,
+                                   thumbnail, photograph.image.shape[1::-1])
+        return overlay
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable,
+           count: int) -> Iterator[Future]:
+    """Calls of a function in their order, of which some are made ahead."""
+    waiting: deque[Future] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        del item  # it may be large
+        if len(waiting) > count:
+            yield waiting.popleft()
+    while waiting:
+        yield waiting.popleft()
+
+
+def _caption(name: str, flags: str) -> str:
+    """What stands below an overlay."""
+    found = [flag.replace('_', ' ') for flag in flags.split()]
+    parts = [osp.basename(name), ', '.join(found), DISCLAIMER]
+    return '. '.join(filter(None, parts))

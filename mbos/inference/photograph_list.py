@@ -1,5 +1,6 @@
 """Which photographs a user means, and a name for each that no other has."""
 import glob
+import itertools
 import os
 import os.path as osp
 from collections import Counter
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 from mbos.io.photographs import SUFFIXES, count_kinds, is_photograph_name
 
-PATTERN = '*?['
+PATTERN = frozenset('*?[')
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Source:
 
 def find_photographs(inputs: Sequence[str],
                      exclude: str | None = None,
-                     left_out: list[str] | None = None) -> list[tuple]:
+                     left_out: list[str] | None = None) -> list[Source]:
     """Files that are meant by files, folders and patterns.
 
     Args:
@@ -41,53 +42,50 @@ def find_photographs(inputs: Sequence[str],
             files that are not taken for photographs.
 
     Returns:
-        list[tuple[str, str]]: Path and name of each, in the order of the
-        inputs, sorted in each folder; names may be alike.
+        list[Source]: In the order of the inputs, sorted in each folder; names
+        may be alike.
 
     Raises:
         FileNotFoundError: If an input does not exist, or a pattern fits
             nothing.
         ValueError: If a folder holds no photograph, or is to be written too.
     """
-    found, seen = [], set()
+    left_out = [] if left_out is None else left_out
+    exclude = exclude and osp.realpath(exclude)
+    found = {}
     for given in inputs:
-        if exclude and osp.isdir(given) and osp.realpath(
-                given) == osp.realpath(exclude):
-            raise ValueError(f'{given}: is the folder of the outputs too; '
-                             'give another one to write into.')
-        for path, name in _expand(given, exclude, left_out):
-            real = osp.realpath(path)
-            if real not in seen:
-                seen.add(real)
-                found.append((path, name))
-    return found
+        for source in _expand(given, exclude, left_out):
+            found.setdefault(osp.realpath(source.path), source)
+    return list(found.values())
 
 
 def _expand(given: str, exclude: str | None,
-            left_out: list[str] | None) -> Iterator[tuple]:
+            left_out: list[str]) -> Iterator[Source]:
     if osp.isdir(given):
+        if osp.realpath(given) == exclude:
+            raise ValueError(f'{given}: is the folder of the outputs too; '
+                             'give another one to write into.')
         yield from _search(given, exclude, left_out)
     elif osp.exists(given):
-        yield given, _stem(osp.basename(given))
-    elif any(c in given for c in PATTERN):
+        yield Source(given, _stem(osp.basename(given)))
+    elif PATTERN & set(given):
         matches = sorted(glob.glob(given, recursive=True))
         files = [m for m in matches if osp.isfile(m)]
         if not files:
             raise FileNotFoundError(f'No file fits the pattern {given!r}.')
-        if left_out is not None and len(files) < len(matches):
+        if len(files) < len(matches):
             left_out.append(
                 f'{given}: left out are {len(matches) - len(files)} folder(s) '
                 'that fit; name them to search them.')
         for path in files:
-            yield path, _stem(osp.basename(path))
+            yield Source(path, _stem(osp.basename(path)))
     else:
         raise FileNotFoundError(f'{given}: no such file or folder.')
 
 
 def _search(folder: str, exclude: str | None,
-            left_out: list[str] | None) -> Iterator[tuple]:
+            left_out: list[str]) -> Iterator[Source]:
     """Photographs below a folder, hidden ones left out."""
-    exclude = exclude and osp.realpath(exclude)
     others, count, seen = [], 0, set()
     for base, folders, files in os.walk(folder, followlinks=True):
         real = osp.realpath(base)
@@ -98,16 +96,15 @@ def _search(folder: str, exclude: str | None,
         folders[:] = sorted(
             f for f in folders if not f.startswith('.')
             and osp.realpath(osp.join(base, f)) != exclude)
-        for file in sorted(files):
-            if file.startswith('.'):
-                continue
-            if not is_photograph_name(file):
+        for file in sorted(f for f in files if not f.startswith('.')):
+            if is_photograph_name(file):
+                count += 1
+                path = osp.join(base, file)
+                name = _stem(osp.relpath(path, folder))
+                yield Source(path, name.replace(os.sep, '/'))
+            else:
                 others.append(file)
-                continue
-            count += 1
-            path = osp.join(base, file)
-            yield path, _stem(osp.relpath(path, folder)).replace(os.sep, '/')
-    if others and left_out is not None:
+    if others:
         left_out.append(f'{folder}: left out are {count_kinds(others)}, which '
                         'are not read as photographs.')
     if not count:
@@ -121,69 +118,53 @@ def _stem(path: str) -> str:
     return osp.splitext(path)[0]
 
 
-def name_photographs(found: Sequence[tuple],
+def name_photographs(found: Sequence[Source],
                      known: Mapping[str, str] | None = None) -> list[Source]:
     """Give each photograph a name of its own.
 
     Photographs of one name get the names of their folders put before, as many
     as distinguish them, then their suffix. What was named in an earlier run
-    keeps its name.
+    keeps its name. Names count as equal that differ in case only, as some
+    file systems have it.
 
     Args:
-        found (Sequence[tuple[str, str]]): Of :func:`find_photographs`.
+        found (Sequence[Source]): Of :func:`find_photographs`.
         known (dict[str, str], optional): Name by absolute path of what is in
             the output folder.
 
     Returns:
         list[Source]: In the same order.
     """
-    known = dict(known or {})
+    known = known or {}
     names = {
-        path: known[osp.abspath(path)]
-        for path, _ in found if osp.abspath(path) in known
+        source.path: known[osp.abspath(source.path)]
+        for source in found if osp.abspath(source.path) in known
     }
-    taken = {_fold(name) for name in known.values()}
-    open_ones = {path: _candidates(path, name) for path, name in found
-                 if path not in names}  # yapf: disable
-    while open_ones:
-        wanted = {path: next(c, None) for path, c in open_ones.items()}
-        for path in [path for path, name in wanted.items() if name is None]:
-            names[path] = _numbered(path, taken)
-            taken.add(_fold(names[path]))
-            del open_ones[path], wanted[path]
-        counts = Counter(_fold(name) for name in wanted.values())
+    taken = {name.casefold() for name in known.values()}
+    candidates = {
+        source.path: _candidates(source, number)
+        for number, source in enumerate(found, 1) if source.path not in names
+    }
+    while candidates:
+        wanted = {path: next(more) for path, more in candidates.items()}
+        counts = Counter(name.casefold() for name in wanted.values())
         for path, name in wanted.items():
-            if counts[_fold(name)] == 1 and _fold(name) not in taken:
+            if counts[name.casefold()] == 1 and name.casefold() not in taken:
                 names[path] = name
-                taken.add(_fold(name))
-                del open_ones[path]
-    return [Source(path, names[path]) for path, _ in found]
+                taken.add(name.casefold())
+                del candidates[path]
+    return [Source(source.path, names[source.path]) for source in found]
 
 
-def _fold(name: str) -> str:
-    """Names that some file systems take for the same are the same."""
-    return name.casefold()
-
-
-def _candidates(path: str, name: str) -> Iterator[str]:
-    """Names from short to long."""
-    yield name
-    absolute = osp.abspath(path)
-    parts = _stem(absolute).strip(os.sep).split(os.sep)
-    for count in range(name.count('/') + 2, len(parts) + 1):
+def _candidates(source: Source, number: int) -> Iterator[str]:
+    """Names from short to long, without end; numbered where nothing else
+    distinguishes two files."""
+    yield source.name
+    stem, suffix = osp.splitext(osp.abspath(source.path))
+    parts = stem.strip(os.sep).split(os.sep)
+    for count in range(source.name.count('/') + 2, len(parts) + 1):
         yield '/'.join(parts[-count:])
-    yield f'{name}_{osp.splitext(path)[1].lstrip(".")}'
-
-
-def _numbered(path: str, taken) -> str:
-    """A name for one of files that nothing else distinguishes."""
-    name = osp.basename(path).replace('.', '_')
-    number = 2
-    while _fold(f'{name}_{number}') in taken:
-        number += 1
-    return f'{name}_{number}'
-
-
-def by_path(names: Mapping[str, str]) -> dict[str, str]:
-    """Drop photographs that are gone: their names are free."""
-    return {path: name for path, name in names.items() if osp.exists(path)}
+    with_suffix = f'{source.name}_{suffix.lstrip(".")}'
+    yield with_suffix
+    for attempt in itertools.count():
+        yield f'{with_suffix}_{number}' + '_' * attempt

@@ -19,28 +19,37 @@ LARGE = 0.25
 the one object."""
 
 
-def postprocess(task: Task, labels: np.ndarray, prob: np.ndarray | TaskMaps,
-                view: FieldOfView, rules: Postprocessing) -> None:
-    """Take out of a label map, in place, what the rules say.
+class Postprocessor:
+    """Takes out of the label maps of a photograph what the rules say.
 
     Args:
-        task (Task): The task.
-        labels (ndarray): Label map (H, W), uint8.
-        prob (ndarray | TaskMaps): Probabilities of the task's classes (C, H,
-            W), of which parts are read.
         view (FieldOfView): Of the photograph. Nothing is taken out for lying
             outside of one that is uncertain.
         rules (Postprocessing): What to take out.
     """
-    if rules.rim is not None and view.certain:
-        labels[~_without_rim(view.mask, rules.rim)] = 0
-    if task.name in rules.one_object:
-        _keep_one_object(task, labels, prob)
-    area = np.count_nonzero(view.mask)
-    for value, name in enumerate(task.classes, 1):
-        share = rules.smallest(task.name, name)
-        if share:
-            _remove_specks(task, labels, value, share * area)
+
+    def __init__(self, view: FieldOfView, rules: Postprocessing):
+        self.rules = rules
+        self.area = np.count_nonzero(view.mask)
+        self.rim = None
+        if rules.rim is not None and view.certain:
+            self.rim = ~_without_rim(view.mask, rules.rim)
+
+    def __call__(self, task: Task, labels: np.ndarray,
+                 prob: np.ndarray | TaskMaps) -> None:
+        """Change a task's label map (H, W), uint8, in place.
+
+        ``prob`` are the probabilities of its classes, (C, H, W), of which
+        parts are read.
+        """
+        if self.rim is not None:
+            labels[self.rim] = 0
+        if task.name in self.rules.one_object:
+            _keep_one_object(task, labels, prob)
+        for value, name in enumerate(task.classes, 1):
+            share = self.rules.smallest(task.name, name)
+            if share:
+                _remove_specks(task, labels, value, share * self.area)
 
 
 def _without_rim(mask: np.ndarray, share: float) -> np.ndarray:

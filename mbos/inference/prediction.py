@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from mbos.checkpoints.settings import RULES, Postprocessing, PredictionSettings
-from mbos.io.field_of_view import FieldOfView
+from mbos.io.field_of_view import FieldOfView, find_field_of_view
+from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.tasks import Task, Threshold
-from .geometry import PreparedPhotograph, prepare_photograph
-from .postprocessing import postprocess
+from .postprocessing import Postprocessor
 from .restoring import TaskMaps
 
 Image = str | np.ndarray
@@ -145,17 +145,43 @@ def as_photograph(image: Image) -> Photograph:
     return Photograph(image)
 
 
+@dataclass(frozen=True)
+class PreparedPhotograph:
+    """Where the crop of a photograph lies; it is padded, but not scaled."""
+
+    geometry: Geometry
+    field_of_view: FieldOfView
+    notes: tuple[str, ...] = ()
+
+
+def prepare_photograph(
+        photograph: Photograph,
+        crop: str = 'fov') -> tuple[PreparedPhotograph, np.ndarray]:
+    """Crop and pad a photograph as the training data were.
+
+    Args:
+        photograph (Photograph): The photograph.
+        crop (str): As ``PredictionSettings.crop``.
+
+    Returns:
+        tuple[PreparedPhotograph, ndarray]: Where the crop lies, and the crop,
+        RGB, (S, S, 3), uint8; of any shape with ``crop='none'``.
+    """
+    height, width = photograph.image.shape[:2]
+    view = find_field_of_view(photograph.image)
+    geometry = make_geometry(
+        'photograph', (width, height),
+        box=view.box if crop == 'fov' else None,
+        square=crop != 'none')
+    return (PreparedPhotograph(geometry, view, photograph.notes),
+            geometry.apply(photograph.image, is_label=False))
+
+
 class PhotographPredictor:
     """Photographs in, label maps out, with a network in any runtime.
 
     Preparing, running and restoring are separate, so that reading, the network
     and writing can go on at the same time.
-
-    Args:
-        tasks (Mapping[str, Task]): The network's tasks by name.
-        settings (PredictionSettings): What the checkpoint says.
-        options (PredictionOptions): What differs from that.
-        align_corners (bool): How the network's logits are resized.
 
     Attributes:
         test_cfg (dict): Mode, window and stride, as mmseg's ``test_cfg``.
@@ -209,41 +235,45 @@ class PhotographPredictor:
 
     def restore(
         self,
-        task: str,
-        logits: Sequence[np.ndarray],
+        logits: Mapping[str, Sequence[np.ndarray]],
         prepared: PreparedPhotograph,
         with_probabilities: bool = True
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Put the prediction of a task back into the photograph.
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+        """Put predictions back into the photograph, one task after the other.
 
-        Returns:
-            tuple[ndarray, ndarray | None]: Labels (H, W), uint8,
-            postprocessed, and probabilities (C, H, W), float32, as the
-            network gives them, if they are wanted.
+        Args:
+            logits (dict[str, list[ndarray]]): Of :meth:`run`.
+            prepared (PreparedPhotograph): Of :meth:`prepare`.
+            with_probabilities (bool): Whether probabilities are wanted.
+
+        Yields:
+            tuple[str, ndarray, ndarray | None]: Name of the task, labels (H,
+            W), uint8, postprocessed, and probabilities (C, H, W), float32, as
+            the network gives them.
         """
-        maps = TaskMaps(self.tasks[task], logits, prepared.geometry,
-                        self.align_corners)
-        threshold = self.thresholds[task]
-        prob = None
-        if with_probabilities:
-            labels, prob = maps.labels_and_probabilities(threshold)
-        else:
-            labels = maps.labels(threshold)
-        postprocess(self.tasks[task], labels, maps if prob is None else prob,
-                    prepared.field_of_view, self.postprocessing)
-        return labels, prob
+        clean = Postprocessor(prepared.field_of_view, self.postprocessing)
+        for name, views in logits.items():
+            maps = TaskMaps(self.tasks[name], views, prepared.geometry,
+                            self.align_corners)
+            prob = None
+            if with_probabilities:
+                labels, prob = maps.labels_and_probabilities(
+                    self.thresholds[name])
+            else:
+                labels = maps.labels(self.thresholds[name])
+            clean(self.tasks[name], labels, maps if prob is None else prob)
+            yield name, labels, prob
 
     def predict_batch(self,
                       batch: Sequence[tuple[PreparedPhotograph, Any]],
                       probabilities: bool = True) -> Iterator[Prediction]:
         """Predict photographs that :meth:`prepare` has prepared."""
-        results = self.run([views for _, views in batch])
+        results = self.run([inputs for _, inputs in batch])
         for (prepared, _), logits in zip(batch, results):
-            labels, prob = {}, {}
-            for name in self.tasks:
-                labels[name], values = self.restore(name, logits[name],
-                                                    prepared, probabilities)
-                if values is not None:
-                    prob[name] = values
-            yield Prediction(labels, prob, prepared.field_of_view,
-                             prepared.notes)
+            found = Prediction({}, {}, prepared.field_of_view, prepared.notes)
+            for name, labels, prob in self.restore(logits, prepared,
+                                                   probabilities):
+                found.labels[name] = labels
+                if prob is not None:
+                    found.probabilities[name] = prob
+            yield found

@@ -7,16 +7,18 @@
 """
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 
+import cv2
 import numpy as np
 import torch
 from mmcv import Config
 from mmseg.datasets.pipelines import Compose
 from mmseg.models import build_segmentor
 from mmseg.utils import get_root_logger
-from torch import nn
+from torch import Tensor, nn
 
 from mbos.accelerate import accelerate, is_wanted
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
@@ -25,11 +27,14 @@ from mbos.checkpoints.settings import (PredictionSettings, published_config,
                                        settings_of, stage_of)
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import build_checked, generator_model_cfg, load_config
-from mbos.models.inference import complete_test_cfg
+from mbos.models.inference import (complete_test_cfg, flip_direction,
+                                   unique_views)
 from mbos.zoo import DEFAULT, card_path, checkpoint_path
 from .prediction import (Image, PhotographPredictor, Prediction,
                          PredictionOptions, as_photograph)
-from .views import Views, make_views, run_views
+
+View = tuple[Tensor, dict]
+"""A network input (3, h, w) and mmseg's meta information of it."""
 
 
 def load_model(checkpoint: str = DEFAULT,
@@ -191,11 +196,7 @@ def iterate_predictions(model: nn.Module,
 
 
 class Predictor(PhotographPredictor):
-    """Predicts with a network in torch.
-
-    Args:
-        model (nn.Module): Of :func:`load_model`.
-        options (PredictionOptions): What differs from the model's settings.
+    """Predicts with a network in torch, of :func:`load_model`.
 
     Raises:
         ValueError: If the options do not fit the model.
@@ -207,7 +208,7 @@ class Predictor(PhotographPredictor):
         settings: PredictionSettings = model.settings
         super().__init__(model.tasks, settings, options, model.align_corners)
         self.model = model
-        self.steps = settings.steps(options.scales, options.flip)
+        self.pipeline = Compose(settings.steps(options.scales, options.flip))
         self.test_cfg = complete_test_cfg(model.test_cfg, options.mode,
                                           options.window, options.stride)
 
@@ -217,18 +218,47 @@ class Predictor(PhotographPredictor):
         if 'OMP_NUM_THREADS' not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() - number))
 
-    def make_input(self, square: np.ndarray) -> Views:
-        """The views that the test pipeline makes."""
-        return make_views(square, self.steps)
+    def make_input(self, square: np.ndarray) -> list[View]:
+        """A view for each scale and flip of the test pipeline."""
+        image = cv2.cvtColor(square, cv2.COLOR_RGB2BGR)  # as mmseg's are
+        results = self.pipeline(
+            dict(
+                img=image,
+                img_fields=['img'],
+                img_shape=image.shape,
+                ori_shape=image.shape,
+                pad_shape=image.shape,
+                scale_factor=1.0,
+                filename=None,
+                ori_filename=None,
+                dataset=''))
+        images = [
+            image if isinstance(image, Tensor) else image.data
+            for image in results['img']
+        ]
+        metas = [meta.data for meta in results['img_metas']]
+        return list(zip(*unique_views(images, metas)))
 
+    @torch.no_grad()
     def run(self,
-            inputs: Sequence[Views]) -> list[dict[str, list[np.ndarray]]]:
-        """Run the network, without gradients."""
-        results = []
-        for logits in run_views(self.model, inputs, self.test_cfg):
-            by_task = {name: [] for name in self.tasks}
-            for view in logits:
-                for name, part in self.model.split(view[None]).items():
-                    by_task[name].append(part[0].numpy())
-            results.append(by_task)
+            inputs: Sequence[list[View]]) -> list[dict[str, list[np.ndarray]]]:
+        """Run the network, views of one size and mirroring together."""
+        alike = defaultdict(list)
+        for row, views in enumerate(inputs):
+            for position, (image, meta) in enumerate(views):
+                alike[position, image.shape,
+                      tuple(meta['img_shape']),
+                      flip_direction(meta)].append(row)
+        device = next(self.model.parameters()).device
+        results = [{
+            name: [None] * len(views)
+            for name in self.tasks
+        } for views in inputs]
+        for (position, *_), rows in alike.items():
+            images, metas = zip(*(inputs[row][position] for row in rows))
+            logits = self.model.view_logits(
+                torch.stack(images).to(device), list(metas), self.test_cfg)
+            for name, part in self.model.split(logits.float().cpu()).items():
+                for row, values in zip(rows, part.numpy()):
+                    results[row][name][position] = values
         return results

@@ -67,6 +67,16 @@ def save_json(path: Path, content: object) -> None:
     save_text(path, text + '\n')
 
 
+def read_json(path: Path) -> dict | None:
+    """Read a dict, None if the file is missing or damaged."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def save_image(path: Path, image: np.ndarray | Image.Image,
                **options: Any) -> None:
     """Write an image, whole or not at all.

@@ -1,5 +1,4 @@
 """Pseudo labels: what a stage-2 config reads, written by a stage-1 network."""
-import json
 import os
 import os.path as osp
 from collections.abc import Callable
@@ -19,8 +18,8 @@ from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import path_of
 from mbos.inference.rehearsal import predict_first
 from mbos.inference.test_sets import load_segmentor, predict_dataset
-from mbos.io import RefusedError, check_image_header, read_text
-from mbos.io.files import file_sha256, remove_leftovers, save_json
+from mbos.io import RefusedError, check_image_header
+from mbos.io.files import file_sha256, read_json, remove_leftovers, save_json
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_layout
 from mbos.runtime.environment import Environment
@@ -221,7 +220,7 @@ def claim_folder(folder: str,
         path for path in (label_path(folder, s, suffix) for s in stems)
         if osp.exists(path)
     ]
-    known = _read_header(part)
+    known = read_json(part)
     if known is None and old and not overwrite:
         raise ValueError(
             f'{folder}: holds {len(old)} label(s), e.g. '
@@ -233,14 +232,6 @@ def claim_folder(folder: str,
         for path in old:
             os.unlink(path)
     save_json(part, dict(header, images=[]))
-
-
-def _read_header(path: str) -> dict | None:
-    try:
-        header = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return header if isinstance(header, dict) else None
 
 
 def pending_images(folder: ImageFolder, dataset) -> list[int]:

@@ -14,8 +14,9 @@ from PIL import Image
 from mbos.apis import load_model, predict
 from mbos.checkpoints.loading import checkpoint_meta
 from mbos.commands import predict as predict_command
-from mbos.inference import folder_run as prediction_run
+from mbos.inference.folder_run import FolderRun
 from mbos.inference.measurements import columns, measure
+from mbos.inference.photograph_list import find_photographs
 from mbos.inference.predictor import Predictor
 from mbos.io import files as io_files
 from mbos.zoo import checkpoint_path
@@ -286,17 +287,15 @@ def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
                                          checkpoints):
     out = tmp_path / 'out'
     predictor = Predictor(load_model(checkpoints[0], device='cpu'))
-    found = [(str(eyes / 'a.png'), 'a'), (str(eyes / 'b.bmp'), 'b')]
+    found = find_photographs([str(eyes / 'a.png'), str(eyes / 'b.bmp')])
 
     def stop():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prediction_run.predict_photographs(
-            predictor, checkpoints[0], found, str(out), progress=stop)
+        FolderRun(predictor, checkpoints[0], str(out))(found, stop)
     assert [row['image'] for row in rows_of(out)][0] == 'a'
-    summary = prediction_run.predict_photographs(predictor, checkpoints[0],
-                                                 found, str(out))
+    summary = FolderRun(predictor, checkpoints[0], str(out))(found)
     assert summary.skipped >= 1 and len(summary.records) == 2
 
 
@@ -327,6 +326,23 @@ def test_what_paths_mean(given, config, checkpoint, inputs):
     args = predict_command.parse_args([*given.split(), '--out', 'o'])
     assert (args.config, args.inputs) == (config, inputs)
     assert args.checkpoint == checkpoint_path(checkpoint)
+
+
+def test_a_first_path_that_is_neither(tmp_path, monkeypatch, capsys):
+    """Not taken for a photograph of the network that comes with MBOS; but a
+    pattern that the shell expands may hold anything."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'eyes').mkdir()
+    for name in ('README.md', 'eyes/a.txt', 'eyes/b.jpg'):
+        (tmp_path / name).write_text('text')
+    Image.fromarray(photograph()).save(tmp_path / 'eye.png')
+    (tmp_path / 'eye.png').rename(tmp_path / 'eye')
+    with pytest.raises(SystemExit):
+        predict_command.parse_args(['README.md', 'eyes', '--out', 'o'])
+    assert 'README.md: neither a photograph' in capsys.readouterr().err
+    for inputs in (['eyes/a.txt', 'eyes/b.jpg'], ['eye'], ['eye', 'eyes']):
+        args = predict_command.parse_args([*inputs, '--out', 'o'])
+        assert args.inputs == inputs
 
 
 @pytest.mark.parametrize('given', ['m.pth', 'c.py m.pth', 'c.py'])

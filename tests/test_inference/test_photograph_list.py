@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from mbos.inference.photograph_list import find_photographs, name_photographs
+from mbos.inference.photograph_list import (Source, find_photographs,
+                                            name_photographs)
 
 
 def touch(folder, *names):
@@ -29,7 +30,7 @@ def test_folders_files_and_patterns(tmp_path):
         str(tmp_path / '**/x.bmp')
     ])
     assert names(found) == ['single', 'a', 'b', 'sub/c', 'sub/deep/e', 'x']
-    assert found[1][0] == str(tmp_path / 'in/a.png')
+    assert found[1].path == str(tmp_path / 'in/a.png')
 
 
 def test_linked_folders_are_searched_once(tmp_path):
@@ -95,8 +96,9 @@ def test_names_of_an_earlier_run_stay(tmp_path):
     touch(tmp_path, 'a/1.jpg', 'b/1.jpg')
     first, second = (str(tmp_path / d / '1.jpg') for d in 'ab')
     known = {os.path.abspath(first): '1'}
-    assert names([(first, '1'), (second, '1')], known) == ['1', 'b/1']
+    assert names([Source(first, '1'), Source(second, '1')],
+                 known) == ['1', 'b/1']
     # what is not asked for now keeps its name from others
-    assert names([(second, '1')], known) == ['b/1']
+    assert names([Source(second, '1')], known) == ['b/1']
     # names that a file system may take for the same
-    assert names([(second, '1')], {'/gone/1.jpg': '1'}) == ['b/1']
+    assert names([Source(second, '1')], {'/gone/1.jpg': '1'}) == ['b/1']

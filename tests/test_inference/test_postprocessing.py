@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mbos.checkpoints.settings import Postprocessing, settings_from_meta
-from mbos.inference.postprocessing import postprocess
+from mbos.inference.postprocessing import Postprocessor
 from mbos.io.field_of_view import FieldOfView
 from mbos.tasks import LESION, ODOC, VESSEL
 
@@ -19,6 +19,10 @@ def round_view(size=101, certain=True):
 def full_view(size):
     return FieldOfView((0, 0, size, size), np.full((size, size), 255,
                                                    np.uint8), True)
+
+
+def postprocess(task, labels, prob, view, rules):
+    Postprocessor(view, rules)(task, labels, prob)
 
 
 def test_nothing_is_the_default():

@@ -411,16 +411,24 @@ def test_command_line(setting, monkeypatch, capsys):
     save_labels(str(truth / 'ddr_0.png'), np.ones((40, 56), np.uint8))
     monkeypatch.chdir(setting)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    monkeypatch.setattr('sys.argv', [
-        'pseudo-labels', 'stage2.py', 'stage1.pth', '--truth',
-        f'ddr.vessel={truth}'
-    ])
+    arguments = ['stage2.py', 'stage1.pth', '--truth', f'ddr.vessel={truth}']
+    monkeypatch.setattr('sys.argv', ['', *arguments])
     main()
     assert len(labels_of(setting)) == 9
     assert 'share of pixels' in capsys.readouterr().out
     report = json.loads((setting / 'pseudo_label_report.json').read_text())
     assert [row['images'] for row in report['folders']] == [3, 3, 3]
     assert report['folders'][0]['images_with_truth'] == 1
+    # once more, then otherwise: a report of each
+    for more in ([], ['--margin', '0.1']):
+        monkeypatch.setattr(
+            'sys.argv', ['pseudo-labels', 'stage2.py', 'stage1.pth', *more])
+        main()
+    reports = [
+        json.loads((setting / f'pseudo_label_report{number}.json').read_text())
+        for number in ('', '_1')
+    ]
+    assert [found['margin'] for found in reports] == [0.1, 0.0]
 
 
 def test_two_processes_share_the_images(setting):
