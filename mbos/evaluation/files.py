@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from mbos.io.files import save_json, save_text
 from mbos.metrics.bootstrap import Bootstrap
-from mbos.metrics.tables import CONFUSION, FOV, summary
+from mbos.metrics.tables import CONFUSION, summary
 from mbos.pictures.report_page import IMAGE_FIGURES, image_rank, overall_dice
 from mbos.tasks import Task
 
@@ -36,35 +36,29 @@ def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
         bootstrap: How the intervals were made.
         chosen_on: By task, where thresholds come from.
     """
-    name = head['dataset']
     tasks = {
         t.name: dataset.scored_task(t)
         for t in dataset.tasks if t.name in reports
     }
-    figures = {}
-    for task_name, report in reports.items():
-        _, flat = summary(report, tasks[task_name])
-        figures.update({f'{task_name}.{k}': v for k, v in flat.items()})
     content = dict(
         format=FORMAT,
         **head,
         bootstrap=vars(bootstrap) if bootstrap else None,
-        figures=figures,
+        figures={
+            f'{task}.{key}': value
+            for task, report in reports.items()
+            for key, value in summary(report, tasks[task])[1].items()
+        },
         tasks={
             task: task_content(report, tasks[task], dataset,
                                chosen_on.get(task))
             for task, report in reports.items()
         })
     written = []
-    for task, report in reports.items():
-        written.append(evaluation_path(folder, name, task))
-        files = {
-            row['name']: row['image']
-            for row in content['tasks'][task]['per_image']
-        }
-        save_text(written[-1],
-                  csv_text(image_table(report, tasks[task], files)))
-    written.append(evaluation_path(folder, name))
+    for task, of_task in content['tasks'].items():
+        written.append(evaluation_path(folder, head['dataset'], task))
+        save_text(written[-1], csv_text(image_table(of_task)))
+    written.append(evaluation_path(folder, head['dataset']))
     save_json(written[-1], content)
     return written
 
@@ -77,16 +71,22 @@ def task_content(report: dict, task: Task, dataset,
         dict(
             name=row['name'],
             image=dataset.image_path(index[row['name']]),
-            mask=dataset.plane_path(index[row['name']], task.name),
-            **{
-                key: value
-                for key, value in row.items() if key != 'name'
-            }) for row in report['per_image']
+            mask=dataset.plane_path(index[row['name']], task.name)) | row
+        for row in report['per_image']
     ]
+    ends = report.get('intervals')
     tables = {
-        kind:
-        _with_intervals(report[kind],
-                        report.get('intervals', {}).get(kind, {}))
+        kind: {
+            key: {
+                column:
+                dict(
+                    zip(('value', 'low', 'high'),
+                        (value, *(ends[kind][key][column] if ends else
+                                  (None, None)))))
+                for column, value in row.items()
+            }
+            for key, row in report[kind].items()
+        }
         for kind in ('published', 'comparable')
     }
     curves = {
@@ -107,53 +107,28 @@ def task_content(report: dict, task: Task, dataset,
         per_image=rows)
 
 
-def _with_intervals(table, ends) -> dict[str, dict[str, dict]]:
-    found = {}
-    for key, row in table.items():
-        found[key] = {}
-        for column, value in row.items():
-            low, high = ends.get(key, {}).get(column, (None, None))
-            found[key][column] = dict(value=value, low=low, high=high)
-    return found
-
-
-def image_table(report: dict, task: Task, files: Mapping[str,
-                                                         str]) -> list[list]:
-    """Metrics of images, the header first, then the worst image first.
-
-    ``files`` are image files by stem.
+def image_table(content: dict) -> list[list]:
+    """Metrics of the images of a task's part of the JSON: the header, then the
+    worst image first.
     """
-    rows = report['per_image']
-    columns = figure_columns(rows, task)
-    point = next(iter(report['thresholds']))
-    header = ['image', 'Dice'] + [f'{key}.{name}' for key, name in columns]
-    header += [f'{kind}.{n}' for n in task.classes for kind in CONFUSION]
-    table = []
+    rows, classes = content['per_image'], content['classes']
+    columns = [(key, name) for key, values in rows[0].items()
+               if key.startswith(IMAGE_FIGURES) for name in classes
+               if name in values]
+    point = next(iter(content['thresholds']))
+    counts = [(name, kind) for name in classes for kind in CONFUSION]
+    table = [[
+        'image', 'Dice', *(f'{key}.{name}' for key, name in columns),
+        *(f'{kind}.{name}' for name, kind in counts), 'file'
+    ]]
     for row in sorted(rows, key=image_rank):
-        line = [row['name'], overall_dice(row)]
-        line += [row.get(key, {}).get(name) for key, name in columns]
-        line += [
-            row['counts'][point][name][kind] for name in task.classes
-            for kind in CONFUSION
-        ]
-        table.append(line + [files[row['name']]])
-    return [header + ['file']] + table
-
-
-def figure_columns(rows: Sequence[dict], task: Task) -> list[tuple]:
-    """Pairs of metric and class that images have, in order."""
-    keys = []
-    for row in rows:
-        keys += [k for k in row if k not in keys]
-
-    def place(key):
-        stem = key.replace(FOV, '').split('@')[0]
-        return (FOV in key, '@' in key, IMAGE_FIGURES.index(stem))
-
-    keys = [k for k in keys if k.startswith(IMAGE_FIGURES)]
-    return [(key, name) for key in sorted(keys, key=place)
-            for name in task.classes if any(
-                name in row.get(key, {}) for row in rows)]
+        table.append([
+            row['name'],
+            overall_dice(row), *(row[key][name] for key, name in columns),
+            *(row['counts'][point][name][kind] for name, kind in counts),
+            row['image']
+        ])
+    return table
 
 
 def csv_text(table: Sequence[Sequence]) -> str:

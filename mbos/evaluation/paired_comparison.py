@@ -8,15 +8,15 @@ evaluations have.
 import glob
 import json
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 
 import numpy as np
 
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.paired_bootstrap import (Difference, compare_means,
                                            compare_sums, holm)
+from mbos.metrics.tables import CONFUSION, mean_of_defined, overlap
 
 FORMAT = 2
 METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
@@ -98,14 +98,19 @@ def compare_evaluations(first: dict[str, dict],
             f'{", ".join(first)} and {", ".join(second)}; evaluate both '
             'models on the same one.')
     left_out = sorted(set(first) ^ set(second))
-    notes = []
-    if left_out:
-        notes.append(f'Only one of the two has {", ".join(left_out)}.')
+    notes = [f'Only one of the two has {", ".join(left_out)}.'
+             ] if left_out else []
+    bootstrap = Bootstrap(resamples, level, seed)
     rows = []
     for name in common:
-        pair = _Pair(name, first[name], second[name])
-        notes += pair.notes
-        rows += pair.rows(metrics, Bootstrap(resamples, level, seed))
+        pair = first[name], second[name]
+        for task in _common_tasks(name, pair, notes):
+            of_task = [one['tasks'][task] for one in pair]
+            sides = _match(f'{name}, {task}', of_task, notes)
+            rows += [
+                dict(test_set=name, task=task, **row) for row in _rows(
+                    sides, of_task[0]['classes'], metrics, bootstrap)
+            ]
     if not rows:
         raise ValueError(f'No metric named {", ".join(metrics)} in both '
                          f'evaluations; usual ones are {", ".join(METRICS)}.')
@@ -115,6 +120,22 @@ def compare_evaluations(first: dict[str, dict],
     return dict(rows=rows, notes=notes)
 
 
+def _common_tasks(name: str, pair: Sequence[dict],
+                  notes: list[str]) -> list[str]:
+    notes += [
+        f'{name}: the {which} evaluation ended early, after '
+        f'{one["images"]} of {one["images_expected"]} images.'
+        for which, one in zip(('first', 'second'), pair)
+        if not one.get('complete', True)
+    ]
+    tasks = [t for t in pair[0]['tasks'] if t in pair[1]['tasks']]
+    if not tasks:
+        raise ValueError(f'{name}: the evaluations have no task in common: '
+                         f'{", ".join(pair[0]["tasks"])} and '
+                         f'{", ".join(pair[1]["tasks"])}.')
+    return tasks
+
+
 def _better(row: dict, limit: float) -> str | None:
     if not row['p_holm'] < limit:
         return None
@@ -122,94 +143,56 @@ def _better(row: dict, limit: float) -> str | None:
     return 'second' if (row['difference'] < 0) == lower else 'first'
 
 
-class _Pair:
-    """Two evaluations of one test set, image by image."""
-
-    def __init__(self, name: str, first: dict, second: dict):
-        self.name = name
-        self.notes = [
-            f'{name}: the {which} evaluation ended early, after '
-            f'{one["images"]} of {one["images_expected"]} images.'
-            for which, one in (('first', first), ('second', second))
-            if not one.get('complete', True)
-        ]
-        self.tasks = {}
-        for task, one in first['tasks'].items():
-            if task in second['tasks']:
-                self.tasks[task] = self._match(task, one,
-                                               second['tasks'][task])
-        if not self.tasks:
+def _match(where: str, tasks: Sequence[dict], notes: list[str]) -> list[list]:
+    """The rows of the images that both evaluations of a task have."""
+    for key in ('classes', 'nested', 'ignore_index'):
+        given = [one[key] for one in tasks]
+        if given[0] != given[1]:
             raise ValueError(
-                f'{name}: the evaluations have no task in common: '
-                f'{", ".join(first["tasks"])} and '
-                f'{", ".join(second["tasks"])}.')
-
-    def _match(self, task: str, first: dict, second: dict):
-        """Get the classes, and the rows of the images that both have."""
-        for key in ('classes', 'nested', 'ignore_index'):
-            if first[key] != second[key]:
-                raise ValueError(
-                    f'{self.name}, {task}: {key} is {first[key]!r} in one '
-                    f'evaluation and {second[key]!r} in the other; evaluate '
-                    'both with the same config of the test set.')
-        sides = [{
-            row['name']: row
-            for row in one['per_image']
-        } for one in (first, second)]
-        names = [name for name in sides[0] if name in sides[1]]
-        if not names:
-            raise ValueError(
-                f'{self.name}, {task}: the evaluations have no image in '
-                f'common ({_some(sides[0])} and {_some(sides[1])}); evaluate '
-                'both models on the same images.')
-        alone = len(set(sides[0]) ^ set(sides[1]))
-        if alone:
-            self.notes.append(f'{self.name}, {task}: {alone} images that '
-                              'only one of the two has are left out.')
-        if len(names) < FEW_IMAGES:
-            self.notes.append(
-                f'{self.name}, {task}: {len(names)} images are few; the '
-                'intervals are too narrow.')
-        return first['classes'], [[side[name] for name in names]
-                                  for side in sides]
-
-    def rows(self, metrics: Sequence[str], bootstrap: Bootstrap) -> list[dict]:
-        """Compare the metrics of all tasks and classes."""
-        found = []
-        for task, (classes, sides) in self.tasks.items():
-            for metric in metrics:
-                for label in [*classes, *['mean'] * (len(classes) > 1)]:
-                    one = _compare(sides, metric, label, classes, bootstrap)
-                    if one is not None:
-                        found.append({
-                            'test_set': self.name,
-                            'task': task,
-                            'class': label,
-                            'metric': metric,
-                            **asdict(one)
-                        })
-        return found
+                f'{where}: {key} is {given[0]!r} in one evaluation and '
+                f'{given[1]!r} in the other; evaluate both with the same '
+                'config of the test set.')
+    sides = [{row['name']: row for row in one['per_image']} for one in tasks]
+    names = [name for name in sides[0] if name in sides[1]]
+    if not names:
+        some = [', '.join(list(side)[:3]) for side in sides]
+        raise ValueError(
+            f'{where}: the evaluations have no image in common ({some[0]}, '
+            f'... and {some[1]}, ...); evaluate both models on the same '
+            'images.')
+    alone = len(set(sides[0]) ^ set(sides[1]))
+    if alone:
+        notes.append(f'{where}: {alone} images that only one of the two has '
+                     'are left out.')
+    if len(names) < FEW_IMAGES:
+        notes.append(f'{where}: {len(names)} images are few; the intervals '
+                     'are too narrow.')
+    return [[side[name] for name in names] for side in sides]
 
 
-def _some(names) -> str:
-    names = list(names)
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+def _rows(sides, classes: Sequence[str], metrics: Sequence[str],
+          bootstrap: Bootstrap) -> Iterator[dict]:
+    """Compare the metrics of all classes, and of their mean."""
+    for metric in metrics:
+        for label in [*classes, *['mean'] * (len(classes) > 1)]:
+            labels = classes if label == 'mean' else [label]
+            act = _compare_pooled if '@' in metric else _compare_means
+            found = act(sides, metric, labels, bootstrap)
+            if found is not None:
+                yield {'class': label, 'metric': metric, **asdict(found)}
 
 
-def _compare(sides, metric: str, label: str, classes: Sequence[str],
-             bootstrap: Bootstrap) -> Difference | None:
-    """Compare one metric; None where the evaluations do not have it."""
-    point = metric.partition('@')[2]
-    if point and metric != f'Dice@{point}':
-        return None
-    if point:
-        labels = classes if label == 'mean' else [label]
-        return _compare_pooled(sides, point, labels, bootstrap)
+def _compare_means(sides, metric: str, labels: Sequence[str],
+                   bootstrap: Bootstrap) -> Difference | None:
+    """Compare means over images; None where the evaluations lack them."""
     key = metric.replace('-image', '')
-    if not all(label in row.get(key, {}) for side in sides for row in side):
+    is_overlap = key.split('-')[0] in ('Dice', 'IoU')
+    if len(labels) > 1 and not is_overlap:
+        labels = ['mean']
+    if not all(
+            label in row.get(key, {}) for side in sides for row in side
+            for label in labels):
         return None
-    is_overlap = key.split('-')[0].split('@')[0] in ('Dice', 'IoU')
-    labels = classes if label == 'mean' and is_overlap else [label]
     # Of shape (images, labels); None, which is undefined, becomes NaN.
     first, second = (
         np.array([[row[key][name] for name in labels]
@@ -220,42 +203,26 @@ def _compare(sides, metric: str, label: str, classes: Sequence[str],
         # models' means would be over different classes.
         first, second = (np.where(np.isnan(one) & ~np.isnan(other), 1.0, one)
                          for one, other in ((first, second), (second, first)))
-    first, second = map(_mean_of_defined, (first, second))
-    return compare_means(first, second, bootstrap)
+    return compare_means(
+        mean_of_defined(first), mean_of_defined(second), bootstrap)
 
 
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Average (..., labels) over the labels; NaN where none is defined."""
-    defined = ~np.isnan(values)
-    with np.errstate(invalid='ignore'):
-        return np.where(defined, values, 0).sum(-1) / defined.sum(-1)
-
-
-def _compare_pooled(sides, point: str, labels: Sequence[str],
+def _compare_pooled(sides, metric: str, labels: Sequence[str],
                     bootstrap: Bootstrap) -> Difference | None:
     """Compare the Dice of the pixels of all images, mean over the classes."""
-    if not all(
+    name, _, point = metric.partition('@')
+    if name != 'Dice' or not all(
             label in row.get('counts', {}).get(point, {}) for side in sides
             for row in side for label in labels):
         return None
-    # both sides of the fraction, of shape (models, images, labels, 2)
-    sums = np.array(
-        [[[_dice_parts(row['counts'][point][label]) for label in labels]
-          for row in side] for side in sides], np.float64)
-    shape = len(sides), len(labels), 2
-
-    def dice(flat, model):
-        parts = flat.reshape(*flat.shape[:-1], *shape)[..., model, :, :]
-        return _mean_of_defined(parts[..., 0] / parts[..., 1])
-
-    flat = sums.swapaxes(0, 1).reshape(sums.shape[1], -1)
-    return compare_sums(flat, partial(dice, model=0), partial(dice, model=1),
+    # (images, models, labels, 4)
+    counts = np.array(
+        [[[[row['counts'][point][label][kind] for kind in CONFUSION]
+           for label in labels] for row in pair]
+         for pair in zip(*sides)], np.float64)
+    return compare_sums(counts,
+                        lambda sums: mean_of_defined(overlap(sums)['Dice']),
                         bootstrap)
-
-
-def _dice_parts(count: dict) -> tuple[int, int]:
-    twice = 2 * count['tp']
-    return twice, twice + count['fp'] + count['fn']
 
 
 def difference_table(rows: Sequence[dict]) -> list[list[str]]:
@@ -265,15 +232,14 @@ def difference_table(rows: Sequence[dict]) -> list[list[str]]:
         'interval', 'p', 'p (Holm)', 'better'
     ]]
     for row in rows:
-        interval = '–'
-        if row['low'] == row['low']:
-            interval = f'{row["low"]:+.4f} to {row["high"]:+.4f}'
+        ends = [_shown(row[end], '+.4f') for end in ('low', 'high')]
         table.append([
-            row['test_set'], row['task'], row['class'], row['metric'],
-            str(row['images']),
+            *(str(row[key])
+              for key in ('test_set', 'task', 'class', 'metric', 'images')),
             _shown(row['first']),
             _shown(row['second']),
-            _shown(row['difference'], '+.4f'), interval,
+            _shown(row['difference'], '+.4f'),
+            ' to '.join(ends) if row['low'] == row['low'] else '–',
             _shown(row['p_value']),
             _shown(row['p_holm']),
             dict(first='A', second='B').get(row['better'], '')

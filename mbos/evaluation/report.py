@@ -59,9 +59,8 @@ def write_report(model: nn.Module,
         if name in found:
             _write_pictures(model, dataset, cfg.work_dir, found[name], images)
     order = list(cfg.get('test_sets') or {})
-    names = sorted(
-        found,
-        key=lambda n: (n not in order, order.index(n) if n in order else 0, n))
+    names = [n for n in order if n in found]
+    names += [n for n in found if n not in order]
     tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
     sections = [
         _section(cfg.work_dir, found[name], task, tasks) for name in names
@@ -103,26 +102,31 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
         dict(zip(('worst', 'best'), choose_examples(one['per_image'], count)))
         for task, one in content['tasks'].items()
     }
-    wanted = {}
-    for task, names in chosen.items():
-        for name in names['worst'] + names['best']:
-            wanted.setdefault(name, []).append(task)
     for index in range(len(dataset)):
         stem = dataset.stem(index)
-        if stem not in wanted:
-            continue
-        prob = predict_image(model, dataset, index)
-        for task in wanted[stem]:
-            base = osp.join(folder, task, file_name(stem))
-            pictures = example_pictures(dataset, index, task, prob)
-            for kind, picture in zip(KINDS, pictures):
+        tasks = [
+            task for task, names in chosen.items()
+            if stem in names['worst'] + names['best']
+        ]
+        prob = predict_image(model, dataset, index) if tasks else {}
+        for task in tasks:
+            for kind, picture in zip(
+                    KINDS, example_pictures(dataset, index, task, prob)):
                 save_image(
-                    f'{base}_{kind}.jpg', picture, quality=88, optimize=True)
-    if wanted:
-        sha256 = content['checkpoint_sha256']
+                    _picture(folder, task, stem, kind),
+                    picture,
+                    quality=88,
+                    optimize=True)
+    if any(names['worst'] for names in chosen.values()):
         save_json(
             osp.join(folder, LIST),
-            dict(checkpoint_sha256=sha256, examples=chosen))
+            dict(
+                checkpoint_sha256=content['checkpoint_sha256'],
+                examples=chosen))
+
+
+def _picture(folder: str, task: str, name: str, kind: str) -> str:
+    return osp.join(folder, task, f'{file_name(name)}_{kind}.jpg')
 
 
 def example_pictures(dataset, index: int, task_name: str,
@@ -147,14 +151,12 @@ def example_pictures(dataset, index: int, task_name: str,
 
 def _section(work_dir: str, content: dict, task_name: str,
              tasks: Mapping[str, Task]) -> Section:
-    colours = {}
-    if task_name in tasks:
-        colours = dict(css_colours(tasks[task_name]))
+    task = tasks.get(task_name)
     table = evaluation_path(work_dir, content['dataset'], task_name)
     return Section(
         content,
         task_name,
-        colours,
+        dict(css_colours(task)) if task else {},
         csv=link_to(table, work_dir) if osp.isfile(table) else None,
         **_examples(work_dir, content, task_name))
 
@@ -174,9 +176,7 @@ def _examples(work_dir: str, content: dict,
         kind: [
             Example(
                 name,
-                *(link_to(
-                    osp.join(folder, task_name,
-                             f'{file_name(name)}_{what}.jpg'), work_dir)
+                *(link_to(_picture(folder, task_name, name, what), work_dir)
                   for what in KINDS)) for name in names
         ]
         for kind, names in known['examples'].get(task_name, {}).items()

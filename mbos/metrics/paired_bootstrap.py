@@ -49,27 +49,25 @@ def compare_means(first: Sequence[float],
     ``first`` and ``second`` are the models' values of the same images. Images
     of which either is NaN are left out.
     """
-    values = np.array([first, second], np.float64) \
-        if len(first) == len(second) else np.empty(0)
-    if values.ndim != 2:
+    if len(first) != len(second):
         raise ValueError(
             'Expected as many values of the first model as of the second, got '
             f'{len(first)} and {len(second)}.')
-    values = values[:, ~np.isnan(values).any(axis=0)]
-    sums = np.stack([*values, np.ones(values.shape[1])], axis=1)
-    return compare_sums(sums, lambda s: s[..., 0] / s[..., 2],
-                        lambda s: s[..., 1] / s[..., 2], bootstrap)
+    values = np.array([first, second], np.float64).T
+    values = values[~np.isnan(values).any(axis=1)]
+    # with the number of images
+    sums = np.stack([values, np.ones_like(values)], axis=-1)
+    return compare_sums(sums, lambda s: s[..., 0] / s[..., 1], bootstrap)
 
 
 def compare_sums(sums: np.ndarray,
-                 first: Metric,
-                 second: Metric,
+                 metric: Metric,
                  bootstrap: Bootstrap = DRAWS) -> Difference:
     """Compare metrics of sums over images, such as Dice of pooled counts.
 
     Args:
-        sums: What each image adds, shape (images, S).
-        first, second: From sums (..., S) to the model's metric (...); NaN
+        sums: What each image adds, shape (images, 2 models, ...).
+        metric: From sums (..., 2, ...) to the models' metrics (..., 2); NaN
             where undefined.
         bootstrap: How images are drawn.
     """
@@ -77,18 +75,17 @@ def compare_sums(sums: np.ndarray,
     if images == 0:
         return Difference(0, *[np.nan] * 6)
     with np.errstate(invalid='ignore', divide='ignore'):
-        total = sums.sum(axis=0)
-        values = float(first(total)), float(second(total))
-        drawn = bootstrap.weights(images) @ sums
-        draws = second(drawn) - first(drawn)
+        first, second = map(float, metric(sums.sum(axis=0)))
+        drawn = metric(np.tensordot(bootstrap.weights(images), sums, 1))
+    draws = drawn[:, 1] - drawn[:, 0]
     draws = draws[~np.isnan(draws)]
-    if len(draws) == 0 or np.isnan(values).any():
-        return Difference(images, *values, *[np.nan] * 4)
+    if len(draws) == 0 or np.isnan([first, second]).any():
+        return Difference(images, first, second, *[np.nan] * 4)
     # differences that only rounding makes are none
     draws[np.abs(draws) < 1e-12] = 0
     sides = np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)
     share = (min(sides) + 1) / (len(draws) + 1)
-    return Difference(images, *values, values[1] - values[0],
+    return Difference(images, first, second, second - first,
                       *bootstrap.interval(draws),
                       min(1.0, 2 * max(share, 0.5**images)))
 

@@ -128,22 +128,23 @@ def _trapezoid(counts):
 def image_table(stacked: dict, task: Task) -> Table:
     """The metrics of every image. ``stacked`` are sums, of all images."""
     points = stacked['points'][0]
-    table = {}
+    table: Table = {}
     for region, end in zip(range(stacked['counts'].shape[1]), REGIONS):
         counts = stacked['counts'][:, region]
         if task.nested and not end:
             counts = stacked['regions']
         for index, point in enumerate(points):
-            at = f'@{point}' * (index > 0)
+            at = f'@{point}' * (index > 0) + end
             found = overlap(counts[:, index])
             for key in ('Dice', 'IoU'):
-                table[key + at + end] = _named(found[key], task.classes)
+                table[key + at] = _named(found[key], task.classes)
+            for column, key in ((1, 'AP'), (0, 'AUC')):
+                if not index:
+                    table[key + end] = _named(
+                        stacked['ranking'][:, region, :, column], task.classes)
             if task.nested and task.num_classes > 1 and not end:
                 table['Ratio-error' + at] = _ratio_errors(
                     stacked['heights'][:, index], task)
-        for index, key in enumerate(('AUC', 'AP')):
-            table[key + end] = _named(stacked['ranking'][:, region, :, index],
-                                      task.classes)
     return table
 
 
@@ -268,7 +269,7 @@ def _repeats(key, row, published):
     """Whether a published metric of the same meaning has the same values."""
     name = key.partition('@')[0]
     own = published.get(name, published.get(OTHER_NAMES.get(name), {}))
-    return all(
+    return not key.endswith(FOV) and all(
         column in own and np.array_equal(own[column], value, True)
         for column, value in row.items())
 
