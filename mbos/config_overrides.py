@@ -9,23 +9,10 @@ import warnings
 
 from mmcv import DictAction
 
-OPTIONAL = {
-    '': ('accelerate', 'aug_test', 'auto_resume', 'compile', 'cudnn_benchmark',
-         'custom_hooks', 'custom_imports', 'data_root', 'load_from',
-         'precision', 'prediction', 'resume_from', 'seed', 'test_sets', 'tf32',
-         'work_dir'),
-    'data': ('test', 'test_workers', 'val'),
-    'evaluation': ('rule', 'save_best', 'start'),
-    'model.test_cfg': ('crop_size', 'stride'),
-    'model.train_cfg': ('images_per_pass', 'low_memory'),
-    'prediction': ('crop', 'pipeline', 'postprocessing', 'thresholds'),
-}  # yapf: disable
-"""dict[str, tuple[str]]: Keys that are read where a config may lack them."""
+from mbos.config_rules import KNOWN, SIMILAR
 
 FREE = ('custom_keys', 'specks', 'thresholds')
 """tuple[str]: Parts whose keys are names of the user's."""
-
-SIMILAR = 0.75
 
 
 def check_overrides(cfg: dict, options: dict) -> None:
@@ -65,7 +52,7 @@ def _first_missing(part, names) -> tuple[str, str, set] | None:
             part = part[name]
         else:
             where = '.'.join(passed)
-            known = OPTIONAL.get(where, ())
+            known = KNOWN.get(where, ())
             checked = 'type' in part or set(passed) & set(FREE)
             if checked or name in known:
                 return None

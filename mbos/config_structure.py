@@ -2,91 +2,79 @@
 
 Whatever reads a config later may rely on it.
 """
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmcv import Config
 
+from mbos.config_rules import (DICT, FLAG, KNOWN, MOST_WORKERS, PART, PATH,
+                               TEXT, TEXTS, Kind, has_type, is_dict_of,
+                               is_list_of, is_number, unknown_keys, value_at,
+                               whole_number, wrong_values)
 from mbos.faults import InvalidConfigError
 from mbos.tasks import build_tasks
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_folder(value: object) -> bool:
+    return isinstance(value, str) or isinstance(value, Mapping) and isinstance(
+        value.get('path'), str)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_threshold(value: object) -> bool:
+    return is_number(value) or is_dict_of(value, is_number)
 
 
-def _is_folders(value: object) -> bool:
-    """A folder by task, or a dict with it as its path."""
-    return isinstance(value, dict) and all(
-        isinstance(task, str) and (isinstance(entry, str) or (
-            isinstance(entry, dict) and isinstance(entry.get('path'), str)))
-        for task, entry in value.items())
-
-
-def _is_positions(value: object) -> bool:
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return all(isinstance(one, int) for one in values)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(_is_text, value))
-
-
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and _is_number(v) for k, v in value.items())
-
-
-def _is_thresholds(value: object) -> bool:
-    """A number by task, or a number by class by task."""
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and (_is_number(v) or _is_numbers(v))
-        for k, v in value.items())
-
-
-FOLDERS = (_is_folders, 'a dict of folders by task')
-TEXT = (_is_text, 'a text')
-FLAG = (lambda value: isinstance(value, bool), 'True or False')
-DATASET = dict(
-    name=TEXT,
-    img_dir=TEXT,
-    data_root=TEXT,
-    img_suffix=(lambda value: _is_text(value) or (_is_texts(value) and value),
-                'a suffix, or a list of them'),
-    ann_suffix=TEXT,
-    ann_dirs=FOLDERS,
-    pseudo_dirs=FOLDERS,
-    weights=(_is_numbers, 'a dict of numbers by task'),
-    split=TEXT,
-    fov_dir=TEXT,
-    test_mode=FLAG,
-    binary_truth=(_is_texts, 'a list of tasks'),
-    allow_unlabelled=FLAG,
-    pseudo_checkpoint_sha256=TEXT,
-    ignore_index=(lambda value: isinstance(value, int), 'a label value'),
-    threshold=(_is_number, 'a probability'))
-"""dict[str, tuple]: What the settings of a PartialLabelDataset must be."""
-BY_CLASS = (_is_thresholds, 'a dict of numbers by task, or by class by task')
-PREDICTION = dict(
-    crop=TEXT,
-    thresholds=BY_CLASS,
-    pipeline=(lambda value: isinstance(value,
-                                       (list, tuple)), 'a list of transforms'),
-    postprocessing=(lambda value: isinstance(value, dict), 'a dict of rules'))
-RULES = dict(
-    rim=(_is_number, 'a share of the field of view'),
-    one_object=(_is_texts, 'a list of tasks'),
-    specks=BY_CLASS)
-"""dict[str, tuple]: Settings of prediction.postprocessing."""
-HEAD = dict.fromkeys(
-    ('in_index', 'in_channels'),
-    (_is_positions, 'a whole number, or a list of whole numbers'))
-"""dict[str, tuple]: Settings of a head that name maps of the backbone."""
-REQUIRED = ('name', 'img_dir', 'pipeline')
+FOLDERS = Kind(lambda value: is_dict_of(value, _is_folder),
+               'a dict of folders by task')
+BY_CLASS = Kind(lambda value: is_dict_of(value, _is_threshold),
+                'a dict of numbers by task, or by class by task')
+POSITIONS = Kind(
+    lambda value: isinstance(value, int) or is_list_of(
+        value, lambda one: isinstance(one, int)),
+    'a whole number, or a list of whole numbers')
+WORKERS = whole_number(0, MOST_WORKERS)
+REQUIRED = ('model', 'data', 'model.type', 'model.tasks', 'model.backbone',
+            'model.decode_head')
+STRUCTURE = {
+    **dict.fromkeys(('model', 'data', 'test_sets', 'prediction',
+                     'prediction.postprocessing'), DICT),
+    'model.type': TEXT,
+    **dict.fromkeys(('model.backbone', 'model.decode_head',
+                     'model.auxiliary_head'), PART),
+    **dict.fromkeys(('model.decode_head.head.in_index',
+                     'model.decode_head.head.in_channels',
+                     'model.auxiliary_head.head.in_index',
+                     'model.auxiliary_head.head.in_channels'), POSITIONS),
+    **dict.fromkeys(('model.pretrained', 'model.backbone.init_cfg.checkpoint',
+                     'work_dir', 'data_root'), PATH),
+    'data.workers_per_gpu': WORKERS,
+    'data.test_workers': WORKERS,
+    'prediction.crop': TEXT,
+    'prediction.thresholds': BY_CLASS,
+    'prediction.postprocessing.rim': Kind(is_number,
+                                          'a share of the field of view'),
+    'prediction.postprocessing.one_object': TEXTS,
+    'prediction.postprocessing.specks': BY_CLASS,
+}  # yapf: disable
+"""dict[str, Kind]: What parts of a config must be where they are there."""
+DATASET = {
+    **dict.fromkeys(('name', 'img_dir', 'data_root', 'ann_suffix', 'split',
+                     'fov_dir', 'pseudo_checkpoint_sha256'), TEXT),
+    'img_suffix': Kind(lambda value: TEXT.is_right(value) or
+                       (TEXTS.is_right(value) and value),
+                       'a suffix, or a list of them'),
+    'ann_dirs': FOLDERS,
+    'pseudo_dirs': FOLDERS,
+    'weights': Kind(lambda value: is_dict_of(value, is_number),
+                    'a dict of numbers by task'),
+    'test_mode': FLAG,
+    'allow_unlabelled': FLAG,
+    'binary_truth': TEXTS,
+    'ignore_index': Kind(lambda value: isinstance(value, int),
+                         'a label value'),
+    'threshold': Kind(is_number, 'a probability'),
+}  # yapf: disable
+"""dict[str, Kind]: What the settings of a PartialLabelDataset must be."""
 
 
 def check_structure(cfg: Config) -> None:
@@ -94,189 +82,123 @@ def check_structure(cfg: Config) -> None:
 
     Raises:
         InvalidConfigError: If the network or the data are missing, or have
-            another structure than expected.
+            another structure than expected; names the first fault.
     """
-    for key in ('model', 'data'):
-        if not isinstance(cfg.get(key), dict):
-            raise InvalidConfigError(
-                f'{cfg.filename} has no {key}, or one '
-                'that is not a dict: see docs/configs.md.')
-    for key in ('type', 'tasks'):
-        if not cfg.model.get(key):
-            raise InvalidConfigError(f'model has no {key}, see '
-                                     'docs/configs.md.')
-    _check_tasks(cfg.model.tasks)
-    _check_model(cfg.model)
-    if not isinstance(cfg.get('work_dir'), (str, type(None))):
-        raise InvalidConfigError(f'work_dir is {cfg.work_dir!r}, expected the '
-                                 'path of a folder.')
-    if not isinstance(cfg.get('data_root'), (str, type(None))):
-        raise InvalidConfigError(f'data_root is {cfg.data_root!r}, expected '
-                                 'the path of a folder.')
-    _check_prediction(cfg.get('prediction'), cfg.model.tasks)
-    for key, given in _dataset_configs(cfg):
-        if key == 'data.test' and isinstance(given, str):
-            continue
-        for one in given if isinstance(given, (list, tuple)) else [given]:
-            _check_dataset(one, key)
+    for problem in _problems(cfg):
+        raise InvalidConfigError(problem)
 
 
-def _check_tasks(given: object) -> None:
+def _problems(cfg: Config) -> Iterator[str]:
+    """What is wrong; each check relies on those before."""
+    yield from wrong_values(cfg, STRUCTURE)
+    for path in REQUIRED:
+        if not value_at(cfg, path):
+            *part, name = path.split('.')
+            yield f'{".".join(part) or "The config"} has no {name}: see ' \
+                'docs/configs.md.'
+    yield from _problems_of_tasks(cfg.model.tasks)
+    yield from _problems_of_model(cfg.model)
+    yield from _problems_of_prediction(cfg)
+    for key in ('train', 'val', 'test'):
+        given = cfg.data.get(key)
+        if key != 'test' or not isinstance(given, str):
+            yield from _problems_of_datasets(given, f'data.{key}')
+    for name, dataset in (cfg.get('test_sets') or {}).items():
+        yield from _problems_of_datasets(dataset, f'test_sets.{name}')
+
+
+def _problems_of_tasks(given: Any) -> Iterator[str]:
     try:
-        build_tasks(given)  # type: ignore[arg-type]
+        build_tasks(given)
     except (TypeError, ValueError, AttributeError) as error:
-        raise InvalidConfigError(f'model.tasks: {error}') from error
+        yield f'model.tasks: {error}'
 
 
-def _check_model(model: dict) -> None:
-    """Refuse the parts of mmseg's own segmentors."""
+def _problems_of_model(model: Mapping) -> Iterator[str]:
+    """Parts that mmseg's own segmentors have."""
     if model['type'] in ('EncoderDecoder', 'CascadeEncoderDecoder'):
-        raise InvalidConfigError(
-            f'model.type is {model["type"]}, which knows one task: write '
-            "'MultiTaskSegmentor', or 'AdversarialSegmentor' for stage 2.")
-    for name in ('backbone', 'decode_head', 'auxiliary_head'):
-        part = model.get(name)
-        if part is None and name == 'auxiliary_head':
-            continue
-        if not isinstance(part, dict) or not isinstance(part.get('type'), str):
-            raise InvalidConfigError(
-                f'model.{name} is {part!r}, expected one dict with a type.')
-        if name != 'backbone' and 'head' not in part and (
-                part['type'].endswith('Head')
-                and part['type'] != 'MultiTaskHead'):
-            raise InvalidConfigError(
-                f'model.{name}.type is {part["type"]}, which knows one task: '
-                f"write dict(type='MultiTaskHead', head=dict(type="
-                f"'{part['type']}', ...), loss_decode=...), which makes one "
-                'for each task.')
-        if isinstance(part.get('head'), dict):
-            _check_kinds(part['head'], HEAD, f'model.{name}.head')
-    init = model['backbone'].get('init_cfg')
-    sources = [('model.pretrained', model.get('pretrained'))]
-    if isinstance(init, dict):
-        sources.append(
-            ('model.backbone.init_cfg.checkpoint', init.get('checkpoint')))
-    for name, source in sources:
-        if not isinstance(source, (str, type(None))):
-            raise InvalidConfigError(f'{name} is {source!r}, expected the '
-                                     'path of a file, or None.')
+        yield f'model.type is {model["type"]}, which knows one task: write ' \
+            "'MultiTaskSegmentor', or 'AdversarialSegmentor' for stage 2."
+    for name in ('decode_head', 'auxiliary_head'):
+        head = model.get(name) or {}
+        kind = head.get('type', '')
+        if 'head' not in head and kind != 'MultiTaskHead' \
+                and kind.endswith('Head'):
+            yield f'model.{name}.type is {kind}, which knows one task: ' \
+                f"write dict(type='MultiTaskHead', head=dict(type='{kind}', " \
+                '...), loss_decode=...), which makes one for each task.'
 
 
-def _check_prediction(given: object, tasks: Sequence) -> None:
+def _problems_of_prediction(cfg: Config) -> Iterator[str]:
+    for where in ('prediction', 'prediction.postprocessing'):
+        yield from unknown_keys(
+            value_at(cfg, where) or (), KNOWN[where], where)
+    if value_at(cfg, 'prediction.pipeline') is not None:
+        yield from _problems_of_pipeline(cfg.prediction.pipeline,
+                                         'prediction.pipeline')
+    known = {task.name: task.classes for task in build_tasks(cfg.model.tasks)}
+    for key in ('thresholds', 'postprocessing.specks',
+                'postprocessing.one_object'):
+        named = value_at(cfg, f'prediction.{key}') or {}
+        for task in named:
+            classes = named[task] if isinstance(named, Mapping) else ()
+            classes = classes if isinstance(classes, Mapping) else ()
+            unknown = [n for n in classes if n not in known.get(task, ())]
+            if task not in known or unknown:
+                yield f'prediction.{key} names {[*unknown, task][0]!r}, ' \
+                    f'which is none of {known.get(task) or tuple(known)}.'
+
+
+def _problems_of_datasets(given: object, key: str) -> Iterator[str]:
+    """What is not a dataset, or would repeat or mix others."""
     if given is None:
         return
-    if not isinstance(given, dict):
-        raise InvalidConfigError(f'prediction is {given!r}, expected a dict '
-                                 f'of {", ".join(PREDICTION)}.')
-    rules = given.get('postprocessing') or {}
-    for place, part, kinds in (('prediction', given, PREDICTION),
-                               ('prediction.postprocessing', rules, RULES)):
-        _check_kinds(part, kinds, place)
-        unknown = [key for key in part if key not in kinds]
-        if unknown:
-            raise InvalidConfigError(f'{place} has no {unknown[0]!r}: there '
-                                     f'are {", ".join(kinds)}.')
-    known = {task.name: task.classes for task in build_tasks(tasks)}
-    for place, named in (('thresholds', given.get('thresholds')
-                          or {}), ('postprocessing.specks', rules.get('specks')
-                                   or {}),
-                         ('postprocessing.one_object',
-                          dict.fromkeys(rules.get('one_object') or ()))):
-        _check_names(f'prediction.{place}', named, known)
-    if given.get('pipeline') is not None:
-        _check_pipeline(given['pipeline'], 'prediction.pipeline')
-
-
-def _check_names(place: str, named: dict, known: dict) -> None:
-    """Refuse names of tasks, and of classes by task, that there are not."""
-    for task, value in named.items():
-        names = list(value) if isinstance(value, dict) else []
-        unknown = [n for n in names if n not in known.get(task, ())]
-        if task not in known or unknown:
-            raise InvalidConfigError(
-                f'{place} names {(unknown or [task])[0]!r}, which is none of '
-                f'{known.get(task) or tuple(known)}.')
-
-
-def _dataset_configs(cfg: Config) -> Iterator[tuple[str, Any]]:
-    for key in ('train', 'val', 'test'):
-        yield f'data.{key}', cfg.data.get(key)
-    sets = cfg.get('test_sets') or {}
-    if not isinstance(sets, dict):
-        raise InvalidConfigError(
-            'test_sets is not a dict of test sets by name.')
-    for name, one in sets.items():
-        if not isinstance(one, dict):
-            raise InvalidConfigError(f'test_sets.{name} is {one!r}, expected '
-                                     'the dict of a dataset.')
-        yield f'test_sets.{name}', one
-
-
-def _check_dataset(dataset: object, key: str) -> None:
-    """Refuse what is not a dataset, or would repeat or mix others."""
-    if dataset is None:
+    if isinstance(given, (list, tuple)):
+        for one in given:
+            yield from _problems_of_datasets(one, key)
         return
-    if not isinstance(dataset, dict):
-        raise InvalidConfigError(
-            f'{key} has {dataset!r}, expected the dict of a '
-            'dataset, or a list of such.')
-    kind = dataset.get('type')
-    if not isinstance(kind, str):
-        raise InvalidConfigError(f'{key}: a dataset has no type, such as '
-                                 "'PartialLabelDataset'.")
-    if 'dataset' in dataset or (key == 'data.train'
-                                and kind == 'ConcatDataset'):
-        if key != 'data.train':
-            raise InvalidConfigError(
-                f'{key}.type is {kind}, which is not done here: give the '
-                'datasets themselves, in a list where there are several.')
-        raise InvalidConfigError(
-            f'{key}.type is {kind}, which is not done here: name the datasets '
-            "in data.train=dict(type='JointDataset', datasets=[...]), which "
-            'gives an image of each in every iteration, shuffled without end.')
-    if 'datasets' in dataset:
-        members = dataset['datasets']
+    if not isinstance(given, Mapping):
+        yield f'{key} has {given!r}, expected the dict of a dataset, or a ' \
+            'list of such.'
+    elif not has_type(given):
+        yield f'{key}: a dataset has no type, such as \'PartialLabelDataset\'.'
+    elif 'dataset' in given or (key == 'data.train'
+                                and given['type'] == 'ConcatDataset'):
+        yield f'{key}.type is {given["type"]}, which is not done here: ' + (
+            "name the datasets in data.train=dict(type='JointDataset', "
+            'datasets=[...]), which gives an image of each in every '
+            'iteration, shuffled without end.' if key == 'data.train' else
+            'give the datasets themselves, in a list where there are several.')
+    elif 'datasets' in given:
+        members = given['datasets']
         if not isinstance(members, (list, tuple)) or not members:
-            raise InvalidConfigError(
-                f'{key}.datasets is {members!r}, expected a '
-                'list of datasets.')
-        for one in members:
-            for each in one if isinstance(one, (list, tuple)) else [one]:
-                _check_dataset(each, key)
-    elif kind == 'PartialLabelDataset':
-        _check_member(dataset, key)
+            yield f'{key}.datasets is {members!r}, expected a list of ' \
+                'datasets.'
+        yield from _problems_of_datasets(members, key)
+    elif given['type'] == 'PartialLabelDataset':
+        yield from _problems_of_member(given, key)
 
 
-def _check_member(dataset: dict, key: str) -> None:
-    missing = [name for name in REQUIRED if dataset.get(name) is None]
+def _problems_of_member(dataset: Mapping, key: str) -> Iterator[str]:
     name = dataset.get('name')
-    where = f'{key}, dataset {name!r}' if name else key
-    if missing:
-        raise InvalidConfigError(f'{where}: {missing[0]} is missing.')
-    _check_kinds(dataset, DATASET, where)
+    where = f'{key}, dataset {name!r}: ' if name else f'{key}: '
+    for required in ('name', 'img_dir', 'pipeline'):
+        if dataset.get(required) is None:
+            yield f'{where}{required} is missing.'
+    yield from wrong_values(dataset, DATASET, where)
     if dataset.get('tasks') is not None:
-        _check_tasks(dataset['tasks'])
-    _check_pipeline(dataset['pipeline'], f'{where}: pipeline')
+        yield from _problems_of_tasks(dataset['tasks'])
+    yield from _problems_of_pipeline(dataset['pipeline'], f'{where}pipeline')
 
 
-def _check_kinds(given: dict, kinds: dict[str, tuple[Callable, str]],
-                 where: str) -> None:
-    for name, (is_right, expected) in kinds.items():
-        value = given.get(name)
-        if value is not None and not is_right(value):
-            raise InvalidConfigError(
-                f'{where}: {name} is {value!r}, expected {expected}.')
-
-
-def _check_pipeline(steps: object, where: str) -> None:
-    """Refuse what is not a list of transforms, also within another."""
+def _problems_of_pipeline(steps: object, where: str) -> Iterator[str]:
+    """What is not a list of transforms, also within another."""
     if not isinstance(steps, (list, tuple)) or not steps:
-        raise InvalidConfigError(f'{where} is {steps!r}, expected a list of '
-                                 'transforms.')
+        yield f'{where} is {steps!r}, expected a list of transforms.'
+        return
     for step in steps:
-        if not isinstance(step, dict) or not isinstance(step.get('type'), str):
-            raise InvalidConfigError(
-                f'{where} has {step!r}, expected the dict of a transform with '
-                'its type.')
-        if 'transforms' in step:
-            _check_pipeline(step['transforms'], where)
+        if not has_type(step):
+            yield f'{where} has {step!r}, expected the dict of a transform ' \
+                'with its type.'
+        elif 'transforms' in step:
+            yield from _problems_of_pipeline(step['transforms'], where)

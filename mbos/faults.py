@@ -73,6 +73,35 @@ def first_line(error: BaseException, length: int = 300) -> str:
     return f'{name}: {text}' if text else name
 
 
+class FaultList:
+    """Errors of several steps that do not need each other."""
+
+    def __init__(self):
+        self.errors: list[Exception] = []
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Context of a step; what is wrong or missing is kept for later."""
+        try:
+            yield
+        except (ValueError, FileNotFoundError) as error:
+            self.errors.append(error)
+
+    def raise_all(self) -> None:
+        """Raise what was kept, as one error.
+
+        Raises:
+            ValueError: Or the error itself, if there is only one.
+        """
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise InvalidConfigError('\n'.join([
+                f'{len(self.errors)} things are missing or wrong:',
+                *(f'- {error}' for error in self.errors)
+            ]))
+
+
 @contextmanager
 def blamed_on(what: str, remedy: str) -> Iterator[None]:
     """Context in which whatever fails does so because of a config.

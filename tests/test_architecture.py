@@ -12,8 +12,9 @@ ROOMS = {
     'tasks': (),
     'painter': ('tasks', ),
     'faults': (),
-    'config_overrides': ('faults', ),
-    'config_structure': ('tasks', 'faults'),
+    'config_rules': (),
+    'config_overrides': ('config_rules', ),
+    'config_structure': ('tasks', 'config_rules', 'faults'),
     'config': ('config_overrides', 'config_structure', 'faults'),
     'io': ('tasks', ),
     'runtime': ('io', 'faults'),
@@ -32,8 +33,8 @@ ROOMS = {
     'evaluation':
     ('tasks', 'config', 'faults', 'io', 'painter', 'runtime', 'metrics',
      'pictures', 'datasets', 'checkpoints', 'inference'),
-    'engine': ('tasks', 'config', 'faults', 'io', 'painter', 'runtime',
-               'metrics', 'datasets', 'models', 'accelerate', 'checkpoints',
+    'engine': ('tasks', 'config', 'config_rules', 'faults', 'io', 'painter',
+               'runtime', 'metrics', 'datasets', 'models', 'accelerate', 'checkpoints',
                'inference', 'evaluation'),
 }
 # They open every room, or none.

@@ -28,7 +28,7 @@ def rules(**given):
 
 
 @pytest.mark.parametrize('change, words', [
-    (put('model', 3), ['no model']),
+    (put('model', 3), ['model is 3', 'dict']),
     (put('model.tasks', ['vessel', 'vein']), ['model.tasks', "'vein'"]),
     (put('model.tasks', [5]), ['model.tasks']),
     (put('model.type', 'EncoderDecoder'), ['MultiTaskSegmentor']),
@@ -40,6 +40,8 @@ def rules(**given):
     (put('model.backbone.init_cfg', dict(
         type='Pretrained', checkpoint=[1])), ['init_cfg.checkpoint']),
     (put('data_root', 5), ['data_root', '5']),
+    *((put('data.test_workers', value), ['data.test_workers', 'whole number'])
+      for value in (-1, 10**6, 1.5, 'x', True)),
     (put('work_dir', ['w']), ['work_dir']),
     (put('data.val', dict(type='RepeatDataset', dataset={})),
      ['data.val.type', 'RepeatDataset', 'list']),
@@ -58,13 +60,13 @@ def rules(**given):
     (put('test_sets', ['c0']), ['test_sets']),
     (put('test_sets.c0', 'c1'), ['test_sets.c0']),
     (put('prediction', 'fov'), ['prediction']),
-    (put('prediction', dict(thresholds=0.5)), ['prediction: thresholds']),
+    (put('prediction', dict(thresholds=0.5)), ['prediction.thresholds']),
     (put('prediction', dict(thresholds=dict(vein=0.5))), ["'vein'"]),
     (put('prediction',
          dict(thresholds=dict(lesion=dict(EX=0.5, XX=0.5)))), ["'XX'"]),
-    (put('prediction', dict(threshold=0.5)), ["'threshold'"]),
+    (put('prediction', dict(threshold=0.5)), ['prediction.threshold ']),
     (put('prediction', dict(postprocessing=4)), ['postprocessing']),
-    (rules(rims=0.1), ["'rims'"]),
+    (rules(rims=0.1), ['postprocessing.rims']),
     (rules(rim='wide'), ['rim']),
     (rules(one_object=['disc']), ["'disc'"]),
     (rules(specks=1e-5), ['specks']),

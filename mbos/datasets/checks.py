@@ -3,8 +3,11 @@ import json
 import os.path as osp
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+from mmseg.datasets import build_dataset
+from torch.utils.data import Dataset
 
 from mbos.io import (RefusedError, check_inside, open_image, problems_of_links,
                      problems_of_names, read_text)
@@ -45,6 +48,25 @@ class DataError(ValueError):
     def __reduce__(self):
         # errors travel between worker processes as pickles
         return DataError, (self.problems, )
+
+
+def build_members(datasets: Iterable[dict | Dataset], **defaults) -> list:
+    """Build datasets from their configs; others pass as they are.
+
+    Raises:
+        DataError: One error for what is missing of any of them.
+    """
+    built, problems = [], []
+    for dataset in datasets:
+        try:
+            built.append(
+                build_dataset(dataset, defaults) if isinstance(dataset, dict
+                                                               ) else dataset)
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return built
 
 
 class Checked:

@@ -5,8 +5,10 @@ import torch.distributed as dist
 from mmcv.utils import print_log
 
 
-def check_data(datasets, env, logger=None) -> None:
+def check_data(datasets, env, logger=None, full: bool = True) -> None:
     """Read every mask and image once, in the first process.
+
+    With ``full=False`` only look whether the files are there.
 
     Raises:
         DataError: In the first process; the others end with it.
@@ -17,7 +19,7 @@ def check_data(datasets, env, logger=None) -> None:
         try:
             for dataset in datasets:
                 if dataset is not None:
-                    dataset.check(full=True)
+                    dataset.check(full)
         except ValueError as error:
             problem = error
     env.barrier()  # without a limit: large data take long to read

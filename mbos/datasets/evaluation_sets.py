@@ -8,7 +8,7 @@ from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
 from torch.utils.data import Dataset
 
 from mbos.config import build_checked
-from .checks import Checked, DataError
+from .checks import Checked, DataError, build_members
 
 
 @DATASETS.register_module()
@@ -24,11 +24,7 @@ class EvaluationSets(Checked, ConcatDataset):
     def __init__(self,
                  datasets: Sequence[dict | Dataset],
                  test_mode: bool = True):
-        super().__init__([
-            build_dataset(d, dict(
-                test_mode=test_mode)) if isinstance(d, dict) else d
-            for d in datasets
-        ])
+        super().__init__(build_members(datasets, test_mode=test_mode))
         for dataset in self.datasets:
             if not hasattr(dataset, 'problems'):
                 raise ValueError(

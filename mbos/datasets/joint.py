@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmcv.utils import print_log
-from mmseg.datasets import DATASETS, build_dataset
+from mmseg.datasets import DATASETS
 from mmseg.utils import get_root_logger
 from torch.utils.data import Dataset
 
 from .array_cache import ArrayCache, problems_of_cache
-from .checks import MANIFEST, Checked, DataError, problems_of_checkpoints
+from .checks import (MANIFEST, Checked, DataError, build_members,
+                     problems_of_checkpoints)
 from .random_state import seeded
 
 WORTH_KEEPING = 10**9
@@ -60,11 +61,9 @@ class JointDataset(Checked, Dataset):
         self._turns = []
         for members in places:
             start = len(self.datasets)
-            self.datasets += [
-                build_dataset(member) if isinstance(member, dict) else member
-                for member in members
-            ]
+            self.datasets += members
             self._turns.append(range(start, len(self.datasets)))
+        self.datasets = build_members(self.datasets)
         for member in self.datasets:
             if not len(member):
                 raise DataError([

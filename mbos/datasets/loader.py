@@ -1,5 +1,4 @@
 """Loaders: the endless one of training, and that of test sets."""
-import os
 import signal
 
 import cv2
@@ -9,12 +8,8 @@ from mmcv.runner import get_dist_info
 from mmseg.datasets import build_dataloader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from mbos.config import InvalidConfigError
 from .collate import collate_samples
 from .sampler import InfiniteIndexSampler
-
-MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
-"""int: Each is a process; more of them than this only fill the memory."""
 
 
 def build_train_loader(dataset: Dataset,
@@ -80,7 +75,9 @@ def build_test_loader(dataset, cfg: Config, env, deal: bool = True):
     With ``deal``, several processes share the images; otherwise each gets all
     of them.
     """
-    workers = _test_workers(cfg)
+    workers = cfg.data.get('test_workers')
+    if workers is None:
+        workers = cfg.data.get('workers_per_gpu') or 0
     loader = build_dataloader(
         dataset,
         samples_per_gpu=1,
@@ -96,21 +93,3 @@ def build_test_loader(dataset, cfg: Config, env, deal: bool = True):
         loader.batch_sampler.sampler = DistributedSampler(
             dataset, env.world_size, env.rank, shuffle=False)
     return loader
-
-
-def _test_workers(cfg: Config) -> int:
-    """How many processes load test images.
-
-    Raises:
-        InvalidConfigError: If the config has no such number.
-    """
-    for key in ('test_workers', 'workers_per_gpu'):
-        value = cfg.data.get(key)
-        if value is None:
-            continue
-        if type(value) is not int or not 0 <= value <= MOST_WORKERS:
-            raise InvalidConfigError(
-                f'data.{key} is {value!r}, expected a whole number from 0 to '
-                f'{MOST_WORKERS}.')
-        return value
-    return 0

@@ -8,16 +8,18 @@ of them at once and each with what to write instead.
 import difflib
 import importlib.util
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mmcv import Config
 from mmcv.runner import HOOKS, RUNNERS, CheckpointHook, EMAHook, LrUpdaterHook
 from mmcv.runner.hooks import OptimizerHook
 from mmcv.runner.optimizer.builder import OPTIMIZER_BUILDERS, OPTIMIZERS
+from mmcv.utils import Registry
 
 from mbos.checkpoints.foreign_state import SEGMENTORS
-from mbos.datasets.loader import MOST_WORKERS
+from mbos.config_rules import (DICT, FLAG, KNOWN, PATH, TEXT, Kind, has_type,
+                               is_list_of, one_of, unknown_keys, value_at,
+                               whole_number, wrong_values)
 from mbos.faults import InvalidConfigError
 from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
@@ -26,61 +28,123 @@ from .foreign_keys import (INSTEAD, NOT_DONE, PACKAGES, STEP_HOOKS,
 from .hooks import GradientStepHook
 from .runner import CheckedIterRunner
 
-READ = ('aug_test', 'auto_resume', 'checkpoint_config', 'compile',
-        'cudnn_benchmark', 'custom_hooks', 'custom_imports', 'data',
-        'data_root', 'dist_params', 'evaluation', 'load_from', 'log_config',
-        'log_level', 'lr_config', 'model', 'momentum_config', 'optimizer',
-        'optimizer_config', 'precision', 'prediction', 'resume_from', 'runner',
-        'seed', 'test_sets', 'tf32', 'work_dir', 'workflow')
-"""tuple[str]: Keys at the top of a config that are read."""
 
-PARTS = {
-    'data': ('samples_per_gpu', 'workers_per_gpu', 'test_workers', 'train',
-             'val', 'test'),
-    'runner': ('type', 'max_iters'),
-    'evaluation': ('interval', 'start', 'metric', 'pre_eval', 'save_best',
-                   'rule', 'greater_keys', 'less_keys', 'out_dir', 'by_epoch',
-                   'gpu_collect', 'tmpdir', 'broadcast_bn_buffer'),
-    'checkpoint_config':
-    ('type', 'interval', 'by_epoch', 'subfolder', 'max_keep_ckpts',
-     'save_optimizer', 'save_last', 'sync_buffer', 'create_symlink', 'meta'),
-    'log_config': ('interval', 'hooks'),
-    'model.test_cfg': ('mode', 'crop_size', 'stride'),
-    'model.train_cfg': ('images_per_pass', 'low_memory', 'precision'),
+def _is_class(registry: Registry, kind: type, name: object) -> bool:
+    return isinstance(name, str) and issubclass(
+        registry.get(name) or object, kind)
+
+
+def _is_schedule(policy: object) -> bool:
+    if not isinstance(policy, str):
+        return False
+    # as mmcv makes the name of a hook of it
+    title = policy.title() if policy == policy.lower() else policy
+    return _is_class(HOOKS, LrUpdaterHook, f'{title}LrUpdaterHook')
+
+
+def _is_metric(value: object) -> bool:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return all(one in ('mIoU', 'mDice', 'mFscore') for one in values)
+
+
+def _number_or_minus_one(least: int) -> Kind:
+    number = whole_number(least)
+    return Kind(lambda value: value == -1 or number.is_right(value),
+                f'{number.expected}, or -1')
+
+
+CHECKPOINT = Kind(TEXT.is_right, 'the path of a checkpoint')
+HOOK_LIST = Kind(
+    lambda value: is_list_of(value, has_type), 'a list of dicts with a type, '
+    "such as [dict(type='CompactTextLoggerHook')]")
+ITERATIONS = Kind(
+    lambda value: not value, 'False: runs count iterations, give intervals in '
+    'iterations')
+PARTS = dict.fromkeys(
+    ('runner', 'optimizer', 'optimizer_config', 'lr_config', 'momentum_config',
+     'checkpoint_config', 'evaluation', 'log_config', 'prediction',
+     'model.test_cfg', 'model.train_cfg'),
+    Kind(
+        lambda value: isinstance(value, Mapping) and TEXT.is_right(
+            value.get('type', '')),
+        'a dict, whose type is the name of a registered class'))
+"""dict[str, Kind]: What all other checks rely on."""
+REQUIRED = {
+    'data.train':
+    'name the training datasets there',
+    'data.samples_per_gpu':
+    'give a whole number from 1 up',
+    'data.workers_per_gpu':
+    'give a whole number from 0 up',
+    'runner.max_iters':
+    'give a whole number from 1 up',
+    'log_config.interval':
+    'give a whole number from 1 up',
+    'log_config.hooks':
+    f'give {HOOK_LIST.expected}',
+    'seed':
+    'give a whole number from 0 up',
+    'optimizer':
+    "write optimizer=dict(type='AdamW', lr=...), or copy it from "
+    'configs/_base_/schedules',
 }
-"""dict[str, tuple[str]]: Parts whose keys are all known."""
+"""dict[str, str]: What training needs, with the remedy where it is missing."""
+RULES = {
+    **dict.fromkeys(('data.samples_per_gpu', 'runner.max_iters',
+                     'evaluation.interval', 'log_config.interval'),
+                    whole_number(1)),
+    'evaluation.start': whole_number(0),
+    'seed': whole_number(0, 2**64 - 1),
+    **dict.fromkeys(('compile', 'cudnn_benchmark', 'tf32', 'auto_resume',
+                     'accelerate', 'checkpoint_config.save_optimizer',
+                     'checkpoint_config.save_last',
+                     'checkpoint_config.sync_buffer',
+                     'checkpoint_config.create_symlink'), FLAG),
+    'precision': one_of('float32', 'fp16', 'bf16'),
+    'load_from': CHECKPOINT,
+    'resume_from': CHECKPOINT,
+    'checkpoint_config.subfolder': PATH,
+    'evaluation.out_dir': PATH,
+    'evaluation.tmpdir': PATH,
+    'checkpoint_config.interval': _number_or_minus_one(1),
+    'checkpoint_config.max_keep_ckpts': _number_or_minus_one(0),
+    'checkpoint_config.meta': DICT,
+    'log_config.hooks': HOOK_LIST,
+    'custom_hooks': HOOK_LIST,
+    **dict.fromkeys(('lr_config.by_epoch', 'checkpoint_config.by_epoch',
+                     'evaluation.by_epoch', 'momentum_config.by_epoch'),
+                    ITERATIONS),
+    'workflow': Kind(
+        lambda value: value in ([('train', 1)], [['train', 1]]),
+        "[('train', 1)]: evaluation.interval says when data.val is evaluated"),
+    'evaluation.metric': Kind(
+        _is_metric, 'mIoU, mDice or mFscore; every metric is computed '
+        'whatever it says'),
+    'lr_config.policy': Kind(
+        _is_schedule, "the name of a schedule, such as 'poly', 'fixed', "
+        "'step' or 'CosineAnnealing'"),
+    'runner.type': Kind(
+        lambda name: _is_class(RUNNERS, CheckedIterRunner, name),
+        "'CheckedIterRunner', which counts iterations and can be resumed "
+        "anywhere: runner=dict(type='CheckedIterRunner', max_iters=...)"),
+    'checkpoint_config.type': Kind(
+        lambda name: _is_class(HOOKS, SubfolderCheckpointHook, name),
+        'none, or SubfolderCheckpointHook: runs could not be stopped and '
+        'resumed without it'),
+}  # yapf: disable
+"""dict[str, Kind]: What settings of training must be."""
 
-DICTS = ('runner', 'optimizer', 'optimizer_config', 'lr_config',
-         'momentum_config', 'checkpoint_config', 'evaluation', 'log_config',
-         'prediction')
 PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult',
              'norm_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult',
              'bypass_duplicate')
-CHOICES: dict[str, tuple] = dict(
-    compile=(True, False),
-    cudnn_benchmark=(True, False),
-    tf32=(True, False),
-    auto_resume=(True, False),
-    accelerate=(True, False),
-    precision=('float32', 'fp16', 'bf16'))
-"""dict[str, tuple]: Keys of few values."""
-UNUSABLE_OPTIMIZERS = dict(
-    LBFGS='computes the loss several times in a step',
-    SparseAdam='takes sparse gradients only, which networks here have not')
-NUMBERS = {
-    'data.samples_per_gpu': (1, math.inf, False),
-    'data.workers_per_gpu': (0, MOST_WORKERS, False),
-    'data.test_workers': (0, MOST_WORKERS, True),
-    'runner.max_iters': (1, math.inf, False),
-    'evaluation.interval': (1, math.inf, True),
-    'evaluation.start': (0, math.inf, True),
-    'log_config.interval': (1, math.inf, False),
-    'seed': (0, 2**64 - 1, False),
-}
-"""dict[str, tuple]: Least and largest value, and whether it may be missing."""
-AVERAGING = (EMAHook, EMAWeightsHook)
-METRICS = ('mIoU', 'mDice', 'mFscore')
-SIMILAR = 0.75
+UNUSABLE_OPTIMIZERS = ('LBFGS', 'SparseAdam')
+"""tuple[str]: They compute the loss several times in a step, or take sparse
+gradients only."""
+ONE_OF_A_KIND = ((OptimizerHook, 'optimizer_config'), (GradientStepHook,
+                                                       'optimizer_config'),
+                 (CheckpointHook, 'checkpoint_config'), (LrUpdaterHook,
+                                                         'lr_config'))
+"""tuple: Hooks of which a run has one, and the keys that give it."""
 
 
 def complete_training(cfg: Config) -> None:
@@ -126,19 +190,17 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
     Raises:
         InvalidConfigError: Naming everything.
     """
-    checks = (_keys, _numbers, _choices, _files, _runner, _optimizers, _step,
-              _schedule, _checkpoints, _evaluation, _loggers, _custom_hooks)
-    problems = list(
-        _shapes(cfg)) or [text for check in checks for text in check(cfg)]
+    problems = list(wrong_values(cfg, PARTS)) or [
+        *_keys(cfg), *wrong_values(cfg, RULES), *_optimizers(cfg), *_step(cfg),
+        *_hooks(cfg, 'log_config.hooks'), *_hooks(cfg, 'custom_hooks'),
+        *_second_hooks(cfg)
+    ]
     for key, reason in WITHOUT_EFFECT.items():
-        if key in cfg:
+        if cfg.get(key, {}) != {}:  # an empty part asks for nothing
             logger.warning(f'{key} is not read: {reason}.')
-    if cfg.get('dist_params'):
-        logger.warning('dist_params is not read: the backend is nccl with '
-                       'CUDA, otherwise gloo.')
     for key in cfg:
-        alike = difflib.get_close_matches(key, READ, 1, 0.85)
-        if key not in READ and alike and isinstance(cfg[key], dict):
+        alike = difflib.get_close_matches(key, KNOWN[''], 1, 0.85)
+        if key not in KNOWN[''] and alike and isinstance(cfg[key], dict):
             logger.warning(f'{key} is not read; did you mean {alike[0]}?')
     if len(problems) == 1:
         raise InvalidConfigError(f'{cfg.filename}: {problems[0]}')
@@ -148,263 +210,88 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
             'that are not done:\n- ' + '\n- '.join(problems))
 
 
-def _shapes(cfg: Config) -> Iterator[str]:
-    """Parts that are no dicts, or whose type is no name."""
-    for name in DICTS:
-        part = cfg.get(name)
-        if part is None:
-            continue
-        if not isinstance(part, dict):
-            yield f'{name} is {part!r}, expected a dict.'
-        elif not isinstance(part.get('type', ''), str):
-            yield f'{name}.type is {part["type"]!r}, expected the name of a ' \
-                'registered class.'
-
-
 def _keys(cfg: Config) -> Iterator[str]:
     for key, remedy in NOT_DONE.items():
         if cfg.get(key) is not None:
             yield f'{key} is not read: {remedy}.'
-    for name, known in PARTS.items():
-        part = cfg
-        for step in name.split('.'):
-            part = part.get(step) or {}
-        if not isinstance(part, dict):
-            yield f'{name} is {part!r}, expected a dict.'
-            continue
-        if name.startswith('model.') and cfg.model.type not in SEGMENTORS:
+    for where, known in KNOWN.items():
+        if where.startswith('model.') and cfg.model.type not in SEGMENTORS:
             continue  # somebody's own
-        for key in part:
-            if key in known:
-                continue
-            alike = difflib.get_close_matches(key, known, 1, SIMILAR)
-            remedy = INSTEAD.get(f'{name}.{key}') or (
-                f'did you mean {alike[0]!r}?'
-                if alike else f'it may have {", ".join(known)}')
-            yield f'{name}.{key} is not read: {remedy}.'.replace('?.', '?')
-    if cfg.data.get('train') is None:
-        yield 'data.train is missing: name the training datasets there.'
-    workflow = cfg.get('workflow') or [('train', 1)]
-    if [list(step) if isinstance(step, (list, tuple)) else step
-            for step in workflow] != [['train', 1]]:  # yapf: disable
-        yield (f'workflow is {workflow!r}, only [(\'train\', 1)] is done: '
-               'evaluation.interval says when data.val is evaluated.')
-    for key in ('lr_config', 'checkpoint_config', 'evaluation',
-                'momentum_config'):
-        part = cfg.get(key)
-        if isinstance(part, dict) and part.get('by_epoch'):
-            yield f'{key}.by_epoch is true, but runs count iterations: ' \
-                'set it to False and give intervals in iterations.'
-
-
-def _is_count(value: object, least: int = 1, most: float = math.inf) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) \
-        and least <= value <= most
-
-
-def _numbers(cfg: Config) -> Iterator[str]:
-    for name, (least, most, optional) in NUMBERS.items():
-        part, _, key = name.rpartition('.')
-        holder = cfg.get(part) if part else cfg
-        value = holder.get(key)
-        expected = f'a whole number from {least} ' + ('up' if most == math.inf
-                                                      else f'to {most}')
-        if value is None and not optional:
-            yield f'{name} is missing: give {expected}.'
-        elif value is not None and not _is_count(value, least, most):
-            yield f'{name} is {value!r}, expected {expected}.'
-
-
-def _choices(cfg: Config) -> Iterator[str]:
-    for name, choices in CHOICES.items():
-        value = cfg.get(name)
-        if value is not None and value not in choices:
-            yield f'{name} is {value!r}, expected ' \
-                f'{" or ".join(map(repr, choices))}.'
-
-
-def _files(cfg: Config) -> Iterator[str]:
-    for name in ('load_from', 'resume_from'):
-        if not isinstance(cfg.get(name), (str, type(None))):
-            yield f'{name} is {cfg[name]!r}, expected the path of a ' \
-                'checkpoint.'
-
-
-def _type_of(part: object) -> str | None:
-    """The type that a part names, None if it names none."""
-    name = part.get('type') if isinstance(part, dict) else None
-    return name if isinstance(name, str) else None
-
-
-def _runner(cfg: Config) -> Iterator[str]:
-    name = _type_of(cfg.runner)
-    if name is None:
-        return
-    runner = RUNNERS.get(name)
-    if runner is None or not issubclass(runner, CheckedIterRunner):
-        yield f'runner.type is {name!r}, only CheckedIterRunner is done, ' \
-            'which counts iterations and can be resumed anywhere: ' \
-            "runner=dict(type='CheckedIterRunner', max_iters=...)."
+        if where:
+            yield from unknown_keys(
+                value_at(cfg, where) or (), known, where, INSTEAD)
+    for key, remedy in REQUIRED.items():
+        if value_at(cfg, key) is None:
+            yield f'{key} is missing: {remedy}.'
+    if cfg.lr_config and 'policy' not in cfg.lr_config:
+        yield "lr_config needs a policy, such as policy='poly' or 'fixed'."
 
 
 def _optimizers(cfg: Config) -> Iterator[str]:
-    given = cfg.get('optimizer')
-    if not isinstance(given, dict):
-        yield 'optimizer is missing: write optimizer=dict(type=\'AdamW\', ' \
-            'lr=...), or copy it from configs/_base_/schedules.'
-        return
+    given = cfg.get('optimizer') or {}
     builder = given.get('constructor', 'DefaultOptimizerConstructor')
-    if OPTIMIZER_BUILDERS.get(str(builder)) is None:
+    if builder == 'NamedOptimizersConstructor':
+        for name, part in given.items():
+            if name not in ('constructor', 'paramwise_cfg'):
+                yield from _optimizer(f'optimizer.{name}', part)
+    elif OPTIMIZER_BUILDERS.get(str(builder)) is None:
         yield f'optimizer.constructor {builder!r} is unknown: write ' \
             'NamedOptimizersConstructor for stage 2, or leave it out.'
-        return
-    parts = {'optimizer': given}
-    if builder == 'NamedOptimizersConstructor':
-        parts = {
-            f'optimizer.{name}': part
-            for name, part in given.items()
-            if name not in ('constructor', 'paramwise_cfg')
-        }
-    elif builder != 'DefaultOptimizerConstructor':
-        return  # somebody's own
-    for name, part in parts.items():
-        yield from _optimizer(name, part)
+    elif 'generator' in given and 'type' not in given:
+        yield 'optimizer needs a type, or ' \
+            "constructor='NamedOptimizersConstructor'."
+    elif given and builder == 'DefaultOptimizerConstructor':
+        yield from _optimizer('optimizer', given)
 
 
-def _optimizer(name: str, part: object) -> Iterator[str]:
-    kind = part.get('type') if isinstance(part, dict) else None
-    if kind is None:
-        hint = ''
-        if name == 'optimizer' and 'generator' in part:
-            hint = ", or constructor='NamedOptimizersConstructor'"
-        yield f"{name} needs a type, such as type='AdamW'{hint}."
-        return
-    if OPTIMIZERS.get(str(kind)) is None:
+def _optimizer(where: str, part: object) -> Iterator[str]:
+    kind = value_at(part, 'type')
+    if OPTIMIZERS.get(str(kind)) is None or kind in UNUSABLE_OPTIMIZERS:
         alike = difflib.get_close_matches(
             str(kind), OPTIMIZERS.module_dict, 1, 0.6)
-        yield f'{name}.type {kind!r} is unknown' + (
-            f': did you mean {alike[0]!r}?' if alike else
-            ': take one of torch.optim, or import yours by custom_imports.')
-    elif kind in UNUSABLE_OPTIMIZERS:
-        yield f'{name}.type {kind!r} {UNUSABLE_OPTIMIZERS[kind]}: take ' \
-            "another, such as 'AdamW'."
-    paramwise = part.get('paramwise_cfg')
-    if not isinstance(paramwise, (dict, type(None))):
-        yield f'{name}.paramwise_cfg is {paramwise!r}, expected a dict.'
-    for key in paramwise if isinstance(paramwise, dict) else ():
-        if key not in PARAMWISE:
-            yield f'{name}.paramwise_cfg.{key} is not read: it may have ' \
-                f'{", ".join(PARAMWISE)}.'
-    custom = (paramwise or {}).get('custom_keys') \
-        if isinstance(paramwise, dict) else None
-    for key, settings in (custom or {}).items():
-        unknown = set(settings) - {'lr_mult', 'decay_mult'} \
-            if isinstance(settings, dict) else {repr(settings)}
-        if unknown:
-            yield f'{name}.paramwise_cfg.custom_keys[{key!r}] has ' \
-                f'{", ".join(sorted(unknown))}: it may have lr_mult and ' \
-                'decay_mult.'
+        hint = f'; did you mean {alike[0]!r}?' if alike else '.'
+        yield f'{where}.type is {kind!r}, expected an optimizer of ' \
+            f"torch.optim or custom_imports that steps as 'AdamW' does{hint}"
+        return
+    paramwise = value_at(part, 'paramwise_cfg')
+    yield from wrong_values(part, {
+        'paramwise_cfg': DICT,
+        'paramwise_cfg.custom_keys': DICT
+    }, f'{where}.')
+    if not isinstance(paramwise, Mapping):
+        return
+    where = f'{where}.paramwise_cfg'
+    yield from unknown_keys(paramwise, PARAMWISE, where)
+    custom = paramwise.get('custom_keys')
+    for key, settings in custom.items() if isinstance(custom, Mapping) else ():
+        name = f'{where}.custom_keys[{key!r}]'
+        if isinstance(settings, Mapping):
+            yield from unknown_keys(settings, ('lr_mult', 'decay_mult'), name)
+        else:
+            yield f'{name} is {settings!r}, expected lr_mult and decay_mult.'
 
 
 def _step(cfg: Config) -> Iterator[str]:
-    name = _type_of(cfg.optimizer_config)
-    if name is None or issubclass(HOOKS.get(name) or object, GradientStepHook):
+    name = cfg.optimizer_config.type
+    if _is_class(HOOKS, GradientStepHook, name):
         return
-    own = STEP_HOOKS.get(name)
-    arguments = f", {own}" if own else ''
-    if own == 'accumulate=N':
-        number = cfg.optimizer_config.get('cumulative_iters', 'N')
-        arguments = f', accumulate={number}'
-    text = (f'optimizer_config.type is {name!r}, but all steps are '
-            "GradientStepHook's: write optimizer_config="
-            f"dict(type='GradientStepHook'{arguments})")
-    if 'Fp16' in name:
-        text += " and precision='fp16'"
-    yield text + '.'
+    number = cfg.optimizer_config.get('cumulative_iters', 'N')
+    argument = STEP_HOOKS.get(name, '').replace('=N', f'={number}')
+    precision = " and precision='fp16'" if 'Fp16' in name else ''
+    yield f'optimizer_config.type is {name!r}, but all steps are ' \
+        "GradientStepHook's: write optimizer_config=dict(" \
+        f"type='GradientStepHook'{argument and ', '}{argument}){precision}."
 
 
-def _schedule(cfg: Config) -> Iterator[str]:
-    part = cfg.get('lr_config')
-    if not part:
-        return
-    known = {
-        name[:-len('LrUpdaterHook')]
-        for name, hook in HOOKS.module_dict.items()
-        if name.endswith('LrUpdaterHook') and issubclass(hook, LrUpdaterHook)
-    }
-    if not isinstance(part.get('policy', part.get('type')), str):
-        yield "lr_config needs a policy, such as policy='poly' or 'fixed'."
-        return
-    policy = part.get('policy')
-    # as mmcv makes the name of a hook of it
-    title = policy and (policy.title() if policy == policy.lower() else policy)
-    if policy is not None and title not in known:
-        names = ', '.join(sorted(name.lower() for name in known if name))
-        yield f'lr_config.policy {policy!r} is unknown: use one of {names}.'
+def _hooks_at(cfg: Config, where: str) -> list[Mapping]:
+    given = value_at(cfg, where)
+    return given if HOOK_LIST.is_right(given) else []
 
 
-def _checkpoints(cfg: Config) -> Iterator[str]:
-    name = _type_of(cfg.checkpoint_config)
-    hook = HOOKS.get(name) if name else None
-    if name and not issubclass(hook or object, SubfolderCheckpointHook):
-        yield f'checkpoint_config.type is {name!r}, but runs could not be ' \
-            'stopped and resumed without SubfolderCheckpointHook: leave ' \
-            'the type out.'
-    folder = cfg.checkpoint_config.get('subfolder', '')
-    if not isinstance(folder, str):
-        yield f'checkpoint_config.subfolder is {folder!r}, expected the ' \
-            'name of a folder.'
-    most = cfg.checkpoint_config.get('max_keep_ckpts', -1)
-    if most != -1 and not _is_count(most, 0):
-        yield f'checkpoint_config.max_keep_ckpts is {most!r}, expected a ' \
-            'whole number, or -1 to keep all.'
-    for key in ('save_optimizer', 'save_last', 'sync_buffer',
-                'create_symlink'):
-        value = cfg.checkpoint_config.get(key, True)
-        if not isinstance(value, bool):
-            yield f'checkpoint_config.{key} is {value!r}, expected True or ' \
-                'False.'
-    meta = cfg.checkpoint_config.get('meta')
-    if not isinstance(meta, (dict, type(None))):
-        yield f'checkpoint_config.meta is {meta!r}, expected a dict.'
-    interval = cfg.checkpoint_config.get('interval', -1)
-    if interval != -1 and not _is_count(interval):
-        yield f'checkpoint_config.interval is {interval!r}, expected a ' \
-            'whole number from 1 up.'
-
-
-def _evaluation(cfg: Config) -> Iterator[str]:
-    for key in ('tmpdir', 'out_dir'):
-        folder = cfg.evaluation.get(key)
-        if not isinstance(folder, (str, type(None))):
-            yield f'evaluation.{key} is {folder!r}, expected the path of a ' \
-                'folder.'
-    metric = cfg.evaluation.get('metric', 'mIoU')
-    wanted = metric if isinstance(metric, (list, tuple)) else [metric]
-    unknown = [name for name in wanted if name not in METRICS]
-    if unknown:
-        yield f'evaluation.metric has {unknown[0]!r}: expected ' \
-            f'{", ".join(METRICS)}; every metric is computed whatever it ' \
-            'says.'
-
-
-def _hooks_of(part: object) -> list[dict]:
-    hooks = part if isinstance(part, (list, tuple)) else []
-    return [hook for hook in hooks if _type_of(hook)]
-
-
-def _loggers(cfg: Config) -> Iterator[str]:
-    hooks = cfg.log_config.get('hooks')
-    if not isinstance(hooks,
-                      (list, tuple)) or len(_hooks_of(hooks)) != len(hooks):
-        yield 'log_config.hooks is not a list of dicts with a type, such as ' \
-            "[dict(type='CompactTextLoggerHook')]."
-    yield from _missing_packages('log_config.hooks', hooks)
-
-
-def _missing_packages(where: str, hooks: object) -> Iterator[str]:
-    for hook in _hooks_of(hooks):
-        name = _type_of(hook)
+def _hooks(cfg: Config, where: str) -> Iterator[str]:
+    """Hooks that nobody registered, or that miss a package."""
+    for hook in _hooks_at(cfg, where):
+        name = hook['type']
         if HOOKS.get(name) is None:
             yield f'{where}: {name} is unknown: correct its type, or import ' \
                 'it by custom_imports.'
@@ -417,28 +304,22 @@ def _missing_packages(where: str, hooks: object) -> Iterator[str]:
                 'iterations: leave it out.'
 
 
-def _custom_hooks(cfg: Config) -> Iterator[str]:
-    hooks = cfg.get('custom_hooks') or []
-    if not isinstance(hooks,
-                      (list, tuple)) or len(_hooks_of(hooks)) != len(hooks):
-        yield 'custom_hooks is not a list of dicts with a type, such as ' \
-            "[dict(type='EMAWeightsHook')]."
-    yield from _missing_packages('custom_hooks', hooks)
+def _second_hooks(cfg: Config) -> Iterator[str]:
+    """Hooks that a run has already."""
+    names = [hook['type'] for hook in _hooks_at(cfg, 'custom_hooks')]
     averaging = [
-        name for name in map(_type_of, _hooks_of(hooks))
-        if issubclass(HOOKS.get(name) or object, AVERAGING)
+        name for name in names
+        if _is_class(HOOKS, (EMAHook, EMAWeightsHook), name)
     ]
     if len(averaging) > 1:
         yield f'custom_hooks has {" and ".join(averaging)}, which both ' \
             'average the weights: keep one.'
-    for given in _hooks_of(hooks):
-        name = _type_of(given)
-        hook = HOOKS.get(name) or object
-        for kind, key in ((OptimizerHook, 'optimizer_config'),
-                          (GradientStepHook, 'optimizer_config'),
-                          (CheckpointHook,
-                           'checkpoint_config'), (LrUpdaterHook, 'lr_config')):
-            if issubclass(hook, kind) and cfg.get(key):
-                yield f'custom_hooks: {name} would be the second of its ' \
-                    f'kind; write {key}.'
-                break
+    for name in names:
+        keys = {
+            key
+            for kind, key in ONE_OF_A_KIND
+            if cfg.get(key) and _is_class(HOOKS, kind, name)
+        }
+        for key in keys:
+            yield f'custom_hooks: {name} would be the second of its kind; ' \
+                f'write {key}.'

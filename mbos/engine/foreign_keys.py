@@ -29,6 +29,7 @@ NOT_DONE = {
 
 WITHOUT_EFFECT = {
     'find_unused_parameters': 'weights without a gradient are always allowed',
+    'dist_params': 'the backend is nccl with CUDA, otherwise gloo',
     'device': 'the first GPU is used, or the CPU where there is none',
     'gpus': 'the launchers say how many processes there are',
     'gpu_ids': 'the launchers and CUDA_VISIBLE_DEVICES choose GPUs',

@@ -21,7 +21,7 @@ from mbos.datasets import JointDataset, build_train_loader
 from mbos.datasets.data_check import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.datasets.loader import build_test_loader
-from mbos.faults import InvalidConfigError, blamed_on, naming
+from mbos.faults import FaultList, InvalidConfigError, blamed_on, naming
 from mbos.io.files import save_text
 from mbos.models import compile_parts
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
@@ -74,17 +74,8 @@ def _train(cfg: Config, env: Environment, validate: bool,
     check_training(cfg, logger)
     if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
         return
-    check_files(cfg)
-    warn_of_unread_pseudo_labels(cfg, logger)
+    train_set, val_set = find_inputs(cfg, env, validate, logger)
     set_backends(cfg)
-    train_set = build_train_set(cfg)
-    warn_of_unlabelled_classes(cfg, logger)
-    val_set = None
-    if validate:
-        check_save_best(cfg)
-        warn_of_test_images(cfg, logger)
-        val_set = build_val_set(cfg)
-    check_data([train_set, val_set], env, logger)
 
     model = prepare_model(cfg, env, logger)
     with blamed_on('The backbone takes no image as the config has it',
@@ -120,6 +111,36 @@ def _train(cfg: Config, env: Environment, validate: bool,
     step = find_hook(runner, GradientStepHook)
     with signals.deferred():
         runner.run([loader], [('train', 1)], backward=step.backward)
+
+
+def find_inputs(cfg: Config, env: Environment, validate: bool, logger):
+    """Look for weights and data, and read the data.
+
+    Returns:
+        tuple: The training data, and the validation data or None.
+
+    Raises:
+        ValueError: Or FileNotFoundError; names all that is missing or wrong.
+    """
+    warn_of_unread_pseudo_labels(cfg, logger)
+    warn_of_unlabelled_classes(cfg, logger)
+    faults = FaultList()
+    train_set = val_set = None
+    with faults.noting():
+        check_files(cfg)
+    with faults.noting():
+        train_set = build_train_set(cfg)
+    if validate:
+        with faults.noting():
+            check_save_best(cfg)
+            warn_of_test_images(cfg, logger)
+        with faults.noting():
+            val_set = build_val_set(cfg)
+    with faults.noting():
+        # reading all takes long, and something is to be mended in any case
+        check_data([train_set, val_set], env, logger, full=not faults.errors)
+    faults.raise_all()
+    return train_set, val_set
 
 
 def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,

@@ -7,7 +7,6 @@ from torch.utils.data import Dataset
 
 from mbos.datasets.loader import build_test_loader
 from mbos.engine.train import build_loader
-from mbos.faults import InvalidConfigError
 from mbos.runtime.environment import Environment
 
 CFG = ConfigDict(seed=3, data=dict(samples_per_gpu=2, workers_per_gpu=2))
@@ -50,10 +49,3 @@ def test_processes_that_load_test_images(data, expected):
     cfg = ConfigDict(data=data)
     loader = build_test_loader([0], cfg, Environment(torch.device('cpu')))
     assert loader.num_workers == expected
-
-
-@pytest.mark.parametrize('value', [-1, 10**6, 1.5, 'x', True])
-def test_numbers_of_processes_that_cannot_be(value):
-    cfg = ConfigDict(data=dict(test_workers=value))
-    with pytest.raises(InvalidConfigError, match='data.test_workers'):
-        build_test_loader([0], cfg, None)

@@ -21,10 +21,10 @@ def data(tmp_path_factory):
 
 def checked(path, cfg, **options):
     """Problems of a config, '' if there are none."""
-    cfg = load_config(write_config(path / 'checked.py', cfg), options or None)
-    complete_training(cfg)
-    cfg.setdefault('seed', 0)
     try:
+        cfg = load_config(write_config(path / 'checked.py', cfg), options)
+        complete_training(cfg)
+        cfg.setdefault('seed', 0)
         check_training(cfg, logging.getLogger('test'))
     except InvalidConfigError as error:
         return str(error)
@@ -179,7 +179,7 @@ def repeated(cfg):
     (pipeline_with(dict(type='NoSuchTransform')), ['NoSuchTransform']),
     (head(in_channels=[12, 24, 48, 90]), ['in_channels']),
     (head(surplus=1), ['surplus']),
-    (head(in_index=[0, 1., 2, 3]), ['decode_head.head: in_index']),
+    (head(in_index=[0, 1., 2, 3]), ['decode_head.head.in_index']),
     (heads_of_segformer, ['SegformerHead']),
     (repeated, ['RepeatDataset', 'JointDataset']),
     (lambda cfg: cfg.pop('model'), ['no model']),

