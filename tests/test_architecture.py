@@ -34,8 +34,8 @@ ROOMS = {
     ('tasks', 'config', 'faults', 'io', 'painter', 'runtime', 'metrics',
      'pictures', 'datasets', 'checkpoints', 'inference'),
     'engine': ('tasks', 'config', 'config_rules', 'faults', 'io', 'painter',
-               'runtime', 'metrics', 'datasets', 'models', 'accelerate', 'checkpoints',
-               'inference', 'evaluation'),
+               'runtime', 'metrics', 'datasets', 'models', 'accelerate',
+               'checkpoints', 'inference', 'evaluation'),
 }
 # They open every room, or none.
 DOORS = {
