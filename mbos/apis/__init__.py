@@ -10,10 +10,10 @@ from mbos.evaluation.report import write_report
 from mbos.evaluation.run import EvaluationError
 from mbos.evaluation.test import (EvaluationPlan, build_test_set,
                                   evaluate_test_sets, thresholds_from_val)
-from mbos.inference.augmentation import augment_test_sets
 from mbos.inference.prediction import Prediction, PredictionOptions
 from mbos.inference.predictor import iterate_predictions, load_model, predict
-from mbos.inference.test_sets import load_segmentor, predict_dataset
+from mbos.inference.test_sets import (augment_test_sets, load_segmentor,
+                                      predict_dataset)
 from mbos.io.files import file_sha256
 from mbos.runtime.environment import (Environment, LaunchError,
                                       set_up_environment)

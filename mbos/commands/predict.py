@@ -13,6 +13,7 @@ written, docs/measurements.md what measurements.csv means.
 Research software, not a medical device.
 """
 import argparse
+import itertools
 import os
 import os.path as osp
 import sys
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from mbos.checkpoints.settings import RULES
-from mbos.faults import naming
+from mbos.faults import first_of, naming
 from mbos.inference.folder_run import FolderRun, RunOptions, RunSummary
 from mbos.inference.photograph_list import find_photographs
 from mbos.inference.prediction import PhotographPredictor, PredictionOptions
@@ -30,6 +31,7 @@ from mbos.io.errors import sentence_of
 from mbos.io.photographs import (PhotographError, is_photograph_name,
                                  read_layout)
 from mbos.pictures.gallery import THUMBNAIL
+from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 
 SHOWN = 20
@@ -185,10 +187,8 @@ def _add_run_options(parser) -> None:
 def _split(paths, parser) -> tuple:
     """Config, checkpoint and inputs of the paths that were given."""
     config, checkpoint = None, DEFAULT
-    paths = list(paths)
     if paths[0] == '-' or paths[0].endswith('.py'):
         config, *paths = paths
-        config = None if config == '-' else config
         if len(paths) < 2:
             parser.error('give the checkpoint of CONFIG, and at least one '
                          'photograph, folder or pattern')
@@ -201,7 +201,7 @@ def _split(paths, parser) -> tuple:
                      'or rename it')
     if not paths:
         parser.error('give at least one photograph, folder or pattern')
-    return config, checkpoint, paths
+    return None if config == '-' else config, checkpoint, paths
 
 
 def _may_be_meant_for_a_checkpoint(path: str, *others: str) -> bool:
@@ -222,12 +222,8 @@ def _may_be_meant_for_a_checkpoint(path: str, *others: str) -> bool:
     return False
 
 
-def thresholds(given):
-    """What ``--threshold`` means.
-
-    Returns:
-        float | dict[str, float | dict[str, float]] | None: A number, or by
-        task a number or numbers by class.
+def thresholds(given: list[str] | None) -> float | dict[str, Threshold] | None:
+    """What ``--threshold`` means: a number, or numbers by task or by class.
 
     Raises:
         ValueError: If it is neither.
@@ -236,7 +232,7 @@ def thresholds(given):
         return None
     if len(given) == 1 and '=' not in given[0]:
         return _number(given[0])
-    found: dict = {}
+    found: dict[str, Threshold] = {}
     for text in given:
         name, _, value = text.partition('=')
         task, _, of_class = name.partition('.')
@@ -254,16 +250,17 @@ def _number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f'--threshold {text}: expected one number, or '
-                         'TASK=NUMBER or TASK.CLASS=NUMBER ...') from None
+        value = -1
     if not 0 <= value < 1:
-        raise ValueError(f'--threshold {text}: expected at least 0 and below '
-                         '1.')
+        raise ValueError(
+            f'--threshold {text}: expected one number, at least 0 and below '
+            '1, or TASK=NUMBER or TASK.CLASS=NUMBER ...')
     return value
 
 
 def prediction_options(args: argparse.Namespace) -> PredictionOptions:
     """How each photograph is predicted."""
+    given = args.postprocess
     return PredictionOptions(
         scales=args.scales,
         flip=args.flip,
@@ -272,7 +269,10 @@ def prediction_options(args: argparse.Namespace) -> PredictionOptions:
         stride=args.stride,
         threshold=thresholds(args.threshold),
         crop=args.crop,
-        postprocess=_rules(args.postprocess))
+        postprocess=[
+            rule for rule in RULES
+            if 'none' not in given and ('all' in given or rule in given)
+        ])
 
 
 def run_options(args: argparse.Namespace) -> RunOptions:
@@ -286,25 +286,14 @@ def run_options(args: argparse.Namespace) -> RunOptions:
         thumbnail=None if args.no_gallery else THUMBNAIL)
 
 
-def _rules(given):
-    """What ``--postprocess`` means."""
-    return [
-        rule for rule in RULES
-        if 'none' not in given and ('all' in given or rule in given)
-    ]
-
-
 def report(summary: RunSummary, out: str) -> None:
     """Say what came of the run, what is doubtful and what failed."""
     print(f'{summary.done} photograph(s) predicted, {summary.skipped} were '
           f'there already; written to {out}')
-    flagged = summary.flagged()
-    for flag, meaning in UNUSUAL.items():
-        names = flagged.get(flag, [])
-        if names:
-            print(
-                f'{flag}: {meaning}. {len(names)} photograph(s): '
-                f'{", ".join(names[:SHOWN])}{", ..." * (len(names) > SHOWN)}')
+    for flag, names in summary.flagged().items():
+        if flag in UNUSUAL:
+            print(f'{flag}: {UNUSUAL[flag]}. {len(names)} photograph(s): '
+                  f'{first_of(names, SHOWN)}')
     if summary.failed:
         print(f'{len(summary.failed)} file(s) could not be read:')
         for failure in summary.failed:
@@ -318,11 +307,10 @@ def progress_of(total: int) -> Iterator[Callable[[], object]]:
         with tqdm(total=total, unit='photograph') as bar:
             yield bar.update
         return
-    done = 0
+    numbers = itertools.count(1)
 
     def advance():
-        nonlocal done
-        done += 1
+        done = next(numbers)
         if done % 10 == 0 or done == total:
             print(f'{done} of {total} photographs', file=sys.stderr)
 
@@ -335,7 +323,7 @@ def main(argv=None) -> int:
     try:
         if args.backend == 'torch':
             from mbos.runtime.exits import run_tool
-            run_tool(lambda: predict_with_torch(args))
+            run_tool(lambda: predict_inputs(args, torch_predictor))
             return 0
         return predict_inputs(args, onnx_predictor)
     except (ValueError, OSError, ImportError) as error:
@@ -343,16 +331,6 @@ def main(argv=None) -> int:
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on from here.')
         return 130
-
-
-def predict_with_torch(args: argparse.Namespace) -> int:
-    """As :func:`predict_inputs`."""
-    import torch
-    try:
-        return predict_inputs(args, torch_predictor)
-    except torch.OutOfMemoryError as error:
-        sys.exit(f'{error}\nOut of GPU memory: try --batch-size 1, --mode '
-                 'slide, or --device cpu. The same command goes on from here.')
 
 
 def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
@@ -392,17 +370,11 @@ def onnx_predictor(args: argparse.Namespace) -> PhotographPredictor:
     return OnnxPredictor(graph, prediction_options(args))
 
 
-def predict_inputs(
-        args: argparse.Namespace, make: Callable[[argparse.Namespace],
-                                                 PhotographPredictor]) -> int:
+def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
     """Predict what is not predicted yet, and say what came of it.
 
-    Args:
-        args (Namespace): Of :func:`parse_args`.
-        make (Callable): Loads the network that they name.
-
-    Returns:
-        int: 1 if a file could not be read, else 0.
+    ``make`` loads the network that the arguments name. Returns 1 if a file
+    could not be read, else 0.
     """
     left_out = []
     found = find_photographs(args.inputs, args.out, left_out)

@@ -12,7 +12,7 @@ import torch
 from mbos import apis
 from mbos.config_overrides import add_config_options
 from mbos.faults import InvalidConfigError, naming
-from mbos.inference.rehearsal import predict_first
+from mbos.inference.test_sets import predict_first
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_photograph

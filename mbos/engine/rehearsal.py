@@ -17,7 +17,7 @@ from torch import nn
 
 from mbos.datasets.collate import collate_samples
 from mbos.faults import InvalidConfigError, blamed_on
-from mbos.inference.rehearsal import first_sample, predict_first
+from mbos.inference.test_sets import first_sample, predict_first
 
 DRAWS = 3
 """int: Samples of an image, as transforms draw whether to do anything."""

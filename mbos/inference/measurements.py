@@ -43,28 +43,25 @@ def columns(tasks: Sequence[Task]) -> list[str]:
 
 
 def _columns_of(task: Task) -> list[str]:
+    outer, *inner = task.classes
     if task.nested:
-        outer, *inner = task.classes
         names = [
-            f'{task.name}.{outer}.components', f'{task.name}.{outer}.centre_'
-            'x_px', f'{task.name}.{outer}.centre_y_px'
+            f'{outer}.components', f'{outer}.centre_x_px',
+            f'{outer}.centre_y_px'
         ]
-        for name in task.classes:
-            names += [
-                f'{task.name}.{name}.area_px',
-                f'{task.name}.{name}.area_share',
-                f'{task.name}.{name}.vertical_diameter_px'
-            ]
-        return names + [f'{task.name}.{n}_to_{outer}_vertical' for n in inner]
-    if task.num_classes == 1:
-        return [
-            f'{task.name}.components', f'{task.name}.area_px',
-            f'{task.name}.density'
+        names += [
+            f'{name}.{quantity}' for name in task.classes
+            for quantity in ('area_px', 'area_share', 'vertical_diameter_px')
         ]
-    return [
-        f'{task.name}.{name}.{quantity}' for name in task.classes
-        for quantity in ('components', 'area_px', 'area_share')
-    ]
+        names += [f'{name}_to_{outer}_vertical' for name in inner]
+    elif inner:
+        names = [
+            f'{name}.{quantity}' for name in task.classes
+            for quantity in ('components', 'area_px', 'area_share')
+        ]
+    else:
+        names = ['components', 'area_px', 'density']
+    return [f'{task.name}.{name}' for name in names]
 
 
 def measure(labels: Mapping[str, np.ndarray],

@@ -9,7 +9,6 @@ import os
 import os.path as osp
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,11 +23,6 @@ INPUT, METADATA = 'image', 'mbos'
 FORMAT = '1'  # of the metadata; graphs of another one are made again
 MISSING = ('onnxruntime is not installed: pip install onnx onnxruntime, or '
            'use --backend torch.')
-
-
-class _View(NamedTuple):
-    image: np.ndarray  # RGB in 0..255, (3, S, S), float32
-    mirrored: bool
 
 
 class OnnxPredictor(PhotographPredictor):
@@ -74,42 +68,34 @@ class OnnxPredictor(PhotographPredictor):
                              '--crop none needs --backend torch.')
         self.side = known['side']
 
-    def make_input(self, square: np.ndarray) -> list[_View]:
-        """The photograph at the network's size, as mmcv resizes it."""
+    def make_input(self, square: np.ndarray) -> list[np.ndarray]:
+        """The photograph at the network's size, as mmcv resizes it: RGB in
+        0..255, (3, S, S), float32; mirrored too, if wanted."""
         if square.shape[0] != self.side:
             square = cv2.resize(square, (self.side, self.side))
         image = np.ascontiguousarray(square.transpose(2, 0, 1), np.float32)
-        views = [_View(image, False)]
-        if self.options.flip:
-            views.append(_View(image[..., ::-1], True))
-        return views
+        return [image, image[..., ::-1]] if self.options.flip else [image]
 
-    def run(self, inputs: Sequence[list[_View]]
-            ) -> list[dict[str, list[np.ndarray]]]:
+    def run(
+        self, inputs: Sequence[list[np.ndarray]]
+    ) -> list[dict[str, list[np.ndarray]]]:
         """Run the network; views of all photographs one after the other."""
         results = [{name: [] for name in self.tasks} for _ in inputs]
-        for views in zip(*inputs):
-            batch = np.stack([view.image for view in views])
-            logits = self.session.run(list(self.tasks), {INPUT: batch})
+        for mirrored, views in enumerate(zip(*inputs)):
+            logits = self.session.run(
+                list(self.tasks), {INPUT: np.stack(views)})
             for name, of_task in zip(self.tasks, logits):
-                for result, view, value in zip(results, views, of_task):
+                for result, value in zip(results, of_task):
                     result[name].append(value[
-                        ..., ::-1] if view.mirrored else value)
+                        ..., ::-1] if mirrored else value)
         return results
 
 
-def graph_of(checkpoint: str, config: str, write: Callable[[str],
-                                                           None]) -> str:
-    """The ONNX graph of a checkpoint, made where it is not in the cache.
+def graph_of(checkpoint: str, config: str, write: Callable) -> str:
+    """The ONNX graph of a checkpoint and the text of a config given with it.
 
-    Args:
-        checkpoint (str): Its file.
-        config (str): Text of the config given with it, or ''.
-        write (Callable): Writes the graph into the file that it gets.
-
-    Returns:
-        str: The graph's file, ``<cache>/mbos/onnx/<key>.onnx``; ``<cache>`` is
-        ``$XDG_CACHE_HOME``, or ``~/.cache``.
+    Where ``$XDG_CACHE_HOME/mbos/onnx`` (or ``~/.cache/mbos/onnx``) has none,
+    ``write`` is called with the file to write.
     """
     text = '\n'.join(
         [FORMAT, mbos.__version__,

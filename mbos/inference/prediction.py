@@ -52,8 +52,6 @@ class PredictionOptions:
     postprocess: bool | Sequence[str] = True
 
     def __post_init__(self):
-        if self.mode not in (None, 'whole', 'slide'):
-            raise ValueError(f'Unknown mode {self.mode!r}: use whole, slide.')
         if any(not 0 < s <= 8 for s in self.scales):
             raise ValueError(f'scales are {self.scales}, expected factors '
                              'above 0 and up to 8.')

@@ -1,5 +1,6 @@
 """Networks on test sets: prepared images, as a pipeline gives them."""
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,11 +13,18 @@ from torch.utils.data import Subset
 from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import load_weights
 from mbos.config import build_checked
+from mbos.datasets import DataError
 from mbos.datasets.loader import build_test_loader
+from mbos.datasets.random_state import seeded
+from mbos.faults import (InvalidConfigError, blamed_on, first_line,
+                         place_in_own_code)
 from mbos.runtime.environment import Environment, wrap_model
 
 Probabilities = dict[str, np.ndarray]
 """dict[str, ndarray]: By task name, (C, H, W), float32."""
+AUGMENTATION = dict(
+    img_ratios=[0.75, 1.0, 1.25], flip_direction=['horizontal', 'vertical'])
+"""dict: What ``--aug-test`` does unless the config has ``aug_test``."""
 
 
 def load_segmentor(model_cfg: dict,
@@ -24,7 +32,7 @@ def load_segmentor(model_cfg: dict,
                    env: Environment,
                    logger=None,
                    cfg: Config | None = None) -> nn.Module:
-    """Build a network for inference and load a checkpoint.
+    """Build a network for inference, wrapped and in evaluation mode.
 
     Args:
         model_cfg (dict): The config's ``model``.
@@ -32,9 +40,6 @@ def load_segmentor(model_cfg: dict,
         env (Environment): Where this process runs.
         logger (logging.Logger, optional): Logs what was dropped.
         cfg (Config, optional): Of the run, for ``accelerate``.
-
-    Returns:
-        nn.Module: The wrapped network in evaluation mode.
     """
     model_cfg = dict(model_cfg, pretrained=None)
     model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
@@ -47,12 +52,6 @@ def load_segmentor(model_cfg: dict,
 def predict_dataset(model: nn.Module, dataset, cfg: Config,
                     env: Environment) -> Iterator[tuple[int, Probabilities]]:
     """Predictions of this process's share of a test set, one at a time.
-
-    Args:
-        model (nn.Module): The wrapped network.
-        dataset (Dataset): A test set.
-        cfg (Config): For the loader's workers.
-        env (Environment): Where this process runs.
 
     Yields:
         tuple[int, dict[str, ndarray]]: Index of the image and its
@@ -68,13 +67,8 @@ def predict_dataset(model: nn.Module, dataset, cfg: Config,
 def predict_batch(model: nn.Module,
                   batch: dict,
                   tasks: Sequence[str] | None = None) -> Probabilities:
-    """Probabilities of the one image of a test loader's batch.
-
-    Args:
-        model (nn.Module): The wrapped network, in evaluation mode.
-        batch (dict): As ``build_test_loader`` gives them.
-        tasks (list[str], optional): Those that are wanted. Default: all.
-    """
+    """Probabilities of the one image of a test loader's batch, of all tasks
+    or of those that are wanted."""
     options = {} if tasks is None else dict(tasks=tuple(tasks))
     result, = model(return_loss=False, **batch, **options)
     return result
@@ -85,11 +79,6 @@ def predict_image(model: nn.Module, dataset, index: int) -> Probabilities:
 
     mmseg's loader makes all processes meet; this runs in one of them. A
     network in training is put back into training.
-
-    Args:
-        model (nn.Module): The wrapped network.
-        dataset (Dataset): A test set.
-        index (int): Position of the image.
     """
     was_training = model.training
     model.eval()
@@ -98,3 +87,119 @@ def predict_image(model: nn.Module, dataset, index: int) -> Probabilities:
         return predict_batch(model, batch)
     finally:
         model.train(was_training)
+
+
+def first_sample(dataset, where: str, draw: int = 0) -> dict:
+    """The first sample of a dataset, so that a pipeline that does not fit
+    fails at once and in one sentence, not in a worker process in mid-run.
+
+    Args:
+        dataset (Dataset): With at least one image.
+        where (str): Where the config has it, for errors.
+        draw (int): Seeds what transforms draw. Default: 0.
+
+    Raises:
+        InvalidConfigError: If its pipeline fails, naming the transform.
+    """
+    try:
+        with seeded((draw, )):
+            return dataset[0]
+    except (DataError, OSError):
+        raise
+    except Exception as error:
+        if place_in_own_code(error):
+            raise
+        raise InvalidConfigError(
+            f'{where}: the pipeline of dataset {dataset.name!r} fails at '
+            f'{_failing_transform(error)} ({first_line(error)}). Labels are '
+            'planes of several tasks here, so transforms of mmseg that read '
+            'or change gt_semantic_seg do not serve: take those of '
+            'configs/_base_/datasets.') from error
+
+
+def _failing_transform(error: BaseException) -> str:
+    """Name of the transform that an error passed through last."""
+    name, trace = 'its first step', error.__traceback__
+    while trace is not None:
+        transform = trace.tb_frame.f_locals.get('t')
+        if trace.tb_frame.f_code.co_name == '__call__' and callable(transform):
+            name = type(transform).__name__
+        trace = trace.tb_next
+    return name
+
+
+@torch.no_grad()
+def predict_first(model: nn.Module,
+                  datasets: Iterable,
+                  where: str,
+                  score: bool = False) -> None:
+    """Predict, and perhaps score, the first image of each test set that has a
+    pipeline of its own. The network is in evaluation mode afterwards.
+
+    Raises:
+        InvalidConfigError: On the first step that fails; it says where the
+            config has it.
+    """
+    model.eval()
+    seen = set()
+    for dataset in datasets:
+        text = getattr(dataset, 'pipeline_text', id(dataset))
+        if text in seen or not len(dataset):
+            continue
+        seen.add(text)
+        sample = first_sample(dataset, where)
+        with blamed_on(
+                f'{where}: the first image of dataset {dataset.name!r} cannot '
+                f'be predicted{" and scored" if score else ""} as the config '
+                'has it', 'Correct its pipeline, or model.test_cfg.'):
+            batch = collate([sample], samples_per_gpu=1)
+            result = model(return_loss=False, **batch)[0]
+            if score:
+                dataset.pre_eval([result], [0])
+
+
+def augment_test_sets(cfg: Config) -> None:
+    """Let the probabilities of every image of the test and validation sets be
+    averaged over scales and flips, which ``aug_test`` of the config may give.
+
+    Raises:
+        ValueError: If ``aug_test`` is wrong, or a pipeline has no
+            ``MultiScaleFlipAug`` with a scale.
+    """
+    options = dict(AUGMENTATION, **(cfg.get('aug_test') or {}))
+    unknown = set(options) - set(AUGMENTATION)
+    if unknown:
+        raise ValueError(f'Unknown aug_test.{sorted(unknown)[0]}: it takes '
+                         f'{", ".join(AUGMENTATION)}.')
+    found = [cfg.data.get('test'), cfg.data.get('val')]
+    found += list((cfg.get('test_sets') or {}).values())
+    for part in found:
+        members = part.get('datasets', [part]) if part else []
+        for member in members:
+            member['pipeline'] = augmented(member['pipeline'], **options)
+
+
+def augmented(pipeline: Sequence[dict], img_ratios: Sequence[float],
+              flip_direction: Sequence[str]) -> list[dict]:
+    """A copy of a test pipeline with scales and flips; the image as it is
+    comes in any case."""
+    pipeline = copy.deepcopy(list(pipeline))
+    steps = [s for s in pipeline if s['type'] == 'MultiScaleFlipAug']
+    if len(steps) != 1 or not steps[0].get('img_scale'):
+        raise ValueError('Test-time augmentation needs a test pipeline with '
+                         'one MultiScaleFlipAug that has an img_scale.')
+    wrong = set(flip_direction) - {'horizontal', 'vertical'}
+    if wrong or not img_ratios:
+        raise ValueError('aug_test needs at least one ratio, and flips '
+                         'horizontal or vertical, got '
+                         f'{list(img_ratios)} and {list(flip_direction)}.')
+    step, = steps
+    step['img_scale'] = tuple(step['img_scale'])
+    step['img_ratios'] = [float(ratio) for ratio in img_ratios]
+    step['flip'] = bool(flip_direction)
+    step['flip_direction'] = list(flip_direction) or ['horizontal']
+    kinds = [t['type'] for t in step['transforms']]
+    if step['flip'] and 'RandomFlip' not in kinds:
+        place = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
+        step['transforms'].insert(place, dict(type='RandomFlip'))
+    return pipeline

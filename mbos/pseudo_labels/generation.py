@@ -11,13 +11,14 @@ from torch import nn
 
 from mbos.checkpoints.loading import read_checkpoint
 from mbos.checkpoints.release_layout import is_release_state
+from mbos.checkpoints.settings import stage_of
 from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import (build_checked, imported_packages, member_datasets,
                          stage1_model_cfg)
 from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import path_of
-from mbos.inference.rehearsal import predict_first
-from mbos.inference.test_sets import load_segmentor, predict_dataset
+from mbos.inference.test_sets import (load_segmentor, predict_dataset,
+                                      predict_first)
 from mbos.io import RefusedError, check_image_header
 from mbos.io.files import file_sha256, read_json, remove_leftovers, save_json
 from mbos.io.labels import save_labels
@@ -59,10 +60,14 @@ class ImageFolder:
         """The dataset's name."""
         return self.member['name']
 
-    @property
-    def suffix(self) -> str:
-        """Suffix of the label files."""
-        return self.member.get('ann_suffix', '.png')
+    def label_path(self, folder: str, stem: str) -> str:
+        """File of a label in one of the folders."""
+        return osp.join(folder, stem + self.member.get('ann_suffix', '.png'))
+
+
+def image_dir(member: dict) -> str:
+    """Folder of a dataset's images."""
+    return osp.join(member.get('data_root') or '', member['img_dir'])
 
 
 def find_image_folders(cfg: Config) -> list[ImageFolder]:
@@ -76,11 +81,10 @@ def find_image_folders(cfg: Config) -> list[ImageFolder]:
     """
     found, users = {}, {}
     for member in member_datasets(cfg.data.train):
-        root = member.get('data_root') or ''
+        img_dir = image_dir(member)
         for task, written in (member.get('pseudo_dirs') or {}).items():
-            img_dir = osp.join(root, member['img_dir'])
             key = (img_dir, member.get('split'))
-            folder = osp.join(root, path_of(written))
+            folder = osp.join(member.get('data_root') or '', path_of(written))
             if users.setdefault(folder, (key, task)) != (key, task):
                 raise ValueError(
                     f'{folder}: the config reads it for task {task!r} of '
@@ -95,12 +99,13 @@ def find_image_folders(cfg: Config) -> list[ImageFolder]:
             f'{cfg.filename}: no dataset of data.train has pseudo_dirs, so '
             'there is nothing to write; give the stage-2 config.')
     for member in member_datasets(cfg.data.train):
-        img_dir = osp.join(member.get('data_root') or '', member['img_dir'])
-        if any(not isinstance(entry, str)
-               for entry in (member.get('ann_dirs') or {}).values()):
-            for folder in found.values():
-                if osp.realpath(folder.img_dir) == osp.realpath(img_dir):
-                    folder.labelled.append(member)
+        if all(
+                isinstance(entry, str)
+                for entry in (member.get('ann_dirs') or {}).values()):
+            continue
+        for folder in found.values():
+            if osp.realpath(folder.img_dir) == osp.realpath(image_dir(member)):
+                folder.labelled.append(member)
     return list(found.values())
 
 
@@ -118,9 +123,7 @@ def generator_cfg(cfg: Config,
     """
     content = read_checkpoint(checkpoint)
     meta, state = content['meta'], content['state_dict']
-    is_stage2 = meta.get('mbos_stage') == 'adversarial' or any(
-        'discriminator' in key or 'cross_task_attention' in key
-        for key in state)
+    is_stage2 = stage_of(content) == 'adversarial'
     if is_stage2 and not allow_stage2:
         raise ValueError(
             f'{checkpoint} is of the wrong stage: it was trained with pseudo '
@@ -142,43 +145,19 @@ def check_tasks(folders: list[ImageFolder], cfg: Config,
         ValueError: If a task is missing, or has other classes.
     """
     wanted = {task.name: task for task in build_tasks(cfg.model.tasks)}
-    for folder in folders:
-        for task in folder.targets.values():
-            have = model.tasks.get(task)
-            need = wanted.get(task)
-            if need is None:
-                raise ValueError(
-                    f'Dataset {folder.name!r}: pseudo_dirs names the unknown '
-                    f'task {task!r}; the tasks are {", ".join(wanted)}.')
-            if have is None or have.classes != need.classes:
-                found = ', '.join(f'{t.name} {t.classes}'
-                                  for t in model.tasks.values())
-                raise ValueError(
-                    f'The config wants pseudo labels of {task!r} '
-                    f'{need.classes}, the checkpoint predicts {found}: use a '
-                    'checkpoint that was trained for it.')
-
-
-def _headers(folders: list[ImageFolder], tasks: dict[str,
-                                                     Task], checkpoint: str,
-             cfg: Config, threshold: float, margin: float) -> dict[str, dict]:
-    """The manifests of all folders, without their images."""
-    common = dict(
-        checkpoint=checkpoint,
-        checkpoint_sha256=file_sha256(checkpoint),
-        config=cfg.filename,
-        threshold=threshold)
-    if margin:
-        common['margin'] = margin
-    headers = {}
-    for folder in folders:
-        for target, name in folder.targets.items():
-            headers[target] = header = dict(common, task=name)
-            if folder.classes[target] != tasks[name].classes:
-                header['classes'] = list(folder.classes[target])
-            if folder.truth[name].classes:
-                header['truth'] = folder.truth[name].classes
-    return headers
+    for folder, task in ((f, t) for f in folders for t in f.targets.values()):
+        have, need = model.tasks.get(task), wanted.get(task)
+        if need is None:
+            raise ValueError(
+                f'Dataset {folder.name!r}: pseudo_dirs names the unknown task '
+                f'{task!r}; the tasks are {", ".join(wanted)}.')
+        if have is None or have.classes != need.classes:
+            found = ', '.join(f'{t.name} {t.classes}'
+                              for t in model.tasks.values())
+            raise ValueError(
+                f'The config wants pseudo labels of {task!r} {need.classes}, '
+                f'the checkpoint predicts {found}: use a checkpoint that was '
+                'trained for it.')
 
 
 def image_dataset(folder: ImageFolder, cfg: Config, tasks):
@@ -191,15 +170,9 @@ def image_dataset(folder: ImageFolder, cfg: Config, tasks):
     return build_checked(build_dataset, member)
 
 
-def label_path(folder: str, stem: str, suffix: str) -> str:
-    """File of a pseudo label."""
-    return osp.join(folder, stem + suffix)
-
-
 def claim_folder(folder: str,
                  header: dict,
-                 stems: list[str],
-                 suffix: str,
+                 paths: list[str],
                  overwrite: bool = False) -> None:
     """Make a folder ready: labels that other weights made are removed.
 
@@ -216,10 +189,7 @@ def claim_folder(folder: str,
     part = osp.join(folder, PART)
     if osp.exists(osp.join(folder, MANIFEST)):
         os.replace(osp.join(folder, MANIFEST), part)
-    old = [
-        path for path in (label_path(folder, s, suffix) for s in stems)
-        if osp.exists(path)
-    ]
+    old = [path for path in paths if osp.exists(path)]
     known = read_json(part)
     if known is None and old and not overwrite:
         raise ValueError(
@@ -234,39 +204,58 @@ def claim_folder(folder: str,
     save_json(part, dict(header, images=[]))
 
 
-def pending_images(folder: ImageFolder, dataset) -> list[int]:
-    """Positions of the images that lack one of their labels."""
-    return [
-        i for i in range(len(dataset)) if not all(
-            _is_done(dataset, i, f, folder.suffix) for f in folder.targets)
-    ]
-
-
-def _is_done(dataset, index: int, folder: str, suffix: str) -> bool:
-    """Whether a label is there in the image's size."""
-    path = label_path(folder, dataset.stem(index), suffix)
+def _is_done(folder: ImageFolder, dataset, index: int) -> bool:
+    """Whether an image has all its labels, in its size."""
+    stem = dataset.stem(index)
     try:
-        size = check_image_header(path)
+        sizes = {
+            check_image_header(folder.label_path(target, stem))
+            for target in folder.targets
+        }
     except (OSError, RefusedError):
         return False
-    return read_layout(dataset.image_path(index)).shape == size[::-1]
+    return sizes == {read_layout(dataset.image_path(index)).shape[::-1]}
 
 
-def label_images(model: nn.Module, folder: ImageFolder, dataset, cfg: Config,
-                 env: Environment, threshold: float, margin: float,
-                 tick: Callable[[], None]) -> None:
-    """Write the pending labels of a folder, one network pass per image.
+@dataclass
+class _Settings:
+    """What makes pseudo labels, besides the network."""
 
-    ``dataset`` has the pending images only; ``tick`` is called after each.
-    """
-    for index, prob in predict_dataset(model, dataset, cfg, env):
-        for target, task in folder.targets.items():
-            labels = folder.truth[task].labels(
-                dataset.stem(index), torch.from_numpy(prob[task]),
-                folder.classes[target], threshold, margin)
-            path = label_path(target, dataset.stem(index), folder.suffix)
-            save_labels(path, labels.numpy(), folder.truth[task].task)
-        tick()
+    cfg: Config
+    checkpoint: str
+    threshold: float
+    margin: float
+
+    def __post_init__(self):
+        threshold, margin = self.threshold, self.margin
+        if not 0 <= threshold < 1:
+            raise ValueError(f'threshold is {threshold}, expected a '
+                             'probability of at least 0 and below 1.')
+        if not 0 <= margin <= min(threshold, 1 - threshold):
+            raise ValueError(
+                f'margin is {margin}, expected at least 0 and at most '
+                f'{min(threshold, 1 - threshold):g}, the distance of the '
+                f'threshold {threshold} from 0 or 1.')
+
+    def headers(self, folders: list[ImageFolder]) -> dict[str, dict]:
+        """The manifests of all folders, without their images."""
+        common = dict(
+            checkpoint=self.checkpoint,
+            checkpoint_sha256=file_sha256(self.checkpoint),
+            config=self.cfg.filename,
+            threshold=self.threshold)
+        if self.margin:
+            common['margin'] = self.margin
+        headers = {}
+        for folder in folders:
+            for target, name in folder.targets.items():
+                headers[target] = header = dict(common, task=name)
+                truth = folder.truth[name]
+                if folder.classes[target] != truth.task.classes:
+                    header['classes'] = list(folder.classes[target])
+                if truth.classes:
+                    header['truth'] = truth.classes
+        return headers
 
 
 def generate_pseudo_labels(
@@ -301,78 +290,58 @@ def generate_pseudo_labels(
     Raises:
         ValueError: If config, checkpoint and folders do not go together.
     """
-    _check_limits(threshold, margin)
+    settings = _Settings(cfg, checkpoint, threshold, margin)
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
-    model = _load(model_cfg, checkpoint, env, cfg)
+    with building(checkpoint):  # its own network, perhaps
+        model = load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
     check_tasks(folders, cfg, model.module)
     settle_classes(folders, cfg)
     tasks = model.module.tasks
     datasets = [image_dataset(f, cfg, tasks.values()) for f in folders]
     stems = [[d.stem(i) for i in range(len(d))] for d in datasets]
-    headers = _headers(folders, tasks, checkpoint, cfg, threshold, margin)
+    headers = settings.headers(folders)
     predict_first(model, datasets, 'data.test')
-    if env.is_main:
-        for folder, names in zip(folders, stems):
-            for target in folder.targets:
-                claim_folder(target, headers[target], names, folder.suffix,
-                             overwrite)
-    _label_pending(model, folders, datasets, cfg, env, threshold, margin,
-                   progress)
-    if env.is_main:
-        for folder, names in zip(folders, stems):
-            for target in folder.targets:
-                manifest = dict(headers[target], images=names)
-                save_json(osp.join(target, MANIFEST), manifest)
-                os.unlink(osp.join(target, PART))
+    to_write = [(target, folder, names)
+                for folder, names in zip(folders, stems)
+                for target in folder.targets] if env.is_main else []
+    for target, folder, names in to_write:
+        paths = [folder.label_path(target, stem) for stem in names]
+        claim_folder(target, headers[target], paths, overwrite)
+    _label_pending(model, folders, datasets, settings, env, progress)
+    for target, _, names in to_write:
+        save_json(
+            osp.join(target, MANIFEST), dict(headers[target], images=names))
+        os.unlink(osp.join(target, PART))
     return [(f, names, dict(tasks)) for f, names in zip(folders, stems)]
 
 
-def _check_limits(threshold: float, margin: float) -> None:
-    if not 0 <= threshold < 1:
-        raise ValueError(f'threshold is {threshold}, expected a probability '
-                         'of at least 0 and below 1.')
-    if not 0 <= margin <= min(threshold, 1 - threshold):
-        raise ValueError(
-            f'margin is {margin}, expected at least 0 and at most '
-            f'{min(threshold, 1 - threshold):g}, the distance of the '
-            f'threshold {threshold} from 0 or 1.')
-
-
-def _load(model_cfg: dict, checkpoint: str, env: Environment,
-          cfg: Config) -> nn.Module:
-    with building(checkpoint):  # its own network, perhaps
-        return load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
-
-
 def _label_pending(model: nn.Module, folders: list[ImageFolder],
-                   datasets: list, cfg: Config, env: Environment,
-                   threshold: float, margin: float,
+                   datasets: list, settings: _Settings, env: Environment,
                    progress: Callable | None) -> None:
-    """Label the images of all folders that are not yet."""
+    """Label the images of all folders that are not yet, by one network pass
+    per image."""
     env.barrier()  # all folders are claimed
-    pending = [pending_images(f, d) for f, d in zip(folders, datasets)]
+    pending = [[i for i in range(len(d)) if not _is_done(f, d, i)]
+               for f, d in zip(folders, datasets)]
     env.barrier()  # all have looked before anyone writes
-    total = sum(map(len, pending))
-    bar = progress(total) if progress and env.is_main and total else None
-    tick = _ticker(bar, env.world_size, total)
+    left = sum(map(len, pending))
+    bar = progress(left) if progress and env.is_main and left else None
     for folder, dataset, indices in zip(folders, datasets, pending):
-        if indices:
-            dataset.img_infos = [dataset.img_infos[i] for i in indices]
-            label_images(model, folder, dataset, cfg, env, threshold, margin,
-                         tick)
+        dataset.img_infos = [dataset.img_infos[i] for i in indices]
+        if not indices:
+            continue
+        for index, prob in predict_dataset(model, dataset, settings.cfg, env):
+            stem = dataset.stem(index)
+            for target, task in folder.targets.items():
+                labels = folder.truth[task].labels(
+                    stem, torch.from_numpy(prob[task]), folder.classes[target],
+                    settings.threshold, settings.margin)
+                save_labels(
+                    folder.label_path(target, stem), labels.numpy(),
+                    folder.truth[task].task)
+            done = min(env.world_size, left)  # by all processes meanwhile
+            left -= done
+            if bar is not None and done:
+                bar.update(done)
     env.barrier()
-
-
-def _ticker(bar, processes: int, total: int) -> Callable[[], None]:
-    """Move a bar on by the images that all processes did meanwhile."""
-    done = 0
-
-    def tick():
-        nonlocal done
-        step = min(processes, total - done)
-        done += step
-        if bar is not None and step:
-            bar.update(step)
-
-    return tick

@@ -7,7 +7,7 @@ import torch
 
 from mbos.io.labels import read_labels
 from mbos.tasks import Task
-from .generation import ImageFolder, label_path
+from .generation import ImageFolder
 
 NEARLY_EMPTY = 0.8
 
@@ -52,7 +52,7 @@ def report_folder(folder: ImageFolder,
     present = torch.zeros_like(area)
     overlap = torch.zeros((2, task.num_classes), dtype=torch.float64)
     for stem in stems:
-        path = label_path(target, stem, folder.suffix)
+        path = folder.label_path(target, stem)
         labels = torch.from_numpy(read_labels(path))
         predicted, _ = task.encode(labels)
         sums = predicted.flatten(1).sum(1)
@@ -60,7 +60,7 @@ def report_folder(folder: ImageFolder,
         area += sums
         present += sums > 0
         empty += not sums.any()
-        mask = truth_dir and label_path(truth_dir, stem, folder.suffix)
+        mask = truth_dir and folder.label_path(truth_dir, stem)
         if mask and osp.isfile(mask):
             scored += 1
             overlap += _overlap(task, predicted, mask, path)

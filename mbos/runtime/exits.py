@@ -25,7 +25,8 @@ LAUNCHER = 'MBOS_LAUNCHER_PID'
 _LESS_MEMORY = (
     'The memory is not enough: lower data.samples_per_gpu or the size of the '
     'images, set model.train_cfg.low_memory=True or images_per_pass=1 '
-    '(docs/performance.md), or predict with --mode slide')
+    '(docs/performance.md), or predict with --batch-size 1, --mode slide or '
+    '--device cpu')
 _LOST = re.compile(
     r'[Cc]onnection (was )?(closed|reset|refused|aborted)|[Bb]roken pipe|'
     r'[Tt]imed out waiting|[Ww]atchdog|remote process exited|'

@@ -10,7 +10,7 @@ from mmcv.parallel import collate
 
 from mbos.apis import (Environment, augment_test_sets, build_test_set,
                        load_config, load_segmentor)
-from mbos.inference.augmentation import augmented
+from mbos.inference.test_sets import augmented
 from tests.processes import run_processes
 from tests.test_evaluation.test_run import EvaluationPlan, evaluate_test_sets
 from tests.tiny_runs import NORMALIZE, TEST

@@ -311,15 +311,16 @@ def test_other_origin_is_made_again(setting):
 
 def test_interruption_is_not_taken_for_complete(tmp_path):
     folder = str(tmp_path / 'v')
-    save_labels(f'{folder}/a.png', np.zeros((4, 4), np.uint8))
+    paths = [f'{folder}/{stem}.png' for stem in 'ab']
+    save_labels(paths[0], np.zeros((4, 4), np.uint8))
     header = dict(task='vessel', checkpoint_sha256='1', threshold=0.5)
     with pytest.raises(ValueError, match='--overwrite'):
-        claim_folder(folder, header, ['a', 'b'], '.png')
+        claim_folder(folder, header, paths)
     assert os.path.exists(f'{folder}/a.png')
     (tmp_path / 'v/manifest.json').write_text(json.dumps(header))
-    claim_folder(folder, header, ['a', 'b'], '.png')
+    claim_folder(folder, header, paths)
     assert sorted(os.listdir(folder)) == ['a.png', 'manifest.json.part']
-    claim_folder(folder, dict(header, checkpoint_sha256='2'), ['a'], '.png')
+    claim_folder(folder, dict(header, checkpoint_sha256='2'), paths)
     assert sorted(os.listdir(folder)) == ['manifest.json.part']
 
 
