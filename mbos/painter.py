@@ -23,14 +23,10 @@ _FRACTION_BITS = 4  # of a pixel, for smooth lines
 
 
 class DrawnTask:
-    """A task's label map, as pictures of several sizes show it.
+    """A task's label map (H, W), as pictures of several sizes show it.
 
     Outlines are found once. Areas are averaged down from the last picture's if
-    the next one is smaller: draw the largest picture first.
-
-    Args:
-        labels (ndarray): Label map (H, W); 255 is not drawn.
-        task (Task): What the labels mean.
+    the next one is smaller: draw the largest picture first. 255 is not drawn.
     """
 
     def __init__(self, labels: np.ndarray, task: Task):
@@ -43,15 +39,8 @@ class DrawnTask:
               value: int,
               size: tuple[int, int],
               opacity: float = OPACITY) -> np.ndarray:
-        """How strongly a class covers each pixel of a picture, 0 to 255.
-
-        Args:
-            value (int): The class, as in the labels.
-            size (tuple[int, int]): Width and height of the picture.
-            opacity (float): Of the area of a task's only class.
-
-        Returns:
-            ndarray: Shape (height, width), uint8.
+        """How strongly the class of a label value covers each pixel of a
+        picture of a width and height: uint8 (height, width).
         """
         task, line = self._task, max(1, round(max(size) / 650))
         if task.nested:
@@ -63,12 +52,9 @@ class DrawnTask:
             self._contour(value, size, line))
 
     def _mask(self, value: int) -> np.ndarray:
-        """Where a class is, (H, W), uint8 of 0 and 1."""
-        if not self._task.nested:
-            return (self._labels == value).view(np.uint8)
-        inside = self._labels >= value
-        inside &= self._labels <= self._task.num_classes
-        return inside.view(np.uint8)
+        """Where a class is, (H, W), uint8 of 0 and 255."""
+        highest = self._task.num_classes if self._task.nested else value
+        return cv2.inRange(self._labels, value, highest)
 
     def _area(self, value: int, size: tuple[int, int],
               opacity: float) -> np.ndarray:
@@ -77,7 +63,6 @@ class DrawnTask:
         if known is None or known.shape[1] < size[0] or (known.shape[0]
                                                          < size[1]):
             known = self._mask(value)
-            known *= 255
         known = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
         self._areas[value] = known
         return cv2.LUT(known, _strengths(_GAIN, opacity))
@@ -125,18 +110,14 @@ def draw_overlay(image: np.ndarray,
                  labels: LabelMaps,
                  tasks: Sequence[Task],
                  opacity: float = OPACITY) -> np.ndarray:
-    """Draw label maps on a photograph.
+    """Draw label maps on a photograph (H, W, 3), RGB, uint8.
 
     Args:
-        image (ndarray): RGB photograph (H, W, 3), uint8.
-        labels (dict[str, ndarray | DrawnTask]): Label maps by task name, of
-            the same shape or that of the photograph before it was shrunk; 255
-            is not drawn.
-        tasks (Sequence[Task]): The tasks to draw, the last one on top.
-        opacity (float): Of areas. Default: 0.7.
-
-    Returns:
-        ndarray: RGB picture (H, W, 3), uint8.
+        image: The photograph, which stays as it is.
+        labels: Label maps by task name, of the same shape or that of the
+            photograph before it was shrunk; 255 is not drawn.
+        tasks: The tasks to draw, the last one on top.
+        opacity: Of areas.
     """
     picture = image.copy()
     pixels = picture.reshape(-1, 3)
@@ -156,15 +137,8 @@ def draw_overlay(image: np.ndarray,
 
 def draw_layer(labels: np.ndarray | DrawnTask, task: Task,
                size: tuple[int, int]) -> Image.Image:
-    """Draw a label map as a transparent picture to lay over a photograph.
-
-    Args:
-        labels (ndarray | DrawnTask): Label map (H, W); 255 is not drawn.
-        task (Task): What the labels mean.
-        size (tuple[int, int]): Width and height of the picture.
-
-    Returns:
-        Image: Palette picture with transparency, small as a PNG.
+    """Draw a label map, of which 255 is not drawn, as a transparent picture of
+    a width and height to lay over a photograph; small as a PNG.
     """
     levels = max(1, min(LEVELS, 255 // task.num_classes))
     drawn = _drawn(labels, task)

@@ -6,7 +6,7 @@ and dark cannot change, and takes twenty times as long to make (four curves of
 by dashes, too, not by colour alone; the colours are those of text, as some of
 the classes' own cannot be seen on white.
 """
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,17 +49,12 @@ class Series:
     @property
     def colour(self) -> str:
         """str: In CSS."""
-        return colour_of(self.slot)
+        return f'var(--s{self.slot % COLOURS})'
 
     @property
     def dash(self) -> str:
         """str: Pattern of the line, as SVG writes it."""
         return DASHES[(self.slot + self.slot // COLOURS) % len(DASHES)]
-
-
-def colour_of(slot: int) -> str:
-    """Colour of the series of a number, in CSS."""
-    return f'var(--s{slot % COLOURS})'
 
 
 def _across(value: float) -> float:
@@ -101,37 +96,41 @@ def line_chart(title: str,
         dict(
             series=one,
             path=line_path(one.x, one.y),
-            dots=_dots(one.x, one.y) if one.dots else '',
+            dots=_dots(map(_across, one.x), map(_down, one.y))
+            if one.dots else '',
             mark=one.mark
             and (f'{_across(one.mark[0]):.1f}', f'{_down(one.mark[1]):.1f}'))
         for one in series
     ]
-    return Markup(
-        render_page(
-            'line_chart.html',
-            title=title,
-            x_label=x_label,
-            y_label=y_label,
-            lines=lines,
-            diagonal=diagonal,
-            width=LEFT + SIDE + RIGHT,
-            height=TOP + SIDE + BOTTOM,
-            box=(LEFT, TOP, SIDE, SIDE),
-            ticks=_ticks()))
+    return _chart(
+        'line_chart.html',
+        SIDE,
+        title=title,
+        x_label=x_label,
+        y_label=y_label,
+        lines=lines,
+        diagonal=diagonal)
 
 
-def _ticks() -> list[dict]:
-    return [
+def _chart(template: str, inner: float, **values) -> Markup:
+    """Fill a template for a chart of an inner height."""
+    ticks = [
         dict(text=f'{v:g}', x=_across(v), y=_down(v))
         for v in (0, 0.2, 0.4, 0.6, 0.8, 1)
     ]
+    return Markup(
+        render_page(
+            template,
+            width=LEFT + SIDE + RIGHT,
+            height=TOP + inner + BOTTOM,
+            box=(LEFT, TOP, SIDE, inner),
+            ticks=ticks,
+            **values))
 
 
-def _dots(x: Sequence[float], y: Sequence[float]) -> str:
+def _dots(across: Iterable[float], down: Iterable[float]) -> str:
     """Path of dots: lines of no length with round ends."""
-    return ''.join(f'M{_across(one):.1f} {_down(other):.1f}h0'
-                   for one, other in zip(x, y)
-                   if one is not None and other is not None)
+    return ''.join(f'M{x:.1f} {y:.1f}h0' for x, y in zip(across, down))
 
 
 def dot_chart(title: str, x_label: str, samples: Sequence[Series]) -> Markup:
@@ -143,21 +142,19 @@ def dot_chart(title: str, x_label: str, samples: Sequence[Series]) -> Markup:
         box = None
         if len(values):
             quartiles = np.quantile(values, (0.25, 0.5, 0.75))
-            box = [round(_across(float(v)), 1) for v in quartiles]
+            box = [round(_across(v), 1) for v in quartiles.tolist()]
         # spread by position, always the same way: golden ratio steps
         offsets = ((np.arange(len(values)) * 0.618034) % 1 - 0.5) * 2 * JITTER
-        dots = ''.join(f'M{_across(float(v)):.1f} {middle + o:.1f}h0'
-                       for v, o in zip(values, offsets))
-        rows.append(dict(sample=sample, middle=middle, dots=dots, box=box))
-    inner = ROW * max(1, len(samples))
-    return Markup(
-        render_page(
-            'dot_chart.html',
-            title=title,
-            x_label=x_label,
-            rows=rows,
-            width=LEFT + SIDE + RIGHT,
-            height=TOP + inner + BOTTOM,
-            box=(LEFT, TOP, SIDE, inner),
-            half=ROW / 2 - 6,
-            ticks=_ticks()))
+        rows.append(
+            dict(
+                sample=sample,
+                middle=middle,
+                dots=_dots(map(_across, values.tolist()), middle + offsets),
+                box=box))
+    return _chart(
+        'dot_chart.html',
+        ROW * max(1, len(samples)),
+        title=title,
+        x_label=x_label,
+        rows=rows,
+        half=ROW / 2 - 6)

@@ -111,13 +111,12 @@ def write_gallery(out_dir: str,
 
 
 def _check(images, tasks) -> None:
-    names = Counter(image.name for image in images)
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise ValueError(f'Two images of the gallery are named {twice[0]!r}; '
-                         'names must differ.')
     known = [task.name for task in tasks]
+    names = Counter(image.name for image in images)
     for image in images:
+        if names[image.name] > 1:
+            raise ValueError('Two images of the gallery are named '
+                             f'{image.name!r}; names must differ.')
         for name in image.labels:
             if name not in known:
                 raise ValueError(f'Image {image.name!r} has labels of the '
@@ -158,14 +157,12 @@ def _make_item(out_dir: str, image: GalleryImage, tasks: dict[str, Task],
 def _render(items: Sequence[dict], tasks: Sequence[Task], **texts) -> str:
     """Make the page as HTML."""
     columns = list(dict.fromkeys(c for item in items for c in item['values']))
-    images = [
-        dict(
-            name=item['name'],
-            flags=item['flags'],
-            links=item['links'],
-            values=[item['values'].get(column) for column in columns])
-        for item in items
-    ]
+    images = [{
+        key: item[key]
+        for key in ('name', 'flags', 'links')
+    }
+              | dict(values=[item['values'].get(c) for c in columns])
+              for item in items]
     return render_page(
         'gallery.html',
         items=items,
@@ -182,10 +179,8 @@ def _render(items: Sequence[dict], tasks: Sequence[Task], **texts) -> str:
 def _is_current(made: Sequence[str], sources: Sequence[str],
                 longest: int) -> bool:
     """Whether pictures are there, not older than what they show."""
-    if not all(osp.isfile(path) for path in made):
-        return False
-    newest = max(osp.getmtime(path) for path in sources)
-    if min(osp.getmtime(path) for path in made) < newest:
+    if not all(map(osp.isfile, made)) or \
+            min(map(osp.getmtime, made)) < max(map(osp.getmtime, sources)):
         return False
     with Image.open(made[0]) as small:
         return small.info.get('comment') == _comment(longest)
@@ -206,17 +201,9 @@ def write_pictures(out_dir: str,
     """Draw and write the page's pictures of one image.
 
     Who has the arrays at hand calls it before :func:`write_gallery`, which
-    then keeps the pictures.
-
-    Args:
-        out_dir (str): The folder of the page.
-        name (str): Of the image.
-        photograph (Image): RGB.
-        labels (dict[str, ndarray | DrawnTask]): Label maps by task name.
-        tasks (Sequence[Task]): The tasks to draw.
-        longest (int): Pixels of the longer side. Default: 512.
-        size (tuple[int, int], optional): Width and height of the photograph
-            where the picture given is a smaller one.
+    then keeps the pictures. ``size`` is width and height of the photograph
+    where the picture given is a smaller one, ``longest`` the longer side of
+    what is drawn.
     """
     small = fitted_size(*(size or photograph.size), longest)
     thumbnail, layers = _paths(out_dir, name, labels)

@@ -19,19 +19,10 @@ def overlay_picture(image: np.ndarray,
                     tasks: Sequence[Task],
                     longest: int = 1600,
                     caption: str = '') -> np.ndarray:
-    """Draw label maps on a photograph, with a legend below it.
+    """Draw label maps on a photograph as :func:`draw_overlay` does, with a
+    strip below it for the legend and a caption: RGB, uint8.
 
-    Args:
-        image (ndarray): RGB photograph (H, W, 3), uint8.
-        labels (dict[str, ndarray | DrawnTask]): Label maps by task name, as
-            :func:`draw_overlay` takes them.
-        tasks (Sequence[Task]): The tasks to draw, the last one on top.
-        longest (int): Longer side of the drawn photograph; 0 keeps its size.
-            Default: 1600.
-        caption (str): Stands below the legend.
-
-    Returns:
-        ndarray: RGB picture, uint8: the photograph and a strip below it.
+    ``longest`` is the longer side of the drawn photograph; 0 keeps its size.
     """
     small = shrink(image, longest) if longest else image
     picture = Image.fromarray(draw_overlay(small, labels, tasks))
@@ -56,17 +47,8 @@ def draw_legend(pen: ImageDraw.ImageDraw,
                 left: float,
                 middle: float,
                 size: int = 15) -> float:
-    """Draw colours and names of all classes on one line.
-
-    Args:
-        pen (ImageDraw): Where to draw.
-        tasks (Sequence[Task]): Whose classes.
-        left (float): Column to begin at.
-        middle (float): Row of the line's middle.
-        size (int): Of the letters in pixels. Default: 15.
-
-    Returns:
-        float: The column after the last name.
+    """Draw colours and names of all classes on one line, around the row
+    ``middle`` and in letters of so many pixels; the column after the last one.
     """
     font = ImageFont.load_default(size)
     half = 0.47 * size

@@ -16,23 +16,15 @@ FIRST_POINT = '0.5'
 
 def task_charts(content: Mapping) -> list[Markup]:
     """Draw curves, calibration and distribution of a task."""
-    classes = list(enumerate(content['classes']))
     charts = []
     if content.get('curves'):
-        charts += [_precision_recall(content, classes), _roc(content, classes)]
+        charts += [_precision_recall(content), _roc(content)]
     if content.get('calibration'):
-        charts.append(_reliability(content, classes))
-    charts.append(_distribution(content, classes))
-    return charts
+        charts.append(_reliability(content))
+    return charts + [_distribution(content)]
 
 
-def _figure(content: Mapping, name: str, label: str) -> str:
-    metric = content['comparable'].get(name, {}).get(label)
-    return shown_number(metric['value'] if metric else None, 3)
-
-
-def operating_point(content: Mapping,
-                    label: str) -> dict[str, float | None] | None:
+def operating_point(content: Mapping, label: str) -> dict | None:
     """Recall, precision and false positive rate at the first threshold.
 
     They are of the pooled pixels, None where undefined; None without counts.
@@ -46,60 +38,62 @@ def operating_point(content: Mapping,
         return None
     tp, fp, fn, tn = (
         sum(c[key] for c in counts) for key in ('tp', 'fp', 'fn', 'tn'))
-
-    def share(part, rest):
-        return part / (part + rest) if part + rest else None
-
-    return dict(
-        recall=share(tp, fn),
-        precision=share(tp, fp),
-        false_positive_rate=share(fp, tn))
+    shares = dict(
+        recall=(tp, fn), precision=(tp, fp), false_positive_rate=(fp, tn))
+    return {
+        key: part / (part + rest) if part + rest else None
+        for key, (part, rest) in shares.items()
+    }
 
 
-def _mark(content, label, across, up) -> tuple[float, float] | None:
-    point = operating_point(content, label)
-    if point is None or point[across] is None or point[up] is None:
-        return None
-    return point[across], point[up]
-
-
-def _precision_recall(content, classes) -> Markup:
+def _curves(content, across, up, start, note) -> list[Series]:
+    """Two columns of the curves against each other, from a first point on."""
     series = []
-    for slot, label in classes:
+    for slot, label in enumerate(content['classes']):
         curve = content['curves'][label]
+        points = zip(curve[across], curve[up]) if curve['recall'] else ()
+        points = list(points)
+        if points:
+            # the pixels of the highest score, which may be many, are found
+            # together
+            points.insert(0, (0.0, points[0][1] if start is None else start))
+        own = operating_point(content, label) or {}
+        mark = own.get(across), own.get(up)
+        series.append(
+            Series(
+                label,
+                slot, [x for x, _ in points], [y for _, y in points],
+                mark=None if None in mark else mark,
+                note=note(label, curve)))
+    return series
+
+
+def _figure(content: Mapping, name: str, label: str) -> str:
+    metric = content['comparable'].get(name, {}).get(label)
+    return f'{name} ' + shown_number(metric['value'] if metric else None, 3)
+
+
+def _precision_recall(content) -> Markup:
+
+    def note(label, curve):
         total = curve['positives'] + curve['negatives']
         share = 100 * curve['positives'] / total if total else 0
-        series.append(
-            Series(
-                label,
-                slot,
-                # the pixels of the highest score, which may be many, are
-                # found together
-                [0.0, *curve['recall']] if curve['recall'] else [],
-                [*curve['precision'][:1], *curve['precision']],
-                mark=_mark(content, label, 'recall', 'precision'),
-                note=f'AP {_figure(content, "AP", label)}, '
-                f'{share:.3g} % of pixels'))
-    return line_chart('Precision and recall', 'recall', 'precision', series)
+        return f'{_figure(content, "AP", label)}, {share:.3g} % of pixels'
+
+    return line_chart('Precision and recall', 'recall', 'precision',
+                      _curves(content, 'recall', 'precision', None, note))
 
 
-def _roc(content, classes) -> Markup:
-    series = []
-    for slot, label in classes:
-        curve = content['curves'][label]
-        # thresholds descend to the lowest score; above all is nothing
-        series.append(
-            Series(
-                label,
-                slot, [0.0, *curve['false_positive_rate']] if curve['recall']
-                else [], [0.0, *curve['recall']] if curve['recall'] else [],
-                mark=_mark(content, label, 'false_positive_rate', 'recall'),
-                note=f'AUC {_figure(content, "AUC-pooled", label)}'))
+def _roc(content) -> Markup:
+
+    def note(label, curve):
+        return _figure(content, 'AUC-pooled', label).replace('-pooled', '')
+
     return line_chart(
         'ROC',
         'false positive rate',
         'true positive rate',
-        series,
+        _curves(content, 'false_positive_rate', 'recall', 0.0, note),
         diagonal=True)
 
 
@@ -109,28 +103,33 @@ def calibration_error(bins: Mapping) -> float | None:
     It is the mean over the pixels of ``calibration`` of a class; None without
     pixels.
     """
-    count = np.array(bins['count'], dtype=np.float64)
-    if count.sum() == 0:
+    score, frequency, count = _used(bins)
+    if not len(count):
         return None
-    used = count > 0
-    score = np.array([s or 0.0 for s in bins['mean_score']])[used]
-    frequency = np.array(bins['positives'])[used] / count[used]
-    return float((count[used] * np.abs(score - frequency)).sum() / count.sum())
+    return float(count @ np.abs(score - frequency) / count.sum())
 
 
-def _reliability(content, classes) -> Markup:
+def _used(bins: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean score, share of positives and pixels of the bins in use."""
+    rows = [(score, found / count, count) for score, found, count in zip(
+        bins['mean_score'], bins['positives'], bins['count']) if count]
+    score, frequency, count = np.array(rows).reshape(-1, 3).T
+    return score, frequency, count
+
+
+def _reliability(content) -> Markup:
     series = []
-    for slot, label in classes:
+    for slot, label in enumerate(content['classes']):
         bins = content['calibration'][label]
-        used = [i for i, count in enumerate(bins['count']) if count]
-        error = shown_number(calibration_error(bins))
+        score, frequency, _ = _used(bins)
         series.append(
             Series(
                 label,
-                slot, [bins['mean_score'][i] for i in used],
-                [bins['positives'][i] / bins['count'][i] for i in used],
+                slot,
+                score,
+                frequency,
                 dots=True,
-                note=f'ECE {error}'))
+                note=f'ECE {shown_number(calibration_error(bins))}'))
     return line_chart(
         'Calibration',
         'predicted probability',
@@ -139,11 +138,10 @@ def _reliability(content, classes) -> Markup:
         diagonal=True)
 
 
-def _distribution(content, classes) -> Markup:
+def _distribution(content) -> Markup:
     samples = []
-    rows = content['per_image']
-    for slot, label in classes:
-        values = [row['Dice'].get(label) for row in rows]
+    for slot, label in enumerate(content['classes']):
+        values = [row['Dice'].get(label) for row in content['per_image']]
         values = [v for v in values if v is not None]
         middle = shown_number(float(np.median(values)) if values else None, 3)
         samples.append(

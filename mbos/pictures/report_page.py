@@ -73,22 +73,18 @@ def render_report(sections: Sequence[Section], title: str) -> str:
 
 def _overview(sections: Sequence[Section]) -> dict:
     """Table of the main metrics, one row per section."""
-    columns = [
-        name for kind, name in OVERVIEW if any(
-            name in s.content.get(kind, {}) for s in sections)
-    ]
+    shown = [(kind, name) for kind, name in OVERVIEW if any(
+        name in s.content.get(kind, {}) for s in sections)]
     rows = []
     for section in sections:
-        cells = []
-        for kind, name in OVERVIEW:
-            if name not in columns:
-                continue
-            row = section.content.get(kind, {}).get(name, {})
-            # a mean over background and one class says little
-            classes = section.content['classes']
-            column = 'mean' if len(classes) > 1 and 'mean' in row else next(
-                (c for c in classes if c in row), None)
-            cells.append(_cell(row.get(column)))
+        content, cells = section.content, []
+        # a mean over background and one class says little
+        columns = ['mean'] * (len(content['classes']) > 1)
+        columns += content['classes']
+        for kind, name in shown:
+            row = content.get(kind, {}).get(name, {})
+            cells.append(
+                _cell(next((row[c] for c in columns if c in row), None)))
         rows.append(
             dict(
                 anchor=anchor(section),
@@ -96,7 +92,7 @@ def _overview(sections: Sequence[Section]) -> dict:
                 task=section.task,
                 images=section.evaluation['images'],
                 cells=cells))
-    return dict(columns=columns, rows=rows)
+    return dict(columns=[name for _, name in shown], rows=rows)
 
 
 def anchor(section: Section) -> str:
@@ -187,21 +183,28 @@ def _example(example: Example, content: Mapping) -> dict:
 
 def _tables(content: Mapping) -> list[dict]:
     """Tables of metrics by where they come from."""
+    comparable = content['comparable'].items()
     groups = {
         'Published definitions': content['published'],
-        'Comparable with other work': {},
-        'Inside the field of view': {},
-        'At the threshold chosen on validation images': {}
+        'Comparable with other work': {
+            k: v
+            for k, v in comparable if CHOSEN not in k and FOV not in k
+        },
+        'Inside the field of view': {
+            k: v
+            for k, v in comparable if CHOSEN not in k and FOV in k
+        },
+        'At the threshold chosen on validation images': {
+            k: v
+            for k, v in comparable if CHOSEN in k
+        }
     }
-    names = list(groups)
-    for key, row in content['comparable'].items():
-        place = 3 if CHOSEN in key else 2 if key.endswith(FOV) else 1
-        groups[names[place]][key] = row
     tables = []
     for name, rows in groups.items():
-        present = {c for row in rows.values() for c in row}
-        order = ['background', *content['classes'], 'mean']
-        columns = [c for c in order if c in present]
+        columns = [
+            c for c in ('background', *content['classes'], 'mean')
+            if any(c in row for row in rows.values())
+        ]
         if rows:
             tables.append(
                 dict(

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from mbos.pictures.charts import (BOTTOM, LEFT, RIGHT, ROW, SIDE, TOP, Series,
-                                  colour_of, dot_chart, line_chart, line_path)
+                                  dot_chart, line_chart, line_path)
 
 
 def test_path_by_hand():
@@ -38,8 +38,8 @@ def test_line_chart_names_everything():
 def test_series_are_told_apart_without_colour():
     dashes = [Series('', slot, [], []).dash for slot in range(4)]
     assert len(set(dashes)) == 4 and dashes[0] == ''
-    looks = {(colour_of(slot), Series('', slot, [], []).dash)
-             for slot in range(12)}
+    series = [Series('', slot, [], []) for slot in range(12)]
+    looks = {(one.colour, one.dash) for one in series}
     assert len(looks) == 12
 
 
