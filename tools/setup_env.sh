@@ -38,7 +38,7 @@ in_place() { stamp 2>/dev/null | cmp -s - "$VENV/.mbos_stamp"; }
 
 # Sets BASE, the Python to make the environment with.
 find_python() {
-    local python state found='' candidates=(python3.{11,12,13} python3 python
+    local candidates=(python3.{11,12,13} python3 python
         "$HOME"/.pyenv/versions/3.1[123].*/bin/python)
     [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
     if "$VENV/bin/python" -m pip --version &>/dev/null; then
@@ -46,20 +46,13 @@ find_python() {
     elif [[ -n $(ls "$VENV" 2>/dev/null) && ! -f $VENV/pyvenv.cfg ]]; then
         die "$VENV is not an environment: set MBOS_VENV to another folder."
     fi
-    for python in "${candidates[@]}"; do
-        state=$("$python" -c 'import importlib.util, sys  # probe
-version = "%d.%d" % sys.version_info[:2]
-venv = all(map(importlib.util.find_spec, ("venv", "ensurepip")))
-print(version if version not in ("3.11", "3.12", "3.13") else "fine" if venv
-      else version + " without venv (apt-get install python3.11-venv)".replace(
-          "3.11", version))' 2>/dev/null) ||
-            state="${PYTHON:+no Python that runs}"
-        [[ $state ]] || continue
-        [[ $state != fine ]] || { BASE=$python && return; }
-        found+=" $python is $state;"
+    for BASE in "${candidates[@]}"; do
+        "$BASE" -c 'import ensurepip, sys, venv  # probe
+sys.exit(not (3, 11) <= sys.version_info < (3, 14))' &>/dev/null && return
     done
-    die "no Python 3.11 to 3.13 with venv was found:${found:- none on PATH;}" \
-        'install one and name it, as in PYTHON=/path/to/python3.11.'
+    die "no Python 3.11 to 3.13 with venv among ${candidates[*]}: install one" \
+        '(apt-get install python3.11-venv) and name it, as in' \
+        'PYTHON=/path/to/python3.11.'
 }
 
 # Sets INDEX, where torch comes from, and GB, the disk space that it needs.
@@ -71,7 +64,7 @@ choose_torch() {
     elif [[ $(uname -sm) != 'Linux x86_64' ]]; then
         GB=3 # PyPI's own builds are for CPUs there
     elif nvidia-smi -L &>/dev/null; then
-        return 0
+        say 'taking the CUDA build of torch: there is an NVIDIA GPU'
     elif "$BASE" -c "import urllib.request  # reach
 for name in 'torch-$(pinned torch)', 'torchvision-$(pinned torchvision)':
     url = '$CPU_INDEX/' + name.split('-')[0] + '/'
@@ -79,8 +72,8 @@ for name in 'torch-$(pinned torch)', 'torchvision-$(pinned torchvision)':
 " &>/dev/null; then
         INDEX=(--index-url "$CPU_INDEX") GB=3
     else
-        say "no CPU build of torch $(pinned torch) at $CPU_INDEX: taking" \
-            'the CUDA build (3 GB to download), which runs on CPUs too'
+        say 'taking the CUDA build of torch (3 GB to download), which runs on' \
+            "CPUs too: no CPU build of $(pinned torch) was found at $CPU_INDEX"
     fi
 }
 

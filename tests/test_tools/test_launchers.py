@@ -86,65 +86,46 @@ def launcher(tmp_path):
     return Launcher(tmp_path)
 
 
-TRAINERS = ['dist_train_multi_task.sh', 'dist_train_gan.sh']
-
-
-@pytest.mark.parametrize('script', TRAINERS)
-def test_training_command(launcher, script):
-    seen = launcher.call(script, 'my config.py', '2', '--seed', '1',
-                         '--cfg-options', 'a.b=c d')
+@pytest.mark.parametrize('script, files, arguments, tool', [
+    ('dist_train_multi_task.sh', ['my config.py'],
+     ['--seed', '1', '--cfg-options', 'a.b=c d'], 'train.py'),
+    ('dist_train_gan.sh', ['my config.py'], ['--seed', '1'], 'train.py'),
+    ('dist_test_gan.sh', ['my config.py', 'iter_1.pth'], [
+        '--vis', '--source', 'refuge', '--output_dir', 'out', '--eval', 'mIoU',
+        '--OD'
+    ], 'test.py'),
+])
+def test_command(launcher, script, files, arguments, tool):
+    seen = launcher.call(script, *files, '2', *arguments)
     assert seen['arguments'] == [
         str(TOOLS / 'launch.py'), '--standalone', '--local-addr=127.0.0.1',
         '--nproc-per-node=2',
-        str(TOOLS / 'train.py'), 'my config.py', '--launcher', 'pytorch',
-        '--seed', '1', '--cfg-options', 'a.b=c d'
+        str(TOOLS / tool), *files, '--launcher', 'pytorch', *arguments
     ]
     assert seen['folder'] == str(launcher.folder)
     assert seen['environment']['PYTHONPATH'] == str(ROOT)
 
 
-def test_testing_command(launcher):
-    seen = launcher.call('dist_test_gan.sh', 'my config.py', 'iter_1.pth', '4',
-                         '--vis', '--source', 'refuge', '--output_dir', 'out',
-                         '--eval', 'mIoU', '--OD')
-    assert seen['arguments'][3:] == [
-        '--nproc-per-node=4',
-        str(TOOLS / 'test.py'), 'my config.py', 'iter_1.pth', '--launcher',
-        'pytorch', '--vis', '--source', 'refuge', '--output_dir', 'out',
-        '--eval', 'mIoU', '--OD'
-    ]
-
-
 def test_config_of_the_checkout_from_another_folder(launcher):
     seen = launcher.call('dist_train_gan.sh', 'setup.py', '1')
     assert seen['arguments'][5] == str(ROOT / 'setup.py')
-
-
-def test_config_of_the_working_directory_comes_first(launcher):
+    # that of the working directory comes first
     (launcher.folder / 'setup.py').touch()
     seen = launcher.call('dist_train_gan.sh', 'setup.py', '1')
     assert seen['arguments'][5] == 'setup.py'
 
 
-def test_port_is_passed_on(launcher):
-    seen = launcher.call('dist_train_gan.sh', 'my config.py', '1', PORT='1234')
+@pytest.mark.parametrize('environment, expected', [
+    (dict(PORT='1234'), ('1', '0', '127.0.0.1', '1234')),
+    (dict(NNODES='3', NODE_RANK='2', MASTER_ADDR='10.0.0.1'),
+     ('3', '2', '10.0.0.1', '29500')),
+])
+def test_several_machines(launcher, environment, expected):
+    seen = launcher.call('dist_train_gan.sh', 'my config.py', '1',
+                         **environment)
+    names = ('nnodes', 'node-rank', 'master-addr', 'master-port')
     assert seen['arguments'][1:5] == [
-        '--nnodes=1', '--node-rank=0', '--master-addr=127.0.0.1',
-        '--master-port=1234'
-    ]
-
-
-def test_several_machines(launcher):
-    seen = launcher.call(
-        'dist_train_multi_task.sh',
-        'my config.py',
-        '1',
-        NNODES='3',
-        NODE_RANK='2',
-        MASTER_ADDR='10.0.0.1')
-    assert seen['arguments'][1:5] == [
-        '--nnodes=3', '--node-rank=2', '--master-addr=10.0.0.1',
-        '--master-port=29500'
+        f'--{name}={value}' for name, value in zip(names, expected)
     ]
 
 
@@ -160,72 +141,62 @@ def test_wrong_machines(launcher, environment, word):
                                  **environment)
 
 
-@pytest.mark.parametrize('cores, processes, threads',
-                         [(8, 2, '4'), (2, 3, '1'), (7, 2, '3')])
-def test_cores_are_shared_out(launcher, cores, processes, threads):
+@pytest.mark.parametrize('cores, processes, given, threads', [
+    (8, 2, {}, '4'),
+    (2, 3, {}, '1'),
+    (7, 2, {}, '3'),
+    (8, 1, dict(OMP_NUM_THREADS='5'), '5'),
+])
+def test_cores_are_shared_out(launcher, cores, processes, given, threads):
     launcher.set_cores(cores)
-    seen = launcher.call('dist_train_gan.sh', 'my config.py', str(processes))
+    seen = launcher.call('dist_train_gan.sh', 'my config.py', str(processes),
+                         **given)
     assert seen['environment']['OMP_NUM_THREADS'] == threads
     assert seen['environment']['MKL_NUM_THREADS'] == threads
 
 
-def test_threads_of_the_caller_are_kept(launcher):
-    seen = launcher.call(
-        'dist_train_gan.sh', 'my config.py', '1', OMP_NUM_THREADS='5')
-    assert seen['environment']['OMP_NUM_THREADS'] == '5'
-
-
-@pytest.mark.parametrize('gpus, visible, processes', [(2, None, 2),
-                                                      (4, '0,1', 2),
-                                                      (4, 'GPU-1a,GPU-1b', 2),
-                                                      (2, '', 3),
-                                                      (2, '-1', 3)])
-def test_processes_that_fit(launcher, gpus, visible, processes):
-    launcher.set_gpus(gpus)
-    environment = {} if visible is None else {'CUDA_VISIBLE_DEVICES': visible}
-    seen = launcher.call('dist_train_gan.sh', 'my config.py', str(processes),
-                         **environment)
-    assert f'--nproc-per-node={processes}' in seen['arguments']
-
-
-@pytest.mark.parametrize('gpus, visible', [(2, None), (4, '0,1'),
-                                           (4, '0,1,-1,3')])
-def test_more_processes_than_gpus(launcher, gpus, visible):
-    launcher.set_gpus(gpus)
-    environment = {} if visible is None else {'CUDA_VISIBLE_DEVICES': visible}
-    message = launcher.fail('dist_train_gan.sh', 'my config.py', '3',
-                            **environment)
-    assert '3 processes' in message and '2 GPU(s)' in message
-
-
-@pytest.mark.parametrize('count', ['0', '-1', '2x', '1.5', ''])
-def test_wrong_number_of_processes(launcher, count):
-    assert 'GPUS' in launcher.fail('dist_train_gan.sh', 'my config.py', count)
-
-
-@pytest.mark.parametrize('script, arguments', [
-    ('dist_train_gan.sh', []),
-    ('dist_train_multi_task.sh', ['my config.py']),
-    ('dist_test_gan.sh', ['my config.py', 'iter_1.pth']),
-    ('slurm_train.sh', ['part', 'job']),
-    ('slurm_test.sh', ['part', 'job', 'my config.py']),
+@pytest.mark.parametrize('gpus, visible, processes, fits', [
+    (2, None, 2, True),
+    (4, '0,1', 2, True),
+    (4, 'GPU-1a,GPU-1b', 2, True),
+    (2, '', 3, True),
+    (2, '-1', 3, True),
+    (2, None, 3, False),
+    (4, '0,1', 3, False),
+    (4, '0,1,-1,3', 3, False),
 ])
-def test_too_few_arguments_print_usage(launcher, script, arguments):
-    message = launcher.fail(script, *arguments)
-    assert f'tools/{script}' in message and 'usage' in message
+def test_processes_and_gpus(launcher, gpus, visible, processes, fits):
+    launcher.set_gpus(gpus)
+    environment = {} if visible is None else {'CUDA_VISIBLE_DEVICES': visible}
+    given = ('dist_train_gan.sh', 'my config.py', str(processes))
+    if fits:
+        seen = launcher.call(*given, **environment)
+        assert f'--nproc-per-node={processes}' in seen['arguments']
+    else:
+        message = launcher.fail(*given, **environment)
+        assert '3 processes' in message and '2 GPU(s)' in message
+
+
+@pytest.mark.parametrize('script, arguments, said', [
+    ('dist_train_gan.sh', [], 'usage: tools/dist_train_gan.sh'),
+    ('dist_train_multi_task.sh', ['my config.py'], 'usage: tools/dist_train'),
+    ('dist_test_gan.sh', ['my config.py', 'iter_1.pth'], 'usage: tools/dist'),
+    ('slurm_train.sh', ['part', 'job'], 'tools/slurm_train.sh'),
+    ('slurm_test.sh', ['part', 'job', 'my config.py'], 'tools/slurm_test.sh'),
+    ('dist_train_gan.sh', ['no.py', '1'], 'config not found: no.py'),
+    ('dist_test_gan.sh', ['my config.py', 'no.pth', '1'],
+     'checkpoint not found: no.pth'),
+    *(('dist_train_gan.sh', ['my config.py', count], 'GPUS')
+      for count in ('0', '-1', '2x', '1.5', '')),
+])
+def test_wrong_usage(launcher, script, arguments, said):
+    assert said in launcher.fail(script, *arguments)
 
 
 def test_help(launcher):
     done = launcher.run(TOOLS / 'dist_test_gan.sh', '--help')
     assert done.returncode == 0
     assert 'usage: tools/dist_test_gan.sh CONFIG CHECKPOINT' in done.stdout
-
-
-def test_missing_files_are_named(launcher):
-    assert 'config not found: no.py' in launcher.fail('dist_train_gan.sh',
-                                                      'no.py', '1')
-    assert 'checkpoint not found: no.pth' in launcher.fail(
-        'dist_test_gan.sh', 'my config.py', 'no.pth', '1')
 
 
 def test_status_of_the_run_is_passed_on(launcher):
@@ -250,48 +221,26 @@ def test_environment_of_the_checkout_is_found(launcher):
     assert seen['environment']['PYTHONPATH'] == str(copy)
 
 
-def test_slurm_training(launcher):
+@pytest.mark.parametrize('tool, files, environment, gpus, per_node, cores', [
+    ('train', ['my config.py'], dict(
+        GPUS='16', SRUN_ARGS='--time=1:00 --quiet', PORT='4321'), 16, 8, 5),
+    ('test', ['my config.py', 'iter_1.pth'], dict(
+        GPUS='2', CPUS_PER_TASK='3'), 2, 2, 3),
+])  # yapf: disable
+def test_slurm(launcher, tool, files, environment, gpus, per_node, cores):
     write_script(launcher.bin / 'srun', STUB.format(python=sys.executable))
-    seen = launcher.call(
-        'slurm_train.sh',
-        'gpu',
-        'first try',
-        'my config.py',
-        '--work-dir',
-        'w',
-        GPUS='16',
-        SRUN_ARGS='--time=1:00 --quiet',
-        PORT='4321')
+    seen = launcher.call(f'slurm_{tool}.sh', 'gpu', 'first try', *files,
+                         '--work-dir', 'w', **environment)
     assert seen['arguments'] == [
-        '--partition=gpu', '--job-name=first try', '--gres=gpu:8',
-        '--ntasks=16', '--ntasks-per-node=8', '--cpus-per-task=5',
-        '--kill-on-bad-exit=1', '--time=1:00', '--quiet',
+        '--partition=gpu', '--job-name=first try', f'--gres=gpu:{per_node}',
+        f'--ntasks={gpus}', f'--ntasks-per-node={per_node}',
+        f'--cpus-per-task={cores}', '--kill-on-bad-exit=1',
+        *environment.get('SRUN_ARGS', '').split(),
         str(launcher.python), '-u',
-        str(TOOLS / 'train.py'), 'my config.py', '--launcher', 'slurm',
-        '--work-dir', 'w'
+        str(TOOLS / f'{tool}.py'), *files, '--launcher', 'slurm', '--work-dir',
+        'w'
     ]
-    assert seen['environment']['MASTER_PORT'] == '4321'
-
-
-def test_slurm_testing(launcher):
-    write_script(launcher.bin / 'srun', STUB.format(python=sys.executable))
-    seen = launcher.call(
-        'slurm_test.sh',
-        'gpu',
-        'job',
-        'my config.py',
-        'iter_1.pth',
-        '--eval',
-        'mIoU',
-        GPUS='2',
-        CPUS_PER_TASK='3')
-    assert seen['arguments'][2:6] == [
-        '--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2',
-        '--cpus-per-task=3'
-    ]
-    assert seen['arguments'][-6:] == [
-        'my config.py', 'iter_1.pth', '--launcher', 'slurm', '--eval', 'mIoU'
-    ]
+    assert seen['environment'].get('MASTER_PORT') == environment.get('PORT')
 
 
 @pytest.mark.skipif(

@@ -26,7 +26,7 @@ if arguments == ['-V']:
     print('Python 3.11.7')
 elif arguments[0] == '-c':
     if '# probe' in arguments[1]:
-        print(os.environ.get('PROBE', 'fine'))
+        sys.exit('OLD' in os.environ)
     elif '# reach' in arguments[1]:  # whether the CPU index has both packages
         sys.exit(0 if os.environ.get('REACHABLE') else 1)
 elif arguments[:2] == ['-m', 'mbos.install_mmcv']:
@@ -86,19 +86,26 @@ class Sandbox:
                               text=True,
                               cwd=self.root.parent)
 
-    def steps(self):
-        """First words of what the stub did."""
-        if not self.log.exists():
-            return []
-        return [line.split()[0] for line in self.log.read_text().splitlines()]
-
     def lines(self):
-        return self.log.read_text().splitlines()
+        """What the stub did since the last look."""
+        found = self.log.read_text() if self.log.exists() else ''
+        self.log.unlink(missing_ok=True)
+        return found.splitlines()
+
+    def steps(self):
+        """First words of that."""
+        return [line.split()[0] for line in self.lines()]
 
 
 @pytest.fixture
 def sandbox(tmp_path):
     return Sandbox(tmp_path)
+
+
+def pinned(name):
+    """The version of requirements.txt."""
+    text = (ROOT / 'requirements.txt').read_text()
+    return re.search(rf'^{name}==(\S+)', text, re.M).group(1)
 
 
 def test_fresh_environment_without_a_compiler(sandbox):
@@ -109,27 +116,15 @@ def test_fresh_environment_without_a_compiler(sandbox):
         f'torchvision=={pinned("torchvision")}',
         f'install -q -r {sandbox.root}/requirements.txt', 'mmcv', 'verify'
     ]
-    assert 'CUDA build' in done.stdout, 'why it was taken'
     site = sandbox.root / '.venv' / 'lib' / 'python3.11' / 'site-packages'
     assert (site / 'mbos.pth').read_text().strip() == str(sandbox.root)
     command = sandbox.root / '.venv/bin/mbos'
     assert '-m mbos' in command.read_text() and os.access(command, os.X_OK)
-
-
-def test_second_run_does_nothing_in_a_second(sandbox):
-    sandbox.run()
-    sandbox.log.unlink()
+    # a second time nothing, unless the requirements change
     start = time.time()
     done = sandbox.run()
     assert time.time() - start < 1
-    assert done.returncode == 0
-    assert 'all in place' in done.stdout
-    assert sandbox.steps() == []
-
-
-def test_changed_requirements_are_installed(sandbox):
-    sandbox.run()
-    sandbox.log.unlink()
+    assert 'all in place' in done.stdout and sandbox.steps() == []
     with open(sandbox.root / 'requirements.txt', 'a') as file:
         file.write('tqdm\n')
     assert sandbox.run().returncode == 0
@@ -151,7 +146,6 @@ def test_stopped_half_way_goes_on(sandbox, step):
     assert 'no such network' in done.stderr
     assert 'https_proxy' in done.stderr.splitlines()[-1]
     assert 'verify' not in sandbox.steps()
-    sandbox.log.unlink()
     assert sandbox.run().returncode == 0
     assert sandbox.steps() == ['install', 'install', 'mmcv', 'verify']
 
@@ -162,10 +156,61 @@ def test_environment_without_pip_is_made_again(sandbox):
     (site / 'half').touch()
     (sandbox.root / '.venv' / '.mbos_stamp').unlink()
     (sandbox.root / '.venv' / 'bin' / 'python').unlink()
-    sandbox.log.unlink()
+    sandbox.lines()
     assert sandbox.run().returncode == 0
     assert sandbox.steps()[0] == 'venv'
     assert not (site / 'half').exists()
+
+
+@pytest.mark.parametrize('gpu, environment, why, index', [
+    (False, {}, 'no CPU build', ''),
+    (True, dict(REACHABLE='1'), 'there is an NVIDIA GPU', ''),
+    (False, dict(REACHABLE='1'), '',
+     '--index-url https://download.pytorch.org/whl/cpu '),
+    (False, dict(REACHABLE='1', MBOS_TORCH_INDEX='u://x'), '',
+     '--index-url u://x '),
+])
+def test_which_torch_and_why(sandbox, gpu, environment, why, index):
+    if gpu:
+        sandbox.script('nvidia-smi', '#!/bin/sh\n')
+    done = sandbox.run(**environment)
+    assert done.returncode == 0
+    assert ('the CUDA build' in done.stdout) == bool(why)
+    assert why in done.stdout
+    assert sandbox.lines()[1].startswith(f'install -q {index}torch==')
+
+
+def small_disk(sandbox):
+    sandbox.script(
+        'df', '#!/bin/sh\necho Filesystem\n'
+        f'echo "/dev/x 9 9 {4 * 1024 ** 2} 9% /"\n')
+
+
+def read_only(sandbox):
+    """Root may write anywhere but on a read-only file system."""
+    sandbox.script('mkdir', '#!/bin/sh\nexit 1\n')
+
+
+@pytest.mark.parametrize('prepare, environment, said', [
+    (None, dict(OLD='1'), 'no Python 3.11 to 3.13.*python3.13.*PYTHON='),
+    (None, dict(PYTHON='/no/python'), 'among /no/python: install one'),
+    (small_disk, {}, 'less than 8 GB free'),
+    (read_only, {}, 'read-only.*MBOS_VENV'),
+    (None, dict(MBOS_MMCV='full'), 'compiler'),
+])
+def test_what_is_missing_is_said_first(sandbox, prepare, environment, said):
+    if prepare:
+        prepare(sandbox)
+    done = sandbox.run(**environment)
+    assert done.returncode == 1
+    assert re.search(said, done.stderr.splitlines()[-1]), done.stderr
+    assert sandbox.steps() == []
+    assert not (sandbox.root / '.venv').exists()
+
+
+def test_a_cpu_build_fits_a_small_disk(sandbox):
+    small_disk(sandbox)
+    assert sandbox.run(REACHABLE='1').returncode == 0
 
 
 def test_folder_that_is_no_environment_is_left_alone(sandbox):
@@ -178,113 +223,27 @@ def test_folder_that_is_no_environment_is_left_alone(sandbox):
     assert [p.name for p in folder.iterdir()] == ['thesis.tex']
 
 
-def test_torch_for_cpu_where_its_index_has_it(sandbox):
-    done = sandbox.run(REACHABLE='1')
-    assert done.returncode == 0
-    assert 'CUDA build' not in done.stdout
-    assert sandbox.lines()[1].startswith(
-        'install -q --index-url https://download.pytorch.org/whl/cpu torch==')
-
-
-def test_torch_index_of_the_user(sandbox):
-    assert sandbox.run(REACHABLE='1', MBOS_TORCH_INDEX='u://x').returncode == 0
-    assert '--index-url u://x' in sandbox.lines()[1]
-
-
-def test_torch_for_a_gpu(sandbox):
-    sandbox.script('nvidia-smi', '#!/bin/sh\n')
-    done = sandbox.run(REACHABLE='1')
-    assert done.returncode == 0
-    assert '--index-url' not in sandbox.lines()[1]
-
-
-@pytest.mark.parametrize(
-    'probe',
-    ['3.8', '3.14', '3.12 without venv (apt-get install python3.12-venv)'])
-def test_python_that_does_not_serve(sandbox, probe):
-    done = sandbox.run(PYTHON='python3.11', PROBE=probe)
-    assert done.returncode == 1
-    assert f'python3.11 is {probe};' in done.stderr
-    assert 'PYTHON=' in done.stderr and len(done.stderr.splitlines()) == 1
-    assert sandbox.steps() == [], 'it must say so before it starts'
-    assert not (sandbox.root / '.venv').exists()
-
-
-def test_python_that_does_not_run(sandbox):
-    done = sandbox.run(PYTHON='/no/python')
-    assert done.returncode == 1
-    assert '/no/python is no Python that runs' in done.stderr
-
-
-@pytest.mark.parametrize('name, version, answer', [('3.8', (3, 8), '3.8'),
-                                                   ('3.11', (3, 11), 'fine'),
-                                                   ('3.13', (3, 13), 'fine'),
-                                                   ('3.14', (3, 14), '3.14')])
-def test_probe_of_versions(name, version, answer):
-    """The lines that ask a Python, asked here for other versions."""
-    script = (ROOT / 'tools' / 'setup_env.sh').read_text()
-    probe = re.search(r"'(import importlib.util, sys  # probe.*?)'", script,
-                      re.S).group(1)
-    code = f'import sys; sys.version_info = {version}\n{probe}'
-    done = subprocess.run([sys.executable, '-c', code],
-                          capture_output=True,
-                          text=True)
-    assert done.stdout.strip() == answer, done.stderr
-
-
-def test_full_disk_is_said_before_anything_is_done(sandbox):
-    sandbox.script(
-        'df', '#!/bin/sh\necho Filesystem\n'
-        f'echo "/dev/x 9 9 {4 * 1024 ** 2} 9% /"\n')
-    done = sandbox.run()
-    assert done.returncode == 1
-    assert 'less than 8 GB free' in done.stderr
-    assert sandbox.steps() == []
-    assert sandbox.run(REACHABLE='1').returncode == 0, 'a CPU build fits'
-
-
-def test_read_only_checkout_says_where_else(sandbox):
-    # Root may write anywhere but on a read-only file system.
-    sandbox.script('mkdir', '#!/bin/sh\nexit 1\n')
-    done = sandbox.run()
-    assert done.returncode == 1
-    assert 'read-only' in done.stderr and 'MBOS_VENV' in done.stderr
-    assert sandbox.steps() == []
-
-
 def test_mmcv_full_on_request(sandbox):
-    done = sandbox.run(MBOS_MMCV='full')
-    assert done.returncode == 1 and 'compiler' in done.stderr
     sandbox.script('c++', '#!/bin/sh\n')
     assert sandbox.run(MBOS_MMCV='full').returncode == 0
     assert sandbox.lines()[-2] == 'mmcv --full'
-    sandbox.log.unlink()
     assert sandbox.run().returncode == 0
     assert sandbox.lines()[-2] == 'mmcv', 'and back'
 
 
-def test_check_changes_nothing(sandbox):
-    done = sandbox.run('--check')
-    assert done.returncode == 0
-    assert 'nothing is missing' in done.stdout
+@pytest.mark.parametrize('arguments, environment, status, said', [
+    (['--check'], {}, 0, 'nothing is missing'),
+    ([], dict(MBOS_SETUP='0'), 0, ''),
+    (['--what'], {}, 2, ''),
+    (['--help'], {}, 0, 'MBOS_TORCH_INDEX'),
+])
+def test_runs_that_change_nothing(sandbox, arguments, environment, status,
+                                  said):
+    done = sandbox.run(*arguments, **environment)
+    assert done.returncode == status and said in done.stdout
+    assert 'pipefail' not in done.stdout
     assert sandbox.steps() == []
     assert not (sandbox.root / '.venv').exists()
-
-
-def test_can_be_left_out(sandbox):
-    done = sandbox.run(MBOS_SETUP='0')
-    assert done.returncode == 0 and sandbox.steps() == []
-
-
-def test_wrong_usage(sandbox):
-    assert sandbox.run('--what').returncode == 2
-
-
-def test_help_names_the_variables(sandbox):
-    done = sandbox.run('--help')
-    assert done.returncode == 0
-    assert 'MBOS_TORCH_INDEX' in done.stdout
-    assert 'pipefail' not in done.stdout
 
 
 def test_licence_is_apache():
@@ -293,21 +252,13 @@ def test_licence_is_apache():
         'cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30')
 
 
-def pinned(name):
-    """The version of requirements.txt."""
-    text = (ROOT / 'requirements.txt').read_text()
-    return re.search(rf'^{name}==(\S+)', text, re.M).group(1)
-
-
 def test_real_environment_is_up_to_date():
     """The environment that runs this test, where the script made it."""
     if not os.path.exists(os.path.join(sys.prefix, '.mbos_stamp')):
         pytest.skip('the environment was not made by tools/setup_env.sh')
-    start = time.time()
     done = subprocess.run(
         ['bash', str(ROOT / 'tools' / 'setup_env.sh'), '--check'],
         env=dict(os.environ, MBOS_VENV=sys.prefix, MBOS_SETUP='1'),
         capture_output=True,
         text=True)
-    assert time.time() - start < 1
     assert 'all in place' in done.stdout, done.stdout + done.stderr
