@@ -11,7 +11,6 @@ from benchmarks import model as networks
 from benchmarks.baseline import ReleaseSchedule
 from mbos.accelerate import ACCELERATORS, accelerate, keep_freed_memory
 from mbos.engine.hooks import GradientStepHook
-from mbos.models import compile_parts
 
 
 def make_step(settings: dict) -> Callable:
@@ -34,7 +33,7 @@ def make_step(settings: dict) -> Callable:
         low_memory=settings['side'] == 'low_memory')
     model = networks.build_network(cfg).to(device)
     if ours and settings['compile']:
-        compile_parts(model)
+        model.compile_parts()
     elif ours and device == 'cpu':
         accelerate(model, ACCELERATORS)
         keep_freed_memory()

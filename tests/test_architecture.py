@@ -21,7 +21,7 @@ ROOMS = {
     'metrics': ('tasks', 'io'),
     'pictures': ('tasks', 'io', 'painter'),
     'datasets': ('tasks', 'config', 'io', 'metrics'),
-    'models': ('tasks', 'io', 'painter'),
+    'models': ('tasks', 'faults', 'io', 'painter'),
     'accelerate': ('tasks', 'models'),
     'checkpoints': ('tasks', 'config', 'faults', 'io', 'models', 'accelerate'),
     'zoo': (),

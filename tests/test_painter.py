@@ -12,7 +12,7 @@ from mbos.evaluation.report import example_pictures
 from mbos.inference.folder_files import OutputFolder
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
-from mbos.models.show_result import ShowResultMixin
+from mbos.models import MultiTaskSegmentor
 from mbos.painter import (LEVELS, DrawnTask, draw_layer, draw_overlay,
                           fitted_size, shrink)
 from mbos.pictures.document import css_colours
@@ -182,10 +182,6 @@ class OneImage:
         return dict(odoc=self.plane)
 
 
-class Network(ShowResultMixin):
-    tasks = dict(odoc=ODOC)
-
-
 def label_png(one, folder, monkeypatch):
     save_labels(folder / 'labels.png', one.plane, ODOC)
     return Image.open(folder / 'labels.png')
@@ -203,7 +199,9 @@ def training_overlay(one, folder, monkeypatch):
 
 
 def shown_result(one, folder, monkeypatch):
-    picture = Network().show_result(one.path, dict(odoc=one.prob))
+    network = types.SimpleNamespace(tasks=dict(odoc=ODOC))
+    picture = MultiTaskSegmentor.show_result(network, one.path,
+                                             dict(odoc=one.prob))
     return picture[..., ::-1]
 
 

@@ -1,10 +1,11 @@
-"""What a state dict has that no part of a network here is.
+"""What a state dict has beside the weights of a network.
 
 Hooks and wrappers of other code leave buffers and whole copies of a network
-in checkpoints (``ema_model.*``, ``teacher.*``, ``seen_images``), and
-``module.`` before all names.
+in checkpoints (``ema_model.*``, ``teacher.*``, ``seen_images``), averages
+(``ema_*``, of mmcv's ``EMAHook``), and ``module.`` before all names.
 """
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -15,6 +16,8 @@ PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
          'auxiliary_discriminators')
 """tuple[str]: Parts of the segmentors of this package."""
 SEGMENTORS = ('MultiTaskSegmentor', 'AdversarialSegmentor')
+AVERAGE = 'ema_'
+"""str: Before the names of averages that mmcv's ``EMAHook`` makes."""
 
 
 def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,6 +34,23 @@ def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             break
         state = {n.removeprefix(wrapper): v for n, v in state.items()}
     return state
+
+
+def split_mmcv_average(state: Mapping[str, Tensor]) -> tuple[dict, dict]:
+    """Separate weights from the ``ema_*`` buffers of mmcv's ``EMAHook``.
+
+    Returns:
+        tuple[dict, dict]: The state without those buffers, and by name of the
+        weight the averages that were in them.
+    """
+    buffers = {AVERAGE + name.replace('.', '_'): name for name in state}
+    average = {
+        buffers[name]: value
+        for name, value in state.items()
+        if name in buffers and value.shape == state[buffers[name]].shape
+    }
+    rest = {k: v for k, v in state.items() if buffers.get(k) not in average}
+    return rest, average
 
 
 def split_foreign(
@@ -53,3 +73,41 @@ def split_foreign(
     parts = {*PARTS, *(name.split('.')[0] for name in own)}
     kept = {k: v for k, v in state.items() if k.split('.')[0] in parts}
     return kept, [name for name in state if name not in kept]
+
+
+def own_weights(
+    state: Mapping[str, Tensor], own: Iterable[str] = ()
+) -> tuple[dict[str, Tensor], list[str]]:
+    """A network's weights, mmcv's averages in their place, and nothing else.
+
+    Args:
+        own (Iterable[str]): As of :func:`split_foreign`.
+
+    Returns:
+        tuple[dict[str, Tensor], list[str]]: The weights, and sentences on what
+        was done.
+    """
+    state, average = split_mmcv_average(state)
+    state, foreign = split_foreign({**state, **average}, own)
+    notes = []
+    if average:
+        notes.append(f'{len(average)} weights taken from the average that '
+                     "mmcv's EMAHook made (ema_*)")
+    if foreign:
+        notes.append('left out, as it belongs to no part of the network: '
+                     f'{summarize(foreign)}')
+    return state, notes
+
+
+def summarize(names: Sequence[str]) -> str:
+    """Names in few words: those that differ in numbers only as one pattern.
+
+    Returns:
+        str: Such as ``attn.ffn.*.weight (5), norm.bias``.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        pattern = re.sub(r'(?<=\.)\d+(?=\.)', '*', name)
+        groups.setdefault(pattern, []).append(name)
+    return ', '.join(same[0] if len(same) == 1 else f'{pattern} ({len(same)})'
+                     for pattern, same in groups.items())

@@ -11,10 +11,8 @@ from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.tasks import Task
-from .foreign_state import split_foreign, without_wrapper
-from .mmcv_average import split_mmcv_average
-from .release_layout import (check_release_tasks, from_release,
-                             is_release_state, summarize)
+from .foreign_state import own_weights, summarize, without_wrapper
+from .release_layout import check_release_tasks, from_release, is_release_state
 from .settings import PredictionSettings, settings_meta
 
 SAFETENSORS = '.safetensors'
@@ -61,22 +59,20 @@ def read_checkpoint(path: str) -> dict:
         raise ValueError(f'{path} holds a {type(content).__name__}, expected '
                          'a dict with a state_dict.')
     if 'state_dict' not in content:
-        content = dict(state_dict=content, meta={})
-    for key in ('state_dict', 'training_weights'):
-        state = content.get(key, {})
-        if not isinstance(state, dict) or not all(
+        content = dict(state_dict=content)
+    content['meta'] = content.get('meta') or {}
+    for key in ('meta', 'optimizer', 'state_dict', 'training_weights'):
+        found = content.get(key, {})
+        if not isinstance(found, dict):
+            raise ValueError(
+                f'{path}: its {key} is not a dict; copy it again, '
+                'or take one of another iteration.')
+        if key in ('state_dict', 'training_weights') and not all(
                 isinstance(k, str) and isinstance(v, torch.Tensor)
-                for k, v in state.items()):
+                for k, v in found.items()):
             raise ValueError(f'{path}: its {key} is not a dict of tensors; '
                              'give a checkpoint of a segmentor.')
     content['state_dict'] = without_wrapper(content['state_dict'])
-    content['meta'] = content.get('meta') or {}
-    if not isinstance(content['meta'], dict):
-        raise ValueError(f'{path}: its meta information is not a dict; copy '
-                         'it again, or take one of another iteration.')
-    if not isinstance(content.get('optimizer', {}), dict):
-        raise ValueError(f'{path}: its optimizer is not a dict; copy it '
-                         'again, or take one of another iteration.')
     return content
 
 
@@ -130,28 +126,24 @@ def fit_weights(model: nn.Module,
     Raises:
         ValueError: If tasks, stage or shapes do not fit.
     """
-    state, average = split_mmcv_average(content['state_dict'])
-    tasks, notes = list(model.tasks.values()), []
-    if average:
-        state = {**state, **average}
-        notes = [
-            f"{len(average)} weights taken from the average that mmcv's "
-            'EMAHook made (ema_*)'
-        ]
-    if is_release_state(state):
-        state, notes = _translate(path, content, tasks)
-    _check_tasks(path, content['meta'], tasks)
     own = model.state_dict()
-    state, foreign = split_foreign(state, own)
-    if foreign:
-        notes.append('left out, as it belongs to no part of the network: '
-                     f'{summarize(foreign)}')
+    if is_release_state(content['state_dict']):
+        state, notes = _translate(path, content, list(model.tasks.values()))
+    else:
+        state, notes = own_weights(content['state_dict'], own)
+    _check_tasks(path, content['meta'], list(model.tasks.values()))
     check_shapes(path, state, own)
     _check_values(path, state)
-    missing = [n for n in own if n not in state and not _is_derived(n)]
+    missing = [
+        name for name in own
+        if name not in state and not name.endswith('relative_position_index')
+    ]
+    unused = [
+        name for name in state
+        if name not in own and name.startswith(DISCRIMINATORS)
+    ]
+    state = {n: v for n, v in state.items() if n not in unused}
     unexpected = [name for name in state if name not in own]
-    unused = [n for n in unexpected if n.startswith(DISCRIMINATORS)]
-    unexpected = [name for name in unexpected if name not in unused]
     parts = {_part(name) for name in state}
     optional = DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
     lacking = [
@@ -166,32 +158,26 @@ def fit_weights(model: nn.Module,
     if unused:
         notes.append(
             f'not used here: {len(unused)} weights of the discriminators')
-    return {n: v for n, v in state.items() if n not in unused}, notes
+    return state, notes
 
 
 def _translate(path: str, content: dict, tasks: list[Task]):
     """A released file's weights under our names, and what is left behind."""
     try:
         check_release_tasks(content['state_dict'], tasks)
-        state, report = from_release(content['state_dict'], tasks)
+        state, dropped = from_release(content['state_dict'], tasks)
     except ValueError as error:
         raise ValueError(f'{path}, released by the authors, does not fit the '
                          f'config: {error}') from error
     notes = ['released by the authors, names converted']
-    if report.dropped:
-        notes.append(f'{len(report.dropped)} tensors without use dropped: '
-                     f'{summarize(report.dropped)}')
-    notes += left_behind(content)
-    return state, notes
+    if dropped:
+        notes.append(f'{len(dropped)} tensors without use dropped: '
+                     f'{summarize(dropped)}')
+    return state, notes + left_behind(content)
 
 
 def left_behind(content: dict) -> list[str]:
-    """Sentences on what a checkpoint holds beside weights.
-
-    Returns:
-        list[str]: One on its optimizer states and one on other entries, where
-        there are any.
-    """
+    """Sentences on what a checkpoint holds beside weights."""
     notes = []
     optimizer = content.get('optimizer')
     if optimizer:
@@ -206,14 +192,10 @@ def left_behind(content: dict) -> list[str]:
     return notes
 
 
-def _is_derived(name: str) -> bool:
-    return name.endswith('relative_position_index')
-
-
 def _part(name: str) -> str:
     """The part of a network that comes and goes as a whole."""
-    return '.'.join(
-        name.split('.')[:2 if name.startswith('decode_head') else 1])
+    depth = 2 if name.startswith('decode_head') else 1
+    return '.'.join(name.split('.')[:depth])
 
 
 def _check_tasks(path: str, meta: dict, tasks: list[Task]) -> None:

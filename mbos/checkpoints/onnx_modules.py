@@ -14,6 +14,7 @@ from mmseg.models.utils.embed import AdaptivePadding, PatchMerging
 from torch import Tensor, nn
 
 from mbos.accelerate import restore
+from mbos.models.cross_task_attention import merge_windows, partition_windows
 
 
 def exportable(model: nn.Module) -> nn.Module:
@@ -139,50 +140,32 @@ class AnySizeWindowAttention(nn.Module):
     def forward(self, x: Tensor, size: tuple) -> Tensor:
         """Attend within windows of maps of shape (N, H * W, C)."""
         height, width = size
-        batch, channels = x.shape[0], x.shape[2]
-        x = x.reshape(batch, height, width, channels)
-        down = (self.window - height % self.window) % self.window
-        right = (self.window - width % self.window) % self.window
-        x = F.pad(x, (0, 0, 0, right, 0, down))
-        full = (x.shape[1], x.shape[2])
-        mask = None
+        x = x.transpose(1, 2).unflatten(2, size)
+        x = F.pad(x, (0, -width % self.window, 0, -height % self.window))
+        full, mask = x.shape[2:], None
         if self.shift:
-            x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
+            x = torch.roll(x, (-self.shift, -self.shift), (2, 3))
             mask = self._mask(x)
-        windows = self._partition(x).reshape(-1, self.window**2, channels)
-        x = self._merge(self.attend(windows, mask), full, channels)
+        windows = self.attend(partition_windows(x, self.window), mask)
+        x = merge_windows(windows, self.window, full)
         if self.shift:
-            x = torch.roll(x, (self.shift, self.shift), (1, 2))
-        x = x[:, :height, :width]
-        return x.reshape(batch, height * width, channels)
-
-    def _partition(self, x: Tensor) -> Tensor:
-        # (N, H, W, C) -> (N, rows, columns, window, window, C)
-        x = x.reshape(x.shape[0], x.shape[1] // self.window, self.window,
-                      x.shape[2] // self.window, self.window, x.shape[3])
-        return x.transpose(2, 3)
-
-    def _merge(self, windows: Tensor, full: tuple, channels: int) -> Tensor:
-        rows, columns = (length // self.window for length in full)
-        x = windows.reshape(-1, rows, columns, self.window, self.window,
-                            channels)
-        return x.transpose(2, 3).reshape(-1, full[0], full[1], channels)
+            x = torch.roll(x, (self.shift, self.shift), (2, 3))
+        return x[:, :, :height, :width].flatten(2).transpose(1, 2)
 
     def _mask(self, x: Tensor) -> Tensor:
         """Keep apart what only the cyclic shift brought together.
 
         Args:
-            x (Tensor): Padded maps, (N, H, W, C).
+            x (Tensor): Padded maps, (N, C, H, W).
 
         Returns:
             Tensor: Shape (windows, window ** 2, window ** 2), 0 or -100.
         """
-        regions = (3 * self._region(x[0, :, 0, 0])[:, None] +
-                   self._region(x[0, 0, :, 0])[None, :])
-        regions = self._partition(regions[None, :, :, None])
-        regions = regions.reshape(-1, self.window**2)
-        differ = regions[:, None, :] - regions[:, :, None]
-        return (differ != 0).to(x.dtype) * self.MASKED
+        regions = 3 * self._region(x[0, 0, :, :1]) + self._region(
+            x[0, 0, :1].transpose(0, 1)).transpose(0, 1)
+        regions = partition_windows(regions[None, None], self.window)
+        differ = regions != regions.transpose(1, 2)
+        return differ.to(x.dtype) * self.MASKED
 
     def _region(self, like: Tensor) -> Tensor:
         """Number the inner part, the last window and what wrapped around."""

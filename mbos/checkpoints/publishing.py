@@ -11,10 +11,8 @@ import mbos
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import file_sha256, save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
-from .foreign_state import SEGMENTORS, split_foreign
+from .foreign_state import SEGMENTORS, own_weights
 from .loading import SAFETENSORS
-from .mmcv_average import split_mmcv_average
-from .release_layout import summarize
 
 HASH_LENGTH = 8
 # The rest of the meta information is about a machine or a run's state
@@ -37,24 +35,16 @@ def published_content(
         what was left out.
     """
     meta = content['meta']
-    state, average = split_mmcv_average(content['state_dict'])
-    state = {**state, **average}
-    foreign = []
     model = meta.get('mbos_model')
-    if isinstance(model, dict) and model.get('type') in SEGMENTORS:
-        state, foreign = split_foreign(state)
+    known = isinstance(model, dict) and model.get('type') in SEGMENTORS
+    # a segmentor of the user's may have any parts
+    state, notes = own_weights(content['state_dict'],
+                               () if known else content['state_dict'])
     dropped = [
         name for name in state
         if name.startswith(DISCRIMINATORS) and not keep_discriminators
     ]
     kept_meta = {key: meta[key] for key in _KEPT if key in meta}
-    notes = []
-    if average:
-        notes.append(f"{len(average)} weights taken from the average that "
-                     "mmcv's EMAHook made (ema_*)")
-    if foreign:
-        notes.append('left out, as it belongs to no part of the network: '
-                     f'{summarize(foreign)}')
     if dropped:
         notes.append(f'{len(dropped)} weights of discriminators left out')
     others = sorted(set(content) - {'state_dict', 'meta'})

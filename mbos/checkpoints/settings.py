@@ -135,7 +135,7 @@ class PredictionSettings:
         """dict: ``mean``, ``std`` (of 0..255) and ``to_rgb``."""
         for step in self.augmentation['transforms']:
             if step['type'] == 'Normalize':
-                return dict({k: v for k, v in step.items() if k != 'type'})
+                return {k: v for k, v in step.items() if k != 'type'}
         return dict(mean=[0.] * 3, std=[1.] * 3, to_rgb=True)
 
     def threshold(self, task: str) -> Threshold:
@@ -154,16 +154,15 @@ class PredictionSettings:
         Raises:
             ValueError: If scales are asked of a pipeline that keeps sizes.
         """
-        steps = []
-        for step in copy.deepcopy(self.pipeline):
-            if step['type'].startswith('Load'):
-                continue
-            if step['type'] == AUGMENTATION:
-                step = self._augmented(step, scales, flip)
-            steps.append(step)
-        return steps
+        return [
+            self._augmented(step, scales, flip)
+            if step['type'] == AUGMENTATION else step
+            for step in copy.deepcopy(self.pipeline)
+            if not step['type'].startswith('Load')
+        ]
 
     def _augmented(self, step, scales, flip) -> dict:
+        scale = step.get('img_scale')
         if scales:
             if self.image_scale is None:
                 raise ValueError('The test pipeline keeps the size of images, '
@@ -173,23 +172,17 @@ class PredictionSettings:
                 for s in scales
             ]
             step.pop('img_ratios', None)
-        elif step.get('img_scale'):
-            # a checkpoint or a JSON file turns tuples into lists
-            many = not isinstance(step['img_scale'][0], (int, float))
-            step['img_scale'] = [
-                tuple(s)
-                for s in (step['img_scale'] if many else [step['img_scale']])
-            ]
-            if step.get('img_ratios') and not many:
-                step['img_scale'] = step['img_scale'][0]
+        elif scale:  # a checkpoint or a JSON file turns tuples into lists
+            many = not isinstance(scale[0], (int, float))
+            step['img_scale'] = [tuple(s)
+                                 for s in scale] if many else tuple(scale)
         if flip:
             step['flip'] = True
             if not any(t['type'] == 'RandomFlip' for t in step['transforms']):
-                position = 1 + max([
-                    i for i, t in enumerate(step['transforms'])
-                    if t['type'] == 'Resize'
-                ], default=-1)  # yapf: disable
-                step['transforms'].insert(position, dict(type='RandomFlip'))
+                after = [i for i, t in enumerate(step['transforms'], 1)
+                         if t['type'] == 'Resize']  # yapf: disable
+                step['transforms'].insert(
+                    max(after, default=0), dict(type='RandomFlip'))
         return step
 
 
@@ -306,11 +299,7 @@ def stage_of(content: dict) -> str:
 
 
 def published_config(stage: str) -> Config:
-    """The published config of a stage.
-
-    Args:
-        stage (str): ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
-    """
+    """The published config of a stage, a key of ``PUBLISHED_CONFIGS``."""
     from mbos.config import load_config
     return load_config(PUBLISHED_CONFIGS[stage])
 

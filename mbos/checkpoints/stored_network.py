@@ -43,17 +43,15 @@ def stored_model_cfg(
         for side in value.shape
     ] + [_SIZES])
     try:
-        cfg = _without_weights(stored)
-        if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), str):
+        if not isinstance(stored, dict) or not isinstance(
+                stored.get('type'), str):
             raise ValueError('is not the config of a network')
-        for key, value in _items(cfg):
-            _check(key, value, 4 * largest, {*_PACKAGES, *imported})
+        return _checked(stored, 4 * largest, {*_PACKAGES, *imported})
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path}: the network that it describes {error}. Copy the file '
             'again, or give the config that it was trained with; a part of '
             'your own must be in its custom_imports.') from error
-    return cfg
 
 
 @contextmanager
@@ -74,33 +72,24 @@ def building(path: str) -> Iterator[None]:
             'again, or give the config that it was trained with.') from error
 
 
-def _without_weights(value, depth: int = 0):
+def _checked(value, largest: int, allowed: set[str], key: str = '', depth=0):
+    """A config without weights, if all of its parts and numbers may be built.
+
+    Raises:
+        ValueError: With the rest of a sentence on what may not.
+    """
     if depth > _DEPTH:
         raise ValueError('is nested too deeply')
     if isinstance(value, dict):
         return {
-            key:
-            None if key in _WEIGHTS else _without_weights(item, depth + 1)
-            for key, item in value.items()
+            k:
+            None if k in _WEIGHTS else _checked(v, largest, allowed, k, depth +
+                                                1)
+            for k, v in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return type(value)(_without_weights(v, depth + 1) for v in value)
-    return value
-
-
-def _items(value, key: str = '') -> Iterator[tuple[str, object]]:
-    """All keys and values of nested dicts and lists."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _items(item, name)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _items(item, key)
-    else:
-        yield key, value
-
-
-def _check(key: str, value: object, largest: int, allowed: set[str]) -> None:
+        return type(value)(
+            _checked(v, largest, allowed, key, depth + 1) for v in value)
     if key == 'type':
         # a dot would make the registry look into another package
         known = isinstance(value, str) and '.' not in value
@@ -113,3 +102,4 @@ def _check(key: str, value: object, largest: int, allowed: set[str]) -> None:
           and not -largest <= value <= largest):
         raise ValueError(f'has {key}={value!r}, which does not go with its '
                          'weights')
+    return value

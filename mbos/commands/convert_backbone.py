@@ -19,7 +19,9 @@ import tempfile
 
 import torch
 
-from mbos.models.backbones import pretrained
+from mbos.models.backbones.swin_weights import (SWIN_TINY_URL, convert_swin,
+                                                save_swin_weights)
+from mbos.models.backbones.weights import read_backbone_state
 
 DEFAULT_OUT = 'pretrain/swin_tiny_patch4_window7_224.pth'
 TIMM_NAME = 'swin_tiny_patch4_window7_224.ms_in1k'
@@ -57,17 +59,17 @@ def fetch_official(out: str) -> dict:
     os.makedirs(folder, exist_ok=True)
     socket.setdefaulttimeout(30)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        path = osp.join(temporary, osp.basename(pretrained.SWIN_TINY_URL))
+        path = osp.join(temporary, osp.basename(SWIN_TINY_URL))
         torch.hub.download_url_to_file(
-            pretrained.SWIN_TINY_URL, path, progress=sys.stderr.isatty())
-        return pretrained.load_swin_weights(path)
+            SWIN_TINY_URL, path, progress=sys.stderr.isatty())
+        return convert_swin(read_backbone_state(path), path)
 
 
 def fetch_timm() -> dict:
     """Let timm download its copy of the weights and convert them."""
     import timm
     model = timm.create_model(TIMM_NAME, pretrained=True)
-    return pretrained.load_swin_weights(model.state_dict())
+    return convert_swin(model.state_dict(), TIMM_NAME)
 
 
 def explain_failure(error: Exception, source: str, out: str) -> str:
@@ -75,7 +77,7 @@ def explain_failure(error: Exception, source: str, out: str) -> str:
     other = 'timm' if source == 'official' else 'official'
     return (f'Could not download the weights ({source}): {error}\n'
             'Without network access, do one of these:\n'
-            f'  - download {pretrained.SWIN_TINY_URL}\n'
+            f'  - download {SWIN_TINY_URL}\n'
             f'    elsewhere and put it at {out}\n'
             '    (about 110 MB; it needs no conversion);\n'
             f'  - download model.safetensors of timm/{TIMM_NAME} from '
@@ -96,7 +98,8 @@ def main(argv=None) -> int:
             if not osp.isfile(args.files[0]):
                 raise FileNotFoundError(f'{args.files[0]} not found. To fetch '
                                         'the weights, use --download.')
-            state = pretrained.load_swin_weights(args.files[0])
+            source = args.files[0]
+            state = convert_swin(read_backbone_state(source), source)
         elif args.source == 'timm':
             state = fetch_timm()
         else:
@@ -111,6 +114,6 @@ def main(argv=None) -> int:
             raise
         print(f'error: {error}', file=sys.stderr)
         return 1
-    pretrained.save_swin_weights(state, out)
+    save_swin_weights(state, out)
     print(f'wrote {out}: {len(state)} tensors in mmseg\'s layout')
     return 0

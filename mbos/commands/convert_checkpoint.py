@@ -16,6 +16,7 @@ from mbos.apis import load_config
 from mbos.checkpoints import loading as checkpoint
 from mbos.checkpoints import release_layout as release
 from mbos.checkpoints import settings
+from mbos.checkpoints.foreign_state import summarize
 from mbos.config import build_checked, plain
 from mbos.engine.checkpoint_hook import save_atomically
 
@@ -84,15 +85,15 @@ def convert(args: argparse.Namespace) -> tuple[dict, list[str]]:
     derived = {n: v for n, v in model.state_dict().items() if n not in state}
     derived = {n: v for n, v in derived.items() if n.endswith('_index')}
     if derived:
-        notes.append(f'computed anew: {release.summarize(list(derived))}')
+        notes.append(f'computed anew: {summarize(list(derived))}')
         state = {**state, **derived}
     if not args.to_release:
         meta = checkpoint.checkpoint_meta(model, model_cfg, found)
         return dict(state_dict=state, meta=meta), notes
-    state, report = release.to_release(state, list(model.tasks.values()))
-    if report.refilled:
-        notes.append(f'{len(report.refilled)} tensors without use refilled: '
-                     f'{release.summarize(report.refilled)}')
+    state, refilled = release.to_release(state, list(model.tasks.values()))
+    if refilled:
+        notes.append(f'{len(refilled)} tensors without use refilled: '
+                     f'{summarize(refilled)}')
     return dict(
         state_dict=state, meta={}), notes + checkpoint.left_behind(content)
 

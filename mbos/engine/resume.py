@@ -6,9 +6,8 @@ import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
-from mbos.checkpoints.foreign_state import split_foreign
+from mbos.checkpoints.foreign_state import split_foreign, split_mmcv_average
 from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
-from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.runtime.environment import Environment
 from .averaging import as_our_hook
 from .checkpoint_hook import list_checkpoints

@@ -9,9 +9,8 @@ from mmcv.runner.hooks import HOOKS, EvalHook, Hook, LrUpdaterHook
 from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from mmcv.utils import build_from_cfg
 
-from mbos.checkpoints.foreign_state import split_foreign
+from mbos.checkpoints.foreign_state import split_foreign, split_mmcv_average
 from mbos.checkpoints.loading import read_checkpoint
-from mbos.checkpoints.mmcv_average import split_mmcv_average
 from mbos.faults import blamed_on, first_of
 from mbos.io.files import replace_link
 from mbos.runtime.environment import unwrapped

@@ -23,7 +23,6 @@ from mbos.datasets.evaluation_sets import build_val_set
 from mbos.datasets.loader import build_test_loader
 from mbos.faults import FaultList, InvalidConfigError, blamed_on, naming
 from mbos.io.files import save_text
-from mbos.models import compile_parts
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
 from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
@@ -257,7 +256,7 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
     if cfg.load_from and not cfg.resume_from:
         load_weights(model, cfg.load_from, logger, allow_missing=True)
     if cfg.get('compile'):
-        compile_parts(model)
+        model.compile_parts()
     else:
         accelerate_on_cpu(model, env.device, cfg)
     return model

@@ -1,10 +1,19 @@
-"""Whether the parts of a network go together, before it trains."""
+"""Whether the parts of a network go together, before it trains.
+
+All but BatchNorm treats an image on its own, so ``images_per_pass`` changes
+memory and speed only. BatchNorm in training normalises with the statistics of
+the images that pass together: with it, all images of a step have to, or
+results would depend on a setting of memory.
+"""
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from .batch_statistics import batch_norms, check_low_memory, images_per_pass
-
-_SIDE = 64
+REMEDY = ("take GroupNorm (norm_cfg=dict(type='GN', num_groups=1)) or keep "
+          'the running statistics (backbone.norm_eval=True)')
 
 
 def check_network(model: nn.Module, images: int) -> None:
@@ -14,14 +23,74 @@ def check_network(model: nn.Module, images: int) -> None:
         ValueError: If heads expect other maps than the backbone gives, or if
             BatchNorm does not go with ``train_cfg``.
     """
-    model.train()
-    if model.low_memory:
-        check_low_memory(model)
-    images_per_pass(model.train_cfg, images, False, batch_norms(model))
+    norms = batch_norms(model.train())
+    if model.low_memory and norms:
+        # its running statistics would be updated twice
+        raise ValueError(
+            'train_cfg.low_memory=True lets single images through and '
+            f'computes them twice, which BatchNorm ({norms[0]} and '
+            f'{len(norms) - 1} more) does not bear: set low_memory=False, or '
+            f'{REMEDY}.')
+    images_per_pass(model.train_cfg, images, False, norms)
     channels = backbone_channels(model)
     for name, head in model.dense_heads.items():
         part = dict(decode='decode_head', aux='auxiliary_head')[name]
         _check_head(head.any_head, channels, part)
+
+
+def batch_norms(model: nn.Module) -> list[str]:
+    """Names of the layers that mix the images of a training pass."""
+    return [
+        name for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.training
+    ]
+
+
+def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
+                    norms: list[str]) -> int:
+    """How many images of equal size pass the network together, 1 or more.
+
+    Raises:
+        ValueError: If the setting is neither 'auto' nor a number from 1
+            upwards, or separates images that BatchNorm mixes.
+    """
+    setting = (train_cfg or {}).get('images_per_pass', 'auto')
+    if setting == 'auto':
+        return 1 if alone and not norms else images
+    if not isinstance(setting, int) or setting < 1:
+        raise ValueError(f'train_cfg.images_per_pass is {setting!r}: give '
+                         "'auto' or a number of images from 1 upwards.")
+    if norms and setting < images:
+        raise ValueError(
+            f'train_cfg.images_per_pass={setting} separates the {images} '
+            f'images of a step, whose statistics BatchNorm mixes ({norms[0]} '
+            f"and {len(norms) - 1} more): set images_per_pass='auto', or "
+            f'{REMEDY}.')
+    return setting
+
+
+@contextmanager
+def single_values_explained() -> Iterator[None]:
+    """Say what to do where torch finds one value per channel to normalise.
+
+    Raises:
+        ValueError: In place of torch's.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if 'SyncBatchNorm' in str(error):
+            raise ValueError(
+                'SyncBN synchronises processes on GPUs only; write '
+                "norm_cfg=dict(type='BN') for several processes on CPU, or "
+                f'{REMEDY}.') from error
+        if 'more than 1 value per channel' not in str(error):
+            raise
+        raise ValueError(
+            f'BatchNorm got a single value per channel ({error}), which one '
+            'image gives after global pooling, where only one image of a step '
+            'carries a task: set data.samples_per_gpu=2 or more with '
+            f"train_cfg.images_per_pass='auto', or {REMEDY}.") from error
 
 
 def backbone_channels(model: nn.Module) -> list[int]:
@@ -29,13 +98,10 @@ def backbone_channels(model: nn.Module) -> list[int]:
     if hasattr(model.backbone, 'channels') and not model.with_neck:
         return list(model.backbone.channels)
     training = model.training
-    model.eval()
-    like = next(model.parameters())
-    try:
-        with torch.no_grad():
-            maps = model.extract_feat(like.new_zeros(1, 3, _SIDE, _SIDE))
-    finally:
-        model.train(training)
+    image = next(model.parameters()).new_zeros(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = model.eval().extract_feat(image)
+    model.train(training)
     return [x.shape[1] for x in maps]
 
 

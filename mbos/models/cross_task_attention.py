@@ -1,5 +1,6 @@
 """Cross-task attention, xTA (docs/method.md, section 2, step 3)."""
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -221,7 +222,7 @@ class CrossTaskAttention(BaseModule):
             self.block = CrossTaskBlock(*args)
         else:
             self.blocks = ModuleDict({
-                self._pair(i, j): CrossTaskBlock(*args)
+                f'{i}_from_{j}': CrossTaskBlock(*args)
                 for i in self.task_names
                 for j in self.task_names if j != i
             })
@@ -231,14 +232,10 @@ class CrossTaskAttention(BaseModule):
             kernel_size=1,
             norm_cfg=dict(type='GN', num_groups=1))
 
-    @staticmethod
-    def _pair(asking: str, asked: str) -> str:
-        return f'{asking}_from_{asked}'
-
     def _block(self, asking: str, asked: str) -> CrossTaskBlock:
         if self.share_block:
             return self.block
-        return self.blocks[self._pair(asking, asked)]
+        return self.blocks[f'{asking}_from_{asked}']
 
     def forward(
             self,
@@ -259,14 +256,44 @@ class CrossTaskAttention(BaseModule):
             rows = dict.fromkeys(self.task_names)
         if len(self.task_names) == 1:
             return {t: select(features[t], i) for t, i in rows.items()}
-        memory = _Memory(self, {
-            t: self._shrink(x)
-            for t, x in features.items()
-        })
-        return {
-            task: self._refine(task, index, features, memory)
-            for task, index in rows.items()
-        }
+        small = {t: self._shrink(x) for t, x in features.items()}
+
+        def of_images(x: Tensor, task: str) -> Tensor:
+            return _select_windows(x, len(small[task]), rows[task])
+
+        # with a shared block, these serve several pairs of tasks
+        @cache
+        def windows(block, task):
+            return block.windows(small[task])
+
+        @cache
+        def queries(block, task):
+            return block.queries(of_images(windows(block, task), task))
+
+        @cache
+        def keys_values(block, task):
+            return block.keys_values(windows(block, task))
+
+        @cache
+        def position_bias(block):
+            return block.position_bias()
+
+        refined = {}
+        for task in rows:
+            whole, x = (select(y[task], rows[task]) for y in (features, small))
+            answers = []
+            for other in self.task_names:
+                if other == task:
+                    continue
+                block = self._block(task, other)
+                query = queries(block, task)
+                key, value = (
+                    of_images(y, task) for y in keys_values(block, other))
+                answers.append(
+                    maybe_recomputed(self.recompute, block, x, query, key,
+                                     value, position_bias(block)))
+            refined[task] = self._add(whole, answers)
+        return refined
 
     def _shrink(self, x: Tensor) -> Tensor:
         """A map as the blocks see it: (N, width, H', W')."""
@@ -274,77 +301,20 @@ class CrossTaskAttention(BaseModule):
             x = F.avg_pool2d(x, self.downscale, ceil_mode=True)
         return self.narrow(x)
 
-    def _refine(self, task: str, index: Tensor | None,
-                features: dict[str, Tensor], memory: '_Memory') -> Tensor:
-        whole = select(features[task], index)
-        x = select(memory.features[task], index)
-        answers = []
-        for other in self.task_names:
-            if other == task:
-                continue
-            query = memory.queries(task, other, index)
-            key, value = memory.keys_values(task, other, index)
-            block = self._block(task, other)
-            bias = memory.bias(task, other)
-            answers.append(
-                maybe_recomputed(self.recompute, block, x, query, key, value,
-                                 bias))
+    def _add(self, x: Tensor, answers: list[Tensor]) -> Tensor:
+        """A map with what the blocks found for it."""
         out = self.fuse(torch.cat(answers, dim=1))
         if self.downscale > 1:
-            out = F.interpolate(out, whole.shape[-2:], mode='bilinear',
+            out = F.interpolate(out, x.shape[-2:], mode='bilinear',
                                 align_corners=False)  # yapf: disable
-        return whole + out
+        return x + out
 
 
-class _Memory:
-    """Queries, keys, values and biases, computed once and kept for a pass.
-
-    With a shared block they belong to a task, otherwise to a pair of tasks.
-    """
-
-    def __init__(self, attention: CrossTaskAttention, features: dict[str,
-                                                                     Tensor]):
-        self.attention = attention
-        self.features = features
-        self.kept = {}
-
-    def _once(self, key, compute):
-        if key not in self.kept:
-            self.kept[key] = compute()
-        return self.kept[key]
-
-    def windows(self, block, task):
-        return self._once(('windows', id(block), task),
-                          lambda: block.windows(self.features[task]))
-
-    def queries(self, task, other, index):
-        """Queries of ``task`` for the images that it wants."""
-        block = self.attention._block(task, other)
-
-        def compute():
-            windows = self.windows(block, task)
-            return block.queries(self._rows(windows, task, index))
-
-        return self._once(('q', id(block), task), compute)
-
-    def keys_values(self, task, other, index):
-        """Keys and values of ``other`` for the images that ``task`` wants."""
-        block = self.attention._block(task, other)
-        key, value = self._once(
-            ('kv', id(block), other),
-            lambda: block.keys_values(self.windows(block, other)))
-        return tuple(self._rows(x, other, index) for x in (key, value))
-
-    def _rows(self, x, task, index):
-        """Of a tensor (images * windows, ...), the windows of some images."""
-        if index is None:
-            return x
-        images = len(self.features[task])
-        return select(x.unflatten(0, (images, -1)), index).flatten(0, 1)
-
-    def bias(self, task, other):
-        block = self.attention._block(task, other)
-        return self._once(('bias', id(block)), block.position_bias)
+def _select_windows(x: Tensor, images: int, index: Tensor | None) -> Tensor:
+    """Of a tensor (images * windows, ...), the windows of some images."""
+    if index is None:
+        return x
+    return select(x.unflatten(0, (images, -1)), index).flatten(0, 1)
 
 
 def select(x: Tensor, index: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ A picture is predicted from one or several views, which are scaled or mirrored
 inputs. Their logits are resized to the picture before the sigmoid, and the
 probabilities of the views are averaged (docs/method.md).
 """
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mmseg.ops import resize
 from torch import Tensor
@@ -88,25 +88,17 @@ def mirrored_back(logits: Tensor, meta: dict) -> Tensor:
     return logits.flip(dims=(FLIP_AXIS[direction], )) if direction else logits
 
 
-def class_probabilities(
-    views: Sequence[Tensor],
-    size: tuple[int, int],
-    align_corners: bool,
-    part: tuple[slice, slice] = (slice(None), slice(None))
-) -> Iterator[Tensor]:
-    """Probabilities of one class after the other, which bounds memory.
-
-    Yields:
-        Tensor: For each class the mean over the views, of the part's size.
-    """
-    for index in range(len(views[0])):
-        total = None
-        for view in views:
-            plane = resize(
+def mean_probabilities(views: Sequence[Tensor], size: tuple[int, int],
+                       align_corners: bool) -> Tensor:
+    """Mean over the views of an image, (C, H, W), of logits (C, h, w) each."""
+    found = views[0].new_empty((len(views[0]), *size))
+    for index, mean in enumerate(found):  # planes of photographs are large
+        planes = (
+            resize(
                 view[None, index:index + 1],
                 size=size,
                 mode='bilinear',
                 align_corners=align_corners,
-                warning=False)[0, 0][part].sigmoid_()
-            total = plane if total is None else total + plane
-        yield total / len(views) if len(views) > 1 else total
+                warning=False)[0, 0].sigmoid_() for view in views)
+        mean.copy_(sum(planes) / len(views))
+    return found

@@ -2,6 +2,8 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+import mmcv
+import numpy as np
 import torch
 from mmcv import ConfigDict
 from mmseg.models.builder import SEGMENTORS
@@ -9,17 +11,17 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.ops import resize
 from torch import Tensor
 
+from mbos.io.photographs import EncodedPhotograph
+from mbos.painter import draw_overlay
 from mbos.tasks import TaskLike, build_tasks
 from .backbones.weights import (load_backbone_weights, weights_source,
                                 without_weights)
-from .batch_statistics import (batch_norms, images_per_pass,
-                               single_values_explained)
-from .inference import (class_probabilities, complete_test_cfg, mirrored_back,
+from .checks import batch_norms, images_per_pass, single_values_explained
+from .inference import (complete_test_cfg, mean_probabilities, mirrored_back,
                         unique_views)
 from .losses import at_least_float32
 from .multi_task_head import Rows
 from .recomputation import recompute_backbone
-from .show_result import ShowResultMixin
 from .supervision import SUPERVISED, Term, truth_terms, wanted_rows
 
 Images = Tensor | list[Tensor]
@@ -27,7 +29,7 @@ PRECISIONS = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 @SEGMENTORS.register_module()
-class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
+class MultiTaskSegmentor(EncoderDecoder):
     """One backbone and, for each task, a decoder and an auxiliary decoder.
 
     Args:
@@ -76,12 +78,13 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             init_cfg=init_cfg)
         self.tasks = {task.name: task for task in built}
         self.pretrained, self.pretrained_prefix = source
-        precision = (train_cfg or {}).get('precision', 'float32')
+        train_cfg = train_cfg or {}
+        precision = train_cfg.get('precision', 'float32')
         if precision not in PRECISIONS:
             raise ValueError(f'Unknown precision {precision!r}: use one of '
                              f'{", ".join(PRECISIONS)}.')
         self.reduced_precision = PRECISIONS[precision]
-        self.low_memory = bool((train_cfg or {}).get('low_memory', False))
+        self.low_memory = bool(train_cfg.get('low_memory', False))
         if self.low_memory:
             recompute_backbone(self.backbone)
             for head in self.dense_heads.values():
@@ -106,6 +109,15 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         if self.with_auxiliary_head:
             heads['aux'] = self.auxiliary_head
         return heads
+
+    def compile_parts(self) -> None:
+        """Let torch.compile compile backbone and heads when they first run.
+
+        The loop over groups of images, the losses and the discriminators stay
+        as they are, and so do the names of parameters.
+        """
+        for part in (self.backbone, *self.dense_heads.values()):
+            part.compile()
 
     # ---- training
 
@@ -142,13 +154,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                              term.known(task, picked.device))
             values[term.name] = (per_image * term.weights).sum()
         return values
-
-    def autocast(self, device: torch.device) -> torch.autocast:
-        """Context of a forward pass in the precision of training."""
-        return torch.autocast(
-            device.type,
-            dtype=self.reduced_precision,
-            enabled=self.reduced_precision is not None)
 
     def group_losses(self, img: Tensor, labels: dict[str, Tensor],
                      terms: list[Term]) -> dict[str, Tensor]:
@@ -201,16 +206,27 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                 freed before the next. The values returned are then detached.
         """
         planes = self._planes_by_task(img_metas, labels)
+        loss_decode = self.decode_head.loss_decode
         # weights as exact as the losses: float32 does not have 0.05
-        counts = self._counts(planes, at_least_float32(img[0]).dtype)
+        dtype = at_least_float32(img[0]).dtype
+        counts = {
+            task:
+            torch.cat([loss_decode.counts(p[None])
+                       for p in task_planes]).to(dtype)
+            for task, task_planes in planes.items()
+        }
         terms = self.plan(img_metas, counts)
+        precision = torch.autocast(
+            img[0].device.type,
+            dtype=self.reduced_precision,
+            enabled=self.reduced_precision is not None)
         losses = OrderedDict()
         for group in self._groups(img):
             group_terms = [t for t in (t.restrict(group) for t in terms)
                            if t.rows]  # yapf: disable
             if not group_terms:
                 continue
-            with self.autocast(img[0].device), single_values_explained(self):
+            with precision, single_values_explained():
                 values = self.group_losses(
                     torch.stack([img[row] for row in group]),
                     {t: torch.stack([p[row] for row in group])
@@ -237,12 +253,10 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
             by name, detached; ``num_samples``.
         """
         losses = self(**data_batch, backward=backward)
+        detached = {name: value.detach() for name, value in losses.items()}
         return dict(
             loss=total_loss(losses),
-            losses={
-                k: v.detach()
-                for k, v in losses.items()
-            },
+            losses=detached,
             num_samples=len(data_batch['img_metas']))
 
     def _planes_by_task(self, img_metas, labels):
@@ -255,14 +269,6 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
         return {
             task: [planes[order.index(task)] for planes in labels]
             for task in self.tasks
-        }
-
-    def _counts(self, planes, dtype):
-        loss = self.decode_head.loss_decode
-        return {
-            task: torch.cat([loss.counts(p[None])
-                             for p in task_planes]).to(dtype)
-            for task, task_planes in planes.items()
         }
 
     def _groups(self, img: Images) -> list[list[int]]:
@@ -331,11 +337,46 @@ class MultiTaskSegmentor(ShowResultMixin, EncoderDecoder):
                        rescale: bool) -> Tensor:
         """Mean probabilities of one image, (C, H, W)."""
         size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
-        found = views[0].new_empty((len(views[0]), *size))
-        planes = class_probabilities(views, size, self.align_corners)
-        for index, plane in enumerate(planes):
-            found[index] = plane  # at once: planes of photographs are large
-        return found
+        return mean_probabilities(views, size, self.align_corners)
+
+    def show_result(self,
+                    img: str | np.ndarray,
+                    result: dict[str, np.ndarray] | list,
+                    palette: list | None = None,
+                    win_name: str = '',
+                    show: bool = False,
+                    wait_time: int = 0,
+                    out_file: str | None = None,
+                    opacity: float = 0.5,
+                    threshold: float = 0.5) -> np.ndarray:
+        """Draw a result on its image, as mmseg's tools ask for.
+
+        Args:
+            img: The image, BGR as mmcv reads it, or its file.
+            result: Of ``inference_segmentor``: probabilities (C, H, W) by task
+                name.
+            palette: Not used: each task has its colours.
+            threshold: Probability to exceed.
+
+        Returns:
+            ndarray: The picture, BGR, uint8.
+        """
+        result = result[0] if isinstance(result, (list, tuple)) else result
+        if isinstance(img, str):
+            img = EncodedPhotograph(img).decode(bgr=True)
+        labels = {
+            name: task.decode(torch.from_numpy(result[name]),
+                              threshold).numpy()
+            for name, task in self.tasks.items()
+        }
+        picture = draw_overlay(img[..., ::-1], labels,
+                               list(self.tasks.values()), opacity)
+        picture = np.ascontiguousarray(picture[..., ::-1])
+        if show:
+            mmcv.imshow(picture, win_name, wait_time)
+        if out_file is not None:
+            mmcv.imwrite(picture, out_file)
+        return picture
 
     def simple_test(self,
                     img: Tensor,

@@ -25,20 +25,20 @@ def recompute_backbone(backbone: nn.Module) -> None:
     mmseg's own way warns, and does not allow gradients of chosen inputs.
 
     Args:
-        backbone (nn.Module): With an attribute ``recompute``, or with parts
-            that have ``with_cp``.
+        backbone (nn.Module): With a method ``recompute_activations``, or with
+            parts that have ``with_cp``.
 
     Raises:
         ValueError: If it has neither.
     """
-    if hasattr(backbone, 'recompute'):
-        backbone.recompute = True
+    if hasattr(backbone, 'recompute_activations'):
+        backbone.recompute_activations()
         return
-    parts = [m for m in backbone.modules() if hasattr(m, 'with_cp')]
     # a backbone such as mmseg's ResNet hands the setting on to its parts
     parts = [
-        m for m in parts
-        if not any(p is not m and p in parts for p in m.modules())
+        module for module in backbone.modules()
+        if hasattr(module, 'with_cp') and not any(
+            hasattr(m, 'with_cp') for m in list(module.modules())[1:])
     ]
     if not parts:
         raise ValueError(

@@ -14,9 +14,9 @@ from mbos.checkpoints.release_layout import to_release
 from mbos.checkpoints.settings import PredictionSettings
 from mbos.engine.resume import check_resumable
 from mbos.inference.predictor import load_model
-from mbos.models.backbones.pretrained import (load_swin_into,
-                                              load_swin_weights,
-                                              save_swin_weights)
+from mbos.models.backbones.swin_weights import convert_swin, save_swin_weights
+from mbos.models.backbones.weights import (load_backbone_weights,
+                                           read_backbone_state)
 from mbos.pseudo_labels.generation import generator_cfg
 from tests.tiny_runs import TEST
 from tests.utils import tiny_model, tiny_model_cfg
@@ -240,10 +240,11 @@ def safetensors(rng, folder):
 
 def _read_swin(path, folder):
     """Into a backbone, and into a converted file that then must be whole."""
-    load_swin_into(backbone(), str(path))
+    load_backbone_weights(backbone(), path)
     converted = folder / 'converted.pth'
-    save_swin_weights(load_swin_weights(str(path)), str(converted))
-    load_swin_into(backbone(), str(converted))
+    state = convert_swin(read_backbone_state(str(path)), str(path))
+    save_swin_weights(state, str(converted))
+    load_backbone_weights(backbone(), converted)
 
 
 KINDS = dict(

@@ -4,7 +4,7 @@ import torch
 from mmcv.runner import EMAHook
 from torch import nn
 
-from mbos.checkpoints.mmcv_average import split_mmcv_average
+from mbos.checkpoints.foreign_state import split_mmcv_average
 
 
 def test_buffers_of_mmcv():

@@ -2,10 +2,10 @@
 import pytest
 import torch
 
+from mbos.checkpoints.foreign_state import summarize
 from mbos.checkpoints.release_layout import (check_release_tasks, from_release,
                                              in_release_order,
-                                             is_release_state, summarize,
-                                             to_release)
+                                             is_release_state, to_release)
 from mbos.tasks import build_tasks
 from tests.released import is_dead, released, shapes
 from tests.utils import TASKS, tiny_model
@@ -17,11 +17,11 @@ LAYOUTS = ('stage1', 'stage1_tiny', 'gan', 'gan_tiny_window8',
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_round_trip_is_exact_but_for_dead_copies(layout):
     state, tasks = released(layout), build_tasks(TASKS)
-    ours, there = from_release(state, tasks)
-    back, and_back = to_release(ours, tasks)
+    ours, dropped = from_release(state, tasks)
+    back, refilled = to_release(ours, tasks)
     dead = {name for name in state if is_dead(name)}
-    assert set(there.dropped) == dead
-    assert set(and_back.refilled) == dead
+    assert set(dropped) == dead
+    assert set(refilled) == dead
     assert {
         n: tuple(v.shape)
         for n, v in back.items()

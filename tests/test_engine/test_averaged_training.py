@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mbos.apis import load_model, read_checkpoint
-from mbos.checkpoints.mmcv_average import PREFIX
+from mbos.checkpoints.foreign_state import AVERAGE
 from tests.test_reliability.runs import assert_same_checkpoint, val_lines
 from tests.tiny_runs import config_of, run_tool, write_config, write_data
 
@@ -39,7 +39,7 @@ def as_mmcv_saves(averaged, tmp_path):
     training = content.pop('training_weights')
     state = content['state_dict']
     buffers = {
-        f'{PREFIX}{name.replace(".", "_")}': state[name]
+        f'{AVERAGE}{name.replace(".", "_")}': state[name]
         for name in training
     }
     content['state_dict'] = {**state, **training, **buffers}
@@ -58,7 +58,7 @@ def test_checkpoint_holds_both(averaged):
         if not torch.equal(value, content['state_dict'][name])
     ]
     assert len(differing) > len(training) / 2
-    assert not any(n.startswith(PREFIX) for n in content['state_dict'])
+    assert not any(n.startswith(AVERAGE) for n in content['state_dict'])
 
 
 def test_prediction_takes_the_average(averaged, as_mmcv_saves):

@@ -12,7 +12,7 @@ from mbos.config import build_checked
 from mbos.engine.rehearsal import rehearse_schedules
 from mbos.engine.runner import CheckedIterRunner
 from mbos.faults import InvalidConfigError
-from mbos.models.batch_statistics import single_values_explained
+from mbos.models.checks import single_values_explained
 from tests.utils import tiny_model_cfg
 
 TWO = ('vessel', 'lesion')
@@ -82,5 +82,5 @@ def test_hooks_of_libraries_fail_in_a_sentence():
 
 def test_synchronised_norms_on_cpu():
     with pytest.raises(ValueError, match="type='BN'"), \
-            single_values_explained(None):
+            single_values_explained():
         raise ValueError('SyncBatchNorm expected input tensor to be on GPU')

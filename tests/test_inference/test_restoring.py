@@ -5,7 +5,7 @@ import torch
 
 from mbos.inference.restoring import ROWS, TaskMaps, decode
 from mbos.io.geometry import make_geometry
-from mbos.models.inference import class_probabilities
+from mbos.models.inference import mean_probabilities
 from mbos.tasks import LESION, ODOC, VESSEL
 
 PHOTOGRAPH = (310, 190)
@@ -39,10 +39,10 @@ def reference(task, logits, geometry, threshold, align_corners):
     top, left = geometry.pad_top, geometry.pad_left
     prob = np.zeros((task.num_classes, geometry.height, geometry.width),
                     np.float32)
-    planes = class_probabilities(
-        logits, (geometry.padded_height, geometry.padded_width), align_corners,
-        (slice(top, top + height), slice(left, left + width)))
-    prob[:, y:y + height, x:x + width] = torch.stack(list(planes))
+    padded = mean_probabilities(
+        logits, (geometry.padded_height, geometry.padded_width), align_corners)
+    prob[:, y:y + height, x:x + width] = padded[:, top:top + height,
+                                                left:left + width]
     labels = task.decode(torch.from_numpy(prob), threshold).numpy()
     outside = np.ones(labels.shape, bool)
     outside[y:y + height, x:x + width] = False

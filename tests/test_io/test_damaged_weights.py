@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mbos.checkpoints.release_layout import check_release_tasks, from_release
-from mbos.models.backbones.pretrained import load_swin_weights
+from mbos.models.backbones.swin_weights import convert_swin
 from mbos.tasks import build_tasks
 
 TASKS = build_tasks(['vessel', 'lesion'])
@@ -15,7 +15,7 @@ QKV = 'layers.{}.blocks.{}.attn.qkv.weight'
 def test_numbers_of_any_size_in_names(stage, block):
     """They neither fail to be read nor are counted up to."""
     with pytest.raises(ValueError, match='lacks .* weights of a Swin'):
-        load_swin_weights({QKV.format(stage, block): torch.zeros(3)})
+        convert_swin({QKV.format(stage, block): torch.zeros(3)}, 'it')
 
 
 def test_merging_layer_of_another_shape():
@@ -24,7 +24,7 @@ def test_merging_layer_of_another_shape():
         'layers.0.downsample.reduction.weight': torch.zeros(9)
     }
     with pytest.raises(ValueError, match='lacks .* weights of a Swin'):
-        load_swin_weights(state)
+        convert_swin(state, 'it')
 
 
 @pytest.mark.parametrize('name', [

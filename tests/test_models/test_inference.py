@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mbos.models.inference import (class_probabilities, complete_test_cfg,
+from mbos.models.inference import (complete_test_cfg, mean_probabilities,
                                    mirrored_back, unique_views)
 
 
@@ -45,12 +45,8 @@ def test_views_are_mirrored_back_and_averaged():
     back = mirrored_back(mirrored,
                          dict(flip=True, flip_direction='horizontal'))
     assert back[0, 0].tolist() == [-100, 100]
-    found = list(class_probabilities([plain, back], (1, 2), False))
-    assert found[0].tolist() == [[0.25, 0.75]]
-    assert found[1].tolist() == [[0.5, 0.5]]
-    part = (slice(0, 1), slice(1, 2))
-    cut = list(class_probabilities([plain, back], (1, 2), False, part))
-    assert cut[0].tolist() == [[0.75]]
+    found = mean_probabilities([plain, back], (1, 2), False)
+    assert found.tolist() == [[[0.25, 0.75]], [[0.5, 0.5]]]
 
 
 def test_repeated_views_count_once():

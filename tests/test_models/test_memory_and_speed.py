@@ -7,7 +7,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from mbos.engine.optimizers import fused_by_default
-from mbos.models import compile_parts, recomputation
+from mbos.models import recomputation
 from tests.test_models.test_segmentors import (FOUR, assert_same, join,
                                                network, run, samples)
 from tests.utils import tiny_model
@@ -150,7 +150,7 @@ def test_compiled():
     batch = samples(FOUR[:2], True)
     expected = run(model, batch)
     names = list(model.state_dict())
-    compile_parts(model)
+    model.compile_parts()
     assert list(model.state_dict()) == names
     assert_same(run(model, batch), expected, 1e-4)
 

@@ -83,7 +83,7 @@ def test_downloads_to_the_place_configs_name(official, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'urlopen', urlopen)
     monkeypatch.chdir(tmp_path)
     assert tool.main(['--download']) == 0
-    assert asked == [tool.pretrained.SWIN_TINY_URL]
+    assert asked == [tool.SWIN_TINY_URL]
     read_result('pretrain/swin_tiny_patch4_window7_224.pth')
     assert len(list((tmp_path / 'pretrain').iterdir())) == 1
 
@@ -98,7 +98,7 @@ def test_without_network_says_what_to_put_where(tmp_path, monkeypatch, capsys):
     assert tool.main(['--download', str(out)]) == 1
     text = capsys.readouterr().err
     assert 'no route' in text
-    assert tool.pretrained.SWIN_TINY_URL in text and str(out) in text
+    assert tool.SWIN_TINY_URL in text and str(out) in text
     assert '--source timm' in text
     assert list(tmp_path.iterdir()) == []
 

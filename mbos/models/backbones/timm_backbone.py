@@ -12,6 +12,7 @@ from mmseg.models.builder import BACKBONES
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mbos.io.weights_file import reason_of
 from .timm_weights import match_timm_weights
 
 # They would download weights, or take the maps away.
@@ -59,8 +60,12 @@ class TimmFeatures(BaseModule):
                  init_cfg: dict | None = None,
                  **options):
         super().__init__(init_cfg)
-        _check_name(model_name)
-        _check_options(options)
+        reserved = sorted(set(options) & set(_RESERVED))
+        if reserved:
+            raise ValueError(
+                f'TimmFeatures takes no {", ".join(reserved)}: it builds '
+                'feature maps without weights; name ImageNet weights in '
+                'model.pretrained.')
         if strides is not None and out_indices is not None:
             raise ValueError('TimmFeatures takes strides or out_indices, not '
                              'both.')
@@ -69,12 +74,11 @@ class TimmFeatures(BaseModule):
         self.options = options
         net = _create(model_name, options)
         indices = _choose(net, model_name, strides, out_indices)
-        if indices != _indices(net):
+        if indices != _maps(net)[0]:
             net = _create(model_name, dict(options, out_indices=indices))
         self.timm_model = net
         self.channels = tuple(net.feature_info.channels())
         self.strides = tuple(net.feature_info.reduction())
-        self._recompute = False
 
     def init_weights(self):
         """timm initialised the model; ``init_cfg`` may change that."""
@@ -90,48 +94,35 @@ class TimmFeatures(BaseModule):
                     module.eval()
         return self
 
-    @property
-    def recompute(self) -> bool:
-        """bool: Whether activations are computed again (low-memory mode).
+    def recompute_activations(self) -> None:
+        """Keep little of a forward pass, for the low-memory mode.
 
-        Setting it raises a ``ValueError`` where the model cannot.
+        Raises:
+            ValueError: If timm cannot do that with this model.
         """
-        return self._recompute
-
-    @recompute.setter
-    def recompute(self, value: bool) -> None:
-        """Set it, in the timm model too."""
         net = self.timm_model
         if not hasattr(net, 'set_grad_checkpointing'):
             net = getattr(net, 'model', net)  # FeatureGetterNet wraps it
         try:
-            net.set_grad_checkpointing(value)
+            net.set_grad_checkpointing(True)
         except (AttributeError, AssertionError, NotImplementedError) as error:
             raise ValueError(
                 f'timm cannot compute activations of {self.model_name!r} '
                 'again: set train_cfg.low_memory=False.') from error
-        self._recompute = value
 
-    def match_weights(self, state: Mapping[str, Tensor],
-                      source: str) -> dict[str, Tensor]:
-        """Name weights as this backbone does, with every tensor accounted for.
+    def match_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Name weights as this backbone does; see :func:`match_timm_weights`.
 
         Args:
             state (Mapping[str, Tensor]): Weights of the whole timm model, of
                 its feature maps, or of EfficientNet-PyTorch's model.
-
-        Raises:
-            ValueError: If they are another network's, or not complete.
         """
-        prefix = 'timm_model.'
-        if all(key.startswith(prefix) for key in state):
-            state = {k[len(prefix):]: v for k, v in state.items()}
+        state = {k.removeprefix('timm_model.'): v for k, v in state.items()}
         with torch.random.fork_rng(devices=[]):  # initialised in vain
             whole = _build(self.model_name, self.options)
         matched = match_timm_weights(state, self.timm_model.state_dict(),
-                                     whole.state_dict(), self.model_name,
-                                     source)
-        return {prefix + key: value for key, value in matched.items()}
+                                     whole.state_dict())
+        return {f'timm_model.{key}': value for key, value in matched.items()}
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps of the strides asked for.
@@ -148,28 +139,6 @@ class TimmFeatures(BaseModule):
         return list(maps)
 
 
-def _check_name(name: str) -> None:
-    import timm
-    if not isinstance(name, str):
-        raise ValueError(f'model_name of TimmFeatures is {name!r}: give the '
-                         "name of a timm model, such as "
-                         "'tf_efficientnet_lite0'.")
-    if ':' not in name and timm.is_model(name):
-        return
-    near = difflib.get_close_matches(name, timm.list_models(), n=5)
-    advice = f'; near names: {", ".join(near)}' if near else ''
-    raise ValueError(f'timm {timm.__version__} has no model {name!r}{advice}. '
-                     'timm.list_models() lists all.')
-
-
-def _check_options(options: Mapping) -> None:
-    wrong = sorted(set(options) & set(_RESERVED))
-    if wrong:
-        raise ValueError(
-            f'TimmFeatures takes no {", ".join(wrong)}: it builds feature '
-            'maps without weights; name ImageNet weights in model.pretrained.')
-
-
 def _build(name: str, options: Mapping, **more) -> nn.Module:
     import timm
     options = {k: tuple(v) if isinstance(v, list) else v
@@ -178,42 +147,46 @@ def _build(name: str, options: Mapping, **more) -> nn.Module:
 
 
 def _create(name: str, options: Mapping) -> nn.Module:
-    """The model's maps; timm's errors of models without maps in a sentence."""
+    """The model's maps; what timm does not have is said in a sentence."""
+    import timm
+
+    # a colon names a place to download from
+    if not isinstance(name, str) or ':' in name or not timm.is_model(name):
+        near = difflib.get_close_matches(str(name), timm.list_models(), n=5)
+        raise ValueError(
+            f'timm {timm.__version__} has no model {name!r}; near names: '
+            f'{", ".join(near) or "none"}. timm.list_models() lists all.')
     try:
         net = _build(name, options, features_only=True)
+        net.feature_info
     except TypeError:
         raise  # an unknown option: its name is in the error
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f'timm cannot give feature maps of {name!r}: '
-                         f'{reason[0]}. Choose another model.') from error
-    if not hasattr(net, 'feature_info'):
-        raise ValueError(f'timm offers no feature maps of {name!r}. Choose '
-                         'another model.')
+        raise ValueError(
+            f'timm cannot give feature maps of {name!r}: '
+            f'{reason_of(error)}. Choose another model.') from error
     return net
-
-
-def _indices(net: nn.Module) -> list[int]:
-    """The places of a network's maps in timm's list."""
-    return list(net.feature_info.out_indices)
 
 
 def _choose(net: nn.Module, name: str, strides: Sequence[int] | None,
             out_indices: Sequence[int] | None) -> list[int]:
-    """Places of the maps wanted."""
-    there = dict(zip(_indices(net), net.feature_info.reduction()))
+    """Places in timm's list of the maps wanted."""
     if out_indices is not None:
         return list(out_indices)
-    unique = len(set(there.values())) == len(there)
+    indices, there = _maps(net)
+    equal = len(set(there)) < len(there)
     if strides is None:
-        return [i for i, s in there.items() if s >= 4 or not unique]
-    if not unique:
-        raise ValueError(f'The maps of {name} have the strides '
-                         f'{list(there.values())}: choose them by '
-                         'out_indices.')
-    place = {stride: index for index, stride in there.items()}
-    missing = [s for s in strides if s not in place]
-    if missing:
-        raise ValueError(f'{name} has no map of stride {missing[0]}: it has '
-                         f'strides {sorted(place)}.')
-    return [place[s] for s in sorted(strides)]
+        return [i for i, s in zip(indices, there) if s >= 4 or equal]
+    missing = [s for s in strides if s not in there]
+    if equal or missing:
+        raise ValueError(
+            f'{name} has no map of stride {(missing or list(strides))[0]} '
+            f'alone: its maps have the strides {there}; choose others, or '
+            'maps by out_indices.')
+    return [i for i, s in zip(indices, there) if s in strides]
+
+
+def _maps(net: nn.Module) -> tuple[list[int], list[int]]:
+    """Places of a network's maps in timm's list, and their strides."""
+    info = net.feature_info
+    return list(info.out_indices), list(info.reduction())

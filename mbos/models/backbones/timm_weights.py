@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .fitting import misfits, require_fit
-
-_STEM_AND_HEAD = (('_conv_stem.', 'conv_stem.'), ('_bn0.', 'bn1.'),
-                  ('_conv_head.',
-                   'conv_head.'), ('_bn1.', 'bn2.'), ('_fc.', 'classifier.'))
+_STEM_AND_HEAD = dict(
+    _conv_stem='conv_stem',
+    _bn0='bn1',
+    _conv_head='conv_head',
+    _bn1='bn2',
+    _fc='classifier')
 # Within a block that widens its input first, and within one that does not.
 _WIDENING = dict(
     _expand_conv='conv_pw',
@@ -27,34 +28,24 @@ _SQUEEZE = dict(_se_reduce='se.conv_reduce', _se_expand='se.conv_expand')
 
 
 def match_timm_weights(state: Mapping[str, Tensor], own: Mapping[str, Tensor],
-                       whole: Mapping[str, Tensor], name: str,
-                       source: str) -> dict[str, Tensor]:
+                       whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Name weights as the modules of a model's feature maps are named.
 
-    Every tensor must belong to the model; those that the maps do not need
-    (the classifier, later stages) are left out.
+    Those that the maps do not need (the classifier, later stages) are left
+    out; those that belong to no part of the model keep their names.
 
-    Raises:
-        ValueError: If a tensor has no place, another shape, or is missing.
+    Args:
+        own (Mapping[str, Tensor]): State dict of the feature maps.
+        whole (Mapping[str, Tensor]): State dict of the model.
     """
     if any(key.startswith('_blocks.') for key in state):
         state = rename_efficientnet(state, whole)
-    strange = []
-    if state.keys() == own.keys():
-        found = dict(state)
-    else:
-        place = {_plain(key): key for key in own}
-        known = {_plain(key) for key in whole}
-        found = {
-            place[_plain(key)]: value
-            for key, value in state.items() if _plain(key) in place
-        }
-        strange = [
-            f'{key} has no place' for key in state
-            if _plain(key) not in known and _plain(key) not in place
-        ]
-    require_fit(misfits(found, own) + strange, source, f"timm's {name}")
-    return found
+    place = {_plain(key): key for key in own}
+    unused = {_plain(key) for key in whole} - set(place)
+    return {
+        place.get(_plain(key), key): value
+        for key, value in state.items() if _plain(key) not in unused
+    }
 
 
 def _plain(key: str) -> str:
@@ -90,8 +81,8 @@ def rename_efficientnet(state: Mapping[str, Tensor],
             names = _WIDENING if number in widening else _PLAIN
             layer = {**names, **_SQUEEZE}.get(layer, layer)
             key = f'{blocks[int(number)]}.{layer}.{kind}'
-        for start, name in _STEM_AND_HEAD:
-            if key.startswith(start):
-                key = name + key[len(start):]
+        else:
+            layer, _, kind = key.partition('.')
+            key = f'{_STEM_AND_HEAD.get(layer, layer)}.{kind}'
         renamed[key] = value
     return renamed

