@@ -129,14 +129,6 @@ labelled = [
         odoc='ann')
 ]
 
-# The same, with the validation photographs too.
-everything = [
-    dict(labelled[0], split=f'{splits}/idrid_vessel.txt'),
-    dict(labelled[1], split=f'{splits}/idrid_no_vessel.txt'),
-    [dict(part, split=None) for part in labelled[2]],
-    dict(labelled[3], split=None)
-]
-
 # The same with eyes that have no lesions: the healthy ones of HRF and, as far
 # as anyone labelled, those of Drishti-GS (prepare_dataset.background). DRIVE
 # and CHASE_DB1 take as many turns as HRF's two parts together. Each dataset
