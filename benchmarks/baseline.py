@@ -47,9 +47,8 @@ class ReleaseSchedule:
             after_generator: Callable = lambda: None) -> dict[str, Tensor]:
         """Losses and gradients of a batch."""
         model = self.model
-        planes = model._planes_by_task(batch['img_metas'], batch['labels'])
-        counts = model._counts(planes, batch['img'].dtype)
-        terms = model.plan(batch['img_metas'], counts)
+        planes, terms = model.plan_batch(batch['img_metas'], batch['labels'],
+                                         batch['img'].dtype)
         logits = [self.logits(image[None]) for image in batch['img']]
         losses = {}
         for prefix in model.dense_heads:

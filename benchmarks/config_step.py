@@ -123,9 +123,8 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
     Heads give what the losses of the batch read; the gradient that comes back
     into each of their maps is 1.
     """
-    planes = model._planes_by_task(batch['img_metas'], batch['labels'])
-    terms = model.plan(batch['img_metas'],
-                       model._counts(planes, torch.float32))
+    _, terms = model.plan_batch(batch['img_metas'], batch['labels'],
+                                torch.float32)
     for row in range(len(batch['img'])):
         img = batch['img'][row:row + 1]
         own = [t for t in (t.restrict([row]) for t in terms) if t.rows]

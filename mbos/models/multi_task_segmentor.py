@@ -205,17 +205,9 @@ class MultiTaskSegmentor(EncoderDecoder):
                 group of images as soon as it is there, so that its graph is
                 freed before the next. The values returned are then detached.
         """
-        planes = self._planes_by_task(img_metas, labels)
-        loss_decode = self.decode_head.loss_decode
         # weights as exact as the losses: float32 does not have 0.05
-        dtype = at_least_float32(img[0]).dtype
-        counts = {
-            task:
-            torch.cat([loss_decode.counts(p[None])
-                       for p in task_planes]).to(dtype)
-            for task, task_planes in planes.items()
-        }
-        terms = self.plan(img_metas, counts)
+        planes, terms = self.plan_batch(img_metas, labels,
+                                        at_least_float32(img[0]).dtype)
         precision = torch.autocast(
             img[0].device.type,
             dtype=self.reduced_precision,
@@ -259,17 +251,26 @@ class MultiTaskSegmentor(EncoderDecoder):
             losses=detached,
             num_samples=len(data_batch['img_metas']))
 
-    def _planes_by_task(self, img_metas, labels):
+    def plan_batch(
+            self, img_metas: list[dict], labels: Sequence[Tensor],
+            dtype: torch.dtype) -> tuple[dict[str, list[Tensor]], list[Term]]:
+        """Label planes by task, and the losses of a batch."""
         order = list(img_metas[0]['planes'])
         if set(order) != set(self.tasks):
             raise ValueError(
                 f'The dataset {img_metas[0]["dataset"]!r} has label planes of '
                 f'{sorted(order)}, the model the tasks {sorted(self.tasks)}: '
                 'give both the same `tasks` in the config.')
-        return {
+        by_task = {
             task: [planes[order.index(task)] for planes in labels]
             for task in self.tasks
         }
+        count = self.decode_head.loss_decode.counts
+        counts = {
+            task: torch.cat([count(plane[None]) for plane in planes]).to(dtype)
+            for task, planes in by_task.items()
+        }
+        return by_task, self.plan(img_metas, counts)
 
     def _groups(self, img: Images) -> list[list[int]]:
         """Indices of images to pass together: equal size, limited number."""
