@@ -184,8 +184,8 @@ def test_processes_and_gpus(launcher, gpus, visible, processes, fits):
     ('slurm_train.sh', ['part', 'job'], 'tools/slurm_train.sh'),
     ('slurm_test.sh', ['part', 'job', 'my config.py'], 'tools/slurm_test.sh'),
     ('dist_train_gan.sh', ['no.py', '1'], 'config not found: no.py'),
-    ('dist_test_gan.sh', ['my config.py', 'no.pth', '1'],
-     'checkpoint not found: no.pth'),
+    ('dist_test_gan.sh', ['my config.py', 'no.pth', '1'
+                          ], 'checkpoint not found: no.pth'),
     *(('dist_train_gan.sh', ['my config.py', count], 'GPUS')
       for count in ('0', '-1', '2x', '1.5', '')),
 ])

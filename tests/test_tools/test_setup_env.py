@@ -167,8 +167,8 @@ def test_environment_without_pip_is_made_again(sandbox):
     (True, dict(REACHABLE='1'), 'there is an NVIDIA GPU', ''),
     (False, dict(REACHABLE='1'), '',
      '--index-url https://download.pytorch.org/whl/cpu '),
-    (False, dict(REACHABLE='1', MBOS_TORCH_INDEX='u://x'), '',
-     '--index-url u://x '),
+    (False, dict(REACHABLE='1',
+                 MBOS_TORCH_INDEX='u://x'), '', '--index-url u://x '),
 ])
 def test_which_torch_and_why(sandbox, gpu, environment, why, index):
     if gpu:
