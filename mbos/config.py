@@ -168,11 +168,7 @@ def _plain_value(value: object, key: str) -> object:
 
 
 def complete_datasets(cfg: Config) -> None:
-    """Hand the model's tasks and the config's data root to all datasets.
-
-    Args:
-        cfg (Config): Changed in place.
-    """
+    """Hand the model's tasks and the config's data root to all datasets."""
     if isinstance(cfg.data.get('test'), str):
         cfg.data.test = copy.deepcopy(find_test_set(cfg, cfg.data.test))
     defaults = dict(
@@ -185,11 +181,10 @@ def complete_datasets(cfg: Config) -> None:
         cfg.data.train = ConfigDict(
             type='JointDataset', datasets=_as_list(train))
     val = cfg.data.get('val')
-    if val is not None and 'datasets' not in val:
-        cfg.data.val = ConfigDict(
-            type='EvaluationSets', datasets=_as_list(val))
-    elif val is not None and val.get('type') == 'ConcatDataset':
-        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=val.datasets)
+    if val is not None and ('datasets' not in val
+                            or val.get('type') == 'ConcatDataset'):
+        members = val['datasets'] if 'datasets' in val else _as_list(val)
+        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=members)
     for name, dataset in (cfg.get('test_sets') or {}).items():
         cfg.test_sets[name] = _complete(dataset, defaults)
 
@@ -275,15 +270,7 @@ def build_checked(build: Callable, *args):
 
 
 def stage1_model_cfg(model_cfg: dict) -> dict:
-    """The stage-1 network that goes with a stage-2 network.
-
-    Args:
-        model_cfg (dict): Config of an ``AdversarialSegmentor`` or a
-            ``MultiTaskSegmentor``.
-
-    Returns:
-        dict: Config of a ``MultiTaskSegmentor`` without cross-task attention.
-    """
+    """The stage-1 network of a stage-2 one: without cross-task attention."""
     cfg = generator_model_cfg(model_cfg)
     cfg['type'] = 'MultiTaskSegmentor'
     cfg['decode_head'].pop('cross_task_attention', None)

@@ -150,11 +150,7 @@ def _silent_check(error: BaseException) -> str:
 
 @contextmanager
 def naming(config: str) -> Iterator[None]:
-    """Context whose complaints about a config say which one it is.
-
-    Args:
-        config (str): Its file.
-    """
+    """Context whose complaints about a config name its file."""
     try:
         yield
     except InvalidConfigError as error:

@@ -3,8 +3,8 @@ from .checkpoint_hook import SubfolderCheckpointHook
 from .hooks import GradientStepHook, IterationSeedHook, LossLogHook
 from .optimizers import NamedOptimizersConstructor
 from .overlay_hook import EvaluationOverlayHook
+from .run_log import CompactTextLoggerHook
 from .runner import CheckedIterRunner
-from .text_log import CompactTextLoggerHook
 
 __all__ = [
     'CheckedIterRunner', 'CompactTextLoggerHook', 'EvaluationOverlayHook',

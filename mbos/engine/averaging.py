@@ -131,11 +131,7 @@ class EMAWeightsHook(Hook):
 
 
 def averaged_part(model: nn.Module) -> dict[str, Tensor]:
-    """The weights and buffers that are averaged, sharing their memory.
-
-    Returns:
-        dict[str, Tensor]: By name within the bare network.
-    """
+    """The weights and buffers that are averaged, sharing their memory."""
     state = unwrapped(model).state_dict()
     return {
         name: value
@@ -163,10 +159,6 @@ def averaged_weights(runner) -> Iterator[None]:
 
 def as_our_hook(hook: dict) -> dict:
     """The config of a hook, with mmcv's ``EMAHook`` replaced by ours.
-
-    Returns:
-        dict: Of ``EMAWeightsHook`` with the same momentum and interval where
-        mmcv's was asked for, else what was given.
 
     Raises:
         InvalidConfigError: If mmcv's is given a ``resume_from``.

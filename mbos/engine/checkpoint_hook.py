@@ -68,11 +68,7 @@ def _explained(error: OSError, path: str) -> OSError:
 
 
 def list_checkpoints(folder: str) -> list[tuple[int, str]]:
-    """Find the checkpoints ``iter_<N>.pth`` of a folder.
-
-    Returns:
-        list[tuple[int, str]]: Iteration and path, the newest first.
-    """
+    """Iteration and path of each ``iter_<N>.pth``, the newest first."""
     if not osp.isdir(folder):
         return []
     found = [(int(match[1]), osp.join(folder, match[0]))

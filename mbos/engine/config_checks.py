@@ -5,8 +5,8 @@ would be done otherwise. A run that left them out in silence would not be the
 one that was asked for, so they are refused before anything else happens, all
 of them at once and each with what to write instead.
 """
+import copy
 import difflib
-import importlib.util
 import logging
 from collections.abc import Iterator, Mapping
 
@@ -23,8 +23,7 @@ from mbos.config_rules import (DICT, FLAG, KNOWN, PATH, TEXT, Kind, has_type,
 from mbos.faults import InvalidConfigError
 from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
-from .foreign_keys import (INSTEAD, NOT_DONE, PACKAGES, STEP_HOOKS,
-                           WITHOUT_EFFECT)
+from .foreign_keys import INSTEAD, NOT_DONE, STEP_HOOKS, WITHOUT_EFFECT
 from .hooks import GradientStepHook
 from .runner import CheckedIterRunner
 
@@ -134,6 +133,18 @@ RULES = {
 }  # yapf: disable
 """dict[str, Kind]: What settings of training must be."""
 
+LOG_LEVEL = one_of('DEBUG', 'INFO', 'WARNING', 'ERROR')
+DEFAULTS = dict(
+    log_level='INFO',
+    runner=dict(type='CheckedIterRunner'),
+    optimizer_config=dict(type='GradientStepHook'),
+    checkpoint_config=dict(type='SubfolderCheckpointHook'),
+    log_config=dict(interval=50, hooks=[dict(type='CompactTextLoggerHook')]),
+    evaluation={},
+    lr_config=None,
+    load_from=None,
+    resume_from=None)
+"""dict: Parts that a config may leave out, and types that they may."""
 PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult',
              'norm_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult',
              'bypass_duplicate')
@@ -148,36 +159,20 @@ ONE_OF_A_KIND = ((OptimizerHook, 'optimizer_config'), (GradientStepHook,
 
 
 def complete_training(cfg: Config) -> None:
-    """Fill in what a config may leave out.
-
-    Args:
-        cfg (Config): Changed in place: types of runner, step and checkpoint
-            hook; empty parts.
+    """Fill in what a config may leave out, in place.
 
     Raises:
         InvalidConfigError: If ``log_level`` is none.
     """
-    cfg.log_level = cfg.get('log_level') or 'INFO'
-    if cfg.log_level not in ('DEBUG', 'INFO', 'WARNING', 'ERROR'):
-        raise InvalidConfigError(
-            f'{cfg.filename}: log_level is {cfg.log_level!r}, expected DEBUG, '
-            'INFO, WARNING or ERROR.')
-    for key, default in (('runner', 'CheckedIterRunner'), ('optimizer_config',
-                                                           'GradientStepHook'),
-                         ('checkpoint_config', 'SubfolderCheckpointHook')):
+    for key, default in DEFAULTS.items():
         if cfg.get(key) is None:
-            cfg[key] = {}
-        if isinstance(cfg[key], dict):
-            cfg[key].setdefault('type', default)
-    for key in ('load_from', 'resume_from', 'lr_config'):
-        cfg.setdefault(key, None)
-    if cfg.get('log_config') is None:
-        cfg.log_config = dict(
-            interval=50, hooks=[dict(type='CompactTextLoggerHook')])
-    if cfg.get('evaluation') is None:
-        cfg.evaluation = {}
+            cfg[key] = copy.deepcopy(default)
+        elif isinstance(cfg[key], dict) and 'type' in (default or ()):
+            cfg[key].setdefault('type', default['type'])
     if isinstance(cfg.evaluation, dict) and isinstance(cfg.runner, dict):
         cfg.evaluation.setdefault('interval', cfg.runner.get('max_iters'))
+    for problem in wrong_values(cfg, dict(log_level=LOG_LEVEL)):
+        raise InvalidConfigError(f'{cfg.filename}: {problem}')
 
 
 def check_training(cfg: Config, logger: logging.Logger) -> None:
@@ -192,8 +187,7 @@ def check_training(cfg: Config, logger: logging.Logger) -> None:
     """
     problems = list(wrong_values(cfg, PARTS)) or [
         *_keys(cfg), *wrong_values(cfg, RULES), *_optimizers(cfg), *_step(cfg),
-        *_hooks(cfg, 'log_config.hooks'), *_hooks(cfg, 'custom_hooks'),
-        *_second_hooks(cfg)
+        *_hooks(cfg)
     ]
     for key, reason in WITHOUT_EFFECT.items():
         if cfg.get(key, {}) != {}:  # an empty part asks for nothing
@@ -288,24 +282,13 @@ def _hooks_at(cfg: Config, where: str) -> list[Mapping]:
     return given if HOOK_LIST.is_right(given) else []
 
 
-def _hooks(cfg: Config, where: str) -> Iterator[str]:
-    """Hooks that nobody registered, or that miss a package."""
-    for hook in _hooks_at(cfg, where):
-        name = hook['type']
-        if HOOKS.get(name) is None:
-            yield f'{where}: {name} is unknown: correct its type, or import ' \
-                'it by custom_imports.'
-        package = PACKAGES.get(name)
-        if package and importlib.util.find_spec(package) is None:
-            yield f'{where}: {name} needs the package {package}: pip ' \
-                f'install {package}, or take the hook out.'
-        if hook.get('by_epoch'):
-            yield f'{where}: {name} has by_epoch=True, but runs count ' \
-                'iterations: leave it out.'
-
-
-def _second_hooks(cfg: Config) -> Iterator[str]:
-    """Hooks that a run has already."""
+def _hooks(cfg: Config) -> Iterator[str]:
+    """Hooks that count epochs, or that a run has already."""
+    for where in ('log_config.hooks', 'custom_hooks'):
+        for hook in _hooks_at(cfg, where):
+            if hook.get('by_epoch'):
+                yield f'{where}: {hook["type"]} has by_epoch=True, but runs ' \
+                    'count iterations: leave it out.'
     names = [hook['type'] for hook in _hooks_at(cfg, 'custom_hooks')]
     averaging = [
         name for name in names

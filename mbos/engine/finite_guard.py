@@ -1,5 +1,6 @@
 """What happens when a loss or a gradient is NaN or infinite."""
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -105,15 +106,14 @@ class FiniteGuard:
         return False
 
 
+@dataclass
 class _Evidence:
     """What is known of an iteration."""
 
-    def __init__(self, iteration: int, losses: dict[str, Tensor],
-                 gradients: dict[str, Tensor], images: list[str]):
-        self.iteration = iteration
-        self.losses = losses
-        self.gradients = gradients
-        self.images = images
+    iteration: int
+    losses: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+    images: list[str]
 
     def summary(self, gradients_are_bad: bool) -> str:
         """Sentences on all processes' terms and images; all must call."""

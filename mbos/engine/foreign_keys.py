@@ -70,16 +70,3 @@ STEP_HOOKS = {
     'OptimizerHook': 'grad_clip=...',
 }
 """dict[str, str]: Optimizer hooks of mmcv, and GradientStepHook's argument."""
-
-PACKAGES = {
-    'TensorboardLoggerHook': 'tensorboard',
-    'WandbLoggerHook': 'wandb',
-    'MMSegWandbHook': 'wandb',
-    'MlflowLoggerHook': 'mlflow',
-    'NeptuneLoggerHook': 'neptune',
-    'DvcliveLoggerHook': 'dvclive',
-    'ClearMLLoggerHook': 'clearml',
-    'PaviLoggerHook': 'pavi',
-    'SegmindLoggerHook': 'segmind',
-}
-"""dict[str, str]: What the loggers of mmcv import."""

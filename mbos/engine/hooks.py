@@ -68,6 +68,25 @@ def _with_gradient(parameters: list[nn.Parameter]) -> list[bool]:
     return [bool(value) for value in present.tolist()]
 
 
+def rows_by_process(mine: Tensor) -> Tensor:
+    """A value of all processes, which all must call; one row each, on CPU."""
+    rows = [mine]
+    if get_dist_info()[1] > 1 and mine.numel():
+        rows = [torch.empty_like(mine) for _ in range(get_dist_info()[1])]
+        dist.all_gather(rows, mine)
+    return torch.stack(rows).cpu()
+
+
+def own_row(rows: Tensor) -> Tensor:
+    """This process's row of :func:`rows_by_process`.
+
+    With another number of processes each takes the mean over all, which
+    gives the same step, or line of the log, up to rounding.
+    """
+    rank, world = get_dist_info()
+    return rows[rank] if len(rows) == world else rows.mean(dim=0)
+
+
 def gradients_by_process(model: nn.Module) -> dict[str, Tensor]:
     """The gradients of all processes, which all must call.
 
@@ -76,39 +95,28 @@ def gradients_by_process(model: nn.Module) -> dict[str, Tensor]:
         CPU; zeros where a process has no gradient. Parameters without one in
         any process are left out.
     """
-    world = get_dist_info()[1]
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    present = _with_gradient([p for _, p in named])
     rows = {}
-    for (name, parameter), is_present in zip(named, present):
-        if not is_present:
-            continue
-        mine = parameter.grad
-        if mine is None:
-            mine = torch.zeros_like(parameter)
-        mine = mine.detach().contiguous()
-        gathered = [mine]
-        if world > 1:
-            gathered = [torch.empty_like(mine) for _ in range(world)]
-            dist.all_gather(gathered, mine)
-        rows[name] = torch.stack(gathered).cpu()
+    for (name,
+         parameter), is_present in zip(named,
+                                       _with_gradient([p for _, p in named])):
+        if is_present:
+            mine = parameter.grad
+            if mine is None:
+                mine = torch.zeros_like(parameter)
+            rows[name] = rows_by_process(mine.detach().contiguous())
     return rows
 
 
 def restore_gradients(model: nn.Module,
                       rows: dict[str, Tensor],
                       factor: float = 1.0) -> None:
-    """Take up gradients of :func:`gradients_by_process`.
-
-    With another number of processes each takes the mean over all, which
-    gives the same step up to rounding.
-    """
-    rank, world = get_dist_info()
+    """Take up gradients of :func:`gradients_by_process`."""
     parameters = dict(model.named_parameters())
-    for name, row in rows.items():
-        mine = row[rank] if len(row) == world else row.mean(dim=0)
+    for name, of_all in rows.items():
         parameter = parameters[name]
-        parameter.grad = torch.empty_like(parameter).copy_(mine * factor)
+        parameter.grad = torch.empty_like(parameter).copy_(
+            own_row(of_all) * factor)
 
 
 @HOOKS.register_module()
@@ -298,15 +306,16 @@ class LossLogHook(Hook):
     def __init__(self, interval: int):
         self.interval = interval
         self.logged = set()
-        self._clear()
-
-    def _clear(self):
         self.sums, self.count = {}, 0
 
     def after_train_iter(self, runner):
         """Gather the values, and pass their means on."""
-        if not runner.outputs.get('skipped'):
-            self._add(runner.outputs)
+        outputs = runner.outputs
+        if not outputs.get('skipped'):
+            for name, value in dict(
+                    outputs['losses'], loss=outputs['loss']).items():
+                self.sums[name] = self.sums.get(name, 0) + value.detach()
+            self.count += 1
         if not (self.every_n_iters(runner, self.interval)
                 or self.is_last_iter(runner)):
             return
@@ -323,43 +332,29 @@ class LossLogHook(Hook):
             runner.log_buffer.n_history.pop(name, None)
         self.logged = set(means)
         runner.log_buffer.update(means, self.count)
-        self._clear()
-
-    def _add(self, outputs):
-        values = dict(outputs['losses'], loss=outputs['loss'])
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
-        self.count += 1
+        self.sums, self.count = {}, 0
 
     def resume_state(self, runner) -> dict:
         """Sums since the last line, one row per process."""
-        names = sorted(self.sums)
-        world = get_dist_info()[1]
-        rows = torch.zeros(world, len(names))
-        if names:
-            mine = torch.stack([self.sums[n].float() for n in names])
-            gathered = [torch.zeros_like(mine) for _ in range(world)]
-            if world > 1:
-                dist.all_gather(gathered, mine)
-            rows = torch.stack(gathered if world > 1 else [mine]).cpu()
-        return dict(names=names, rows=rows, count=self.count)
+        names, sums = self._stacked()
+        return dict(names=names, rows=rows_by_process(sums), count=self.count)
 
     def load_resume_state(self, state: dict, runner) -> None:
-        """Go on from :meth:`resume_state`.
-
-        With another number of processes each takes the mean of all, which
-        gives the same line up to rounding.
-        """
-        rank, world = get_dist_info()
-        rows = state['rows']
-        mine = rows[rank] if len(rows) == world else rows.mean(dim=0)
+        """Go on from :meth:`resume_state`."""
         device = next(runner.model.parameters()).device
-        self.sums = dict(zip(state['names'], mine.to(device)))
+        self.sums = dict(
+            zip(state['names'],
+                own_row(state['rows']).to(device)))
         self.count = state['count']
 
-    def _means(self):
+    def _stacked(self) -> tuple[list[str], Tensor]:
         names = sorted(self.sums)
-        stacked = torch.stack([self.sums[n].float() for n in names])
+        if not names:
+            return names, torch.zeros(0)
+        return names, torch.stack([self.sums[n].float() for n in names])
+
+    def _means(self):
+        names, stacked = self._stacked()
         stacked = stacked / self.count
         world = get_dist_info()[1]
         if world > 1:

@@ -13,8 +13,8 @@ class NamedOptimizersConstructor:
     """Builds one optimizer per named part of a model.
 
     Each key of the config is the name of a submodule, whose parameters that
-    optimizer gets; the key ``generator`` gets all the others. Parts without
-    parameters get no optimizer.
+    optimizer gets, with its own ``paramwise_cfg`` if wanted; the key
+    ``generator`` gets all the others. Parts without parameters get none.
 
     Example::
 
@@ -22,11 +22,6 @@ class NamedOptimizersConstructor:
             constructor='NamedOptimizersConstructor',
             generator=dict(type='AdamW', lr=6e-5),
             discriminators=dict(type='Adam', lr=2e-4))
-
-    Args:
-        optimizer_cfg (dict): Config of an optimizer by name, each with its
-            own ``paramwise_cfg`` if wanted.
-        paramwise_cfg (None): Must be None: it belongs into the parts.
     """
 
     REST = 'generator'
@@ -54,7 +49,11 @@ class NamedOptimizersConstructor:
         if unknown:
             raise ValueError(f'No part of the model is called {unknown}: it '
                              f'has {sorted(parts)}.')
-        rest = _Rest({n: m for n, m in parts.items() if n not in named})
+        # under their own names, so that keys of paramwise_cfg still match
+        rest = nn.Module()
+        for name, part in parts.items():
+            if name not in named:
+                rest.add_module(name, part)
         wanted = {self.REST: rest, **{n: parts[n] for n in named}}
         return {
             name: build_optimizer(part, self.optimizer_cfg[name])
@@ -62,21 +61,8 @@ class NamedOptimizersConstructor:
         }
 
 
-class _Rest(nn.Module):
-    """The remaining parts under their own names, so that keys still match."""
-
-    def __init__(self, parts: dict[str, nn.Module]):
-        super().__init__()
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-
 def as_dict(optimizer) -> dict[str, Optimizer]:
-    """The runner's optimizer or optimizers, by name.
-
-    Returns:
-        dict[str, Optimizer]: A single one is called ``generator``.
-    """
+    """Optimizers of a runner by name; a single one is the ``generator``."""
     if isinstance(optimizer, dict):
         return optimizer
     return {NamedOptimizersConstructor.REST: optimizer}
@@ -105,11 +91,7 @@ def fused_by_default(cfg: dict) -> dict:
 
 
 def settings_of(optimizer: Optimizer) -> list[dict]:
-    """What the parameter groups of an optimizer are set to, without weights.
-
-    Returns:
-        list[dict]: Learning rate, weight decay and the like, by group.
-    """
+    """Learning rate, weight decay and the like, by parameter group."""
     return [{
         k: v
         for k, v in group.items() if k != 'params'
@@ -145,11 +127,9 @@ def with_new_settings(state: dict, then: list[dict] | None,
 
 
 def without_schedules(state: dict, kinds: Collection[str]) -> dict:
-    """Take back what schedules have done to an optimizer's stored state.
+    """An optimizer's stored state without what schedules have done to it.
 
-    Args:
-        state (dict): Of ``Optimizer.state_dict``; not changed.
-        kinds (Collection[str]): ``lr``, ``momentum`` or both.
+    ``kinds`` are ``lr``, ``momentum`` or both.
     """
     groups = [dict(group) for group in state['param_groups']]
     for group in groups:
@@ -172,11 +152,7 @@ def _same(one, two) -> bool:
 
 
 def why_not_loadable(optimizer: Optimizer, state: dict) -> str | None:
-    """Say why an optimizer cannot go on with a stored state.
-
-    Returns:
-        str | None: What differs; None if it fits.
-    """
+    """What keeps an optimizer from going on with a stored state, if any."""
     try:
         theirs = [len(group['params']) for group in state['param_groups']]
     except (KeyError, TypeError):

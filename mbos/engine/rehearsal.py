@@ -29,13 +29,8 @@ def rehearse(model: nn.Module,
              val_set=None) -> None:
     """Let the first image of each dataset go the way of all others.
 
-    Weights, buffers and gradients are afterwards what they were.
-
-    Args:
-        model (nn.Module): The network, wrapped, on its device.
-        train_set (JointDataset): The training data.
-        items (int): Items of it in a batch, as in training. Default: 1.
-        val_set (EvaluationSets, optional): The validation data.
+    Weights, buffers and gradients are afterwards what they were. ``items`` is
+    how many items of the training data make a batch.
 
     Raises:
         InvalidConfigError: On the first step that fails.

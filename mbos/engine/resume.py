@@ -8,6 +8,8 @@ from torch import nn
 
 from mbos.checkpoints.foreign_state import split_foreign, split_mmcv_average
 from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
+from mbos.config_rules import value_at
+from mbos.faults import first_of
 from mbos.runtime.environment import Environment
 from .averaging import as_our_hook
 from .checkpoint_hook import list_checkpoints
@@ -117,9 +119,8 @@ def _plain(value):
 def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
     """Compare a checkpoint's run with the one that shall continue it.
 
-    Args:
-        cfg (Config): With ``auto_resume``, differences are errors; a
-            checkpoint that the user named continues with a warning.
+    With ``auto_resume``, differences are errors; a checkpoint that the user
+    named continues with a warning.
 
     Raises:
         ValueError: If ``auto_resume`` would continue another run, or an
@@ -139,14 +140,9 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
             'image(s) of each dataset, from another place of the same random '
             'order, and dropout draws anew. Iterations and learning rates go '
             'on as before; to keep the batch, change data.samples_per_gpu.')
-    changes = compare({
-        k: v
-        for k, v in before.items() if k != 'processes'
-    }, {
-        k: v
-        for k, v in facts.items() if k != 'processes'
-    })
+    changes = compare(before, facts)
     if processes != now:  # so that the batch can be kept
+        changes.pop('processes')
         changes.pop('data.samples_per_gpu', None)
     if not changes:
         return
@@ -161,11 +157,9 @@ def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
             'alone with --load-from.')
     texts = list(changes.values())
     if cfg.get('auto_resume'):
-        shown = '; '.join(texts[:_SHOWN])
-        if len(texts) > _SHOWN:
-            shown += f'; and {len(texts) - _SHOWN} more'
         raise ValueError(
-            f'{cfg.resume_from} was saved with other settings: {shown}. '
+            f'{cfg.resume_from} was saved with other settings: '
+            f'{first_of(texts, _SHOWN)}. '
             'Restore them; or, if the change is meant, continue with '
             f'--resume-from {cfg.resume_from}, or start anew with another '
             '--work-dir.')
@@ -184,11 +178,7 @@ def warn_if_finished(stored: dict, cfg: Config, logger) -> None:
 
 
 def compare(before: dict, now: dict, prefix: str = '') -> dict[str, str]:
-    """Find what differs between two nested dicts.
-
-    Returns:
-        dict[str, str]: By dotted key, a phrase on the two values.
-    """
+    """What differs between two nested dicts: a phrase by key with dots."""
     changes = {}
     for key in sorted({*before, *now}):
         name = f'{prefix}{key}'
@@ -214,11 +204,7 @@ def _short(value, length: int = 60) -> str:
 
 
 def why_not_whole(path: str) -> str | None:
-    """Say what is wrong with a checkpoint that a run shall continue.
-
-    Returns:
-        str | None: What is wrong; None if it is whole.
-    """
+    """What is wrong with a checkpoint that a run shall continue, if any."""
     try:
         content = read_checkpoint(path)  # compares all checksums
     except (ValueError, OSError) as error:
@@ -230,9 +216,8 @@ def why_not_whole(path: str) -> str | None:
 
 def newest_whole(folders: list[str], logger) -> str | None:
     """The newest checkpoint that can be continued."""
-    found = [item for f in dict.fromkeys(folders) for item in
-             list_checkpoints(f)]  # yapf: disable
-    for _, path in sorted(found, key=lambda item: -item[0]):
+    found = [item for folder in folders for item in list_checkpoints(folder)]
+    for _, path in sorted(dict.fromkeys(found), key=lambda item: -item[0]):
         problem = why_not_whole(path)
         if problem is None:
             return path
@@ -243,9 +228,6 @@ def newest_whole(folders: list[str], logger) -> str | None:
 def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
     """Set ``resume_from`` to the newest whole checkpoint of the work dir.
 
-    Args:
-        cfg (Config): The config; ``resume_from`` must not be set.
-
     Returns:
         bool: Whether the run is finished already.
 
@@ -255,23 +237,22 @@ def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
     if cfg.get('resume_from'):
         raise ValueError('--auto-resume and --resume-from contradict each '
                          'other: give one.')
-    path = None
+    found = [None]
     if env.is_main:
         subfolder = cfg.checkpoint_config.get('subfolder', '')
-        path = newest_whole([osp.join(cfg.work_dir, subfolder), cfg.work_dir],
-                            logger)
+        found[0] = newest_whole(
+            [osp.join(cfg.work_dir, subfolder), cfg.work_dir], logger)
     if env.distributed:
-        found = [path]
         dist.broadcast_object_list(found, src=0)
-        path = found[0]
+    path = found[0]
     if path is None:
         logger.info(f'Nothing to resume in {cfg.work_dir}: the run starts '
                     'from its beginning.')
         return False
     content = read_checkpoint(path)
     done, last = content['meta']['iter'], cfg.runner.max_iters
-    pending = (content.get('progress') or {}).get('evaluation_pending')
-    same = _max_iters(content) in (None, last)
+    pending = value_at(content, 'progress.evaluation_pending')
+    same = value_at(content, 'meta.mbos_run.runner.max_iters') in (None, last)
     if done >= last and same and not pending:
         logger.info(f'The run is finished: {path} is of the last iteration, '
                     f'{last}.')
@@ -279,8 +260,3 @@ def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
     logger.info(f'Going on from {path}, iteration {done} of {last}.')
     cfg.resume_from = path
     return False
-
-
-def _max_iters(content: dict) -> int | None:
-    run = content['meta'].get('mbos_run') or {}
-    return (run.get('runner') or {}).get('max_iters')

@@ -26,10 +26,6 @@ def register_hooks(runner, cfg: Config, env: Environment,
                    signals: StopSignals) -> None:
     """Register schedule, step, checkpoints, logs, evaluation and extras.
 
-    Args:
-        val_loader (DataLoader, optional): Of the validation images; None for
-            no evaluation.
-
     Raises:
         InvalidConfigError: If a hook cannot be built.
     """

@@ -1,13 +1,15 @@
-"""The log of a run, which gets its file when the run is known to start."""
+"""The log of a run: its file, its lines, and the facts at its top."""
 import io
 import logging
 import os
 import os.path as osp
 import subprocess
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmcv import Config
+from mmcv.runner import HOOKS, TextLoggerHook
 from mmcv.utils import collect_env
 from mmseg import __version__ as mmseg_version
 from mmseg.utils import get_root_logger
@@ -20,7 +22,7 @@ FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
 
 
 class HeldLog(logging.FileHandler):
-    """Keeps log lines as text.
+    """Keeps log lines as text until a run is known to start.
 
     It is a file handler because mmcv writes how weights were initialised into
     the streams of such, and to the console if there is none.
@@ -99,3 +101,36 @@ def git_commit() -> str:
     except OSError:
         return 'unknown'
     return done.stdout.strip() or 'unknown'
+
+
+@HOOKS.register_module()
+class CompactTextLoggerHook(TextLoggerHook):
+    """mmcv's text logger, with the losses of a kind added up on the screen.
+
+    Stage 2 has dozens of loss terms. The line on the screen shows the sum of
+    each kind (``loss_truth``, ``loss_pseudo``, ``loss_adv``, ...) over heads,
+    tasks and datasets, and the mean accuracy of the discriminators; the
+    ``.log.json`` beside the log holds every term by its name.
+    """
+
+    def _log_info(self, log_dict, runner):
+        super()._log_info(condense(log_dict), runner)
+
+
+def condense(values: dict[str, float]) -> dict[str, float]:
+    """Add up losses by kind and average the discriminators' accuracies.
+
+    Terms are named ``<head>.<kind>.<task>[.on_<dataset>]``.
+    """
+    result, accuracies = OrderedDict(), {}
+    for name, value in values.items():
+        kind = name.split('.')[1] if name.count('.') > 1 else ''
+        if kind.startswith('loss_'):
+            result[kind] = result.get(kind, 0) + value
+        elif kind.startswith('disc_acc_'):
+            accuracies.setdefault(kind, []).append(value)
+        else:
+            result[name] = value
+    for kind, shares in accuracies.items():
+        result[kind] = sum(shares) / len(shares)
+    return result

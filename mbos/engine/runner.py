@@ -266,8 +266,7 @@ class CheckedIterRunner(IterBasedRunner):
             average = {name: state[name] for name in training}
             state = {**state, **training}
             hooks = (content.get('progress') or {}).get('hooks') or {}
-            name = type(find_hook(self, EMAWeightsHook)).__name__
-            steps = (hooks.get(name) or {}).get('steps', steps)
+            steps = (hooks.get('EMAWeightsHook') or {}).get('steps', steps)
         model = unwrapped(self.model)
         state, foreign = split_foreign(state, self._own_names)
         if foreign:

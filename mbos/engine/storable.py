@@ -18,15 +18,9 @@ _PLAIN = (bool, int, float, complex, str, bytes, bytearray, torch.Size,
 def storable(value: object, where: str, left_out: dict[str, str]) -> Any:
     """Replace what weights-only loading refuses.
 
-    Args:
-        value (object): Nested values.
-        where (str): Name of it, for ``left_out``.
-        left_out (dict[str, str]): Gets the type of what has no plain equal,
-            by its place.
-
-    Returns:
-        object: The value with numbers and arrays of NumPy, paths and other
-        containers as plain ones; None in place of what is left out.
+    Numbers and arrays of NumPy, paths and other containers become plain ones.
+    What has no plain equal becomes None; ``left_out`` gets its type, by its
+    place, which begins with ``where``.
     """
     if type(value) in _PLAIN or isinstance(value, torch.Tensor):
         return value

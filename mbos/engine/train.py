@@ -171,9 +171,8 @@ def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
 def set_backends(cfg: Config) -> None:
     """Choose how NVIDIA GPUs compute.
 
-    Args:
-        cfg (Config): ``cudnn_benchmark``; ``tf32``, whether float32 products
-            and convolutions may round to TF32, None for torch's defaults.
+    ``tf32`` says whether float32 products and convolutions may round to TF32,
+    None for torch's defaults.
     """
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     tf32 = cfg.get('tf32')
@@ -198,9 +197,6 @@ def build_train_set(cfg: Config) -> JointDataset:
 
 def check_files(cfg: Config) -> None:
     """Complain about missing weights before the data are read.
-
-    Args:
-        cfg (Config): With ``resume_from``, ``load_from``, ``model``.
 
     Raises:
         FileNotFoundError: If a file that training starts from is missing.
@@ -263,11 +259,7 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
 
 
 def build_loader(dataset, cfg: Config, env: Environment, start: int):
-    """The endless loader of the training images.
-
-    Args:
-        cfg (Config): For ``data`` and ``seed``.
-    """
+    """The endless loader of the training images."""
     return build_train_loader(
         dataset,
         samples_per_gpu=cfg.data.samples_per_gpu,

@@ -16,21 +16,24 @@ from mbos.tasks import build_tasks
 
 def validated_test_images(cfg: Config) -> dict[str, list[str]]:
     """Find the validation sets whose images are those of a test set."""
-    tests = {
-        dataset['name']: _images(dataset)
-        for dataset in [
-            *(cfg.get('test_sets') or {}).values(), *(
-                [cfg.data.test] if isinstance(cfg.data.get('test'), dict
-                                              ) else [])
-        ] if 'name' in dataset and 'img_dir' in dataset
-    }
+    test = cfg.data.get('test')
+    tests = _images_by_name([
+        *(cfg.get('test_sets') or {}).values(),
+        *([test] if isinstance(test, dict) else [])
+    ])
     found = {
-        dataset['name']:
-        [name for name, of in tests.items() if _overlap(_images(dataset), of)]
-        for dataset in member_datasets(cfg.data.val)
-        if 'name' in dataset and 'img_dir' in dataset
+        name: [other for other, of in tests.items() if _overlap(images, of)]
+        for name, images in _images_by_name(member_datasets(
+            cfg.data.val)).items()
     }
     return {name: names for name, names in found.items() if names}
+
+
+def _images_by_name(datasets):
+    return {
+        dataset['name']: _images(dataset)
+        for dataset in datasets if 'name' in dataset and 'img_dir' in dataset
+    }
 
 
 def _images(dataset):
@@ -96,12 +99,13 @@ def check_save_best(cfg: Config) -> None:
             return  # somebody's own, with metrics of its own
         for name, entry in (dataset.get('ann_dirs') or {}).items():
             labelled = read_entry(entry, tasks[name]).classes
-            stem = f'{dataset["name"]}.{name}'
-            known += [f'{stem}.mDice', f'{stem}.mIoU']
-            known += [
-                f'{stem}.{metric}.{label}' for metric in ('Dice', 'IoU')
-                for label in ('background', *labelled)
-            ]
+            for metric in ('Dice', 'IoU'):
+                known += [
+                    f'{dataset["name"]}.{name}.{figure}'
+                    for figure in (f'm{metric}', f'{metric}.background',
+                                   *(f'{metric}.{label}'
+                                     for label in labelled))
+                ]
     if chosen in known:
         return
     alike = difflib.get_close_matches(str(chosen), known, 3, 0.5) or known[:6]

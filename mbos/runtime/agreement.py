@@ -26,16 +26,11 @@ class Agreement:
     def __call__(self,
                  flags: Tensor,
                  context: object = None) -> tuple[list[float] | None, object]:
-        """Exchange flags.
-
-        Args:
-            flags (Tensor): This process's flags, shape (n,), none of them
-                NaN; as many in every process.
-            context (object): Handed back together with their result.
+        """Exchange flags, of shape (n,) in every process, none of them NaN.
 
         Returns:
-            tuple[list[float] | None, object]: The largest values and their
-            context; None and None where nothing has arrived yet.
+            tuple[list[float] | None, object]: The largest values and the
+            context they were given with; None where nothing has arrived yet.
         """
         if get_dist_info()[1] > 1:
             flags = flags.clone()

@@ -124,14 +124,10 @@ def _is_first(text: str) -> bool:
 
 
 def write_down(text: str, kind: str, error: BaseException) -> bool:
-    """Leave a note for torchrun.
+    """Leave a note for torchrun; returns whether it started this process.
 
-    Args:
-        kind (str): ``explained``, ``traceback`` or ``lost``: how
-            ``tools/launch.py`` reports it.
-
-    Returns:
-        bool: Whether torchrun started this process.
+    ``kind`` is how ``tools/launch.py`` reports it: ``explained``,
+    ``traceback`` or ``lost``.
     """
     path: str | None = os.environ.get(ERROR_FILE)
     if not path:

@@ -1,5 +1,6 @@
 """What a config asks for is done, or refused in one sentence before a run."""
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -70,12 +71,9 @@ def test_a_good_config_passes(tmp_path, data, adversarial):
     (dict(checkpoint_config__filename_tmpl='a{}.pth'), ['filename_tmpl']),
     (dict(evaluation__metric='mAP'), ['mAP', 'mIoU']),
     (dict(evaluation__intervall=3), ["'interval'"]),
-    (dict(log_config=dict(interval=1, hooks=[dict(type='NeptuneLoggerHook')])),
-     ['neptune', 'pip install']),
     (dict(log_config=dict(interval=1, hooks=[dict(kind='x')])),
      ['log_config.hooks']),
     (dict(custom_hooks=[dict(type='OptimizerHook')]), ['optimizer_config']),
-    (dict(custom_hooks=[dict(type='NoSuchHook')]), ['NoSuchHook']),
     (dict(model__test_cfg=dict(mode='whole', strid=3)), ["'stride'"]),
     (dict(seed=-1), ['seed', '-1']),
     (dict(seed=2**64), ['seed', '18446744073709551615']),
@@ -162,15 +160,6 @@ def heads_of_segformer(cfg):
         in_index=[0, 1, 2, 3], channels=16)  # yapf: disable
 
 
-def clipping(given):
-    return lambda cfg: cfg['optimizer_config'].update(grad_clip=given)
-
-
-def repeated(cfg):
-    cfg['data']['train'] = dict(
-        type='RepeatDataset', times=2, dataset=cfg['data']['train'])
-
-
 @pytest.mark.parametrize('change, words', [
     (pipeline_with(
         dict(type='RandomCrop', crop_size=(32, 32), cat_max_ratio=0.75)),
@@ -179,29 +168,25 @@ def repeated(cfg):
     (pipeline_with(dict(type='NoSuchTransform')), ['NoSuchTransform']),
     (head(in_channels=[12, 24, 48, 90]), ['in_channels']),
     (head(surplus=1), ['surplus']),
-    (head(in_index=[0, 1., 2, 3]), ['decode_head.head.in_index']),
     (heads_of_segformer, ['SegformerHead']),
-    (repeated, ['RepeatDataset', 'JointDataset']),
-    (lambda cfg: cfg.pop('model'), ['no model']),
-    (lambda cfg: cfg.update(model=None), ['no model']),
     (lambda cfg: cfg['data'].pop('train'), ['data.train']),
     (lambda cfg: cfg['model']['backbone'].update(type='NoBackbone'),
      ['NoBackbone', 'custom_imports']),
     (lambda cfg: cfg['model'].update(
         test_cfg=dict(mode='slide', crop_size=32, stride=48)),
      ['stride', 'larger']),
-    (lambda cfg: cfg.update(custom_imports=dict(imports=['no_such_module'])),
-     ['no_such_module', 'PYTHONPATH']),
     (lambda cfg: cfg['data']['val'][0]['pipeline'].insert(
         1, dict(type='LoadAnnotations')), ['data.val', 'LoadAnnotations']),
     (lambda cfg: cfg['data'].update(samples_per_gpu=10**9),
      ['data.samples_per_gpu is 1000000000', 'GB']),
-    (clipping(1.0), ['grad_clip is 1.0', 'dict(max_norm=']),
-    (clipping(dict(max_norm='x')), ["'x'", 'dict(max_norm=']),
-    (clipping(dict(max_norm=-1)), ['above 0']),
-    (clipping(dict(norm=1)), ['grad_clip', "'norm'"]),
     (lambda cfg: cfg.update(load_from='https://a.b/c.pth'),
      ['load_from is the address', 'download']),
+    (lambda cfg: cfg['log_config'].update(
+        hooks=[dict(type='NeptuneLoggerHook')]), ['neptune', 'pip install']),
+    (lambda cfg: cfg.update(custom_hooks=[dict(type='NoSuchHook')]),
+     ['NoSuchHook', 'custom_imports']),
+    (lambda cfg: cfg['optimizer_config'].update(grad_clip=1.0),
+     ['grad_clip is 1.0', 'dict(max_norm=']),
 ])
 def test_refused_before_anything_is_written(tmp_path, tool, data, change,
                                             words):
@@ -237,32 +222,26 @@ def test_windows_without_sizes_and_a_dataset_alone(tmp_path, tool, data):
 
 
 def test_values_of_numpy_and_paths_are_plain_ones(tmp_path, data):
-    path = write_config(tmp_path / 'plain.py', config_of(data, TWO))
-    text = (tmp_path / 'plain.py').read_text()
-    (tmp_path /
-     'plain.py').write_text('import numpy as np\nfrom pathlib import Path\n' +
-                            text + "optimizer['lr'] = np.float32(0.5)\n"
-                            "data_root = Path(data_root)\n"
-                            "model['extra'] = np.zeros(2)\n")
-    cfg = load_config(path)
+    path = Path(write_config(tmp_path / 'plain.py', config_of(data, TWO)))
+    path.write_text('import numpy as np\nimport torch\n'
+                    f'from pathlib import Path\n{path.read_text()}'
+                    "optimizer['lr'] = np.float32(0.5)\n"
+                    'data_root = Path(data_root)\n'
+                    "model['extra'] = np.zeros(2)\n")
+    cfg = load_config(str(path))
     assert type(cfg.optimizer.lr) is float and cfg.model.extra == [0., 0.]
     assert isinstance(cfg.data_root, str) and 'Path' not in cfg
-
-
-def test_a_class_in_a_config_is_refused(tmp_path, data):
-    path = write_config(tmp_path / 'c.py', config_of(data, TWO))
-    text = (tmp_path / 'c.py').read_text()
-    (tmp_path / 'c.py'
-     ).write_text(text +
-                  "import torch\nmodel['backbone']['type'] = torch.nn.GELU\n")
+    path.write_text(f'{path.read_text()}'
+                    "model['backbone']['type'] = torch.nn.GELU\n")
     with pytest.raises(InvalidConfigError, match='model.backbone.type'):
-        load_config(path)
+        load_config(str(path))
 
 
 @pytest.mark.parametrize('text, word', [
     ('model = dict(', 'syntax'),
     ('model = undefined', 'undefined'),
     ("_base_ = ['gone.py']", 'gone.py'),
+    ("custom_imports = dict(imports=['no_such_module'])", 'PYTHONPATH'),
 ])
 def test_files_that_are_no_configs(tmp_path, text, word):
     (tmp_path / 'bad.py').write_text(text)

@@ -218,13 +218,6 @@ def test_one_value_among_many(size, value):
     check_finite_weights(model, 1)
 
 
-def test_wrong_settings():
-    with pytest.raises(ValueError, match="use 'stop' or 'skip'"):
-        GradientStepHook(on_nonfinite='ignore')
-    with pytest.raises(ValueError, match='1 or more'):
-        GradientStepHook(max_skips=0)
-
-
 def test_images_are_unknown_without_a_batch():
     assert images_of(types.SimpleNamespace()) == []
     metas = [dict(filename='a'), dict()]

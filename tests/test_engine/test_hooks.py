@@ -192,10 +192,17 @@ def test_what_is_not_finite_is_dropped_with_all_since_the_last_step():
                                torch.tensor([[0.9, 0.8]]))
 
 
-@pytest.mark.parametrize('value', [0, -2, 1.5, '2'])
-def test_accumulation_over_what_is_no_number_of_iterations(value):
-    with pytest.raises(ValueError, match='accumulate is'):
-        GradientStepHook(accumulate=value)
+@pytest.mark.parametrize('arguments, words', [
+    *((dict(accumulate=value), 'accumulate is')
+      for value in (0, -2, 1.5, '2')),
+    *((dict(grad_clip=value), 'grad_clip is .*dict.max_norm=')
+      for value in (1.0, dict(max_norm='x'), dict(max_norm=-1), dict(norm=1))),
+    (dict(on_nonfinite='ignore'), "use 'stop' or 'skip'"),
+    (dict(max_skips=0), '1 or more'),
+])
+def test_arguments_without_meaning(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        GradientStepHook(**arguments)
 
 
 def accumulate_in_two(rank):

@@ -62,14 +62,3 @@ def test_the_step_is_left_out_when_configured(long_runs, tool, tmp_path):
     assert log.count('Step skipped') == 2
     for line in train_lines(tmp_path / 'w').values():
         assert line['loss'] == line['loss']
-
-
-def test_skipping_has_an_end(long_runs, tool, tmp_path):
-    config = broken(
-        tmp_path / 'a.py',
-        long_runs[1],
-        range(3, 9),
-        optimizer_config__on_nonfinite='skip',
-        optimizer_config__max_skips=3)
-    said = tool('train.py', config, '--work-dir', 'w', '--no-validate')
-    assert 'iteration 6' in said and 'iteration 4 in a row' in said

@@ -1,4 +1,4 @@
-from mbos.engine.text_log import condense
+from mbos.engine.run_log import condense
 
 
 def test_condense():
