@@ -76,7 +76,7 @@ def first_line(error: BaseException, length: int = 300) -> str:
 class FaultList:
     """Errors of several steps that do not need each other."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.errors: list[Exception] = []
 
     @contextmanager

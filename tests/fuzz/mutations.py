@@ -1,4 +1,4 @@
-"""Ways to damage bytes and texts; all take a generator and the content."""
+"""Ways to damage bytes, texts and nested values."""
 import struct
 import zlib
 
@@ -17,67 +17,40 @@ def position(rng, size):
     return int(rng.integers(max(end, 1)))
 
 
-def flip_bits(rng, data):
-    out = bytearray(data)
-    for _ in range(int(rng.integers(1, 9))):
-        if out:
-            out[position(rng, len(out))] ^= 1 << int(rng.integers(8))
-    return bytes(out)
+def _size(rng, most=64):
+    return int(rng.integers(1, most + 1))
 
 
-def set_bytes(rng, data):
-    out = bytearray(data)
-    for _ in range(int(rng.integers(1, 5))):
-        if out:
-            out[position(rng, len(out))] = int(rng.choice(INTERESTING))
-    return bytes(out)
-
-
-def set_word(rng, data):
+def _word(rng, rest):
     """Two or four bytes, as sizes and offsets have, of either order."""
     kind = str(rng.choice(['<H', '>H', '<I', '>I']))
     width = struct.calcsize(kind)
-    word = int(rng.choice(WORDS)) & (256**width - 1)
-    at = position(rng, len(data))
-    return data[:at] + struct.pack(kind, word) + data[at + width:]
+    return width, struct.pack(kind, int(rng.choice(WORDS)) & (256**width - 1))
 
 
-def cut(rng, data):
-    return data[:position(rng, len(data))]
+def _repeated(rng, rest):
+    part = rest[:_size(rng, 256)]
+    return 0, part * _size(rng, 8)
 
 
-def remove(rng, data):
-    at = position(rng, len(data))
-    return data[:at] + data[at + int(rng.integers(1, 65)):]
+def _zeros(rng, rest):
+    size = min(_size(rng, 256), len(rest))
+    return size, bytes(size)
 
 
-def insert(rng, data):
-    at = position(rng, len(data))
-    return data[:at] + rng.bytes(int(rng.integers(1, 65))) + data[at:]
-
-
-def repeat(rng, data):
-    at = position(rng, len(data))
-    part = data[at:at + int(rng.integers(1, 257))]
-    return data[:at] + part * int(rng.integers(2, 9)) + data[at:]
-
-
-def append(rng, data):
-    return data + rng.bytes(int(rng.integers(1, 4097)))
-
-
-def zero(rng, data):
-    at = position(rng, len(data))
-    size = min(int(rng.integers(1, 257)), len(data) - at)
-    return data[:at] + bytes(size) + data[at + size:]
-
-
-def noise(rng, data):
-    return rng.bytes(int(rng.integers(0, 300)))
-
-
-BYTES = (flip_bits, set_bytes, set_word, cut, remove, insert, repeat, append,
-         zero, noise)
+SPLICES = (
+    lambda rng, rest: (1, bytes([rest[0] ^ 1 << int(rng.integers(8))])),
+    lambda rng, rest: (1, bytes([int(rng.choice(INTERESTING))])),
+    _word,
+    lambda rng, rest: (len(rest), b''),  # cut off
+    lambda rng, rest: (_size(rng), b''),  # removed
+    lambda rng, rest: (0, rng.bytes(_size(rng))),  # inserted
+    lambda rng, rest: (len(rest), rng.bytes(_size(rng, 4096))),
+    _repeated,
+    _zeros,
+)
+"""tuple[callable]: How many bytes go at a place, and what comes instead; all
+take a generator and the content from there on."""
 PATHS = ('../../etc/passwd', '/etc/passwd', '..', '.', '/', 'eye_0/../eye_1',
          'C:\\eye_0', 'eye_0\0', '\x1b[2Jeye_0', '~', '%s%n', 'eye_0' * 2000,
          '\u202eeye_0', '\ufeffeye_0', 'CON', '-rf', '$(id)', 'eye_0\x0beye_1',
@@ -85,11 +58,14 @@ PATHS = ('../../etc/passwd', '/etc/passwd', '..', '.', '/', 'eye_0/../eye_1',
 
 
 def mutate(rng, data):
-    """Damage bytes in one to three ways."""
+    """Damage bytes at one to six places."""
     if not DAMAGE['on']:
         return data
-    for _ in range(int(rng.integers(1, 4))):
-        data = BYTES[int(rng.integers(len(BYTES)))](rng, data)
+    for _ in range(int(rng.integers(1, 7))):
+        at = position(rng, len(data))
+        splice = SPLICES[int(rng.integers(len(SPLICES)))]
+        size, new = splice(rng, data[at:] or b'\0')
+        data = data[:at] + new + data[at + size:]
     return data
 
 
