@@ -4,7 +4,7 @@ An image is drawn as a whole, because its pixels are not independent. A set of
 draws is a matrix of weights: how often each image is in each draw; so every
 metric of all draws is a product with sums per image. scipy.stats.bootstrap
 draws for one metric at a time and knows no weights, which pooled rankings
-need. These are of scores in some thousand groups of bins, for the draws only.
+need. These are of scores in some 1000 groups of bins, for the draws only.
 """
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 
 from .scores import rank_histograms, unpack_histograms
 
-GROUPS = 1024
+GROUPS = 512
 """int: Groups of equal numbers of pixels, per side."""
 
 _DRAWS_AT_A_TIME = 100

@@ -166,36 +166,6 @@ def test_another_operating_point_leaves_the_published_one_alone():
     assert 'Dice@0.5' not in moved['comparable']
 
 
-def test_images_without_a_class_or_without_valid_pixels():
-    prob, label, _, _ = make_image(SINGLE, 8)
-    sums = [
-        update(prob, label, SINGLE),
-        update(prob, np.zeros_like(label), SINGLE),
-        update(prob, np.ones_like(label), SINGLE),
-        update(prob, np.full_like(label, 255), SINGLE),
-    ]
-    metrics = compute(sums, SINGLE)
-    areas = [row['AUC']['crack'] for row in metrics['per_image']]
-    assert not np.isnan(areas[0]) and np.isnan(areas[1:]).all()
-    assert metrics['published']['AUC']['crack'] == areas[0]
-    assert metrics['per_image'][2]['AP']['crack'] == 1
-    assert np.isnan(metrics['per_image'][3]['Dice']['crack'])
-
-
-def test_several_processes_give_the_result_of_one():
-    sums = [
-        update(*make_image(EXCLUSIVE, seed)[:2], EXCLUSIVE)
-        for seed in range(5)
-    ]
-    expected = compute(sums, EXCLUSIVE)
-    sent = pickle.loads(pickle.dumps([sums[:1], sums[1:]]))
-    assert compute(sent[0] + sent[1], EXCLUSIVE) == expected
-    shuffled = compute(sums[::-1], EXCLUSIVE)
-    for kind in ('published', 'comparable'):
-        for key, row in expected[kind].items():
-            assert shuffled[kind][key] == pytest.approx(row, rel=1e-12)
-
-
 def test_sums_are_small():
     rng = np.random.default_rng(9)
     prob = rng.random((3, 1000, 1000), dtype=np.float32)
