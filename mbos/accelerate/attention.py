@@ -14,7 +14,7 @@ from mmseg.models.backbones.swin import WindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mbos.models.cross_task_attention import CrossTaskBlock
+from mbos.models.cross_task_attention import CrossTaskBlock, position_bias
 
 CACHED_SCORES = 2**20
 """int: How many scores are worked on at a time: 4 MB in float32."""
@@ -47,14 +47,6 @@ def is_standard(attention: WindowMSA) -> bool:
     width = attention.embed_dims // attention.num_heads
     drops = attention.training and attention.attn_drop.p > 0
     return attention.scale == width**-0.5 and not drops
-
-
-def position_bias(attention: WindowMSA) -> Tensor:
-    """The learnt bias of every pair of positions, (heads, L, L)."""
-    index = attention.relative_position_index
-    bias = attention.relative_position_bias_table.index_select(
-        0, index.flatten())
-    return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
 
 class CachedCrossTaskBlock(CrossTaskBlock):

@@ -63,6 +63,19 @@ def relative_position_index(window: int) -> Tensor:
     return dy * (2 * window - 1) + dx
 
 
+def position_bias(attention: nn.Module) -> Tensor:
+    """The learnt bias of every pair of window positions, (heads, L, L).
+
+    Args:
+        attention (nn.Module): A :class:`CrossTaskBlock`, or mmseg's
+            ``WindowMSA``.
+    """
+    index = attention.relative_position_index
+    bias = attention.relative_position_bias_table.index_select(
+        0, index.flatten())
+    return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
+
+
 class CrossTaskBlock(BaseModule):
     """Attention from one task's map to another's, then a feed-forward.
 
@@ -124,13 +137,6 @@ class CrossTaskBlock(BaseModule):
         """Keys and values of :meth:`windows`, each shaped as the queries."""
         key, value = self.kv(windows).chunk(2, dim=-1)
         return self._split_heads(key), self._split_heads(value)
-
-    def position_bias(self) -> Tensor:
-        """Position bias of shape (heads, L, L)."""
-        index = self.relative_position_index
-        bias = self.relative_position_bias_table.index_select(
-            0, index.flatten())
-        return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor,
                bias: Tensor) -> Tensor:
@@ -274,10 +280,7 @@ class CrossTaskAttention(BaseModule):
         def keys_values(block, task):
             return block.keys_values(windows(block, task))
 
-        @cache
-        def position_bias(block):
-            return block.position_bias()
-
+        bias_of = cache(position_bias)
         refined = {}
         for task in rows:
             whole, x = (select(y[task], rows[task]) for y in (features, small))
@@ -291,7 +294,7 @@ class CrossTaskAttention(BaseModule):
                     of_images(y, task) for y in keys_values(block, other))
                 answers.append(
                     maybe_recomputed(self.recompute, block, x, query, key,
-                                     value, position_bias(block)))
+                                     value, bias_of(block)))
             refined[task] = self._add(whole, answers)
         return refined
 

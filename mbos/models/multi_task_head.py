@@ -58,6 +58,10 @@ class MultiTaskHead(BaseModule):
             task.name: self._build_task_head(head, task)
             for task in self.tasks.values()
         })
+        # what mmseg asks of a head; all channels are sigmoid
+        self.align_corners = self.any_head.align_corners
+        self.num_classes = self.out_channels = sum(
+            task.num_classes for task in self.tasks.values())
         self.loss_decode = build_loss(loss_decode)
         if not hasattr(self.loss_decode, 'counts'):
             raise ValueError(
@@ -95,21 +99,6 @@ class MultiTaskHead(BaseModule):
         """nn.Module: A head to read settings from that all share."""
         return next(iter(self.heads.values()))
 
-    @property
-    def align_corners(self) -> bool:
-        """bool: How logits are resized."""
-        return self.any_head.align_corners
-
-    @property
-    def num_classes(self) -> int:
-        """int: Channels of all tasks together."""
-        return sum(task.num_classes for task in self.tasks.values())
-
-    @property
-    def out_channels(self) -> int:
-        """int: The same as ``num_classes``; all channels are sigmoid."""
-        return self.num_classes
-
     def init_weights(self):
         """Kaiming normal with the fan-out of the published grouped convs."""
         super().init_weights()
@@ -124,9 +113,6 @@ class MultiTaskHead(BaseModule):
         self.recompute = True
         if self.cross_task_attention is not None:
             self.cross_task_attention.recompute = True
-
-    def _task_feature(self, task: str, inputs: list[Tensor]) -> Tensor:
-        return maybe_recomputed(self.recompute, self._decode, task, inputs)
 
     def _decode(self, task: str, inputs: list[Tensor]) -> Tensor:
         head = self.heads[task]
@@ -151,12 +137,16 @@ class MultiTaskHead(BaseModule):
         """
         if self.cross_task_attention is None:
             return {
-                task: self._task_feature(task,
-                                         [select(x, index) for x in inputs])
+                task:
+                maybe_recomputed(self.recompute, self._decode, task,
+                                 [select(x, index) for x in inputs])
                 for task, index in rows.items()
             }
         # Every task's map is asked by the others, so all are needed.
-        features = {t: self._task_feature(t, inputs) for t in self.tasks}
+        features = {
+            task: maybe_recomputed(self.recompute, self._decode, task, inputs)
+            for task in self.tasks
+        }
         return self.cross_task_attention(features, rows)
 
     def forward(self,

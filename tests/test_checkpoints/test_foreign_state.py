@@ -1,11 +1,15 @@
 """Entries of a state dict that belong to no part of a network."""
 import logging
+import types
 
 import pytest
 import torch
+from mmcv.runner import EMAHook
+from torch import nn
 
 from mbos.apis import load_model, read_checkpoint
-from mbos.checkpoints.foreign_state import split_foreign, without_wrapper
+from mbos.checkpoints.foreign_state import (split_foreign, split_mmcv_average,
+                                            without_wrapper)
 
 ONE = torch.ones(1)
 
@@ -36,6 +40,21 @@ def test_parts_are_kept_whether_the_network_has_them_or_not():
     ])
 def test_wrappers_are_taken_off(stored, names):
     assert tuple(without_wrapper(dict.fromkeys(stored, ONE))) == names
+
+
+def test_buffers_of_mmcv():
+    """As mmcv's own hook makes them."""
+    model = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    EMAHook().before_run(types.SimpleNamespace(model=model))
+    with torch.no_grad():
+        model[0].weight.fill_(5.)
+        model.ema_0_weight.fill_(3.)
+    state, average = split_mmcv_average(model.state_dict())
+    assert state['0.weight'].item() == 5. and average['0.weight'].item() == 3.
+    assert set(average) == {'0.weight', '0.bias', '1.weight', '1.bias'}
+    assert set(state) - set(average) == {
+        '1.running_mean', '1.running_var', '1.num_batches_tracked'
+    }
 
 
 @pytest.fixture

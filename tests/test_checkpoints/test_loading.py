@@ -121,30 +121,6 @@ def test_other_networks_are_refused(tmp_path, write):
         load_weights(tiny_model(), path)
     with pytest.raises(ValueError, match=r'another size \(.*bias_table: '):
         load_weights(tiny_model(window=4), path)
-    wide = tiny_model(
-        backbone=dict(
-            type='SwinTransformer',
-            embed_dims=24,
-            depths=[1, 1, 2, 1],
-            num_heads=[1, 2, 3, 4]),
-        decode_head=tiny_model_head(48))
-    with pytest.raises(
-            ValueError, match=r'\(12,\) instead of \(24,\)|another'):
-        load_weights(wide, path)
-
-
-def tiny_model_head(width):
-    return dict(
-        type='MultiTaskHead',
-        head=dict(
-            type='FCNHead',
-            in_channels=width,
-            in_index=1,
-            channels=16,
-            num_convs=1,
-            concat_input=False,
-            norm_cfg=dict(type='GN', num_groups=1)),
-        loss_decode=dict(type='BinaryLoss'))
 
 
 def test_a_failed_load_changes_nothing(tmp_path):
@@ -161,7 +137,7 @@ def test_a_failed_load_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-@pytest.mark.parametrize('share', [0.0, 0.01, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.999])
 def test_truncated_files_are_told(tmp_path, zipped, share):
     whole = tmp_path / 'whole.pth'
     torch.save(

@@ -4,12 +4,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from mmseg.models.backbones.swin import ShiftWindowMSA
-from mmseg.models.utils.embed import AdaptivePadding, PatchMerging
-from torch import nn
 
 from mbos.apis import PredictionSettings
-from mbos.checkpoints import onnx_export, onnx_modules
+from mbos.checkpoints import onnx_export
 from mbos.checkpoints.loading import checkpoint_meta
 from tests.utils import tiny_model, tiny_model_cfg
 
@@ -27,48 +24,6 @@ def randomize(model, seed=0):
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data += spread * noise
     return model.eval()
-
-
-@pytest.mark.parametrize('shape', [(8, 8), (7, 11), (3, 5), (13, 6)])
-def test_pooling(shape):
-    x = torch.rand(2, 3, *shape)
-    for scale in (1, 2, 3, 6):
-        stock = nn.AdaptiveAvgPool2d(scale)
-        torch.testing.assert_close(
-            onnx_modules.AnySizePooling(stock)(x), stock(x))
-
-
-@pytest.mark.parametrize('shift', [0, 3])
-@pytest.mark.parametrize('size', [(7, 7), (14, 21), (9, 17), (5, 3)])
-def test_window_attention(size, shift):
-    torch.manual_seed(0)
-    stock = randomize(
-        ShiftWindowMSA(
-            embed_dims=8, num_heads=2, window_size=7, shift_size=shift))
-    x = torch.randn(2, size[0] * size[1], 8)
-    torch.testing.assert_close(
-        onnx_modules.AnySizeWindowAttention(stock)(x, size), stock(x, size))
-
-
-@pytest.mark.parametrize('size', [(8, 6), (7, 5), (1, 4)])
-def test_merging(size):
-    stock = randomize(PatchMerging(4, 6))
-    x = torch.randn(2, size[0] * size[1], 4)
-    ours, our_size = onnx_modules.AnySizeMerging(stock)(x, size)
-    theirs, their_size = stock(x, size)
-    torch.testing.assert_close(ours, theirs)
-    assert tuple(our_size) == tuple(their_size)
-
-
-def test_padding():
-    stock = AdaptivePadding(kernel_size=4, stride=4, padding='corner')
-    x = torch.rand(1, 2, 6, 9)
-    padded = onnx_modules.AnySizePadding(stock)(x)
-    assert padded.shape == (1, 2, 8, 12)
-    torch.testing.assert_close(padded, stock(x))
-    with pytest.raises(ValueError, match='corner padding'):
-        onnx_modules.AnySizePadding(
-            AdaptivePadding(kernel_size=4, stride=4, padding='same'))
 
 
 @pytest.fixture(scope='module', params=[None, 8], ids=['stage1', 'xta'])

@@ -4,9 +4,7 @@ import math
 import pytest
 import torch
 
-from mbos.models.losses import (BinaryLoss, adversarial_loss,
-                                binary_cross_entropy, binary_dice_loss,
-                                has_valid_pixel)
+from mbos.models.losses import BinaryLoss, adversarial_loss, has_valid_pixel
 from mbos.tasks import BUILTIN_TASKS, Task
 
 VESSEL, ODOC = BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc']
@@ -149,37 +147,12 @@ def test_unknown_pixels_have_no_gradient(mode):
     assert torch.equal(logits.grad != 0, valid)
 
 
-@pytest.mark.parametrize('mode', BinaryLoss.MODES)
-def test_planes_of_some_classes_leave_whole_ones_as_they_are(mode):
-    task = BUILTIN_TASKS['lesion']
-    logits = torch.randn(2, 4, 7, 9)
-    labels = torch.randint(0, 5, (2, 7, 9), dtype=torch.uint8)
-    loss = BinaryLoss(mode=mode)
-    known = torch.tensor([[True] * 4, [True, False, False, False]])
-    together = loss(logits, labels.clamp(max=1), task, known)
-    alone = loss(logits[:1], labels[:1].clamp(max=1), task)
-    assert torch.equal(together[:1], alone)
-
-
 def test_half_precision_is_computed_in_full():
     logits = torch.full((1, 1, 300, 300), 3.0)
     labels = torch.ones(1, 300, 300, dtype=torch.uint8)
     half = BinaryLoss()(logits.half(), labels, VESSEL)
     assert half.dtype == torch.float32
     assert torch.allclose(half, BinaryLoss()(logits, labels, VESSEL))
-
-
-def test_pure_functions_agree_with_the_class():
-    task = Task('x', ('a', 'b'))
-    logits = torch.randn(3, 2, 4, 5)
-    labels = torch.randint(0, 3, (3, 4, 5), dtype=torch.uint8)
-    targets, valid = task.encode(labels)
-    assert torch.equal(
-        binary_dice_loss(logits, targets, valid),
-        BinaryLoss()(logits, labels, task))
-    assert torch.equal(
-        binary_cross_entropy(logits, targets, valid),
-        BinaryLoss(mode='ce')(logits, labels, task))
 
 
 def test_adversarial_loss_by_hand():

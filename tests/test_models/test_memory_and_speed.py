@@ -142,7 +142,6 @@ def test_a_step_reads_nothing_from_the_device(adversarial, low_memory,
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="an assertion in torch 2.12's code generator")
 @pytest.mark.skipif(not shutil.which('g++'), reason='needs a compiler')
 def test_compiled():
     """About a minute: python -m pytest -m slow tests/test_models."""

@@ -22,12 +22,6 @@ def test_one_verdict_per_patch(settings, patch, size):
     assert out.shape == (2, 1, size[0] // patch, size[1] // patch)
 
 
-def test_depth_and_width_are_settings():
-    net = PatchDiscriminator(in_channels=2, channels=16, num_convs=3)
-    widths = [(c.in_channels, c.out_channels) for c in net.convs]
-    assert widths == [(2, 16), (16, 32), (32, 1)]
-
-
 def test_downscaled_probabilities_are_averages():
     net = PatchDiscriminator(1, 2, num_convs=2, downscale=2)
     fine = torch.rand(1, 1, 16, 16)

@@ -56,11 +56,6 @@ def test_images_without_valid_pixel_do_not_count():
     assert terms['loss_truth.odoc'] == approx({4: 1.0})
 
 
-def test_a_task_without_truth_has_no_term():
-    terms = by_name(truth_terms(METAS[:2], TASKS, all_valid(METAS[:2])))
-    assert set(terms) == {'loss_truth.vessel'}
-
-
 def test_truth_planes_may_be_weighted():
     metas = [make_meta('a', truth=['odoc'], weights=dict(odoc=3.0))]
     terms = by_name(truth_terms(metas, TASKS, all_valid(metas)))
