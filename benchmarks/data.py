@@ -42,7 +42,7 @@ if not __package__:  # started by its path
 from benchmarks.common import markdown
 from mbos import datasets as data_sets
 from mbos.datasets.as_released import plain_loading
-from mbos.datasets.random_state import seeded
+from mbos.datasets.joint import seeded
 from prepare_dataset import idrid
 from prepare_dataset.synthetic import CAMERAS
 from prepare_dataset.synthetic_camera import photograph

@@ -18,12 +18,16 @@ from pathlib import Path
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
 from .driver import run
+from .errors import MissingFolderError
 from .labels import soft_binary
-from .layout import Found, Item, images_by_stem, locate, orphans
+from .layout import GO_WITHOUT, Found, Plane, find_tree, images_by_stem, pair
 from .mirrors import files_by_name
 
-GROUPS = ('a', 'c', 'd')
 OBSERVERS = ('BDP', 'BSS')
+PLANES = {
+    'ann': Plane(soft_binary, ['BDP']),
+    'ann-BSS': Plane(soft_binary, ['BSS'], GO_WITHOUT)
+}
 
 
 def clean(stem: str) -> str:
@@ -38,66 +42,50 @@ def _observed(observer: str, stem: str) -> str | None:
     return name[:-len(ending)] if name.upper().endswith(ending) else None
 
 
+KEYS = {name: partial(_observed, name) for name in OBSERVERS}
+
+
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and the vessel maps of both observers."""
-    found = Found(folder=raw)
-    images: dict[str, Path] = {}
-    maps: dict[str, dict[str, Path]] = {name: {} for name in OBSERVERS}
-    folders = {
-        group: (locate(raw, f'aria_{group}_markups'),
-                locate(raw, f'aria_{group}_markup_vessel'))
-        for group in GROUPS
-    }
-    if not any(folder for pair in folders.values() for folder in pair):
-        return _find_by_names(raw)
-    for group, (folder, vessels) in folders.items():
-        if folder is None or vessels is None:
-            found.problems.append(
-                f'{raw}: aria_{group}_markups or aria_{group}_markup_vessel '
-                'is missing; unpack its archive.')
+    found, missing = Found(folder=raw), []
+    for group in 'acd':
+        folders = f'aria_{group}_markups', f'aria_{group}_markup_vessel'
+        try:
+            part = find_tree(
+                raw,
+                folders[:1],
+                dict.fromkeys(OBSERVERS, folders[1:]),
+                PLANES,
+                keys=dict(KEYS, images=clean))
+        except MissingFolderError:
+            part = None
+        if part is None:
+            missing.append(f'{raw}: {" or ".join(folders)} is missing; unpack '
+                           'its archive.')
             continue
-        images.update(images_by_stem(folder, found, key=clean))
-        for observer, files in maps.items():
-            key = partial(_observed, observer)
-            files.update(images_by_stem(vessels, found, key=key))
-    if not images:
-        return None
-    return _pair(found, images, maps)
+        found.items += part.items
+        found.problems += part.problems
+        found.left_out |= part.left_out
+    found.problems += missing
+    return found if len(missing) < 3 else _find_by_names(raw)
 
 
 def _find_by_names(raw: Path) -> Found | None:
     """Find photographs and vessel maps in copies of any tree."""
     found = Found(folder=raw)
     maps = {
-        observer: images_by_stem(raw, found, key=partial(_observed, observer))
-        for observer in OBSERVERS
+        observer: images_by_stem(raw, found, key)
+        for observer, key in KEYS.items()
     }
 
     def others(stem):
-        is_map = any(_observed(name, stem) for name in OBSERVERS)
-        return None if is_map else clean(stem)
+        return None if any(key(stem) for key in KEYS.values()) else clean(stem)
 
     images, named_alike = files_by_name(raw, found, others)
     if not images or not (maps['BDP'] or named_alike):
         return None
     maps['BDP'] = {**named_alike, **maps['BDP']}
-    return _pair(found, images, maps)
-
-
-def _pair(found: Found, images: dict[str, Path],
-          maps: dict[str, dict[str, Path]]) -> Found:
-    for files in maps.values():
-        orphans(found, files, images)
-    for stem, image in images.items():
-        if stem not in maps['BDP']:
-            found.problems.append(f'{image}: its vessel map {stem}_BDP.tif is '
-                                  'missing; unpack it again.')
-            continue
-        labels = dict(ann=partial(soft_binary, maps['BDP'][stem]))
-        if stem in maps['BSS']:
-            labels['ann-BSS'] = partial(soft_binary, maps['BSS'][stem])
-        found.items.append(Item(stem, image, labels))
-    return found
+    return pair(found, images, maps, PLANES)
 
 
 COLLECTION = Collection(

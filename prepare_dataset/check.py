@@ -11,8 +11,8 @@ with the pixels' shares of each label value. ``--sheet`` draws
 """
 import argparse
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,8 +31,8 @@ from .description import FIELD_OF_VIEW, Collection, Labels
 from .duplicates import find_duplicates, thumbnail
 from .errors import PrepareError
 from .files import read_geometry
-from .labels import Size, open_image, open_photograph
-from .record import FILE, Record, SplitRecord, part_note, read_records, shares
+from .labels import open_image, open_photograph
+from .record import FILE, Record, part_note, read_records, shares
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
@@ -58,8 +58,8 @@ class SplitReport:
     images: dict[str, Path] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    empty: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    sizes: dict[str, Size] = field(default_factory=dict)
+    empty: Counter = field(default_factory=Counter)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     thumbnails: dict[str, np.ndarray] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -71,8 +71,7 @@ class SplitReport:
             yield part_note(len(self.images), self.expected)
         yield from (f'  note: {note}' for note in self.notes)
         if self.sizes:
-            sizes = sorted(set(self.sizes.values()))
-            shown = [f'{width}x{height}' for width, height in sizes]
+            shown = [f'{w}x{h}' for w, h in sorted(set(self.sizes.values()))]
             yield '  images   ' + (
                 ', '.join(shown) if len(shown) < 4 else
                 f'{shown[0]} to {shown[-1]}, {len(shown)} sizes')
@@ -81,11 +80,10 @@ class SplitReport:
             yield (f'  note: {len(oblong)} images are not square, such as '
                    f'{oblong[0]}; the published preparation pads to squares')
         for folder, count in self.labels.items():
-            pixels = self.pixels.get(folder)
-            if pixels is None:
-                continue
-            yield (f'  {folder:8} {count} masks, {self.empty[folder]} without '
-                   f'foreground; pixels {shares(pixels)}')
+            if folder in self.pixels:
+                yield (f'  {folder:8} {count} masks, {self.empty[folder]} '
+                       'without foreground; pixels '
+                       f'{shares(self.pixels[folder])}')
 
 
 def check_split(folder: Path,
@@ -98,19 +96,19 @@ def check_split(folder: Path,
     ``records`` are what preparations recorded of the folder, if they did.
     """
     base = folder / collection.split_folder(split)
-    recorded = {
-        name: record.splits[split]
-        for name, record in records.items() if split in record.splits
-    }
+    recorded = [
+        record.splits[split] for record in records.values()
+        if split in record.splits
+    ]
     if not (base / 'images').is_dir() and not recorded:
         return None
     report = SplitReport(f'{folder.name} {split}',
                          collection.splits[split].expected, split == 'train',
                          collection.published)
     # What the preparation could not do is not complete here either.
-    report.problems += [p for r in recorded.values() for p in r.problems]
-    paths = sorted(p for p in (base / 'images').glob('[!.]*'))
-    report.images = {path.stem: path for path in paths}
+    report.problems += [p for r in recorded for p in r.problems]
+    paths = sorted((base / 'images').glob('[!.]*'))
+    images = report.images = {path.stem: path for path in paths}
     if not paths and not report.problems:
         report.problems.append(f'{base / "images"}: is empty; prepare it.')
     suffixes = {p.suffix for p in paths} - {collection.image_suffix}
@@ -118,45 +116,35 @@ def check_split(folder: Path,
         report.problems.append(
             f'{base / "images"}: found {", ".join(sorted(suffixes))}, the '
             f'configs read {collection.image_suffix}; set img_suffix there.')
-    labels = _labels_of(collection, records)
-    expected = {
-        name:
-        _expected_masks(base, collection, split, name, kind, records,
-                        set(report.images))
-        for name, kind in labels.items()
-    }
-    _check_recorded(report, base, collection.image_suffix,
-                    list(recorded.values()), expected)
-    for name in labels:
+    lost = set().union(*(r.photographs for r in recorded)) - images.keys()
+    report.problems += [
+        f'{base / "images" / stem}{collection.image_suffix}: is missing, '
+        'although it was prepared; prepare the collection again.'
+        for stem in lost
+    ]
+    kinds = labels_of(collection, records)
+    unlabelled, labels = set(images), {}
+    for name, kind in kinds.items():
+        expected = _expected_masks(base, collection, split, name, kind,
+                                   records, set(images))
         masks = {p.stem for p in (base / name).glob('[!.]*.png')}
-        if masks or expected[name]:
+        if name != 'fov':
+            unlabelled -= expected
+        if masks or expected:
+            labels[name] = kind
             report.labels[name] = len(masks)
-            _check_pairs(report, base / name, masks, expected[name])
-    _check_pixels(report, paths, {n: labels[n]
-                                  for n in report.labels}, workers)
+            _check_pairs(report, base / name, masks, expected)
+    if unlabelled and len(kinds) > 1:
+        report.notes.append(f'{len(unlabelled)} photographs have no labels, '
+                            'so that they cannot be scored or trained on')
+    _check_pixels(report, labels, workers)
     _check_geometry(report, base / 'geometry.csv')
     report.problems.sort()
     return report
 
 
-def _check_pixels(report: SplitReport, paths: list[Path],
-                  labels: Mapping[str, Labels], workers: int) -> None:
-    check = partial(_check_photograph, labels)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        bar = tqdm(
-            pool.map(check, paths), report.name, len(paths), disable=None)
-        for path, (size, small, counts, problems) in zip(paths, bar):
-            report.problems += problems
-            if small is not None:
-                report.sizes[path.stem] = size
-                report.thumbnails[path.stem] = small
-            for name, pixels in counts.items():
-                report.pixels[name] = report.pixels.get(name, 0) + pixels
-                report.empty[name] += int(not _foreground(pixels))
-
-
-def _labels_of(collection: Collection,
-               records: Mapping[str, Record]) -> dict[str, Labels]:
+def labels_of(collection: Collection,
+              records: Mapping[str, Record]) -> dict[str, Labels]:
     """All label folders that a collection may have."""
     labels = {
         **collection.labels,
@@ -190,35 +178,33 @@ def _expected_masks(base: Path, collection: Collection, split: str, name: str,
     return images if is_there or not may_lack else set()
 
 
-def _check_recorded(report: SplitReport, base: Path, suffix: str,
-                    recorded: list[SplitRecord],
-                    expected: Mapping[str, set]) -> None:
-    """Compare the photographs with the preparation's record."""
-    images = set(report.images)
-    prepared = set().union(*(split.photographs for split in recorded))
-    report.problems += [
-        f'{base / "images" / stem}{suffix}: is missing, although it was '
-        'prepared; prepare the collection again.'
-        for stem in sorted(prepared - images)
-    ]
-    labelled = [expected[name] for name in expected if name != 'fov']
-    unlabelled = images.difference(*labelled)
-    if unlabelled and labelled:
-        report.notes.append(f'{len(unlabelled)} photographs have no labels, '
-                            'so that they cannot be scored or trained on')
-
-
 def _check_pairs(report: SplitReport, folder: Path, masks: set,
                  expected: set) -> None:
-    images = set(report.images)
     report.problems += [
         f'{folder / stem}.png: is missing, its photograph is there; prepare '
-        'the collection again.' for stem in (expected & images) - masks
+        'the collection again.'
+        for stem in (expected & report.images.keys()) - masks
     ]
     report.problems += [
         f'{folder / stem}.png: has no photograph; remove it, or prepare the '
-        'collection again.' for stem in masks - images
+        'collection again.' for stem in masks - report.images.keys()
     ]
+
+
+def _check_pixels(report: SplitReport, labels: Mapping[str, Labels],
+                  workers: int) -> None:
+    """Read all photographs and masks."""
+    check = partial(_check_photograph, labels)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = pool.map(check, report.images.values())
+        bar = tqdm(found, report.name, len(report.images), disable=None)
+        for stem, (size, small, counts, problems) in zip(report.images, bar):
+            report.problems += problems
+            if small is not None:
+                report.sizes[stem], report.thumbnails[stem] = size, small
+            for name, pixels in counts.items():
+                report.pixels[name] = report.pixels.get(name, 0) + pixels
+                report.empty[name] += not _foreground(pixels)
 
 
 def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
@@ -231,44 +217,23 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
         return None, None, counts, [str(error)]
     for name, kind in labels.items():
         mask = path.parents[1] / name / f'{path.stem}.png'
+        if not mask.exists():
+            continue
         try:
-            if mask.exists():
-                counts[name] = _count_values(mask, kind.largest,
-                                             photograph.layout)
-                _check_foreground(mask, counts[name], kind)
+            counts[name] = _count_values(mask, kind.largest, photograph.layout)
         except RefusedError as error:
             problems.append(str(error))
+            continue
+        # Every eye has vessels and a disc, but not every one lesions.
+        if not (kind.may_be_empty or _foreground(counts[name])):
+            problems.append(f'{mask}: is empty, while every eye has what this '
+                            'mask should show; look at the raw mask.')
     return image.size, thumbnail(image), counts, problems
 
 
 def _foreground(pixels: np.ndarray) -> int:
     """Number of pixels of any structure; 255 is ignored."""
     return int(pixels[1:255].sum())
-
-
-def _check_foreground(path: Path, pixels: np.ndarray, kind: Labels) -> None:
-    """Every eye has vessels and a disc, but not every one lesions."""
-    if not (kind.may_be_empty or _foreground(pixels)):
-        raise PrepareError(f'{path}: is empty, while every eye has what this '
-                           'mask should show; look at the raw mask.')
-
-
-def _check_geometry(report: SplitReport, path: Path) -> None:
-    """Compare geometry.csv, which the release's trees do not have."""
-    try:
-        rows = read_geometry(path)
-    except RefusedError as error:
-        report.problems.append(str(error))
-        return
-    for stem, size in report.sizes.items() if rows else ():
-        row = rows.get(stem)
-        prepared = row and (row.prepared_width, row.prepared_height)
-        if prepared != size:
-            has = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
-            report.problems.append(
-                f'{path}: has {has} for {report.images[stem]} of '
-                f'{size[0]}x{size[1]}, so that predictions could not be put '
-                'back; prepare the collection again with --force.')
 
 
 def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
@@ -292,6 +257,24 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
             f'{path}: expected the values 0 to {largest}, found '
             f'{", ".join(map(str, found[:8]))}; prepare it again.')
     return counts
+
+
+def _check_geometry(report: SplitReport, path: Path) -> None:
+    """Compare geometry.csv, which the release's trees do not have."""
+    try:
+        rows = read_geometry(path)
+    except RefusedError as error:
+        report.problems.append(str(error))
+        return
+    for stem, size in report.sizes.items() if rows else ():
+        row = rows.get(stem)
+        prepared = row and (row.prepared_width, row.prepared_height)
+        if prepared != size:
+            has = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
+            report.problems.append(
+                f'{path}: has {has} for {report.images[stem]} of '
+                f'{size[0]}x{size[1]}, so that predictions could not be put '
+                'back; prepare the collection again with --force.')
 
 
 def _prepared(
@@ -331,9 +314,9 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
         found = [report for report in found if report is not None]
         reports += found
         if sheet and found:
-            photographs = [list(report.images.values()) for report in found]
             write_sheet(out / 'sheets' / f'{collection.folder}.jpg',
-                        photographs, _labels_of(collection, records))
+                        [list(report.images.values()) for report in found],
+                        labels_of(collection, records))
     if not reports:
         names = ', '.join(c.folder for c in COLLECTIONS)
         raise PrepareError(f'{out}: holds none of {names}, and no folder '
@@ -347,7 +330,7 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
     return reports
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 1 if anything is wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__,

@@ -16,8 +16,8 @@ from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
 from .labels import merge
-from .layout import Found, Item, images_by_stem, locate, orphans, require
-from .mirrors import IMAGES, MASKS, files_of_splits, folder_of_split
+from .layout import Files, Found, Plane, find_tree, pair, published_or_copy
+from .mirrors import IMAGES, MASKS, endings_of_split, files_of_splits
 
 RAW_FOLDERS = dict(train='train', val='valid', test='test')
 LESIONS = dict(
@@ -26,41 +26,26 @@ LESIONS = dict(
     SE=('SE', 'soft exudates', 'soft_exudates', 'softexudates'),
     MA=('MA', 'microaneurysms', 'microaneurysm'))
 """dict[str, tuple]: Names of the lesions' folders."""
+PLANES = dict(ann=Plane(merge, tuple(LESIONS)))
 
 
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and lesion masks."""
     name = RAW_FOLDERS[split]
     # The archive also holds folders of these names for grading.
-    folder = locate(raw, f'lesion_segmentation/{name}/image', f'{name}/image')
-    if folder is None:
-        folder = folder_of_split(raw, split, IMAGES)
-    if folder is None:
-        return _find_by_names(raw, split)
-    found = Found(folder=folder)
-    images = images_by_stem(folder, found)
-
-    places = {lesion: _mask_folder(raw, split, lesion) for lesion in LESIONS}
-    if None in places.values():
-        copy = _find_by_names(raw, split)
-        if copy is not None and copy.items:
-            return copy
-    lesions = {}
-    for lesion, at in places.items():
-        at = require(at, raw, f'the masks {name}/label/{lesion}')
-        lesions[lesion] = images_by_stem(at, found)
-        orphans(found, lesions[lesion], images)
-    return _pair(found, images, lesions)
-
-
-def _mask_folder(raw: Path, split: str, lesion: str) -> Path | None:
-    endings = [
-        f'{parent}{RAW_FOLDERS[split]}/{label}/{lesion}'
-        for parent in ('lesion_segmentation/', '')
-        for label in ('label', 'segmentation label')
-    ]
-    return locate(raw, *endings) or folder_of_split(raw, split, MASKS,
-                                                    LESIONS[lesion])
+    tops = [f'lesion_segmentation/{name}', name]
+    masks = {
+        lesion: [
+            *(f'{top}/{label}/{lesion}' for top in tops
+              for label in ('label', 'segmentation label')),
+            *endings_of_split(split, MASKS, names)
+        ]
+        for lesion, names in LESIONS.items()
+    }
+    images = [f'{top}/image' for top in tops] + endings_of_split(split, IMAGES)
+    return published_or_copy(
+        partial(find_tree, raw, images, masks, PLANES),
+        partial(_find_by_names, raw, split))
 
 
 def _find_by_names(raw: Path, split: str) -> Found | None:
@@ -68,8 +53,8 @@ def _find_by_names(raw: Path, split: str) -> Found | None:
     say what is a mask, such as ``train/EX`` beside the photographs.
     """
     found = Found(folder=raw)
-    images: dict[str, Path] = {}
-    lesions: dict[str, dict[str, Path]] = {lesion: {} for lesion in LESIONS}
+    images: Files = {}
+    lesions: dict[str, Files] = {lesion: {} for lesion in LESIONS}
     for stem, folders, path in files_of_splits(raw, split, found):
         bare, _, ending = stem.rpartition('_')
         for lesion, names in LESIONS.items():
@@ -89,22 +74,7 @@ def _find_by_names(raw: Path, split: str) -> Found | None:
     if len(there) < len(images):
         found.notes.append(f'{len(images) - len(there)} photographs have no '
                            'lesion mask and are left out.')
-    return _pair(found, there, lesions)
-
-
-def _pair(found: Found, images: dict[str, Path],
-          lesions: dict[str, dict[str, Path]]) -> Found:
-    for stem, image in images.items():
-        missing = [name for name in LESIONS if stem not in lesions[name]]
-        if missing:
-            found.problems.append(
-                f'{image}: {stem}.tif is missing among the masks of '
-                f'{", ".join(missing)}; unpack it again (DDR has all four of '
-                'every photograph, empty ones too).')
-            continue
-        paths = [lesions[name][stem] for name in LESIONS]
-        found.items.append(Item(stem, image, dict(ann=partial(merge, paths))))
-    return found
+    return pair(found, there, lesions, PLANES)
 
 
 COLLECTION = Collection(

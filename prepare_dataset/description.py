@@ -42,7 +42,8 @@ class Split:
 
     Args:
         expected: Number of photographs in the owner's release.
-        crop: ``'fov'``, ``'pad'`` or ``'none'``, see ``worker.Job``.
+        crop: ``'fov'`` crops to the field of view and pads to a square,
+            ``'pad'`` only pads, ``'none'`` takes the photographs as they come.
         folder: Folder of the split; None is its name.
         may_lack_labels: Whether the owner publishes the photographs without
             any labels.
@@ -51,10 +52,6 @@ class Split:
     crop: str = 'fov'
     folder: str | None = None
     may_lack_labels: bool = False
-
-
-def _one_structure() -> Mapping[str, Labels]:
-    return dict(ann=Labels(task='vessel'))
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,8 @@ class Collection:
         find: ``find(raw, split)`` returns what the raw folder holds of a
             split, or None if it holds nothing of it.
         splits: Its splits.
-        labels: Its label folders; by default ``ann`` of one structure that
-            every photograph shows.
+        labels: Its label folders; by default ``ann`` of vessels, which every
+            photograph shows.
         image_suffix: Suffix of the prepared images.
         with_images: Whether images are written, or labels only.
         published: Whether ``Split.expected`` is the number that an owner
@@ -80,7 +77,8 @@ class Collection:
     folder: str
     find: Callable[[Path, str], Found | None]
     splits: Mapping[str, Split]
-    labels: Mapping[str, Labels] = field(default_factory=_one_structure)
+    labels: Mapping[str, Labels] = field(
+        default_factory=lambda: dict(ann=Labels(task='vessel')))
     image_suffix: str = '.jpg'
     with_images: bool = True
     published: bool = True

@@ -14,44 +14,28 @@ from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
 from .labels import disc_and_cup
-from .layout import Found, Item, images_by_stem, locate, orphans, require
+from .layout import Found, Plane, find_tree
 
 RAW_FOLDERS = dict(train='Training', test='Test')
+KINDS = ('ODseg', 'cupseg')
+
+
+def _soft_map(kind: str, stem: str) -> str | None:
+    """The photograph of a soft map, None of other files."""
+    name, _, ending = stem.rpartition('_')
+    return name if ending.lower() == f'{kind}Softmap'.lower() else None
 
 
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and soft maps."""
     name = RAW_FOLDERS[split]
-    folder = locate(raw, f'{name}/Images')
-    if folder is None:
-        return None
-    found = Found(folder=folder)
-    images = images_by_stem(folder, found)
-    truth = require(
-        locate(raw, f'{name}/GT', f'{name}/{name}_GT'), raw,
-        f'the folder {name}/GT')
-
-    def soft_maps(ending):
-        files = images_by_stem(
-            truth,
-            found,
-            key=lambda stem: stem[:-len(ending)]
-            if stem.lower().endswith(ending) else None)
-        orphans(found, files, images)
-        return files
-
-    discs, cups = soft_maps('_odsegsoftmap'), soft_maps('_cupsegsoftmap')
-    for stem, image in images.items():
-        if stem not in discs or stem not in cups:
-            kind = 'cupseg' if stem in discs else 'ODseg'
-            found.problems.append(
-                f'{image}: {stem}_{kind}Softmap.png is missing in {truth}; '
-                'unpack it again.')
-            continue
-        found.items.append(
-            Item(stem, image,
-                 dict(ann=partial(disc_and_cup, discs[stem], cups[stem]))))
-    return found
+    truth = [f'{name}/GT', f'{name}/{name}_GT']
+    return find_tree(
+        raw, [f'{name}/Images'],
+        dict.fromkeys(KINDS, truth),
+        dict(ann=Plane(disc_and_cup, KINDS)),
+        keys={kind: partial(_soft_map, kind)
+              for kind in KINDS})
 
 
 COLLECTION = Collection(

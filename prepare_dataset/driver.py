@@ -1,8 +1,9 @@
 """Runs over a collection: splits, processes, progress, errors, summary."""
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,10 @@ from tqdm import tqdm
 
 from mbos.io import RefusedError, problems_of_links
 from mbos.io.files import remove_leftovers
-from mbos.io.geometry import Geometry
 from .description import Collection
 from .errors import PrepareError
 from .files import read_geometry, write_geometry
-from .layout import Found, Item
+from .layout import Found, Item, note_of_left_out
 from .mirrors import beside
 from .record import (UNFINISHED, Record, SplitRecord, part_note, read_records,
                      shares, write_records)
@@ -40,7 +40,7 @@ class SplitSummary:
     skipped: int = 0
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter = field(default_factory=Counter)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     published: bool = True
 
@@ -52,10 +52,26 @@ class SplitSummary:
             return
         self.skipped += outcome.skipped
         self.prepared += not outcome.skipped
-        for key, value in outcome.counts.items():
-            self.counts[key] = self.counts.get(key, 0) + value
+        self.counts.update(outcome.counts)
         for key, value in outcome.pixels.items():
             self.pixels[key] = self.pixels.get(key, 0) + value
+
+    def lines(self, name: str) -> Iterator[str]:
+        """The text of a summary."""
+        yield (f'{name}: {self.found} photographs found, {self.expected} '
+               f'expected; {self.prepared} prepared, {self.skipped} already '
+               f'there, {len(self.errors)} problems')
+        if self.published and self.found != self.expected:
+            yield part_note(self.found, self.expected)
+        for folder, pixels in self.pixels.items():
+            yield (f'  {folder}: share of pixels by label value: '
+                   f'{shares(pixels)}')
+        yield from (f'  {k}: {count}' for k, count in self.counts.items()
+                    if count)
+        yield from (f'  note: {note}' for note in self.notes[:MAX_NOTES])
+        if len(self.notes) > MAX_NOTES:
+            yield f'  note: {len(self.notes) - MAX_NOTES} more like these'
+        yield from (f'  ERROR {error}' for error in self.errors)
 
 
 @dataclass
@@ -82,26 +98,8 @@ class Summary:
         lines = [f'{self.name} -> {self.folder} ({self.seconds:.1f} s)']
         lines += [f'  note: {note}' for note in self.notes]
         for name, split in self.splits.items():
-            lines += [f'  {line}' for line in _split_lines(name, split)]
-        lines += [self.ending] if self.ending else []
-        return '\n'.join(lines)
-
-
-def _split_lines(name: str, split: SplitSummary) -> Iterator[str]:
-    yield (f'{name}: {split.found} photographs found, {split.expected} '
-           f'expected; {split.prepared} prepared, {split.skipped} already '
-           f'there, {len(split.errors)} problems')
-    if split.published and split.found != split.expected:
-        yield part_note(split.found, split.expected)
-    for folder, pixels in split.pixels.items():
-        yield f'  {folder}: share of pixels by label value: {shares(pixels)}'
-    for key, value in split.counts.items():
-        if value:
-            yield f'  {key}: {value}'
-    yield from (f'  note: {note}' for note in split.notes[:MAX_NOTES])
-    if len(split.notes) > MAX_NOTES:
-        yield f'  note: {len(split.notes) - MAX_NOTES} more like these'
-    yield from (f'  ERROR {error}' for error in split.errors)
+            lines += [f'  {line}' for line in split.lines(name)]
+        return '\n'.join([*lines, self.ending] if self.ending else lines)
 
 
 def run(collection: Collection,
@@ -145,32 +143,6 @@ def run(collection: Collection,
         _record_failures(collection, summary, splits or ())
     summary.seconds = time.time() - start
     return summary
-
-
-def _record_failures(collection: Collection, summary: Summary,
-                     wanted: Sequence[str]) -> None:
-    """Note splits of which nothing could be prepared, for the check.
-
-    Those of an earlier run are forgotten when others alone are ``wanted``; one
-    that was prepared in an earlier run is left alone.
-    """
-    records = read_records(summary.folder)
-    record = records.get(collection.name) or Record(collection.image_suffix)
-    before = dict(record.splits)
-    for name, split in before.items():
-        if wanted and name not in wanted and not split.photographs:
-            del record.splits[name]
-    for name, result in summary.splits.items():
-        earlier = record.splits.get(name)
-        if result.found or (earlier and earlier.photographs):
-            continue
-        problems = [error.splitlines()[0] for error in result.errors]
-        record.splits[name] = SplitRecord(
-            collection.split_folder(name), result.expected, problems=problems)
-    if record.splits != before:
-        record.published = collection.published
-        records[collection.name] = record
-        write_records(summary.folder, records)
 
 
 def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
@@ -219,7 +191,7 @@ def _run_split(collection: Collection, name: str, found: Found,
         split.expected,
         len(found.items),
         errors=list(found.problems),
-        notes=[*found.notes, *found.left_out_notes()],
+        notes=[*found.notes, *note_of_left_out(found.left_out)],
         published=collection.published)
     if not found.items:
         if found.folder is not None or not result.errors:
@@ -229,9 +201,10 @@ def _run_split(collection: Collection, name: str, found: Found,
         return result
     unfinished = f'{job.folder}: {UNFINISHED}'
     _record(collection, name, summary.folder, [], [unfinished])
-    done, problems = _prepare_items(collection, name, found, job, workers,
-                                    result)
-    problems = sorted([*found.problems, *problems])
+    failed = _prepare_items(f'{collection.name} {name}', found.items, job,
+                            workers, result)
+    done = [item for item in found.items if item.stem not in failed]
+    problems = sorted([*found.problems, *failed.values()])
     _record(collection, name, summary.folder, done, problems)
     result.errors.sort()
     return result
@@ -241,7 +214,8 @@ def _record(collection: Collection, split: str, folder: Path,
             items: Sequence[Item], problems: Sequence[str]) -> None:
     """Note in prepared.json what a split has come to."""
     records = read_records(folder)
-    record = records.get(collection.name) or Record(collection.image_suffix)
+    record = records.setdefault(collection.name,
+                                Record(collection.image_suffix))
     record.image_suffix = collection.image_suffix
     record.published = collection.published
     record.labels.update(collection.labels)
@@ -256,103 +230,94 @@ def _record(collection: Collection, split: str, folder: Path,
             name: stems
             for name, stems in lacking.items() if stems
         }, list(problems))
-    records[collection.name] = record
     write_records(folder, records)
 
 
-def _prepare_items(collection: Collection, name: str, found: Found, job: Job,
-                   workers: int,
-                   result: SplitSummary) -> tuple[list[Item], list[str]]:
-    """Prepare a split; returns what is there then, and why the rest is not."""
+def _record_failures(collection: Collection, summary: Summary,
+                     wanted: Sequence[str]) -> None:
+    """Note splits of which nothing could be prepared, for the check.
+
+    Those of an earlier run are forgotten when others alone are ``wanted``; one
+    that was prepared in an earlier run is left alone.
+    """
+    records = read_records(summary.folder)
+    record = records.setdefault(collection.name,
+                                Record(collection.image_suffix))
+    before = dict(record.splits)
+    for name, split in before.items():
+        if wanted and name not in wanted and not split.photographs:
+            del record.splits[name]
+    for name, result in summary.splits.items():
+        earlier = record.splits.get(name)
+        if not (result.found or (earlier and earlier.photographs)):
+            record.splits[name] = SplitRecord(
+                collection.split_folder(name),
+                result.expected,
+                problems=[error.splitlines()[0] for error in result.errors])
+    if record.splits != before:
+        record.published = collection.published
+        write_records(summary.folder, records)
+
+
+def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
+                   result: SplitSummary) -> dict[str, str]:
+    """Prepare a split; returns why what is not there then is missing."""
+    for path in job.targets(items[0]).values():
+        remove_leftovers(path.parent)
+    table = job.folder / 'geometry.csv'
+    rows = read_geometry(table)
+    saved, last = dict(rows), time.time()
+    tasks = [(item, job, rows.get(item.stem)) for item in items]
     failed = {}
-    for folder in {
-            path.parent
-            for path in job.targets(found.items[0]).values()
-    }:
-        remove_leftovers(folder)
-    with _GeometryTable(job.folder / 'geometry.csv') as table:
-        outcomes = _outcomes(found.items, job, table.rows, workers)
-        bar = tqdm(
-            outcomes,
-            desc=f'{collection.name} {name}',
-            total=len(found.items),
-            unit='image',
-            disable=None)
-        for outcome in bar:
+    try:
+        for outcome in tqdm(
+                _outcomes(tasks, workers),
+                desc=title,
+                total=len(items),
+                unit='image',
+                disable=None):
             result.add(outcome)
-            table.add(outcome.geometry)
+            if outcome.geometry:
+                rows[outcome.stem] = outcome.geometry
             if outcome.error and not outcome.is_kept:
                 failed[outcome.stem] = outcome.error
-    done = [item for item in found.items if item.stem not in failed]
-    return done, list(failed.values())
+            if time.time() - last > SAVE_EVERY and rows != saved:
+                write_geometry(table, rows.values())
+                saved, last = dict(rows), time.time()
+    finally:
+        if rows != saved:
+            write_geometry(table, rows.values())
+    return failed
 
 
-def _outcomes(items: Sequence[Item], job: Job, rows: Mapping[str, Geometry],
-              workers: int) -> Iterator[Outcome]:
+def _outcomes(tasks: Sequence[tuple], workers: int) -> Iterator[Outcome]:
     """Prepare photographs, in any order."""
-    tasks = [(item, job, rows.get(item.stem)) for item in items]
-    done = [job.is_done(item, known) for item, _, known in tasks]
     # What is done already is not worth a process.
+    done = [job.is_done(item, known) for item, job, known in tasks]
     alone = workers <= 1 or done.count(False) <= 1
+    rest = []
     for task, is_done in zip(tasks, done):
         if alone or is_done:
             yield prepare_item(*task)
-    if not alone:
-        rest = [task for task, is_done in zip(tasks, done) if not is_done]
-        yield from _outcomes_of_pool(rest, workers)
-
-
-def _outcomes_of_pool(tasks: Sequence[tuple],
-                      workers: int) -> Iterator[Outcome]:
+        else:
+            rest.append(task)
+    if not rest:
+        return
     # Forking a process that runs threads (OpenMP, OpenCV) can hang.
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(min(workers, len(tasks)), context,
+    with ProcessPoolExecutor(min(workers, len(rest)), context,
                              start_worker) as pool:
-        futures = {pool.submit(prepare_item, *task): task for task in tasks}
+        futures = {pool.submit(prepare_item, *task): task for task in rest}
         try:
             for future in as_completed(futures):
-                yield _outcome_of(future, futures[future][0])
+                item = futures[future][0]
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield Outcome(
+                        item.stem,
+                        error=f'{item.image}: not prepared, because a worker '
+                        'process died (out of memory?); run the command again '
+                        'with --workers 1.')
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _outcome_of(future: Future, item: Item) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Outcome(
-            item.stem,
-            error=f'{item.image}: not prepared, because a worker process died '
-            '(out of memory?); run the command again with --workers 1.')
-
-
-class _GeometryTable:
-    """geometry.csv of a split, saved every few seconds and at the end."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.rows = read_geometry(path)
-        self.saved = time.time()
-        self.changed = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.save()
-
-    def add(self, row: Geometry | None) -> None:
-        """Take up a row, unless it is None or there already."""
-        if row is None or self.rows.get(row.name) == row:
-            return
-        self.rows[row.name] = row
-        self.changed = True
-        if time.time() - self.saved > SAVE_EVERY:
-            self.save()
-
-    def save(self) -> None:
-        """Write the file, if there is anything new."""
-        if self.changed:
-            write_geometry(self.path, self.rows.values())
-            self.changed = False
-        self.saved = time.time()

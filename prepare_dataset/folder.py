@@ -15,22 +15,22 @@ are prepared for prediction and pseudo labels.
 """
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mbos.io import RefusedError
+from mbos.tasks import BUILTIN_TASKS
 from .check import COLLECTIONS
 from .cli import add_options, finish
 from .description import Collection, Split
 from .driver import Summary, run
 from .errors import PrepareError
-from .layout import Found, Item
-from .own_masks import (MissingMaskError, Reader, match_masks, parse_classes,
-                        parse_pairs, tasks_of, without_masks)
-from .patterns import (MaskPattern, Photograph, left_out, list_photographs,
-                       named)
+from .layout import Found, Item, note_of_left_out, visible_files
+from .own_masks import (Masks, MissingMaskError, Reader, match_masks,
+                        parse_classes, parse_pairs, tasks_of, without_masks)
+from .patterns import (IMAGE_SUFFIXES, MaskPattern, Photograph,
+                       list_photographs, named)
 from .record import read_records
-from .snippet import config_snippet
 from .splits import WHOLE, group_of, parse_splits, split_photographs
 
 SUFFIXES = ('.jpg', '.png', '.tif')
@@ -80,8 +80,9 @@ def prepare(images,
     label_folders = match_masks(pairs, tasks, folder, everything)
     fields_of_view = MaskPattern('--fov', fov, folder,
                                  everything) if fov else None
-    photographs = without_masks(everything, label_folders, fields_of_view)
     reader = Reader(label_folders, parse_pairs('--values', values), optional)
+    patterns = [*reader.patterns.values(), *[fields_of_view] * bool(fov)]
+    photographs = without_masks(everything, patterns)
     divided, notes = split_photographs(photographs, parse_splits(splits),
                                        group_of(photographs, group), seed)
     found = {
@@ -89,10 +90,28 @@ def prepare(images,
                           folder)
         for split, members in divided.items()
     }
-    collection = _describe(name, found, reader, crop, suffix)
+    collection = Collection(
+        name,
+        name,
+        lambda raw, split: found[split], {
+            split:
+            Split(
+                len(members.items) + len(members.problems),
+                crop=crop,
+                folder='' if split == WHOLE else split)
+            for split, members in found.items()
+        }, {m.folder: m.describe()
+            for m in label_folders},
+        suffix,
+        published=False,
+        recipe=dict(reader.recipe(), crop=crop))
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
-    summary.notes += notes + reader.left_over() + left_out(folder)
+    others = [
+        path for path in visible_files(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES
+    ]
+    summary.notes += notes + reader.left_over() + note_of_left_out(others)
     summary.ending = config_snippet(collection, summary.folder, label_folders)
     return summary
 
@@ -128,60 +147,27 @@ def find_items(photographs: Sequence[Photograph], reader: Reader,
     for photograph in photographs:
         try:
             labels = reader.labels(photograph)
-            fov = _field_of_view(fields_of_view, photograph)
+            fov = fields_of_view and fields_of_view.find(photograph)
+            if fields_of_view and fov is None:
+                raise PrepareError(
+                    f'{fields_of_view.lack(photograph)}leave --fov out: '
+                    'fields of view are found then.')
             found.items.append(
                 Item(photograph.name, photograph.path, labels, fov))
-        except MissingMaskError as error:
-            if skip_unlabelled:
+        except RefusedError as error:
+            if skip_unlabelled and isinstance(error, MissingMaskError):
                 skipped.append(photograph.relative)
             else:
                 found.problems.append(str(error))
-        except RefusedError as error:
-            found.problems.append(str(error))
     if skipped:
         found.notes.append(f'{len(skipped)} photographs without a mask are '
                            f'left out: {named(skipped)}.')
     return found
 
 
-def _field_of_view(pattern: MaskPattern | None,
-                   photograph: Photograph) -> Path | None:
-    path = pattern and pattern.find(photograph)
-    if pattern and path is None:
-        raise PrepareError(
-            f'{photograph.path}: has no mask {pattern.text}; expected '
-            f'{pattern.expected(photograph)}. Add it, or leave --fov out: '
-            'fields of view are found then.')
-    return path
-
-
-def _describe(name: str, found: Mapping[str, Found], reader: Reader, crop: str,
-              suffix: str) -> Collection:
-    splits = {
-        split:
-        Split(
-            len(members.items) + len(members.problems),
-            crop=crop,
-            folder='' if split == WHOLE else split)
-        for split, members in found.items()
-    }
-    return Collection(
-        name,
-        name,
-        lambda raw, split: found[split],
-        splits, {masks.folder: masks.describe()
-                 for masks in reader.masks},
-        suffix,
-        published=False,
-        recipe=dict(reader.recipe(), crop=crop))
-
-
 def _check_earlier(folder: Path, collection: Collection) -> None:
-    """Refuse what would mix two preparations of one name.
-
-    Raises:
-        PrepareError: If photographs are in other splits now, or masks are
-            others.
+    """Refuse what would mix two preparations of one name: photographs that
+    are in other splits now, or other masks.
     """
     remove = f'remove {folder} and prepare it again, or choose another --name.'
     record = read_records(folder).get(collection.name)
@@ -207,6 +193,57 @@ def _check_earlier(folder: Path, collection: Collection) -> None:
                 raise PrepareError(
                     f'{folder}: {stem} was prepared in the split {split}, '
                     f'now it is in {now[stem]}; {remove}')
+
+
+def config_snippet(collection: Collection, folder: Path,
+                   masks: Sequence[Masks]) -> str:
+    """Write what a config needs to use a prepared collection: a line for
+    ``model.tasks`` if tasks are not built in, and an entry per split.
+    """
+    trained = [m for m in masks if not m.is_second]
+    lines = ['For a config (docs/how_to.md, "Add a dataset"):']
+    for task in (m.task for m in trained):
+        if task != BUILTIN_TASKS.get(task.name):
+            nested = ', nested=True' if task.nested else ''
+            lines.append(f'# a task of model.tasks: dict(name={task.name!r}, '
+                         f'classes={task.classes!r}{nested})')
+    for split in collection.splits:
+        lines += _entry(collection, split, folder, trained)
+    if not trained:
+        lines.append('# without labels: give its img_dir pseudo_dirs '
+                     '(tools/generate_pseudo_labels.py), or predict it')
+    return '\n'.join(lines)
+
+
+def _entry(collection: Collection, split: str, folder: Path,
+           masks: Sequence[Masks]) -> list[str]:
+    """A dataset of a config, argument by argument."""
+    base = collection.split_folder(split)
+    name = f'{collection.name}_{split}' if base else collection.name
+    name = ''.join(c if c.isalnum() else '_' for c in name).lower()
+    below = f'{base}/' if base else ''
+    annotations = []
+    for m in masks:
+        entry = repr(f'{below}{m.folder}')
+        if m.labelled != m.task.classes:
+            entry = f'dict(path={entry}, classes={list(m.labelled)!r})'
+        annotations.append(f'{m.folder}={entry}')
+    arguments = dict(
+        type=repr('PartialLabelDataset'),
+        name=repr(name),
+        data_root=repr(str(folder)),
+        img_dir=repr(f'{below}images'))
+    if collection.image_suffix != '.jpg':
+        arguments['img_suffix'] = repr(collection.image_suffix)
+    if masks:
+        arguments['ann_dirs'] = f'dict({", ".join(annotations)})'
+    pipeline = 'train_pipeline'
+    if split != 'train':
+        pipeline = 'test_pipeline'
+        arguments['fov_dir'] = repr(f'{below}fov')
+    arguments['pipeline'] = f'{{{{_base_.{pipeline}}}}}'
+    rows = [f'    {key}={value}' for key, value in arguments.items()]
+    return [f'{name} = dict(', ',\n'.join(rows) + ')']
 
 
 OPTIONS = {

@@ -15,24 +15,25 @@ from .cli import main
 from .description import Collection, Labels, Split
 from .driver import Summary, run
 from .errors import PrepareError
-from .idrid import FOLDER, find_photographs
+from .idrid import FOLDER, RAW_FOLDERS
 from .labels import binary
-from .layout import Found, Item, images_by_stem
+from .layout import Found, Item, find_tree, images_by_stem
 
 LABELS = dict(vessel=Labels(optional=True, task='vessel'))
 
 
 def find(raw: Path, split: str, vessels: Path) -> Found | None:
     """Find the photographs of a split that have a vessel map."""
-    found = Found()
-    images = find_photographs(raw, split, found)
-    if images is None:
+    found = find_tree(raw, [f'1. Original Images/{RAW_FOLDERS[split]}'], {},
+                      {})
+    if found is None:
         return None
     maps = images_by_stem(
         vessels, found, key=lambda stem: stem.replace('_vessel', ''))
-    for stem in sorted(images.keys() & maps.keys()):
-        found.items.append(
-            Item(stem, images[stem], dict(vessel=partial(binary, maps[stem]))))
+    found.items = [
+        Item(stem, image, dict(vessel=partial(binary, maps[stem])))
+        for stem, image in found.images.items() if stem in maps
+    ]
     return found
 
 

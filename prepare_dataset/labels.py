@@ -3,11 +3,13 @@
 A reader is a function of paths that returns labels of shape (H, W), dtype
 uint8, and a dict of counts worth reporting, such as overlapping pixels. The
 values are those of docs/method.md, section 1: 0 is background, 255 never
-occurs.
+occurs. ``layout`` is how the photograph is stored: a mask is turned upright
+with it and must have its size; without one, any size is good. Masks that
+cannot be read or hold other values than they should raise ``PrepareError``.
 """
 import gzip
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,39 +21,38 @@ from mbos.io.photographs import EncodedPhotograph, read_layout
 from .errors import PrepareError
 
 Labelled = tuple[np.ndarray, dict[str, int]]
-Size = tuple[int, int]
-UNREADABLE = ('is it complete? Download or unpack it again, or remove it '
-              'together with its masks')
 
 
 def open_image(path: Path) -> Image.Image:
     """Read the first frame of a file completely: an image of
     ``mbos.io.FORMATS``, or a packed PPM.
-
-    Raises:
-        PrepareError: If it is missing, truncated, not an image, or of an
-            absurd size.
     """
     try:
         if path.suffix != '.gz':
             with mbos.io.open_image(path) as image:
-                image.load()
-                return image.copy()
+                return _loaded(image)
         # A PPM is read from its start, so no more is unpacked than its header
         # claims, whatever the archive holds.
         mbos.io.check_regular(path)
         with gzip.open(path) as file, \
                 mbos.io.open_image(path, file, ('PPM', )) as image:
-            image.load()
-            return image.copy()
+            return _loaded(image)
     except mbos.io.RefusedError:
         raise
     except FileNotFoundError:
         raise PrepareError(f'{path}: the file is missing; unpack the archive '
                            'of this collection again.') from None
     except Exception as error:  # Pillow raises many kinds on bad bytes.
-        raise PrepareError(f'{path}: cannot be read ({error}): '
-                           f'{UNREADABLE}.') from error
+        raise PrepareError(
+            f'{path}: cannot be read ({error}): is it complete? Download or '
+            'unpack it again, or remove it together with its masks.'
+        ) from error
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    copy = image.copy()
+    copy.format = image.format
+    return copy
 
 
 def open_photograph(path: Path) -> EncodedPhotograph:
@@ -63,19 +64,10 @@ def open_photograph(path: Path) -> EncodedPhotograph:
     return EncodedPhotograph(path, packed.getvalue())
 
 
-def _open_mask(path: Path, size: Size | Layout | None) -> Image.Image:
-    """Read a mask, turned as its photograph is.
-
-    ``size`` is the width and height that it must have, or how its photograph
-    is stored.
-
-    Raises:
-        PrepareError: If it cannot be read or is of another size.
-    """
+def _open_mask(path: Path, layout: Layout | None) -> Image.Image:
     image = open_image(path)
-    if size is None:
+    if layout is None:
         return image
-    layout = size if isinstance(size, Layout) else Layout(size[::-1])
     if not layout.is_upright:
         own = read_layout(path)
         if own.is_upright and image.size == layout.stored[::-1]:
@@ -96,43 +88,57 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _empty(size: Size | Layout) -> np.ndarray:
-    """Labels without any structure."""
-    shape = size.shape if isinstance(size, Layout) else size[::-1]
-    return np.zeros(shape, np.uint8)
+def _palette(image: Image.Image) -> np.ndarray:
+    return np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
 
 
-def read_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
+def read_values(path: Path, layout: Layout | None = None) -> np.ndarray:
     """Read a mask as brightness values (H, W), uint8.
 
     A palette (GIF, 1-bit TIFF, BMP, PNG) is looked up: what its colours show
     counts, the brightest of the three channels of each.
-
-    Raises:
-        PrepareError: If it cannot be read or is of another size.
     """
-    image = _open_mask(path, size)
+    image = _open_mask(path, layout)
     if image.mode in ('1', 'L'):
         return np.array(image.convert('L'))
     if image.mode.startswith(('I', 'F')):
-        values = np.array(image)
-        return (values > 0).astype(np.uint8) * 255
+        return (np.array(image) > 0).astype(np.uint8) * 255
     if image.mode == 'P':
-        colours = np.zeros((256, 3), np.uint8)
-        palette = np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
-        colours[:len(palette)] = palette
-        return colours.max(axis=1)[np.array(image)]
+        brightness = np.zeros(256, np.uint8)
+        colours = _palette(image)
+        brightness[:len(colours)] = colours.max(axis=1)
+        return brightness[np.array(image)]
     red, green, blue = np.moveaxis(np.array(image.convert('RGB')), 2, 0)
     return np.maximum(np.maximum(red, green), blue)
 
 
-def binary(path: Path, size: Size | Layout | None = None) -> Labelled:
-    """Read a mask of one structure: 0 is background, the other value is it.
+def class_values(path: Path, layout: Layout | None = None) -> np.ndarray:
+    """Read a mask whose values stand for classes, (H, W), uint8.
 
-    Raises:
-        PrepareError: If it holds more than zero and one other value.
+    A pixel of a palette image is its index, as annotation tools write it,
+    unless the palette is grey, as that of scanned GIFs.
     """
-    values = read_values(path, size)
+    image = _open_mask(path, layout)
+    if image.mode == 'P' and not np.ptp(_palette(image), axis=1).any():
+        image = image.convert('L')
+    values = np.array(image)
+    if values.ndim == 3:
+        values = np.array(image.convert('RGB'))
+        if np.ptp(values, axis=2).any():
+            raise PrepareError(
+                f'{path}: is in colour, so that its values do not say which '
+                'class a pixel is; save class numbers, or one mask per class.')
+        values = values[..., 0]
+    if values.max(initial=0) > 255 or (values != np.floor(values)).any():
+        raise PrepareError(f'{path}: expected values of 0 to 255, found '
+                           f'{values.max()}; save it with 8 bits.')
+    return values.astype(np.uint8)
+
+
+def binary(path: Path, layout: Layout | None = None) -> Labelled:
+    """Read a mask of one structure: 0 is background, the other value is it.
+    """
+    values = read_values(path, layout)
     found = np.unique(values)
     if len(found[found > 0]) > 1:
         shown = ', '.join(map(str, found[:8])) + (', ...' * (len(found) > 8))
@@ -142,67 +148,29 @@ def binary(path: Path, size: Size | Layout | None = None) -> Labelled:
     return (values > 0).astype(np.uint8), {}
 
 
-def soft_binary(path: Path, size: Size | Layout | None = None) -> Labelled:
+def soft_binary(path: Path, layout: Layout | None = None) -> Labelled:
     """Read a mask whose values run from 0 to 255; from 128 on it is 1."""
-    return (read_values(path, size) >= 128).astype(np.uint8), {}
+    return selected(path, range(128, 256), layout)
 
 
-def merge(paths: Sequence[Path | None],
-          size: Size | Layout | None = None) -> Labelled:
-    """Merge one binary mask per class; a later class overwrites earlier ones.
-
-    ``paths`` are the masks of class 1, 2, ..., None where the photograph has
-    nothing of the class. Counts ``'overlapping pixels'``.
-    """
-    masks = [(value, path, ()) for value, path in enumerate(paths, 1)]
-    return merge_classes(masks, size=size)
-
-
-def class_values(path: Path, size: Size | Layout | None = None) -> np.ndarray:
-    """Read a mask whose values stand for classes, (H, W), uint8.
-
-    A pixel of a palette image is its index, as annotation tools write it,
-    unless the palette is grey, as that of scanned GIFs.
-
-    Raises:
-        PrepareError: If it cannot be read, is of another size or has colours
-            instead of values.
-    """
-    image = _open_mask(path, size)
-    if image.mode == 'P':
-        palette = np.array(image.getpalette('RGB'), int).reshape(-1, 3)
-        if np.ptp(palette, axis=1).any():
-            image = Image.fromarray(np.array(image))
-    if image.mode == '1':
-        image = Image.fromarray(np.array(image, np.uint8))
-    elif image.mode.startswith(('I', 'F')):
-        values = np.array(image)
-        if values.max(initial=0) > 255 or (values != np.floor(values)).any():
-            raise PrepareError(f'{path}: expected values of 0 to 255, found '
-                               f'{values.max()}; save it with 8 bits.')
-        image = Image.fromarray(values.astype(np.uint8))
-    elif image.mode not in ('L', 'P'):
-        colours = np.array(image.convert('RGB'))
-        if np.ptp(colours, axis=2).any():
-            raise PrepareError(
-                f'{path}: is in colour, so that its values do not say which '
-                'class a pixel is; save class numbers, or one mask per class.')
-        image = Image.fromarray(colours[..., 0])
-    return np.array(image.convert('L'))
+def selected(path: Path,
+             accepted: Collection[int],
+             layout: Layout | None = None) -> Labelled:
+    """Read a mask of one structure, which some of its values stand for."""
+    table = np.zeros(256, np.uint8)
+    table[list(accepted)] = 1
+    return table[read_values(path, layout)], {}
 
 
 def decoded(path: Path,
             meanings: Mapping[int, int],
-            size: Size | Layout | None = None) -> Labelled:
+            layout: Layout | None = None) -> Labelled:
     """Read a mask of several classes.
 
     ``meanings`` are labels by value; 0 is background if it is not named.
-
-    Raises:
-        PrepareError: If it holds other values.
     """
-    values = class_values(path, size)
     meanings = {0: 0, **meanings}
+    values = class_values(path, layout)
     unknown = np.setdiff1d(values, list(meanings))
     if len(unknown):
         raise PrepareError(
@@ -215,18 +183,19 @@ def decoded(path: Path,
     return table[values], {}
 
 
-def selected(path: Path,
-             accepted: Sequence[int],
-             size: Size | Layout | None = None) -> Labelled:
-    """Read a mask of one structure, which some of its values stand for."""
-    table = np.zeros(256, np.uint8)
-    table[list(accepted)] = 1
-    return table[read_values(path, size)], {}
+def merge(*paths: Path | None, layout: Layout | None = None) -> Labelled:
+    """Merge one binary mask per class; a later class overwrites earlier ones.
+
+    ``paths`` are the masks of class 1, 2, ..., None where the photograph has
+    nothing of the class. Counts ``'overlapping pixels'``.
+    """
+    masks = [(value, path, ()) for value, path in enumerate(paths, 1)]
+    return merge_classes(masks, layout=layout)
 
 
 def merge_classes(masks: Sequence[tuple[int, Path | None, Sequence[int]]],
                   nested: bool = False,
-                  size: Size | Layout | None = None) -> Labelled:
+                  layout: Layout | None = None) -> Labelled:
     """Merge masks of single classes; a later class overwrites earlier ones.
 
     Args:
@@ -234,50 +203,48 @@ def merge_classes(masks: Sequence[tuple[int, Path | None, Sequence[int]]],
             class) and the values that count, all but 0 if there are none.
         nested: Whether each class lies in the one before it, so that an
             overlap is as it should be, and pixels outside are counted.
-        size: Width and height of the photograph.
+        layout: How the photograph is stored.
     """
-    labels = _empty(size)
+    labels = np.zeros(layout.shape, np.uint8)
     odd = 0
     for place, (value, path, accepted) in enumerate(masks):
         if path is None:
             continue
-        inside = (selected(path, accepted, size) if accepted else binary(
-            path, size))[0] > 0
-        covered = np.count_nonzero(labels[inside])
-        if nested:
-            odd += (np.count_nonzero(inside) - covered) * (place > 0)
-        else:
-            odd += covered
+        mask, _ = (
+            selected(path, accepted, layout) if accepted else binary(
+                path, layout))
+        inside = mask > 0
+        if not nested:
+            odd += np.count_nonzero(labels[inside])
+        elif place:
+            odd += np.count_nonzero(labels[inside] == 0)
         labels[inside] = value
     what = ('pixels outside the class that contains theirs'
             if nested else 'overlapping pixels')
     return labels, {what: int(odd)} if len(masks) > 1 else {}
 
 
-def disc_and_cup(disc: Path, cup: Path, size: Size | Layout | None = None):
+def disc_and_cup(disc: Path, cup: Path, layout: Layout | None = None):
     """Read soft maps, the share of experts of 255, of disc and cup.
 
     At least half of the experts must agree (>= 128). Labels are 1 disc rim
     and 2 cup; the cup's pixels outside the disc are counted.
     """
-    disc, cup = soft_binary(disc, size)[0], soft_binary(cup, size)[0]
-    outside = int(np.count_nonzero(cup & (1 - disc)))
+    disc, cup = (soft_binary(path, layout)[0] for path in (disc, cup))
+    outside = int(np.count_nonzero(cup > disc))
     return np.where(cup > 0, np.uint8(2), disc), {
         'cup pixels outside the disc': outside
     }
 
 
-def refuge(path: Path, size: Size | Layout | None = None) -> Labelled:
+def refuge(path: Path, layout: Layout | None = None) -> Labelled:
     """Read a REFUGE mask of either polarity: labels 1 disc rim and 2 cup.
 
     The release has 0 cup, 128 disc and 255 background; copies with the
     inverse, and with 0, 1 and 2, circulate. The background is what the mask's
     frame shows. Counts ``'inverted masks'``.
-
-    Raises:
-        PrepareError: If there are values other than 0, 128 and 255.
     """
-    values = class_values(path, size)
+    values = class_values(path, layout)
     if values.max(initial=0) <= 2:  # copies with class numbers
         values = np.array([0, 128, 255], np.uint8)[values]
     unknown = np.setdiff1d(values, (0, 128, 255))

@@ -1,19 +1,24 @@
-"""Finding folders and files in raw collections.
+"""Finding photographs and their masks in raw collections.
 
 Archives often unpack into a folder of the same name once more, and users point
 at any level of them. Nothing here reads a file.
 """
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from mbos.io import is_printable
 from mbos.io.photographs import SUFFIXES, count_kinds
-from .errors import PrepareError
+from .errors import MissingFolderError, PrepareError
+
+Files = dict[str, Path]
+"""Files by the name of the photograph that they belong to."""
 
 IMAGE_SUFFIXES = SUFFIXES
 MAX_DEPTH = 7
+REFUSE, LEAVE_OUT, GO_WITHOUT = 'refuse', 'leave out', 'go without'
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class Item:
         stem: Name of the prepared files without suffix.
         image: The photograph.
         labels: For each folder to write, ``'ann'`` first of all, a function
-            that takes ``size=`` (width, height) and returns labels and counts,
-            see ``labels.py``. It is sent to other processes.
+            that takes ``layout=`` and returns labels and counts, see
+            ``labels.py``. It is sent to other processes.
         fov: The collection's own field-of-view mask.
     """
     stem: str
@@ -40,19 +45,147 @@ class Found:
 
     Problems are files that are missing or left over, notes what is not a
     fault; photographs were looked for in ``folder``, and the files in
-    ``left_out`` are not read as images.
+    ``left_out`` are not read as images. ``images`` and ``masks`` are all that
+    were found, of which the items were made.
     """
     items: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
     left_out: set[Path] = field(default_factory=set)
+    images: Files = field(default_factory=dict)
+    masks: Mapping[str, Files | None] = field(default_factory=dict)
 
-    def left_out_notes(self) -> list[str]:
-        """Say how many files of other kinds are among those looked at."""
-        kinds = count_kinds(path.name for path in self.left_out)
-        return [f'left out are {kinds}, which are not read as images.'
-                ] if kinds else []
+
+@dataclass(frozen=True)
+class Plane:
+    """How masks become the labels of one folder.
+
+    Args:
+        reader: Reads them, see ``labels.py``.
+        masks: What they show, in the order of the reader's arguments.
+        if_missing: What is done with a photograph that lacks one: ``REFUSE``
+            is a problem, ``LEAVE_OUT`` a note, ``GO_WITHOUT`` neither.
+        some_suffice: Whether a photograph may lack some, which it does not
+            show; not all.
+    """
+    reader: Callable
+    masks: Sequence[str]
+    if_missing: str = REFUSE
+    some_suffice: bool = False
+
+
+def find_tree(raw: Path,
+              images: Sequence[str],
+              masks: Mapping[str, Sequence[str]],
+              planes: Mapping[str, Plane],
+              optional: Sequence[str] = (),
+              keys: Mapping[str, Callable] | None = None,
+              suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Found | None:
+    """Find the photographs of a folder and the masks of others.
+
+    Args:
+        raw: The raw collection.
+        images: Endings of the folder's path, the preferred one first.
+        masks: The same for each kind of masks; ``'fov'`` are fields of view.
+        planes: What becomes of them, by label folder.
+        optional: Kinds whose folder may be missing.
+        keys: Turns a file's stem into the name of its photograph, or None to
+            leave it out; by kind, ``'images'``, or ``''`` for all others.
+        suffixes: Suffixes to take, in lower case.
+
+    Returns:
+        Found | None: None if there is no such folder of photographs.
+
+    Raises:
+        MissingFolderError: If there is none of masks.
+    """
+    folder = locate(raw, *images)
+    if folder is None:
+        return None
+    found, keys = Found(folder=folder), keys or {}
+
+    def files(kind: str, at: Path) -> Files:
+        key = keys.get(kind, keys.get('', str))
+        return images_by_stem(at, found, key, suffixes)
+
+    photographs = files('images', folder)
+    known: dict[str, Files | None] = {}
+    for kind, endings in masks.items():
+        at = locate(raw, *endings)
+        if at is None and kind not in optional:
+            raise MissingFolderError(
+                f'{raw}: the masks {endings[0]} not found; unpack the whole '
+                'archive and give its top folder (the expected tree is in '
+                'docs/collections.md).')
+        known[kind] = None if at is None else files(kind, at)
+    return pair(found, photographs, known, planes)
+
+
+def pair(found: Found, images: Files, masks: Mapping[str, Files | None],
+         planes: Mapping[str, Plane]) -> Found:
+    """Put the masks of each photograph together.
+
+    ``masks`` are by kind, None where they have no folder; a plane of which
+    no mask has one is not made.
+    """
+    found.images, found.masks = images, masks
+    for files in masks.values():
+        found.problems += [
+            f'{path}: there is no photograph {stem} to this mask; unpack the '
+            'photographs again, or remove the mask.'
+            for stem, path in (files or {}).items() if stem not in images
+        ]
+    planes = {
+        folder: plane
+        for folder, plane in planes.items() if any(
+            masks.get(kind) is not None for kind in plane.masks)
+    }
+    left_out: dict[str, int] = {}
+    for stem, image in images.items():
+        labels = {}
+        for folder, plane in planes.items():
+            paths = [(masks[kind] or {}).get(stem) for kind in plane.masks]
+            if all(paths) or (plane.some_suffice and any(paths)):
+                labels[folder] = partial(plane.reader, *paths)
+            elif plane.if_missing != GO_WITHOUT:
+                lacking = ', '.join(k for k, path in zip(plane.masks, paths)
+                                    if path is None)
+                if plane.if_missing == REFUSE:
+                    found.problems.append(
+                        f'{image}: its mask of {lacking} is missing; unpack '
+                        'the masks again.')
+                else:
+                    left_out[lacking] = left_out.get(lacking, 0) + 1
+                break
+        else:
+            found.items.append(
+                Item(stem, image, labels, (masks.get('fov') or {}).get(stem)))
+    found.notes += [
+        f'{count} photographs have no {lacking} mask and are left out.'
+        for lacking, count in left_out.items()
+    ]
+    return found
+
+
+def published_or_copy(published: Callable[[], Found | None], *copies:
+                      Callable[[], Found | None]) -> Found | None:
+    """What the published tree holds; if that is nothing, what a copy does in
+    which folders and files are called otherwise.
+    """
+    missing, empty = None, None
+    for look in (published, *copies):
+        try:
+            found = look()
+        except MissingFolderError as error:
+            missing = missing or (look is published and error)
+            continue
+        if found is not None and found.items:
+            return found
+        empty = empty or found
+    if missing:
+        raise missing
+    return empty
 
 
 def locate(raw: Path, *endings: str) -> Path | None:
@@ -111,7 +244,7 @@ def _hidden(name: str) -> bool:
     return name.startswith('.') or name == '__MACOSX'
 
 
-def visible_files(folder: Path, recursive: bool = True) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
     """List the files in a folder and below it, but hidden ones."""
     seen = set()
     for base, names, members in os.walk(folder, followlinks=True):
@@ -121,64 +254,40 @@ def visible_files(folder: Path, recursive: bool = True) -> Iterator[Path]:
             names.clear()
             continue
         seen.add(real)
-        if not recursive:
-            names.clear()
         yield from (Path(base, m) for m in sorted(members) if not _hidden(m))
 
 
 def images_by_stem(folder: Path,
                    found: Found,
-                   suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
-                   key: Callable[[str], str | None] = lambda stem: stem,
-                   recursive: bool = True) -> dict[str, Path]:
-    """List the image files of a folder by name, in the order of the names.
+                   key: Callable[[str], str | None] = str,
+                   suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Files:
+    """List the image files in a folder and below it by name, in the order of
+    the names.
 
-    Args:
-        folder: Folder to list.
-        found: Gets a problem for every second file of one name.
-        suffixes: Suffixes to take, in lower case.
-        key: Turns a file's stem into the name to list it under, or None to
-            leave it out.
-        recursive: Whether to look into folders below.
+    ``found`` gets a problem for every second file of one name; ``key`` turns
+    a file's stem into its name, or None to leave it out.
     """
-    files: dict[str, Path] = {}
-    for path in visible_files(folder, recursive):
-        name = key(path.stem)
-        if path.suffix.lower() not in (*IMAGE_SUFFIXES, *suffixes):
+    files: Files = {}
+    for path in visible_files(folder):
+        if path.suffix.lower() not in suffixes:
             found.left_out.add(path)
-        if path.suffix.lower() not in suffixes or name is None:
+            continue
+        name = key(path.stem)
+        if name is None:
             continue
         if not is_printable(path.name):
             found.problems.append(
                 f'{path.parent}: the file name {path.name!r} has characters '
                 'that cannot be printed; rename the file.')
-            continue
-        if name in files:
+        elif files.setdefault(name, path) != path:
             found.problems.append(
                 f'{path}: {files[name]} has the same name and is taken; '
                 'remove one of the two.')
-        files.setdefault(name, path)
     return dict(sorted(files.items()))
 
 
-def require(folder: Path | None, raw: Path, what: str) -> Path:
-    """Return a folder, or say that it is missing.
-
-    Raises:
-        PrepareError: If it is None.
-    """
-    if folder is None:
-        raise PrepareError(
-            f'{raw}: {what} not found; unpack the whole archive and give its '
-            'top folder (the expected tree is in docs/collections.md).')
-    return folder
-
-
-def orphans(found: Found, masks: Mapping[str, Path],
-            images: Mapping[str, Path]) -> None:
-    """Report masks that no photograph belongs to."""
-    found.problems += [
-        f'{path}: there is no photograph {stem} to this mask; unpack the '
-        'photographs again, or remove the mask.'
-        for stem, path in masks.items() if stem not in images
-    ]
+def note_of_left_out(paths) -> list[str]:
+    """Say how many files of other kinds are among those looked at."""
+    kinds = count_kinds(path.name for path in paths)
+    return [f'left out are {kinds}, which are not read as images.'
+            ] if kinds else []

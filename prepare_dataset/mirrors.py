@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .layout import IMAGE_SUFFIXES, Found, locate, visible_files
+from .layout import IMAGE_SUFFIXES, Files, Found, visible_files
 
 SPLITS = dict(
     train=('train', 'training', 'train_set', 'training_set'),
@@ -29,20 +29,18 @@ MASK_ENDING = re.compile(
 """re.Pattern: What names of masks have behind those of photographs."""
 DERIVED = re.compile(r'crop|square|resiz|disc_?fovea|overlay', re.IGNORECASE)
 """re.Pattern: Folders of pictures that were made of the photographs."""
+JPEG = ('.jpg', '.jpeg')
 MAX_LINES = 16
 
 
-def folder_of_split(
-    raw: Path, split: str, kinds: Sequence[str],
-    below: Sequence[str] = ('', )) -> Path | None:
-    """Find the folder of a split by the names that copies give it, such as
+def endings_of_split(
+    split: str, kinds: Sequence[str],
+    below: Sequence[str] = ('', )) -> list[str]:
+    """Endings of a split's folder by the names that copies give it, such as
     ``train/images`` or ``images/train``.
 
     ``kinds`` are what the folder of such files may be called, as
     :data:`IMAGES`, ``below`` the names of a folder in it.
-
-    Raises:
-        PrepareError: If two folders fit equally well.
     """
     endings = []
     for name in SPLITS[split]:
@@ -51,11 +49,11 @@ def folder_of_split(
                 end = f'/{last}' if last else ''
                 endings += [f'{name}/{kind}{end}', f'{kind}/{name}{end}']
                 endings += [f'{kind}{end}/{name}'] if last else []
-    return locate(raw, *endings)
+    return endings
 
 
 def files_by_name(raw: Path, found: Found,
-                  key: Callable[[str], str | None]) -> tuple[dict, dict]:
+                  key: Callable[[str], str | None]) -> tuple[Files, Files]:
     """Find photographs and masks wherever they are, by name.
 
     A mask is a file in a folder that is called like one, a BMP, a file called
@@ -64,8 +62,8 @@ def files_by_name(raw: Path, found: Found,
     a problem for every second file of one name; ``key`` turns a file's stem
     into the name to list it under, or None to leave it out.
     """
-    photographs: dict[str, Path] = {}
-    masks: dict[str, Path] = {}
+    photographs: Files = {}
+    masks: Files = {}
     for path in visible_files(raw):
         folders = path.relative_to(raw).parts[:-1]
         if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -82,25 +80,21 @@ def files_by_name(raw: Path, found: Found,
     return dict(sorted(photographs.items())), dict(sorted(masks.items()))
 
 
-def _take(path: Path, name: str, files: dict[str, Path],
-          masks: dict[str, Path], found: Found) -> None:
+def _take(path: Path, name: str, files: Files, masks: Files,
+          found: Found) -> None:
     """Take up a file; of two in one folder the JPEG is the photograph."""
     other = files.setdefault(name, path)
     if other == path:
         return
-    pair = sorted((other, path), key=_is_jpeg)
+    jpegs = [p for p in (other, path) if p.suffix.lower() in JPEG]
     if (files is not masks and name not in masks
-            and other.parent == path.parent
-            and list(map(_is_jpeg, pair)) == [False, True]):
-        masks[name], files[name] = pair
+            and other.parent == path.parent and len(jpegs) == 1):
+        files[name] = jpegs[0]
+        masks[name] = path if other in jpegs else other
         return
     found.problems.append(
         f'{path}: {other} has the same name and is taken; remove one of the '
         'two.')
-
-
-def _is_jpeg(path: Path) -> bool:
-    return path.suffix.lower() in ('.jpg', '.jpeg')
 
 
 def files_of_splits(raw: Path, split: str,

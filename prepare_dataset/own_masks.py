@@ -1,4 +1,7 @@
-"""Masks of one's own collection: which tasks they label, and their values."""
+"""Masks of one's own collection: which tasks they label, and their values.
+
+What the user can correct is raised as ``PrepareError``.
+"""
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,12 +9,14 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from mbos.tasks import BUILTIN_TASKS, IGNORE_INDEX, Task
 from .description import SECOND_OBSERVER, Labels
 from .errors import PrepareError
 from .labels import binary, decoded, merge_classes, selected
-from .patterns import MaskPattern, Photograph, named, same_names
+from .patterns import MaskPattern, Photograph, named
 
-IGNORED = 255
+SHOWN_BY_ALL = (BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc'])
+"""tuple[Task]: Tasks of which every eye shows something."""
 
 
 class MissingMaskError(PrepareError):
@@ -19,46 +24,22 @@ class MissingMaskError(PrepareError):
 
 
 @dataclass(frozen=True)
-class OwnTask:
-    """A task: its classes in the order of label values, whether each contains
-    those after it, and whether an eye may show nothing of it.
-    """
-    name: str
-    classes: tuple[str, ...]
-    nested: bool = False
-    may_be_empty: bool = True
-
-
-TASKS = (OwnTask('vessel', ('vessel', ), may_be_empty=False),
-         OwnTask('lesion', ('EX', 'HE', 'SE', 'MA')),
-         OwnTask('odoc', ('disc', 'cup'), nested=True, may_be_empty=False))
-"""tuple[OwnTask]: The tasks that are built into mbos."""
-
-
-@dataclass
 class Masks:
-    """Masks that become one label folder: of all classes (``whole``), or of
-    each class that has some (``single``).
+    """Masks that become one label folder: one of all classes, whose pattern
+    has the key '', or one of each class that has some.
 
     The folder is called like the task, or for a second observer like the task
     with ``-`` and more.
     """
     folder: str
-    task: OwnTask
-    whole: MaskPattern | None = None
-    single: Mapping[str, MaskPattern] | None = None
-
-    @property
-    def patterns(self) -> list[MaskPattern]:
-        """All patterns."""
-        return [self.whole] if self.whole else list(self.single.values())
+    task: Task
+    patterns: Mapping[str, MaskPattern]
 
     @property
     def labelled(self) -> tuple[str, ...]:
         """The classes that are labelled."""
-        if self.whole:
-            return self.task.classes
-        return tuple(c for c in self.task.classes if c in self.single)
+        return tuple(c for c in self.task.classes
+                     if '' in self.patterns or c in self.patterns)
 
     @property
     def is_second(self) -> bool:
@@ -67,67 +48,58 @@ class Masks:
 
     def describe(self) -> Labels:
         """Describe the label folder for the check."""
-        largest = len(self.task.classes)
+        name, largest = self.task.name, self.task.num_classes
         if self.is_second:
-            return replace(
-                SECOND_OBSERVER, largest=largest, task=self.task.name)
-        return Labels(largest, self.task.may_be_empty, task=self.task.name)
+            return replace(SECOND_OBSERVER, largest=largest, task=name)
+        return Labels(largest, self.task not in SHOWN_BY_ALL, task=name)
 
 
-def parse_pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
-    """Read ``key=value`` of the command line.
-
-    Raises:
-        PrepareError: If one is something else, or a key occurs twice.
-    """
+def parse_pairs(
+    option: str,
+    texts: Iterable[str],
+    key: str = r'\w+(-\w+)?(\.[\w-]+)?',
+    expected: str = 'TASK=... or TASK.CLASS=..., such as '
+    'vessel=... or odoc.disc=...'
+) -> dict[str, str]:
+    """Read ``key=value`` of the command line; ``key`` is what it must fit."""
     pairs: dict[str, str] = {}
     for text in texts:
-        key, sign, value = text.partition('=')
-        if not (sign and value
-                and re.fullmatch(r'\w+(-\w+)?(\.[\w-]+)?', key)):
-            raise PrepareError(
-                f'{option} {text!r}: expected TASK=... or TASK.CLASS=..., '
-                'such as vessel=... or odoc.disc=....')
-        if key in pairs:
-            raise PrepareError(f'{option} names {key} twice.')
-        pairs[key] = value
+        name, sign, value = text.partition('=')
+        if not (sign and value and re.fullmatch(key, name)):
+            raise PrepareError(f'{option} {text!r}: expected {expected}.')
+        if name in pairs:
+            raise PrepareError(f'{option} names {name} twice.')
+        pairs[name] = value
     return pairs
 
 
 def parse_classes(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Read ``task=class,class`` of the command line.
-
-    Raises:
-        PrepareError: If one is something else.
-    """
-    classes = {}
-    for task, value in parse_pairs('--classes', texts).items():
-        names = tuple(value.split(','))
-        if '.' in task or '' in names or len(set(names)) < len(names):
+    """Read ``task=class,class`` of the command line."""
+    classes = {
+        task: tuple(value.split(','))
+        for task, value in parse_pairs('--classes', texts, r'\w+').items()
+    }
+    for task, names in classes.items():
+        if '' in names or len(set(names)) < len(names):
             raise PrepareError(
-                f'--classes {task}={value}: expected different names, such '
-                'as lesion=EX,HE,SE,MA.')
-        classes[task] = names
+                f'--classes {task}={",".join(names)}: expected different '
+                'names, such as lesion=EX,HE,SE,MA.')
     return classes
 
 
 def tasks_of(keys: Sequence[str], classes: Mapping[str, tuple[str, ...]],
-             nested: Sequence[str]) -> dict[str, OwnTask]:
+             nested: Sequence[str]) -> dict[str, Task]:
     """Find out the classes of the tasks that masks are given for.
 
     ``classes`` and ``nested`` are those that are given. A task that is neither
     built in nor described has the classes that have masks, or one of its own
     name.
-
-    Raises:
-        PrepareError: If something names an unknown task or class.
     """
     named_classes: dict[str, list[str]] = {}
     for key in keys:
         folder, _, name = key.partition('.')
         found = named_classes.setdefault(folder.partition('-')[0], [])
         found += [name] if name and name not in found else []
-    known = {task.name: task for task in TASKS}
     for option, names in (('--classes', classes), ('--nested', nested)):
         for name in names:
             if name not in named_classes:
@@ -135,11 +107,13 @@ def tasks_of(keys: Sequence[str], classes: Mapping[str, tuple[str, ...]],
                                    'which --masks gives nothing.')
     tasks = {}
     for name, found in named_classes.items():
-        task = known.get(name)
+        task = BUILTIN_TASKS.get(name)
         if task is None or name in classes:
-            task = OwnTask(name, classes.get(name,
-                                             tuple(found) or (name, )),
-                           name in nested or bool(task and task.nested))
+            task = Task(
+                name,
+                classes.get(name,
+                            tuple(found) or (name, )),
+                nested=name in nested or bool(task and task.nested))
         for wrong in set(found) - set(task.classes):
             near = get_close_matches(wrong, task.classes, 1, 0.1)
             raise PrepareError(
@@ -151,19 +125,6 @@ def tasks_of(keys: Sequence[str], classes: Mapping[str, tuple[str, ...]],
     return tasks
 
 
-def parse_numbers(text: str) -> list[int]:
-    """Read ``255`` or ``128-255``.
-
-    Raises:
-        ValueError: If it is something else.
-    """
-    first, sign, last = text.partition('-')
-    numbers = list(range(int(first), int(last if sign else first) + 1))
-    if not numbers or not 0 <= numbers[0] <= numbers[-1] <= 255:
-        raise ValueError(text)
-    return numbers
-
-
 def parse_values(key: str, text: str, classes: Sequence[str]) -> dict:
     """Read what the values of a mask mean: label by value.
 
@@ -171,22 +132,23 @@ def parse_values(key: str, text: str, classes: Sequence[str]) -> dict:
     background, or ``disc:128,cup:0,background:255``; ``ignore`` stands for
     pixels that are not labelled. Labels count from 1 in the order of the
     classes.
-
-    Raises:
-        PrepareError: If it is something else.
     """
     labels = {name: k for k, name in enumerate(classes, 1)}
-    labels.update(background=0, ignore=IGNORED)
+    labels.update(background=0, ignore=IGNORE_INDEX)
     meanings: dict[int, int] = {}
     try:
         for part in text.split(','):
             name, sign, numbers = part.rpartition(':')
             if not sign and len(classes) > 1:
                 raise ValueError(part)
-            for number in parse_numbers(numbers):
+            first, _, last = numbers.partition('-')
+            values = range(int(first), int(last or first) + 1)
+            if not values or values[0] < 0 or values[-1] > 255:
+                raise ValueError(numbers)
+            for value in values:
                 label = labels[name] if sign else 1
-                if meanings.setdefault(number, label) != label:
-                    raise ValueError(f'{number} means two things')
+                if meanings.setdefault(value, label) != label:
+                    raise ValueError(f'{value} means two things')
     except (ValueError, KeyError) as error:
         raise PrepareError(
             f'--values {key}={text}: cannot be understood ({error}); expected '
@@ -196,54 +158,45 @@ def parse_values(key: str, text: str, classes: Sequence[str]) -> dict:
     return meanings
 
 
-def match_masks(pairs: Mapping[str, str], tasks: Mapping[str, OwnTask],
-                folder: Path,
+def match_masks(pairs: Mapping[str, str], tasks: Mapping[str,
+                                                         Task], folder: Path,
                 photographs: Sequence[Photograph]) -> list[Masks]:
-    """Find out where the masks of each label folder are.
-
-    Raises:
-        PrepareError: If a pattern fits nothing, or a task is given both one
-            mask and masks of its classes.
-    """
+    """Find out where the masks of each label folder are."""
     patterns: dict[str, dict[str, MaskPattern]] = {}
     for key, pattern in pairs.items():
         name, _, kind = key.partition('.')
-        if name == 'fov' or name == 'images':
+        if name in ('fov', 'images'):
             raise PrepareError(f'--masks {name}=...: a task cannot be called '
-                               f'{name}' +
-                               (', use --fov.' if name == 'fov' else '.'))
+                               f'{name}; masks of the field of view are given '
+                               'by --fov.')
         patterns.setdefault(name,
                             {})[kind] = MaskPattern(key, pattern, folder,
                                                     photographs)
-    masks = []
     for name, kinds in patterns.items():
         if '' in kinds and len(kinds) > 1:
             raise PrepareError(
                 f'--masks gives {name} one mask of all classes and masks of '
                 'single classes; leave one of the two out.')
-        task = tasks[name.partition('-')[0]]
-        masks.append(
-            Masks(name, task, kinds['']) if '' in
-            kinds else Masks(name, task, None, kinds))
-    return masks
+    return [
+        Masks(name, tasks[name.partition('-')[0]], kinds)
+        for name, kinds in patterns.items()
+    ]
 
 
 def without_masks(photographs: Sequence[Photograph],
-                  label_folders: Sequence[Masks],
-                  fields_of_view: MaskPattern | None) -> list[Photograph]:
-    """Leave out files that are the mask of another photograph.
-
-    Raises:
-        PrepareError: If two photographs have one name.
+                  patterns: Iterable[MaskPattern]) -> list[Photograph]:
+    """Leave out files that are the mask of another photograph, and refuse
+    photographs of one name.
     """
-    patterns = [p for m in label_folders for p in m.patterns]
-    masks = set()
-    for pattern in patterns + ([fields_of_view] if fields_of_view else []):
-        masks |= pattern.all_files()
+    masks = set().union(*(pattern.all_files() for pattern in patterns))
     rest = [p for p in photographs if p.path not in masks] or photographs
-    problems = same_names(rest)
-    if problems:
-        raise PrepareError(problems[0])
+    first: dict[str, Photograph] = {}
+    for photograph in rest:
+        other = first.setdefault(photograph.name.casefold(), photograph)
+        if other is not photograph:
+            raise PrepareError(
+                f'{photograph.path}: {other.path} has the same name and is '
+                'taken; rename one of the two, or choose with --images.')
     return list(rest)
 
 
@@ -252,28 +205,31 @@ class Reader:
 
     ``values`` are the meanings of values by key of the masks, ``optional`` the
     keys of masks that photographs may lack, which then show nothing of it.
-
-    Raises:
-        PrepareError: If a key is not one of the masks.
     """
 
     def __init__(self, masks: Sequence[Masks], values: Mapping[str, str],
                  optional: Sequence[str]):
         self.masks = masks
         self.optional = set(optional)
-        self.used: dict[str, dict[Path, Photograph]] = {}
-        keys = {p.key: m for m in masks for p in m.patterns}
+        self.patterns = {p.key: p for m in masks for p in m.patterns.values()}
+        self.used: dict[str, dict[Path, Photograph]] = {
+            key: {}
+            for key in self.patterns
+        }
         for option, names in (('--values', values), ('--optional', optional)):
             for name in names:
-                if name not in keys:
+                if name not in self.patterns:
                     raise PrepareError(
                         f'{option} names {name}, for which --masks gives '
-                        f'nothing; it gives {", ".join(keys) or "nothing"}.')
+                        'nothing; it gives '
+                        f'{", ".join(self.patterns) or "nothing"}.')
+        classes = {
+            pattern.key: (kind, ) if kind else m.task.classes
+            for m in masks
+            for kind, pattern in m.patterns.items()
+        }
         self.values = {
-            key:
-            parse_values(
-                key, text, keys[key].task.classes if keys[key].whole else
-                (key.partition('.')[2], ))
+            key: parse_values(key, text, classes[key])
             for key, text in values.items()
         }
 
@@ -283,41 +239,36 @@ class Reader:
             masks.folder:
             dict(
                 classes=list(masks.task.classes),
-                masks=[pattern.text for pattern in masks.patterns],
+                masks=[pattern.text for pattern in masks.patterns.values()],
                 values={
                     pattern.key:
                     sorted(map(list, self.values[pattern.key].items()))
-                    for pattern in masks.patterns if pattern.key in self.values
+                    for pattern in masks.patterns.values()
+                    if pattern.key in self.values
                 })
             for masks in self.masks
         }
 
     def labels(self, photograph: Photograph) -> dict:
-        """Make the readers of one photograph.
-
-        Raises:
-            PrepareError: If a mask is missing, two fit, or one is used twice.
-        """
+        """Make the readers of one photograph."""
         return {m.folder: self._label(m, photograph) for m in self.masks}
 
     def _label(self, masks: Masks, photograph: Photograph):
-        if masks.whole is None:
-            found = [(masks.task.classes.index(name) + 1, name)
-                     for name in masks.labelled]
-            return partial(merge_classes,
-                           [(value, self._find(masks.single[name], photograph),
-                             self._accepted(masks.single[name].key))
-                            for value, name in found], masks.task.nested)
-        path = self._find(masks.whole, photograph)
-        key = masks.whole.key
+        task, paths = masks.task, {
+            kind: self._find(pattern, photograph)
+            for kind, pattern in masks.patterns.items()
+        }
+        if '' not in paths:
+            single = [(task.classes.index(name) + 1, paths[name],
+                       self._accepted(masks.patterns[name].key))
+                      for name in masks.labelled]
+            return partial(merge_classes, single, task.nested)
+        path, key = paths[''], masks.patterns[''].key
         if path is None:
             return partial(merge_classes, [])
-        if len(masks.task.classes) > 1:
-            return partial(
-                decoded, path,
-                self.values.get(key) or
-                {k: k
-                 for k in (*range(len(masks.task.classes) + 1), IGNORED)})
+        if task.num_classes > 1:
+            same = {k: k for k in (*range(task.num_classes + 1), IGNORE_INDEX)}
+            return partial(decoded, path, self.values.get(key) or same)
         if key in self.values:
             return partial(selected, path, self._accepted(key))
         return partial(binary, path)
@@ -331,13 +282,11 @@ class Reader:
         path = pattern.find(photograph)
         if path is None and pattern.key not in self.optional:
             raise MissingMaskError(
-                f'{photograph.path}: has no mask {pattern.text}; expected '
-                f'{pattern.expected(photograph)}. Add it, or leave such '
-                'photographs out with --skip-unlabelled, or add --optional '
-                f'{pattern.key} if they show nothing of it.')
+                f'{pattern.lack(photograph)}leave such photographs out with '
+                f'--skip-unlabelled, or add --optional {pattern.key} if they '
+                'show nothing of it.')
         if path is not None:
-            first = self.used.setdefault(pattern.key,
-                                         {}).setdefault(path, photograph)
+            first = self.used[pattern.key].setdefault(path, photograph)
             if first is not photograph:
                 raise PrepareError(
                     f'{path}: {pattern.text} fits it for {first.path} and '
@@ -346,12 +295,12 @@ class Reader:
 
     def left_over(self) -> list[str]:
         """Notes about masks that belong to no photograph."""
-        notes = []
-        for pattern in (p for m in self.masks for p in m.patterns):
-            rest = sorted(pattern.all_files() -
-                          set(self.used.get(pattern.key, ())))
-            if rest:
-                notes.append(
-                    f'{len(rest)} files fit {pattern.text} but belong to no '
-                    f'photograph that is prepared: {named(rest)}.')
-        return notes
+        rest = {
+            pattern.text: sorted(pattern.all_files() - self.used[key].keys())
+            for key, pattern in self.patterns.items()
+        }
+        return [
+            f'{len(files)} files fit {text} but belong to no photograph that '
+            f'is prepared: {named(files)}.' for text, files in rest.items()
+            if files
+        ]

@@ -1,4 +1,7 @@
-"""Which mask files belong to which photograph, by a pattern of names."""
+"""Which mask files belong to which photograph, by a pattern of names.
+
+What the user can correct is raised as ``PrepareError``.
+"""
 import bisect
 import fnmatch
 import glob
@@ -6,12 +9,11 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import mbos.io
-from mbos.io.photographs import count_kinds
 from .errors import PrepareError
 from .layout import IMAGE_SUFFIXES, visible_files
 
@@ -42,25 +44,24 @@ def list_photographs(folder: Path,
     ``pattern`` chooses them, such as ``'*.jpg'`` or ``'images/*.jpg'``, in
     upper or lower case; ``expression`` is searched in the stem, and its named
     groups become fields.
-
-    Raises:
-        PrepareError: If there are none, or one does not fit the expression.
     """
     compiled = compile_expression('--fields', expression)
-    paths = [
-        path for path in visible_files(folder)
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and _fits(path.relative_to(folder).as_posix(), pattern)
-    ]
+    paths = []
+    for path in visible_files(folder):
+        shown = path.relative_to(folder).as_posix()
+        chosen_by = shown if '/' in pattern else path.name
+        if not _is_image(path.name) or not fnmatch.fnmatchcase(
+                chosen_by.lower(), pattern.lower()):
+            continue
+        if not mbos.io.is_printable(shown):
+            raise PrepareError(
+                f'{path.parent}: the file name {path.name!r} has characters '
+                'that cannot be printed; rename the file.')
+        paths.append(path)
     if not paths:
         raise PrepareError(
             f'{folder}: no image file ({", ".join(IMAGE_SUFFIXES)}) in it or '
             f'below it fits {pattern!r}; it holds {_shown_names(folder)}.')
-    for path in paths:
-        if not mbos.io.is_printable(str(path.relative_to(folder))):
-            raise PrepareError(
-                f'{path.parent}: the file name {path.name!r} has characters '
-                'that cannot be printed; rename the file.')
     stems = Counter(path.stem.casefold() for path in paths)
     photographs = []
     for path in sorted(paths):
@@ -70,40 +71,15 @@ def list_photographs(folder: Path,
             name = '_'.join(relative.with_suffix('').parts)
         fields = dict(stem=path.stem, dir=relative.parent.as_posix())
         if compiled:
-            fields.update(_fields(compiled, path))
+            groups = search('--fields', compiled, path.stem, path).groupdict()
+            fields |= {k: v for k, v in groups.items() if v is not None}
         photographs.append(Photograph(path, relative.as_posix(), name, fields))
     return photographs
 
 
-def left_out(folder: Path) -> list[str]:
-    """Say how many files of a folder are not read as images."""
-    kinds = count_kinds(
-        path.name for path in visible_files(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES)
-    return [f'left out are {kinds}, which are not read as images.'
-            ] if kinds else []
-
-
-def same_names(photographs: Iterable[Photograph]) -> list[str]:
-    """Say which photographs would overwrite each other's prepared files."""
-    first: dict[str, Photograph] = {}
-    problems = []
-    for photograph in photographs:
-        other = first.setdefault(photograph.name.casefold(), photograph)
-        if other is not photograph:
-            problems.append(
-                f'{photograph.path}: {other.path} has the same name and is '
-                'taken; rename one of the two, or choose with --images.')
-    return problems
-
-
 def compile_expression(option: str,
                        expression: str | None) -> re.Pattern | None:
-    """Compile a regular expression that the user gave.
-
-    Raises:
-        PrepareError: If it is not one.
-    """
+    """Compile a regular expression that the user gave."""
     try:
         return expression and re.compile(expression)
     except re.error as error:
@@ -111,19 +87,15 @@ def compile_expression(option: str,
                            f'expression: {error}.') from None
 
 
-def _fields(expression: re.Pattern, path: Path) -> dict[str, str]:
-    match = expression.search(path.stem)
+def search(option: str, expression: re.Pattern, text: str,
+           path: Path) -> re.Match:
+    """Search the text of a photograph's name."""
+    match = expression.search(text)
     if match is None:
         raise PrepareError(
-            f'{path}: its name does not fit --fields {expression.pattern!r}; '
+            f'{path}: its name does not fit {option} {expression.pattern!r}; '
             'change the expression, or choose photographs with --images.')
-    return {k: v for k, v in match.groupdict().items() if v is not None}
-
-
-def _fits(relative: str, pattern: str) -> bool:
-    """Whether a path, or its end, fits a pattern."""
-    name = relative if '/' in pattern else relative.rsplit('/', 1)[-1]
-    return fnmatch.fnmatchcase(name.lower(), pattern.lower())
+    return match
 
 
 class MaskPattern:
@@ -134,9 +106,6 @@ class MaskPattern:
     folder with files of the photographs' stems. A relative one starts in the
     folder of the photographs, or in the one above it, or in the working
     directory: where it fits first.
-
-    Raises:
-        PrepareError: If it fits no file at all, or names unknown fields.
     """
 
     def __init__(self, key: str, pattern: str, folder: Path,
@@ -147,34 +116,33 @@ class MaskPattern:
         tried = []
         for base in (folder, folder.parent, Path()):
             self._pattern = self._complete(base, pattern)
-            self._check_fields(photographs)
+            self._check_fields(photographs[0])
             if any(self._matches(photograph) for photograph in photographs):
                 return
             tried.append(str(self._path(photographs[0])))
-        tried = list(dict.fromkeys(tried))
         raise PrepareError(
             f'{self.text} fits no file of any photograph; tried '
-            f'{", ".join(tried)} for {photographs[0].path} '
+            f'{", ".join(dict.fromkeys(tried))} for {photographs[0].path} '
             f'({_nearest(tried[0])}).')
 
-    def _complete(self, base: Path, pattern: str) -> str:
+    @staticmethod
+    def _complete(base: Path, pattern: str) -> str:
         """The pattern from where it starts; of a folder, of its files."""
         path = base / pattern
-        if not FIELD.search(pattern) and path.is_dir():
-            return str(Path(glob.escape(str(path)), '{stem}.*'))
         if FIELD.search(pattern):
             return str(Path(glob.escape(str(base)), pattern))
+        if path.is_dir():
+            return str(Path(glob.escape(str(path)), '{stem}.*'))
         return str(path)
 
-    def _check_fields(self, photographs: Sequence[Photograph]) -> None:
+    def _check_fields(self, photograph: Photograph) -> None:
         names = FIELD.findall(self._pattern)
-        known = photographs[0].fields
         for name in names:
-            if name not in known:
+            if name not in photograph.fields:
+                known = ', '.join(f'{{{k}}}' for k in photograph.fields)
                 raise PrepareError(
                     f'{self.text} names the unknown field {{{name}}}; known '
-                    f'are {", ".join(f"{{{k}}}" for k in known)}, and named '
-                    'groups of --fields.')
+                    f'are {known}, and named groups of --fields.')
         if not names and any(c in self._pattern for c in '*?'):
             raise PrepareError(
                 f'{self.text} does not say which file belongs to which '
@@ -188,22 +156,27 @@ class MaskPattern:
 
     def _matches(self, photograph: Photograph) -> list[Path]:
         path = self._path(photograph)
-        parent = str(path.parent)
+        parent, pattern = str(path.parent), path.name.lower()
         folders = glob.glob(
             parent, recursive=True) if glob.has_magic(parent) else [parent]
         found = [
             Path(folder, name) for folder in folders
-            for name in self._starting_like(folder, path.name.lower())
-            if fnmatch.fnmatchcase(name.lower(), path.name.lower())
-            and _is_image(name)
+            for name in self._starting_like(folder, pattern)
+            if fnmatch.fnmatchcase(name.lower(), pattern) and _is_image(name)
         ]
         exact = [f for f in found if fnmatch.fnmatchcase(f.name, path.name)]
         return [f for f in exact or found if f != photograph.path]
 
     def _starting_like(self, folder: str, pattern: str) -> list[str]:
-        """Visible files that begin as a pattern does, before its wildcards."""
+        """Visible files that begin as a pattern does, before its wildcards;
+        searched in sorted names, since folders may hold thousands.
+        """
         if folder not in self._names:
-            self._names[folder] = _visible_names(folder)
+            names = sorted((entry.name for entry in os.scandir(folder)
+                            if not entry.name.startswith('.')
+                            and entry.is_file()), key=str.lower) \
+                if os.path.isdir(folder) else []
+            self._names[folder] = [name.lower() for name in names], names
         lower, names = self._names[folder]
         start = re.match(r'[^*?[]*', pattern)[0]
         first = bisect.bisect_left(lower, start)
@@ -211,11 +184,7 @@ class MaskPattern:
         return names[first:last]
 
     def find(self, photograph: Photograph) -> Path | None:
-        """The mask of a photograph; None if there is none.
-
-        Raises:
-            PrepareError: If there are several.
-        """
+        """The mask of a photograph; None if there is none."""
         found = sorted(self._matches(photograph))
         if len(found) > 1:
             raise PrepareError(
@@ -223,9 +192,11 @@ class MaskPattern:
                 f'{named(found)}; make the pattern fit one.')
         return found[0] if found else None
 
-    def expected(self, photograph: Photograph) -> str:
-        """Where the mask of a photograph is looked for."""
-        return str(self._path(photograph)).replace('[[]', '[')
+    def lack(self, photograph: Photograph) -> str:
+        """Say that a photograph has no mask, and where it is looked for."""
+        expected = str(self._path(photograph)).replace('[[]', '[')
+        return (f'{photograph.path}: has no mask {self.text}; expected '
+                f'{expected}. Add it, or ')
 
     def all_files(self) -> set[Path]:
         """All files that could be masks of any photograph."""
@@ -235,16 +206,6 @@ class MaskPattern:
             for f in glob.glob(pattern, recursive=True)
             if _is_image(f) and os.path.isfile(f)
         }
-
-
-def _visible_names(folder: str) -> tuple[list[str], list[str]]:
-    """Files of a folder in lower case, sorted, and as they are written."""
-    if not os.path.isdir(folder):
-        return [], []
-    names = sorted((entry.name for entry in os.scandir(folder)
-                    if not entry.name.startswith('.') and entry.is_file()),
-                   key=str.lower)
-    return [name.lower() for name in names], names
 
 
 def _is_image(name: str) -> bool:

@@ -21,8 +21,8 @@ from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
 from .labels import refuge
-from .layout import Found, Item, images_by_stem, locate, orphans, require
-from .mirrors import IMAGES, MASKS, files_by_name, folder_of_split
+from .layout import Found, Plane, find_tree, pair, published_or_copy
+from .mirrors import IMAGES, MASKS, endings_of_split, files_by_name
 
 PHOTOGRAPHS = dict(
     train=('Training400', 'REFUGE-Training400'),
@@ -32,63 +32,29 @@ FOLDERS_OF_MASKS = dict(
     train=('Annotation-Training400', ),
     val=('REFUGE-Validation400-GT', 'Validation400-GT'),
     test=('REFUGE-Test-GT', 'REFUGE-Test400-GT', 'Test400-GT'))
-
-NAMES = dict(
-    train=re.compile(r'[gn]\d{4}$', re.IGNORECASE),
-    val=re.compile(r'V\d{4}$', re.IGNORECASE),
-    test=re.compile(r'T\d{4}$', re.IGNORECASE))
+NAMES = dict(train=r'[gn]\d{4}$', val=r'V\d{4}$', test=r'T\d{4}$')
+PLANES = dict(ann=Plane(refuge, ['disc and cup']))
 
 
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and masks."""
-    folder = locate(raw, *PHOTOGRAPHS[split])
-    if folder is None:
-        return _find_by_names(raw, split) or _find_by_folders(raw, split)
-    found = Found(folder=folder)
-    images = images_by_stem(folder, found, suffixes=('.jpg', '.jpeg'))
-    endings = [f'{name}/Disc_Cup_Masks' for name in FOLDERS_OF_MASKS[split]]
-    at = locate(raw, *endings)
-    if at is None or not images:
-        copy = _find_by_names(raw, split)
-        if copy is not None and copy.items:
-            return copy
-    at = require(at, raw, f'the masks {endings[0]}')
-    masks = images_by_stem(at, found, suffixes=('.bmp', '.png'))
-    return _pair(found, images, masks, at)
+    masks = [f'{at}/Disc_Cup_Masks' for at in FOLDERS_OF_MASKS[split]]
+    return published_or_copy(
+        partial(find_tree, raw, PHOTOGRAPHS[split], {'disc and cup': masks},
+                PLANES), partial(_find_by_names, raw, split),
+        partial(find_tree, raw, endings_of_split(split, IMAGES),
+                {'disc and cup': endings_of_split(split, MASKS)}, PLANES))
 
 
 def _find_by_names(raw: Path, split: str) -> Found | None:
     """Find the files of a split in copies of any tree."""
     found = Found(folder=raw)
     images, masks = files_by_name(
-        raw, found, lambda stem: stem if NAMES[split].match(stem) else None)
+        raw, found, lambda stem: stem
+        if re.match(NAMES[split], stem, re.IGNORECASE) else None)
     if not images and not masks:
         return None
-    return _pair(found, images, masks, raw)
-
-
-def _find_by_folders(raw: Path, split: str) -> Found | None:
-    """Find the files of a split in copies that number them anew."""
-    folder = folder_of_split(raw, split, IMAGES)
-    at = folder_of_split(raw, split, MASKS)
-    if folder is None or at is None:
-        return None
-    found = Found(folder=folder)
-    return _pair(found, images_by_stem(folder, found),
-                 images_by_stem(at, found), at)
-
-
-def _pair(found: Found, images: dict[str, Path], masks: dict[str, Path],
-          at: Path) -> Found:
-    orphans(found, masks, images)
-    for stem, image in images.items():
-        if stem not in masks:
-            found.problems.append(f'{image}: {stem}.bmp is missing in {at}; '
-                                  'unpack the masks again.')
-            continue
-        found.items.append(
-            Item(stem, image, dict(ann=partial(refuge, masks[stem]))))
-    return found
+    return pair(found, images, {'disc and cup': masks}, PLANES)
 
 
 COLLECTION = Collection(

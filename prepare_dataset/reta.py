@@ -17,7 +17,7 @@ from .cli import main
 from .description import Collection, Split
 from .driver import run
 from .labels import binary
-from .layout import Found, Item
+from .layout import LEAVE_OUT, Found, Plane, pair
 from .mirrors import files_by_name
 
 NAME = re.compile(r'IDRiD_\d+$', re.IGNORECASE)
@@ -30,19 +30,8 @@ def find(raw: Path, split: str) -> Found | None:
         raw, found, lambda stem: stem if NAME.match(stem) else None)
     if not masks and not images:
         return None
-    for stem, mask in masks.items():
-        if stem not in images:
-            found.problems.append(
-                f'{mask}: its photograph {stem}.jpg is missing under {raw}; '
-                'put the 1024x1024 photographs of RETA there.')
-            continue
-        found.items.append(
-            Item(stem, images[stem], dict(ann=partial(binary, mask))))
-    withheld = len(images.keys() - masks.keys())
-    if withheld:
-        found.notes.append(f'{withheld} photographs have no vessel mask and '
-                           'are left out (RETA withholds the test masks).')
-    return found
+    return pair(found, images, dict(vessel=masks),
+                dict(ann=Plane(binary, ['vessel'], LEAVE_OUT)))
 
 
 COLLECTION = Collection(

@@ -1,13 +1,16 @@
-"""Splits of one's own collection: by list, by pattern or by share."""
+"""Splits of one's own collection: by list, by pattern or by share.
+
+What the user can correct is raised as ``PrepareError``.
+"""
 import fnmatch
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mbos.io
 from .errors import PrepareError
-from .patterns import Photograph, compile_expression, named
+from .own_masks import parse_pairs
+from .patterns import Photograph, compile_expression, named, search
 
 WHOLE = 'all'
 """Name of the only split of a collection that has none."""
@@ -15,22 +18,10 @@ TRAIN = 'train'
 
 
 def parse_splits(texts: Sequence[str]) -> dict[str, str]:
-    """Read ``name=value`` of the command line.
-
-    Raises:
-        PrepareError: If one is something else, or a name occurs twice.
-    """
-    wanted: dict[str, str] = {}
-    for text in texts:
-        name, sign, value = text.partition('=')
-        if not (sign and value and re.fullmatch(r'\w+', name)):
-            raise PrepareError(
-                f'--splits {text!r}: expected NAME=SHARE, NAME=LIST or '
-                "NAME=PATTERN, such as val=0.2, val=val.txt or 'val=val/*'.")
-        if name in wanted:
-            raise PrepareError(f'--splits names {name} twice.')
-        wanted[name] = value
-    return wanted
+    """Read ``name=value`` of the command line."""
+    return parse_pairs(
+        '--splits', texts, r'\w+', 'NAME=SHARE, NAME=LIST or NAME=PATTERN, '
+        "such as val=0.2, val=val.txt or 'val=val/*'")
 
 
 def group_of(photographs: Sequence[Photograph],
@@ -42,18 +33,15 @@ def group_of(photographs: Sequence[Photograph],
     patient of its own.
     """
     compiled = compile_expression('--group', expression)
-    if compiled is None:
-        return {p.name: p.name for p in photographs}
     groups = {}
     for photograph in photographs:
-        match = compiled.search(photograph.relative.rsplit('.', 1)[0])
-        if match is None:
-            raise PrepareError(
-                f'{photograph.path}: its name does not fit --group '
-                f'{expression!r}, so that its patient is unknown; change the '
-                'expression, or choose photographs with --images.')
-        groups[photograph.name] = ' '.join(
-            part or '' for part in match.groups()) or match.group()
+        groups[photograph.name] = photograph.name
+        if compiled is not None:
+            match = search('--group', compiled,
+                           photograph.relative.rsplit('.', 1)[0],
+                           photograph.path)
+            groups[photograph.name] = ' '.join(
+                part or '' for part in match.groups()) or match.group()
     return groups
 
 
@@ -68,31 +56,32 @@ def split_photographs(
     taken from the rest, whole groups at a time, in an order that depends on
     the seed and the groups' names only. What is left is for training, unless
     ``train`` was asked for.
-
-    Raises:
-        PrepareError: If lists contradict each other, name what is not there,
-            or would divide a group.
     """
     if not wanted:
         return {WHOLE: list(photographs)}, []
-    shares = {split: _share(split, value) for split, value in wanted.items()}
-    split_of = _list_out(photographs, {
-        k: v
-        for k, v in wanted.items() if shares[k] is None
-    })
-    _share_out(photographs, {
-        k: v
-        for k, v in shares.items() if v is not None
-    }, split_of, groups, seed)
+    shares: dict[str, float] = {}
+    split_of: dict[str, str] = {}
+    for split, value in wanted.items():
+        share = _share(split, value)
+        if share is not None:
+            shares[split] = share
+            continue
+        for photograph in _listed(split, value, photographs):
+            other = split_of.setdefault(photograph.name, split)
+            if other != split:
+                raise PrepareError(
+                    f'{photograph.path}: is in the splits {other} and '
+                    f'{split}; leave it in one of them.')
+    _share_out(photographs, shares, split_of, groups, seed)
     rest = [p for p in photographs if p.name not in split_of]
-    notes = []
+    notes, names = [], list(wanted)
     if TRAIN not in wanted:
+        names = [TRAIN, *names]
         split_of.update({p.name: TRAIN for p in rest})
     elif rest:
         notes.append(f'{len(rest)} photographs are in no split and are left '
                      f'out: {named([p.relative for p in rest])}.')
     _check_groups(photographs, split_of, groups)
-    names = [TRAIN] * (TRAIN not in wanted) + list(wanted)
     divided = {
         split: [p for p in photographs if split_of.get(p.name) == split]
         for split in names
@@ -117,20 +106,6 @@ def _share(split: str, value: str) -> float | None:
         raise PrepareError(f'--splits {split}={value}: a share is larger '
                            'than 0 and at most 1.')
     return share
-
-
-def _list_out(photographs: Sequence[Photograph],
-              listed: Mapping[str, str]) -> dict[str, str]:
-    """Splits by photograph that lists and patterns name."""
-    split_of: dict[str, str] = {}
-    for split, value in listed.items():
-        for photograph in _listed(split, value, photographs):
-            other = split_of.setdefault(photograph.name, split)
-            if other != split:
-                raise PrepareError(
-                    f'{photograph.path}: is in the splits {other} and '
-                    f'{split}; leave it in one of them.')
-    return split_of
 
 
 def _listed(split: str, value: str,

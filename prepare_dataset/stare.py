@@ -14,36 +14,25 @@ from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
 from .driver import run
 from .labels import binary
-from .layout import (IMAGE_SUFFIXES, Found, Item, images_by_stem, locate,
-                     orphans, require)
+from .layout import (GO_WITHOUT, IMAGE_SUFFIXES, LEAVE_OUT, Found, Plane,
+                     find_tree)
+
+PLANES = {
+    'ann': Plane(binary, ['labels-ah'], LEAVE_OUT),
+    'ann-vk': Plane(binary, ['labels-vk'], GO_WITHOUT)
+}
 
 
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and the vessel maps of both observers."""
-    folder = locate(raw, 'stare-images', 'images')
-    if folder is None:
-        return None
-    found = Found(folder=folder)
-
-    def listed(at):
-        return images_by_stem(at, found, (*IMAGE_SUFFIXES, '.gz'),
-                              lambda s: s.split('.')[0])
-
-    images = listed(folder)
-    vessels = listed(require(locate(raw, 'labels-ah'), raw, 'labels-ah'))
-    orphans(found, vessels, images)
-    second = locate(raw, 'labels-vk')
-    seconds = {} if second is None else listed(second)
-    for stem in sorted(images.keys() & vessels.keys()):
-        labels = dict(ann=partial(binary, vessels[stem]))
-        if stem in seconds:
-            labels['ann-vk'] = partial(binary, seconds[stem])
-        found.items.append(Item(stem, images[stem], labels))
-    rest = len(images.keys() - vessels.keys())
-    if rest:
-        found.notes.append(f'{rest} photographs have no vessel map in '
-                           'labels-ah and are left out.')
-    return found
+    return find_tree(
+        raw, ['stare-images', 'images'],
+        {kind: [kind]
+         for kind in ('labels-ah', 'labels-vk')},
+        PLANES,
+        optional=['labels-vk'],
+        keys={'': lambda stem: stem.split('.')[0]},
+        suffixes=(*IMAGE_SUFFIXES, '.gz'))
 
 
 COLLECTION = Collection(

@@ -13,7 +13,7 @@ import argparse
 import json
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -72,63 +72,38 @@ class Job:
         self.write(photograph(eye, self.camera, rng), eye.masks())
 
 
-def _idrid_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
-    camera = CAMERAS['IDRiD'][0]
-    jobs = [
-        Job(f'IDRiD {n}',
-            camera,
-            partial(write_idrid_and_reta, out, n, camera),
-            diseased=True) for n in range(1, counts['train'] + 1)
-    ]
-    return jobs + [
-        Job(f'IDRiD {n}',
-            camera,
-            partial(write_idrid, out, 'test', n),
-            diseased=True) for n in range(55, 55 + counts['test'])
-    ]
-
-
-def _ddr_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
-    jobs = []
+def _jobs(out: Path, counts: dict[str, int]) -> Iterator[Job]:
+    """The photographs of all collections."""
+    camera, = CAMERAS['IDRiD']
+    for n in range(1, counts['train'] + 1):
+        write = partial(write_idrid_and_reta, out, n, camera)
+        yield Job(f'IDRiD {n}', camera, write, diseased=True)
+    for n in range(55, 55 + counts['test']):
+        write = partial(write_idrid, out, 'test', n)
+        yield Job(f'IDRiD {n}', camera, write, diseased=True)
     for split, first in dict(train=1774, val=4500, test=5800).items():
         for n in range(counts[split]):
             stem = f'007-{first + 7 * n:04d}-{100 * (1 + n % 3)}'
             camera = CAMERAS['DDR'][n % len(CAMERAS['DDR'])]
-            jobs.append(
-                Job(f'DDR {stem}',
-                    camera,
-                    partial(write_ddr, out, split, stem),
-                    diseased=True))
-    return jobs
-
-
-def _refuge_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
-    jobs = []
+            write = partial(write_ddr, out, split, stem)
+            yield Job(f'DDR {stem}', camera, write, diseased=True)
     for split in ('train', 'val', 'test'):
-        cameras = CAMERAS['REFUGE_train' if split == 'train' else 'REFUGE']
-        numbers = {True: 0, False: 0}
+        camera, = CAMERAS['REFUGE_train' if split == 'train' else 'REFUGE']
         for n in range(1, counts[split] + 1):
             glaucoma = n % 3 == 0
-            numbers[glaucoma] += 1
-            number = numbers[glaucoma] if split == 'train' else n
-            jobs.append(
-                Job(f'REFUGE {split} {n}',
-                    cameras[0],
-                    partial(write_refuge, out, split, number, glaucoma),
-                    glaucoma=glaucoma))
-    return jobs
-
-
-def _drive_jobs(out: Path, counts: dict[str, int]) -> list[Job]:
-    camera = CAMERAS['DRIVE'][0]
-    # Its photographs are tests here, a few training ones complete the tree.
+            # training photographs of each group are numbered by themselves
+            number = n
+            if split == 'train':
+                number = n // 3 if glaucoma else n - n // 3
+            write = partial(write_refuge, out, split, number, glaucoma)
+            yield Job(f'REFUGE {split} {n}', camera, write, glaucoma=glaucoma)
+    # DRIVE's photographs are tests here, a few training ones complete it.
     training = min(20, max(1, counts['train'] // 8))
     numbers = [('test', n) for n in range(1, counts['test'] + 1)]
     numbers += [('train', n) for n in range(21, 21 + training)]
-    return [
-        Job(f'DRIVE {n}', camera, partial(write_drive, out, split, n))
-        for split, n in numbers
-    ]
+    for split, n in numbers:
+        write = partial(write_drive, out, split, n)
+        yield Job(f'DRIVE {n}', CAMERAS['DRIVE'][0], write)
 
 
 def _check(counts: dict[str, int], size: int, workers: int) -> None:
@@ -199,10 +174,7 @@ def generate(out: str | Path,
     arguments = dict(version=VERSION, size=size, seed=seed, images=counts)
     if not _claim(out, arguments, force):
         return folders
-    jobs = [
-        job for make in (_idrid_jobs, _ddr_jobs, _refuge_jobs, _drive_jobs)
-        for job in make(out, counts)
-    ]
+    jobs = list(_jobs(out, counts))
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(lambda job: job.run(size, seed), jobs)
         for _ in tqdm(done, 'drawing photographs', len(jobs), disable=None):
@@ -218,19 +190,16 @@ def main(args: list[str] = None) -> None:
         description='Draw synthetic fundus photographs with full ground truth '
         'in the raw layouts of RETA, DDR, REFUGE, DRIVE and IDRiD.')
     parser.add_argument('out', type=Path, help='folder to write into')
-    for name, default, text in (('images', 24,
-                                 'training images of each collection'),
-                                ('val-images', 4,
-                                 'validation images of DDR and REFUGE'),
-                                ('test-images', 8,
-                                 'test images of each collection'),
-                                ('size', 352,
-                                 'height of the photographs, roughly'),
-                                ('seed', 0,
-                                 'seed of everything that is random'),
-                                ('workers', 2, 'threads')):
+    options = dict(
+        images=(24, 'training images of each collection'),
+        val_images=(4, 'validation images of DDR and REFUGE'),
+        test_images=(8, 'test images of each collection'),
+        size=(352, 'height of the photographs, roughly'),
+        seed=(0, 'seed of everything that is random'),
+        workers=(2, 'threads'))
+    for name, (default, text) in options.items():
         parser.add_argument(
-            f'--{name}',
+            f'--{name.replace("_", "-")}',
             type=int,
             default=default,
             help=f'{text} (default: {default})')

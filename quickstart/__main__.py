@@ -126,7 +126,7 @@ def run(args) -> int:
             runner.run(step)
     print('\n=== Results ===')
     get_root_logger(log_level='WARNING')  # what the test sets hold is known
-    goals = () if plan.is_real or args.no_goals else GOALS
+    goals = {} if plan.is_real or args.no_goals else GOALS
     times = runner.times()
     reached = write_report(plan, times, note, goals)
     print('\n' + format_table(times))

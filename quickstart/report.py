@@ -1,40 +1,24 @@
 """The quickstart's end: one table, goals, and contact sheets."""
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import mmcv
 
 from mbos.apis import build_test_set
 from mbos.datasets.scoring import format_table
 from mbos.io.files import save_json
+from mbos.tasks import build_tasks
 from .comparison import compare, comparison_table, markdown_table
 from .contact_sheet import group_by_images, sheet_of
 from .plan import STAGES, Plan
 
-
-@dataclass(frozen=True)
-class Goal:
-    """What a model must reach.
-
-    Attributes:
-        test_set (str): Name of the test set.
-        task (str): Name of the task.
-        label (str): Name of the class, or 'mean'.
-        dice (float): The least Dice.
-    """
-
-    test_set: str
-    task: str
-    label: str
-    dice: float
-
-
-# What the final model has to have learnt from the generated photographs.
-GOALS = (Goal('drive', 'vessel', 'vessel',
-              0.60), Goal('refuge', 'odoc', 'disc',
-                          0.85), Goal('refuge', 'odoc', 'cup',
-                                      0.70), Goal('ddr', 'lesion', 'mean',
-                                                  0.30))
+GOALS = {
+    ('drive', 'vessel', 'vessel'): 0.60,
+    ('refuge', 'odoc', 'disc'): 0.85,
+    ('refuge', 'odoc', 'cup'): 0.70,
+    ('ddr', 'lesion', 'mean'): 0.30
+}
+"""dict: By test set, task and class, the least Dice of a final model that has
+learnt from the generated photographs."""
 HEADINGS = dict(stage1='stage 1', stage2='stage 2')
 LEGEND = (
     'Dice, pixels of all images pooled. `constant` is the better of calling '
@@ -45,8 +29,7 @@ LEGEND = (
 
 def columns(plan: Plan) -> dict[str, dict[str, str]]:
     """Where the scores of each column of the table are, by task."""
-    tasks = [task for task in plan.stage2_cfg.model.tasks]
-    names = [t if isinstance(t, str) else t['name'] for t in tasks]
+    names = [task.name for task in build_tasks(plan.stage2_cfg.model.tasks)]
     found = {}
     if plan.singles:
         found['single-task'] = {
@@ -54,12 +37,12 @@ def columns(plan: Plan) -> dict[str, dict[str, str]]:
             for task in plan.singles
         }
     for stage in STAGES:
-        found[HEADINGS[stage]] = {t: str(plan.folder / stage) for t in names}
+        found[HEADINGS[stage]] = dict.fromkeys(names, str(plan.folder / stage))
     return found
 
 
 def write_report(plan: Plan, times: list[list[str]], note: str,
-                 goals: Sequence[Goal]) -> bool:
+                 goals: Mapping[tuple, float]) -> bool:
     """Print and write everything.
 
     Returns:
@@ -97,7 +80,7 @@ def write_report(plan: Plan, times: list[list[str]], note: str,
     return all(result['reached'] for result in results)
 
 
-def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
+def check_goals(rows: Sequence[dict], goals: Mapping[tuple, float],
                 column: str) -> list[dict]:
     """Hold a column against goals.
 
@@ -110,16 +93,11 @@ def check_goals(rows: Sequence[dict], goals: Sequence[Goal],
         for r in rows
     }
     results = []
-    for goal in goals:
-        found = dice.get((goal.test_set, goal.task, goal.label))
-        results.append(
-            dict(
-                test_set=goal.test_set,
-                task=goal.task,
-                label=goal.label,
-                goal=goal.dice,
-                found=found,
-                reached=found is not None and found >= goal.dice))
+    for key, goal in goals.items():
+        fields = dict(zip(('test_set', 'task', 'label'), key))
+        found = dice.get(key)
+        reached = found is not None and found >= goal
+        results.append(dict(fields, goal=goal, found=found, reached=reached))
     return results
 
 

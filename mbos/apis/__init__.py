@@ -3,7 +3,7 @@ from mbos.checkpoints.loading import load_weights, read_checkpoint
 from mbos.checkpoints.settings import PredictionSettings
 from mbos.config import (build_checked, find_config, load_config,
                          member_datasets, stage1_model_cfg)
-from mbos.datasets.data_check import check_data
+from mbos.datasets.checks import check_data
 from mbos.engine.overlay_hook import EvaluationOverlayHook
 from mbos.engine.train import train_segmentor
 from mbos.evaluation.report import write_report

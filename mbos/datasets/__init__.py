@@ -1,17 +1,16 @@
 """Partially labelled datasets, their sampling and their transforms."""
 from .array_cache import ArrayCache
 from .checks import DataError
-from .collate import collate_samples
 from .evaluation_sets import EvaluationSets
 from .joint import JointDataset
-from .loader import build_train_loader, start_worker
+from .loader import (InfiniteIndexSampler, build_train_loader, collate_samples,
+                     start_worker)
 from .partial_label import PartialLabelDataset
 from .pipelines import (CollectImage, ColorJitter, CutOut, DiscSideFlip,
                         FormatPlanes, IndependentFlip, LabelBorder, LoadPlanes,
                         LoadRandomCrop, RandomGamma, RandomGaussianBlur,
                         RandomGrayscale, RotateFromList, find_disc_side,
                         write_disc_sides)
-from .sampler import InfiniteIndexSampler
 
 __all__ = [
     'ArrayCache', 'CollectImage', 'ColorJitter', 'CutOut', 'DataError',

@@ -2,10 +2,13 @@
 import json
 import os.path as osp
 import re
+import time
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import torch.distributed as dist
+from mmcv.utils import print_log
 from mmseg.datasets import build_dataset
 from torch.utils.data import Dataset
 
@@ -14,7 +17,6 @@ from mbos.io import (RefusedError, check_inside, open_image, problems_of_links,
 from mbos.io.labels import (LABEL_MODES, list_names, multi_channel_message,
                             stems_of)
 from mbos.io.photographs import EncodedPhotograph, Layout
-from mbos.tasks import IGNORE_INDEX
 from .label_folder import LabelFolder
 
 MAX_SHOWN = 10
@@ -81,6 +83,35 @@ class Checked:
         problems = self.problems(full)
         if problems:
             raise DataError(problems)
+
+
+def check_data(datasets, env, logger=None, full: bool = True) -> None:
+    """Read every mask and image once, in the first process.
+
+    With ``full=False`` only look whether the files are there.
+
+    Raises:
+        DataError: In the first process; the others end with it.
+    """
+    start = time.time()
+    problem = None
+    if env.is_main:
+        try:
+            for dataset in datasets:
+                if dataset is not None:
+                    dataset.check(full)
+        except ValueError as error:
+            problem = error
+    env.barrier()  # without a limit: large data take long to read
+    if env.distributed:
+        found = [problem is not None]
+        dist.broadcast_object_list(found, src=0)
+        if found[0] and problem is None:
+            raise SystemExit(1)  # the first process says why
+    if problem is not None:
+        raise problem
+    if env.is_main:
+        print_log(f'Data checked in {time.time() - start:.0f} s', logger)
 
 
 def problems_of_places(root: str | None, folders: Sequence[str],
@@ -271,39 +302,11 @@ def problems_of_mask(path: str, folder: LabelFolder | None,
             f'{path}: the mask cannot be read ({error}); copy or prepare it '
             'again.'
         ]
-    if folder is None or folder.binary:
+    if folder is None:
         return []
-    return _problems_of_values(path, folder,
-                               [v for v, n in enumerate(counts) if n],
-                               allow_unlabelled)
-
-
-def _problems_of_values(path, folder, values, allow_unlabelled) -> list[str]:
-    task = folder.task
-    top = task.num_classes
-    meaning = ', '.join(f'{i} {c}' for i, c in enumerate(task.classes, 1))
-    expected = (f'task {task.name!r} expects 0 background, {meaning}, '
-                f'{IGNORE_INDEX} ignored')
-    outside = [v for v in values if top < v != IGNORE_INDEX]
-    if outside:
-        shown = ', '.join(map(str, outside[:8]))
-        return [
-            f'{path}: label value(s) {shown} out of range: {expected}; '
-            'prepare the masks with prepare_dataset, or map their values.'
-        ]
-    labelled = any(0 < v <= top for v in values)
-    if IGNORE_INDEX in values and not labelled and not allow_unlabelled:
-        single = len(folder.classes) == 1
-        remedy = (', or say binary=True beside its path in ann_dirs'
-                  if single else '')
-        return [
-            f'{path}: has the values {values} only, which looks like a 0/255 '
-            f'mask: {expected}, so 255 would not be learnt; write 1 instead '
-            f'of 255 (prepare_dataset does){remedy}. If 255 does mean ignored '
-            'here, set allow_unlabelled=True.'
-        ]
-    contradiction = folder.problem_of_values(values)
-    return [f'{path}: {contradiction}'] if contradiction else []
+    values = [value for value, count in enumerate(counts) if count]
+    problem = folder.problem_of_values(values, allow_unlabelled)
+    return [f'{path}: {problem}'] if problem else []
 
 
 def run_in_threads(function, jobs: Sequence[tuple]) -> list:

@@ -1,6 +1,6 @@
 """Several test sets behind one evaluation hook."""
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmcv import Config
@@ -55,50 +55,46 @@ class EvaluationSets(Checked, ConcatDataset):
         if len(results) != len(self):
             raise ValueError(f'The test sets have {len(self)} images, got '
                              f'results of {len(results)}.')
-        values = {}
-        start = 0
+        by_set, start = {}, 0
         for end, dataset in zip(self.cumulative_sizes, self.datasets):
-            own = dataset.evaluate(
+            values = dataset.evaluate(
                 results[start:end], metric=metric, logger=logger)
-            values.update({
-                f'{dataset.name}.{key}': value
-                for key, value in own.items()
+            by_set[dataset.name] = {
+                key: value
+                for key, value in values.items()
                 if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
-            })
+            }
             start = end
-        names = [dataset.name for dataset in self.datasets]
-        return {**mean_over_tasks(values, names), **values}
+        named = {
+            f'{name}.{key}': value
+            for name, values in by_set.items()
+            for key, value in values.items()
+        }
+        return {**mean_over_tasks(by_set), **named}
 
 
-def mean_over_tasks(values: dict[str, float],
-                    names: Sequence[str]) -> dict[str, float]:
+def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
     """Average metrics over classes, datasets of a task, and tasks.
 
     Background is not a class here: on photographs of a retina it is nearly
-    always right.
-
-    Args:
-        values: By '<dataset>.<task>.<metric>.<class>'; those of 'Dice' and
-            'IoU' are averaged, undefined ones left out.
-        names: Of the datasets; they may have dots in them.
+    always right. ``values`` are by dataset and '<task>.<metric>.<class>';
+    undefined ones are left out.
 
     Returns:
         dict[str, float]: 'mDice' and 'mIoU'; NaN where all are undefined.
     """
     means = {}
     for metric in ('Dice', 'IoU'):
-        by_task = {}
-        for key, value in values.items():
-            # the longest that fits: 'a' may be a dataset as well as 'a.b'
-            dataset = max((n for n in names if key.startswith(f'{n}.')),
-                          key=len)
-            task, *name = key[len(dataset) + 1:].split('.', 2)
-            if name[0] == metric and name[1] != 'background' \
-                    and value == value:
-                sets = by_task.setdefault(task, {})
-                sets.setdefault(dataset, []).append(value)
+        by_task: dict[str, dict[str, list[float]]] = {}
+        for dataset, own in values.items():
+            for key, value in own.items():
+                task, name, *label = key.split('.', 2)
+                if name == metric and label != ['background'] \
+                        and not math.isnan(value):
+                    sets = by_task.setdefault(task, {})
+                    sets.setdefault(dataset, []).append(value)
         of_tasks = [
-            np.mean([np.mean(values) for values in sets.values()])
+            np.mean([np.mean(found) for found in sets.values()])
             for sets in by_task.values()
         ]
         means[f'm{metric}'] = float(np.mean(of_tasks)) if of_tasks \

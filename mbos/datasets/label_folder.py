@@ -56,29 +56,48 @@ class LabelFolder:
         """The folder as masks of any values of the first class."""
         return replace(self, classes=self.task.classes[:1], binary=True)
 
-    def problem_of_values(self, found: list[int]) -> str | None:
+    def problem_of_values(self,
+                          found: list[int],
+                          allow_unlabelled: bool = False) -> str | None:
         """Say what is wrong with the values that occur in a mask, if anything.
+
+        Masks of 0 and 255 alone are only good with ``allow_unlabelled``.
         """
         if self.binary:
             return None
-        allowed = {0, IGNORE_INDEX, *self.values}
-        if len(self.values) == 1 and self.values[0] not in found:
+        task, top = self.task, self.task.num_classes
+        names = dict(enumerate(task.classes, 1))
+
+        def shown(values) -> str:
+            return ', '.join(f'{v} {names[v]}' for v in values)
+
+        expected = (f'task {task.name!r} expects 0 background, {shown(names)},'
+                    f' {IGNORE_INDEX} ignored')
+        outside = [v for v in found if top < v != IGNORE_INDEX]
+        if outside:
+            return (f'label value(s) {", ".join(map(str, outside[:8]))} out '
+                    f'of range: {expected}; prepare the masks with '
+                    'prepare_dataset, or map their values.')
+        labelled = [v for v in found if 0 < v <= top]
+        if IGNORE_INDEX in found and not labelled and not allow_unlabelled:
+            remedy = (', or say binary=True beside its path in ann_dirs'
+                      if len(self.classes) == 1 else '')
+            return (f'has the values {found} only, which looks like a 0/255 '
+                    f'mask: {expected}, so 255 would not be learnt; write 1 '
+                    'instead of 255 (prepare_dataset does)'
+                    f'{remedy}. If 255 does mean ignored here, set '
+                    'allow_unlabelled=True.')
+        allowed = set(self.values)
+        if len(allowed) == 1 and self.values[0] not in found:
             allowed.add(1)
-        wrong = [value for value in found if value not in allowed]
+        wrong = [v for v in labelled if v not in allowed]
         if not wrong:
             return None
-        labelled = ', '.join(f'{value} {name}'
-                             for value, name in zip(self.values, self.classes))
-        shown = ', '.join(map(self._named, wrong[:8]))
-        return (f'label value(s) {shown} contradict the labelled classes of '
-                f'task {self.task.name!r}: expected 0 background, {labelled}, '
-                f'{IGNORE_INDEX} ignored; correct `classes` in the config, or '
-                'map the values of the masks.')
-
-    def _named(self, value: int) -> str:
-        if 0 < value <= self.task.num_classes:
-            return f'{value} ({self.task.classes[value - 1]})'
-        return str(value)
+        named = ', '.join(f'{v} ({names[v]})' for v in wrong)
+        return (f'label value(s) {named} contradict the labelled classes of '
+                f'task {task.name!r}: expected 0 background, '
+                f'{shown(self.values)}, {IGNORE_INDEX} ignored; correct '
+                '`classes` in the config, or map the values of the masks.')
 
 
 def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
@@ -88,17 +107,17 @@ def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
     Raises:
         ValueError: If the entry is malformed or names unknown classes.
     """
-    path = path_of(entry)
-    entry = {} if isinstance(entry, str) else entry
-    classes = entry.get('classes')
+    path = osp.join(root, path_of(entry))
+    given = {} if isinstance(entry, str) else entry
+    classes = given.get('classes')
     classes = task.part(task.classes if classes is None else classes).classes
-    binary = bool(entry.get('binary', False))
+    binary = bool(given.get('binary', False))
     if binary and len(classes) > 1:
         raise ValueError(
             f'binary=True is for masks of a single class, but those of task '
             f'{task.name!r} label {", ".join(classes)}; name the one class '
             'in `classes`.')
-    return LabelFolder(osp.join(root, path), task, classes, binary)
+    return LabelFolder(path, task, classes, binary)
 
 
 def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,

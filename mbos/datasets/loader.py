@@ -1,15 +1,101 @@
-"""Loaders: the endless one of training, and that of test sets."""
+"""Batches: the endless ones of training, and those of test sets."""
 import signal
+import sys
+from collections.abc import Iterator, Sequence
 
 import cv2
 import torch
 from mmcv import Config
+from mmcv.parallel import DataContainer
 from mmcv.runner import get_dist_info
 from mmseg.datasets import build_dataloader
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
-from .collate import collate_samples
-from .sampler import InfiniteIndexSampler
+Sample = dict[str, DataContainer]
+
+
+class InfiniteIndexSampler(Sampler):
+    """Deal the indices 0, 1, 2, ... to the processes of a run, without end.
+
+    In iteration n, process r takes the indices ``(n * world_size + r) *
+    samples_per_gpu + (0 .. samples_per_gpu - 1)``. So no two processes share
+    an index, and a run that resumes at iteration ``start`` goes on there.
+    """
+
+    def __init__(self,
+                 rank: int = 0,
+                 world_size: int = 1,
+                 start: int = 0,
+                 samples_per_gpu: int = 1):
+        if not 0 <= rank < world_size:
+            raise ValueError(f'Expected a rank in 0..{world_size - 1}, got '
+                             f'{rank}.')
+        if start < 0 or samples_per_gpu < 1:
+            raise ValueError(
+                'Expected start >= 0 and samples_per_gpu >= 1, got '
+                f'{start} and {samples_per_gpu}.')
+        self.rank = rank
+        self.world_size = world_size
+        self.start = start
+        self.samples_per_gpu = samples_per_gpu
+
+    def __iter__(self) -> Iterator[int]:
+        iteration = self.start
+        while True:
+            first = (iteration * self.world_size +
+                     self.rank) * self.samples_per_gpu
+            yield from range(first, first + self.samples_per_gpu)
+            iteration += 1
+
+    def __len__(self) -> int:
+        """A length that is never reached; mmcv's logger hooks ask for one."""
+        return sys.maxsize
+
+
+class BatchContainer(DataContainer):
+    """mmcv's container of tensors, which can be put into pinned memory.
+
+    A DataLoader with ``pin_memory`` leaves mmcv's own as they are.
+    """
+
+    def pin_memory(self) -> 'BatchContainer':
+        """Copy the tensors to memory from which a GPU can fetch them."""
+        return BatchContainer(
+            [[t.pin_memory()
+              for t in part] if isinstance(part, list) else part.pin_memory()
+             for part in self.data],
+            stack=self.stack)
+
+
+def collate_samples(
+        batch: Sequence[Sample | list[Sample]]) -> dict[str, object]:
+    """Join samples, or items of :class:`JointDataset`, to a batch for one GPU.
+
+    Items are flattened: all members of the first one come first.
+
+    Returns:
+        dict: ``img`` of shape (N, 3, H, W) and ``labels`` of shape
+        (N, T, H, W), or lists of N tensors where sizes differ (images are
+        never padded to each other's size), and ``img_metas``, a list of N
+        dicts; all in mmcv's layout of one entry per GPU.
+    """
+    samples = []
+    for item in batch:
+        samples.extend(item if isinstance(item, (list, tuple)) else [item])
+    if not samples:
+        raise ValueError('Expected at least one sample, got an empty batch.')
+    metas = [sample['img_metas'].data for sample in samples]
+    return dict(
+        img=_join([sample['img'].data for sample in samples]),
+        labels=_join([sample['labels'].data for sample in samples]),
+        img_metas=DataContainer([metas], cpu_only=True))
+
+
+def _join(tensors: list[torch.Tensor]) -> BatchContainer:
+    same = all(tensor.shape == tensors[0].shape for tensor in tensors)
+    if same:
+        return BatchContainer([torch.stack(tensors)], stack=True)
+    return BatchContainer([tensors])
 
 
 def build_train_loader(dataset: Dataset,

@@ -15,7 +15,7 @@ from mmcv.runner.hooks import LrUpdaterHook
 from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from torch import nn
 
-from mbos.datasets.collate import collate_samples
+from mbos.datasets.loader import collate_samples
 from mbos.faults import InvalidConfigError, blamed_on
 from mbos.inference.test_sets import first_sample, predict_first
 

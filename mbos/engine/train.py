@@ -18,7 +18,7 @@ from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import find_settings
 from mbos.config import build_checked, plain
 from mbos.datasets import JointDataset, build_train_loader
-from mbos.datasets.data_check import check_data
+from mbos.datasets.checks import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.datasets.loader import build_test_loader
 from mbos.faults import FaultList, InvalidConfigError, blamed_on, naming

@@ -11,7 +11,7 @@ from torch import nn
 import mbos
 from mbos.config import build_checked, find_test_set, plain
 from mbos.datasets import PartialLabelDataset
-from mbos.datasets.data_check import check_data
+from mbos.datasets.checks import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.faults import InvalidConfigError
 from mbos.io.files import file_sha256

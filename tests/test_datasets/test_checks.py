@@ -228,6 +228,8 @@ def test_split(make, root):
 @pytest.mark.parametrize('text, expected', [
     ('eye_1\neye_9\n', "val.txt:2: 'eye_9' is not an image"),
     ('../images/eye_1\n', "val.txt:1: '../images/eye_1' is not an image"),
+    ('/etc/passwd\n', "val.txt:1: '/etc/passwd' is not an image"),
+    ('eye_1\0\n', r"val.txt:1: 'eye_1\x00' is not an image"),
     ('eye_1\neye_1.png\n', "val.txt:2: 'eye_1.png' is listed twice"),
     ('\n', 'names no image'),
 ])

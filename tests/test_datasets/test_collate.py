@@ -45,11 +45,6 @@ def test_unequal_sizes_stay_apart():
     assert len(data['img_metas']) == 2
 
 
-def test_plain_samples():
-    data = unpack(collate_samples([sample(5, 1), sample(5, 2)]))
-    assert data['img'].shape == (2, 3, 5, 4)
-
-
 def test_batches_can_be_pinned(monkeypatch):
     """As the DataLoader does it, which passes over mmcv's own container."""
     pinned = []

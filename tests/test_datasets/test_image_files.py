@@ -40,9 +40,3 @@ def test_images_in_folders_below_only(tmp_path):
     touch(tmp_path, 'left/a.jpg', 'right/b.jpg')
     with pytest.raises(DataError, match='2 in folders below, such as .*left'):
         find_images(str(tmp_path), '.jpg', None)
-
-
-def test_two_of_one_stem(tmp_path):
-    touch(tmp_path, 'a.jpg', 'a.JPG')
-    with pytest.raises(DataError, match='has the same stem as'):
-        find_images(str(tmp_path), '.jpg', None)

@@ -219,39 +219,6 @@ def test_loader_does_not_depend_on_workers(joint):
     assert_same(alone[1:], batches(joint, 0, 2, start=1))
 
 
-def draws_of(rank, world, workers, iterations=6):
-    """Random numbers that a process's samples draw, by index and member."""
-    joint = JointDataset([Numbers('a', 3), Numbers('b', 5), Numbers('a', 3)])
-    loader = build_train_loader(WithIndex(joint), 2, workers, 11, rank, world)
-    loader.collate_fn = list
-    return dict(
-        item for batch in itertools.islice(loader, iterations)
-        for item in batch)
-
-
-class WithIndex(Dataset):
-    """Gives (index, drawn numbers of all members)."""
-
-    def __init__(self, joint):
-        self.joint = joint
-        self.set_seed = joint.set_seed
-
-    def __getitem__(self, index):
-        return index, [sample[1:] for sample in self.joint[index]]
-
-
-@pytest.mark.parametrize('workers', [0, 3])
-def test_no_two_samples_share_a_stream(workers):
-    """Of any process, worker, iteration and member."""
-    by_rank = [draws_of(rank, 3, workers) for rank in range(3)]
-    together = {k: v for draws in by_rank for k, v in draws.items()}
-    assert len(together) == 3 * 6 * 2, 'no index twice'
-    numbers = [n for v in together.values() for member in v for n in member]
-    assert len(numbers) == 36 * 3 * 3 == len(set(numbers))
-    # one process that takes all gets the very same
-    assert together == draws_of(0, 1, workers, iterations=18)
-
-
 def test_loader_leaves_the_generator_of_dropout_alone(joint):
     states = []
     for workers in (0, 2):

@@ -59,17 +59,6 @@ def test_split_that_is_a_link(make, root):
     make(split=str(root.parent / 'list.txt'))
 
 
-@pytest.mark.parametrize('line', [
-    '../../etc/passwd', '/etc/passwd', '../images/eye_1', 'eye_1\0', '.', '..',
-    '\x1b[31meye_1', '../ann/eye_1.png'
-])
-def test_paths_in_split_files(make, root, line):
-    (root / 'split.txt').write_text(f'eye_0\n{line}\n')
-    text = only(make, split='split.txt')
-    assert f'{root}/split.txt:2: {line!r} is not an image' in text
-    assert text.isprintable()
-
-
 def test_pipes_are_not_waited_for(make, root):
     for name in ('split.txt', 'images/eye_9.png'):
         os.mkfifo(root / name)
@@ -82,12 +71,10 @@ def test_pipes_are_not_waited_for(make, root):
     os.symlink('/dev/zero', root / 'ann/eye_1.png')
     with pytest.raises(DataError, match='annotation .* is missing'):
         make()
-
-
-def test_pipe_as_manifest(make, root):
     os.remove(root / 'pseudo/manifest.json')
     os.mkfifo(root / 'pseudo/manifest.json')
-    assert 'not a regular file but a pipe' in only(make)
+    with pytest.raises(DataError, match='not a regular file but a pipe'):
+        make()
 
 
 def test_names_that_break_logs(make, root):

@@ -8,19 +8,9 @@ from mmcv.runner import LogBuffer
 from mmcv.utils import get_logger
 from PIL import Image
 
-from mbos.datasets.evaluation_sets import mean_over_tasks
 from mbos.engine.evaluation_hook import SafeEvalHook
 from tests.test_reliability.runs import best_of, val_lines, write_long_config
 from tests.tiny_runs import write_data
-
-
-def test_means_of_undefined_scores_are_there():
-    figures = {'a.vessel.Dice.background': 1.0, 'a.vessel.Dice.vessel':
-               math.nan, 'a.vessel.IoU.vessel': math.nan}  # yapf: disable
-    found = mean_over_tasks(figures, ['a'])
-    assert set(found) == {'mDice', 'mIoU'}
-    assert all(math.isnan(value) for value in found.values())
-    assert math.isnan(mean_over_tasks({}, [])['mDice'])
 
 
 class Scores:

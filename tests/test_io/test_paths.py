@@ -19,7 +19,9 @@ def places(tmp_path):
 def test_links_within_the_root(places):
     root = places / 'root'
     (root / 'link').symlink_to('inside')
-    (root / 'circle').symlink_to('.')
+    # followed, forty levels of three links each would be 3^40 folders
+    for name in 'abc':
+        (root / name).symlink_to('.')
     check_inside(root, root / 'link/eye.jpg')
     assert problems_of_links(root, recursive=True) == []
 
@@ -67,13 +69,6 @@ def test_folder_of_links(places):
     found, = problems_of_links(root, root / 'images')
     assert str(root / 'images') in found
     assert problems_of_links(root, root / 'inside') == []
-
-
-def test_many_circles_end(places):
-    """Followed, forty levels of two links each would be 2^40 folders."""
-    for name in 'abc':
-        (places / 'root' / name).symlink_to('.')
-    assert problems_of_links(places / 'root', recursive=True) == []
 
 
 def test_names(tmp_path):

@@ -188,3 +188,12 @@ def make_drishti(root):
     save(maps / 'drishtiGS_002_ODsegSoftmap.png', disc)
     save(maps / 'drishtiGS_002_cupsegSoftmap.png', cup)
     return Path(root)
+
+
+MAKERS = dict(
+    drive=make_drive,
+    idrid=make_idrid,
+    ddr=make_ddr,
+    refuge=make_refuge,
+    reta=make_reta,
+    drishti_gs=make_drishti)

@@ -1,169 +1,178 @@
-"""Raw trees with something wrong: named, and the rest is prepared."""
+"""Raw trees with something wrong: named, and the rest is prepared.
+
+Also trees that somebody else packed: bombs, links, pipes, odd names.
+"""
 import gzip
+import os
 import shutil
 
 import numpy as np
 import pytest
 import raw_trees
 from PIL import Image
+from raw_trees import CUP, rectangle, save, save_grey
 
-from prepare_dataset import aria, ddr, drishti_gs, drive, idrid, refuge, stare
-from prepare_dataset.cli import main
+from mbos.io import RefusedError
+from prepare_dataset import (aria, ddr, drishti_gs, drive, idrid,
+                             idrid_vessels, refuge, stare)
+from prepare_dataset.errors import PrepareError
+from prepare_dataset.labels import open_image
+from tests.bombs import BOMBS, ppm
 
 DDR = 'DDR-dataset/lesion_segmentation'
 TRUTH = 'A. Segmentation/2. All Segmentation Groundtruths/a. Training Set'
+IMAGE = 'training/images/21_training.tif'
+MANUAL = 'training/1st_manual/21_manual1.gif'
 
 
-def command(module, raw, out, *options):
-    """Exit code of a collection's command."""
-    arguments = [str(raw), str(out), '--workers', '1', *options]
-    return main(module.COLLECTION, module.prepare, '', argv=arguments)
-
-
-def stems(out, folder):
-    return sorted(p.stem for p in (out / folder).glob('*'))
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def truncate(path):
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize('missing, text', [
-    ('train/label/MA', 'train/label/MA not found'),
-    ('train/label/MA/007-1774-100.tif', '007-1774-100.tif is missing'),
-])
-def test_missing_folder_or_file_of_a_lesion(tmp_path, capsys, missing, text):
-    raw = raw_trees.make_ddr(tmp_path / 'raw')
-    path = raw / DDR / missing
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    out = tmp_path / 'out'
-    assert command(ddr, raw, out) == 1
-    shown = capsys.readouterr().out
-    errors = [line for line in shown.splitlines() if 'ERROR' in line]
-    assert len([line for line in errors if text in line]) == 1
-    assert 'train: 0 photographs found, 383 expected' in shown
-    assert 'val: 1 photographs found, 149 expected; 1 prepared' in shown
-    for split in ('val', 'test'):
-        assert stems(out, f'DDR-FOVCrop-padding/{split}/ann')
-    assert not stems(out, 'DDR-FOVCrop-padding/train/images')
-
-
 def other_size(path):
-    raw_trees.save_grey(path, np.zeros((50, 60), bool))
+    save_grey(path, np.zeros((50, 60), bool))
 
 
 def third_value(path):
     values = np.zeros(raw_trees.SIZE[::-1], np.uint8)
     values[0, :2] = 7, 255
-    raw_trees.save(path, values)
+    save(path, values)
 
 
-@pytest.mark.parametrize('file, spoil, text', [
-    ('train/image/007-1774-100.jpg', truncate, 'cannot be read'),
-    ('train/label/HE/007-1774-100.tif', truncate, 'cannot be read'),
-    ('train/label/HE/007-1774-100.tif', other_size, 'the mask is 60x50'),
-    ('train/label/HE/007-1774-100.tif', third_value, 'found 0, 7, 255'),
+def bomb(path):
+    path.write_bytes(BOMBS['tif'](60000, 60000))
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def add_mask(path):
+    save_grey(path, CUP)
+
+
+def prepared(out):
+    return {p.stem for p in out.glob('*/*/images/*')}
+
+
+@pytest.mark.parametrize('module, file, spoil, name, text, left', [
+    (ddr, 'train/label/MA', remove, 'raw', 'train/label/MA not found', 2),
+    (ddr, 'train/label/MA/007-1774-100.tif', remove, 'image/007-1774-100.jpg',
+     'its mask of MA is missing', 2),
+    (ddr, 'train/image/007-1774-100.jpg', truncate, 'image/007-1774-100.jpg',
+     'cannot be read', 2),
+    (ddr, 'train/label/HE/007-1774-100.tif', truncate, 'HE/007-1774-100.tif',
+     'cannot be read', 2),
+    (ddr, 'train/label/HE/007-1774-100.tif', other_size, 'HE/007-1774-100.tif',
+     'the mask is 60x50', 2),
+    (ddr, 'train/label/HE/007-1774-100.tif', third_value,
+     'HE/007-1774-100.tif', 'found 0, 7, 255', 2),
+    (refuge, 'REFUGE-Test-GT/Disc_Cup_Masks/G/T0001.bmp', third_value,
+     'T0001.bmp', '0, 128 and 255', 4),
+    (refuge, 'REFUGE-Test-GT', remove, 'raw', 'REFUGE-Test-GT', 3),
+    (drishti_gs, 'Training/GT', remove, 'raw', 'Training/GT', 0),
+    (drive, 'training/1st_manual', remove, 'raw', '1st_manual', 0),
+    (drive, IMAGE, truncate, IMAGE, 'cannot be read', 1),
+    (drive, IMAGE, bomb, IMAGE, 'its header claims', 1),
+    (drive, IMAGE, pipe, IMAGE, 'but a pipe', 1),
+    (drive, MANUAL, remove, IMAGE, 'mask of vessel is missing', 1),
+    (drive, 'training/1st_manual/30_manual1.gif', add_mask, '30_manual1.gif',
+     'no photograph', 2),
+    (drive, 'training/mask/21_training_mask.gif', truncate,
+     '21_training_mask.gif', 'cannot be read', 1),
+    (idrid, f'{TRUTH}/3. Hard Exudates/IDRiD_02_EX.tif', remove,
+     'IDRiD_02.jpg', 'its mask of EX, HE, SE, MA is missing', 1),
+    (idrid, f'{TRUTH}/5. Optic Disc/IDRiD_02_OD.tif', remove, 'IDRiD_02.jpg',
+     'its mask of OD is missing', 1),
+    (idrid, f'{TRUTH}/5. Optic Disc', remove, '5. Optic Disc',
+     'What is prepared lacks OD', 2),
 ])
-def test_bad_file(tmp_path, capsys, file, spoil, text):
-    raw = raw_trees.make_ddr(tmp_path / 'raw')
-    spoil(raw / DDR / file)
-    out = tmp_path / 'out'
-    assert command(ddr, raw, out) == 1
-    errors = [
-        line for line in capsys.readouterr().out.splitlines()
-        if 'ERROR' in line
-    ]
-    assert len(errors) == 1
-    assert file in errors[0] and text in errors[0]
-    assert stems(out, 'DDR-FOVCrop-padding/val/ann')
-    assert not list((out / 'DDR-FOVCrop-padding/train').rglob('*.*'))
-    assert {p.name for p in tmp_path.iterdir()} == {'raw', 'out'}
-
-
-def test_unknown_value_in_refuge(tmp_path):
-    raw = raw_trees.make_refuge(tmp_path / 'raw')
-    third_value(raw / 'REFUGE-Test-GT/Disc_Cup_Masks/G/T0001.bmp')
-    summary = refuge.prepare(raw, tmp_path / 'out', workers=1)
-    assert [
-        'T0001.bmp' in e and '0, 128 and 255' in e for e in summary.errors
-    ] == [True]
-    assert stems(tmp_path / 'out',
-                 'REFUGE-FOVCrop-padding/test/ann') == ['T0002']
-
-
-def test_truncated_gzip_and_label_without_image(tmp_path):
-    raw = tmp_path / 'STARE'
-    for stem in ('im0001', 'im0002', 'im0003'):
-        for folder, dot in (('stare-images', ''), ('labels-ah', '.ah')):
-            path = raw / folder / f'{stem}{dot}.ppm'
-            grey = raw_trees.rectangle(40, 46, 80, 50)
-            raw_trees.save(
-                path,
-                raw_trees.photograph() if not dot else grey.astype(np.uint8) *
-                255)
-            path.with_suffix('.ppm.gz').write_bytes(
-                gzip.compress(path.read_bytes()))
-            path.unlink()
-    truncate(raw / 'stare-images/im0001.ppm.gz')
-    (raw / 'stare-images/im0002.ppm.gz').unlink()
-    summary = stare.prepare(raw, tmp_path / 'out', workers=1)
-    assert len(summary.errors) == 2
-    for name, text in (('im0001.ppm.gz', 'cannot be read'),
-                       ('im0002.ah.ppm.gz', 'no photograph im0002')):
-        assert [e for e in summary.errors if name in e and text in e]
-    assert stems(tmp_path / 'out', 'STARE-FOVCrop-padding/ann') == ['im0003']
-
-
-@pytest.mark.parametrize('module, make, missing, text', [
-    (drive, raw_trees.make_drive, 'training/1st_manual', '1st_manual'),
-    (refuge, raw_trees.make_refuge, 'REFUGE-Test-GT', 'REFUGE-Test-GT'),
-    (drishti_gs, raw_trees.make_drishti, 'Training/GT', 'Training/GT'),
-])
-def test_missing_truth_folder(tmp_path, module, make, missing, text):
-    raw = make(tmp_path / 'raw')
-    shutil.rmtree(raw / missing)
+def test_what_is_wrong_is_named_and_the_rest_is_prepared(
+        tmp_path, module, file, spoil, name, text, left):
+    raw = raw_trees.MAKERS[module.__name__.split('.')[1]](tmp_path / 'raw')
+    spoil(raw / (f'{DDR}/{file}' if module is ddr else file))
     summary = module.prepare(raw, tmp_path / 'out', workers=1)
-    assert len(summary.errors) == 1 and text in summary.errors[0]
+    error, = (e for e in summary.errors if name in e and text in e)
+    assert f'ERROR {error}' in str(summary)
+    assert sum(s.prepared for s in summary.splits.values()) == left
+    for folder in ('images', 'ann', 'fov'):
+        assert len(list((tmp_path / 'out').glob(f'*/*/{folder}/*.*'))) == left
+    assert {p.name for p in tmp_path.iterdir()} <= {'raw', 'out'}
+
+
+def pack(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content))
+
+
+def test_packed_photographs(tmp_path):
+    """Truncated, without a mask or photograph, and a bomb."""
+    raw = tmp_path / 'STARE'
+    picture = save(tmp_path / 'a.ppm', raw_trees.photograph()).read_bytes()
+    for number in range(1, 6):
+        for name in ('stare-images/im{}', 'labels-ah/im{}.ah'):
+            pack(raw / f'{name.format(number)}.ppm.gz', picture)
+    truncate(raw / 'stare-images/im1.ppm.gz')
+    (raw / 'stare-images/im2.ppm.gz').unlink()
+    (raw / 'labels-ah/im3.ah.ppm.gz').unlink()
+    pack(raw / 'stare-images/im4.ppm.gz', ppm(60000, 60000))
+    vessels = np.repeat(rectangle(40, 46, 80, 50)[..., None], 3, 2)
+    mask = save(tmp_path / 'a.ppm', vessels.astype(np.uint8)).read_bytes()
+    pack(raw / 'labels-ah/im5.ah.ppm.gz', mask)
+    summary = stare.prepare(raw, tmp_path / 'out', workers=1)
+    for name, text in (('im1.ppm.gz', 'cannot be read'), ('im2.ah.ppm.gz',
+                                                          'no photograph im2'),
+                       ('im4.ppm.gz', 'its header claims')):
+        assert len([e for e in summary.errors if name in e and text in e]) == 1
+    assert len(summary.errors) == 3
+    assert '1 photographs have no labels-ah mask' in str(summary)
+    assert prepared(tmp_path) == {'im5'}
+
+
+def test_packed_bombs_and_pipes(tmp_path):
+    """Neither the claim nor what unpacks to more than claimed is believed."""
+    path = tmp_path / 'im0001.ppm.gz'
+    pack(path, ppm(4, 2) + b'\7' * 24 + b'\0' * 10**7)
+    assert np.array(open_image(path)).shape == (2, 4, 3)
+    # a TIFF may have its header at any place: all of it would be unpacked
+    pack(path, BOMBS['tif'](4, 2))
+    with pytest.raises(PrepareError, match='cannot be read'):
+        open_image(path)
+    pipe(path)
+    with pytest.raises(RefusedError, match='but a pipe'):
+        open_image(path)
 
 
 def test_aria_without_one_group(tmp_path):
     raw = tmp_path / 'ARIA'
     for group in 'ac':
-        raw_trees.save(raw / f'aria_{group}_markups/aria_{group}_1.tif',
-                       raw_trees.photograph())
-        raw_trees.save_grey(
-            raw / f'aria_{group}_markup_vessel/aria_{group}_1_BDP.tif',
-            raw_trees.rectangle(40, 46, 80, 50))
+        save(raw / f'aria_{group}_markups/aria_{group}_1.tif',
+             raw_trees.photograph())
+        save_grey(raw / f'aria_{group}_markup_vessel/aria_{group}_1_BDP.tif',
+                  rectangle(40, 46, 80, 50))
     summary = aria.prepare(raw, tmp_path / 'out', workers=1)
     assert ['aria_d_markups' in e for e in summary.errors] == [True]
-    assert stems(tmp_path / 'out',
-                 'ARIA-FOVCrop-padding/ann') == ['aria_a_1', 'aria_c_1']
+    assert prepared(tmp_path) == {'aria_a_1', 'aria_c_1'}
 
 
 def test_idrid_without_the_folder_of_a_lesion_nobody_has(tmp_path):
     raw = raw_trees.make_idrid(tmp_path / 'raw')
     shutil.rmtree(raw / TRUTH / '4. Soft Exudates')
     summary = idrid.prepare(raw, tmp_path / 'out', workers=1)
-    assert summary.ok
-    notes = [n for n in summary.splits['train'].notes if 'Soft' in n]
-    assert len(notes) == 1 and 'no photograph has SE' in notes[0]
+    assert summary.ok and 'no photograph has SE' in str(summary)
     path = 'out/IDRiD-FOVCrop-padding/train/ann/IDRiD_01.png'
     with Image.open(tmp_path / path) as image:
         assert np.unique(np.array(image)).tolist() == [0, 1, 2, 4]
-
-
-def test_idrid_without_discs_or_without_lesions(tmp_path):
-    raw = raw_trees.make_idrid(tmp_path / 'raw')
-    shutil.rmtree(raw / TRUTH / '5. Optic Disc')
-    out = tmp_path / 'out'
-    summary = idrid.prepare(raw, out, workers=1)
-    assert ['5. Optic Disc' in e for e in summary.errors] == [True]
-    assert len(stems(out, 'IDRiD-FOVCrop-padding/train/ann')) == 2
-    assert not stems(out, 'IDRiD-FOVCrop-padding/train/OD')
-    for folder in idrid.LESIONS.values():
-        shutil.rmtree(raw / TRUTH / folder)
-    summary = idrid.prepare(raw, out, workers=1)
-    assert ['no lesion masks found' in e for e in summary.errors] == [True]
+    for lesion in ('1', '2', '3'):
+        folder, = (raw / TRUTH).glob(f'{lesion}.*')
+        shutil.rmtree(folder)
+    error, = idrid.prepare(raw, tmp_path / 'out', workers=1).errors
+    assert 'no lesion masks found' in error
 
 
 def test_missing_masks_among_the_originals_of_idrid(tmp_path, monkeypatch):
@@ -171,24 +180,37 @@ def test_missing_masks_among_the_originals_of_idrid(tmp_path, monkeypatch):
     # As if IDRiD published two photographs of this size and two MA masks.
     monkeypatch.setattr(idrid, 'SIZE', raw_trees.SIZE)
     monkeypatch.setitem(idrid.PHOTOGRAPHS, 'train', 2)
-    for lesion, count in dict(EX=2, HE=1, SE=1, MA=2, OD=2).items():
-        monkeypatch.setitem(idrid.MASKS, lesion, dict(train=count))
-    errors = idrid.find(raw, 'train').problems
-    assert ['1. Microaneurysms: holds 1 of 2 masks' in e
-            for e in errors] == [True]
+    monkeypatch.setitem(idrid.MASKS, 'train', dict(EX=2, HE=1, SE=1, MA=2,
+                                                   OD=2))  # yapf: disable
+    problem, = idrid.find(raw, 'train').problems
+    assert '1. Microaneurysms: holds 1 of 2 masks' in problem
 
 
-def test_what_is_there_is_not_overwritten(tmp_path):
-    raw = raw_trees.make_ddr(tmp_path / 'raw')
-    out = tmp_path / 'out'
-    assert command(ddr, raw, out) == 0
-    mine = out / 'DDR-FOVCrop-padding/train/ann/007-1774-100.png'
-    raw_trees.save(mine, np.full((85, 85), 3, np.uint8))
-    before = mine.read_bytes()
-    # A missing image is made again, the label is kept all the same.
-    (out / 'DDR-FOVCrop-padding/train/images/007-1774-100.jpg').unlink()
-    assert command(ddr, raw, out) == 0
-    assert mine.read_bytes() == before
-    assert stems(out, 'DDR-FOVCrop-padding/train/images')
-    assert command(ddr, raw, out, '--force') == 0
-    assert mine.read_bytes() != before
+def test_links_out_of_the_raw_folder(tmp_path, monkeypatch):
+    raw = raw_trees.make_drive(tmp_path / 'raw')
+    shutil.move(raw / IMAGE, tmp_path / 'elsewhere.tif')
+    (raw / IMAGE).symlink_to(tmp_path / 'elsewhere.tif')
+    with pytest.raises(PrepareError, match='leads out of.*MBOS_ALLOW_LINKS'):
+        drive.prepare(raw, tmp_path / 'out', workers=1)
+    assert not (tmp_path / 'out').exists()
+    with pytest.raises(PrepareError, match='leads out of'):
+        idrid_vessels.prepare(tmp_path, raw, tmp_path / 'out')
+    monkeypatch.setenv('MBOS_ALLOW_LINKS', str(tmp_path))
+    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    assert summary.ok and summary.splits['train'].prepared == 2
+
+
+def test_links_within_the_raw_folder(tmp_path):
+    """Also ones that lead in circles, and a raw folder that is a link; names
+    that cannot be printed are refused."""
+    raw = raw_trees.make_drive(tmp_path / 'raw')
+    shutil.copy(raw / IMAGE, raw / 'training/images/23\n_training.tif')
+    shutil.move(raw / 'training', raw / 'part1')
+    (raw / 'training').symlink_to('part1')
+    for name in 'abc':
+        (raw / 'part1/images' / name).symlink_to('.')
+    (tmp_path / 'link').symlink_to(raw)
+    summary = drive.prepare(tmp_path / 'link', tmp_path / 'out', workers=1)
+    assert summary.splits['train'].prepared == 2
+    error, = summary.errors
+    assert r"'23\n_training.tif'" in error

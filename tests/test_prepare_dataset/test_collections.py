@@ -202,9 +202,6 @@ def test_aria(tmp_path):
 @pytest.mark.parametrize('module, make', [
     (drive, raw_trees.make_drive),
     (idrid, raw_trees.make_idrid),
-    (ddr, raw_trees.make_ddr),
-    (refuge, raw_trees.make_refuge),
-    (drishti_gs, raw_trees.make_drishti),
 ])
 def test_folder_nested_in_one_of_the_same_name(tmp_path, module, make):
     make(tmp_path / 'RAW/RAW')

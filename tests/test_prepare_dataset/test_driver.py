@@ -10,7 +10,7 @@ import pytest
 import raw_trees
 from PIL import Image
 
-from prepare_dataset import ddr, drive, driver, idrid, reta
+from prepare_dataset import ddr, drive, driver, reta
 from prepare_dataset.cli import main
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import read_geometry
@@ -29,34 +29,6 @@ def contents(folder):
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob('*')) if path.is_file()
     }
-
-
-def test_bad_files_are_named_and_the_rest_is_prepared(raw, tmp_path):
-    image = raw / 'training/images/21_training.tif'
-    image.write_bytes(image.read_bytes()[:3000])
-    raw_trees.save_grey(raw / 'training/1st_manual/22_manual1.gif',
-                        np.zeros((50, 60), bool))
-    (raw / 'training/1st_manual/23_manual1.gif').unlink()
-    raw_trees.save_grey(raw / 'training/1st_manual/30_manual1.gif',
-                        raw_trees.CUP)
-    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
-    assert not summary.ok
-    for name, text in [('21_training.tif', 'cannot be read'),
-                       ('22_manual1.gif', 'mask is 60x50'),
-                       ('23_manual1.gif', 'missing'),
-                       ('30_manual1.gif', 'no photograph')]:
-        assert sum(name in e and text in e for e in summary.errors) == 1
-    base = tmp_path / 'out' / FOLDER
-    written = {path.stem for path in base.glob('*/*.*')}
-    assert written == {'24_training'}
-    assert 'ERROR' in str(summary) and '4 problems' in str(summary)
-
-
-def test_bad_field_of_view_mask_leaves_nothing_half_done(raw, tmp_path):
-    (raw / 'training/mask/21_training_mask.gif').write_bytes(b'GIF89a')
-    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
-    assert ['21_training_mask.gif' in e for e in summary.errors] == [True]
-    assert not list((tmp_path / 'out').rglob('21_training.*'))
 
 
 def test_photograph_is_turned_upright_with_its_mask(tmp_path):
@@ -147,11 +119,6 @@ def test_geometry_is_written(raw, tmp_path):
         width=120, height=100, x=18, y=6, box_width=85, box_height=85)
     assert {key: int(rows[0][key]) for key in expected} == expected
     assert read_geometry(path)['21_training'].box == (18, 6, 85, 85)
-
-
-def test_damaged_geometry_is_named(raw, tmp_path):
-    path = tmp_path / 'out' / FOLDER / 'geometry.csv'
-    path.parent.mkdir(parents=True)
     path.write_text('name,width\n21_training,x\n')
     with pytest.raises(PrepareError, match=r'geometry\.csv: cannot be read'):
         drive.prepare(raw, tmp_path / 'out', workers=1)
@@ -167,42 +134,55 @@ def test_what_cannot_be_prepared_at_all(raw, tmp_path):
             drive.prepare(raw, out, splits=splits)
 
 
-def test_folder_without_photographs(tmp_path):
-    (tmp_path / 'raw/training/images').mkdir(parents=True)
-    summary = drive.prepare(tmp_path / 'raw', tmp_path / 'out')
+def test_folders_that_are_empty_or_not_clear(tmp_path):
+    (tmp_path / 'empty/training/images').mkdir(parents=True)
+    (tmp_path / 'empty/training/1st_manual').mkdir()
+    summary = drive.prepare(tmp_path / 'empty', tmp_path / 'out')
     assert any('training/images: no photographs' in e for e in summary.errors)
-
-
-def test_two_candidate_folders_are_not_guessed_between(tmp_path):
     raw_trees.make_drive(tmp_path / 'raw/a')
     raw_trees.make_drive(tmp_path / 'raw/b')
     error, = drive.prepare(tmp_path / 'raw', tmp_path / 'out').errors
     assert 'a/training/images and b/training/images could be' in error
 
 
-def test_photograph_without_lesion(tmp_path):
-    raw = raw_trees.make_idrid(tmp_path / 'raw')
-    truth = raw / 'A. Segmentation/2. All Segmentation Groundtruths'
-    exudates = truth / 'a. Training Set/3. Hard Exudates'
-    (exudates / 'IDRiD_02_EX.tif').unlink()
-    summary = idrid.prepare(raw, tmp_path / 'out', workers=1)
-    assert len(summary.errors) == 1
-    assert 'IDRiD_02.jpg: there is no single lesion' in summary.errors[0]
+def test_what_is_there_is_not_overwritten(tmp_path):
+    raw, out = raw_trees.make_ddr(tmp_path / 'raw'), tmp_path / 'out'
+    ddr.prepare(raw, out, workers=1)
+    base = out / 'DDR-FOVCrop-padding/train'
+    mine = base / 'ann/007-1774-100.png'
+    raw_trees.save(mine, np.full((85, 85), 3, np.uint8))
+    before = mine.read_bytes()
+    # A missing image is made again, the label is kept all the same.
+    (base / 'images/007-1774-100.jpg').unlink()
+    assert ddr.prepare(raw, out, workers=1).ok
+    assert mine.read_bytes() == before
+    assert list((base / 'images').iterdir())
+    assert ddr.prepare(raw, out, workers=1, force=True).ok
+    assert mine.read_bytes() != before
 
 
-def test_exit_codes(raw, tmp_path, capsys):
-
-    def call(*arguments):
-        return main(drive.COLLECTION, drive.prepare, '', argv=arguments)
-
-    out = str(tmp_path / 'out')
-    assert call(str(raw), out, '--workers', '1') == 0
-    assert '4 photographs found, 20 expected' in capsys.readouterr().out
-    assert call(str(tmp_path / 'none'), out) == 1
-    assert 'does not exist' in capsys.readouterr().err
-    (raw / 'training/images/21_training.tif').write_bytes(b'')
-    assert call(str(raw), out, '--force', '--workers', '1') == 1
-    assert '21_training.tif' in capsys.readouterr().out
+@pytest.mark.parametrize('raw_name, out, code, said', [
+    ('raw', 'out', 0, '4 photographs found, 20 expected'),
+    ('none', 'out', 1, 'does not exist'),
+    ('raw', 'file', 1, 'file: is not a folder; choose another OUT'),
+    ('raw', 'file/below', 1, 'Not a directory'),
+    ('raw', 'blocked', 1, '21_training.tif: not prepared'),
+])
+def test_exit_codes(raw, tmp_path, capsys, raw_name, out, code, said):
+    (tmp_path / 'file').write_text('x')
+    images = tmp_path / 'blocked' / FOLDER / 'images'
+    images.parent.mkdir(parents=True)
+    images.write_text('in the way')
+    arguments = [str(tmp_path / raw_name), str(tmp_path / out)]
+    assert main(
+        drive.COLLECTION,
+        drive.prepare,
+        '',
+        argv=[*arguments, '--workers', '1']) == code
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err
+    assert 'Errno' not in shown.out + shown.err
+    assert shown.err.startswith('ERROR ') == (code > 0 and out != 'blocked')
 
 
 def test_command_runs_as_a_module_without_the_network(raw, tmp_path):
@@ -222,26 +202,3 @@ def test_command_runs_as_a_module_without_the_network(raw, tmp_path):
     assert result.returncode == 0, result.stderr
     assert '4 prepared' in result.stdout
     assert result.stdout.splitlines()[-1] == '[]'
-
-
-@pytest.mark.parametrize('out, said', [
-    ('file', 'is not a folder; choose another OUT'),
-    ('file/below', 'Not a directory'),
-])
-def test_an_output_that_is_no_folder(tmp_path, capsys, out, said):
-    raw = raw_trees.make_drive(tmp_path / 'raw', [21])
-    (tmp_path / 'file').write_text('x')
-    arguments = [str(raw), str(tmp_path / out), '--workers', '1']
-    assert main(drive.COLLECTION, drive.prepare, None, argv=arguments) == 1
-    shown = capsys.readouterr().err
-    assert shown.startswith(f'ERROR {tmp_path / "file"}') and said in shown
-
-
-def test_photographs_that_cannot_be_written_are_named(tmp_path):
-    raw = raw_trees.make_drive(tmp_path / 'raw', [21])
-    folder = tmp_path / 'out/DRIVE-FOVCrop-padding/train'
-    folder.mkdir(parents=True)
-    (folder / 'images').write_text('in the way')
-    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
-    error, = summary.errors
-    assert '21_training.tif: not prepared' in error and 'Errno' not in error

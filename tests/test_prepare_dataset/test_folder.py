@@ -8,12 +8,10 @@ import raw_trees
 from PIL import Image
 from raw_trees import CUP, DISC, LESIONS, rectangle, save, save_grey
 
-from mbos.tasks import build_tasks
 from prepare_dataset.check import check
 from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import read_geometry
 from prepare_dataset.folder import main, prepare
-from prepare_dataset.own_masks import TASKS
 
 VESSELS = rectangle(40, 46, 80, 50)
 
@@ -46,12 +44,6 @@ def label(summary, folder, stem='p1L'):
     """A prepared label map in the place it has in the photograph."""
     geometry = read_geometry(summary.folder / 'geometry.csv')[stem]
     return geometry.restore(read(summary.folder / folder / f'{stem}.png'))
-
-
-def test_built_in_tasks_are_those_of_mbos():
-    theirs = build_tasks([task.name for task in TASKS])
-    for ours, task in zip(TASKS, theirs, strict=True):
-        assert (ours.classes, ours.nested) == (task.classes, task.nested)
 
 
 @pytest.mark.parametrize('pattern', [

@@ -5,7 +5,7 @@ import pytest
 from raw_trees import BOX, CENTRE, RADIUS, SIZE, photograph
 
 from mbos.io.field_of_view import find_field_of_view
-from mbos.io.geometry import Geometry, make_geometry
+from mbos.io.geometry import make_geometry
 from prepare_dataset import synthetic
 from prepare_dataset.synthetic_camera import photograph as synthetic_photograph
 from prepare_dataset.synthetic_eye import draw_eye
@@ -132,12 +132,6 @@ def test_restore_refuses_another_size():
 
 def test_small_images_are_not_enlarged():
     assert make_geometry('a', (50, 40), max_side=64).prepared_width == 50
-
-
-def test_row_survives_text():
-    geometry = make_geometry('a', (600, 400), (50, 0, 500, 400), max_side=333)
-    row = dict(zip(Geometry.columns(), map(str, geometry.to_row())))
-    assert Geometry.from_row(row) == geometry
 
 
 def beside(*images, axis=1):

@@ -8,10 +8,12 @@ from PIL import Image
 from raw_trees import (CUP, DISC, LESIONS, SIZE, lesion_labels, rectangle,
                        refuge_values, save, save_grey, save_one_bit_palette)
 
+from mbos.io.photographs import Layout
 from prepare_dataset import labels
 from prepare_dataset.errors import PrepareError
 
 MASK = rectangle(10, 20, 30, 50)
+LAYOUT = Layout(SIZE[::-1])
 
 
 def save_rgb(path, mask):
@@ -31,7 +33,7 @@ def save_rgb(path, mask):
 ])
 def test_binary_masks_of_every_encoding(tmp_path, name, writer):
     writer(tmp_path / name, MASK)
-    found, counts = labels.binary(tmp_path / name, SIZE)
+    found, counts = labels.binary(tmp_path / name, LAYOUT)
     assert found.dtype == np.uint8
     assert (found == MASK).all() and counts == {}
 
@@ -40,7 +42,7 @@ def test_gzipped_ppm(tmp_path):
     save_rgb(tmp_path / 'a.ppm', MASK)
     packed = tmp_path / 'a.ah.ppm.gz'
     packed.write_bytes(gzip.compress((tmp_path / 'a.ppm').read_bytes()))
-    assert (labels.binary(packed, SIZE)[0] == MASK).all()
+    assert (labels.binary(packed, LAYOUT)[0] == MASK).all()
 
 
 def test_one_bit_palette_is_as_in_the_official_files(tmp_path):
@@ -58,21 +60,17 @@ def test_binary_refuses_a_third_value(tmp_path):
     values[0, 0] = 77
     path = save(tmp_path / 'a.png', values)
     with pytest.raises(PrepareError, match=r'a\.png.*0, 77, 255.*original'):
-        labels.binary(path, SIZE)
-    assert (labels.soft_binary(path, SIZE)[0] == MASK).all()
+        labels.binary(path, LAYOUT)
+    assert (labels.soft_binary(path, LAYOUT)[0] == MASK).all()
 
 
-def test_other_size_is_named(tmp_path):
+def test_files_that_are_no_masks_are_named(tmp_path):
     path = save_grey(tmp_path / 'a.png', MASK)
     with pytest.raises(PrepareError, match=r'a\.png.*120x100.*60x50'):
-        labels.binary(path, (60, 50))
-
-
-def test_unreadable_and_missing_files_are_named(tmp_path):
-    bad = tmp_path / 'bad.png'
-    bad.write_bytes(save_grey(tmp_path / 'a.png', MASK).read_bytes()[:60])
-    with pytest.raises(PrepareError, match=r'bad\.png: cannot be read'):
-        labels.binary(bad)
+        labels.binary(path, Layout((50, 60)))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(PrepareError, match=r'a\.png: cannot be read'):
+        labels.binary(path)
     with pytest.raises(PrepareError, match=r'none\.png: the file is missing'):
         labels.binary(tmp_path / 'none.png')
 
@@ -82,15 +80,11 @@ def test_merge_later_over_earlier(tmp_path):
         save_grey(tmp_path / f'{name}.tif', LESIONS[name])
         for name in ('EX', 'HE', 'SE', 'MA')
     ]
-    found, counts = labels.merge(paths, SIZE)
+    found, counts = labels.merge(*paths, layout=LAYOUT)
     assert (found == lesion_labels()).all()
     # HE over EX: 5 x 10 pixels; MA over EX and HE: 2 x 2 pixels.
     assert counts == {'overlapping pixels': 54}
-
-
-def test_merge_without_a_lesion(tmp_path):
-    path = save_grey(tmp_path / 'SE.tif', LESIONS['SE'])
-    found, counts = labels.merge([None, None, path, None], SIZE)
+    found, counts = labels.merge(None, None, paths[2], None, layout=LAYOUT)
     assert np.unique(found).tolist() == [0, 3]
     assert counts == {'overlapping pixels': 0}
 
@@ -98,22 +92,19 @@ def test_merge_without_a_lesion(tmp_path):
 def test_refuge_without_cup_or_with_unknown_values(tmp_path):
     values = refuge_values(DISC, CUP & False)
     path = save(tmp_path / 'a.bmp', values)
-    assert np.unique(labels.refuge(path, SIZE)[0]).tolist() == [0, 1]
+    assert np.unique(labels.refuge(path, LAYOUT)[0]).tolist() == [0, 1]
     values[0, 0] = 3
     save(path, values)
     with pytest.raises(PrepareError, match=r'a\.bmp.*found also 3'):
-        labels.refuge(path, SIZE)
-
-
-def test_refuge_with_a_disc_at_the_frame_is_refused(tmp_path):
-    path = save(tmp_path / 'a.bmp', np.full((20, 20), 128, np.uint8))
+        labels.refuge(path, LAYOUT)
+    save(path, np.full_like(values, 128))
     with pytest.raises(PrepareError, match='frame of the mask'):
-        labels.refuge(path)
+        labels.refuge(path, LAYOUT)
 
 
 def test_half_of_the_experts_make_the_disc(tmp_path):
     disc = save(tmp_path / 'd.png', np.uint8([[0, 64, 128, 191, 255]]))
     cup = save(tmp_path / 'c.png', np.uint8([[128, 0, 0, 64, 128]]))
-    found, counts = labels.disc_and_cup(disc, cup, (5, 1))
+    found, counts = labels.disc_and_cup(disc, cup, Layout((1, 5)))
     assert found.tolist() == [[2, 0, 1, 1, 2]]
     assert counts == {'cup pixels outside the disc': 1}

@@ -32,19 +32,16 @@ def prepared(module, raw):
     return {name: split.prepared for name, split in summary.splits.items()}
 
 
-@pytest.mark.parametrize('image, mask', [
-    ('{split}/Images/{stem}.jpg', '{split}/Masks/{stem}.png'),
-    ('{split}/images/{stem}.png', '{split}/mask/{stem}.bmp'),
-    ('images/{split}/{stem}.jpg', 'labels/{split}/{stem}.png'),
-    ('{stem}.jpg', '{stem}.bmp'),
-    ('REFUGE/fundus/{stem}.jpg', 'REFUGE/gts/{stem}.png'),
-    ('{stem}.jpg', '{stem}.png'),
-    ('{split}/{stem}.jpeg', '{split}/{stem}_mask.png'),
-    ('all/{stem}.png', 'all/{stem}-gt.png'),
+@pytest.mark.parametrize('image, mask, values', [
+    ('{split}/Images/{stem}.jpg', '{split}/Masks/{stem}.png', REFUGE),
+    ('{split}/images/{stem}.png', '{split}/mask/{stem}.bmp', INVERTED),
+    ('images/{split}/{stem}.jpg', 'labels/{split}/{stem}.png', CLASSES),
+    ('{stem}.jpg', '{stem}.bmp', REFUGE),
+    ('REFUGE/fundus/{stem}.jpg', 'REFUGE/gts/{stem}.png', INVERTED),
+    ('{stem}.jpg', '{stem}.png', CLASSES),
+    ('{split}/{stem}.jpeg', '{split}/{stem}_mask.png', REFUGE),
+    ('all/{stem}.png', 'all/{stem}-gt.png', INVERTED),
 ])
-@pytest.mark.parametrize(
-    'values', [REFUGE, INVERTED, CLASSES],
-    ids=['published', 'inverted', 'classes'])
 def test_refuge(tmp_path, image, mask, values):
     raw = tmp_path / 'raw'
     stems = dict(train=['g0001', 'n0001'], val=['V0001'], test=['T0001'])

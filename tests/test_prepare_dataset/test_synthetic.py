@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mbos.io.photographs import Layout
 from prepare_dataset import ddr, drive, idrid, refuge, reta
 from prepare_dataset.synthetic import COLLECTIONS, generate, main
-from prepare_dataset.synthetic_drawing import Canvas, Frame
-from prepare_dataset.synthetic_eye import draw_eye, label_planes
+from prepare_dataset.synthetic_drawing import Frame
+from prepare_dataset.synthetic_eye import draw_eye
 
 SETTINGS = dict(images=3, val_images=1, test_images=2, size=128, seed=5)
 LITTLE = dict(images=1, val_images=1, test_images=1, size=96, seed=5)
@@ -59,19 +60,22 @@ def test_same_arguments_same_bytes_whatever_the_workers(little, tmp_path):
     assert digest(tmp_path) == digest(little)
 
 
-def test_another_seed_draws_other_eyes(little, tmp_path):
-    generate(tmp_path, **dict(LITTLE, seed=6))
-    one, other = digest(little), digest(tmp_path)
+def test_what_arguments_change(little, tmp_path):
+    """Another seed draws other eyes, more images leave the first ones."""
+    generate(tmp_path / 'seed', **dict(LITTLE, seed=6))
+    one, other = digest(little), digest(tmp_path / 'seed')
     photographs = [n for n in one if n.endswith('_training.tif')]
     assert photographs and all(one[n] != other[n] for n in photographs)
-
-
-def test_more_images_leave_the_first_ones_unchanged(little, tmp_path):
-    generate(tmp_path, **dict(LITTLE, images=2))
-    more = digest(tmp_path)
+    main([
+        str(tmp_path / 'more'), '--images', '2', '--val-images', '1',
+        '--test-images', '1', '--size', '96', '--seed', '5'
+    ])
+    more = digest(tmp_path / 'more')
     assert 'raw/RETA/train/images/IDRiD_02.jpg' in more
-    more['synthetic.json'] = digest(little)['synthetic.json']
-    assert digest(little).items() <= more.items()
+    state = json.loads((tmp_path / 'more/synthetic.json').read_text())
+    assert state['seed'] == 5 and state['complete']
+    more['synthetic.json'] = one['synthetic.json']
+    assert one.items() <= more.items()
 
 
 def test_skips_what_is_there_and_redraws_what_is_unfinished(little, tmp_path):
@@ -113,17 +117,6 @@ def test_arguments_out_of_range(tmp_path, wrong, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_command_line(tmp_path, capsys):
-    main([
-        str(tmp_path), '--images', '1', '--val-images', '1', '--test-images',
-        '1', '--size', '96', '--seed', '3'
-    ])
-    assert f'DDR: {tmp_path / "raw" / "DDR"}' in capsys.readouterr().out
-    state = json.loads((tmp_path / 'synthetic.json').read_text())
-    assert state['seed'] == 3 and state['complete']
-    assert names(tmp_path / 'raw/RETA/train/masks') == ['IDRiD_01_vessel.png']
-
-
 def test_reta_eyes_are_those_of_idrid(drawn):
     folder = 'raw/IDRiD/A. Segmentation/1. Original Images/a. Training Set'
     wide = read(drawn / folder / 'IDRiD_02.jpg').astype(int)
@@ -162,7 +155,8 @@ def test_raw_trees_hold_the_truth(drawn, module, task, folder, counts):
         assert sorted(truth) == sorted(item.stem for item in found.items)
         for item in found.items:
             photograph = Image.open(item.image)
-            labels, _ = item.labels[folder](size=photograph.size)
+            labels, _ = item.labels[folder](
+                layout=Layout(photograph.size[::-1]))
             expected = truth[item.stem]
             if folder == 'OD':  # IDRiD has the disc without its cup
                 expected = expected > 0
@@ -211,41 +205,9 @@ def test_shares_of_the_field_of_view_are_those_of_real_eyes():
             shares.setdefault(name, []).append(mask.sum() / fov)
     assert all(0.10 < s < 0.22 for s in shares['vessel'])
     assert all(0.02 < s < 0.05 for s in shares['disc'])
+    healthy = draw_eye(frame, np.random.default_rng(0)).masks()
+    assert not any(healthy[name].any() for name in LESIONS)
     for name in LESIONS:
         # Most diseased eyes have each lesion, some do not.
         assert np.mean(np.array(shares[name]) > 0.0005) > 0.4
         assert 0.001 < np.mean(shares[name]) < 0.04
-
-
-def test_healthy_eyes_have_no_lesions():
-    frame = Frame(120, 120, 59.5, 59.5, 58)
-    masks = draw_eye(frame, np.random.default_rng(0)).masks()
-    assert not any(masks[name].any() for name in LESIONS)
-    assert masks['disc'].any() and masks['cup'].any()
-
-
-def test_labels_merge_later_lesions_over_earlier_ones():
-    masks = {
-        name: np.zeros((1, 4), bool)
-        for name in (*LESIONS, 'vessel', 'disc', 'cup')
-    }
-    masks['EX'][0, :2] = True
-    masks['MA'][0, 1:3] = True
-    masks['disc'][0, 1:] = True
-    masks['cup'][0, 2] = True
-    planes = label_planes(masks)
-    assert planes['lesion'].tolist() == [[1, 4, 4, 0]]
-    assert planes['odoc'].tolist() == [[0, 1, 2, 1]]
-    assert planes['vessel'].tolist() == [[0, 0, 0, 0]]
-
-
-def test_canvas_covers_the_pixels_that_a_shape_covers():
-    # The radius is 4 px, so the polygon spans pixels 2 to 7 in each
-    # direction: its corners are the outer corners of those pixels.
-    canvas = Canvas(Frame(10, 10, 4.5, 4.5, 4))
-    canvas.polygon(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.74)
-    coverage = canvas.coverage()
-    assert np.array_equal(np.argwhere(coverage > 0.5).min(0), [2, 2])
-    assert np.array_equal(np.argwhere(coverage > 0.5).max(0), [7, 7])
-    assert (coverage[2:8, 2:8] == 1).all()
-    assert coverage.sum() == pytest.approx(36, abs=1)

@@ -8,7 +8,7 @@ from mbos.io.files import save_json
 from mbos.io.labels import save_labels
 from quickstart.comparison import (compare, comparison_table, constant_dice,
                                    markdown_table, read_figures)
-from quickstart.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE, choose,
+from quickstart.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE,
                                       group_by_images, sheet_of)
 
 
@@ -59,12 +59,6 @@ def test_constant_predictor_by_hand(test_set):
             'vessel': pytest.approx(2 * 3 / (29 + 4))
         }
     }
-
-
-def test_constant_predictor_without_field_of_view(test_set):
-    dataset = test_set(labels=two_planes())
-    found = constant_dice(dataset)['vessel']['vessel']
-    assert found == pytest.approx(2 * 4 / (31 + 4))
 
 
 def test_constant_predictor_of_nested_and_absent_classes(test_set):
@@ -148,12 +142,6 @@ def test_contact_sheet_shows_truth_and_predictions(test_set, tmp_path):
     np.testing.assert_array_equal(middle[0], [90, 40, 20])
     assert middle[1][2] > 100  # blue vessels
     np.testing.assert_array_equal(middle[2], middle[0])
-
-
-def test_choice_of_images():
-    assert choose(10) == [0, 4, 9]
-    assert choose(2) == [0, 1]
-    assert choose(1) == [0]
 
 
 def test_an_evaluation_that_ended_early_is_not_compared(tmp_path):
