@@ -97,20 +97,32 @@ def test_single_gpu_test_and_evaluate(dataset, caplog):
     assert dataset.compute(raw)['lesion']['per_image'][1]['name'] == 'eye_1'
 
 
-def test_published_scoring_of_ignored_pixels(make, root, test_pipeline):
-    """Published: 255 is background of the lesions, so it counts as wrong."""
-    labels = np.zeros((40, 56), np.uint8)
-    labels[:10], labels[10:20] = 1, 255
-    save_labels(str(root / 'ann/eye_0.png'), labels)
-    (root / 'split.txt').write_text('eye_0')
-    for ignore_index, iou in ((255, 0.25 / 0.75), (None, 0.25)):
+@pytest.fixture
+def score(make, root, test_pipeline):
+    """Function that scores a prediction of the first image alone."""
+
+    def run(pred, labels=None, **changes):
+        if labels is not None:
+            save_labels(str(root / 'ann/eye_0.png'), labels)
+        (root / 'split.txt').write_text('eye_0')
         dataset = make(
             test_mode=True,
             pipeline=test_pipeline,
             split=str(root / 'split.txt'),
-            ignore_index=ignore_index)
-        values = dataset.evaluate(dataset.pre_eval(prediction(), 0))
-        assert values['lesion.IoU.EX'] == pytest.approx(iou)
+            **changes)
+        return dataset.evaluate(dataset.pre_eval(pred, 0))
+
+    return run
+
+
+@pytest.mark.parametrize('ignore_index, iou', [(255, 0.25 / 0.75),
+                                               (None, 0.25)])
+def test_published_scoring_of_ignored_pixels(score, ignore_index, iou):
+    """Published: 255 is background of the lesions, so it counts as wrong."""
+    labels = np.zeros((40, 56), np.uint8)
+    labels[:10], labels[10:20] = 1, 255
+    values = score(prediction(), labels, ignore_index=ignore_index)
+    assert values['lesion.IoU.EX'] == pytest.approx(iou)
 
 
 def test_pre_eval_takes_one_image_or_several(dataset):
@@ -122,18 +134,12 @@ def test_pre_eval_takes_one_image_or_several(dataset):
     assert len(several) == 2
 
 
-def test_field_of_view_reaches_the_metrics(make, root, test_pipeline):
-    (root / 'split.txt').write_text('eye_0')
+def test_field_of_view_reaches_the_metrics(score, root):
     fov = np.zeros((40, 56), np.uint8)
     fov[:10] = 255
     save_labels(str(root / 'fov/eye_0.png'), fov)
-    dataset = make(
-        test_mode=True,
-        pipeline=test_pipeline,
-        split=str(root / 'split.txt'),
-        fov_dir='fov')
-    values = dataset.evaluate(dataset.pre_eval(prediction(), 0))
-    truth = dataset.get_gt_plane(0, 'lesion') == 1
+    values = score(prediction(), fov_dir='fov')
+    truth = read_labels(str(root / 'ann/eye_0.png')) == 1
     assert values['lesion.IoU@0.5-fov.EX'] == pytest.approx(truth[:10].mean())
     assert values['lesion.IoU@0.5.EX'] == pytest.approx(truth.mean())
 
@@ -185,22 +191,16 @@ def test_planes_of_some_classes(make, root, entry, values, expected):
     assert (dataset[0]['labels'].data[1].numpy() == truth).all()
 
 
-def test_only_labelled_classes_are_scored(make, root, test_pipeline):
+def test_only_labelled_classes_are_scored(score):
     """Haemorrhages and soft exudates; the others have no say."""
     labels = np.zeros((40, 56), np.uint8)
     labels[:10], labels[10:20], labels[20:25] = 2, 3, 255
-    save_labels(str(root / 'ann/eye_0.png'), labels)
-    (root / 'split.txt').write_text('eye_0')
-    dataset = make(
-        test_mode=True,
-        pipeline=test_pipeline,
-        split=str(root / 'split.txt'),
-        ann_dirs=dict(lesion=dict(path='ann', classes=['SE', 'HE'])))
     pred = prediction(value=0.0)
     pred['lesion'][0] = 1  # exudates everywhere: nobody knows
     pred['lesion'][1, :20] = 0.9
     pred['lesion'][2, 10:30] = 0.8
-    values = dataset.evaluate(dataset.pre_eval(pred, 0))
+    some = dict(lesion=dict(path='ann', classes=['SE', 'HE']))
+    values = score(pred, labels, ann_dirs=some)
     assert values['lesion.IoU.HE'] == pytest.approx(10 / 20)
     assert values['lesion.IoU.SE'] == pytest.approx(10 / 15)
     assert values['lesion.mDice'] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -245,45 +245,38 @@ def test_binary_masks(values, ignore_index, expected):
     (None, "no prediction of task 'lesion', the model gives vessel, odoc"),
 ])
 def test_wrong_predictions(dataset, change, expected):
-    pred = prediction()
-    pred.update(change or {})
+    pred = prediction() | (change or {})
     if change is None:
         del pred['lesion']
     with pytest.raises(ValueError, match=expected):
         dataset.pre_eval(pred, 0)
-
-
-def test_wrong_evaluation_calls(dataset):
     with pytest.raises(ValueError, match='5 images, got results of 1'):
         dataset.evaluate([{}])
     with pytest.raises(ValueError, match="Unknown metric 'IoU'"):
         dataset.evaluate([{}] * 5, metric='IoU')
     with pytest.raises(ValueError, match='1 predictions for 2 images'):
-        dataset.pre_eval([prediction()], [0, 1])
+        dataset.pre_eval([pred], [0, 1])
 
 
-def test_evaluation_sets(make, test_pipeline, root):
+def test_evaluation_sets(root, test_pipeline):
+    one = dict(
+        type='PartialLabelDataset',
+        tasks=['lesion'],
+        data_root=str(root),
+        img_dir='images',
+        img_suffix='.png',
+        ann_dirs=dict(lesion='ann'),
+        pipeline=test_pipeline)
     sets = build_dataset(
         dict(
             type='EvaluationSets',
-            datasets=[
-                dict(
-                    type='PartialLabelDataset',
-                    name=name,
-                    tasks=['lesion'],
-                    data_root=str(root),
-                    img_dir='images',
-                    img_suffix='.png',
-                    ann_dirs=dict(lesion='ann'),
-                    pipeline=test_pipeline) for name in ('ddr', 'idrid')
-            ]), dict(test_mode=True))
-    results = sets.pre_eval(
-        [prediction((40 + 2 * (i % 5), 56)) for i in range(10)],
-        list(range(10)))
-    values = sets.evaluate(results)
+            datasets=[dict(one, name=name) for name in ('ddr', 'idrid')]),
+        dict(test_mode=True))
+    preds = [prediction((40 + 2 * (i % 5), 56)) for i in range(10)]
+    values = sets.evaluate(sets.pre_eval(preds, list(range(10))))
     # only Dice and IoU, and their mean over tasks for save_best
-    columns = ['EX', 'HE', 'SE', 'MA']
-    own = [f'{m}.{c}' for m in ('Dice', 'IoU') for c in columns]
+    own = [f'{m}.{c}' for m in ('Dice', 'IoU') for c in 'EX HE SE MA'.split()]
+    assert list(values)[0] == 'mDice'
     assert sorted(values) == sorted([
         f'{s}.lesion.{n}' for s in ('ddr', 'idrid')
         for n in (*own, 'mDice', 'mIoU')

@@ -13,8 +13,7 @@ from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
-from .transforms import (Transform, check_plane, check_probability,
-                         in_task_values, plane_key, upright_plane)
+from .transforms import Transform, check_probability, load_plane, plane_key
 
 
 @PIPELINES.register_module()
@@ -35,18 +34,7 @@ class LoadPhotograph(LoadImageFromFile):
         image = _decoded(path)
         if self.to_float32:
             image = image.astype(np.float32)
-        results.update(
-            filename=path,
-            ori_filename=name,
-            img=image,
-            img_shape=image.shape,
-            ori_shape=image.shape,
-            pad_shape=image.shape,
-            scale_factor=1.0,
-            img_norm_cfg=dict(
-                mean=np.zeros(3, np.float32),
-                std=np.ones(3, np.float32),
-                to_rgb=False))
+        results.update(_metas(path, name, image.shape), img=image)
         return results
 
 
@@ -120,12 +108,14 @@ class LoadRandomCrop(Transform):
         info = results['img_info']['filename']
         path = osp.join(results.get('img_prefix') or '', info)
         cache = results.get('cache')
-        source = self._source(path, cache)
-        planes = {}
-        for task, plane_path in results['ann_info'].items():
-            plane = upright_plane(_labels(plane_path, cache), task, results)
-            check_plane(plane_path, plane.shape, source.shape[:2])
-            planes[task] = in_task_values(plane, task, results)
+        source = EncodedPhotograph(path) if cache is None else _kept(
+            path, cache, _decoded)
+        planes = {
+            task:
+            load_plane(plane_path, task, results, source.shape[:2],
+                       lambda name: _kept(name, cache, read_labels))
+            for task, plane_path in results['ann_info'].items()
+        }
         region = self.draw(source.shape[:2], results)
         task = self._task_to_show()
         if planes.get(task) is not None:
@@ -134,14 +124,14 @@ class LoadRandomCrop(Transform):
         for task, plane in planes.items():
             results[plane_key(task)] = region.sample_labels(plane)
             results['seg_fields'].append(plane_key(task))
-        results.update(self._metas(path, info, region, results['img'].shape))
+        shape = results['img'].shape
+        scale = np.divide(region.size, region.source)[::-1]
+        results.update(
+            _metas(path, info, shape),
+            ori_shape=region.source + shape[2:],
+            scale_factor=np.tile(scale, 2).astype(np.float32),
+            keep_ratio=self.keep_ratio)
         return results
-
-    def _source(self, path: str, cache: ArrayCache | None):
-        """The decoded image if it is kept, else a file to decode."""
-        if cache is None:
-            return EncodedPhotograph(path)
-        return cache.get(path, lambda: _decoded(path))
 
     def draw(self, source: tuple[int, int], results: dict) -> Region:
         """Draw scale and crop of an image of (height, width) as mmseg does.
@@ -178,22 +168,20 @@ class LoadRandomCrop(Transform):
             factor = region.reduction()
         return region.sample_image(source.decode(factor, bgr=True), factor)
 
-    def _metas(self, path: str, name: str, region: Region,
-               shape: tuple[int, ...]) -> dict:
-        """The metas of the four transforms."""
-        scale = np.divide(region.size, region.source)[::-1]
-        return dict(
-            filename=path,
-            ori_filename=name,
-            ori_shape=region.source + shape[2:],
-            img_shape=shape,
-            pad_shape=shape,
-            scale_factor=np.tile(scale, 2).astype(np.float32),
-            keep_ratio=self.keep_ratio,
-            img_norm_cfg=dict(
-                mean=np.zeros(shape[2], np.float32),
-                std=np.ones(shape[2], np.float32),
-                to_rgb=False))
+
+def _metas(path: str, name: str, shape: tuple[int, ...]) -> dict:
+    """The metas of mmseg's ``LoadImageFromFile``."""
+    return dict(
+        filename=path,
+        ori_filename=name,
+        ori_shape=shape,
+        img_shape=shape,
+        pad_shape=shape,
+        scale_factor=1.0,
+        img_norm_cfg=dict(
+            mean=np.zeros(shape[2], np.float32),
+            std=np.ones(shape[2], np.float32),
+            to_rgb=False))
 
 
 def _decoded(path: str) -> np.ndarray:
@@ -226,7 +214,6 @@ def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
     return replace(region, box=tuple(box))
 
 
-def _labels(path: str, cache: ArrayCache | None) -> np.ndarray:
-    if cache is None:
-        return read_labels(path)
-    return cache.get(path, lambda: read_labels(path))
+def _kept(path: str, cache: ArrayCache | None, read) -> np.ndarray:
+    """What a function reads from a file, or what is kept of it."""
+    return read(path) if cache is None else cache.get(path, lambda: read(path))

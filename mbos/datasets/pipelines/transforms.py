@@ -45,28 +45,26 @@ def check_probability(value: float, name: str) -> float:
     return value
 
 
-def check_plane(path: str, shape: tuple[int, int],
-                image_shape: tuple[int, int]) -> None:
-    """Complain if a label plane and its image differ in size."""
-    if shape != image_shape:
-        raise ValueError(
-            f'{path}: the mask has shape {shape}, its image {image_shape} '
-            '(height, width); prepare both with the same crop.')
+def load_plane(path: str,
+               task: str,
+               results: dict,
+               shape: tuple[int, int],
+               read=read_labels) -> np.ndarray:
+    """Read a label plane, upright as its photograph and in its task's values.
 
-
-def in_task_values(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
-    """Give a plane its task's label values, where its mask has others."""
-    return translate(plane, results.get('translations', {}).get(task))
-
-
-def upright_plane(plane: np.ndarray, task: str, results: dict) -> np.ndarray:
-    """Turn a label plane as its photograph is turned, whose ``layout`` the
-    dataset noted. Pseudo labels were made of the upright photograph.
+    Raises:
+        ValueError: If it has not the ``shape`` of its image.
     """
+    plane = read(path)
     kind = results.get('planes', {}).get(task, {}).get('kind')
-    if 'layout' not in results or kind == 'pseudo':
-        return plane
-    return results['layout'].turn_mask(plane)
+    # pseudo labels were made of the upright photograph
+    if 'layout' in results and kind != 'pseudo':
+        plane = results['layout'].turn_mask(plane)
+    if plane.shape != shape:
+        raise ValueError(
+            f'{path}: the mask has shape {plane.shape}, its image {shape} '
+            '(height, width); prepare both with the same crop.')
+    return translate(plane, results.get('translations', {}).get(task))
 
 
 @PIPELINES.register_module()
@@ -81,9 +79,8 @@ class LoadPlanes(Transform):
     def __call__(self, results: dict) -> dict:
         """Add the planes and name them in ``seg_fields``."""
         for task, path in results['ann_info'].items():
-            plane = upright_plane(read_labels(path), task, results)
-            check_plane(path, plane.shape, results['img'].shape[:2])
-            results[plane_key(task)] = in_task_values(plane, task, results)
+            results[plane_key(task)] = load_plane(path, task, results,
+                                                  results['img'].shape[:2])
             results['seg_fields'].append(plane_key(task))
         return results
 
