@@ -20,53 +20,41 @@ from .plan import Plan
 from .report import GOALS, write_report
 from .steps import StepFailed, StepRunner
 
+PATHS = {
+    '--real': 'folder with the unpacked DRIVE, IDRiD and Drishti-GS',
+    '--out': 'work folder (default: work_dirs/quickstart/synthetic or real)'
+}
+NUMBERS = {
+    '--iters1': (None, 'iterations of stage 1, and of each single-task model '
+                 "(default: the config's)"),
+    '--iters2': (None, "iterations of stage 2 (default: the config's)"),
+    '--seed': (0, 'of training (default: 0)'),
+    '--max-side':
+    (1024, '--real: scale larger photographs down (default: 1024)'),
+    '--images': (None, 'generated: training photographs of each collection'),
+    '--val-images': (None, 'generated: validation photographs'),
+    '--test-images': (None, 'generated: test photographs'),
+    '--size': (None, 'generated: height of the photographs')
+}
+FLAGS = {
+    '--from-scratch': "start stage 2 from random weights instead of stage 1's",
+    '--skip-single': '--real: do not train single-task models to compare with',
+    '--fresh': 'do all steps again',
+    '--no-goals': 'do not check whether the final model has learnt'
+}
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        '--real',
-        type=Path,
-        metavar='DIR',
-        help='folder with the unpacked DRIVE, IDRiD and Drishti-GS')
-    parser.add_argument(
-        '--out',
-        type=Path,
-        help='work folder (default: work_dirs/quickstart/synthetic or real)')
-    parser.add_argument(
-        '--iters1',
-        type=int,
-        metavar='N',
-        help="iterations of stage 1, and of each single-task model (default: "
-        "the config's)")
-    parser.add_argument(
-        '--iters2',
-        type=int,
-        metavar='N',
-        help="iterations of stage 2 (default: the config's)")
-    parser.add_argument(
-        '--from-scratch',
-        action='store_true',
-        help="start stage 2 from random weights instead of stage 1's")
-    parser.add_argument(
-        '--skip-single',
-        action='store_true',
-        help='--real: do not train single-task models to compare with')
-    parser.add_argument(
-        '--fresh', action='store_true', help='do all steps again')
-    parser.add_argument(
-        '--no-goals',
-        action='store_true',
-        help='do not check whether the final model has learnt')
-    parser.add_argument(
-        '--seed', type=int, default=0, help='of training (default: 0)')
-    parser.add_argument(
-        '--max-side',
-        type=int,
-        default=1024,
-        help='--real: scale larger photographs down (default: 1024)')
-    add_size_options(parser)
+    for name, text in PATHS.items():
+        parser.add_argument(name, type=Path, metavar='DIR', help=text)
+    for name, (default, text) in NUMBERS.items():
+        parser.add_argument(
+            name, type=int, metavar='N', default=default, help=text)
+    for name, text in FLAGS.items():
+        parser.add_argument(name, action='store_true', help=text)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -78,15 +66,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f'--{name} must be at least 1')
     return args
-
-
-def add_size_options(parser: argparse.ArgumentParser) -> None:
-    """Add how much is generated; the defaults are the generator's."""
-    for name, text in (('images', 'training photographs of each collection'),
-                       ('val-images', 'validation photographs'),
-                       ('test-images', 'test photographs'),
-                       ('size', 'height of the photographs')):
-        parser.add_argument(f'--{name}', type=int, help=f'generated: {text}')
 
 
 def announce(plan: Plan) -> None:
@@ -103,22 +82,17 @@ def announce(plan: Plan) -> None:
           '--iters2 make it shorter or longer.')
 
 
-def note_on_weights(plan: Plan) -> str:
-    """Say where the backbone's first weights come from."""
-    pretrained = plan.stage1_cfg.model.get('pretrained')
-    if pretrained is None:
-        return ('No ImageNet weights are used (pretrained=None): all weights '
-                'start at random, so the scores are below those of the '
-                'published configs.')
-    return f'The backbone starts from {pretrained}.'
-
-
 def run(args) -> int:
     """Do all steps and report; returns 1 if a goal was missed, else 0."""
     plan = Plan(args)
     runner = StepRunner(plan.folder, args.fresh)
     announce(plan)
-    note = note_on_weights(plan)
+    pretrained = plan.stage1_cfg.model.get('pretrained')
+    note = f'The backbone starts from {pretrained}.'
+    if pretrained is None:
+        note = ('No ImageNet weights are used (pretrained=None): all weights '
+                'start at random, so the scores are below those of the '
+                'published configs.')
     print(note)
     # the models' steps depend on what the data's have written
     for steps in (plan.first_steps, plan.data_steps, plan.model_steps):

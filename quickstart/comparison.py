@@ -87,14 +87,6 @@ def read_figures(folder: str, test_set: str) -> dict[str, float]:
     return content['figures']
 
 
-def is_hidden(dataset) -> bool:
-    """Whether training images of the collection never had these labels.
-
-    Sets named ``hidden_*`` say so; what was trained on is not known here.
-    """
-    return dataset.name.startswith('hidden_')
-
-
 def compare(datasets: Sequence,
             models: Mapping[str, Mapping[str, str]]) -> list[dict]:
     """Put the Dice of several models beside each other.
@@ -112,36 +104,33 @@ def compare(datasets: Sequence,
     for dataset in datasets:
         for task, constant in constant_dice(dataset).items():
             names = [c for c, value in constant.items() if value == value]
-            columns = {CONSTANT: constant}
+            columns = {CONSTANT: {c: constant[c] for c in names}}
             for model, folders in models.items():
                 figures = read_figures(folders.get(task, ''), dataset.name)
                 columns[model] = {
                     name: figures.get(f'{task}.Dice.{name}')
                     for name in names
                 }
-            labels = names + (['mean'] if len(names) > 1 else [])
+            if len(names) > 1:
+                for values in columns.values():
+                    known = None not in values.values()
+                    values['mean'] = sum(
+                        values.values()) / len(names) if known else None
             rows += [
-                dict({
+                {
                     'test_set': dataset.name,
                     'task': task,
                     'class': label,
                     'images': len(dataset),
-                    'hidden': is_hidden(dataset),
+                    # such training photographs never had these labels
+                    'hidden': dataset.name.startswith('hidden_'),
                     'dice': {
-                        column: _value(values, label, names)
+                        column: values[label]
                         for column, values in columns.items()
                     }
-                }) for label in labels
+                } for label in columns[CONSTANT]
             ]
     return rows
-
-
-def _value(values, label: str, names: Sequence[str]) -> float | None:
-    if label != 'mean':
-        return values[label]
-    if any(values[name] is None for name in names):
-        return None
-    return sum(values[name] for name in names) / len(names)
 
 
 def comparison_table(rows: Sequence[dict]) -> list[list[str]]:

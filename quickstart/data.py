@@ -70,26 +70,23 @@ def gather_hidden(data: Path) -> int:
     root = data / IDRID
     shutil.rmtree(root / HIDDEN, ignore_errors=True)
     count = 0
-    for split in ('train', 'test'):
-        for vessel in sorted((root / split / 'vessel').glob('*.png')):
-            disc = root / split / 'OD' / vessel.name
-            photographs = list(
-                (root / split / 'images').glob(vessel.stem + '.*'))
-            if not disc.is_file() or not photographs:
-                continue
-            for source, kind in ((vessel, 'vessel'), (disc, 'OD'),
-                                 (photographs[0], 'images'),
-                                 (root / split / 'fov' / vessel.name, 'fov')):
-                _link(source, root / HIDDEN / kind / source.name)
-            count += 1
+    for vessel in sorted(root.glob('*/vessel/*.png')):
+        split, name = vessel.parents[1], vessel.name
+        photographs = list((split / 'images').glob(vessel.stem + '.*'))
+        if not (split / 'OD' / name).is_file() or not photographs:
+            continue
+        for source in (vessel, split / 'OD' / name, split / 'fov' / name,
+                       photographs[0]):
+            target = root / HIDDEN / source.parent.name / source.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.exists():
+                _link(source, target)
+        count += 1
     return count
 
 
 def _link(source: Path, target: Path) -> None:
     """Link a file, or copy it where links are not possible."""
-    if not source.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:

@@ -6,7 +6,7 @@ decodes afterwards.
 """
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO
 
 from PIL import Image
@@ -64,27 +64,24 @@ def open_image(path: FilePath,
         claim = str(error).split(' exceeds')[0]
         raise RefusedError(_too_large(path, claim, limit)) from error
     with image:
-        width, height = image.size
-        if width * height > limit:
-            raise RefusedError(
-                _too_large(path, f'{width}x{height} pixels', limit))
+        _check_size(path, image.size, limit)
         yield image
 
 
 def _check_webp(path: FilePath, stream: BinaryIO | None, limit: int) -> None:
     """Look at a WebP's size, for which Pillow allocates when it opens it."""
-    if stream is None:
-        with open(path, 'rb') as file:
-            head = file.read(30)
-    else:
-        place = stream.tell()
-        head = stream.read(30)
-        stream.seek(place)
-    if head[:4] != b'RIFF' or head[8:12] != b'WEBP':
-        return
-    width, height = _webp_size(head)
-    if width * height > limit:
-        raise RefusedError(_too_large(path, f'{width}x{height} pixels', limit))
+    with open(path, 'rb') if stream is None else nullcontext(stream) as file:
+        place = file.tell()
+        head = file.read(30)
+        file.seek(place)
+    if head[:4] == b'RIFF' and head[8:12] == b'WEBP':
+        _check_size(path, _webp_size(head), limit)
+
+
+def _check_size(path: FilePath, size: tuple[int, int], limit: int) -> None:
+    if size[0] * size[1] > limit:
+        raise RefusedError(
+            _too_large(path, f'{size[0]}x{size[1]} pixels', limit))
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:

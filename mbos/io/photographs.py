@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -106,17 +107,8 @@ class EncodedPhotograph:
                 with open(self.path, 'rb') as file:
                     content = file.read()
             self._content = content
-            self._is_dicom = dicom.is_dicom(content[:dicom.MAGIC_END])
-            stream = io.BytesIO(content)
-            if self._is_dicom:
-                self.layout = Layout(dicom.shape_of(self.path, stream))
-                self._is_jpeg = False
-                return
-            with open_image(self.path, stream) as image:
-                self.layout = layout_of(image, stream)
-                self._is_jpeg = (
-                    image.format in ('JPEG', 'MPO')
-                    and image.mode in JPEG_MODES)
+            self.layout, self._kind = _read_header(self.path,
+                                                   io.BytesIO(content))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,7 +118,7 @@ class EncodedPhotograph:
     @cached_property
     def _is_whole_jpeg(self) -> bool:
         """OpenCV fills up the rest of a truncated JPEG without a word."""
-        return self._is_jpeg and self._content.rfind(
+        return self._kind == 'JPEG' and self._content.rfind(
             END_OF_IMAGE) > self._content.rfind(START_OF_SCAN)
 
     @property
@@ -177,7 +169,7 @@ class EncodedPhotograph:
 
     def _decode_stored(self, bgr: bool) -> tuple[np.ndarray, Layout]:
         """Decoded pixels, and what is left to do to make them upright."""
-        if self._is_dicom:
+        if self._kind == 'DICOM':
             image = dicom.read(self.path, io.BytesIO(self._content))
             return image[..., ::-1] if bgr and image.ndim == 3 else image, \
                 self.layout
@@ -236,12 +228,20 @@ def read_layout(path: str | os.PathLike) -> Layout:
     with _errors(path):
         check_regular(path)
         with open(path, 'rb') as stream:
-            start = stream.read(dicom.MAGIC_END)
-            stream.seek(0)
-            if dicom.is_dicom(start):
-                return Layout(dicom.shape_of(path, stream))
-            with open_image(path, stream) as image:
-                return layout_of(image, stream)
+            return _read_header(path, stream)[0]
+
+
+def _read_header(path: str, stream: BinaryIO) -> tuple[Layout, str]:
+    """How a photograph is stored: 'DICOM', 'JPEG' if OpenCV reads it as Pillow
+    does, or ''.
+    """
+    start = stream.read(dicom.MAGIC_END)
+    stream.seek(0)
+    if dicom.is_dicom(start):
+        return Layout(dicom.shape_of(path, stream)), 'DICOM'
+    with open_image(path, stream) as image:
+        is_jpeg = image.format in ('JPEG', 'MPO') and image.mode in JPEG_MODES
+        return layout_of(image, stream), 'JPEG' if is_jpeg else ''
 
 
 @contextmanager
