@@ -1,4 +1,8 @@
-"""One file, one picture: in preparation, training, prediction, on pages."""
+"""One file, one picture: in preparation, training, prediction, on pages.
+
+Photographs of every kind are read, and what is none is refused.
+"""
+import os
 import struct
 import sys
 import zlib
@@ -11,9 +15,11 @@ from PIL import Image, ImageOps
 from mbos.datasets import PartialLabelDataset
 from mbos.inference.prediction import as_photograph
 from mbos.io.photographs import (TURNS, EncodedPhotograph, PhotographError,
-                                 read_layout, read_photograph)
+                                 is_colourless, read_layout, read_photograph,
+                                 to_8_bits)
 from mbos.pictures.gallery import read_photograph as shown_on_a_page
 from prepare_dataset.labels import binary, open_photograph
+from tests import bombs
 
 HEIGHT, WIDTH = 24, 40
 INVERSE = {o: o for o in (2, 3, 4, 5, 7)} | {1: 1, 6: 8, 8: 6}
@@ -329,3 +335,70 @@ def test_dicom_without_pydicom(tmp_path, monkeypatch):
     path.write_bytes(bytes(128) + b'DICM' + bytes(100))
     with pytest.raises(PhotographError, match=r"pip install 'mbos\[dicom\]'"):
         read_photograph(path)
+
+
+def deep_tiff(values, orientation=1):
+    """An uncompressed TIFF of 16-bit RGB, written by hand."""
+    height, width, _ = values.shape
+    data = values.astype('<u2').tobytes()
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 134),
+               (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 140),
+               (274, 3, 1, orientation), (277, 3, 1, 3), (278, 4, 1, height),
+               (279, 4, 1, len(data))]
+    directory = b''.join(struct.pack('<HHII', *entry) for entry in entries)
+    return (b'II*\0' + struct.pack('<IH', 8, len(entries)) + directory +
+            struct.pack('<IHHH', 0, 16, 16, 16) + data)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_orientation_of_deep_tiffs(tmp_path, orientation):
+    path = tmp_path / 'eye.tif'
+    stored = as_stored(eye(), orientation).astype(np.uint16) * 257
+    path.write_bytes(deep_tiff(stored, orientation))
+    found = read_photograph(str(path))
+    np.testing.assert_array_equal(found.image, eye())
+    assert found.notes[-1] == '16 bits reduced to 8'
+    assert len(found.notes) == (2 if orientation > 1 else 1)
+
+
+def test_shares_and_strange_values():
+    values = np.array([0, 0.5, 1], np.float32)
+    np.testing.assert_array_equal(to_8_bits(values)[0], [0, 127, 255])
+    odd = np.array([np.nan, np.inf, -4, 255, 1e6], np.float32)
+    assert to_8_bits(odd)[0].tolist() == [0, 0, 0, 0, 254]
+    assert to_8_bits(np.array([0, 1], np.uint16))[0].tolist() == [0, 1]
+    for bits in (10, 12, 14, 16):  # a camera of 12 bits is not dark
+        stored = np.array([0, 2**(bits - 1), 2**bits - 1], np.uint16)
+        found, depth = to_8_bits(stored)
+        assert found.tolist() == [0, 128, 255] and depth == bits
+
+
+def test_colour():
+    assert not is_colourless(eye())
+    grey = np.repeat(eye()[..., :1], 3, axis=2)
+    assert is_colourless(grey)
+    grey[..., 1] += 3  # compression noise
+    assert is_colourless(grey)
+
+
+def write_half(path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path, format='PNG')
+    path.write_bytes(path.read_bytes()[:4000])
+
+
+@pytest.mark.parametrize('write, said', [
+    (lambda path: path.write_bytes(b''), 'is not a picture'),
+    (lambda path: path.write_text('notes on the eye'), 'is not a picture'),
+    (write_half, 'cannot be read'),
+    (lambda path: path.write_bytes(bombs.png(60000, 60000)), 'more than the'),
+    (lambda path: path.mkdir(), 'not a regular file'),
+    (lambda path: os.mkfifo(path), 'not a regular file'),
+    (lambda path: None, 'no such file'),
+])
+def test_what_is_no_photograph(tmp_path, write, said):
+    path = tmp_path / 'eye.jpg'
+    write(path)
+    with pytest.raises(PhotographError, match=said) as caught:
+        read_photograph(str(path))
+    assert str(path) in str(caught.value)
