@@ -14,8 +14,8 @@ from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import load_weights
 from mbos.config import build_checked
 from mbos.datasets import DataError
-from mbos.datasets.loader import build_test_loader
 from mbos.datasets.joint import seeded
+from mbos.datasets.loader import build_test_loader
 from mbos.faults import (InvalidConfigError, blamed_on, first_line,
                          place_in_own_code)
 from mbos.runtime.environment import Environment, wrap_model
