@@ -15,7 +15,7 @@ are prepared for prediction and pseudo labels.
 """
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mbos.io import RefusedError
@@ -90,21 +90,7 @@ def prepare(images,
                           folder)
         for split, members in divided.items()
     }
-    collection = Collection(
-        name,
-        name,
-        lambda raw, split: found[split], {
-            split:
-            Split(
-                len(members.items) + len(members.problems),
-                crop=crop,
-                folder='' if split == WHOLE else split)
-            for split, members in found.items()
-        }, {m.folder: m.describe()
-            for m in label_folders},
-        suffix,
-        published=False,
-        recipe=dict(reader.recipe(), crop=crop))
+    collection = _describe(name, found, reader, crop, suffix)
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
     others = [
@@ -163,6 +149,27 @@ def find_items(photographs: Sequence[Photograph], reader: Reader,
         found.notes.append(f'{len(skipped)} photographs without a mask are '
                            f'left out: {named(skipped)}.')
     return found
+
+
+def _describe(name: str, found: Mapping[str, Found], reader: Reader, crop: str,
+              suffix: str) -> Collection:
+    splits = {
+        split:
+        Split(
+            len(members.items) + len(members.problems),
+            crop=crop,
+            folder='' if split == WHOLE else split)
+        for split, members in found.items()
+    }
+    return Collection(
+        name,
+        name,
+        lambda raw, split: found[split],
+        splits, {masks.folder: masks.describe()
+                 for masks in reader.masks},
+        suffix,
+        published=False,
+        recipe=dict(reader.recipe(), crop=crop))
 
 
 def _check_earlier(folder: Path, collection: Collection) -> None:
