@@ -9,33 +9,6 @@ from .description import Collection
 from .driver import MAX_SIDE, Summary
 
 
-def make_parser(
-    collection: Collection,
-    description: str | None,
-    raws: Sequence[str] = ('raw', )
-) -> argparse.ArgumentParser:
-    """Describe the arguments; ``raws`` are the names of the raw folders."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in raws:
-        parser.add_argument(
-            name,
-            metavar=name.upper(),
-            help='unpacked folder as its owner publishes it')
-    parser.add_argument(
-        'out',
-        metavar='OUT',
-        help='folder that will contain ' + collection.folder)
-    parser.add_argument(
-        '--splits',
-        nargs='+',
-        choices=tuple(collection.splits),
-        help='default: all that are there')
-    add_options(parser)
-    return parser
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what all commands have."""
     parser.add_argument(
@@ -57,11 +30,27 @@ def main(collection: Collection,
          argv: Sequence[str] | None = None) -> int:
     """Run a collection's command.
 
-    ``prepare`` takes the raw folders, the output folder and the options, and
-    returns a summary. See :func:`finish` for the exit code.
+    ``prepare`` takes the raw folders, whose names are ``raws``, the output
+    folder and the options, and returns a summary. See :func:`finish` for the
+    exit code.
     """
-    arguments = vars(
-        make_parser(collection, description, raws).parse_args(argv))
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    for name in raws:
+        add(name,
+            metavar=name.upper(),
+            help='unpacked folder as its owner publishes it')
+    add('out',
+        metavar='OUT',
+        help=f'folder that will contain {collection.folder}')
+    add('--splits',
+        nargs='+',
+        choices=tuple(collection.splits),
+        help='default: all that are there')
+    add_options(parser)
+    arguments = vars(parser.parse_args(argv))
     folders = [arguments.pop(name) for name in (*raws, 'out')]
     return finish(lambda: prepare(*folders, **arguments))
 

@@ -101,13 +101,11 @@ def _record(entry: Mapping) -> Record:
     for name in (*labels, *(split.folder for split in splits.values())):
         if Path(name).is_absolute() or '..' in Path(name).parts:
             raise ValueError(f'{name!r} leads out of the folder')
-    for value in labels.values():
-        if not 0 < value.largest < 255:
-            raise ValueError(f'{value.largest!r} is not a label value')
+    if not all(0 < kind.largest < 255 for kind in labels.values()):
+        raise ValueError('the largest label value is none')
     for split in splits.values():
-        texts = [*split.photographs, *split.problems]
-        for stems in dict(split.lacking).values():
-            texts += stems
+        lacking = sum(map(list, split.lacking.values()), [])
+        texts = [*split.photographs, *split.problems, *lacking]
         if not (isinstance(split.expected, int)
                 and all(isinstance(text, str) for text in texts)):
             raise TypeError('names and problems are texts')

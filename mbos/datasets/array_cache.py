@@ -1,10 +1,12 @@
 """Decoded images and label maps, kept on disk between epochs and runs."""
+import glob
 import hashlib
 import os
 import os.path as osp
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from mmcv.utils import print_log
@@ -50,10 +52,6 @@ class ArrayCache:
         stamp = f'{VERSION}-{status.st_mtime_ns:x}-{status.st_size:x}'
         return osp.join(self.folder, f'{name}-{stamp}.npy')
 
-    def missing_bytes(self, path: str, size: int) -> int:
-        """Bytes that an entry of ``size`` would add; 0 if it is there."""
-        return 0 if osp.exists(self.entry(path)) else size
-
     def free_bytes(self) -> int:
         """Space on the disk that entries may take.
 
@@ -81,15 +79,12 @@ class ArrayCache:
 
     def _remove_older(self, entry: str) -> None:
         """Remove what was kept of earlier versions of the same file."""
-        kept = osp.basename(entry)
-        name = kept.partition('-')[0]
-        for other in os.scandir(self.folder):
-            if other.name.startswith(f'{name}-') and other.name != kept \
-                    and other.name.endswith('.npy'):
-                try:
-                    os.unlink(other.path)
-                except FileNotFoundError:
-                    pass  # another process was faster
+        name = osp.basename(entry).partition('-')[0]
+        pattern = osp.join(glob.escape(self.folder), f'{name}-*.npy')
+        for other in glob.glob(pattern):
+            if other != entry:
+                with suppress(FileNotFoundError):  # another process did it
+                    os.unlink(other)
 
 
 def problems_of_cache(folder: str, files: dict[str, int]) -> list[str]:
@@ -103,8 +98,8 @@ def problems_of_cache(folder: str, files: dict[str, int]) -> list[str]:
     if not os.access(folder, os.W_OK):
         return [f'{folder}: cannot be written to; {remedy}.']
     missing = sum(
-        cache.missing_bytes(*file) for file in files.items()
-        if osp.exists(file[0]))
+        size for path, size in files.items()
+        if osp.exists(path) and not osp.exists(cache.entry(path)))
     if missing > free:
         return [
             f'{folder}: decoded images need {missing / 1e9:.1f} GB more, but '

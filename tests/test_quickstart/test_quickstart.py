@@ -20,6 +20,7 @@ from quickstart import data
 from quickstart.plan import Plan
 from quickstart.report import check_goals, goal_lines
 from quickstart.steps import Step, StepFailed, StepRunner
+from tests.test_prepare_dataset import raw_trees
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,46 +88,18 @@ def test_gathers_photographs_with_both_masks(tmp_path):
     assert data.gather_hidden(tmp_path) == 1  # may be run again
 
 
-def add_collections(folder, drishti=2, drive=True):
-    """Empty files in the layouts of the owners."""
-    names = []
+def add_collections(folder, drive=True):
+    """Small collections in the layouts of the owners; a copy of IDRiD has
+    more photographs than another one."""
     if drive:
-        names += [
-            'DRIVE/training/images/21_training.tif',
-            'DRIVE/training/1st_manual/21_manual1.gif'
-        ]
-    for name, count in {'IDRiD': 1, 'IDRiD_small': 2}.items():
-        for i in range(count):
-            top = f'{name}/A. Segmentation'
-            truth = f'{top}/2. All Segmentation Groundtruths/a. Training Set'
-            names += [
-                f'{top}/1. Original Images/a. Training Set/IDRiD_0{i}.jpg',
-                f'{truth}/5. Optic Disc/IDRiD_0{i}_OD.tif'
-            ]
-            names += [
-                f'{truth}/{kind}/IDRiD_0{i}_{kind[3:5]}.tif'
-                for kind in ('1. MA', '2. HE', '3. EX', '4. SE')
-            ]
-    renamed = {
-        '1. MA': '1. Microaneurysms',
-        '2. HE': '2. Haemorrhages',
-        '3. EX': '3. Hard Exudates',
-        '4. SE': '4. Soft Exudates'
-    }
-    for i in range(drishti):
-        stem = f'drishtiGS_00{i}'
-        names.append(f'Drishti-GS_small/Training/Images/{stem}.png')
-        names += [
-            f'Drishti-GS_small/Training/GT/{stem}/SoftMap/{stem}_{end}.png'
-            for end in ('ODsegSoftmap', 'cupsegSoftmap')
-        ]
-    names.append('IDRiD_vessels_AVMapNet/IDRiD_02.png')
-    for name in names:
-        for short, full in renamed.items():
-            name = name.replace(f'/{short}/', f'/{full}/')
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        raw_trees.make_drive(folder / 'DRIVE', [21])
+    raw_trees.make_idrid(folder / 'IDRiD_small')
+    raw_trees.make_idrid(folder / 'IDRiD')
+    for path in (folder / 'IDRiD').rglob('IDRiD_02*'):
+        path.unlink()
+    raw_trees.make_drishti(folder / 'Drishti-GS_small')
+    vessels = folder / 'IDRiD_vessels_AVMapNet/IDRiD_02.png'
+    raw_trees.save_grey(vessels, raw_trees.CUP)
 
 
 def test_finds_real_collections(tmp_path):
@@ -138,7 +111,7 @@ def test_finds_real_collections(tmp_path):
     } == {
         'drive': ('DRIVE', 1),
         'idrid': ('IDRiD_small', 2),  # has more photographs than IDRiD
-        'drishti': ('Drishti-GS_small', 2),
+        'drishti': ('Drishti-GS_small', 1),
         'idrid_vessels': ('IDRiD_vessels_AVMapNet', 1)
     }
 
@@ -263,11 +236,10 @@ def test_commands_of_the_real_quickstart(tmp_path):
 
 def test_commands_of_the_synthetic_quickstart(tmp_path):
     plan = Plan(plan_arguments(tmp_path, from_scratch=True))
-    first = plan.data_steps()[0].command
-    assert first[-2:] == ['--size', '96']
+    assert plan.data_steps()[0].command[-2:] == ['--size', '96']
     assert plan.singles == []
-    stage1 = plan.checkpoint('stage1')
-    assert stage1.name == f'iter_{plan.stage1_cfg.runner.max_iters}.pth'
+    last = f'iter_{plan.stage1_cfg.runner.max_iters}.pth'
+    assert plan.checkpoint('stage1').name == last
 
 
 def test_everything_end_to_end(tmp_path):
