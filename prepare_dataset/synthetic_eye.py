@@ -14,6 +14,13 @@ from .synthetic_vessels import draw_vessels, vessel_tree
 
 LESIONS = ('EX', 'HE', 'SE', 'MA')
 """Lesion classes in the order of their label values 1 to 4."""
+LESION_SHAPES = dict(
+    EX=(None, 0.2, 1.7),
+    HE=((0.03, 0.058), 0.22, 1.9),
+    SE=((0.045, 0.065), 0.16, 1.6),
+    MA=((0.016, 0.0195), 0.05, 1.0))
+"""dict[str, tuple]: Range of radii (exudates have a few large ones), waviness
+of the edge, and the largest ratio of the two axes."""
 
 
 @dataclass
@@ -91,8 +98,8 @@ def blob(rng: np.random.Generator,
         [u * cos - v * sin, u * sin + v * cos], axis=1)
 
 
-def _free_spots(rng: np.random.Generator, frame: Frame, free: np.ndarray,
-                candidates: np.ndarray, count: int) -> np.ndarray:
+def _free_spots(frame: Frame, free: np.ndarray, candidates: np.ndarray,
+                count: int) -> np.ndarray:
     """At most ``count`` of the candidates (N, 2) that lie on free ground."""
     pixels = np.round(frame.to_pixels(candidates)).astype(int)
     high = [frame.width - 1, frame.height - 1]
@@ -107,25 +114,12 @@ def _anywhere(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.stack([rho * np.cos(angle), rho * np.sin(angle)], axis=1)
 
 
-def _lesion_outlines(rng: np.random.Generator, name: str,
-                     spots: np.ndarray) -> list[np.ndarray]:
-    """Outlines of the lesions of one class at the given spots."""
-    if name == 'EX':
-        return [
-            blob(rng, s, 0.0145 * rng.lognormal(0.1, 0.5), 0.2,
-                 rng.uniform(1, 1.7)) for s in spots
-        ]
-    if name == 'HE':
-        return [
-            blob(rng, s, rng.uniform(0.03, 0.058), 0.22, rng.uniform(1, 1.9))
-            for s in spots
-        ]
-    if name == 'SE':
-        return [
-            blob(rng, s, rng.uniform(0.045, 0.065), 0.16, rng.uniform(1, 1.6))
-            for s in spots
-        ]
-    return [blob(rng, s, rng.uniform(0.016, 0.0195), 0.05) for s in spots]
+def _lesion_outline(rng: np.random.Generator, name: str,
+                    spot: np.ndarray) -> np.ndarray:
+    radii, irregular, longest = LESION_SHAPES[name]
+    radius = rng.uniform(*radii) if radii else 0.0145 * rng.lognormal(0.1, 0.5)
+    stretch = rng.uniform(1, longest) if longest > 1 else 1.0
+    return blob(rng, spot, radius, irregular, stretch)
 
 
 def _lesion_candidates(rng: np.random.Generator, name: str,
@@ -167,9 +161,9 @@ def _draw_lesions(rng: np.random.Generator, frame: Frame, diseased: bool,
             free = cv2.dilate(occupied, ball) == 0
             if name in ('HE', 'MA'):
                 free &= near_vessel == 0
-            spots = _free_spots(rng, frame, free, candidates, count)
-            for outline in _lesion_outlines(rng, name, spots):
-                canvas.polygon(outline)
+            spots = _free_spots(frame, free, candidates, count)
+            for spot in spots:
+                canvas.polygon(_lesion_outline(rng, name, spot))
         maps[name] = canvas.coverage()
         occupied |= (maps[name] > 0.1).astype(np.uint8)
     return {name: maps[name] for name in LESIONS}
