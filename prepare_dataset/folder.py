@@ -93,13 +93,15 @@ def prepare(images,
     collection = _describe(name, found, reader, crop, suffix)
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
-    others = [
-        path for path in visible_files(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES
-    ]
-    summary.notes += notes + reader.left_over() + note_of_left_out(others)
+    summary.notes += notes + reader.left_over() + _left_out(folder)
     summary.ending = config_snippet(collection, summary.folder, label_folders)
     return summary
+
+
+def _left_out(folder: Path) -> list[str]:
+    return note_of_left_out(
+        path for path in visible_files(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES)
 
 
 def _name_of(folder: Path) -> str:
