@@ -97,9 +97,8 @@ def problems_of_cache(folder: str, files: dict[str, int]) -> list[str]:
         return [f'{folder}: cannot be made or read ({error}); {remedy}.']
     if not os.access(folder, os.W_OK):
         return [f'{folder}: cannot be written to; {remedy}.']
-    missing = sum(
-        size for path, size in files.items()
-        if osp.exists(path) and not osp.exists(cache.entry(path)))
+    missing = sum(size for path, size in files.items()
+                  if osp.exists(path) and not osp.exists(cache.entry(path)))
     if missing > free:
         return [
             f'{folder}: decoded images need {missing / 1e9:.1f} GB more, but '
