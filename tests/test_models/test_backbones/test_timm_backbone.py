@@ -24,27 +24,23 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize('name', FAMILIES)
-def test_maps_have_the_channels_and_strides_that_are_said(name):
-    backbone = TimmFeatures(name).eval()
-    assert (backbone.channels, backbone.strides) == FAMILIES[name]
-    with torch.no_grad():
-        maps = backbone(torch.rand(1, 3, 224, 224))
-    assert [tuple(m.shape) for m in maps] == [(1, c, 224 // s, 224 // s)
-                                              for c, s in zip(*FAMILIES[name])]
-
-
-@pytest.mark.parametrize('name', FAMILIES)
-def test_weights_of_the_whole_model_fill_its_maps(name):
+def test_maps_are_those_of_the_whole_model(name):
+    """Of the channels and strides that are said, with its weights."""
     torch.manual_seed(0)
     whole = timm.create_model(name).eval()
     backbone = TimmFeatures(name).eval()
     backbone.load_state_dict(backbone.match_weights(whole.state_dict()))
+    channels, strides = FAMILIES[name]
+    assert (backbone.channels, backbone.strides) == (channels, strides)
     x = torch.rand(1, 3, 224, 224)
     with torch.no_grad():
+        maps = backbone(x)
         expected = whole.forward_intermediates(
-            x, indices=len(backbone.channels), intermediates_only=True)
-        for ours, timms in zip(backbone(x), expected):
-            torch.testing.assert_close(ours, timms)
+            x, indices=len(channels), intermediates_only=True)
+    assert [tuple(m.shape) for m in maps] == [(1, c, 224 // s, 224 // s)
+                                              for c, s in zip(*FAMILIES[name])]
+    for ours, timms in zip(maps, expected):
+        torch.testing.assert_close(ours, timms)
 
 
 def test_maps_are_channels_last_on_a_cpu():
