@@ -73,7 +73,7 @@ def fetch_timm() -> dict:
 
 
 def explain_failure(error: Exception, source: str, out: str) -> str:
-    """Say what to put where when nothing can be downloaded."""
+    """What to put where when nothing can be downloaded."""
     other = 'timm' if source == 'official' else 'official'
     return (f'Could not download the weights ({source}): {error}\n'
             'Without network access, do one of these:\n'

@@ -41,12 +41,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def build_network(content: dict, config: str | None = None) -> tuple:
-    """Build the network that a checkpoint should fit, without weights.
-
-    Returns:
-        tuple[nn.Module, dict, PredictionSettings | None]: The network, its
-        config in plain types, and what prediction needs, where it is known.
-    """
+    """The network that a checkpoint should fit, without weights; its config
+    in plain types; and what prediction needs, None where it is not known."""
     meta = content['meta']
     model_cfg = meta.get('mbos_model')
     found = settings.settings_from_meta(meta)
@@ -60,14 +56,8 @@ def build_network(content: dict, config: str | None = None) -> tuple:
 
 
 def convert(args: argparse.Namespace) -> tuple[dict, list[str]]:
-    """Make the content of the new file.
-
-    Args:
-        args (Namespace): ``input``, ``to_release`` and ``config``.
-
-    Returns:
-        tuple[dict, list[str]]: The checkpoint to write, and sentences on what
-        was dropped, missing or refilled.
+    """The checkpoint to write, and sentences on what was dropped, missing or
+    refilled.
 
     Raises:
         ValueError: If the file cannot be read, is of the other kind, or does

@@ -41,16 +41,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def list_label_maps(folders: Sequence[str]) -> dict[str, Path]:
-    """List label maps by stem.
-
-    Args:
-        folders (Sequence[str]): Folders; of two label maps of one stem that
-            of the earlier folder counts.
+    """Label maps by stem; of two of one stem that of the earlier folder
+    counts.
 
     Raises:
         ValueError: If a folder is missing or holds no label map.
     """
-    maps = {}
+    maps: dict[str, Path] = {}
     for folder in folders:
         found = sorted(Path(folder).glob('[!.]*.png'))
         if not found:
@@ -62,10 +59,7 @@ def list_label_maps(folders: Sequence[str]) -> dict[str, Path]:
 
 
 def side_of(path: Path) -> str | None:
-    """Find the side of the disc in a label map.
-
-    Returns:
-        str | None: 'left' or 'right', None without a disc.
+    """Side of the disc in a label map, None without a disc.
 
     Raises:
         ValueError: If it cannot be read or is a black-and-white picture.
@@ -89,25 +83,20 @@ def side_of(path: Path) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the file.
-
-    Returns:
-        int: 0; 1 if something is wrong or images are left without a line.
-    """
+    """Write the file; returns 1 if something is wrong or images are left
+    without a line."""
     args = parse_args(argv)
-    sides: dict[str, str] = {}
-    without: list[Path] = []
     try:
-        for stem, path in list_label_maps(args.folders).items():
-            side = side_of(path)
-            if side is None:
-                without.append(path)
-                side = args.without
-            if side is not None:
-                sides[stem] = side
+        found = {
+            path: side_of(path)
+            for path in list_label_maps(args.folders).values()
+        }
     except (OSError, ValueError) as error:
         print(f'ERROR {error}', file=sys.stderr)
         return 1
+    without = [path for path, side in found.items() if side is None]
+    sides = {path.stem: side or args.without for path, side in found.items()}
+    sides = {stem: side for stem, side in sides.items() if side}
     write_disc_sides(sides, args.side_file)
     for path in without:
         print(f'{path}: no disc' +

@@ -115,24 +115,20 @@ def add_picture_arguments(group):
 
 
 def task_of_source(source, cfg):
-    """The task that ``--source`` means.
-
-    Args:
-        source (str): A task's name, or the name of a dataset: a published one,
-            or one of the config's training sets that labels one task.
+    """The task that ``--source`` means: its name, or that of a dataset, a
+    published one or a training set of the config that labels one task.
 
     Raises:
         ValueError: If it is neither.
     """
     tasks = [task.name for task in build_tasks(cfg.model.tasks)]
-    labelled = {}
+    sources = {}
     for member in apis.member_datasets(cfg.data.train):
         if len(member.get('ann_dirs') or ()) == 1:
-            labelled[member['name']], = member['ann_dirs']
-    sources = {**labelled, **SOURCES}
-    task = source
-    if source not in tasks:
-        task = sources.get(source) or sources.get(source.lower())
+            sources[member['name']], = member['ann_dirs']
+    sources |= SOURCES
+    task = source if source in tasks else sources.get(
+        source, sources.get(source.lower()))
     if task not in tasks:
         raise ValueError(
             f'Unknown --source {source!r}: use a task ({", ".join(tasks)}) or '
@@ -161,12 +157,10 @@ def build_test_sets(cfg, names, scored):
             datasets.append(apis.build_test_set(cfg, name, scored))
         except ValueError as error:
             errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
     if errors:
-        is_config = any(isinstance(e, InvalidConfigError) for e in errors)
-        raise (InvalidConfigError if is_config else ValueError)('\n'.join(
-            map(str, errors)))
+        worst = next((e for e in errors if isinstance(e, InvalidConfigError)),
+                     errors[0])
+        raise type(worst)('\n'.join(map(str, errors))) from worst
     return datasets
 
 
@@ -197,27 +191,19 @@ def report(model, datasets, cfg, env, args, images):
 
 
 def visualise(model, dataset, cfg, env, output_dir, only=None):
-    """Write label maps and overlay pictures of a test set.
-
-    Args:
-        output_dir (str): Gets the label maps, in a folder per task unless
-            there is but one, and ``overlays``.
-        only (str, optional): The task to write; None for all.
-    """
-    tasks = {task.name: task for task in dataset.tasks}
-    wanted = [only] if only else list(tasks)
+    """Write ``overlays`` of a test set, and label maps of all tasks, a folder
+    each, or of one only."""
+    tasks = [t for t in dataset.tasks if only in (None, t.name)]
     progress = mmcv.ProgressBar(len(dataset)) if env.is_main else None
     for index, prob in apis.predict_dataset(model, dataset, cfg, env):
-        labels = {
-            name: tasks[name].decode(torch.from_numpy(prob[name])).numpy()
-            for name in wanted
-        }
-        stem = dataset.stem(index)
-        for name, plane in labels.items():
-            folder = output_dir if only else osp.join(output_dir, name)
-            save_labels(osp.join(folder, f'{stem}.png'), plane, tasks[name])
+        stem, labels = dataset.stem(index), {}
+        for task in tasks:
+            plane = task.decode(torch.from_numpy(prob[task.name])).numpy()
+            folder = output_dir if only else osp.join(output_dir, task.name)
+            save_labels(osp.join(folder, f'{stem}.png'), plane, task)
+            labels[task.name] = plane
         image = read_photograph(dataset.image_path(index)).image
-        overlay = draw_overlay(image, labels, [tasks[n] for n in wanted])
+        overlay = draw_overlay(image, labels, tasks)
         save_image(osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
         if progress:
             progress.update()
@@ -239,9 +225,7 @@ def run(cfg, args):
         cfg.work_dir = args.work_dir
     if args.aug_test:
         apis.augment_test_sets(cfg)
-    only = None
-    if args.source:
-        only = task_of_source(args.source, cfg)
+    only = task_of_source(args.source, cfg) if args.source else None
     names = test_set_names(args, cfg)
     env = apis.set_up_environment(args.launcher)
     scored = bool(args.eval or args.OD)
@@ -252,10 +236,10 @@ def run(cfg, args):
     predict_first(model, datasets, 'data.test or test_sets')
     if scored:
         evaluate(model, named, cfg, env, args)
-    for name, dataset in named.items():
-        if args.vis:
-            folder = args.output_dir
-            if len(names) > 1:  # two sets may have images of the same name
-                folder = osp.join(folder, name)
-            visualise(model, dataset, cfg, env, folder, only)
+    for name, dataset in named.items() if args.vis else ():
+        # two sets may have images of the same name
+        folder = (
+            args.output_dir if len(names) == 1 else osp.join(
+                args.output_dir, name))
+        visualise(model, dataset, cfg, env, folder, only)
     env.barrier()

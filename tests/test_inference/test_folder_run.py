@@ -164,6 +164,9 @@ def test_another_checkpoint_is_noticed(monkeypatch, tmp_path, eyes,
     said = run(monkeypatch, checkpoints[0], eyes, '--out', out, '--flip')
     assert 'flip False instead of True' in said
     assert snapshot(out) == before, 'nothing is touched'
+    (tmp_path / 'mine/labels').mkdir(parents=True)
+    said = run(monkeypatch, checkpoints[0], eyes, '--out', tmp_path / 'mine')
+    assert 'holds labels but no run.json' in said
     labels = (out / 'labels/vessel/a.png').read_bytes()
     assert run(monkeypatch, checkpoints[1], eyes / 'a.png', '--out', out,
                '--overwrite') == 0
@@ -198,14 +201,6 @@ def test_nothing_outside_is_removed(monkeypatch, tmp_path, eyes, checkpoints):
     assert [row['image'] for row in rows_of(out)] == ['a']
 
 
-def test_a_folder_of_other_files_is_left_alone(monkeypatch, tmp_path, eyes,
-                                               checkpoints):
-    out = tmp_path / 'out'
-    (out / 'labels').mkdir(parents=True)
-    said = run(monkeypatch, checkpoints[0], eyes, '--out', out)
-    assert 'holds labels but no run.json' in said
-
-
 def test_bad_files_are_listed_and_the_rest_is_done(monkeypatch, tmp_path, eyes,
                                                    checkpoints, capsys):
     out = tmp_path / 'out'
@@ -230,18 +225,6 @@ def test_bad_files_are_listed_and_the_rest_is_done(monkeypatch, tmp_path, eyes,
     failed = json.loads((out / 'run.json').read_text())['failed']
     assert [os.path.basename(f['source'])
             for f in failed] == ['half.png', 'text.jpg']
-
-
-@pytest.mark.parametrize('inputs, said', [
-    (['empty'], 'no photographs in it'),
-    (['missing.jpg'], 'no such file or folder'),
-])
-def test_nothing_to_predict(monkeypatch, tmp_path, checkpoints, inputs, said):
-    (tmp_path / 'empty').mkdir()
-    inputs = [tmp_path / name for name in inputs]
-    assert said in run(monkeypatch, checkpoints[0], *inputs, '--out',
-                       tmp_path / 'out')
-    assert not (tmp_path / 'out').exists()
 
 
 def test_config_of_another_checkpoint(monkeypatch, tmp_path, eyes,
@@ -300,17 +283,23 @@ def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
 
 
 @pytest.mark.parametrize('given, said', [
-    (['--threshold', 'x'], 'expected one number'),
-    (['--threshold', 'fovea=0.5'], "unknown task 'fovea'"),
-    (['--threshold', 'odoc.rim=0.5'], "no class 'rim'"),
-    (['--threshold', 'odoc=0.5', 'odoc.cup=0.4'], 'or its classes, once'),
-    (['--threshold', 'odoc.cup=1'], 'below 1'),
-    (['--batch-size', '0'], 'batch_size is 0'),
-    (['--mode', 'slide', '--window', '32', '--stride', '64'], 'larger than'),
+    (['empty'], 'no photographs in it'),
+    (['missing.jpg'], 'no such file or folder'),
+    (['eyes', '--threshold', 'x'], 'expected one number'),
+    (['eyes', '--threshold', 'fovea=0.5'], "unknown task 'fovea'"),
+    (['eyes', '--threshold', 'odoc.rim=0.5'], "no class 'rim'"),
+    (['eyes', '--threshold', 'odoc=0.5', 'odoc.cup=0.4'], 'classes, once'),
+    (['eyes', '--threshold', 'odoc.cup=1'], 'below 1'),
+    (['eyes', '--batch-size', '0'], 'batch_size is 0'),
+    (['eyes', '--mode', 'slide', '--window', '32', '--stride', '64'
+      ], 'larger than'),
 ])
-def test_wrong_options(monkeypatch, tmp_path, eyes, checkpoints, given, said):
-    assert said in run(monkeypatch, checkpoints[0], eyes, '--out',
-                       tmp_path / 'out', *given)
+def test_refused_before_anything_is_written(monkeypatch, tmp_path, eyes,
+                                            checkpoints, given, said):
+    (tmp_path / 'empty').mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert said in run(monkeypatch, checkpoints[0], *given, '--out', 'out')
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('given, config, checkpoint, inputs', [
@@ -328,28 +317,32 @@ def test_what_paths_mean(given, config, checkpoint, inputs):
     assert args.checkpoint == checkpoint_path(checkpoint)
 
 
-def test_a_first_path_that_is_neither(tmp_path, monkeypatch, capsys):
-    """Not taken for a photograph of the network that comes with MBOS; but a
-    pattern that the shell expands may hold anything."""
+@pytest.mark.parametrize('given, said', [
+    ('m.pth', 'at least one'),
+    ('c.py m.pth', 'at least one'),
+    ('c.py', 'at least one'),
+    ('README.md eyes', 'README.md: neither a photograph'),
+    ('m.pth eyes --backend onnxruntime --device cuda', 'runs on the CPU'),
+    ('m.pth eyes --cfg-options a=1', '--cfg-options changes a config'),
+])
+def test_wrong_usage(monkeypatch, tmp_path, capsys, given, said):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'eyes').mkdir()
-    for name in ('README.md', 'eyes/a.txt', 'eyes/b.jpg'):
+    (tmp_path / 'README.md').write_text('text')
+    with pytest.raises(SystemExit) as left:
+        predict_command.parse_args([*given.split(), '--out', 'o'])
+    assert left.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_photographs_of_any_name(monkeypatch, tmp_path):
+    """Also in a pattern that the shell expands, which may hold anything."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('a.txt', 'b.jpg'):
         (tmp_path / name).write_text('text')
-    Image.fromarray(photograph()).save(tmp_path / 'eye.png')
-    (tmp_path / 'eye.png').rename(tmp_path / 'eye')
-    with pytest.raises(SystemExit):
-        predict_command.parse_args(['README.md', 'eyes', '--out', 'o'])
-    assert 'README.md: neither a photograph' in capsys.readouterr().err
-    for inputs in (['eyes/a.txt', 'eyes/b.jpg'], ['eye'], ['eye', 'eyes']):
+    with open('eye', 'wb') as file:
+        Image.fromarray(photograph()).save(file, 'png')
+    for inputs in (['a.txt', 'b.jpg'], ['eye'], ['eye', 'folder']):
         args = predict_command.parse_args([*inputs, '--out', 'o'])
         assert args.inputs == inputs
-
-
-@pytest.mark.parametrize('given', ['m.pth', 'c.py m.pth', 'c.py'])
-def test_paths_that_are_too_few(given, capsys):
-    with pytest.raises(SystemExit):
-        predict_command.parse_args([*given.split(), '--out', 'o'])
-    assert 'at least one' in capsys.readouterr().err
 
 
 def test_thresholds_and_device(monkeypatch, tmp_path, eyes, checkpoints):

@@ -1,4 +1,5 @@
 """What is wrong is named by file and remedy, before anything is started."""
+import os
 import re
 import shutil
 
@@ -34,27 +35,20 @@ def refuse(tool, tmp_path, capfd):
     return run
 
 
-def mask(data, values):
-    plane = np.resize(np.array(values, np.uint8), (64, 64))
+def mask(data):
+    plane = np.resize(np.array([0, 1, 7], np.uint8), (64, 64))
     Image.fromarray(plane).save(data / 'c0/vessel/eye_1.png')
 
 
-def remove(path):
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def cut(path):
+def cut(data):
+    path = data / 'c1_test/images/eye_0.jpg'
     path.write_bytes(path.read_bytes()[:100])
 
 
-# what else can be wrong: test_datasets/test_checks.py,
-# test_checkpoints/test_loading.py
-DAMAGE = {
-    'value': (lambda d: mask(d, [0, 1, 7]), 'c0/vessel/eye_1.png',
-              r'value\(s\) 7 out of range.*prepare'),
-    'validation set': (lambda d: cut(d / 'c1_test/images/eye_0.jpg'),
-                       'c1_test/images/eye_0.jpg', 'cannot be read'),
-}  # yapf: disable
+def without(name):
+    return lambda data: (shutil.rmtree
+                         if (data / name).is_dir() else os.remove)(
+                             data / name)
 
 
 def matches(message, path, words):
@@ -62,35 +56,25 @@ def matches(message, path, words):
     assert re.search(words, message, re.DOTALL), message
 
 
-@pytest.mark.parametrize('case', DAMAGE)
-def test_data_for_training(data, refuse, tmp_path, case):
-    damage, path, words = DAMAGE[case]
+# what else can be wrong: test_datasets/test_checks.py,
+# test_checkpoints/test_loading.py
+@pytest.mark.parametrize('tool_name, damage, path, words', [
+    ('train.py', mask, 'c0/vessel/eye_1.png',
+     r'value\(s\) 7 out of range.*prepare'),
+    ('train.py', cut, 'c1_test/images/eye_0.jpg', 'cannot be read'),
+    ('train.py', without('c0_test/images'), 'c0_test/images', '--no-validate'),
+    ('train.py', without('c0/lesion_pseudo'), 'c0/lesion_pseudo',
+     'not found; run'),
+    ('test.py', without('c0_test/vessel/eye_1.png'),
+     'c0_test/vessel/eye_1.png', 'missing; prepare'),
+])
+def test_data(runs, data, refuse, tmp_path, tool_name, damage, path, words):
     damage(data)
-    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))
-    matches(refuse('train.py', config), data / path, words)
-
-
-def test_validation_data(data, refuse, tmp_path):
-    remove(data / 'c0_test/images')
-    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))
-    matches(
-        refuse('train.py', config), data / 'c0_test/images', '--no-validate')
-
-
-def test_data_for_testing(runs, data, refuse, tmp_path):
-    (data / 'c0_test/vessel/eye_1.png').unlink()
-    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO))
-    matches(
-        refuse('test.py', config, runs.checkpoint1, '--eval', 'mIoU'),
-        data / 'c0_test/vessel/eye_1.png', 'missing; prepare')
-
-
-def test_pseudo_labels(data, refuse, tmp_path):
-    remove(data / 'c0/lesion_pseudo')
-    config = write_config(tmp_path / 'cfg.py', config_of(data, TWO, True))
-    matches(
-        refuse('train.py', config), data / 'c0/lesion_pseudo',
-        'not found; run')
+    config = write_config(tmp_path / 'cfg.py',
+                          config_of(data, TWO, 'pseudo' in path))
+    more = (runs.checkpoint1, '--eval', 'mIoU') if tool_name == 'test.py' \
+        else ()
+    matches(refuse(tool_name, config, *more), data / path, words)
 
 
 def test_unknown_names(runs, refuse):
@@ -110,24 +94,17 @@ def test_unknown_names(runs, refuse):
 
 def test_all_test_sets_that_are_missing_are_named(runs, data, refuse):
     for name in ('c0_test', 'c1_test'):
-        remove(data / name)
+        shutil.rmtree(data / name)
     message = refuse('test.py', runs.config1, runs.checkpoint1, '--eval',
                      'mIoU', '--datasets', 'all', '--cfg-options',
                      f'data_root={data}')
     assert re.search('c0_test.*c1_test', message, re.DOTALL)
 
 
-@pytest.mark.parametrize('name, arguments, said', [
-    ('test.py', ('--OD', '--datasets', 'c0'), 'leave out --datasets'),
-    ('predict.py', ('--cfg-options', 'a=1'), '--cfg-options changes a config'),
-])  # yapf: disable
-def test_options_that_would_be_ignored_are_refused(runs, tool, capsys, name,
-                                                   arguments, said):
-    config = (runs.config1, ) if name == 'test.py' else ()
-    files = (runs.checkpoint1, ) if config else (runs.checkpoint1, 'eye.jpg',
-                                                 '--out', 'o')
-    assert tool(name, *config, *files, *arguments) == 2
-    assert said in capsys.readouterr().err
+def test_options_that_would_be_ignored_are_refused(runs, tool, capsys):
+    assert tool('test.py', runs.config1, runs.checkpoint1, '--OD',
+                '--datasets', 'c0') == 2
+    assert 'leave out --datasets' in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -143,45 +120,42 @@ def damaged(runs, tmp_path):
     return write
 
 
-def lose(key):
-    return lambda content: content['state_dict'].pop(key)
-
-
 HEAD = 'decode_head.heads.vessel.conv_seg.weight'
 
 
-def test_checkpoints_for_testing(runs, refuse, tmp_path):
-    evaluate = ('--eval', 'mIoU')
+def without_head(content):
+    del content['state_dict'][HEAD]
+
+
+def test_checkpoints_for_testing(runs, refuse):
+    test = ('test.py', runs.config2)
+    matches(refuse(*test, 'no.pth', '--eval', 'mIoU'), 'no.pth', 'not found')
     matches(
-        refuse('test.py', runs.config1, tmp_path / 'no.pth', *evaluate),
-        tmp_path / 'no.pth', 'not found')
-    matches(
-        refuse('test.py', runs.config2, runs.checkpoint1, *evaluate),
-        runs.checkpoint1, "stage 'multi_task'.*stage 'adversarial'.*Use")
+        refuse(*test, runs.checkpoint1, '--eval', 'mIoU'), runs.checkpoint1,
+        "stage 'multi_task'.*stage 'adversarial'.*Use")
 
 
 @pytest.mark.parametrize('option', ['--load-from', '--resume-from'])
-def test_checkpoints_for_training(runs, refuse, tmp_path, damaged, option):
-    matches(
-        refuse('train.py', runs.config1, option, tmp_path / 'no.pth'),
-        tmp_path / 'no.pth', 'not found')
-    path = damaged(lose(HEAD))
-    matches(
-        refuse('train.py', runs.config1, option, path), path, 'lacks 1 weight')
+def test_checkpoints_for_training(runs, refuse, damaged, option):
+    train = ('train.py', runs.config1, option)
+    matches(refuse(*train, 'no.pth'), 'no.pth', 'not found')
+    path = damaged(without_head)
+    matches(refuse(*train, path), path, 'lacks 1 weight')
 
 
-def test_checkpoints_that_cannot_be_continued(runs, refuse, damaged):
+@pytest.mark.parametrize('change, words', [
+    (lambda content: content.pop('optimizer'), 'weights only.*--load-from'),
+    (lambda content: content['optimizer'].update(judge={}),
+     r"optimizers \['generator', 'judge'\]"),
+])
+def test_checkpoints_that_cannot_be_continued(runs, refuse, damaged, change,
+                                              words):
+    path = damaged(change)
+    matches(
+        refuse('train.py', runs.config1, '--resume-from', path), path, words)
     matches(
         refuse('train.py', runs.config2, '--resume-from', runs.checkpoint1),
         runs.checkpoint1, "stage 'multi_task'.*stage 'adversarial'")
-    path = damaged(lambda content: content.pop('optimizer'))
-    matches(
-        refuse('train.py', runs.config1, '--resume-from', path), path,
-        'weights only.*--load-from')
-    path = damaged(lambda content: content['optimizer'].update(judge={}))
-    matches(
-        refuse('train.py', runs.config1, '--resume-from', path), path,
-        r"optimizers \['generator', 'judge'\]")
 
 
 def test_missing_weights_of_the_backbone(runs, refuse, tmp_path):

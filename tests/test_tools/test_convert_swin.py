@@ -1,7 +1,7 @@
 """tools/convert_swin_checkpoint.py converts, downloads and explains."""
 import io
-import urllib.error
 from email.message import Message
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -73,6 +73,10 @@ def test_wrong_usage_ends_with_two(arguments, capsys):
     assert 'usage' in capsys.readouterr().err
 
 
+def timm_model(state):
+    return SimpleNamespace(state_dict=lambda: state['model'])
+
+
 def test_downloads_to_the_place_configs_name(official, tmp_path, monkeypatch):
     asked = []
 
@@ -81,64 +85,37 @@ def test_downloads_to_the_place_configs_name(official, tmp_path, monkeypatch):
         return Response(as_bytes(official))
 
     monkeypatch.setattr(torch.hub, 'urlopen', urlopen)
+    monkeypatch.setattr('timm.create_model',
+                        lambda name, pretrained: timm_model(official))
     monkeypatch.chdir(tmp_path)
     assert tool.main(['--download']) == 0
     assert asked == [tool.SWIN_TINY_URL]
     read_result('pretrain/swin_tiny_patch4_window7_224.pth')
     assert len(list((tmp_path / 'pretrain').iterdir())) == 1
+    assert tool.main(['--download', '--source', 'timm', 'timm.pth']) == 0
+    read_result('timm.pth')
 
 
-def test_without_network_says_what_to_put_where(tmp_path, monkeypatch, capsys):
+def offline(*args, **kwargs):
+    raise FileNotFoundError('no route')
 
-    def urlopen(request):
-        raise urllib.error.URLError('no route')
 
-    monkeypatch.setattr(torch.hub, 'urlopen', urlopen)
+@pytest.mark.parametrize('source, said', [
+    ('official', ['no route', '--source timm', tool.SWIN_TINY_URL]),
+    ('timm', ['no route', '--source official']),
+    ('half', ['not a whole checkpoint']),
+])
+def test_failed_downloads_leave_nothing(official, tmp_path, monkeypatch,
+                                        capsys, source, said):
+    """And the user reads what to put where."""
+    half = as_bytes(official)[:-100]
+    monkeypatch.setattr('timm.create_model', offline)
+    monkeypatch.setattr(
+        torch.hub, 'urlopen',
+        offline if source != 'half' else lambda request: Response(half))
     out = tmp_path / 'swin.pth'
-    assert tool.main(['--download', str(out)]) == 1
+    given = 'timm' if source == 'timm' else 'official'
+    assert tool.main(['--download', '--source', given, str(out)]) == 1
     text = capsys.readouterr().err
-    assert 'no route' in text
-    assert tool.SWIN_TINY_URL in text and str(out) in text
-    assert '--source timm' in text
+    assert str(out) in text and all(words in text for words in said)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_half_a_download_is_not_kept(official, tmp_path, monkeypatch, capsys):
-    data = as_bytes(official)
-    monkeypatch.setattr(torch.hub, 'urlopen',
-                        lambda request: Response(data[:-100]))
-    assert tool.main(['--download', str(tmp_path / 'swin.pth')]) == 1
-    assert 'not a whole checkpoint' in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_timm_source(official, tmp_path, monkeypatch):
-    timm = pytest.importorskip('timm')
-
-    class Model:
-
-        def state_dict(self):
-            return official['model']
-
-    def create_model(name, pretrained):
-        assert name == tool.TIMM_NAME and pretrained
-        return Model()
-
-    monkeypatch.setattr(timm, 'create_model', create_model)
-    out = tmp_path / 'swin.pth'
-    assert tool.main(['--download', '--source', 'timm', str(out)]) == 0
-    read_result(out)
-
-
-def test_timm_without_network(tmp_path, monkeypatch, capsys):
-    timm = pytest.importorskip('timm')
-
-    def create_model(name, pretrained):
-        raise FileNotFoundError('offline')
-
-    monkeypatch.setattr(timm, 'create_model', create_model)
-    out = tmp_path / 'swin.pth'
-    assert tool.main(['--download', '--source', 'timm', str(out)]) == 1
-    text = capsys.readouterr().err
-    assert 'offline' in text and '--source official' in text
-    assert not out.exists()
