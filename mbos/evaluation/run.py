@@ -8,7 +8,7 @@ import hashlib
 import os
 import os.path as osp
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import mmcv
@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from mmcv import Config
 from torch import nn
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
 from mbos.datasets.loader import build_test_loader
 from mbos.inference.test_sets import predict_batch
@@ -48,44 +48,37 @@ class Outcome:
     error: str | None = None
 
 
-class SharedImages(Dataset):
-    """The images of several test sets, each image file once."""
+class _Images(Dataset):
+    """Images of test sets, in the order of some members."""
 
-    def __init__(self, datasets: Mapping[str, Dataset]):
-        self.datasets = dict(datasets)
-        self.members: list[list[Member]] = list(
-            shared_members(datasets).values())
+    def __init__(self, datasets: Mapping[str, Dataset],
+                 members: Sequence[Member]):
+        self.datasets, self.members = datasets, members
 
     def __len__(self) -> int:
         return len(self.members)
 
     def __getitem__(self, item: int):
-        name, index = self.members[item][0]
+        name, index = self.members[item]
         return self.datasets[name][index]
 
-    def image_path(self, item: int) -> str:
-        """The file of an image."""
-        name, index = self.members[item][0]
-        return self.datasets[name].image_path(index)
 
-
-def shared_members(
-        datasets: Mapping[str, Dataset]) -> dict[tuple, list[Member]]:
-    """Members of test sets by image file and pipeline."""
-    members = {}
+def shared_members(datasets: Mapping[str, Dataset]) -> list[list[Member]]:
+    """Members of test sets that are of one image file and pipeline."""
+    members: dict[tuple, list[Member]] = {}
     for name, dataset in datasets.items():
         for index in range(len(dataset)):
             path = osp.realpath(dataset.image_path(index))
             key = (path, dataset.pipeline_text)
             members.setdefault(key, []).append((name, index))
-    return members
+    return list(members.values())
 
 
 def group_test_sets(
         datasets: Mapping[str, Dataset]) -> list[dict[str, Dataset]]:
     """Put test sets that share an image into one group, in their order."""
     group_of = {name: {name} for name in datasets}
-    for shared in shared_members(datasets).values():
+    for shared in shared_members(datasets):
         joined = set().union(*(group_of[name] for name, _ in shared))
         for name in joined:
             group_of[name] = joined
@@ -223,23 +216,24 @@ def _everyones(error: str | None, env: Environment) -> str | None:
 def _new_sums(model, datasets, keys, done, cfg,
               env) -> Iterator[tuple[Member, dict]]:
     """Sums of this process's share of the images that are not done."""
-    images = SharedImages(datasets)
     left = [
-        item for item, shared in enumerate(images.members)
-        if any(keys[member] not in done for member in shared)
+        members for members in shared_members(datasets)
+        if any(keys[member] not in done for member in members)
     ]
     mine = left[env.rank::env.world_size]
     progress = mmcv.ProgressBar(len(left)) if env.is_main and left else None
-    loader = iter(
-        build_test_loader(Subset(images, mine), cfg, env, deal=False))
-    for item in mine:
+    images = _Images(datasets, [members[0] for members in mine])
+    loader = iter(build_test_loader(images, cfg, env, deal=False))
+    for members in mine:
+        name, index = members[0]
+        path = datasets[name].image_path(index)
         try:
             prob = predict_batch(model, next(loader),
-                                 _labelled(datasets, images.members[item]))
-            found = [(member, datasets[member[0]].pre_eval(prob, member[1])[0])
-                     for member in images.members[item]]
+                                 _labelled(datasets, members))
+            found = [((name, index), datasets[name].pre_eval(prob, index)[0])
+                     for name, index in members]
         except (ValueError, RuntimeError, OSError) as problem:
-            path, text = images.image_path(item), str(problem)
+            text = str(problem)
             raise EvaluationError(text if path in
                                   text else f'{path}: {text}') from problem
         yield from found
