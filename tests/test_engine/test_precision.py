@@ -70,6 +70,37 @@ def test_mixed_precision(precision, dtype, tolerance):
         assert error <= tolerance * gradient.norm(), name
 
 
+def mean_loss(precision, steps=200, counted=50):
+    """Mean of the summed loss over the last steps of a short run."""
+    model = network(precision)
+    hook = GradientStepHook(loss_scaling=precision == 'fp16')
+    optimizers = [
+        torch.optim.AdamW(parameters, lr=1e-3, fused=True) for parameters in ([
+            p for n, p in model.named_parameters()
+            if ('discriminators' in n) is wanted
+        ] for wanted in (False, True))
+    ]
+    data, losses = batch(), []
+    for _ in range(steps):
+        outputs = model.train_step(data, backward=hook.backward)
+        for optimizer in optimizers:
+            hook.scaler.step(optimizer)
+            optimizer.zero_grad()
+        hook.scaler.update()
+        losses.append(outputs['loss'])
+    return torch.stack(losses[-counted:]).mean().item()
+
+
+@pytest.mark.slow
+def test_runs_in_mixed_precision_learn_alike():
+    """About two minutes: python -m pytest -m slow -s tests/test_engine."""
+    exact = mean_loss('float32')
+    for precision in ('bf16', 'fp16'):
+        found = mean_loss(precision)
+        print(f'{precision}: {found:.4f}, float32: {exact:.4f}')
+        assert found == pytest.approx(exact, rel=0.05)
+
+
 def test_unknown_precision():
     with pytest.raises(ValueError, match="'half': use one of float32, bf16"):
         tiny_model(train_cfg=dict(precision='half'))

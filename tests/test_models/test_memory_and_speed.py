@@ -142,6 +142,9 @@ def test_a_step_reads_nothing_from_the_device(adversarial, low_memory,
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    torch.__version__ < '2.13',
+    reason="an assertion in torch 2.12's code generator")
 @pytest.mark.skipif(not shutil.which('g++'), reason='needs a compiler')
 def test_compiled():
     """About a minute: python -m pytest -m slow tests/test_models."""
