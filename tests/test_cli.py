@@ -1,4 +1,5 @@
 """The command ``mbos``, and the tools that are the same commands."""
+import gc
 import subprocess
 import sys
 
@@ -74,3 +75,19 @@ def test_a_fault_of_the_code_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(cli.importlib, 'import_module', missing)
     with pytest.raises(ModuleNotFoundError):
         cli.run('predict')
+
+
+def test_imports_end_as_they_began():
+    assert gc.isenabled()
+    with pytest.raises(ImportError), cli.quick_imports():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with cli.quick_imports():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()

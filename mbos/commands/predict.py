@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from mbos.checkpoints.settings import RULES
+from mbos.cli import quick_imports
 from mbos.faults import first_of, naming
 from mbos.inference.folder_run import FolderRun, RunOptions, RunSummary
 from mbos.inference.photograph_list import find_photographs
@@ -322,7 +323,8 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     try:
         if args.backend == 'torch':
-            from mbos.runtime.exits import run_tool
+            with quick_imports():
+                from mbos.runtime.exits import run_tool
             run_tool(lambda: predict_inputs(args, torch_predictor))
             return 0
         return predict_inputs(args, onnx_predictor)
@@ -333,6 +335,7 @@ def main(argv=None) -> int:
         return 130
 
 
+@quick_imports()
 def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
     from mbos.accelerate import accelerate_on_cpu, is_wanted
