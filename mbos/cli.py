@@ -13,7 +13,7 @@ COMMANDS = {
     'test': 'evaluate a network, or draw its predictions',
     'pseudo-labels': 'write the pseudo labels that stage 2 reads',
     'compare': 'compare two evaluations, image by image',
-    'gallery': 'draw photographs and predictions of a test set',
+    'gallery': 'write the page of a folder of predictions again',
     'publish': 'make a file to hand on of a checkpoint, with a model card',
     'export': 'write a network as ONNX',
     'convert-checkpoint': "from the layout of PSSNet's authors, and back",

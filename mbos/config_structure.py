@@ -161,6 +161,9 @@ def _problems_of_datasets(given: object, key: str) -> Iterator[str]:
         yield f'{key} has {given!r}, expected the dict of a dataset, or a ' \
             'list of such.'
     elif not has_type(given):
+        if isinstance(given.get('datasets'), (list, tuple)):
+            kind = 'JointDataset' if key == 'data.train' else 'EvaluationSets'
+            yield f'{key} has datasets but no type; add type={kind!r}.'
         yield f'{key}: a dataset has no type, such as \'PartialLabelDataset\'.'
     elif 'dataset' in given or (key == 'data.train'
                                 and given['type'] == 'ConcatDataset'):

@@ -61,14 +61,19 @@ def _is_explained(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException, length: int = 300) -> str:
-    """Type and first line of an error, to be put into a sentence."""
+    """Type and first line of an error, to be put into a sentence.
+
+    A long line loses its middle: many say last what is wrong.
+    """
     text = str(error)
     if isinstance(error, AssertionError):
         text += _silent_check(error)
     if isinstance(error, KeyError):  # quoted, once by each part around it
         text = re.sub(r'\\+n.*|\\+|^["\']+|["\']+$', '', text)
-    text = (text.strip().splitlines() or [''])[0].strip()[:length]
-    text = text.rstrip('.:')
+    text = (text.strip().splitlines() or [''])[0].strip().rstrip('.:')
+    if len(text) > length:
+        half = length // 2
+        text = f'{text[:half]} ... {text[-half:]}'
     name = type(error).__name__
     return f'{name}: {text}' if text else name
 

@@ -14,6 +14,7 @@ beside ``vessel``, as a second observer's. Without ``--masks`` photographs
 are prepared for prediction and pseudo labels.
 """
 import argparse
+import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -216,6 +217,10 @@ def config_snippet(collection: Collection, folder: Path,
             nested = ', nested=True' if task.nested else ''
             lines.append(f'# a task of model.tasks: dict(name={task.name!r}, '
                          f'classes={task.classes!r}{nested})')
+            for near in difflib.get_close_matches(task.name, BUILTIN_TASKS, 1):
+                if near != task.name:
+                    lines.append(f'# NOTE: {task.name} is a task of its own; '
+                                 f'the built-in one is {near}')
     for split in collection.splits:
         lines += _entry(collection, split, folder, trained)
     if not trained:

@@ -6,6 +6,7 @@ from mmseg.datasets import build_dataset
 
 from mbos.apis import (build_checked, find_config, load_config,
                        member_datasets, stage1_model_cfg)
+from mbos.faults import InvalidConfigError
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 from tests.tiny_runs import config_of, write_config
 
@@ -41,6 +42,17 @@ def test_datasets_that_take_turns_are_completed(tmp_path):
     members = member_datasets(loaded.data.train)
     assert len(members) == 1 + len(others)
     assert {m.data_root for m in members} == {'some/data'}
+
+
+def test_a_name_that_the_base_gives_to_something_else(tmp_path):
+    """What mmcv says begins with all that the name holds."""
+    (tmp_path / 'base.py').write_text("mine = 'a folder'\n")
+    dataset = dict(img_dir='x' * 400, ann_dirs={})
+    (tmp_path / 'own.py').write_text(f"_base_ = './base.py'\nmine = {dataset}")
+    with pytest.raises(InvalidConfigError) as caught:
+        load_config(str(tmp_path / 'own.py'))
+    assert 'TypeError: mine={' in str(caught.value)
+    assert "of type <class 'str'> in base config" in str(caught.value)
 
 
 def test_what_a_dataset_says_itself_stays(tmp_path):

@@ -254,6 +254,9 @@ def _errors(path: str) -> Iterator[None]:
     except RefusedError as error:
         raise PhotographError(str(error)) from error
     except UnidentifiedImageError as error:
+        if os.path.isfile(path) and not os.path.getsize(path):
+            raise PhotographError(
+                f'{path}: is empty; copy it again.') from error
         if _is_tiff(path):
             raise PhotographError(
                 f'{path}: is a damaged TIFF or one of a kind that is not '

@@ -388,7 +388,7 @@ def write_half(path):
 
 
 @pytest.mark.parametrize('write, said', [
-    (lambda path: path.write_bytes(b''), 'is not a picture'),
+    (lambda path: path.write_bytes(b''), 'is empty'),
     (lambda path: path.write_text('notes on the eye'), 'is not a picture'),
     (write_half, 'cannot be read'),
     (lambda path: path.write_bytes(bombs.png(60000, 60000)), 'more than the'),

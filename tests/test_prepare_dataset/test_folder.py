@@ -144,6 +144,9 @@ def test_palette_masks_are_read_by_index(eyes):
 def test_task_of_ones_own(eyes):
     summary = run(eyes, 'fovea=manual1')
     assert "dict(name='fovea', classes=('fovea',))" in str(summary)
+    assert 'NOTE' not in str(summary)
+    summary = run(eyes, 'vessels=manual1', name='misspelt')
+    assert 'the built-in one is vessel' in str(summary)
     summary = run(
         eyes,
         'fluid.irf=manual1',
