@@ -15,25 +15,29 @@ from mbos.tasks import build_tasks
 
 
 def validated_test_images(cfg: Config) -> dict[str, list[str]]:
-    """Find the validation sets whose images are those of a test set."""
+    """Find the validation sets whose images are those of a test set.
+
+    Entries of ``test_sets`` that end in ``_val`` are validation photographs,
+    named so that they can be scored by themselves.
+    """
+    test_sets = {
+        name: dataset
+        for name, dataset in (cfg.get('test_sets') or {}).items()
+        if not name.endswith('_val')
+    }
+    tests = list(test_sets.items())
     test = cfg.data.get('test')
-    tests = _images_by_name([
-        *(cfg.get('test_sets') or {}).values(),
-        *([test] if isinstance(test, dict) else [])
-    ])
+    if isinstance(test, dict) and test not in test_sets.values():
+        tests.append((test.get('name', 'data.test'), test))
     found = {
-        name: [other for other, of in tests.items() if _overlap(images, of)]
-        for name, images in _images_by_name(member_datasets(
-            cfg.data.val)).items()
+        val['name']: [
+            name for name, dataset in tests if 'img_dir' in dataset
+            and _overlap(_images(val), _images(dataset))
+        ]
+        for val in member_datasets(cfg.data.val)
+        if 'name' in val and 'img_dir' in val
     }
     return {name: names for name, names in found.items() if names}
-
-
-def _images_by_name(datasets):
-    return {
-        dataset['name']: _images(dataset)
-        for dataset in datasets if 'name' in dataset and 'img_dir' in dataset
-    }
 
 
 def _images(dataset):

@@ -38,6 +38,20 @@ def test_published_configs_do_not_validate_on_test_images():
     assert log.lines == []
 
 
+@pytest.mark.parametrize('name', ['stage1', 'stage2', 'healthy'])
+def test_validation_photographs_may_be_scored_by_name(name):
+    """In test_sets of the light configs, beside official tests."""
+    cfg = load_config(f'configs/light/light_{name}.py')
+    assert 'idrid_vessel_val' in cfg.test_sets
+    assert validated_test_images(cfg) == {}
+    official = dict(cfg.test_sets.idrid_vessel_val)
+    cfg.test_sets.first, cfg.test_sets.second = official, cfg.test_sets.idrid
+    assert validated_test_images(cfg) == {
+        val: ['first']
+        for val in ('idrid', 'idrid_vessel')
+    }
+
+
 def test_as_released_does_and_says_so():
     cfg = load_config(PUBLISHED.format('_as_released'))
     found = validated_test_images(cfg)
