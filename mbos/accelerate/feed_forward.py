@@ -70,6 +70,7 @@ class _ActivatedLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
+        """Gradients of input, weight and bias, where they are wanted."""
         if grad is None:
             return 3 * (None, )
         x, weight = ctx.saved_tensors

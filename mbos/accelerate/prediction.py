@@ -54,6 +54,7 @@ class _OverwritingNormAndReLU(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) and cut below 0, without gradients."""
         if not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x).relu_()
         for image in x.permute(0, 2, 3, 1):
@@ -64,6 +65,10 @@ class _OverwritingNormAndReLU(nn.GroupNorm):
             mean = torch.cat(sums).double().sum() / image.numel()
             square = torch.cat(norms).double().square().sum() / image.numel()
             variance = square - mean.square()
+            if variance < 1e-3 * mean.square():  # lost in rounding
+                plain = super().forward(image.permute(2, 0, 1)[None]).relu_()
+                image.copy_(plain[0].permute(1, 2, 0))
+                continue
             scale = self.weight * (variance + self.eps).rsqrt()
             shift = (self.bias - mean * scale).to(x.dtype)
             scale = scale.to(x.dtype)
@@ -83,6 +88,7 @@ class _PointwiseConvolution(nn.Conv2d):
     which is slower: on one thread."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """As in the base class, (N, C, H, W)."""
         if x.device.type != 'cpu' or x.dtype != torch.float32:
             return super().forward(x)
         return torch.mkldnn_convolution(x, self.weight, self.bias,
@@ -99,6 +105,7 @@ class _PaddedWhileConvolving(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """From (N, C, H, W) to half of height and width, rounded up."""
         k = self.kernel_size[0]
         if (self.kernel_size != (k, k) or k % 2 == 0 or self.stride != (2, 2)
                 or self.dilation != (1, 1) or x.shape[-1] % 2

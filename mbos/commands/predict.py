@@ -338,7 +338,8 @@ def main(argv=None) -> int:
 @quick_imports()
 def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
-    from mbos.accelerate import accelerate_on_cpu, is_wanted
+    from mbos.accelerate import is_wanted
+    from mbos.accelerate.allocator import keep_freed_memory
     from mbos.accelerate.prediction import prepare_for_prediction
     from mbos.config import load_config
     from mbos.inference.predictor import Predictor, load_model
@@ -346,8 +347,8 @@ def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     with naming(args.config or args.checkpoint):
         model = load_model(args.checkpoint, config, args.device)
     device = next(model.parameters()).device
-    accelerate_on_cpu(model, device, config)
     if is_wanted(device, config):
+        keep_freed_memory()
         prepare_for_prediction(model)
     return Predictor(model, prediction_options(args))
 

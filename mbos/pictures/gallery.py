@@ -3,7 +3,7 @@ import os.path as osp
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -73,8 +73,7 @@ def write_gallery(out_dir: str,
                   tasks: Sequence[Task],
                   title: str = 'Predictions',
                   note: str = '',
-                  thumbnail: int = THUMBNAIL,
-                  read: Callable = read_photograph) -> str:
+                  thumbnail: int = THUMBNAIL) -> str:
     """Write ``gallery.html`` and its pictures into a folder of predictions.
 
     The page opens from disk without a server or a network. Pictures that are
@@ -87,8 +86,6 @@ def write_gallery(out_dir: str,
         title: Heading of the page.
         note: Stands below it.
         thumbnail: Pixels of the longer side.
-        read: How to read a photograph, in place of :func:`read_photograph`,
-            called and answering as that.
 
     Returns:
         str: The page's file.
@@ -103,8 +100,8 @@ def write_gallery(out_dir: str,
     with ThreadPoolExecutor(THREADS) as pool:
         items = list(
             pool.map(
-                lambda image: _make_item(out_dir, image, known, thumbnail, read
-                                         ), images))
+                lambda image: _make_item(out_dir, image, known, thumbnail),
+                images))
     page = osp.join(out_dir, PAGE)
     save_text(page, _render(items, tasks, title=title, note=note))
     return page
@@ -125,13 +122,13 @@ def _check(images, tasks) -> None:
 
 
 def _make_item(out_dir: str, image: GalleryImage, tasks: dict[str, Task],
-               longest: int, read: Callable) -> dict:
+               longest: int) -> dict:
     """Make the pictures of an image; returns what the page shows of it."""
     labels = {t: image.labels[t] for t in tasks if t in image.labels}
     thumbnail, layers = _paths(out_dir, image.name, labels)
     if not _is_current([thumbnail, *layers.values()],
                        [image.photograph, *labels.values()], longest):
-        photograph, size = read(image.photograph, longest)
+        photograph, size = read_photograph(image.photograph, longest)
         planes = {
             name: _read_plane(path, size, image.photograph)
             for name, path in labels.items()

@@ -92,16 +92,19 @@ def test_convolutions(name, kernel, stride, size):
     torch.testing.assert_close(network(x), expected)
 
 
-@pytest.mark.parametrize('offset', [0, 20])
+@pytest.mark.parametrize('spread, offset', [(1, 0), (1, 20), (0.001, 500),
+                                            (0, 500)])
 @torch.no_grad()
-def test_norm_and_activation(offset):
+def test_norm_and_activation(spread, offset):
     """Of maps of several megabytes, whose mean is far from 0."""
     network = ConvModule(
         3, 8, 3, norm_cfg=dict(type='GN', num_groups=1)).eval()
     network.norm.weight.uniform_(-1, 2)
     network.norm.bias.normal_()
     network.conv.weight.abs_().add_(0.1)
-    x = torch.randn(2, 3, 301, 211) + offset
-    expected = network.double()(x.double()).float()
-    prepare_for_prediction(network.float())
+    network.conv.weight.copy_(
+        network.conv.weight[:1].clone())  # equal channels
+    x = spread * torch.randn(2, 3, 301, 211) + offset
+    expected = network(x)
+    prepare_for_prediction(network)
     torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-4)
