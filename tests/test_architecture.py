@@ -40,7 +40,7 @@ ROOMS = {
 # They open every room, or none.
 DOORS = {
     '__init__', '__main__', 'apis', 'cli', 'commands', 'registration',
-    'mmcv_ops', 'install_mmcv'
+    'mmcv_ops', 'install_mmcv', 'startup'
 }
 FORBIDDEN = {
     'mbos': ('tools', 'quickstart', 'benchmarks'),

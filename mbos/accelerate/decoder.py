@@ -30,14 +30,14 @@ class LateEnlargingUPerHead(UPerHead):
         maps = [conv(inputs[i]) for i, conv in enumerate(self.lateral_convs)
                 ] + [self.psp_forward(inputs)]
         for i in range(len(maps) - 1, 0, -1):
-            enlarged = resize(
+            # in place where no gradient needs the values: large maps
+            maps[i - 1] = resize(
                 maps[i],
                 size=maps[i - 1].shape[2:],
                 mode='bilinear',
-                align_corners=self.align_corners)
-            # in place where no gradient needs the values: large maps
-            maps[i - 1] = enlarged.add_(maps[i - 1])
-        maps = [conv(x) for conv, x in zip(self.fpn_convs, maps)] + maps[-1:]
+                align_corners=self.align_corners).add_(maps[i - 1])
+        for i, conv in enumerate(self.fpn_convs):
+            maps[i] = conv(maps[i])
         return self._convolve(self.fpn_bottleneck, maps)
 
     def psp_forward(self, inputs: list[Tensor]) -> Tensor:
@@ -47,13 +47,18 @@ class LateEnlargingUPerHead(UPerHead):
                               [x] + [pool(x) for pool in self.psp_modules])
 
     def _convolve(self, module: nn.Module, maps: list[Tensor]) -> Tensor:
-        """A ConvModule on maps that are enlarged to the first one's size."""
+        """A ConvModule on maps that are enlarged to the first one's size.
+
+        The list is empty afterwards: maps are large, and none is kept for
+        longer than it is needed.
+        """
         conv, size = module.conv, maps[0].shape[2:]
         weights = conv.weight.split([x.shape[1] for x in maps], dim=1)
         total = conv.bias
         if total is not None:
             total = total.view(-1, 1, 1)
-        for x, weight in zip(maps, weights):
+        for weight in weights:
+            x = maps.pop(0)
             if worth_enlarging_in_bands(weight, x.shape[2:], total):
                 add_enlarged_convolution(total, x, weight, self.align_corners)
                 continue

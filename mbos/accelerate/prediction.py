@@ -140,6 +140,8 @@ def fold_batch_norm(network: nn.Module) -> int:
     Returns:
         int: How many were folded.
     """
+    if not any(isinstance(m, _BatchNorm) for m in network.modules()):
+        return 0
     try:
         nodes = _Tracer().trace(network).nodes
     except Exception:  # control flow that depends on values, of any kind

@@ -32,6 +32,7 @@ from mbos.io.errors import sentence_of
 from mbos.io.photographs import (PhotographError, is_photograph_name,
                                  read_layout)
 from mbos.pictures.gallery import THUMBNAIL
+from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 
@@ -324,6 +325,7 @@ def main(argv=None) -> int:
     try:
         if args.backend == 'torch':
             with quick_imports():
+                import_models()
                 from mbos.runtime.exits import run_tool
             run_tool(lambda: predict_inputs(args, torch_predictor))
             return 0

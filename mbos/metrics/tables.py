@@ -7,7 +7,6 @@ set as it is.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 from mbos.tasks import Task
 
@@ -122,7 +121,7 @@ def _trapezoid(counts):
     precision = np.nan_to_num(found['Precision'], nan=1.0)
     recall = np.nan_to_num(found['Recall'], nan=0.0)
     # Thresholds ascend, so recall descends.
-    return -trapezoid(precision, recall, axis=-1)
+    return -np.trapezoid(precision, recall, axis=-1)
 
 
 def image_table(stacked: dict, task: Task) -> Table:

@@ -165,11 +165,16 @@ class MultiTaskHead(BaseModule):
         """
         if rows is None:
             rows = dict.fromkeys(self.tasks)
-        features = self.features(inputs, rows)
-        return {
-            task: self.heads[task].conv_seg(feature)
-            for task, feature in features.items()
-        }
+        groups = [rows]
+        if self.cross_task_attention is None:  # one by one: maps are large
+            groups = [{task: index} for task, index in rows.items()]
+        logits = {}
+        for some in groups:
+            logits.update({
+                task: self.heads[task].conv_seg(feature)
+                for task, feature in self.features(inputs, some).items()
+            })
+        return logits
 
     def forward_test(self, inputs: list[Tensor], img_metas: list[dict],
                      test_cfg: dict) -> Tensor:
