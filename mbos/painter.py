@@ -86,16 +86,16 @@ class DrawnTask:
         return cv2.LUT(canvas, _strengths(1.25))
 
 
-def _halved(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask of less than twice a width and height, but not smaller: OpenCV
+def _halved(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image of less than twice a width and height, but not smaller: OpenCV
     halves ten times as fast as it shrinks by other factors.
     """
-    while mask.shape[1] >= 2 * size[0] and mask.shape[0] >= 2 * size[1]:
-        height, width = (side // 2 for side in mask.shape)
-        mask = cv2.resize(
-            mask[:2 * height, :2 * width], (width, height),
+    while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
+        height, width = (side // 2 for side in image.shape[:2])
+        image = cv2.resize(
+            image[:2 * height, :2 * width], (width, height),
             interpolation=cv2.INTER_AREA)
-    return mask
+    return image
 
 
 def _strengths(gain: float, opacity: float = 1.0) -> np.ndarray:
@@ -187,4 +187,4 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     size = fitted_size(image.shape[1], image.shape[0], longest)
     if size == image.shape[1::-1]:
         return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(_halved(image, size), size, interpolation=cv2.INTER_AREA)

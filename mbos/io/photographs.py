@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import BinaryIO
 
 import cv2
@@ -353,6 +354,7 @@ def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 def is_colourless(image: np.ndarray) -> bool:
     """Whether an RGB picture is grey throughout, within compression noise."""
-    sample = image[::4, ::4].astype(np.int16)
-    return bool((sample.max(axis=2) -
-                 sample.min(axis=2)).max(initial=0) <= COLOURLESS)
+    channels = cv2.split(np.ascontiguousarray(image[::4, ::4]))
+    return all(
+        cv2.absdiff(one, other).max(initial=0) <= COLOURLESS
+        for one, other in combinations(channels, 2))
