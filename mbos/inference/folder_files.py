@@ -3,21 +3,21 @@ layout. Every file is whole or not there, and everything that sums up is made
 from the records, one per photograph, so that runs can be stopped and shared.
 """
 import csv
+import glob
 import io
 import json
 import os
 import os.path as osp
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 import mbos
-from mbos.io import files as io_files
-from mbos.io import is_within
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import (read_json, save_bytes, save_image, save_json,
-                           save_text)
+from mbos.io.files import (read_json, remove_leftovers, save_bytes, save_image,
+                           save_json, save_text)
 from mbos.io.labels import save_labels
 from mbos.pictures import gallery
 from mbos.tasks import Task
@@ -27,6 +27,12 @@ from .photograph_list import Source
 RUN, RECORDS, MEASUREMENTS = 'run.json', 'records', 'measurements.csv'
 WRITTEN = ('labels', 'overlays', 'probabilities', RECORDS)
 """tuple[str]: The folders with a file or more per photograph."""
+FILES = (f'{RECORDS}/{{}}.json', 'labels/*/{}.png', 'overlays/{}.jpg',
+         'probabilities/*/*/{}.png')
+"""tuple[str]: Where the files of a photograph are, by its name."""
+LISTED = ('name', 'source', 'width', 'height', 'labels', 'probabilities',
+          'overlay')
+"""tuple[str]: What ``run.json`` says of a photograph; records say more."""
 README = f"""What is in this folder
 ======================
 
@@ -48,12 +54,8 @@ Values of label maps
 
 
 class OutputFolder:
-    """Reads and writes the files of a run.
-
-    Args:
-        folder (str): The folder; made when something is written.
-        tasks (Sequence[Task]): Tasks of the network.
-    """
+    """The folder of a run, with label maps of some tasks; made when something
+    is written."""
 
     def __init__(self, folder: str, tasks: Sequence[Task]):
         self.folder = folder
@@ -68,29 +70,26 @@ class OutputFolder:
     def claim(self, header: dict, overwrite: bool = False) -> None:
         """Make sure that nothing of another checkpoint gets mixed in.
 
-        Args:
-            header (dict): Of :func:`header_of`.
-            overwrite (bool): Whether what is there shall be made again.
-
         Raises:
-            ValueError: If the folder holds other predictions or other files.
+            ValueError: If the folder holds other predictions or other files,
+                unless they are to be replaced.
         """
         known = read_json(self.path(RUN))
         if not overwrite:
             self._check_same(known, header)
-        io_files.remove_leftovers(self.folder)
+        remove_leftovers(self.folder)
         for name in WRITTEN:  # other folders are not looked at
             for base, _, _ in os.walk(self.path(name)):
-                io_files.remove_leftovers(base)
-        values = [
-            f'{task.name}: ' +
-            ', '.join(f'{value} {name}'
-                      for value, name in enumerate(task.classes, 1))
-            for task in self.tasks
-        ]
-        save_text(self.path('README.txt'), README + '\n'.join([*values, '']))
+                remove_leftovers(base)
+        text = README
+        for task in self.tasks:
+            values = [f'{k} {name}' for k, name in enumerate(task.classes, 1)]
+            text += f'{task.name}: {", ".join(values)}\n'
+        save_text(self.path('README.txt'), text)
         if known is None or overwrite:
-            self._remove_others(header['key'])
+            for record in self.all_records():
+                if record['key'] != header['key']:
+                    self._remove(record['name'])
             save_json(self.path(RUN), dict(header, images=[], failed=[]))
 
     def _check_same(self, known: dict | None, header: dict) -> None:
@@ -106,55 +105,62 @@ class OutputFolder:
                     'that says what made them; give another --out, or '
                     '--overwrite to replace them.')
             return
-        if known.get('checkpoint_sha256') != header['checkpoint_sha256']:
-            raise ValueError(
-                f'{self.folder}: was made with another checkpoint, '
-                f'{known.get("checkpoint")} (SHA-256 '
-                f'{str(known.get("checkpoint_sha256"))[:12]}...); give another'
-                ' --out, or --overwrite to make everything again.')
         theirs, ours = known.get('options') or {}, header['options']
         changed = [
             f'{key} {theirs.get(key)!r} instead of {ours[key]!r}'
             for key in ours if theirs.get(key) != ours[key]
         ]
+        if known.get('checkpoint_sha256') != header['checkpoint_sha256']:
+            changed.insert(
+                0, f'checkpoint {known.get("checkpoint")} instead of '
+                f'{header["checkpoint"]}')
         if changed:
             raise ValueError(
-                f'{self.folder}: was made with other options '
+                f'{self.folder}: holds other predictions '
                 f'({"; ".join(changed)}); give the same, another --out, or '
                 '--overwrite to make everything again.')
 
-    def _remove_others(self, key: str) -> None:
-        """Remove what another checkpoint or other options made."""
-        for record in self.all_records():
-            if record['key'] != key:
-                self.forget(record['name'])
-                for path in files_of(record):
-                    if osp.exists(self.path(path)):
-                        os.unlink(self.path(path))
+    def _remove(self, name: str) -> None:
+        """Remove what was written of a photograph, the record first."""
+        for pattern in FILES:
+            found = Path(self.folder).glob(pattern.format(glob.escape(name)))
+            for path in found:
+                path.unlink()
 
     # ---- one photograph
 
     def is_done(self, source: Source, key: str) -> bool:
         """Whether a photograph was predicted with this key, and is kept."""
-        record = read_json(self.path(RECORDS, f'{source.name}.json'))
-        return (self._is_record(record) and record['key'] == key
+        record = self._record(source.name)
+        if record is None:
+            return False
+        files = [*record['labels'].values()]
+        files += sum(record['probabilities'].values(), [])
+        if record['overlay']:
+            files.append(record['overlay'])
+        return (record['key'] == key
                 and record.get('file') == file_identity(source.path)
-                and all(osp.isfile(self.path(p)) for p in files_of(record)))
+                and all(osp.isfile(self.path(file)) for file in files))
+
+    def _record(self, name: str) -> dict | None:
+        """What is known of a photograph; None if it is not done.
+
+        Its name is where its record is, whatever stands in there: whoever
+        made the folder wrote that, and files are removed by their names.
+        """
+        record = read_json(self.path(RECORDS, f'{name}.json'))
+        if record is None or not set(record).issuperset(
+            ('key', 'measurements', *LISTED)):
+            return None
+        return dict(record, name=name)
 
     def forget(self, name: str) -> None:
         """A photograph is not done any more, before its files change."""
-        path = self.path(RECORDS, f'{name}.json')
-        if osp.exists(path):
-            os.unlink(path)
-
-    @staticmethod
-    def label_path(name: str, task: str) -> str:
-        """Where a label map is, below the folder."""
-        return f'labels/{task}/{name}.png'
+        Path(self.path(RECORDS, f'{name}.json')).unlink(missing_ok=True)
 
     def write_labels(self, name: str, task: Task, labels: np.ndarray) -> str:
         """Write a label map; returns its path below the folder."""
-        relative = self.label_path(name, task.name)
+        relative = f'labels/{task.name}/{name}.png'
         save_labels(self.path(relative), labels, task)
         return relative
 
@@ -165,9 +171,8 @@ class OutputFolder:
         for of_class, plane in zip(task.classes, prob):
             values = np.rint(plane * 65535).astype(np.uint16)
             content = cv2.imencode('.png', values)[1].tobytes()
-            relative = f'probabilities/{task.name}/{of_class}/{name}.png'
-            save_bytes(self.path(relative), content)
-            paths.append(relative)
+            paths.append(f'probabilities/{task.name}/{of_class}/{name}.png')
+            save_bytes(self.path(paths[-1]), content)
         return paths
 
     def write_overlay(self, name: str, picture: np.ndarray) -> str:
@@ -191,46 +196,20 @@ class OutputFolder:
         }
 
     def all_records(self, names: Iterable[str] = ()) -> list[dict]:
-        """Records of this and of earlier runs, sorted by name; those of the
-        names first, in their order."""
-        found = {}
-        for base, folders, files in os.walk(self.path(RECORDS)):
-            folders.sort()
-            for file in sorted(f for f in files if f.endswith('.json')):
-                record = read_json(osp.join(base, file))
-                if self._is_record(record):
-                    found[record['name']] = record
-        order = dict.fromkeys([*names, *found])
-        return [found[name] for name in order if name in found]
-
-    def _is_record(self, record: dict | None) -> bool:
-        """Whether a record names files of this folder only.
-
-        Files are removed by it, and whoever made the folder wrote it.
-        """
-        try:
-            paths = [*files_of(record), f'{RECORDS}/{record["name"]}.json']
-            known = {'key', 'source', 'measurements', 'width', 'height'}
-            return known <= set(record) and all(
-                path.split('/')[0] in WRITTEN and is_within(
-                    osp.realpath(self.path(path)),
-                    osp.realpath(self.path(path.split('/')[0])))
-                for path in paths)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return False
+        """Records of this and of earlier runs: those of the names first, in
+        their order, then the others by name."""
+        folder = Path(self.path(RECORDS))
+        paths = sorted(folder.rglob('*.json'))
+        there = [
+            p.relative_to(folder).with_suffix('').as_posix() for p in paths
+        ]
+        found = {name: self._record(name) for name in [*names, *there]}
+        return [record for record in found.values() if record is not None]
 
     def finish(self, header: dict, names: Sequence[str],
                failed: Sequence[dict]) -> list[dict]:
-        """Write the table of measurements and ``run.json``.
-
-        Args:
-            header (dict): As given to :meth:`claim`.
-            names (Sequence[str]): Photographs in the order of the inputs.
-            failed (Sequence[dict]): ``source`` and ``reason`` of each.
-
-        Returns:
-            list[dict]: The records, in the order of the table.
-        """
+        """Write the table of measurements and ``run.json``; returns the
+        records in the order of the table, which begins with ``names``."""
         records = self.all_records(names)
         table = io.StringIO()
         writer = csv.DictWriter(
@@ -245,11 +224,9 @@ class OutputFolder:
                 key: f'{value:.6g}' if isinstance(value, float) else value
                 for key, value in record['measurements'].items()
             }
-            writer.writerow({**record, **row, 'image': record['name']})
+            writer.writerow(dict(record, **row, image=record['name']))
         save_text(self.path(MEASUREMENTS), table.getvalue())
-        shown = ('name', 'source', 'width', 'height', 'labels',
-                 'probabilities', 'overlay')
-        images = [{key: record[key] for key in shown} for record in records]
+        images = [{key: record[key] for key in LISTED} for record in records]
         save_json(
             self.path(RUN), dict(header, images=images, failed=list(failed)))
         return records
@@ -257,59 +234,43 @@ class OutputFolder:
     def write_gallery(self,
                       records: Sequence[dict],
                       thumbnail: int = gallery.THUMBNAIL) -> str:
-        """Write ``gallery.html`` and return its path.
-
-        Args:
-            records (Sequence[dict]): What to show. Photographs that are gone
-                since are left out.
-            thumbnail (int): Longer side of the pictures.
-        """
-        images: list[gallery.GalleryImage] = []
-        for record in records:
-            if not osp.isfile(record['source']):
-                continue
-            row = dict(record['measurements'])
-            flags = [f.replace('_', ' ') for f in row.pop('flags').split()]
-            links = {}
-            if record['overlay']:
-                links['overlay'] = self.path(record['overlay'])
-            images.append(
-                gallery.GalleryImage(
-                    name=record['name'],
-                    photograph=record['source'],
-                    labels={
-                        task: self.path(path)
-                        for task, path in record['labels'].items()
-                    },
-                    measurements=row,
-                    flags=flags,
-                    links=links))
-        made_by = read_json(self.path(RUN)) or {}
+        """Write ``gallery.html`` of those photographs that are still there,
+        with pictures of a longer side; returns its path."""
+        images = [
+            self._shown(record) for record in records
+            if osp.isfile(record['source'])
+        ]
+        run = read_json(self.path(RUN)) or {}
         return gallery.write_gallery(
             self.folder,
             images,
             self.tasks,
             title=f'Predictions: {osp.basename(osp.abspath(self.folder))}',
             thumbnail=thumbnail,
-            note=f'{osp.basename(made_by.get("checkpoint", "?"))} (SHA-256 '
-            f'{made_by.get("checkpoint_sha256", "?")[:12]})')
+            note=f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
+            f'{run.get("checkpoint_sha256", "?")[:12]})')
+
+    def _shown(self, record: dict) -> gallery.GalleryImage:
+        """What the gallery shows of a photograph."""
+        values = dict(record['measurements'])
+        flags = shown_flags(values.pop('flags'))
+        links = {}
+        if record['overlay']:
+            links['overlay'] = self.path(record['overlay'])
+        labels = {t: self.path(path) for t, path in record['labels'].items()}
+        return gallery.GalleryImage(record['name'], record['source'], labels,
+                                    values, flags, links)
 
 
-def file_identity(path: str) -> list | None:
-    """What changes when a file changes: size and time; None if it is gone."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
+def shown_flags(flags: str) -> list[str]:
+    """Flags of a photograph as words."""
+    return [flag.replace('_', ' ') for flag in flags.split()]
+
+
+def file_identity(path: str) -> list:
+    """What changes when a file changes: size and time."""
+    stat = os.stat(path)
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def files_of(record: dict) -> list[str]:
-    """The files that a record names."""
-    files = list(record['labels'].values())
-    for paths in record['probabilities'].values():
-        files += paths
-    return files + [record['overlay']] * bool(record['overlay'])
 
 
 def header_of(tasks: Sequence[Task], checkpoint: str, sha256: str,

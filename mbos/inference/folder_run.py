@@ -1,5 +1,4 @@
 """Predicting many photographs into a folder, whatever some of them are."""
-import errno
 import json
 import os
 import os.path as osp
@@ -19,17 +18,12 @@ from mbos.io.photographs import Photograph, PhotographError, read_photograph
 from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
-from .folder_files import OutputFolder, file_identity, header_of
+from .folder_files import OutputFolder, file_identity, header_of, shown_flags
 from .measurements import Row, measure
 from .photograph_list import Source, name_photographs
 from .prediction import PhotographPredictor, PreparedPhotograph
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Maps = Mapping[str, np.ndarray]
-
-
-class DiskFullError(OSError):
-    """The disk of the outputs is full; what was written is kept."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +50,12 @@ class RunOptions:
     thumbnail: int | None = gallery.THUMBNAIL
 
     def __post_init__(self):
-        least = dict(batch_size=1, workers=1, overlay_size=0)
-        for name, smallest in least.items():
+        for name, least in (('batch_size', 1), ('workers', 1), ('overlay_size',
+                                                                0)):
             value = getattr(self, name)
-            if value is not None and value < smallest:
+            if value is not None and value < least:
                 raise ValueError(f'{name} is {value}, expected at least '
-                                 f'{smallest}.')
+                                 f'{least}.')
 
 
 @dataclass
@@ -82,7 +76,7 @@ class RunSummary:
 
     def flagged(self) -> dict[str, list[str]]:
         """Names of photographs by flag."""
-        found = {}
+        found: dict[str, list[str]] = {}
         for record in self.records:
             for flag in record['measurements']['flags'].split():
                 found.setdefault(flag, []).append(record['name'])
@@ -138,28 +132,17 @@ class FolderRun:
             progress (Callable): Called after each photograph.
 
         Raises:
-            DiskFullError: If there is no space left.
             ValueError: If the folder holds predictions of another checkpoint
                 or with other options.
         """
+        self.out.claim(self.header, self.options.overwrite)
+        sources = name_photographs(found, self.out.known_names())
         try:
-            self.out.claim(self.header, self.options.overwrite)
-            sources = name_photographs(found, self.out.known_names())
-            try:
-                self._predict(sources, progress)
-            finally:
-                names = [source.name for source in sources]
-                self.summary.records = self.out.finish(self.header, names,
-                                                       self.summary.failed)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            raise DiskFullError(
-                error.errno,
-                f'{self.out.folder}: no space left on its disk. What is '
-                f'written is whole ({self.summary.done} photograph(s) of this '
-                'run); free some space and run the same command again to go '
-                'on.') from error
+            self._predict(sources, progress)
+        finally:
+            names = [source.name for source in sources]
+            self.summary.records = self.out.finish(self.header, names,
+                                                   self.summary.failed)
         return self.summary
 
     def _predict(self, sources: Sequence[Source],
@@ -175,15 +158,15 @@ class FolderRun:
         workers = self.options.workers
         with ThreadPoolExecutor(1) as reader, \
                 ThreadPoolExecutor(workers) as writers:
-            read = self._readable(
-                _ahead(reader, self._read, wanted, 1), progress)
-            run = self._run_network(read)
-            for writing in _ahead(writers, self._write, run, workers):
+            read = _ahead(reader, self._read, wanted, 1)
+            results = self._run_network(_readable(read, progress))
+            for writing in _ahead(writers, self._write, results, workers):
                 writing.result()
                 self.summary.done += 1
                 progress()
 
-    def _read(self, source: Source) -> tuple:
+    def _read(self, source: Source) -> tuple | None:
+        """A photograph as the network takes it; None if it is none."""
         try:
             if not is_printable(source.path):
                 raise PhotographError(
@@ -191,20 +174,10 @@ class FolderRun:
                     'cannot be printed; rename the file.')
             photograph = read_photograph(source.path)
         except PhotographError as error:
-            return source, error
+            self.summary.failed.append(
+                dict(source=source.path, reason=str(error)))
+            return None
         return source, photograph, *self.predictor.prepare(photograph)
-
-    def _readable(self, readings: Iterator[Future],
-                  progress: Callable[[], object]) -> Iterator[tuple]:
-        """Leave out what is unreadable."""
-        for reading in readings:
-            source, *found = reading.result()
-            if len(found) == 1:
-                self.summary.failed.append(
-                    dict(source=source.path, reason=str(found[0])))
-                progress()
-            else:
-                yield source, *found
 
     def _run_network(self, read: Iterator[tuple]) -> Iterator[tuple]:
         while batch := list(islice(read, self.options.batch_size)):
@@ -219,7 +192,7 @@ class FolderRun:
         name, view = source.name, prepared.field_of_view
         height, width = photograph.image.shape[:2]
         self.out.forget(name)
-        labels, probabilities = self.write_labels(name, prepared, logits)
+        labels, files = self.write_labels(name, prepared, logits)
         row = self.measure(labels, prepared, photograph)
         overlay = self.write_pictures(name, photograph, labels, row['flags'])
         self.out.write_record(
@@ -231,33 +204,28 @@ class FolderRun:
                 width=width,
                 height=height,
                 field_of_view=dict(
-                    box=list(view.box),
-                    certain=view.certain,
-                    several=[list(box) for box in view.several]),
-                notes=list(prepared.notes),
+                    box=view.box, certain=view.certain, several=view.several),
+                notes=prepared.notes,
                 measurements=row,
-                labels={t: self.out.label_path(name, t)
-                        for t in labels},
-                probabilities=probabilities,
-                overlay=overlay))
+                overlay=overlay,
+                **files))
 
     def write_labels(self, name: str, prepared: PreparedPhotograph,
-                     logits: Mapping) -> tuple[Maps, dict[str, list[str]]]:
-        """Restore and write label maps, and probabilities if wanted.
-
-        Returns:
-            tuple[dict[str, ndarray], dict[str, list[str]]]: Label maps by
-            task, and the files of probabilities by task.
-        """
-        maps, paths = {}, {}
-        for task, labels, prob in self.predictor.restore(
+                     logits: Mapping) -> tuple[Maps, dict[str, dict]]:
+        """Restore and write label maps, and probabilities if wanted; returns
+        label maps by task, and the files of both by task."""
+        maps: dict[str, np.ndarray] = {}
+        files: dict[str, dict] = dict(labels={}, probabilities={})
+        for task_name, labels, prob in self.predictor.restore(
                 logits, prepared, self.options.probabilities):
-            self.out.write_labels(name, self.predictor.tasks[task], labels)
-            maps[task] = labels
+            task = self.predictor.tasks[task_name]
+            maps[task_name] = labels
+            files['labels'][task_name] = self.out.write_labels(
+                name, task, labels)
             if prob is not None:
-                paths[task] = self.out.write_probabilities(
-                    name, self.predictor.tasks[task], prob)
-        return maps, paths
+                files['probabilities'][task_name] = (
+                    self.out.write_probabilities(name, task, prob))
+        return maps, files
 
     def measure(self, labels: Maps, prepared: PreparedPhotograph,
                 photograph: Photograph) -> Row:
@@ -268,19 +236,18 @@ class FolderRun:
 
     def write_pictures(self, name: str, photograph: Photograph, labels: Maps,
                        flags: str) -> str | None:
-        """Draw and write the overlay and the gallery's pictures.
-
-        Returns:
-            str | None: The overlay's path below the folder, if there is one.
-        """
+        """Draw and write the overlay and the gallery's pictures; returns the
+        overlay's path below the folder, if there is one."""
         overlay, image = None, photograph.image
         size, thumbnail = self.options.overlay_size, self.options.thumbnail
         drawn = {t.name: DrawnTask(labels[t.name], t) for t in self.tasks}
         if size is not None:
             small = shrink(image, size) if size else image
-            picture = overlay_picture(small, drawn, self.tasks, 0,
-                                      _caption(name, flags))
-            overlay = self.out.write_overlay(name, picture)
+            caption = '. '.join(
+                filter(None, (osp.basename(name), ', '.join(
+                    shown_flags(flags)), DISCLAIMER)))
+            overlay = self.out.write_overlay(
+                name, overlay_picture(small, drawn, self.tasks, 0, caption))
             if thumbnail is not None and max(small.shape) >= 2 * thumbnail:
                 image = small  # sharp enough for the thumbnail
         if thumbnail is not None:
@@ -303,8 +270,12 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable,
         yield waiting.popleft()
 
 
-def _caption(name: str, flags: str) -> str:
-    """What stands below an overlay."""
-    found = [flag.replace('_', ' ') for flag in flags.split()]
-    parts = [osp.basename(name), ', '.join(found), DISCLAIMER]
-    return '. '.join(filter(None, parts))
+def _readable(readings: Iterator[Future],
+              progress: Callable[[], object]) -> Iterator[tuple]:
+    """Leave out what could not be read."""
+    for reading in readings:
+        item = reading.result()
+        if item is None:
+            progress()
+        else:
+            yield item

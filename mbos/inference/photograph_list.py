@@ -5,11 +5,9 @@ import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mbos.io.photographs import SUFFIXES, count_kinds, is_photograph_name
-
-PATTERN = frozenset('*?[')
 
 
 @dataclass(frozen=True)
@@ -52,70 +50,67 @@ def find_photographs(inputs: Sequence[str],
     """
     left_out = [] if left_out is None else left_out
     exclude = exclude and osp.realpath(exclude)
-    found = {}
+    found: dict[str, Source] = {}
     for given in inputs:
-        for source in _expand(given, exclude, left_out):
+        if osp.isdir(given):
+            sources = _search(given, exclude, left_out)
+        elif osp.exists(given):
+            sources = [_named_alone(given)]
+        else:
+            sources = _matches(given, left_out)
+        for source in sources:
             found.setdefault(osp.realpath(source.path), source)
     return list(found.values())
 
 
-def _expand(given: str, exclude: str | None,
-            left_out: list[str]) -> Iterator[Source]:
-    if osp.isdir(given):
-        if osp.realpath(given) == exclude:
-            raise ValueError(f'{given}: is the folder of the outputs too; '
-                             'give another one to write into.')
-        yield from _search(given, exclude, left_out)
-    elif osp.exists(given):
-        yield Source(given, _stem(osp.basename(given)))
-    elif PATTERN & set(given):
-        matches = sorted(glob.glob(given, recursive=True))
-        files = [m for m in matches if osp.isfile(m)]
-        if not files:
-            raise FileNotFoundError(f'No file fits the pattern {given!r}.')
-        if len(files) < len(matches):
-            left_out.append(
-                f'{given}: left out are {len(matches) - len(files)} folder(s) '
-                'that fit; name them to search them.')
-        for path in files:
-            yield Source(path, _stem(osp.basename(path)))
-    else:
-        raise FileNotFoundError(f'{given}: no such file or folder.')
+def _named_alone(path: str) -> Source:
+    return Source(path, osp.splitext(osp.basename(path))[0])
+
+
+def _matches(pattern: str, left_out: list[str]) -> list[Source]:
+    """Files that fit a pattern."""
+    matches = sorted(glob.glob(pattern, recursive=True))
+    files = [path for path in matches if osp.isfile(path)]
+    if not files:
+        raise FileNotFoundError(f'{pattern}: no such file or folder, and no '
+                                'file fits it as a pattern.')
+    if len(files) < len(matches):
+        left_out.append(
+            f'{pattern}: left out are {len(matches) - len(files)} folder(s) '
+            'that fit; name them to search them.')
+    return [_named_alone(path) for path in files]
 
 
 def _search(folder: str, exclude: str | None,
-            left_out: list[str]) -> Iterator[Source]:
-    """Photographs below a folder, hidden ones left out."""
-    others, count, seen = [], 0, set()
+            left_out: list[str]) -> list[Source]:
+    """Photographs in and below a folder, hidden ones left out."""
+    if osp.realpath(folder) == exclude:
+        raise ValueError(f'{folder}: is the folder of the outputs too; give '
+                         'another one to write into.')
+    found: list[Source] = []
+    others: list[str] = []
+    seen = {exclude}
     for base, folders, files in os.walk(folder, followlinks=True):
-        real = osp.realpath(base)
-        if real in seen:  # links that lead in circles would never end
+        folders[:] = sorted(f for f in folders if not f.startswith('.'))
+        if osp.realpath(base) in seen:  # as in links that lead in circles
             folders.clear()
             continue
-        seen.add(real)
-        folders[:] = sorted(
-            f for f in folders if not f.startswith('.')
-            and osp.realpath(osp.join(base, f)) != exclude)
+        seen.add(osp.realpath(base))
         for file in sorted(f for f in files if not f.startswith('.')):
             if is_photograph_name(file):
-                count += 1
                 path = osp.join(base, file)
-                name = _stem(osp.relpath(path, folder))
-                yield Source(path, name.replace(os.sep, '/'))
+                name = osp.splitext(osp.relpath(path, folder))[0]
+                found.append(Source(path, name.replace(os.sep, '/')))
             else:
                 others.append(file)
     if others:
         left_out.append(f'{folder}: left out are {count_kinds(others)}, which '
                         'are not read as photographs.')
-    if not count:
-        rest = (f'; {len(others)} other file(s) are there '
-                f'({count_kinds(others)})') if others else ''
-        raise ValueError(f'{folder}: no photographs in it or below it '
-                         f'({", ".join(SUFFIXES)}){rest}.')
-
-
-def _stem(path: str) -> str:
-    return osp.splitext(path)[0]
+    if not found:
+        raise ValueError(
+            f'{folder}: no photographs in it or below it '
+            f'({", ".join(SUFFIXES)}); {len(others)} other file(s).')
+    return found
 
 
 def name_photographs(found: Sequence[Source],
@@ -153,18 +148,15 @@ def name_photographs(found: Sequence[Source],
                 names[path] = name
                 taken.add(name.casefold())
                 del candidates[path]
-    return [Source(source.path, names[source.path]) for source in found]
+    return [replace(source, name=names[source.path]) for source in found]
 
 
 def _candidates(source: Source, number: int) -> Iterator[str]:
-    """Names from short to long, without end; numbered where nothing else
-    distinguishes two files."""
+    """Names from short to long, at last with a number."""
     yield source.name
     stem, suffix = osp.splitext(osp.abspath(source.path))
     parts = stem.strip(os.sep).split(os.sep)
     for count in range(source.name.count('/') + 2, len(parts) + 1):
         yield '/'.join(parts[-count:])
-    with_suffix = f'{source.name}_{suffix.lstrip(".")}'
-    yield with_suffix
-    for attempt in itertools.count():
-        yield f'{with_suffix}_{number}' + '_' * attempt
+    for times in itertools.count():
+        yield f'{source.name}_{suffix.lstrip(".")}' + f'_{number}' * times

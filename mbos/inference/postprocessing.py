@@ -4,8 +4,6 @@ Each rule is a setting of the network (``PredictionSettings.postprocessing``)
 that can be switched off. docs/prediction.md says what each does, and
 docs/light_network.md what each was worth.
 """
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 
@@ -22,10 +20,8 @@ the one object."""
 class Postprocessor:
     """Takes out of the label maps of a photograph what the rules say.
 
-    Args:
-        view (FieldOfView): Of the photograph. Nothing is taken out for lying
-            outside of one that is uncertain.
-        rules (Postprocessing): What to take out.
+    Nothing is taken out for lying outside of a field of view that is
+    uncertain.
     """
 
     def __init__(self, view: FieldOfView, rules: Postprocessing):
@@ -40,12 +36,15 @@ class Postprocessor:
         """Change a task's label map (H, W), uint8, in place.
 
         ``prob`` are the probabilities of its classes, (C, H, W), of which
-        parts are read.
+        windows are read.
         """
         if self.rim is not None:
             labels[self.rim] = 0
         if task.name in self.rules.one_object:
-            _keep_one_object(task, labels, prob)
+            # of nested classes one of each
+            for value in range(1,
+                               1 + (task.num_classes if task.nested else 1)):
+                _keep_one_object(task, labels, prob, value)
         for value, name in enumerate(task.classes, 1):
             share = self.rules.smallest(task.name, name)
             if share:
@@ -66,28 +65,36 @@ def _without_rim(mask: np.ndarray, share: float) -> np.ndarray:
 
 
 def _keep_one_object(task: Task, labels: np.ndarray,
-                     prob: np.ndarray | TaskMaps) -> None:
-    """Keep the part with the highest mean probability among those of at least
-    a quarter of the largest one's size; of nested classes one of each."""
-    levels = range(1, task.num_classes + 1) if task.nested else (1, )
-    for value in levels:
-        classes = [value - 1] if task.nested else range(task.num_classes)
-        for window, parts, sizes in _parts(labels >= value):
-            if len(sizes) == 2:  # one part, and what is around it
-                continue
-            score = np.max([prob[(c, *window)] for c in classes], axis=0)
-            means = np.bincount(parts.ravel(), score.ravel(),
-                                len(sizes)) / sizes
-            means[sizes < LARGE * sizes[1:].max()] = -1
-            others = np.arange(len(sizes)) != 1 + means[1:].argmax()
-            _take_out(task, labels[window], others[parts], value)
+                     prob: np.ndarray | TaskMaps, value: int) -> None:
+    """Of what has this label or a higher one, keep the part with the highest
+    mean probability among those of at least a quarter of the largest one's
+    size."""
+    found = (labels >= value).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(found)
+    window = (slice(y, y + height), slice(x, x + width))
+    if not width:
+        return
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(found[window]))
+    if count == 2:  # one part, and what is around it
+        return
+    classes = [value - 1] if task.nested else range(task.num_classes)
+    score = np.max([prob[(index, *window)] for index in classes], axis=0)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    means = np.bincount(parts.ravel(), score.ravel(), count) / sizes
+    means[sizes < LARGE * sizes[1:].max()] = -1
+    others = np.arange(count) != 1 + means[1:].argmax()
+    _take_out(task, labels[window], others[parts], value)
 
 
 def _remove_specks(task: Task, labels: np.ndarray, value: int,
                    smallest: float) -> None:
-    """Numbering all parts takes ten times as long as finding their outlines,
+    """Remove the parts of a class that have fewer pixels.
+
+    Numbering all parts takes ten times as long as finding their outlines,
     which show which parts may be too small: one has at least as many pixels
-    as it is wide or high."""
+    as it is wide or high.
+    """
     found = (labels >= value if task.nested else labels == value).view(
         np.uint8)
     outlines, hierarchy = cv2.findContours(found, cv2.RETR_CCOMP,
@@ -105,20 +112,7 @@ def _remove_specks(task: Task, labels: np.ndarray, value: int,
             _take_out(task, labels[window], part, value)
 
 
-def _parts(found: np.ndarray) -> Iterator[tuple]:
-    """Connected parts (8 neighbours): the window that holds all of them, the
-    part of each pixel there (0 is none) and the pixels of each."""
-    found = found.astype(np.uint8)
-    x, y, width, height = cv2.boundingRect(found)
-    if width:
-        window = (slice(y, y + height), slice(x, x + width))
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(
-            np.ascontiguousarray(found[window]))
-        yield window, parts, stats[:, cv2.CC_STAT_AREA]
-
-
 def _take_out(task: Task, labels: np.ndarray, where: np.ndarray,
               value: int) -> None:
     """Nested classes leave the class around them; others the background."""
-    where = where & (labels >= value)
-    labels[where] = value - 1 if task.nested else 0
+    labels[where & (labels >= value)] = value - 1 if task.nested else 0

@@ -1,13 +1,14 @@
 """What is asked of a prediction, what comes of it, and how it is made, but
 for the network itself: nothing here needs torch.
 """
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mbos.checkpoints.settings import RULES, Postprocessing, PredictionSettings
+from mbos.checkpoints.settings import RULES, PredictionSettings
 from mbos.io.field_of_view import FieldOfView, find_field_of_view
 from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.photographs import Photograph, read_photograph
@@ -15,7 +16,7 @@ from mbos.tasks import Task, Threshold
 from .postprocessing import Postprocessor
 from .restoring import TaskMaps
 
-Image = str | np.ndarray
+Image = str | os.PathLike | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,21 @@ class PredictionOptions:
 
     Attributes:
         scales (tuple[float]): Factors of the size that the network was tested
-            at; predicted is the mean over them. Default: (), only that size.
+            at; predicted is the mean over them. Default: only that size.
         flip (bool): Whether the mirrored photograph is predicted too.
         mode (str, optional): ``'whole'`` image or ``'slide'``, a sliding
-            window. Default: as the model's ``test_cfg``.
+            window. Default of this and of the next two: as the model's
+            ``test_cfg``.
         window (int, optional): Side of the window in pixels of the scaled
-            photograph. Default: as the model's ``test_cfg``, or 512.
-        stride (int, optional): Between two windows. Default: as the model's
-            ``test_cfg``, or two thirds of the window.
+            photograph.
+        stride (int, optional): Between two windows.
         threshold (float | dict, optional): Probability that a class must
             exceed: a number for all, or by task name, a number or numbers by
             class. Default: as the checkpoint says.
         crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
             :class:`PredictionSettings`. Default: as the checkpoint says.
         postprocess (bool | Sequence[str]): Which of the network's rules of
-            :class:`Postprocessing` are applied: all, none, or these: ``rim``,
-            ``one_object``, ``specks``. Default: True.
+            :class:`Postprocessing` are applied: all, none, or these by name.
     """
 
     scales: Sequence[float] = ()
@@ -59,11 +59,17 @@ class PredictionOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'{name} is {value}, expected pixels.')
-        if not isinstance(self.postprocess, bool):
-            unknown = sorted(set(self.postprocess) - set(RULES))
-            if unknown:
-                raise ValueError(f'Unknown postprocessing {unknown[0]!r}: '
-                                 f'use {", ".join(RULES)}.')
+        unknown = sorted(set(self.rules) - set(RULES))
+        if unknown:
+            raise ValueError(f'Unknown postprocessing {unknown[0]!r}: '
+                             f'use {", ".join(RULES)}.')
+
+    @property
+    def rules(self) -> Sequence[str]:
+        """Sequence[str]: Names of the rules to apply."""
+        if isinstance(self.postprocess, bool):
+            return RULES if self.postprocess else ()
+        return self.postprocess
 
     def threshold_of(self, task: Task,
                      settings: PredictionSettings) -> Threshold:
@@ -82,20 +88,11 @@ class PredictionOptions:
         by_class = task.thresholds(given)
         return by_class if isinstance(given, Mapping) else given
 
-    def postprocessing(self, settings: PredictionSettings) -> Postprocessing:
-        """What is taken out of label maps."""
-        if isinstance(self.postprocess, bool):
-            return (settings.postprocessing
-                    if self.postprocess else Postprocessing())
-        return settings.postprocessing.only(self.postprocess)
-
 
 @dataclass
 class Prediction:
-    """What a network says about a photograph, in the photograph's geometry.
-
-    H and W are the height and the width of the photograph when upright, which
-    is how EXIF says that it should be shown.
+    """What a network says about a photograph of H x W pixels when upright,
+    which is how EXIF says that it should be shown.
 
     Attributes:
         labels (dict[str, ndarray]): By task name, label map (H, W), uint8: 0
@@ -129,17 +126,14 @@ def as_photograph(image: Image) -> Photograph:
     Raises:
         ValueError: If it is neither, or of another shape or kind.
     """
-    if isinstance(image, str) or hasattr(image, '__fspath__'):
+    if isinstance(image, (str, os.PathLike)):
         return read_photograph(str(image))
-    if not isinstance(image, np.ndarray):
-        raise ValueError('Expected a path or a NumPy array, got '
-                         f'{type(image).__name__}.')
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 \
-            or not image.size:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or (
+            image.ndim != 3 or image.shape[2] != 3 or not image.size):
         raise ValueError(
-            'Expected an RGB photograph of shape (H, W, 3) and dtype uint8, '
-            f'got shape {image.shape} and {image.dtype}; give the path '
-            'instead to have other kinds converted.')
+            'Expected a path or an RGB photograph of shape (H, W, 3) and '
+            f'dtype uint8, got {getattr(image, "dtype", type(image))} of '
+            f'shape {np.shape(image)}; give the path to have it converted.')
     return Photograph(image)
 
 
@@ -156,10 +150,6 @@ def prepare_photograph(
         photograph: Photograph,
         crop: str = 'fov') -> tuple[PreparedPhotograph, np.ndarray]:
     """Crop and pad a photograph as the training data were.
-
-    Args:
-        photograph (Photograph): The photograph.
-        crop (str): As ``PredictionSettings.crop``.
 
     Returns:
         tuple[PreparedPhotograph, ndarray]: Where the crop lies, and the crop,
@@ -206,7 +196,7 @@ class PhotographPredictor:
             name: options.threshold_of(task, settings)
             for name, task in self.tasks.items()
         }
-        self.postprocessing = options.postprocessing(settings)
+        self.postprocessing = settings.postprocessing.only(options.rules)
 
     def make_input(self, square: np.ndarray) -> Any:
         """The network's input of a prepared photograph, RGB, (S, S, 3)."""
@@ -237,12 +227,7 @@ class PhotographPredictor:
         prepared: PreparedPhotograph,
         with_probabilities: bool = True
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-        """Put predictions back into the photograph, one task after the other.
-
-        Args:
-            logits (dict[str, list[ndarray]]): Of :meth:`run`.
-            prepared (PreparedPhotograph): Of :meth:`prepare`.
-            with_probabilities (bool): Whether probabilities are wanted.
+        """Put logits of :meth:`run` back into the photograph.
 
         Yields:
             tuple[str, ndarray, ndarray | None]: Name of the task, labels (H,
@@ -253,13 +238,8 @@ class PhotographPredictor:
         for name, views in logits.items():
             maps = TaskMaps(self.tasks[name], views, prepared.geometry,
                             self.align_corners)
-            prob = None
-            if with_probabilities:
-                labels, prob = maps.labels_and_probabilities(
-                    self.thresholds[name])
-            else:
-                labels = maps.labels(self.thresholds[name])
-            clean(self.tasks[name], labels, maps if prob is None else prob)
+            labels, prob = maps.read(self.thresholds[name], with_probabilities)
+            clean(self.tasks[name], labels, maps)
             yield name, labels, prob
 
     def predict_batch(self,

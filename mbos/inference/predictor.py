@@ -47,10 +47,9 @@ def load_model(checkpoint: str = DEFAULT,
         checkpoint (str): Of either stage, ours or released by the authors, or
             the name of a network that comes with the package. Default:
             'fundus-light', which finds vessels, lesions, disc and cup.
-        config (str | Config, optional): The config it was trained with. Not
-            needed: checkpoints hold their network and their preprocessing;
-            where one does not, as those of the authors, the published config
-            of its stage is taken, and said.
+        config (str | Config, optional): The config it was trained with.
+            Checkpoints hold what is needed of it; for those that do not, as
+            the authors', the default is the published config of their stage.
         device (str | torch.device, optional): Default: the first GPU, or CPU
             where there is none.
         logger (logging.Logger, optional): Logs what was assumed or dropped.
@@ -101,32 +100,25 @@ def load_model(checkpoint: str = DEFAULT,
 
 def _device(device) -> torch.device:
     """The device that is asked for, or the best there is."""
-    if device is None:
-        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    gpus = torch.cuda.device_count()
     try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f'Unknown device {device!r}: use cpu, cuda or '
-                         'cuda:N.') from error
-    if device.type == 'cuda':
-        gpus = torch.cuda.device_count()
-        if (device.index or 0) >= gpus:
-            raise ValueError(f'There is no device {device}: this machine '
-                             f'shows {gpus} GPU(s) to torch; use cpu.')
-    return device
+        found = torch.device(device or ('cuda:0' if gpus else 'cpu'))
+        known = found.type != 'cuda' or (found.index or 0) < gpus
+    except RuntimeError:
+        known = False
+    if not known:
+        raise ValueError(f'There is no device {device}: this machine shows '
+                         f'{gpus} GPU(s) to torch; use cpu, cuda or cuda:N.')
+    return found
 
 
 def _find_settings(path, content, config, logger):
     """Network, settings and stage: of the config, the checkpoint, or the
     published ones."""
-    meta = content['meta']
+    meta, stage = content['meta'], stage_of(content)
     if config is not None:
-        stage = getattr(config.model, 'stage',
-                        None) or ('adversarial' if config.model['type']
-                                  == 'AdversarialSegmentor' else 'multi_task')
         stored = None if config.data.get('test') else settings_from_meta(meta)
         return config.model, stored or settings_of(config), stage
-    stage = stage_of(content)
     model_cfg = stored_model_cfg(path, content)
     settings = settings_from_meta(meta)
     if model_cfg is None:
@@ -139,8 +131,7 @@ def _find_settings(path, content, config, logger):
         logger.info(
             f'{path}: names no preprocessing; the published one is taken: '
             f'scaled into {settings.image_scale}, mean {norm["mean"]}, std '
-            f'{norm["std"]}, threshold 0.5. Give the config if it was trained '
-            'otherwise.')
+            f'{norm["std"]}. Give the config if it was trained otherwise.')
     return model_cfg, settings, stage
 
 
@@ -157,10 +148,8 @@ def predict(model: nn.Module,
             uint8; or a list of these, of any sizes.
         probabilities (bool): Whether to keep probabilities, which take 4
             bytes per class and pixel. Default: True.
-        batch_size (int): How many photographs go through the network
-            together. Default: 1.
-        **options: As :class:`PredictionOptions`: ``scales``, ``flip``,
-            ``mode``, ``window``, ``stride``, ``threshold``, ``crop``.
+        batch_size (int): Photographs that go through the network together.
+        **options: As :class:`PredictionOptions`.
 
     Returns:
         Prediction | list[Prediction]: For one image, or for a list.
@@ -168,8 +157,7 @@ def predict(model: nn.Module,
     Raises:
         ValueError: If an image is not a photograph, or an option is wrong.
     """
-    single = isinstance(images,
-                        (str, np.ndarray)) or hasattr(images, '__fspath__')
+    single = isinstance(images, Image)
     wanted = [images] if single else list(images)
     found = list(
         iterate_predictions(model, wanted, PredictionOptions(**options),
@@ -196,11 +184,7 @@ def iterate_predictions(model: nn.Module,
 
 
 class Predictor(PhotographPredictor):
-    """Predicts with a network in torch, of :func:`load_model`.
-
-    Raises:
-        ValueError: If the options do not fit the model.
-    """
+    """Predicts with a network in torch, of :func:`load_model`."""
 
     def __init__(self,
                  model: nn.Module,
@@ -221,13 +205,13 @@ class Predictor(PhotographPredictor):
     def make_input(self, square: np.ndarray) -> list[View]:
         """A view for each scale and flip of the test pipeline."""
         image = cv2.cvtColor(square, cv2.COLOR_RGB2BGR)  # as mmseg's are
+        sizes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'),
+                              image.shape)
         results = self.pipeline(
             dict(
+                sizes,
                 img=image,
                 img_fields=['img'],
-                img_shape=image.shape,
-                ori_shape=image.shape,
-                pad_shape=image.shape,
                 scale_factor=1.0,
                 filename=None,
                 ori_filename=None,

@@ -1,13 +1,11 @@
 """Logits, put back into the photograph a few rows at a time.
 
 They are enlarged bilinearly, as in testing, and compared with the threshold
-block by block, so that no map of the photograph's size is made unless
-probabilities are wanted. An enlarged value lies between its neighbours in the
-small map: where none of these exceeds the threshold, nothing is computed.
-NumPy alone, so that it serves networks in any runtime.
+block by block. An enlarged value lies between its neighbours in the small
+map: where none of these exceeds the threshold, nothing is computed. NumPy
+alone, so that it serves networks in any runtime.
 """
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,12 +19,11 @@ ROWS = 64
 class TaskMaps:
     """A task's logits, read at the size of the photograph.
 
-    As in testing, logits are resized to the size of the crop before the
-    sigmoid, and the probabilities of several views are averaged. Outside the
-    crop everything is 0.
+    Logits are resized to the size of the crop before the sigmoid, and the
+    probabilities of several views are averaged. Outside the crop all is 0.
 
-    ``maps[index, rows, columns]`` is the probability of a class in a window of
-    the photograph, as of an array (C, H, W).
+    ``maps[index, rows, columns]`` is the probability of a class in a window
+    within the crop, as of an array (C, H, W).
 
     Args:
         task (Task): The task.
@@ -40,151 +37,72 @@ class TaskMaps:
         self.task = task
         self.shape = (geometry.height, geometry.width)
         x, y, width, height = geometry.box
-        self._inside = (slice(y, y + height), slice(x, x + width))
+        self._crop = (slice(y, y + height), slice(x, x + width))
         self._views = [_View(view, geometry, align_corners) for view in logits]
 
     def __getitem__(self, place: tuple[int, slice, slice]) -> np.ndarray:
-        index, rows, columns = place
-        start, stop, _ = rows.indices(self.shape[0])
-        found = np.zeros((stop - start, self.shape[1]), np.float32)
-        top = self._inside[0].start
-        first = max(start, top)
-        last = max(first, min(stop, self._inside[0].stop))
-        for block in _blocks(first - top, last - top):
-            of_window = slice(block.start + top - start,
-                              block.stop + top - start)
-            found[of_window, self._inside[1]] = self._probability(index, block)
-        return found[:, columns]
+        index, *window = place
+        rows, columns = (slice(part.start - crop.start, part.stop - crop.start)
+                         for part, crop in zip(window, self._crop))
+        return self._probability(index, rows, columns)
 
-    def labels(self, threshold: Threshold) -> np.ndarray:
-        """Label map (H, W), uint8.
-
-        Args:
-            threshold (float | dict[str, float]): Probability to exceed, of
-                all classes or by class.
+    def read(
+        self,
+        threshold: Threshold,
+        with_probabilities: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Label map (H, W), uint8, as ``Task.decode`` makes it, and
+        probabilities (C, H, W), float32, if wanted.
         """
-        limits = self._limits(threshold)
-        if len(self._views) > 1 or not limits.all():
-            return self.labels_and_probabilities(threshold)[0]
+        limits = np.float32(list(self.task.thresholds(threshold).values()))
         labels = np.zeros(self.shape, np.uint8)
-        _decode_logits(self.task, self._views[0],
-                       np.log(limits / (1 - limits)), labels[self._inside])
-        return labels
-
-    def labels_and_probabilities(
-            self, threshold: Threshold) -> tuple[np.ndarray, np.ndarray]:
-        """Label map (H, W), uint8, and probabilities (C, H, W), float32."""
-        limits = self._limits(threshold)
-        labels = np.zeros(self.shape, np.uint8)
-        prob = np.zeros((self.task.num_classes, *self.shape), np.float32)
-        part = prob[(slice(None), *self._inside)]
-        for rows in _blocks(0, part.shape[1]):
-            for index in range(len(prob)):
-                part[index, rows] = self._probability(index, rows)
-            labels[self._inside][rows] = decode(self.task, part[:, rows],
-                                                limits)
+        prob = None
+        if with_probabilities:
+            prob = np.zeros((len(limits), *self.shape), np.float32)
+        for view in self._views:
+            view.look_for(limits)
+        inside = labels[self._crop]
+        for start in range(0, len(inside), ROWS):
+            rows = slice(start, start + ROWS)
+            part = None
+            if prob is not None:
+                part = prob[(slice(None), *self._crop)][:, rows]
+            self._read_rows(rows, limits, inside[rows], part)
         return labels, prob
 
-    def _limits(self, threshold: Threshold) -> np.ndarray:
-        return np.float32(list(self.task.thresholds(threshold).values()))
+    def _read_rows(self, rows: slice, limits: np.ndarray, labels: np.ndarray,
+                   prob: np.ndarray | None) -> None:
+        """Fill in labels, and probabilities if wanted, of some rows."""
+        highest = np.zeros(labels.shape, np.float32)
+        for index, limit in enumerate(limits):
+            columns = slice(0, labels.shape[1])
+            if prob is None:
+                spans = [view.span_above(index, rows) for view in self._views]
+                columns = slice(
+                    min(s.start for s in spans), max(s.stop for s in spans))
+                if columns.start >= columns.stop:
+                    continue
+            score = self._probability(index, rows, columns)
+            if prob is not None:
+                prob[index] = score
+            found = score > limit
+            if not self.task.nested:
+                found &= score > highest[:, columns]
+                np.copyto(highest[:, columns], score, where=found)
+            labels[:, columns][found] = index + 1
 
-    def _probability(self, index: int, rows: slice) -> np.ndarray:
-        """Of a class in some rows of the crop, the mean of the views."""
-        total = None
+    def _probability(self, index: int, rows: slice,
+                     columns: slice) -> np.ndarray:
+        """Of a class in a window of the crop, the mean of the views."""
+        total = 0
         for view in self._views:
-            value = view.enlarged(index, rows, slice(None))
+            value = view.enlarged(index, rows, columns)
             np.negative(value, out=value)
             with np.errstate(over='ignore'):  # of a sure background
                 np.exp(value, out=value)
             value += 1
-            np.reciprocal(value, out=value)
-            total = value if total is None else total + value
+            total = total + np.reciprocal(value, out=value)
         return total / len(self._views) if len(self._views) > 1 else total
-
-
-def decode(task: Task, scores: np.ndarray,
-           limits: Sequence[float]) -> np.ndarray:
-    """As ``Task.decode``, on any scores that grow with the probability.
-
-    Args:
-        task (Task): The task.
-        scores (ndarray): Probabilities or logits, (C, H, W), float32.
-        limits (Sequence[float]): What the score of each class must exceed.
-
-    Returns:
-        ndarray: Labels (H, W), uint8.
-    """
-    labels = np.zeros(scores.shape[1:], np.uint8)
-    best = _no_best(task, labels)
-    for value, (score, limit) in enumerate(zip(scores, limits), 1):
-        _put(value, score > limit, score, labels, best)
-    return labels
-
-
-def _no_best(task: Task, labels: np.ndarray) -> np.ndarray | None:
-    """Scores of the classes written so far, which nested ones do not need."""
-    return None if task.nested else np.full(labels.shape, -np.inf, np.float32)
-
-
-def _put(value: int, found: np.ndarray, score: np.ndarray, labels: np.ndarray,
-         best: np.ndarray | None) -> None:
-    """Write a class where it is found and, if exclusive, the best so far."""
-    if best is not None:
-        found &= score > best
-        np.copyto(best, score, where=found)
-    labels[found] = value
-
-
-def _decode_logits(task: Task, view: '_View', limits: np.ndarray,
-                   labels: np.ndarray) -> None:
-    """Labels of one view, computed only where a class may be."""
-    above = view.logits > limits[:, None, None]
-    for rows in _blocks(0, len(labels)):
-        block = labels[rows]
-        best = _no_best(task, block)
-        for index, limit in enumerate(limits):
-            columns = view.columns_of(above[index], rows)
-            if columns is None:
-                continue
-            score = view.enlarged(index, rows, columns)
-            _put(index + 1, score > limit, score, block[:, columns],
-                 None if best is None else best[:, columns])
-
-
-def _blocks(start: int, stop: int) -> Iterator[slice]:
-    for first in range(start, stop, ROWS):
-        yield slice(first, min(first + ROWS, stop))
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Which two values of a small axis each position of a large one mixes.
-
-    Attributes:
-        low, high (ndarray): Indices of the neighbours, both growing.
-        share (ndarray): Of the higher one, float32.
-    """
-    low: np.ndarray
-    high: np.ndarray
-    share: np.ndarray
-
-    @classmethod
-    def between(cls, length: int, enlarged: int,
-                align_corners: bool) -> '_Axis':
-        """Bilinear interpolation as torch defines it."""
-        place = np.arange(enlarged, dtype=np.float32)
-        if align_corners:
-            place *= np.float32((length - 1) / max(enlarged - 1, 1))
-        else:
-            scale = np.float32(length / enlarged)
-            half = np.float32(0.5)
-            place = np.maximum((place + half) * scale - half, 0)
-        low = np.minimum(place.astype(np.intp), length - 1)
-        return cls(low, np.minimum(low + 1, length - 1),
-                   place - low.astype(np.float32))
-
-    def __getitem__(self, span: slice) -> '_Axis':
-        return _Axis(self.low[span], self.high[span], self.share[span])
 
 
 class _View:
@@ -192,39 +110,59 @@ class _View:
 
     def __init__(self, logits: np.ndarray, geometry: Geometry,
                  align_corners: bool):
+        _, height, width = logits.shape
         self.logits = logits
-        top, left = geometry.pad_top, geometry.pad_left
-        self.rows = _Axis.between(logits.shape[1], geometry.padded_height,
-                                  align_corners)[top:top + geometry.box_height]
-        self.columns = _Axis.between(logits.shape[2], geometry.padded_width,
-                                     align_corners)[left:left +
-                                                    geometry.box_width]
+        self.rows = _neighbours(height, geometry.padded_height,
+                                geometry.pad_top, geometry.box_height,
+                                align_corners)
+        self.columns = _neighbours(width, geometry.padded_width,
+                                   geometry.pad_left, geometry.box_width,
+                                   align_corners)
 
     def enlarged(self, index: int, rows: slice, columns: slice) -> np.ndarray:
-        """Part of a class's logits at the size of the crop."""
-        down, across = self.rows[rows], self.columns[columns]
-        first = down.low[0]
-        small = self.logits[index, first:down.high[-1] + 1]
-        wide = _mixed(small[:, across.low], small[:, across.high],
-                      across.share)
-        return _mixed(wide[down.low - first], wide[down.high - first],
-                      down.share[:, None])
+        """A window of a class's logits at the size of the crop."""
+        upper, lower, down = (part[rows] for part in self.rows)
+        left, right, across = (part[columns] for part in self.columns)
+        first = upper[0]
+        small = self.logits[index, first:lower[-1] + 1]
+        wide = _mixed(small[:, left], small[:, right], across)
+        return _mixed(wide[upper - first], wide[lower - first], down[:, None])
 
-    def columns_of(self, above: np.ndarray, rows: slice) -> slice | None:
-        """Columns of the crop that may exceed the limit in some rows.
+    def look_for(self, limits: np.ndarray) -> None:
+        """Note where the classes exceed their thresholds."""
+        with np.errstate(divide='ignore'):
+            logits = np.log(limits / (1 - limits))
+        self.above = self.logits > logits[:, None, None]
 
-        Args:
-            above (ndarray): Which logits do, (h, w), boolean.
-            rows (slice): Of the crop.
-        """
-        down = self.rows[rows]
-        found = np.flatnonzero(above[down.low[0]:down.high[-1] + 1].any(0))
+    def span_above(self, index: int, rows: slice) -> slice:
+        """Columns of the crop where a class may exceed its threshold in some
+        rows; an empty slice at the end if nowhere."""
+        upper, lower, _ = (part[rows] for part in self.rows)
+        left, right, _ = self.columns
+        found = np.flatnonzero(self.above[index,
+                                          upper[0]:lower[-1] + 1].any(axis=0))
         if not len(found):
-            return None
-        columns = slice(
-            int(np.searchsorted(self.columns.high, found[0])),
-            int(np.searchsorted(self.columns.low, found[-1], 'right')))
-        return columns if columns.start < columns.stop else None
+            return slice(len(left), 0)
+        return slice(
+            int(np.searchsorted(right, found[0])),
+            int(np.searchsorted(left, found[-1], 'right')))
+
+
+def _neighbours(length: int, enlarged: int, start: int, count: int,
+                align_corners: bool) -> tuple[np.ndarray, ...]:
+    """Bilinear interpolation as torch defines it: which two values of a small
+    axis are mixed at ``count`` positions of the enlarged one, and the share of
+    the second.
+    """
+    place = np.arange(start, start + count, dtype=np.float32)
+    if align_corners:
+        place *= np.float32((length - 1) / max(enlarged - 1, 1))
+    else:
+        scale, half = np.float32(length / enlarged), np.float32(0.5)
+        place = np.maximum((place + half) * scale - half, 0)
+    low = np.minimum(place.astype(np.intp), length - 1)
+    high = np.minimum(low + 1, length - 1)
+    return low, high, place - low.astype(np.float32)
 
 
 def _mixed(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Networks on test sets: prepared images, as a pipeline gives them."""
 import copy
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -13,11 +14,9 @@ from torch.utils.data import Subset
 from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import load_weights
 from mbos.config import build_checked
-from mbos.datasets import DataError
 from mbos.datasets.joint import seeded
 from mbos.datasets.loader import build_test_loader
-from mbos.faults import (InvalidConfigError, blamed_on, first_line,
-                         place_in_own_code)
+from mbos.faults import blamed_on
 from mbos.runtime.environment import Environment, wrap_model
 
 Probabilities = dict[str, np.ndarray]
@@ -36,10 +35,10 @@ def load_segmentor(model_cfg: dict,
 
     Args:
         model_cfg (dict): The config's ``model``.
-        checkpoint (str): Of ours or of the authors'.
+        checkpoint (str): Ours or the authors'.
         env (Environment): Where this process runs.
         logger (logging.Logger, optional): Logs what was dropped.
-        cfg (Config, optional): Of the run, for ``accelerate``.
+        cfg (Config, optional): Of the run, which says whether to accelerate.
     """
     model_cfg = dict(model_cfg, pretrained=None)
     model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
@@ -104,28 +103,19 @@ def first_sample(dataset, where: str, draw: int = 0) -> dict:
     try:
         with seeded((draw, )):
             return dataset[0]
-    except (DataError, OSError):
-        raise
     except Exception as error:
-        if place_in_own_code(error):
+        steps = [
+            type(frame.f_locals.get('self')).__name__
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+            if frame.f_code.co_name == '__call__'
+        ]
+        with blamed_on(
+                f'{where}: the pipeline of dataset {dataset.name!r} fails at '
+                f'{steps[-1] if steps else "its first step"}',
+                'Labels are planes of several tasks here, so transforms of '
+                'mmseg that read or change gt_semantic_seg do not serve: take '
+                'those of configs/_base_/datasets.'):
             raise
-        raise InvalidConfigError(
-            f'{where}: the pipeline of dataset {dataset.name!r} fails at '
-            f'{_failing_transform(error)} ({first_line(error)}). Labels are '
-            'planes of several tasks here, so transforms of mmseg that read '
-            'or change gt_semantic_seg do not serve: take those of '
-            'configs/_base_/datasets.') from error
-
-
-def _failing_transform(error: BaseException) -> str:
-    """Name of the transform that an error passed through last."""
-    name, trace = 'its first step', error.__traceback__
-    while trace is not None:
-        transform = trace.tb_frame.f_locals.get('t')
-        if trace.tb_frame.f_code.co_name == '__call__' and callable(transform):
-            name = type(transform).__name__
-        trace = trace.tb_next
-    return name
 
 
 @torch.no_grad()
@@ -167,10 +157,11 @@ def augment_test_sets(cfg: Config) -> None:
             ``MultiScaleFlipAug`` with a scale.
     """
     options = dict(AUGMENTATION, **(cfg.get('aug_test') or {}))
-    unknown = set(options) - set(AUGMENTATION)
-    if unknown:
-        raise ValueError(f'Unknown aug_test.{sorted(unknown)[0]}: it takes '
-                         f'{", ".join(AUGMENTATION)}.')
+    if (set(options) != set(AUGMENTATION) or not options['img_ratios']
+            or set(options['flip_direction']) - {'horizontal', 'vertical'}):
+        raise ValueError(
+            f'aug_test gives {options}, expected img_ratios, at least one, '
+            'and flip_direction, of horizontal and vertical.')
     found = [cfg.data.get('test'), cfg.data.get('val')]
     found += list((cfg.get('test_sets') or {}).values())
     for part in found:
@@ -188,11 +179,6 @@ def augmented(pipeline: Sequence[dict], img_ratios: Sequence[float],
     if len(steps) != 1 or not steps[0].get('img_scale'):
         raise ValueError('Test-time augmentation needs a test pipeline with '
                          'one MultiScaleFlipAug that has an img_scale.')
-    wrong = set(flip_direction) - {'horizontal', 'vertical'}
-    if wrong or not img_ratios:
-        raise ValueError('aug_test needs at least one ratio, and flips '
-                         'horizontal or vertical, got '
-                         f'{list(img_ratios)} and {list(flip_direction)}.')
     step, = steps
     step['img_scale'] = tuple(step['img_scale'])
     step['img_ratios'] = [float(ratio) for ratio in img_ratios]

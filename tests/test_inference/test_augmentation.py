@@ -157,13 +157,16 @@ def test_augmentation_of_a_pipeline():
     assert [t['type']
             for t in step['transforms']][:2] == ['Resize', 'RandomFlip']
     assert json.dumps(TEST) == given
-    with pytest.raises(ValueError, match='diagonal'):
-        augmented(TEST, [1], ['diagonal'])
     with pytest.raises(ValueError, match='one MultiScaleFlipAug'):
         augmented(TEST[:1], [1], [])
 
 
-def test_unknown_options_of_augmentation(runs):
-    cfg = load_config(runs.config1, dict(aug_test=dict(scales=[1])))
-    with pytest.raises(ValueError, match='Unknown aug_test.scales'):
+@pytest.mark.parametrize('wrong', [
+    dict(scales=[1]),
+    dict(flip_direction=['diagonal']),
+    dict(img_ratios=[]),
+])
+def test_wrong_options_of_augmentation(runs, wrong):
+    cfg = load_config(runs.config1, dict(aug_test=wrong))
+    with pytest.raises(ValueError, match=f'aug_test.*{list(wrong)[0]}'):
         augment_test_sets(cfg)

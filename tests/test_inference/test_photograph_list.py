@@ -58,9 +58,9 @@ def test_outputs_are_no_inputs(tmp_path):
 
 @pytest.mark.parametrize('given, error, said', [
     ('nothing', FileNotFoundError, 'no such file or folder'),
-    ('*.png', FileNotFoundError, 'No file fits'),
+    ('*.png', FileNotFoundError, 'no file fits'),
     ('empty', ValueError, 'no photographs in it'),
-    ('texts', ValueError, r'2 other file\(s\) are there'),
+    ('texts', ValueError, r'2 other file\(s\)'),
 ])
 def test_nothing_to_do(tmp_path, given, error, said):
     (tmp_path / 'empty').mkdir()

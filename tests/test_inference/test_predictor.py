@@ -336,7 +336,7 @@ def test_training_writes_what_prediction_reads(tmp_path):
     (np.zeros((8, 8), np.uint8), 'shape'),
     (np.zeros((8, 8, 3), np.float32), 'float32'),
     (np.zeros((0, 8, 3), np.uint8), 'shape'),
-    (7, 'path or a NumPy array'),
+    (7, 'path or an RGB'),
 ])
 def test_wrong_images(image, said):
     model = Oracle(dict(odoc=tiny_model().tasks['odoc']), 64)
