@@ -10,6 +10,8 @@ import sys
 
 TRIM_THRESHOLD = -1  # names of malloc.h
 MMAP_MAX = -4
+CHOSEN_BY = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_MMAP_MAX_',
+             'MALLOC_TRIM_THRESHOLD_')
 
 
 def keep_freed_memory() -> bool:
@@ -17,20 +19,11 @@ def keep_freed_memory() -> bool:
 
     Leaves the allocator alone where the environment sets it already.
     """
-    chosen = any(
-        name in os.environ
-        for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_MMAP_MAX_',
-                     'MALLOC_TRIM_THRESHOLD_'))
-    chosen = chosen or 'malloc' in os.environ.get('GLIBC_TUNABLES', '')
-    mallopt = _glibc('mallopt')
-    if chosen or mallopt is None:
+    if sys.platform != 'linux' or any(name in os.environ
+                                      for name in CHOSEN_BY):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is None or 'malloc' in os.environ.get('GLIBC_TUNABLES', ''):
         return False
     # no block is mapped on its own: a threshold would leave those above 32 MB
     return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
-
-
-def _glibc(name: str):
-    """A function of the C library, or None where it has none."""
-    if sys.platform != 'linux':
-        return None
-    return getattr(ctypes.CDLL(None), name, None)

@@ -34,19 +34,19 @@ class CachedWindowMSA(WindowMSA):
         Returns:
             Tensor: The same shape as ``x``.
         """
-        if not is_standard(self):
+        if not self._is_standard:
             return super().forward(x, mask)
         parts = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         out = cached_attention(query, key, value, position_bias(self), mask)
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
-
-def is_standard(attention: WindowMSA) -> bool:
-    """Whether scores are scaled as usual and nothing of them is dropped."""
-    width = attention.embed_dims // attention.num_heads
-    drops = attention.training and attention.attn_drop.p > 0
-    return attention.scale == width**-0.5 and not drops
+    @property
+    def _is_standard(self) -> bool:
+        """Whether scores are scaled as usual and none of them is dropped."""
+        width = self.embed_dims // self.num_heads
+        drops = self.training and self.attn_drop.p > 0
+        return self.scale == width**-0.5 and not drops
 
 
 class CachedCrossTaskBlock(CrossTaskBlock):
@@ -66,14 +66,11 @@ def cached_attention(query: Tensor,
     """Scaled-dot-product attention in windows, with a learnt bias.
 
     Args:
-        query (Tensor): Shape (B * windows, heads, L, d).
-        key (Tensor): The same shape.
-        value (Tensor): The same shape.
+        query (Tensor): Shape (B * windows, heads, L, d), as keys, values and
+            the result.
+        bias (Tensor): Shape (heads, L, L).
         mask (Tensor, optional): Added to the scores of each window on its
             own, without a gradient, (windows, L, L). Default: None.
-
-    Returns:
-        Tensor: Shape (B * windows, heads, L, d).
     """
     if torch.is_grad_enabled():
         return _CachedAttention.apply(query, key, value, bias, mask)
@@ -90,8 +87,6 @@ class _CachedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query, key, value, bias, mask):
-        """Attend; keeps what came in, not the scores."""
-        ctx.set_materialize_grads(False)
         ctx.save_for_backward(query, key, value, bias, mask)
         out = torch.empty_like(value)
         for chunk, windows in _chunks(query, mask):
@@ -103,9 +98,6 @@ class _CachedAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        """Gradients of all but the mask, from scores computed again."""
-        if grad is None:
-            return 5 * (None, )
         query, key, value, bias, mask = ctx.saved_tensors
         grads = [torch.empty_like(x) for x in (query, key, value)]
         grad_bias = torch.zeros_like(bias)
@@ -143,25 +135,14 @@ def _multiply(left: Tensor,
               out: Tensor,
               scale: float = 1) -> None:
     """Put ``scale * left @ right`` into (windows, heads, L, d), strided."""
-    contiguous = out.is_contiguous()
-    flat = out.flatten(0, 1) if contiguous else torch.empty_like(right)
-    torch.baddbmm(flat, left, right, beta=0, alpha=scale, out=flat)
-    if not contiguous:
-        out.copy_(flat.view_as(out))
+    torch.mul(torch.bmm(left, right).view_as(out), scale, out=out)
 
 
 def _probabilities(query: Tensor, key: Tensor, bias: Tensor,
                    mask: Tensor | None, windows: slice) -> Tensor:
     """Attention weights, (windows * heads, L, L), in the query's precision."""
-    scores = query.new_empty(len(query), query.shape[1], key.shape[1])
-    torch.baddbmm(
-        scores,
-        query,
-        key.transpose(1, 2),
-        beta=0,
-        alpha=query.shape[-1]**-0.5,
-        out=scores)
-    scores = scores.to(bias.dtype)
+    scale = query.shape[-1]**-0.5
+    scores = torch.bmm(query * scale, key.transpose(1, 2)).to(bias.dtype)
     by_head = scores.unflatten(0, (-1, len(bias)))
     by_head += bias
     if mask is not None:

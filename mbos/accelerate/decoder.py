@@ -31,11 +31,8 @@ class LateEnlargingUPerHead(UPerHead):
                 ] + [self.psp_forward(inputs)]
         for i in range(len(maps) - 1, 0, -1):
             # in place where no gradient needs the values: large maps
-            maps[i - 1] = resize(
-                maps[i],
-                size=maps[i - 1].shape[2:],
-                mode='bilinear',
-                align_corners=self.align_corners).add_(maps[i - 1])
+            maps[i - 1] = self._enlarged(maps[i], maps[i - 1].shape[2:]).add_(
+                maps[i - 1])
         for i, conv in enumerate(self.fpn_convs):
             maps[i] = conv(maps[i])
         return self._convolve(self.fpn_bottleneck, maps)
@@ -45,6 +42,10 @@ class LateEnlargingUPerHead(UPerHead):
         x = inputs[-1]
         return self._convolve(self.bottleneck,
                               [x] + [pool(x) for pool in self.psp_modules])
+
+    def _enlarged(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return resize(
+            x, size=size, mode='bilinear', align_corners=self.align_corners)
 
     def _convolve(self, module: nn.Module, maps: list[Tensor]) -> Tensor:
         """A ConvModule on maps that are enlarged to the first one's size.
@@ -67,11 +68,7 @@ class LateEnlargingUPerHead(UPerHead):
                                             self.align_corners)
             else:
                 if x.shape[2:] != size:
-                    x = resize(
-                        x,
-                        size=size,
-                        mode='bilinear',
-                        align_corners=self.align_corners)
+                    x = self._enlarged(x, size)
                 part = F.conv2d(x, weight, padding=conv.padding)
             total = part if total is None else part.add_(total)
         if module.with_norm:
@@ -83,10 +80,7 @@ def worth_enlarging_late(weight: Tensor, size: tuple[int, int],
                          enlarged: tuple[int, int]) -> bool:
     """Whether :func:`enlarged_convolution` multiplies half as often, or less.
 
-    Args:
-        weight (Tensor): Shape (C_out, C_in, k, k).
-        size (tuple[int, int]): Height and width of the map.
-        enlarged (tuple[int, int]): Those of the enlarged map.
+    The weight is (C_out, C_in, k, k), sizes are (height, width).
     """
     k = weight.shape[-1]
     return _saves_half(weight, size, enlarged, k * size[0], k * size[1])
@@ -94,13 +88,9 @@ def worth_enlarging_late(weight: Tensor, size: tuple[int, int],
 
 def worth_enlarging_in_bands(weight: Tensor, size: tuple[int, int],
                              total: Tensor | None) -> bool:
-    """Whether :func:`add_enlarged_convolution` is possible, multiplies half as
-    often, or less, and is faster than :func:`enlarged_convolution`.
-
-    Args:
-        weight (Tensor): Shape (C_out, C_in, k, k).
-        size (tuple[int, int]): Height and width of the map.
-        total (Tensor, optional): What it is added to.
+    """Whether :func:`add_enlarged_convolution` to ``total`` is possible,
+    multiplies half as often, or less, and is faster than
+    :func:`enlarged_convolution`.
     """
     if torch.is_grad_enabled() or total is None or total.dim() < 4:
         return False
@@ -108,23 +98,23 @@ def worth_enlarging_in_bands(weight: Tensor, size: tuple[int, int],
     down, across = (k * (BAND * small / large + 2)
                     for small, large in zip(size, enlarged))
     # few products in one piece are faster than fewer in pieces
-    in_one_piece = k * sum(size) < 4 * (down +
-                                        across) and worth_enlarging_late(
-                                            weight, size, enlarged)
-    return not in_one_piece and _saves_half(weight, size, enlarged, down,
-                                            across)
+    is_small = k * sum(size) < 4 * (down + across)
+    if is_small and worth_enlarging_late(weight, size, enlarged):
+        return False
+    return _saves_half(weight, size, enlarged, down, across)
 
 
 def _saves_half(weight: Tensor, size: tuple[int, int],
                 enlarged: tuple[int, int], down: float, across: float) -> bool:
     """Whether mixing the small map and then multiplying ``down`` times for a
     value of the tall map and ``across`` times for one of the wide map is half
-    of the multiplications, or less."""
-    out, channels, k, _ = weight.shape
+    of the multiplications, or less.
+    """
+    _, channels, k, _ = weight.shape
     (h, w), (tall, wide) = size, enlarged
-    late = out * (
-        k * k * channels * h * w + k * down * tall * w + across * tall * wide)
-    return 2 * late <= out * channels * k * k * tall * wide
+    mixing = k * k * channels * h * w
+    late = mixing + k * down * tall * w + across * tall * wide
+    return 2 * late <= channels * k * k * tall * wide
 
 
 def enlarged_convolution(x: Tensor, weight: Tensor, size: tuple[int, int],
@@ -138,7 +128,7 @@ def enlarged_convolution(x: Tensor, weight: Tensor, size: tuple[int, int],
     Args:
         x (Tensor): Shape (N, C_in, h, w).
         weight (Tensor): Shape (C_out, C_in, k, k), k odd; padding k // 2.
-        size (tuple[int, int]): Height H and width W of the enlarged map.
+        size (tuple[int, int]): Height H and width W of the result.
 
     Returns:
         Tensor: Shape (N, C_out, H, W), channels last in memory.

@@ -1,6 +1,5 @@
 """Swin's blocks without the branches that stochastic depth drops."""
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from mmcv.cnn.bricks.drop import DropPath
@@ -37,15 +36,9 @@ def _branch(x: Tensor, path: DropPath, parts: tuple[nn.Module, ...],
     scale = path(x.new_ones(1, 1, 1)).item()
     if not scale:
         return _Dropped.apply(x, *(p for m in parts for p in m.parameters()))
-    with _undrawn(path):
-        return torch.add(x, compute(), alpha=scale)
-
-
-@contextmanager
-def _undrawn(path: DropPath) -> Iterator[None]:
-    path.training = False
+    path.training = False  # it is drawn already
     try:
-        yield
+        return torch.add(x, compute(), alpha=scale)
     finally:
         path.training = True
 
@@ -59,7 +52,6 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, *weights):
-        ctx.set_materialize_grads(False)
         ctx.like = [(weight.shape, weight.new_zeros(())) for weight in weights]
         return x.view_as(x)
 

@@ -37,50 +37,35 @@ def accelerate(model: nn.Module,
     Raises:
         KeyError: If there is no such accelerator.
     """
-    names = ACCELERATORS if only is None else only
-    _exchange(
-        model, {
-            plain: fast
-            for name in names
-            for plain, fast in ACCELERATORS[name].items()
-        })
+    for name in ACCELERATORS if only is None else only:
+        _exchange(model, ACCELERATORS[name])
     return model
-
-
-def accelerate_on_cpu(model: nn.Module,
-                      device: torch.device | str,
-                      cfg: Mapping | None = None) -> None:
-    """What tools do with their network: accelerate it, and its process.
-
-    Only on CPU, and not where the config says ``accelerate = False``.
-
-    Args:
-        model (nn.Module): The network, changed in place.
-    """
-    if is_wanted(device, cfg):
-        accelerate(model)
-        keep_freed_memory()
-
-
-def is_wanted(device: torch.device | str, cfg: Mapping | None = None) -> bool:
-    """Whether a network is to be accelerated: see :func:`accelerate_on_cpu`.
-    """
-    on_cpu = torch.device(device).type == 'cpu'
-    return on_cpu and bool((cfg or {}).get('accelerate', True))
 
 
 def restore(model: nn.Module) -> nn.Module:
     """Undo :func:`accelerate`, in place."""
-    _exchange(
-        model, {
-            fast: plain
-            for pairs in ACCELERATORS.values()
-            for plain, fast in pairs.items()
-        })
+    for classes in ACCELERATORS.values():
+        _exchange(model, {fast: plain for plain, fast in classes.items()})
     return model
 
 
 def _exchange(model: nn.Module, classes: dict[type, type]) -> None:
     for module in model.modules():
-        if type(module) in classes:
-            module.__class__ = classes[type(module)]
+        module.__class__ = classes.get(type(module), type(module))
+
+
+def is_wanted(device: torch.device | str, cfg: Mapping | None = None) -> bool:
+    """Whether a network is to be accelerated: on CPU, unless the config says
+    ``accelerate = False``.
+    """
+    on_cpu = torch.device(device).type == 'cpu'
+    return on_cpu and bool((cfg or {}).get('accelerate', True))
+
+
+def accelerate_on_cpu(model: nn.Module,
+                      device: torch.device | str,
+                      cfg: Mapping | None = None) -> None:
+    """Accelerate a network and its process where it :func:`is_wanted`."""
+    if is_wanted(device, cfg):
+        accelerate(model)
+        keep_freed_memory()

@@ -14,7 +14,7 @@ from .losses import adversarial_loss, at_least_float32
 from .multi_task_segmentor import MultiTaskSegmentor, pick
 from .patch_discriminator import fixed_verdicts, verdict_accuracy
 from .recomputation import maybe_recomputed
-from .supervision import (FOOL, SOURCE, TARGET, Term, adversarial_terms,
+from .supervision import (FOOL, SOURCE, SUPERVISED, Term, adversarial_terms,
                           pseudo_terms, truth_terms)
 
 DISCRIMINATORS = ('discriminators.', 'auxiliary_discriminators.')
@@ -103,7 +103,7 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         for task in logits:
             game = [
                 term for term in terms
-                if term.task == task and term.role in (FOOL, SOURCE, TARGET)
+                if term.task == task and term.role != SUPERVISED
             ]
             if not game:
                 continue
@@ -125,15 +125,18 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         """Values of one task's adversarial terms, and the verdicts' accuracy.
 
         Args:
-            prob (Tensor): The task's probabilities, (n, C, H, W).
+            prob (Tensor): The task's probabilities, (n, C, H, W), of the
+                images ``have``.
         """
         fooling, judged = ([
             row for row in have if any(
                 row in term.rows and (term.role == FOOL) == fools
                 for term in terms)
         ] for fools in (True, False))
-        for_generator, for_discriminator = self.verdicts(
-            discriminator, pick(prob, have, fooling), pick(prob, have, judged))
+        for_generator = self._verdicts(
+            partial(fixed_verdicts, discriminator), pick(prob, have, fooling))
+        for_discriminator = self._verdicts(discriminator,
+                                           pick(prob, have, judged).detach())
         values = {}
         for term in terms:
             if term.role == FOOL:
@@ -151,23 +154,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             values[term.name] = (per_image * term.weights).sum()
         return values
 
-    def verdicts(self, discriminator: nn.Module, fooling: Tensor,
-                 judged: Tensor) -> tuple[Tensor, Tensor]:
-        """Verdicts for the generator and for a discriminator.
-
-        Args:
-            fooling (Tensor): Probabilities that are to fool it, (n, C, H, W),
-                n may be 0.
-            judged (Tensor): Probabilities that it is to judge rightly,
-                (m, C, H, W), m may be 0.
-
-        Returns:
-            tuple[Tensor, Tensor]: Shape (n, 1, h, w), with a gradient for the
-            probabilities only, and (m, 1, h, w), with one for the weights of
-            the discriminator only.
-        """
-        judges = partial(fixed_verdicts, discriminator), discriminator
-        return tuple(
-            maybe_recomputed(self.low_memory, judge, prob) if len(prob
-                                                                  ) else prob
-            for judge, prob in zip(judges, (fooling, judged.detach())))
+    def _verdicts(self, judge, prob: Tensor) -> Tensor:
+        """What a discriminator says of images; there may be none."""
+        if not len(prob):
+            return prob
+        return maybe_recomputed(self.low_memory, judge, prob)

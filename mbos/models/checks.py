@@ -1,9 +1,8 @@
 """Whether the parts of a network go together, before it trains.
 
-All but BatchNorm treats an image on its own, so ``images_per_pass`` changes
-memory and speed only. BatchNorm in training normalises with the statistics of
-the images that pass together: with it, all images of a step have to, or
-results would depend on a setting of memory.
+BatchNorm in training normalises with the statistics of the images that pass
+together: with it, all images of a step have to, or results would depend on
+``images_per_pass``, a setting of memory and speed.
 """
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,10 @@ REMEDY = ("take GroupNorm (norm_cfg=dict(type='GN', num_groups=1)) or keep "
 
 
 def check_network(model: nn.Module, images: int) -> None:
-    """Complain about what would end or falsify the first iteration.
+    """Refuse what would end or falsify the first iteration.
+
+    Args:
+        images (int): How many a step has.
 
     Raises:
         ValueError: If heads expect other maps than the backbone gives, or if
@@ -27,9 +29,8 @@ def check_network(model: nn.Module, images: int) -> None:
     if model.low_memory and norms:
         # its running statistics would be updated twice
         raise ValueError(
-            'train_cfg.low_memory=True lets single images through and '
-            f'computes them twice, which BatchNorm ({norms[0]} and '
-            f'{len(norms) - 1} more) does not bear: set low_memory=False, or '
+            'train_cfg.low_memory=True computes activations twice, which '
+            f'BatchNorm ({norms[0]}) does not bear: set low_memory=False, or '
             f'{REMEDY}.')
     images_per_pass(model.train_cfg, images, False, norms)
     channels = backbone_channels(model)
@@ -48,11 +49,14 @@ def batch_norms(model: nn.Module) -> list[str]:
 
 def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
                     norms: list[str]) -> int:
-    """How many images of equal size pass the network together, 1 or more.
+    """How many images of equal size pass the network together.
+
+    Args:
+        alone (bool): Whether 'auto' is one image, where no norm mixes them.
 
     Raises:
-        ValueError: If the setting is neither 'auto' nor a number from 1
-            upwards, or separates images that BatchNorm mixes.
+        ValueError: If the setting is neither 'auto' nor a positive number, or
+            separates images that BatchNorm mixes.
     """
     setting = (train_cfg or {}).get('images_per_pass', 'auto')
     if setting == 'auto':
@@ -63,15 +67,14 @@ def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
     if norms and setting < images:
         raise ValueError(
             f'train_cfg.images_per_pass={setting} separates the {images} '
-            f'images of a step, whose statistics BatchNorm mixes ({norms[0]} '
-            f"and {len(norms) - 1} more): set images_per_pass='auto', or "
-            f'{REMEDY}.')
+            f'images of a step, which BatchNorm ({norms[0]}) mixes: set '
+            f"images_per_pass='auto', or {REMEDY}.")
     return setting
 
 
 @contextmanager
 def single_values_explained() -> Iterator[None]:
-    """Say what to do where torch finds one value per channel to normalise.
+    """Say what to do where torch's BatchNorm refuses its input.
 
     Raises:
         ValueError: In place of torch's.
@@ -80,17 +83,15 @@ def single_values_explained() -> Iterator[None]:
         yield
     except ValueError as error:
         if 'SyncBatchNorm' in str(error):
-            raise ValueError(
-                'SyncBN synchronises processes on GPUs only; write '
-                "norm_cfg=dict(type='BN') for several processes on CPU, or "
-                f'{REMEDY}.') from error
-        if 'more than 1 value per channel' not in str(error):
+            advice = ("SyncBN works on GPUs only: write norm_cfg=dict(type="
+                      "'BN')")
+        elif 'more than 1 value per channel' in str(error):
+            # after global pooling, of a task that one image of a step has
+            advice = ('set data.samples_per_gpu=2 or more with '
+                      "train_cfg.images_per_pass='auto'")
+        else:
             raise
-        raise ValueError(
-            f'BatchNorm got a single value per channel ({error}), which one '
-            'image gives after global pooling, where only one image of a step '
-            'carries a task: set data.samples_per_gpu=2 or more with '
-            f"train_cfg.images_per_pass='auto', or {REMEDY}.") from error
+        raise ValueError(f'{error}: {advice}, or {REMEDY}.') from error
 
 
 def backbone_channels(model: nn.Module) -> list[int]:
@@ -106,21 +107,17 @@ def backbone_channels(model: nn.Module) -> list[int]:
 
 
 def _check_head(head: nn.Module, channels: list[int], part: str) -> None:
-    """Compare the maps that a task's head reads with the backbone's."""
-    index, wanted = head.in_index, head.in_channels
-    indices = index if isinstance(index, (list, tuple)) else [index]
-    outside = [i for i in indices if not -len(channels) <= i < len(channels)]
-    if outside:
+    indices, wanted = head.in_index, head.in_channels
+    try:
+        given = [channels[i] for i in torch.tensor(indices).flatten().tolist()]
+    except IndexError:
         raise ValueError(
-            f'model.{part}.head.in_index names map {outside[0]}, but the '
-            f'backbone gives {len(channels)} maps, of {channels} channels.')
-    given = [channels[i] for i in indices]
+            f'model.{part}.head.in_index is {indices}, but the backbone gives '
+            f'{len(channels)} maps, of {channels} channels.') from None
     if head.input_transform == 'resize_concat':
-        given = sum(given)
-    elif not isinstance(wanted, (list, tuple)):
-        given = given[0]
-    if given != (list(wanted) if isinstance(wanted, tuple) else wanted):
+        given = [sum(given)]
+    if given != torch.tensor(wanted).flatten().tolist():
         raise ValueError(
             f'model.{part}.head.in_channels is {wanted}, but the maps '
-            f'{index} of the backbone have {given} channels: set in_channels '
-            'to these.')
+            f'{indices} of the backbone have {given} channels: set '
+            'in_channels to these.')

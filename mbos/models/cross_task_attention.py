@@ -14,13 +14,8 @@ from .recomputation import maybe_recomputed
 
 
 def partition_windows(x: Tensor, window: int) -> Tensor:
-    """Cut maps into windows, zero-padded at the right and the bottom.
-
-    Args:
-        x (Tensor): Shape (N, C, H, W).
-
-    Returns:
-        Tensor: Shape (N * windows, window * window, C).
+    """Cut maps (N, C, H, W) into windows (N * windows, window * window, C),
+    zero-padded at the right and the bottom.
     """
     n, c, h, w = x.shape
     x = F.pad(x, (0, -w % window, 0, -h % window))
@@ -31,13 +26,8 @@ def partition_windows(x: Tensor, window: int) -> Tensor:
 
 def merge_windows(windows: Tensor, window: int, size: tuple[int,
                                                             int]) -> Tensor:
-    """Undo :func:`partition_windows`, cropping the padding.
-
-    Args:
-        windows (Tensor): Shape (N * windows, window * window, C).
-
-    Returns:
-        Tensor: Shape (N, C, H, W), channels last in memory.
+    """Undo :func:`partition_windows`, cropping the padding; the maps (N, C, H,
+    W) are channels last in memory.
     """
     h, w = size
     # sizes may be tensors of a traced graph, where only this form rounds up
@@ -49,11 +39,8 @@ def merge_windows(windows: Tensor, window: int, size: tuple[int,
 
 
 def relative_position_index(window: int) -> Tensor:
-    """Swin's index of the bias table for each pair of window positions.
-
-    Returns:
-        Tensor: Shape (window ** 2, window ** 2), values below
-        (2 * window - 1) ** 2.
+    """Swin's index of the bias table for each pair of window positions, shape
+    (window ** 2, window ** 2), values below (2 * window - 1) ** 2.
     """
     axis = torch.arange(window)
     y, x = torch.meshgrid(axis, axis, indexing='ij')
@@ -64,11 +51,8 @@ def relative_position_index(window: int) -> Tensor:
 
 
 def position_bias(attention: nn.Module) -> Tensor:
-    """The learnt bias of every pair of window positions, (heads, L, L).
-
-    Args:
-        attention (nn.Module): A :class:`CrossTaskBlock`, or mmseg's
-            ``WindowMSA``.
+    """The learnt bias of every pair of window positions, (heads, L, L), of a
+    :class:`CrossTaskBlock` or mmseg's ``WindowMSA``.
     """
     index = attention.relative_position_index
     bias = attention.relative_position_bias_table.index_select(
@@ -79,11 +63,7 @@ def position_bias(attention: nn.Module) -> Tensor:
 class CrossTaskBlock(BaseModule):
     """Attention from one task's map to another's, then a feed-forward.
 
-    Args:
-        channels (int): Channels of the maps.
-        num_heads (int): Attention heads.
-        window_size (int): Side of the attention windows.
-        feedforward_ratio (int): Hidden over outer width. Default: 4.
+    The arguments are those of :class:`CrossTaskAttention`.
     """
 
     def __init__(self,
@@ -140,28 +120,16 @@ class CrossTaskBlock(BaseModule):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor,
                bias: Tensor) -> Tensor:
-        """Attend within windows.
-
-        Args:
-            query (Tensor): Shape (windows, heads, L, C / heads).
-            key (Tensor): The same shape.
-            value (Tensor): The same shape.
-
-        Returns:
-            Tensor: The same shape.
+        """Attend within windows: all of shape (windows, heads, L, C / heads),
+        but for the bias, (heads, L, L).
         """
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=bias[None].to(query.dtype))
 
     def forward(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor,
                 bias: Tensor) -> Tensor:
-        """Let the map ``x`` attend to another task's keys and values.
-
-        Args:
-            x (Tensor): The asking task's map, shape (N, C, H, W).
-
-        Returns:
-            Tensor: Shape (N, C, H, W).
+        """Let the map ``x``, (N, C, H, W), attend to another task's keys and
+        values; the result has its shape.
         """
         out = self.attend(query, key, value, bias)
         out = self.proj(out.transpose(1, 2).flatten(2))
@@ -195,10 +163,6 @@ class CrossTaskAttention(BaseModule):
             within the blocks. Default: 1, as published.
         feedforward_ratio (int): Hidden over outer width of the blocks'
             feed-forward. Default: 4.
-
-    Raises:
-        ValueError: If ``width`` is not a multiple of ``num_heads``, or
-            ``downscale`` is below 1.
     """
 
     def __init__(self,
@@ -247,16 +211,10 @@ class CrossTaskAttention(BaseModule):
             self,
             features: dict[str, Tensor],
             rows: dict[str, Tensor | None] | None = None) -> dict[str, Tensor]:
-        """Refine the maps of the tasks that are asked for.
+        """Refine the maps (N, C, H, W) of the tasks that are asked for.
 
-        Args:
-            features (dict[str, Tensor]): Each task's map, (N, C, H, W).
-            rows (dict[str, Tensor | None], optional): The tasks wanted and,
-                for each, the indices of the images wanted, or None for all.
-                Default: all tasks on all images.
-
-        Returns:
-            dict[str, Tensor]: Each wanted task's map, (n, C, H, W).
+        ``rows`` are the tasks wanted and, for each, the indices of the images
+        wanted, or None for all. Default: all tasks on all images.
         """
         if rows is None:
             rows = dict.fromkeys(self.task_names)

@@ -39,10 +39,9 @@ def complete_test_cfg(test_cfg: Mapping | None,
     sides = _pair('crop_size', window or cfg.get('crop_size')
                   or DEFAULT_WINDOW)
     # the config's stride belongs to the config's window
-    steps = stride or (None if window else cfg.get('stride'))
-    if steps is None:
-        steps = tuple(max(1, side * 2 // 3) for side in sides)
-    steps = _pair('stride', steps)
+    steps = _pair(
+        'stride', stride or (None if window else cfg.get('stride'))
+        or [max(1, side * 2 // 3) for side in sides])
     if any(step > side for step, side in zip(steps, sides)):
         raise ValueError(f'stride {steps[0]} is larger than the window '
                          f'{sides[0]}: pixels would be left out.')
@@ -50,8 +49,7 @@ def complete_test_cfg(test_cfg: Mapping | None,
 
 
 def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    many = isinstance(value, (list, tuple))
-    pair = tuple(value) if many else (value, value)
+    pair = tuple(value) if isinstance(value, (list, tuple)) else (value, ) * 2
     if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
         raise ValueError(f'test_cfg.{name} is {value!r}: expected pixels, one '
                          'number or (height, width).')
@@ -59,10 +57,8 @@ def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
 
 
 def unique_views(images: Sequence, metas: Sequence) -> tuple[list, list]:
-    """Views without repetitions.
-
-    mmseg's ``MultiScaleFlipAug`` repeats the image as it is for every
-    direction of flips; here it counts once.
+    """Views without repetitions: mmseg's ``MultiScaleFlipAug`` repeats the
+    image as it is for every direction of flips.
 
     Args:
         images (Sequence[Tensor]): A view each, (..., 3, h, w).

@@ -29,7 +29,6 @@ def binary_dice_loss(logits: Tensor,
         logits (Tensor): Shape (N, C, H, W).
         targets (Tensor): Boolean, shape (N, C, H, W).
         valid (Tensor): Boolean, shape (N, C, H, W).
-        smooth (float): The smoothing term. Default: 1e-5.
 
     Returns:
         Tensor: Shape (N, ). Images without a valid pixel get 0.
@@ -47,24 +46,13 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor,
     """Binary cross entropy of every image.
 
     The mean over the valid pixels of each channel, then over the channels
-    that have any.
-
-    Args:
-        logits (Tensor): Shape (N, C, H, W).
-        targets (Tensor): Boolean, shape (N, C, H, W).
-        valid (Tensor): Boolean, shape (N, C, H, W).
-
-    Returns:
-        Tensor: Shape (N, ). Images without a valid pixel get 0.
+    that have any. Shapes are those of :func:`binary_dice_loss`.
     """
     loss = F.binary_cross_entropy_with_logits(
         logits, targets.to(logits.dtype), reduction='none')
-    pixels = valid.sum(dim=(-2, -1), keepdim=True)
-    most = pixels.amax(dim=1, keepdim=True)
-    # raises channels with fewer valid pixels to the weight of the others
-    loss = loss * valid * (most / pixels.clamp(min=1)).to(loss.dtype)
-    loss = mean_of_channels(loss, (pixels > 0).to(loss.dtype))
-    return loss.flatten(1).sum(-1) / most.clamp(min=1).flatten()
+    pixels = valid.flatten(2).sum(-1)
+    loss = (loss * valid).flatten(2).sum(-1) / pixels.clamp(min=1)
+    return mean_of_channels(loss, (pixels > 0).to(loss.dtype))
 
 
 def has_valid_pixel(valid: Tensor) -> Tensor:
@@ -74,13 +62,7 @@ def has_valid_pixel(valid: Tensor) -> Tensor:
 
 
 def mean_of_channels(values: Tensor, counts: Tensor) -> Tensor:
-    """Mean over the channels that count.
-
-    Args:
-        values (Tensor): Shape (N, C, ...).
-
-    Returns:
-        Tensor: Shape (N, ...); 0 where no channel counts.
+    """Mean of values (N, C) over the channels that count, 0 where none does.
     """
     return (values * counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)
 

@@ -38,7 +38,6 @@ class MultiTaskHead(BaseModule):
         drop_whole_tasks (bool): Whether dropout drops all channels of a task
             at once, which reproduces the published release, instead of single
             channels. Default: False.
-        init_cfg (dict, optional): mmcv's initialisation config.
 
     Raises:
         ValueError: If head or loss are of a kind that does not serve.
@@ -55,7 +54,7 @@ class MultiTaskHead(BaseModule):
         self.tasks = {task.name: task for task in build_tasks(tasks)}
         # mmcv's ModuleDict, because torch's hides its parts from init_weights
         self.heads = ModuleDict({
-            task.name: self._build_task_head(head, task)
+            task.name: _build_task_head(head, task)
             for task in self.tasks.values()
         })
         # what mmseg asks of a head; all channels are sigmoid
@@ -78,25 +77,9 @@ class MultiTaskHead(BaseModule):
                 channels=self.any_head.channels,
                 **cross_task_attention)
 
-    @staticmethod
-    def _build_task_head(cfg: dict, task: Task) -> nn.Module:
-        head = build_head(
-            dict(
-                cfg,
-                num_classes=task.num_classes,
-                out_channels=task.num_classes,
-                threshold=0.5))
-        if not hasattr(head, '_forward_feature'):
-            raise ValueError(
-                f'{type(head).__name__} does not serve as the head of a task, '
-                'since it gives no map before its classifier: take '
-                'UPerHead, FCNHead, PSPHead, ASPPHead or another of mmseg\'s '
-                'heads with _forward_feature.')
-        return head
-
     @property
     def any_head(self) -> nn.Module:
-        """nn.Module: A head to read settings from that all share."""
+        """A head to read settings from that all share."""
         return next(iter(self.heads.values()))
 
     def init_weights(self):
@@ -120,20 +103,13 @@ class MultiTaskHead(BaseModule):
         if head.dropout is None:
             return feature
         if self.drop_whole_tasks:
-            # Dropout2d on (N, 1, C, H, W) drops the task as one channel
-            return head.dropout(feature.unsqueeze(1).flatten(
-                2, 3)).view_as(feature)
+            # Dropout2d on (N, 1, C, H * W) drops the task as one channel
+            return head.dropout(feature.flatten(2)[:, None]).view_as(feature)
         return head.dropout(feature)
 
     def features(self, inputs: list[Tensor], rows: Rows) -> dict[str, Tensor]:
-        """Each wanted task's map before its classifier.
-
-        Args:
-            inputs (list[Tensor]): Backbone maps, (N, C_l, H_l, W_l).
-            rows (dict[str, Tensor | None]): The tasks and images wanted.
-
-        Returns:
-            dict[str, Tensor]: Maps of shape (n, channels, h, w).
+        """Each wanted task's map before its classifier, (n, channels, h, w),
+        from backbone maps (N, C_l, H_l, W_l).
         """
         if self.cross_task_attention is None:
             return {
@@ -192,3 +168,19 @@ class MultiTaskHead(BaseModule):
                 len(some), task.num_classes, *some.shape[2:])
             for name, task in self.tasks.items()
         ], 1)
+
+
+def _build_task_head(cfg: dict, task: Task) -> nn.Module:
+    head = build_head(
+        dict(
+            cfg,
+            num_classes=task.num_classes,
+            out_channels=task.num_classes,
+            threshold=0.5))
+    if not hasattr(head, '_forward_feature'):
+        raise ValueError(
+            f'{type(head).__name__} does not serve as the head of a task, '
+            'since it gives no map before its classifier: take UPerHead, '
+            "FCNHead, PSPHead, ASPPHead or another of mmseg's heads with "
+            '_forward_feature.')
+    return head

@@ -1,5 +1,4 @@
 """Stage 1, the pseudo-label generator, and inference of both stages."""
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import mmcv
@@ -84,19 +83,14 @@ class MultiTaskSegmentor(EncoderDecoder):
             raise ValueError(f'Unknown precision {precision!r}: use one of '
                              f'{", ".join(PRECISIONS)}.')
         self.reduced_precision = PRECISIONS[precision]
-        self.low_memory = bool(train_cfg.get('low_memory', False))
+        self.low_memory = train_cfg.get('low_memory', False)
         if self.low_memory:
             recompute_backbone(self.backbone)
             for head in self.dense_heads.values():
                 head.recompute_activations()
 
     def init_weights(self):
-        """Initialise, then load the backbone's weights where configured.
-
-        Raises:
-            FileNotFoundError: If ``pretrained`` is missing.
-            ValueError: If its weights are another network's.
-        """
+        """Initialise, then load the backbone's weights where configured."""
         super().init_weights()
         if self.pretrained is not None:
             load_backbone_weights(self.backbone, self.pretrained,
@@ -104,18 +98,14 @@ class MultiTaskSegmentor(EncoderDecoder):
 
     @property
     def dense_heads(self) -> dict[str, torch.nn.Module]:
-        """dict[str, nn.Module]: The heads by their prefix in the logs."""
+        """The heads by their prefix in the logs."""
         heads = {'decode': self.decode_head}
         if self.with_auxiliary_head:
             heads['aux'] = self.auxiliary_head
         return heads
 
     def compile_parts(self) -> None:
-        """Let torch.compile compile backbone and heads when they first run.
-
-        The loop over groups of images, the losses and the discriminators stay
-        as they are, and so do the names of parameters.
-        """
+        """Let torch.compile compile backbone and heads when they first run."""
         for part in (self.backbone, *self.dense_heads.values()):
             part.compile()
 
@@ -123,14 +113,8 @@ class MultiTaskSegmentor(EncoderDecoder):
 
     def plan(self, img_metas: list[dict], counts: dict[str,
                                                        Tensor]) -> list[Term]:
-        """The loss terms that a batch gives.
-
-        Args:
-            counts (dict[str, Tensor]): By task, which images' planes have a
-                valid pixel.
-
-        Returns:
-            list[Term]: Every term with the weights of its images.
+        """The loss terms of a batch; ``counts`` are by task 1.0 for images
+        whose plane has a valid pixel, (N, ).
         """
         return truth_terms(img_metas, list(self.tasks), counts)
 
@@ -140,7 +124,8 @@ class MultiTaskSegmentor(EncoderDecoder):
         """Values of the terms for one head.
 
         Args:
-            logits (dict[str, Tensor]): Logits at label size, (n, C, H, W).
+            logits (dict[str, Tensor]): Logits at label size, (n, C, H, W), of
+                the images ``rows``.
             labels (dict[str, Tensor]): Label planes of all images, (N, H, W).
         """
         loss = self.dense_heads[prefix].loss_decode
@@ -164,13 +149,13 @@ class MultiTaskSegmentor(EncoderDecoder):
             labels (dict[str, Tensor]): Label planes, (N, H, W) each.
 
         Returns:
-            dict[str, Tensor]: Scalars by ``<head>.<term>``; the terms that
-            train start with ``loss_``.
+            dict[str, Tensor]: Scalars by ``<head>.<term>``; see
+            :func:`total_loss`.
         """
         rows = wanted_rows(terms, self.tasks)
         index = index_rows(rows, len(img), img.device)
         features = self.extract_feat(img)
-        losses = OrderedDict()
+        losses = {}
         for prefix, head in self.dense_heads.items():
             logits = {
                 task:
@@ -212,7 +197,7 @@ class MultiTaskSegmentor(EncoderDecoder):
             img[0].device.type,
             dtype=self.reduced_precision,
             enabled=self.reduced_precision is not None)
-        losses = OrderedDict()
+        losses = {}
         for group in self._groups(img):
             group_terms = [t for t in (t.restrict(group) for t in terms)
                            if t.rows]  # yapf: disable
@@ -237,18 +222,17 @@ class MultiTaskSegmentor(EncoderDecoder):
                    **kwargs) -> dict:
         """One training iteration without the optimizers' step.
 
-        Args:
-            data_batch (dict): ``img``, ``img_metas`` and ``labels``.
-
         Returns:
             dict: ``loss``, the sum of all that trains; ``losses``, every value
             by name, detached; ``num_samples``.
         """
         losses = self(**data_batch, backward=backward)
-        detached = {name: value.detach() for name, value in losses.items()}
         return dict(
             loss=total_loss(losses),
-            losses=detached,
+            losses={
+                name: value.detach()
+                for name, value in losses.items()
+            },
             num_samples=len(data_batch['img_metas']))
 
     def plan_batch(
@@ -309,9 +293,6 @@ class MultiTaskSegmentor(EncoderDecoder):
 
         Returns:
             Tensor: All tasks' channels, (N, sum of C, h, w), without padding.
-
-        Raises:
-            ValueError: If ``test_cfg`` is wrong.
         """
         own = self.test_cfg
         # mmseg's sliding window reads the model's
@@ -352,15 +333,9 @@ class MultiTaskSegmentor(EncoderDecoder):
                     threshold: float = 0.5) -> np.ndarray:
         """Draw a result on its image, as mmseg's tools ask for.
 
-        Args:
-            img: The image, BGR as mmcv reads it, or its file.
-            result: Of ``inference_segmentor``: probabilities (C, H, W) by task
-                name.
-            palette: Not used: each task has its colours.
-            threshold: Probability to exceed.
-
-        Returns:
-            ndarray: The picture, BGR, uint8.
+        ``img`` is BGR as mmcv reads it, or a file; ``result`` is that of
+        ``inference_segmentor``; ``palette`` is not used: each task has its
+        colours. Returns the picture, BGR, uint8.
         """
         result = result[0] if isinstance(result, (list, tuple)) else result
         if isinstance(img, str):
@@ -384,14 +359,8 @@ class MultiTaskSegmentor(EncoderDecoder):
                     img_meta: list[dict],
                     rescale: bool = True,
                     tasks: Sequence[str] | None = None) -> list[dict]:
-        """Probabilities of every image.
-
-        Args:
-            tasks (list[str], optional): Those that are wanted. Default: all.
-
-        Returns:
-            list[dict[str, ndarray]]: Per image, float32 probabilities of
-            shape (C, H, W) by task name.
+        """Float32 probabilities (C, H, W) by task name, of every image and of
+        the ``tasks`` that are wanted.
         """
         return self.aug_test([img], [img_meta], rescale, tasks)
 

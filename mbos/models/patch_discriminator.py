@@ -23,10 +23,6 @@ class PatchDiscriminator(BaseModule):
         num_convs (int): How many convolutions. Default: 5, as published.
         downscale (int): Over how many pixels, along a side, probabilities are
             averaged first. Default: 1, as published.
-        init_cfg (dict, optional): mmcv's initialisation config.
-
-    Raises:
-        ValueError: If a number is below 1.
     """
 
     def __init__(self,
@@ -41,6 +37,7 @@ class PatchDiscriminator(BaseModule):
                 f'discriminator has channels={channels}, num_convs={num_convs}'
                 f', downscale={downscale}: give 1 or more for each.')
         self.downscale = downscale
+        self.patch_size = downscale * 2**num_convs
         widths = [
             in_channels, *(channels * 2**i for i in range(num_convs - 1)), 1
         ]
@@ -48,11 +45,6 @@ class PatchDiscriminator(BaseModule):
             nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)
             for a, b in zip(widths[:-1], widths[1:]))
         self.act = nn.LeakyReLU(0.2, inplace=True)  # of convolutions only
-
-    @property
-    def patch_size(self) -> int:
-        """int: Pixels along a side of the patch that a verdict is about."""
-        return self.downscale * 2**len(self.convs)
 
     def init_weights(self):
         """Kaiming normal over fan-out, with the gain of what follows."""
@@ -62,10 +54,7 @@ class PatchDiscriminator(BaseModule):
         kaiming_init(self.convs[-1])
 
     def forward(self, prob: Tensor) -> Tensor:
-        """Judge probabilities patch by patch.
-
-        Args:
-            prob (Tensor): Probabilities of shape (N, C, H, W).
+        """Judge probabilities (N, C, H, W) patch by patch.
 
         Returns:
             Tensor: Logits of shape (N, 1, H // p, W // p) for patches of p
@@ -94,15 +83,6 @@ def verdict_accuracy(logits: Tensor, is_source: bool) -> Tensor:
 
 
 def fixed_verdicts(discriminator: nn.Module, prob: Tensor) -> Tensor:
-    """Verdicts that have a gradient for the probabilities only.
-
-    Args:
-        discriminator (nn.Module): The discriminator.
-        prob (Tensor): Probabilities, (N, C, H, W).
-
-    Returns:
-        Tensor: What the discriminator returns, without a gradient for its
-        weights.
-    """
+    """Verdicts that have a gradient for the probabilities only."""
     weights = {n: p.detach() for n, p in discriminator.named_parameters()}
     return functional_call(discriminator, weights, (prob, ))

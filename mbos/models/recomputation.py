@@ -21,12 +21,9 @@ def maybe_recomputed(recompute: bool, function: Callable, *args):
 def recompute_backbone(backbone: nn.Module) -> None:
     """Make a backbone keep little of a forward pass.
 
-    Parts of mmseg's with a setting ``with_cp`` are checkpointed from outside:
-    mmseg's own way warns, and does not allow gradients of chosen inputs.
-
-    Args:
-        backbone (nn.Module): With a method ``recompute_activations``, or with
-            parts that have ``with_cp``.
+    It has a method ``recompute_activations``, or parts with mmseg's setting
+    ``with_cp``. These are checkpointed from outside: mmseg's own way warns,
+    and does not allow gradients of chosen inputs.
 
     Raises:
         ValueError: If it has neither.

@@ -2,9 +2,9 @@
 
 A batch is a list of images; each carries, per task, a plane of ground truth,
 of pseudo labels, or none; planes may label only some of the task's classes.
-Every loss of the method is a weighted sum of
-per-image values. The weights are worked out here for the whole batch, so that
-the images can then go through the network in groups of any size.
+Every loss of the method is a weighted sum of per-image values. The weights are
+worked out here for the whole batch, so that the images can then go through the
+network in groups of any size.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,10 +31,9 @@ class Term:
             the discriminator's own verdict.
         rows (list[int]): Indices of its images in the batch.
         weights (Tensor): Weight of each of them, shape (len(rows), ).
-        classes (list, optional): The classes of the task that matter for
-            each of them, None for all: those that its plane labels; in the
-            game, those that any dataset labels. None where all images have
-            all.
+        classes (list, optional): For each of them the classes that its plane
+            labels; in the game, those that any dataset labels; None for all.
+            None where all images have all.
     """
 
     name: str
@@ -46,20 +45,16 @@ class Term:
 
     def restrict(self, rows: Sequence[int]) -> 'Term':
         """The part of the term that some images give."""
-        position = {row: i for i, row in enumerate(rows)}
-        kept = [i for i, row in enumerate(self.rows) if row in position]
+        kept = [i for i, row in enumerate(self.rows) if row in rows]
         return replace(
             self,
-            rows=[position[self.rows[i]] for i in kept],
+            rows=[rows.index(self.rows[i]) for i in kept],
             weights=self.weights[kept],
             classes=self.classes and [self.classes[i] for i in kept])
 
     def known(self, task: Task, device: torch.device) -> Tensor | None:
-        """Which classes the planes label.
-
-        Returns:
-            Tensor | None: Boolean, shape (len(rows), C); None where all
-            planes label all classes.
+        """Which classes the planes label: boolean, (len(rows), C), or None
+        where all planes label all classes.
         """
         if self.classes is None:
             return None
@@ -70,19 +65,10 @@ class Term:
 def wanted_rows(terms: list[Term],
                 tasks: Sequence[str]) -> dict[str, list[int]]:
     """For each task that a term reads, the images it reads, in order."""
-    rows = {
-        task:
-        sorted(
-            {row
-             for term in terms if term.task == task for row in term.rows})
-        for task in tasks
-    }
-    return {task: wanted for task, wanted in rows.items() if wanted}
-
-
-def plane_kind(meta: dict, task: str) -> str:
-    """``truth``, ``pseudo`` or ``absent``: what an image carries of a task."""
-    return meta['planes'][task]['kind']
+    rows = {task: set() for task in tasks}
+    for term in terms:
+        rows[term.task].update(term.rows)
+    return {task: sorted(wanted) for task, wanted in rows.items() if wanted}
 
 
 def plane_classes(metas: Sequence[dict],
@@ -104,11 +90,18 @@ def rows_by_dataset(metas: Sequence[dict],
     return dict(sorted(groups.items()))
 
 
-def _weights(metas, task, rows, counts, factor):
+def labelled_rows(metas: Sequence[dict], task: str,
+                  kind: str) -> dict[str, list[int]]:
+    """Indices of the images with a plane of a kind, by dataset name."""
+    return rows_by_dataset(metas, lambda m: m['planes'][task]['kind'] == kind)
+
+
+def plane_weights(metas: Sequence[dict], task: str, rows: Sequence[int],
+                  counts: Tensor, factor: float) -> Tensor:
     """``factor`` times plane weight, shared by the images that count."""
     planes = counts.new_tensor(
         [metas[row]['planes'][task]['weight'] for row in rows])
-    return factor * planes / counts.sum().clamp(min=1)
+    return factor * planes / counts[rows].sum().clamp(min=1)
 
 
 def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
@@ -128,12 +121,12 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
     """
     terms = []
     for task in tasks:
-        groups = rows_by_dataset(metas, lambda m: plane_kind(m, task) == TRUTH)
+        groups = labelled_rows(metas, task, TRUTH)
         if not groups:
             continue
-        rows = [row for group in groups.values() for row in group]
+        rows = sum(groups.values(), [])
         weights = torch.cat([
-            _weights(metas, task, group, counts[task][group], 1 / len(groups))
+            plane_weights(metas, task, group, counts[task], 1 / len(groups))
             for group in groups.values()
         ])
         terms.append(
@@ -152,16 +145,13 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
     Returns:
         list[Term]: Terms named ``loss_pseudo.<task>.on_<dataset>``.
     """
-    terms = []
-    for task in tasks:
-        groups = rows_by_dataset(metas,
-                                 lambda m: plane_kind(m, task) == PSEUDO)
-        for dataset, rows in groups.items():
-            weights = _weights(metas, task, rows, counts[task][rows], factor)
-            terms.append(
-                Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED,
-                     rows, weights, plane_classes(metas, task, rows)))
-    return terms
+    return [
+        Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED, rows,
+             plane_weights(metas, task, rows, counts[task], factor),
+             plane_classes(metas, task, rows))
+        for task in tasks
+        for dataset, rows in labelled_rows(metas, task, PSEUDO).items()
+    ]  # yapf: disable
 
 
 def takes_part_in_game(meta: dict) -> bool:
@@ -191,10 +181,10 @@ def source_and_target(
         tuple[dict, dict]: Indices by dataset name, source and target. Both
         empty where one of them is: such a task has no adversarial term.
     """
-    source = rows_by_dataset(
-        metas, lambda m: takes_part_in_game(m) and is_whole_truth(m, task))
-    target = rows_by_dataset(
-        metas, lambda m: takes_part_in_game(m) and not is_whole_truth(m, task))
+    source, target = (
+        rows_by_dataset(
+            metas, lambda m: takes_part_in_game(m) and is_whole_truth(m, task)
+            == whole) for whole in (True, False))
     return (source, target) if source and target else ({}, {})
 
 
@@ -214,7 +204,7 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
         ``loss_disc_target.<task>.on_<dataset>``.
     """
 
-    def even(rows, total):
+    def even(rows: list[int], total: float) -> Tensor:
         return like.new_full((len(rows), ), total / len(rows))
 
     terms = []
@@ -228,10 +218,10 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
                 Term(name, task, role, rows, weights,
                      plane_classes(metas, task, rows, 'learnt')))
 
-        rows = [row for group in source.values() for row in group]
-        weights = torch.cat(
-            [even(group, 0.5 / len(source)) for group in source.values()])
-        add(f'loss_disc_source.{task}', SOURCE, rows, weights)
+        add(
+            f'loss_disc_source.{task}', SOURCE, sum(source.values(), []),
+            torch.cat(
+                [even(rows, 0.5 / len(source)) for rows in source.values()]))
         for dataset, rows in target.items():
             add(f'loss_adv.{task}.on_{dataset}', FOOL, rows, even(rows, 1.0))
             add(f'loss_disc_target.{task}.on_{dataset}', TARGET, rows,

@@ -22,7 +22,6 @@ def both(**changes):
 @pytest.mark.parametrize('pieces_of', [1, 3, 10])
 @pytest.mark.parametrize('change', [dict(), dict(add_identity=False)])
 def test_feed_forward(pieces_of, change, monkeypatch):
-    monkeypatch.setattr(module, 'KEPT_HIDDEN', pieces_of * 24)
     monkeypatch.setattr(module, 'CACHED_HIDDEN', pieces_of * 24)
     ours, theirs = both(**change)
     assert type(ours) is ThriftyFFN

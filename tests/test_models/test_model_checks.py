@@ -159,7 +159,7 @@ def test_what_fits_passes():
     (SWIN, dict(in_channels=[12, 24, 48, 97]),
      r'in_channels is \[12, 24, 48, 97\].*\[12, 24, 48, 96\]'),
     (TIMM, dict(), r'\[64, 128, 256, 512\] channels: set in_channels'),
-    (SWIN, dict(in_index=[0, 1, 2, 4]), 'names map 4.*gives 4 maps'),
+    (SWIN, dict(in_index=[0, 1, 2, 4]), 'gives 4 maps'),
 ])
 def test_other_maps_are_refused(backbone, head, message):
     with pytest.raises(ValueError, match=message) as caught:
@@ -170,5 +170,6 @@ def test_other_maps_are_refused(backbone, head, message):
 def test_the_auxiliary_head_too():
     cfg = tiny_model_cfg()
     cfg.auxiliary_head.head.in_channels = 24
-    with pytest.raises(ValueError, match='auxiliary_head.*is 24.*have 48'):
+    with pytest.raises(
+            ValueError, match=r'auxiliary_head.*is 24.*have \[48\]'):
         check_network(build_segmentor(cfg), 1)

@@ -35,18 +35,6 @@ _UNUSED = re.compile(
 _TABLE = 'relative_position_bias_table'
 
 
-def _weights_and_biases(*layers: str) -> list[str]:
-    return [f'{layer}.{kind}' for layer in layers
-            for kind in ('weight', 'bias')]  # yapf: disable
-
-
-_EMBED_KEYS = _weights_and_biases('patch_embed.projection', 'patch_embed.norm')
-_BLOCK_KEYS = _weights_and_biases('norm1', 'attn.w_msa.qkv', 'attn.w_msa.proj',
-                                  'norm2', 'ffn.layers.0.0',
-                                  'ffn.layers.1') + [f'attn.w_msa.{_TABLE}']
-_MERGE_KEYS = ('norm.weight', 'norm.bias', 'reduction.weight')
-
-
 def convert_swin(state: Mapping[str, Tensor],
                  source: str) -> dict[str, Tensor]:
     """Name Swin weights as mmseg's ``SwinTransformer`` does.
@@ -58,32 +46,23 @@ def convert_swin(state: Mapping[str, Tensor],
         source (str): What errors and the log call the weights.
 
     Raises:
-        ValueError: If they are not a Swin transformer's, or not all of them.
+        ValueError: If they are not a Swin transformer's.
     """
     layout = swin_layout(state, source)
     dropped = [key for key in state if _UNUSED.search(key)]
     converted = dict(
         _converted(key, value, layout) for key, value in state.items()
         if key not in dropped)
-    missing = [key for key in _complete(converted) if key not in converted]
-    if missing:
-        raise ValueError(
-            f'{source} ({layout} layout) lacks {len(missing)} weights of a '
-            f'Swin transformer: {first_of(missing)}. Get a complete file: '
-            f'{SWIN_TINY_URL}')
-    logger = logging.getLogger(__name__)
-    logger.info('%s: Swin weights in the %s layout, %d tensors', source,
-                layout, len(converted))
-    if dropped:
-        logger.info('not used by the backbone: %s', ', '.join(dropped))
+    logging.getLogger(__name__).info(
+        '%s: Swin weights in the %s layout, %d tensors; not used by the '
+        'backbone: %s', source, layout, len(converted), ', '.join(dropped)
+        or 'none')
     return converted
 
 
 def swin_layout(state: Mapping[str, Tensor], source: str) -> str:
-    """Find the layout of a Swin transformer's weights by their names.
-
-    Returns:
-        str: 'official', 'mmseg' or 'timm'.
+    """The layout of a Swin transformer's weights, by their names: 'official',
+    'mmseg' or 'timm'.
 
     Raises:
         ValueError: If they are not of a Swin transformer.
@@ -118,43 +97,20 @@ def _converted(key: str, value: Tensor, layout: str) -> tuple[str, Tensor]:
 
 
 def _reorder_merging(value: Tensor) -> Tensor:
-    """Bring a merging layer's inputs from concatenated to unfolded order.
+    """Bring a merging layer's inputs, (..., 4 * C), from concatenated to
+    unfolded order.
 
     Concatenated are the pixels (row, column) 00, 10, 01, 11, each with all its
     channels. Unfolding goes channel by channel through 00, 01, 10, 11.
-
-    Args:
-        value (Tensor): Weight of shape (out, 4 * C) or norm of shape (4 * C).
     """
     pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return pixels.transpose(-1, -2).flatten(-2).contiguous()
 
 
-def _complete(state: Mapping[str, Tensor]) -> list[str]:
-    """All names of a Swin transformer of as many stages and blocks."""
-    # names may hold any number, but no such network has 100 blocks
-    numbers = re.compile(r'stages\.(\d{1,2})\.blocks\.(\d{1,2})\.')
-    blocks = sorted((int(m[1]), int(m[2])) for m in map(numbers.match, state)
-                    if m)  # yapf: disable
-    last_block = dict(blocks)
-    last_stage = max(last_block, default=0)
-    names = list(_EMBED_KEYS)
-    for stage in range(last_stage + 1):
-        for block in range(last_block.get(stage, 0) + 1):
-            names += [f'stages.{stage}.blocks.{block}.{k}'
-                      for k in _BLOCK_KEYS]  # yapf: disable
-        if stage < last_stage:
-            names += [f'stages.{stage}.downsample.{k}' for k in _MERGE_KEYS]
-    return names
-
-
 def fit_bias_tables(state: Mapping[str, Tensor],
                     own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Interpolate position bias tables to the window size of a backbone.
-
-    Args:
-        own (Mapping[str, Tensor]): Its state dict. Tables of it have the shape
-            ((2 * window - 1)**2, heads).
+    """Interpolate position bias tables, ((2 * window - 1)**2, heads), to the
+    window size of a backbone whose state dict is ``own``.
     """
     return {
         key:
@@ -166,10 +122,8 @@ def fit_bias_tables(state: Mapping[str, Tensor],
 
 def _resized(table: Tensor, shape: torch.Size) -> Tensor:
     """The table; as it is where shapes or heads do not allow another size."""
-    if table.dim() != 2 or table.shape[1] != shape[1]:
-        return table
     old, new = (round(rows**0.5) for rows in (len(table), shape[0]))
-    if old == new or (old**2, new**2) != (len(table), shape[0]):
+    if table.shape != (old**2, shape[1]) or new**2 != shape[0] or old == new:
         return table
     planes = table.t().reshape(1, -1, old, old)
     planes = nn.functional.interpolate(
@@ -179,5 +133,4 @@ def _resized(table: Tensor, shape: torch.Size) -> Tensor:
 
 def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:
     """Write weights as mmcv loads them, whole or not at all."""
-    content = dict(state_dict=dict(state))
-    save_whole(path, lambda file: torch.save(content, file))
+    save_whole(path, lambda f: torch.save(dict(state_dict=dict(state)), f))

@@ -4,6 +4,7 @@ mmseg's own ``TIMMBackbone`` downloads weights by default, trains BatchNorm and
 says nothing about the maps that it returns.
 """
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mbos.io.weights_file import reason_of
-from .timm_weights import match_timm_weights
 
 # They would download weights, or take the maps away.
 _RESERVED = ('features_only', 'pretrained', 'pretrained_cfg',
@@ -71,14 +71,45 @@ class TimmFeatures(BaseModule):
                              'both.')
         self.model_name = model_name
         self.norm_eval = norm_eval
-        self.options = options
-        net = _create(model_name, options)
-        indices = _choose(net, model_name, strides, out_indices)
-        if indices != _maps(net)[0]:
-            net = _create(model_name, dict(options, out_indices=indices))
+        self.options = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in options.items()
+        }
+        net = self._create()
+        indices = list(out_indices or _choose(net, model_name, strides))
+        if indices != list(net.feature_info.out_indices):
+            net = self._create(out_indices=indices)
         self.timm_model = net
         self.channels = tuple(net.feature_info.channels())
         self.strides = tuple(net.feature_info.reduction())
+
+    def _create(self, **chosen) -> nn.Module:
+        """The model's maps; what timm does not have is said in a sentence."""
+        import timm
+        name = self.model_name
+
+        # a colon names a place to download from
+        if ':' in str(name) or not timm.is_model(str(name)):
+            near = difflib.get_close_matches(
+                str(name), timm.list_models(), n=5)
+            raise ValueError(
+                f'timm {timm.__version__} has no model {name!r}; near names: '
+                f'{", ".join(near) or "none"}. timm.list_models() lists all.')
+        try:
+            net = timm.create_model(
+                name,
+                pretrained=False,
+                features_only=True,
+                **self.options,
+                **chosen)
+            net.feature_info
+        except TypeError:
+            raise  # an unknown option: its name is in the error
+        except Exception as error:
+            raise ValueError(
+                f'timm cannot give feature maps of {name!r}: '
+                f'{reason_of(error)}. Choose another model.') from error
+        return net
 
     def init_weights(self):
         """timm initialised the model; ``init_cfg`` may change that."""
@@ -111,25 +142,29 @@ class TimmFeatures(BaseModule):
                 'again: set train_cfg.low_memory=False.') from error
 
     def match_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Name weights as this backbone does; see :func:`match_timm_weights`.
+        """Name weights as this backbone does: of the whole timm model, of its
+        feature maps, or of EfficientNet-PyTorch's model.
 
-        Args:
-            state (Mapping[str, Tensor]): Weights of the whole timm model, of
-                its feature maps, or of EfficientNet-PyTorch's model.
+        Those that the maps do not need (the classifier, later stages) are
+        left out; those that belong to no part of the model keep their names.
         """
-        state = {k.removeprefix('timm_model.'): v for k, v in state.items()}
+        import timm
         with torch.random.fork_rng(devices=[]):  # initialised in vain
-            whole = _build(self.model_name, self.options)
-        matched = match_timm_weights(state, self.timm_model.state_dict(),
-                                     whole.state_dict())
-        return {f'timm_model.{key}': value for key, value in matched.items()}
+            whole = timm.create_model(
+                self.model_name, pretrained=False,
+                **self.options).state_dict()
+        state = {k.removeprefix('timm_model.'): v for k, v in state.items()}
+        if any(key.startswith('_blocks.') for key in state):
+            state = rename_efficientnet(state, whole)
+        place = {_plain(key): key for key in self.timm_model.state_dict()}
+        unused = {_plain(key) for key in whole} - set(place)
+        return {
+            f'timm_model.{place.get(_plain(key), key)}': value
+            for key, value in state.items() if _plain(key) not in unused
+        }
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps of the strides asked for.
-
-        Returns:
-            list[Tensor]: (N, C_l, H_l, W_l) each, as ``channels`` says.
-        """
+        """Maps of the strides asked for, (N, C_l, H_l, W_l) each."""
         if x.device.type == 'cpu':
             # convolutions, here and in the decoders, take a third less time
             x = x.contiguous(memory_format=torch.channels_last)
@@ -139,54 +174,68 @@ class TimmFeatures(BaseModule):
         return list(maps)
 
 
-def _build(name: str, options: Mapping, **more) -> nn.Module:
-    import timm
-    options = {k: tuple(v) if isinstance(v, list) else v
-               for k, v in options.items()}  # yapf: disable
-    return timm.create_model(name, pretrained=False, **options, **more)
-
-
-def _create(name: str, options: Mapping) -> nn.Module:
-    """The model's maps; what timm does not have is said in a sentence."""
-    import timm
-
-    # a colon names a place to download from
-    if not isinstance(name, str) or ':' in name or not timm.is_model(name):
-        near = difflib.get_close_matches(str(name), timm.list_models(), n=5)
-        raise ValueError(
-            f'timm {timm.__version__} has no model {name!r}; near names: '
-            f'{", ".join(near) or "none"}. timm.list_models() lists all.')
-    try:
-        net = _build(name, options, features_only=True)
-        net.feature_info
-    except TypeError:
-        raise  # an unknown option: its name is in the error
-    except Exception as error:
-        raise ValueError(
-            f'timm cannot give feature maps of {name!r}: '
-            f'{reason_of(error)}. Choose another model.') from error
-    return net
-
-
-def _choose(net: nn.Module, name: str, strides: Sequence[int] | None,
-            out_indices: Sequence[int] | None) -> list[int]:
+def _choose(net: nn.Module, name: str,
+            strides: Sequence[int] | None) -> list[int]:
     """Places in timm's list of the maps wanted."""
-    if out_indices is not None:
-        return list(out_indices)
-    indices, there = _maps(net)
+    indices = net.feature_info.out_indices
+    there = net.feature_info.reduction()
     equal = len(set(there)) < len(there)
     if strides is None:
         return [i for i, s in zip(indices, there) if s >= 4 or equal]
-    missing = [s for s in strides if s not in there]
-    if equal or missing:
+    if equal or not set(strides) <= set(there):
+        wrong = [s for s in strides if equal or s not in there]
         raise ValueError(
-            f'{name} has no map of stride {(missing or list(strides))[0]} '
-            f'alone: its maps have the strides {there}; choose others, or '
-            'maps by out_indices.')
+            f'{name} has no map of stride {wrong[0]} alone: its maps have the '
+            f'strides {there}; choose others, or maps by out_indices.')
     return [i for i, s in zip(indices, there) if s in strides]
 
 
-def _maps(net: nn.Module) -> tuple[list[int], list[int]]:
-    """Places of a network's maps in timm's list, and their strides."""
-    info = net.feature_info
-    return list(info.out_indices), list(info.reduction())
+def _plain(key: str) -> str:
+    """A name without what ``features_only`` changes in it.
+
+    It wraps the model ('body.', 'model.') or makes 'stages.0' 'stages_0'.
+    """
+    return re.sub(r'^(body|model)\.', '', key).replace('_', '.')
+
+
+_STEM_AND_HEAD = dict(
+    _conv_stem='conv_stem',
+    _bn0='bn1',
+    _conv_head='conv_head',
+    _bn1='bn2',
+    _fc='classifier')
+# Within a block that widens its input first, and within one that does not.
+_WIDENING = dict(
+    _expand_conv='conv_pw',
+    _bn0='bn1',
+    _depthwise_conv='conv_dw',
+    _bn1='bn2',
+    _project_conv='conv_pwl',
+    _bn2='bn3')
+_PLAIN = dict(
+    _depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
+_SQUEEZE = dict(_se_reduce='se.conv_reduce', _se_expand='se.conv_expand')
+
+
+def rename_efficientnet(state: Mapping[str, Tensor],
+                        whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename weights of EfficientNet-PyTorch, whose blocks are numbered
+    through ('_blocks.3._expand_conv.weight'), as timm names them in the whole
+    model, by stage.
+    """
+    blocks = list(
+        dict.fromkeys(m[1] for m in (re.match(r'(blocks\.\d+\.\d+)\.', key)
+                                     for key in whole) if m))
+    renamed = {}
+    for key, value in state.items():
+        inside = re.match(r'_blocks\.(\d{1,6})\.(\w+)\.(\w+)$', key)
+        if inside and int(inside[1]) < len(blocks):
+            number, layer, kind = inside.groups()
+            widens = f'_blocks.{number}._expand_conv.weight' in state
+            names = {**(_WIDENING if widens else _PLAIN), **_SQUEEZE}
+            key = f'{blocks[int(number)]}.{names.get(layer, layer)}.{kind}'
+        else:
+            layer, _, kind = key.partition('.')
+            key = f'{_STEM_AND_HEAD.get(layer, layer)}.{kind}'
+        renamed[key] = value
+    return renamed

