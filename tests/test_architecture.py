@@ -28,7 +28,7 @@ ROOMS = {
     'inference':
     ('tasks', 'config', 'faults', 'io', 'painter', 'runtime', 'pictures',
      'models', 'datasets', 'accelerate', 'checkpoints', 'zoo'),
-    'pseudo_labels': ('tasks', 'config', 'io', 'runtime', 'datasets',
+    'pseudo_labels': ('tasks', 'config', 'faults', 'io', 'runtime', 'datasets',
                       'checkpoints', 'inference'),
     'evaluation':
     ('tasks', 'config', 'faults', 'io', 'painter', 'runtime', 'metrics',

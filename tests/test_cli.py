@@ -35,7 +35,7 @@ def test_help_lists_all_commands_at_once():
     ((), 'usage: mbos COMMAND'),
     (('predikt', ), "no command 'predikt'. Did you mean predict?"),
     (('prepare', ), 'idrid'),
-    (('prepare', 'nothing'), "no collection 'nothing'"),
+    (('prepare', 'drve'), "no collection 'drve'. Did you mean drive?"),
 ])
 def test_wrong_usage(arguments, words):
     done = mbos(*arguments)

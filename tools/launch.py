@@ -1,19 +1,23 @@
-"""torchrun for the launchers: passes signals on and keeps the exit status.
+"""torchrun for the launchers: passes signals on, keeps the exit status, and
+says last which process failed first and why.
 
 ``python tools/launch.py [OPTIONS OF torchrun] TOOL [ARGUMENTS]``; see
-``tools/dist_launch.sh``. torchrun itself, when it gets a signal, ends its
-processes after 30 seconds and always with status 1.
+``tools/dist_launch.sh`` and docs/reliability.md. torchrun itself, when it gets
+a signal, ends its processes after 30 seconds and always with status 1.
 """
 import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
-from launch_failures import INTERRUPTED, by_themselves, exit_status, explain
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import (ChildFailedError,
+                                                              ProcessFailure)
 from torch.distributed.run import parse_args, run
 
 ABORTED = 128 + signal.SIGINT
+INTERRUPTED = 75
+"""int: As mbos.runtime.signals, which takes long to import."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
@@ -51,8 +55,8 @@ class Forwarder:
             sys.exit(ABORTED)
 
 
-def children():
-    """list[int]: The processes that this one has started."""
+def children() -> list[int]:
+    """The processes that this one has started."""
     found = []
     for entry in filter(str.isdigit, os.listdir('/proc')):
         try:
@@ -65,7 +69,76 @@ def children():
     return found
 
 
-def main():
+def ending(failures: Mapping[int, ProcessFailure],
+           received: int | None = None) -> tuple[int, str]:
+    """The exit status of a run and its last lines.
+
+    They are those of the process that failed first, by itself: others lose it
+    or are ended by torchrun. The status is 128 + N for signal N, as shells
+    have it, and 75 if all processes were interrupted.
+
+    Args:
+        failures (dict[int, ProcessFailure]): Those that failed, by rank.
+        received (int, optional): The signal that was passed on to them.
+    """
+    expected = {INTERRUPTED}
+    if any(f.exitcode == INTERRUPTED for f in failures.values()):
+        expected.add(-signal.SIGTERM)  # torchrun ends the others meanwhile
+    if received is not None:  # before training had begun
+        expected |= {-received, 128 + received, -signal.SIGTERM}
+    failures = {
+        r: f
+        for r, f in failures.items() if f.exitcode not in expected
+    }
+    if not failures:
+        return INTERRUPTED, ''
+    notes = {rank: note_of(failure) for rank, failure in failures.items()}
+
+    def order(rank):
+        note = notes[rank]
+        return (note.get('kind') == 'lost',
+                failures[rank].exitcode == -signal.SIGTERM, bool(note),
+                int(note.get('nanoseconds', 0)), rank)
+
+    cause = min(failures, key=order)
+    note, code = notes[cause], failures[cause].exitcode
+    if code == -signal.SIGTERM and note.get('kind') in ('explained',
+                                                        'traceback'):
+        code = 1  # it was on its way out when torchrun ended it
+    status = 128 - code if code < 0 else code
+    if note.get('kind') == 'explained':
+        said = [notes[rank] for rank in (cause, *sorted(notes))]
+        return status, '\n'.join(
+            dict.fromkeys(n['message'] for n in said
+                          if n.get('kind') == 'explained'))
+    who = f'Process {cause} (pid {failures[cause].pid})'
+    return status, f'{who} {reason(code, note)}'
+
+
+def note_of(failure: ProcessFailure) -> dict:
+    """What a process wrote down about its end (``mbos.runtime.exits``):
+    ``message``, ``kind`` (explained, traceback or lost), ``nanoseconds``."""
+    message = failure.error_file_data.get('message')
+    if not isinstance(message, dict):
+        return {}
+    return dict(message.get('extraInfo', {}), message=message['message'])
+
+
+def reason(code: int, note: dict) -> str:
+    """Why a process ended, by its exit status and its note."""
+    if code == -signal.SIGKILL:
+        return 'was killed by SIGKILL, as the system does when memory runs out'
+    if code < 0:
+        return f'was killed by {signal.Signals(-code).name}'
+    if note.get('kind') == 'traceback':
+        return f'failed: {note["message"]}\nIts traceback is above.'
+    if note:
+        return (f'{note["message"]}\nNo process reported an error: one left '
+                'by itself, or the connection broke.')
+    return f'left with status {code}'
+
+
+def main() -> None:
     """Run torchrun and leave with the status of the processes."""
     arguments = parse_args(sys.argv[1:])
     os.environ['MBOS_LAUNCHER_PID'] = str(os.getpid())
@@ -80,11 +153,11 @@ def main():
     try:
         run(arguments)
     except ChildFailedError as error:
-        left = by_themselves(error.failures, forwarder.received)
-        if left:
-            sys.stdout.flush()
-            print('\n'.join(explain(left)), file=sys.stderr)
-        sys.exit(exit_status(error.failures, forwarder.received))
+        status, text = ending(error.failures, forwarder.received)
+        sys.stdout.flush()
+        if text:
+            print(text, file=sys.stderr)
+        sys.exit(status)
 
 
 if __name__ == '__main__':

@@ -1,17 +1,13 @@
-"""What a state dict has beside the weights of a network.
-
-Hooks and wrappers of other code leave buffers and whole copies of a network
-in checkpoints (``ema_model.*``, ``teacher.*``, ``seen_images``), averages
-(``ema_*``, of mmcv's ``EMAHook``), and ``module.`` before all names.
+"""What a state dict has beside the weights of a network: names of wrappers,
+averages (``ema_*``, of mmcv's ``EMAHook``), copies and buffers of other code.
 """
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-WRAPPERS = ('module.', '_orig_mod.')
-"""tuple[str]: Before all names of a network that is wrapped for data
-parallelism or averaging, or compiled as a whole."""
+from mbos.faults import first_of
+
 PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
          'auxiliary_discriminators')
 """tuple[str]: Parts of the segmentors of this package."""
@@ -21,72 +17,40 @@ AVERAGE = 'ema_'
 
 
 def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as they are without wrappers around the whole network.
-
-    A wrapper may have a state of its own, such as ``n_averaged``, which keeps
-    its name.
-    """
-    state = dict(state)
-    while not any(name.split('.')[0] in PARTS for name in state):
-        wrapper = next((w for w in WRAPPERS for name in state
-                        if name.startswith(w)), None)  # yapf: disable
-        if wrapper is None:
-            break
-        state = {n.removeprefix(wrapper): v for n, v in state.items()}
-    return state
+    """Names without what data parallelism, averaging and compiling of the
+    whole network put before them."""
+    if any(name.split('.')[0] in PARTS for name in state):
+        return dict(state)
+    wrappers = re.compile(r'^(module\.|_orig_mod\.)+')
+    return {wrappers.sub('', name): value for name, value in state.items()}
 
 
 def split_mmcv_average(state: Mapping[str, Tensor]) -> tuple[dict, dict]:
-    """Separate weights from the ``ema_*`` buffers of mmcv's ``EMAHook``.
-
-    Returns:
-        tuple[dict, dict]: The state without those buffers, and by name of the
-        weight the averages that were in them.
-    """
+    """The weights, and by their names the averages of mmcv's ``EMAHook``."""
     buffers = {AVERAGE + name.replace('.', '_'): name for name in state}
-    average = {
-        buffers[name]: value
-        for name, value in state.items()
-        if name in buffers and value.shape == state[buffers[name]].shape
-    }
-    rest = {k: v for k, v in state.items() if buffers.get(k) not in average}
-    return rest, average
+    average = {buffers[n]: v for n, v in state.items() if n in buffers}
+    return {n: v for n, v in state.items() if n not in buffers}, average
 
 
 def split_foreign(
     state: Mapping[str, Tensor], own: Iterable[str] = ()
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Separate what belongs to a network from what belongs to nothing in it.
+    """Separate what belongs to parts of a network from other names.
 
-    Names within a part of a network are left alone, whether it has them or
-    not: they mean another network, which is an error.
-
-    Args:
-        state (dict[str, Tensor]): Under our names.
-        own (Iterable[str]): Names of the network's own state, which may have
-            parts of the user's. Default: ().
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: The state of parts of the
-        network, and the other names.
+    Names within a part are kept, whether the network has them or not: they
+    mean another network, which is an error. ``own`` are the names of the
+    network's own state, which may have parts of the user's.
     """
     parts = {*PARTS, *(name.split('.')[0] for name in own)}
-    kept = {k: v for k, v in state.items() if k.split('.')[0] in parts}
+    kept = {n: v for n, v in state.items() if n.split('.')[0] in parts}
     return kept, [name for name in state if name not in kept]
 
 
 def own_weights(
     state: Mapping[str, Tensor], own: Iterable[str] = ()
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """A network's weights, mmcv's averages in their place, and nothing else.
-
-    Args:
-        own (Iterable[str]): As of :func:`split_foreign`.
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: The weights, and sentences on what
-        was done.
-    """
+    """A network's weights, mmcv's averages in their place and nothing else,
+    and sentences on what was done; ``own`` as of :func:`split_foreign`."""
     state, average = split_mmcv_average(state)
     state, foreign = split_foreign({**state, **average}, own)
     notes = []
@@ -95,19 +59,5 @@ def own_weights(
                      "mmcv's EMAHook made (ema_*)")
     if foreign:
         notes.append('left out, as it belongs to no part of the network: '
-                     f'{summarize(foreign)}')
+                     f'{first_of(foreign)}')
     return state, notes
-
-
-def summarize(names: Sequence[str]) -> str:
-    """Names in few words: those that differ in numbers only as one pattern.
-
-    Returns:
-        str: Such as ``attn.ffn.*.weight (5), norm.bias``.
-    """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        pattern = re.sub(r'(?<=\.)\d+(?=\.)', '*', name)
-        groups.setdefault(pattern, []).append(name)
-    return ', '.join(same[0] if len(same) == 1 else f'{pattern} ({len(same)})'
-                     for pattern, same in groups.items())

@@ -2,6 +2,7 @@
 import codecs
 import json
 import os.path as osp
+from collections.abc import Sequence
 
 import torch
 from mmcv.utils import print_log
@@ -10,8 +11,8 @@ from torch import nn
 from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
-from mbos.tasks import Task
-from .foreign_state import own_weights, summarize, without_wrapper
+from mbos.tasks import Task, build_tasks
+from .foreign_state import own_weights, without_wrapper
 from .release_layout import check_release_tasks, from_release, is_release_state
 from .settings import PredictionSettings, settings_meta
 
@@ -62,15 +63,14 @@ def read_checkpoint(path: str) -> dict:
         content = dict(state_dict=content)
     content['meta'] = content.get('meta') or {}
     for key in ('meta', 'optimizer', 'state_dict', 'training_weights'):
-        found = content.get(key, {})
-        if not isinstance(found, dict):
-            raise ValueError(
-                f'{path}: its {key} is not a dict; copy it again, '
-                'or take one of another iteration.')
-        if key in ('state_dict', 'training_weights') and not all(
-                isinstance(k, str) and isinstance(v, torch.Tensor)
-                for k, v in found.items()):
-            raise ValueError(f'{path}: its {key} is not a dict of tensors; '
+        if not isinstance(content.get(key, {}), dict):
+            raise ValueError(f'{path}: its {key} is not a dict: copy it '
+                             'again, or take one of another iteration.')
+    for key in ('state_dict', 'training_weights'):
+        if not all(
+                isinstance(name, str) and isinstance(value, torch.Tensor)
+                for name, value in content.get(key, {}).items()):
+            raise ValueError(f'{path}: its {key} is not a dict of tensors: '
                              'give a checkpoint of a segmentor.')
     content['state_dict'] = without_wrapper(content['state_dict'])
     return content
@@ -81,7 +81,7 @@ def _read_safetensors(path: str) -> dict:
     try:
         meta = json.loads(metadata.get('mbos', '{}'))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path}: its metadata "mbos" is not JSON; copy it '
+        raise ValueError(f'{path}: its metadata "mbos" is not JSON: copy it '
                          'again, or take another file.') from error
     return dict(state_dict=tensors, meta=meta)
 
@@ -98,6 +98,9 @@ def load_weights(model: nn.Module,
         allow_missing (bool): Whether the model may have whole parts that the
             checkpoint lacks, as when stage 2 starts from stage 1. Default:
             False; discriminators may always be lacking.
+
+    Returns:
+        dict: The checkpoint's meta information.
 
     Raises:
         ValueError: If tasks, stage or shapes do not fit.
@@ -116,8 +119,8 @@ def fit_weights(model: nn.Module,
                 allow_missing: bool = False) -> tuple[dict, list[str]]:
     """Turn a checkpoint's weights into those of a segmentor, all checked.
 
-    Args:
-        model (nn.Module): The segmentor; it is not changed.
+    The segmentor is not changed; ``allow_missing`` as of
+    :func:`load_weights`.
 
     Returns:
         tuple[dict, list[str]]: The state dict under our names, and sentences
@@ -127,154 +130,113 @@ def fit_weights(model: nn.Module,
         ValueError: If tasks, stage or shapes do not fit.
     """
     own = model.state_dict()
-    if is_release_state(content['state_dict']):
-        state, notes = _translate(path, content, list(model.tasks.values()))
-    else:
-        state, notes = own_weights(content['state_dict'], own)
-    _check_tasks(path, content['meta'], list(model.tasks.values()))
-    check_shapes(path, state, own)
-    _check_values(path, state)
-    missing = [
-        name for name in own
-        if name not in state and not name.endswith('relative_position_index')
-    ]
+    state, notes = _translated(path, content, model)
+    broken = [n for n, v in state.items() if not v.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f'{path} holds weights that are NaN or infinite '
+            f'({first_of(broken)}): the run diverged, or the file is damaged; '
+            'take a checkpoint of an earlier iteration.')
     unused = [
         name for name in state
         if name not in own and name.startswith(DISCRIMINATORS)
     ]
     state = {n: v for n, v in state.items() if n not in unused}
-    unexpected = [name for name in state if name not in own]
-    parts = {_part(name) for name in state}
-    optional = DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
-    lacking = [
-        name for name in missing
-        if not name.startswith(optional) or _part(name) in parts
+    missing = [
+        name for name in own
+        if name not in state and not name.endswith('relative_position_index')
     ]
-    if unexpected or lacking:
-        raise ValueError(
-            _mismatch(path, content['meta'], model, lacking, unexpected))
+    # parts that may be absent, but as a whole only
+    optional = tuple(part for part in DISCRIMINATORS +
+                     (_ADDITIONS if allow_missing else ())
+                     if not any(name.startswith(part) for name in state))
+    lacking = [name for name in missing if not name.startswith(optional)]
+    found = _misfits(own, state, lacking)
+    stage = content['meta'].get('mbos_stage', model.stage)
+    if found and stage != model.stage:
+        found.insert(
+            0, f'it is of stage {stage!r}, the config of stage '
+            f'{model.stage!r}')
+    if found:
+        raise ValueError(f'{path} does not fit the config: '
+                         f'{"; ".join(found)}. Use the config that it was '
+                         'trained with.')
     if missing:
-        notes.append(f'missing, left as initialised: {summarize(missing)}')
+        notes.append(f'missing, left as initialised: {first_of(missing)}')
     if unused:
         notes.append(
             f'not used here: {len(unused)} weights of the discriminators')
     return state, notes
 
 
-def _translate(path: str, content: dict, tasks: list[Task]):
-    """A released file's weights under our names, and what is left behind."""
+def _misfits(own: dict, state: dict, lacking: list[str]) -> list[str]:
+    """What keeps weights from being those of a network with ``own``."""
+    misfits = {
+        'lacks':
+        lacking,
+        'has without a place': [name for name in state if name not in own],
+        'has of another size': [
+            f'{name} {tuple(value.shape)} instead of {tuple(own[name].shape)}'
+            for name, value in state.items()
+            if name in own and value.shape != own[name].shape
+        ]
+    }
+    return [
+        f'it {fault} {len(names)} weights: {first_of(names)}'
+        for fault, names in misfits.items() if names
+    ]
+
+
+def _translated(path: str, content: dict, model: nn.Module):
+    """A checkpoint's weights under our names, and what is left behind."""
+    tasks = list(model.tasks.values())
+    if not is_release_state(content['state_dict']):
+        _check_tasks(path, content['meta'], tasks)
+        return own_weights(content['state_dict'], model.state_dict())
     try:
         check_release_tasks(content['state_dict'], tasks)
-        state, dropped = from_release(content['state_dict'], tasks)
     except ValueError as error:
         raise ValueError(f'{path}, released by the authors, does not fit the '
                          f'config: {error}') from error
-    notes = ['released by the authors, names converted']
+    state, dropped = from_release(content['state_dict'], tasks)
+    notes = ['released by the authors, names converted', *left_out(content)]
     if dropped:
         notes.append(f'{len(dropped)} tensors without use dropped: '
-                     f'{summarize(dropped)}')
-    return state, notes + left_behind(content)
+                     f'{first_of(dropped)}')
+    return state, notes
 
 
-def left_behind(content: dict) -> list[str]:
-    """Sentences on what a checkpoint holds beside weights."""
-    notes = []
-    optimizer = content.get('optimizer')
-    if optimizer:
-        single = 'state' in optimizer and 'param_groups' in optimizer
-        names = '' if single else f' of {", ".join(map(str, optimizer))}'
-        notes.append(f'optimizer states{names} dropped')
-    if content['meta']:
-        notes.append('meta dropped: ' + ', '.join(map(str, content['meta'])))
-    others = set(content) - {'state_dict', 'optimizer', 'meta'}
-    if others:
-        notes.append('dropped: ' + ', '.join(sorted(map(str, others))))
-    return notes
+def left_out(content: dict, kept_meta: tuple[str, ...] = ()) -> list[str]:
+    """A sentence on what a checkpoint holds beside weights, if anything."""
+    names = sorted(set(content) - {'state_dict', 'meta'})
+    names += [f'meta.{k}' for k in content['meta'] if k not in kept_meta]
+    return [f'left out: {", ".join(names)}'] if names else []
 
 
-def _part(name: str) -> str:
-    """The part of a network that comes and goes as a whole."""
-    depth = 2 if name.startswith('decode_head') else 1
-    return '.'.join(name.split('.')[:depth])
-
-
-def _check_tasks(path: str, meta: dict, tasks: list[Task]) -> None:
+def _check_tasks(path: str, meta: dict, tasks: Sequence[Task]) -> None:
     stored = meta.get('mbos_tasks')
     if stored is None:
         return
     try:
-        theirs = {
-            str(t['name']): (tuple(map(str, t['classes'])), bool(t['nested']))
-            for t in stored
-        }
-    except (TypeError, KeyError) as error:
+        other = set(build_tasks(stored)) != set(tasks)
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f'{path} describes its tasks in a way that cannot '
-                         'be understood: copy it again.') from error
-    ours = {t.name: (t.classes, t.nested) for t in tasks}
-    if theirs != ours:
-        raise ValueError(
-            f'{path} was trained for the tasks {_listed(theirs)}, '
-            f'the config has {_listed(ours)}: use the config it '
-            'was trained with.')
-
-
-def _listed(tasks: dict) -> str:
-    return '; '.join(f'{name} ({", ".join(classes)}'
-                     f'{", nested" if nested else ""})'
-                     for name, (classes, nested) in tasks.items())
-
-
-def check_shapes(path: str, state: dict, own: dict) -> None:
-    """Refuse weights that have other shapes than a network's.
-
-    Raises:
-        ValueError: Naming some of them.
-    """
-    wrong = [
-        f'{name}: {tuple(value.shape)} instead of {tuple(own[name].shape)}'
-        for name, value in state.items()
-        if name in own and own[name].shape != value.shape
-    ]
-    if wrong:
-        raise ValueError(
-            f'{path} belongs to a network of another size '
-            f'({first_of(wrong)}): use the config it was trained with.')
-
-
-def _check_values(path: str, state: dict) -> None:
-    wrong = [n for n, v in state.items() if not torch.isfinite(v).all()]
-    if wrong:
-        raise ValueError(
-            f'{path} holds weights that are NaN or infinite '
-            f'({summarize(wrong)}): the run diverged, or the file is damaged; '
-            'take a checkpoint of an earlier iteration.')
-
-
-def _mismatch(path: str, meta: dict, model: nn.Module, missing: list[str],
-              unexpected: list[str]) -> str:
-    stage = meta.get('mbos_stage')
-    parts = [f'{path} does not fit the config.']
-    if stage is not None and stage != model.stage:
-        parts.append(f'It is of stage {stage!r}, the config is of stage '
-                     f'{model.stage!r}.')
-    if missing:
-        parts.append(f'It lacks {len(missing)} weights: {first_of(missing)}.')
-    if unexpected:
-        parts.append(f'It has {len(unexpected)} weights without a place: '
-                     f'{first_of(unexpected)}.')
-    parts.append('Use the config that it was trained with.')
-    return ' '.join(parts)
+                         f'be understood ({error}): copy it again.') from error
+    if other:
+        theirs, ours = ('; '.join(f'{t.name} {t.classes}{" nested" * t.nested}'
+                                  for t in side)
+                        for side in (build_tasks(stored), tasks))
+        raise ValueError(f'{path} was trained for the tasks {theirs}, the '
+                         f'config has {ours}: use the config it was trained '
+                         'with.')
 
 
 def checkpoint_meta(model: nn.Module,
                     model_cfg: dict | None,
                     settings: PredictionSettings | None = None) -> dict:
-    """What a checkpoint holds about its network and its use.
-
-    Returns:
-        dict: ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what
-        ``settings_meta`` adds; all in plain types.
-    """
+    """What a checkpoint holds about its network and its use, in plain types:
+    ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what ``settings_meta``
+    adds."""
     tasks = list(model.tasks.values())
     return dict(
         mbos_tasks=[task.as_config() for task in tasks],

@@ -12,7 +12,7 @@ from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import file_sha256, save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from .foreign_state import SEGMENTORS, own_weights
-from .loading import SAFETENSORS
+from .loading import SAFETENSORS, left_out
 
 HASH_LENGTH = 8
 # The rest of the meta information is about a machine or a run's state
@@ -26,38 +26,28 @@ def published_content(
         keep_discriminators: bool = False) -> tuple[dict, list[str]]:
     """Keep of a checkpoint what inference needs, and nothing private.
 
-    Args:
-        keep_discriminators (bool): Whether to keep the discriminators of
-            stage 2, which only further training needs. Default: False.
+    The discriminators of stage 2 are for further training only.
 
     Returns:
         tuple[dict, list[str]]: ``state_dict`` and ``meta``, and sentences on
         what was left out.
     """
-    meta = content['meta']
-    model = meta.get('mbos_model')
-    known = isinstance(model, dict) and model.get('type') in SEGMENTORS
+    meta, state = content['meta'], content['state_dict']
+    model = meta.get('mbos_model') or {}
     # a segmentor of the user's may have any parts
-    state, notes = own_weights(content['state_dict'],
-                               () if known else content['state_dict'])
-    dropped = [
-        name for name in state
-        if name.startswith(DISCRIMINATORS) and not keep_discriminators
-    ]
-    kept_meta = {key: meta[key] for key in _KEPT if key in meta}
-    if dropped:
-        notes.append(f'{len(dropped)} weights of discriminators left out')
-    others = sorted(set(content) - {'state_dict', 'meta'})
-    if others:
-        notes.append(f'left out: {", ".join(others)}')
-    unkept = sorted(set(meta) - set(kept_meta))
-    if unkept:
-        notes.append(f'meta left out: {", ".join(unkept)}')
+    own = () if model.get('type') in SEGMENTORS else state
+    state, notes = own_weights(state, own)
     weights = {
         name: value.detach().clone().contiguous()
-        for name, value in state.items() if name not in dropped
+        for name, value in state.items()
+        if keep_discriminators or not name.startswith(DISCRIMINATORS)
     }
-    return dict(state_dict=weights, meta=kept_meta), notes
+    if len(weights) < len(state):
+        notes.append(f'{len(state) - len(weights)} weights of discriminators '
+                     'left out')
+    notes += left_out(content, _KEPT)
+    kept = {key: meta[key] for key in _KEPT if key in meta}
+    return dict(state_dict=weights, meta=kept), notes
 
 
 def half_precision(state: dict) -> dict:
@@ -70,10 +60,10 @@ def half_precision(state: dict) -> dict:
         name: value.half() if value.is_floating_point() else value
         for name, value in state.items()
     }
-    for name, value in halved.items():
-        if not value.isfinite().all():
-            raise ValueError(f'{name} has values that 16 bits cannot hold: '
-                             'publish it without --half.')
+    lost = [name for name, v in halved.items() if not v.isfinite().all()]
+    if lost:
+        raise ValueError(f'{lost[0]} has values that 16 bits cannot hold: '
+                         'publish it without --half.')
     return halved
 
 
@@ -97,61 +87,79 @@ def save_with_hash(content: dict, prefix: str, suffix: str = '.pth') -> str:
     return path
 
 
+CARD = '''# {stem}
+
+> {disclaimer}
+
+| | |
+|---|---|
+| file | `{name}` |
+| SHA-256 | `{sha256}` |
+| size | {size:.1f} MB, {weights:.2f} M weights |
+| stage | {stage} |
+| iterations | {iterations} |
+| made with | MBOS {version} |
+
+## Tasks
+
+{tasks}
+
+## Use
+
+```python
+from mbos.apis import load_model, predict
+
+model = load_model('{name}')
+result = predict(model, 'photograph.jpg')
+```
+
+## Metrics
+
+{metrics}
+
+## Training data and limits
+
+{notes}
+
+Predictions on photographs of other cameras, other populations or other fields
+of view than those trained on may be wrong without any sign of it.
+'''
+
+
 def model_card(path: str,
                content: dict,
                metrics: dict[str, dict] | None = None,
                notes: str = '') -> str:
     """Describe a published model.
 
-    Args:
-        metrics (dict, optional): By test set, metrics by
-            '<task>.<metric>', as ``tools/test.py`` writes them.
+    ``metrics`` are by test set, and by '<task>.<metric>' as ``tools/test.py``
+    writes them.
     """
-    meta = content['meta']
+    meta, name = content['meta'], osp.basename(path)
     weights = sum(v.numel() for v in content['state_dict'].values())
-    name = osp.basename(path)
-    lines = [
-        f'# {osp.splitext(name)[0]}', '', f'> {DISCLAIMER}', '', '| | |',
-        '|---|---|', f'| file | `{name}` |',
-        f'| SHA-256 | `{file_sha256(path)}` |',
-        f'| size | {osp.getsize(path) / 1e6:.1f} MB, {weights / 1e6:.2f} M '
-        'weights |', f'| stage | {meta.get("mbos_stage", "unknown")} |',
-        f'| iterations | {meta.get("iter", "unknown")} |',
-        f'| made with | MBOS {mbos.__version__} |', '', '## Tasks', ''
+    tasks = [
+        f'- **{task["name"]}**: {"nested " * task["nested"]}classes '
+        f'{", ".join(task["classes"])}' for task in meta.get('mbos_tasks', ())
     ]
-    for task in meta.get('mbos_tasks') or ():
-        order = 'nested classes' if task['nested'] else 'classes'
-        lines.append(f'- **{task["name"]}**: {order} '
-                     f'{", ".join(task["classes"])}')
-    lines += ['', '## Use', '', _use(name)]
-    lines += ['', '## Metrics', '', *_metrics(metrics or {})]
-    lines += [
-        '', '## Training data and limits', '', notes
-        or 'The publisher said nothing about the training data. Ask '
-        'before relying on this model.', '',
-        'Predictions on photographs of other cameras, other populations or '
-        'other fields of view than those trained on may be wrong without any '
-        'sign of it.', ''
+    table = ['| test set | metric | value |', '|---|---|---:|'] + [
+        f'| {test_set} | {key} | {"-" if value is None else f"{value:.4f}"} |'
+        for test_set, values in (metrics or {}).items()
+        for key, value in values.items()
+        if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
     ]
-    return '\n'.join(lines)
-
-
-def _use(name: str) -> str:
-    return ('```python\n'
-            'from mbos.apis import load_model, predict\n\n'
-            f"model = load_model('{name}')\n"
-            "result = predict(model, 'photograph.jpg')\n"
-            '```')
-
-
-def _metrics(metrics: dict[str, dict]) -> list[str]:
-    """Dice and IoU of every test set, as a table."""
     if not metrics:
-        return ['None were given; `tools/test.py --eval mIoU` computes them.']
-    lines = ['| test set | metric | value |', '|---|---|---:|']
-    for test_set, values in metrics.items():
-        for key, value in values.items():
-            if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU'):
-                shown = '-' if value is None else f'{value:.4f}'
-                lines.append(f'| {test_set} | {key} | {shown} |')
-    return lines
+        table = ['None were given; `tools/test.py --eval mIoU` computes them.']
+    return CARD.format(
+        stem=osp.splitext(name)[0],
+        disclaimer=DISCLAIMER,
+        name=name,
+        sha256=file_sha256(path),
+        size=osp.getsize(path) / 1e6,
+        weights=weights / 1e6,
+        stage=meta.get('mbos_stage', 'unknown'),
+        iterations=meta.get('iter', 'unknown'),
+        version=mbos.__version__,
+        tasks='\n'.join(tasks),
+        metrics='\n'.join(table),
+        notes=notes or 'The publisher said nothing about the training data. '
+        'Ask before relying on this model.')

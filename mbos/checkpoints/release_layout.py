@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mbos.models.cross_task_attention import relative_position_index
 from mbos.tasks import Task
-from .foreign_state import summarize
 
 State = dict[str, Tensor]
 
@@ -22,10 +21,7 @@ _GENERATOR = 'generator.'
 _HEADS = ('decode_head', 'auxiliary_head')
 _ATTENTION = 'decode_head.attn.'
 _OUR_ATTENTION = 'decode_head.cross_task_attention.'
-_GAME = {
-    'discriminator': 'discriminators',
-    'auxiliary_discriminator': 'auxiliary_discriminators'
-}
+_GAME = ('discriminator', 'auxiliary_discriminator')  # ours: with an s
 # The parts of the attention that are used: release name -> ours
 _ATTENTION_PARTS = (
     ('w_msa.0.relative_position_bias_table',
@@ -88,21 +84,19 @@ def from_release(state: State,
     Returns:
         tuple[dict[str, Tensor], list[str]]: Our state dict, and the names that
         have no place in it.
-
-    Raises:
-        ValueError: If a tensor does not divide among the tasks.
     """
-    tasks = in_release_order(tasks)
-    result, dropped = {}, []
+    names = [task.name for task in in_release_order(tasks)]
+    result: State = {}
+    dropped = []
     for name, value in state.items():
-        found = _from_release(name.removeprefix(_GENERATOR), value, tasks)
+        found = _from_release(name.removeprefix(_GENERATOR), value, names)
         result.update(found)
         if not found:
             dropped.append(name)
     return result, dropped
 
 
-def _from_release(name: str, value: Tensor, tasks: Sequence[Task]) -> State:
+def _from_release(name: str, value: Tensor, tasks: list[str]) -> State:
     """Our entries for one of the release; empty where it has no use."""
     part, _, tail = name.partition('.')
     if part == 'backbone':
@@ -113,38 +107,29 @@ def _from_release(name: str, value: Tensor, tasks: Sequence[Task]) -> State:
             _OUR_ATTENTION + ours + tail.removeprefix(theirs): value
             for theirs, ours in _ATTENTION_PARTS if tail.startswith(theirs)
         }
+    by_task = dict(enumerate(tasks))
     if part in _GAME:
         match = re.fullmatch(r'(\d{1,6})\.conv(\d{1,6})\.conv\.(\w+)', tail)
-        if match is None:
-            return {}
-        task, layer = _task_at(match[1], tasks, name), int(match[2]) - 1
-        return {f'{_GAME[part]}.{task}.convs.{layer}.{match[3]}': value}
+        task = match and by_task.get(int(match[1]))
+        return {
+            f'{part}s.{task}.convs.{int(match[2]) - 1}.{match[3]}': value
+        } if match and task else {}
     if part not in _HEADS:
         return {}
     match = re.fullmatch(r'conv_seg\.(\d{1,6})\.(\w+)', tail)
-    if match is not None:
-        task = _task_at(match[1], tasks, name)
+    if match:
+        task = by_task.get(int(match[1]))
         return {f'{part}.heads.{task}.conv_seg.{match[2]}': value}
-    if not value.dim() or len(value) % len(tasks):
-        raise ValueError(
-            f'{name} of shape {tuple(value.shape)} cannot be shared by '
-            f'{len(tasks)} tasks ({", ".join(t.name for t in tasks)}): the '
-            'checkpoint was trained with another number of tasks.')
+    shares = value.chunk(len(tasks)) if value.dim() else ()
     return {
-        f'{part}.heads.{task.name}.{tail}': chunk.clone()
-        for task, chunk in zip(tasks, value.chunk(len(tasks)))
+        f'{part}.heads.{task}.{tail}': share.clone()
+        for task, share in zip(tasks, shares)
     }
 
 
-def _task_at(index: str, tasks: Sequence[Task], name: str) -> str:
-    if int(index) >= len(tasks):
-        raise ValueError(f'{name} belongs to a task number {int(index) + 1}, '
-                         f'the config has only {[t.name for t in tasks]}.')
-    return tasks[int(index)].name
-
-
 def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
-    """Turn our state dict into one that the release could load.
+    """Turn the whole state dict of one of our networks into one that the
+    release could load.
 
     Returns:
         tuple[dict[str, Tensor], list[str]]: The release's state dict, and the
@@ -152,58 +137,46 @@ def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
 
     Raises:
         ValueError: If the cross-task attention has a block per pair, which
-            the release cannot use, or tensors of some tasks are missing.
+            the release cannot use.
     """
     if any(name.startswith(_OUR_ATTENTION + 'blocks.') for name in state):
         raise ValueError('The release knows only one shared cross-task '
                          'attention block; this checkpoint has one per pair.')
-    names = [task.name for task in in_release_order(tasks)]
-    generator = {n: v for n, v in state.items() if n.startswith('backbone.')}
-    generator.update(_heads_to_release(state, names))
-    attention = {
-        _ATTENTION + theirs + name[len(_OUR_ATTENTION + ours):]: value
-        for name, value in state.items()
-        for theirs, ours in _ATTENTION_PARTS
-        if name.startswith(_OUR_ATTENTION + ours)
-    }
-    copies = _dead_copies(attention, len(names)) if attention else {}
+    position = {t.name: i for i, t in enumerate(in_release_order(tasks))}
+    generator: State = {}
+    attention: State = {}
+    game: State = {}
+    shares: dict[str, dict[int, Tensor]] = {}
+    for name, value in state.items():
+        part = name.partition('.')[0]
+        if part == 'backbone':
+            generator[name] = value
+        elif name.startswith(_OUR_ATTENTION):
+            tail = name.removeprefix(_OUR_ATTENTION)
+            theirs, ours = next(
+                p for p in _ATTENTION_PARTS if tail.startswith(p[1]))
+            attention[_ATTENTION + theirs + tail.removeprefix(ours)] = value
+        elif part in _HEADS:
+            _, _, task, tail = name.split('.', 3)
+            conv_seg, _, kind = tail.rpartition('.')
+            if conv_seg == 'conv_seg':
+                at = f'{part}.conv_seg.{position[task]}.{kind}'
+                generator[at] = value
+            else:
+                of_tasks = shares.setdefault(f'{part}.{tail}', {})
+                of_tasks[position[task]] = value
+        elif part.removesuffix('s') in _GAME:
+            _, task, _, layer, kind = name.split('.')
+            at = f'{position[task]}.conv{int(layer) + 1}.conv.{kind}'
+            game[f'{part.removesuffix("s")}.{at}'] = value
+    for name, by_position in shares.items():
+        generator[name] = torch.cat(
+            [v for _, v in sorted(by_position.items())])
+    copies = _dead_copies(attention, len(tasks)) if attention else {}
     generator.update(attention, **copies)
-    game = _game_to_release(state, names)
     prefix = _GENERATOR if attention or game else ''
     result = {prefix + name: value for name, value in generator.items()}
     return {**result, **game}, [prefix + name for name in copies]
-
-
-def _heads_to_release(state: State, names: Sequence[str]) -> State:
-    result: State = {}
-    of_any_task = re.compile(r'(\w+_head)\.heads\.\w+\.(.+)')
-    for match in filter(None, map(of_any_task.match, state)):
-        part, tail = match.groups()
-        ours = [f'{part}.heads.{name}.{tail}' for name in names]
-        missing = [name for name in ours if name not in state]
-        if missing:
-            raise ValueError(f'The checkpoint lacks {summarize(missing)}.')
-        values = [state[name] for name in ours]
-        if tail.startswith('conv_seg.'):
-            kind = tail.removeprefix('conv_seg.')
-            for index, value in enumerate(values):
-                result[f'{part}.conv_seg.{index}.{kind}'] = value
-        elif f'{part}.{tail}' not in result:
-            result[f'{part}.{tail}'] = torch.cat(values)
-    return result
-
-
-def _game_to_release(state: State, names: Sequence[str]) -> State:
-    result: State = {}
-    for theirs, ours in _GAME.items():
-        for index, task in enumerate(names):
-            prefix = f'{ours}.{task}.convs.'
-            for name, value in state.items():
-                if name.startswith(prefix):
-                    layer, kind = name[len(prefix):].split('.')
-                    layer = f'conv{int(layer) + 1}.conv.{kind}'
-                    result[f'{theirs}.{index}.{layer}'] = value
-    return result
 
 
 def _dead_copies(attention: State, tasks: int) -> State:

@@ -1,10 +1,8 @@
 """What prediction needs besides weights; it travels in the checkpoint.
 
 Training writes these settings into the checkpoint's meta, so that nobody who
-uses a model has to know its scale, its normalisation or its thresholds.
-
-mmcv is imported where a config is read: prediction with a network in another
-runtime reads settings without torch.
+uses a model has to know its scale, its normalisation or its thresholds. They
+are read without torch and mmcv, for prediction in another runtime.
 """
 from __future__ import annotations
 import copy
@@ -23,14 +21,18 @@ META_KEY = 'mbos_prediction'
 AUGMENTATION = 'MultiScaleFlipAug'
 CROPS = ('fov', 'pad', 'none')
 DEFAULT_THRESHOLD = 0.5
-PUBLISHED_CONFIGS = dict(
-    multi_task='configs/_multi_task_/upernet_swin_tiny_patch4_window7_512x512_'
-    '40k_multi_pretrain_224x224_1K_group_idrid_ddr_refuge.py',
-    adversarial='configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_'
-    'refuge_semi_OD_0.1_0.05_60k_128_group_window_size16.py')
-"""dict[str, str]: The published config of each stage."""
-STAGE2_NAMES = ('generator.', 'discriminators.',
-                'decode_head.cross_task_attention.')
+
+
+def _check(name: str, given: Threshold, limit: float) -> None:
+    """Check a number, or numbers by class.
+
+    Raises:
+        ValueError: If one is not a number from 0 to below the limit.
+    """
+    for value in given.values() if isinstance(given, dict) else [given]:
+        if not isinstance(value, numbers.Real) or not 0 <= value < limit:
+            raise ValueError(f'{name} is {given!r}, expected at least 0 and '
+                             f'below {limit:g}.')
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,9 @@ class Postprocessing:
     specks: dict[str, float | dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self):
-        shares = {'rim': self.rim or 0}
+        _check('prediction.postprocessing.rim', self.rim or 0, 0.5)
         for task, given in self.specks.items():
-            by_class = given if isinstance(given, dict) else {'*': given}
-            shares.update({
-                f'specks.{task}.{c}': v
-                for c, v in by_class.items()
-            })
-        for name, value in shares.items():
-            if not isinstance(value, numbers.Real) or not 0 <= value < 0.5:
-                raise ValueError(f'prediction.postprocessing.{name} is '
-                                 f'{value!r}, expected a share, at least 0 '
-                                 'and below 0.5.')
+            _check(f'prediction.postprocessing.specks.{task}', given, 0.5)
 
     def smallest(self, task: str, name: str) -> float:
         """The share of the field of view below which parts are removed."""
@@ -104,12 +97,7 @@ class PredictionSettings:
             raise ValueError(f'Unknown crop {self.crop!r}: use one of '
                              f'{", ".join(CROPS)}.')
         for task, given in self.thresholds.items():
-            values = given if isinstance(given, dict) else {'': given}
-            for name, value in values.items():
-                if not isinstance(value, numbers.Real) or not 0 <= value < 1:
-                    raise ValueError(
-                        f'The threshold of {task!r} {name} is {value!r}, '
-                        'expected at least 0 and below 1.')
+            _check(f'The threshold of {task!r}', given, 1)
         if not any(t['type'] == AUGMENTATION for t in self.pipeline):
             raise ValueError(
                 f'The test pipeline has no {AUGMENTATION}, which holds the '
@@ -124,11 +112,14 @@ class PredictionSettings:
     @property
     def image_scale(self) -> tuple[int, int] | None:
         """tuple[int, int] | None: Width and height that photographs are
-        scaled into; None if they keep their size."""
-        scale = self.augmentation.get('img_scale')
-        if scale and not isinstance(scale[0], (int, float)):
-            scale = scale[0]
-        return tuple(scale) if scale else None
+        scaled into, the first of several; None if they keep their size."""
+        return next(iter(self._scales()), None)
+
+    def _scales(self) -> list[tuple[int, int]]:
+        """As tuples, which a checkpoint or a JSON file turns into lists."""
+        given = self.augmentation.get('img_scale') or []
+        several = given and not isinstance(given[0], numbers.Real)
+        return [tuple(s) for s in (given if several else [given]) if s]
 
     @property
     def normalization(self) -> dict:
@@ -154,36 +145,29 @@ class PredictionSettings:
         Raises:
             ValueError: If scales are asked of a pipeline that keeps sizes.
         """
-        return [
-            self._augmented(step, scales, flip)
-            if step['type'] == AUGMENTATION else step
-            for step in copy.deepcopy(self.pipeline)
-            if not step['type'].startswith('Load')
-        ]
-
-    def _augmented(self, step, scales, flip) -> dict:
-        scale = step.get('img_scale')
+        step = copy.deepcopy(self.augmentation)
+        found = self._scales()
         if scales:
-            if self.image_scale is None:
+            if not found:
                 raise ValueError('The test pipeline keeps the size of images, '
                                  'so there is nothing to scale by `scales`.')
             step['img_scale'] = [
-                tuple(max(1, round(side * s)) for side in self.image_scale)
+                tuple(max(1, round(side * s)) for side in found[0])
                 for s in scales
             ]
             step.pop('img_ratios', None)
-        elif scale:  # a checkpoint or a JSON file turns tuples into lists
-            many = not isinstance(scale[0], (int, float))
-            step['img_scale'] = [tuple(s)
-                                 for s in scale] if many else tuple(scale)
+        elif found:
+            step['img_scale'] = found if len(found) > 1 else found[0]
+        kinds = [transform['type'] for transform in step['transforms']]
         if flip:
             step['flip'] = True
-            if not any(t['type'] == 'RandomFlip' for t in step['transforms']):
-                after = [i for i, t in enumerate(step['transforms'], 1)
-                         if t['type'] == 'Resize']  # yapf: disable
-                step['transforms'].insert(
-                    max(after, default=0), dict(type='RandomFlip'))
-        return step
+        if flip and 'RandomFlip' not in kinds:
+            after = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
+            step['transforms'].insert(after, dict(type='RandomFlip'))
+        return [
+            step if t['type'] == AUGMENTATION else copy.deepcopy(t)
+            for t in self.pipeline if not t['type'].startswith('Load')
+        ]
 
 
 def settings_of(cfg: Config) -> PredictionSettings:
@@ -192,15 +176,15 @@ def settings_of(cfg: Config) -> PredictionSettings:
     Args:
         cfg (Config): Completed by ``load_config``. ``data.test`` gives the
             pipeline and the threshold; a top-level ``prediction`` may set
-            ``crop``, ``thresholds`` and ``pipeline``.
+            ``crop``, ``thresholds``, ``pipeline`` and ``postprocessing``.
 
     Raises:
-        InvalidConfigError: If it holds none.
+        InvalidConfigError: If it holds none, or they are wrong.
     """
-    from mbos.config import member_datasets
-    own = _plain(cfg.get('prediction') or {})
+    from mbos.config import member_datasets, plain
+    given = plain(cfg.get('prediction') or {})
     test = cfg.data.get('test') or {}
-    if not test and not own.get('pipeline'):
+    if not test and not given.get('pipeline'):
         raise InvalidConfigError(
             'data.test is missing, which says how photographs are prepared.')
     with blamed_on(
@@ -208,48 +192,24 @@ def settings_of(cfg: Config) -> PredictionSettings:
             'Write data.test as configs/_base_/datasets does.'):
         test = member_datasets(test[0] if isinstance(test, list) else test)[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
-        tasks = build_tasks(cfg.model.tasks)
-        thresholds = {task.name: common for task in tasks}
-        thresholds.update(own.get('thresholds') or {})
-        return PredictionSettings(
-            pipeline=own.get('pipeline') or _plain(test['pipeline']),
-            crop=own.get('crop', 'fov'),
-            thresholds=thresholds,
-            postprocessing=_postprocessing(own))
+        thresholds = {t.name: common for t in build_tasks(cfg.model.tasks)}
+        return _settings(
+            dict(
+                pipeline=given.get('pipeline') or plain(test['pipeline']),
+                crop=given.get('crop', 'fov'),
+                thresholds=thresholds | (given.get('thresholds') or {}),
+                postprocessing=given.get('postprocessing')))
 
 
-def _postprocessing(given: dict) -> Postprocessing:
-    rules = dict(given.get('postprocessing') or {})
+def _settings(stored: dict) -> PredictionSettings:
+    """The settings of plain types, as configs and checkpoints have them."""
+    rules = dict(stored.get('postprocessing') or {})
     unknown = sorted(set(rules) - set(RULES))
     if unknown:
         raise ValueError(f'prediction.postprocessing has no {unknown[0]!r}: '
                          f'there are {", ".join(RULES)}.')
-    return Postprocessing(**rules)
-
-
-def find_settings(cfg: Config, logger=None) -> PredictionSettings | None:
-    """The prediction settings of a config, None if it has none.
-
-    For training, which must not fail because a config has no test pipeline
-    that prediction can use.
-
-    Raises:
-        InvalidConfigError: If ``prediction`` or ``data.test`` are wrong.
-    """
-    if cfg.data.get('test') is None:
-        return None
-    try:
-        return settings_of(cfg)
-    except InvalidConfigError:
-        raise
-    except ValueError as error:
-        if cfg.get('prediction'):
-            raise InvalidConfigError(f'prediction: {error}') from error
-        from mmcv.utils import print_log
-        print_log(
-            f'Checkpoints will not say how to prepare photographs: {error}',
-            logger)
-        return None
+    return PredictionSettings(
+        **dict(stored, postprocessing=Postprocessing(**rules)))
 
 
 def settings_meta(tasks: Sequence[Task],
@@ -272,42 +232,11 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
     if not stored:
         return None
     try:
-        settings = PredictionSettings(
-            **dict(stored, postprocessing=_postprocessing(stored)))
-        for flip in (False, True):
-            settings.steps((1.0, ) if settings.image_scale else None, flip)
+        settings = _settings(stored)
+        settings.steps((1.0, ) if settings.image_scale else None, flip=True)
         return settings
     except Exception as error:  # whoever wrote it may provoke any of them
         raise ValueError(
             f'The checkpoint holds prediction settings that this version '
             f'does not know ({error}): update, or give the config '
             'that it was trained with.') from error
-
-
-def stage_of(content: dict) -> str:
-    """The stage of a checkpoint, ours or the authors'.
-
-    Returns:
-        str: ``multi_task`` (stage 1) or ``adversarial`` (stage 2).
-    """
-    stage = content['meta'].get('mbos_stage')
-    if isinstance(stage, str) and stage in PUBLISHED_CONFIGS:
-        return stage
-    stage2 = any(
-        name.startswith(STAGE2_NAMES) for name in content['state_dict'])
-    return 'adversarial' if stage2 else 'multi_task'
-
-
-def published_config(stage: str) -> Config:
-    """The published config of a stage, a key of ``PUBLISHED_CONFIGS``."""
-    from mbos.config import load_config
-    return load_config(PUBLISHED_CONFIGS[stage])
-
-
-def _plain(value):
-    """A part of a config as built-in dicts and lists, copied."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

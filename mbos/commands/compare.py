@@ -10,45 +10,39 @@ import json
 from mbos.datasets.scoring import format_table
 from mbos.evaluation import paired_comparison as pairs
 from mbos.io.files import save_json, without_nan
+from .options import make_parser
 
 STDOUT = '-'
+ARGUMENTS = [
+    ('first', 'eval_<set>.json or folder', dict(metavar='A')),
+    ('second', 'the same, another model', dict(metavar='B')),
+    ('--metrics', 'metrics to compare, means over images such as '
+     'Dice-image-fov or pooled Dice such as Dice@val (default: %(default)s)',
+     dict(nargs='+', default=list(pairs.METRICS), metavar='NAME')),
+    ('--resamples', 'default: %(default)s', dict(type=int, default=10000)),
+    ('--seed', 'of the draws (default: 0)', dict(type=int, default=0)),
+    ('--json', 'write JSON to a file, or without FILE to the terminal in '
+     'place of the table', dict(nargs='?', const=STDOUT, metavar='FILE')),
+]
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('first', metavar='A', help='eval_<set>.json or folder')
-    parser.add_argument('second', metavar='B', help='the same, another model')
-    parser.add_argument(
-        '--metrics',
-        nargs='+',
-        default=list(pairs.METRICS),
-        metavar='NAME',
-        help='metrics to compare, means over images such as Dice-image-fov\n'
-        'or pooled Dice such as Dice@val (default: %(default)s)')
-    parser.add_argument(
-        '--resamples', type=int, default=10000, help='default: %(default)s')
-    parser.add_argument(
-        '--seed', type=int, default=0, help='of the draws (default: 0)')
-    parser.add_argument(
-        '--json',
-        nargs='?',
-        const=STDOUT,
-        metavar='FILE',
-        help='write JSON to a file, or without FILE to the terminal in place\n'
-        'of the table')
+    parser = make_parser(__doc__, ARGUMENTS)
     args = parser.parse_args()
     if args.resamples < 100:
         parser.error('--resamples must be at least 100')
     return args
 
 
-def main():
+def main() -> None:
     """Compare and print."""
     args = parse_args()
-    first = pairs.read_evaluations(args.first)
-    second = pairs.read_evaluations(args.second)
+    sides = {
+        path: pairs.read_evaluations(path)
+        for path in (args.first, args.second)
+    }
+    first, second = sides[args.first], sides[args.second]
     found = pairs.compare_evaluations(first, second, args.metrics,
                                       args.resamples, args.seed)
     content = dict(
@@ -61,10 +55,9 @@ def main():
     if args.json == STDOUT:
         print(json.dumps(without_nan(content), indent=2, allow_nan=False))
         return
-    for letter, path, sets in (('A', args.first, first), ('B', args.second,
-                                                          second)):
-        checkpoints = dict.fromkeys(one['checkpoint'] for one in sets.values())
-        print(f'{letter}: {path} ({", ".join(checkpoints)})')
+    for letter, path in (('A', args.first), ('B', args.second)):
+        made_by = dict.fromkeys(e['checkpoint'] for e in sides[path].values())
+        print(f'{letter}: {path} ({", ".join(made_by)})')
     print(format_table(pairs.difference_table(found['rows'])))
     defined = sum(row['p_value'] == row['p_value'] for row in found['rows'])
     print('Interval: 95 %, and p: two-sided, of a paired bootstrap over '

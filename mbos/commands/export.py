@@ -17,33 +17,20 @@ import time
 
 from mbos import apis
 from mbos.checkpoints import onnx_export
-from mbos.checkpoints.publishing import DISCLAIMER
+from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import whole_path
+from .options import FLAG, make_parser
 
-
-def parse_args(argv=None) -> argparse.Namespace:
-    """Parse the command line; wrong usage ends with status 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'checkpoint', help="of either stage, the authors' included")
-    parser.add_argument('output', metavar='OUT.onnx')
-    parser.add_argument(
-        '--config',
-        help='config, if the checkpoint does not describe its network')
-    parser.add_argument(
-        '--size',
-        type=int,
-        nargs=2,
-        metavar=('HEIGHT', 'WIDTH'),
-        help='of all images, for backbones whose graph cannot take any size, '
-        'such as MixVisionTransformer')
-    parser.add_argument(
-        '--no-check',
-        action='store_true',
-        help='do not compare with ONNX Runtime')
-    return parser.parse_args(argv)
+ARGUMENTS = [
+    ('checkpoint', "of either stage, the authors' included", {}),
+    ('output', 'file to write', dict(metavar='OUT.onnx')),
+    ('--config', 'config, if the checkpoint does not describe its network',
+     {}),
+    ('--size', 'of all images, for backbones whose graph cannot take any '
+     'size, such as MixVisionTransformer',
+     dict(type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'))),
+    ('--no-check', 'do not compare with ONNX Runtime', FLAG),
+]
 
 
 def describe(model, size: tuple[int, int] | None = None) -> dict:
@@ -63,46 +50,31 @@ def describe(model, size: tuple[int, int] | None = None) -> dict:
         disclaimer=DISCLAIMER)
 
 
-def check(model,
-          path: str,
-          scale: dict,
-          size: tuple[int, int] | None = None) -> float:
-    """Compare one and two images, at two sizes or at the only one.
+def check(model, path: str, scale: dict,
+          size: tuple[int, int] | None) -> float:
+    """Compare some images, of several sizes if the graph takes any.
 
     Raises:
-        ValueError: If they differ.
+        ValueError: If the graph differs from the network.
     """
-
-    def compare(*shapes):
-        return max(
-            onnx_export.largest_difference(model, path, shape=shape, **scale)
-            for shape in shapes)
-
-    traced = size or onnx_export.TRACED_SIZE
-    difference = compare((1, *traced), (2, *traced))
-    if difference <= onnx_export.TOLERANCE and not size:
-        difference = compare((2, 128, 128), (1, 157, 211))
+    first = size or onnx_export.TRACED_SIZE
+    shapes = [(1, *first), (2, *first)]
+    if not size:
+        shapes += [(2, 128, 128), (1, 157, 211)]
+    difference = 0.
+    for shape in shapes:
+        difference = max(
+            difference,
+            onnx_export.largest_difference(model, path, shape=shape, **scale))
         if not difference <= onnx_export.TOLERANCE:
             raise ValueError(
-                f'The backbone {type(model.backbone).__name__} keeps the size '
-                'of image that its graph was made with, and the graph was not '
-                'kept: export it for one size, '
-                f'{onnx_export.SIZE_OPTION}.')
-    if not difference <= onnx_export.TOLERANCE:
-        raise ValueError(
-            f'The graph differs from the network by {difference:.1e}, more '
-            f'than {onnx_export.TOLERANCE:.0e}, and was not kept: please '
-            'report this with the versions of torch, onnx and onnxruntime.')
+                f'The graph differs from the network by {difference:.1e} on '
+                f'images of {shape[1:]}, and was not kept. A backbone that '
+                'keeps the size of image that its graph was made with is '
+                f'exported for one size, {onnx_export.SIZE_OPTION}; else '
+                'please report this with the versions of torch, onnx and '
+                'onnxruntime.')
     return difference
-
-
-def main(argv=None) -> None:
-    """Export and compare."""
-    args = parse_args(argv)
-    try:
-        export(args)
-    except ImportError as error:
-        sys.exit(f'{error}')
 
 
 def export(args: argparse.Namespace) -> None:
@@ -137,3 +109,12 @@ def export(args: argparse.Namespace) -> None:
                   f'{check(model, unchecked, scale, size):.1e}')
     print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB in '
           f'{time.time() - start:.0f} s; outputs {", ".join(model.tasks)}')
+
+
+def main() -> None:
+    """Export and compare."""
+    args = make_parser(__doc__, ARGUMENTS).parse_args()
+    try:
+        export(args)
+    except ImportError as error:
+        sys.exit(f'Error: {error}')

@@ -5,9 +5,9 @@ Exit status 1 if MBOS cannot work as it is installed.
 import argparse
 import platform
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
 import mbos
@@ -28,10 +28,6 @@ INSTEAD = {
     'mmcv': ('mmcv-full', )
 }
 """dict[str, tuple[str]]: Distributions that serve in place of another."""
-REMEDIES = {
-    'mmcv': INSTALL_MMCV,
-    'yapf': 'pip install yapf==0.40.1',
-}
 FIXED = {'mmcv': '1.7.2', 'mmsegmentation': '0.30.0', 'yapf': '0.40.1'}
 """dict[str, str]: The only versions that work."""
 
@@ -48,13 +44,14 @@ def installed(name: str) -> tuple[str, str] | None:
 
 def problem_of(name: str) -> str | None:
     """What is wrong with a required distribution, with the remedy."""
-    found = installed(name)
-    remedy = REMEDIES.get(name, f'pip install {name}')
-    if name in FIXED:
-        remedy = REMEDIES.get(name, f'pip install {name}=={FIXED[name]}')
+    found, wanted = installed(name), FIXED.get(name)
+    remedy = f'pip install {name}=={wanted}' if wanted else \
+        f'pip install {name}'
+    if name == 'mmcv':
+        remedy = INSTALL_MMCV
     if found is None:
         return f'{name} is not installed: {remedy}'
-    if name in FIXED and found[1] != FIXED[name]:
+    if wanted not in (None, found[1]):
         return f'{found[0]} {found[1]} does not serve: {remedy}'
     return None
 
@@ -63,7 +60,7 @@ def devices() -> tuple[list[str], list[str]]:
     """Lines on the devices that torch sees, and what is wrong with them."""
     try:
         import torch
-        import torchvision
+        import torchvision  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
         return [], [
             f'torch and torchvision do not import together ({error}): install '
@@ -73,54 +70,46 @@ def devices() -> tuple[list[str], list[str]]:
         f'cuda:{i}  {torch.cuda.get_device_name(i)}'
         for i in range(torch.cuda.device_count())
     ]
+    driver = None if lines else nvidia_driver()
     lines.append(f'cpu  {torch.get_num_threads()} threads')
-    assert torchvision.__version__
-    driver = nvidia_driver()
-    if driver and len(lines) == 1:
-        return lines, [
-            f'there is an NVIDIA GPU, but torch {torch.__version__} cannot '
-            f'use it; its driver supports CUDA {driver}: update the driver, '
-            'or install torch and torchvision from an index for that CUDA, '
-            'such as https://download.pytorch.org/whl/cu126'
-        ]
-    return lines, []
+    return lines, [
+        f'there is an NVIDIA GPU, but torch {torch.__version__} cannot use '
+        f'it; its driver supports CUDA {driver}: update the driver, or '
+        'install torch and torchvision from an index for that CUDA, such as '
+        'https://download.pytorch.org/whl/cu126'
+    ] if driver else []
 
 
 def nvidia_driver() -> str | None:
     """The newest CUDA that the driver supports; None without a GPU."""
-    program = shutil.which('nvidia-smi')
-    if program is None:
+    try:
+        done = subprocess.run(['nvidia-smi'], capture_output=True, text=True)
+    except OSError:
         return None
-    done = subprocess.run([program], capture_output=True, text=True)
     found = re.search(r'CUDA Version: *([\d.]+)', done.stdout)
     return found.group(1) if found and done.returncode == 0 else None
 
 
-def operators() -> str:
-    """Whether mmcv has its compiled operators."""
-    found = installed('mmcv')
-    return ('compiled (mmcv-full)' if found and found[0] == 'mmcv-full' else
-            'not compiled; MBOS calls none of them')
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print what there is; returns 1 if something required is missing."""
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     print(f'mbos {mbos.__version__}, Python {platform.python_version()}, '
           f'{platform.platform()}')
-    for name in REQUIRED:
-        found = installed(name)
-        if found:
-            print(f'  {found[0]:24} {found[1]}')
-    print(f'  operators of mmcv         {operators()}')
+    for name, version in filter(None, map(installed, REQUIRED)):
+        note = '  (without compiled operators; MBOS calls none of them)'
+        print(f'  {name:24} {version}{note if name == "mmcv" else ""}')
     for extra, names in EXTRAS.items():
         missing = [name for name in names if not installed(name)]
-        state = f'missing {", ".join(missing)}: pip install "mbos[{extra}]"' \
-            if missing else ', '.join(f'{n} {installed(n)[1]}' for n in names)
+        state = ', '.join(f'{n} {installed(n)[1]}' for n in names
+                          if n not in missing)
+        if missing:
+            state = f'missing {", ".join(missing)}: pip install ' \
+                f'"mbos[{extra}]"'
         print(f'  optional, {extra:15} {state}')
     lines, problems = devices()
-    print('\n'.join(f'  device {line}' for line in lines))
-    problems = [p for p in map(problem_of, REQUIRED) if p] + problems
+    for line in lines:
+        print(f'  device {line}')
+    problems = [*filter(None, map(problem_of, REQUIRED)), *problems]
     for problem in problems:
         print(f'Missing: {problem}', file=sys.stderr)
     return 1 if problems else 0

@@ -13,16 +13,14 @@ written, docs/measurements.md what measurements.csv means.
 Research software, not a medical device.
 """
 import argparse
-import itertools
 import os
 import os.path as osp
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from mbos.checkpoints.settings import RULES
+from mbos.checkpoints.settings import CROPS, RULES
 from mbos.cli import quick_imports
 from mbos.faults import first_of, naming
 from mbos.inference.folder_run import FolderRun, RunOptions, RunSummary
@@ -35,6 +33,7 @@ from mbos.pictures.gallery import THUMBNAIL
 from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
+from .options import FLAG, add_arguments, make_parser, similar
 
 SHOWN = 20
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
@@ -48,7 +47,7 @@ UNUSUAL = {
 }
 
 
-class _ConfigOptions(argparse.Action):
+class ConfigOptions(argparse.Action):
     """``--cfg-options`` as elsewhere; imports mmcv only where it is given."""
 
     def __call__(self, parser, namespace, values, option_string=None):
@@ -57,30 +56,72 @@ class _ConfigOptions(argparse.Action):
         action(parser, namespace, values, option_string)
 
 
-def parse_args(argv=None) -> argparse.Namespace:
+ARGUMENTS = [
+    ('paths', argparse.SUPPRESS, dict(nargs='+', metavar='PATH')),
+    ('--out', 'folder to write', dict(required=True, metavar='DIR')),
+    ('--backend', 'what runs the network (default: torch); onnxruntime, on '
+     'CPU, starts in a third of the time once it has made a graph of the '
+     'network, which it keeps in ~/.cache/mbos',
+     dict(choices=['torch', 'onnxruntime'], default='torch')),
+    ('--device', 'cpu, cuda, cuda:1, ... (default: the first GPU, or cpu)',
+     {}),
+]
+PREDICTION = [
+    ('--mode',
+     "whole photograph or sliding window (default: the checkpoint's)",
+     dict(choices=['whole', 'slide'])),
+    ('--window', 'side of the sliding window in the scaled photograph',
+     dict(type=int, metavar='PIXELS')),
+    ('--stride', 'between two windows', dict(type=int, metavar='PIXELS')),
+    ('--scales', 'predict at these multiples of the size that the network '
+     'was tested at, and average; as 0.75 1.0 1.25',
+     dict(type=float, nargs='+', default=[], metavar='FACTOR')),
+    ('--flip', 'predict the mirrored photograph too, and average', FLAG),
+    ('--threshold',
+     "probability that a class must exceed (default: the checkpoint's)",
+     dict(nargs='+', metavar='VALUE | TASK[.CLASS]=VALUE')),
+    ('--crop', 'crop to the field of view, only pad to a square, or take '
+     "photographs as they are (default: the checkpoint's)",
+     dict(choices=CROPS)),
+    ('--postprocess', "which of the network's own rules to apply: rim removes "
+     'what lies on the edge of the field of view, one_object all discs but '
+     'one, specks the smallest parts (all, none or some; default: all)',
+     dict(
+         nargs='+',
+         choices=['all', 'none', *RULES],
+         default=['all'],
+         metavar='RULE')),
+    ('--cfg-options', 'override parts of CONFIG',
+     dict(nargs='+', action=ConfigOptions, metavar='KEY=VALUE')),
+]
+RUN = [
+    ('--batch-size',
+     'photographs that go through the network together (default: 1)',
+     dict(type=int, default=1, metavar='N')),
+    ('--workers', 'threads that measure and write; each needs the memory of '
+     'one photograph (default: half of the cores, 4 at most)',
+     dict(type=int, metavar='N')),
+    ('--probabilities', 'also write a 16-bit PNG per class', FLAG),
+    ('--overlay-size', 'longer side of the overlay pictures; 0: as the '
+     'photograph (default: 1600)',
+     dict(type=int, default=1600, metavar='PIXELS')),
+    ('--no-overlays', 'write no overlays', FLAG),
+    ('--no-gallery', 'write no gallery.html', FLAG),
+    ('--overwrite', 'make everything again; what another checkpoint or other '
+     'options wrote into DIR is removed', FLAG),
+]
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+    parser = make_parser(
+        __doc__,
+        ARGUMENTS,
         usage='%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR '
-        '[options]',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'paths', nargs='+', metavar='PATH', help=argparse.SUPPRESS)
-    parser.add_argument(
-        '--out', required=True, metavar='DIR', help='folder to write')
-    parser.add_argument(
-        '--backend',
-        choices=['torch', 'onnxruntime'],
-        default='torch',
-        help='what runs the network (default: torch); onnxruntime, on CPU, '
-        'starts in a third of the time once it has made a graph of the '
-        'network, which it keeps in ~/.cache/mbos')
-    parser.add_argument(
-        '--device',
-        help='cpu, cuda, cuda:1, ... (default: '
-        'the first GPU, or cpu)')
-    _add_prediction_options(parser)
-    _add_run_options(parser)
+        '[options]')
+    add_arguments(parser.add_argument_group('how to predict'), PREDICTION)
+    add_arguments(
+        parser.add_argument_group('how to work and what to write'), RUN)
     args = parser.parse_args(argv)
     args.config, args.checkpoint, args.inputs = _split(args.paths, parser)
     if args.checkpoint == DEFAULT:
@@ -97,124 +138,32 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def _add_prediction_options(parser) -> None:
-    group = parser.add_argument_group('how to predict')
-    group.add_argument(
-        '--mode',
-        choices=['whole', 'slide'],
-        help="whole photograph or sliding window (default: the checkpoint's)")
-    group.add_argument(
-        '--window',
-        type=int,
-        metavar='PIXELS',
-        help='side of the sliding window in the scaled photograph')
-    group.add_argument(
-        '--stride', type=int, metavar='PIXELS', help='between two windows')
-    group.add_argument(
-        '--scales',
-        type=float,
-        nargs='+',
-        default=[],
-        metavar='FACTOR',
-        help='predict at these multiples of the size that the network was '
-        'tested at, and average; as 0.75 1.0 1.25')
-    group.add_argument(
-        '--flip',
-        action='store_true',
-        help='predict the mirrored photograph too, and average')
-    group.add_argument(
-        '--threshold',
-        nargs='+',
-        metavar='VALUE | TASK[.CLASS]=VALUE',
-        help="probability that a class must exceed (default: the "
-        "checkpoint's)")
-    group.add_argument(
-        '--crop',
-        choices=['fov', 'pad', 'none'],
-        help='crop to the field of view, only pad to a square, or take '
-        "photographs as they are (default: the checkpoint's)")
-    group.add_argument(
-        '--postprocess',
-        nargs='+',
-        choices=['all', 'none', *RULES],
-        default=['all'],
-        metavar='RULE',
-        help="which of the network's own rules to apply: rim removes what "
-        'lies on the edge of the field of view, one_object all discs but one, '
-        'specks the smallest parts (all, none or some; default: all)')
-    group.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override parts of CONFIG')
-
-
-def _add_run_options(parser) -> None:
-    group = parser.add_argument_group('how to work and what to write')
-    group.add_argument(
-        '--batch-size',
-        type=int,
-        default=1,
-        metavar='N',
-        help='photographs that go through the network together (default: 1)')
-    group.add_argument(
-        '--workers',
-        type=int,
-        metavar='N',
-        help='threads that measure and write; each needs the memory of one '
-        'photograph (default: half of the cores, 4 at most)')
-    group.add_argument(
-        '--probabilities',
-        action='store_true',
-        help='also write a 16-bit PNG per class')
-    group.add_argument(
-        '--overlay-size',
-        type=int,
-        default=1600,
-        metavar='PIXELS',
-        help='longer side of the overlay pictures; 0: as the photograph '
-        '(default: 1600)')
-    group.add_argument(
-        '--no-overlays', action='store_true', help='write no overlays')
-    group.add_argument(
-        '--no-gallery', action='store_true', help='write no gallery.html')
-    group.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='make everything again; what another checkpoint or other options '
-        'wrote into DIR is removed')
-
-
-def _split(paths, parser) -> tuple:
+def _split(paths: list[str], parser) -> tuple[str | None, str, list[str]]:
     """Config, checkpoint and inputs of the paths that were given."""
-    config, checkpoint = None, DEFAULT
+    config, checkpoint, inputs = None, DEFAULT, paths
     if paths[0] == '-' or paths[0].endswith('.py'):
         config, *paths = paths
-        if len(paths) < 2:
-            parser.error('give the checkpoint of CONFIG, and at least one '
-                         'photograph, folder or pattern')
-        checkpoint, *paths = paths
+        checkpoint, *inputs = paths or [DEFAULT]
     elif paths[0] in NETWORKS or paths[0].endswith(CHECKPOINTS):
-        checkpoint, *paths = paths
+        checkpoint, *inputs = paths
+    elif not osp.exists(paths[0]) and similar(paths[0], NETWORKS):
+        parser.error(f'{paths[0]}: no such photograph, folder or network.'
+                     f'{similar(paths[0], NETWORKS)}')
     elif _may_be_meant_for_a_checkpoint(*paths):
         parser.error(f'{paths[0]}: neither a photograph nor named like a '
                      f'checkpoint ({", ".join(CHECKPOINTS)}); leave it out, '
                      'or rename it')
-    if not paths:
-        parser.error('give at least one photograph, folder or pattern')
-    return None if config == '-' else config, checkpoint, paths
+    if not inputs:
+        parser.error('give at least one photograph, folder or pattern; a '
+                     'CONFIG is followed by its checkpoint')
+    return None if config == '-' else config, checkpoint, inputs
 
 
 def _may_be_meant_for_a_checkpoint(path: str, *others: str) -> bool:
-    """Whether the first of the paths is an odd one.
-
-    A pattern that the shell expands may begin with a text file: then files of
-    the same folder follow, and it is listed as unreadable as any other.
-    """
-    folder, name = osp.split(path)
-    if not osp.isfile(path) or is_photograph_name(name) or any(
-            osp.dirname(other) == folder and osp.isfile(other)
+    """Whether the first path is a file that is not a photograph, and none of
+    a pattern that the shell has expanded to files of one folder."""
+    if not osp.isfile(path) or is_photograph_name(osp.basename(path)) or any(
+            osp.isfile(other) and osp.dirname(other) == osp.dirname(path)
             for other in others):
         return False
     try:
@@ -234,30 +183,24 @@ def thresholds(given: list[str] | None) -> float | dict[str, Threshold] | None:
         return None
     if len(given) == 1 and '=' not in given[0]:
         return _number(given[0])
-    found: dict[str, Threshold] = {}
+    found: dict[str, dict[str, float]] = {}
     for text in given:
         name, _, value = text.partition('=')
         task, _, of_class = name.partition('.')
-        if of_class and not isinstance(found.get(task), float):
-            found.setdefault(task, {})[of_class] = _number(value)
-        elif not of_class and task not in found:
-            found[task] = _number(value)
-        else:
-            raise ValueError(f'--threshold {" ".join(given)}: give {task}, or '
-                             'its classes, once.')
-    return found
+        found.setdefault(task, {})[of_class] = _number(value)
+    return {
+        task: values[''] if list(values) == [''] else values
+        for task, values in found.items()
+    }
 
 
 def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = -1
-    if not 0 <= value < 1:
         raise ValueError(
             f'--threshold {text}: expected one number, at least 0 and below '
-            '1, or TASK=NUMBER or TASK.CLASS=NUMBER ...')
-    return value
+            '1, or TASK=NUMBER or TASK.CLASS=NUMBER ...') from None
 
 
 def prediction_options(args: argparse.Namespace) -> PredictionOptions:
@@ -302,24 +245,7 @@ def report(summary: RunSummary, out: str) -> None:
             print(f'  {failure["reason"]}')
 
 
-@contextmanager
-def progress_of(total: int) -> Iterator[Callable[[], object]]:
-    """A bar on a terminal, elsewhere a line for every ten photographs."""
-    if sys.stderr.isatty():
-        with tqdm(total=total, unit='photograph') as bar:
-            yield bar.update
-        return
-    numbers = itertools.count(1)
-
-    def advance():
-        done = next(numbers)
-        if done % 10 == 0 or done == total:
-            print(f'{done} of {total} photographs', file=sys.stderr)
-
-    yield advance
-
-
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Predict; returns 1 if a file could not be read, 130 if interrupted."""
     args = parse_args(argv)
     try:
@@ -389,9 +315,10 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
     predictor, options = make(args), run_options(args)
     if len(found) > 1:
         predictor.leave_cores(options.workers)
-    with progress_of(len(found)) as advance:
-        run = FolderRun(predictor, args.checkpoint, args.out, options)
-        summary = run(found, advance)
+    run = FolderRun(predictor, args.checkpoint, args.out, options)
+    seconds = 0.1 if sys.stderr.isatty() else 10.0  # a line of a log each
+    with tqdm(total=len(found), unit='photograph', mininterval=seconds) as bar:
+        summary = run(found, bar.update)
     report(summary, args.out)
     if not args.no_gallery and summary.records:
         print(f'Look at {run.out.write_gallery(summary.records)}')

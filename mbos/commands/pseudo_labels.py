@@ -19,57 +19,41 @@ from mbos.config_overrides import add_config_options
 from mbos.datasets.scoring import format_table
 from mbos.faults import naming
 from mbos.io.files import read_json, save_json
-from mbos.pseudo_labels import generation as pseudo_labels
-from mbos.pseudo_labels import report as report
+from mbos.pseudo_labels import report
+from mbos.pseudo_labels.generation import (find_image_folders,
+                                           generate_pseudo_labels)
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
+from .options import FLAG, make_parser
 
 REPORT = 'pseudo_label_report.json'
+ARGUMENTS = [
+    ('config', 'stage-2 config', {}),
+    ('checkpoint', 'stage-1 checkpoint', dict(type=checkpoint_path)),
+    ('--threshold', 'probability to exceed (default: 0.5, as published)',
+     dict(type=float, default=0.5)),
+    ('--margin', 'ignore pixels with a probability nearer to the threshold '
+     'than this (default: 0, as published)', dict(type=float, default=0.0)),
+    ('--model-config', "config with the checkpoint's network (default: what "
+     "the checkpoint holds, else the stage-2 config's without stage 2)",
+     dict(metavar='CONFIG')),
+    ('--truth',
+     'ground truth of images that get pseudo labels, for the report',
+     dict(nargs='+', default=[], metavar='DATASET.TASK=FOLDER')),
+    ('--allow-stage2', 'accept a stage-2 checkpoint', FLAG),
+    ('--overwrite', 'replace labels that have no manifest', FLAG),
+]
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('config', help='stage-2 config')
-    parser.add_argument(
-        'checkpoint', type=checkpoint_path, help='stage-1 checkpoint')
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        default=0.5,
-        help='probability to exceed (default: 0.5, as published)')
-    parser.add_argument(
-        '--margin',
-        type=float,
-        default=0.0,
-        help='ignore pixels with a probability nearer to the threshold than '
-        'this (default: 0, as published)')
-    parser.add_argument(
-        '--model-config',
-        metavar='CONFIG',
-        help="config with the checkpoint's network (default: what the "
-        "checkpoint holds, else the stage-2 config's without stage 2)")
-    parser.add_argument(
-        '--truth',
-        nargs='+',
-        default=[],
-        metavar='DATASET.TASK=FOLDER',
-        help='ground truth of images that get pseudo labels, for the report')
-    parser.add_argument(
-        '--allow-stage2',
-        action='store_true',
-        help='accept a stage-2 checkpoint')
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace labels that have no manifest')
+    parser = make_parser(__doc__, ARGUMENTS)
     add_launcher_arguments(parser)
     add_config_options(parser, 'the stage-2 config')
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Write all labels, then report on them."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
@@ -77,21 +61,18 @@ def main():
         write_labels(cfg, args)
 
 
-def write_labels(cfg, args):
+def write_labels(cfg: mmcv.Config, args: argparse.Namespace) -> None:
     """Write the labels that a config reads, as the command line says."""
     truth = report.parse_truth(args.truth)
-    report.check_truth(pseudo_labels.find_image_folders(cfg), truth)
-    model_cfg = None
-    if args.model_config:
-        model_cfg = load_config(args.model_config).model
+    report.check_truth(find_image_folders(cfg), truth)
     env = set_up_environment(args.launcher)
-    labelled = pseudo_labels.generate_pseudo_labels(
+    labelled = generate_pseudo_labels(
         cfg,
         args.checkpoint,
         env,
         threshold=args.threshold,
         margin=args.margin,
-        model_cfg=model_cfg,
+        model_cfg=args.model_config and load_config(args.model_config).model,
         allow_stage2=args.allow_stage2,
         overwrite=args.overwrite,
         progress=mmcv.ProgressBar)
@@ -112,7 +93,7 @@ def write_labels(cfg, args):
     print(f'Report written to {path}')
 
 
-def keep_other_report(path, made_by):
+def keep_other_report(path: str, made_by: dict) -> None:
     """Give another name to the report of a run that was started otherwise."""
     known = read_json(path)
     if known is None or made_by.items() <= known.items():

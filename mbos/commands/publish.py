@@ -7,7 +7,6 @@ writes ``PREFIX-<hash>.pth``, weights and meta information only (or, smaller,
 ``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
 metrics that ``tools/test.py --eval`` wrote.
 """
-import argparse
 import json
 import os.path as osp
 
@@ -17,44 +16,26 @@ from mbos.checkpoints.loading import SAFETENSORS
 from mbos.checkpoints.settings import settings_meta, settings_of
 from mbos.io.files import save_text
 from mbos.tasks import build_tasks
+from .options import FLAG, make_parser
+
+ARGUMENTS = [
+    ('checkpoint', 'checkpoint of a training run', {}),
+    ('prefix', 'path of the new files up to the hash', {}),
+    ('--eval', 'metrics for the card, as tools/test.py writes them',
+     dict(nargs='+', default=[], metavar='JSON')),
+    ('--notes', 'what the card shall say of training data and limits',
+     dict(default='')),
+    ('--config', 'config whose `prediction` (thresholds, postprocessing, '
+     "crop) replaces the checkpoint's own, as after choosing thresholds on "
+     'validation photographs', {}),
+    ('--half', 'weights as 16-bit numbers', FLAG),
+    ('--safetensors',
+     'write PREFIX-<hash>.safetensors, which other programs read too', FLAG),
+    ('--keep-discriminators', 'keep what only further training needs', FLAG),
+]
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    """Parse the command line; wrong usage ends with status 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', help='checkpoint of a training run')
-    parser.add_argument('prefix', help='path of the new files up to the hash')
-    parser.add_argument(
-        '--eval',
-        nargs='+',
-        default=[],
-        metavar='JSON',
-        help='metrics for the card, as tools/test.py writes them')
-    parser.add_argument(
-        '--notes',
-        default='',
-        help='what the card shall say of training data and limits')
-    parser.add_argument(
-        '--config',
-        help='config whose `prediction` (thresholds, postprocessing, crop) '
-        "replaces the checkpoint's own, as after choosing thresholds on "
-        'validation photographs')
-    parser.add_argument(
-        '--half', action='store_true', help='weights as 16-bit numbers')
-    parser.add_argument(
-        '--safetensors',
-        action='store_true',
-        help='write PREFIX-<hash>.safetensors, which other programs read too')
-    parser.add_argument(
-        '--keep-discriminators',
-        action='store_true',
-        help='keep what only further training needs')
-    return parser.parse_args(argv)
-
-
-def read_metrics(path: str, checkpoint_sha256: str):
+def read_metrics(path: str, checkpoint_sha256: str) -> tuple[str, dict]:
     """Read what ``tools/test.py`` wrote of one test set.
 
     Raises:
@@ -74,9 +55,9 @@ def read_metrics(path: str, checkpoint_sha256: str):
     return found
 
 
-def main(argv=None) -> None:
+def main() -> None:
     """Publish a checkpoint."""
-    args = parse_args(argv)
+    args = make_parser(__doc__, ARGUMENTS).parse_args()
     content, notes = publishing.published_content(
         apis.read_checkpoint(args.checkpoint), args.keep_discriminators)
     digest = apis.file_sha256(args.checkpoint)

@@ -11,7 +11,7 @@ import torch
 
 from mbos import apis
 from mbos.config_overrides import add_config_options
-from mbos.faults import InvalidConfigError, naming
+from mbos.faults import FaultList, naming
 from mbos.inference.test_sets import predict_first
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
@@ -21,29 +21,52 @@ from mbos.painter import draw_overlay
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.tasks import build_tasks
 from mbos.zoo import checkpoint_path
+from .options import FLAG, add_arguments, make_parser
 
 SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
+ARGUMENTS = [
+    ('config', 'config file', {}),
+    ('checkpoint', 'checkpoint of the same config, or the name of a network '
+     "of mbos.zoo, 'fundus-light'", dict(type=checkpoint_path)),
+]
+EVALUATION = [
+    ('--eval', 'compute the metrics; all of them, whichever is named',
+     dict(nargs='+', choices=['mIoU', 'mDice', 'mFscore'])),
+    ('--OD', 'evaluate on the optic disc masks of IDRiD (test_sets.idrid_od)',
+     FLAG),
+    ('--work-dir', 'where the metrics go as JSON and CSV', {}),
+    ('--threshold-from-val', 'also score at the threshold that gives each '
+     'class its best Dice on data.val', FLAG),
+    ('--aug-test', 'average over scales and flips (aug_test in the config; '
+     'default: scales 0.75, 1, 1.25, both flips)', FLAG),
+    ('--bootstrap',
+     'resamples of the 95 %% intervals, 0 for none (default: 1000)',
+     dict(type=int, default=1000, metavar='N')),
+    ('--no-report', 'do not write report.html', FLAG),
+    ('--report-images', 'show the K best and K worst images of each task in '
+     'the report, which are predicted once more; 0 for none (default: 3)',
+     dict(type=int, default=3, metavar='K')),
+]
+PICTURES = [
+    ('--vis', 'write label maps and overlays', FLAG),
+    ('--source', 'task to write: its name, or a dataset that stands for it '
+     f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
+     'every task. The images are those of data.test or --datasets',
+     dict(metavar='MODE')),
+    ('--output_dir --output-dir', 'for --vis', {}),
+]
+WHERE = [
+    ('--datasets', "test sets of the config's test_sets, or 'all' (default: "
+     'data.test)', dict(nargs='+', default=[''], metavar='NAME')),
+]
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        'checkpoint',
-        type=checkpoint_path,
-        help='checkpoint of the same config, or the name of a network of '
-        "mbos.zoo, 'fundus-light'")
-    add_evaluation_arguments(parser.add_argument_group('evaluation'))
-    add_picture_arguments(parser.add_argument_group('pictures'))
-    parser.add_argument(
-        '--datasets',
-        nargs='+',
-        default=[''],
-        metavar='NAME',
-        help="test sets of the config's test_sets, or 'all' "
-        '(default: data.test)')
+    parser = make_parser(__doc__, ARGUMENTS)
+    add_arguments(parser.add_argument_group('evaluation'), EVALUATION)
+    add_arguments(parser.add_argument_group('pictures'), PICTURES)
+    add_arguments(parser, WHERE)
     add_launcher_arguments(parser)
     add_config_options(parser)
     args = parser.parse_args()
@@ -61,60 +84,7 @@ def parse_args():
     return args
 
 
-def add_evaluation_arguments(group):
-    """Add the options of the evaluation."""
-    group.add_argument(
-        '--eval',
-        nargs='+',
-        choices=['mIoU', 'mDice', 'mFscore'],
-        help='compute the metrics; all of them, whichever is named')
-    group.add_argument(
-        '--OD',
-        action='store_true',
-        help='evaluate on the optic disc masks of IDRiD (test_sets.idrid_od)')
-    group.add_argument(
-        '--work-dir', help='where the metrics go as JSON and CSV')
-    group.add_argument(
-        '--threshold-from-val',
-        action='store_true',
-        help='also score at the threshold that gives each class its best '
-        'Dice on data.val')
-    group.add_argument(
-        '--aug-test',
-        action='store_true',
-        help='average over scales and flips (aug_test in the config; '
-        'default: scales 0.75, 1, 1.25, both flips)')
-    group.add_argument(
-        '--bootstrap',
-        type=int,
-        default=1000,
-        metavar='N',
-        help='resamples of the 95 %% intervals, 0 for none (default: 1000)')
-    group.add_argument(
-        '--no-report', action='store_true', help='do not write report.html')
-    group.add_argument(
-        '--report-images',
-        type=int,
-        default=3,
-        metavar='K',
-        help='show the K best and K worst images of each task in the report,\n'
-        'which are predicted once more; 0 for none (default: 3)')
-
-
-def add_picture_arguments(group):
-    """Add the options of the pictures."""
-    group.add_argument(
-        '--vis', action='store_true', help='write label maps and overlays')
-    group.add_argument(
-        '--source',
-        metavar='MODE',
-        help='task to write: its name, or a dataset that stands for it '
-        f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
-        'every task. The images are those of data.test or --datasets')
-    group.add_argument('--output_dir', '--output-dir', help='for --vis')
-
-
-def task_of_source(source, cfg):
+def task_of_source(source: str, cfg: mmcv.Config) -> str:
     """The task that ``--source`` means: its name, or that of a dataset, a
     published one or a training set of the config that labels one task.
 
@@ -136,7 +106,7 @@ def task_of_source(source, cfg):
     return task
 
 
-def test_set_names(args, cfg):
+def test_set_names(args: argparse.Namespace, cfg: mmcv.Config) -> list[str]:
     """Names of the test sets to run on; '' is ``data.test``."""
     if args.OD:
         return ['idrid_od']
@@ -145,26 +115,8 @@ def test_set_names(args, cfg):
     return args.datasets
 
 
-def build_test_sets(cfg, names, scored):
-    """The test sets, or what is wrong with any of them.
-
-    Raises:
-        ValueError: With the problems of all.
-    """
-    datasets, errors = [], []
-    for name in names:
-        try:
-            datasets.append(apis.build_test_set(cfg, name, scored))
-        except ValueError as error:
-            errors.append(error)
-    if errors:
-        worst = next((e for e in errors if isinstance(e, InvalidConfigError)),
-                     errors[0])
-        raise type(worst)('\n'.join(map(str, errors))) from worst
-    return datasets
-
-
-def evaluate(model, datasets, cfg, env, args):
+def evaluate(model, datasets: dict, cfg: mmcv.Config, env,
+             args: argparse.Namespace) -> None:
     """Print the tables of all test sets and write the metrics."""
     bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
     chosen = {}
@@ -175,14 +127,15 @@ def evaluate(model, datasets, cfg, env, args):
     try:
         written = apis.evaluate_test_sets(model, datasets, cfg, env, plan)
     except apis.EvaluationError:
-        report(model, datasets, cfg, env, args, images=0)
+        write_report(model, datasets, cfg, env, args, images=0)
         raise
     for path in written:
         print(f'Metrics written to {path}')
-    report(model, datasets, cfg, env, args, args.report_images)
+    write_report(model, datasets, cfg, env, args, args.report_images)
 
 
-def report(model, datasets, cfg, env, args, images):
+def write_report(model, datasets: dict, cfg: mmcv.Config, env,
+                 args: argparse.Namespace, images: int) -> None:
     """Write the page of what has been evaluated, if it is wanted."""
     if env.is_main and not args.no_report:
         sha256 = apis.file_sha256(args.checkpoint)
@@ -190,7 +143,8 @@ def report(model, datasets, cfg, env, args, images):
         print(f'Report written to {page}')
 
 
-def visualise(model, dataset, cfg, env, output_dir, only=None):
+def visualise(model, dataset, cfg: mmcv.Config, env, output_dir: str,
+              only: str | None) -> None:
     """Write ``overlays`` of a test set, and label maps of all tasks, a folder
     each, or of one only."""
     tasks = [t for t in dataset.tasks if only in (None, t.name)]
@@ -211,7 +165,7 @@ def visualise(model, dataset, cfg, env, output_dir, only=None):
         print(f'\nPredictions written to {output_dir}')
 
 
-def main():
+def main() -> None:
     """Run the network on the wanted test sets."""
     args = parse_args()
     cfg = apis.load_config(args.config, args.cfg_options)
@@ -219,7 +173,7 @@ def main():
         run(cfg, args)
 
 
-def run(cfg, args):
+def run(cfg: mmcv.Config, args: argparse.Namespace) -> None:
     """Run the network of a config, as the command line says."""
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -229,17 +183,21 @@ def run(cfg, args):
     names = test_set_names(args, cfg)
     env = apis.set_up_environment(args.launcher)
     scored = bool(args.eval or args.OD)
-    datasets = build_test_sets(cfg, names, scored)
-    apis.check_data(datasets, env)
+    datasets, faults = {}, FaultList()
+    for name in names:
+        with faults.noting():
+            dataset = apis.build_test_set(cfg, name, scored)
+            datasets[name or dataset.name] = dataset
+    faults.raise_all()
+    apis.check_data(list(datasets.values()), env)
     model = apis.load_segmentor(cfg.model, args.checkpoint, env, cfg=cfg)
-    named = {n or d.name: d for n, d in zip(names, datasets)}
-    predict_first(model, datasets, 'data.test or test_sets')
+    predict_first(model, datasets.values(), 'data.test or test_sets')
     if scored:
-        evaluate(model, named, cfg, env, args)
-    for name, dataset in named.items() if args.vis else ():
+        evaluate(model, datasets, cfg, env, args)
+    for name, dataset in datasets.items() if args.vis else ():
         # two sets may have images of the same name
-        folder = (
-            args.output_dir if len(names) == 1 else osp.join(
-                args.output_dir, name))
+        folder = args.output_dir
+        if len(names) > 1:
+            folder = osp.join(folder, name)
         visualise(model, dataset, cfg, env, folder, only)
     env.barrier()

@@ -11,32 +11,29 @@ from mbos import apis
 from mbos.config_overrides import add_config_options
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
+from .options import FLAG, make_parser
+
+ARGUMENTS = [
+    ('config', 'config file', {}),
+    ('--work-dir', 'where logs and checkpoints go', {}),
+    ('--load-from', 'checkpoint to start from', dict(type=checkpoint_path)),
+    ('--resume-from', 'checkpoint to go on from', {}),
+    ('--auto-resume', 'go on from the newest whole checkpoint of the work '
+     'directory, if there is one', FLAG),
+    ('--no-validate', 'do not evaluate on data.val during training', FLAG),
+    ('--seed', 'random seed (default: 0)', dict(type=int)),
+]
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go')
-    parser.add_argument(
-        '--load-from', type=checkpoint_path, help='checkpoint to start from')
-    parser.add_argument('--resume-from', help='checkpoint to go on from')
-    parser.add_argument(
-        '--auto-resume',
-        action='store_true',
-        help='go on from the newest whole checkpoint of the work directory, '
-        'if there is one')
-    parser.add_argument(
-        '--no-validate',
-        action='store_true',
-        help='do not evaluate on data.val during training')
-    parser.add_argument('--seed', type=int, help='random seed (default: 0)')
+    parser = make_parser(__doc__.splitlines()[0], ARGUMENTS)
     add_launcher_arguments(parser)
     add_config_options(parser, 'the config, such as runner.max_iters=100')
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Complete the config and train."""
     args = parse_args()
     cfg = apis.load_config(args.config, args.cfg_options)

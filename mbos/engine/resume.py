@@ -7,7 +7,7 @@ from mmcv import Config
 from torch import nn
 
 from mbos.checkpoints.foreign_state import split_foreign, split_mmcv_average
-from mbos.checkpoints.loading import check_shapes, fit_weights, read_checkpoint
+from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.config_rules import value_at
 from mbos.faults import first_of
 from mbos.runtime.environment import Environment
@@ -38,11 +38,16 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
         raise ValueError(
             f'{path} holds weights only, no optimizer and no iteration: use '
             'it with --load-from instead of --resume-from.')
-    fit_weights(model, path, content)
+    training = content.get('training_weights') or {}
+    fit_weights(
+        model, path,
+        dict(content, state_dict={
+            **content['state_dict'],
+            **training
+        }))
     state = split_mmcv_average(content['state_dict'])[0]
     own = model.state_dict()
     state = split_foreign(state, own)[0]
-    check_shapes(path, content.get('training_weights') or {}, own)
     differing = sorted(set(own) ^ set(state))
     stage = content['meta'].get('mbos_stage')
     if differing or stage != model.stage:

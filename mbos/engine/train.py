@@ -15,7 +15,7 @@ from torch import nn
 import mbos
 from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
-from mbos.checkpoints.settings import find_settings
+from mbos.checkpoints.settings import settings_of
 from mbos.config import build_checked, plain
 from mbos.datasets import JointDataset, build_train_loader
 from mbos.datasets.checks import check_data
@@ -150,7 +150,7 @@ def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
         CheckedIterRunner: Checkpoints get ``facts``, the config, and what
         prediction needs as their meta information.
     """
-    settings = find_settings(cfg, logger)
+    settings = settings_of(cfg) if cfg.data.get('test') else None
     meta = dict(
         checkpoint_meta(model, plain(cfg.model), settings),
         seed=cfg.seed,

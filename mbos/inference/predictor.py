@@ -22,11 +22,10 @@ from torch import Tensor, nn
 
 from mbos.accelerate import accelerate, is_wanted
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
-from mbos.checkpoints.settings import (PredictionSettings, published_config,
-                                       settings_from_meta, settings_meta,
-                                       settings_of, stage_of)
-from mbos.checkpoints.stored_network import building, stored_model_cfg
+from mbos.checkpoints.network import describe_network, stage_of
+from mbos.checkpoints.settings import PredictionSettings, settings_meta
 from mbos.config import build_checked, generator_model_cfg, load_config
+from mbos.faults import naming
 from mbos.models.inference import (complete_test_cfg, flip_direction,
                                    unique_views)
 from mbos.zoo import DEFAULT, card_path, checkpoint_path
@@ -73,9 +72,8 @@ def load_model(checkpoint: str = DEFAULT,
     content = read_checkpoint(checkpoint)
     if isinstance(config, str):
         config = load_config(config)
-    model_cfg, settings, stage = _find_settings(checkpoint, content, config,
-                                                logger)
-    with building(checkpoint) if config is None else nullcontext():
+    model_cfg, settings = describe_network(checkpoint, content, config, logger)
+    with naming(checkpoint) if config is None else nullcontext():
         model_cfg = dict(generator_model_cfg(model_cfg), pretrained=None)
         model_cfg = Config(dict(model=model_cfg)).model
         model = build_checked(build_segmentor, model_cfg)
@@ -87,7 +85,7 @@ def load_model(checkpoint: str = DEFAULT,
     model = model.to(device).eval()
     if is_wanted(device, config):
         accelerate(model)
-    model.settings, model.stage = settings, stage
+    model.settings, model.stage = settings, stage_of(content)
     # what mmseg's own functions read
     meta = settings_meta(list(model.tasks.values()))
     model.CLASSES, model.PALETTE = meta['CLASSES'], meta['PALETTE']
@@ -110,29 +108,6 @@ def _device(device) -> torch.device:
         raise ValueError(f'There is no device {device}: this machine shows '
                          f'{gpus} GPU(s) to torch; use cpu, cuda or cuda:N.')
     return found
-
-
-def _find_settings(path, content, config, logger):
-    """Network, settings and stage: of the config, the checkpoint, or the
-    published ones."""
-    meta, stage = content['meta'], stage_of(content)
-    if config is not None:
-        stored = None if config.data.get('test') else settings_from_meta(meta)
-        return config.model, stored or settings_of(config), stage
-    model_cfg = stored_model_cfg(path, content)
-    settings = settings_from_meta(meta)
-    if model_cfg is None:
-        logger.info(f'{path}: names no network; taken to be the published one '
-                    f'of stage {stage}')
-        model_cfg = published_config(stage).model
-    if settings is None:
-        settings = settings_of(published_config(stage))
-        norm = settings.normalization
-        logger.info(
-            f'{path}: names no preprocessing; the published one is taken: '
-            f'scaled into {settings.image_scale}, mean {norm["mean"]}, std '
-            f'{norm["std"]}. Give the config if it was trained otherwise.')
-    return model_cfg, settings, stage
 
 
 def predict(model: nn.Module,

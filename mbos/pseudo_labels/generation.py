@@ -10,13 +10,13 @@ from mmseg.datasets import build_dataset
 from torch import nn
 
 from mbos.checkpoints.loading import read_checkpoint
+from mbos.checkpoints.network import stage_of, stored_model_cfg
 from mbos.checkpoints.release_layout import is_release_state
-from mbos.checkpoints.settings import stage_of
-from mbos.checkpoints.stored_network import building, stored_model_cfg
 from mbos.config import (build_checked, imported_packages, member_datasets,
                          stage1_model_cfg)
 from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import path_of
+from mbos.faults import naming
 from mbos.inference.test_sets import (load_segmentor, predict_dataset,
                                       predict_first)
 from mbos.io import RefusedError, check_image_header
@@ -293,7 +293,7 @@ def generate_pseudo_labels(
     settings = _Settings(cfg, checkpoint, threshold, margin)
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
-    with building(checkpoint):  # its own network, perhaps
+    with naming(checkpoint):  # its own network, perhaps
         model = load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
     check_tasks(folders, cfg, model.module)
     settle_classes(folders, cfg)

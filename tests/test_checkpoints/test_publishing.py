@@ -85,13 +85,6 @@ def test_published_file(trained, tool, tmp_path, capsys):
     assert 'left out: optimizer' in said and 'discriminators left out' in said
 
 
-def test_same_weights_have_the_same_name(trained, tool, tmp_path):
-    for folder in 'ab':
-        tool('publish_model.py', trained[1], f'{folder}/m')
-    names = [p.name for p in sorted(tmp_path.glob('[ab]/*.pth'))]
-    assert len(names) == 2 and names[0] == names[1]
-
-
 def test_half_precision_safetensors(trained, tool, tmp_path):
     """Anybody's reader finds the weights, and MBOS all that it needs."""
     model, path = trained
@@ -115,16 +108,6 @@ def test_half_precision_safetensors(trained, tool, tmp_path):
     assert meta['iter'] == 12 and meta['mbos_model']['type']
 
 
-def test_what_16_bits_cannot_hold(trained, tool, tmp_path):
-    content = torch.load(trained[1], weights_only=True)
-    name = next(iter(content['state_dict']))
-    content['state_dict'][name].view(-1)[0] = 70000.
-    path = tmp_path / 'large.pth'
-    torch.save(content, path)
-    assert f'{name} has values that 16 bits' in tool('publish_model.py', path,
-                                                     'm', '--half')
-
-
 def test_settings_of_a_config(trained, tool, tmp_path):
     """Thresholds that were chosen after training."""
     text = config_of(tmp_path, TASKS)
@@ -140,29 +123,36 @@ def test_settings_of_a_config(trained, tool, tmp_path):
 
 
 def test_discriminators_can_be_kept(trained, tool, tmp_path):
-    tool('publish_model.py', trained[1], 'm', '--keep-discriminators')
-    path, = tmp_path.glob('m-*.pth')
-    names = torch.load(path, weights_only=True)['state_dict']
+    """And the same weights have the same name."""
+    for folder in 'ab':
+        tool('publish_model.py', trained[1], f'{folder}/m',
+             '--keep-discriminators')
+    one, two = sorted(tmp_path.glob('[ab]/*.pth'))
+    assert one.name == two.name
+    names = torch.load(one, weights_only=True)['state_dict']
     assert set(names) == set(trained[0].state_dict())
 
 
+OTHER = dict(
+    dataset='a', figures={}, checkpoint='b.pth', checkpoint_sha256='0' * 64)
+
+
 def test_bad_input(trained, tool, tmp_path):
-    command = ('publish_model.py', trained[1], 'm', '--eval', 'eval.json')
-    figures = tmp_path / 'eval.json'
-    figures.write_text('[]')
-    assert 'not a file of metrics' in tool(*command)
-    figures.write_text(
-        json.dumps(
-            dict(
-                dataset='a',
-                figures={},
-                checkpoint='other.pth',
-                checkpoint_sha256='0' * 64)))
-    assert 'another checkpoint, other.pth' in tool(*command)
-    torch.save(dict(state_dict=trained[0].state_dict()), 'bare.pth')
+    model, path = trained
+    for content, said in (([], 'not a file of metrics'),
+                          (OTHER, 'another checkpoint, b.pth')):
+        (tmp_path / 'eval.json').write_text(json.dumps(content))
+        assert said in tool('publish_model.py', path, 'm', '--eval',
+                            'eval.json')
+    state = model.state_dict()
+    torch.save(dict(state_dict=state), 'bare.pth')
     assert 'convert_pssnet_checkpoint' in tool('publish_model.py', 'bare.pth',
                                                'm')
-    assert 'not found' in tool('publish_model.py', 'none.pth', 'm')
+    state['backbone.norm3.weight'][0] = 70000.
+    content = torch.load(path, weights_only=True)
+    torch.save(dict(content, state_dict=state), 'large.pth')
+    assert 'backbone.norm3.weight has values that 16 bits' in tool(
+        'publish_model.py', 'large.pth', 'm', '--half')
     assert not list(tmp_path.glob('m-*'))
 
 

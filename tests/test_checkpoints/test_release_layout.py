@@ -1,13 +1,15 @@
 """Names and shapes of released checkpoints, both ways."""
+import os
+from collections import OrderedDict
+
 import pytest
 import torch
 
-from mbos.checkpoints.foreign_state import summarize
 from mbos.checkpoints.release_layout import (check_release_tasks, from_release,
-                                             in_release_order,
                                              is_release_state, to_release)
 from mbos.tasks import build_tasks
 from tests.released import is_dead, released, shapes
+from tests.tiny_runs import config_of, write_config
 from tests.utils import TASKS, tiny_model
 
 LAYOUTS = ('stage1', 'stage1_tiny', 'gan', 'gan_tiny_window8',
@@ -20,19 +22,9 @@ def test_round_trip_is_exact_but_for_dead_copies(layout):
     ours, dropped = from_release(state, tasks)
     back, refilled = to_release(ours, tasks)
     dead = {name for name in state if is_dead(name)}
-    assert set(dropped) == dead
-    assert set(refilled) == dead
-    assert {
-        n: tuple(v.shape)
-        for n, v in back.items()
-    } == {
-        n: tuple(s)
-        for n, s in shapes(layout).items()
-    }
+    assert set(dropped) == set(refilled) == dead
+    assert {n: list(v.shape) for n, v in back.items()} == shapes(layout)
     assert all(torch.equal(back[n], state[n]) for n in set(state) - dead)
-    again, _ = from_release(back, tasks)
-    assert again.keys() == ours.keys()
-    assert all(torch.equal(again[n], ours[n]) for n in ours)
 
 
 def test_dead_copies_hold_what_the_first_pair_does():
@@ -57,48 +49,27 @@ def test_dead_copies_hold_what_the_first_pair_does():
 ])
 def test_our_networks_have_the_released_shapes(window, adversarial, layout):
     model = tiny_model(window=window, adversarial=adversarial)
+    assert not is_release_state(model.state_dict())
     state, _ = to_release(model.state_dict(), list(model.tasks.values()))
+    assert is_release_state(state)
     assert {n: list(v.shape) for n, v in state.items()} == shapes(layout)
 
 
 def test_each_task_gets_its_own_share():
+    """In the order of the release, however a config lists them."""
     state = {'decode_head.fpn_convs.0.conv.weight': torch.arange(6.)}
-    ours, _ = from_release(state, build_tasks(TASKS))
-    assert {
-        n: v.tolist()
-        for n, v in ours.items()
-    } == {
-        'decode_head.heads.vessel.fpn_convs.0.conv.weight': [0, 1],
-        'decode_head.heads.lesion.fpn_convs.0.conv.weight': [2, 3],
-        'decode_head.heads.odoc.fpn_convs.0.conv.weight': [4, 5]
-    }
-
-
-@pytest.mark.parametrize('layout', ['stage1_tiny', 'gan_tiny_window8'])
-def test_the_order_of_a_config_does_not_matter(layout):
-    """The release numbers vessel, lesion, odoc; configs may list otherwise."""
-    state, order = released(layout), ['odoc', 'vessel', 'lesion']
-    expected, _ = from_release(state, build_tasks(TASKS))
-    check_release_tasks(state, build_tasks(order))
-    ours, _ = from_release(state, build_tasks(order))
-    assert all(torch.equal(v, expected[n]) for n, v in ours.items())
-    back, _ = to_release(ours, build_tasks(order))
-    same, _ = to_release(ours, build_tasks(TASKS))
-    assert back.keys() == same.keys() == state.keys()
-    assert all(torch.equal(v, same[n]) for n, v in back.items())
-
-
-def test_other_tasks_keep_their_order():
-    tasks = build_tasks(['odoc', 'vessel'])
-    assert in_release_order(tasks) == list(tasks)
-    assert [t.name
-            for t in in_release_order(build_tasks(TASKS[::-1]))] == list(TASKS)
-
-
-def test_release_is_recognised_by_its_names():
-    assert is_release_state(released('stage1_tiny'))
-    assert is_release_state(released('gan_tiny_window8'))
-    assert not is_release_state(tiny_model(adversarial=True).state_dict())
+    for tasks in (TASKS, TASKS[::-1]):
+        ours, _ = from_release(state, build_tasks(tasks))
+        assert {
+            n.split('.')[2]: v.tolist()
+            for n, v in ours.items()
+        } == dict(
+            vessel=[0, 1], lesion=[2, 3], odoc=[4, 5])
+    ours, _ = from_release(state, build_tasks(['odoc', 'vessel']))
+    assert list(ours) == [
+        f'decode_head.heads.{task}.fpn_convs.0.conv.weight'
+        for task in ('vessel', 'odoc')
+    ]
 
 
 @pytest.mark.parametrize('tasks, found', [
@@ -112,23 +83,69 @@ def test_other_task_lists_are_refused(tasks, found):
         check_release_tasks(released('gan_tiny_window8'), build_tasks(tasks))
 
 
-def test_undivisible_tensors_are_refused():
-    with pytest.raises(ValueError, match='cannot be shared by 3 tasks'):
-        from_release({'decode_head.bottleneck.conv.weight': torch.zeros(4)},
-                     build_tasks(TASKS))
-
-
-def test_to_release_refuses_what_the_release_lacks():
-    tasks = build_tasks(TASKS)
+def test_to_release_refuses_attention_that_the_release_lacks():
     name = 'decode_head.cross_task_attention.blocks.vessel_from_odoc.q.bias'
     with pytest.raises(ValueError, match='one per pair'):
-        to_release({name: torch.zeros(1)}, tasks)
-    state = tiny_model().state_dict()
-    del state['decode_head.heads.odoc.bottleneck.conv.weight']
-    with pytest.raises(ValueError, match='lacks decode_head.heads.odoc.bott'):
-        to_release(state, tasks)
+        to_release({name: torch.zeros(1)}, build_tasks(TASKS))
 
 
-def test_summary_folds_numbers():
-    names = ['a.0.w', 'a.1.w', 'norm.bias', 'a.12.w', 'a.0.1.w']
-    assert summarize(names) == 'a.*.w (3), norm.bias, a.0.1.w'
+@pytest.fixture(params=['stage1_tiny', 'gan_tiny_window8'])
+def files(request, tmp_path):
+    """A released state dict, the file of it, and the command that reads it."""
+    adversarial = 'gan' in request.param
+    cfg = config_of(tmp_path, TASKS, adversarial)
+    if adversarial:
+        cfg['model']['discriminator']['channels'] = 64
+    config = write_config(tmp_path / 'config.py', cfg)
+    state = OrderedDict(released(request.param))
+    content = dict(state_dict=state, meta=dict(iter=7), optimizer=dict(a={}))
+    torch.save(content, tmp_path / 'released.pth')
+    return state, content, ('convert_pssnet_checkpoint.py', 'released.pth',
+                            'ours.pth', '--config', config)
+
+
+def test_converting_there_and_back(files, tool, capsys):
+    state, _, command = files
+    assert tool(*command) is None
+    assert 'left out: optimizer, meta.iter' in capsys.readouterr().out
+    content = torch.load('ours.pth', weights_only=True)
+    expected, _ = from_release(state, build_tasks(TASKS))
+    assert content['state_dict'].keys() == expected.keys()
+    assert all(
+        torch.equal(v, expected[n]) for n, v in content['state_dict'].items())
+    assert [t['name'] for t in content['meta']['mbos_tasks']] == list(TASKS)
+
+    # our file describes its network itself
+    assert tool(command[0], 'ours.pth', 'back.pth', '--to-release') is None
+    returned = torch.load('back.pth', weights_only=True)['state_dict']
+    assert returned.keys() == state.keys()
+    alive = [name for name in state if not is_dead(name)]
+    assert all(torch.equal(returned[n], state[n]) for n in alive)
+    assert ('refilled' in capsys.readouterr().out) == (len(alive) < len(state))
+
+
+def test_indices_left_out_are_computed(files, tool, capsys):
+    state, content, command = files
+    for name in list(state):
+        if name.endswith('relative_position_index'):
+            del state[name]
+    torch.save(content, 'released.pth')
+    assert tool(*command) is None
+    assert 'computed anew: backbone' in capsys.readouterr().out
+    written = torch.load('ours.pth', weights_only=True)['state_dict']
+    index = written['backbone.stages.0.blocks.0.attn.w_msa.'
+                    'relative_position_index']
+    assert index.shape == (49, 49) and index[0, 0] == 84
+
+
+def test_what_is_not_converted(files, tool, capsys):
+    state, content, command = files
+    name, given, out, *config = command
+    assert 'asked for already' in tool(*command, '--to-release')
+    # the published config is wider
+    assert 'of another size' in tool(name, given, out)
+    assert tool(name, given, given) == 2
+    state.popitem()
+    torch.save(content, 'released.pth')
+    assert 'released.pth' in tool(*command)
+    assert not os.path.exists(out)

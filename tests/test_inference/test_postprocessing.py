@@ -97,7 +97,7 @@ def test_specks_of_nested_classes_leave_what_is_around_them():
 @pytest.mark.parametrize('given, message', [
     (dict(rim=0.5), 'postprocessing.rim is 0.5'),
     (dict(rim='x'), "postprocessing.rim is 'x'"),
-    (dict(specks=dict(lesion=dict(EX=-1))), 'specks.lesion.EX is -1'),
+    (dict(specks=dict(lesion=dict(EX=-1))), 'specks.lesion is '),
 ])
 def test_wrong_rules(given, message):
     with pytest.raises(ValueError, match=message):

@@ -242,27 +242,25 @@ def test_release_falls_back_to_the_published_settings(tmp_path, monkeypatch,
         OrderedDict(model.state_dict()), list(model.tasks.values()))
     path = tmp_path / 'released.pth'
     torch.save(dict(state_dict=state, meta=dict(iter=1)), path)
-    stages = []
 
-    def published(stage):
-        found = load_config(PUBLISHED_CONFIGS[stage])
-        stages.append(stage)
+    def published(path):
+        assert ('_multi_gan_' in path) == (model.stage == 'adversarial')
+        found = load_config(path)
         found.model = mmcv.ConfigDict(cfg)
         return found
 
-    from mbos.checkpoints.settings import PUBLISHED_CONFIGS
-    monkeypatch.setattr('mbos.inference.predictor.published_config', published)
+    monkeypatch.setattr('mbos.checkpoints.network.load_config', published)
     said = []
 
     class Logger:
         info = staticmethod(said.append)
 
     loaded = load_model(str(path), device='cpu', logger=Logger)
-    assert stages[0] == model.stage == loaded.stage
+    assert model.stage == loaded.stage
     assert loaded.settings.image_scale == (1024, 1024)
     assert loaded.settings.normalization['mean'] == [95.523, 57.776, 25.422]
     text = '\n'.join(said)
-    assert 'names no network' in text and 'names no preprocessing' in text
+    assert 'does not say all of its network and its preprocessing' in text
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
 

@@ -33,6 +33,6 @@ def test_merging_layer_of_another_shape():
 ])
 def test_released_tensor_without_dimensions(name):
     state = {name: torch.tensor(1.)}
-    with pytest.raises(ValueError, match='tasks with|another number of tasks'):
+    with pytest.raises(ValueError, match='tasks with'):
         check_release_tasks(state, TASKS)
         from_release(state, TASKS)

@@ -142,5 +142,5 @@ def test_second_ctrl_c_kills(launch, tmp_path):
 
 
 def test_numbers_agree():
-    failures = runpy.run_path(str(ROOT / 'tools/launch_failures.py'))
-    assert failures['INTERRUPTED'] == interruption.EXIT_INTERRUPTED
+    launcher = runpy.run_path(str(ROOT / 'tools/launch.py'))
+    assert launcher['INTERRUPTED'] == interruption.EXIT_INTERRUPTED

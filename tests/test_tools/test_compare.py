@@ -3,20 +3,17 @@ import json
 
 import pytest
 
-from mbos.evaluation.paired_comparison import (METRICS, compare_evaluations,
-                                               difference_table,
-                                               read_evaluations)
+from mbos.evaluation.paired_comparison import (compare_evaluations,
+                                               difference_table)
 from tests.evaluations import make_evaluation, make_task
-from tests.tiny_runs import run_tool
 
 
 @pytest.fixture
-def compare(monkeypatch, tmp_path, capfd):
+def compare(tool, capfd):
     """Function that runs the tool; returns its exit and its output."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        code = run_tool(monkeypatch, 'compare.py', *arguments)
+        code = tool('compare.py', *arguments)
         return code, capfd.readouterr().out
 
     return run
@@ -34,14 +31,22 @@ def compared(first, second, **options):
     return {(r['task'], r['class'], r['metric']): r for r in rows}
 
 
+def pair(*args, **kwargs):
+    """Two equal evaluations of one task, and their rows of images."""
+    both = [
+        make_evaluation(lesion=make_task(*args, **kwargs)) for _ in range(2)
+    ]
+    return *both, *(e['tasks']['lesion']['per_image'] for e in both)
+
+
 def test_the_same_evaluation_twice(compare, tmp_path):
     a = write(tmp_path / 'a.json', make_evaluation())
     code, out = compare(a, a, '--json')
     assert code is None
-    content = json.loads(out)
+    rows = json.loads(out)['rows']
     # 2 classes and their mean; Dice per image and pooled, AP, AUC
-    assert len(content['rows']) == 3 * 4
-    for row in content['rows']:
+    assert len(rows) == 3 * 4
+    for row in rows:
         assert row['difference'] == row['low'] == row['high'] == 0
         assert row['p_value'] == row['p_holm'] == 1
         assert row['better'] is None and row['images'] == 12
@@ -56,8 +61,7 @@ def test_a_constant_shift(compare, tmp_path):
     assert code is None and 'a.pth' in out and 'b.pth' in out
     # mean of 0.30, 0.32, ... 0.52 is 0.41
     assert '| 0.4100 | 0.4600 | +0.0500 | +0.0500 to +0.0500 | 0.0005 |' in out
-    content = json.loads((tmp_path / 'out.json').read_text())
-    for row in content['rows']:
+    for row in json.loads((tmp_path / 'out.json').read_text())['rows']:
         if row['metric'] == 'Dice@0.5':  # the counts are the same
             assert row['p_value'] == 1
         else:
@@ -69,10 +73,8 @@ def test_a_constant_shift(compare, tmp_path):
 
 
 def test_pooled_dice_by_hand():
-    first = make_evaluation(lesion=make_task(('EX', ), 2))
-    second = make_evaluation(lesion=make_task(('EX', ), 2))
-    for row, (tp, fp, fn) in zip(second['tasks']['lesion']['per_image'],
-                                 [(60, 0, 0), (20, 20, 40)]):
+    first, second, _, rows = pair(('EX', ), 2)
+    for row, (tp, fp, fn) in zip(rows, [(60, 0, 0), (20, 20, 40)]):
         row['counts']['0.5']['EX'] = dict(tp=tp, fp=fp, fn=fn, tn=1000)
     row = compared(first, second)['lesion', 'EX', 'Dice@0.5']
     # 2 * 100 / (2 * 100 + 21 + 20) and 2 * 80 / (2 * 80 + 20 + 40)
@@ -83,15 +85,16 @@ def test_pooled_dice_by_hand():
     assert row['low'] == pytest.approx(40 / 100 - 100 / 121)
 
 
-def test_mean_of_pooled_dice():
-    first, second = make_evaluation(), make_evaluation()
-    for row in second['tasks']['lesion']['per_image']:
-        row['counts']['0.5']['EX'] = dict(tp=60, fp=0, fn=0, tn=1000)
-        row['counts']['0.5']['HE'] = dict(tp=0, fp=0, fn=0, tn=1000)
-    rows = compared(first, second)
-    assert rows['lesion', 'EX', 'Dice@0.5']['second'] == 1
-    assert rows['lesion', 'mean', 'Dice@0.5']['second'] == 1, 'defined ones'
-    undefined = rows['lesion', 'HE', 'Dice@0.5']
+def test_mean_of_pooled_dice_is_over_defined_classes():
+    first, second, _, rows = pair()
+    for row in rows:
+        row['counts']['0.5'] = dict(
+            EX=dict(tp=60, fp=0, fn=0, tn=1000),
+            HE=dict(tp=0, fp=0, fn=0, tn=1000))
+    found = compared(first, second)
+    assert found['lesion', 'EX', 'Dice@0.5']['second'] == 1
+    assert found['lesion', 'mean', 'Dice@0.5']['second'] == 1
+    undefined = found['lesion', 'HE', 'Dice@0.5']
     assert undefined['better'] is None
     assert difference_table([undefined])[1][6:] == ['–'] * 5 + ['']
 
@@ -109,10 +112,10 @@ def test_smaller_errors_are_better():
 
 def test_finding_nothing_where_nothing_is():
     """An image in which only one model finds the class counts."""
-    dice = [None, None, 0.5, 0.7]
-    other = [0.0, None, 0.5, 0.7]
-    first = make_evaluation(lesion=make_task(('EX', ), 4, dice=dice))
-    second = make_evaluation(lesion=make_task(('EX', ), 4, dice=other))
+    first, second = (
+        make_evaluation(
+            lesion=make_task(('EX', ), 4, dice=[found, None, 0.5, 0.7]))
+        for found in (None, 0.0))
     rows = compared(first, second)
     row = rows['lesion', 'EX', 'Dice-image']
     assert row['images'] == 3
@@ -123,12 +126,9 @@ def test_finding_nothing_where_nothing_is():
 
 def test_means_over_classes_are_over_the_same_classes():
     """A model is not spared a class because only the other one finds it."""
-    first, second = (
-        make_evaluation(lesion=make_task(('EX', 'HE'), 2)) for _ in range(2))
-    for content, found in ((first, None), (second, 0.0)):
-        row = content['tasks']['lesion']['per_image'][0]
-        row['Dice'] = dict(
-            EX=0.4, HE=found, mean=0.4 if found is None else 0.2)
+    first, second, *rows = pair(('EX', 'HE'), 2)
+    rows[0][0]['Dice'] = dict(EX=0.4, HE=None, mean=0.4)
+    rows[1][0]['Dice'] = dict(EX=0.4, HE=0.0, mean=0.2)
     row = compared(first, second)['lesion', 'mean', 'Dice-image']
     # of the first image (0.4 + 1) / 2 and (0.4 + 0) / 2; 0.32 of the other
     assert row['first'] == pytest.approx((0.7 + 0.32) / 2)
@@ -145,9 +145,6 @@ def test_values_that_are_undefined_everywhere_are_shown(compare, tmp_path):
     code, out = compare(a, a)
     assert code is None and 'all 0 rows that have one' in out
     assert out.count('| lesion |') == 3 * 4
-    code, out = compare(a, a, '--json')
-    for row in json.loads(out)['rows']:
-        assert row['first'] is row['p_holm'] is row['better'] is None
 
 
 def test_folders_and_images_of_only_one(compare, tmp_path):
@@ -155,7 +152,6 @@ def test_folders_and_images_of_only_one(compare, tmp_path):
         for name in names:
             write(tmp_path / folder / f'eval_{name}.json',
                   make_evaluation(name))
-    assert set(read_evaluations(str(tmp_path / 'a'))) == {'ddr', 'idrid'}
     fewer = make_evaluation('ddr', lesion=make_task(images=5))
     fewer.update(complete=False, images_expected=12)
     write(tmp_path / 'b/eval_ddr.json', fewer)
@@ -167,13 +163,6 @@ def test_folders_and_images_of_only_one(compare, tmp_path):
         assert words in out
 
 
-def test_table_has_all_rows():
-    found = compare_evaluations({'ddr': make_evaluation()},
-                                {'ddr': make_evaluation()}, METRICS, 200)
-    table = difference_table(found['rows'])
-    assert len(table) == 13 and {len(line) for line in table} == {12}
-
-
 def renamed(content):
     for row in content['tasks']['lesion']['per_image']:
         row['name'] += 'x'
@@ -182,27 +171,19 @@ def renamed(content):
 
 @pytest.mark.parametrize('other, words', [
     (make_evaluation('drive'), 'different test sets: ddr and drive'),
-    (renamed(make_evaluation()), 'no image in common .*eye_0.*eye_0x'),
+    (renamed(make_evaluation()), 'no image in common'),
     (make_evaluation(vessel=make_task()), 'no task in common'),
-    (make_evaluation(lesion=make_task(('HE', 'EX'))), 'classes is .*HE'),
-    (dict(make_evaluation(), format=1), 'b.json: expected .* format 2'),
+    (make_evaluation(lesion=make_task(('HE', 'EX'))), 'classes is'),
+    (dict(make_evaluation(), format=1), 'b.json: expected'),
     ([], 'b.json: expected'),
-    ('no json', 'b.json: expected'),
 ])
 def test_what_cannot_be_compared(compare, tmp_path, other, words):
     a = write(tmp_path / 'a.json', make_evaluation())
-    b = write(tmp_path / 'b.json', other)
-    code, _ = compare(a, b)
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(code)
+    assert words in compare(a, write(tmp_path / 'b.json', other))[0]
 
 
 def test_wrong_usage(compare, tmp_path):
     a = write(tmp_path / 'a.json', make_evaluation())
-    (tmp_path / 'text.json').write_text('{')
-    (tmp_path / 'empty').mkdir()
-    assert 'text.json: not a JSON' in compare(a, 'text.json')[0]
-    assert 'empty: no eval_*.json' in compare(a, 'empty')[0]
-    assert 'gone' in compare(a, 'gone')[0]
+    assert 'none.json' in compare(a, 'none.json')[0]
     assert 'Dice-image' in compare(a, a, '--metrics', 'nonsense')[0]
     assert compare(a, a, '--resamples', '5')[0] == 2

@@ -7,7 +7,6 @@ from PIL import Image
 
 from mbos.inference.folder_files import OutputFolder
 from mbos.tasks import build_tasks
-from tests.tiny_runs import run_tool
 
 TASKS = build_tasks(['odoc'])
 
@@ -34,37 +33,30 @@ def predictions(tmp_path):
                 overlay=None,
                 measurements=dict(ratio=0.5, flags='two_discs')))
     task = dict(
-        name='odoc',
-        classes=['disc', 'cup'],
-        nested=True,
-        palette=[[1, 2, 3], [4, 5, 6]],
-        threshold=0.5)
+        TASKS[0].as_config(), palette=[[1, 2, 3], [4, 5, 6]], threshold=0.5)
     run = dict(tasks=[task], images=[dict(name='b'), dict(name='a')])
     (tmp_path / 'out/run.json').write_text(json.dumps(run))
     return tmp_path / 'out'
 
 
-def test_page_of_a_folder(monkeypatch, predictions, capsys):
-    assert run_tool(monkeypatch, 'gallery.py', predictions, '--size',
-                    '64') is None
-    assert 'gallery.html' in capsys.readouterr().out
+def test_page_of_a_folder(tool, predictions):
+    assert tool('gallery.py', predictions, '--size', '64') is None
     text = (predictions / 'gallery.html').read_text()
     assert text.index('title="b"') < text.index('title="a"')
     assert 'two discs' in text and 'rgb(4, 5, 6)' in text
     with Image.open(predictions / 'gallery_files/a.jpg') as picture:
         assert picture.size == (64, 48)
-    assert not list(predictions.rglob('*.tmp'))
 
 
-def test_photographs_that_are_gone(monkeypatch, predictions, capsys):
+def test_photographs_that_are_gone(tool, predictions, capsys):
     (predictions.parent / 'a.png').unlink()
-    assert run_tool(monkeypatch, 'gallery.py', predictions) is None
+    assert tool('gallery.py', predictions) is None
     assert 'Left out' in capsys.readouterr().out
     assert 'title="a"' not in (predictions / 'gallery.html').read_text()
     (predictions.parent / 'b.png').unlink()
-    assert 'none of its 2' in run_tool(monkeypatch, 'gallery.py', predictions)
+    assert 'none of its 2' in tool('gallery.py', predictions)
 
 
-def test_wrong_usage(monkeypatch, tmp_path, predictions):
-    assert 'run.json' in run_tool(monkeypatch, 'gallery.py', tmp_path)
-    assert run_tool(monkeypatch, 'gallery.py', predictions, '--size', '5') == 2
+def test_wrong_usage(tool, tmp_path, predictions):
+    assert 'run.json' in tool('gallery.py', tmp_path)
+    assert tool('gallery.py', predictions, '--size', '5') == 2

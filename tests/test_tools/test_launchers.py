@@ -4,7 +4,6 @@ They run with a stub in place of Python that writes down how it was called.
 """
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
+CONFIG = 'my config.py'
+TRAIN = ('dist_train_gan.sh', CONFIG)
 STUB = """#!{python}
 import json, os, sys
 json.dump(dict(arguments=sys.argv[1:], environment=dict(os.environ),
@@ -25,7 +26,7 @@ OURS = ('PORT', 'NNODES', 'NODE_RANK', 'MASTER_ADDR', 'GPUS', 'GPUS_PER_NODE',
 
 
 def write_script(path, text):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o755)
     return path
@@ -42,7 +43,7 @@ class Launcher:
                                    STUB.format(python=sys.executable))
         self.set_gpus(0)
         self.set_cores(8)
-        (folder / 'my config.py').touch()
+        (folder / CONFIG).touch()
         (folder / 'iter_1.pth').touch()
 
     def set_gpus(self, count):
@@ -87,10 +88,10 @@ def launcher(tmp_path):
 
 
 @pytest.mark.parametrize('script, files, arguments, tool', [
-    ('dist_train_multi_task.sh', ['my config.py'],
+    ('dist_train_multi_task.sh', [CONFIG],
      ['--seed', '1', '--cfg-options', 'a.b=c d'], 'train.py'),
-    ('dist_train_gan.sh', ['my config.py'], ['--seed', '1'], 'train.py'),
-    ('dist_test_gan.sh', ['my config.py', 'iter_1.pth'], [
+    ('dist_train_gan.sh', [CONFIG], ['--seed', '1'], 'train.py'),
+    ('dist_test_gan.sh', [CONFIG, 'iter_1.pth'], [
         '--vis', '--source', 'refuge', '--output_dir', 'out', '--eval', 'mIoU',
         '--OD'
     ], 'test.py'),
@@ -121,110 +122,87 @@ def test_config_of_the_checkout_from_another_folder(launcher):
      ('3', '2', '10.0.0.1', '29500')),
 ])
 def test_several_machines(launcher, environment, expected):
-    seen = launcher.call('dist_train_gan.sh', 'my config.py', '1',
-                         **environment)
+    seen = launcher.call(*TRAIN, '1', **environment)
     names = ('nnodes', 'node-rank', 'master-addr', 'master-port')
     assert seen['arguments'][1:5] == [
         f'--{name}={value}' for name, value in zip(names, expected)
     ]
 
 
-@pytest.mark.parametrize('environment, word', [
-    (dict(NNODES='2', NODE_RANK='0'), 'MASTER_ADDR'),
-    (dict(NNODES='2', MASTER_ADDR='a'), 'NODE_RANK'),
-    (dict(NNODES='2', MASTER_ADDR='a', NODE_RANK='2'), 'NODE_RANK'),
-    (dict(NNODES='two'), 'NNODES'),
-    (dict(PORT='http'), 'PORT'),
-])
-def test_wrong_machines(launcher, environment, word):
-    assert word in launcher.fail('dist_train_gan.sh', 'my config.py', '1',
-                                 **environment)
-
-
 @pytest.mark.parametrize('cores, processes, given, threads', [
-    (8, 2, {}, '4'),
-    (2, 3, {}, '1'),
     (7, 2, {}, '3'),
+    (2, 3, {}, '1'),
     (8, 1, dict(OMP_NUM_THREADS='5'), '5'),
 ])
 def test_cores_are_shared_out(launcher, cores, processes, given, threads):
     launcher.set_cores(cores)
-    seen = launcher.call('dist_train_gan.sh', 'my config.py', str(processes),
-                         **given)
+    seen = launcher.call(*TRAIN, str(processes), **given)
     assert seen['environment']['OMP_NUM_THREADS'] == threads
     assert seen['environment']['MKL_NUM_THREADS'] == threads
 
 
 @pytest.mark.parametrize('gpus, visible, processes, fits', [
     (2, None, 2, True),
-    (4, '0,1', 2, True),
     (4, 'GPU-1a,GPU-1b', 2, True),
     (2, '', 3, True),
-    (2, '-1', 3, True),
     (2, None, 3, False),
-    (4, '0,1', 3, False),
     (4, '0,1,-1,3', 3, False),
 ])
 def test_processes_and_gpus(launcher, gpus, visible, processes, fits):
     launcher.set_gpus(gpus)
     environment = {} if visible is None else {'CUDA_VISIBLE_DEVICES': visible}
-    given = ('dist_train_gan.sh', 'my config.py', str(processes))
     if fits:
-        seen = launcher.call(*given, **environment)
+        seen = launcher.call(*TRAIN, str(processes), **environment)
         assert f'--nproc-per-node={processes}' in seen['arguments']
     else:
-        message = launcher.fail(*given, **environment)
+        message = launcher.fail(*TRAIN, str(processes), **environment)
         assert '3 processes' in message and '2 GPU(s)' in message
 
 
-@pytest.mark.parametrize('script, arguments, said', [
-    ('dist_train_gan.sh', [], 'usage: tools/dist_train_gan.sh'),
-    ('dist_train_multi_task.sh', ['my config.py'], 'usage: tools/dist_train'),
-    ('dist_test_gan.sh', ['my config.py', 'iter_1.pth'], 'usage: tools/dist'),
-    ('slurm_train.sh', ['part', 'job'], 'tools/slurm_train.sh'),
-    ('slurm_test.sh', ['part', 'job', 'my config.py'], 'tools/slurm_test.sh'),
-    ('dist_train_gan.sh', ['no.py', '1'], 'config not found: no.py'),
-    ('dist_test_gan.sh', ['my config.py', 'no.pth', '1'
-                          ], 'checkpoint not found: no.pth'),
-    *(('dist_train_gan.sh', ['my config.py', count], 'GPUS')
-      for count in ('0', '-1', '2x', '1.5', '')),
+@pytest.mark.parametrize('environment, script, arguments, said', [
+    ({}, 'dist_train_gan.sh', [], 'usage: tools/dist_train_gan.sh'),
+    ({}, 'dist_train_multi_task.sh', [CONFIG], 'usage: tools/dist_train'),
+    ({}, 'dist_test_gan.sh', [CONFIG, 'iter_1.pth'], 'usage: tools/dist'),
+    ({}, 'slurm_train.sh', ['part', 'job'], 'tools/slurm_train.sh'),
+    ({}, 'slurm_test.sh', ['part', 'job', CONFIG], 'tools/slurm_test.sh'),
+    ({}, 'dist_train_gan.sh', ['no.py', '1'], 'config not found: no.py'),
+    ({}, 'dist_test_gan.sh', [CONFIG, 'no.pth', '1'], 'not found: no.pth'),
+    ({}, TRAIN[0], [CONFIG, '0'], 'GPUS'),
+    ({}, TRAIN[0], [CONFIG, '1.5'], 'GPUS'),
+    (dict(NNODES='2', NODE_RANK='0'), TRAIN[0], [CONFIG, '1'], 'MASTER_ADDR'),
+    (dict(NNODES='2', MASTER_ADDR='a',
+          NODE_RANK='2'), TRAIN[0], [CONFIG, '1'], 'NODE_RANK'),
+    (dict(PORT='http'), TRAIN[0], [CONFIG, '1'], 'PORT'),
 ])
-def test_wrong_usage(launcher, script, arguments, said):
-    assert said in launcher.fail(script, *arguments)
+def test_wrong_usage(launcher, environment, script, arguments, said):
+    assert said in launcher.fail(script, *arguments, **environment)
 
 
-def test_help(launcher):
+def test_help_and_status(launcher):
     done = launcher.run(TOOLS / 'dist_test_gan.sh', '--help')
     assert done.returncode == 0
     assert 'usage: tools/dist_test_gan.sh CONFIG CHECKPOINT' in done.stdout
-
-
-def test_status_of_the_run_is_passed_on(launcher):
-    done = launcher.run(
-        TOOLS / 'dist_train_gan.sh', 'my config.py', '1', STATUS='7')
+    done = launcher.run(TOOLS / TRAIN[0], CONFIG, '1', STATUS='7')
     assert done.returncode == 7
 
 
 def test_environment_of_the_checkout_is_found(launcher):
     """Without PYTHON, a copy of the checkout uses its own .venv."""
     copy = launcher.folder / 'copy of checkout'
-    (copy / 'tools').mkdir(parents=True)
-    for script in ('dist_launch.sh', 'dist_train_gan.sh'):
-        shutil.copy(TOOLS / script, copy / 'tools')
-    (copy / '.venv' / 'bin').mkdir(parents=True)
-    shutil.copy(launcher.python, copy / '.venv' / 'bin' / 'python')
-    done = launcher.run(
-        copy / 'tools' / 'dist_train_gan.sh', 'my config.py', '1', PYTHON='')
+    for script in ('dist_launch.sh', TRAIN[0]):
+        write_script(copy / 'tools' / script, (TOOLS / script).read_text())
+    write_script(copy / '.venv/bin/python', launcher.python.read_text())
+    done = launcher.run(copy / 'tools' / TRAIN[0], CONFIG, '1', PYTHON='')
     assert done.returncode == 0, done.stderr
     seen = json.loads(launcher.record.read_text())
-    assert seen['arguments'][4] == str(copy / 'tools' / 'train.py')
+    assert seen['arguments'][4] == str(copy / 'tools/train.py')
     assert seen['environment']['PYTHONPATH'] == str(copy)
 
 
 @pytest.mark.parametrize('tool, files, environment, gpus, per_node, cores', [
-    ('train', ['my config.py'], dict(
+    ('train', [CONFIG], dict(
         GPUS='16', SRUN_ARGS='--time=1:00 --quiet', PORT='4321'), 16, 8, 5),
-    ('test', ['my config.py', 'iter_1.pth'], dict(
+    ('test', [CONFIG, 'iter_1.pth'], dict(
         GPUS='2', CPUS_PER_TASK='3'), 2, 2, 3),
 ])  # yapf: disable
 def test_slurm(launcher, tool, files, environment, gpus, per_node, cores):
@@ -241,10 +219,3 @@ def test_slurm(launcher, tool, files, environment, gpus, per_node, cores):
         'w'
     ]
     assert seen['environment'].get('MASTER_PORT') == environment.get('PORT')
-
-
-@pytest.mark.skipif(
-    shutil.which('srun') is not None, reason='Slurm is installed')
-def test_without_slurm(launcher):
-    assert 'srun not found' in launcher.fail('slurm_train.sh', 'gpu', 'job',
-                                             'my config.py')

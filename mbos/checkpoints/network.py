@@ -1,0 +1,132 @@
+"""Which network a checkpoint holds, and how that wants photographs.
+
+Somebody else may have written it. Parts are built by name from registries, so
+it could name any part of any registered kind and any size: those of mmseg and
+of this package are built, without weights of their own; others need a config.
+"""
+import logging
+import numbers
+from collections.abc import Collection
+
+from mmcv import Config
+from mmcv.cnn import ACTIVATION_LAYERS, CONV_LAYERS, NORM_LAYERS
+from mmseg.models.builder import MODELS
+
+from mbos.config import load_config
+from .settings import PredictionSettings, settings_from_meta, settings_of
+
+PUBLISHED_CONFIGS = dict(
+    multi_task='configs/_multi_task_/upernet_swin_tiny_patch4_window7_512x512_'
+    '40k_multi_pretrain_224x224_1K_group_idrid_ddr_refuge.py',
+    adversarial='configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_'
+    'refuge_semi_OD_0.1_0.05_60k_128_group_window_size16.py')
+"""dict[str, str]: The published config of each stage."""
+_STAGE2_NAMES = ('generator.', 'discriminators.',
+                 'decode_head.cross_task_attention.')
+_REGISTRIES = (MODELS, CONV_LAYERS, NORM_LAYERS, ACTIVATION_LAYERS)
+_PACKAGES = ('mbos', 'mmseg', 'mmcv', 'torch')
+_DOWNLOADING = 'TIMMBackbone'
+# They name files; a checkpoint brings its own weights.
+_WEIGHTS = ('pretrained', 'init_cfg', 'checkpoint')
+
+
+def stage_of(content: dict) -> str:
+    """The stage of a checkpoint, ours or the authors': ``multi_task`` (stage
+    1) or ``adversarial`` (stage 2)."""
+    stage = content['meta'].get('mbos_stage')
+    if isinstance(stage, str) and stage in PUBLISHED_CONFIGS:
+        return stage
+    stage2 = any(n.startswith(_STAGE2_NAMES) for n in content['state_dict'])
+    return 'adversarial' if stage2 else 'multi_task'
+
+
+def describe_network(
+        path: str,
+        content: dict,
+        config: Config | None = None,
+        logger: logging.Logger | None = None
+) -> tuple[dict, PredictionSettings]:
+    """The config of a checkpoint's network, and its prediction settings.
+
+    They are the given config's, else what the checkpoint says, else those of
+    the published config of its stage, which is logged.
+
+    Raises:
+        ValueError: If the checkpoint names what is not built from one.
+    """
+    if config is not None and config.data.get('test'):
+        return config.model, settings_of(config)
+    stored = settings_from_meta(content['meta'])
+    if config is not None:
+        return config.model, stored or settings_of(config)
+    model_cfg = stored_model_cfg(path, content)
+    if model_cfg is not None and stored is not None:
+        return model_cfg, stored
+    stage = stage_of(content)
+    published = load_config(PUBLISHED_CONFIGS[stage])
+    settings = stored or settings_of(published)
+    if logger is not None:
+        logger.info(
+            f'{path} does not say all of its network and its preprocessing; '
+            f'the rest is taken from the published config of stage {stage}: '
+            f'scaled into {settings.image_scale}, {settings.normalization}. '
+            'Give the config if it was trained otherwise.')
+    return model_cfg or published.model, settings
+
+
+def stored_model_cfg(
+    path: str, content: dict, imported: Collection[str] = ()) -> dict | None:
+    """The config of a checkpoint's network, if it holds one.
+
+    Parts of the packages ``imported``, as by a config of the user's, may be
+    built as well.
+
+    Raises:
+        ValueError: If it names parts of other packages, or sizes that do not
+            go with the checkpoint's tensors.
+    """
+    stored = content['meta'].get('mbos_model')
+    if stored is None:
+        return None
+    sides = [s for v in content['state_dict'].values() for s in v.shape]
+    try:
+        if not isinstance(stored, dict) or not isinstance(
+                stored.get('type'), str):
+            raise ValueError('it is not the config of a network')
+        return _checked(stored, 4 * max([1024, *sides]),
+                        {*_PACKAGES, *imported})
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f'{path}: the network that it describes cannot be built '
+            f'({error}). Copy the file again, or give the config that it was '
+            'trained with; a part of your own must be in its custom_imports.'
+        ) from error
+
+
+def _checked(value, largest: int, packages: set[str], key: str = ''):
+    """A config without weights, if all of its parts and numbers may be built.
+
+    Raises:
+        ValueError: If one may not.
+    """
+    if isinstance(value, dict):
+        return {
+            k: None if k in _WEIGHTS else _checked(v, largest, packages, k)
+            for k, v in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(_checked(v, largest, packages, key) for v in value)
+    if key == 'type':
+        # a dot would make the registry look into another package
+        known = isinstance(value, str) and '.' not in value
+        found = {
+            part.__module__.split('.')[0]
+            for part in (r.get(value) for r in _REGISTRIES if known) if part
+        }
+        if not found or found - packages or value == _DOWNLOADING:
+            raise ValueError(f'its part {value!r} is not built from a '
+                             'checkpoint')
+    elif (isinstance(value, numbers.Real)
+          and not -largest <= value <= largest):
+        raise ValueError(f'{key}={value!r} does not go with its weights')
+    return value

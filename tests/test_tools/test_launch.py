@@ -1,0 +1,102 @@
+"""What the launcher of several processes passes on, and says of their end."""
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+TOOL = str(Path(__file__).resolve().parents[2] / 'tools/launch.py')
+ending = runpy.run_path(TOOL)['ending']
+LOST = (1, 'Lost the other processes', 'lost', 9)
+BOTH = 'on machine 0\non machine 1'
+
+
+# Of each process the exit status, and perhaps its note: message, kind, time.
+@pytest.mark.parametrize('processes, status, text', [
+    # the first traceback counts, whatever the rank
+    ([(1, 'KeyError: 1', 'traceback', 8), (1, 'KeyError: 2', 'traceback', 7),
+      (-15, )], 1, 'Process 1 (pid 101) failed: KeyError: 2\nIts traceback'),
+    # a process that ends without a word; others lose it or are ended
+    ([LOST, (-9, ), (-15, )], 137, 'Process 1 (pid 101) was killed by SIGK'),
+    ([LOST, (-11, )], 139, 'Process 1 (pid 101) was killed by SIGSEGV'),
+    ([LOST, (3, )], 3, 'Process 1 (pid 101) left with status 3'),
+    # what is explained is said once, and all of it
+    ([(1, 'no file', 'explained', 9 - r) for r in range(3)], 1, 'no file'),
+    ([(1, 'on machine 0', 'explained', 1), (1, 'on machine 1', 'explained', 2)
+      ], 1, BOTH),
+    # ended by torchrun on its way out, as another lost it and left first
+    ([(-15, 'the fault', 'explained', 1), LOST], 1, 'the fault'),
+    ([(-15, 'KeyError: 1', 'traceback', 1), LOST], 1,
+     'Process 0 (pid 100) failed: KeyError: 1'),
+    ([LOST], 1, 'Process 0 (pid 100) Lost the other processes\nNo process'),
+    # all saved and left with the status that a scheduler sees
+    ([(75, ), (75, )], 75, ''),
+    # the signal reached one alone, and torchrun ended the other
+    ([(75, ), (-15, )], 75, ''),
+])  # yapf: disable
+def test_ending(tmp_path, processes, status, text):
+    failures = {}
+    for rank, (code, *note) in enumerate(processes):
+        path = tmp_path / f'{rank}.json'
+        if note:
+            extra = dict(timestamp='5', kind=note[1], nanoseconds=note[2])
+            path.write_text(
+                json.dumps(
+                    dict(message=dict(message=note[0], extraInfo=extra))))
+        failures[rank] = ProcessFailure(rank, 100 + rank, code, str(path))
+    found = ending(failures)
+    assert found[0] == status
+    assert found[1].startswith(text) and bool(found[1]) == bool(text)
+
+
+def test_a_signal_before_training_has_begun():
+    failures = {
+        rank: ProcessFailure(rank, rank, code, 'none')
+        for rank, code in enumerate((75, -15))
+    }
+    assert ending(failures, received=15) == (75, '')
+    failures[1] = ProcessFailure(1, 1, -9, 'none')
+    assert ending(failures, received=15)[0] == 137
+
+
+WORKER = """
+import os, signal, sys, time
+def leave(number, frame):
+    time.sleep(0.5)  # a checkpoint
+    open(f'saved_{os.environ["RANK"]}', 'w').close()
+    sys.exit(75)
+signal.signal(signal.SIGTERM, leave)
+open(f'started_{os.environ["RANK"]}', 'w').close()
+time.sleep(60)
+"""
+
+
+def test_signals_reach_the_processes(tmp_path):
+    (tmp_path / 'worker.py').write_text(WORKER)
+    process = subprocess.Popen(
+        [
+            sys.executable, TOOL, '--standalone', '--nproc-per-node=2',
+            '--local-addr=127.0.0.1', 'worker.py'
+        ],  # yapf: disable
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    try:
+        end = time.time() + 60
+        while len(list(tmp_path.glob('started_*'))) < 2:
+            assert time.time() < end and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, shown = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 75, shown
+    assert len(list(tmp_path.glob('saved_*'))) == 2
+    assert 'Traceback' not in shown
