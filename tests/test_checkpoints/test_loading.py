@@ -1,4 +1,4 @@
-"""Reading checkpoints: ours, the authors', those of other code, broken ones."""
+"""Reading checkpoints: ours, the authors', of other code, and broken ones."""
 import types
 from collections import OrderedDict
 
