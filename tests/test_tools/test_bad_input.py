@@ -71,8 +71,8 @@ def test_data(runs, data, refuse, tmp_path, name, damage, path, words):
           ], 'refuge', 'use a task'),
         ([
             '--eval', 'mIoU', '--datasets', 'all', '--cfg-options',
-            'data_root=x'
-        ], 'x/c0_test', 'x/c1_test'),
+            'test_sets.c0.img_dir=no_0', 'test_sets.c1.img_dir=no_1'
+        ], 'no_0', 'no_1'),
     ])
 def test_what_cannot_be_tested(runs, refuse, options, given, words):
     refuse(given, words, 'test.py', runs.config1, runs.checkpoint1, *options)
