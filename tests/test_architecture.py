@@ -22,7 +22,7 @@ ROOMS = {
     'pictures': ('tasks', 'io', 'painter'),
     'datasets': ('tasks', 'config', 'io', 'metrics'),
     'models': ('tasks', 'faults', 'io', 'painter'),
-    'accelerate': ('tasks', 'models'),
+    'accelerate': ('tasks', 'runtime', 'models'),
     'checkpoints': ('tasks', 'config', 'faults', 'io', 'models', 'accelerate'),
     'zoo': (),
     'inference':

@@ -4,7 +4,7 @@
 that compute the same; weights, their names and the config stay. The tools call
 it on CPU unless the config says ``accelerate = False``.
 """
-from .allocator import keep_freed_memory
+from mbos.runtime.allocator import keep_freed_memory
 from .switch import (ACCELERATORS, accelerate, accelerate_on_cpu, is_wanted,
                      restore)
 

@@ -8,7 +8,7 @@ from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
 from mbos.models.cross_task_attention import CrossTaskBlock
-from .allocator import keep_freed_memory
+from mbos.runtime.allocator import keep_freed_memory
 from .attention import CachedCrossTaskBlock, CachedWindowMSA
 from .decoder import LateEnlargingUPerHead
 from .feed_forward import ThriftyFFN

@@ -30,6 +30,7 @@ from mbos.io.errors import sentence_of
 from mbos.io.photographs import (PhotographError, is_photograph_name,
                                  read_layout)
 from mbos.pictures.gallery import THUMBNAIL
+from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
@@ -98,8 +99,8 @@ RUN = [
     ('--batch-size',
      'photographs that go through the network together (default: 1)',
      dict(type=int, default=1, metavar='N')),
-    ('--workers', 'threads that measure and write; each needs the memory of '
-     'one photograph (default: half of the cores, 4 at most)',
+    ('--workers', 'photographs that are predicted side by side, each by a '
+     'thread with memory of its own (default: one per core, 4 at most)',
      dict(type=int, metavar='N')),
     ('--probabilities', 'also write a 16-bit PNG per class', FLAG),
     ('--overlay-size', 'longer side of the overlay pictures; 0: as the '
@@ -224,7 +225,8 @@ def run_options(args: argparse.Namespace) -> RunOptions:
     """How the run works and what it writes."""
     return RunOptions(
         batch_size=args.batch_size,
-        workers=args.workers or max(1, min(4, (os.cpu_count() or 1) // 2)),
+        workers=args.workers or min(4,
+                                    os.cpu_count() or 1),
         overwrite=args.overwrite,
         probabilities=args.probabilities,
         overlay_size=None if args.no_overlays else args.overlay_size,
@@ -248,6 +250,7 @@ def report(summary: RunSummary, out: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; returns 1 if a file could not be read, 130 if interrupted."""
     args = parse_args(argv)
+    keep_freed_memory()
     try:
         if args.backend == 'torch':
             with quick_imports():
@@ -267,7 +270,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
     from mbos.accelerate import is_wanted
-    from mbos.accelerate.allocator import keep_freed_memory
     from mbos.accelerate.prediction import prepare_for_prediction
     from mbos.config import load_config
     from mbos.inference.predictor import Predictor, load_model
@@ -276,7 +278,6 @@ def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
         model = load_model(args.checkpoint, config, args.device)
     device = next(model.parameters()).device
     if is_wanted(device, config):
-        keep_freed_memory()
         prepare_for_prediction(model)
     return Predictor(model, prediction_options(args))
 
@@ -313,8 +314,6 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
     for sentence in left_out:
         print(sentence, file=sys.stderr)
     predictor, options = make(args), run_options(args)
-    if len(found) > 1:
-        predictor.leave_cores(options.workers)
     run = FolderRun(predictor, args.checkpoint, args.out, options)
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a line of a log each
     with tqdm(total=len(found), unit='photograph', mininterval=seconds) as bar:

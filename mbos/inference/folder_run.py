@@ -2,11 +2,9 @@
 import json
 import os
 import os.path as osp
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -32,8 +30,8 @@ class RunOptions:
 
     Attributes:
         batch_size (int): Photographs that go through the network together.
-        workers (int): Threads that put predictions back, measure and write;
-            each needs the memory of one photograph.
+        workers (int): Threads that predict photographs side by side; each
+            needs the memory of a photograph and of the network's maps.
         overwrite (bool): Whether what is there shall be made again.
         probabilities (bool): Whether to write probabilities.
         overlay_size (int, optional): Longer side of the overlays in pixels; 0
@@ -147,7 +145,7 @@ class FolderRun:
 
     def _predict(self, sources: Sequence[Source],
                  progress: Callable[[], object]) -> None:
-        """Read, predict and write beside each other."""
+        """Several threads at a time, each on photographs of its own."""
         wanted = [
             source for source in sources if self.options.overwrite
             or not self.out.is_done(source, self.header['key'])
@@ -155,40 +153,50 @@ class FolderRun:
         self.summary.skipped = len(sources) - len(wanted)
         for _ in range(self.summary.skipped):
             progress()
-        workers = self.options.workers
-        with ThreadPoolExecutor(1) as reader, \
-                ThreadPoolExecutor(workers) as writers:
-            read = _ahead(reader, self._read, wanted, 1)
-            results = self._run_network(_readable(read, progress))
-            for writing in _ahead(writers, self._write, results, workers):
-                writing.result()
-                self.summary.done += 1
-                progress()
-
-    def _read(self, source: Source) -> tuple | None:
-        """A photograph as the network takes it; None if it is none."""
+        size = self.options.batch_size
+        batches = [wanted[i:i + size] for i in range(0, len(wanted), size)]
+        workers = min(self.options.workers, max(len(batches), 1))
+        self.predictor.share_processor(workers)
+        pool = ThreadPoolExecutor(workers)
         try:
-            if not is_printable(source.path):
-                raise PhotographError(
-                    f'{source.path!r}: the file name has characters that '
-                    'cannot be printed; rename the file.')
-            photograph = read_photograph(source.path)
-        except PhotographError as error:
-            self.summary.failed.append(
-                dict(source=source.path, reason=str(error)))
-            return None
-        return source, photograph, *self.predictor.prepare(photograph)
+            for failed in pool.map(self._predict_batch, batches):
+                self.summary.failed += [f for f in failed if f]
+                self.summary.done += failed.count(None)
+                for _ in failed:
+                    progress()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _run_network(self, read: Iterator[tuple]) -> Iterator[tuple]:
-        while batch := list(islice(read, self.options.batch_size)):
-            results = self.predictor.run([inputs for *_, inputs in batch])
-            for (*item, inputs), logits in zip(batch, results):
-                yield *item, logits
-            del batch, results, item, inputs, logits  # before reading on
+    def _predict_batch(self, sources: Sequence[Source]) -> list[dict | None]:
+        """Everything about some photographs; returns what failed of each."""
+        failed: list[dict | None] = []
+        readable, inputs = [], []
+        for source in sources:
+            try:
+                photograph = self._read(source)
+            except PhotographError as error:
+                failed.append(dict(source=source.path, reason=str(error)))
+                continue
+            failed.append(None)
+            prepared, for_network = self.predictor.prepare(photograph)
+            readable.append((source, photograph, prepared))
+            inputs.append(for_network)
+        results = self.predictor.run(inputs)
+        inputs.clear()  # they are large
+        for (source, photograph, prepared), logits in zip(readable, results):
+            self._write(source, photograph, prepared, logits)
+        return failed
 
-    def _write(self, item: tuple) -> None:
+    def _read(self, source: Source) -> Photograph:
+        if not is_printable(source.path):
+            raise PhotographError(
+                f'{source.path!r}: the file name has characters that cannot '
+                'be printed; rename the file.')
+        return read_photograph(source.path)
+
+    def _write(self, source: Source, photograph: Photograph,
+               prepared: PreparedPhotograph, logits: Mapping) -> None:
         """Write everything of a photograph, the record last."""
-        source, photograph, prepared, logits = item
         name, view = source.name, prepared.field_of_view
         height, width = photograph.image.shape[:2]
         self.out.forget(name)
@@ -255,27 +263,3 @@ class FolderRun:
                                    Image.fromarray(image), drawn, self.tasks,
                                    thumbnail, photograph.image.shape[1::-1])
         return overlay
-
-
-def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable,
-           count: int) -> Iterator[Future]:
-    """Calls of a function in their order, of which some are made ahead."""
-    waiting: deque[Future] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        del item  # it may be large
-        if len(waiting) > count:
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
-
-
-def _readable(readings: Iterator[Future],
-              progress: Callable[[], object]) -> Iterator[tuple]:
-    """Leave out what could not be read."""
-    for reading in readings:
-        item = reading.result()
-        if item is None:
-            progress()
-        else:
-            yield item

@@ -211,9 +211,8 @@ class PhotographPredictor:
         """
         raise NotImplementedError
 
-    def leave_cores(self, number: int) -> None:
-        """Keep the network off some of the processor's cores, for threads that
-        read and write photographs beside it; where the runtime can."""
+    def share_processor(self, number: int) -> None:
+        """Expect so many threads that predict at the same time."""
 
     def prepare(self,
                 photograph: Photograph) -> tuple[PreparedPhotograph, Any]:

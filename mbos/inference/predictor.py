@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -167,15 +168,18 @@ class Predictor(PhotographPredictor):
         settings: PredictionSettings = model.settings
         super().__init__(model.tasks, settings, options, model.align_corners)
         self.model = model
+        self.device = next(model.parameters()).device
+        # a GPU works no faster for two, and its memory is small
+        self.turn = nullcontext() if self.device.type == 'cpu' else Lock()
         self.pipeline = Compose(settings.steps(options.scales, options.flip))
         self.test_cfg = complete_test_cfg(model.test_cfg, options.mode,
                                           options.window, options.stride)
 
-    def leave_cores(self, number: int) -> None:
-        """As in the base class: a thread of torch that has to wait for a core
-        lets all others wait. ``OMP_NUM_THREADS`` is left as it is."""
+    def share_processor(self, number: int) -> None:
+        """Give each thread that predicts its part of the cores: torch's own
+        threads wait for each other. ``OMP_NUM_THREADS`` is left as it is."""
         if 'OMP_NUM_THREADS' not in os.environ:
-            torch.set_num_threads(max(1, torch.get_num_threads() - number))
+            torch.set_num_threads(max(1, torch.get_num_threads() // number))
 
     def make_input(self, square: np.ndarray) -> list[View]:
         """A view for each scale and flip of the test pipeline."""
@@ -208,16 +212,17 @@ class Predictor(PhotographPredictor):
                 alike[position, image.shape,
                       tuple(meta['img_shape']),
                       flip_direction(meta)].append(row)
-        device = next(self.model.parameters()).device
         results = [{
             name: [None] * len(views)
             for name in self.tasks
         } for views in inputs]
         for (position, *_), rows in alike.items():
             images, metas = zip(*(inputs[row][position] for row in rows))
-            logits = self.model.view_logits(
-                torch.stack(images).to(device), list(metas), self.test_cfg)
-            for name, part in self.model.split(logits.float().cpu()).items():
+            with self.turn:
+                logits = self.model.view_logits(
+                    torch.stack(images).to(self.device), list(metas),
+                    self.test_cfg).float().cpu()
+            for name, part in self.model.split(logits).items():
                 for row, values in zip(rows, part.numpy()):
                     results[row][name][position] = values
         return results

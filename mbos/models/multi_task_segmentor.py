@@ -1,4 +1,5 @@
 """Stage 1, the pseudo-label generator, and inference of both stages."""
+import copy
 from collections.abc import Callable, Sequence
 
 import mmcv
@@ -294,16 +295,14 @@ class MultiTaskSegmentor(EncoderDecoder):
         Returns:
             Tensor: All tasks' channels, (N, sum of C, h, w), without padding.
         """
-        own = self.test_cfg
-        # mmseg's sliding window reads the model's
-        self.test_cfg = ConfigDict(
-            complete_test_cfg(test_cfg or own), tasks=tasks)
-        try:
-            slide = self.test_cfg.mode == 'slide'
-            infer = self.slide_inference if slide else self.whole_inference
-            logits = infer(img, img_meta, rescale=False)
-        finally:
-            self.test_cfg = own
+        # mmseg reads the model's test_cfg: that of a copy which shares all
+        # else, as several threads may predict
+        network = copy.copy(self)
+        network.test_cfg = ConfigDict(
+            complete_test_cfg(test_cfg or self.test_cfg), tasks=tasks)
+        slide = network.test_cfg.mode == 'slide'
+        infer = network.slide_inference if slide else network.whole_inference
+        logits = infer(img, img_meta, rescale=False)
         height, width = img_meta[0]['img_shape'][:2]
         return mirrored_back(logits[..., :height, :width], img_meta[0])
 

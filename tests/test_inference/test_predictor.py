@@ -362,9 +362,9 @@ def test_black_and_tiny_photographs(size):
     assert not result.field_of_view.certain
 
 
-@pytest.mark.parametrize('environment, threads', [(None, [3, 1]),
+@pytest.mark.parametrize('environment, threads', [(None, [2, 1]),
                                                   ('4', [4, 4])])
-def test_cores_for_others(monkeypatch, environment, threads):
+def test_threads_divide_the_cores(monkeypatch, environment, threads):
     model = tiny_model()
     model.settings = settings()
     predictor, before = Predictor(model), torch.get_num_threads()
@@ -374,8 +374,8 @@ def test_cores_for_others(monkeypatch, environment, threads):
     try:
         torch.set_num_threads(4)
         found = []
-        for number in (1, 8):
-            predictor.leave_cores(number)
+        for number in (2, 8):
+            predictor.share_processor(number)
             found.append(torch.get_num_threads())
         assert found == threads
     finally:

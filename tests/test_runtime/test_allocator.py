@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mbos.accelerate import allocator
+from mbos.runtime import allocator
 
 SCRIPT = '''
 import ctypes, resource, runpy, sys

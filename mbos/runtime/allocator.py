@@ -10,6 +10,7 @@ import sys
 
 TRIM_THRESHOLD = -1  # names of malloc.h
 MMAP_MAX = -4
+ARENA_MAX = -8
 CHOSEN_BY = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_MMAP_MAX_',
              'MALLOC_TRIM_THRESHOLD_')
 
@@ -17,7 +18,9 @@ CHOSEN_BY = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_MMAP_MAX_',
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next step of this process.
 
-    Leaves the allocator alone where the environment sets it already.
+    Threads that have not asked for memory yet share one heap: others are given
+    back to the system when they are empty. Leaves the allocator alone where
+    the environment sets it already.
     """
     if sys.platform != 'linux' or any(name in os.environ
                                       for name in CHOSEN_BY):
@@ -26,4 +29,5 @@ def keep_freed_memory() -> bool:
     if mallopt is None or 'malloc' in os.environ.get('GLIBC_TUNABLES', ''):
         return False
     # no block is mapped on its own: a threshold would leave those above 32 MB
-    return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    settings = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, ARENA_MAX: 1}
+    return all([mallopt(*setting) for setting in settings.items()])
