@@ -44,7 +44,7 @@ class ThriftyFFN(FFN):
 
 
 class _ActivatedLinear(torch.autograd.Function):
-    """``linear(gelu(x))``, keeping for the backward pass no more than ``x``."""
+    """``linear(gelu(x))``, which keeps only ``x`` for the backward pass."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
