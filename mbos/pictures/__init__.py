@@ -1,5 +1,4 @@
-"""Pictures to look at: legends, charts and static HTML pages.
-
-Pages open from disk, with no server and no network. Knows neither models nor
-datasets; label maps are drawn by ``mbos.painter``.
+"""Pictures to look at: legends, charts and static HTML pages, which open from
+disk with no server and no network. Knows neither models nor datasets; label
+maps are drawn by ``mbos.painter``.
 """

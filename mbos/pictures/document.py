@@ -1,4 +1,4 @@
-"""Templates to HTML, and HTML to files."""
+"""Templates to HTML, and what they show of files, colours and numbers."""
 import os
 import os.path as osp
 from urllib.parse import quote
@@ -8,27 +8,10 @@ import jinja2
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.tasks import Task
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader('mbos.pictures'),
-    # names of files and classes are text, whatever they look like
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True)
-
-
-def render_page(template: str, **values) -> str:
-    """Fill a template of the folder ``templates``; text is escaped."""
-    return _TEMPLATES.get_template(template).render(
-        disclaimer=DISCLAIMER, **values)
-
 
 def link_to(path: str, folder: str) -> str:
-    """The relative URL of a file, as seen from a page in a folder.
-
-    It has ``/`` between folders; what has a meaning in URLs, such as ``#`` or
-    ``:``, is quoted.
-    """
+    """The relative URL of a file, as seen from a page in a folder; what has a
+    meaning in URLs, such as ``#`` or ``:``, is quoted."""
     relative = osp.relpath(osp.abspath(path), osp.abspath(folder))
     return quote(relative.replace(os.sep, '/'))
 
@@ -46,4 +29,17 @@ def shown_number(value: float | None, digits: int = 4) -> str:
     return f'{value:.{digits}f}'
 
 
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader('mbos.pictures'),
+    # names of files and classes are text, whatever they look like
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True)
 _TEMPLATES.filters['number'] = shown_number
+
+
+def render_page(template: str, **values) -> str:
+    """Fill a template of the folder ``templates``; text is escaped."""
+    return _TEMPLATES.get_template(template).render(
+        disclaimer=DISCLAIMER, **values)

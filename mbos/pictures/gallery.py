@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
 from PIL import Image
 
 from mbos.io.files import save_image, save_text, without_nan
@@ -36,8 +35,7 @@ class GalleryImage:
             can be sorted by each of them.
         flags: What is doubtful, in a few words each.
         links: Further files to open, by what they are, such as
-            ``{'overlay': 'overlays/a.jpg'}``. The photograph is among them in
-            any case.
+            ``{'overlay': 'overlays/a.jpg'}``, besides the photograph.
     """
 
     name: str
@@ -49,7 +47,99 @@ class GalleryImage:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_photograph(path: str, longest: int) -> tuple[Image.Image, tuple]:
+def write_gallery(out_dir: str,
+                  images: Sequence[GalleryImage],
+                  tasks: Sequence[Task],
+                  title: str = 'Predictions',
+                  note: str = '',
+                  thumbnail: int = THUMBNAIL) -> str:
+    """Write ``gallery.html`` and its pictures into a folder of predictions.
+
+    Pictures that are newer than what they show are kept, so writing it again
+    is quick.
+
+    Args:
+        out_dir: The folder; pictures go to ``gallery_files`` in it.
+        images: What to show, in this order.
+        tasks: Tasks of the label PNGs, with their colours.
+        title, note: Heading of the page, and what stands below it.
+        thumbnail: Pixels of the longer side.
+
+    Returns:
+        str: The page's file.
+
+    Raises:
+        ValueError: If two images have one name, labels are of an unknown
+            task, or a picture is unreadable or has another size than its
+            labels.
+    """
+    twice = Counter(image.name for image in images) - Counter(
+        {image.name
+         for image in images})
+    unknown = {t for image in images for t in image.labels}
+    unknown -= {task.name for task in tasks}
+    if twice or unknown:
+        raise ValueError(
+            'Images of the gallery need names that differ, and labels of its '
+            f'tasks, {", ".join(task.name for task in tasks)}; got '
+            f'{", ".join(map(repr, [*twice, *unknown]))}.')
+    columns = list(dict.fromkeys(c for i in images for c in i.measurements))
+
+    def make_item(image: GalleryImage) -> dict:
+        values = [image.measurements.get(column) for column in columns]
+        return _make_pictures(out_dir, image, tasks, thumbnail) | dict(
+            name=image.name, flags=list(image.flags), values=values)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        items = without_nan(list(pool.map(make_item, images)))
+    page = osp.join(out_dir, PAGE)
+    save_text(
+        page,
+        render_page(
+            'gallery.html',
+            title=title,
+            note=note,
+            items=items,
+            tasks=[
+                dict(name=t.name, nested=t.nested, classes=css_colours(t))
+                for t in tasks
+            ],
+            columns=columns))
+    return page
+
+
+def _make_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
+                   longest: int) -> dict:
+    """Make what pictures of an image are missing; URLs and size."""
+    thumbnail, layers = _paths(
+        out_dir, image.name, [t.name for t in tasks if t.name in image.labels])
+    if not _is_current([thumbnail, *layers.values()],
+                       [image.photograph, *image.labels.values()], longest):
+        photograph, size = read_photograph(image.photograph, longest)
+        planes = {t: read_labels(path) for t, path in image.labels.items()}
+        for task, plane in planes.items():
+            if plane.shape != size[::-1]:
+                raise ValueError(
+                    f'{image.labels[task]}: has {plane.shape[1]}x'
+                    f'{plane.shape[0]} pixels, its photograph '
+                    f'{image.photograph} {size[0]}x{size[1]}; predict it '
+                    'again.')
+        write_pictures(out_dir, image.name, photograph, planes, tasks, longest,
+                       size)
+    links = dict(photograph=image.photograph) | image.links
+    with Image.open(thumbnail) as small:
+        return dict(
+            size=small.size,
+            thumbnail=link_to(thumbnail, out_dir),
+            layers={
+                t: link_to(path, out_dir)
+                for t, path in layers.items()
+            },
+            links=[(text, link_to(p, out_dir)) for text, p in links.items()])
+
+
+def read_photograph(path: str,
+                    longest: int) -> tuple[Image.Image, tuple[int, int]]:
     """Read a photograph as it is displayed, roughly at a small size.
 
     Returns:
@@ -68,124 +158,15 @@ def read_photograph(path: str, longest: int) -> tuple[Image.Image, tuple]:
     return Image.fromarray(photograph.decode(factor)), (width, height)
 
 
-def write_gallery(out_dir: str,
-                  images: Sequence[GalleryImage],
-                  tasks: Sequence[Task],
-                  title: str = 'Predictions',
-                  note: str = '',
-                  thumbnail: int = THUMBNAIL) -> str:
-    """Write ``gallery.html`` and its pictures into a folder of predictions.
-
-    The page opens from disk without a server or a network. Pictures that are
-    newer than what they show are kept, so writing it again is quick.
-
-    Args:
-        out_dir: The folder; pictures go to ``gallery_files`` in it.
-        images: What to show, in this order.
-        tasks: Tasks of the label PNGs, with their colours.
-        title: Heading of the page.
-        note: Stands below it.
-        thumbnail: Pixels of the longer side.
-
-    Returns:
-        str: The page's file.
-
-    Raises:
-        ValueError: If two images have one name, labels are of an unknown
-            task, or a picture is unreadable or has another size than its
-            labels.
-    """
-    _check(images, tasks)
-    known = {task.name: task for task in tasks}
-    with ThreadPoolExecutor(THREADS) as pool:
-        items = list(
-            pool.map(
-                lambda image: _make_item(out_dir, image, known, thumbnail),
-                images))
-    page = osp.join(out_dir, PAGE)
-    save_text(page, _render(items, tasks, title=title, note=note))
-    return page
-
-
-def _check(images, tasks) -> None:
-    known = [task.name for task in tasks]
-    names = Counter(image.name for image in images)
-    for image in images:
-        if names[image.name] > 1:
-            raise ValueError('Two images of the gallery are named '
-                             f'{image.name!r}; names must differ.')
-        for name in image.labels:
-            if name not in known:
-                raise ValueError(f'Image {image.name!r} has labels of the '
-                                 f'unknown task {name!r}; the tasks are '
-                                 f'{", ".join(known)}.')
-
-
-def _make_item(out_dir: str, image: GalleryImage, tasks: dict[str, Task],
-               longest: int) -> dict:
-    """Make the pictures of an image; returns what the page shows of it."""
-    labels = {t: image.labels[t] for t in tasks if t in image.labels}
-    thumbnail, layers = _paths(out_dir, image.name, labels)
-    if not _is_current([thumbnail, *layers.values()],
-                       [image.photograph, *labels.values()], longest):
-        photograph, size = read_photograph(image.photograph, longest)
-        planes = {
-            name: _read_plane(path, size, image.photograph)
-            for name, path in labels.items()
-        }
-        write_pictures(out_dir, image.name, photograph, planes,
-                       list(tasks.values()), longest, size)
-    with Image.open(thumbnail) as small:
-        size = small.size
-    links = dict(photograph=image.photograph) | image.links
-    return dict(
-        name=image.name,
-        thumbnail=link_to(thumbnail, out_dir),
-        size=size,
-        layers={
-            name: link_to(path, out_dir)
-            for name, path in layers.items()
-        },
-        flags=list(image.flags),
-        links=[(text, link_to(p, out_dir)) for text, p in links.items()],
-        values=image.measurements)
-
-
-def _render(items: Sequence[dict], tasks: Sequence[Task], **texts) -> str:
-    """Make the page as HTML."""
-    columns = list(dict.fromkeys(c for item in items for c in item['values']))
-    images = [{
-        key: item[key]
-        for key in ('name', 'flags', 'links')
-    }
-              | dict(values=[item['values'].get(c) for c in columns])
-              for item in items]
-    return render_page(
-        'gallery.html',
-        items=items,
-        tasks=[
-            dict(name=t.name, nested=t.nested, classes=css_colours(t))
-            for t in tasks
-        ],
-        columns=columns,
-        num_flagged=sum(bool(item['flags']) for item in items),
-        data=without_nan(dict(columns=columns, images=images)),
-        **texts)
-
-
 def _is_current(made: Sequence[str], sources: Sequence[str],
                 longest: int) -> bool:
-    """Whether pictures are there, not older than what they show."""
+    """Whether pictures of this size are there, not older than what they
+    show."""
     if not all(map(osp.isfile, made)) or \
             min(map(osp.getmtime, made)) < max(map(osp.getmtime, sources)):
         return False
     with Image.open(made[0]) as small:
-        return small.info.get('comment') == _comment(longest)
-
-
-def _comment(longest: int) -> bytes:
-    """How a thumbnail was made, to be remade at another size."""
-    return b'longest side %d' % longest
+        return max(small.size) == longest
 
 
 def write_pictures(out_dir: str,
@@ -212,8 +193,7 @@ def write_pictures(out_dir: str,
         thumbnail,
         photograph.resize(small, Image.Resampling.LANCZOS, reducing_gap=2.0),
         quality=85,
-        optimize=True,
-        comment=_comment(longest))
+        optimize=True)
 
 
 def _paths(out_dir: str, name: str,
@@ -221,18 +201,6 @@ def _paths(out_dir: str, name: str,
     """Files of an image's thumbnail, and of its layers by task."""
     base = osp.join(out_dir, PICTURES, file_name(name))
     return f'{base}.jpg', {task: f'{base}.{task}.png' for task in tasks}
-
-
-def _read_plane(path: str, size: tuple[int, int],
-                photograph: str) -> np.ndarray:
-    plane = read_labels(path)
-    width, height = size
-    if plane.shape != (height, width):
-        raise ValueError(
-            f'{path}: the label map is {plane.shape[1]} pixels wide and '
-            f'{plane.shape[0]} high, its photograph {photograph} is {width} '
-            f'and {height}; predict it again.')
-    return plane
 
 
 def file_name(name: str) -> str:

@@ -27,18 +27,20 @@ def overlay_picture(image: np.ndarray,
     small = shrink(image, longest) if longest else image
     picture = Image.fromarray(draw_overlay(small, labels, tasks))
     width = max(picture.width, SMALLEST)
-    letters = _letters(tasks, width)
+    pen = ImageDraw.Draw(Image.new('RGB', (1, 1)))
+    unit = draw_legend(pen, tasks, 0, 0, 100) / 100
+    # the legend fills a line at most
+    letters = int(np.clip(width / (unit + 2), 6, max(13, width / 60)))
     strip = 4 * letters if caption else 2 * letters + letters // 2
     sheet = Image.new('RGB', (width, picture.height + strip), BACKGROUND)
     sheet.paste(picture, ((width - picture.width) // 2, 0))
     pen = ImageDraw.Draw(sheet)
     draw_legend(pen, tasks, letters, picture.height + 1.25 * letters, letters)
-    if caption:
-        pen.text((letters, picture.height + 2.9 * letters),
-                 caption,
-                 FAINT,
-                 ImageFont.load_default(max(10, round(0.8 * letters))),
-                 anchor='lm')
+    pen.text((letters, picture.height + 2.9 * letters),
+             caption,
+             FAINT,
+             ImageFont.load_default(max(10, round(0.8 * letters))),
+             anchor='lm')
     return np.asarray(sheet)
 
 
@@ -63,10 +65,3 @@ def draw_legend(pen: ImageDraw.ImageDraw,
             pen.text((text, middle), name, INK, font, anchor='lm')
             left = text + pen.textlength(name, font) + 1.5 * size
     return left
-
-
-def _letters(tasks: Sequence[Task], width: int) -> int:
-    """Size of letters with which the legend fills a line at most."""
-    pen = ImageDraw.Draw(Image.new('RGB', (1, 1)))
-    unit = draw_legend(pen, tasks, 0, 0, 100) / 100
-    return int(np.clip(width / (unit + 2), 6, max(13, width / 60)))

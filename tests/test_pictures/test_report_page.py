@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from mbos.pictures.report_charts import (calibration_error, operating_point,
-                                         task_charts)
+from mbos.pictures.charts import (calibration_error, operating_point,
+                                  task_charts)
 from mbos.pictures.report_page import (Example, Section, choose_examples,
                                        render_report)
 from tests.browser import (REFERENCES, ask_page, external_references,
