@@ -16,9 +16,8 @@ import sys
 import time
 
 from mbos import apis
-from mbos.checkpoints import onnx_export
+from mbos.checkpoints.onnx_export import export_onnx
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import whole_path
 from .options import FLAG, make_parser
 
 ARGUMENTS = [
@@ -50,40 +49,8 @@ def describe(model, size: tuple[int, int] | None = None) -> dict:
         disclaimer=DISCLAIMER)
 
 
-def check(model, path: str, scale: dict,
-          size: tuple[int, int] | None) -> float:
-    """Compare some images, of several sizes if the graph takes any.
-
-    Raises:
-        ValueError: If the graph differs from the network.
-    """
-    first = size or onnx_export.TRACED_SIZE
-    shapes = [(1, *first), (2, *first)]
-    if not size:
-        shapes += [(2, 128, 128), (1, 157, 211)]
-    difference = 0.
-    for shape in shapes:
-        difference = max(
-            difference,
-            onnx_export.largest_difference(model, path, shape=shape, **scale))
-        if not difference <= onnx_export.TOLERANCE:
-            raise ValueError(
-                f'The graph differs from the network by {difference:.1e} on '
-                f'images of {shape[1:]}, and was not kept. A backbone that '
-                'keeps the size of image that its graph was made with is '
-                f'exported for one size, {onnx_export.SIZE_OPTION}; else '
-                'please report this with the versions of torch, onnx and '
-                'onnxruntime.')
-    return difference
-
-
 def export(args: argparse.Namespace) -> None:
-    """Write the file; one that differs from the network is not kept.
-
-    Raises:
-        ImportError: If onnx or onnxruntime is missing.
-        ValueError: If the network cannot be exported.
-    """
+    """Write the file; one that differs from the network is not kept."""
     if not args.output.endswith('.onnx'):
         raise ValueError(f'{args.output}: the name must end in .onnx.')
     size = tuple(args.size) if args.size else None
@@ -91,22 +58,15 @@ def export(args: argparse.Namespace) -> None:
         raise ValueError(f'--size {size[0]} {size[1]}: give pixels from 1 '
                          'upwards.')
     model = apis.load_model(args.checkpoint, args.config, device='cpu')
-    norm = model.settings.normalization
-    if not norm.get('to_rgb', True):
-        raise ValueError('The network was trained on BGR, which this export '
-                         'does not know.')
-    scale = dict(mean=norm['mean'], std=norm['std'])
     start = time.time()
-    with whole_path(args.output) as unchecked:
-        onnx_export.export_onnx(
-            model,
-            unchecked,
-            description=describe(model, size),
-            size=size,
-            **scale)
-        if not args.no_check:
-            print('largest difference of a probability: '
-                  f'{check(model, unchecked, scale, size):.1e}')
+    difference = export_onnx(
+        model,
+        args.output,
+        describe(model, size),
+        size,
+        check=not args.no_check)
+    if difference is not None:
+        print(f'largest difference of a probability: {difference:.1e}')
     print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB in '
           f'{time.time() - start:.0f} s; outputs {", ".join(model.tasks)}')
 
