@@ -66,8 +66,9 @@ class ScoringMixin:
         for pred, index in zip(preds, indices):
             sums = self._sums(pred, index)
             if self.sums_folder is not None:
-                folder = osp.join(self.sums_folder, self.name)
-                sums = save_sums(folder, str(index), sums)
+                path = osp.join(self.sums_folder, self.name, f'{index}.npz')
+                save_sums(path, sums)
+                sums = path
             found.append(sums)
         return found
 
@@ -186,8 +187,7 @@ class ScoringMixin:
             if task.name not in reports:
                 continue
             report = reports[task.name]
-            rows, flat = summary(report, self.scored_task(task),
-                                 report.get('intervals'))
+            rows, flat = summary(report, self.scored_task(task))
             print_log(
                 f'\n{self.name}, {task.name}, {report["num_images"]} images:'
                 f'\n{format_table(rows)}',

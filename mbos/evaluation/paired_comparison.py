@@ -6,19 +6,17 @@ The metrics have the names that an evaluation gives them: ``Dice-image``,
 evaluations have.
 """
 import glob
-import json
-import os.path as osp
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import numpy as np
 
+from mbos.io.files import read_json
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.paired_bootstrap import (Difference, compare_means,
                                            compare_sums, holm)
 from mbos.metrics.tables import CONFUSION, mean_of_defined, overlap
+from .files import FORMAT, evaluation_path
 
-FORMAT = 2
 METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
 """tuple[str]: What is compared unless others are named."""
 
@@ -31,41 +29,18 @@ def read_evaluations(path: str) -> dict[str, dict]:
     """Read an ``eval_<set>.json``, or a folder of them, by test set.
 
     Raises:
-        FileNotFoundError: If the path does not exist.
-        ValueError: If there is none or one is not what it should be.
+        ValueError: If there is none, or one is not what it should be.
     """
-    paths = [path]
-    if osp.isdir(path):
-        paths = sorted(glob.glob(osp.join(glob.escape(path), 'eval_*.json')))
-        if not paths:
-            raise ValueError(f'{path}: no eval_*.json in this folder; give '
-                             'the --work-dir of tools/test.py --eval.')
-    elif not osp.isfile(path):
-        raise FileNotFoundError(f'{path}: not found; give an eval_<set>.json '
-                                'or the --work-dir of tools/test.py --eval.')
+    names = sorted(glob.glob(evaluation_path(glob.escape(path), '*')))
     found = {}
-    for name in paths:
-        content = _read(name)
-        if content['dataset'] in found:
-            raise ValueError(f'{name}: the folder has two evaluations of '
-                             f'{content["dataset"]!r}; give one file.')
+    for name in names or [path]:
+        content = read_json(name) or {}
+        if content.get('format') != FORMAT:
+            raise ValueError(
+                f'{name}: not an evaluation of format {FORMAT}; give an '
+                'eval_<set>.json, or the --work-dir, of tools/test.py --eval.')
         found[content['dataset']] = content
     return found
-
-
-def _read(path: str) -> dict:
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise ValueError(f'{path}: not a JSON file ({error}); give an '
-                         'eval_<set>.json of tools/test.py --eval.') from error
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
-        given = content.get('format') if isinstance(content, dict) else None
-        raise ValueError(
-            f'{path}: expected an evaluation of format {FORMAT}, got '
-            f'{given!r}; run tools/test.py --eval again.')
-    return content
 
 
 def compare_evaluations(first: dict[str, dict],
@@ -76,11 +51,8 @@ def compare_evaluations(first: dict[str, dict],
                         level: float = 0.95) -> dict:
     """Compare all test sets that both have.
 
-    Args:
-        first, second: Evaluations of the models by test set.
-        metrics: Names of metrics; those that a task does not have are passed
-            over.
-        resamples, seed, level: See ``Bootstrap``.
+    ``first`` and ``second`` are evaluations by test set. ``metrics`` that a
+    task does not have are passed over; the rest is as for ``Bootstrap``.
 
     Returns:
         dict: ``rows``, each with ``test_set``, ``task``, ``class``,
@@ -91,20 +63,21 @@ def compare_evaluations(first: dict[str, dict],
     Raises:
         ValueError: If there is nothing in common.
     """
-    common = [name for name in first if name in second]
-    if not common:
-        raise ValueError(
-            'Two evaluations of different test sets: '
-            f'{", ".join(first)} and {", ".join(second)}; evaluate both '
-            'models on the same one.')
-    left_out = sorted(set(first) ^ set(second))
-    notes = [f'Only one of the two has {", ".join(left_out)}.'
-             ] if left_out else []
+    common, notes = _common('test set', first, second), []
+    alone = sorted(set(first) ^ set(second))
+    if alone:
+        notes.append(f'Only one of the two has {", ".join(alone)}.')
     bootstrap = Bootstrap(resamples, level, seed)
     rows = []
     for name in common:
         pair = first[name], second[name]
-        for task in _common_tasks(name, pair, notes):
+        notes += [
+            f'{name}: the {which} evaluation ended early, after '
+            f'{one["images"]} of {one["images_expected"]} images.'
+            for which, one in zip(('first', 'second'), pair)
+            if not one.get('complete', True)
+        ]
+        for task in _common(f'task of {name}', *(e['tasks'] for e in pair)):
             of_task = [one['tasks'][task] for one in pair]
             sides = _match(f'{name}, {task}', of_task, notes)
             rows += [
@@ -115,32 +88,22 @@ def compare_evaluations(first: dict[str, dict],
         raise ValueError(f'No metric named {", ".join(metrics)} in both '
                          f'evaluations; usual ones are {", ".join(METRICS)}.')
     for row, p_value in zip(rows, holm([r['p_value'] for r in rows])):
-        row['p_holm'] = p_value
-        row['better'] = _better(row, 1 - level)
+        row['p_holm'], row['better'] = p_value, None
+        if p_value < 1 - level:
+            lower = row['metric'].split('-fov')[0] in LOWER_IS_BETTER
+            row['better'] = ('second' if
+                             (row['difference'] < 0) == lower else 'first')
     return dict(rows=rows, notes=notes)
 
 
-def _common_tasks(name: str, pair: Sequence[dict],
-                  notes: list[str]) -> list[str]:
-    notes += [
-        f'{name}: the {which} evaluation ended early, after '
-        f'{one["images"]} of {one["images_expected"]} images.'
-        for which, one in zip(('first', 'second'), pair)
-        if not one.get('complete', True)
-    ]
-    tasks = [t for t in pair[0]['tasks'] if t in pair[1]['tasks']]
-    if not tasks:
-        raise ValueError(f'{name}: the evaluations have no task in common: '
-                         f'{", ".join(pair[0]["tasks"])} and '
-                         f'{", ".join(pair[1]["tasks"])}.')
-    return tasks
-
-
-def _better(row: dict, limit: float) -> str | None:
-    if not row['p_holm'] < limit:
-        return None
-    lower = row['metric'].split('-fov')[0] in LOWER_IS_BETTER
-    return 'second' if (row['difference'] < 0) == lower else 'first'
+def _common(what: str, first: dict, second: dict) -> list[str]:
+    """Names that both sides have; refuse sides without any."""
+    found = [name for name in first if name in second]
+    if not found:
+        sides = [', '.join(list(side)[:3]) for side in (first, second)]
+        raise ValueError(f'The evaluations have no {what} in common: one has '
+                         f'{sides[0]}, the other one {sides[1]}.')
+    return found
 
 
 def _match(where: str, tasks: Sequence[dict], notes: list[str]) -> list[list]:
@@ -153,13 +116,7 @@ def _match(where: str, tasks: Sequence[dict], notes: list[str]) -> list[list]:
                 f'{given[1]!r} in the other; evaluate both with the same '
                 'config of the test set.')
     sides = [{row['name']: row for row in one['per_image']} for one in tasks]
-    names = [name for name in sides[0] if name in sides[1]]
-    if not names:
-        some = [', '.join(list(side)[:3]) for side in sides]
-        raise ValueError(
-            f'{where}: the evaluations have no image in common ({some[0]}, '
-            f'... and {some[1]}, ...); evaluate both models on the same '
-            'images.')
+    names = _common(f'image of {where}', *sides)
     alone = len(set(sides[0]) ^ set(sides[1]))
     if alone:
         notes.append(f'{where}: {alone} images that only one of the two has '
@@ -176,10 +133,10 @@ def _rows(sides, classes: Sequence[str], metrics: Sequence[str],
     for metric in metrics:
         for label in [*classes, *['mean'] * (len(classes) > 1)]:
             labels = classes if label == 'mean' else [label]
-            act = _compare_pooled if '@' in metric else _compare_means
-            found = act(sides, metric, labels, bootstrap)
+            compare = _compare_pooled if '@' in metric else _compare_means
+            found = compare(sides, metric, labels, bootstrap)
             if found is not None:
-                yield {'class': label, 'metric': metric, **asdict(found)}
+                yield {'class': label, 'metric': metric, **found._asdict()}
 
 
 def _compare_means(sides, metric: str, labels: Sequence[str],
@@ -189,14 +146,13 @@ def _compare_means(sides, metric: str, labels: Sequence[str],
     is_overlap = key.split('-')[0] in ('Dice', 'IoU')
     if len(labels) > 1 and not is_overlap:
         labels = ['mean']
-    if not all(
-            label in row.get(key, {}) for side in sides for row in side
-            for label in labels):
+    try:
+        # (images, labels); None, which is undefined, becomes NaN
+        first, second = (
+            np.array([[row[key][name] for name in labels]
+                      for row in side], np.float64) for side in sides)
+    except KeyError:
         return None
-    # Of shape (images, labels); None, which is undefined, becomes NaN.
-    first, second = (
-        np.array([[row[key][name] for name in labels]
-                  for row in side], np.float64) for side in sides)
     if is_overlap:
         # Where a class does not occur, finding nothing is right; otherwise
         # images in which only one model finds it would not count, and the
@@ -211,15 +167,16 @@ def _compare_pooled(sides, metric: str, labels: Sequence[str],
                     bootstrap: Bootstrap) -> Difference | None:
     """Compare the Dice of the pixels of all images, mean over the classes."""
     name, _, point = metric.partition('@')
-    if name != 'Dice' or not all(
-            label in row.get('counts', {}).get(point, {}) for side in sides
-            for row in side for label in labels):
+    if name != 'Dice':
         return None
-    # (images, models, labels, 4)
-    counts = np.array(
-        [[[[row['counts'][point][label][kind] for kind in CONFUSION]
-           for label in labels] for row in pair]
-         for pair in zip(*sides)], np.float64)
+    try:
+        # (images, models, labels, 4)
+        counts = np.array(
+            [[[[row['counts'][point][label][kind] for kind in CONFUSION]
+               for label in labels] for row in pair]
+             for pair in zip(*sides)], np.float64)
+    except KeyError:
+        return None
     return compare_sums(counts,
                         lambda sums: mean_of_defined(overlap(sums)['Dice']),
                         bootstrap)

@@ -6,17 +6,16 @@ Pictures are of the best and the worst images, which are predicted once more;
 nothing is kept of the others.
 """
 import glob
-import json
 import os.path as osp
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
 from mbos.inference.test_sets import predict_image
-from mbos.io.files import save_image, save_json, save_text
+from mbos.io.files import read_json, save_image, save_json, save_text
 from mbos.io.photographs import read_photograph
 from mbos.painter import draw_overlay, shrink
 from mbos.pictures.document import css_colours, link_to
@@ -26,16 +25,13 @@ from mbos.pictures.report_page import (Example, Section, choose_examples,
 from mbos.tasks import Task, build_tasks
 from .files import FORMAT, evaluation_path
 
-PAGE = 'report.html'
-PICTURES = 'report_files'
-LIST = 'pictures.json'
 SIDE = 640
 IMAGES = 3
 KINDS = ('photograph', 'truth', 'prediction')
 
 
 def write_report(model: nn.Module,
-                 datasets: Mapping[str, object],
+                 datasets: Mapping,
                  cfg,
                  checkpoint_sha256: str,
                  images: int = IMAGES) -> str:
@@ -54,47 +50,41 @@ def write_report(model: nn.Module,
     Returns:
         str: The page's file.
     """
-    found = read_evaluations(cfg.work_dir, checkpoint_sha256)
+    found = {}
+    pattern = evaluation_path(glob.escape(cfg.work_dir), '*')
+    for path in sorted(glob.glob(pattern)):
+        content = read_json(path) or {}
+        if content.get('format') == FORMAT and (content['checkpoint_sha256']
+                                                == checkpoint_sha256):
+            found[content['dataset']] = content
     for name, dataset in datasets.items():
         if name in found:
             _write_pictures(model, dataset, cfg.work_dir, found[name], images)
-    order = list(cfg.get('test_sets') or {})
-    names = [n for n in order if n in found]
-    names += [n for n in found if n not in order]
+    order = [name for name in cfg.get('test_sets') or {} if name in found]
     tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
     sections = [
-        _section(cfg.work_dir, found[name], task, tasks) for name in names
+        _section(cfg.work_dir, found[name], task, tasks.get(task))
+        for name in dict.fromkeys([*order, *found])
         for task in found[name]['tasks']
     ]
     config = osp.splitext(osp.basename(cfg.filename or 'config'))[0]
-    page = osp.join(cfg.work_dir, PAGE)
+    page = osp.join(cfg.work_dir, 'report.html')
     save_text(page, render_report(sections, f'Evaluation of {config}'))
     return page
 
 
-def read_evaluations(folder: str, checkpoint_sha256: str) -> dict[str, dict]:
-    """Read the evaluations of a checkpoint in a folder, by test set.
-
-    Files of other checkpoints and of other formats are passed over.
-    """
-    found = {}
-    pattern = evaluation_path(glob.escape(folder), '*')
-    for path in sorted(glob.glob(pattern)):
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        if (content.get('format') == FORMAT
-                and content['checkpoint_sha256'] == checkpoint_sha256):
-            found[content['dataset']] = content
-    return found
-
-
 def _picture_folder(work_dir: str, test_set: str) -> str:
-    return osp.join(work_dir, PICTURES, file_name(test_set))
+    return osp.join(work_dir, 'report_files', file_name(test_set))
+
+
+def _picture(folder: str, task: str, name: str, kind: str) -> str:
+    return osp.join(folder, task, f'{file_name(name)}_{kind}.jpg')
 
 
 def _write_pictures(model, dataset, work_dir: str, content: dict,
                     count: int) -> None:
-    """Predict the chosen images of a test set again and draw them."""
+    """Predict the chosen images of a test set again, draw them, and list them
+    in ``pictures.json``."""
     folder = _picture_folder(work_dir, content['dataset'])
     shutil.rmtree(folder, ignore_errors=True)
     chosen = {
@@ -110,23 +100,16 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
         ]
         prob = predict_image(model, dataset, index) if tasks else {}
         for task in tasks:
-            for kind, picture in zip(
-                    KINDS, example_pictures(dataset, index, task, prob)):
-                save_image(
-                    _picture(folder, task, stem, kind),
-                    picture,
-                    quality=88,
-                    optimize=True)
+            pictures = example_pictures(dataset, index, task, prob)
+            for kind, picture in zip(KINDS, pictures):
+                path = _picture(folder, task, stem, kind)
+                save_image(path, picture, quality=88, optimize=True)
     if any(names['worst'] for names in chosen.values()):
         save_json(
-            osp.join(folder, LIST),
+            osp.join(folder, 'pictures.json'),
             dict(
                 checkpoint_sha256=content['checkpoint_sha256'],
                 examples=chosen))
-
-
-def _picture(folder: str, task: str, name: str, kind: str) -> str:
-    return osp.join(folder, task, f'{file_name(name)}_{kind}.jpg')
 
 
 def example_pictures(dataset, index: int, task_name: str,
@@ -139,8 +122,7 @@ def example_pictures(dataset, index: int, task_name: str,
     shown = dataset.scored_task(task)
     channels = task.channels(shown.classes)
     truth = dataset.get_gt_plane(index, task_name)
-    photograph = read_photograph(dataset.image_path(index)).image
-    small = shrink(photograph, SIDE)
+    small = shrink(read_photograph(dataset.image_path(index)).image, SIDE)
     predicted = shown.decode(
         torch.from_numpy(prob[task_name][channels]), dataset.threshold)
     planes = [task.part_values(shown.classes)[truth], predicted.numpy()]
@@ -150,34 +132,26 @@ def example_pictures(dataset, index: int, task_name: str,
 
 
 def _section(work_dir: str, content: dict, task_name: str,
-             tasks: Mapping[str, Task]) -> Section:
-    task = tasks.get(task_name)
+             task: Task | None) -> Section:
+    """A task of an evaluation, with the pictures that are there of it."""
+    folder = _picture_folder(work_dir, content['dataset'])
+    listed = read_json(osp.join(folder, 'pictures.json')) or {}
+    names = {}
+    if listed.get('checkpoint_sha256') == content['checkpoint_sha256']:
+        names = listed['examples'].get(task_name, {})
+    examples = {
+        which: [
+            Example(
+                name,
+                *(link_to(_picture(folder, task_name, name, kind), work_dir)
+                  for kind in KINDS)) for name in of_kind
+        ]
+        for which, of_kind in names.items()
+    }
     table = evaluation_path(work_dir, content['dataset'], task_name)
     return Section(
         content,
         task_name,
         dict(css_colours(task)) if task else {},
         csv=link_to(table, work_dir) if osp.isfile(table) else None,
-        **_examples(work_dir, content, task_name))
-
-
-def _examples(work_dir: str, content: dict,
-              task_name: str) -> dict[str, Sequence[Example]]:
-    """Pictures that are there of this evaluation."""
-    folder = _picture_folder(work_dir, content['dataset'])
-    path = osp.join(folder, LIST)
-    if not osp.isfile(path):
-        return {}
-    with open(path, encoding='utf-8') as file:
-        known = json.load(file)
-    if known['checkpoint_sha256'] != content['checkpoint_sha256']:
-        return {}
-    return {
-        kind: [
-            Example(
-                name,
-                *(link_to(_picture(folder, task_name, name, what), work_dir)
-                  for what in KINDS)) for name in names
-        ]
-        for kind, names in known['examples'].get(task_name, {}).items()
-    }
+        **examples)

@@ -1,28 +1,29 @@
 """Thresholds chosen on the validation sets, never on test sets."""
 import os.path as osp
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
+from mbos.datasets.checks import check_data
+from mbos.datasets.evaluation_sets import build_val_set
+from mbos.io.files import file_sha256
 from mbos.metrics.report import gather
-from mbos.metrics.score_curves import best_threshold
+from mbos.metrics.score_curves import BestThreshold, best_threshold
 from mbos.metrics.sums_store import StoredSums
 from mbos.runtime.environment import Environment
-from .run import EvaluationError, evaluate_group, forget_sums, group_test_sets
-
-FALLBACK = 0.5
-"""float: Threshold of a class that occurs in no validation image."""
+from .run import EvaluationError, evaluate_in_turn
 
 
-def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
-                                                          object], cfg: Config,
-                      env: Environment, key: str) -> dict[str, dict]:
-    """Find the threshold of every class with the highest pooled Dice.
+def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
+                        env: Environment, checkpoint: str) -> dict[str, dict]:
+    """Choose thresholds on ``data.val`` for an evaluation of test sets.
 
-    A set counts for the classes that it labels. Sets of ``binary_truth`` are
-    left out. ``key`` is the ``run_key`` of the evaluation.
+    A class gets the threshold of the highest Dice over the pixels of all sets
+    that label it. Sets of ``binary_truth`` are left out. ``checkpoint`` is the
+    file that the network was loaded from.
 
     Returns:
         dict[str, dict]: By task that a set labels: ``sets``, their names;
@@ -31,82 +32,67 @@ def choose_thresholds(model: nn.Module, val_sets: Mapping[str,
 
     Raises:
         EvaluationError: If an image cannot be evaluated.
+        ValueError: If the config has no validation set, or one shares images
+            with a test set.
     """
-    counts, sets = {}, {}
-    for group in group_test_sets(val_sets):
-        outcome = evaluate_group(model, group, cfg, env, key)
-        if outcome.error is not None:
-            raise EvaluationError(outcome.error)
-        for name, places in outcome.places.items():
-            for task in scored_tasks(group[name]):
-                sets.setdefault(task, []).append(name)
-                stored = StoredSums([places[i] for i in sorted(places)],
-                                    task.name)
-                scored = group[name].scored_task(task)
-                _, scores = gather(stored, scored)
-                for label, own in zip(scored.classes,
-                                      scores[:, 0].swapaxes(0, 1)):
-                    counts[task, label] = own + counts.get((task, label), 0)
-    chosen = {
-        task.name: _choice(task, counts, names)
+    if cfg.data.get('val') is None:
+        raise ValueError('The config has no data.val to choose thresholds '
+                         'on: name validation splits there.')
+    whole = build_val_set(cfg)
+    val_sets = {one.name: one for one in getattr(whole, 'datasets', [whole])}
+    _require_apart(val_sets, datasets)
+    check_data(list(val_sets.values()), env)
+    counts, sets = defaultdict(dict), defaultdict(list)
+    for name, places, error in evaluate_in_turn(model, val_sets, cfg, env,
+                                                file_sha256(checkpoint)):
+        if error is not None:
+            raise EvaluationError(error)
+        dataset = val_sets[name]
+        for task in dataset.tasks if places else ():
+            if task.name not in dataset.ann_dirs or (task.name
+                                                     in dataset.binary_truth):
+                continue
+            sets[task].append(name)
+            scored = dataset.scored_task(task)
+            _, scores = gather(StoredSums(places.values(), task.name), scored)
+            for label, own in zip(scored.classes, scores[:, 0].swapaxes(0, 1)):
+                counts[task][label] = own + counts[task].get(label, 0)
+    chosen = [{
+        task.name: _choice(task, counts[task], names)
         for task, names in sets.items()
-    }
-    agreed = [chosen]
+    }]
     if env.distributed:
-        dist.broadcast_object_list(agreed, src=0)
-    if env.is_main:
-        for name in val_sets:
-            forget_sums(cfg.work_dir, name)
-    return agreed[0]
+        dist.broadcast_object_list(chosen, src=0)
+    return chosen[0]
 
 
-def scored_tasks(dataset) -> list:
-    """The tasks whose thresholds a set can show."""
-    return [
-        task for task in dataset.tasks if task.name in dataset.ann_dirs
-        and task.name not in dataset.binary_truth
-    ]
-
-
-def _choice(task, counts, sets):
+def _choice(task, counts, sets) -> dict:
     best = {
-        label: (task, label) in counts and best_threshold(*counts[task, label])
-        for label in task.classes
+        name:
+        best_threshold(*counts[name]) if name in counts else BestThreshold()
+        for name in task.classes
     }
     return dict(
         sets=sets,
         thresholds={
-            n: b.threshold if b else FALLBACK
-            for n, b in best.items()
+            name: found.threshold
+            for name, found in best.items()
         },
         Dice={
-            n: b.dice if b else None
-            for n, b in best.items()
+            name: found.dice
+            for name, found in best.items()
         })
 
 
-def require_apart(val_sets: Mapping[str, object],
-                  test_sets: Mapping[str, object]) -> None:
-    """Refuse to choose thresholds on images that will be tested on.
-
-    Raises:
-        ValueError: If a validation set and a test set share an image.
-    """
-    owner = {}
-    for name, dataset in val_sets.items():
-        for index in range(len(dataset)):
-            owner[osp.realpath(dataset.image_path(index))] = name
-    for name, dataset in test_sets.items():
-        for index in range(len(dataset)):
-            path = osp.realpath(dataset.image_path(index))
-            if path in owner:
-                raise ValueError(
-                    f'Thresholds cannot be chosen on data.val: its set '
-                    f'{owner[path]!r} and the test set {name!r} share images '
-                    f'({path}). Name validation splits in data.val.')
-
-
-def named_sets(dataset) -> dict[str, object]:
-    """The single sets of ``data.val``, by name."""
-    members: tuple = tuple(getattr(dataset, 'datasets', (dataset, )))
-    return {member.name: member for member in members}
+def _require_apart(val_sets: Mapping, test_sets: Mapping) -> None:
+    """Refuse to choose thresholds on images that will be tested on."""
+    val, test = ({
+        osp.realpath(dataset.image_path(i)): name
+        for name, dataset in datasets.items()
+        for i in range(len(dataset))
+    } for datasets in (val_sets, test_sets))
+    for path in val.keys() & test.keys():
+        raise ValueError(
+            f'Thresholds cannot be chosen on data.val: its set {val[path]!r} '
+            f'and the test set {test[path]!r} share images ({path}). Name '
+            'validation splits in data.val.')

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scores import rank_histograms, unpack_histograms
+from .scores import rank_histograms
 
 GROUPS = 512
 """int: Groups of equal numbers of pixels, per side."""
@@ -47,10 +47,8 @@ class Bootstrap:
         return rng.multinomial(images, share, self.resamples).astype(float)
 
     def interval(self, draws: np.ndarray) -> tuple[float, float]:
-        """Percentiles of a metric over the draws, NaN where it is undefined.
-
-        Draws without a value are left out; without a value in half of them the
-        ends are NaN.
+        """Percentiles of a metric over the draws that have a value; NaN where
+        half of them have none.
         """
         defined = draws[~np.isnan(draws)]
         if 2 * len(defined) < len(draws) or len(defined) == 0:
@@ -60,57 +58,45 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def group_bins(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
-    """Join neighbouring bins so that no group holds many of the pixels.
-
-    Args:
-        scores: Positives and negatives of all images by bin, (2, bins).
-        groups: At most twice as many are made.
-
-    Returns:
-        ndarray: The number of each bin's group, (bins, ).
-    """
-    ends = np.zeros(scores.shape[1] + 1, dtype=np.int64)
-    for side in scores:
-        ranks = np.cumsum(side)
-        steps = np.linspace(0, ranks[-1], groups + 1)[1:]
-        ends[np.searchsorted(ranks, steps) + 1] = 1
-    return np.cumsum(ends)[:-1]
-
-
-def resampled_rankings(packed: Iterable[np.ndarray], scores: np.ndarray,
+def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
                        weights: np.ndarray) -> np.ndarray:
     """Pooled ROC AUC and average precision of every draw.
 
     Args:
-        packed: The scores of each image, of ``pack_histograms``.
-        scores: Those of all images together, (2, R, C, bins).
+        images: Scores of each image by bin, (2, R, C, bins).
+        scores: Those of all images together.
         weights: Of shape (draws, images).
 
     Returns:
         ndarray: Of shape (draws, R, C, 2); NaN where undefined.
     """
-    regions, classes, bins = scores.shape[1:]
-    kinds = scores.reshape(2, -1, bins)
-    own = [group_bins(kinds[:, i]) for i in range(kinds.shape[1])]
-    ends = np.cumsum([groups[-1] + 1 for groups in own])
-    group_of = np.concatenate(
-        [groups + start for groups, start in zip(own, [0, *ends])])
-    images = []
-    for one in packed:
-        places, counts = unpack_histograms(one)
-        images.append([
-            np.bincount(group_of[places], side, ends[-1]).astype(np.int32)
-            for side in counts
-        ])
-    found = [[
-        _rank(weights[i:i + _DRAWS_AT_A_TIME], part)
-        for i in range(0, len(weights), _DRAWS_AT_A_TIME)
-    ] for part in np.split(np.array(images), ends[:-1], axis=-1)]
-    found = np.stack([np.concatenate(draws) for draws in found], axis=1)
-    return found.reshape(-1, regions, classes, 2)
+    starts = {
+        (r, c): group_starts(scores[:, r, c])
+        for r, c in np.ndindex(scores.shape[1:3])
+    }
+    grouped: dict[tuple, list] = {place: [] for place in starts}
+    for counts in images:
+        for (r, c), own in starts.items():
+            grouped[r, c].append(np.add.reduceat(counts[:, r, c], own, -1))
+    found = np.empty((len(weights), *scores.shape[1:3], 2))
+    for (r, c), parts in grouped.items():
+        for i in range(0, len(weights), _DRAWS_AT_A_TIME):
+            rows = slice(i, i + _DRAWS_AT_A_TIME)
+            drawn = np.tensordot(weights[rows], np.stack(parts), 1)
+            found[rows, r, c] = rank_histograms(drawn[:, 0], drawn[:, 1])
+    return found
 
 
-def _rank(weights, counts):
-    return rank_histograms(
-        *np.moveaxis(np.tensordot(weights, counts, 1), 1, 0))
+def group_starts(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
+    """First bins of groups of neighbouring ones, none with many of the pixels.
+
+    ``scores`` are positives and negatives by bin, (2, bins); there are at most
+    twice as many groups as asked for.
+    """
+    starts = np.zeros(scores.shape[1] + 1, dtype=bool)
+    starts[0] = True
+    for side in scores:
+        ranks = np.cumsum(side)
+        steps = np.linspace(0, ranks[-1], groups + 1)[1:]
+        starts[np.searchsorted(ranks, steps) + 1] = True
+    return np.flatnonzero(starts[:-1])

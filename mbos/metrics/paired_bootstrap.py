@@ -10,49 +10,37 @@ Hinkley, Bootstrap Methods and their Application, section 4.2). Nor is it below
 a few images are too much alike to show more.
 """
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .bootstrap import Bootstrap
 
 DRAWS = Bootstrap(10000)
-Metric = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What two models give on the same images.
+class Difference(NamedTuple):
+    """What two models give on so many images; NaN where undefined.
 
-    Attributes:
-        images: Images that both have a value for.
-        first, second: The models' values; NaN without an image.
-        difference: Second minus first.
-        low, high: Interval of the difference.
-        p_value: Two-sided, not corrected for several comparisons.
+    ``difference`` is second minus first, ``low`` and ``high`` its interval,
+    ``p_value`` two-sided and not corrected for several comparisons.
     """
 
     images: int
     first: float
     second: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
+    difference: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p_value: float = np.nan
 
 
 def compare_means(first: Sequence[float],
                   second: Sequence[float],
                   bootstrap: Bootstrap = DRAWS) -> Difference:
-    """Compare the means of a metric over images; all NaN without an image.
-
-    ``first`` and ``second`` are the models' values of the same images. Images
-    of which either is NaN are left out.
+    """Compare the means of a metric over images, given the models' values of
+    each. Images of which either is NaN are left out.
     """
-    if len(first) != len(second):
-        raise ValueError(
-            'Expected as many values of the first model as of the second, got '
-            f'{len(first)} and {len(second)}.')
     values = np.array([first, second], np.float64).T
     values = values[~np.isnan(values).any(axis=1)]
     # with the number of images
@@ -61,7 +49,7 @@ def compare_means(first: Sequence[float],
 
 
 def compare_sums(sums: np.ndarray,
-                 metric: Metric,
+                 metric: Callable[[np.ndarray], np.ndarray],
                  bootstrap: Bootstrap = DRAWS) -> Difference:
     """Compare metrics of sums over images, such as Dice of pooled counts.
 
@@ -73,14 +61,14 @@ def compare_sums(sums: np.ndarray,
     """
     images = len(sums)
     if images == 0:
-        return Difference(0, *[np.nan] * 6)
+        return Difference(0, np.nan, np.nan)
     with np.errstate(invalid='ignore', divide='ignore'):
         first, second = map(float, metric(sums.sum(axis=0)))
         drawn = metric(np.tensordot(bootstrap.weights(images), sums, 1))
     draws = drawn[:, 1] - drawn[:, 0]
     draws = draws[~np.isnan(draws)]
     if len(draws) == 0 or np.isnan([first, second]).any():
-        return Difference(images, first, second, *[np.nan] * 4)
+        return Difference(images, first, second)
     # differences that only rounding makes are none
     draws[np.abs(draws) < 1e-12] = 0
     sides = np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)
@@ -90,16 +78,13 @@ def compare_sums(sums: np.ndarray,
                       min(1.0, 2 * max(share, 0.5**images)))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float]:
+def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for several comparisons by Holm's method.
 
     NaN stay NaN and do not count as comparisons. scipy has no such correction.
     """
-    p_values = np.asarray(p_values, dtype=np.float64)
-    order = [i for i in np.argsort(p_values) if not np.isnan(p_values[i])]
-    corrected = np.full(len(p_values), np.nan)
-    highest = 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, (len(order) - rank) * p_values[index])
-        corrected[index] = min(1.0, highest)
-    return corrected.tolist()
+    values = np.array(p_values, dtype=np.float64)
+    order = np.argsort(values)[:np.count_nonzero(~np.isnan(values))]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    values[order] = np.maximum.accumulate(steps).clip(max=1)
+    return values.tolist()

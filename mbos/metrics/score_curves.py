@@ -13,24 +13,25 @@ CALIBRATION_BINS = 20
 
 
 class BestThreshold(NamedTuple):
-    """A threshold for ``p > threshold`` and the pooled Dice there."""
+    """A threshold for ``p > threshold`` and the pooled Dice there; as it is
+    without arguments for a class that does not occur.
+    """
 
-    threshold: float
-    dice: float
+    threshold: float = 0.5
+    dice: float | None = None
 
 
 def best_threshold(positives: np.ndarray,
-                   negatives: np.ndarray) -> BestThreshold | None:
+                   negatives: np.ndarray) -> BestThreshold:
     """Find the edge with the highest pooled Dice above it, the highest one if
-    several have it; None without positives above 0.
+    several have it.
     """
-    total = int(positives.sum())
     # above each edge but the last one
     true_pos = np.cumsum(positives[:0:-1])
     if not true_pos.any():
-        return None
+        return BestThreshold()
     found = true_pos + np.cumsum(negatives[:0:-1])
-    dice = 2 * true_pos / (found + total)
+    dice = 2 * true_pos / (found + positives.sum())
     best = int(dice.argmax())
     return BestThreshold(float(EDGES[-2 - best]), float(dice[best]))
 

@@ -8,7 +8,6 @@ narrow next to 1 as next to 0, so that what a saturated sigmoid squeezes below
 """
 import zlib
 from collections.abc import Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -38,23 +37,18 @@ class RankedScores(NamedTuple):
     pixels: np.ndarray
 
 
-def rank_scores(
-    prob: np.ndarray, target: np.ndarray,
-    masks: Sequence[np.ndarray] = ()) -> list[RankedScores]:
-    """Sort the probabilities of each part of an image; all without masks.
+def rank_scores(prob: np.ndarray,
+                target: np.ndarray,
+                mask: np.ndarray | None = None) -> RankedScores:
+    """Sort the probabilities of an image, or of the part in a mask.
 
-    ``target`` says which pixels are positive, of the shape of ``prob`` and
-    the ``masks``.
+    ``target`` says which pixels are positive; all are of one shape.
     """
-    if not masks:
-        masks = [np.ones(prob.shape, dtype=bool)]
-    positives = prob[target]
-    parts = [
-        RankedScores(positives[mask[target]], prob[mask]) for mask in masks
-    ]
-    for scores in chain(*parts):
+    ranked = RankedScores(prob[target if mask is None else target & mask],
+                          prob.flatten() if mask is None else prob[mask])
+    for scores in ranked:
         scores.sort()  # in place: they are copies
-    return parts
+    return ranked
 
 
 def count_above(ranked: RankedScores,
@@ -123,27 +117,12 @@ def rank_histograms(positives: np.ndarray,
 
 
 def pack_histograms(counts: np.ndarray) -> np.ndarray:
-    """Make counts (2, ...) small to keep: some 2 bytes per bin in use."""
-    columns = counts.reshape(2, -1)
-    used = np.flatnonzero(columns.any(axis=0))
-    columns = np.stack([np.diff(used, prepend=0), *columns[:, used]])
-    # Bytes of equal weight side by side: the high ones are 0, and runs are
-    # all that can be found in the others.
-    planes = columns.astype('<u4').view(np.uint8).reshape(3, -1, 4)
-    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    body = packer.compress(planes.transpose(0, 2, 1).tobytes())
-    return np.frombuffer(body + packer.flush(), dtype=np.uint8)
+    """Compress counts (2, regions, classes, bins), most of which are 0."""
+    packed = zlib.compress(counts.astype('<u4').tobytes(), 1)
+    return np.frombuffer(packed, dtype=np.uint8)
 
 
-def unpack_histograms(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Undo :func:`pack_histograms`.
-
-    Returns:
-        tuple[ndarray, ndarray]: Places of the bins in use in the flat counts
-        of a side, ascending, and the counts there, int64 (2, places).
-    """
-    data = np.frombuffer(zlib.decompress(packed.tobytes()), dtype=np.uint8)
-    planes = data.reshape(3, 4, -1).transpose(0, 2, 1)
-    columns = np.ascontiguousarray(planes).view('<u4')[..., 0]
-    columns = columns.astype(np.int64)
-    return np.cumsum(columns[0]), columns[1:]
+def unpack_histograms(packed: np.ndarray, classes: int) -> np.ndarray:
+    """Undo :func:`pack_histograms`; the counts are uint32."""
+    counts = np.frombuffer(zlib.decompress(packed.tobytes()), dtype='<u4')
+    return counts.reshape(2, -1, classes, len(EDGES))

@@ -60,30 +60,27 @@ def update(prob: np.ndarray,
         points: Further operating points by name, each with a threshold per
             class.
 
-    Returns:
-        dict: :data:`Sums`, some 0.1 MB per class.
-
     Raises:
         ValueError: If shapes do not fit, or a probability is not in [0, 1].
     """
     prob = np.asarray(prob, dtype=np.float32)
-    label = np.asarray(label)
     _check(prob, label, task, fov)
     targets, valid, count_valid = _encode(label, task, ignore_index)
     limits = {f'{threshold:.4g}': task.num_classes * [threshold]}
     limits.update(points or {})
     thresholds = np.array(list(limits.values()), dtype=np.float32)
-    masks = _parts(fov, valid)
-    columns = zip(
-        *_by_class(partial(_class_sums, masks), prob, targets, thresholds.T))
+    of_class = partial(_class_sums, _parts(fov, valid))
+    # The threads end here: a process that is forked later has none of them.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        columns = zip(*pool.map(of_class, prob, targets, thresholds.T))
     ranking, scores, counts, curve = (np.stack(
         parts, axis) for parts, axis in zip(columns, (1, 2, 2, 0)))
     published = curve[:, CURVE.index(OPERATING_POINT)]
     if count_valid is not valid:
-        above = prob > OPERATING_POINT
-        published = [
-            _confusion(p, t, count_valid) for p, t in zip(above, targets)
-        ]
+        published = np.stack([
+            _confusion(p > OPERATING_POINT, t, count_valid)
+            for p, t in zip(prob, targets)
+        ])
     sums = dict(
         points=np.array(list(limits)),
         thresholds=thresholds,
@@ -91,49 +88,29 @@ def update(prob: np.ndarray,
         ranking=ranking,
         scores=pack_histograms(scores),
         curve=curve,
-        published=np.array(published))
-    _add_protocol(sums, task, prob, targets, valid)
-    return sums
-
-
-def _add_protocol(sums, task, prob, targets, valid):
-    """Add what only one kind of task has."""
+        published=published)
     if task.num_classes == 1:
         sums['otsu'] = _otsu(prob[0], targets[0], valid)
     if task.nested:
-        sums['regions'], sums['heights'] = map(
-            np.stack,
-            zip(*[
-                _nested(prob, targets, valid, own)
-                for own in sums['thresholds']
-            ]))
+        found = [_nested(prob, targets, valid, own) for own in thresholds]
+        sums['regions'], sums['heights'] = map(np.stack, zip(*found))
+    return sums
 
 
 def _check(prob, label, task, fov):
     """Refuse what cannot be counted."""
-    if prob.ndim != 3 or prob.shape[0] != task.num_classes:
-        raise ValueError(
-            f'Task {task.name!r} has {task.num_classes} classes: expected '
-            f'probabilities of shape ({task.num_classes}, H, W), got '
-            f'{prob.shape}.')
-    for name, plane in (('label', label), ('field of view', fov)):
-        if plane is not None and plane.shape != prob.shape[1:]:
+    for name, plane in (('labels', label), ('field of view', fov)):
+        if plane is not None and prob.shape != (task.num_classes,
+                                                *plane.shape):
             raise ValueError(
-                f'Task {task.name!r}: the {name} has shape {plane.shape}, '
-                f'the probabilities {prob.shape[1:]}; they must be of one '
-                'size.')
-    if prob.size == 0:
-        raise ValueError(f'Task {task.name!r}: the image has no pixels.')
+                f'The task has {task.num_classes} classes, and the {name} '
+                f'the shape {plane.shape}; the probabilities have the shape '
+                f'{prob.shape}.')
     low, high = prob.min(), prob.max()
-    if np.isnan(low):
+    if not 0 <= low <= high <= 1:
         raise ValueError(
-            f'Task {task.name!r}: {np.count_nonzero(np.isnan(prob))} of '
-            f'{prob.size} probabilities are NaN; the network or its '
-            'checkpoint is broken.')
-    if low < 0 or high > 1:
-        raise ValueError(
-            f'Task {task.name!r}: probabilities must lie in [0, 1], got '
-            f'{low} to {high}; pass them through a sigmoid first.')
+            f'Probabilities must lie in [0, 1], got {low} to {high}; where '
+            'they are NaN, the network or its checkpoint is broken.')
 
 
 def _encode(label, task, ignore_index):
@@ -149,10 +126,11 @@ def _encode(label, task, ignore_index):
         targets = (label >= values) & (label <= task.num_classes)
     else:
         targets = label == values
-    valid = ~is_ignored if is_ignored.any() else None
-    if valid is not None:
-        targets &= valid
-    if ignore_index is not None or valid is None:
+    if not is_ignored.any():
+        return targets, None, None
+    valid = ~is_ignored
+    targets &= valid
+    if ignore_index is not None:
         return targets, valid, valid
     if task.num_classes == 1:
         return targets, None, valid
@@ -163,46 +141,40 @@ def _encode(label, task, ignore_index):
 
 def _parts(fov, valid):
     """Divide the valid pixels: those in the field of view, and the others."""
-    masks = [] if fov is None else [fov.astype(bool), ~fov.astype(bool)]
-    if valid is None:
-        return masks
-    return [mask & valid for mask in masks] or [valid]
+    if fov is None:
+        return [valid]
+    masks = [fov.astype(bool), ~fov.astype(bool)]
+    return masks if valid is None else [mask & valid for mask in masks]
 
 
 def _class_sums(masks, prob, target, thresholds):
     """Rank the scores of one class in the parts of an image, and make what
     follows from it: ``ranking``, ``scores``, ``counts`` by region, ``curve``.
     """
-    parts = rank_scores(prob, target, masks)
-    ranking = [area_and_precision(parts)]
-    scores = [histogram(part) for part in parts]
-    counts = [count_above(part, thresholds) for part in parts]
-    if len(masks) > 1:
-        ranking.append(area_and_precision(parts[:1]))
-        scores = [scores[0] + scores[1], scores[0]]
-        counts = [counts[0] + counts[1], counts[0]]
+    parts = [rank_scores(prob, target, mask) for mask in masks]
+    # all parts together, then the first one, inside the field of view
+    regions = [parts, parts[:1]][:len(parts)]
+    ranking = [area_and_precision(region) for region in regions]
+    scores, counts = ([
+        sum(found[:len(region)]) for region in regions
+    ] for found in ([histogram(part) for part in parts],
+                    [count_above(part, thresholds) for part in parts]))
     curve = sum(count_above(part, CURVE) for part in parts)
     return ranking, np.stack(scores, axis=1), counts, curve
-
-
-def _by_class(function, *columns):
-    """Call a function for each class, in as many threads as torch may use.
-
-    The threads end here: a process that is forked later has none of them.
-    """
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(function, *columns))
 
 
 def _confusion(predicted, target, valid):
     """Count true and false positives, false and true negatives."""
     if valid is not None:
-        predicted, target = predicted[valid], target[valid]
+        predicted, target = predicted & valid, target & valid
+    total = target.size if valid is None else np.count_nonzero(valid)
     true_pos = np.count_nonzero(predicted & target)
     false_pos = np.count_nonzero(predicted) - true_pos
     false_neg = np.count_nonzero(target) - true_pos
-    rest = target.size - true_pos - false_pos - false_neg
-    return np.array([true_pos, false_pos, false_neg, rest], dtype=np.int64)
+    return np.array([
+        true_pos, false_pos, false_neg,
+        total - true_pos - false_pos - false_neg
+    ])
 
 
 def _otsu(prob, target, valid):
@@ -232,9 +204,9 @@ def _nested(prob, targets, valid, limits):
     predicted = prob > limits.reshape(-1, 1, 1)
     for inner in range(len(prob) - 1, 0, -1):
         predicted[inner - 1] |= predicted[inner]
-    counts = [_confusion(p, t, valid) for p, t in zip(predicted, targets)]
     if valid is not None:
         predicted &= valid
+    counts = [_confusion(p, t, valid) for p, t in zip(predicted, targets)]
     heights = [[
         cv2.reduce(np.uint8(mask), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max()
         for mask in masks

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.report import compute
 from mbos.metrics.sums import update
-from tests.test_metrics.test_sums import EXCLUSIVE, NESTED, SINGLE, make_image
+from tests.test_metrics.test_sums import EXCLUSIVE, SINGLE, make_image
 
 
 def test_weights_are_draws_with_replacement():
@@ -63,28 +63,6 @@ def test_intervals_are_those_of_drawing_images_again():
     # on the grid, and moved by what the grid changes
     for key, expected in zip(('AP', 'AUC-pooled'), ends[3:]):
         assert table[key]['crack'] == pytest.approx(expected, abs=2e-4), key
-
-
-@pytest.mark.parametrize(
-    'task', [SINGLE, EXCLUSIVE, NESTED], ids=lambda task: task.name)
-def test_every_figure_has_an_interval_around_it(task):
-    sums = []
-    for seed in range(8):
-        prob, label, _, _ = make_image(task, seed)
-        fov = np.ones(label.shape, bool)
-        fov[:5] = False
-        points = dict(val=[0.3] * task.num_classes)
-        sums.append(update(prob, label, task, fov=fov, points=points))
-    report = compute(sums, task, bootstrap=Bootstrap(200))
-    for kind in ('published', 'comparable'):
-        assert report[kind].keys() == report['intervals'][kind].keys()
-        for key, row in report[kind].items():
-            for name, value in row.items():
-                low, high = report['intervals'][kind][key][name]
-                assert low <= value <= high, (key, name)
-                # the median of so few draws is not far from the value
-                assert high - low < 0.2, (key, name)
-    assert 'Dice@val-fov' in report['comparable']
 
 
 def test_undefined_where_a_class_never_occurs_or_one_image_is_all():

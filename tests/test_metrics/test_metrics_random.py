@@ -6,7 +6,8 @@ from sklearn.metrics import (average_precision_score, confusion_matrix,
 
 from mbos.metrics.report import compute
 from mbos.metrics.scores import (EDGES, area_and_precision, histogram,
-                                 pack_histograms, rank_histograms, rank_scores)
+                                 pack_histograms, rank_histograms, rank_scores,
+                                 unpack_histograms)
 from mbos.metrics.sums import update
 from mbos.tasks import Task
 
@@ -123,14 +124,16 @@ def test_scores_of_big_images(name):
     score = SQUEEZED[name](rng.random(truth.shape), truth).astype(np.float32)
     masks = [rng.random(truth.shape) < 0.7]
     masks.append(~masks[0])
-    parts = rank_scores(score, truth, masks)
+    parts = [rank_scores(score, truth, mask) for mask in masks]
     exact = ranking(truth.ravel(), score.ravel())
     assert area_and_precision(parts) == pytest.approx(exact, abs=1e-12)
     assert area_and_precision(parts[:1]) == pytest.approx(
         ranking(truth[masks[0]], score[masks[0]]), abs=1e-12)
     counts = sum(histogram(part) for part in parts)
     assert counts.sum(axis=1).tolist() == [truth.sum(), (~truth).sum()]
-    assert pack_histograms(counts).nbytes < 150_000
+    packed = pack_histograms(counts[:, None, None])
+    assert packed.nbytes < 150_000
+    assert (unpack_histograms(packed, 1)[:, 0, 0] == counts).all()
     found = rank_histograms(*counts)
     assert found == pytest.approx(
         ranking(truth.ravel(),

@@ -187,30 +187,15 @@ def test_summary_names():
         flat['AUC-image.crack'], abs=1e-4)
 
 
-def test_summary_does_not_repeat_published_rows():
-    """At 0.5 pooled counts are the published ones, but for the background."""
-    prob, label, _, _ = make_image(EXCLUSIVE, 10)
-    for options, repeated in ((dict(), True), (dict(threshold=0.4), False)):
-        metrics = compute([update(prob, label, EXCLUSIVE, **options)],
-                          EXCLUSIVE)
-        rows, flat = summary(metrics, EXCLUSIVE)
-        point = '0.4' if options else '0.5'
-        shown = {row[0] for row in rows}
-        for name in ('Dice', 'IoU', 'Precision', 'Sensitivity'):
-            assert (f'{name}@{point}' in shown) != repeated
-            assert f'{name}@{point}.a' in flat
-        assert f'Specificity@{point}' in shown
-
-
 PROB = np.full((1, 4, 4), 0.5, np.float32)
 PLANE = np.zeros((4, 4), np.uint8)
 
 
 @pytest.mark.parametrize('prob, label, task, options, words', [
     (np.where(np.eye(4) * np.eye(4)[1], np.nan,
-              PROB), PLANE, SINGLE, {}, '1 of 16 probabilities are NaN'),
-    (PROB * 3, PLANE, SINGLE, {}, 'sigmoid'),
-    (PROB, PLANE[1:], SINGLE, {}, 'one size'),
+              PROB), PLANE, SINGLE, {}, 'nan to nan'),
+    (PROB * 3, PLANE, SINGLE, {}, '1.5 to 1.5'),
+    (PROB, PLANE[1:], SINGLE, {}, r'labels the shape \(3, 4'),
     (PROB, PLANE, SINGLE, dict(fov=np.ones((2, 2), bool)), 'field of view'),
     (PROB, PLANE, EXCLUSIVE, {}, '3 classes'),
 ])
@@ -219,14 +204,6 @@ def test_images_that_cannot_be_counted(prob, label, task, options, words):
         update(prob, label, task, **options)
 
 
-def test_sums_that_do_not_go_together():
-    sums = [update(PROB, PLANE, SINGLE)]
-    moved = [update(PROB, PLANE, SINGLE, threshold=0.4)]
-    for given, task, names, words in (([], SINGLE, None,
-                                       'no image'), (sums, SINGLE, ['a', 'b'],
-                                                     '2 names for 1 images'),
-                                      (sums + moved, SINGLE, None,
-                                       'cannot be mixed'),
-                                      (sums, EXCLUSIVE, None, '3 classes')):
-        with pytest.raises(ValueError, match=words):
-            compute(given, task, names=names)
+def test_no_images():
+    with pytest.raises(ValueError, match='crack.*no image'):
+        compute([], SINGLE)
