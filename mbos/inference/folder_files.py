@@ -5,7 +5,6 @@ from the records, one per photograph, so that runs can be stopped and shared.
 import csv
 import glob
 import io
-import json
 import os
 import os.path as osp
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import mbos
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import (read_json, remove_leftovers, save_bytes, save_image,
                            save_json, save_text)
@@ -24,12 +22,12 @@ from mbos.tasks import Task
 from .measurements import columns
 from .photograph_list import Source
 
-RUN, RECORDS, MEASUREMENTS = 'run.json', 'records', 'measurements.csv'
-WRITTEN = ('labels', 'overlays', 'probabilities', RECORDS)
+RUN, MEASUREMENTS = 'run.json', 'measurements.csv'
+RECORD, OVERLAY = 'records/{name}.json', 'overlays/{name}.jpg'
+LABELS = 'labels/{task}/{name}.png'
+PROBABILITIES = 'probabilities/{task}/{of_class}/{name}.png'
+WRITTEN = ('labels', 'overlays', 'probabilities', 'records')
 """tuple[str]: The folders with a file or more per photograph."""
-FILES = (f'{RECORDS}/{{}}.json', 'labels/*/{}.png', 'overlays/{}.jpg',
-         'probabilities/*/*/{}.png')
-"""tuple[str]: Where the files of a photograph are, by its name."""
 LISTED = ('name', 'source', 'width', 'height', 'labels', 'probabilities',
           'overlay')
 """tuple[str]: What ``run.json`` says of a photograph; records say more."""
@@ -54,8 +52,7 @@ Values of label maps
 
 
 class OutputFolder:
-    """The folder of a run, with label maps of some tasks; made when something
-    is written."""
+    """The folder of a run, with label maps of some tasks."""
 
     def __init__(self, folder: str, tasks: Sequence[Task]):
         self.folder = folder
@@ -95,37 +92,22 @@ class OutputFolder:
     def _check_same(self, known: dict | None, header: dict) -> None:
         """Refuse a folder of another run, whose ``run.json`` is known."""
         if known is None:
-            foreign = [
-                name for name in (*WRITTEN, MEASUREMENTS)
-                if osp.exists(self.path(name))
+            there = [n for n in WRITTEN if osp.exists(self.path(n))]
+            changed = [f'{name} but no {RUN}' for name in there]
+        else:
+            theirs, ours = (
+                dict(run['options'], checkpoint=run['checkpoint_sha256'][:12])
+                for run in (known, header))
+            changed = [
+                f'{key} {theirs.get(key)!r} instead of {ours[key]!r}'
+                for key in ours if theirs.get(key) != ours[key]
             ]
-            if foreign:
-                raise ValueError(
-                    f'{self.folder}: holds {", ".join(foreign)} but no {RUN} '
-                    'that says what made them; give another --out, or '
-                    '--overwrite to replace them.')
-            return
-        theirs, ours = known.get('options') or {}, header['options']
-        changed = [
-            f'{key} {theirs.get(key)!r} instead of {ours[key]!r}'
-            for key in ours if theirs.get(key) != ours[key]
-        ]
-        if known.get('checkpoint_sha256') != header['checkpoint_sha256']:
-            changed.insert(
-                0, f'checkpoint {known.get("checkpoint")} instead of '
-                f'{header["checkpoint"]}')
         if changed:
             raise ValueError(
                 f'{self.folder}: holds other predictions '
-                f'({"; ".join(changed)}); give the same, another --out, or '
-                '--overwrite to make everything again.')
-
-    def _remove(self, name: str) -> None:
-        """Remove what was written of a photograph, the record first."""
-        for pattern in FILES:
-            found = Path(self.folder).glob(pattern.format(glob.escape(name)))
-            for path in found:
-                path.unlink()
+                f'({"; ".join(changed)}); give the same checkpoint and '
+                'options, another --out, or --overwrite to make everything '
+                'again.')
 
     # ---- one photograph
 
@@ -134,33 +116,38 @@ class OutputFolder:
         record = self._record(source.name)
         if record is None:
             return False
-        files = [*record['labels'].values()]
+        files = [*record['labels'].values(), record['overlay']]
         files += sum(record['probabilities'].values(), [])
-        if record['overlay']:
-            files.append(record['overlay'])
         return (record['key'] == key
                 and record.get('file') == file_identity(source.path)
-                and all(osp.isfile(self.path(file)) for file in files))
+                and all(osp.isfile(self.path(f)) for f in files if f))
 
     def _record(self, name: str) -> dict | None:
         """What is known of a photograph; None if it is not done.
 
-        Its name is where its record is, whatever stands in there: whoever
+        Its name is where the record is, whatever stands in there: whoever
         made the folder wrote that, and files are removed by their names.
         """
-        record = read_json(self.path(RECORDS, f'{name}.json'))
-        if record is None or not set(record).issuperset(
-            ('key', 'measurements', *LISTED)):
+        record = read_json(self.path(RECORD.format(name=name))) or {}
+        if not set(record).issuperset(('key', 'measurements', *LISTED)):
             return None
         return dict(record, name=name)
 
+    def _remove(self, name: str) -> None:
+        """Remove what was written of a photograph, the record first."""
+        for pattern in (RECORD, LABELS, OVERLAY, PROBABILITIES):
+            pattern = pattern.format(
+                name=glob.escape(name), task='*', of_class='*')
+            for path in Path(self.folder).glob(pattern):
+                path.unlink()
+
     def forget(self, name: str) -> None:
         """A photograph is not done any more, before its files change."""
-        Path(self.path(RECORDS, f'{name}.json')).unlink(missing_ok=True)
+        Path(self.path(RECORD.format(name=name))).unlink(missing_ok=True)
 
     def write_labels(self, name: str, task: Task, labels: np.ndarray) -> str:
         """Write a label map; returns its path below the folder."""
-        relative = f'labels/{task.name}/{name}.png'
+        relative = LABELS.format(name=name, task=task.name)
         save_labels(self.path(relative), labels, task)
         return relative
 
@@ -170,41 +157,36 @@ class OutputFolder:
         paths = []
         for of_class, plane in zip(task.classes, prob):
             values = np.rint(plane * 65535).astype(np.uint16)
-            content = cv2.imencode('.png', values)[1].tobytes()
-            paths.append(f'probabilities/{task.name}/{of_class}/{name}.png')
-            save_bytes(self.path(paths[-1]), content)
+            paths.append(
+                PROBABILITIES.format(
+                    name=name, task=task.name, of_class=of_class))
+            save_bytes(
+                self.path(paths[-1]),
+                cv2.imencode('.png', values)[1].tobytes())
         return paths
 
     def write_overlay(self, name: str, picture: np.ndarray) -> str:
         """Write the picture to look at; returns its path."""
-        relative = f'overlays/{name}.jpg'
+        relative = OVERLAY.format(name=name)
         save_image(self.path(relative), picture, quality=90)
         return relative
 
     def write_record(self, record: dict) -> None:
         """Write what is known of a photograph, which marks it as done."""
-        save_json(self.path(RECORDS, f'{record["name"]}.json'), record)
+        save_json(self.path(RECORD.format(name=record['name'])), record)
 
     # ---- all photographs
-
-    def known_names(self) -> dict[str, str]:
-        """Name by absolute path of the photographs that are done; the names
-        of those that are gone are free."""
-        return {
-            record['source']: record['name']
-            for record in self.all_records() if osp.exists(record['source'])
-        }
 
     def all_records(self, names: Iterable[str] = ()) -> list[dict]:
         """Records of this and of earlier runs: those of the names first, in
         their order, then the others by name."""
-        folder = Path(self.path(RECORDS))
-        paths = sorted(folder.rglob('*.json'))
+        folder = Path(self.path('records'))
         there = [
-            p.relative_to(folder).with_suffix('').as_posix() for p in paths
+            path.relative_to(folder).with_suffix('').as_posix()
+            for path in sorted(folder.rglob('*.json'))
         ]
-        found = {name: self._record(name) for name in [*names, *there]}
-        return [record for record in found.values() if record is not None]
+        found = map(self._record, dict.fromkeys([*names, *there]))
+        return [record for record in found if record is not None]
 
     def finish(self, header: dict, names: Sequence[str],
                failed: Sequence[dict]) -> list[dict]:
@@ -236,10 +218,18 @@ class OutputFolder:
                       thumbnail: int = gallery.THUMBNAIL) -> str:
         """Write ``gallery.html`` of those photographs that are still there,
         with pictures of a longer side; returns its path."""
-        images = [
-            self._shown(record) for record in records
-            if osp.isfile(record['source'])
-        ]
+        images = []
+        for record in records:
+            if not osp.isfile(record['source']):
+                continue
+            values = dict(record['measurements'])
+            flags = shown_flags(values.pop('flags'))
+            labels = {t: self.path(p) for t, p in record['labels'].items()}
+            overlay = record['overlay']
+            links = dict(overlay=self.path(overlay)) if overlay else {}
+            images.append(
+                gallery.GalleryImage(record['name'], record['source'], labels,
+                                     values, flags, links))
         run = read_json(self.path(RUN)) or {}
         return gallery.write_gallery(
             self.folder,
@@ -250,47 +240,13 @@ class OutputFolder:
             note=f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
             f'{run.get("checkpoint_sha256", "?")[:12]})')
 
-    def _shown(self, record: dict) -> gallery.GalleryImage:
-        """What the gallery shows of a photograph."""
-        values = dict(record['measurements'])
-        flags = shown_flags(values.pop('flags'))
-        links = {}
-        if record['overlay']:
-            links['overlay'] = self.path(record['overlay'])
-        labels = {t: self.path(path) for t, path in record['labels'].items()}
-        return gallery.GalleryImage(record['name'], record['source'], labels,
-                                    values, flags, links)
-
 
 def shown_flags(flags: str) -> list[str]:
     """Flags of a photograph as words."""
     return [flag.replace('_', ' ') for flag in flags.split()]
 
 
-def file_identity(path: str) -> list:
+def file_identity(path: str) -> list[int]:
     """What changes when a file changes: size and time."""
     stat = os.stat(path)
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def header_of(tasks: Sequence[Task], checkpoint: str, sha256: str,
-              options: dict) -> dict:
-    """What ``run.json`` says besides photographs, in plain types.
-
-    ``key`` is what all photographs of a folder share: the hash of the
-    checkpoint, and the options that change outputs.
-    """
-    return dict(
-        key=json.dumps([sha256, options], sort_keys=True),
-        note=DISCLAIMER,
-        mbos_version=mbos.__version__,
-        checkpoint=checkpoint,
-        checkpoint_sha256=sha256,
-        options=options,
-        tasks=[
-            dict(
-                task.as_config(),
-                palette=[list(colour) for colour in task.colours],
-                threshold=options['thresholds'][task.name]) for task in tasks
-        ],
-        columns=columns(tasks))

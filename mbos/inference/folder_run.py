@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from PIL import Image
 
+import mbos
 from mbos.io import is_printable
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import file_sha256
@@ -16,8 +17,8 @@ from mbos.io.photographs import Photograph, PhotographError, read_photograph
 from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
-from .folder_files import OutputFolder, file_identity, header_of, shown_flags
-from .measurements import Row, measure
+from .folder_files import OutputFolder, file_identity, shown_flags
+from .measurements import Row, columns, measure
 from .photograph_list import Source, name_photographs
 from .prediction import PhotographPredictor, PreparedPhotograph
 
@@ -82,14 +83,8 @@ class RunSummary:
 
 
 class FolderRun:
-    """Predicts photographs and writes everything about them.
-
-    Args:
-        predictor (PhotographPredictor): With the network and its options.
-        checkpoint (str): Its file; a changed one is noticed.
-        out_dir (str): The folder to write (docs/prediction.md).
-        options (RunOptions): How.
-    """
+    """Predicts photographs and writes everything about them into a folder;
+    that the checkpoint has changed since an earlier run is noticed."""
 
     def __init__(self,
                  predictor: PhotographPredictor,
@@ -100,12 +95,15 @@ class FolderRun:
         self.predictor = predictor
         self.tasks = list(predictor.tasks.values())
         self.out = OutputFolder(out_dir, self.tasks)
-        self.header = header_of(self.tasks, checkpoint,
-                                file_sha256(checkpoint), self._settings())
+        self.header = self._header(checkpoint)
         self.summary = RunSummary()
 
-    def _settings(self) -> dict:
-        """What changes the outputs, in plain types."""
+    def _header(self, checkpoint: str) -> dict:
+        """What ``run.json`` says besides photographs, in plain types.
+
+        ``key`` is what all photographs of a folder share: the hash of the
+        checkpoint, and the options that change outputs.
+        """
         chosen = asdict(self.predictor.options)
         del chosen['threshold'], chosen['postprocess']
         chosen.update(
@@ -115,26 +113,45 @@ class FolderRun:
             test_cfg=self.predictor.test_cfg,
             probabilities=self.options.probabilities,
             overlay_size=self.options.overlay_size)
-        return json.loads(json.dumps(chosen))  # tuples become lists
+        chosen = json.loads(json.dumps(chosen))  # tuples become lists
+        sha256 = file_sha256(checkpoint)
+        tasks = [
+            dict(
+                task.as_config(),
+                palette=[list(colour) for colour in task.colours],
+                threshold=chosen['thresholds'][task.name])
+            for task in self.tasks
+        ]
+        return dict(
+            key=json.dumps([sha256, chosen], sort_keys=True),
+            note=DISCLAIMER,
+            mbos_version=mbos.__version__,
+            checkpoint=checkpoint,
+            checkpoint_sha256=sha256,
+            options=chosen,
+            tasks=tasks,
+            columns=columns(self.tasks))
 
     def __call__(self,
                  found: Sequence[Source],
                  progress: Callable[[], object] = lambda: None) -> RunSummary:
-        """Predict what is not done yet, or has changed since.
+        """Predict what is not done yet, or has changed since; ``progress`` is
+        called after each photograph.
 
         A photograph that cannot be read is listed in the summary. Tables are
         written however the run ends.
-
-        Args:
-            found (Sequence[Source]): Of ``find_photographs``.
-            progress (Callable): Called after each photograph.
 
         Raises:
             ValueError: If the folder holds predictions of another checkpoint
                 or with other options.
         """
         self.out.claim(self.header, self.options.overwrite)
-        sources = name_photographs(found, self.out.known_names())
+        known = {
+            record['source']: record['name']
+            for record in self.out.all_records()
+            if osp.exists(record['source'])
+        }
+        sources = name_photographs(found, known)
         try:
             self._predict(sources, progress)
         finally:

@@ -1,24 +1,18 @@
 """Which photographs a user means, and a name for each that no other has."""
 import glob
-import itertools
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from mbos.io.photographs import SUFFIXES, count_kinds, is_photograph_name
 
 
 @dataclass(frozen=True)
 class Source:
-    """A photograph to predict.
-
-    Attributes:
-        path (str): Its file, as the user named it.
-        name (str): What its outputs are called: a relative path without
-            suffix, with ``/`` between folders.
-    """
+    """A photograph to predict: its file, as the user named it, and what its
+    outputs are called, a path without suffix and with ``/``."""
 
     path: str
     name: str
@@ -27,21 +21,16 @@ class Source:
 def find_photographs(inputs: Sequence[str],
                      exclude: str | None = None,
                      left_out: list[str] | None = None) -> list[Source]:
-    """Files that are meant by files, folders and patterns.
+    """Photographs in the order of the inputs, sorted in each folder.
 
     Args:
         inputs (Sequence[str]): Files, which are taken whatever their suffix;
             folders, which are searched with all below them for
             ``SUFFIXES``; and patterns such as ``'eyes/*.jpg'``, in which
             ``**`` stands for any folders.
-        exclude (str, optional): Folder that is not searched: outputs are not
-            inputs.
+        exclude (str, optional): Folder of the outputs, which is not searched.
         left_out (list[str], optional): Gets a sentence for each folder with
             files that are not taken for photographs.
-
-    Returns:
-        list[Source]: In the order of the inputs, sorted in each folder; names
-        may be alike.
 
     Raises:
         FileNotFoundError: If an input does not exist, or a pattern fits
@@ -118,45 +107,33 @@ def name_photographs(found: Sequence[Source],
     """Give each photograph a name of its own.
 
     Photographs of one name get the names of their folders put before, as many
-    as distinguish them, then their suffix. What was named in an earlier run
-    keeps its name. Names count as equal that differ in case only, as some
-    file systems have it.
-
-    Args:
-        found (Sequence[Source]): Of :func:`find_photographs`.
-        known (dict[str, str], optional): Name by absolute path of what is in
-            the output folder.
-
-    Returns:
-        list[Source]: In the same order.
+    as distinguish them, or their suffix behind. What was named in an earlier
+    run (by its absolute path in ``known``) keeps its name. Names count as
+    equal that differ in case only, as some file systems have it.
     """
     known = known or {}
-    names = {
-        source.path: known[osp.abspath(source.path)]
-        for source in found if osp.abspath(source.path) in known
-    }
-    taken = {name.casefold() for name in known.values()}
-    candidates = {
-        source.path: _candidates(source, number)
-        for number, source in enumerate(found, 1) if source.path not in names
-    }
-    while candidates:
-        wanted = {path: next(more) for path, more in candidates.items()}
-        counts = Counter(name.casefold() for name in wanted.values())
-        for path, name in wanted.items():
-            if counts[name.casefold()] == 1 and name.casefold() not in taken:
-                names[path] = name
-                taken.add(name.casefold())
-                del candidates[path]
-    return [replace(source, name=names[source.path]) for source in found]
+    candidates = [
+        _candidates(source, number) for number, source in enumerate(found, 1)
+    ]
+    counts = Counter(name.casefold() for names in candidates for name in names)
+    counts.update({name.casefold(): 2 for name in known.values()})
+    return [
+        Source(
+            source.path,
+            known.get(osp.abspath(source.path)) or next(
+                (n for n in names if counts[n.casefold()] == 1), names[-1]))
+        for source, names in zip(found, candidates)
+    ]
 
 
-def _candidates(source: Source, number: int) -> Iterator[str]:
+def _candidates(source: Source, number: int) -> list[str]:
     """Names from short to long, at last with a number."""
-    yield source.name
     stem, suffix = osp.splitext(osp.abspath(source.path))
     parts = stem.strip(os.sep).split(os.sep)
-    for count in range(source.name.count('/') + 2, len(parts) + 1):
-        yield '/'.join(parts[-count:])
-    for times in itertools.count():
-        yield f'{source.name}_{suffix.lstrip(".")}' + f'_{number}' * times
+    with_folders = [
+        '/'.join(parts[-count:])
+        for count in range(source.name.count('/') + 2,
+                           len(parts) + 1)
+    ]
+    with_suffix = f'{source.name}_{suffix.lstrip(".")}'
+    return [source.name, *with_folders, with_suffix, f'{with_suffix}_{number}']

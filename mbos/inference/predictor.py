@@ -101,7 +101,8 @@ def _device(device) -> torch.device:
     """The device that is asked for, or the best there is."""
     gpus = torch.cuda.device_count()
     try:
-        found = torch.device(device or ('cuda:0' if gpus else 'cpu'))
+        found = torch.device(
+            device or ('cuda:0' if torch.cuda.is_available() else 'cpu'))
         known = found.type != 'cuda' or (found.index or 0) < gpus
     except RuntimeError:
         known = False
@@ -121,14 +122,11 @@ def predict(model: nn.Module,
     Args:
         model (nn.Module): Of :func:`load_model`.
         images (str | ndarray | list): A path, or an RGB photograph (H, W, 3),
-            uint8; or a list of these, of any sizes.
+            uint8; or a list of these, of any sizes, which gives a list.
         probabilities (bool): Whether to keep probabilities, which take 4
-            bytes per class and pixel. Default: True.
+            bytes per class and pixel.
         batch_size (int): Photographs that go through the network together.
         **options: As :class:`PredictionOptions`.
-
-    Returns:
-        Prediction | list[Prediction]: For one image, or for a list.
 
     Raises:
         ValueError: If an image is not a photograph, or an option is wrong.

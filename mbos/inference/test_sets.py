@@ -31,14 +31,10 @@ def load_segmentor(model_cfg: dict,
                    env: Environment,
                    logger=None,
                    cfg: Config | None = None) -> nn.Module:
-    """Build a network for inference, wrapped and in evaluation mode.
+    """Build the network of a config's ``model`` for inference, wrapped and in
+    evaluation mode, with the weights of a checkpoint, ours or the authors'.
 
-    Args:
-        model_cfg (dict): The config's ``model``.
-        checkpoint (str): Ours or the authors'.
-        env (Environment): Where this process runs.
-        logger (logging.Logger, optional): Logs what was dropped.
-        cfg (Config, optional): Of the run, which says whether to accelerate.
+    ``logger`` logs what was dropped; ``cfg`` says whether to accelerate.
     """
     model_cfg = dict(model_cfg, pretrained=None)
     model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
@@ -92,10 +88,7 @@ def first_sample(dataset, where: str, draw: int = 0) -> dict:
     """The first sample of a dataset, so that a pipeline that does not fit
     fails at once and in one sentence, not in a worker process in mid-run.
 
-    Args:
-        dataset (Dataset): With at least one image.
-        where (str): Where the config has it, for errors.
-        draw (int): Seeds what transforms draw. Default: 0.
+    ``where`` the config has it stands in errors; ``draw`` seeds transforms.
 
     Raises:
         InvalidConfigError: If its pipeline fails, naming the transform.
