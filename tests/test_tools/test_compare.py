@@ -170,12 +170,11 @@ def renamed(content):
 
 
 @pytest.mark.parametrize('other, words', [
-    (make_evaluation('drive'), 'no test set in common.*ddr.*drive'),
-    (renamed(make_evaluation()),
-     'no image of ddr, lesion in common.*eye_0.*eye_0x'),
+    (make_evaluation('drive'), 'no test set in common'),
+    (renamed(make_evaluation()), 'no image of ddr, lesion in common'),
     (make_evaluation(vessel=make_task()), 'no task of ddr in common'),
-    (make_evaluation(lesion=make_task(('HE', 'EX'))), 'classes is .*HE'),
-    (dict(make_evaluation(), format=1), 'b.json: not an .* format 2'),
+    (make_evaluation(lesion=make_task(('HE', 'EX'))), 'classes is'),
+    (dict(make_evaluation(), format=1), 'b.json: not an'),
     ([], 'b.json: not an'),
     ('no json', 'b.json: not an'),
 ])
