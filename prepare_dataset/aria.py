@@ -12,6 +12,7 @@ photographs are only padded, as published.
 """
 import re
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -49,18 +50,16 @@ def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and the vessel maps of both observers."""
     found, missing = Found(folder=raw), []
     for group in 'acd':
-        folders = f'aria_{group}_markups', f'aria_{group}_markup_vessel'
-        try:
+        images, maps = f'aria_{group}_markups', f'aria_{group}_markup_vessel'
+        part = None
+        with suppress(MissingFolderError):
             part = find_tree(
-                raw,
-                folders[:1],
-                dict.fromkeys(OBSERVERS, folders[1:]),
+                raw, [images],
+                dict.fromkeys(OBSERVERS, [maps]),
                 PLANES,
                 keys=dict(KEYS, images=clean))
-        except MissingFolderError:
-            part = None
         if part is None:
-            missing.append(f'{raw}: {" or ".join(folders)} is missing; unpack '
+            missing.append(f'{raw}: {images} or {maps} is missing; unpack '
                            'its archive.')
             continue
         found.items += part.items

@@ -8,7 +8,6 @@ Healthy eyes, of which someone knows that they have no lesions, so become
 ground truth for lesions: a network that has seen lesions in diseased eyes only
 finds some in each.
 """
-import argparse
 import fnmatch
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from mbos.io.labels import list_names, read_labels, save_labels
-from .cli import finish
+from .cli import finish, make_parser
 from .errors import PrepareError
 
 
@@ -40,11 +39,8 @@ def prepare(folder: str | Path,
             task: str,
             images: str = '*',
             force: bool = False) -> Written:
-    """Write masks of zeros beside the images that a pattern names.
-
-    Raises:
-        PrepareError: If no image fits, or a mask that is there shows
-            something and ``force`` is not set. Nothing is written then.
+    """Write masks of zeros beside the images that a pattern names: none where
+    a mask that is there shows something, without ``force``.
     """
     source, target = Path(folder, 'images'), Path(folder, task)
     if not source.is_dir():
@@ -72,9 +68,7 @@ def prepare(folder: str | Path,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see :func:`cli.finish` for the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('folder', metavar='FOLDER', help='a prepared split')
     parser.add_argument('task', metavar='TASK', help='such as lesion')
     parser.add_argument(

@@ -9,7 +9,6 @@ photographs that occur in a training split and in another one; prints a table
 with the pixels' shares of each label value. ``--sheet`` draws
 ``OUT/sheets/<collection>.jpg``, photographs beside their labels.
 """
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from mbos.io.field_of_view import find_field_of_view
 from mbos.io.photographs import Layout
 from . import (aria, ddr, drishti_gs, drive, idrid, idrid_vessels, refuge,
                reta, stare)
+from .cli import make_parser
 from .description import FIELD_OF_VIEW, Collection, Labels
 from .errors import PrepareError
 from .files import read_geometry
@@ -77,8 +77,8 @@ class SplitReport:
         if self.published and len(self.images) != self.expected:
             yield part_note(len(self.images), self.expected)
         yield from (f'  note: {note}' for note in self.notes)
-        if self.sizes:
-            shown = [f'{w}x{h}' for w, h in sorted(set(self.sizes.values()))]
+        shown = [f'{w}x{h}' for w, h in sorted(set(self.sizes.values()))]
+        if shown:
             yield '  images   ' + (
                 ', '.join(shown) if len(shown) < 4 else
                 f'{shown[0]} to {shown[-1]}, {len(shown)} sizes')
@@ -93,29 +93,26 @@ class SplitReport:
                        f'{shares(self.pixels[folder])}')
 
 
-def check_split(folder: Path,
-                collection: Collection,
-                split: str,
-                workers: int,
-                records: Mapping[str, Record] = {}) -> SplitReport | None:
+def check_split(folder: Path, collection: Collection, split: str, workers: int,
+                records: Mapping[str, Record]) -> SplitReport | None:
     """Check one split of a prepared collection; None if it is not there.
 
     ``records`` are what preparations recorded of the folder, if they did.
     """
     base = folder / collection.split_folder(split)
-    recorded = [
-        record.splits[split] for record in records.values()
-        if split in record.splits
-    ]
+    recorded = [r.splits[split] for r in records.values() if split in r.splits]
     if not (base / 'images').is_dir() and not recorded:
         return None
-    report = SplitReport(f'{folder.name} {split}',
-                         collection.splits[split].expected, split == 'train',
-                         collection.published)
-    # What the preparation could not do is not complete here either.
-    report.problems += [p for r in recorded for p in r.problems]
     paths = sorted((base / 'images').glob('[!.]*'))
-    images = report.images = {path.stem: path for path in paths}
+    report = SplitReport(
+        f'{folder.name} {split}',
+        collection.splits[split].expected,
+        split == 'train',
+        collection.published,
+        images={path.stem: path
+                for path in paths},
+        # What the preparation could not do is not complete here either.
+        problems=[p for r in recorded for p in r.problems])
     if not paths and not report.problems:
         report.problems.append(f'{base / "images"}: is empty; prepare it.')
     suffixes = {p.suffix for p in paths} - {collection.image_suffix}
@@ -123,24 +120,33 @@ def check_split(folder: Path,
         report.problems.append(
             f'{base / "images"}: found {", ".join(sorted(suffixes))}, the '
             f'configs read {collection.image_suffix}; set img_suffix there.')
-    lost = set().union(*(r.photographs for r in recorded)) - images.keys()
+    there = set(report.images)
+    prepared = set().union(*(r.photographs for r in recorded))
     report.problems += [
         f'{base / "images" / stem}{collection.image_suffix}: is missing, '
         'although it was prepared; prepare the collection again.'
-        for stem in lost
+        for stem in prepared - there
     ]
     kinds = labels_of(collection, records)
-    unlabelled, labels = set(images), {}
+    unlabelled, labels = set(there), {}
     for name, kind in kinds.items():
         expected = _expected_masks(base, collection, split, name, kind,
-                                   records, set(images))
+                                   records, there)
         masks = {p.stem for p in (base / name).glob('[!.]*.png')}
         if name != 'fov':
             unlabelled -= expected
         if masks or expected:
             labels[name] = kind
             report.labels[name] = len(masks)
-            _check_pairs(report, base / name, masks, expected)
+        report.problems += [
+            f'{base / name / stem}.png: is missing, its photograph is there; '
+            'prepare the collection again.'
+            for stem in (expected & there) - masks
+        ]
+        report.problems += [
+            f'{base / name / stem}.png: has no photograph; remove it, or '
+            'prepare the collection again.' for stem in masks - there
+        ]
     if unlabelled and len(kinds) > 1:
         report.notes.append(f'{len(unlabelled)} photographs have no labels, '
                             'so that they cannot be scored or trained on')
@@ -167,7 +173,7 @@ def labels_of(collection: Collection,
 
 def _expected_masks(base: Path, collection: Collection, split: str, name: str,
                     kind: Labels, records: Mapping[str, Record],
-                    images: set) -> set:
+                    images: set[str]) -> set[str]:
     """Stems that must have a mask of one label folder.
 
     The preparation's record says it. Without one every photograph has all
@@ -185,19 +191,6 @@ def _expected_masks(base: Path, collection: Collection, split: str, name: str,
     return images if is_there or not may_lack else set()
 
 
-def _check_pairs(report: SplitReport, folder: Path, masks: set,
-                 expected: set) -> None:
-    report.problems += [
-        f'{folder / stem}.png: is missing, its photograph is there; prepare '
-        'the collection again.'
-        for stem in (expected & report.images.keys()) - masks
-    ]
-    report.problems += [
-        f'{folder / stem}.png: has no photograph; remove it, or prepare the '
-        'collection again.' for stem in masks - report.images.keys()
-    ]
-
-
 def _check_pixels(report: SplitReport, labels: Mapping[str, Labels],
                   workers: int) -> None:
     """Read all photographs and masks."""
@@ -211,7 +204,7 @@ def _check_pixels(report: SplitReport, labels: Mapping[str, Labels],
                 report.sizes[stem], report.thumbnails[stem] = size, small
             for name, pixels in counts.items():
                 report.pixels[name] = report.pixels.get(name, 0) + pixels
-                report.empty[name] += not _foreground(pixels)
+                report.empty[name] += not pixels[1:255].any()
 
 
 def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
@@ -232,15 +225,10 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
             problems.append(str(error))
             continue
         # Every eye has vessels and a disc, but not every one lesions.
-        if not (kind.may_be_empty or _foreground(counts[name])):
+        if not (kind.may_be_empty or counts[name][1:255].any()):
             problems.append(f'{mask}: is empty, while every eye has what this '
                             'mask should show; look at the raw mask.')
     return image.size, thumbnail(image), counts, problems
-
-
-def _foreground(pixels: np.ndarray) -> int:
-    """Number of pixels of any structure; 255 is ignored."""
-    return int(pixels[1:255].sum())
 
 
 def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
@@ -254,8 +242,7 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
         raise PrepareError(
             f'{path}: is {image.size[0]}x{image.size[1]}, its photograph '
             f'{width}x{height}; prepare it again.')
-    values = np.array(image, np.uint8)
-    counts = np.bincount(values.ravel(), minlength=256)
+    counts = np.bincount(np.array(image, np.uint8).ravel(), minlength=256)
     found = np.flatnonzero(counts)
     # 0 and 255 alone are a black-and-white mask, not ignored pixels.
     black_and_white = found.tolist() == [0, 255]
@@ -300,15 +287,12 @@ def find_duplicates(reports: Sequence[SplitReport]) -> list[str]:
     training = [(report.images[stem], small) for report in reports
                 if report.training
                 for stem, small in report.thumbnails.items()]
-    if not training:
-        return []
-    known = np.stack([small for _, small in training])
     problems = []
     for report in (report for report in reports if not report.training):
         for stem, small in report.thumbnails.items():
-            distance = np.abs(known - small).mean(axis=(1, 2))
-            closest = int(distance.argmin())
-            if distance[closest] < SAME:
+            distances = [np.abs(known - small).mean() for _, known in training]
+            closest = int(np.argmin([*distances, SAME]))
+            if closest < len(training):
                 problems.append(
                     f'{report.images[stem]}: shows the same as '
                     f'{training[closest][0]}, which is trained on; remove it '
@@ -320,9 +304,8 @@ def _prepared(
         out: Path) -> Iterator[tuple[Path, Collection, dict[str, Record]]]:
     """Folders of prepared collections, what they should hold, and records."""
     known = {collection.folder: collection for collection in COLLECTIONS}
-    if out.resolve().name in known or (out / FILE).is_file():
-        folders = [out]
-    else:
+    folders = [out]
+    if out.resolve().name not in known and not (out / FILE).is_file():
         own = sorted(p.parent for p in out.glob(f'*/{FILE}'))
         folders = [out / name for name in known]
         folders += [folder for folder in own if folder.name not in known]
@@ -344,13 +327,12 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
         PrepareError: If there is no prepared collection.
     """
     out = Path(out)
-    reports = []
+    reports: list[SplitReport] = []
     for folder, collection, records in _prepared(out):
         found = [
-            check_split(folder, collection, split, workers, records)
-            for split in collection.splits
+            report for split in collection.splits if (report := check_split(
+                folder, collection, split, workers, records)) is not None
         ]
-        found = [report for report in found if report is not None]
         reports += found
         if sheet and found:
             write_sheet(out / 'sheets' / f'{collection.folder}.jpg',
@@ -371,9 +353,7 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 1 if anything is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('out', metavar='OUT')
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument(

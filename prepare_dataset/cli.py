@@ -9,6 +9,13 @@ from .description import Collection
 from .driver import MAX_SIDE, Summary
 
 
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring as it is."""
+    return argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what all commands have."""
     parser.add_argument(
@@ -28,24 +35,23 @@ def main(collection: Collection,
          description: str | None,
          raws: Sequence[str] = ('raw', ),
          argv: Sequence[str] | None = None) -> int:
-    """Run a collection's command.
+    """Run a collection's command; see :func:`finish` for the exit code.
 
     ``prepare`` takes the raw folders, whose names are ``raws``, the output
-    folder and the options, and returns a summary. See :func:`finish` for the
-    exit code.
+    folder and the options, and returns a summary.
     """
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
+    parser = make_parser(description)
     for name in raws:
-        add(name,
+        parser.add_argument(
+            name,
             metavar=name.upper(),
             help='unpacked folder as its owner publishes it')
-    add('out',
+    parser.add_argument(
+        'out',
         metavar='OUT',
         help=f'folder that will contain {collection.folder}')
-    add('--splits',
+    parser.add_argument(
+        '--splits',
         nargs='+',
         choices=tuple(collection.splits),
         help='default: all that are there')
@@ -68,9 +74,8 @@ def finish(command: Callable[[], Summary]) -> int:
         print(f'ERROR {sentence_of(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            'Interrupted; the same command goes on from here.',
-            file=sys.stderr)
+        print('Interrupted; the same command goes on from here.',
+              file=sys.stderr)  # yapf: disable
         return 130
     print(summary)
     return 0 if summary.ok else 1

@@ -59,11 +59,9 @@ def _find_by_names(raw: Path, split: str) -> Found | None:
         bare, _, ending = stem.rpartition('_')
         for lesion, names in LESIONS.items():
             lower = [name.lower() for name in names]
-            if ending.lower() in lower:
-                lesions[lesion][bare] = path
-                break
-            if set(lower) & set(folders):
-                lesions[lesion][stem] = path
+            ends = ending.lower() in lower
+            if ends or set(lower) & set(folders):
+                lesions[lesion][bare if ends else stem] = path
                 break
         else:
             images[stem] = path

@@ -9,19 +9,11 @@ from .layout import Found
 
 @dataclass(frozen=True)
 class Labels:
-    """The masks of one folder.
-
-    Args:
-        largest: Largest label value.
-        may_be_empty: Whether a mask may show nothing, as that of an eye
-            without lesions.
-        optional: Whether photographs may lack it, as a second observer's.
-        task: The built-in task that they label; '' for another one.
-    """
-    largest: int = 1
-    may_be_empty: bool = False
-    optional: bool = False
-    task: str = ''
+    """The masks of one folder."""
+    largest: int = 1  # label value
+    may_be_empty: bool = False  # as of an eye without lesions
+    optional: bool = False  # photographs may lack it, as a second observer's
+    task: str = ''  # built-in task that they label; '' for another one
 
     @property
     def shown_as(self) -> Task:
@@ -40,50 +32,33 @@ FIELD_OF_VIEW = Labels(optional=True)
 class Split:
     """A split of a collection.
 
-    Args:
-        expected: Number of photographs in the owner's release.
-        crop: ``'fov'`` crops to the field of view and pads to a square,
-            ``'pad'`` only pads, ``'none'`` takes the photographs as they come.
-        folder: Folder of the split; None is its name.
-        may_lack_labels: Whether the owner publishes the photographs without
-            any labels.
+    ``crop`` is ``'fov'`` (to the field of view, then pad to a square),
+    ``'pad'`` (only pad) or ``'none'``.
     """
-    expected: int
+    expected: int  # photographs in the owner's release
     crop: str = 'fov'
-    folder: str | None = None
-    may_lack_labels: bool = False
+    folder: str | None = None  # None is the split's name
+    may_lack_labels: bool = False  # as the owner publishes it
 
 
 @dataclass(frozen=True)
 class Collection:
     """A collection, described.
 
-    Args:
-        name: Name for messages.
-        folder: Folder of the prepared collection.
-        find: ``find(raw, split)`` returns what the raw folder holds of a
-            split, or None if it holds nothing of it.
-        splits: Its splits.
-        labels: Its label folders; by default ``ann`` of vessels, which every
-            photograph shows.
-        image_suffix: Suffix of the prepared images.
-        with_images: Whether images are written, or labels only.
-        published: Whether ``Split.expected`` is the number that an owner
-            publishes.
-        recipe: Options to record, see ``record.Record``.
-        tree: Paths of the raw collection, for messages.
+    ``find(raw, split)`` returns what the raw folder holds of a split, or None
+    if it holds nothing of it.
     """
-    name: str
-    folder: str
+    name: str  # for messages
+    folder: str  # of the prepared collection
     find: Callable[[Path, str], Found | None]
     splits: Mapping[str, Split]
     labels: Mapping[str, Labels] = field(
         default_factory=lambda: dict(ann=Labels(task='vessel')))
     image_suffix: str = '.jpg'
-    with_images: bool = True
-    published: bool = True
-    recipe: Mapping[str, object] = field(default_factory=dict)
-    tree: tuple[str, ...] = ()
+    with_images: bool = True  # or labels only
+    published: bool = True  # whether an owner publishes Split.expected
+    recipe: Mapping[str, object] = field(default_factory=dict)  # must not vary
+    tree: tuple[str, ...] = ()  # paths of the raw collection, for messages
 
     def split_folder(self, name: str) -> str:
         """Folder of a split, below that of the collection."""

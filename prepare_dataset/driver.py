@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,9 @@ from .errors import PrepareError
 from .files import read_geometry, write_geometry
 from .layout import Found, Item, note_of_left_out
 from .mirrors import beside
-from .record import (UNFINISHED, Record, SplitRecord, part_note, read_records,
-                     shares, write_records)
+from .record import UNFINISHED, part_note, record_split, shares
 from .worker import Job, Outcome, prepare_item, start_worker
 
-SAVE_EVERY = 5.0
-"""Seconds between two writings of geometry.csv."""
 MAX_SIDE = dict(train=2048)
 """Largest side of prepared images by split; training never looks closer than
 1024 x 2. Other splits keep full size, so that metrics stay comparable."""
@@ -121,10 +119,13 @@ def run(collection: Collection,
     """
     start = time.time()
     raw, out = Path(raw), Path(out)
-    _check_arguments(collection, raw, out, splits, max_side)
+    _check_arguments(collection, raw, out, max_side)
     summary = Summary(collection.name, out / collection.folder)
     for name in splits or collection.splits:
-        found = _find(collection, raw, name)
+        try:
+            found = collection.find(raw, name)
+        except RefusedError as error:  # must not stop the other splits
+            found = Found(problems=[f'{error}{beside(raw, collection.tree)}'])
         if found is None and splits:
             raise PrepareError(
                 f'{raw}: nothing of split {name!r} of {collection.name} '
@@ -132,21 +133,50 @@ def run(collection: Collection,
         if found is None:
             summary.notes.append(f'{raw} holds no split {name!r}; left out.')
             continue
-        summary.splits[name] = _run_split(collection, name, found, summary,
-                                          workers, force, max_side)
+        side = MAX_SIDE.get(name) if max_side is None else max_side
+        job = Job(summary.folder / collection.split_folder(name),
+                  collection.image_suffix, collection.splits[name].crop, side
+                  or None, force, collection.with_images, collection.labels)
+        note = partial(
+            record_split, summary.folder, collection, name, wanted=splits)
+        result = SplitSummary(
+            collection.splits[name].expected,
+            len(found.items),
+            errors=list(found.problems),
+            notes=[*found.notes, *note_of_left_out(found.left_out)],
+            published=collection.published)
+        summary.splits[name] = result
+        if found.items:
+            note(problems=[f'{job.folder}: {UNFINISHED}'])
+            failed = _prepare_items(f'{collection.name} {name}', found.items,
+                                    job, workers, result)
+            note([item for item in found.items if item.stem not in failed],
+                 sorted([*found.problems, *failed.values()]))
+            result.errors.sort()
+        elif found.folder is not None or not result.errors:
+            result.errors.append(
+                f'{found.folder}: no photographs to prepare in this folder; '
+                'unpack the archive again.')
     if not summary.splits:
         raise PrepareError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
             'its archive unpacks to (docs/collections.md shows its tree).' +
             beside(raw, collection.tree))
-    if summary.folder.is_dir():
-        _record_failures(collection, summary, splits or ())
+    for name, result in summary.splits.items():
+        if not result.found and summary.folder.is_dir():
+            record_split(
+                summary.folder,
+                collection,
+                name,
+                problems=[error.splitlines()[0] for error in result.errors],
+                wanted=splits,
+                keeps_earlier=True)
     summary.seconds = time.time() - start
     return summary
 
 
-def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
-                     max_side) -> None:
+def _check_arguments(collection: Collection, raw: Path, out: Path,
+                     max_side: int | None) -> None:
     if not raw.is_dir():
         what = 'is a file: unpack it' if raw.exists() else (
             'does not exist: download and unpack the collection')
@@ -157,106 +187,12 @@ def _check_arguments(collection: Collection, raw: Path, out: Path, splits,
         raise PrepareError('\n'.join(problems))
     if out.exists() and not out.is_dir():
         raise PrepareError(f'{out}: is not a folder; choose another OUT.')
-    if raw.resolve() in (out.resolve(), *out.resolve().parents):
+    if out.resolve().is_relative_to(raw.resolve()):
         raise PrepareError(f'{out}: lies inside the raw folder {raw}; choose '
                            'a folder outside it.')
-    unknown = set(splits or ()) - set(collection.splits)
-    if unknown:
-        raise PrepareError(
-            f'{collection.name} has no split {", ".join(sorted(unknown))}; it '
-            f'has {", ".join(collection.splits)}.')
     if max_side and max_side < 32:
         raise PrepareError('--max-side must be at least 32, or 0 for full '
                            f'size, got {max_side}.')
-
-
-def _find(collection: Collection, raw: Path, split: str) -> Found | None:
-    """Look for a split; a missing folder must not stop the other splits."""
-    try:
-        return collection.find(raw, split)
-    except RefusedError as error:
-        return Found(problems=[str(error) + beside(raw, collection.tree)])
-
-
-def _run_split(collection: Collection, name: str, found: Found,
-               summary: Summary, workers: int, force: bool,
-               max_side: int | None) -> SplitSummary:
-    split = collection.splits[name]
-    if max_side is None:
-        max_side = MAX_SIDE.get(name)
-    job = Job(summary.folder / collection.split_folder(name),
-              collection.image_suffix, split.crop, max_side or None, force,
-              collection.with_images, collection.labels)
-    result = SplitSummary(
-        split.expected,
-        len(found.items),
-        errors=list(found.problems),
-        notes=[*found.notes, *note_of_left_out(found.left_out)],
-        published=collection.published)
-    if not found.items:
-        if found.folder is not None or not result.errors:
-            result.errors.append(
-                f'{found.folder}: no photographs to prepare in this folder; '
-                'unpack the archive again.')
-        return result
-    unfinished = f'{job.folder}: {UNFINISHED}'
-    _record(collection, name, summary.folder, [], [unfinished])
-    failed = _prepare_items(f'{collection.name} {name}', found.items, job,
-                            workers, result)
-    done = [item for item in found.items if item.stem not in failed]
-    problems = sorted([*found.problems, *failed.values()])
-    _record(collection, name, summary.folder, done, problems)
-    result.errors.sort()
-    return result
-
-
-def _record(collection: Collection, split: str, folder: Path,
-            items: Sequence[Item], problems: Sequence[str]) -> None:
-    """Note in prepared.json what a split has come to."""
-    records = read_records(folder)
-    record = records.setdefault(collection.name,
-                                Record(collection.image_suffix))
-    record.image_suffix = collection.image_suffix
-    record.published = collection.published
-    record.labels.update(collection.labels)
-    record.recipe.update(collection.recipe)
-    lacking = {
-        name: [item.stem for item in items if name not in item.labels]
-        for name in collection.labels
-    }
-    record.splits[split] = SplitRecord(
-        collection.split_folder(split), collection.splits[split].expected,
-        [item.stem for item in items], {
-            name: stems
-            for name, stems in lacking.items() if stems
-        }, list(problems))
-    write_records(folder, records)
-
-
-def _record_failures(collection: Collection, summary: Summary,
-                     wanted: Sequence[str]) -> None:
-    """Note splits of which nothing could be prepared, for the check.
-
-    Those of an earlier run are forgotten when others alone are ``wanted``; one
-    that was prepared in an earlier run is left alone.
-    """
-    records = read_records(summary.folder)
-    record = records.setdefault(collection.name,
-                                Record(collection.image_suffix))
-    before = dict(record.splits)
-    for name, split in before.items():
-        if wanted and name not in wanted and not split.photographs:
-            del record.splits[name]
-    for name, result in summary.splits.items():
-        earlier = record.splits.get(name)
-        if not (result.found or (earlier and earlier.photographs)):
-            record.splits[name] = SplitRecord(
-                collection.split_folder(name),
-                result.expected,
-                problems=[error.splitlines()[0] for error in result.errors])
-    if record.splits != before:
-        record.published = collection.published
-        write_records(summary.folder, records)
 
 
 def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
@@ -266,7 +202,7 @@ def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
         remove_leftovers(path.parent)
     table = job.folder / 'geometry.csv'
     rows = read_geometry(table)
-    saved, last = dict(rows), time.time()
+    saved = dict(rows)
     tasks = [(item, job, rows.get(item.stem)) for item in items]
     failed = {}
     try:
@@ -281,9 +217,6 @@ def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
                 rows[outcome.stem] = outcome.geometry
             if outcome.error and not outcome.is_kept:
                 failed[outcome.stem] = outcome.error
-            if time.time() - last > SAVE_EVERY and rows != saved:
-                write_geometry(table, rows.values())
-                saved, last = dict(rows), time.time()
     finally:
         if rows != saved:
             write_geometry(table, rows.values())
@@ -307,13 +240,13 @@ def _outcomes(tasks: Sequence[tuple], workers: int) -> Iterator[Outcome]:
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(min(workers, len(rest)), context,
                              start_worker) as pool:
-        futures = {pool.submit(prepare_item, *task): task for task in rest}
+        futures = {pool.submit(prepare_item, *task): task[0] for task in rest}
         try:
             for future in as_completed(futures):
-                item = futures[future][0]
                 try:
                     yield future.result()
                 except BrokenProcessPool:
+                    item = futures[future]
                     yield Outcome(
                         item.stem,
                         error=f'{item.image}: not prepared, because a worker '

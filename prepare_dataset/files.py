@@ -1,20 +1,12 @@
-"""Prepared photographs and labels, and geometry.csv."""
+"""geometry.csv: how each photograph became its prepared image."""
 import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from mbos.io.files import save_image, save_text
+from mbos.io.files import save_text
 from mbos.io.geometry import Geometry
 from .errors import PrepareError
-
-
-def write_photograph(path: Path, image: np.ndarray) -> None:
-    """Write an RGB photograph: JPEG of quality 95, or lossless PNG or TIFF."""
-    options = dict(compression='tiff_lzw') if path.suffix == '.tif' else {}
-    save_image(path, image, **options)
 
 
 def read_geometry(path: Path) -> dict[str, Geometry]:

@@ -15,20 +15,22 @@ are prepared for prediction and pseudo labels.
 """
 import argparse
 import difflib
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mbos.io import RefusedError
 from mbos.tasks import BUILTIN_TASKS
 from .check import COLLECTIONS
 from .cli import add_options, finish
+from .cli import make_parser as base_parser
 from .description import Collection, Split
 from .driver import Summary, run
 from .errors import PrepareError
 from .layout import Found, Item, note_of_left_out, visible_files
 from .own_masks import (Masks, MissingMaskError, Reader, match_masks,
-                        parse_classes, parse_pairs, tasks_of, without_masks)
+                        parse_pairs, tasks_of, without_masks)
 from .patterns import (IMAGE_SUFFIXES, MaskPattern, Photograph,
                        list_photographs, named)
 from .record import read_records
@@ -58,16 +60,11 @@ def prepare(images,
             crop: str = 'fov',
             suffix: str = SUFFIXES[0],
             **options) -> Summary:
-    """Prepare one's own collection.
+    """Prepare one's own collection: a summary that ends with entries for a
+    config.
 
     The arguments are the options of the command, ``only`` is ``--images``;
     ``**options`` are those of ``driver.run``.
-
-    Returns:
-        Summary: What was done; its text ends with entries for a config.
-
-    Raises:
-        PrepareError: If nothing can be prepared at all.
     """
     folder, out = Path(images), Path(out)
     if not folder.is_dir():
@@ -77,13 +74,14 @@ def prepare(images,
     _check_name(name)
     everything = list_photographs(folder, only, fields)
     pairs = parse_pairs('--masks', masks)
-    tasks = tasks_of(list(pairs), parse_classes(classes), nested)
+    tasks = tasks_of(
+        list(pairs), parse_pairs('--classes', classes, r'\w+'), nested)
     label_folders = match_masks(pairs, tasks, folder, everything)
     fields_of_view = MaskPattern('--fov', fov, folder,
                                  everything) if fov else None
     reader = Reader(label_folders, parse_pairs('--values', values), optional)
-    patterns = [*reader.patterns.values(), *[fields_of_view] * bool(fov)]
-    photographs = without_masks(everything, patterns)
+    photographs = without_masks(
+        everything, filter(None, [*reader.patterns.values(), fields_of_view]))
     divided, notes = split_photographs(photographs, parse_splits(splits),
                                        group_of(photographs, group), seed)
     found = {
@@ -91,18 +89,28 @@ def prepare(images,
                           folder)
         for split, members in divided.items()
     }
-    collection = _describe(name, found, reader, crop, suffix)
+    collection = Collection(
+        name,
+        name,
+        lambda raw, split: found[split], {
+            split:
+            Split(
+                len(members.items) + len(members.problems),
+                crop=crop,
+                folder='' if split == WHOLE else split)
+            for split, members in found.items()
+        }, {masks.folder: masks.describe()
+            for masks in label_folders},
+        suffix,
+        published=False,
+        recipe=dict(reader.recipe(), crop=crop))
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
-    summary.notes += notes + reader.left_over() + _left_out(folder)
-    summary.ending = config_snippet(collection, summary.folder, label_folders)
-    return summary
-
-
-def _left_out(folder: Path) -> list[str]:
-    return note_of_left_out(
+    summary.notes += notes + reader.left_over() + note_of_left_out(
         path for path in visible_files(folder)
         if path.suffix.lower() not in IMAGE_SUFFIXES)
+    summary.ending = config_snippet(collection, summary.folder, label_folders)
+    return summary
 
 
 def _name_of(folder: Path) -> str:
@@ -152,27 +160,6 @@ def find_items(photographs: Sequence[Photograph], reader: Reader,
         found.notes.append(f'{len(skipped)} photographs without a mask are '
                            f'left out: {named(skipped)}.')
     return found
-
-
-def _describe(name: str, found: Mapping[str, Found], reader: Reader, crop: str,
-              suffix: str) -> Collection:
-    splits = {
-        split:
-        Split(
-            len(members.items) + len(members.problems),
-            crop=crop,
-            folder='' if split == WHOLE else split)
-        for split, members in found.items()
-    }
-    return Collection(
-        name,
-        name,
-        lambda raw, split: found[split],
-        splits, {masks.folder: masks.describe()
-                 for masks in reader.masks},
-        suffix,
-        published=False,
-        recipe=dict(reader.recipe(), crop=crop))
 
 
 def _check_earlier(folder: Path, collection: Collection) -> None:
@@ -232,32 +219,29 @@ def config_snippet(collection: Collection, folder: Path,
 def _entry(collection: Collection, split: str, folder: Path,
            masks: Sequence[Masks]) -> list[str]:
     """A dataset of a config, argument by argument."""
-    base = collection.split_folder(split)
-    name = f'{collection.name}_{split}' if base else collection.name
-    name = ''.join(c if c.isalnum() else '_' for c in name).lower()
-    below = f'{base}/' if base else ''
+    below = collection.split_folder(split)
+    name = f'{collection.name}_{split}' if below else collection.name
+    name = re.sub(r'\W', '_', name).lower()
+    below += '/' * bool(below)
+    rows = [
+        "type='PartialLabelDataset'", f'name={name!r}',
+        f'data_root={str(folder)!r}', f"img_dir='{below}images'"
+    ]
+    if collection.image_suffix != '.jpg':
+        rows.append(f'img_suffix={collection.image_suffix!r}')
     annotations = []
     for m in masks:
         entry = repr(f'{below}{m.folder}')
         if m.labelled != m.task.classes:
             entry = f'dict(path={entry}, classes={list(m.labelled)!r})'
         annotations.append(f'{m.folder}={entry}')
-    arguments = dict(
-        type=repr('PartialLabelDataset'),
-        name=repr(name),
-        data_root=repr(str(folder)),
-        img_dir=repr(f'{below}images'))
-    if collection.image_suffix != '.jpg':
-        arguments['img_suffix'] = repr(collection.image_suffix)
     if masks:
-        arguments['ann_dirs'] = f'dict({", ".join(annotations)})'
-    pipeline = 'train_pipeline'
-    if split != 'train':
-        pipeline = 'test_pipeline'
-        arguments['fov_dir'] = repr(f'{below}fov')
-    arguments['pipeline'] = f'{{{{_base_.{pipeline}}}}}'
-    rows = [f'    {key}={value}' for key, value in arguments.items()]
-    return [f'{name} = dict(', ',\n'.join(rows) + ')']
+        rows.append(f'ann_dirs=dict({", ".join(annotations)})')
+    if split == 'train':
+        rows.append('pipeline={{_base_.train_pipeline}}')
+    else:
+        rows += [f"fov_dir='{below}fov'", 'pipeline={{_base_.test_pipeline}}']
+    return [f'{name} = dict(', ',\n'.join(f'    {r}' for r in rows) + ')']
 
 
 OPTIONS = {
@@ -283,9 +267,7 @@ OPTIONS = {
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = base_parser(__doc__)
     add = parser.add_argument
     add('images', metavar='IMAGES', help='folder of the photographs')
     add('out', metavar='OUT', help='folder that will contain the collection')

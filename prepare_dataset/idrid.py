@@ -11,13 +11,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from mbos.io import RefusedError, open_image
 from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
 from .errors import PrepareError
 from .labels import binary, merge
-from .layout import Files, Found, Plane, find_tree
+from .layout import Found, Plane, find_tree
 
 RAW_FOLDERS = dict(train='a. Training Set', test='b. Testing Set')
 FOLDERS = dict(
@@ -32,7 +31,6 @@ MASKS = dict(
     train=dict(EX=54, HE=53, SE=26, MA=54, OD=54),
     test=dict(EX=27, HE=27, SE=14, MA=27, OD=27))
 """Number of masks that the owner publishes."""
-SIZE = (4288, 2848)
 FOLDER = 'IDRiD-FOVCrop-padding'
 PLANES = dict(
     ann=Plane(merge, LESIONS, some_suffice=True), OD=Plane(binary, ['OD']))
@@ -64,23 +62,13 @@ def find(raw: Path, split: str) -> Found | None:
     return found
 
 
-def _is_original(images: Files) -> bool:
-    """Whether the first photograph has the size that the owner publishes."""
-    try:
-        with open_image(next(iter(images.values()))) as image:
-            return image.size == SIZE
-    except (OSError, RefusedError):
-        return False  # reported when it is prepared
-
-
 def _report_missing(found: Found, truth: str, split: str) -> None:
     """Distinguish absent lesions, which have no file, from missing files.
 
     That is possible where all the owner's photographs of the split are there,
     because the number of masks is known then.
     """
-    whole = len(found.images) == PHOTOGRAPHS[split] and _is_original(
-        found.images)
+    whole = len(found.images) == PHOTOGRAPHS[split]
     for kind, files in found.masks.items():
         expected, count = MASKS[split][kind], len(files or ())
         at = f'{truth}/{FOLDERS[kind]}'

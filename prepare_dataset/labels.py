@@ -92,6 +92,13 @@ def _palette(image: Image.Image) -> np.ndarray:
     return np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
 
 
+def _unexpected(path: Path, expected: str, found: Sequence[int],
+                remedy: str) -> PrepareError:
+    shown = ', '.join(map(str, found[:8])) + (', ...' * (len(found) > 8))
+    return PrepareError(
+        f'{path}: expected {expected}, found {shown}; {remedy}.')
+
+
 def read_values(path: Path, layout: Layout | None = None) -> np.ndarray:
     """Read a mask as brightness values (H, W), uint8.
 
@@ -108,8 +115,7 @@ def read_values(path: Path, layout: Layout | None = None) -> np.ndarray:
         colours = _palette(image)
         brightness[:len(colours)] = colours.max(axis=1)
         return brightness[np.array(image)]
-    red, green, blue = np.moveaxis(np.array(image.convert('RGB')), 2, 0)
-    return np.maximum(np.maximum(red, green), blue)
+    return np.array(image.convert('RGB')).max(axis=2)
 
 
 def class_values(path: Path, layout: Layout | None = None) -> np.ndarray:
@@ -130,8 +136,8 @@ def class_values(path: Path, layout: Layout | None = None) -> np.ndarray:
                 'class a pixel is; save class numbers, or one mask per class.')
         values = values[..., 0]
     if values.max(initial=0) > 255 or (values != np.floor(values)).any():
-        raise PrepareError(f'{path}: expected values of 0 to 255, found '
-                           f'{values.max()}; save it with 8 bits.')
+        raise _unexpected(path, 'values of 0 to 255', [values.max()],
+                          'save it with 8 bits')
     return values.astype(np.uint8)
 
 
@@ -141,16 +147,10 @@ def binary(path: Path, layout: Layout | None = None) -> Labelled:
     values = read_values(path, layout)
     found = np.unique(values)
     if len(found[found > 0]) > 1:
-        shown = ', '.join(map(str, found[:8])) + (', ...' * (len(found) > 8))
-        raise PrepareError(
-            f'{path}: expected 0 and one other value, found {shown}; take the '
-            'original mask instead of a rescaled or JPEG-compressed copy.')
+        raise _unexpected(
+            path, '0 and one other value', found, 'take the original mask '
+            'instead of a rescaled or JPEG-compressed copy')
     return (values > 0).astype(np.uint8), {}
-
-
-def soft_binary(path: Path, layout: Layout | None = None) -> Labelled:
-    """Read a mask whose values run from 0 to 255; from 128 on it is 1."""
-    return selected(path, range(128, 256), layout)
 
 
 def selected(path: Path,
@@ -160,6 +160,11 @@ def selected(path: Path,
     table = np.zeros(256, np.uint8)
     table[list(accepted)] = 1
     return table[read_values(path, layout)], {}
+
+
+def soft_binary(path: Path, layout: Layout | None = None) -> Labelled:
+    """Read a mask whose values run from 0 to 255; from 128 on it is 1."""
+    return selected(path, range(128, 256), layout)
 
 
 def decoded(path: Path,
@@ -173,21 +178,17 @@ def decoded(path: Path,
     values = class_values(path, layout)
     unknown = np.setdiff1d(values, list(meanings))
     if len(unknown):
-        raise PrepareError(
-            f'{path}: expected the values '
-            f'{", ".join(map(str, sorted(meanings)))}, found also '
-            f'{", ".join(map(str, unknown[:8]))}; say with --values what they '
-            'mean, or correct the mask.')
+        raise _unexpected(
+            path, f'the values {", ".join(map(str, sorted(meanings)))}',
+            unknown, 'say with --values what they mean, or correct the mask')
     table = np.zeros(256, np.uint8)
     table[list(meanings)] = list(meanings.values())
     return table[values], {}
 
 
 def merge(*paths: Path | None, layout: Layout | None = None) -> Labelled:
-    """Merge one binary mask per class; a later class overwrites earlier ones.
-
-    ``paths`` are the masks of class 1, 2, ..., None where the photograph has
-    nothing of the class. Counts ``'overlapping pixels'``.
+    """Merge one binary mask per class, of class 1, 2, ..., None where the
+    photograph has nothing of it; see :func:`merge_classes`.
     """
     masks = [(value, path, ()) for value, path in enumerate(paths, 1)]
     return merge_classes(masks, layout=layout)
@@ -249,10 +250,8 @@ def refuge(path: Path, layout: Layout | None = None) -> Labelled:
         values = np.array([0, 128, 255], np.uint8)[values]
     unknown = np.setdiff1d(values, (0, 128, 255))
     if len(unknown):
-        raise PrepareError(
-            f'{path}: expected the values 0, 128 and 255 (or 0, 1 and 2), '
-            f'found also {", ".join(map(str, unknown[:8]))}; take the '
-            'original BMP.')
+        raise _unexpected(path, 'the values 0, 128 and 255 (or 0, 1 and 2)',
+                          unknown, 'take the original BMP')
     frame = np.concatenate(
         [values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
     background = 255 if np.mean(frame == 255) > 0.5 else 0

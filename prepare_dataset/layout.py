@@ -4,6 +4,7 @@ Archives often unpack into a folder of the same name once more, and users point
 at any level of them. Nothing here reads a file.
 """
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,18 +26,14 @@ REFUSE, LEAVE_OUT, GO_WITHOUT = 'refuse', 'leave out', 'go without'
 class Item:
     """One photograph and what is needed to prepare it.
 
-    Args:
-        stem: Name of the prepared files without suffix.
-        image: The photograph.
-        labels: For each folder to write, ``'ann'`` first of all, a function
-            that takes ``layout=`` and returns labels and counts, see
-            ``labels.py``. It is sent to other processes.
-        fov: The collection's own field-of-view mask.
+    ``labels`` are by folder to write: functions that take ``layout=`` and
+    return labels and counts, see ``labels.py``. They are sent to other
+    processes.
     """
-    stem: str
+    stem: str  # name of the prepared files without suffix
     image: Path
     labels: Mapping[str, Callable]
-    fov: Path | None = None
+    fov: Path | None = None  # the collection's own field-of-view mask
 
 
 @dataclass
@@ -61,18 +58,13 @@ class Found:
 class Plane:
     """How masks become the labels of one folder.
 
-    Args:
-        reader: Reads them, see ``labels.py``.
-        masks: What they show, in the order of the reader's arguments.
-        if_missing: What is done with a photograph that lacks one: ``REFUSE``
-            is a problem, ``LEAVE_OUT`` a note, ``GO_WITHOUT`` neither.
-        some_suffice: Whether a photograph may lack some, which it does not
-            show; not all.
+    ``if_missing`` is what is done with a photograph that lacks one:
+    ``REFUSE`` is a problem, ``LEAVE_OUT`` a note, ``GO_WITHOUT`` neither.
     """
-    reader: Callable
-    masks: Sequence[str]
+    reader: Callable  # see labels.py
+    masks: Sequence[str]  # kinds, in the order of the reader's arguments
     if_missing: str = REFUSE
-    some_suffice: bool = False
+    some_suffice: bool = False  # the photograph does not show the others
 
 
 def find_tree(raw: Path,
@@ -85,7 +77,6 @@ def find_tree(raw: Path,
     """Find the photographs of a folder and the masks of others.
 
     Args:
-        raw: The raw collection.
         images: Endings of the folder's path, the preferred one first.
         masks: The same for each kind of masks; ``'fov'`` are fields of view.
         planes: What becomes of them, by label folder.
@@ -130,33 +121,32 @@ def pair(found: Found, images: Files, masks: Mapping[str, Files | None],
     no mask has one is not made.
     """
     found.images, found.masks = images, masks
-    for files in masks.values():
-        found.problems += [
-            f'{path}: there is no photograph {stem} to this mask; unpack the '
-            'photographs again, or remove the mask.'
-            for stem, path in (files or {}).items() if stem not in images
-        ]
+    found.problems += [
+        f'{path}: there is no photograph {stem} to this mask; unpack the '
+        'photographs again, or remove the mask.' for files in masks.values()
+        for stem, path in (files or {}).items() if stem not in images
+    ]
     planes = {
         folder: plane
         for folder, plane in planes.items() if any(
             masks.get(kind) is not None for kind in plane.masks)
     }
-    left_out: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
     for stem, image in images.items():
         labels = {}
         for folder, plane in planes.items():
             paths = [(masks[kind] or {}).get(stem) for kind in plane.masks]
             if all(paths) or (plane.some_suffice and any(paths)):
                 labels[folder] = partial(plane.reader, *paths)
-            elif plane.if_missing != GO_WITHOUT:
-                lacking = ', '.join(k for k, path in zip(plane.masks, paths)
-                                    if path is None)
-                if plane.if_missing == REFUSE:
-                    found.problems.append(
-                        f'{image}: its mask of {lacking} is missing; unpack '
-                        'the masks again.')
-                else:
-                    left_out[lacking] = left_out.get(lacking, 0) + 1
+                continue
+            lacking = ', '.join(k for k, path in zip(plane.masks, paths)
+                                if path is None)
+            if plane.if_missing == REFUSE:
+                found.problems.append(f'{image}: its mask of {lacking} is '
+                                      'missing; unpack the masks again.')
+                break
+            if plane.if_missing == LEAVE_OUT:
+                left_out[lacking] += 1
                 break
         else:
             found.items.append(
@@ -190,23 +180,22 @@ def published_or_copy(published: Callable[[], Found | None], *copies:
 
 def locate(raw: Path, *endings: str) -> Path | None:
     """Find the folder closest to ``raw`` whose path ends in one of the
-    endings.
-
-    ``endings`` are alternatives such as ``'training/images'``, the preferred
-    one first; upper and lower case are the same.
+    endings: alternatives such as ``'training/images'``, the preferred one
+    first; upper and lower case are the same.
 
     Raises:
         PrepareError: If two folders fit equally well.
     """
     folders = list(_folders(raw))
     for ending in endings:
-        parts = tuple(ending.lower().split('/'))
-        fit = [(depth, folder) for depth, folder in folders
-               if _lower_parts(folder)[-len(parts):] == parts]
+        fit = [
+            folder for folder in folders
+            if f'/{folder.as_posix()}'.lower().endswith(f'/{ending.lower()}')
+        ]
         if not fit:
             continue
-        closest = min(depth for depth, _ in fit)
-        fit = [folder for depth, folder in fit if depth == closest]
+        closest = min(len(folder.parts) for folder in fit)
+        fit = [folder for folder in fit if len(folder.parts) == closest]
         if len(fit) > 1:
             raise PrepareError(
                 f'{raw}: both {fit[0].relative_to(raw)} and '
@@ -226,17 +215,12 @@ def _unnest(folder: Path) -> Path:
         folder = inner
 
 
-def _lower_parts(folder: Path) -> tuple[str, ...]:
-    return tuple(part.lower() for part in folder.parts)
-
-
-def _folders(raw: Path) -> Iterator[tuple[int, Path]]:
-    """The folder itself and all below it, with their depths."""
+def _folders(raw: Path) -> Iterator[Path]:
+    """The folder itself and those below it."""
     for base, names, _ in os.walk(raw, followlinks=True):
-        depth = len(Path(base).relative_to(raw).parts)
-        yield depth, Path(base)
+        yield Path(base)
         names[:] = sorted(n for n in names if not _hidden(n))
-        if depth == MAX_DEPTH:
+        if len(Path(base).relative_to(raw).parts) == MAX_DEPTH:
             names.clear()
 
 
@@ -276,14 +260,22 @@ def images_by_stem(folder: Path,
         if name is None:
             continue
         if not is_printable(path.name):
-            found.problems.append(
-                f'{path.parent}: the file name {path.name!r} has characters '
-                'that cannot be printed; rename the file.')
+            found.problems.append(unprintable(path))
         elif files.setdefault(name, path) != path:
-            found.problems.append(
-                f'{path}: {files[name]} has the same name and is taken; '
-                'remove one of the two.')
+            found.problems.append(taken(path, files[name]))
     return dict(sorted(files.items()))
+
+
+def taken(path: Path, other: Path) -> str:
+    """Say that another file has the same name."""
+    return (f'{path}: {other} has the same name and is taken; remove one of '
+            'the two.')
+
+
+def unprintable(path: Path) -> str:
+    """Say that a file's name would spoil lists and logs."""
+    return (f'{path.parent}: the file name {path.name!r} has characters that '
+            'cannot be printed; rename the file.')
 
 
 def note_of_left_out(paths) -> list[str]:

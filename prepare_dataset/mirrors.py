@@ -5,10 +5,10 @@ Copies are renamed, flattened and converted: ``train/Images`` instead of
 """
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from .layout import IMAGE_SUFFIXES, Files, Found, visible_files
+from .layout import IMAGE_SUFFIXES, Files, Found, taken, visible_files
 
 SPLITS = dict(
     train=('train', 'training', 'train_set', 'training_set'),
@@ -64,54 +64,47 @@ def files_by_name(raw: Path, found: Found,
     """
     photographs: Files = {}
     masks: Files = {}
-    for path in visible_files(raw):
-        folders = path.relative_to(raw).parts[:-1]
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            found.left_out.add(path)
-            continue
-        if any(DERIVED.search(folder) for folder in folders):
-            continue
+    for path, folders in _images_below(raw, found):
         bare = MASK_ENDING.sub('', path.stem)
         name = key(bare)
-        if name is None:
+        if name is None or any(map(DERIVED.search, folders)):
             continue
         is_mask = bare != path.stem or _is_mask(path, folders)
-        _take(path, name, masks if is_mask else photographs, masks, found)
+        files = masks if is_mask else photographs
+        other = files.setdefault(name, path)
+        jpegs = [p for p in (other, path) if p.suffix.lower() in JPEG]
+        if other == path:
+            continue
+        # of two in one folder the JPEG is the photograph
+        if (not is_mask and name not in masks and other.parent == path.parent
+                and len(jpegs) == 1):
+            photographs[name] = jpegs[0]
+            masks[name] = path if other in jpegs else other
+        else:
+            found.problems.append(taken(path, other))
     return dict(sorted(photographs.items())), dict(sorted(masks.items()))
 
 
-def _take(path: Path, name: str, files: Files, masks: Files,
-          found: Found) -> None:
-    """Take up a file; of two in one folder the JPEG is the photograph."""
-    other = files.setdefault(name, path)
-    if other == path:
-        return
-    jpegs = [p for p in (other, path) if p.suffix.lower() in JPEG]
-    if (files is not masks and name not in masks
-            and other.parent == path.parent and len(jpegs) == 1):
-        files[name] = jpegs[0]
-        masks[name] = path if other in jpegs else other
-        return
-    found.problems.append(
-        f'{path}: {other} has the same name and is taken; remove one of the '
-        'two.')
-
-
-def files_of_splits(raw: Path, split: str,
-                    found: Found) -> list[tuple[str, tuple[str, ...], Path]]:
-    """List the images below any folder that is called like a split.
-
-    Returns:
-        list[tuple]: Stem, lower-case names of all folders, and path.
+def files_of_splits(
+        raw: Path, split: str,
+        found: Found) -> Iterator[tuple[str, tuple[str, ...], Path]]:
+    """The images below any folder that is called like a split: stem,
+    lower-case names of all folders, and path.
     """
-    files = []
+    for path, folders in _images_below(raw, found):
+        lower = tuple(map(str.lower, folders))
+        if set(lower) & set(SPLITS[split]):
+            yield path.stem, lower, path
+
+
+def _images_below(raw: Path,
+                  found: Found) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Images, and the names of the folders that each lies in."""
     for path in visible_files(raw):
-        folders = tuple(f.lower() for f in path.relative_to(raw).parts[:-1])
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            yield path, path.relative_to(raw).parts[:-1]
+        else:
             found.left_out.add(path)
-        elif set(folders) & set(SPLITS[split]):
-            files.append((path.stem, folders, path))
-    return files
 
 
 def _is_mask(path: Path, folders: Sequence[str]) -> bool:
@@ -130,24 +123,15 @@ def beside(raw: Path, expected: Sequence[str]) -> str:
     """Lines for a message: the expected tree beside the one that was found."""
     if not expected:
         return ''
-    lines = ['', 'Expected, for instance:']
-    lines += [f'  {path}' for path in expected]
-    lines.append(f'Found in {raw}:')
-    there = _tree(raw)
-    lines += [f'  {line}' for line in there[:MAX_LINES]]
-    if len(there) > MAX_LINES:
-        lines.append(f'  ... and {len(there) - MAX_LINES} more folders')
-    return '\n'.join(lines)
-
-
-def _tree(raw: Path) -> list[str]:
-    """Folders with files: the first of them, and how many there are."""
-    lines = []
+    there = []
     for base, folders, files in os.walk(raw):
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
         files = sorted(f for f in files if not f.startswith('.'))
         if files:
             first = (Path(base) / files[0]).relative_to(raw).as_posix()
-            rest = len(files) - 1
-            lines.append(first + (f' (and {rest} more files)' if rest else ''))
-    return lines or ['nothing']
+            rest = f' (and {len(files) - 1} more files)'
+            there.append(first + rest * (len(files) > 1))
+    if len(there) > MAX_LINES:
+        there[MAX_LINES:] = [f'... and {len(there) - MAX_LINES} more folders']
+    return '\n  '.join(['\nExpected, for instance:', *expected]) + '\n  '.join(
+        [f'\nFound in {raw}:', *(there or ['nothing'])])

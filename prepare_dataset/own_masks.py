@@ -13,6 +13,7 @@ from mbos.tasks import BUILTIN_TASKS, IGNORE_INDEX, Task
 from .description import SECOND_OBSERVER, Labels
 from .errors import PrepareError
 from .labels import binary, decoded, merge_classes, selected
+from .layout import taken
 from .patterns import MaskPattern, Photograph, named
 
 SHOWN_BY_ALL = (BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc'])
@@ -64,8 +65,8 @@ def parse_pairs(
     """Read ``key=value`` of the command line; ``key`` is what it must fit."""
     pairs: dict[str, str] = {}
     for text in texts:
-        name, sign, value = text.partition('=')
-        if not (sign and value and re.fullmatch(key, name)):
+        name, _, value = text.partition('=')
+        if not (value and re.fullmatch(key, name)):
             raise PrepareError(f'{option} {text!r}: expected {expected}.')
         if name in pairs:
             raise PrepareError(f'{option} names {name} twice.')
@@ -73,47 +74,43 @@ def parse_pairs(
     return pairs
 
 
-def parse_classes(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Read ``task=class,class`` of the command line."""
-    classes = {
-        task: tuple(value.split(','))
-        for task, value in parse_pairs('--classes', texts, r'\w+').items()
-    }
-    for task, names in classes.items():
-        if '' in names or len(set(names)) < len(names):
-            raise PrepareError(
-                f'--classes {task}={",".join(names)}: expected different '
-                'names, such as lesion=EX,HE,SE,MA.')
-    return classes
+def _check_known(option: str, names: Iterable[str],
+                 known: Iterable[str]) -> None:
+    """Refuse options about masks that are not given."""
+    for name in names:
+        if name not in known:
+            raise PrepareError(f'{option} names {name}, for which --masks '
+                               'gives nothing; it gives '
+                               f'{", ".join(known) or "nothing"}.')
 
 
-def tasks_of(keys: Sequence[str], classes: Mapping[str, tuple[str, ...]],
+def tasks_of(keys: Sequence[str], classes: Mapping[str, str],
              nested: Sequence[str]) -> dict[str, Task]:
     """Find out the classes of the tasks that masks are given for.
 
-    ``classes`` and ``nested`` are those that are given. A task that is neither
-    built in nor described has the classes that have masks, or one of its own
-    name.
+    ``classes`` ('a,b' by task) and ``nested`` are those that are given. A task
+    that is neither built in nor described has the classes that have masks, or
+    one of its own name.
     """
-    named_classes: dict[str, list[str]] = {}
+    with_masks: dict[str, list[str]] = {}
     for key in keys:
         folder, _, name = key.partition('.')
-        found = named_classes.setdefault(folder.partition('-')[0], [])
+        found = with_masks.setdefault(folder.partition('-')[0], [])
         found += [name] if name and name not in found else []
-    for option, names in (('--classes', classes), ('--nested', nested)):
-        for name in names:
-            if name not in named_classes:
-                raise PrepareError(f'{option} names the task {name}, for '
-                                   'which --masks gives nothing.')
+    _check_known('--classes', classes, with_masks)
+    _check_known('--nested', nested, with_masks)
     tasks = {}
-    for name, found in named_classes.items():
+    for name, found in with_masks.items():
         task = BUILTIN_TASKS.get(name)
         if task is None or name in classes:
-            task = Task(
-                name,
-                classes.get(name,
-                            tuple(found) or (name, )),
-                nested=name in nested or bool(task and task.nested))
+            chosen = classes[name].split(',') if name in classes else found
+            try:
+                task = Task(
+                    name,
+                    tuple(chosen) or (name, ),
+                    nested=name in nested or bool(task and task.nested))
+            except ValueError as error:
+                raise PrepareError(f'--classes: {error}') from None
         for wrong in set(found) - set(task.classes):
             near = get_close_matches(wrong, task.classes, 1, 0.1)
             raise PrepareError(
@@ -169,10 +166,8 @@ def match_masks(pairs: Mapping[str, str], tasks: Mapping[str,
             raise PrepareError(f'--masks {name}=...: a task cannot be called '
                                f'{name}; masks of the field of view are given '
                                'by --fov.')
-        patterns.setdefault(name,
-                            {})[kind] = MaskPattern(key, pattern, folder,
-                                                    photographs)
-    for name, kinds in patterns.items():
+        kinds = patterns.setdefault(name, {})
+        kinds[kind] = MaskPattern(key, pattern, folder, photographs)
         if '' in kinds and len(kinds) > 1:
             raise PrepareError(
                 f'--masks gives {name} one mask of all classes and masks of '
@@ -194,9 +189,7 @@ def without_masks(photographs: Sequence[Photograph],
     for photograph in rest:
         other = first.setdefault(photograph.name.casefold(), photograph)
         if other is not photograph:
-            raise PrepareError(
-                f'{photograph.path}: {other.path} has the same name and is '
-                'taken; rename one of the two, or choose with --images.')
+            raise PrepareError(taken(photograph.path, other.path))
     return list(rest)
 
 
@@ -216,21 +209,14 @@ class Reader:
             key: {}
             for key in self.patterns
         }
-        for option, names in (('--values', values), ('--optional', optional)):
-            for name in names:
-                if name not in self.patterns:
-                    raise PrepareError(
-                        f'{option} names {name}, for which --masks gives '
-                        'nothing; it gives '
-                        f'{", ".join(self.patterns) or "nothing"}.')
-        classes = {
-            pattern.key: (kind, ) if kind else m.task.classes
-            for m in masks
-            for kind, pattern in m.patterns.items()
-        }
+        _check_known('--values', values, self.patterns)
+        _check_known('--optional', optional, self.patterns)
         self.values = {
-            key: parse_values(key, text, classes[key])
-            for key, text in values.items()
+            pattern.key:
+            parse_values(pattern.key, values[pattern.key],
+                         (kind, ) if kind else m.task.classes)
+            for m in masks
+            for kind, pattern in m.patterns.items() if pattern.key in values
         }
 
     def recipe(self) -> dict[str, dict]:

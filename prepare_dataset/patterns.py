@@ -2,12 +2,10 @@
 
 What the user can correct is raised as ``PrepareError``.
 """
-import bisect
 import fnmatch
 import glob
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import mbos.io
 from .errors import PrepareError
-from .layout import IMAGE_SUFFIXES, visible_files
+from .layout import IMAGE_SUFFIXES, unprintable, visible_files
 
 FIELD = re.compile(r'\{(\w+)\}')
 MAX_NAMED = 3
@@ -45,7 +43,6 @@ def list_photographs(folder: Path,
     upper or lower case; ``expression`` is searched in the stem, and its named
     groups become fields.
     """
-    compiled = compile_expression('--fields', expression)
     paths = []
     for path in visible_files(folder):
         shown = path.relative_to(folder).as_posix()
@@ -54,14 +51,12 @@ def list_photographs(folder: Path,
                 chosen_by.lower(), pattern.lower()):
             continue
         if not mbos.io.is_printable(shown):
-            raise PrepareError(
-                f'{path.parent}: the file name {path.name!r} has characters '
-                'that cannot be printed; rename the file.')
+            raise PrepareError(unprintable(path))
         paths.append(path)
     if not paths:
         raise PrepareError(
             f'{folder}: no image file ({", ".join(IMAGE_SUFFIXES)}) in it or '
-            f'below it fits {pattern!r}; it holds {_shown_names(folder)}.')
+            f'below it fits {pattern!r}.')
     stems = Counter(path.stem.casefold() for path in paths)
     photographs = []
     for path in sorted(paths):
@@ -70,30 +65,23 @@ def list_photographs(folder: Path,
         if stems[name.casefold()] > 1:
             name = '_'.join(relative.with_suffix('').parts)
         fields = dict(stem=path.stem, dir=relative.parent.as_posix())
-        if compiled:
-            groups = search('--fields', compiled, path.stem, path).groupdict()
-            fields |= {k: v for k, v in groups.items() if v is not None}
+        if expression:
+            groups = search('--fields', expression, path.stem, path)
+            fields |= {k: v or '*' for k, v in groups.groupdict().items()}
         photographs.append(Photograph(path, relative.as_posix(), name, fields))
     return photographs
 
 
-def compile_expression(option: str,
-                       expression: str | None) -> re.Pattern | None:
-    """Compile a regular expression that the user gave."""
+def search(option: str, expression: str, text: str, path: Path) -> re.Match:
+    """Search the text of a photograph's name by an expression of the user."""
     try:
-        return expression and re.compile(expression)
+        match = re.search(expression, text)
     except re.error as error:
         raise PrepareError(f'{option} {expression!r} is not a regular '
                            f'expression: {error}.') from None
-
-
-def search(option: str, expression: re.Pattern, text: str,
-           path: Path) -> re.Match:
-    """Search the text of a photograph's name."""
-    match = expression.search(text)
     if match is None:
         raise PrepareError(
-            f'{path}: its name does not fit {option} {expression.pattern!r}; '
+            f'{path}: its name does not fit {option} {expression!r}; '
             'change the expression, or choose photographs with --images.')
     return match
 
@@ -112,37 +100,26 @@ class MaskPattern:
                  photographs: Sequence[Photograph]):
         self.key = key
         self.text = f'{key}={pattern!r}'
-        self._names: dict[str, tuple[list[str], list[str]]] = {}
+        self._names: dict[str, list[str]] = {}
         tried = []
         for base in (folder, folder.parent, Path()):
-            self._pattern = self._complete(base, pattern)
+            self._pattern = _complete(base, pattern)
             self._check_fields(photographs[0])
             if any(self._matches(photograph) for photograph in photographs):
                 return
             tried.append(str(self._path(photographs[0])))
         raise PrepareError(
             f'{self.text} fits no file of any photograph; tried '
-            f'{", ".join(dict.fromkeys(tried))} for {photographs[0].path} '
-            f'({_nearest(tried[0])}).')
-
-    @staticmethod
-    def _complete(base: Path, pattern: str) -> str:
-        """The pattern from where it starts; of a folder, of its files."""
-        path = base / pattern
-        if FIELD.search(pattern):
-            return str(Path(glob.escape(str(base)), pattern))
-        if path.is_dir():
-            return str(Path(glob.escape(str(path)), '{stem}.*'))
-        return str(path)
+            f'{", ".join(dict.fromkeys(tried))} for {photographs[0].path}.')
 
     def _check_fields(self, photograph: Photograph) -> None:
         names = FIELD.findall(self._pattern)
-        for name in names:
-            if name not in photograph.fields:
-                known = ', '.join(f'{{{k}}}' for k in photograph.fields)
-                raise PrepareError(
-                    f'{self.text} names the unknown field {{{name}}}; known '
-                    f'are {known}, and named groups of --fields.')
+        unknown = [name for name in names if name not in photograph.fields]
+        if unknown:
+            known = ', '.join(f'{{{k}}}' for k in photograph.fields)
+            raise PrepareError(
+                f'{self.text} names the unknown field {{{unknown[0]}}}; known '
+                f'are {known}, and named groups of --fields.')
         if not names and any(c in self._pattern for c in '*?'):
             raise PrepareError(
                 f'{self.text} does not say which file belongs to which '
@@ -151,37 +128,29 @@ class MaskPattern:
     def _path(self, photograph: Photograph) -> Path:
         """The pattern, filled in for one photograph."""
         return Path(
-            FIELD.sub(lambda m: glob.escape(photograph.fields.get(m[1], '*')),
+            FIELD.sub(lambda m: _escaped(photograph.fields[m[1]]),
                       self._pattern))
 
     def _matches(self, photograph: Photograph) -> list[Path]:
         path = self._path(photograph)
-        parent, pattern = str(path.parent), path.name.lower()
-        folders = glob.glob(
-            parent, recursive=True) if glob.has_magic(parent) else [parent]
         found = [
-            Path(folder, name) for folder in folders
-            for name in self._starting_like(folder, pattern)
-            if fnmatch.fnmatchcase(name.lower(), pattern) and _is_image(name)
+            Path(folder, name)
+            for folder in glob.glob(str(path.parent), recursive=True)
+            for name in self._images_in(folder)
+            if fnmatch.fnmatchcase(name.lower(), path.name.lower())
         ]
         exact = [f for f in found if fnmatch.fnmatchcase(f.name, path.name)]
         return [f for f in exact or found if f != photograph.path]
 
-    def _starting_like(self, folder: str, pattern: str) -> list[str]:
-        """Visible files that begin as a pattern does, before its wildcards;
-        searched in sorted names, since folders may hold thousands.
-        """
+    def _images_in(self, folder: str) -> list[str]:
+        """Names of the visible images of a folder, listed once."""
         if folder not in self._names:
-            names = sorted((entry.name for entry in os.scandir(folder)
-                            if not entry.name.startswith('.')
-                            and entry.is_file()), key=str.lower) \
-                if os.path.isdir(folder) else []
-            self._names[folder] = [name.lower() for name in names], names
-        lower, names = self._names[folder]
-        start = re.match(r'[^*?[]*', pattern)[0]
-        first = bisect.bisect_left(lower, start)
-        last = bisect.bisect_right(lower, start + chr(sys.maxunicode))
-        return names[first:last]
+            self._names[folder] = [
+                entry.name for entry in os.scandir(folder)
+                if not entry.name.startswith('.') and entry.is_file()
+                and _is_image(entry.name)
+            ] if os.path.isdir(folder) else []
+        return self._names[folder]
 
     def find(self, photograph: Photograph) -> Path | None:
         """The mask of a photograph; None if there is none."""
@@ -200,31 +169,27 @@ class MaskPattern:
 
     def all_files(self) -> set[Path]:
         """All files that could be masks of any photograph."""
-        pattern = FIELD.sub('*', self._pattern)
-        return {
-            Path(f)
-            for f in glob.glob(pattern, recursive=True)
-            if _is_image(f) and os.path.isfile(f)
-        }
+        found = glob.glob(FIELD.sub('*', self._pattern), recursive=True)
+        return {Path(f) for f in found if _is_image(f) and os.path.isfile(f)}
+
+
+def _complete(base: Path, pattern: str) -> str:
+    """The pattern from where it starts; of a folder, of its files."""
+    path = base / pattern
+    if FIELD.search(pattern):
+        return str(Path(glob.escape(str(base)), pattern))
+    if path.is_dir():
+        return str(Path(glob.escape(str(path)), '{stem}.*'))
+    return str(path)
+
+
+def _escaped(value: str) -> str:
+    # of a group that took no part anything fits
+    return value if value == '*' else glob.escape(value)
 
 
 def _is_image(name: str) -> bool:
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _nearest(path: str) -> str:
-    """What the last existing folder of a path holds."""
-    folder = Path(path).parent
-    while not folder.is_dir():
-        folder = folder.parent
-    return f'{folder} holds {_shown_names(folder)}'
-
-
-def _shown_names(folder: Path) -> str:
-    names = sorted(entry.name + '/' * entry.is_dir()
-                   for entry in folder.iterdir()
-                   if not entry.name.startswith('.'))
-    return named(names) or 'nothing'
 
 
 def named(things: Sequence) -> str:

@@ -4,16 +4,17 @@ A tree by itself does not say whether a missing mask was lost or never
 published, nor how many photographs there should be. The preparation knows.
 """
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-import mbos.io
+from mbos.io import RefusedError, read_text
 from mbos.io.files import save_text
 from .description import Collection, Labels, Split
 from .errors import PrepareError
+from .layout import Item
 
 FILE = 'prepared.json'
 UNFINISHED = 'the preparation was not finished; run the same command again.'
@@ -50,11 +51,7 @@ class SplitRecord:
 
 @dataclass
 class Record:
-    """What is recorded of one collection.
-
-    ``published`` is whether an owner publishes the expected numbers,
-    ``recipe`` are options that a later run must not contradict.
-    """
+    """What is recorded of one collection; see :class:`Collection`."""
     image_suffix: str
     labels: dict[str, Labels] = field(default_factory=dict)
     splits: dict[str, SplitRecord] = field(default_factory=dict)
@@ -87,35 +84,61 @@ def read_records(folder: Path) -> dict[str, Record]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(mbos.io.read_text(path))
+        content = json.loads(read_text(path))
         return {name: _record(entry) for name, entry in content.items()}
-    except (mbos.io.RefusedError, AttributeError, KeyError, TypeError,
-            ValueError, RecursionError) as error:
+    except (RefusedError, AttributeError, KeyError, TypeError, ValueError,
+            RecursionError) as error:
         raise PrepareError(f'{path}: cannot be read ({error!r}); remove the '
                            'file and prepare the collection again.') from error
 
 
-def _record(entry: Mapping) -> Record:
+def _record(entry: dict) -> Record:
     labels = {k: Labels(**v) for k, v in entry['labels'].items()}
     splits = {k: SplitRecord(**v) for k, v in entry['splits'].items()}
     for name in (*labels, *(split.folder for split in splits.values())):
         if Path(name).is_absolute() or '..' in Path(name).parts:
             raise ValueError(f'{name!r} leads out of the folder')
-    if not all(0 < kind.largest < 255 for kind in labels.values()):
-        raise ValueError('the largest label value is none')
-    for split in splits.values():
-        lacking = sum(map(list, split.lacking.values()), [])
-        texts = [*split.photographs, *split.problems, *lacking]
-        if not (isinstance(split.expected, int)
-                and all(isinstance(text, str) for text in texts)):
-            raise TypeError('names and problems are texts')
-    return Record(
-        str(entry['image_suffix']), labels, splits,
-        bool(entry.get('published', True)), dict(entry.get('recipe', {})))
+    return Record(**dict(entry, labels=labels, splits=splits))
 
 
-def write_records(folder: Path, records: Mapping[str, Record]) -> None:
-    """Write the records of a prepared folder."""
+def record_split(folder: Path,
+                 collection: Collection,
+                 split: str,
+                 items: Sequence[Item] = (),
+                 problems: Sequence[str] = (),
+                 wanted: Sequence[str] | None = None,
+                 keeps_earlier: bool = False) -> None:
+    """Note what a split has come to.
+
+    Other splits of which an earlier run could prepare nothing are forgotten
+    where only some are ``wanted``. With ``keeps_earlier`` nothing is noted of
+    a split that an earlier run prepared.
+    """
+    records = read_records(folder)
+    record = records.setdefault(collection.name,
+                                Record(collection.image_suffix))
+    if keeps_earlier and split in record.splits and record.splits[
+            split].photographs:
+        return
+    record.image_suffix = collection.image_suffix
+    record.published = collection.published
+    record.labels.update(collection.labels)
+    record.recipe.update(collection.recipe)
+    lacking = {
+        name: [item.stem for item in items if name not in item.labels]
+        for name in collection.labels
+    }
+    record.splits = {
+        name: earlier
+        for name, earlier in record.splits.items()
+        if not wanted or name in wanted or earlier.photographs
+    }
+    record.splits[split] = SplitRecord(
+        collection.split_folder(split), collection.splits[split].expected,
+        [item.stem for item in items], {
+            name: stems
+            for name, stems in lacking.items() if stems
+        }, list(problems))
     content = {name: asdict(record) for name, record in records.items()}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     save_text(folder / FILE, text + '\n')

@@ -74,13 +74,7 @@ def _named(path: Path, tile: np.ndarray, place: str) -> np.ndarray:
 
 def write_sheet(path: Path, splits: Sequence[list[Path]],
                 labels: Mapping[str, Labels]) -> None:
-    """Draw some photographs of each split, evenly chosen, split by split.
-
-    Args:
-        path (Path): JPEG to write.
-        splits (Sequence[list[Path]]): Photographs of each split.
-        labels (dict[str, Labels]): Label folders of the collection.
-    """
+    """Draw some photographs of each split, evenly chosen, split by split."""
     rows = []
     for photographs in splits:
         step = max(1, len(photographs) // PER_SPLIT)

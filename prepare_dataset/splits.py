@@ -10,7 +10,7 @@ from pathlib import Path
 import mbos.io
 from .errors import PrepareError
 from .own_masks import parse_pairs
-from .patterns import Photograph, compile_expression, named, search
+from .patterns import Photograph, named, search
 
 WHOLE = 'all'
 """Name of the only split of a collection that has none."""
@@ -32,16 +32,12 @@ def group_of(photographs: Sequence[Photograph],
     or all that it fits, name the patient. Without it each photograph is a
     patient of its own.
     """
-    compiled = compile_expression('--group', expression)
-    groups = {}
-    for photograph in photographs:
-        groups[photograph.name] = photograph.name
-        if compiled is not None:
-            match = search('--group', compiled,
-                           photograph.relative.rsplit('.', 1)[0],
-                           photograph.path)
-            groups[photograph.name] = ' '.join(
-                part or '' for part in match.groups()) or match.group()
+    groups = {photograph.name: photograph.name for photograph in photographs}
+    for photograph in photographs if expression else ():
+        match = search('--group', expression,
+                       photograph.relative.rsplit('.', 1)[0], photograph.path)
+        groups[photograph.name] = ' '.join(
+            part or '' for part in match.groups()) or match.group()
     return groups
 
 
@@ -89,10 +85,9 @@ def split_photographs(
     for split, members in divided.items():
         if not members:
             raise PrepareError(
-                f'No photograph is left for the split {split}; '
+                f'No photograph is left for the split {split}, of '
                 f'{len(photographs)} photographs of '
-                f'{len(set(groups.values()))} patients were to be divided by '
-                + ' '.join(f'{k}={v}' for k, v in wanted.items()) + '.')
+                f'{len(set(groups.values()))} patients.')
     return divided, notes
 
 
@@ -113,10 +108,9 @@ def _listed(split: str, value: str,
     """Photographs of a list file or a pattern."""
     if Path(value).is_file():
         return _of_file(Path(value), photographs)
-    pattern = value.lower()
     found = [
         p for p in photographs if any(
-            fnmatch.fnmatchcase(text.lower(), pattern)
+            fnmatch.fnmatchcase(text.lower(), value.lower())
             for text in (p.relative, p.name, p.path.name))
     ]
     if not found:
@@ -140,16 +134,13 @@ def _of_file(path: Path,
                      photograph.relative.rsplit('.', 1)[0],
                      photograph.path.stem, photograph.name):
             known.setdefault(text, photograph)
-    found = []
-    for line in map(str.strip, lines):
-        if not line or line.startswith('#'):
-            continue
-        if line not in known:
+    names = [n for n in map(str.strip, lines) if n and not n.startswith('#')]
+    for name in names:
+        if name not in known:
             raise PrepareError(
-                f'{path}: there is no photograph {line!r}; they are called '
+                f'{path}: there is no photograph {name!r}; they are called '
                 f'{named([p.relative for p in photographs])}.')
-        found.append(known[line])
-    return found
+    return [known[name] for name in names]
 
 
 def _share_out(photographs: Sequence[Photograph], shares: Mapping[str, float],
@@ -157,9 +148,7 @@ def _share_out(photographs: Sequence[Photograph], shares: Mapping[str, float],
                seed: int) -> None:
     """Give whole groups to the splits until each has its share."""
     if sum(shares.values()) > 1 + 1e-9:
-        raise PrepareError('--splits: the shares '
-                           f'{", ".join(map(str, shares.values()))} are more '
-                           'than 1 together.')
+        raise PrepareError('--splits: the shares are more than 1 together.')
     members: dict[str, list[str]] = {}
     for photograph in photographs:
         if photograph.name not in split_of:
@@ -187,10 +176,11 @@ def _check_groups(photographs: Sequence[Photograph],
         split = split_of.get(photograph.name)
         if split is None:
             continue
-        other = first.setdefault(groups[photograph.name], photograph)
+        group = groups[photograph.name]
+        other = first.setdefault(group, photograph)
         if split_of[other.name] != split:
             raise PrepareError(
-                f'Patient {groups[photograph.name]} (--group) is on both '
-                f'sides of a split: {other.relative} in '
-                f'{split_of[other.name]}, {photograph.relative} in {split}; '
-                'put all photographs of a patient into one split.')
+                f'Patient {group} (--group) is on both sides of a split: '
+                f'{other.relative} in {split_of[other.name]}, '
+                f'{photograph.relative} in {split}; put all photographs of a '
+                'patient into one split.')

@@ -10,7 +10,6 @@ The eyes of RETA are those of IDRiD's training set, as in reality. The same
 arguments always draw the same pixels.
 """
 import argparse
-import json
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mbos.io.files import save_json
+from mbos.io.files import read_json, save_json
 from .synthetic_camera import Camera, photograph
 from .synthetic_eye import draw_eye
 from .synthetic_layouts import (Masks, write_ddr, write_drive, write_idrid,
@@ -106,45 +105,35 @@ def _jobs(out: Path, counts: dict[str, int]) -> Iterator[Job]:
         yield Job(f'DRIVE {n}', CAMERAS['DRIVE'][0], write)
 
 
-def _check(counts: dict[str, int], size: int, workers: int) -> None:
-    limits = dict(train=54, val=400, test=20)
-    for split, limit in limits.items():
+def _check(counts: dict[str, int], size: int) -> None:
+    # the collections have no more official names
+    for split, limit in dict(train=54, val=400, test=20).items():
         if not 1 <= counts[split] <= limit:
-            raise ValueError(
-                f'{counts[split]} {split} images asked for, expected 1 to '
-                f'{limit}: the collections have no more official names.')
+            raise ValueError(f'{counts[split]} {split} images asked for, '
+                             f'expected 1 to {limit}.')
     if size < SMALLEST_SIZE:
         raise ValueError(f'size is {size}, expected at least {SMALLEST_SIZE}: '
                          'lesions vanish in smaller photographs.')
-    if workers < 1:
-        raise ValueError(f'{workers} workers asked for, expected at least 1.')
 
 
-def _claim(out: Path, arguments: dict, force: bool) -> bool:
-    """Clear the folder for new collections; False if there is nothing to do.
+def _is_drawn(out: Path, arguments: dict, force: bool) -> bool:
+    """Whether the same collections lie in a folder; else it is cleared.
 
     Raises:
         FileExistsError: If collections lie there that were not drawn here.
     """
-    path = out / MARKER
-    if path.is_file():
-        if json.loads(path.read_text()) == dict(
-                arguments, complete=True) and not force:
-            return False
-        for top in ('raw', 'hidden'):
-            for collection in COLLECTIONS:
-                shutil.rmtree(out / top / collection, ignore_errors=True)
-    present = [
-        str(out / 'raw' / c) for c in COLLECTIONS
-        if (out / 'raw' / c).exists()
-    ]
-    if present:
-        raise FileExistsError(
-            f'{present[0]} exists but was not drawn by this program, which '
-            f'found no {MARKER} in {out}: give another folder.')
-    out.mkdir(parents=True, exist_ok=True)
-    save_json(out / MARKER, dict(arguments, complete=False))
-    return True
+    known = read_json(out / MARKER)
+    if known == dict(arguments, complete=True) and not force:
+        return True
+    for name in COLLECTIONS:
+        raw = out / 'raw' / name
+        if known is None and raw.exists():
+            raise FileExistsError(
+                f'{raw} exists but was not drawn by this program, which found '
+                f'no {MARKER} in {out}: give another folder.')
+        shutil.rmtree(raw, ignore_errors=True)
+        shutil.rmtree(out / 'hidden' / name, ignore_errors=True)
+    return False
 
 
 def generate(out: str | Path,
@@ -168,14 +157,15 @@ def generate(out: str | Path,
     """
     out = Path(out)
     counts = dict(train=images, val=val_images, test=test_images)
-    _check(counts, size, workers)
+    _check(counts, size)
     folders = {name: out / 'raw' / name for name in COLLECTIONS}
     folders['hidden'] = out / 'hidden'
     arguments = dict(version=VERSION, size=size, seed=seed, images=counts)
-    if not _claim(out, arguments, force):
+    if _is_drawn(out, arguments, force):
         return folders
+    save_json(out / MARKER, dict(arguments, complete=False))
     jobs = list(_jobs(out, counts))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(max(1, workers)) as pool:
         done = pool.map(lambda job: job.run(size, seed), jobs)
         for _ in tqdm(done, 'drawing photographs', len(jobs), disable=None):
             pass

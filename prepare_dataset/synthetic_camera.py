@@ -14,30 +14,17 @@ camera that sees the retina otherwise sees them half as much otherwise."""
 
 @dataclass(frozen=True)
 class Camera:
-    """How the photographs of a collection look.
+    """How the photographs of a collection look."""
 
-    Args:
-        aspect: Width of the frame divided by its height.
-        radius: Radius of the field of view divided by the height; above 0.5
-            its top and bottom are cut off.
-        color: Mean RGB of the retina, 0 to 255.
-        scale: Height of the frame divided by the requested size.
-        variation: Spread of exposure and colour among photographs.
-        vignette: Light lost at the edge.
-        blur: Standard deviation in radii of the field of view.
-        noise: Sensor noise, in grey values.
-        black: Grey value outside the field of view.
-    """
-
-    aspect: float
-    radius: float
-    color: tuple[float, float, float]
-    scale: float = 1.0
-    variation: float = 0.08
-    vignette: float = 0.3
-    blur: float = 0.004
-    noise: float = 2.5
-    black: float = 2.0
+    aspect: float  # width of the frame divided by its height
+    radius: float  # of the field of view divided by the height
+    color: tuple[float, float, float]  # mean RGB of the retina, 0 to 255
+    scale: float = 1.0  # height of the frame divided by the requested size
+    variation: float = 0.08  # of exposure and colour among photographs
+    vignette: float = 0.3  # light lost at the edge
+    blur: float = 0.004  # standard deviation in radii of the field of view
+    noise: float = 2.5  # of the sensor, in grey values
+    black: float = 2.0  # grey value outside the field of view
 
     def frame(self, size: int) -> Frame:
         """The geometry of a photograph of about ``size`` pixels height."""

@@ -27,17 +27,8 @@ of the edge, and the largest ratio of the two axes."""
 class Eye:
     """Coverage maps (H, W) float32 in 0..1 and landmarks of one eye.
 
-    Args:
-        frame: The photograph's geometry.
-        fov: Field of view.
-        vessels: ``vein``, ``artery`` and ``reflex``, the bright line along
-            wide arteries.
-        disc: Optic disc, the cup included.
-        cup: Optic cup.
-        lesions: One map per class of ``LESIONS``.
-        disc_center: Centre of the disc, (2, ).
-        disc_radius: Its mean radius.
-        fovea: Centre of the macula, (2, ).
+    Vessels are ``vein``, ``artery`` and ``reflex``, the bright line along wide
+    arteries; the disc includes the cup; lesions are by class.
     """
 
     frame: Frame
@@ -61,10 +52,8 @@ class Eye:
 
 
 def label_planes(masks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Merge binary masks into one uint8 label plane (H, W) per task.
-
-    ``masks`` are those of :meth:`Eye.masks`. Where lesions overlap, the later
-    class of ``LESIONS`` is taken.
+    """Merge masks of :meth:`Eye.masks` into a label plane (H, W) per task; of
+    lesions that overlap, the later class of ``LESIONS`` is taken.
     """
     lesion = np.zeros(masks['vessel'].shape, dtype=np.uint8)
     for value, name in enumerate(LESIONS, start=1):

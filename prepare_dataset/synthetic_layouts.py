@@ -34,15 +34,14 @@ def one_bit_tiff(mask: np.ndarray) -> bytes:
     data = np.packbits(mask, axis=1).tobytes()
     palette = struct.pack('<6H', 0, 65535, 0, 0, 0, 0)
     short, long = 3, 4
-    count = 10
-    behind = 8 + 2 + 12 * count + 4
+    behind = 8 + 2 + 12 * 10 + 4
     entries = [(256, long, 1, width), (257, long, 1, height),
                (258, short, 1, 1), (259, short, 1, 1), (262, short, 1, 3),
                (273, long, 1, behind + len(palette)), (277, short, 1, 1),
                (278, long, 1, height), (279, long, 1, len(data)),
                (320, short, 6, behind)]
     directory = b''.join(struct.pack('<HHII', *entry) for entry in entries)
-    return (b'II*\0' + struct.pack('<IH', 8, count) + directory +
+    return (b'II*\0' + struct.pack('<IH', 8, len(entries)) + directory +
             struct.pack('<I', 0) + palette + data)
 
 

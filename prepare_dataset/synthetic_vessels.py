@@ -82,10 +82,8 @@ class VesselTree:
 
     def grow(self, points: np.ndarray, width: float, kind: str,
              depth: int) -> None:
-        """Add a trunk along ``points`` (N, 2), then its branches.
-
-        ``width`` is that at its start, ``kind`` is ``vein`` or ``artery``, and
-        ``depth`` the number of generations of branches.
+        """Add a trunk along ``points`` (N, 2), then ``depth`` generations of
+        branches.
         """
         trunk = self._add(self._cut(points, len(points)), width, kind)
         generation = [trunk] if trunk else []
@@ -128,12 +126,11 @@ class VesselTree:
 
 def vessel_tree(rng: np.random.Generator, disc: np.ndarray, radius: float,
                 fovea: np.ndarray) -> list[Vessel]:
-    """Grow the arteries and veins of an eye.
+    """Grow the arteries and veins of an eye with a disc and a fovea.
 
     Two temporal arcades bow around the macula, two nasal trunks run to the
     edge, each as a pair of an artery and a vein, and a few thin vessels leave
-    the disc towards the macula. ``disc`` and ``fovea`` are centres (2, ) of
-    disc and macula, ``radius`` is that of the disc.
+    the disc towards the macula.
     """
     tree = VesselTree(rng, fovea)
     nasal = np.sign(disc[0] - fovea[0])

@@ -12,16 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import mbos.io
+from mbos.io import RefusedError, open_image
 from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import find_field_of_view
-from mbos.io.files import save_bytes
+from mbos.io.files import save_bytes, save_image
 from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.labels import save_labels
 from mbos.io.photographs import Layout
 from .description import Labels
 from .errors import KeptFileError, PrepareError
-from .files import write_photograph
 from .labels import binary, open_photograph
 from .layout import Item
 
@@ -31,23 +30,12 @@ CUT_OFF = 'label pixels outside the crop, cut off'
 
 @dataclass(frozen=True)
 class Job:
-    """What holds for all photographs of a split.
-
-    Args:
-        folder: Prepared folder of the split.
-        image_suffix: Such as ``'.jpg'`` or ``'.tif'``.
-        crop: See ``description.Split``.
-        max_side: Larger images are scaled down to this.
-        force: Whether to overwrite what is there.
-        with_images: Whether images and field-of-view masks are written, or
-            labels only.
-        labels: What is known of the label folders.
-    """
-    folder: Path
+    """What holds for all photographs of a split; see ``Collection``."""
+    folder: Path  # of the prepared split
     image_suffix: str = '.jpg'
     crop: str = 'fov'
-    max_side: int | None = None
-    force: bool = False
+    max_side: int | None = None  # larger images are scaled down
+    force: bool = False  # overwrite what is there
     with_images: bool = True
     labels: Mapping[str, Labels] = field(default_factory=dict)
 
@@ -97,13 +85,12 @@ class Outcome:
 
 
 def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
-    """Prepare one photograph; what goes wrong is in the result.
-
-    ``known`` is its row of geometry.csv.
+    """Prepare one photograph, whose row of geometry.csv is ``known``; what
+    goes wrong is in the result.
     """
     try:
         return _prepare(item, job, known)
-    except mbos.io.RefusedError as error:
+    except RefusedError as error:
         kept = isinstance(error, KeptFileError)
         return Outcome(item.stem, error=str(error), is_kept=kept)
     except Exception as error:  # One bad file must not stop the others.
@@ -120,9 +107,8 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
         for name, path in targets.items() if path.exists() and not job.force
     }
     missing = targets.keys() - kept.keys()
-    if known:
-        _check_kept(kept, job, known)
     if job.is_done(item, known):
+        _check_kept(kept, job, known)
         return Outcome(item.stem, known, skipped=True)
     photograph = open_photograph(item.image)
     image = photograph.decode()
@@ -131,17 +117,17 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     # Labels alone follow the images that are there already.
     reuse = known and (kept or not job.with_images)
     if reuse and (known.width, known.height) == size:
-        outcome.geometry = known
+        geometry = known
     else:
         fov = find_field_of_view(image)
-        outcome.geometry = job.geometry(item.stem, size, fov.box)
+        geometry = job.geometry(item.stem, size, fov.box)
         if job.crop == 'fov' and not fov.certain:
             why = 'the field of view is uncertain; look at it'
             if fov.several:
                 why = (f'it shows {len(fov.several)} fields of view of like '
                        'size; cut it into one per eye')
             outcome.notes.append(f'{item.image}: is not cropped, since {why}.')
-    geometry = outcome.geometry
+    outcome.geometry = geometry
     _check_kept(kept, job, geometry)
     # Everything is read before anything is written: no image without labels.
     labels = _labels(item, photograph.layout, job, outcome)
@@ -161,7 +147,9 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
             # The very same pixels: compressing them again only loses.
             save_bytes(path, item.image.read_bytes())
         else:
-            write_photograph(path, geometry.apply(image, is_label=False))
+            options = {'.tif': dict(compression='tiff_lzw')}
+            save_image(path, geometry.apply(image, is_label=False),
+                       **options.get(path.suffix, {}))
     return outcome
 
 
@@ -174,7 +162,7 @@ def _check_kept(kept: dict[str, Path], job: Job, geometry: Geometry) -> None:
     expected = (geometry.prepared_width, geometry.prepared_height)
     for path in kept.values():
         try:
-            with mbos.io.open_image(path) as image:
+            with open_image(path) as image:
                 found = image.size
         except Exception as error:
             raise PrepareError(f'{path}: cannot be read ({error}); add '

@@ -177,8 +177,7 @@ def test_idrid_without_the_folder_of_a_lesion_nobody_has(tmp_path):
 
 def test_missing_masks_among_the_originals_of_idrid(tmp_path, monkeypatch):
     raw = raw_trees.make_idrid(tmp_path / 'raw')
-    # As if IDRiD published two photographs of this size and two MA masks.
-    monkeypatch.setattr(idrid, 'SIZE', raw_trees.SIZE)
+    # As if IDRiD published two photographs and two MA masks.
     monkeypatch.setitem(idrid.PHOTOGRAPHS, 'train', 2)
     monkeypatch.setitem(idrid.MASKS, 'train', dict(EX=2, HE=1, SE=1, MA=2,
                                                    OD=2))  # yapf: disable

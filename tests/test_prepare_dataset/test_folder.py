@@ -278,7 +278,7 @@ def test_list_with_an_unknown_photograph(eyes):
     (lambda eyes: (eyes / 'manual1/p1L.png').unlink(), 'vessel=manual1',
      'p1L.jpg: has no mask'),
     (other_values, 'vessel=manual1', 'expected 0 and one other value'),
-    (other_values, 'odoc=manual1', 'found also 7, 9'),
+    (other_values, 'odoc=manual1', 'found 7, 9'),
     (lambda eyes: save_grey(eyes / 'manual1/p1L.png', np.zeros(
         (9, 9), bool)), 'vessel=manual1', 'the mask is 9x9'),
     (lambda eyes: save_grey(eyes / 'manual1/p1L.png', 0 * VESSELS),

@@ -95,7 +95,7 @@ def test_refuge_without_cup_or_with_unknown_values(tmp_path):
     assert np.unique(labels.refuge(path, LAYOUT)[0]).tolist() == [0, 1]
     values[0, 0] = 3
     save(path, values)
-    with pytest.raises(PrepareError, match=r'a\.bmp.*found also 3'):
+    with pytest.raises(PrepareError, match=r'a\.bmp.*found 3'):
         labels.refuge(path, LAYOUT)
     save(path, np.full_like(values, 128))
     with pytest.raises(PrepareError, match='frame of the mask'):

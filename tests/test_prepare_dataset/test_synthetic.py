@@ -109,7 +109,6 @@ def test_never_touches_collections_of_other_origin(tmp_path):
     (dict(images=55), '55 train images .* 1 to 54'),
     (dict(test_images=0), '0 test images .* 1 to 20'),
     (dict(size=64), 'size is 64, expected at least 96'),
-    (dict(workers=0), '0 workers'),
 ])
 def test_arguments_out_of_range(tmp_path, wrong, message):
     with pytest.raises(ValueError, match=message):
