@@ -19,48 +19,21 @@ launch_error() {
     exit 2
 }
 
-# Prints the comment at the top of the launcher and ends. Arguments: 0 when it
-# was asked for, 2 when the launcher was called wrongly.
-launch_usage() {
-    local text
-    text=$(sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0")
-    (($1 == 0)) && echo "$text" || echo "$text" >&2
-    exit "$1"
-}
-
-# Prints usage when help is asked for or arguments are missing. Arguments: the
-# number of arguments needed, then those given.
+# Prints the comment at the top of the launcher and ends, when help is asked
+# for or arguments are missing. Arguments: the number needed, then those given.
 require_arguments() {
-    local needed=$1 argument
+    local needed=$1 status=0
     shift
-    for argument in "${@:1:needed}"; do
-        case $argument in
-        -h | --help) launch_usage 0 ;;
-        esac
-    done
-    (($# >= needed)) || launch_usage 2
-}
-
-# Sets CONFIG: the path as given from the working directory, or else from the
-# checkout, so that configs/... works from any folder.
-find_config() {
-    if [[ -f $1 ]]; then
-        CONFIG=$1
-    elif [[ $1 != /* && -f $MBOS_ROOT/$1 ]]; then
-        CONFIG=$MBOS_ROOT/$1
-    else
-        local places=$PWD
-        [[ $PWD -ef $MBOS_ROOT ]] || places+=" and $MBOS_ROOT"
-        launch_error "config not found: $1 (looked in $places)"
-    fi
-}
-
-# Sets CHECKPOINT, a file.
-find_checkpoint() {
-    CHECKPOINT=$1
-    # a name without dot and slash may be one of mbos.zoo
-    [[ -f $1 || $1 != *[./]* ]] ||
-        launch_error "checkpoint not found: $1 (looked in $PWD)"
+    case " ${*:1:needed} " in
+    *' --help '* | *' -h '*) ;;
+    *)
+        (($# < needed)) || return 0
+        status=2
+        exec >&2
+        ;;
+    esac
+    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit "$status"
 }
 
 require_count() {
@@ -80,50 +53,10 @@ find_python() {
     export PYTHONPATH=$MBOS_ROOT${PYTHONPATH:+:$PYTHONPATH}
 }
 
-# Prints the number of CUDA devices that the processes will see.
-count_gpus() {
-    local gpus device devices count=0
-    gpus=$({ nvidia-smi -L 2>/dev/null || true; } | grep -c '^GPU ' || true)
-    if ((gpus == 0)) || [[ -z ${CUDA_VISIBLE_DEVICES+set} ]]; then
-        echo "$gpus"
-        return
-    fi
-    IFS=', ' read -ra devices <<<"$CUDA_VISIBLE_DEVICES"
-    for device in "${devices[@]}"; do
-        # As CUDA reads the list: it ends at the first number that is no device.
-        [[ $device != -1 ]] || break
-        count=$((count + 1))
-    done
-    echo "$count"
-}
-
-# Checks the number of processes on this machine and shares out its cores.
-prepare_processes() {
-    local processes=$1 gpus threads=1
-    gpus=$(count_gpus)
-    if ((gpus > 0 && processes > gpus)); then
-        launch_error "$processes processes asked for, but this machine shows" \
-            "$gpus GPU(s). Ask for at most $gpus, or set" \
-            "CUDA_VISIBLE_DEVICES= (empty) to run on the CPU."
-    fi
-    if ((gpus == 0)); then
-        threads=$(($(nproc) / processes))
-        ((threads > 0)) || threads=1
-        # Waiting threads that spin take the cores from whatever else runs on
-        # the machine; ones that sleep at once are slow when nothing does.
-        # Seconds an iteration, idle and busy: spinning 0.32 and 4.4, sleeping
-        # 0.48 and 0.75, this 0.27 and 0.57.
-        export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-2000}
-    fi
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}
-    export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
-}
-
 # Sets RENDEZVOUS, the arguments by which torchrun's processes find each other.
 choose_rendezvous() {
     local nodes=${NNODES:-1}
     require_count NNODES "$nodes"
-    [[ -z ${PORT:-} ]] || require_count PORT "$PORT"
     if ((nodes == 1)) && [[ -z ${PORT:-} ]]; then
         # torchrun binds a free port itself, so two runs started at the same
         # moment cannot choose the same one.
@@ -151,7 +84,6 @@ launch() {
     require_count GPUS "$processes"
     find_python
     choose_rendezvous
-    prepare_processes "$processes"
     exec "$PYTHON" "$MBOS_ROOT/tools/launch.py" "${RENDEZVOUS[@]}" \
         --nproc-per-node="$processes" "$MBOS_ROOT/tools/$tool" "$@"
 }
@@ -163,8 +95,6 @@ launch_slurm() {
     shift 3
     require_count GPUS "$gpus"
     per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-    require_count GPUS_PER_NODE "$per_node"
-    require_count CPUS_PER_TASK "${CPUS_PER_TASK:-5}"
     type -P srun >/dev/null || launch_error "srun not found: this launcher" \
         "needs Slurm; without it use the dist_*.sh launchers"
     find_python

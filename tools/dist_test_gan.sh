@@ -12,6 +12,4 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/dist_launch.sh"
 
 require_arguments 3 "$@"
-find_config "$1"
-find_checkpoint "$2"
-launch "$3" test.py "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"
+launch "$3" test.py "$1" "$2" --launcher pytorch "${@:4}"

@@ -10,5 +10,4 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/dist_launch.sh"
 
 require_arguments 2 "$@"
-find_config "$1"
-launch "$2" train.py "$CONFIG" --launcher pytorch "${@:3}"
+launch "$2" train.py "$1" --launcher pytorch "${@:3}"

@@ -10,6 +10,4 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/dist_launch.sh"
 
 require_arguments 4 "$@"
-find_config "$3"
-find_checkpoint "$4"
-launch_slurm "$1" "$2" test.py "$CONFIG" "$CHECKPOINT" --launcher slurm "${@:5}"
+launch_slurm "$1" "$2" test.py "$3" "$4" --launcher slurm "${@:5}"

@@ -10,5 +10,4 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/dist_launch.sh"
 
 require_arguments 3 "$@"
-find_config "$3"
-launch_slurm "$1" "$2" train.py "$CONFIG" --launcher slurm "${@:4}"
+launch_slurm "$1" "$2" train.py "$3" --launcher slurm "${@:4}"

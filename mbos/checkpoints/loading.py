@@ -62,16 +62,15 @@ def read_checkpoint(path: str) -> dict:
     if 'state_dict' not in content:
         content = dict(state_dict=content)
     content['meta'] = content.get('meta') or {}
-    for key in ('meta', 'optimizer', 'state_dict', 'training_weights'):
+    for key in ('meta', 'optimizer', 'state_dict'):
         if not isinstance(content.get(key, {}), dict):
             raise ValueError(f'{path}: its {key} is not a dict: copy it '
                              'again, or take one of another iteration.')
-    for key in ('state_dict', 'training_weights'):
-        if not all(
-                isinstance(name, str) and isinstance(value, torch.Tensor)
-                for name, value in content.get(key, {}).items()):
-            raise ValueError(f'{path}: its {key} is not a dict of tensors: '
-                             'give a checkpoint of a segmentor.')
+    if not all(
+            isinstance(name, str) and isinstance(value, torch.Tensor)
+            for name, value in content['state_dict'].items()):
+        raise ValueError(f'{path}: its state_dict is not a dict of tensors: '
+                         'give a checkpoint of a segmentor.')
     content['state_dict'] = without_wrapper(content['state_dict'])
     return content
 

@@ -48,6 +48,30 @@ UNUSUAL = {
 }
 
 
+def threshold(text: str) -> tuple[str, float]:
+    """What a value is for, TASK or TASK.CLASS or '' for all, and the value."""
+    name, _, value = text.rpartition('=')
+    return name, float(value)
+
+
+def thresholds(
+    given: list[tuple[str, float]] | None
+) -> float | dict[str, Threshold] | None:
+    """The values of ``--threshold``: one number, or by task or by class."""
+    if given is None:
+        return None
+    if [name for name, _ in given] == ['']:
+        return given[0][1]
+    found: dict[str, dict[str, float]] = {}
+    for name, value in given:
+        task, _, of_class = name.partition('.')
+        found.setdefault(task, {})[of_class] = value
+    return {
+        task: values[''] if list(values) == [''] else values
+        for task, values in found.items()
+    }
+
+
 class ConfigOptions(argparse.Action):
     """``--cfg-options`` as elsewhere; imports mmcv only where it is given."""
 
@@ -80,7 +104,7 @@ PREDICTION = [
     ('--flip', 'predict the mirrored photograph too, and average', FLAG),
     ('--threshold',
      "probability that a class must exceed (default: the checkpoint's)",
-     dict(nargs='+', metavar='VALUE | TASK[.CLASS]=VALUE')),
+     dict(nargs='+', type=threshold, metavar='VALUE | TASK[.CLASS]=VALUE')),
     ('--crop', 'crop to the field of view, only pad to a square, or take '
      "photographs as they are (default: the checkpoint's)",
      dict(choices=CROPS)),
@@ -172,36 +196,6 @@ def _may_be_meant_for_a_checkpoint(path: str, *others: str) -> bool:
     except PhotographError:
         return True
     return False
-
-
-def thresholds(given: list[str] | None) -> float | dict[str, Threshold] | None:
-    """What ``--threshold`` means: a number, or numbers by task or by class.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    if given is None:
-        return None
-    if len(given) == 1 and '=' not in given[0]:
-        return _number(given[0])
-    found: dict[str, dict[str, float]] = {}
-    for text in given:
-        name, _, value = text.partition('=')
-        task, _, of_class = name.partition('.')
-        found.setdefault(task, {})[of_class] = _number(value)
-    return {
-        task: values[''] if list(values) == [''] else values
-        for task, values in found.items()
-    }
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(
-            f'--threshold {text}: expected one number, at least 0 and below '
-            '1, or TASK=NUMBER or TASK.CLASS=NUMBER ...') from None
 
 
 def prediction_options(args: argparse.Namespace) -> PredictionOptions:

@@ -285,7 +285,6 @@ def test_interruption_keeps_what_is_done(monkeypatch, tmp_path, eyes,
 @pytest.mark.parametrize('given, said', [
     (['empty'], 'no photographs in it'),
     (['missing.jpg'], 'no such file or folder'),
-    (['eyes', '--threshold', 'x'], 'expected one number'),
     (['eyes', '--threshold', 'fovea=0.5'], "unknown task 'fovea'"),
     (['eyes', '--threshold', 'odoc.rim=0.5'], "no class 'rim'"),
     (['eyes', '--threshold', 'odoc=0.5', 'odoc.cup=0.4'], "no class ''"),
@@ -320,6 +319,7 @@ def test_what_paths_mean(given, config, checkpoint, inputs):
 @pytest.mark.parametrize('given, said', [
     ('m.pth', 'at least one'),
     ('fundus-ligth eyes', 'Did you mean fundus-light?'),
+    ('eyes --threshold vessel=x', 'argument --threshold'),
     ('c.py m.pth', 'at least one'),
     ('c.py', 'at least one'),
     ('README.md eyes', 'README.md: neither a photograph'),

@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 TOOL = str(Path(__file__).resolve().parents[2] / 'tools/launch.py')
-ending = runpy.run_path(TOOL)['ending']
+LAUNCHER = runpy.run_path(TOOL)
+ending = LAUNCHER['ending']
 LOST = (1, 'Lost the other processes', 'lost', 9)
 BOTH = 'on machine 0\non machine 1'
 
@@ -63,6 +65,21 @@ def test_a_signal_before_training_has_begun():
     assert ending(failures, received=15) == (75, '')
     failures[1] = ProcessFailure(1, 1, -9, 'none')
     assert ending(failures, received=15)[0] == 137
+
+
+@pytest.mark.parametrize('gpus, cores, processes, given, threads', [
+    (0, 7, 2, {}, '3'),
+    (0, 2, 3, {}, '1'),
+    (0, 8, 1, dict(OMP_NUM_THREADS='5'), '5'),
+    (4, 64, 4, {}, '1'),
+])
+def test_cores_are_shared_out(monkeypatch, gpus, cores, processes, given,
+                              threads):
+    monkeypatch.setattr(os, 'environ', given)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: range(cores))
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+    LAUNCHER['share_cores'](processes)
+    assert given['OMP_NUM_THREADS'] == given['MKL_NUM_THREADS'] == threads
 
 
 WORKER = """
