@@ -3,7 +3,7 @@
 The release writes the tasks' decoders as grouped convolutions, one task after
 the other along dimension 0; allocates a cross-task attention block per ordered
 pair of tasks of which only the first is used; and puts the stage-2 network
-under ``generator.``.
+under ``generator.``. It numbers tasks in the order of ``build_tasks``.
 """
 import re
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from mbos.tasks import Task
 
 State = dict[str, Tensor]
 
-_ORDER = ('vessel', 'lesion', 'odoc')
 _GENERATOR = 'generator.'
 _HEADS = ('decode_head', 'auxiliary_head')
 _ATTENTION = 'decode_head.attn.'
@@ -43,26 +42,13 @@ def is_release_state(state: State) -> bool:
         or re.match(r'decode_head\.conv_seg\.\d+\.', name) for name in state)
 
 
-def in_release_order(tasks: Sequence[Task]) -> list[Task]:
-    """Tasks as the release numbers them, however a config lists them.
-
-    Returns:
-        list[Task]: Vessel, lesion, odoc; the config's order where it has other
-        tasks than these three, because nothing else is known then.
-    """
-    by_name = {task.name: task for task in tasks}
-    if set(by_name) != set(_ORDER):
-        return list(tasks)
-    return [by_name[name] for name in _ORDER]
-
-
 def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
     """Refuse a released state dict of other tasks than the config's.
 
     Raises:
         ValueError: If the number of tasks or the channels of one differ.
     """
-    tasks, channels = in_release_order(tasks), {}
+    channels = {}
     for name, value in state.items():
         match = re.match(r'(?:generator\.)?decode_head\.conv_seg\.(\d{1,6})\.',
                          name)
@@ -85,7 +71,7 @@ def from_release(state: State,
         tuple[dict[str, Tensor], list[str]]: Our state dict, and the names that
         have no place in it.
     """
-    names = [task.name for task in in_release_order(tasks)]
+    names = [task.name for task in tasks]
     result: State = {}
     dropped = []
     for name, value in state.items():
@@ -142,7 +128,7 @@ def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
     if any(name.startswith(_OUR_ATTENTION + 'blocks.') for name in state):
         raise ValueError('The release knows only one shared cross-task '
                          'attention block; this checkpoint has one per pair.')
-    position = {t.name: i for i, t in enumerate(in_release_order(tasks))}
+    position = {task.name: i for i, task in enumerate(tasks)}
     generator: State = {}
     attention: State = {}
     game: State = {}

@@ -293,7 +293,7 @@ def onnx_predictor(args: argparse.Namespace) -> PhotographPredictor:
         from mbos.config import load_config
         config = load_config(args.config, args.cfg_options)
         text = config.pretty_text
-    graph = graph_of(checkpoint_path(args.checkpoint), text, write)
+    graph = graph_of(args.checkpoint, text, write)
     return OnnxPredictor(graph, prediction_options(args))
 
 
