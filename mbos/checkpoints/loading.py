@@ -88,7 +88,7 @@ def _read_safetensors(path: str) -> dict:
 def load_weights(model: nn.Module,
                  path: str,
                  logger=None,
-                 allow_missing: bool = False) -> dict:
+                 allow_missing: bool = False) -> None:
     """Load a checkpoint into a segmentor, whole or not at all.
 
     Args:
@@ -98,9 +98,6 @@ def load_weights(model: nn.Module,
             checkpoint lacks, as when stage 2 starts from stage 1. Default:
             False; discriminators may always be lacking.
 
-    Returns:
-        dict: The checkpoint's meta information.
-
     Raises:
         ValueError: If tasks, stage or shapes do not fit.
     """
@@ -109,7 +106,6 @@ def load_weights(model: nn.Module,
     for note in notes:
         print_log(f'{path}: {note}', logger)
     model.load_state_dict(state, strict=False)
-    return content['meta']
 
 
 def fit_weights(model: nn.Module,
