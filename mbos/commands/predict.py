@@ -244,9 +244,9 @@ def report(summary: RunSummary, out: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; returns 1 if a file could not be read, 130 if interrupted."""
     args = parse_args(argv)
-    keep_freed_memory()
     try:
         if args.backend == 'torch':
+            keep_freed_memory()
             with quick_imports():
                 import_models()
                 from mbos.runtime.exits import run_tool

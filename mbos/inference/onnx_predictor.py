@@ -9,6 +9,7 @@ import os
 import os.path as osp
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -67,6 +68,7 @@ class OnnxPredictor(PhotographPredictor):
             raise ValueError('The ONNX graph takes square photographs: '
                              '--crop none needs --backend torch.')
         self.side = known['side']
+        self.turn = Lock()
 
     def make_input(self, square: np.ndarray) -> list[np.ndarray]:
         """The photograph at the network's size, as mmcv resizes it: RGB in
@@ -79,11 +81,13 @@ class OnnxPredictor(PhotographPredictor):
     def run(
         self, inputs: Sequence[list[np.ndarray]]
     ) -> list[dict[str, list[np.ndarray]]]:
-        """Run the network; views of all photographs one after the other."""
+        """Run the network, for one thread at a time: it uses all cores, and
+        its maps take most of the memory."""
         results = [{name: [] for name in self.tasks} for _ in inputs]
         for mirrored, views in enumerate(zip(*inputs)):
-            logits = self.session.run(
-                list(self.tasks), {INPUT: np.stack(views)})
+            with self.turn:
+                logits = self.session.run(
+                    list(self.tasks), {INPUT: np.stack(views)})
             for name, of_task in zip(self.tasks, logits):
                 for result, value in zip(results, of_task):
                     result[name].append(value[
