@@ -7,20 +7,16 @@ import pytest
 from PIL import Image
 
 from mbos.checkpoints.settings import settings_meta
-from mbos.engine import overlay_hook
-from mbos.evaluation.report import example_pictures
 from mbos.inference.folder_files import OutputFolder
 from mbos.io.files import save_image
 from mbos.io.labels import save_labels
 from mbos.models import MultiTaskSegmentor
-from mbos.painter import (LEVELS, DrawnTask, draw_layer, draw_overlay,
-                          fitted_size, shrink)
+from mbos.painter import LEVELS, draw_layer, draw_overlay, fitted_size, shrink
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import overlay_picture
 from mbos.tasks import BUILTIN_TASKS, ODOC, OTHER_COLOURS, Task
 from prepare_dataset.description import Labels
 from prepare_dataset.sheet import write_sheet
-from quickstart.contact_sheet import sheet_of
 
 ONE = Task('vessel', ('vessel', ), palette=((0, 100, 200), ))
 TWO = Task('lesion', ('a', 'b'), palette=((250, 0, 0), (0, 250, 0)))
@@ -114,20 +110,6 @@ def test_nested_classes_are_contours():
         assert {14, 25} <= set(red) <= {13, 14, 15, 16, 23, 24, 25, 26}
 
 
-@pytest.mark.parametrize('task', [ONE, TWO, NESTED])
-def test_one_map_in_pictures_of_several_sizes(task):
-    labels = square(240, 20, 150, 1)
-    labels[60:130, 31:120] = task.num_classes
-    drawn = DrawnTask(labels, task)
-    for size in (120, 40, 120):
-        image = np.zeros((size, size, 3), np.uint8)
-        np.testing.assert_array_equal(
-            draw_overlay(image, {task.name: drawn}, [task]),
-            draw_overlay(image, {task.name: labels}, [task]))
-        np.testing.assert_array_equal(
-            rgba(drawn, task, (size, size)), rgba(labels, task, (size, size)))
-
-
 def test_tasks_without_labels_or_palette():
     task = Task('spots', tuple(map(str, range(8))))
     assert task.colours == OTHER_COLOURS + OTHER_COLOURS[:2]
@@ -148,96 +130,60 @@ def test_every_one_of_many_classes_has_its_colour(classes):
         np.testing.assert_array_equal(layer[0, 1, :3], colours[value - 1])
 
 
-class OneImage:
-    """A test set of one black photograph with a disc and a cup."""
-
-    name, threshold, img_dir = 'set', 0.5, 'images'
-    tasks = (ODOC, )
-    ann_dirs = dict(odoc='ann')
-    truth = dict(odoc=types.SimpleNamespace(classes=ODOC.classes))
-
-    def __init__(self, path):
-        self.path = str(path)
-        self.plane = square(300, 60, 240, 1)
-        self.plane[110:190, 110:190] = 2
-        self.prob = np.stack([self.plane >= 1, self.plane == 2]) * 1.0
-        save_image(path, np.zeros((300, 300, 3), np.uint8))
-
-    def __len__(self):
-        return 1
-
-    def stem(self, index):
-        return 'eye'
-
-    def image_path(self, index):
-        return self.path
-
-    def scored_task(self, task):
-        return task
-
-    def get_gt_plane(self, index, task):
-        return self.plane
-
-    def get_gt_seg_map_by_idx(self, index):
-        return dict(odoc=self.plane)
-
-
-def label_png(one, folder, monkeypatch):
-    save_labels(folder / 'labels.png', one.plane, ODOC)
+def label_png(labels, folder):
+    save_labels(folder / 'labels.png', labels, ODOC)
     return Image.open(folder / 'labels.png')
 
 
-def predicted_label_png(one, folder, monkeypatch):
+def predicted_label_png(labels, folder):
     out = OutputFolder(str(folder), [ODOC])
-    return Image.open(folder / out.write_labels('eye', ODOC, one.plane))
+    return Image.open(folder / out.write_labels('eye', ODOC, labels))
 
 
-def training_overlay(one, folder, monkeypatch):
-    monkeypatch.setattr(overlay_hook, 'predict_image',
-                        lambda *_: dict(odoc=one.prob))
-    return overlay_hook.overlay_panels(None, one, 0, 300)[:, 300:600]
-
-
-def shown_result(one, folder, monkeypatch):
-    network = types.SimpleNamespace(tasks=dict(odoc=ODOC))
-    picture = MultiTaskSegmentor.show_result(network, one.path,
-                                             dict(odoc=one.prob))
-    return picture[..., ::-1]
-
-
-def preparation_sheet(one, folder, monkeypatch):
+def preparation_sheet(labels, folder):
     photograph = folder / 'images/eye.png'
     save_image(photograph, np.zeros((300, 300, 3), np.uint8))
-    save_labels(folder / 'ann/eye.png', one.plane)
+    save_labels(folder / 'ann/eye.png', labels)
     write_sheet(folder / 'sheet.png', [[photograph]],
                 dict(ann=Labels(2, task='odoc')))
     return Image.open(folder / 'sheet.png')
 
 
+def shown_result(labels, folder):
+    network = types.SimpleNamespace(tasks=dict(odoc=ODOC))
+    prob = np.stack([labels >= 1, labels == 2]) * 1.0
+    picture = MultiTaskSegmentor.show_result(network,
+                                             np.zeros((300, 300, 3), np.uint8),
+                                             dict(odoc=prob))
+    return picture[..., ::-1]
+
+
 PICTURES = dict(
-    visualisation=lambda one, *_: overlay(one.plane, ODOC),
+    overlay=lambda labels, folder: overlay(labels, ODOC),
+    gallery=lambda labels, folder: draw_layer(labels, ODOC, (150, 150)),
+    prediction=lambda labels, folder: overlay_picture(
+        np.zeros((300, 300, 3), np.uint8), dict(odoc=labels), [ODOC]),
     label_png=label_png,
     predicted_label_png=predicted_label_png,
-    prediction=lambda one, *_: overlay_picture(
-        np.zeros((300, 300, 3), np.uint8), dict(odoc=one.plane), [ODOC]),
-    gallery=lambda one, *_: draw_layer(one.plane, ODOC, (150, 150)),
-    report=lambda one, *_: example_pictures(one, 0, 'odoc', dict(odoc=one.prob)
-                                            )[2],
-    contact_sheet=lambda one, *_: sheet_of([one], {}, 'set'),
-    training_overlay=training_overlay,
-    show_result=shown_result,
-    preparation_sheet=preparation_sheet)
+    preparation_sheet=preparation_sheet,
+    shown_result=shown_result)
 
 
 @pytest.mark.parametrize('tool', PICTURES)
-def test_all_tools_give_the_same_colours(tool, tmp_path, monkeypatch):
-    one = OneImage(tmp_path / 'eye.png')
-    picture = PICTURES[tool](one, tmp_path, monkeypatch)
+def test_all_tools_give_the_same_colours(tool, tmp_path):
+    labels = square(300, 60, 240, 1)
+    labels[110:190, 110:190] = 2
+    picture = PICTURES[tool](labels, tmp_path)
     if isinstance(picture, Image.Image):
         picture = picture.convert('RGB')
     pixels = np.asarray(picture).reshape(-1, 3).astype(int)
     for name, colour in zip(ODOC.classes, ODOC.colours):
         assert (pixels == colour).all(axis=1).any(), name
+    assert dict(css_colours(ODOC)) == {
+        name: 'rgb({}, {}, {})'.format(*colour)
+        for name, colour in zip(ODOC.classes, ODOC.colours)
+    }
+    assert settings_meta([ODOC])['PALETTE'] == [list(c) for c in ODOC.colours]
 
 
 SIGHT = dict(
@@ -267,11 +213,3 @@ def test_builtin_colours_differ_for_every_eye(sight):
         assert nearest([colour], colours[:i] + colours[i + 1:]) > 18
     assert nearest(colours[:-1], RETINA) > 28  # the cup lies on the disc
     assert nearest(ODOC.colours, BRIGHT_DISC) > 28
-
-
-def test_pages_and_checkpoints_name_the_same_colours():
-    assert dict(css_colours(ODOC)) == {
-        name: f'rgb({red}, {green}, {blue})'
-        for name, (red, green, blue) in zip(ODOC.classes, ODOC.colours)
-    }
-    assert settings_meta([ODOC])['PALETTE'] == [list(c) for c in ODOC.colours]

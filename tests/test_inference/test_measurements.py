@@ -3,7 +3,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from mbos.inference.measurements import columns, measure
 from mbos.tasks import LESION, ODOC, VESSEL, Task
@@ -39,19 +38,20 @@ def test_lesions_are_counted_and_weighed():
     assert row['lesion.MA.components'] == 1 and row['lesion.MA.area_px'] == 1
     assert row['lesion.HE.components'] == 0
     assert row['lesion.HE.area_share'] == 0.0
-    assert list(row) == columns([LESION])
 
 
 def test_only_the_field_of_view_counts():
     view = np.zeros((SIZE, SIZE), np.uint8)
     view[:, 30:280] = 1
-    labels = plane(_1=[(100, 110, 20, 40)])
-    row = measure(dict(vessel=labels), [VESSEL], view)
-    assert row['field_of_view.area_px'] == SIZE * 250
-    assert row['field_of_view.diameter_px'] == SIZE
-    assert row['vessel.area_px'] == 100
-    assert row['vessel.density'] == 100 / (SIZE * 250)
-    assert 'lesion.EX.area_px' not in row and 'eye_side' not in row
+    row = measure(dict(vessel=plane(_1=[(100, 110, 20, 40)])), [VESSEL], view)
+    assert row == {
+        'field_of_view.area_px': SIZE * 250,
+        'field_of_view.diameter_px': SIZE,
+        'vessel.components': 1,
+        'vessel.area_px': 100,
+        'vessel.density': 100 / (SIZE * 250),
+        'flags': ''
+    }
 
 
 def test_disc_and_cup_of_known_ellipses():
@@ -67,8 +67,7 @@ def test_disc_and_cup_of_known_ellipses():
     assert row['odoc.disc.area_px'] == pytest.approx(math.pi * 1200, rel=0.01)
     assert row['odoc.cup.area_px'] == pytest.approx(math.pi * 480, rel=0.01)
     assert row['disc_offset_share'] == pytest.approx((220 - 149.5) / SIZE)
-    assert row['eye_side'] == 'right'
-    assert row['flags'] == ''
+    assert row['eye_side'] == 'right' and row['flags'] == ''
 
 
 def test_the_largest_disc_counts_and_a_second_is_flagged():
@@ -76,8 +75,7 @@ def test_the_largest_disc_counts_and_a_second_is_flagged():
         _1=[(100, 150, 40, 80), (10, 30, 200, 220), (200, 210, 100, 105)],
         _2=[(110, 120, 50, 60), (15, 25, 205, 215)])
     row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
-    number, count = ndimage.label(labels > 0)
-    assert row['odoc.disc.components'] == count == 3
+    assert row['odoc.disc.components'] == 3
     assert row['odoc.disc.area_px'] == 50 * 40
     assert row['odoc.cup.area_px'] == 100, "the other disc's cup is not here"
     assert row['odoc.cup_to_disc_vertical'] == 10 / 50
@@ -103,11 +101,10 @@ def test_side_of_the_eye(column, side):
 
 def test_no_disc():
     row = measure(dict(odoc=plane()), [ODOC], EVERYWHERE)
-    assert row['flags'] == 'no_disc'
+    assert row['flags'] == 'no_disc' and row['odoc.disc.area_px'] == 0
     for name in ('odoc.disc.centre_x_px', 'odoc.cup_to_disc_vertical',
                  'eye_side'):
         assert row[name] is None
-    assert row['odoc.disc.area_px'] == 0
 
 
 @pytest.mark.parametrize('grey, colour, view, certain, flags', [
@@ -140,8 +137,7 @@ def test_any_tasks():
     assert row['layers.c_to_a_vertical'] == 5 / 50
     assert row['layers.b.area_px'] == 300, 'the innermost class is part of it'
     assert row['spots.y.area_px'] == 2
-    assert 'eye_side' not in row
-    assert list(row) == columns([layers, spots])
     empty = measure(labels, [layers, spots], 0 * EVERYWHERE)
     assert empty['spots.y.area_share'] is None
-    assert list(empty) == columns([layers, spots])
+    assert list(row) == list(empty) == columns([layers, spots])
+    assert list(row)[-1] == 'flags' and 'eye_side' not in row

@@ -20,17 +20,23 @@ def names(found, known=None):
 
 def test_folders_files_and_patterns(tmp_path):
     touch(tmp_path, 'in/b.JPG', 'in/a.png', 'in/notes.txt', 'in/.hidden.png',
-          'in/sub/c.tiff', 'in/.cache/d.png', 'in/sub/deep/e.ppm',
-          'more/x.bmp', 'more/x.csv', 'single.dat')
-    found = find_photographs([
-        str(tmp_path / 'single.dat'),
-        str(tmp_path / 'in'),
-        str(tmp_path / 'more/*.bmp'),
-        str(tmp_path / 'in/a.png'),  # a second time
-        str(tmp_path / '**/x.bmp')
-    ])
-    assert names(found) == ['single', 'a', 'b', 'sub/c', 'sub/deep/e', 'x']
+          'in/sub/c.tiff', 'in/.cache/d.png', 'in/sub/deep/e.ppm', 'in/f.HEIC',
+          'more/x.bmp', 'more/x.csv', 'more/sub/y.bmp', 'single.dat')
+    left_out = []
+    found = find_photographs(
+        [
+            str(tmp_path / 'single.dat'),
+            str(tmp_path / 'in'),
+            str(tmp_path / 'more/*'),
+            str(tmp_path / 'in/a.png'),  # a second time
+            str(tmp_path / '**/x.bmp')
+        ],
+        None,
+        left_out)
+    assert names(found)[:5] == ['single', 'a', 'b', 'sub/c', 'sub/deep/e']
     assert found[1].path == str(tmp_path / 'in/a.png')
+    assert 'left out are 1 .heic, 1 .txt' in left_out[0]
+    assert '1 folder(s)' in left_out[1]
 
 
 def test_linked_folders_are_searched_once(tmp_path):
@@ -41,13 +47,6 @@ def test_linked_folders_are_searched_once(tmp_path):
     assert names(found) == ['a', 'linked/eye']
 
 
-def test_folders_that_fit_a_pattern_are_named(tmp_path):
-    touch(tmp_path, 'in/a.png', 'in/sub/b.png')
-    left_out = []
-    found = find_photographs([str(tmp_path / 'in/*')], left_out=left_out)
-    assert names(found) == ['a'] and '1 folder(s)' in left_out[0]
-
-
 def test_outputs_are_no_inputs(tmp_path):
     touch(tmp_path, 'eye.jpg', 'out/overlays/eye.jpg', 'outer/eye.jpg')
     found = find_photographs([str(tmp_path)], exclude=str(tmp_path / 'out'))
@@ -56,26 +55,17 @@ def test_outputs_are_no_inputs(tmp_path):
         find_photographs([str(tmp_path)], exclude=str(tmp_path) + '/.')
 
 
-@pytest.mark.parametrize('given, error, said', [
-    ('nothing', FileNotFoundError, 'no such file or folder'),
-    ('*.png', FileNotFoundError, 'no file fits'),
-    ('empty', ValueError, 'no photographs in it'),
-    ('texts', ValueError, r'2 other file\(s\)'),
+@pytest.mark.parametrize('given, error', [
+    ('nothing', FileNotFoundError),
+    ('*.png', FileNotFoundError),
+    ('empty', ValueError),
+    ('texts', ValueError),
 ])
-def test_nothing_to_do(tmp_path, given, error, said):
+def test_nothing_to_do(tmp_path, given, error):
     (tmp_path / 'empty').mkdir()
     touch(tmp_path / 'texts', 'a.txt', 'sub/b.csv')
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=f'{tmp_path}/.{given[1:]}'):
         find_photographs([str(tmp_path / given)])
-
-
-def test_files_that_are_not_read_are_counted(tmp_path):
-    touch(tmp_path, 'a.jpg', 'b.WebP', 'sub/c.dcm', 'd.HEIC', 'sub/e.txt')
-    left_out = []
-    found = find_photographs([str(tmp_path)], None, left_out)
-    assert names(found) == ['a', 'b', 'sub/c']
-    sentence, = left_out
-    assert 'left out are 1 .heic, 1 .txt' in sentence
 
 
 def test_equal_names_keep_apart(tmp_path):
@@ -85,20 +75,18 @@ def test_equal_names_keep_apart(tmp_path):
         str(tmp_path / part) for part in ('left/1.jpg', 'right', 'x/y', 'z/y',
                                           'left/4.jpg', 'left/4.png')
     ])
-    assert names(found)[:5] == ['left/1', 'right/1', '2', 'x/y/3', 'z/y/3']
-    assert names(found)[5:] == ['4_jpg', '4_png']
+    assert names(found) == [
+        'left/1', 'right/1', '2', 'x/y/3', 'z/y/3', '4_jpg', '4_png'
+    ]
     # only the case of the suffix differs
     found = find_photographs([str(tmp_path / 'left')])
     assert len({n.casefold() for n in names(found)}) == len(found) == 4
 
 
 def test_names_of_an_earlier_run_stay(tmp_path):
-    touch(tmp_path, 'a/1.jpg', 'b/1.jpg')
-    first, second = (str(tmp_path / d / '1.jpg') for d in 'ab')
-    known = {os.path.abspath(first): '1'}
-    assert names([Source(first, '1'), Source(second, '1')],
-                 known) == ['1', 'b/1']
+    first, second = (
+        Source(str(tmp_path / folder / '1.jpg'), '1') for folder in 'ab')
+    known = {os.path.abspath(first.path): '1'}
+    assert names([first, second], known) == ['1', 'b/1']
     # what is not asked for now keeps its name from others
-    assert names([Source(second, '1')], known) == ['b/1']
-    # names that a file system may take for the same
-    assert names([Source(second, '1')], {'/gone/1.jpg': '1'}) == ['b/1']
+    assert names([second], known) == ['b/1']
