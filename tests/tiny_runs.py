@@ -18,6 +18,8 @@ from .utils import tiny_model_cfg
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 64
+TWO = ('vessel', 'lesion')
+PARTS = dict(imports=['mbos', 'tests.run_parts'], allow_failed_imports=False)
 FOVEA = dict(name='fovea', classes=('fovea', ))
 NORMALIZE = dict(
     type='Normalize', mean=[90., 60., 30.], std=[60., 40., 20.], to_rgb=True)
@@ -63,15 +65,8 @@ def draw_eye(tasks, seed, size=SIZE):
 
 
 def write_collection(folder, tasks, images=3, seed=0, pseudo=()):
-    """Write pictures and a folder of masks for each of the tasks.
-
-    Args:
-        folder (Path): Gets ``images`` and ``<task>``.
-        tasks (Sequence[str | dict]): What is labelled.
-        images (int): How many pictures.
-        seed (int): Of the pictures.
-        pseudo (Sequence[str | dict]): Tasks that get ``<task>_pseudo``.
-    """
+    """Write ``images``, ``<task>`` for each task, and ``<task>_pseudo`` for
+    those of ``pseudo``."""
     (folder / 'images').mkdir(parents=True, exist_ok=True)
     for i in range(images):
         image, labels = draw_eye([*tasks, *pseudo], seed + i)
@@ -99,26 +94,15 @@ def member(i, folder, pipeline, **changes):
             pipeline=pipeline), **changes)
 
 
-def name_of(task):
-    """Name of a task given as a name or as a dict."""
-    return build_task(task).name
-
-
 def config_of(root, tasks, adversarial=False, **changes):
-    """Config of a tiny run.
-
-    Args:
-        root (Path): Where :func:`write_data` wrote.
-        tasks (Sequence[str | dict]): The tasks.
-        adversarial (bool): Whether it is stage 2.
-        **changes: Keys to set, with ``__`` for the dots.
-    """
+    """Config of a tiny run on what :func:`write_data` wrote; ``changes`` are
+    keys to set, with ``__`` for the dots."""
     model = tiny_model_cfg(tasks, 8 if adversarial else None,
                            adversarial).to_dict()
     for head in ('decode_head', 'auxiliary_head'):
         model[head]['loss_decode'].pop('ignore_index')
         model[head]['head'].update(dropout_ratio=0.1, align_corners=False)
-    names = [name_of(t) for t in tasks]
+    names = [build_task(task).name for task in tasks]
     train = [
         member(i, f'c{i}', TRAIN, ann_dirs={t: f'c{i}/{t}'})
         for i, t in enumerate(names)
@@ -209,11 +193,8 @@ def do_not_wait(monkeypatch):
 
 
 def run_tool(monkeypatch, name, *arguments):
-    """Run ``tools/<name>`` in this process.
-
-    Returns:
-        int | str | None: What it hands to ``sys.exit``; None if nothing.
-    """
+    """Run ``tools/<name>`` in this process; returns what it hands to
+    ``sys.exit``, None if nothing."""
     forget_loggers()
     do_not_wait(monkeypatch)
     tool = str(ROOT / 'tools' / name)
@@ -227,17 +208,22 @@ def run_tool(monkeypatch, name, *arguments):
     return None
 
 
-def run_script(name, *arguments, folder, **environment):
-    """Run a launcher of the checkout on CPU from another folder."""
-    env = dict(
+def script_environment(**variables):
+    """Environment of commands of the checkout on CPU."""
+    return dict(
         os.environ,
         PYTHON=sys.executable,
         CUDA_VISIBLE_DEVICES='',
         OMP_NUM_THREADS='1',
-        **environment)
+        PYTHONPATH=str(ROOT),
+        **variables)
+
+
+def run_script(name, *arguments, folder, **environment):
+    """Run a launcher of the checkout on CPU from another folder."""
     return subprocess.run([str(ROOT / 'tools' / name), *map(str, arguments)],
                           cwd=folder,
-                          env=env,
+                          env=script_environment(**environment),
                           capture_output=True,
                           text=True,
                           timeout=300)

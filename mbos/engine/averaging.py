@@ -1,12 +1,8 @@
 """The exponential moving average (EMA) of the weights.
 
-Checkpoints hold the average under the names of the weights, so whoever reads
-one gets it without more ado: prediction, tests, pseudo labels, ``load_from``,
-publishing, ONNX. What training goes on with is kept beside it, under
-``training_weights``, and only resuming reads that.
-
-mmcv's ``EMAHook`` keeps the average in ``ema_*`` buffers of the model instead
-and, with runners that count iterations, uses it nowhere.
+Checkpoints hold the average under the names of the weights, and what training
+goes on with under ``training_weights``. mmcv's ``EMAHook`` keeps it in buffers
+of the model and, with runners that count iterations, uses it nowhere.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +11,6 @@ import torch
 from mmcv.runner import HOOKS, Hook
 from torch import Tensor, nn
 
-from mbos.faults import InvalidConfigError
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.runtime.environment import unwrapped
 from .hooks import find_hook
@@ -25,42 +20,32 @@ from .hooks import find_hook
 class EMAWeightsHook(Hook):
     """Keeps an exponential moving average of the weights.
 
-    After each step of the optimizers,
+    After each ``interval``-th step of the optimizers,
     ``average += m * (weights - average)``, with ``m`` at the t-th step (from
-    0) the larger of ``momentum`` and ``warm_up / (warm_up + t)``: early in
-    training the average spans the last tenth, or so, of the steps done, so
-    that it does not drag the initial weights along.
+    0) the larger of ``momentum`` and ``warm_up / (warm_up + t)``, so that the
+    average does not drag the initial weights along.
 
     Averaged are weights and buffers of floating-point numbers, such as the
     running statistics of a BatchNorm, but not discriminators, which nothing
     but training uses. Validation, the best checkpoint and sample pictures are
     of the average.
-
-    Args:
-        momentum (float): Share of the new weights, above 0 and up to 1; the
-            average spans about ``1 / momentum`` steps. Default: 0.001.
-        warm_up (int): See above; 0 for none. Default: 10.
-        interval (int): Steps between two updates. Default: 1.
     """
 
     def __init__(self,
                  momentum: float = 0.001,
                  warm_up: int = 10,
                  interval: int = 1):
-        if not 0 < momentum <= 1:
-            raise ValueError(f'momentum is {momentum!r}, expected the share '
-                             'of the new weights, above 0 and up to 1, such '
-                             'as 0.001.')
-        if not warm_up >= 0:
-            raise ValueError(f'warm_up is {warm_up!r}, expected 0 or more.')
-        if interval < 1:
-            raise ValueError(f'interval is {interval!r}, expected 1 or more.')
+        if not (0 < momentum <= 1 and warm_up >= 0 and interval >= 1):
+            raise ValueError(
+                'EMAWeightsHook expects 0 < momentum <= 1, warm_up from 0 and '
+                f'interval from 1 up, got momentum={momentum}, '
+                f'warm_up={warm_up} and interval={interval}.')
         self.momentum = momentum
         self.warm_up = warm_up
         self.interval = interval
         self.steps = 0
         self.average: dict[str, Tensor] | None = None
-        self._training: dict[str, Tensor] | None = None
+        self.training: dict[str, Tensor] | None = None  # while it is in use
 
     def start_from(self, average: dict[str, Tensor], steps: int) -> None:
         """Go on with the average of an earlier part of the run."""
@@ -70,10 +55,7 @@ class EMAWeightsHook(Hook):
     def before_run(self, runner) -> None:
         """Start from the weights that training starts from."""
         if self.average is None:
-            self.start_from(averaged_part(runner.model), 0)
-        runner.logger.info(
-            f'Checkpoints and validation use averaged weights (EMA, momentum '
-            f'{self.momentum}, {self.steps} step(s) so far).')
+            self.start_from(self.weights(runner.model), 0)
 
     def after_train_iter(self, runner) -> None:
         """Move the average if the optimizers have stepped."""
@@ -82,62 +64,32 @@ class EMAWeightsHook(Hook):
         step, self.steps = self.steps, self.steps + 1
         if self.steps % self.interval:
             return
-        updates = step // self.interval
         momentum = self.momentum
         if self.warm_up:
+            updates = step // self.interval
             momentum = max(momentum, self.warm_up / (self.warm_up + updates))
-        weights = self._weights(runner.model)
-        torch._foreach_lerp_([self.average[name] for name in weights],
-                             list(weights.values()), momentum)
+        torch._foreach_lerp_(
+            list(self.average.values()),
+            list(self.weights(runner.model).values()), momentum)
 
     def resume_state(self, runner) -> dict:
         """Number of steps; the weights are in the checkpoint already."""
         return dict(steps=self.steps)
 
     def states(self, model: nn.Module) -> tuple[dict, dict]:
-        """The network's state with the average, and what training needs.
-
-        Returns:
-            tuple[dict, dict]: A state dict with the averaged weights, and the
-            weights that the average stands for, by name.
-        """
+        """What a checkpoint holds: a state dict with the averaged weights, and
+        the weights that training goes on with."""
         state = model.state_dict()
-        if self._training is not None:  # the model holds the average now
-            return state, self._training
-        return {**state, **self.average}, self._weights(model)
+        if self.training is not None:
+            return state, self.training
+        return {**state, **self.average}, self.weights(model)
 
-    def _weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """What is averaged, without what hooks have added to it since."""
-        return {
-            name: value
-            for name, value in averaged_part(model).items()
-            if name in self.average
-        }
-
-    @contextmanager
-    def in_use(self, model: nn.Module) -> Iterator[None]:
-        """Context in which the network has the averaged weights."""
-        if self._training is not None:
-            yield
-            return
-        weights = self._weights(model)
-        self._training = {k: v.clone() for k, v in weights.items()}
-        try:
-            _copy(self.average, weights)
-            yield
-        finally:
-            _copy(self._training, weights)
-            self._training = None
-
-
-def averaged_part(model: nn.Module) -> dict[str, Tensor]:
-    """The weights and buffers that are averaged, sharing their memory."""
-    state = unwrapped(model).state_dict()
-    return {
-        name: value
-        for name, value in state.items()
-        if value.is_floating_point() and not name.startswith(DISCRIMINATORS)
-    }
+    def weights(self, model: nn.Module) -> dict[str, Tensor]:
+        """What is averaged of a network, sharing its memory."""
+        state = unwrapped(model).state_dict()
+        names = self.average or (name for name, value in state.items(
+        ) if value.is_floating_point() and not name.startswith(DISCRIMINATORS))
+        return {name: state[name] for name in names}
 
 
 @torch.no_grad()
@@ -150,25 +102,23 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
 def averaged_weights(runner) -> Iterator[None]:
     """Context in which a run's network has its averaged weights, if any."""
     hook = find_hook(runner, EMAWeightsHook)
-    if hook is None:
+    if hook is None or hook.training is not None:
         yield
         return
-    with hook.in_use(runner.model):
+    weights = hook.weights(runner.model)
+    hook.training = {k: v.clone() for k, v in weights.items()}
+    try:
+        _copy(hook.average, weights)
         yield
+    finally:
+        _copy(hook.training, weights)
+        hook.training = None
 
 
 def as_our_hook(hook: dict) -> dict:
-    """The config of a hook, with mmcv's ``EMAHook`` replaced by ours.
-
-    Raises:
-        InvalidConfigError: If mmcv's is given a ``resume_from``.
-    """
+    """The config of a hook, with mmcv's ``EMAHook`` replaced by ours."""
     if hook.get('type') != 'EMAHook':
         return hook
-    if hook.get('resume_from'):
-        raise InvalidConfigError(
-            'custom_hooks: EMAHook has resume_from; leave it out and resume '
-            'with --resume-from, which restores the averaged weights too.')
-    kept = {k: v for k, v in hook.items() if k in ('interval', 'priority')}
-    return dict(
-        kept, type='EMAWeightsHook', momentum=hook.get('momentum', 0.0002))
+    ours = {'momentum': 0.0002, **hook, 'type': 'EMAWeightsHook'}
+    ours.pop('warm_up', None)  # mmcv's counts otherwise
+    return ours

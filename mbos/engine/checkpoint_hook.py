@@ -3,34 +3,15 @@ import errno
 import os
 import os.path as osp
 import re
-import shutil
 from contextlib import suppress
 
 import torch
 from mmcv.runner import HOOKS, CheckpointHook, allreduce_params, master_only
 
-from mbos.io.files import remove_leftovers, sync_folder, whole_file
+from mbos.faults import first_line
+from mbos.io.files import remove_leftovers, sync_folder, whole_path
 
 _NAME = re.compile(r'iter_(\d+)\.pth$')
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class _Remembering:
-    """A file that remembers why a write failed; torch only says so."""
-
-    def __init__(self, file):
-        self.file = file
-        self.error = None
-
-    def write(self, data) -> int:
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def save_atomically(content: dict, path: str) -> None:
@@ -40,31 +21,16 @@ def save_atomically(content: dict, path: str) -> None:
         OSError: If the disk is full or refuses; what was there before is
             left alone.
     """
-    watched = None
     try:
-        with whole_file(path) as file:
-            watched = _Remembering(file)
-            torch.save(content, watched)
-    except (OSError, RuntimeError) as error:
-        cause = watched.error if watched and watched.error else error
-        if not isinstance(cause, OSError):
-            raise
-        raise _explained(cause, path) from error
-
-
-def _explained(error: OSError, path: str) -> OSError:
-    folder = osp.dirname(osp.abspath(path))
-    remedy = ''
-    if error.errno in _FULL:
-        with suppress(OSError):
-            free = shutil.disk_usage(folder).free
-            remedy = f' ({free / 2**20:.0f} MB are free there)'
-        remedy += ': make room, or keep fewer checkpoints ' \
-            '(checkpoint_config.max_keep_ckpts)'
-    return OSError(
-        error.errno, f'{error.strerror or error}{remedy}. The checkpoint was '
-        'not written; earlier ones are untouched, go on from them with '
-        '--auto-resume', path)
+        with whole_path(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:  # torch's own for a full disk
+        raise OSError(
+            getattr(error, 'errno', None) or errno.EIO,
+            f'the checkpoint was not written ({first_line(error)}). Make '
+            'room, or keep fewer (checkpoint_config.max_keep_ckpts); earlier '
+            'ones are untouched, go on from them with --auto-resume',
+            path) from error
 
 
 def list_checkpoints(folder: str) -> list[tuple[int, str]]:
@@ -78,22 +44,17 @@ def list_checkpoints(folder: str) -> list[tuple[int, str]]:
 
 @HOOKS.register_module()
 class SubfolderCheckpointHook(CheckpointHook):
-    """mmcv's checkpoint hook, writing into a folder of the work directory.
+    """mmcv's checkpoint hook, writing into a subfolder of the work directory.
 
     Of the checkpoints up to the present iteration, the last
     ``max_keep_ckpts`` are kept, whichever run or signal wrote them; older
     ones go when the new one is on the disk.
-
-    Args:
-        subfolder (str): Its name, such as ``ckpt``; '' is the work directory
-            itself. Default: ''.
-        **kwargs: As mmcv's ``CheckpointHook``.
     """
 
     def __init__(self, subfolder: str = '', **kwargs):
         super().__init__(**kwargs)
         self.subfolder = subfolder
-        self.saved = 0
+        self.saved = 0  # iteration of the last one
 
     def before_run(self, runner):
         """Settle where checkpoints go, and clear up after killed runs."""
@@ -103,18 +64,14 @@ class SubfolderCheckpointHook(CheckpointHook):
             self.saved = runner.iter
         if runner.rank == 0:
             for folder in {runner.work_dir, self.out_dir}:
-                for name in remove_leftovers(folder):
-                    runner.logger.info(
-                        f'Removed {osp.join(folder, name)}, which a run that '
-                        'was killed left half written.')
+                remove_leftovers(folder)
 
     def after_train_iter(self, runner):
         """Save where it is time, in any case before an evaluation's end."""
-        due = self.every_n_iters(
-            runner, self.interval) or (self.save_last
-                                       and self.is_last_iter(runner))
         runner.evaluation_pending = runner.evaluation_is_due()
-        if due:
+        if self.every_n_iters(
+                runner, self.interval) or (self.save_last
+                                           and self.is_last_iter(runner)):
             self._save(runner)
         elif runner.evaluation_pending:  # it may be interrupted
             runner.gather_states()
@@ -134,15 +91,13 @@ class SubfolderCheckpointHook(CheckpointHook):
         """Note in the checkpoint that its evaluation is done."""
         runner.evaluation_pending = False
         if self.saved == runner.iter + 1:
-            self._save_checkpoint(runner)
+            self._write(runner)
 
     def interrupted_evaluation(self, runner) -> None:
-        """Save the state before an evaluation that will not end.
-
-        Processes need not be at the same point, so nothing is exchanged.
-        """
+        """Save the state before an evaluation that will not end, without an
+        exchange between processes."""
         if self.saved != runner.iter + 1:
-            self._save_checkpoint(runner)
+            self._write(runner)
 
     def _save(self, runner):
         runner.logger.info(f'Saving checkpoint at {runner.iter + 1} '
@@ -150,22 +105,21 @@ class SubfolderCheckpointHook(CheckpointHook):
         if self.sync_buffer:
             allreduce_params(runner.model.buffers())
         runner.gather_states()
-        self._save_checkpoint(runner)
+        self._write(runner)
         self.saved = runner.iter + 1
 
     @master_only
-    def _save_checkpoint(self, runner):
-        """Save, then remove what is older than the last ones."""
+    def _write(self, runner):
+        """Write the checkpoint, then remove older ones."""
         runner.save_checkpoint(
             self.out_dir, save_optimizer=self.save_optimizer, **self.args)
         if self.max_keep_ckpts <= 0:
             return
-        old = [
+        done = [
             path for iteration, path in list_checkpoints(self.out_dir)
             if iteration <= runner.iter + 1
-        ][self.max_keep_ckpts:]
-        for path in old:
+        ]
+        for path in done[self.max_keep_ckpts:]:
             with suppress(FileNotFoundError):
                 os.remove(path)
-        if old:
-            sync_folder(self.out_dir)
+        sync_folder(self.out_dir)

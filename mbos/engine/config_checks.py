@@ -1,19 +1,16 @@
 """What a config asks for that training here does not do.
 
 mmseg and mmcv have keys, hooks and types that mean nothing to this trainer or
-would be done otherwise. A run that left them out in silence would not be the
-one that was asked for, so they are refused before anything else happens, all
-of them at once and each with what to write instead.
+would be done otherwise. They are refused before anything else happens, all of
+them at once and each with what to write instead.
 """
 import copy
 import difflib
-import logging
 from collections.abc import Iterator, Mapping
 
 from mmcv import Config
-from mmcv.runner import HOOKS, RUNNERS, CheckpointHook, EMAHook, LrUpdaterHook
+from mmcv.runner import HOOKS, RUNNERS, CheckpointHook, LrUpdaterHook
 from mmcv.runner.hooks import OptimizerHook
-from mmcv.runner.optimizer.builder import OPTIMIZER_BUILDERS, OPTIMIZERS
 from mmcv.utils import Registry
 
 from mbos.checkpoints.foreign_state import SEGMENTORS
@@ -21,119 +18,30 @@ from mbos.config_rules import (DICT, FLAG, KNOWN, PATH, TEXT, Kind, has_type,
                                is_list_of, one_of, unknown_keys, value_at,
                                whole_number, wrong_values)
 from mbos.faults import InvalidConfigError
-from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
-from .foreign_keys import INSTEAD, NOT_DONE, STEP_HOOKS, WITHOUT_EFFECT
 from .hooks import GradientStepHook
 from .runner import CheckedIterRunner
 
-
-def _is_class(registry: Registry, kind: type, name: object) -> bool:
-    return isinstance(name, str) and issubclass(
-        registry.get(name) or object, kind)
-
-
-def _is_schedule(policy: object) -> bool:
-    if not isinstance(policy, str):
-        return False
-    # as mmcv makes the name of a hook of it
-    title = policy.title() if policy == policy.lower() else policy
-    return _is_class(HOOKS, LrUpdaterHook, f'{title}LrUpdaterHook')
-
-
-def _is_metric(value: object) -> bool:
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return all(one in ('mIoU', 'mDice', 'mFscore') for one in values)
-
-
-def _number_or_minus_one(least: int) -> Kind:
-    number = whole_number(least)
-    return Kind(lambda value: value == -1 or number.is_right(value),
-                f'{number.expected}, or -1')
-
-
-CHECKPOINT = Kind(TEXT.is_right, 'the path of a checkpoint')
-HOOK_LIST = Kind(
-    lambda value: is_list_of(value, has_type), 'a list of dicts with a type, '
-    "such as [dict(type='CompactTextLoggerHook')]")
-ITERATIONS = Kind(
-    lambda value: not value, 'False: runs count iterations, give intervals in '
-    'iterations')
-PARTS = dict.fromkeys(
-    ('runner', 'optimizer', 'optimizer_config', 'lr_config', 'momentum_config',
-     'checkpoint_config', 'evaluation', 'log_config', 'prediction',
-     'model.test_cfg', 'model.train_cfg'),
-    Kind(
-        lambda value: isinstance(value, Mapping) and TEXT.is_right(
-            value.get('type', '')),
-        'a dict, whose type is the name of a registered class'))
-"""dict[str, Kind]: What all other checks rely on."""
-REQUIRED = {
-    'data.train':
-    'name the training datasets there',
-    'data.samples_per_gpu':
-    'give a whole number from 1 up',
-    'data.workers_per_gpu':
-    'give a whole number from 0 up',
-    'runner.max_iters':
-    'give a whole number from 1 up',
-    'log_config.interval':
-    'give a whole number from 1 up',
-    'log_config.hooks':
-    f'give {HOOK_LIST.expected}',
-    'seed':
-    'give a whole number from 0 up',
-    'optimizer':
-    "write optimizer=dict(type='AdamW', lr=...), or copy it from "
-    'configs/_base_/schedules',
-}
-"""dict[str, str]: What training needs, with the remedy where it is missing."""
-RULES = {
-    **dict.fromkeys(('data.samples_per_gpu', 'runner.max_iters',
-                     'evaluation.interval', 'log_config.interval'),
-                    whole_number(1)),
-    'evaluation.start': whole_number(0),
-    'seed': whole_number(0, 2**64 - 1),
-    **dict.fromkeys(('compile', 'cudnn_benchmark', 'tf32', 'auto_resume',
-                     'accelerate', 'checkpoint_config.save_optimizer',
-                     'checkpoint_config.save_last',
-                     'checkpoint_config.sync_buffer',
-                     'checkpoint_config.create_symlink'), FLAG),
-    'precision': one_of('float32', 'fp16', 'bf16'),
-    'load_from': CHECKPOINT,
-    'resume_from': CHECKPOINT,
-    'checkpoint_config.subfolder': PATH,
-    'evaluation.out_dir': PATH,
-    'evaluation.tmpdir': PATH,
-    'checkpoint_config.interval': _number_or_minus_one(1),
-    'checkpoint_config.max_keep_ckpts': _number_or_minus_one(0),
-    'checkpoint_config.meta': DICT,
-    'log_config.hooks': HOOK_LIST,
-    'custom_hooks': HOOK_LIST,
-    **dict.fromkeys(('lr_config.by_epoch', 'checkpoint_config.by_epoch',
-                     'evaluation.by_epoch', 'momentum_config.by_epoch'),
-                    ITERATIONS),
-    'workflow': Kind(
-        lambda value: value in ([('train', 1)], [['train', 1]]),
-        "[('train', 1)]: evaluation.interval says when data.val is evaluated"),
-    'evaluation.metric': Kind(
-        _is_metric, 'mIoU, mDice or mFscore; every metric is computed '
-        'whatever it says'),
-    'lr_config.policy': Kind(
-        _is_schedule, "the name of a schedule, such as 'poly', 'fixed', "
-        "'step' or 'CosineAnnealing'"),
-    'runner.type': Kind(
-        lambda name: _is_class(RUNNERS, CheckedIterRunner, name),
-        "'CheckedIterRunner', which counts iterations and can be resumed "
-        "anywhere: runner=dict(type='CheckedIterRunner', max_iters=...)"),
-    'checkpoint_config.type': Kind(
-        lambda name: _is_class(HOOKS, SubfolderCheckpointHook, name),
-        'none, or SubfolderCheckpointHook: runs could not be stopped and '
-        'resumed without it'),
+NOT_READ = {
+    **dict.fromkeys(('fp16', 'amp'), "precision='fp16' (or 'bf16')"),
+    **dict.fromkeys(('max_epochs', 'total_epochs', 'total_iters',
+                     'runner.max_epochs'),
+                    'runner.max_iters, as runs count iterations'),
+    **dict.fromkeys(('train_dataloader', 'data.train_dataloader'),
+                    'data.samples_per_gpu and data.workers_per_gpu'),
+    **dict.fromkeys(('data.val_dataloader', 'data.test_dataloader'),
+                    'data.test_workers; evaluations take one image at a time'),
+    **dict.fromkeys(('optim_wrapper', 'param_scheduler', 'default_hooks'),
+                    'optimizer, optimizer_config, lr_config and the like, as '
+                    'in mmseg 0.x'),
+    'train_cfg': 'model.train_cfg and runner',
+    'test_cfg': 'model.test_cfg',
+    'checkpoint_config.out_dir': 'work_dir, or checkpoint_config.subfolder',
 }  # yapf: disable
-"""dict[str, Kind]: What settings of training must be."""
-
-LOG_LEVEL = one_of('DEBUG', 'INFO', 'WARNING', 'ERROR')
+"""dict[str, str]: Keys of other trainers, and what to write instead."""
+WITHOUT_EFFECT = ('find_unused_parameters', 'dist_params', 'device', 'gpu_ids',
+                  'autoscale_lr', 'deterministic', 'randomness')
+"""tuple[str]: Those that may stay."""
 DEFAULTS = dict(
     log_level='INFO',
     runner=dict(type='CheckedIterRunner'),
@@ -145,24 +53,106 @@ DEFAULTS = dict(
     load_from=None,
     resume_from=None)
 """dict: Parts that a config may leave out, and types that they may."""
-PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult',
-             'norm_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult',
-             'bypass_duplicate')
-UNUSABLE_OPTIMIZERS = ('LBFGS', 'SparseAdam')
-"""tuple[str]: They compute the loss several times in a step, or take sparse
-gradients only."""
-ONE_OF_A_KIND = ((OptimizerHook, 'optimizer_config'), (GradientStepHook,
-                                                       'optimizer_config'),
-                 (CheckpointHook, 'checkpoint_config'), (LrUpdaterHook,
-                                                         'lr_config'))
-"""tuple: Hooks of which a run has one, and the keys that give it."""
+REQUIRED = ('data.train', 'data.samples_per_gpu', 'data.workers_per_gpu',
+            'runner.max_iters', 'log_config.interval', 'log_config.hooks',
+            'seed', 'optimizer')
 
 
-def complete_training(cfg: Config) -> None:
-    """Fill in what a config may leave out, in place.
+def _is_class(registry: Registry, kind: type | tuple, name: object) -> bool:
+    return isinstance(name, str) and issubclass(
+        registry.get(name) or object, kind)
+
+
+def _is_optimizer(value: object) -> bool:
+    """LBFGS needs the loss several times, SparseAdam sparse gradients."""
+    if not isinstance(value, Mapping):
+        return False
+    return not any(
+        value_at(part, 'type') in ('LBFGS', 'SparseAdam')
+        for part in (value, *value.values()))
+
+
+def _is_hook(value: object) -> bool:
+    return has_type(value) and not value.get('by_epoch')
+
+
+def _is_further_hook(value: object) -> bool:
+    return _is_hook(value) and not _is_class(
+        HOOKS,
+        (OptimizerHook, GradientStepHook, CheckpointHook, LrUpdaterHook),
+        value['type'])
+
+
+PARTS = dict.fromkeys(
+    ('runner', 'optimizer_config', 'lr_config', 'momentum_config',
+     'checkpoint_config', 'evaluation', 'log_config', 'model.test_cfg',
+     'model.train_cfg'),
+    Kind(
+        lambda value: isinstance(value, Mapping) and TEXT.is_right(
+            value.get('type', '')),
+        'a dict, whose type is the name of a registered class'))
+"""dict[str, Kind]: What all other checks rely on."""
+RULES = {
+    **dict.fromkeys(('runner.max_iters', 'evaluation.interval',
+                     'log_config.interval'), whole_number(1)),
+    'data.samples_per_gpu': whole_number(1, 4096),
+    'seed': whole_number(0, 2**64 - 1),
+    **dict.fromkeys(('checkpoint_config.interval',
+                     'checkpoint_config.max_keep_ckpts'), whole_number(-1)),
+    **dict.fromkeys(('compile', 'cudnn_benchmark', 'tf32', 'auto_resume',
+                     'accelerate', 'checkpoint_config.save_last'), FLAG),
+    **dict.fromkeys(('load_from', 'resume_from',
+                     'checkpoint_config.subfolder'), PATH),
+    **dict.fromkeys(('lr_config.by_epoch', 'checkpoint_config.by_epoch',
+                     'evaluation.by_epoch', 'momentum_config.by_epoch'),
+                    Kind(lambda value: not value,
+                         'False, as runs count iterations')),
+    'log_level': one_of('DEBUG', 'INFO', 'WARNING', 'ERROR'),
+    'precision': one_of('float32', 'fp16', 'bf16'),
+    'workflow': Kind(
+        lambda value: value in ([('train', 1)], [['train', 1]]),
+        "[('train', 1)]: evaluation.interval says when data.val is evaluated"),
+    'optimizer': Kind(
+        _is_optimizer, "a dict such as dict(type='AdamW', lr=...), of an "
+        'optimizer that steps as that does'),
+    'optimizer_config.grad_clip': Kind(DICT.is_right,
+                                       'a dict such as dict(max_norm=1.0)'),
+    'optimizer_config.type': Kind(
+        lambda name: _is_class(HOOKS, GradientStepHook, name),
+        "'GradientStepHook', which does all steps: accumulate=N gathers "
+        "gradients, grad_clip clips them, and precision='fp16' scales losses"),
+    'runner.type': Kind(
+        lambda name: _is_class(RUNNERS, CheckedIterRunner, name),
+        "'CheckedIterRunner', which counts iterations and can be resumed "
+        "anywhere: runner=dict(type='CheckedIterRunner', max_iters=...)"),
+    'checkpoint_config.type': Kind(
+        lambda name: _is_class(HOOKS, SubfolderCheckpointHook, name),
+        'none, or SubfolderCheckpointHook: runs could not be stopped and '
+        'resumed without it'),
+    'log_config.hooks': Kind(
+        lambda value: is_list_of(value, _is_hook), 'a list of dicts with a '
+        "type, such as [dict(type='CompactTextLoggerHook')], and without "
+        'by_epoch=True, as runs count iterations'),
+    'custom_hooks': Kind(
+        lambda value: is_list_of(value, _is_further_hook), 'a list of dicts '
+        'with a type, without by_epoch=True, and without what optimizer_config'
+        ', lr_config and checkpoint_config give'),
+}  # yapf: disable
+"""dict[str, Kind]: What settings of training must be."""
+
+
+def check_training(cfg: Config) -> list[str]:
+    """Fill in what a config may leave out, in place, and refuse what it asks
+    for and would not get.
+
+    Args:
+        cfg (Config): Completed by ``load_config``.
+
+    Returns:
+        list[str]: Sentences on what is not read, and may stay.
 
     Raises:
-        InvalidConfigError: If ``log_level`` is none.
+        InvalidConfigError: Naming everything.
     """
     for key, default in DEFAULTS.items():
         if cfg.get(key) is None:
@@ -171,138 +161,29 @@ def complete_training(cfg: Config) -> None:
             cfg[key].setdefault('type', default['type'])
     if isinstance(cfg.evaluation, dict) and isinstance(cfg.runner, dict):
         cfg.evaluation.setdefault('interval', cfg.runner.get('max_iters'))
-    for problem in wrong_values(cfg, dict(log_level=LOG_LEVEL)):
-        raise InvalidConfigError(f'{cfg.filename}: {problem}')
-
-
-def check_training(cfg: Config, logger: logging.Logger) -> None:
-    """Refuse what a config asks for and would not get.
-
-    Args:
-        cfg (Config): Completed by ``load_config`` and
-            :func:`complete_training`.
-
-    Raises:
-        InvalidConfigError: Naming everything.
-    """
-    problems = list(wrong_values(cfg, PARTS)) or [
-        *_keys(cfg), *wrong_values(cfg, RULES), *_optimizers(cfg), *_step(cfg),
-        *_hooks(cfg)
-    ]
-    for key, reason in WITHOUT_EFFECT.items():
-        if cfg.get(key, {}) != {}:  # an empty part asks for nothing
-            logger.warning(f'{key} is not read: {reason}.')
-    for key in cfg:
-        alike = difflib.get_close_matches(key, KNOWN[''], 1, 0.85)
-        if key not in KNOWN[''] and alike and isinstance(cfg[key], dict):
-            logger.warning(f'{key} is not read; did you mean {alike[0]}?')
-    if len(problems) == 1:
-        raise InvalidConfigError(f'{cfg.filename}: {problems[0]}')
+    problems = list(wrong_values(
+        cfg, PARTS)) or [*_keys(cfg), *wrong_values(cfg, RULES)]
     if problems:
-        raise InvalidConfigError(
-            f'{cfg.filename} asks for {len(problems)} things '
-            'that are not done:\n- ' + '\n- '.join(problems))
+        raise InvalidConfigError(f'{cfg.filename}: ' + '\n'.join(problems))
+    notes = [f'{key} is not read.' for key in WITHOUT_EFFECT if cfg.get(key)]
+    for key in set(cfg) - {*KNOWN[''], *WITHOUT_EFFECT}:
+        alike = difflib.get_close_matches(key, KNOWN[''], 1, 0.85)
+        if alike and isinstance(cfg[key], dict):
+            notes.append(f'{key} is not read; did you mean {alike[0]}?')
+    return notes
 
 
 def _keys(cfg: Config) -> Iterator[str]:
-    for key, remedy in NOT_DONE.items():
-        if cfg.get(key) is not None:
-            yield f'{key} is not read: {remedy}.'
+    for key, instead in NOT_READ.items():
+        if value_at(cfg, key) is not None:
+            yield f'{key} is not read: write {instead}.'
     for where, known in KNOWN.items():
-        if where.startswith('model.') and cfg.model.type not in SEGMENTORS:
-            continue  # somebody's own
-        if where:
+        if where and (cfg.model.type in SEGMENTORS
+                      or not where.startswith('model.')):
+            part = value_at(cfg, where) or ()
             yield from unknown_keys(
-                value_at(cfg, where) or (), known, where, INSTEAD)
-    for key, remedy in REQUIRED.items():
+                [key for key in part if f'{where}.{key}' not in NOT_READ],
+                known, where)
+    for key in REQUIRED:
         if value_at(cfg, key) is None:
-            yield f'{key} is missing: {remedy}.'
-    if cfg.lr_config and 'policy' not in cfg.lr_config:
-        yield "lr_config needs a policy, such as policy='poly' or 'fixed'."
-
-
-def _optimizers(cfg: Config) -> Iterator[str]:
-    given = cfg.get('optimizer') or {}
-    builder = given.get('constructor', 'DefaultOptimizerConstructor')
-    if builder == 'NamedOptimizersConstructor':
-        for name, part in given.items():
-            if name not in ('constructor', 'paramwise_cfg'):
-                yield from _optimizer(f'optimizer.{name}', part)
-    elif OPTIMIZER_BUILDERS.get(str(builder)) is None:
-        yield f'optimizer.constructor {builder!r} is unknown: write ' \
-            'NamedOptimizersConstructor for stage 2, or leave it out.'
-    elif 'generator' in given and 'type' not in given:
-        yield 'optimizer needs a type, or ' \
-            "constructor='NamedOptimizersConstructor'."
-    elif given and builder == 'DefaultOptimizerConstructor':
-        yield from _optimizer('optimizer', given)
-
-
-def _optimizer(where: str, part: object) -> Iterator[str]:
-    kind = value_at(part, 'type')
-    if OPTIMIZERS.get(str(kind)) is None or kind in UNUSABLE_OPTIMIZERS:
-        alike = difflib.get_close_matches(
-            str(kind), OPTIMIZERS.module_dict, 1, 0.6)
-        hint = f'; did you mean {alike[0]!r}?' if alike else '.'
-        yield f'{where}.type is {kind!r}, expected an optimizer of ' \
-            f"torch.optim or custom_imports that steps as 'AdamW' does{hint}"
-        return
-    paramwise = value_at(part, 'paramwise_cfg')
-    yield from wrong_values(part, {
-        'paramwise_cfg': DICT,
-        'paramwise_cfg.custom_keys': DICT
-    }, f'{where}.')
-    if not isinstance(paramwise, Mapping):
-        return
-    where = f'{where}.paramwise_cfg'
-    yield from unknown_keys(paramwise, PARAMWISE, where)
-    custom = paramwise.get('custom_keys')
-    for key, settings in custom.items() if isinstance(custom, Mapping) else ():
-        name = f'{where}.custom_keys[{key!r}]'
-        if isinstance(settings, Mapping):
-            yield from unknown_keys(settings, ('lr_mult', 'decay_mult'), name)
-        else:
-            yield f'{name} is {settings!r}, expected lr_mult and decay_mult.'
-
-
-def _step(cfg: Config) -> Iterator[str]:
-    name = cfg.optimizer_config.type
-    if _is_class(HOOKS, GradientStepHook, name):
-        return
-    number = cfg.optimizer_config.get('cumulative_iters', 'N')
-    argument = STEP_HOOKS.get(name, '').replace('=N', f'={number}')
-    precision = " and precision='fp16'" if 'Fp16' in name else ''
-    yield f'optimizer_config.type is {name!r}, but all steps are ' \
-        "GradientStepHook's: write optimizer_config=dict(" \
-        f"type='GradientStepHook'{argument and ', '}{argument}){precision}."
-
-
-def _hooks_at(cfg: Config, where: str) -> list[Mapping]:
-    given = value_at(cfg, where)
-    return given if HOOK_LIST.is_right(given) else []
-
-
-def _hooks(cfg: Config) -> Iterator[str]:
-    """Hooks that count epochs, or that a run has already."""
-    for where in ('log_config.hooks', 'custom_hooks'):
-        for hook in _hooks_at(cfg, where):
-            if hook.get('by_epoch'):
-                yield f'{where}: {hook["type"]} has by_epoch=True, but runs ' \
-                    'count iterations: leave it out.'
-    names = [hook['type'] for hook in _hooks_at(cfg, 'custom_hooks')]
-    averaging = [
-        name for name in names
-        if _is_class(HOOKS, (EMAHook, EMAWeightsHook), name)
-    ]
-    if len(averaging) > 1:
-        yield f'custom_hooks has {" and ".join(averaging)}, which both ' \
-            'average the weights: keep one.'
-    for name in names:
-        keys = {
-            key
-            for kind, key in ONE_OF_A_KIND
-            if cfg.get(key) and _is_class(HOOKS, kind, name)
-        }
-        for key in keys:
-            yield f'custom_hooks: {name} would be the second of its kind; ' \
-                f'write {key}.'
+            yield f'{key} is missing: see docs/configs.md.'

@@ -18,54 +18,30 @@ def find_hook(runner, kind: type) -> Hook | None:
     return next((h for h in runner.hooks if isinstance(h, kind)), None)
 
 
-def checked_clipping(grad_clip: dict | None) -> dict | None:
-    """Try out the arguments of gradient clipping.
-
-    Raises:
-        ValueError: If gradients could not be clipped with them.
-    """
-    if grad_clip is None:
-        return None
-    weight = nn.Parameter(torch.zeros(1))
-    weight.grad = torch.ones(1)
-    try:
-        nn.utils.clip_grad_norm_([weight], **grad_clip)
-        if not float(grad_clip['max_norm']) > 0:
-            raise ValueError('max_norm must be above 0')
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f'grad_clip is {grad_clip!r} ({error}): expected such as '
-            'dict(max_norm=1.0).') from error
-    return dict(grad_clip)
-
-
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average gradients over the processes.
 
-    A parameter that got a gradient in some processes only counts as zero in
-    the others; one that got none anywhere keeps none, so that its optimizer
-    leaves it alone.
-
-    Args:
-        parameters (Iterable[nn.Parameter]): In the same order everywhere.
+    Where some have none it is zero; where none has one it stays away, so that
+    the optimizer leaves the parameter alone.
     """
-    if get_dist_info()[1] == 1:
-        return
+    if get_dist_info()[1] > 1:
+        allreduce_grads(_with_gradient(parameters), bucket_size_mb=64)
+
+
+def _with_gradient(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Parameters with a gradient in any process, zeros where it is in others.
+    """
     parameters = [p for p in parameters if p.requires_grad]
-    for parameter, is_present in zip(parameters, _with_gradient(parameters)):
-        if is_present and parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    allreduce_grads(parameters, bucket_size_mb=64)
-
-
-def _with_gradient(parameters: list[nn.Parameter]) -> list[bool]:
-    """Which parameters have a gradient in any process."""
     present = torch.tensor([p.grad is not None for p in parameters],
                            dtype=torch.int32,
                            device=parameters[0].device)
     if get_dist_info()[1] > 1:
         dist.all_reduce(present, op=dist.ReduceOp.MAX)
-    return [bool(value) for value in present.tolist()]
+    found = [p for p, n in zip(parameters, present.tolist()) if n]
+    for parameter in found:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return found
 
 
 def rows_by_process(mine: Tensor) -> Tensor:
@@ -73,7 +49,7 @@ def rows_by_process(mine: Tensor) -> Tensor:
     rows = [mine]
     if get_dist_info()[1] > 1 and mine.numel():
         rows = [torch.empty_like(mine) for _ in range(get_dist_info()[1])]
-        dist.all_gather(rows, mine)
+        dist.all_gather(rows, mine.contiguous())
     return torch.stack(rows).cpu()
 
 
@@ -87,69 +63,29 @@ def own_row(rows: Tensor) -> Tensor:
     return rows[rank] if len(rows) == world else rows.mean(dim=0)
 
 
-def gradients_by_process(model: nn.Module) -> dict[str, Tensor]:
-    """The gradients of all processes, which all must call.
-
-    Returns:
-        dict[str, Tensor]: By name of the parameter, one row per process, on
-        CPU; zeros where a process has no gradient. Parameters without one in
-        any process are left out.
-    """
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    rows = {}
-    for (name,
-         parameter), is_present in zip(named,
-                                       _with_gradient([p for _, p in named])):
-        if is_present:
-            mine = parameter.grad
-            if mine is None:
-                mine = torch.zeros_like(parameter)
-            rows[name] = rows_by_process(mine.detach().contiguous())
-    return rows
-
-
-def restore_gradients(model: nn.Module,
-                      rows: dict[str, Tensor],
-                      factor: float = 1.0) -> None:
-    """Take up gradients of :func:`gradients_by_process`."""
-    parameters = dict(model.named_parameters())
-    for name, of_all in rows.items():
-        parameter = parameters[name]
-        parameter.grad = torch.empty_like(parameter).copy_(
-            own_row(of_all) * factor)
-
-
 @HOOKS.register_module()
 class GradientStepHook(Hook):
     """Owns backward passes, gradient exchange and the optimizers' steps.
 
     The model calls ``backward`` once for each group of images that goes
-    through it, so gradients gather over the groups; after the iteration they
-    are averaged over the processes, once, and every optimizer steps.
+    through it; after the iteration the gradients are averaged over the
+    processes, once, and every optimizer steps.
 
-    With ``accumulate=N`` an iteration is still one batch, and all that counts
-    iterations (schedules, ``max_iters``, intervals) is as before; but
-    gradients gather over N iterations, and all optimizers step, with the mean
-    of the N gradients and the learning rate of that moment, after every
-    iteration whose number N divides, and after the last one. Processes
-    exchange gradients only then. A checkpoint in between holds the gradients
-    gathered so far, of each process.
+    With ``accumulate=N`` an iteration is still one batch, but all optimizers
+    step, with the mean of the gradients gathered since, after every iteration
+    whose number N divides, and after the last one. A checkpoint in between
+    holds the gradients of each process.
 
     Args:
-        accumulate (int): Iterations per step. Default: 1.
         grad_clip (dict, optional): Arguments of
             ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's
-            parameters on their own. Default: None.
-        loss_scaling (bool): Whether to scale losses, as fp16 needs.
-            Default: False.
-        on_nonfinite (str): What to do when a loss or a gradient is NaN or
-            infinite: ``stop`` the run or ``skip`` the step. A gradient that
-            overflows because losses are scaled is not a fault: the scaler
-            skips that step and lowers the scale. Where gradients accumulate,
-            those gathered since the last step are dropped with it.
-            Default: 'stop'.
-        max_skips (int): Iterations in a row that may be skipped.
-            Default: 10.
+            parameters on their own.
+        loss_scaling (bool): Whether to scale losses, as fp16 needs. Gradients
+            that overflow therefore are not a fault: the scaler skips that step
+            and lowers the scale.
+        on_nonfinite (str): At a loss or gradient that is NaN or infinite,
+            ``stop`` the run, or ``skip`` the step with all that was gathered
+            for it, up to ``max_skips`` iterations in a row.
     """
 
     def __init__(self,
@@ -163,7 +99,9 @@ class GradientStepHook(Hook):
                              'number of iterations, 1 or more.')
         self.accumulate = accumulate
         self.gathered = 0  # iterations since the last step
-        self.grad_clip = checked_clipping(grad_clip)
+        self.grad_clip = grad_clip
+        if grad_clip is not None:
+            nn.utils.clip_grad_norm_([], **grad_clip)  # fails where they do
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
         self.guard = FiniteGuard(on_nonfinite, max_skips)
@@ -172,30 +110,24 @@ class GradientStepHook(Hook):
         """Add the gradients of a loss, scaled if wanted, to the weights'."""
         self.scaler.scale(loss).backward()
 
-    def before_run(self, runner):
-        """Say how many steps there will be."""
-        if self.accumulate > 1:
-            steps = -(-runner.max_iters // self.accumulate)
-            runner.logger.info(
-                f'Gradients of {self.accumulate} iterations are averaged for '
-                f'each step of the optimizers: {steps} steps in '
-                f'{runner.max_iters} iterations.')
-
     def resume_state(self, runner) -> dict:
-        """Loss scale, skips in a row, and what was gathered for a step.
-
-        Raises:
-            FloatingPointError: If the last iteration was not sound.
-        """
+        """Loss scale, skips in a row, and what was gathered for a step."""
         self.guard.settle(runner)
         state = dict(
             skipped_in_a_row=self.guard.skipped_in_a_row,
             scaler=self.scaler.state_dict())
         if self.gathered:
+            named = {
+                p: n
+                for n, p in unwrapped(runner.model).named_parameters()
+            }
             state.update(
                 gathered=self.gathered,
                 scale=self.scaler.get_scale(),
-                gradients=gradients_by_process(unwrapped(runner.model)))
+                gradients={
+                    named[parameter]: rows_by_process(parameter.grad)
+                    for parameter in _with_gradient(named)
+                })
         return state
 
     def load_resume_state(self, state: dict, runner) -> None:
@@ -205,9 +137,12 @@ class GradientStepHook(Hook):
             self.scaler.load_state_dict(state['scaler'])
         self.gathered = state.get('gathered', 0)
         if self.gathered:
-            restore_gradients(
-                unwrapped(runner.model), state['gradients'],
-                self.scaler.get_scale() / state['scale'])
+            factor = self.scaler.get_scale() / state['scale']
+            parameters = dict(unwrapped(runner.model).named_parameters())
+            for name, rows in state['gradients'].items():
+                parameter = parameters[name]
+                parameter.grad = torch.empty_like(parameter).copy_(
+                    own_row(rows) * factor)
 
     def before_train_iter(self, runner):
         """Forget the gradients of the last step."""
@@ -269,10 +204,8 @@ class GradientStepHook(Hook):
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seeds every iteration by its number, for dropout and drop path.
-
-    So a resumed run draws what an uninterrupted one draws, an evaluation in
-    between changes nothing, and every process draws its own.
+    """Seeds every iteration by its number, for dropout and drop path, so that
+    a resumed run draws what an uninterrupted one draws.
     """
 
     def __init__(self, seed: int, rank: int = 0):
@@ -293,14 +226,7 @@ class LossLogHook(Hook):
     """Hands the losses to the loggers, read from the device once an interval.
 
     Iterations whose step was skipped do not count. A resumed run goes on with
-    the sums of the run before, so its lines are those of a run without a
-    break.
-
-    Args:
-        interval (int): Iterations between two readings; the loggers' own.
-
-    Raises:
-        FloatingPointError: At a reading, if a loss is NaN or infinite.
+    the sums of the run before.
     """
 
     def __init__(self, interval: int):
@@ -320,12 +246,6 @@ class LossLogHook(Hook):
                 or self.is_last_iter(runner)):
             return
         means = self._means() if self.count else {}  # all were skipped
-        wrong = [k for k, v in means.items() if v - v != 0]
-        if wrong:
-            raise FloatingPointError(
-                f'Not finite within the last {self.count} iterations before '
-                f'iteration {runner.iter + 1}: {", ".join(wrong)}. Lower the '
-                'learning rate, or look for broken images or labels.')
         # the loggers average over what is in the history
         for name in {*means, *self.logged}:
             runner.log_buffer.val_history.pop(name, None)
@@ -353,7 +273,7 @@ class LossLogHook(Hook):
             return names, torch.zeros(0)
         return names, torch.stack([self.sums[n].float() for n in names])
 
-    def _means(self):
+    def _means(self) -> dict[str, float]:
         names, stacked = self._stacked()
         stacked = stacked / self.count
         world = get_dist_info()[1]

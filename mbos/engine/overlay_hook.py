@@ -38,11 +38,12 @@ class EvaluationOverlayHook(Hook):
         """Draw if the evaluation hook evaluates in this iteration."""
         if not runner.evaluation_is_due():
             return
-        sets = find_hook(runner, EvalHook).dataloader.dataset
         with averaged_weights(runner):
-            for dataset in getattr(sets, 'datasets', [sets]):
-                for index in spread(len(dataset), self.samples):
-                    self._draw(runner, dataset, index)
+            for dataset in find_hook(runner,
+                                     EvalHook).dataloader.dataset.datasets:
+                count = min(self.samples, len(dataset))
+                for i in range(count):
+                    self._draw(runner, dataset, i * len(dataset) // count)
 
     def _draw(self, runner, dataset, index):
         done = runner.iter + 1
@@ -55,12 +56,6 @@ class EvaluationOverlayHook(Hook):
             if isinstance(hook, TensorboardLoggerHook):
                 hook.writer.add_image(
                     f'overlays/{name}', picture, done, dataformats='HWC')
-
-
-def spread(length: int, count: int) -> list[int]:
-    """Positions spread evenly over a sequence, the first one included."""
-    count = min(count, length)
-    return [i * length // count for i in range(count)]
 
 
 def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:

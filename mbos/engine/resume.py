@@ -1,19 +1,19 @@
 """Which checkpoint continues a run, and whether it is the same run."""
 import hashlib
+import logging
 import os.path as osp
 
 import torch.distributed as dist
 from mmcv import Config
 from torch import nn
 
-from mbos.checkpoints.foreign_state import split_foreign, split_mmcv_average
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.config_rules import value_at
 from mbos.faults import first_of
 from mbos.runtime.environment import Environment
 from .averaging import as_our_hook
 from .checkpoint_hook import list_checkpoints
-from .optimizers import as_dict, why_not_loadable
+from .optimizers import as_dict
 
 # Of the config, what decides how weights come out. The rest may be changed
 # between the parts of a run: where things are, what is logged, saved and
@@ -22,11 +22,15 @@ _DECIDES = ('model', 'optimizer', 'optimizer_config', 'lr_config',
             'momentum_config', 'precision', 'seed')
 _DOES_NOT = ('test_cfg', 'pretrained', 'images_per_pass', 'init_cfg',
              'data_root')
+_NEVER = ('.type', '.amsgrad')
 _SHOWN = 6
 
 
 def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
     """Check that a checkpoint continues a run of exactly this network.
+
+    Returns:
+        dict: Its meta information.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -39,37 +43,31 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
             f'{path} holds weights only, no optimizer and no iteration: use '
             'it with --load-from instead of --resume-from.')
     training = content.get('training_weights') or {}
-    fit_weights(
-        model, path,
-        dict(content, state_dict={
+    state, _ = fit_weights(model, path, {
+        **content, 'state_dict': {
             **content['state_dict'],
             **training
-        }))
-    state = split_mmcv_average(content['state_dict'])[0]
-    own = model.state_dict()
-    state = split_foreign(state, own)[0]
-    differing = sorted(set(own) ^ set(state))
-    stage = content['meta'].get('mbos_stage')
-    if differing or stage != model.stage:
-        named = f' They differ in {", ".join(differing[:4])}.' if differing \
-            else ''
-        raise ValueError(
-            f'{path} is of stage {stage!r}, the config is of stage '
-            f'{model.stage!r}, and a run is continued with its own weights.'
-            f'{named} Use the config it was trained with, or --load-from.')
-    ours, theirs = sorted(as_dict(optimizer)), sorted(content['optimizer'])
-    if ours != theirs:
-        raise ValueError(
-            f'{path} holds the optimizers {theirs}, the config has {ours}: '
-            'use the config it was trained with, or --load-from.')
+        }
+    })
+    meta, optimizers = content['meta'], content['optimizer']
+    differing = sorted(set(model.state_dict()) ^ set(state))
+    if differing or meta.get('mbos_stage') != model.stage:
+        differing.append(f'stage {meta.get("mbos_stage")}')
     for name, one in as_dict(optimizer).items():
-        reason = why_not_loadable(one, content['optimizer'][name])
-        if reason:
-            raise ValueError(
-                f'{path}: the optimizer {name!r} cannot go on with the state '
-                f'that is stored: {reason}. Restore the config, or start from '
-                'the weights alone with --load-from.')
-    return content['meta']
+        groups = value_at(optimizers, f'{name}.param_groups') or []
+        if _sizes(groups) != _sizes(one.param_groups):
+            differing.append(f'the parameter groups of the optimizer {name} '
+                             '(paramwise_cfg, frozen parts)')
+    if differing:
+        raise ValueError(
+            f'{path} cannot be continued with this config: they differ in '
+            f'{first_of(differing)}. Use the config it was trained with, or '
+            'start from its weights with --load-from.')
+    return meta
+
+
+def _sizes(groups: list) -> list[int]:
+    return [len(value_at(group, 'params') or ()) for group in groups]
 
 
 def _holds_a_run(content: dict) -> bool:
@@ -77,135 +75,99 @@ def _holds_a_run(content: dict) -> bool:
 
 
 def run_facts(cfg: Config, env: Environment, train_set) -> dict:
-    """What makes a run the run it is; stored in its checkpoints."""
-    facts = {key: _plain(cfg.get(key)) for key in _DECIDES}
-    facts['runner'] = dict(max_iters=cfg.runner.max_iters)
-    facts['data'] = dict(
-        samples_per_gpu=cfg.data.samples_per_gpu, train=_plain(cfg.data.train))
-    facts['images'] = {
-        f'{position}_{member.name}': _fingerprint(member)
-        for position, member in enumerate(
-            getattr(train_set, 'datasets', [train_set]))
-    }
+    """What makes a run the run it is, by key with dots; its checkpoints store
+    it: settings, number and names of images, and who made pseudo labels."""
+    facts = {key: cfg.get(key) for key in _DECIDES}
+    facts['runner.max_iters'] = cfg.runner.max_iters
+    facts['data.samples_per_gpu'] = cfg.data.samples_per_gpu
+    facts['data.train'] = cfg.data.train
+    for position, member in enumerate(train_set.datasets):
+        names = '\n'.join(member.stem(i) for i in range(len(member)))
+        facts[f'images.{position}_{member.name}'] = dict(
+            number=len(member),
+            names=hashlib.sha256(names.encode()).hexdigest()[:16],
+            pseudo_labels={
+                osp.basename(folder): manifest.get('checkpoint_sha256')
+                for folder, manifest in member.manifests().items()
+            })
     facts['processes'] = env.world_size
-    facts['ema'] = _plain(
-        next((hook for hook in map(as_our_hook,
-                                   cfg.get('custom_hooks') or [])
-              if hook.get('type') == 'EMAWeightsHook'), None))
-    return facts
+    hooks = [as_our_hook(hook) for hook in cfg.get('custom_hooks') or []]
+    facts['ema'] = next(
+        (h for h in hooks if h.get('type') == 'EMAWeightsHook'), None)
+    return _flat(facts)
 
 
-def _fingerprint(member) -> dict:
-    """Number and names of a dataset's images, and who made its labels."""
-    names = '\n'.join(member.stem(i) for i in range(len(member)))
-    manifests = {
-        osp.basename(folder): manifest.get('checkpoint_sha256')
-        for folder, manifest in member.manifests().items()
-    }
-    return dict(
-        number=len(member),
-        names=hashlib.sha256(names.encode()).hexdigest()[:16],
-        pseudo_labels=manifests)
-
-
-def _plain(value):
-    """Built-in types, and only what decides."""
-    if isinstance(value, dict):
-        return {
-            str(key): _plain(item)
-            for key, item in value.items() if key not in _DOES_NOT
-        }
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (int, float, str, type(None))) \
-        else repr(value)
-
-
-def check_same_run(stored: dict, facts: dict, cfg: Config, logger) -> None:
+def check_same_run(stored: dict, facts: dict, cfg: Config,
+                   logger: logging.Logger) -> None:
     """Compare a checkpoint's run with the one that shall continue it.
 
     With ``auto_resume``, differences are errors; a checkpoint that the user
     named continues with a warning.
 
     Raises:
-        ValueError: If ``auto_resume`` would continue another run, or an
-            optimizer is of another type.
+        ValueError: If ``auto_resume`` would continue another run, or the
+            states of the optimizers could not be used.
     """
-    before = stored.get('mbos_run')
-    if before is None:
-        logger.warning(f'{cfg.resume_from} does not hold the settings of '
-                       'its run, so they are not compared with the config.')
-        return
-    processes, now = before.get('processes'), facts['processes']
-    if processes != now:
-        size = facts['data']['samples_per_gpu']
+    path, before = cfg.resume_from, stored.get('mbos_run')
+    if stored['iter'] >= cfg.runner.max_iters:
         logger.warning(
-            f'The run had {processes} process(es), now it has {now}: an '
-            f'iteration takes {now * size} instead of {processes * size} '
-            'image(s) of each dataset, from another place of the same random '
-            'order, and dropout draws anew. Iterations and learning rates go '
-            'on as before; to keep the batch, change data.samples_per_gpu.')
+            f'{path} is of iteration {stored["iter"]}, and runner.max_iters '
+            f'is {cfg.runner.max_iters}: nothing is left to train.')
+    if before is None:
+        logger.warning(f'{path} does not hold the settings of its run, so '
+                       'they are not compared with the config.')
+        return
     changes = compare(before, facts)
-    if processes != now:  # so that the batch can be kept
-        changes.pop('processes')
+    if 'processes' in changes:
+        logger.warning(
+            f'{changes.pop("processes")}: an iteration takes another number '
+            'of images, from another place of the same random order, and '
+            'dropout draws anew. To keep the batch, change '
+            'data.samples_per_gpu.')
         changes.pop('data.samples_per_gpu', None)
     if not changes:
         return
-    types = [
-        text for key, text in changes.items()
-        if key.startswith('optimizer.') and key.endswith('.type')
-    ]
-    if types:
+    never = any(
+        key.startswith('optimizer.') and key.endswith(_NEVER)
+        for key in changes)
+    said = f'{path} was saved with other settings: '
+    first = first_of(changes.values(), _SHOWN)
+    if never:
         raise ValueError(
-            f'{cfg.resume_from}: {types[0]}, and no optimizer can go on with '
-            'the state of another kind. Restore it, or start from the weights '
-            'alone with --load-from.')
-    texts = list(changes.values())
+            f'{said}{first}. The state of an optimizer cannot follow that: '
+            'restore them, or start from the weights with --load-from.')
     if cfg.get('auto_resume'):
         raise ValueError(
-            f'{cfg.resume_from} was saved with other settings: '
-            f'{first_of(texts, _SHOWN)}. '
-            'Restore them; or, if the change is meant, continue with '
-            f'--resume-from {cfg.resume_from}, or start anew with another '
+            f'{said}{first}. Restore them; or, if the change is meant, '
+            f'continue with --resume-from {path}, or start anew with another '
             '--work-dir.')
-    logger.warning(f'{cfg.resume_from} was saved with other settings: '
-                   f'{"; ".join(texts)}. '
+    logger.warning(f'{said}{"; ".join(changes.values())}. '
                    "The config's are in force from here on.")
 
 
-def warn_if_finished(stored: dict, cfg: Config, logger) -> None:
-    """Say that a checkpoint leaves nothing to train."""
-    if stored['iter'] >= cfg.runner.max_iters:
-        logger.warning(
-            f'{cfg.resume_from} is of iteration {stored["iter"]}, and '
-            f'runner.max_iters is {cfg.runner.max_iters}: nothing is left to '
-            'train. Raise runner.max_iters to go on.')
-
-
-def compare(before: dict, now: dict, prefix: str = '') -> dict[str, str]:
+def compare(before: dict, now: dict) -> dict[str, str]:
     """What differs between two nested dicts: a phrase by key with dots."""
-    changes = {}
-    for key in sorted({*before, *now}):
-        name = f'{prefix}{key}'
-        one, two = before.get(key), now.get(key)
-        if _numbered(one) and _numbered(two) and len(one) == len(two):
-            one, two = (dict(enumerate(v)) for v in (one, two))
-        if isinstance(one, dict) and isinstance(two, dict):
-            one, two = ({str(k): v for k, v in d.items()} for d in (one, two))
-            changes.update(compare(one, two, f'{name}.'))
-        elif one != two:
-            changes[name] = f'{name} was {_short(one)}, is {_short(two)}'
-    return changes
+    one, two = _flat(before), _flat(now)
+    return {
+        key: f'{key} was {one.get(key)!r:.60}, is {two.get(key)!r:.60}'
+        for key in sorted({*one, *two}) if one.get(key) != two.get(key)
+    }
 
 
-def _numbered(value) -> bool:
-    return isinstance(value, list) and any(
-        isinstance(item, (dict, list)) for item in value)
-
-
-def _short(value, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else text[:length] + '...'
+def _flat(value, where: str = '') -> dict:
+    """What decides, by key with dots; lists of dicts and lists are numbered.
+    """
+    if isinstance(value, (list, tuple)):
+        value = list(value)
+        if any(isinstance(item, (dict, list, tuple)) for item in value):
+            value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {where: value}
+    return {
+        key: found
+        for name, item in value.items() if name not in _DOES_NOT
+        for key, found in _flat(item, f'{where}.{name}'.lstrip('.')).items()
+    }
 
 
 def why_not_whole(path: str) -> str | None:
@@ -213,16 +175,18 @@ def why_not_whole(path: str) -> str | None:
     try:
         content = read_checkpoint(path)  # compares all checksums
     except (ValueError, OSError) as error:
-        return str(error) if path in str(error) else f'{path}: {error}'
-    if not _holds_a_run(content):
-        return f'{path}: holds weights only'
-    return None
+        return str(error)
+    return None if _holds_a_run(content) else f'{path}: holds weights only'
 
 
-def newest_whole(folders: list[str], logger) -> str | None:
-    """The newest checkpoint that can be continued."""
-    found = [item for folder in folders for item in list_checkpoints(folder)]
-    for _, path in sorted(dict.fromkeys(found), key=lambda item: -item[0]):
+def newest_whole(cfg: Config, logger: logging.Logger) -> str | None:
+    """The newest checkpoint of the work directory that can be continued."""
+    found = {
+        item
+        for subfolder in (cfg.checkpoint_config.get('subfolder', ''), '')
+        for item in list_checkpoints(osp.join(cfg.work_dir, subfolder))
+    }
+    for _, path in sorted(found, reverse=True):
         problem = why_not_whole(path)
         if problem is None:
             return path
@@ -230,7 +194,8 @@ def newest_whole(folders: list[str], logger) -> str | None:
     return None
 
 
-def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
+def continue_from_newest(cfg: Config, env: Environment,
+                         logger: logging.Logger) -> bool:
     """Set ``resume_from`` to the newest whole checkpoint of the work dir.
 
     Returns:
@@ -242,11 +207,7 @@ def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
     if cfg.get('resume_from'):
         raise ValueError('--auto-resume and --resume-from contradict each '
                          'other: give one.')
-    found = [None]
-    if env.is_main:
-        subfolder = cfg.checkpoint_config.get('subfolder', '')
-        found[0] = newest_whole(
-            [osp.join(cfg.work_dir, subfolder), cfg.work_dir], logger)
+    found = [newest_whole(cfg, logger) if env.is_main else None]
     if env.distributed:
         dist.broadcast_object_list(found, src=0)
     path = found[0]
@@ -256,9 +217,7 @@ def continue_from_newest(cfg: Config, env: Environment, logger) -> bool:
         return False
     content = read_checkpoint(path)
     done, last = content['meta']['iter'], cfg.runner.max_iters
-    pending = value_at(content, 'progress.evaluation_pending')
-    same = value_at(content, 'meta.mbos_run.runner.max_iters') in (None, last)
-    if done >= last and same and not pending:
+    if done >= last and not value_at(content, 'progress.evaluation_pending'):
         logger.info(f'The run is finished: {path} is of the last iteration, '
                     f'{last}.')
         return True

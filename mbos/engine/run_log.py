@@ -1,12 +1,12 @@
 """The log of a run: its file, its lines, and the facts at its top."""
-import io
 import logging
-import os
 import os.path as osp
 import subprocess
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import MemoryHandler
+from shutil import which
 
 from mmcv import Config
 from mmcv.runner import HOOKS, TextLoggerHook
@@ -21,85 +21,58 @@ from mbos.runtime.environment import Environment
 FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
 
 
-class HeldLog(logging.FileHandler):
-    """Keeps log lines as text until a run is known to start.
-
-    It is a file handler because mmcv writes how weights were initialised into
-    the streams of such, and to the console if there is none.
-    """
-
-    def __init__(self):
-        super().__init__(os.devnull, delay=True)
-        self.stream = io.StringIO()
-        self.setFormatter(logging.Formatter(FORMAT))
-
-
-def hold_log(level: str = 'INFO') -> logging.Logger:
-    """Start logging to the console, and keep what shall go to a file later."""
-    logger = get_root_logger()
-    logger.setLevel(level)  # mmcv sets the level of a new logger only
-    _stop_holding(logger)
-    logger.addHandler(HeldLog())
-    return logger
+@contextmanager
+def run_logger(level: str) -> Iterator[tuple[logging.Logger, MemoryHandler]]:
+    """Context of a run's logger, and of the handler that keeps its lines for
+    the file that :func:`open_log` opens."""
+    logger = get_root_logger(log_level=level)
+    kept = MemoryHandler(10**6, flushLevel=logging.CRITICAL + 1)
+    logger.addHandler(kept)
+    try:
+        yield logger, kept
+    finally:
+        logger.removeHandler(kept)
+        if kept.target is not None:
+            logger.removeHandler(kept.target)
+            kept.target.close()
 
 
-def release_log(logger: logging.Logger, path: str) -> None:
-    """Write what was held to a file, and from now on everything."""
+def open_log(logger: logging.Logger, kept: MemoryHandler, path: str,
+             cfg: Config, env: Environment) -> None:
+    """Begin the log file with environment, config and all lines so far."""
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter(FORMAT))
-    for held in _stop_holding(logger):
-        file.stream.write(held.stream.getvalue())
-    logger.addHandler(file)
-
-
-def _stop_holding(logger):
-    held = [h for h in logger.handlers if isinstance(h, HeldLog)]
-    for handler in held:
-        logger.removeHandler(handler)
-    return held
-
-
-@contextmanager
-def quiet_logger(name: str) -> Iterator[None]:
-    """Context in which a logger passes on warnings only."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def log_environment(cfg: Config, env: Environment,
-                    logger: logging.Logger) -> None:
-    """Log versions, hardware, processes, seed and, in the file, the config."""
     facts = dict(
         collect_env(),
         MMSegmentation=mmseg_version,
         MBOS=f'{mbos.__version__}+{git_commit()}')
-    logger.info('Environment:\n' + '\n'.join(f'{k}: {v}'
-                                             for k, v in facts.items()))
+    text = '\n'.join(f'{key}: {value}' for key, value in facts.items())
+    file.stream.write(f'{text}\nConfig:\n{cfg.pretty_text}\n')
+    kept.setTarget(file)
+    kept.flush()
+    logger.removeHandler(kept)
+    logger.addHandler(file)
     logger.info(f'{env.world_size} process(es) on {env.device.type}, seed '
                 f'{cfg.seed}')
-    config = logger.makeRecord(logger.name, logging.INFO, __file__, 0,
-                               f'Config:\n{cfg.pretty_text}', (), None)
-    for handler in logger.handlers:
-        if isinstance(handler, HeldLog):  # too long for the console
-            handler.handle(config)
+
+
+@contextmanager
+def without_info() -> Iterator[None]:
+    """Context in which loggers pass on warnings only."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def git_commit() -> str:
     """The commit of this checkout, or 'unknown' where it is none."""
-    if not osp.exists(osp.join(REPOSITORY, '.git')):
+    if not osp.exists(osp.join(REPOSITORY, '.git')) or not which('git'):
         return 'unknown'
-    try:
-        done = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'],
-                              cwd=REPOSITORY,
-                              capture_output=True,
-                              text=True)
-    except OSError:
-        return 'unknown'
+    command = ['git', '-C', REPOSITORY, 'rev-parse', '--short', 'HEAD']
+    done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.strip() or 'unknown'
 
 

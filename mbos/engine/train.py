@@ -2,15 +2,19 @@
 import logging
 import os
 import os.path as osp
+import shutil
 import time
+from functools import partial
 
 import torch
 from mmcv import Config
-from mmcv.runner import build_optimizer, build_runner
+from mmcv.runner import HOOKS, build_optimizer, build_runner
+from mmcv.utils import build_from_cfg
 from mmseg import __version__ as mmseg_version
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
+from torch.utils.data import DataLoader
 
 import mbos
 from mbos.accelerate import accelerate_on_cpu
@@ -26,19 +30,22 @@ from mbos.io.files import save_text
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
 from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
-from mbos.runtime.signals import StopSignals
-from .config_checks import check_training, complete_training
-from .hooks import GradientStepHook, find_hook
+from mbos.runtime.signals import StopHook, StopSignals
+from .averaging import EMAWeightsHook, as_our_hook
+from .checkpoint_hook import SubfolderCheckpointHook
+from .config_checks import check_training
+from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
+from .hooks import GradientStepHook, IterationSeedHook, LossLogHook, find_hook
 from .optimizers import fused_by_default
-from .rehearsal import rehearse, rehearse_schedules
+from .rehearsal import rehearse
 from .resume import (check_resumable, check_same_run, continue_from_newest,
-                     run_facts, warn_if_finished)
-from .run_hooks import keep_sums_on_disk, register_hooks
-from .run_log import hold_log, log_environment, quiet_logger, release_log
-from .runner import CheckedIterRunner
-from .validation import (check_save_best, warn_of_test_images,
-                         warn_of_unlabelled_classes,
-                         warn_of_unread_pseudo_labels)
+                     run_facts)
+from .run_log import open_log, run_logger, without_info
+from .runner import (EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY,
+                     CheckedIterRunner)
+from .validation import check_validation, warn_of_useless_labels
+
+ONLY_DISTRIBUTED = ('gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
 
 
 def train_segmentor(cfg: Config,
@@ -47,10 +54,7 @@ def train_segmentor(cfg: Config,
     """Train as a config says, from its data to its last checkpoint.
 
     Everything that can be wrong with data, weights and config is found before
-    the first iteration, and before anything is written to the work directory.
-
-    SIGTERM, SIGINT, SIGHUP and SIGUSR1 end the run after the running
-    iteration, with a checkpoint.
+    anything is written to the work directory.
 
     Args:
         cfg (Config): Completed by ``load_config``. With ``auto_resume``, the
@@ -58,71 +62,66 @@ def train_segmentor(cfg: Config,
         validate (bool): Whether to evaluate on ``data.val`` while training.
 
     Raises:
-        Interrupted: A ``SystemExit`` of status 75, if a signal came.
+        Interrupted: A ``SystemExit`` of status 75, if a signal came; a
+            checkpoint was saved after the running iteration.
     """
-    with StopSignals(announce=env.is_main) as signals, naming(cfg.filename):
-        _train(cfg, env, validate, signals)
+    with naming(cfg.filename), StopSignals() as signals:
+        notes = check_training(cfg)
+        with run_logger(cfg.log_level) as (logger, kept_lines):
+            for note in notes:
+                logger.warning(note)
+            if cfg.get('auto_resume') and continue_from_newest(
+                    cfg, env, logger):
+                return
+            train_set, val_set = find_inputs(cfg, env, validate, logger)
+            runner = make_runner(cfg, env, train_set, val_set, signals, logger)
+            rehearse(runner, train_set, cfg.data.samples_per_gpu, val_set)
+            if cfg.resume_from:
+                runner.resume(cfg.resume_from)
+            prepare_work_dir(cfg, env)
+            if env.is_main:
+                path = osp.join(cfg.work_dir, f'{runner.timestamp}.log')
+                open_log(logger, kept_lines, path, cfg, env)
+            run(runner, cfg, env, train_set, val_set, signals)
 
 
-def _train(cfg: Config, env: Environment, validate: bool,
-           signals: StopSignals) -> None:
-    timestamp = time.strftime('%Y%m%d_%H%M%S')
-    complete_training(cfg)
-    logger = hold_log(cfg.log_level)
-    log_environment(cfg, env, logger)
-    check_training(cfg, logger)
-    if cfg.get('auto_resume') and continue_from_newest(cfg, env, logger):
-        return
-    train_set, val_set = find_inputs(cfg, env, validate, logger)
-    set_backends(cfg)
-
-    model = prepare_model(cfg, env, logger)
-    with blamed_on('The backbone takes no image as the config has it',
-                   'Correct model.backbone.'):
-        check_network(model,
-                      cfg.data.samples_per_gpu * train_set.samples_per_item)
-    optimizer = build_checked(build_optimizer, model,
-                              fused_by_default(plain(cfg.optimizer)))
-    facts = run_facts(cfg, env, train_set)
-    if cfg.resume_from:
-        stored = check_resumable(model, optimizer, cfg.resume_from)
-        check_same_run(stored, facts, cfg, logger)
-        warn_if_finished(stored, cfg, logger)
-    runner = make_runner(cfg, env, model, optimizer, facts, logger)
-    runner.timestamp = timestamp
-    val_loader = build_test_loader(val_set, cfg, env) if val_set else None
-    register_hooks(runner, cfg, env, val_loader, signals)
-    rehearse_schedules(runner)
-    rehearse(runner.model, train_set, cfg.data.samples_per_gpu, val_set)
-    prepare_work_dir(cfg, env, timestamp, logger)
+def run(runner: CheckedIterRunner, cfg: Config, env: Environment, train_set,
+        val_set, signals: StopSignals) -> None:
+    """Let a run that was checked go its way."""
     runner.work_dir = osp.abspath(cfg.work_dir)
     if val_set is not None:
         keep_sums_on_disk(val_set, cfg, env)
-    if cfg.resume_from:
-        runner.resume(cfg.resume_from)
-        logger.info(
-            'From the checkpoint: weights, states of the optimizers, '
-            'iteration, loss scale, best score. All else is from the config '
-            '(docs/reliability.md).' +
-            (f' load_from ({cfg.load_from}) is not read.' if cfg.
-             load_from else ''))
-    loader = build_loader(train_set, cfg, env, start=runner.iter)
+    loader = build_loader(train_set, cfg, env, runner.iter)
     step = find_hook(runner, GradientStepHook)
     with signals.deferred():
         runner.run([loader], [('train', 1)], backward=step.backward)
 
 
-def find_inputs(cfg: Config, env: Environment, validate: bool, logger):
+def build_loader(train_set, cfg: Config, env: Environment,
+                 start: int) -> DataLoader:
+    """The endless loader of the training images."""
+    return build_train_loader(
+        train_set,
+        samples_per_gpu=cfg.data.samples_per_gpu,
+        workers_per_gpu=cfg.data.workers_per_gpu,
+        seed=cfg.seed,
+        rank=env.rank,
+        world_size=env.world_size,
+        start=start,
+        pin_memory=env.device.type == 'cuda')
+
+
+def find_inputs(cfg: Config, env: Environment, validate: bool,
+                logger: logging.Logger) -> tuple:
     """Look for weights and data, and read the data.
 
     Returns:
         tuple: The training data, and the validation data or None.
 
     Raises:
-        ValueError: Or FileNotFoundError; names all that is missing or wrong.
+        ValueError: Names all that is missing or wrong.
     """
-    warn_of_unread_pseudo_labels(cfg, logger)
-    warn_of_unlabelled_classes(cfg, logger)
+    warn_of_useless_labels(cfg, logger)
     faults = FaultList()
     train_set = val_set = None
     with faults.noting():
@@ -131,8 +130,7 @@ def find_inputs(cfg: Config, env: Environment, validate: bool, logger):
         train_set = build_train_set(cfg)
     if validate:
         with faults.noting():
-            check_save_best(cfg)
-            warn_of_test_images(cfg, logger)
+            check_validation(cfg, logger)
         with faults.noting():
             val_set = build_val_set(cfg)
     with faults.noting():
@@ -142,51 +140,8 @@ def find_inputs(cfg: Config, env: Environment, validate: bool, logger):
     return train_set, val_set
 
 
-def make_runner(cfg: Config, env: Environment, model: nn.Module, optimizer,
-                facts: dict, logger: logging.Logger) -> CheckedIterRunner:
-    """The runner of a run, without hooks and without a work directory.
-
-    Returns:
-        CheckedIterRunner: Checkpoints get ``facts``, the config, and what
-        prediction needs as their meta information.
-    """
-    settings = settings_of(cfg) if cfg.data.get('test') else None
-    meta = dict(
-        checkpoint_meta(model, plain(cfg.model), settings),
-        seed=cfg.seed,
-        config=cfg.pretty_text,
-        mbos_run=facts,
-        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
-        mbos_version=mbos.__version__,
-        mmseg_version=mmseg_version)
-    return build_checked(
-        build_runner, plain(cfg.runner),
-        dict(
-            model=wrap_model(model, env),
-            optimizer=optimizer,
-            logger=logger,
-            meta=meta))
-
-
-def set_backends(cfg: Config) -> None:
-    """Choose how NVIDIA GPUs compute.
-
-    ``tf32`` says whether float32 products and convolutions may round to TF32,
-    None for torch's defaults.
-    """
-    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
-    tf32 = cfg.get('tf32')
-    if tf32 is not None:
-        torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
-        torch.backends.cudnn.allow_tf32 = bool(tf32)
-
-
 def build_train_set(cfg: Config) -> JointDataset:
-    """The training data of a config.
-
-    Raises:
-        InvalidConfigError: If they are not a ``JointDataset``.
-    """
+    """The training data of a config."""
     train_set = build_checked(build_dataset, cfg.data.train)
     if not isinstance(train_set, JointDataset):
         raise InvalidConfigError(
@@ -196,60 +151,79 @@ def build_train_set(cfg: Config) -> JointDataset:
 
 
 def check_files(cfg: Config) -> None:
-    """Complain about missing weights before the data are read.
-
-    Raises:
-        FileNotFoundError: If a file that training starts from is missing.
-    """
-    for key in ('resume_from', 'load_from'):
-        if key == 'load_from' and cfg.get('resume_from'):
-            continue  # not read
-        if '://' in (cfg.get(key) or ''):
-            raise InvalidConfigError(
-                f'{key} is the address {cfg[key]}, and nothing is downloaded: '
-                'download the file and name its path.')
-        if cfg.get(key) and not osp.isfile(cfg[key]):
-            raise FileNotFoundError(
-                f'{key}: checkpoint {cfg[key]!r} not found (looked in '
-                f'{os.getcwd()}).')
+    """Complain about missing weights before the data are read."""
+    key = 'resume_from' if cfg.resume_from else 'load_from'
+    if cfg[key] and not osp.isfile(cfg[key]):
+        raise FileNotFoundError(
+            f'{key}: checkpoint {cfg[key]!r} not found (looked in '
+            f'{os.getcwd()}; nothing is downloaded).')
     source, _ = weights_source(cfg.model)
-    if source and not starting_point(cfg):
+    if source and not cfg[key]:
         find_backbone_weights(source, cfg.model.backbone.type)
 
 
-def starting_point(cfg: Config) -> str | None:
-    """The checkpoint that all weights come from, if there is one."""
-    return cfg.get('resume_from') or cfg.get('load_from')
+def make_runner(cfg: Config, env: Environment, train_set, val_set,
+                signals: StopSignals,
+                logger: logging.Logger) -> CheckedIterRunner:
+    """The runner of a run with all its hooks, compared with the checkpoint
+    that it is to go on from."""
+    set_backends(cfg)
+    model = prepare_model(cfg, env, logger)
+    images = cfg.data.samples_per_gpu * train_set.samples_per_item
+    with blamed_on('The backbone takes no image as the config has it',
+                   'Correct model.backbone.'):
+        check_network(model, images)
+    optimizer = build_checked(build_optimizer, model,
+                              fused_by_default(plain(cfg.optimizer)))
+    facts = run_facts(cfg, env, train_set)
+    if cfg.resume_from:
+        stored = check_resumable(model, optimizer, cfg.resume_from)
+        check_same_run(stored, facts, cfg, logger)
+    settings = settings_of(cfg) if cfg.data.get('test') else None
+    meta = dict(
+        checkpoint_meta(model, plain(cfg.model), settings),
+        seed=cfg.seed,
+        config=cfg.pretty_text,
+        mbos_run=facts,
+        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
+        mbos_version=mbos.__version__,
+        mmseg_version=mmseg_version)
+    parts = dict(
+        model=wrap_model(model, env),
+        optimizer=optimizer,
+        logger=logger,
+        meta=meta)
+    runner = build_checked(build_runner, plain(cfg.runner), parts)
+    runner.timestamp = time.strftime('%Y%m%d_%H%M%S')
+    val_loader = build_test_loader(val_set, cfg, env) if val_set else None
+    register_hooks(runner, cfg, env, val_loader, signals)
+    return runner
 
 
-def prepare_work_dir(cfg: Config, env: Environment, timestamp: str,
-                     logger) -> None:
-    """Make the work directory, write the config there, open the log."""
-    try:
-        os.makedirs(cfg.work_dir, exist_ok=True)
-    except OSError as error:
-        raise InvalidConfigError(
-            f'work_dir: the folder {cfg.work_dir!r} cannot be made '
-            f'({error.strerror}); give another by --work-dir.') from error
-    if env.is_main:
-        path = osp.join(cfg.work_dir, osp.basename(cfg.filename))
-        save_text(path, cfg.pretty_text)
-        release_log(logger, osp.join(cfg.work_dir, f'{timestamp}.log'))
+def set_backends(cfg: Config) -> None:
+    """Choose how NVIDIA GPUs compute: whether float32 products and
+    convolutions may round to TF32; without ``tf32`` torch decides."""
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    tf32 = cfg.get('tf32')
+    if tf32 is not None:
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
-def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
+def prepare_model(cfg: Config, env: Environment,
+                  logger: logging.Logger) -> nn.Module:
     """Build and initialise the network, the same in every process."""
     set_random_seed(cfg.seed)
-    precision = cfg.get('precision', 'float32')
     cfg.model.train_cfg = dict(
-        cfg.model.get('train_cfg') or {}, precision=precision)
+        cfg.model.get('train_cfg') or {},
+        precision=cfg.get('precision', 'float32'))
     model = build_checked(build_segmentor, cfg.model)
-    if starting_point(cfg):
+    if cfg.get('resume_from') or cfg.get('load_from'):
         # everything is overwritten, so ImageNet weights are not needed
         model.pretrained = None
-    with quiet_logger('mmcv'):  # it has a line for every parameter
+    with without_info():  # mmcv has a line for every parameter
         model.init_weights()
-    if cfg.load_from and not cfg.resume_from:
+    if cfg.get('load_from') and not cfg.get('resume_from'):
         load_weights(model, cfg.load_from, logger, allow_missing=True)
     if cfg.get('compile'):
         model.compile_parts()
@@ -258,14 +232,63 @@ def prepare_model(cfg: Config, env: Environment, logger) -> nn.Module:
     return model
 
 
-def build_loader(dataset, cfg: Config, env: Environment, start: int):
-    """The endless loader of the training images."""
-    return build_train_loader(
-        dataset,
-        samples_per_gpu=cfg.data.samples_per_gpu,
-        workers_per_gpu=cfg.data.workers_per_gpu,
-        seed=cfg.seed,
-        rank=env.rank,
-        world_size=env.world_size,
-        start=start,
-        pin_memory=env.device.type == 'cuda')
+def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
+                   val_loader: DataLoader | None,
+                   signals: StopSignals) -> None:
+    """Register schedule, step, checkpoints, logs, evaluation and extras."""
+    step = dict(
+        dict(loss_scaling=cfg.get('precision') == 'fp16'),
+        **plain(cfg.optimizer_config))
+    # no argument of build_checked, which would blame the first of them
+    build_checked(
+        partial(runner.register_training_hooks, plain(cfg.lr_config), step,
+                plain(cfg.checkpoint_config), plain(cfg.log_config),
+                plain(cfg.get('momentum_config'))))
+    runner.register_hook(LossLogHook(cfg.log_config.interval))
+    runner.register_hook(
+        IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
+    if val_loader is not None:
+        build = SafeDistEvalHook if env.distributed else SafeEvalHook
+        settings = plain(cfg.evaluation)
+        settings.pop('metric', None)  # every metric is computed
+        for key in () if env.distributed else ONLY_DISTRIBUTED:
+            settings.pop(key, None)
+        if not {'greater_keys', 'less_keys'} & set(settings):
+            settings.setdefault('rule', 'greater')  # as of Dice and IoU
+        hook = build_checked(
+            partial(build, val_loader, signals=signals, **settings))
+        runner.register_hook(hook, priority=EVALUATION_PRIORITY)
+    saver = find_hook(runner, SubfolderCheckpointHook)
+    runner.register_hook(
+        StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
+    for given in plain(cfg.get('custom_hooks') or []):
+        hook = as_our_hook(given)
+        priority = hook.pop('priority', 'NORMAL')
+        built = build_checked(build_from_cfg, hook, HOOKS)
+        if isinstance(built, EMAWeightsHook):
+            priority = EMA_PRIORITY
+        build_checked(partial(runner.register_hook, built, priority=priority))
+
+
+def prepare_work_dir(cfg: Config, env: Environment) -> None:
+    """Make the work directory, and write the config there."""
+    try:
+        os.makedirs(cfg.work_dir, exist_ok=True)
+    except OSError as error:
+        raise InvalidConfigError(
+            f'work_dir: the folder {cfg.work_dir!r} cannot be made '
+            f'({error.strerror}); give another by --work-dir.') from error
+    if env.is_main:
+        save_text(
+            osp.join(cfg.work_dir, osp.basename(cfg.filename)),
+            cfg.pretty_text)
+
+
+def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:
+    """Let evaluations during training hold no sums in memory."""
+    folder = osp.join(cfg.work_dir, '.evaluation')
+    if env.is_main:  # of a run that was killed while it evaluated
+        shutil.rmtree(folder, ignore_errors=True)
+    env.barrier()  # a resumed run may begin with an evaluation
+    for dataset in val_set.datasets:
+        dataset.sums_folder = folder

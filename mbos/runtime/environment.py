@@ -12,13 +12,12 @@ import torch.distributed as dist
 from mmcv.parallel import MMDataParallel
 from torch import nn
 
+from .processes import wait_for_all
 from .signals import end_with_launcher
-from .waiting import announce, wait_for_all
 
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
-DEFAULT_TIMEOUT = 10.0
-"""float: Minutes that a process waits for what all processes do together, such
-as an exchange of gradients. One that died is noticed at once, without this."""
+"""str: Variable with the minutes that a process waits for what all processes
+do together, such as an exchange of gradients."""
 
 
 class LaunchError(RuntimeError):
@@ -27,12 +26,7 @@ class LaunchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a process runs.
-
-    Attributes:
-        rank (int): Its number among all processes.
-        world_size (int): How many processes there are.
-    """
+    """Where a process runs: the ``rank``-th of ``world_size`` processes."""
 
     device: torch.device
     rank: int = 0
@@ -55,11 +49,7 @@ class Environment:
 
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options by which launchers say who a process is.
-
-    ``torch.distributed.launch`` passes ``--local-rank`` (before torch 2
-    ``--local_rank``) where torchrun sets ``LOCAL_RANK``.
-    """
+    """Add the options by which launchers say who a process is."""
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],
@@ -68,56 +58,32 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--local-rank',
         '--local_rank',
-        action=_LocalRank,
         type=int,
-        help='of old launchers: number of this process on its machine')
-
-
-class _LocalRank(argparse.Action):
-    """Puts the number where torchrun puts it; that of torchrun counts."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, values)
-        os.environ.setdefault('LOCAL_RANK', str(values))
+        help='of old launchers: not read, as they set LOCAL_RANK too')
 
 
 def set_up_environment(launcher: str = 'none') -> Environment:
     """Join the other processes and take this one's device.
 
-    Args:
-        launcher (str): ``none``, ``pytorch`` (torchrun) or ``slurm``.
-
-    Returns:
-        Environment: NCCL with CUDA, gloo on CPU.
-
     Raises:
-        LaunchError: If there are more processes on this machine than GPUs,
-            several without a launcher, or a variable of the launcher is
-            missing or wrong.
+        LaunchError: If there are more processes on this machine than GPUs, or
+            a variable of the launcher is missing or wrong.
     """
-    if launcher == 'none':
-        started = os.environ.get('WORLD_SIZE', '1')
-        if 'TORCHELASTIC_RUN_ID' in os.environ and started != '1':
-            raise LaunchError(
-                f'{started} processes were started together, each of which '
-                'would do the whole run: add --launcher pytorch.')
-        cuda = torch.cuda.is_available()
-        return Environment(
-            torch.device('cuda', 0) if cuda else torch.device('cpu'))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' not in os.environ:
+        return Environment(torch.device('cuda:0' if gpus else 'cpu'))
     if launcher == 'slurm':
         _slurm_variables()
     elif 'RANK' not in os.environ:
         raise LaunchError(
-            '--launcher pytorch is for torchrun, which sets RANK '
-            'and others: use tools/dist_*.sh, or leave '
-            '--launcher out.')
+            '--launcher pytorch is for torchrun, which sets RANK and others: '
+            'use tools/dist_*.sh, or leave --launcher out.')
     else:
         end_with_launcher()
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
     local_size = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
     device = torch.device('cpu')
-    if torch.cuda.is_available():
-        gpus = torch.cuda.device_count()
+    if gpus:
         if max(local_size, local_rank + 1) > gpus:
             raise LaunchError(
                 f'{local_size} processes on this machine, but only {gpus} '
@@ -125,22 +91,19 @@ def set_up_environment(launcher: str = 'none') -> Environment:
                 'to train on CPU.')
         device = torch.device('cuda', local_rank)
         torch.cuda.set_device(device)
-    dist.init_process_group(
-        'nccl' if device.type == 'cuda' else 'gloo',
-        timeout=timedelta(minutes=_timeout()))
-    announce()
+    dist.init_process_group('nccl' if gpus else 'gloo', timeout=_timeout())
     return Environment(device, dist.get_rank(), dist.get_world_size())
 
 
-def _timeout() -> float:
-    text = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
+def _timeout() -> timedelta:
+    text = os.environ.get(TIMEOUT, '10')
     try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0
-    if not 0 < minutes < float('inf'):
+        timeout = timedelta(minutes=float(text))
+    except (ValueError, OverflowError):
+        timeout = timedelta(0)
+    if timeout <= timedelta(0):
         raise LaunchError(f'{TIMEOUT} is {text!r}, expected minutes.')
-    return minutes
+    return timeout
 
 
 def _slurm_variables() -> None:
@@ -175,8 +138,7 @@ def set_random_seed(seed: int) -> None:
 def wrap_model(model: nn.Module, env: Environment) -> MMDataParallel:
     """Put a model on the process's device, ready for mmcv's batches.
 
-    One wrapper serves one GPU, several processes and the CPU: gradients are
-    averaged over the processes by ``GradientStepHook``, once an iteration.
+    Gradients are averaged over the processes by ``GradientStepHook``.
     """
     model = model.to(env.device)
     if env.device.type == 'cpu':

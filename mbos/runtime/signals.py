@@ -4,51 +4,38 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from mmcv.runner import Hook, get_dist_info
 
-from .agreement import Agreement
+from .processes import Agreement
 
 EXIT_INTERRUPTED = 75
 """int: Status of a run that was interrupted and can be resumed (the number
 that ``sysexits.h`` calls EX_TEMPFAIL: try again later)."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
-_LAUNCHER = 'MBOS_LAUNCHER_PID'
 
 
 class Interrupted(SystemExit):
     """A signal ended the run; the exit status is 75."""
 
-    def __init__(self, number: int):
+    def __init__(self):
         super().__init__(EXIT_INTERRUPTED)
-        self.signal = signal.Signals(number)
 
 
 class StopSignals:
     """Context in which signals ask the run to end.
 
-    Outside of :meth:`deferred` they end it where it is, with
-    :class:`Interrupted`. Inside they are noted, and whoever can end the run
-    well looks at :attr:`received`. A second Ctrl-C aborts at once.
-
-    Signals that were ignored before stay so (``nohup``). Worker processes
-    that are forked in this context ignore all of them, since their parent
-    ends them.
-
-    Args:
-        announce (bool): Whether to say on stderr what will happen.
-            Default: True.
-
-    Attributes:
-        received (int | None): The first signal that came.
+    They end it where it is, with :class:`Interrupted`; within
+    :meth:`deferred` the first one is noted as :attr:`received`. A second
+    Ctrl-C aborts at once. Signals that were ignored before stay so
+    (``nohup``); forked processes ignore all of them.
     """
 
-    def __init__(self, announce: bool = True):
-        self.announce = announce
+    def __init__(self):
         self.received = None
         self._deferred = False
         self._before = {}
@@ -56,18 +43,13 @@ class StopSignals:
 
     def __enter__(self) -> 'StopSignals':
         for number in SIGNALS:
-            if signal.getsignal(number) == signal.SIG_IGN:
-                continue
-            try:
+            if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
-            except ValueError:  # only the main thread may
-                break
         return self
 
     def __exit__(self, *_) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        self._before.clear()
 
     def _handle(self, number: int, frame) -> None:
         if os.getpid() != self._pid:
@@ -77,17 +59,17 @@ class StopSignals:
         first = self.received is None
         self.received = self.received or number
         if not self._deferred:
-            raise Interrupted(self.received)
-        if first and self.announce:  # logging is not safe in here
+            raise Interrupted
+        if first and get_dist_info()[0] == 0:  # logging is not safe in here
             name = signal.Signals(number).name
             os.write(
                 2, f'\n{name}: saving a checkpoint after this iteration; '
                 'Ctrl-C (again) aborts at once.\n'.encode())
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
+    def deferred(self, wanted: bool = True) -> Iterator[None]:
         """Note signals only."""
-        before, self._deferred = self._deferred, True
+        before, self._deferred = self._deferred, wanted
         try:
             yield
         finally:
@@ -95,34 +77,19 @@ class StopSignals:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """End a long part that changes nothing when a signal comes.
-
-        Raises:
-            Interrupted: Also if it came before.
-        """
+        """End a long part that changes nothing when a signal comes, also if it
+        came before."""
         if self.received is not None:
-            raise Interrupted(self.received)
-        before, self._deferred = self._deferred, False
-        try:
+            raise Interrupted
+        with self.deferred(False):
             yield
-        finally:
-            self._deferred = before
-
-
-def at_once(signals: StopSignals | None):
-    """:meth:`StopSignals.at_once`, or nothing where there are no signals."""
-    return nullcontext() if signals is None else signals.at_once()
 
 
 class StopHook(Hook):
     """Ends the run after an iteration in which a process got a signal.
 
-    All processes end after the same iteration: each informs the others in each
-    iteration whether it got a signal. On GPUs they learn it one iteration
-    late, see :class:`Agreement`.
-
-    Args:
-        device (torch.device): Where the processes' flags are exchanged.
+    Each process informs the others in each iteration, so that all end after
+    the same one. Flags are exchanged on ``device``.
     """
 
     def __init__(self, signals: StopSignals, checkpoints, device):
@@ -143,7 +110,7 @@ class StopHook(Hook):
             f'Interrupted ({signal.Signals(number).name}) after iteration '
             f'{runner.iter + 1} of {runner.max_iters}; saved {path}. The same '
             'command with --auto-resume goes on from there.')
-        raise Interrupted(number)
+        raise Interrupted
 
     def _agreed(self) -> bool:
         mine = self.signals.received is not None
@@ -155,13 +122,11 @@ class StopHook(Hook):
 
 
 def end_with_launcher() -> None:
-    """Let the kernel send SIGTERM to this process when its launcher dies.
-
-    So a launcher that is killed leaves no process behind. Linux only.
-    """
+    """Let the kernel send SIGTERM to this process when its launcher dies, so
+    that none is left behind. Linux only."""
     if not sys.platform.startswith('linux'):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    launcher = os.environ.get(_LAUNCHER)
+    launcher = os.environ.get('MBOS_LAUNCHER_PID')
     if launcher and os.getppid() != int(launcher):  # it died before
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,5 @@
-"""The exponential moving average of the weights."""
+"""The exponential moving average (EMA) of the weights."""
+import json
 import logging
 import types
 
@@ -7,7 +8,10 @@ import torch
 from mmcv.runner import HOOKS
 from torch import nn
 
+from mbos.apis import load_model, read_checkpoint
 from mbos.engine.averaging import EMAWeightsHook, as_our_hook, averaged_weights
+from tests.test_reliability.runs import val_lines
+from tests.tiny_runs import TWO, config_of, run_tool, write_config, write_data
 
 
 class Network(nn.Module):
@@ -21,13 +25,12 @@ class Network(nn.Module):
         self.discriminators = nn.Linear(1, 1)
 
 
-def runner_of(model, *hooks):
-    return types.SimpleNamespace(
-        model=model,
-        hooks=list(hooks),
-        iter=0,
-        outputs={},
-        logger=logging.getLogger('test'))
+def started(**arguments):
+    hook = EMAWeightsHook(**arguments)
+    runner = types.SimpleNamespace(
+        model=Network(), hooks=[hook], logger=logging.getLogger('test'))
+    hook.before_run(runner)
+    return hook, runner
 
 
 def step(hook, runner, value):
@@ -37,81 +40,55 @@ def step(hook, runner, value):
         runner.model.running_mean.fill_(value)
     runner.outputs = dict(stepped=True)
     hook.after_train_iter(runner)
-    runner.iter += 1
 
 
-def started(**arguments):
-    hook = EMAWeightsHook(**arguments)
-    runner = runner_of(Network(), hook)
-    hook.before_run(runner)
-    return hook, runner
-
-
-def test_average_by_hand():
-    hook, runner = started(momentum=0.25, warm_up=0)
-    for value in (4., 8.):
+@pytest.mark.parametrize(
+    'arguments, values, expected',
+    [
+        # 0 + 0.25 * 4 = 1; 1 + 0.25 * 7
+        (dict(momentum=0.25, warm_up=0), (4., 8.), 2.75),
+        # 1, 1/2, 1/3, then 0.25: 4, 6, 5, 4.5, 4.125
+        (dict(momentum=0.25, warm_up=1), (4., 8., 3., 3., 3.), 4.125),
+        (dict(momentum=0.5, warm_up=0, interval=2), (8., ), 0.),
+        (dict(momentum=0.5, warm_up=0, interval=2), (8., 8., 8.), 4.),
+    ])
+def test_average_by_hand(arguments, values, expected):
+    hook, runner = started(**arguments)
+    for value in values:
         step(hook, runner, value)
-    # 0 + 0.25 * 4 = 1; 1 + 0.25 * 7 = 2.75
-    assert hook.average['weight'].tolist() == [2.75, 2.75]
-    assert hook.average['running_mean'].tolist() == [2.75]
+        runner.outputs = {}  # gradients accumulate
+        hook.after_train_iter(runner)
     assert set(hook.average) == {'weight', 'running_mean'}
-    assert runner.model.weight.tolist() == [8., 8.], 'training goes on'
-
-
-def test_warm_up_forgets_the_start():
-    hook, runner = started(momentum=0.25, warm_up=1)
-    for value in (4., 8., 3., 3., 3.):
-        step(hook, runner, value)
-    # 1, 1/2, 1/3, then 0.25: 4, 6, 5, 4.5, 4.125
-    assert hook.average['weight'].tolist() == pytest.approx([4.125] * 2)
-
-
-def test_interval_and_iterations_without_a_step():
-    hook, runner = started(momentum=0.5, warm_up=0, interval=2)
-    step(hook, runner, 8.)
-    assert hook.average['weight'].tolist() == [0., 0.]
-    runner.outputs = {}  # gradients accumulate
-    hook.after_train_iter(runner)
-    step(hook, runner, 8.)
-    assert hook.average['weight'].tolist() == [4., 4.]
+    assert hook.average['weight'].tolist() == pytest.approx([expected] * 2)
+    assert hook.average['running_mean'].item() == pytest.approx(expected)
+    assert runner.model.weight.tolist() == [values[-1]] * 2, 'training goes on'
 
 
 def test_network_has_the_average_for_a_while():
     hook, runner = started(momentum=0.5, warm_up=0)
     step(hook, runner, 8.)
-    before = runner.model.weight.data_ptr()
     with averaged_weights(runner):
-        assert runner.model.weight.tolist() == [4., 4.]
         with averaged_weights(runner):  # no second exchange
             assert runner.model.weight.tolist() == [4., 4.]
         state, training = hook.states(runner.model)
         assert state['weight'].tolist() == [4., 4.]
         assert training['weight'].tolist() == [8., 8.]
-    assert runner.model.weight.tolist() == [8., 8.]
-    assert runner.model.weight.data_ptr() == before
     with pytest.raises(KeyError), averaged_weights(runner):
         raise KeyError
     assert runner.model.weight.tolist() == [8., 8.], 'after an error too'
     state, training = hook.states(runner.model)
     assert state['weight'].tolist() == [4., 4.]
     assert training['weight'].tolist() == [8., 8.]
-    assert state['count'].tolist() == [0]
-
-
-def test_runs_without_average_have_their_weights():
-    runner = runner_of(Network())
+    runner.hooks = []
     with averaged_weights(runner):
-        assert runner.model.weight.tolist() == [0., 0.]
+        assert runner.model.weight.tolist() == [8., 8.]
 
 
-@pytest.mark.parametrize('arguments, word', [
-    (dict(momentum=0), 'momentum'),
-    (dict(momentum=1.5), 'momentum'),
-    (dict(warm_up=-1), 'warm_up'),
-    (dict(interval=0), 'interval'),
-])
-def test_arguments_without_meaning(arguments, word):
-    with pytest.raises(ValueError, match=word):
+@pytest.mark.parametrize('arguments', [
+    dict(momentum=0), dict(momentum=1.5), dict(warm_up=-1), dict(interval=0)
+])  # yapf: disable
+def test_arguments_without_meaning(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
         EMAWeightsHook(**arguments)
 
 
@@ -122,5 +99,59 @@ def test_hook_of_mmcv_becomes_ours():
     assert isinstance(HOOKS.build(ours), EMAWeightsHook)
     other = dict(type='EmptyCacheHook')
     assert as_our_hook(other) is other
-    with pytest.raises(ValueError, match='--resume-from'):
-        as_our_hook(dict(type='EMAHook', resume_from='a.pth'))
+
+
+@pytest.fixture(scope='module')
+def averaged(tmp_path_factory):
+    """A run of stage 1 with mmcv's hook in its config."""
+    root = tmp_path_factory.mktemp('averaged')
+    write_data(root / 'data', TWO)
+    config = write_config(
+        root / 'averaged.py',
+        config_of(
+            root / 'data',
+            TWO,
+            custom_hooks=[dict(type='EMAHook', momentum=0.1)]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        assert run_tool(patch, 'train.py', config, '--work-dir', 'run') is None
+    return types.SimpleNamespace(
+        config=config, work=root / 'run', last=root / 'run/iter_4.pth')
+
+
+def test_whoever_reads_the_checkpoint_gets_the_average(averaged, tool,
+                                                       tmp_path):
+    """Prediction, evaluation and publishing; training does not."""
+    content = read_checkpoint(str(averaged.last))
+    state, training = content['state_dict'], content['training_weights']
+    assert content['progress']['hooks']['EMAWeightsHook'] == dict(steps=4)
+    differing = [n for n in training if not training[n].equal(state[n])]
+    assert len(differing) > len(training) / 2
+    model = load_model(str(averaged.last), device='cpu')
+    assert tool('publish_model.py', averaged.last, 'model') is None
+    published, = tmp_path.glob('model-*.pth')
+    published = read_checkpoint(str(published))
+    assert 'training_weights' not in published
+    for found in (model.state_dict(), published['state_dict']):
+        assert all(torch.equal(value, state[n]) for n, value in found.items())
+    assert tool('test.py', averaged.config, averaged.last, '--datasets', 'c1',
+                '--eval', 'mIoU', '--work-dir', 'scores') is None
+    found = json.loads((tmp_path / 'scores/eval_c1.json').read_text())
+    logged = val_lines(averaged.work)[-1]
+    for label in ('EX', 'HE', 'SE', 'MA'):
+        key = f'lesion.Dice.{label}'
+        assert logged[f'c1_test.{key}'] == pytest.approx(
+            found['figures'][key], abs=1e-4)
+
+
+def test_a_run_goes_on_without_the_average(averaged, tool):
+    """With the weights of training, where the config has no hook now."""
+    assert tool('train.py', averaged.config, '--work-dir', 'w',
+                '--no-validate', '--resume-from', averaged.last,
+                '--cfg-options', 'runner.max_iters=5', 'custom_hooks=[]',
+                'optimizer.lr=0.0', 'optimizer.weight_decay=0.0') is None
+    content = read_checkpoint('w/iter_5.pth')
+    assert 'training_weights' not in content
+    training = read_checkpoint(str(averaged.last))['training_weights']
+    for name, value in training.items():
+        assert torch.equal(content['state_dict'][name], value), name

@@ -9,48 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcv import Config
 from PIL import Image
 
+from mbos.config import plain
 from mbos.io.labels import read_labels, save_labels
 from prepare_dataset import ddr, idrid, synthetic
 from prepare_dataset.files import read_geometry
 from tests.tiny_runs import ROOT, run_tool, write_config
 
 DDR, IDRID = 'DDR-FOVCrop-padding', 'IDRiD-FOVCrop-padding'
-SIZE = 96
-NORMALIZE = dict(
-    type='Normalize', mean=[95.5, 57.8, 25.4], std=[58.3, 35.6, 16.8])
-LOAD = [
-    dict(
-        type='LoadRandomCrop',
-        img_scale=(128, 128),
-        ratio_range=(0.8, 1.25),
-        crop_size=(SIZE, SIZE),
-        look_for=dict(odoc=0.5, lesion=0.5))
-]
-FINISH = [
-    NORMALIZE,
-    dict(type='Pad', size=(SIZE, SIZE), pad_val=0, seg_pad_val=255),
-    dict(type='FormatPlanes')
-]
-TRAIN = LOAD + [dict(type='IndependentFlip')] + FINISH
-STRONG = LOAD + [
-    dict(type='IndependentFlip'),
-    dict(type='ColorJitter'),
-    dict(type='CutOut')
-] + FINISH
-TEST = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='MultiScaleFlipAug',
-        img_scale=(128, 128),
-        flip=False,
-        transforms=[
-            dict(type='Resize', keep_ratio=True), NORMALIZE,
-            dict(type='ImageToTensor', keys=['img']),
-            dict(type='CollectImage')
-        ])
-]
+SMALL = 'configs/_base_/datasets/small_pipelines.py'
 
 
 def write_data(root: Path) -> None:
@@ -70,54 +39,49 @@ def write_data(root: Path) -> None:
         save_labels(str(root / IDRID / 'train/EX' / path.name), plane)
 
 
-def disc(folder: str) -> dict:
-    """Discs without cups."""
-    return dict(odoc=dict(path=folder, classes=['disc']))
-
-
-def exudates(folder: str) -> dict:
-    """Exudates, and no other lesion."""
-    return dict(lesion=dict(path=folder, classes=['EX']))
-
-
 def member(name: str, split: str, pipeline: list, **labels) -> dict:
-    """Config of a dataset."""
+    """Config of a dataset; labels are a folder and its classes by task, by
+    kind."""
     folder = f'{dict(ddr=DDR, idrid=IDRID)[name]}/{split}'
-    for kind, make in labels.items():
-        labels[kind] = make(folder)
     return dict(
         type='PartialLabelDataset',
         name=name,
         img_dir=f'{folder}/images',
         pipeline=pipeline,
-        **labels)
+        **{
+            kind: {
+                task: dict(path=f'{folder}/{path}', classes=classes)
+                for task, (path, classes) in by_task.items()
+            }
+            for kind, by_task in labels.items()
+        })
 
 
 def write_stage(root: Path, stage: int) -> str:
     """Write a stage's config; returns its path."""
+    text = (ROOT / SMALL).read_text().replace('224', '96')
+    (root / 'pipelines.py').write_text(text.replace('256', '128'))
+    pipelines = Config.fromfile(str(root / 'pipelines.py'))
+    weak, strong, test = (
+        plain(pipelines[f'{name}_pipeline'])
+        for name in ('train', 'strong', 'test'))
+    for pipeline in (weak, strong):
+        pipeline[0]['look_for'] = dict(odoc=0.5, lesion=0.5)
+    disc, exudates = ['disc'], ['EX']
     train = [
-        member('ddr', 'train', TRAIN, ann_dirs=lambda f: disc(f'{f}/disc')),
-        member(
-            'idrid', 'train', TRAIN, ann_dirs=lambda f: exudates(f'{f}/EX'))
+        member('ddr', 'train', weak, ann_dirs=dict(odoc=('disc', disc))),
+        member('idrid', 'train', weak, ann_dirs=dict(lesion=('EX', exudates)))
     ]
     if stage == 2:
+        pseudo = (('ddr', dict(lesion=('lesion_pseudo', exudates))),
+                  ('idrid', dict(odoc=('odoc_pseudo', disc))))
         train += [
-            member(
-                'ddr',
-                'train',
-                STRONG,
-                pseudo_dirs=lambda f: exudates(f'{f}/lesion_pseudo')),
-            member(
-                'idrid',
-                'train',
-                STRONG,
-                pseudo_dirs=lambda f: disc(f'{f}/odoc_pseudo'))
+            member(name, 'train', strong, pseudo_dirs=labels)
+            for name, labels in pseudo
         ]
     tests = dict(
-        ddr=member(
-            'ddr', 'test', TEST, ann_dirs=lambda f: dict(lesion=f'{f}/ann')),
-        idrid=member(
-            'idrid', 'test', TEST, ann_dirs=lambda f: disc(f'{f}/OD')))
+        ddr=member('ddr', 'test', test, ann_dirs=dict(lesion=('ann', None))),
+        idrid=member('idrid', 'test', test, ann_dirs=dict(odoc=('OD', disc))))
     model, schedule = {
         1: ('small_cpu', 'small_cpu'),
         2: ('small_cpu_xta_gan', 'small_cpu_gan')

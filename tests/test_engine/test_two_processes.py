@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from mbos.checkpoints.loading import read_checkpoint
-from tests.tiny_runs import (config_of, run_script, write_collection,
-                             write_config)
+from tests.tiny_runs import (PARTS, TWO, config_of, run_script,
+                             write_collection, write_config)
 
-TWO = ('vessel', 'lesion')
-PARTS = dict(imports=['mbos', 'tests.run_parts'], allow_failed_imports=False)
 slow = pytest.mark.slow
 SGD = dict(type='SGD', lr=0.01, momentum=0.9)
 
@@ -36,43 +34,17 @@ def plain_config(data, adversarial=False):
         runner__max_iters=3,
         evaluation__interval=3,
         log_config__interval=1,
-        checkpoint_config__interval=3)
+        checkpoint_config__interval=3,
+        custom_imports=PARTS,
+        custom_hooks=[dict(type='SaveRankHook')])
     for head in ('decode_head', 'auxiliary_head'):
         cfg['model'][head]['head']['dropout_ratio'] = 0.0
-    cfg['custom_imports'] = PARTS
-    cfg['custom_hooks'] = [dict(type='SaveRankHook')]
     return cfg
 
 
 def lines(work):
     path, = work.glob('*.log.json')
     return [json.loads(line) for line in path.read_text().splitlines()[1:]]
-
-
-def same_run(first, second, processes, folder=''):
-    """Losses, metrics and weights of two runs: equal within 1e-5.
-
-    All processes have the very same weights at the end.
-    """
-    ranks = [
-        torch.load(second / f'rank_{rank}.pth', weights_only=True)
-        for rank in range(processes)
-    ]
-    for state in ranks[1:]:
-        assert state.keys() == ranks[0].keys()
-        assert all(torch.equal(state[k], ranks[0][k]) for k in state)
-    pairs = list(zip(lines(first), lines(second)))
-    assert len(pairs) == 4 and pairs[-1][0]['mode'] == 'val'
-    for one, two in pairs:
-        names = {k for k in one if '.' in k or k == 'loss'}
-        assert names <= set(two)
-        for name in names:
-            assert abs(one[name] - two[name]) <= 2e-5, name
-    one, two = (
-        read_checkpoint(str(w / folder / 'iter_3.pth'))['state_dict']
-        for w in (first, second))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
 
 
 def finished(done):
@@ -89,8 +61,21 @@ def uneven(runs, tmp_path):
     return data
 
 
-def run_both(script, config, processes, tmp_path, tool, *options):
-    """Train in one process and in several, with the same batches."""
+@pytest.mark.parametrize('stage, processes', [
+    pytest.param(1, 2, marks=slow),
+    pytest.param(1, 3, marks=slow),
+    (2, 2),
+    pytest.param(2, 3, marks=slow),
+])
+def test_training(runs, uneven, tool, tmp_path, stage, processes):
+    """N processes of 1 image train like 1 process of N images: losses and
+    metrics within 2e-5, weights within 1e-5, the same in all processes."""
+    config = write_config(tmp_path / 'a.py', plain_config(uneven, stage == 2))
+    if stage == 1:
+        script, options, folder = 'dist_train_multi_task.sh', (), ''
+    else:
+        script, folder = 'dist_train_gan.sh', 'ckpt'
+        options = ('--load-from', runs.checkpoint1)
     assert tool('train.py', config, '--work-dir', 'one', *options,
                 '--cfg-options', f'data.samples_per_gpu={processes}') is None
     finished(
@@ -102,25 +87,26 @@ def run_both(script, config, processes, tmp_path, tool, *options):
             'many',
             *options,
             folder=tmp_path))
-    return tmp_path / 'one', tmp_path / 'many', processes
-
-
-@pytest.mark.parametrize('stage, processes', [
-    pytest.param(1, 2, marks=slow),
-    pytest.param(1, 3, marks=slow),
-    (2, 2),
-    pytest.param(2, 3, marks=slow),
-])
-def test_training(runs, uneven, tool, tmp_path, stage, processes):
-    """N processes of 1 image train like 1 process of N images."""
-    config = write_config(tmp_path / 'a.py', plain_config(uneven, stage == 2))
-    if stage == 1:
-        script, options, folder = 'dist_train_multi_task.sh', (), ''
-    else:
-        script, folder = 'dist_train_gan.sh', 'ckpt'
-        options = ('--load-from', runs.checkpoint1)
-    same_run(*run_both(script, config, processes, tmp_path, tool, *options),
-             folder)
+    ranks = [
+        torch.load(tmp_path / f'many/rank_{rank}.pth', weights_only=True)
+        for rank in range(processes)
+    ]
+    for state in ranks[1:]:
+        assert state.keys() == ranks[0].keys()
+        assert all(torch.equal(state[k], ranks[0][k]) for k in state)
+    pairs = list(zip(lines(tmp_path / 'one'), lines(tmp_path / 'many')))
+    assert len(pairs) == 4 and pairs[-1][0]['mode'] == 'val'
+    for one, many in pairs:
+        names = {k for k in one if '.' in k or k == 'loss'}
+        assert names <= set(many)
+        for name in names:
+            assert abs(one[name] - many[name]) <= 2e-5, name
+    one, many = (
+        read_checkpoint(str(tmp_path / work / folder /
+                            'iter_3.pth'))['state_dict']
+        for work in ('one', 'many'))
+    for name, value in one.items():
+        torch.testing.assert_close(many[name], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('processes', [2, pytest.param(3, marks=slow)])
@@ -133,20 +119,13 @@ def test_evaluation(runs, tool, tmp_path, processes):
     for name in ('images/eye_1.jpg', 'vessel/eye_1.png'):
         (data / 'c0_test' / name).unlink()
     config = write_config(tmp_path / 'a.py', config_of(data, TWO, True))
-    arguments = (config, runs.checkpoint2)
-    more = ('--eval', 'mIoU', '--datasets', 'all', '--vis', '--output_dir')
-    assert tool('test.py', *arguments, *more, 'maps1', '--work-dir',
-                'one') is None
-    finished(
-        run_script(
-            'dist_test_gan.sh',
-            *arguments,
-            processes,
-            *more,
-            'maps2',
-            '--work-dir',
-            'two',
-            folder=tmp_path))
+    more = (config, runs.checkpoint2, '--eval', 'mIoU', '--datasets', 'all',
+            '--vis', '--output_dir', 'maps', '--work-dir')
+    assert tool('test.py', *more, 'one') is None
+    (tmp_path / 'maps').rename(tmp_path / 'one/maps')
+    more = (*more[:2], processes, *more[2:])
+    finished(run_script('dist_test_gan.sh', *more, 'two', folder=tmp_path))
+    (tmp_path / 'maps').rename(tmp_path / 'two/maps')
     for name, images in (('eval_c0.json', 1), ('eval_c1.json', 3)):
         first, second = (
             json.loads((tmp_path / work / name).read_text())
@@ -157,13 +136,13 @@ def test_evaluation(runs, tool, tmp_path, processes):
              for w in ('one', 'two')]
     assert pages[0] == pages[1] and 'report_files/c1/lesion' in pages[0]
     maps = [{
-        str(path.relative_to(tmp_path / folder)): path.read_bytes()
-        for path in (tmp_path / folder).rglob('*.png')
-    } for folder in ('maps1', 'maps2')]
+        str(path.relative_to(tmp_path / work)): path.read_bytes()
+        for path in (tmp_path / work / 'maps').rglob('*.png')
+    } for work in ('one', 'two')]
     assert maps[0] == maps[1] and len(maps[0]) == 2 * (1 + 3)
 
 
-@pytest.mark.slow
+@slow
 def test_wrong_data_end_both_processes(runs, tmp_path):
     """Nobody waits for the process that reads the data and gives up."""
     data = shutil.copytree(runs.data, tmp_path / 'data')

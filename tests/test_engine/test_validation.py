@@ -1,40 +1,37 @@
 """Validation during training: on which images, and what it keeps."""
-import os
+import math
+import types
 
 import numpy as np
 import pytest
-from mmcv.utils import get_logger
 from mmseg.datasets import build_dataset
+from PIL import Image
 
 from mbos.apis import load_config
 from mbos.datasets import EvaluationSets
-from mbos.engine.validation import (check_save_best, validated_test_images,
-                                    warn_of_test_images,
-                                    warn_of_unread_pseudo_labels)
-from tests.tiny_runs import SIZE, TEST, config_of, member, write_config
+from mbos.engine.validation import (check_validation, validated_test_images,
+                                    warn_of_useless_labels)
+from tests.test_reliability.runs import best_of, val_lines, write_long_config
+from tests.tiny_runs import (SIZE, TEST, TWO, config_of, member, write_config,
+                             write_data)
 
 PUBLISHED = 'configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge' \
     '_semi_OD_0.1_0.05_60k_128_group_window_size16{}.py'
-TWO = ('vessel', 'lesion')
 BEST = dict(interval=2, pre_eval=True, save_best='mDice', rule='greater')
 
 
-class Log:
+@pytest.fixture
+def log():
     """Keeps warnings."""
-
-    def __init__(self):
-        self.lines = []
-
-    def warning(self, text, *values):
-        self.lines.append(text % values)
+    lines = []
+    return types.SimpleNamespace(lines=lines, warning=lines.append)
 
 
-def test_published_configs_do_not_validate_on_test_images():
+def test_published_configs_do_not_validate_on_test_images(log):
     cfg = load_config(PUBLISHED.format(''))
     assert validated_test_images(cfg) == {}
     assert cfg.evaluation.save_best == 'mDice'
-    log = Log()
-    warn_of_test_images(cfg, log)
+    check_validation(cfg, log)
     assert log.lines == []
 
 
@@ -52,17 +49,16 @@ def test_validation_photographs_may_be_scored_by_name(name):
     }
 
 
-def test_as_released_does_and_says_so():
+def test_as_released_does_and_says_so(log):
     cfg = load_config(PUBLISHED.format('_as_released'))
     found = validated_test_images(cfg)
     assert found == {n: [n] for n in ('drive', 'stare', 'ddr', 'refuge')}
-    log = Log()
-    warn_of_test_images(cfg, log)
+    check_validation(cfg, log)
     line, = log.lines
     assert 'VALIDATION ON TEST IMAGES: drive (test set drive)' in line
     cfg.evaluation.save_best = 'mDice'
     with pytest.raises(ValueError, match='must not be chosen on them'):
-        warn_of_test_images(cfg, log)
+        check_validation(cfg, log)
 
 
 @pytest.mark.parametrize('val, test, shared', [
@@ -110,63 +106,60 @@ def test_training_saves_the_best_mean_over_tasks(runs, tool, tmp_path):
     assert not (tmp_path / 'w/.evaluation').exists()
 
 
-def test_training_refuses_to_choose_on_test_images(runs, tool, tmp_path):
-    config = write_config(tmp_path / 'a.py',
-                          config_of(runs.data, TWO, evaluation=BEST))
-    text = tool('train.py', config, '--work-dir', 'w')
-    assert 'data.val has test images: c0_test' in text
-    assert not os.path.exists(tmp_path / 'w')
-
-
-def test_logger_is_one_of_logging(runs):
-    """What the run's own logger is asked to do, it can."""
-    warn_of_test_images(load_config(runs.config1), get_logger('validation'))
-
-
-def test_best_by_any_figure_that_there_is(runs):
+def test_best_by_any_metric_that_there_is(runs, log):
     """Each that an evaluation gives, and no other."""
     cfg = load_config(runs.config1)
+    cfg.test_sets = {}
+    cfg.data.test = None
     val_set = build_dataset(cfg.data.val, dict(test_mode=True))
-    labels = [{
+    labels = {
         task.name: np.zeros((task.num_classes, SIZE, SIZE), np.float32)
         for task in val_set.datasets[0].tasks
-    }] * len(val_set)
-    results = [
-        dataset.pre_eval([labels[0]], [i])[0] for dataset in val_set.datasets
+    }
+    figures = val_set.evaluate([
+        dataset.pre_eval([labels], [i])[0] for dataset in val_set.datasets
         for i in range(len(dataset))
-    ]
-    figures = val_set.evaluate(results)
+    ])
     assert len(figures) > 6
     for name in (*figures, None, 'auto'):
         cfg.evaluation.save_best = name
-        check_save_best(cfg)
+        check_validation(cfg, log)
     for name, meant in (('mDcie', 'mDice'), ('c0_test.vessel.Dice.vesel',
                                              'c0_test.vessel.Dice.vessel')):
         cfg.evaluation.save_best = name
         with pytest.raises(ValueError, match=f'{name}.*use.* {meant}'):
-            check_save_best(cfg)
+            check_validation(cfg, log)
 
 
-def test_mistyped_figure_is_refused_before_training(runs, tool, tmp_path):
-    message = tool('train.py', runs.config1, '--cfg-options',
-                   'evaluation.save_best=mDcie')
-    assert "'mDcie', which data.val does not give: use mDice" in message
-    assert not (tmp_path / 'work_dirs').exists()
+def test_undefined_scores_are_never_the_best(tmp_path, tool):
+    """A network that calls nothing, masks that hold nothing."""
+    write_data(tmp_path / 'data', TWO)
+    for path in (tmp_path / 'data').glob('c*/*/*.png'):
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(path)
+    config = write_long_config(
+        tmp_path / 'empty.py',
+        tmp_path / 'data',
+        optimizer__lr=0.05,
+        lr_config__warmup=None,
+        runner__max_iters=12,
+        evaluation=dict(interval=12, save_best='auto'))
+    assert tool('train.py', config, '--work-dir', 'w') is None
+    last = val_lines(tmp_path / 'w')[-1]
+    assert math.isnan(last['mDice']) and math.isnan(last['mIoU'])
+    assert best_of(tmp_path / 'w') == []
 
 
-def test_stage_1_tells_of_pseudo_labels_that_it_does_not_read(tmp_path):
+def test_labels_that_no_loss_reads_are_named(tmp_path, log):
+    """Pseudo labels in stage 1, and classes that no dataset labels."""
     cfg = config_of(tmp_path, TWO)
-    log = Log()
-    warn_of_unread_pseudo_labels(
+    warn_of_useless_labels(
         load_config(write_config(tmp_path / 'a.py', cfg)), log)
     assert log.lines == []
-    cfg['data']['train']['datasets'][1]['pseudo_dirs'] = dict(vessel='x')
-    warn_of_unread_pseudo_labels(
+    cfg['data']['train']['datasets'][1].update(
+        pseudo_dirs=dict(vessel='x'),
+        ann_dirs=dict(lesion=dict(path='c1/lesion', classes=['EX'])))
+    warn_of_useless_labels(
         load_config(write_config(tmp_path / 'b.py', cfg)), log)
-    line, = log.lines
-    assert 'pseudo_dirs of c1 are not read by any loss' in line
-    adversarial = config_of(tmp_path, TWO, True)
-    log = Log()
-    warn_of_unread_pseudo_labels(
-        load_config(write_config(tmp_path / 'c.py', adversarial)), log)
-    assert log.lines == []
+    classes, pseudo = log.lines
+    assert "labels HE, SE, MA of task 'lesion'" in classes
+    assert 'pseudo_dirs of c1 are not read by any loss' in pseudo

@@ -3,8 +3,8 @@ import types
 
 import pytest
 
-from tests.test_reliability.runs import TWO, write_long_config
-from tests.tiny_runs import run_tool, write_data
+from tests.test_reliability.runs import folder_of, write_long_config
+from tests.tiny_runs import TWO, run_tool, write_data
 
 
 @pytest.fixture(scope='session')
@@ -33,5 +33,5 @@ def long_runs(tmp_path_factory):
                 changes=changes,
                 work=work,
                 data=root / 'data',
-                checkpoints=work / 'ckpt' if stage == 2 else work)
+                checkpoints=folder_of(work, stage == 2))
     return found

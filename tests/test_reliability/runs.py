@@ -1,22 +1,18 @@
 """Tiny runs of both stages, and what is compared of them."""
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
 
 from mbos.checkpoints.loading import read_checkpoint
-from tests.tiny_runs import ROOT, config_of, write_config
-
-TWO = ('vessel', 'lesion')
+from tests.tiny_runs import TWO, config_of, script_environment, write_config
 
 
-def long_config(data, adversarial=False, iterations=8, **changes):
-    """Config of a run that has all that a resumption could lose.
+def write_long_config(path, data, adversarial=False, iterations=8, **changes):
+    """Write the config of a run that has all that a resumption could lose.
 
     Warm-up, dropout, random transforms, evaluation with the best kept, and
     checkpoints and log lines at intervals that do not divide each other.
@@ -32,25 +28,18 @@ def long_config(data, adversarial=False, iterations=8, **changes):
         lr_config__warmup_ratio=0.1)
     cfg = config_of(data, TWO, adversarial, **dict(defaults, **changes))
     # the best checkpoint must not be chosen on test images
-    cfg['test_sets'] = {k: on_training(v) for k, v in cfg['test_sets'].items()}
+    cfg['test_sets'] = {
+        name: {
+            **test_set, 'img_dir': test_set['img_dir'].replace('_test', ''),
+            'ann_dirs': {
+                task: folder.replace('_test', '')
+                for task, folder in test_set['ann_dirs'].items()
+            }
+        }
+        for name, test_set in cfg['test_sets'].items()
+    }
     cfg['data']['test'] = cfg['test_sets']['c0']
-    return cfg
-
-
-def on_training(test_set):
-    """A test set with the images of its training collection."""
-    return dict(
-        test_set,
-        img_dir=test_set['img_dir'].replace('_test', ''),
-        ann_dirs={
-            task: folder.replace('_test', '')
-            for task, folder in test_set['ann_dirs'].items()
-        })
-
-
-def write_long_config(path, data, adversarial=False, **changes):
-    """Write :func:`long_config`; returns its path as text."""
-    return write_config(path, long_config(data, adversarial, **changes))
+    return write_config(path, cfg)
 
 
 def folder_of(work, adversarial):
@@ -70,37 +59,31 @@ def log_lines(work):
                 line = json.loads(text)
             except ValueError:  # killed while it was written
                 continue
-            if line.get('mode') == 'train':
-                last = line['iter']
-            if 'mode' not in line:
+            mode = line.get('mode')
+            if mode is None:
                 continue
-            # mmcv gives the number of images as the iteration of evaluations
-            key = (line['mode'],
-                   line['iter'] if line['mode'] == 'train' else last)
             values = {
                 k: v
                 for k, v in line.items()
                 if k not in ('time', 'data_time', 'memory', 'epoch')
             }
-            if line['mode'] == 'val':
-                key = (*key, len([k for k in lines if k[0] == 'val']))
-                if values in lines.values():
-                    continue
-            assert lines.setdefault(key, values) == values, key
+            # mmcv gives the number of images as the iteration of evaluations
+            last = line['iter'] if mode == 'train' else last
+            assert lines.setdefault((mode, last), values) == values, last
     return lines
 
 
 def train_lines(work):
     """Only the lines of training, by iteration."""
     return {
-        key[1]: value
-        for key, value in log_lines(work).items() if key[0] == 'train'
+        i: v
+        for (mode, i), v in log_lines(work).items() if mode == 'train'
     }
 
 
 def val_lines(work):
     """The different metrics that evaluations logged, in order."""
-    return [v for k, v in log_lines(work).items() if k[0] == 'val']
+    return [v for (mode, _), v in log_lines(work).items() if mode == 'val']
 
 
 def assert_same_content(one, two, where=''):
@@ -122,13 +105,10 @@ def assert_same_content(one, two, where=''):
 def assert_same_checkpoint(one, two):
     """Compare all that a checkpoint holds but names of files and folders."""
     one, two = (read_checkpoint(str(path)) for path in (one, two))
-    assert set(one) == set(two)
-    for key in set(one) - {'meta'}:
-        assert_same_content(one[key], two[key], key)
-    assert one['meta']['iter'] == two['meta']['iter']
-    best = [
-        c['meta'].get('hook_msgs', {}).get('best_score') for c in (one, two)
-    ]
+    metas = [content.pop('meta') for content in (one, two)]
+    assert_same_content(one, two)
+    assert metas[0]['iter'] == metas[1]['iter']
+    best = [m.get('hook_msgs', {}).get('best_score') for m in metas]
     assert best[0] == best[1]
 
 
@@ -137,23 +117,16 @@ def best_of(work):
     return sorted(path.name for path in Path(work).glob('best_*'))
 
 
-def start(*command, folder, **environment):
+def start(*command, folder):
     """Start a command of the checkout on CPU; its output is collected."""
-    env = dict(
-        os.environ,
-        PYTHON=sys.executable,
-        CUDA_VISIBLE_DEVICES='',
-        OMP_NUM_THREADS='1',
-        PYTHONPATH=str(ROOT),
-        **environment)
-    log = open(Path(folder) / 'output.txt', 'ab')
-    return subprocess.Popen(
-        list(map(str, command)),
-        cwd=folder,
-        env=env,
-        stdout=log,
-        stderr=log,
-        start_new_session=True)
+    with open(Path(folder) / 'output.txt', 'ab') as log:
+        return subprocess.Popen(
+            list(map(str, command)),
+            cwd=folder,
+            env=script_environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True)
 
 
 def wait_for(pattern, folder, process, seconds=120):

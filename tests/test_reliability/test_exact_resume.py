@@ -5,62 +5,42 @@ import pytest
 
 from mbos.checkpoints.loading import read_checkpoint
 from tests.test_reliability.runs import (assert_same_checkpoint, best_of,
-                                         train_lines, val_lines)
+                                         folder_of, train_lines, val_lines)
 
 
-def resume(tool, run, stage, iteration, *arguments):
-    """Go on from a copy of one checkpoint, in an own work directory."""
-    again = run.work.parent / f'again{stage}'
-    shutil.rmtree(again, ignore_errors=True)
-    folder = again / 'ckpt' if stage == 2 else again
+@pytest.mark.parametrize('stage, iteration, workers', [
+    (1, 2, 0),
+    (1, 4, 0),
+    pytest.param(1, 6, 0, marks=pytest.mark.slow),
+    (2, 2, 2),
+    pytest.param(2, 4, 0, marks=pytest.mark.slow),
+    pytest.param(2, 6, 0, marks=pytest.mark.slow),
+])
+def test_resumed_anywhere(long_runs, tool, tmp_path, stage, iteration,
+                          workers):
+    """Within warm-up, off the log lines, at an evaluation, near the end, with
+    another number of workers."""
+    run = long_runs[stage]
+    folder = folder_of(tmp_path / 'w', stage == 2)
     folder.mkdir(parents=True)
     shutil.copy(run.checkpoints / f'iter_{iteration}.pth', folder)
-    done = tool('train.py', run.config, '--work-dir', again, '--auto-resume',
-                *arguments)
-    assert done is None
-    return again, folder
-
-
-@pytest.mark.parametrize('stage, iteration', [
-    (1, 2),
-    (1, 4),
-    pytest.param(1, 6, marks=pytest.mark.slow),
-    (2, 2),
-    pytest.param(2, 4, marks=pytest.mark.slow),
-    pytest.param(2, 6, marks=pytest.mark.slow),
-])
-def test_resumed_anywhere(long_runs, tool, stage, iteration):
-    """Within warm-up, off the log lines, at an evaluation, near the end."""
-    run = long_runs[stage]
-    again, folder = resume(tool, run, stage, iteration)
+    assert tool('train.py', run.config, '--work-dir', 'w', '--auto-resume',
+                '--cfg-options', f'data.workers_per_gpu={workers}') is None
     assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
                            folder / 'iter_8.pth')
-    before, after = train_lines(run.work), train_lines(again)
+    before, after = train_lines(run.work), train_lines('w')
     assert set(before) == {3, 6}
-    assert set(after) == {i for i in (3, 6) if i > iteration}
-    for key, line in after.items():
-        assert line == before[key]
-    assert val_lines(again) == val_lines(run.work)[-len(val_lines(again)):]
+    assert after == {i: line for i, line in before.items() if i > iteration}
+    found = val_lines('w')
+    assert found == val_lines(run.work)[-len(found):]
 
 
-def test_another_number_of_workers(long_runs, tool):
-    run = long_runs[2]
-    again, folder = resume(tool, run, 2, 2, '--cfg-options',
-                           'data.workers_per_gpu=2')
-    assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
-                           folder / 'iter_8.pth')
-    assert train_lines(again) == train_lines(run.work)
-
-
-def test_sums_since_the_last_line_are_kept(long_runs):
+def test_what_is_kept_between_lines_and_steps(long_runs):
+    """Sums of losses; gradients, as stage 2 steps after iterations 3, 6, 8."""
     content = read_checkpoint(str(long_runs[1].checkpoints / 'iter_4.pth'))
     state = content['progress']['hooks']['LossLogHook']
     assert state['count'] == 1 and len(state['rows']) == 1
     assert 'loss' in state['names'] and (state['rows'] > 0).any()
-
-
-def test_gradients_since_the_last_step_are_kept(long_runs):
-    """Stage 2 steps after iterations 3, 6 and 8."""
     kept = {}
     for iteration in (2, 4, 6, 8):
         path = long_runs[2].checkpoints / f'iter_{iteration}.pth'

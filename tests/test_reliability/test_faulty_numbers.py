@@ -22,23 +22,30 @@ class BreakImage(Hook):
             runner.data_batch['img'].data[0][0, 0, 0, 0] = float('nan')
 
 
-def broken(path, run, iterations, adversarial=False, **changes):
-    hook = dict(type='BreakImage', iterations=list(iterations))
-    return write_long_config(
-        path, run.data, adversarial, custom_hooks=[hook], **changes)
+@pytest.fixture
+def train(long_runs, tool, tmp_path):
+    """Function that trains on broken images in some iterations."""
+
+    def run(*iterations, stage=1, **changes):
+        config = write_long_config(
+            tmp_path / 'a.py',
+            long_runs[stage].data,
+            stage == 2,
+            custom_hooks=[dict(type='BreakImage', iterations=iterations)],
+            **changes)
+        return tool('train.py', config, '--work-dir', 'w', '--no-validate')
+
+    return run
 
 
 @pytest.mark.parametrize('stage', [1, 2])
-def test_the_run_ends_and_the_last_checkpoint_is_good(long_runs, tool,
-                                                      tmp_path, stage):
-    config = broken(tmp_path / 'a.py', long_runs[stage], [3], stage == 2)
-    said = tool('train.py', config, '--work-dir', 'w', '--no-validate')
-    assert said.startswith('Error: Not finite in iteration 3: '
-                           'the loss aux.')
+def test_the_run_ends_and_the_last_checkpoint_is_good(long_runs, train, stage):
+    said = train(3, stage=stage)
+    assert said.startswith('Error: Not finite in iteration 3: the loss aux.')
     assert 'decode.loss_truth.vessel' in said
     for folder in ('c0', 'c1'):  # one image of each dataset
         assert f'{long_runs[stage].data}/{folder}/images/eye_' in said
-    checkpoints = folder_of(tmp_path / 'w', stage == 2)
+    checkpoints = folder_of('w', stage == 2)
     assert {n
             for n in os.listdir(checkpoints)
             if n.endswith('.pth')} == {'iter_2.pth', 'latest.pth'}
@@ -46,19 +53,15 @@ def test_the_run_ends_and_the_last_checkpoint_is_good(long_runs, tool,
     assert all(torch.isfinite(v).all() for v in state.values())
 
 
-def test_the_step_is_left_out_when_configured(long_runs, tool, tmp_path):
+def test_the_step_is_left_out_when_configured(train, tmp_path):
     """Also in an iteration of which a checkpoint is saved."""
-    config = broken(
-        tmp_path / 'a.py',
-        long_runs[1], [2, 3],
-        optimizer_config__on_nonfinite='skip')
-    assert tool('train.py', config, '--work-dir', 'w', '--no-validate') is None
+    assert train(2, 3, optimizer_config__on_nonfinite='skip') is None
     state = read_checkpoint('w/iter_8.pth')['state_dict']
     assert all(torch.isfinite(v).all() for v in state.values())
     start = read_checkpoint('w/iter_2.pth')
     steps = start['optimizer']['generator']['state'][0]['step']
     assert start['meta']['iter'] == 2 and steps == 1
-    log = next(p for p in (tmp_path / 'w').glob('*.log')).read_text()
-    assert log.count('Step skipped') == 2
-    for line in train_lines(tmp_path / 'w').values():
+    log, = (tmp_path / 'w').glob('*.log')
+    assert log.read_text().count('Step skipped') == 2
+    for line in train_lines('w').values():
         assert line['loss'] == line['loss']

@@ -13,38 +13,34 @@ from mbos.runtime import signals as interruption
 from tests.test_reliability.runs import start, wait_for, write_long_config
 from tests.tiny_runs import ROOT
 
-TRAIN = ROOT / 'tools/dist_train_multi_task.sh'
+slow = pytest.mark.slow
 
 
-def is_alive(pid):
-    """Whether a process runs, and is not just waiting to be reaped."""
+def state_of(pid):
+    """State and parent of a process; None if it has ended."""
     try:
         text = Path(f'/proc/{pid}/stat').read_text()
     except OSError:
-        return False
-    return text.rpartition(')')[2].split()[0] != 'Z'
+        return None
+    state, parent = text.rpartition(')')[2].split()[:2]
+    return None if state == 'Z' else (state, int(parent))
 
 
 def children_of(pid):
     """Processes that a process has started, and those that they have."""
     found = []
     for entry in filter(str.isdigit, os.listdir('/proc')):
-        try:
-            text = Path(f'/proc/{entry}/stat').read_text()
-        except OSError:
-            continue
-        if int(text.rpartition(')')[2].split()[1]) == pid:
+        state = state_of(entry)
+        if state and state[1] == pid:
             found += [int(entry), *children_of(int(entry))]
     return found
 
 
 def wait_until_gone(pids, seconds):
     end = time.time() + seconds
-    while time.time() < end:
-        if not any(map(is_alive, pids)):
-            return
+    while any(map(state_of, pids)):
+        assert time.time() < end, f'still there: {pids}'
         time.sleep(0.1)
-    raise AssertionError(f'still there: {list(filter(is_alive, pids))}')
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def launch(long_runs, tmp_path):
     def begin(*arguments, processes=2):
         (tmp_path / 'output.txt').write_bytes(b'')
         process = start(
-            TRAIN,
+            ROOT / 'tools/dist_train_multi_task.sh',
             config,
             processes,
             '--work-dir',
@@ -72,12 +68,12 @@ def launch(long_runs, tmp_path):
             folder=tmp_path)
         started.append(process)
         wait_for(r'Iter \[\d+/100000\]', tmp_path, process)
-        return process
+        return process, children_of(process.pid)
 
     yield begin
     for process in started:
         for pid in [*children_of(process.pid), process.pid]:
-            if is_alive(pid):
+            if state_of(pid):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
@@ -90,8 +86,7 @@ def newest(folder):
 
 
 def test_sigterm_ends_all_processes_with_status_75(launch, tmp_path):
-    process = launch()
-    everyone = children_of(process.pid)
+    process, everyone = launch()
     assert len(everyone) >= 4, 'two processes with a worker each'
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75
@@ -101,36 +96,33 @@ def test_sigterm_ends_all_processes_with_status_75(launch, tmp_path):
     assert newest(tmp_path / 'w') >= 1
 
 
-@pytest.mark.slow
+@slow
 def test_slurms_warning_and_going_on(launch, tmp_path):
-    process = launch()
+    process, _ = launch()
     process.send_signal(signal.SIGUSR1)
     assert process.wait(60) == 75
     before = newest(tmp_path / 'w')
-    process = launch('--auto-resume')
-    os.kill(children_of(process.pid)[0], signal.SIGTERM)  # one of them only
+    process, everyone = launch('--auto-resume')
+    os.kill(everyone[0], signal.SIGTERM)  # one of them only
     assert process.wait(60) == 75
     assert newest(tmp_path / 'w') > before
-    process = launch('--auto-resume', processes=1)
+    process, _ = launch('--auto-resume', processes=1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 75
-    assert 'The run had 2 process(es), now it has 1' in (
-        tmp_path / 'output.txt').read_text()
+    assert 'processes was 2, is 1' in (tmp_path / 'output.txt').read_text()
 
 
-@pytest.mark.slow
+@slow
 def test_a_killed_launcher_leaves_no_process(launch, tmp_path):
-    process = launch()
-    everyone = children_of(process.pid)
+    process, everyone = launch()
     process.kill()
     wait_until_gone(everyone, 60)
     assert newest(tmp_path / 'w') >= 1, 'they saved, as with SIGTERM'
 
 
-@pytest.mark.slow
-def test_second_ctrl_c_kills(launch, tmp_path):
-    process = launch()
-    everyone = children_of(process.pid)
+@slow
+def test_second_ctrl_c_kills(launch):
+    process, everyone = launch()
     for pid in everyone:
         os.kill(pid, signal.SIGSTOP)  # they hang
     process.send_signal(signal.SIGINT)

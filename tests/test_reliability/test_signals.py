@@ -2,6 +2,7 @@
 had been."""
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from mmcv.runner import HOOKS, Hook
@@ -12,6 +13,8 @@ from mbos.runtime.signals import (EXIT_INTERRUPTED, SIGNALS, Interrupted,
                                   StopSignals)
 from tests.test_reliability.runs import (assert_same_checkpoint, folder_of,
                                          log_lines, write_long_config)
+
+slow = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -39,39 +42,29 @@ class SendSignal(Hook):
                 os.kill(os.getpid(), number)
 
 
-def interrupted_config(path, run, adversarial, iteration, *numbers, **changes):
-    """The config of a run of ``long_runs``, interrupted."""
-    hook = dict(type='SendSignal', iteration=iteration, numbers=numbers)
-    changes = {**run.changes, **changes}
-    hooks = [*changes.pop('custom_hooks', []), hook]
-    return write_long_config(
-        path, run.data, adversarial, custom_hooks=hooks, **changes)
+@pytest.fixture
+def train(long_runs, tool, tmp_path):
+    """Function that trains a run of ``long_runs`` and gets signals."""
+
+    def run(stage, iteration, *numbers, options=()):
+        changes = dict(long_runs[stage].changes)
+        hook = dict(
+            type='SendSignal',
+            iteration=iteration,
+            numbers=[int(number) for number in numbers])
+        config = write_long_config(
+            tmp_path / f'stage{stage}.py',
+            long_runs[stage].data,
+            stage == 2,
+            custom_hooks=[*changes.pop('custom_hooks', []), hook],
+            **changes)
+        return tool('train.py', config, '--work-dir', 'w', *options)
+
+    return run
 
 
-@pytest.mark.parametrize('stage, numbers, iteration', [
-    (1, (signal.SIGTERM, ), 6),
-    pytest.param(1, (signal.SIGUSR1, ), 5, marks=pytest.mark.slow),
-    pytest.param(2, (signal.SIGINT, ), 1, marks=pytest.mark.slow),
-    (2, (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), 5),
-])
-def test_saves_and_goes_on(long_runs, tool, tmp_path, stage, numbers,
-                           iteration):
-    """Also where a checkpoint is due; launchers may send more signals."""
-    run = long_runs[stage]
-    config = interrupted_config(tmp_path / f'stage{stage}.py', run, stage == 2,
-                                iteration, *map(int, numbers))
-    command = ('train.py', config, '--work-dir', 'w')
-    assert tool(*command) == EXIT_INTERRUPTED == 75
-    assert signal.getsignal(numbers[0]) in (signal.SIG_DFL,
-                                            signal.default_int_handler)
-    log = next((tmp_path / 'w').glob('*.log')).read_text()
-    assert log.count(f'Saving checkpoint at {iteration}') == 1
-    assert (f'Interrupted ({signal.Signals(numbers[0]).name}) after iteration '
-            f'{iteration} of 8') in log
-    folder = folder_of('w', stage == 2)
-    assert read_checkpoint(str(
-        folder / f'iter_{iteration}.pth'))['meta']['iter'] == iteration
-    assert os.readlink(folder / 'latest.pth') == f'iter_{iteration}.pth'
+def goes_on(tool, run, folder):
+    """Resumed, the run is the one that was not interrupted."""
     assert tool('train.py', run.config, '--work-dir', 'w',
                 '--auto-resume') is None
     assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
@@ -79,17 +72,36 @@ def test_saves_and_goes_on(long_runs, tool, tmp_path, stage, numbers,
     assert log_lines('w') == log_lines(run.work)
 
 
-def test_in_the_last_iteration_the_run_just_ends(long_runs, tool, tmp_path):
-    config = interrupted_config(tmp_path / 'a.py', long_runs[1], False, 8,
-                                int(signal.SIGTERM))
-    assert tool('train.py', config, '--work-dir', 'w', '--no-validate') is None
+@pytest.mark.parametrize('stage, numbers, iteration', [
+    (1, (signal.SIGTERM, ), 6),
+    pytest.param(1, (signal.SIGUSR1, ), 5, marks=slow),
+    pytest.param(2, (signal.SIGINT, ), 1, marks=slow),
+    (2, (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), 5),
+])
+def test_saves_and_goes_on(long_runs, train, tool, stage, numbers, iteration):
+    """Also where a checkpoint is due; launchers may send more signals."""
+    assert train(stage, iteration, *numbers) == EXIT_INTERRUPTED == 75
+    assert signal.getsignal(numbers[0]) in (signal.SIG_DFL,
+                                            signal.default_int_handler)
+    log = next(Path('w').glob('*.log')).read_text()
+    assert log.count(f'Saving checkpoint at {iteration}') == 1
+    assert (f'Interrupted ({signal.Signals(numbers[0]).name}) after iteration '
+            f'{iteration} of 8') in log
+    folder = folder_of('w', stage == 2)
+    assert read_checkpoint(str(
+        folder / f'iter_{iteration}.pth'))['meta']['iter'] == iteration
+    assert os.readlink(folder / 'latest.pth') == f'iter_{iteration}.pth'
+    goes_on(tool, long_runs[stage], folder)
+
+
+def test_in_the_last_iteration_the_run_just_ends(train):
+    assert train(1, 8, signal.SIGTERM, options=['--no-validate']) is None
     content = read_checkpoint('w/iter_8.pth')
     assert content['meta']['iter'] == 8
     assert not content['progress']['evaluation_pending']
 
 
-@pytest.mark.parametrize('interval',
-                         [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize('interval', [pytest.param(2, marks=slow), 3])
 def test_during_an_evaluation(long_runs, tool, tmp_path, monkeypatch,
                               interval):
     """It is left at once, and made up for at the next start."""
@@ -100,52 +112,39 @@ def test_during_an_evaluation(long_runs, tool, tmp_path, monkeypatch,
 
     def interrupt(self, preds, indices):
         seen.append(indices)
-        if len(seen) == 2:
+        if len(seen) == 2:  # the first was the rehearsal's
             os.kill(os.getpid(), signal.SIGTERM)
         return scored(self, preds, indices)
 
     with monkeypatch.context() as patch:
         patch.setattr(PartialLabelDataset, 'pre_eval', interrupt)
         assert tool('train.py', config, '--work-dir', 'w') == 75
-    assert len(seen) == 2
     content = read_checkpoint('w/iter_4.pth')
     assert content['meta']['iter'] == 4
     assert content['progress']['evaluation_pending'] is True
-    assert tool('train.py', run.config, '--work-dir', 'w',
-                '--auto-resume') is None
-    assert log_lines('w') == log_lines(run.work)
-    assert_same_checkpoint(run.checkpoints / 'iter_8.pth',
-                           tmp_path / 'w/iter_8.pth')
+    goes_on(tool, run, tmp_path / 'w')
 
 
-def test_second_ctrl_c_aborts_at_once(long_runs, tool, tmp_path):
-    config = interrupted_config(tmp_path / 'a.py', long_runs[1], False, 3,
-                                int(signal.SIGINT), int(signal.SIGINT))
+def test_second_ctrl_c_aborts_at_once(train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        tool('train.py', config, '--work-dir', 'w')
+        train(1, 3, signal.SIGINT, signal.SIGINT)
     assert not (tmp_path / 'w/iter_3.pth').exists()
     assert (tmp_path / 'w/iter_2.pth').exists()
 
 
 def test_before_training_nothing_is_left(long_runs, tool, tmp_path,
                                          monkeypatch):
-
-    def check(*args, **kwargs):
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr('mbos.engine.train.check_data', check)
+    monkeypatch.setattr('mbos.engine.train.check_data',
+                        lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     assert tool('train.py', long_runs[1].config, '--work-dir', 'w') == 75
     assert not (tmp_path / 'w').exists()
 
 
 def test_signals_that_were_ignored_stay_so():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopSignals():
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_deferred_and_at_once(capfd):
@@ -157,6 +156,6 @@ def test_deferred_and_at_once(capfd):
                 with signals.at_once():
                     raise AssertionError('not entered')
     assert 'SIGTERM: saving a checkpoint' in capfd.readouterr().err
-    with StopSignals(announce=False) as signals, pytest.raises(Interrupted):
+    with StopSignals(), pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGUSR1)
     assert capfd.readouterr().err == ''

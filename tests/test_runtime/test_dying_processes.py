@@ -4,83 +4,79 @@ import time
 
 import pytest
 
-from tests.tiny_runs import config_of, run_script, write_config
+from tests.tiny_runs import PARTS, TWO, config_of, run_script, write_config
 
-TWO = ('vessel', 'lesion')
-PARTS = dict(imports=['mbos', 'tests.run_parts'], allow_failed_imports=False)
+slow = pytest.mark.slow
 SECONDS = 60
-REASONS = dict(
-    exception='failed: RuntimeError: the fault of this process\n'
-    'Its traceback is above',
-    kill='was killed by SIGKILL',
-    exit='left with status 3',
-    exit_well='left by sys.exit before the run was over',
-    exit_hard='No process reported an error')
-STATUS = dict(exception=1, kill=137, exit=3, exit_well=1, exit_hard=1)
+ENDS = dict(
+    exception=(1, 'failed: RuntimeError: the fault of this process\n'
+               'Its traceback is above'),
+    kill=(137, 'was killed by SIGKILL'),
+    exit=(3, 'left with status 3'),
+    exit_well=(1, 'left by sys.exit before the run was over'),
+    exit_hard=(1, 'No process reported an error'))
+"""dict: Exit status and last words of a run, by how a process ends."""
 
 
-def fails(done, how, rank):
-    """Check how a run ended; returns the seconds after the fault."""
+def check_end(done, how, rank):
+    """Check how a run ended, and that it did soon after the fault."""
     shown = done.stdout + done.stderr
     found = re.search(r'fails at ([\d.]+)', done.stdout)
     assert found, shown[-3000:]
-    seconds = time.time() - float(found[1])
-    assert seconds < SECONDS
-    assert done.returncode == STATUS[how], shown[-3000:]
+    assert time.time() - float(found[1]) < SECONDS
+    status, reason = ENDS[how]
+    assert done.returncode == status, shown[-3000:]
     end = '\n'.join(done.stderr.rstrip().splitlines()[-2:])
-    assert re.search(REASONS[how], end), end[-3000:]
+    assert re.search(reason, end), end[-3000:]
     if how in ('exception', 'kill', 'exit'):
         assert f'Process {rank} (pid ' in end
     if how == 'exception':
         assert re.search(r'Traceback.*_raise\n.*RuntimeError: the fault',
                          shown, re.DOTALL)
-    print(f'{how} of process {rank}: ended after {seconds:.1f} s')
-    return seconds
 
 
-def die_in_training(runs, tmp_path, how, rank, processes):
-    cfg = config_of(runs.data, TWO)
-    cfg['custom_imports'] = PARTS
-    cfg['custom_hooks'] = [dict(type='FailingHook', how=how, rank=rank)]
-    done = run_script(
-        'dist_train_multi_task.sh',
-        write_config(tmp_path / 'a.py', cfg),
-        processes,
-        folder=tmp_path)
-    fails(done, how, rank)
+@pytest.fixture
+def launch(runs, tmp_path):
+    """Function that trains in several processes, of which one may die."""
+
+    def run(how, rank, where=None, processes=2, environment=None, **changes):
+        cfg = config_of(runs.data, TWO, custom_imports=PARTS, **changes)
+        if where is None:
+            cfg['custom_hooks'] = [
+                dict(type='FailingHook', how=how, rank=rank)
+            ]
+        else:
+            cfg['data']['val'][0].update(
+                type='FailingDataset', how=how, rank=rank, **where)
+        return run_script(
+            'dist_train_multi_task.sh',
+            write_config(tmp_path / 'a.py', cfg),
+            processes,
+            folder=tmp_path,
+            **(environment or {}))
+
+    return run
 
 
-def die_in_dataset(runs, tmp_path, how, rank, where, processes=2, **changes):
+@pytest.mark.parametrize('processes, rank', [
+    pytest.param(2, 0, marks=slow),
+    pytest.param(2, 1, marks=slow),
+    pytest.param(3, 2, marks=slow)
+])
+@pytest.mark.parametrize('how', ENDS)
+def test_training(launch, how, rank, processes):
+    check_end(launch(how, rank, processes=processes), how, rank)
+
+
+@pytest.mark.parametrize('how, where, rank', [('exception', 'scoring', 1)] + [
+    pytest.param(how, where, rank, marks=slow)
+    for how in ('exception', 'kill', 'exit', 'exit_well')
+    for where, rank in (('check', 0), ('scoring', 0), ('scoring', 1))
+])
+def test_data_check_and_evaluation(launch, how, rank, where):
     """In the first validation set."""
-    cfg = config_of(runs.data, TWO, **changes)
-    cfg['custom_imports'] = PARTS
-    cfg['data']['val'][0].update(
-        type='FailingDataset', how=how, rank=rank, where=where)
-    config = write_config(tmp_path / 'a.py', cfg)
-    fails(
-        run_script(
-            'dist_train_multi_task.sh', config, processes, folder=tmp_path),
-        how, rank)
-
-
-def test_exception_in_an_evaluation(runs, tmp_path):
-    die_in_dataset(
-        runs, tmp_path, 'exception', 1, 'scoring', evaluation__interval=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('processes, rank', [(2, 0), (2, 1), (3, 2)])
-@pytest.mark.parametrize('how', STATUS)
-def test_training(runs, tmp_path, how, rank, processes):
-    die_in_training(runs, tmp_path, how, rank, processes)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('where, rank', [('check', 0), ('scoring', 0),
-                                         ('scoring', 1)])
-@pytest.mark.parametrize('how', STATUS)
-def test_data_check_and_evaluation(runs, tmp_path, how, rank, where):
-    die_in_dataset(runs, tmp_path, how, rank, where, evaluation__interval=1)
+    done = launch(how, rank, dict(where=where), evaluation__interval=1)
+    check_end(done, how, rank)
 
 
 def test_error_of_all_is_told_once_and_last(runs, tmp_path):
@@ -98,17 +94,13 @@ def test_error_of_all_is_told_once_and_last(runs, tmp_path):
     assert done.stderr.rstrip().splitlines()[-1].startswith('Error: ')
 
 
-@pytest.mark.slow
-def test_slow_check_of_the_data(runs, tmp_path):
+@slow
+def test_slow_check_of_the_data(launch):
     """Others wait for the first process, longer than for anything else."""
-    cfg = config_of(runs.data, TWO, runner__max_iters=1)
-    cfg['custom_imports'] = PARTS
-    cfg['data']['val'][0].update(
-        type='FailingDataset', how='kill', rank=-1, where='check', seconds=20)
-    done = run_script(
-        'dist_train_multi_task.sh',
-        write_config(tmp_path / 'a.py', cfg),
-        2,
-        folder=tmp_path,
-        MBOS_TIMEOUT_MINUTES='0.15')
+    done = launch(
+        'kill',
+        -1,
+        dict(where='check', seconds=20),
+        environment=dict(MBOS_TIMEOUT_MINUTES='0.15'),
+        runner__max_iters=1)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,6 +1,5 @@
-import argparse
-import os
 import random
+import time
 
 import numpy as np
 import pytest
@@ -10,104 +9,82 @@ from mmcv.parallel import DataContainer
 from torch import nn
 
 from mbos.apis import Environment, LaunchError, set_up_environment
-from mbos.runtime.environment import (add_launcher_arguments, set_random_seed,
-                                      wrap_model)
+from mbos.runtime.environment import set_random_seed, wrap_model
+from mbos.runtime.exits import _is_lost
+from tests.processes import run_processes
 
-SLURM = dict(SLURM_PROCID='1', SLURM_LOCALID='1', SLURM_NTASKS='2')
+SLURM = dict(
+    SLURM_PROCID='1', SLURM_LOCALID='1', SLURM_NTASKS='2', MASTER_ADDR='node1')
+TORCHRUN = dict(RANK='1', LOCAL_RANK='1', LOCAL_WORLD_SIZE='2')
 
 
 @pytest.fixture
-def joined(monkeypatch):
-    """Arguments with which the process would join a group."""
+def join(monkeypatch):
+    """Function that sets up a process; returns it and the backends joined."""
     calls = []
     monkeypatch.setattr(dist, 'init_process_group',
                         lambda backend, **kwargs: calls.append(backend))
     monkeypatch.setattr(dist, 'get_rank', lambda: 1)
     monkeypatch.setattr(dist, 'get_world_size', lambda: 2)
-    monkeypatch.setattr('mbos.runtime.environment.announce', lambda: None)
-    for name in ('RANK', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'WORLD_SIZE'):
-        monkeypatch.delenv(name, raising=False)
-    return calls
+    monkeypatch.setattr('mbos.runtime.environment.end_with_launcher',
+                        lambda: None)
+
+    def run(launcher, gpus=0, **variables):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+        monkeypatch.setattr(torch.cuda, 'set_device', lambda device: None)
+        for name in (*SLURM, *TORCHRUN, 'WORLD_SIZE', 'TORCHELASTIC_RUN_ID'):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return set_up_environment(launcher), calls
+
+    return run
 
 
-def pretend_gpus(monkeypatch, count):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
-    monkeypatch.setattr(torch.cuda, 'set_device', lambda device: None)
-
-
-def test_alone(joined, monkeypatch):
-    pretend_gpus(monkeypatch, 0)
-    env = set_up_environment()
+def test_alone(join):
+    env, joined = join('none')
     assert env == Environment(torch.device('cpu'), 0, 1)
     assert env.is_main and not env.distributed and joined == []
     env.barrier()
-    pretend_gpus(monkeypatch, 2)
-    assert set_up_environment().device == torch.device('cuda', 0)
+    assert join('none', 2)[0].device == torch.device('cuda', 0)
 
 
-@pytest.mark.parametrize('gpus, device, backend', [(0, 'cpu', 'gloo'),
-                                                   (2, 'cuda:1', 'nccl')])
-def test_torchrun(joined, monkeypatch, gpus, device, backend):
-    pretend_gpus(monkeypatch, gpus)
-    for name in ('RANK', 'LOCAL_RANK'):
-        monkeypatch.setenv(name, '1')
-    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
-    env = set_up_environment('pytorch')
+@pytest.mark.parametrize('launcher, gpus, variables, device, backend', [
+    ('pytorch', 0, TORCHRUN, 'cpu', 'gloo'),
+    ('pytorch', 2, TORCHRUN, 'cuda:1', 'nccl'),
+    ('none', 0, dict(TORCHRUN, TORCHELASTIC_RUN_ID='x'), 'cpu', 'gloo'),
+    ('slurm', 0, SLURM, 'cpu', 'gloo'),
+])
+def test_with_others(join, launcher, gpus, variables, device, backend):
+    env, joined = join(launcher, gpus, **variables)
     assert env == Environment(torch.device(device), 1, 2)
     assert joined == [backend] and not env.is_main
 
 
-def test_more_processes_than_gpus(joined, monkeypatch):
-    pretend_gpus(monkeypatch, 2)
-    for name in ('RANK', 'LOCAL_RANK'):
-        monkeypatch.setenv(name, '0')
-    monkeypatch.setenv('LOCAL_WORLD_SIZE', '3')
-    with pytest.raises(LaunchError, match='3 processes.*only 2 GPU.*start 2'):
-        set_up_environment('pytorch')
-    assert joined == [], 'nobody waits for the others'
-
-
-def test_slurm(joined, monkeypatch):
-    pretend_gpus(monkeypatch, 0)
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv('MASTER_ADDR', 'node1')
-    assert set_up_environment('slurm').world_size == 2
-    assert joined == ['gloo']
-
-
-def test_launcher_that_did_not_launch(joined, monkeypatch):
-    with pytest.raises(LaunchError, match='torchrun.*tools/dist_'):
-        set_up_environment('pytorch')
-    for name in SLURM:
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(LaunchError, match='SLURM_PROCID.*srun'):
-        set_up_environment('slurm')
-
-
-def test_timeout(joined, monkeypatch):
-    pretend_gpus(monkeypatch, 0)
-    for name in ('RANK', 'LOCAL_RANK'):
-        monkeypatch.setenv(name, '0')
-    for text in ('soon', '0', '-1', 'inf', 'nan'):
-        monkeypatch.setenv('MBOS_TIMEOUT_MINUTES', text)
-        with pytest.raises(LaunchError, match='expected minutes'):
-            set_up_environment('pytorch')
-    assert joined == []
+@pytest.mark.parametrize('launcher, gpus, variables, words', [
+    ('pytorch', 0, {}, 'torchrun.*tools/dist_'),
+    ('slurm', 0, {}, 'SLURM_PROCID.*srun'),
+    ('pytorch', 2, dict(TORCHRUN, LOCAL_WORLD_SIZE='3'),
+     '3 processes.*only 2 GPU.*start 2'),
+    *(('pytorch', 0, dict(TORCHRUN, MBOS_TIMEOUT_MINUTES=text),
+       'expected minutes') for text in ('soon', '0', '-1', 'inf', 'nan')),
+])  # yapf: disable
+def test_started_wrongly(join, launcher, gpus, variables, words):
+    """Nobody waits for the others."""
+    with pytest.raises(LaunchError, match=words):
+        join(launcher, gpus, **variables)
 
 
 def test_seed():
 
-    def draw():
+    def draw(seed):
+        set_random_seed(seed)
         return random.random(), np.random.rand(), torch.rand(1).item()
 
-    set_random_seed(7)
-    first = draw()
-    set_random_seed(7)
-    assert draw() == first
-    set_random_seed(8)
-    assert all(a != b for a, b in zip(draw(), first))
+    first = draw(7)
+    assert draw(7) == first
+    assert all(a != b for a, b in zip(draw(8), first))
 
 
 class Echo(nn.Module):
@@ -124,16 +101,34 @@ def test_wrapped_model_unpacks_containers():
     assert total == 6 and names == ['a']
 
 
-@pytest.mark.parametrize('option', [['--local-rank=1'], ['--local-rank', '1'],
-                                    ['--local_rank=1'], ['--local_rank', '1']])
-@pytest.mark.parametrize('known, expected', [(None, '1'), ('2', '2')])
-def test_what_old_launchers_pass(monkeypatch, option, known, expected):
-    """torch.distributed.launch; what torchrun has set counts."""
-    monkeypatch.setenv('LOCAL_RANK', known or '')
-    if known is None:
-        monkeypatch.delenv('LOCAL_RANK')
-    parser = argparse.ArgumentParser()
-    add_launcher_arguments(parser)
-    args = parser.parse_args([*option, '--launcher', 'pytorch'])
-    assert args.launcher == 'pytorch'
-    assert os.environ['LOCAL_RANK'] == expected
+def slow_first(rank):
+    """Three barriers, to which the first process comes late."""
+    env = Environment(torch.device('cpu'), rank, 3)
+    times = []
+    for seconds in (2, 0, 0.5):
+        if rank == 0:
+            time.sleep(seconds)
+        env.barrier()
+        times.append(time.monotonic())
+    return times
+
+
+def test_barrier_waits_longer_than_collectives(tmp_path):
+    """As for a long check of the data, of which others know nothing."""
+    times = np.array(run_processes(slow_first, 3, tmp_path, timeout=1))
+    assert np.ptp(times, axis=0).max() < 0.4, 'all go on together'
+    assert (np.diff(times[:, [0, 2]], axis=1) > 0.5).all()
+
+
+def late_collective(rank):
+    if rank == 0:
+        time.sleep(2)
+    try:
+        dist.barrier()
+    except RuntimeError as error:
+        return _is_lost(error)
+
+
+def test_collectives_give_up(tmp_path):
+    """What the test above would see without a barrier of its own."""
+    assert run_processes(late_collective, 2, tmp_path, timeout=1)[1]

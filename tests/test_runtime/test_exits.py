@@ -3,7 +3,6 @@ import json
 import sys
 
 import pytest
-import torch.distributed as dist
 
 from mbos.apis import LaunchError, run_tool
 from tests.processes import run_processes
@@ -26,8 +25,7 @@ def kind_and_text(note):
 def end(error):
 
     def tool():
-        if error is not None:
-            raise error
+        raise error
 
     with pytest.raises(SystemExit) as leaving:
         run_tool(tool)
@@ -41,18 +39,21 @@ def test_end_without_a_fault(note):
     assert not note.exists()
 
 
-@pytest.mark.parametrize('error', [
-    ValueError('wrong value'),
-    FileNotFoundError('no such file'),
-    LaunchError('wrong launcher'),
-    FloatingPointError('nan')
+@pytest.mark.parametrize('error, text', [
+    (ValueError('wrong value'), 'wrong value'),
+    (LaunchError('wrong launcher'), 'wrong launcher'),
+    (FloatingPointError('nan'), 'nan'),
+    (FileExistsError(17, 'File exists', 'out'), 'out: File exists.'),
 ])
-def test_explained_errors(note, monkeypatch, error):
-    text = f'Error: {error}'
+def test_explained_errors(note, monkeypatch, error, text):
+    text = f'Error: {text}'
     assert end(error) == text
     assert kind_and_text(note) == ('explained', text)
     monkeypatch.setenv('MBOS_LAUNCHER_PID', '1')
     assert end(error) == 1, 'the launcher prints it'
+    monkeypatch.delenv('MBOS_LAUNCHER_PID')
+    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE')
+    assert end(error) == text
 
 
 def test_faults_of_the_code(note):
@@ -60,36 +61,6 @@ def test_faults_of_the_code(note):
         run_tool(lambda: {}['a'])
     assert kind_and_text(note) == ('traceback', "KeyError: 'a'")
     assert 'test_exits.py' in note.read_text()
-
-
-def test_without_a_launcher(monkeypatch):
-    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
-    assert end(ValueError('alone')) == 'Error: alone'
-
-
-def leave_alike(rank):
-    """Exit codes of a process for an error that all meet, and its own."""
-    codes = []
-    for text in ('all the same', f'of process {rank}'):
-        try:
-            run_tool(lambda: _fail(text))
-        except SystemExit as leaving:
-            codes.append(leaving.code)
-        dist.barrier()
-    return codes
-
-
-def _fail(text):
-    raise ValueError(text)
-
-
-def test_an_error_of_all_processes_is_told_once(tmp_path, monkeypatch):
-    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
-    codes = run_processes(leave_alike, 3, tmp_path)
-    assert sorted(str(c[0])
-                  for c in codes) == ['1', '1', 'Error: all the same']
-    assert [c[1] for c in codes
-            ] == [f'Error: of process {rank}' for rank in range(3)]
 
 
 def leave_early(rank):
@@ -106,8 +77,3 @@ def test_a_process_must_not_leave_early(tmp_path, monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
     code = run_processes(leave_early, 2, tmp_path)[1]
     assert 'left by sys.exit before the run was over' in code
-
-
-def test_errors_of_the_system_begin_with_the_file(note):
-    error = FileExistsError(17, 'File exists', 'out')
-    assert end(error) == 'Error: out: File exists.'
