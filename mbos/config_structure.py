@@ -59,7 +59,7 @@ STRUCTURE = {
 """dict[str, Kind]: What parts of a config must be where they are there."""
 DATASET = {
     **dict.fromkeys(('name', 'img_dir', 'data_root', 'ann_suffix', 'split',
-                     'fov_dir', 'pseudo_checkpoint_sha256'), TEXT),
+                     'fov_dir'), TEXT),
     'img_suffix': Kind(lambda value: TEXT.is_right(value) or
                        (TEXTS.is_right(value) and value),
                        'a suffix, or a list of them'),
@@ -69,7 +69,6 @@ DATASET = {
                     'a dict of numbers by task'),
     'test_mode': FLAG,
     'allow_unlabelled': FLAG,
-    'binary_truth': TEXTS,
     'ignore_index': Kind(lambda value: isinstance(value, int),
                          'a label value'),
     'threshold': Kind(is_number, 'a probability'),

@@ -203,7 +203,8 @@ class Plan:
         found = []
         for folder in find_image_folders(self.stage2_cfg):
             beside = osp.dirname(folder.img_dir)
-            for task in folder.targets.values():
+            for target in folder.targets.values():
+                task = target.task.name
                 for path in (osp.join(beside, 'hidden',
                                       task), osp.join(beside, task)):
                     if osp.isdir(path):

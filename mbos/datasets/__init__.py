@@ -3,21 +3,13 @@ from .array_cache import ArrayCache
 from .checks import DataError
 from .evaluation_sets import EvaluationSets
 from .joint import JointDataset
-from .loader import (InfiniteIndexSampler, build_train_loader, collate_samples,
-                     start_worker)
+from .loader import InfiniteIndexSampler, build_train_loader, collate_samples
 from .partial_label import PartialLabelDataset
-from .pipelines import (CollectImage, ColorJitter, CutOut, DiscSideFlip,
-                        FormatPlanes, IndependentFlip, LabelBorder, LoadPlanes,
-                        LoadRandomCrop, RandomGamma, RandomGaussianBlur,
-                        RandomGrayscale, RotateFromList, find_disc_side,
-                        write_disc_sides)
+from .pipelines import *  # noqa: F403
+from .pipelines import __all__ as _transforms
 
 __all__ = [
-    'ArrayCache', 'CollectImage', 'ColorJitter', 'CutOut', 'DataError',
-    'DiscSideFlip', 'EvaluationSets', 'FormatPlanes', 'IndependentFlip',
-    'InfiniteIndexSampler', 'JointDataset', 'LabelBorder', 'LoadPlanes',
-    'LoadRandomCrop', 'PartialLabelDataset', 'RandomGamma',
-    'RandomGaussianBlur', 'RandomGrayscale', 'RotateFromList',
-    'build_train_loader', 'collate_samples', 'find_disc_side', 'start_worker',
-    'write_disc_sides'
+    'ArrayCache', 'DataError', 'EvaluationSets', 'InfiniteIndexSampler',
+    'JointDataset', 'PartialLabelDataset', 'build_train_loader',
+    'collate_samples', *_transforms
 ]

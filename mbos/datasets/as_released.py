@@ -14,8 +14,7 @@ def set_arguments(cfg, arguments: dict[str, dict]):
     """
     if isinstance(cfg, dict):
         copy = {k: set_arguments(v, arguments) for k, v in cfg.items()}
-        copy.update(arguments.get(copy.get('type'), {}))
-        return copy
+        return copy | arguments.get(copy.get('type'), {})
     if isinstance(cfg, (list, tuple)):
         return type(cfg)(set_arguments(value, arguments) for value in cfg)
     return cfg
@@ -32,15 +31,12 @@ def plain_loading(pipeline: Sequence[dict]) -> list[dict]:
         if step['type'] != 'LoadRandomCrop':
             found.append(step)
             continue
-        resize = {
-            key: step[key]
-            for key in ('img_scale', 'ratio_range', 'keep_ratio')
-            if key in step
-        }
+        keys = {'img_scale', 'ratio_range', 'keep_ratio'} & step.keys()
         found += [
             dict(type='LoadImageFromFile'),
             dict(type='LoadPlanes'),
-            dict(type='Resize', **resize),
+            dict(type='Resize', **{key: step[key]
+                                   for key in keys}),
             dict(type='RandomCrop', crop_size=step['crop_size'])
         ]
     return found

@@ -10,6 +10,8 @@ from torch.utils.data import Dataset
 from mbos.config import build_checked
 from .checks import Checked, DataError, build_members
 
+LOGGED = ('Dice', 'IoU', 'mDice', 'mIoU')
+
 
 @DATASETS.register_module()
 class EvaluationSets(Checked, ConcatDataset):
@@ -17,8 +19,7 @@ class EvaluationSets(Checked, ConcatDataset):
 
     mmseg's ConcatDataset, which a plain list in ``data.val`` becomes, numbers
     the metrics ('0_vessel.mDice'); here they carry the dataset's name
-    ('drive.vessel.mDice'). No two of the ``datasets``, given as test sets or
-    their configs, may have the same name.
+    ('drive.vessel.mDice'), so no two may have the same.
     """
 
     def __init__(self,
@@ -52,25 +53,16 @@ class EvaluationSets(Checked, ConcatDataset):
             means over tasks, 'mDice' and 'mIoU', for ``save_best``; 'mDice'
             comes first, which is what ``save_best='auto'`` takes.
         """
-        if len(results) != len(self):
-            raise ValueError(f'The test sets have {len(self)} images, got '
-                             f'results of {len(results)}.')
-        by_set, start = {}, 0
+        by_set, named, start = {}, {}, 0
         for end, dataset in zip(self.cumulative_sizes, self.datasets):
-            values = dataset.evaluate(
-                results[start:end], metric=metric, logger=logger)
-            by_set[dataset.name] = {
-                key: value
-                for key, value in values.items()
-                if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
-            }
+            values = dataset.evaluate(results[start:end], metric, logger)
+            by_set[dataset.name] = values
+            named.update({
+                f'{dataset.name}.{key}': value
+                for key, value in values.items() if key.split('.')[1] in LOGGED
+            })
             start = end
-        named = {
-            f'{name}.{key}': value
-            for name, values in by_set.items()
-            for key, value in values.items()
-        }
-        return {**mean_over_tasks(by_set), **named}
+        return mean_over_tasks(by_set) | named
 
 
 def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
@@ -85,20 +77,19 @@ def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
     """
     means = {}
     for metric in ('Dice', 'IoU'):
-        by_task: dict[str, dict[str, list[float]]] = {}
-        for dataset, own in values.items():
-            for key, value in own.items():
+        of_tasks: dict[str, list[float]] = {}
+        for figures in values.values():
+            of_classes: dict[str, list[float]] = {}
+            for key, value in figures.items():
                 task, name, *label = key.split('.', 2)
                 if name == metric and label != ['background'] \
                         and not math.isnan(value):
-                    sets = by_task.setdefault(task, {})
-                    sets.setdefault(dataset, []).append(value)
-        of_tasks = [
-            np.mean([np.mean(found) for found in sets.values()])
-            for sets in by_task.values()
-        ]
-        means[f'm{metric}'] = float(np.mean(of_tasks)) if of_tasks \
-            else math.nan
+                    of_classes.setdefault(task, []).append(value)
+            for task, found in of_classes.items():
+                of_tasks.setdefault(task, []).append(np.mean(found))
+        means[f'm{metric}'] = float(
+            np.mean([np.mean(found) for found in of_tasks.values()
+                     ])) if of_tasks else math.nan
     return means
 
 

@@ -1,4 +1,4 @@
-"""The images of a dataset: which files of a folder, and which are left out."""
+"""Which files of a folder a dataset reads, and which are missing."""
 import logging
 import os
 import os.path as osp
@@ -12,8 +12,12 @@ from mbos.io.labels import as_suffixes, list_names, stems_of
 from mbos.io.photographs import count_kinds, is_photograph_name
 from .checks import DataError
 
+SYNONYMS = (('.jpg', '.jpeg'), ('.jpeg', '.jpg'), ('.tif', '.tiff'), ('.tiff',
+                                                                      '.tif'))
 
-def find_images(folder: str, suffix, data_root: str | None):
+
+def find_images(folder: str, suffix: str | Sequence[str],
+                data_root: str | None) -> dict[str, str]:
     """List the file names of the images in a folder by stem, sorted.
 
     Upper and lower case of suffixes are the same, and so are ``.jpg`` and
@@ -24,23 +28,29 @@ def find_images(folder: str, suffix, data_root: str | None):
         DataError: If the folder is missing or has no such image, or two
             images have the same stem.
     """
-    if data_root is not None and not osp.isdir(data_root):
-        raise DataError([
-            f'{data_root}: data root not found; prepare the dataset with '
-            'python -m prepare_dataset.<collection>, or set data_root '
-            '(relative to the working directory).'
-        ])
-    if not osp.isdir(folder):
-        raise DataError([
-            f'{folder}: image folder not found; prepare the dataset with '
-            'python -m prepare_dataset.<collection>, or set img_dir.'
-        ])
-    suffixes = _with_synonyms(as_suffixes(suffix))
+    for place, key in ((data_root, 'data_root'), (folder, 'img_dir')):
+        if place is not None and not osp.isdir(place):
+            raise DataError([
+                f'{place}: folder not found from the working directory; '
+                'prepare the dataset with python -m '
+                f'prepare_dataset.<collection>, or set {key}.'
+            ])
     names = list_names(folder)
-    stems = stems_of(names, suffixes)
+    stems = stems_of(names, _with_synonyms(as_suffixes(suffix)))
+    taken = {name for files in stems.values() for name in files}
+    others = _others(folder, [name for name in names if name not in taken])
     if not stems:
-        raise DataError([_no_image(folder, as_suffixes(suffix), names)])
-    _report_left_out(folder, names, stems)
+        raise DataError([
+            f'{folder}: no image with suffix {suffix!r}, but '
+            f'{others or "no file at all"}; set img_suffix or img_dir, or '
+            'prepare the dataset first.'
+        ])
+    if others:
+        print_log(
+            f'{folder}: left out are {others}; set img_suffix, or img_dir to '
+            'the folder below, if they are to be used.',
+            logger=get_root_logger(),
+            level=logging.WARNING)
     twice = [files for files in stems.values() if len(files) > 1]
     if twice:
         raise DataError([
@@ -51,59 +61,24 @@ def find_images(folder: str, suffix, data_root: str | None):
 
 
 def _with_synonyms(suffixes: Sequence[str]) -> list[str]:
-    """Suffixes, and others that mean the same format."""
-    found = dict.fromkeys(suffixes)
+    """Suffixes, and others that mean the same format; the longest first."""
+    found = set(suffixes)
     for suffix in suffixes:
-        for synonyms in (('.jpg', '.jpeg'), ('.tif', '.tiff')):
-            for known in synonyms:
-                if suffix.lower().endswith(known):
-                    start = suffix[:-len(known)]
-                    found.update(dict.fromkeys(start + s for s in synonyms))
-    return sorted(found, key=len, reverse=True)
+        for known, other in SYNONYMS:
+            if suffix.lower().endswith(known):
+                found.add(suffix[:-len(known)] + other)
+    return as_suffixes(sorted(found))
 
 
-def _report_left_out(folder: str, names: Sequence[str],
-                     stems: dict[str, list[str]]) -> None:
-    """Say which files of a folder are not taken for images."""
-    taken = {name for files in stems.values() for name in files}
-    text = count_kinds(name for name in names if name not in taken)
-    below = _images_below(folder)
-    if below:
-        text += f'{", " if text else ""}{below[1]} image(s) in {below[0]}'
-    if text:
-        print_log(
-            f'{folder}: left out are {text}; set img_suffix, or img_dir to '
-            'the folder below, if they are to be used.',
-            logger=get_root_logger(),
-            level=logging.WARNING)
-
-
-def _images_below(folder: str) -> tuple[str, int] | None:
-    """The first folder below that has images, and how many are below."""
-    first, count = '', 0
+def _others(folder: str, names: Sequence[str]) -> str:
+    """Describe files that are no images, and images in folders below."""
+    found = [count_kinds(names)] if names else []
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
         images = [f for f in files if is_photograph_name(f)]
         if base != folder and images:
-            first = first or base
-            count += len(images)
-    return (first, count) if count else None
-
-
-def _no_image(folder, suffixes, names) -> str:
-    wanted = ' or '.join(repr(s) for s in suffixes)
-    below = _images_below(folder)
-    if below and not names:
-        return (f'{folder}: holds no image itself, but {below[1]} in folders '
-                f'below, such as {below[0]}; set img_dir to one of them, or '
-                'put them together with python -m prepare_dataset.folder.')
-    if not names:
-        return (f'{folder}: the folder is empty, expected images with suffix '
-                f'{wanted}; prepare the dataset first.')
-    there = sorted({osp.splitext(name)[1] or name for name in names})
-    shown = ', '.join(repr(s) for s in there[:8])
-    return (f'{folder}: no image with suffix {wanted}, but {len(names)} '
-            f'file(s) with {shown}; set img_suffix accordingly.')
+            found.append(f'{len(images)} image(s) in {base}')
+    return ', '.join(found[:3])
 
 
 def read_split(path: str, images: dict[str, str]) -> dict[str, str]:
@@ -122,23 +97,32 @@ def read_split(path: str, images: dict[str, str]) -> dict[str, str]:
             'stem per line, or leave split out.'
         ]) from error
     by_name = {name: stem for stem, name in images.items()}
-    chosen = {}
-    problems = []
-    for number, line in enumerate(lines, 1):
-        stem = by_name.get(line, line)
-        if not line:
-            continue
-        if stem not in images:
-            problems.append(f'{path}:{number}: {line!r} is not an image of '
-                            'the image folder; correct or remove the line.')
-        elif stem in chosen:
-            problems.append(f'{path}:{number}: {line!r} is listed twice; '
-                            'remove one of the lines.')
-        else:
-            chosen[stem] = images[stem]
-    if not chosen and not problems:
-        problems.append(f'{path}: the split file names no image; write one '
-                        'image stem per line.')
+    chosen = {by_name.get(line, line) for line in lines if line}
+    problems = [
+        f'{path}: {stem!r} is not an image of the image folder; correct or '
+        'remove the line.' for stem in sorted(chosen - set(images))
+    ]
+    if not chosen:
+        problems = [f'{path}: the split file names no image.']
     if problems:
         raise DataError(problems)
-    return {stem: chosen[stem] for stem in sorted(chosen)}
+    return {stem: images[stem] for stem in sorted(chosen)}
+
+
+def problems_of_folder(folder: str, stems: Sequence[str], suffix: str,
+                       what: str, remedy: str) -> list[str]:
+    """Find images without a mask; ``what`` is the masks' name in messages."""
+    if not osp.isdir(folder):
+        return [f'{folder}: {what} folder not found; {remedy}.']
+    names = set(list_names(folder))
+    missing = [stem for stem in stems if stem + suffix not in names]
+    if len(missing) == len(stems):
+        return [
+            f'{folder}: no {what} for any of the {len(stems)} images: '
+            f'expected <stem>{suffix}, found '
+            f'{count_kinds(names) or "no file at all"}; {remedy}.'
+        ]
+    return [
+        f'{osp.join(folder, stem + suffix)}: {what} of image {stem!r} is '
+        f'missing; {remedy}.' for stem in missing
+    ]

@@ -1,14 +1,12 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from mbos.tasks import IGNORE_INDEX, Task
-
-KEYS = ('path', 'classes', 'binary')
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,14 @@ class LabelFolder:
         """The task's label value by value of the masks, (256, ) uint8; None
         where they are the same.
         """
-        if len(self.values) > 1:
+        if len(self.values) > 1 or not self.binary and self.values == (1, ):
             return None
         table = np.arange(256, dtype=np.uint8)
-        if self.binary:
-            table[1:] = self.values[0]
-        elif self.values[0] == 1:
-            return None
-        else:
-            table[1] = self.values[0]
+        table[1:256 if self.binary else 2] = self.values[0]
         return table
 
-    def outermost(self) -> 'LabelFolder':
-        """The folder as masks of any values of the first class."""
-        return replace(self, classes=self.task.classes[:1], binary=True)
-
     def problem_of_values(self,
-                          found: list[int],
+                          found: Sequence[int],
                           allow_unlabelled: bool = False) -> str | None:
         """Say what is wrong with the values that occur in a mask, if anything.
 
@@ -65,91 +54,82 @@ class LabelFolder:
         """
         if self.binary:
             return None
-        task, top = self.task, self.task.num_classes
-        names = dict(enumerate(task.classes, 1))
-
-        def shown(values) -> str:
-            return ', '.join(f'{v} {names[v]}' for v in values)
-
-        expected = (f'task {task.name!r} expects 0 background, {shown(names)},'
+        classes = ', '.join(map('{} {}'.format, self.values, self.classes))
+        expected = (f'task {self.task.name!r} expects 0 background, {classes},'
                     f' {IGNORE_INDEX} ignored')
-        outside = [v for v in found if top < v != IGNORE_INDEX]
-        if outside:
-            return (f'label value(s) {", ".join(map(str, outside[:8]))} out '
-                    f'of range: {expected}; prepare the masks with '
-                    'prepare_dataset, or map their values.')
-        labelled = [v for v in found if 0 < v <= top]
-        if IGNORE_INDEX in found and not labelled and not allow_unlabelled:
-            remedy = (', or say binary=True beside its path in ann_dirs'
-                      if len(self.classes) == 1 else '')
-            return (f'has the values {found} only, which looks like a 0/255 '
-                    f'mask: {expected}, so 255 would not be learnt; write 1 '
-                    'instead of 255 (prepare_dataset does)'
-                    f'{remedy}. If 255 does mean ignored here, set '
-                    'allow_unlabelled=True.')
-        allowed = set(self.values)
-        if len(allowed) == 1 and self.values[0] not in found:
-            allowed.add(1)
-        wrong = [v for v in labelled if v not in allowed]
-        if not wrong:
-            return None
-        named = ', '.join(f'{v} ({names[v]})' for v in wrong)
-        return (f'label value(s) {named} contradict the labelled classes of '
-                f'task {task.name!r}: expected 0 background, '
-                f'{shown(self.values)}, {IGNORE_INDEX} ignored; correct '
-                '`classes` in the config, or map the values of the masks.')
+        allowed = {*self.values}
+        if len(allowed) == 1 and not allowed & {*found}:
+            allowed = {1}
+        wrong = [v for v in found if v not in (0, IGNORE_INDEX, *allowed)]
+        if wrong:
+            return (f'label value(s) {", ".join(map(str, wrong[:8]))} out of '
+                    f'range: {expected}; prepare the masks with '
+                    'prepare_dataset, map their values, or correct `classes` '
+                    'of the folder in the config.')
+        if IGNORE_INDEX in found and not (allowed & {*found}
+                                          or allow_unlabelled):
+            return (
+                f'looks like a 0/255 mask: {expected}, so 255 would not be '
+                'learnt; write 1 instead of 255, say binary=True beside '
+                'the path in ann_dirs (of one class), or set '
+                'allow_unlabelled=True if 255 does mean ignored.')
+        return None
 
 
-def read_entry(entry: str | dict, task: Task, root: str = '') -> LabelFolder:
+def read_entry(entry: str | Mapping,
+               task: Task,
+               root: str | None = None) -> LabelFolder:
     """Read an entry of ``ann_dirs`` or ``pseudo_dirs``: a folder below
     ``root``, or a dict of ``path``, ``classes`` and ``binary``.
 
     Raises:
         ValueError: If the entry is malformed or names unknown classes.
     """
-    path = osp.join(root, path_of(entry))
-    given = {} if isinstance(entry, str) else entry
+    given = dict(path=entry) if isinstance(entry, str) else entry
+    if not isinstance(given, Mapping) or not isinstance(
+            given.get('path'), str) or (set(given) -
+                                        {'path', 'classes', 'binary'}):
+        raise ValueError('expected a folder or dict(path=folder, '
+                         f'classes=[...]) of task {task.name!r}, got '
+                         f'{entry!r}.')
     classes = given.get('classes')
     classes = task.part(task.classes if classes is None else classes).classes
-    binary = bool(given.get('binary', False))
-    if binary and len(classes) > 1:
+    if given.get('binary') and len(classes) > 1:
         raise ValueError(
             f'binary=True is for masks of a single class, but those of task '
             f'{task.name!r} label {", ".join(classes)}; name the one class '
             'in `classes`.')
-    return LabelFolder(path, task, classes, binary)
+    return LabelFolder(
+        osp.join(root or '', given['path']), task, classes,
+        bool(given.get('binary')))
 
 
-def read_entries(entries: Mapping, tasks: Sequence[Task], root: str | None,
-                 dataset: str) -> dict[str, LabelFolder]:
-    """Read all of ``ann_dirs`` or ``pseudo_dirs``, by task.
+def read_entries(member: Mapping, key: str,
+                 tasks: Sequence[Task]) -> dict[str, LabelFolder]:
+    """Read all entries of a dataset's config under a key, by task.
 
     Raises:
-        ValueError: As :func:`read_entry`, with the dataset's name.
+        ValueError: As :func:`read_entry`, or if the task is unknown; with the
+            dataset's name.
     """
     known = {task.name: task for task in tasks}
-    try:
-        return {
-            name: read_entry(entry, known[name], root or '')
-            for name, entry in entries.items()
-        }
-    except ValueError as error:
-        raise ValueError(f'Dataset {dataset!r}: {error}') from error
+    found = {}
+    for name, entry in (member.get(key) or {}).items():
+        try:
+            if name not in known:
+                raise ValueError(f'unknown task {name!r}; the tasks are '
+                                 f'{", ".join(known)}.')
+            found[name] = read_entry(entry, known[name],
+                                     member.get('data_root'))
+        except ValueError as error:
+            raise ValueError(
+                f'Dataset {member.get("name")!r}, {key}: {error}') from error
+    return found
 
 
-def path_of(entry: str | dict) -> str:
-    """The folder that an entry of ``ann_dirs`` or ``pseudo_dirs`` names.
-
-    Raises:
-        ValueError: If the entry is malformed.
-    """
-    path = entry.get('path') if isinstance(entry, Mapping) else entry
-    if not isinstance(path, str) or (entry is not path
-                                     and set(entry) - set(KEYS)):
-        raise ValueError('expected a folder or dict(path=folder, '
-                         f'classes=[...]) in ann_dirs or pseudo_dirs, got '
-                         f'{entry!r}.')
-    return path
+def path_of(entry: str | Mapping) -> str:
+    """The folder that an entry of ``ann_dirs`` or ``pseudo_dirs`` names."""
+    return entry if isinstance(entry, str) else entry['path']
 
 
 def labelled_classes(task: Task, members: Sequence[Mapping]) -> set[str]:

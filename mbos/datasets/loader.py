@@ -1,14 +1,15 @@
 """Batches: the endless ones of training, and those of test sets."""
+import itertools
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import cv2
 import torch
 from mmcv import Config
-from mmcv.parallel import DataContainer
+from mmcv.parallel import DataContainer, collate
 from mmcv.runner import get_dist_info
-from mmseg.datasets import build_dataloader
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 Sample = dict[str, DataContainer]
@@ -18,8 +19,7 @@ class InfiniteIndexSampler(Sampler):
     """Deal the indices 0, 1, 2, ... to the processes of a run, without end.
 
     In iteration n, process r takes the indices ``(n * world_size + r) *
-    samples_per_gpu + (0 .. samples_per_gpu - 1)``. So no two processes share
-    an index, and a run that resumes at iteration ``start`` goes on there.
+    samples_per_gpu + (0 .. samples_per_gpu - 1)``.
     """
 
     def __init__(self,
@@ -27,25 +27,13 @@ class InfiniteIndexSampler(Sampler):
                  world_size: int = 1,
                  start: int = 0,
                  samples_per_gpu: int = 1):
-        if not 0 <= rank < world_size:
-            raise ValueError(f'Expected a rank in 0..{world_size - 1}, got '
-                             f'{rank}.')
-        if start < 0 or samples_per_gpu < 1:
-            raise ValueError(
-                'Expected start >= 0 and samples_per_gpu >= 1, got '
-                f'{start} and {samples_per_gpu}.')
-        self.rank = rank
-        self.world_size = world_size
-        self.start = start
-        self.samples_per_gpu = samples_per_gpu
+        self.rank, self.world_size = rank, world_size
+        self.start, self.samples_per_gpu = start, samples_per_gpu
 
     def __iter__(self) -> Iterator[int]:
-        iteration = self.start
-        while True:
-            first = (iteration * self.world_size +
-                     self.rank) * self.samples_per_gpu
+        for n in itertools.count(self.start):
+            first = (n * self.world_size + self.rank) * self.samples_per_gpu
             yield from range(first, first + self.samples_per_gpu)
-            iteration += 1
 
     def __len__(self) -> int:
         """A length that is never reached; mmcv's logger hooks ask for one."""
@@ -82,8 +70,6 @@ def collate_samples(
     samples = []
     for item in batch:
         samples.extend(item if isinstance(item, (list, tuple)) else [item])
-    if not samples:
-        raise ValueError('Expected at least one sample, got an empty batch.')
     metas = [sample['img_metas'].data for sample in samples]
     return dict(
         img=_join([sample['img'].data for sample in samples]),
@@ -93,9 +79,8 @@ def collate_samples(
 
 def _join(tensors: list[torch.Tensor]) -> BatchContainer:
     same = all(tensor.shape == tensors[0].shape for tensor in tensors)
-    if same:
-        return BatchContainer([torch.stack(tensors)], stack=True)
-    return BatchContainer([tensors])
+    return BatchContainer([torch.stack(tensors) if same else tensors],
+                          stack=same)
 
 
 def build_train_loader(dataset: Dataset,
@@ -105,7 +90,6 @@ def build_train_loader(dataset: Dataset,
                        rank: int | None = None,
                        world_size: int | None = None,
                        start: int = 0,
-                       prefetch_factor: int = 2,
                        pin_memory: bool = False) -> DataLoader:
     """Make a loader that never ends and that depends on nothing but the seed.
 
@@ -114,31 +98,27 @@ def build_train_loader(dataset: Dataset,
     is one image of every member, a batch that of :func:`collate_samples`.
 
     Args:
-        dataset: Dataset that answers any index; its seed is set.
+        dataset: Answers any index, as ``JointDataset``; its seed is set.
         samples_per_gpu: Items per iteration.
         workers_per_gpu: Worker processes; 0 loads in this process.
         seed: Of order and augmentation, the same in all processes.
         rank, world_size: This process and their number; None asks torch.
         start: First iteration, for a resumed run.
-        prefetch_factor: Batches loaded ahead by a worker.
-        pin_memory: Whether batches are put into memory from which a GPU
-            fetches them beside its work.
+        pin_memory: Put batches where a GPU fetches them beside its work.
     """
     if rank is None or world_size is None:
         rank, world_size = get_dist_info()
     dataset.set_seed(seed)
-    sampler = InfiniteIndexSampler(rank, world_size, start, samples_per_gpu)
     several = workers_per_gpu > 0
     return DataLoader(
         dataset,
         batch_size=samples_per_gpu,
-        sampler=sampler,
+        sampler=InfiniteIndexSampler(rank, world_size, start, samples_per_gpu),
         num_workers=workers_per_gpu,
         collate_fn=collate_samples,
         pin_memory=pin_memory,
-        worker_init_fn=start_worker if several else None,
+        worker_init_fn=start_worker,
         persistent_workers=several,
-        prefetch_factor=prefetch_factor if several else None,
         # a generator of its own: starting the loader must not draw from the
         # one that dropout uses
         generator=torch.Generator().manual_seed(seed))
@@ -155,7 +135,10 @@ def start_worker(worker_id: int) -> None:
                   lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def build_test_loader(dataset, cfg: Config, env, deal: bool = True):
+def build_test_loader(dataset: Dataset,
+                      cfg: Config,
+                      env,
+                      deal: bool = True) -> DataLoader:
     """A loader of one image of a test set at a time, in order.
 
     With ``deal``, several processes share the images; otherwise each gets all
@@ -164,18 +147,14 @@ def build_test_loader(dataset, cfg: Config, env, deal: bool = True):
     workers = cfg.data.get('test_workers')
     if workers is None:
         workers = cfg.data.get('workers_per_gpu') or 0
-    loader = build_dataloader(
-        dataset,
-        samples_per_gpu=1,
-        workers_per_gpu=workers,
-        dist=False,
-        shuffle=False,
-        pin_memory=env.device.type == 'cuda',
-        persistent_workers=False)
-    loader.worker_init_fn = start_worker
+    sampler = None
     if deal and env.distributed:
-        # mmseg's makes all processes meet, and fails where they are more than
-        # twice as many as images
-        loader.batch_sampler.sampler = DistributedSampler(
+        sampler = DistributedSampler(
             dataset, env.world_size, env.rank, shuffle=False)
-    return loader
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=partial(collate, samples_per_gpu=1),
+        pin_memory=env.device.type == 'cuda',
+        worker_init_fn=start_worker)

@@ -8,19 +8,21 @@ from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
-from mbos.io.labels import as_binary, read_labels, translate
+from mbos.io.labels import read_labels, translate
 from mbos.io.photographs import read_layout
 from mbos.tasks import IGNORE_INDEX, build_tasks
-from .checks import (Checked, DataError, probe_image, problems_of_checkpoints,
-                     problems_of_folder, problems_of_mask, problems_of_places,
-                     problems_of_pseudo, read_manifest, run_in_threads)
-from .image_files import find_images, read_split
+from .checks import (Checked, DataError, probe_image, problems_of_manifest,
+                     problems_of_mask, problems_of_places, read_manifest,
+                     run_in_threads)
+from .image_files import find_images, problems_of_folder, read_split
 from .label_folder import LabelFolder, read_entries
 from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin
 
-DEFAULT_WEIGHT = 1.0
 TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
+REMEDY = 'prepare the dataset again'
+MAKE = ('run tools/generate_pseudo_labels.py with this config and a stage-1 '
+        'checkpoint')
 
 
 @DATASETS.register_module()
@@ -34,17 +36,12 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     Args:
         name: Name of the dataset in logs and metas.
         tasks: All tasks of the model.
-        img_dir: Folder of the images.
-        pipeline: Transforms.
         data_root: Parent of the folders that are not absolute.
         img_suffix: Suffix or suffixes of the images.
-        ann_suffix: Suffix of all masks.
-        ann_dirs: Folder of ground truth by task. Where it labels only some
-            classes of the task, ``dict(path='train/OD', classes=['disc'])``;
-            masks of one class may be 0 and 1 whatever its label value, and
-            with ``binary=True`` every value but 0 is the class. See
-            :class:`LabelFolder`.
-        pseudo_dirs: Folder of pseudo labels by task, of some classes likewise.
+        ann_dirs, pseudo_dirs: Folder of ground truth and of pseudo labels by
+            task. Where it labels only some classes of the task,
+            ``dict(path='train/OD', classes=['disc'])``; see
+            :class:`LabelFolder`, also for ``binary=True``.
         weights: Weight of a plane's loss by task; 1 where it names none.
         split: File with the stems to use, one per line.
         fov_dir: Folder of masks, 0 outside the field of view, for the metrics
@@ -52,14 +49,8 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             trees that the release prepared.
         test_mode: Leave the planes out of the samples; they are read when
             predictions are scored.
-        binary_truth: Nested tasks whose truth labels only the outermost
-            class; for testing only, and kept for old configs: use ``classes``
-            in ``ann_dirs``. Their masks may have any values; 255 is ignored
-            in masks that have others.
         allow_unlabelled: Accept masks of the values 0 and 255 only, which
             otherwise are taken for masks in the wrong encoding.
-        pseudo_checkpoint_sha256: Hash of the checkpoint that must have made
-            the pseudo labels.
         ignore_index: Label value that the metrics leave out; None scores 255
             as the published release does (docs/method.md, section 8).
         threshold: Operating point of the comparable metrics; the published
@@ -86,32 +77,35 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
                  split: str | None = None,
                  fov_dir: str | None = None,
                  test_mode: bool = False,
-                 binary_truth: Sequence[str] = (),
                  allow_unlabelled: bool = False,
-                 pseudo_checkpoint_sha256: str | None = None,
                  ignore_index: int | None = IGNORE_INDEX,
                  threshold: float = 0.5):
         self.name = name
         self.tasks = build_tasks(tasks)
         self.ann_suffix = ann_suffix
         self.allow_unlabelled = allow_unlabelled
-        self.pseudo_checkpoint_sha256 = pseudo_checkpoint_sha256
-        self.weights = dict(weights or {})
         self.threshold = threshold
-        self.binary_truth = tuple(binary_truth)
+        self.data_root = data_root
         # says which test sets see an image in the same way
         self.pipeline_text = repr(pipeline)
-        self._root = data_root
-        self.fov_dir = self._find_fov(fov_dir)
-        self._check_arguments(ann_dirs or {}, pseudo_dirs or {}, test_mode)
-        self.truth, self.pseudo = (
-            read_entries(entries or {}, self.tasks, self._root, self.name)
-            for entries in (ann_dirs, pseudo_dirs))
-        for task in self.binary_truth:
-            self.truth[task] = self.truth[task].outermost()
+        self.fov_dir = fov_dir and osp.join(data_root or '', fov_dir)
+        if self.fov_dir and not osp.isdir(self.fov_dir):
+            self._log(f'{self.fov_dir} not found, so there are no metrics '
+                      'inside the field of view; prepare_dataset writes it.')
+            self.fov_dir = None
+        given = dict(
+            name=name,
+            data_root=data_root,
+            ann_dirs=ann_dirs,
+            pseudo_dirs=pseudo_dirs)
+        self.truth = read_entries(given, 'ann_dirs', self.tasks)
+        self.pseudo = read_entries(given, 'pseudo_dirs', self.tasks)
         self.ann_dirs = {t: folder.path for t, folder in self.truth.items()}
-        self.pseudo_dirs = {t: own.path for t, own in self.pseudo.items()}
-        self.planes = {task.name: self._plane(task) for task in self.tasks}
+        self._check_arguments(weights or {})
+        self.planes = {
+            task.name: self._plane(task.name, weights or {})
+            for task in self.tasks
+        }
         super().__init__(
             with_photographs(pipeline),
             img_dir,
@@ -125,65 +119,34 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             palette=[list(c) for t in self.tasks for c in t.colours])
         self.check(full=False)
 
-    def _find_fov(self, folder: str | None) -> str | None:
-        if not folder:
-            return None
-        folder = osp.join(self._root or '', folder)
-        if osp.isdir(folder):
-            return folder
-        print_log(
-            f'Dataset {self.name}: {folder} not found, so there are no '
-            'metrics inside the field of view; prepare_dataset writes it.',
-            logger=get_root_logger())
-        return None
+    def _log(self, text: str) -> None:
+        print_log(f'Dataset {self.name}: {text}', logger=get_root_logger())
 
-    def _plane(self, task) -> dict:
+    def _check_arguments(self, weights: dict[str, float]) -> None:
+        names = [task.name for task in self.tasks]
+        for task in set(self.truth) & set(self.pseudo):
+            raise ValueError(
+                f'Dataset {self.name!r}: task {task!r} has both ground truth '
+                'and pseudo labels; keep one of them, or list the images '
+                'twice, once with each.')
+        for task, weight in weights.items():
+            if task not in names or not 0 <= weight < math.inf:
+                raise ValueError(
+                    f'Dataset {self.name!r}: expected weights of at least 0 '
+                    f'by task ({", ".join(names)}), got {task!r}: {weight!r}.')
+
+    def _plane(self, task: str, weights: dict[str, float]) -> dict:
         """Kind and weight of a task's planes; ``classes`` if only of some."""
-        kind, folder = ABSENT, self.folder_of(task.name)
-        if folder is not None:
-            kind = TRUTH if task.name in self.truth else PSEUDO
-        weight = float(self.weights.get(task.name, DEFAULT_WEIGHT))
-        plane = dict(kind=kind, weight=weight)
-        if folder is not None and not folder.is_complete:
+        folder = self.folder_of(task)
+        kind = TRUTH if task in self.truth else PSEUDO if folder else ABSENT
+        plane = dict(kind=kind, weight=float(weights.get(task, 1)))
+        if folder and not folder.is_complete:
             plane['classes'] = folder.classes
         return plane
 
     def folder_of(self, task: str) -> LabelFolder | None:
         """Get the folder of a task's label planes, None where absent."""
         return self.truth.get(task, self.pseudo.get(task))
-
-    def _check_arguments(self, ann_dirs: dict, pseudo_dirs: dict,
-                         test_mode: bool) -> None:
-        """Refuse task names and weights that mean nothing."""
-        known = {task.name: task for task in self.tasks}
-        given = dict(
-            ann_dirs=ann_dirs,
-            pseudo_dirs=pseudo_dirs,
-            weights=self.weights,
-            binary_truth=self.binary_truth)
-        for argument, names in given.items():
-            for name in names:
-                if name not in known:
-                    raise ValueError(
-                        f'Dataset {self.name!r}: {argument} names the unknown '
-                        f'task {name!r}; the tasks are {", ".join(known)}.')
-        for name in set(ann_dirs) & set(pseudo_dirs):
-            raise ValueError(
-                f'Dataset {self.name!r}: task {name!r} has both ground truth '
-                'and pseudo labels; keep one of them, or list the images '
-                'twice, once with each.')
-        for name, weight in self.weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(
-                    f'Dataset {self.name!r}: expected a weight of at least 0 '
-                    f'for task {name!r}, got {weight!r}.')
-        for name in self.binary_truth:
-            if not test_mode or name not in ann_dirs or not (
-                    known[name].nested or known[name].num_classes == 1):
-                raise ValueError(
-                    f'Dataset {self.name!r}: binary_truth is for testing '
-                    f'nested tasks with ground truth; {name!r} is not one '
-                    'here.')
 
     def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
                          split) -> list[dict]:
@@ -194,13 +157,9 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         if split is not None:
             images = read_split(split, images)
         kinds = ', '.join(
-            f'{task} {plane["kind"]}' +
-            (f' of {" ".join(plane["classes"])}' if 'classes' in plane else '')
+            ' '.join([task, plane['kind'], *plane.get('classes', ())])
             for task, plane in self.planes.items())
-        print_log(
-            f'Dataset {self.name}: {len(images)} images in {img_dir} '
-            f'({kinds})',
-            logger=get_root_logger())
+        self._log(f'{len(images)} images in {img_dir} ({kinds})')
         return [dict(filename=n, stem=s) for s, n in images.items()]
 
     def stem(self, idx: int) -> str:
@@ -214,9 +173,14 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     def plane_path(self, idx: int, task: str) -> str | None:
         """Get the file of a label plane, None where it is absent."""
         folder = self.folder_of(task)
-        if folder is None:
-            return None
-        return osp.join(folder.path, self.stem(idx) + self.ann_suffix)
+        return folder and self._mask_path(idx, folder.path)
+
+    def fov_path(self, idx: int) -> str | None:
+        """Get the file of an image's field of view, None without any."""
+        return self.fov_dir and self._mask_path(idx, self.fov_dir)
+
+    def _mask_path(self, idx: int, folder: str) -> str:
+        return osp.join(folder, self.stem(idx) + self.ann_suffix)
 
     def get_ann_info(self, idx: int) -> dict[str, str]:
         """Get the files of the label planes that are there, by task."""
@@ -230,18 +194,21 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             PhotographError: If the image's header claims an absurd size.
         """
         path = osp.join(self.img_dir, results['img_info']['filename'])
-        results['layout'] = read_layout(path)
-        results['seg_fields'] = []
-        results['img_prefix'] = self.img_dir
-        results['dataset'] = self.name
-        results['cache'] = self.cache
-        results['translations'] = {
-            task.name: folder.translation
-            for task in self.tasks
-            if (folder := self.folder_of(task.name)) is not None
-        }
-        # a copy: what a transform writes into one sample stays there
-        results['planes'] = {k: dict(v) for k, v in self.planes.items()}
+        results.update(
+            layout=read_layout(path),
+            seg_fields=[],
+            img_prefix=self.img_dir,
+            dataset=self.name,
+            cache=self.cache,
+            translations={
+                task: folder.translation
+                for task, folder in (self.pseudo | self.truth).items()
+            },
+            # a copy: what a transform writes into one sample stays there
+            planes={
+                k: dict(v)
+                for k, v in self.planes.items()
+            })
 
     def get_gt_plane(self, idx: int, task: str) -> np.ndarray:
         """Read the ground truth of an image at its full size: (H, W), uint8.
@@ -249,102 +216,86 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         Only the classes in ``truth[task].classes`` are labelled.
 
         Raises:
-            ValueError: If the dataset has no ground truth of the task.
+            ValueError: If the mask has another size than the image.
         """
-        if task not in self.ann_dirs:
-            raise ValueError(
-                f'Dataset {self.name!r} has no ground truth of task {task!r}, '
-                f'only of: {", ".join(self.ann_dirs) or "none"}.')
-        labels = self._upright(idx, read_labels(self.plane_path(idx, task)))
-        if task in self.binary_truth:
-            return as_binary(labels, self.ignore_index)
+        path = self.plane_path(idx, task)
+        labels = self._read_upright(idx, path)
         return translate(labels, self.truth[task].translation)
-
-    def _upright(self, idx: int, mask: np.ndarray) -> np.ndarray:
-        return read_layout(self.image_path(idx)).turn_mask(mask)
 
     def get_gt_seg_map_by_idx(self, index: int) -> dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
-        return {t: self.get_gt_plane(index, t) for t in self.ann_dirs}
+        return {task: self.get_gt_plane(index, task) for task in self.truth}
 
     def get_fov(self, idx: int) -> np.ndarray | None:
         """Read the field of view, bool of (H, W); None without ``fov_dir``."""
         path = self.fov_path(idx)
-        return path and self._upright(idx, read_labels(path)) > 0
+        return None if path is None else self._read_upright(idx, path) > 0
 
-    def fov_path(self, idx: int) -> str | None:
-        """Get the file of an image's field of view, None without any."""
-        if self.fov_dir is None:
-            return None
-        return osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
+    def _read_upright(self, idx: int, path: str) -> np.ndarray:
+        layout = read_layout(self.image_path(idx))
+        mask = layout.turn_mask(read_labels(path))
+        if mask.shape != layout.shape:
+            raise ValueError(
+                f'{path}: the mask has shape {mask.shape}, its image '
+                f'{layout.shape}; prepare both with the same crop.')
+        return mask
 
     def manifests(self) -> dict[str, dict]:
         """Get the valid manifests of the pseudo labels by folder."""
         found = {}
-        for folder in self.pseudo_dirs.values():
+        for folder in self.pseudo.values():
             try:
-                manifest = read_manifest(folder)
+                manifest = read_manifest(folder.path)
             except DataError:
                 continue  # reported by the check of the folder itself
             if manifest is not None:
-                found[folder] = manifest
+                found[folder.path] = manifest
         return found
 
     def problems(self,
                  full: bool = True,
-                 cache: dict | None = None) -> list[str]:
+                 probed: dict | None = None) -> list[str]:
         """Collect what is wrong with the files, one sentence per problem.
 
         Args:
             full: Also read every image and mask.
-            cache: Layout and problems of images already read, by path; filled.
+            probed: Layout and problems of images already read, by path;
+                filled.
         """
         stems = [info['stem'] for info in self.img_infos]
-        folders = [
-            self.img_dir, *self.ann_dirs.values(), *self.pseudo_dirs.values()
-        ] + ([self.fov_dir] if self.fov_dir else [])
-        found = problems_of_places(self._root, folders, self.split)
-        for task, folder in self.ann_dirs.items():
-            found += problems_of_folder(
-                stems,
-                folder,
-                self.ann_suffix,
-                f'annotation ({task}); prepare the dataset again',
-                reverse=self.split is None)
+        masks = [(f'annotation ({name})', folder.path, REMEDY)
+                 for name, folder in self.truth.items()]
+        masks += [(f'pseudo label ({name})', folder.path, MAKE)
+                  for name, folder in self.pseudo.items()]
+        if self.fov_dir:
+            masks.append(('field of view', self.fov_dir, REMEDY))
+        folders = [self.img_dir, *(path for _, path, _ in masks)]
+        found = problems_of_places(self.data_root, folders, self.split)
+        for what, path, remedy in masks:
+            found += problems_of_folder(path, stems, self.ann_suffix, what,
+                                        remedy)
         for folder in self.pseudo.values():
-            found += problems_of_pseudo(stems, folder, self.ann_suffix,
-                                        self.pseudo_checkpoint_sha256)
-        if self.fov_dir is not None:
-            found += problems_of_folder(
-                stems,
-                self.fov_dir,
-                self.ann_suffix,
-                'field of view; prepare the dataset again or leave fov_dir '
-                'out',
-                reverse=False)
-        found += problems_of_checkpoints(self.manifests())
+            found += problems_of_manifest(folder, stems)
         if full:
-            found += self._problems_of_pixels({} if cache is None else cache)
+            found += self._problems_of_pixels({} if probed is None else probed)
         return found
 
-    def _problems_of_pixels(self, cache: dict) -> list[str]:
+    def _problems_of_pixels(self, probed: dict) -> list[str]:
         """Read every image and every mask."""
         paths = [self.image_path(i) for i in range(len(self))]
-        new = [path for path in paths if path not in cache]
-        probes = run_in_threads(probe_image, [(path, ) for path in new])
-        cache.update(zip(new, probes))
-        found = [text for path in paths for text in cache[path][1]]
-        jobs, made_here = [], self.manifests()
+        new = [path for path in paths if path not in probed]
+        probed.update(zip(new, run_in_threads(probe_image, new)))
+        made_here = self.manifests()
+        masks = []
         for idx, path in enumerate(paths):
-            layout = cache[path][0]
-            for task in self.tasks:
-                folder = self.folder_of(task.name)
-                # what the truth ignores is 255 in pseudo labels that keep it
-                jobs.append((self.plane_path(idx, task.name), folder, layout,
-                             self.allow_unlabelled
-                             or folder and folder.path in made_here))
-            if self.fov_dir is not None:
-                name = self.stem(idx) + self.ann_suffix
-                jobs.append((osp.join(self.fov_dir, name), None, layout, True))
-        jobs = [job for job in jobs if job[0] and osp.exists(job[0])]
-        return found + sum(run_in_threads(problems_of_mask, jobs), [])
+            layout = probed[path][0]
+            for folder in (self.truth | self.pseudo).values():
+                # what the truth ignores is 255 in labels that keep it
+                allow = self.allow_unlabelled or folder.path in made_here
+                masks.append(
+                    (self._mask_path(idx, folder.path), folder, layout, allow))
+            if self.fov_dir:
+                masks.append((self.fov_path(idx), None, layout, True))
+        found = [probed[path][1] for path in paths]
+        found += run_in_threads(problems_of_mask, *zip(*masks))
+        return sum(found, [])

@@ -35,36 +35,27 @@ class ScoringMixin:
         folder = self.truth.get(task.name)
         return task if folder is None else task.part(folder.classes)
 
-    def points_of(self, task: Task) -> dict[str, list[float]]:
-        """Get the further operating points of a task by name."""
-        points = self.operating_points.get(task.name, {})
-        return {
-            name: [values[c] for c in task.classes]
-            for name, values in points.items()
-        }
-
     def pre_eval(self, preds: Prediction | list[Prediction],
                  indices: int | Sequence[int]) -> list[dict[str, dict]]:
         """Reduce predictions to the sums that the metrics need.
 
-        Args:
-            preds: Probabilities of shape (C, H, W) by task, at the size of the
-                prepared image; one or several images.
-            indices: Positions of the images.
+        ``preds``, of one image or several, are probabilities of shape (C, H,
+        W) by task, at the size of the prepared image.
 
         Returns:
             list[dict | str]: For each image the sums by task, of the tasks
             that have ground truth here; with ``sums_folder``, where they are.
         """
-        preds = [preds] if isinstance(preds, dict) else list(preds)
-        indices = list(indices) if isinstance(indices,
-                                              (list, tuple)) else [indices]
-        if len(preds) != len(indices):
-            raise ValueError(f'Got {len(preds)} predictions for '
-                             f'{len(indices)} images.')
+        if isinstance(preds, dict):
+            preds = [preds]
+        if isinstance(indices, int):
+            indices = [indices]
         found = []
-        for pred, index in zip(preds, indices):
-            sums = self._sums(pred, index)
+        for pred, index in zip(preds, indices, strict=True):
+            sums = {
+                task.name: self._sums(pred, task, index)
+                for task in self.tasks if task.name in self.truth
+            }
             if self.sums_folder is not None:
                 path = osp.join(self.sums_folder, self.name, f'{index}.npz')
                 save_sums(path, sums)
@@ -72,51 +63,34 @@ class ScoringMixin:
             found.append(sums)
         return found
 
-    def _sums(self, pred: Prediction, idx: int) -> dict[str, dict]:
-        fov = self.get_fov(idx)
-        sums = {}
-        for task in self.tasks:
-            if task.name not in self.ann_dirs:
-                continue
-            prob = self._prediction(pred, task, idx)
-            label = self.get_gt_plane(idx, task.name)
-            if prob.shape[-2:] != label.shape:
-                raise ValueError(
-                    f'{self.plane_path(idx, task.name)}: the mask has shape '
-                    f'{label.shape}, the prediction {prob.shape[-2:]}; image '
-                    'and mask must have the same size.')
-            scored = self.scored_task(task)
+    def _sums(self, pred: Prediction, task: Task, idx: int) -> metrics.Sums:
+        """The sums of one image and task, of the classes that are labelled."""
+        label = self.get_gt_plane(idx, task.name)
+        scored = self.scored_task(task)
+        points = self.operating_points.get(task.name, {})
+        try:
+            prob = np.asarray(pred[task.name])
+            if len(prob) != task.num_classes:
+                raise ValueError(f'expected {task.num_classes} classes, got '
+                                 f'probabilities of shape {prob.shape}')
             if scored is not task:
                 prob = prob[task.channels(scored.classes)]
                 label = task.part_values(scored.classes)[label]
-            try:
-                sums[task.name] = metrics.update(
-                    prob,
-                    label,
-                    scored,
-                    fov=fov,
-                    threshold=self.threshold,
-                    ignore_index=self.ignore_index,
-                    points=self.points_of(scored))
-            except ValueError as error:
-                raise ValueError(f'{self.image_path(idx)}, task '
-                                 f'{task.name!r}: {error}') from error
-        return sums
-
-    def _prediction(self, pred: Prediction, task: Task,
-                    idx: int) -> np.ndarray:
-        if task.name not in pred:
+            return metrics.update(
+                prob,
+                label,
+                scored,
+                fov=self.get_fov(idx),
+                threshold=self.threshold,
+                ignore_index=self.ignore_index,
+                points={
+                    name: [limits[c] for c in scored.classes]
+                    for name, limits in points.items()
+                })
+        except (KeyError, ValueError) as error:
             raise ValueError(
-                f'{self.image_path(idx)}: no prediction of task '
-                f'{task.name!r}, the model gives {", ".join(pred)}; use the '
-                'config that the checkpoint was trained with.')
-        prob = np.asarray(pred[task.name])
-        if prob.ndim != 3 or len(prob) != task.num_classes:
-            raise ValueError(
-                f'{self.image_path(idx)}: expected probabilities of shape '
-                f'({task.num_classes}, H, W) for task {task.name!r}, got '
-                f'{prob.shape}.')
-        return prob
+                f'{self.image_path(idx)}, task {task.name!r}: the prediction '
+                f'(of {", ".join(pred)}) cannot be scored: {error}') from error
 
     def compute(self,
                 results: Sequence[dict],
@@ -129,25 +103,22 @@ class ScoringMixin:
         ``bootstrap`` and ``curves`` are as for ``metrics.report.compute``.
         """
         indices = range(len(self)) if indices is None else indices
-        if len(results) != len(indices):
-            raise ValueError(f'Dataset {self.name!r} has {len(indices)} '
-                             f'images, got results of {len(results)}.')
-        stored = isinstance(results[0], str)
-        if not stored and any(
+        if isinstance(results[0], dict) and any(
                 isinstance(v, np.ndarray) for v in results[0].values()):
-            results = self.pre_eval(results, list(indices))
-            stored = isinstance(results[0], str)
-        return {
-            task.name:
-            compute(
-                StoredSums(results, task.name)
-                if stored else [r[task.name] for r in results],
+            results = self.pre_eval(results, indices)
+        reports = {}
+        for task in self.tasks:
+            if task.name not in self.truth:
+                continue
+            sums = StoredSums(results, task.name) if isinstance(
+                results[0], str) else [r[task.name] for r in results]
+            reports[task.name] = compute(
+                sums,
                 self.scored_task(task),
                 names=[self.stem(i) for i in indices],
                 bootstrap=bootstrap,
                 curves=curves)
-            for task in self.tasks if task.name in self.ann_dirs
-        }
+        return reports
 
     def evaluate(self,
                  results: Sequence[dict],
@@ -158,20 +129,10 @@ class ScoringMixin:
         ``metric`` is accepted as mmseg's tools pass it; everything is computed
         whatever it says.
         """
-        allowed = ('mIoU', 'mDice', 'mFscore')
-        wanted = [metric] if isinstance(metric, str) else list(metric)
-        unknown = [name for name in wanted if name not in allowed]
-        if unknown:
-            raise ValueError(f'Unknown metric {unknown[0]!r}: expected one of '
-                             f'{", ".join(allowed)}.')
         values = self.print_tables(self.compute(results), logger)
         if self.sums_folder is not None:
             # all: with uneven shares, processes score some images twice
             remove_sums(osp.join(self.sums_folder, self.name))
-        if not values:
-            print_log(
-                f'{self.name}: no ground truth, nothing to evaluate.',
-                logger=logger)
         return values
 
     def print_tables(self,

@@ -17,7 +17,7 @@ from mbos.runtime.environment import Environment
 from .files import write_evaluation
 from .run import EvaluationError, evaluate_in_turn
 
-TRUTH_KEYS = ('ann_dirs', 'binary_truth', 'fov_dir')
+TRUTH_KEYS = ('ann_dirs', 'fov_dir')
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
     """Choose thresholds on ``data.val`` for an evaluation of test sets.
 
     A class gets the threshold of the highest Dice over the pixels of all sets
-    that label it. Sets of ``binary_truth`` are left out. ``checkpoint`` is the
-    file that the network was loaded from.
+    that label it. ``checkpoint`` is the file that the network was loaded from.
 
     Returns:
         dict[str, dict]: By task that a set labels: ``sets``, their names;
@@ -49,8 +48,7 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
             raise EvaluationError(error)
         dataset = val_sets[name]
         for task in dataset.tasks if places else ():
-            if task.name not in dataset.ann_dirs or (task.name
-                                                     in dataset.binary_truth):
+            if task.name not in dataset.ann_dirs:
                 continue
             sets[task].append(name)
             scored = dataset.scored_task(task)

@@ -33,34 +33,16 @@ def read_labels(path: str) -> np.ndarray:
         raise ValueError(f'{path}: cannot be read as a label mask '
                          f'({error}); copy or prepare it again.') from error
     if mode not in LABEL_MODES:
-        raise ValueError(multi_channel_message(path, mode))
-    return labels
-
-
-def multi_channel_message(path: str, mode: str) -> str:
-    """Say what is wrong with a mask of several channels, and the remedy."""
-    return (f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
+        raise ValueError(
+            f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
             f'bits (one of {", ".join(LABEL_MODES)}); save label values, '
             'not colours, e.g. with mbos.io.labels.save_labels.')
+    return labels
 
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     """Replace label values by a table of shape (256, ), if there is one."""
     return labels if table is None else table[labels]
-
-
-def as_binary(labels: np.ndarray,
-              ignore_index: int | None = None) -> np.ndarray:
-    """Reduce a mask to background 0 and foreground 1, whatever its values.
-
-    Pixels of ``ignore_index`` stay so, but are foreground where the mask has
-    no other value, as 0/255 masks; with None they are foreground always.
-    """
-    binary = (labels > 0).astype(np.uint8)
-    ignored = labels == ignore_index
-    if binary[~ignored].any():
-        binary[ignored] = labels[ignored]
-    return binary
 
 
 def save_labels(path: str | os.PathLike,

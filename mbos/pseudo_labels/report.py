@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
+from mbos.datasets.label_folder import LabelFolder
 from mbos.io.labels import read_labels
-from mbos.tasks import Task
 from .generation import ImageFolder
 
 NEARLY_EMPTY = 0.8
@@ -22,22 +22,52 @@ def parse_truth(entries: Sequence[str]) -> dict[tuple[str, str], str]:
     for entry in entries:
         name, _, folder = entry.partition('=')
         dataset, _, task = name.rpartition('.')
-        if not (dataset and task and folder):
-            raise ValueError(f'--truth {entry!r}: expected '
-                             'DATASET.TASK=FOLDER, such as ddr.vessel=masks.')
-        if not osp.isdir(folder):
-            raise ValueError(f'--truth {entry!r}: folder {folder!r} not found '
-                             'from the working directory.')
+        if not (dataset and task and osp.isdir(folder)):
+            raise ValueError(
+                f'--truth {entry!r}: expected DATASET.TASK=FOLDER, such as '
+                'ddr.vessel=masks, with a folder that exists.')
         truth[dataset, task] = folder
     return truth
 
 
+def check_truth(folders: Sequence[ImageFolder], truth: dict[tuple[str, str],
+                                                            str]) -> None:
+    """Refuse truth of datasets and tasks that are not pseudo-labelled."""
+    known = {(folder.name, target.task.name)
+             for folder in folders
+             for target in folder.targets.values()}
+    for name in sorted(set(truth) - known):
+        raise ValueError(
+            f'--truth {".".join(name)}: the config reads no such pseudo '
+            'labels, only ' + ', '.join(map('.'.join, sorted(known))) + '.')
+
+
+def make_report(labelled: Sequence[ImageFolder],
+                truth: dict[tuple[str, str], str]) -> list[dict]:
+    """Report on all folders that ``generate_pseudo_labels`` returned, a row of
+    :func:`report_folder` each, and warn of those that are nearly empty.
+    """
+    rows = []
+    for folder in labelled:
+        for target in folder.targets.values():
+            task = target.task.name
+            row = report_folder(folder, target, truth.get((folder.name, task)))
+            share = row['images_with_nothing'] / row['images']
+            row['nearly_empty'] = share > NEARLY_EMPTY
+            if row['nearly_empty']:
+                warnings.warn(
+                    f'{target.path}: nothing was found in {100 * share:.0f} % '
+                    f'of the images. If {task} does occur in {folder.name}, '
+                    'train stage 1 longer or lower --threshold; if it does '
+                    'not, take the folder out of the config.')
+            rows.append(row)
+    return rows
+
+
 def report_folder(folder: ImageFolder,
-                  target: str,
-                  stems: Sequence[str],
-                  task: Task,
+                  target: LabelFolder,
                   truth_dir: str | None = None) -> dict:
-    """Count what the pseudo labels in the folder ``target`` hold.
+    """Count what the pseudo labels in a folder hold.
 
     ``truth_dir`` may have ground truth of some of the images only.
 
@@ -47,92 +77,52 @@ def report_folder(folder: ImageFolder,
         ``images_with_class`` by class; with truth also ``images_with_truth``
         and ``Dice`` by class, pooled over pixels.
     """
+    task, names = target.task, target.classes
+    channels = task.channels(names)
     pixels = empty = scored = 0
-    area = torch.zeros(task.num_classes, dtype=torch.int64)
-    present = torch.zeros_like(area)
-    overlap = torch.zeros((2, task.num_classes), dtype=torch.float64)
-    for stem in stems:
-        path = folder.label_path(target, stem)
+    area, present, both, each = torch.zeros((4, len(channels)),
+                                            dtype=torch.float64)
+    for stem in folder.stems:
+        path = folder.label_path(target.path, stem)
         labels = torch.from_numpy(read_labels(path))
-        predicted, _ = task.encode(labels)
-        sums = predicted.flatten(1).sum(1)
+        predicted = task.encode(labels)[0][channels]
+        found = predicted.flatten(1).sum(1)
         pixels += labels.numel()
-        area += sums
-        present += sums > 0
-        empty += not sums.any()
+        area += found
+        present += found > 0
+        empty += not found.any()
         mask = truth_dir and folder.label_path(truth_dir, stem)
         if mask and osp.isfile(mask):
             scored += 1
-            overlap += _overlap(task, predicted, mask, path)
-    names = folder.classes.get(target, task.classes)
-    channels = task.channels(names)
-    area, present, overlap = (area[channels], present[channels],
-                              overlap[:, channels])
+            truth, valid = _read_truth(mask, target, labels.shape)
+            predicted = predicted & valid
+            both += (predicted & truth).flatten(1).sum(1)
+            each += (predicted.flatten(1).sum(1) + truth.flatten(1).sum(1))
     row = dict(
         dataset=folder.name,
         task=task.name,
-        folder=target,
-        images=len(stems),
+        folder=target.path,
+        images=len(folder.stems),
         images_with_nothing=empty,
         share=dict(zip(names, (area / max(pixels, 1)).tolist())),
-        images_with_class=dict(zip(names, present.tolist())))
+        images_with_class=dict(zip(names,
+                                   present.long().tolist())))
     if truth_dir:
         row['images_with_truth'] = scored
-        row['Dice'] = dict(zip(names, (overlap[0] / overlap[1]).tolist()))
+        row['Dice'] = dict(zip(names, (2 * both / each).tolist()))
     return row
 
 
-def _overlap(task: Task, predicted: torch.Tensor, mask: str,
-             path: str) -> torch.Tensor:
-    """Numerators and denominators of Dice, (2, C)."""
-    labels = torch.from_numpy(read_labels(mask))
-    if labels.shape != predicted.shape[-2:]:
+def _read_truth(path: str, target: LabelFolder, shape: tuple):
+    """Targets and validity of the labelled classes, (C, H, W)."""
+    labels = torch.from_numpy(read_labels(path))
+    if labels.shape != shape:
         raise ValueError(
-            f'{mask}: the mask has shape {tuple(labels.shape)}, {path} has '
-            f'{tuple(predicted.shape[-2:])}; prepare truth and images alike.')
-    target, valid = task.encode(labels)
-    predicted = predicted & valid
-    both = (predicted & target).flatten(1).sum(1)
-    each = predicted.flatten(1).sum(1) + target.flatten(1).sum(1)
-    return torch.stack([2 * both, each]).double()
-
-
-def make_report(labelled: Sequence[tuple], truth: dict[tuple[str, str],
-                                                       str]) -> list[dict]:
-    """Report on all folders that ``generate_pseudo_labels`` returned, a row of
-    :func:`report_folder` each, and warn of those that are nearly empty.
-
-    Raises:
-        ValueError: If truth is given for what has no pseudo labels.
-    """
-    check_truth([folder for folder, _, _ in labelled], truth)
-    rows = []
-    for folder, stems, tasks in labelled:
-        for target, task in folder.targets.items():
-            row = report_folder(folder, target, stems, tasks[task],
-                                truth.get((folder.name, task)))
-            share = row['images_with_nothing'] / len(stems)
-            row['nearly_empty'] = share > NEARLY_EMPTY
-            if row['nearly_empty']:
-                warnings.warn(
-                    f'{target}: nothing was found in {100 * share:.0f} % of '
-                    f'the images. If {task} does occur in {folder.name}, '
-                    'train stage 1 longer or lower --threshold; if it does '
-                    'not, take the folder out of the config.')
-            rows.append(row)
-    return rows
-
-
-def check_truth(folders: Sequence[ImageFolder], truth: dict[tuple[str, str],
-                                                            str]) -> None:
-    """Refuse truth of datasets and tasks that are not pseudo-labelled."""
-    known = {(f.name, task) for f in folders for task in f.targets.values()}
-    unknown = sorted(set(truth) - known)
-    if unknown:
-        raise ValueError(
-            f'--truth {".".join(unknown[0])}: the config reads no such pseudo '
-            'labels, only ' + ', '.join('.'.join(k)
-                                        for k in sorted(known)) + '.')
+            f'{path}: the mask has shape {tuple(labels.shape)}, the pseudo '
+            f'label {tuple(shape)}; prepare truth and images alike.')
+    channels = target.task.channels(target.classes)
+    truth, valid = target.task.encode(labels)
+    return truth[channels], valid[channels]
 
 
 def report_table(rows: Sequence[dict]) -> list[list[str]]:

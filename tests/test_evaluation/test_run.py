@@ -281,9 +281,9 @@ def test_an_error_in_one_process_ends_all_with_its_reason(world):
 
 
 @pytest.mark.parametrize('fail, words', [
-    (each(lambda v: v[:, :32]), 'eye_0.*32, 64.*same size'),
+    (each(lambda v: v[:, :32]), 'eye_0.*32, 64.*one size'),
     (lambda prob: dict(lesion=prob['lesion']),
-     'eye_0.*no prediction of.*vess'),
+     'eye_0.*cannot be scored: .vess'),
 ])
 def test_a_network_that_does_not_fit(world, fail, words):
     model = FromPixels(dict(eye_0=fail))

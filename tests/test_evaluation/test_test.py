@@ -70,8 +70,8 @@ def test_optic_disc_masks(runs, tool, tmp_path):
     cfg = config_of(tmp_path / 'data', tasks)
     cfg['test_sets']['idrid_od'] = dict(
         member(1, 'c1_test', cfg['data']['test']['pipeline']),
-        ann_dirs=dict(odoc='c1_test/odoc'),
-        binary_truth=['odoc'])
+        ann_dirs=dict(
+            odoc=dict(path='c1_test/odoc', classes=['disc'], binary=True)))
     config = write_config(tmp_path / 'od.py', cfg)
     assert tool('train.py', config, '--no-validate', '--cfg-options',
                 'runner.max_iters=1') is None

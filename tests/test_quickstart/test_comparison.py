@@ -68,8 +68,8 @@ def test_constant_predictor_of_nested_and_absent_classes(test_set):
     found = constant_dice(dataset)['odoc']
     assert found['disc'] == pytest.approx(2 * 8 / (16 + 8))
     assert np.isnan(found['cup'])
-    binary = test_set(ann_dirs=dict(odoc='ann'), binary_truth=['odoc'])
-    assert list(constant_dice(binary)['odoc']) == ['disc']
+    disc = test_set(ann_dirs=dict(odoc=dict(path='ann', classes=['disc'])))
+    assert list(constant_dice(disc)['odoc']) == ['disc']
 
 
 def save_figures(folder, name, **figures):
@@ -127,8 +127,7 @@ def test_contact_sheet_shows_truth_and_predictions(test_set, tmp_path):
         'hidden_disc',
         'OD',
         labels=[np.zeros((4, 4), np.uint8)],
-        ann_dirs=dict(odoc='OD'),
-        binary_truth=['odoc'])
+        ann_dirs=dict(odoc=dict(path='OD', classes=['disc'])))
     assert [(n, len(s))
             for n, s in group_by_images([first, disc])] == [('drive', 2)]
     save_labels(str(tmp_path / 'p/vessel/0.png'), np.zeros((4, 4), np.uint8))

@@ -1,12 +1,11 @@
 """The side of the optic disc: finding, writing, and flipping to it."""
-import os.path as osp
-
 import numpy as np
 from mmseg.datasets import PIPELINES
 
+from mbos.io import read_text
 from mbos.io.files import save_text
 from mbos.tasks import IGNORE_INDEX
-from .transforms import Transform, flip_all
+from .transforms import flip_all
 
 SIDES = ('left', 'right')
 
@@ -34,33 +33,26 @@ def read_disc_sides(path: str) -> dict[str, str]:
     Raises:
         ValueError: If the file is missing or a line is not ``stem side``.
     """
-    if not osp.isfile(path):
-        raise ValueError(f'{path}: side file not found; write one line "stem '
-                         'left" or "stem right" per image.')
+    expected = 'expected a line "stem left" or "stem right" per image'
+    try:
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise ValueError(f'{path}: not found; {expected}.') from error
     sides = {}
-    with open(path, encoding='utf-8') as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            # a stem may hold blanks, a side may not
-            parts = line.strip().rsplit(None, 1)
-            if len(parts) != 2 or parts[1] not in SIDES:
-                raise ValueError(f'{path}:{number}: expected "stem left" or '
-                                 f'"stem right", got {line.strip()!r}.')
-            sides[parts[0]] = parts[1]
+    for line in filter(str.strip, lines):
+        stem, _, side = line.strip().rpartition(' ')  # a stem may hold blanks
+        if not stem or side not in SIDES:
+            raise ValueError(f'{path}: {expected}, got {line!r}.')
+        sides[stem.strip()] = side
     return sides
 
 
 @PIPELINES.register_module()
-class DiscSideFlip(Transform):
-    """Flip horizontally so that the disc lies on one side in all images.
+class DiscSideFlip:
+    """Flip horizontally so that the disc lies on one ``side`` in all images.
 
-    Goes before the random flips (docs/method.md, section 8).
-
-    Args:
-        side_file: Text file with a line ``stem side`` per image, side being
-            left or right.
-        side: Where the disc shall lie.
+    Goes before the random flips (docs/method.md, section 8). ``side_file`` has
+    a line ``stem left`` or ``stem right`` per image.
 
     Raises:
         ValueError: If the file is missing or wrong, or, when called, if it

@@ -2,22 +2,22 @@
 import os.path as osp
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import mmcv
 import numpy as np
 from mmseg.datasets import PIPELINES
-from mmseg.datasets.pipelines import LoadImageFromFile, RandomCrop, Resize
+from mmseg.datasets.pipelines import RandomCrop, Resize
 
-from mbos.datasets.array_cache import ArrayCache
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
-from .transforms import Transform, check_probability, load_plane, plane_key
+from .transforms import load_plane, plane_key
 
 
 @PIPELINES.register_module()
-class LoadPhotograph(LoadImageFromFile):
+class LoadPhotograph:
     """Load an image with the reader of photographs.
 
     ``PartialLabelDataset`` puts it in the place of ``LoadImageFromFile``,
@@ -25,16 +25,14 @@ class LoadPhotograph(LoadImageFromFile):
     """
 
     def __init__(self, to_float32: bool = False):
-        super().__init__(to_float32=to_float32)
+        self.to_float32 = to_float32
 
     def __call__(self, results: dict) -> dict:
         """Add the image, BGR, and the metas of ``LoadImageFromFile``."""
-        name = results['img_info']['filename']
-        path = osp.join(results.get('img_prefix') or '', name)
-        image = _decoded(path)
+        image = _decoded(_path_of(results))
         if self.to_float32:
             image = image.astype(np.float32)
-        results.update(_metas(path, name, image.shape), img=image)
+        results.update(_metas(results, image.shape), img=image)
         return results
 
 
@@ -51,7 +49,7 @@ def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
 
 
 @PIPELINES.register_module()
-class LoadRandomCrop(Transform):
+class LoadRandomCrop:
     """Load a random crop of the image at a random scale, and its planes.
 
     It stands for ``LoadImageFromFile``, ``LoadPlanes``, ``Resize`` and
@@ -62,11 +60,8 @@ class LoadRandomCrop(Transform):
     ``cache_dir`` of the dataset (docs/data_loading.md has measurements).
 
     Args:
-        img_scale: As for ``Resize``: width and height that the image is
-            fitted into.
+        img_scale, ratio_range, keep_ratio: As for ``Resize``.
         crop_size: Height and width.
-        ratio_range: Range of the factor of ``img_scale``; None is 1.
-        keep_ratio: As for ``Resize``.
         reduced_decoding: Decode JPEG files at a half, a quarter or an eighth
             of their sides where that still is no smaller than what they are
             resized to. Such images are smoother, since all pixels count,
@@ -76,10 +71,6 @@ class LoadRandomCrop(Transform):
             the image's label plane, rare ones as often as common ones. Other
             crops, and those of images where the task's plane is absent or
             empty, fall anywhere.
-
-    Raises:
-        ValueError: If the probabilities of ``look_for`` are not, or add up to
-            more than 1.
     """
 
     def __init__(self,
@@ -89,61 +80,63 @@ class LoadRandomCrop(Transform):
                  keep_ratio: bool = True,
                  reduced_decoding: bool = True,
                  look_for: dict[str, float] | None = None):
-        self.img_scale = tuple(img_scale)
-        self.ratio_range = tuple(ratio_range) if ratio_range else None
         self.keep_ratio = keep_ratio
-        self.crop_size = tuple(crop_size)
         self.reduced_decoding = reduced_decoding
         self.look_for = dict(look_for or {})
-        for task, prob in self.look_for.items():
-            check_probability(prob, f'look_for[{task!r}]')
-        if sum(self.look_for.values()) > 1 + 1e-9:
+        probs = list(self.look_for.values())
+        if min(probs, default=0) < 0 or sum(probs) > 1 + 1e-9:
             raise ValueError('Expected probabilities in look_for that add up '
                              f'to at most 1, got {self.look_for}.')
-        self._resize = Resize(self.img_scale, ratio_range=self.ratio_range)
-        self._crop = RandomCrop(self.crop_size)
+        self._resize = Resize(tuple(img_scale), ratio_range=ratio_range)
+        self._crop = RandomCrop(tuple(crop_size))
 
     def __call__(self, results: dict) -> dict:
         """Add what the four transforms add."""
-        info = results['img_info']['filename']
-        path = osp.join(results.get('img_prefix') or '', info)
-        cache = results.get('cache')
-        source = EncodedPhotograph(path) if cache is None else _kept(
-            path, cache, _decoded)
-        planes = {
-            task:
-            load_plane(plane_path, task, results, source.shape[:2],
-                       lambda name: _kept(name, cache, read_labels))
-            for task, plane_path in results['ann_info'].items()
-        }
-        region = self.draw(source.shape[:2], results)
+        source, planes = self._load(results)
+        region = self._draw(source.shape[:2], results)
         task = self._task_to_show()
-        if planes.get(task) is not None:
+        if task in planes:
             region = _moved_to_label(region, planes[task])
-        results['img'] = self._image(source, region)
+        if isinstance(source, np.ndarray):
+            image = region.sample_image(source)
+        else:
+            can_reduce = self.reduced_decoding and source.can_reduce
+            factor = region.reduction() if can_reduce else 1
+            image = region.sample_image(
+                source.decode(factor, bgr=True), factor)
         for task, plane in planes.items():
             results[plane_key(task)] = region.sample_labels(plane)
             results['seg_fields'].append(plane_key(task))
-        shape = results['img'].shape
         scale = np.divide(region.size, region.source)[::-1]
         results.update(
-            _metas(path, info, shape),
-            ori_shape=region.source + shape[2:],
+            _metas(results, image.shape),
+            img=image,
+            ori_shape=region.source + image.shape[2:],
             scale_factor=np.tile(scale, 2).astype(np.float32),
             keep_ratio=self.keep_ratio)
         return results
 
-    def draw(self, source: tuple[int, int], results: dict) -> Region:
-        """Draw scale and crop of an image of (height, width) as mmseg does.
+    def _load(self, results: dict):
+        """The photograph, decoded if it is kept so, and its whole planes."""
+        path, cache, read = _path_of(results), results.get(
+            'cache'), read_labels
+        if cache is None:
+            source = EncodedPhotograph(path)
+        else:
+            source = cache.get(path, _decoded)
+            read = partial(cache.get, decode=read_labels)
+        planes = {
+            task: load_plane(plane, task, results, source.shape[:2], read)
+            for task, plane in results['ann_info'].items()
+        }
+        return source, planes
 
-        ``results`` get a ``scale`` unless they have one.
-        """
-        if 'scale' not in results:
-            self._resize._random_scale(results)
-        height, width = source
+    def _draw(self, source: tuple[int, int], results: dict) -> Region:
+        """Draw scale and crop of an image of (height, width) as mmseg does."""
+        self._resize._random_scale(results)
         size = results['scale']
         if self.keep_ratio:
-            size = mmcv.rescale_size((width, height), size)
+            size = mmcv.rescale_size(source[::-1], size)
         size = size[::-1]
         # only the shape is looked at
         box = self._crop.get_crop_bbox(np.broadcast_to(np.uint8(0), size))
@@ -153,27 +146,26 @@ class LoadRandomCrop(Transform):
         """Draw the task that the crop shows, None for any crop."""
         if not self.look_for:
             return None  # draws nothing, as mmseg's transforms
-        left = np.random.rand()
-        for task, prob in self.look_for.items():
-            left -= prob
-            if left < 0:
-                return task
-        return None
-
-    def _image(self, source, region: Region) -> np.ndarray:
-        if isinstance(source, np.ndarray):
-            return region.sample_image(source)
-        factor = 1
-        if self.reduced_decoding and source.can_reduce:
-            factor = region.reduction()
-        return region.sample_image(source.decode(factor, bgr=True), factor)
+        limits = np.cumsum(list(self.look_for.values()))
+        place = np.searchsorted(limits, np.random.rand(), side='right')
+        return [*self.look_for, None][place]
 
 
-def _metas(path: str, name: str, shape: tuple[int, ...]) -> dict:
+def _path_of(results: dict) -> str:
+    return osp.join(
+        results.get('img_prefix') or '', results['img_info']['filename'])
+
+
+def _decoded(path: str) -> np.ndarray:
+    """A photograph in the order of mmcv's channels, BGR."""
+    return EncodedPhotograph(path).decode(bgr=True)
+
+
+def _metas(results: dict, shape: tuple[int, ...]) -> dict:
     """The metas of mmseg's ``LoadImageFromFile``."""
     return dict(
-        filename=path,
-        ori_filename=name,
+        filename=_path_of(results),
+        ori_filename=results['img_info']['filename'],
         ori_shape=shape,
         img_shape=shape,
         pad_shape=shape,
@@ -184,24 +176,17 @@ def _metas(path: str, name: str, shape: tuple[int, ...]) -> dict:
             to_rgb=False))
 
 
-def _decoded(path: str) -> np.ndarray:
-    """A photograph in the order of mmcv's channels, BGR."""
-    return EncodedPhotograph(path).decode(bgr=True)
-
-
 def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
     """Move a crop so that it holds a pixel of a class drawn from the plane.
 
     The ``plane`` is of the whole image; 0 and 255 are not classes, and a plane
     without any moves nothing.
     """
-    counts = np.bincount(plane.ravel(), minlength=IGNORE_INDEX + 1)
-    classes = np.flatnonzero(counts[1:IGNORE_INDEX]) + 1
+    classes = np.setdiff1d(plane, (0, IGNORE_INDEX))
     if not len(classes):
         return region
-    value = classes[np.random.randint(len(classes))]
-    pixel = np.flatnonzero(plane.ravel() == value)[np.random.randint(
-        counts[value])]
+    value = np.random.choice(classes)
+    pixel = np.random.choice(np.flatnonzero(plane == value))
     box = []
     for position, side, resized, length in zip(
             np.unravel_index(pixel, plane.shape), plane.shape, region.size,
@@ -212,8 +197,3 @@ def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
         start = np.random.randint(first, last + 1)
         box += [start, start + length]
     return replace(region, box=tuple(box))
-
-
-def _kept(path: str, cache: ArrayCache | None, read) -> np.ndarray:
-    """What a function reads from a file, or what is kept of it."""
-    return read(path) if cache is None else cache.get(path, lambda: read(path))

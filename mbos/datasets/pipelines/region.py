@@ -24,14 +24,8 @@ class Region:
     box: tuple[int, int, int, int]
 
     def __post_init__(self):
-        if min(self.source) < 1 or min(self.size) < 1:
-            raise ValueError('Expected sides of at least one pixel, got '
-                             f'{self.source} and {self.size}.')
-        top, bottom, left, right = self.box
-        box = (top, min(bottom, self.size[0]), left, min(right, self.size[1]))
-        if not (0 <= box[0] < box[1] and 0 <= box[2] < box[3]):
-            raise ValueError(f'Expected a box inside {self.size} (height, '
-                             f'width), got {self.box}.')
+        (height, width), (top, bottom, left, right) = self.size, self.box
+        box = (top, min(bottom, height), left, min(right, width))
         object.__setattr__(self, 'box', box)
 
     @property
@@ -40,11 +34,11 @@ class Region:
         top, bottom, left, right = self.box
         return bottom - top, right - left
 
-    def reduction(self, factors=(8, 4, 2)) -> int:
-        """Choose how much smaller the image may be decoded: the first of the
-        falling ``factors`` that leaves sides of at least ``size``, or 1.
+    def reduction(self) -> int:
+        """How much smaller the image may be decoded: the largest factor that
+        leaves sides of at least ``size``.
         """
-        for factor in factors:
+        for factor in (8, 4, 2):
             if all(n >= factor * m for n, m in zip(self.source, self.size)):
                 return factor
         return 1
@@ -75,11 +69,9 @@ class Region:
 
 def _span(source: int, size: int, first: int, last: int, factor: int,
           side: int) -> tuple[slice, float, float]:
-    """The pixels of an axis that bilinear interpolation reads.
-
-    ``first`` and ``last`` bound the box, ``side`` is that of the image decoded
-    ``factor`` times smaller. Returns the pixels, the distance of two samples,
-    and the position of the first sample, counted from the first pixel.
+    """The pixels of an axis that bilinear interpolation reads, the distance of
+    two samples, and the first sample's position, counted from the first pixel.
+    ``side`` is that of the image decoded ``factor`` times smaller.
     """
     step = source / (size * factor)
     # centres of pixels lie half a pixel from their borders, at every size

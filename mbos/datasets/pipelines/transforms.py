@@ -4,8 +4,7 @@ Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
 under :func:`plane_key` and is named in ``seg_fields``, where mmseg's own
 transforms (Resize, RandomCrop, Pad, ...) find it.
 """
-import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import mmcv
 import numpy as np
@@ -20,17 +19,6 @@ from mbos.tasks import IGNORE_INDEX
 META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
              'scale_factor', 'flip', 'flip_direction', 'img_norm_cfg')
 """tuple[str]: The metas that mmseg collects."""
-
-
-class Transform:
-    """What transforms share: their arguments, which are attributes, as text.
-    """
-
-    def __repr__(self):
-        values = ', '.join(
-            f'{name}={getattr(self, name)!r}'
-            for name in inspect.signature(type(self)).parameters)
-        return f'{type(self).__name__}({values})'
 
 
 def plane_key(task: str) -> str:
@@ -49,7 +37,7 @@ def load_plane(path: str,
                task: str,
                results: dict,
                shape: tuple[int, int],
-               read=read_labels) -> np.ndarray:
+               read: Callable = read_labels) -> np.ndarray:
     """Read a label plane, upright as its photograph and in its task's values.
 
     Raises:
@@ -68,12 +56,11 @@ def load_plane(path: str,
 
 
 @PIPELINES.register_module()
-class LoadPlanes(Transform):
+class LoadPlanes:
     """Load the label planes that the dataset has for this image.
 
-    Palette PNGs are read as indices. Masks of a single class get the label
-    values of their task. Absent planes are not made before
-    :class:`FormatPlanes`, so they cost nothing on the way.
+    Absent planes are not made before :class:`FormatPlanes`, so they cost
+    nothing on the way.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -86,23 +73,17 @@ class LoadPlanes(Transform):
 
 
 @PIPELINES.register_module()
-class RotateFromList(Transform):
-    """Rotate by one angle of a list, around the centre, keeping the size.
+class RotateFromList:
+    """Rotate by one of the ``angles`` (degrees, clockwise), keeping the size.
 
-    Goes before Normalize, so that ``pad_val`` is a grey value.
-
-    Args:
-        angles: Degrees, clockwise; one is drawn.
-        pad_val: Fills the image's corners.
-        seg_pad_val: Fills the label planes' corners.
+    Corners are filled with ``pad_val``, a grey value before Normalize, and
+    those of the planes with ``seg_pad_val``.
     """
 
     def __init__(self,
                  angles: Sequence[float],
                  pad_val: float = 0,
                  seg_pad_val: int = IGNORE_INDEX):
-        if not len(angles):
-            raise ValueError('RotateFromList needs at least one angle.')
         self.angles = tuple(angles)
         self.pad_val = pad_val
         self.seg_pad_val = seg_pad_val
@@ -132,22 +113,25 @@ def flip_all(results: dict, direction: str) -> dict:
 
 
 @PIPELINES.register_module()
-class IndependentFlip(Transform):
+class IndependentFlip:
     """Flip horizontally and vertically, each by its own draw.
 
     mmseg's RandomFlip keeps its decision in the results, so a second one in
     the same pipeline repeats the first one's flip and undoes it.
 
-    Args:
-        prob_horizontal, prob_vertical: Probability of each flip.
-        mode: 'independent' flips as drawn. Two modes reproduce the published
-            release (docs/method.md, section 8): 'published_cancelling' flips
-            nothing, as its labelled pipeline of stage 1;
-            'published_vertical_only' drops the horizontal flip, as that of
-            stage 2.
+    ``mode`` is 'independent' or as in the published release (docs/method.md,
+    section 8): 'published_cancelling' flips nothing, as its labelled pipeline
+    of stage 1; 'published_vertical_only' drops the horizontal flip, as that of
+    stage 2.
     """
 
     MODES = ('independent', 'published_cancelling', 'published_vertical_only')
+    DIRECTIONS = {
+        (False, False): None,
+        (True, False): 'horizontal',
+        (False, True): 'vertical',
+        (True, True): 'diagonal'
+    }
 
     def __init__(self,
                  prob_horizontal: float = 0.5,
@@ -156,38 +140,31 @@ class IndependentFlip(Transform):
         if mode not in self.MODES:
             raise ValueError(f'Expected mode to be one of '
                              f'{", ".join(self.MODES)}, got {mode!r}.')
-        self.prob_horizontal = check_probability(prob_horizontal,
-                                                 'prob_horizontal')
-        self.prob_vertical = check_probability(prob_vertical, 'prob_vertical')
-        self.mode = mode
+        self.probs = (check_probability(prob_horizontal, 'prob_horizontal'),
+                      check_probability(prob_vertical, 'prob_vertical'))
+        self.allowed = {
+            'independent': (True, True),
+            'published_cancelling': (False, False),
+            'published_vertical_only': (False, True)
+        }[mode]
 
     def __call__(self, results: dict) -> dict:
         """Flip image and planes; set 'flip' and 'flip_direction'."""
-        horizontal, vertical = np.random.rand(2) < (self.prob_horizontal,
-                                                    self.prob_vertical)
-        if self.mode != 'independent':
-            horizontal = False
-        if self.mode == 'published_cancelling':
-            vertical = False
-        direction = {
-            (True, False): 'horizontal',
-            (False, True): 'vertical',
-            (True, True): 'diagonal'
-        }.get((bool(horizontal), bool(vertical)))
+        flips = (np.random.rand(2) < self.probs) & self.allowed
+        direction = self.DIRECTIONS[tuple(map(bool, flips))]
         results['flip'] = direction is not None
         results['flip_direction'] = direction
         return flip_all(results, direction) if direction else results
 
 
 @PIPELINES.register_module()
-class CutOut(Transform):
-    """Replace a rectangle by random pixels and ignore its labels.
+class CutOut:
+    """Replace a rectangle by random pixels and its labels by ``seg_fill``.
 
     Args:
         prob: Of any rectangle.
         area: Range of the rectangle's share of the image.
         aspect: Range of height / width.
-        seg_fill: Label in the rectangle.
     """
 
     ATTEMPTS = 100
@@ -197,23 +174,13 @@ class CutOut(Transform):
                  area: tuple[float, float] = (0.02, 0.4),
                  aspect: tuple[float, float] = (0.3, 3.3),
                  seg_fill: int = IGNORE_INDEX):
-        if not 0 < area[0] <= area[1] <= 1:
-            raise ValueError('Expected area as (low, high) in 0..1, got '
-                             f'{area!r}.')
-        if not 0 < aspect[0] <= aspect[1]:
-            raise ValueError('Expected aspect as (low, high), positive, got '
-                             f'{aspect!r}.')
         self.prob = check_probability(prob, 'prob')
         self.area = tuple(area)
         self.aspect = tuple(aspect)
         self.seg_fill = seg_fill
 
-    def draw_box(self, height: int,
-                 width: int) -> tuple[int, int, int, int] | None:
-        """Draw top, left, height and width of a rectangle in the image.
-
-        None where the image is too small or narrow for any.
-        """
+    def draw_box(self, height: int, width: int) -> tuple[slice, slice]:
+        """Draw rows and columns; none where the image is too small."""
         for _ in range(self.ATTEMPTS):
             pixels = np.random.uniform(*self.area) * height * width
             aspect = np.random.uniform(*self.aspect)
@@ -222,43 +189,30 @@ class CutOut(Transform):
             if 0 < h <= height and 0 < w <= width:
                 top = np.random.randint(height - h + 1)
                 left = np.random.randint(width - w + 1)
-                return top, left, h, w
-        return None
+                return slice(top, top + h), slice(left, left + w)
+        return slice(0), slice(0)
 
     def __call__(self, results: dict) -> dict:
         """Cut the rectangle out of image and planes."""
         if np.random.rand() >= self.prob:
             return results
         box = self.draw_box(*results['img'].shape[:2])
-        if box is None:
-            return results
-        top, left, h, w = box
-        image = results['img'].copy()
-        patch = image[top:top + h, left:left + w]
-        patch[:] = np.random.randint(0, 256, patch.shape)
-        results['img'] = image
+        image = results['img'] = results['img'].copy()
+        image[box] = np.random.randint(0, 256, image[box].shape)
         for key in results.get('seg_fields', []):
-            plane = results[key].copy()
-            plane[top:top + h, left:left + w] = self.seg_fill
-            results[key] = plane
+            results[key] = results[key].copy()
+            results[key][box] = self.seg_fill
         return results
 
 
 @PIPELINES.register_module()
-class LabelBorder(Transform):
-    """Give rows at the top and the bottom of a label plane one label.
+class LabelBorder:
+    """Give rows at the top and the bottom of a task's plane one label.
 
     Goes right after LoadPlanes. It reproduces the published release
     (docs/method.md, section 8), whose masks of the padded REFUGE photographs
-    call the padding optic cup.
-
-    Args:
-        task: The task whose plane is changed, where it is there.
-        label: The label to write.
-        top, bottom: Rows at the top and bottom, in pixels of the prepared
-            image.
-        height: Height of the image that these rows are counted in; for others
-            they are scaled. None is any.
+    call the padding optic cup. ``top`` and ``bottom`` are rows of an image of
+    ``height`` rows; for others they are scaled.
     """
 
     def __init__(self,
@@ -267,10 +221,7 @@ class LabelBorder(Transform):
                  top: int,
                  bottom: int,
                  height: int | None = None):
-        if top < 0 or bottom < 0:
-            raise ValueError('Expected top and bottom of at least 0 rows, got '
-                             f'{top} and {bottom}.')
-        self.task = task
+        self.key = plane_key(task)
         self.label = label
         self.top = top
         self.bottom = bottom
@@ -278,19 +229,16 @@ class LabelBorder(Transform):
 
     def __call__(self, results: dict) -> dict:
         """Write the label into the rows."""
-        loaded = results.get(plane_key(self.task))
-        if loaded is None:
-            return results
-        plane = loaded.copy()
-        scale = len(plane) / (self.height or len(plane))
-        plane[:round(scale * self.top)] = self.label
-        plane[len(plane) - round(scale * self.bottom):] = self.label
-        results[plane_key(self.task)] = plane
+        if self.key in results:
+            plane = results[self.key] = results[self.key].copy()
+            scale = len(plane) / (self.height or len(plane))
+            plane[:round(scale * self.top)] = self.label
+            plane[len(plane) - round(scale * self.bottom):] = self.label
         return results
 
 
 @PIPELINES.register_module()
-class FormatPlanes(Transform):
+class FormatPlanes:
     """Turn the results into a training sample.
 
     The sample is a dict of ``img``, a float tensor of shape (3, H, W),
@@ -304,9 +252,7 @@ class FormatPlanes(Transform):
         labels = np.full((len(results['planes']), ) + image.shape[:2],
                          IGNORE_INDEX, np.uint8)
         for plane, task in zip(labels, results['planes']):
-            loaded = results.get(plane_key(task))
-            if loaded is None:
-                continue
+            loaded = results.get(plane_key(task), plane)
             if loaded.shape != plane.shape:
                 raise ValueError(
                     f'{results["filename"]}: after the transforms the image '
@@ -316,9 +262,10 @@ class FormatPlanes(Transform):
         channels_first = np.ascontiguousarray(
             image.transpose(2, 0, 1), dtype=np.float32)
         metas = {key: results.get(key) for key in META_KEYS}
-        metas['flip'] = bool(metas['flip'])
-        metas['dataset'] = results['dataset']
-        metas['planes'] = results['planes']
+        metas.update(
+            flip=bool(metas['flip']),
+            dataset=results['dataset'],
+            planes=results['planes'])
         return dict(
             img=DataContainer(torch.from_numpy(channels_first), stack=True),
             labels=DataContainer(torch.from_numpy(labels), stack=True),
@@ -337,9 +284,5 @@ class CollectImage(Collect):
 
     def __call__(self, results: dict) -> dict:
         """Collect image and metas."""
-        return super().__call__({
-            'dataset': '',
-            'flip': False,
-            'flip_direction': None,
-            **results
-        })
+        defaults = dict(dataset='', flip=False, flip_direction=None)
+        return super().__call__(defaults | results)
