@@ -70,9 +70,6 @@ class ScoringMixin:
         points = self.operating_points.get(task.name, {})
         try:
             prob = np.asarray(pred[task.name])
-            if len(prob) != task.num_classes:
-                raise ValueError(f'expected {task.num_classes} classes, got '
-                                 f'probabilities of shape {prob.shape}')
             if scored is not task:
                 prob = prob[task.channels(scored.classes)]
                 label = task.part_values(scored.classes)[label]
@@ -87,7 +84,7 @@ class ScoringMixin:
                     name: [limits[c] for c in scored.classes]
                     for name, limits in points.items()
                 })
-        except (KeyError, ValueError) as error:
+        except (KeyError, IndexError, ValueError) as error:
             raise ValueError(
                 f'{self.image_path(idx)}, task {task.name!r}: the prediction '
                 f'(of {", ".join(pred)}) cannot be scored: {error}') from error

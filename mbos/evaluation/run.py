@@ -88,12 +88,12 @@ def image_key(run_key: str, dataset, index: int) -> str:
     files += [dataset.plane_path(index, task) for task in dataset.ann_dirs]
     files += [dataset.fov_path(index)] if dataset.fov_dir else []
     states = [os.stat(file) for file in files]
-    parts = (run_key, dataset.pipeline_text,
-             dataset.ignore_index, dataset.threshold, dataset.operating_points,
-             [(name, folder.classes, folder.binary)
-              for name, folder in sorted(dataset.truth.items())
-              ], [(osp.abspath(file), state.st_size, state.st_mtime_ns)
-                  for file, state in zip(files, states)])
+    parts = (run_key, dataset.pipeline_text, dataset.ignore_index,
+             dataset.threshold, dataset.operating_points, [
+                 (name, folder.classes, folder.binary)
+                 for name, folder in sorted(dataset.truth.items())
+             ], [(osp.abspath(file), state.st_size, state.st_mtime_ns)
+                 for file, state in zip(files, states)])
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -91,8 +91,8 @@ def test_pre_eval_takes_one_image_or_several(make_test_set):
 
 @pytest.mark.parametrize('change, expected', [
     (dict(lesion=np.full((4, 40, 56), np.nan)), 'eye_0.png, task .*NaN'),
-    (dict(lesion=np.zeros((4, 8, 8))), r'label has shape \(40, 56\)'),
-    (dict(lesion=np.zeros((3, 40, 56))), 'expected 4 classes'),
+    (dict(lesion=np.zeros((4, 8, 8))), r'\(40, 56\).*\(4, 8, 8\)'),
+    (dict(lesion=np.zeros((3, 40, 56))), '4 classes'),
     (None, r"task 'lesion'.*\(of vessel, odoc\)"),
 ])
 def test_wrong_predictions(make_test_set, change, expected):
