@@ -49,24 +49,17 @@ class RunOptions:
     thumbnail: int | None = gallery.THUMBNAIL
 
     def __post_init__(self):
-        for name, least in (('batch_size', 1), ('workers', 1), ('overlay_size',
-                                                                0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f'{name} is {value}, expected at least '
-                                 f'{least}.')
+        if min(self.batch_size, self.workers,
+               1 + (self.overlay_size or 0)) < 1:
+            raise ValueError(
+                f'batch_size is {self.batch_size}, workers {self.workers} and '
+                f'overlay_size {self.overlay_size}: at least 1, 1 and 0.')
 
 
 @dataclass
 class RunSummary:
-    """What came of a run.
-
-    Attributes:
-        done (int): Photographs predicted now.
-        skipped (int): Photographs that were there already.
-        failed (list[dict]): ``source`` and ``reason`` of each unreadable one.
-        records (list[dict]): Of all photographs in the folder.
-    """
+    """What came of a run: photographs predicted now, and there already,
+    ``source`` and ``reason`` of unreadable ones, and records of all."""
 
     done: int = 0
     skipped: int = 0
@@ -190,7 +183,7 @@ class FolderRun:
         readable, inputs = [], []
         for source in sources:
             try:
-                photograph = self._read(source)
+                photograph = _read(source.path)
             except PhotographError as error:
                 failed.append(dict(source=source.path, reason=str(error)))
                 continue
@@ -203,13 +196,6 @@ class FolderRun:
         for (source, photograph, prepared), logits in zip(readable, results):
             self._write(source, photograph, prepared, logits)
         return failed
-
-    def _read(self, source: Source) -> Photograph:
-        if not is_printable(source.path):
-            raise PhotographError(
-                f'{source.path!r}: the file name has characters that cannot '
-                'be printed; rename the file.')
-        return read_photograph(source.path)
 
     def _write(self, source: Source, photograph: Photograph,
                prepared: PreparedPhotograph, logits: Mapping) -> None:
@@ -268,9 +254,8 @@ class FolderRun:
         drawn = {t.name: DrawnTask(labels[t.name], t) for t in self.tasks}
         if size is not None:
             small = shrink(image, size) if size else image
-            caption = '. '.join(
-                filter(None, (osp.basename(name), ', '.join(
-                    shown_flags(flags)), DISCLAIMER)))
+            parts = [osp.basename(name), ', '.join(shown_flags(flags))]
+            caption = '. '.join(filter(None, [*parts, DISCLAIMER]))
             overlay = self.out.write_overlay(
                 name, overlay_picture(small, drawn, self.tasks, 0, caption))
             if thumbnail is not None and max(small.shape) >= 2 * thumbnail:
@@ -280,3 +265,10 @@ class FolderRun:
                                    Image.fromarray(image), drawn, self.tasks,
                                    thumbnail, photograph.image.shape[1::-1])
         return overlay
+
+
+def _read(path: str) -> Photograph:
+    if not is_printable(path):
+        raise PhotographError(f'{path!r}: the file name has characters that '
+                              'cannot be printed; rename the file.')
+    return read_photograph(path)

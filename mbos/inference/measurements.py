@@ -55,8 +55,7 @@ def measure(labels: Mapping[str, np.ndarray],
         several (bool): Whether there are several of like size.
 
     Returns:
-        dict[str, int | float | str | None]: By :func:`columns`; None where
-        there is nothing to measure.
+        dict: By :func:`columns`; None where there is nothing to measure.
     """
     inside = (np.asarray(field_of_view) > 0).astype(np.uint8) * 255
     area = cv2.countNonZero(inside)

@@ -28,18 +28,15 @@ class PredictionOptions:
             at; predicted is the mean over them. Default: only that size.
         flip (bool): Whether the mirrored photograph is predicted too.
         mode (str, optional): ``'whole'`` image or ``'slide'``, a sliding
-            window. Default of this and of the next two: as the model's
-            ``test_cfg``.
-        window (int, optional): Side of the window in pixels of the scaled
-            photograph.
-        stride (int, optional): Between two windows.
+            window. Default of this and the next two: the model's test_cfg.
+        window, stride (int, optional): Side of the window, and between two
+            windows, in pixels of the scaled photograph.
         threshold (float | dict, optional): Probability that a class must
             exceed: a number for all, or by task name, a number or numbers by
-            class. Default: as the checkpoint says.
-        crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``, as
-            :class:`PredictionSettings`. Default: as the checkpoint says.
-        postprocess (bool | Sequence[str]): Which of the network's rules of
-            :class:`Postprocessing` are applied: all, none, or these by name.
+            class. Default of this and the next: as the checkpoint says.
+        crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``.
+        postprocess (bool | Sequence[str]): Whether the network's rules are
+            applied, or which of them, by name.
     """
 
     scales: Sequence[float] = ()
@@ -55,10 +52,6 @@ class PredictionOptions:
         if any(not 0 < s <= 8 for s in self.scales):
             raise ValueError(f'scales are {self.scales}, expected factors '
                              'above 0 and up to 8.')
-        for name in ('window', 'stride'):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f'{name} is {value}, expected pixels.')
         unknown = sorted(set(self.rules) - set(RULES))
         if unknown:
             raise ValueError(f'Unknown postprocessing {unknown[0]!r}: '
@@ -66,7 +59,7 @@ class PredictionOptions:
 
     @property
     def rules(self) -> Sequence[str]:
-        """Sequence[str]: Names of the rules to apply."""
+        """Sequence[str]: Names of the rules of postprocessing to apply."""
         if isinstance(self.postprocess, bool):
             return RULES if self.postprocess else ()
         return self.postprocess
@@ -99,11 +92,10 @@ class Prediction:
             background, k the task's class number k. For nested tasks, the
             innermost class that holds the pixel: 1 disc rim, 2 cup.
         probabilities (dict[str, ndarray]): By task name, (C, H, W), float32,
-            one plane per class in the order of the label values; 0 outside
-            the crop to the field of view. Empty if they were not asked for.
-        field_of_view (FieldOfView): ``box`` (left, top, width, height),
-            ``mask`` (H, W), uint8, and ``certain``, False if nothing in the
-            photograph looks like the retina of an eye.
+            in the order of the label values; 0 outside the crop to the field
+            of view. Empty if they were not asked for.
+        field_of_view (FieldOfView): ``box``, ``mask``, and ``certain``, False
+            if nothing in the photograph looks like the retina of an eye.
         notes (tuple[str]): What was done to read the photograph.
     """
 
@@ -149,12 +141,8 @@ class PreparedPhotograph:
 def prepare_photograph(
         photograph: Photograph,
         crop: str = 'fov') -> tuple[PreparedPhotograph, np.ndarray]:
-    """Crop and pad a photograph as the training data were.
-
-    Returns:
-        tuple[PreparedPhotograph, ndarray]: Where the crop lies, and the crop,
-        RGB, (S, S, 3), uint8; of any shape with ``crop='none'``.
-    """
+    """Crop and pad a photograph as the training data were: to RGB, (S, S, 3),
+    uint8; of any shape with ``crop='none'``."""
     height, width = photograph.image.shape[:2]
     view = find_field_of_view(photograph.image)
     geometry = make_geometry(
@@ -203,12 +191,8 @@ class PhotographPredictor:
         raise NotImplementedError
 
     def run(self, inputs: Sequence[Any]) -> list[dict[str, list[np.ndarray]]]:
-        """Run the network on several photographs.
-
-        Returns:
-            list[dict[str, list[ndarray]]]: Per photograph, by task name, the
-            logits of each view, (C, h, w), not mirrored any more.
-        """
+        """Run the network: per photograph, by task name, the logits of each
+        view, (C, h, w), not mirrored any more."""
         raise NotImplementedError
 
     def share_processor(self, number: int) -> None:
@@ -226,13 +210,9 @@ class PhotographPredictor:
         prepared: PreparedPhotograph,
         with_probabilities: bool = True
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-        """Put logits of :meth:`run` back into the photograph.
-
-        Yields:
-            tuple[str, ndarray, ndarray | None]: Name of the task, labels (H,
-            W), uint8, postprocessed, and probabilities (C, H, W), float32, as
-            the network gives them.
-        """
+        """Put logits of :meth:`run` back into the photograph: by task, its
+        name, labels (H, W), uint8, postprocessed, and probabilities (C, H, W),
+        float32, as the network gives them."""
         clean = Postprocessor(prepared.field_of_view, self.postprocessing)
         for name, views in logits.items():
             maps = TaskMaps(self.tasks[name], views, prepared.geometry,

@@ -17,19 +17,14 @@ ROWS = 64
 
 
 class TaskMaps:
-    """A task's logits, read at the size of the photograph.
+    """A task's logits of each view of a crop, (C, h, w), read at the size of
+    the photograph.
 
     Logits are resized to the size of the crop before the sigmoid, and the
     probabilities of several views are averaged. Outside the crop all is 0.
 
     ``maps[index, rows, columns]`` is the probability of a class in a window
     within the crop, as of an array (C, H, W).
-
-    Args:
-        task (Task): The task.
-        logits (Sequence[ndarray]): Of each view of the crop, (C, h, w).
-        geometry (Geometry): Where the crop lies in the photograph.
-        align_corners (bool): How logits are resized.
     """
 
     def __init__(self, task: Task, logits: Sequence[np.ndarray],
@@ -56,23 +51,21 @@ class TaskMaps:
         """
         limits = np.float32(list(self.task.thresholds(threshold).values()))
         labels = np.zeros(self.shape, np.uint8)
-        prob = None
+        prob = part = None
         if with_probabilities:
             prob = np.zeros((len(limits), *self.shape), np.float32)
+            part = prob[(slice(None), *self._crop)]
         for view in self._views:
             view.look_for(limits)
         inside = labels[self._crop]
         for start in range(0, len(inside), ROWS):
-            rows = slice(start, start + ROWS)
-            part = None
-            if prob is not None:
-                part = prob[(slice(None), *self._crop)][:, rows]
-            self._read_rows(rows, limits, inside[rows], part)
+            self._read_rows(slice(start, start + ROWS), limits, inside, part)
         return labels, prob
 
     def _read_rows(self, rows: slice, limits: np.ndarray, labels: np.ndarray,
                    prob: np.ndarray | None) -> None:
         """Fill in labels, and probabilities if wanted, of some rows."""
+        labels = labels[rows]
         highest = np.zeros(labels.shape, np.float32)
         for index, limit in enumerate(limits):
             columns = slice(0, labels.shape[1])
@@ -84,7 +77,7 @@ class TaskMaps:
                     continue
             score = self._probability(index, rows, columns)
             if prob is not None:
-                prob[index] = score
+                prob[index, rows] = score
             found = score > limit
             if not self.task.nested:
                 found &= score > highest[:, columns]

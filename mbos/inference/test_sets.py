@@ -46,12 +46,8 @@ def load_segmentor(model_cfg: dict,
 @torch.no_grad()
 def predict_dataset(model: nn.Module, dataset, cfg: Config,
                     env: Environment) -> Iterator[tuple[int, Probabilities]]:
-    """Predictions of this process's share of a test set, one at a time.
-
-    Yields:
-        tuple[int, dict[str, ndarray]]: Index of the image and its
-        probabilities (C, H, W) by task name.
-    """
+    """Index and probabilities of the images in this process's share of a test
+    set, one at a time."""
     mine = range(env.rank, len(dataset), env.world_size)
     loader = build_test_loader(Subset(dataset, mine), cfg, env, deal=False)
     for index, batch in zip(mine, loader):
@@ -120,8 +116,7 @@ def predict_first(model: nn.Module,
     pipeline of its own. The network is in evaluation mode afterwards.
 
     Raises:
-        InvalidConfigError: On the first step that fails; it says where the
-            config has it.
+        InvalidConfigError: On the first step that fails.
     """
     model.eval()
     seen = set()

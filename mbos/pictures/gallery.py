@@ -27,15 +27,13 @@ class GalleryImage:
     """A photograph and what was found in it.
 
     Attributes:
-        name: Name of the image, unique in the gallery.
+        name: Unique in the gallery.
         photograph: Its file.
         labels: Label PNG by task, of the photograph's size as it is displayed
             (after its EXIF orientation).
-        measurements: Numbers, or text, by name; None is undefined. The page
-            can be sorted by each of them.
+        measurements: Numbers, or text, by name; None is undefined.
         flags: What is doubtful, in a few words each.
-        links: Further files to open, by what they are, such as
-            ``{'overlay': 'overlays/a.jpg'}``, besides the photograph.
+        links: Further files to open, by what they are.
     """
 
     name: str
@@ -56,17 +54,8 @@ def write_gallery(out_dir: str,
     """Write ``gallery.html`` and its pictures into a folder of predictions.
 
     Pictures that are newer than what they show are kept, so writing it again
-    is quick.
-
-    Args:
-        out_dir: The folder; pictures go to ``gallery_files`` in it.
-        images: What to show, in this order.
-        tasks: Tasks of the label PNGs, with their colours.
-        title, note: Heading of the page, and what stands below it.
-        thumbnail: Pixels of the longer side.
-
-    Returns:
-        str: The page's file.
+    is quick. ``note`` stands below the title, ``thumbnail`` is the longer side
+    of pictures in pixels. Returns the page's file.
 
     Raises:
         ValueError: If two images have one name, labels are of an unknown
@@ -140,12 +129,8 @@ def _make_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
 
 def read_photograph(path: str,
                     longest: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Read a photograph as it is displayed, roughly at a small size.
-
-    Returns:
-        tuple[Image, tuple[int, int]]: The picture, RGB, whose longer side has
-        ``longest`` pixels if the photograph's has, and the photograph's own
-        width and height.
+    """Read a photograph as it is displayed, RGB, roughly at a small size of at
+    least ``longest`` pixels, and its own width and height.
 
     Raises:
         ValueError: If it cannot be read.
@@ -176,12 +161,11 @@ def write_pictures(out_dir: str,
                    tasks: Sequence[Task],
                    longest: int = THUMBNAIL,
                    size: tuple[int, int] | None = None) -> None:
-    """Draw and write the page's pictures of one image.
+    """Draw and write the page's pictures of one image, which
+    :func:`write_gallery` then keeps: for those who have the arrays at hand.
 
-    Who has the arrays at hand calls it before :func:`write_gallery`, which
-    then keeps the pictures. ``size`` is width and height of the photograph
-    where the picture given is a smaller one, ``longest`` the longer side of
-    what is drawn.
+    ``size`` is width and height of the photograph where the picture given is a
+    smaller one, ``longest`` the longer side of what is drawn.
     """
     small = fitted_size(*(size or photograph.size), longest)
     thumbnail, layers = _paths(out_dir, name, labels)
