@@ -1,6 +1,7 @@
 """What several benchmarks need."""
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 
@@ -33,12 +34,33 @@ def in_turn(acts: dict[str, Callable[[], object]],
     return {k: statistics.median(v[warmup:]) for k, v in found.items()}
 
 
+class Clock:
+    """Processor seconds by step; a step within another is not counted twice.
+    """
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+
+    def _unassigned(self) -> float:
+        return time.process_time() - sum(self.seconds.values())
+
+    def __call__(self, step: str, function: Callable) -> Callable:
+        """A function each call of which is timed."""
+
+        def timed(*args, **kwargs):
+            start = self._unassigned()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[step] += self._unassigned() - start
+
+        return timed
+
+
 def resident(field: str) -> float:
     """Memory of this process in MB: ``VmRSS``, now, or ``VmHWM``, the peak
     since the program started (``ru_maxrss`` may be the parent's).
     """
     with open('/proc/self/status') as file:
-        for line in file:
-            if line.startswith(field + ':'):
-                return int(line.split()[1]) / 1024
-    raise RuntimeError(f'/proc/self/status has no {field}.')
+        sizes = dict(line.split(':') for line in file)
+    return int(sizes[field].split()[0]) / 1024

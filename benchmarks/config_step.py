@@ -25,8 +25,8 @@ import torch
 from mmcv import Config, DictAction
 
 import mbos.registration  # noqa: F401
+from benchmarks import model as networks
 from benchmarks.common import in_turn, markdown
-from benchmarks.model import build_optimizers
 from mbos.accelerate import accelerate_on_cpu
 from mbos.config import load_config, member_datasets
 from mbos.datasets import build_train_loader
@@ -35,86 +35,20 @@ from mbos.engine.hooks import GradientStepHook
 from mbos.engine.train import build_train_set
 from mbos.models.multi_task_segmentor import index_rows
 from mbos.models.supervision import wanted_rows
-from mbos.tasks import Task, build_tasks
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong usage ends with status 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', metavar='CONFIG')
-    parser.add_argument(
-        '--size', type=int, default=384, help='side of the images')
-    parser.add_argument(
-        '--steps', type=int, default=3, help='steps that are timed')
-    parser.add_argument(
-        '--parts', action='store_true', help='where the time goes')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
-    return parser.parse_args(argv)
 
 
 def random_batch(cfg: Config, size: int) -> dict:
-    """An image of each training dataset, with random labels, as the loader
-    gives them. Of members that take turns, the first is taken.
+    """An image of each training dataset, with random labels. Of members that
+    take turns, the first is taken.
     """
-    tasks = build_tasks(cfg.model.tasks)
-    members = [
-        member_datasets(m[0] if isinstance(m, (list, tuple)) else m)[0]
-        for m in cfg.data.train.datasets
-    ]
-    torch.manual_seed(0)
-    metas, planes = [], []
-    for member in members:
-        kinds = {task.name: 'absent' for task in tasks}
-        kinds.update(dict.fromkeys(member.get('pseudo_dirs') or {}, 'pseudo'))
+    members = []
+    for given in cfg.data.train.datasets:
+        member, *_ = member_datasets(
+            given[0] if isinstance(given, (list, tuple)) else given)
+        kinds = dict.fromkeys(member.get('pseudo_dirs') or {}, 'pseudo')
         kinds.update(dict.fromkeys(member.get('ann_dirs') or {}, 'truth'))
-        metas.append(
-            dict(
-                dataset=member.name,
-                planes={
-                    name: dict(kind=kind, weight=1.0)
-                    for name, kind in kinds.items()
-                }))
-        planes.append(
-            torch.stack([
-                random_plane(task, kinds[task.name], size) for task in tasks
-            ]))
-    return dict(
-        img=torch.randn(len(members), 3, size, size),
-        img_metas=metas,
-        labels=torch.stack(planes))
-
-
-def random_plane(task: Task, kind: str, size: int) -> torch.Tensor:
-    """A label plane of squares, or one that is absent."""
-    if kind == 'absent':
-        return torch.full((size, size), 255, dtype=torch.uint8)
-    blocks = torch.randint(task.num_classes + 1, (8, 8), dtype=torch.uint8)
-    index = torch.arange(size) * 8 // size
-    return blocks[index][:, index]
-
-
-def network(cfg: Config) -> torch.nn.Module:
-    """The network of a config as it trains on a CPU, from random weights."""
-    from mmseg.models import build_segmentor  # after mbos.registration
-    torch.manual_seed(0)
-    model = build_segmentor(cfg.model)
-    accelerate_on_cpu(model, torch.device('cpu'), cfg)
-    return model.train()
-
-
-def time_step(cfg: Config, size: int, steps: int) -> tuple[float, int]:
-    """Processor time of a step, the median, and the images in it."""
-    model = network(cfg)
-    batch = random_batch(cfg, size)
-
-    def step():
-        model.zero_grad()
-        model.train_step(batch, backward=lambda loss: loss.backward())
-
-    return in_turn(dict(step=step), steps)['step'], len(batch['img'])
+        members.append((member.name, kinds))
+    return networks.random_batch(cfg, members, size)
 
 
 def bare_step(model: torch.nn.Module, batch: dict) -> None:
@@ -123,6 +57,7 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
     Heads give what the losses of the batch read; the gradient that comes back
     into each of their maps is 1.
     """
+    model.zero_grad()
     _, terms = model.plan_batch(batch['img_metas'], batch['labels'],
                                 torch.float32)
     for row in range(len(batch['img'])):
@@ -135,11 +70,12 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
             for value in head(features, rows).values()
         ]
         torch.autograd.backward(maps, [torch.ones_like(m) for m in maps])
+    model.zero_grad()
 
 
-def time_parts(cfg: Config, size: int, steps: int) -> dict[str, float]:
+def time_parts(cfg: Config, model: torch.nn.Module, batch: dict,
+               steps: int) -> dict[str, float]:
     """Processor time of each part of a step, medians of steps in turn."""
-    model, batch = network(cfg), random_batch(cfg, size)
     options = {
         k: v
         for k, v in cfg.optimizer_config.items()
@@ -151,7 +87,7 @@ def time_parts(cfg: Config, size: int, steps: int) -> dict[str, float]:
         iter=0,
         max_iters=10**6,
         model=model,
-        optimizer=build_optimizers(model, cfg),
+        optimizer=networks.build_optimizers(model, cfg),
         data_batch=batch,
         logger=logging.getLogger())
     average.before_run(runner)
@@ -162,14 +98,9 @@ def time_parts(cfg: Config, size: int, steps: int) -> dict[str, float]:
     def step():
         runner.outputs = model.train_step(batch, backward=step_hook.backward)
 
-    def bare():
-        model.zero_grad()
-        bare_step(model, batch)
-        model.zero_grad()
-
     return in_turn(
         {
-            'bare network': bare,
+            'bare network': lambda: bare_step(model, batch),
             'data': lambda: next(samples),
             'clear gradients': lambda: step_hook.before_train_iter(runner),
             'network and losses': step,
@@ -178,8 +109,8 @@ def time_parts(cfg: Config, size: int, steps: int) -> dict[str, float]:
         }, steps)
 
 
-def parts_as_text(parts: dict[str, float]) -> str:
-    """The parts as a Markdown table, against the bare network."""
+def parts_table(parts: dict[str, float]) -> str:
+    """The parts in Markdown, against the bare network."""
     bare = parts['bare network']
     whole = sum(parts.values()) - bare
     rows = {**parts, 'all but the bare network': whole}
@@ -191,21 +122,42 @@ def parts_as_text(parts: dict[str, float]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Time every config, and compare with the first."""
-    args = parse_args(argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG')
+    parser.add_argument(
+        '--size', type=int, default=384, help='side of the images')
+    parser.add_argument(
+        '--steps', type=int, default=3, help='steps that are timed')
+    parser.add_argument(
+        '--parts', action='store_true', help='where the time goes')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
     first = None
     for path in args.configs:
         cfg = load_config(path, args.cfg_options)
+        cfg.model.pretrained = None
+        model, batch = networks.build_network(cfg), random_batch(
+            cfg, args.size)
+        accelerate_on_cpu(model, torch.device('cpu'), cfg)
         if args.parts:
-            parts = time_parts(cfg, args.size, args.steps)
-            print(f'{path}\n\n{parts_as_text(parts)}\n', flush=True)
+            parts = time_parts(cfg, model, batch, args.steps)
+            print(f'{path}\n\n{parts_table(parts)}\n', flush=True)
             continue
-        seconds, images = time_step(cfg, args.size, args.steps)
+
+        def step():
+            model.zero_grad()
+            model.train_step(batch, backward=lambda loss: loss.backward())
+
+        seconds = in_turn(dict(step=step), args.steps)['step']
         first = first or seconds
         print(
-            f'{seconds:7.2f} s  {seconds / first:5.2f} x  {images} images  '
-            f'{path}',
+            f'{seconds:7.2f} s  {seconds / first:5.2f} x  '
+            f'{len(batch["img"])} images  {path}',
             flush=True)
 
 

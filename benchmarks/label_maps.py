@@ -15,7 +15,7 @@ import os.path as osp
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -32,7 +32,8 @@ from mbos.checkpoints.settings import Postprocessing
 from mbos.inference.postprocessing import Postprocessor
 from mbos.inference.prediction import PreparedPhotograph, as_photograph
 from mbos.inference.predictor import Predictor
-from mbos.tasks import Task, build_tasks
+from mbos.io.files import save_json
+from mbos.tasks import Task
 
 BINS = 200
 """int: Thresholds that are tried: 0.005, 0.01, ..., 0.995."""
@@ -56,55 +57,48 @@ INSIDE = ('vessel', )
 collections of vessels do."""
 
 
-@dataclass
-class Predicted:
-    """A photograph's prediction; by labelled task also what is labelled in it
-    and where that is known, (C, H, W), boolean.
+class Predicted(NamedTuple):
+    """A labelled task of a photograph: its logits, what is labelled and where
+    that is known, both boolean (C, H, W).
     """
 
     dataset: str
+    task: Task
     prepared: PreparedPhotograph
-    logits: dict[str, list]
-    targets: dict[str, np.ndarray]
-    valid: dict[str, np.ndarray]
+    logits: list
+    target: np.ndarray
+    valid: np.ndarray
 
 
-@torch.no_grad()
 def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
     """Predict all validation photographs."""
-    tasks = build_tasks(cfg.model.tasks)
+    tasks = list(predictor.tasks.values())
     for member in member_datasets(cfg.data.val):
+        root = member.get('data_root', cfg.get('data_root'))
         dataset = build_dataset(
-            dict(
-                member,
-                tasks=tasks,
-                test_mode=True,
-                data_root=member.get('data_root', cfg.get('data_root'))))
+            dict(member, tasks=tasks, test_mode=True, data_root=root))
         for index in tqdm(range(len(dataset)), dataset.name, disable=None):
             photograph = as_photograph(dataset.image_path(index))
             prepared, views = predictor.prepare(photograph)
             logits, = predictor.run([views])
-            targets, valid = {}, {}
             for task in tasks:
                 if task.name not in dataset.ann_dirs:
                     continue
                 plane = torch.from_numpy(
                     dataset.get_gt_plane(index, task.name))
                 known = task.known_mask(dataset.folder_of(task.name).classes)
-                found, where = task.encode(plane.long(), known=known)
-                targets[task.name] = found.numpy()
-                inside = prepared.field_of_view.mask > 0
-                valid[task.name] = where.numpy() & known[:, None, None].numpy()
+                target, valid = task.encode(plane.long(), known=known)
+                valid = valid.numpy() & known[:, None, None].numpy()
                 if task.name in INSIDE:
-                    valid[task.name] &= inside
-            kept = {t: logits[t] for t in targets}
-            yield Predicted(dataset.name, prepared, kept, targets, valid)
+                    valid &= prepared.field_of_view.mask > 0
+                yield Predicted(dataset.name, task, prepared,
+                                logits[task.name], target.numpy(), valid)
 
 
-def probabilities(predictor: Predictor, photo: Predicted, task: Task):
-    """Probabilities (C, H, W) of a task."""
-    logits = {task.name: photo.logits[task.name]}
-    (_, _, prob), = predictor.restore(logits, photo.prepared)
+def probabilities(predictor: Predictor, photo: Predicted) -> np.ndarray:
+    """Probabilities (C, H, W)."""
+    logits = {photo.task.name: photo.logits}
+    (_, _, prob), = predictor.restore(logits, photo.prepared, True)
     return prob
 
 
@@ -113,21 +107,20 @@ def decode(task: Task, prob: np.ndarray, threshold) -> np.ndarray:
     return task.decode(torch.from_numpy(prob), threshold).numpy()
 
 
-def choose_thresholds(predictor, photos) -> dict[str, dict[str, float]]:
-    """The threshold of each class with the highest Dice."""
+def choose_thresholds(predictor: Predictor,
+                      photos: list[Predicted]) -> dict[str, dict]:
+    """The threshold of each class with the highest Dice, by task."""
     counts = defaultdict(lambda: np.zeros((2, BINS)))
     for photo in tqdm(photos, 'thresholds', disable=None):
+        prob = probabilities(predictor, photo)
+        bins = (prob * BINS).astype(np.int16).clip(0, BINS - 1)
         area = np.count_nonzero(photo.prepared.field_of_view.mask)
-        for name, target in photo.targets.items():
-            task = predictor.tasks[name]
-            prob = probabilities(predictor, photo, task)
-            bins = (prob * BINS).astype(np.int16).clip(0, BINS - 1)
-            for channel, of_class in enumerate(task.classes):
-                for side in (0, 1):
-                    where = photo.valid[name][channel] & (
-                        target[channel] == bool(side))
-                    counts[name, of_class][side] += np.bincount(
-                        bins[channel][where], minlength=BINS) / area
+        for channel, of_class in enumerate(photo.task.classes):
+            for side in (0, 1):
+                where = photo.valid[channel] & (
+                    photo.target[channel] == bool(side))
+                counts[photo.task.name, of_class][side] += np.bincount(
+                    bins[channel][where], minlength=BINS) / area
     chosen: dict[str, dict[str, float]] = defaultdict(dict)
     for (name, of_class), (negative, positive) in counts.items():
         hits, alarms = (
@@ -137,38 +130,14 @@ def choose_thresholds(predictor, photos) -> dict[str, dict[str, float]]:
     return dict(chosen)
 
 
-def score(predictor, photos, thresholds) -> dict[str, dict[str, float]]:
-    """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
-    sums = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
-    for photo in photos:
-        for name, target in photo.targets.items():
-            task = predictor.tasks[name]
-            prob = probabilities(predictor, photo, task)
-            for rule, labels in label_maps(predictor, task, prob, photo,
-                                           thresholds):
-                found, _ = task.encode(torch.from_numpy(labels))
-                for channel, of_class in enumerate(task.classes):
-                    valid = photo.valid[name][channel]
-                    a, b = found[channel].numpy() & valid, target[channel]
-                    sums[rule][f'{photo.dataset}.{name}.{of_class}'] += (
-                        2 * np.count_nonzero(a & b),
-                        np.count_nonzero(a) + np.count_nonzero(b & valid))
-    return {
-        rule: {
-            key: float(a / b)
-            for key, (a, b) in of_rule.items() if b
-        }
-        for rule, of_rule in sums.items()
-    }
-
-
-def label_maps(predictor, task: Task, prob: np.ndarray, photo: Predicted,
-               thresholds) -> Iterator[tuple[str, np.ndarray]]:
+def label_maps(predictor: Predictor, photo: Predicted,
+               thresholds: dict) -> Iterator[tuple[str, np.ndarray]]:
     """Label maps (H, W) of a photograph by every rule."""
-    view = photo.prepared.field_of_view
+    task, view = photo.task, photo.prepared.field_of_view
+    prob = probabilities(predictor, photo)
     labels = decode(task, prob, predictor.thresholds[task.name])
-    own = Postprocessor(view, predictor.model.settings.postprocessing)
-    own(task, labels, prob)
+    own = predictor.model.settings.postprocessing
+    Postprocessor(view, own)(task, labels, prob)
     yield 'own settings', labels
     yield 'at 0.5', decode(task, prob, 0.5)
     chosen = decode(task, prob, thresholds[task.name])
@@ -178,6 +147,29 @@ def label_maps(predictor, task: Task, prob: np.ndarray, photo: Predicted,
             given = dict(specks={task.name: given['specks']})
         Postprocessor(view, Postprocessing(**given))(task, labels, prob)
         yield rule, labels
+
+
+def score(predictor: Predictor, photos: list[Predicted],
+          thresholds: dict) -> dict[str, dict[str, float]]:
+    """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
+    sums = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
+    for photo in tqdm(photos, 'rules', disable=None):
+        target = photo.target & photo.valid
+        for rule, labels in label_maps(predictor, photo, thresholds):
+            found, _ = photo.task.encode(torch.from_numpy(labels))
+            found = found.numpy() & photo.valid
+            for channel, of_class in enumerate(photo.task.classes):
+                key = f'{photo.dataset}.{photo.task.name}.{of_class}'
+                a, b = found[channel], target[channel]
+                sums[rule][key] += (2 * np.count_nonzero(a & b),
+                                    np.count_nonzero(a) + np.count_nonzero(b))
+    return {
+        rule: {
+            key: float(a / b)
+            for key, (a, b) in of_rule.items() if b
+        }
+        for rule, of_rule in sums.items()
+    }
 
 
 def main(argv=None) -> None:
@@ -198,14 +190,12 @@ def main(argv=None) -> None:
     thresholds = choose_thresholds(predictor, photos)
     print(json.dumps(thresholds, indent=1))
     results = score(predictor, photos, thresholds)
-    keys = list(results['at 0.5'])
     rows = [('', *results)]
     rows += [(key, *(f'{row[key]:.4f}' for row in results.values()))
-             for key in keys]
+             for key in results['at 0.5']]
     print(markdown(rows))
     if args.out:
-        with open(args.out, 'w', encoding='utf-8') as file:
-            json.dump(dict(thresholds=thresholds, dice=results), file)
+        save_json(args.out, dict(thresholds=thresholds, dice=results))
 
 
 if __name__ == '__main__':

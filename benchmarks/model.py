@@ -1,5 +1,6 @@
 """Networks, batches and optimizers that the benchmarks measure."""
 import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,16 +20,11 @@ STAGE_CONFIGS = {
     '_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_0.1_0.05_'
     '60k_128_group_window_size16.py'
 }
-WIDTHS = {  # the published network, and one small enough for tests
-    'published':
-    dict(),
-    'tiny':
-    dict(
-        backbone=dict(
-            embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 2, 3, 4]),
-        decode_head=dict(head=dict(in_channels=[12, 24, 48, 96], channels=16)),
-        auxiliary_head=dict(head=dict(in_channels=48, channels=16)))
-}
+TINY = dict(
+    backbone=dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 2, 3, 4]),
+    decode_head=dict(head=dict(in_channels=[12, 24, 48, 96], channels=16)),
+    auxiliary_head=dict(head=dict(in_channels=48, channels=16)))
+"""dict: A network small enough for tests."""
 NO_NOISE = dict(
     backbone=dict(drop_path_rate=0.0),
     decode_head=dict(head=dict(dropout_ratio=0.0)),
@@ -41,27 +37,23 @@ def stage_config(stage: int,
                  tasks: int = 3,
                  noise: bool = True,
                  **train_cfg) -> Config:
-    """The published config of a stage, from scratch."""
+    """The published config of a stage, from scratch; beyond the published
+    tasks there are invented ones of one class each.
+    """
     cfg = Config.fromfile(str(CONFIGS / STAGE_CONFIGS[stage]))
-    changes = dict(pretrained=None, tasks=task_list(tasks))
-    cfg.merge_from_dict(dict(model=changes))
-    cfg.merge_from_dict(dict(model=copy.deepcopy(WIDTHS[width])))
-    if not noise:
-        cfg.merge_from_dict(dict(model=copy.deepcopy(NO_NOISE)))
+    names = [*LABELLED[:tasks]] + [
+        dict(name=f'extra_{i}', classes=(f'extra_{i}', ))
+        for i in range(tasks - len(LABELLED))
+    ]
+    changes = [dict(pretrained=None, tasks=names)]
+    changes += [TINY] * (width == 'tiny') + [NO_NOISE] * (not noise)
+    for change in changes:
+        cfg.merge_from_dict(dict(model=copy.deepcopy(change)))
     if stage == 2 and width == 'tiny':
         cfg.model.discriminator.channels = 4
         cfg.model.decode_head.cross_task_attention.window_size = 8
     cfg.model.train_cfg = ConfigDict(cfg.model.train_cfg, **train_cfg)
     return cfg
-
-
-def task_list(number: int) -> list:
-    """The published tasks, then invented ones of one class each."""
-    extra = [
-        dict(name=f'extra_{i}', classes=(f'extra_{i}', ))
-        for i in range(number - len(LABELLED))
-    ]
-    return list(LABELLED[:number]) + extra
 
 
 def build_network(cfg: Config) -> torch.nn.Module:
@@ -99,52 +91,50 @@ def make_batch(cfg: Config,
     second time with pseudo labels of the other tasks, except lesions on the
     dataset of discs, as published.
     """
-    tasks = build_tasks(cfg.model.tasks)
-    names = [task.name for task in tasks]
-    generator = torch.Generator().manual_seed(0)
-    metas, planes = [], []
-    for name in names:
-        metas += images * [_meta(name, names, {name: 'truth'})]
+    names = [task.name for task in build_tasks(cfg.model.tasks)]
+    members = [(name, {name: 'truth'}) for name in names]
     for name in names if stage == 2 else ():
-        kinds = {
+        members.append((name, {
             other: 'pseudo'
             for other in names
             if other != name and (name, other) != ('odoc', 'lesion')
-        }
-        metas += images * [_meta(name, names, kinds)]
-    for meta in metas:
-        planes.append(
-            torch.stack([
-                _spots(task, size, generator) if
-                meta['planes'][task.name]['kind'] != 'absent' else torch.full(
-                    (size, size), 255, dtype=torch.uint8) for task in tasks
-            ]))
+        }))
+    return random_batch(cfg, [one for one in members for _ in range(images)],
+                        size, device)
+
+
+def random_batch(cfg: Config,
+                 members: Sequence[tuple[str, Mapping[str, str]]],
+                 size: int,
+                 device: str = 'cpu') -> dict:
+    """A random image for each of some members, which say the name of a dataset
+    and the kinds of planes that it has, by task.
+    """
+    tasks = build_tasks(cfg.model.tasks)
+    generator = torch.Generator().manual_seed(0)
+    metas, labels = [], []
+    for name, kinds in members:
+        planes = {}
+        for task in tasks:
+            doubled = (name, task.name) == ('vessel', 'lesion')
+            planes[task.name] = dict(
+                kind=kinds.get(task.name, 'absent'),
+                weight=2.0 if doubled else 1.0)
+            plane = torch.full((size, size), 255, dtype=torch.uint8)
+            if task.name in kinds:
+                _draw_spots(plane, task.num_classes, generator)
+            labels.append(plane)
+        metas.append(dict(dataset=name, planes=planes))
     img = torch.randn(len(metas), 3, size, size, generator=generator)
-    return dict(
-        img=img.to(device),
-        img_metas=metas,
-        labels=torch.stack(planes).to(device))
+    labels = torch.stack(labels).view(len(metas), len(tasks), size, size)
+    return dict(img=img.to(device), img_metas=metas, labels=labels.to(device))
 
 
-def _meta(dataset, names, kinds):
-    return dict(
-        dataset=f'{dataset}_set',
-        planes={
-            name:
-            dict(
-                kind=kinds.get(name, 'absent'),
-                weight=2.0
-                if dataset == 'vessel' and name == 'lesion' else 1.0)
-            for name in names
-        })
-
-
-def _spots(task, size, generator):
-    """A label plane of rectangles, with an ignored border."""
-    plane = torch.zeros(size, size, dtype=torch.uint8)
-    for value in range(1, task.num_classes + 1):
+def _draw_spots(plane, classes, generator):
+    """Rectangles of all classes; the border stays ignored."""
+    size = len(plane)
+    plane[2:] = 0
+    for value in range(1, classes + 1):
         top, left = torch.randint(
             size // 2, (2, ), generator=generator).tolist()
-        plane[top:top + size // 4, left:left + size // 4] = value
-    plane[:2] = 255
-    return plane
+        plane[max(top, 2):top + size // 4, left:left + size // 4] = value

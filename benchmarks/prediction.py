@@ -2,7 +2,7 @@
 
     python benchmarks/prediction.py [CHECKPOINT] [--config CONFIG]
         [--photographs FOLDER] [--megapixels 2 6 12] [--threads 1 2]
-        [--backends torch onnxruntime] [--against CHECKOUT] [--json FILE]
+        [--backends torch onnxruntime] [--against CHECKOUT]
     python benchmarks/prediction.py --quick     # a minute, to try it
 
 By default, the network that comes with MBOS and the photographs of demo/,
@@ -26,9 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -37,11 +35,9 @@ import cv2
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
-from benchmarks.common import markdown
+from benchmarks.common import Clock, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / 'demo/photographs'
-QUALITY = 92
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -58,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--photographs',
         type=Path,
-        default=DEMO,
+        default=ROOT / 'demo/photographs',
         help='folder of JPEGs; default: those of demo/')
     parser.add_argument('--count', type=int, default=3, help='photographs')
     parser.add_argument(
@@ -68,30 +64,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--backends', nargs='+', default=['torch'], help='of mbos predict')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--against', help='another checkout, as it was before')
-    parser.add_argument('--json', help='file to write the numbers into, too')
     parser.add_argument(
         '--quick', action='store_true', help='two photographs of 0.3 MP')
     args = parser.parse_args(argv)
     if args.quick:
         args.count, args.megapixels, args.threads = 2, [0.3], [1]
+    if osp.exists(args.checkpoint):
+        args.checkpoint = osp.abspath(args.checkpoint)
     return args
-
-
-# ---- photographs
 
 
 def scaled_photographs(source: Path, out: Path, megapixels: float,
                        count: int) -> Path:
     """A folder in ``out`` of copies of JPEGs of ``source``, or below it, at a
     size. Photographs are repeated where there are fewer than ``count``.
-
-    Raises:
-        FileNotFoundError: If there is no JPEG in the source.
     """
     found = sorted(
         p for p in source.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg'))
     if not found:
-        raise FileNotFoundError(f'{source}: no JPEG in it or below it.')
+        raise SystemExit(f'{source}: no JPEG in it or below it.')
     folder = out / f'{megapixels:g}'
     folder.mkdir(parents=True)
     for number in range(count):
@@ -102,37 +93,33 @@ def scaled_photographs(source: Path, out: Path, megapixels: float,
                 image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         cv2.imwrite(
             str(folder / f'{number}.jpg'), image,
-            [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            [cv2.IMWRITE_JPEG_QUALITY, 92])
     return folder
 
 
 # ---- whole runs
 
 
-def command(args: argparse.Namespace, backend: str, photographs: Path,
-            out: Path) -> list[str]:
-    """The command of a run."""
+def predict_arguments(args: argparse.Namespace, backend: str,
+                      photographs: Path, out: Path) -> list[str]:
+    """What ``mbos predict`` is given."""
     chosen = ['--device', args.device
               ] if backend == 'torch' else ['--backend', backend]
     config = [args.config] if args.config else []
     return [
-        sys.executable, '-W', 'ignore', '-m', 'mbos', 'predict', *config,
-        args.checkpoint,
+        *config, args.checkpoint,
         str(photographs), '--out',
         str(out), *chosen
     ]
 
 
-def run(arguments: Sequence[str], checkout: Path, threads: int, out: Path,
+def run(command: Sequence[str], checkout: Path, threads: int, out: Path,
         count: int) -> dict:
     """Predict a folder in a process of its own.
 
     Returns:
         dict: ``first``, wall seconds until the first photograph is written;
         ``wall`` and ``cpu``, seconds of each further one; ``peak_mb``.
-
-    Raises:
-        RuntimeError: If it fails.
     """
     env = dict(
         os.environ,
@@ -140,28 +127,24 @@ def run(arguments: Sequence[str], checkout: Path, threads: int, out: Path,
         OMP_NUM_THREADS=str(threads),
         MKL_NUM_THREADS=str(threads))
     start, first, cpu_first = time.perf_counter(), None, 0.0
-    with tempfile.TemporaryFile('w+') as log:
-        process = subprocess.Popen(
-            arguments, env=env, cwd=checkout, stdout=log, stderr=log)
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            now = time.perf_counter() - start
-            if first is None and any((out / 'records').glob('*.json')):
-                first, cpu_first = now, processor_seconds(process.pid)
-            if pid:
-                break
-            time.sleep(0.02)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            log.seek(0)
-            raise RuntimeError(f'{" ".join(arguments)}\n{log.read()}')
-    cpu = usage.ru_utime + usage.ru_stime
+    process = subprocess.Popen(
+        command, env=env, cwd=checkout, stdout=subprocess.DEVNULL)
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        now = time.perf_counter() - start
+        if first is None and any((out / 'records').glob('*.json')):
+            first, cpu_first = now, processor_seconds(process.pid)
+        if pid:
+            break
+        time.sleep(0.02)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f'Failed, see above: {" ".join(command)}')
     others = max(1, count - 1)
     return dict(
         first=first,
         wall=(now - first) / others,
-        cpu=(cpu - cpu_first) / others,
-        total_cpu=cpu,
+        cpu=(usage.ru_utime + usage.ru_stime - cpu_first) / others,
         peak_mb=usage.ru_maxrss / 1024)
 
 
@@ -181,49 +164,39 @@ def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
     sides = [('', ROOT, backend) for backend in args.backends]
     if args.against:
         sides.insert(0, ('before: ', Path(args.against).resolve(), 'torch'))
+    python = [sys.executable, '-W', 'ignore', '-m', 'mbos', 'predict']
     for megapixels, folder in folders.items():
         for threads in args.threads:
             for label, checkout, backend in sides:
                 out = Path(tempfile.mkdtemp(dir=work))
-                measured = run(
-                    command(args, backend, folder, out), checkout, threads,
-                    out, args.count)
+                given = predict_arguments(args, backend, folder, out)
                 yield dict(
                     megapixels=megapixels,
                     threads=threads,
                     side=f'{label}{backend}',
-                    **measured)
+                    **run(python + given, checkout, threads, out, args.count))
+
+
+def runs_table(found: Sequence[dict]) -> str:
+    """The runs, with the first side of each case as what is compared with."""
+    rows = [[
+        'megapixels', 'threads', 'side', 's to the first', 's each', 'CPU s '
+        'each', 'photographs/min', 'peak MB', 'CPU s, share of the first side'
+    ]]
+    reference: dict = {}
+    for row in found:
+        base = reference.setdefault((row['megapixels'], row['threads']),
+                                    row['cpu'])
+        rows.append([
+            f'{row["megapixels"]:g}', row['threads'], row['side'],
+            f'{row["first"]:.1f}', f'{row["wall"]:.2f}', f'{row["cpu"]:.2f}',
+            f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["peak_mb"]:.0f}',
+            f'{row["cpu"] / max(base, 1e-3):.2f}'
+        ])
+    return markdown(rows)
 
 
 # ---- steps of one photograph
-
-
-class Clock:
-    """Processor seconds by step; a step within another is not counted twice.
-    """
-
-    def __init__(self):
-        self.seconds = defaultdict(float)
-        self._inner = 0.0
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time a step."""
-        outer, self._inner = self._inner, 0.0
-        start = time.process_time()
-        yield
-        whole = time.process_time() - start
-        self.seconds[step] += whole - self._inner
-        self._inner = outer + whole
-
-    def timed(self, step: str, function: Callable) -> Callable:
-        """A function each call of which is timed."""
-
-        def call(*args, **kwargs):
-            with self(step):
-                return function(*args, **kwargs)
-
-        return call
 
 
 def time_steps(args: argparse.Namespace, folder: Path,
@@ -236,21 +209,15 @@ def time_steps(args: argparse.Namespace, folder: Path,
     os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported
     from mbos.commands import predict
     from mbos.inference.folder_run import FolderRun
-    from mbos.io import files
-    arguments = command(args, args.backends[0], folder, out)
-    parsed = predict.parse_args(arguments[6:])
+    parsed = predict.parse_args(
+        predict_arguments(args, args.backends[0], folder, out))
     make = (
         predict.torch_predictor
         if parsed.backend == 'torch' else predict.onnx_predictor)
-    predictor = make(parsed)
-    run = FolderRun(predictor, parsed.checkpoint, str(out))
-    found = []
-    for path in sorted(folder.iterdir()):
-        clock = Clock()
-        with mock.patch.object(files, 'save_whole',
-                               clock.timed('write', files.save_whole)):
-            time_photograph(clock, run, path)
-        found.append(clock.seconds)
+    run_of_one = FolderRun(make(parsed), parsed.checkpoint, str(out))
+    found = [
+        time_photograph(run_of_one, path) for path in sorted(folder.iterdir())
+    ]
     found = found[1:] or found
     return {
         step: statistics.median(of[step] for of in found)
@@ -258,54 +225,31 @@ def time_steps(args: argparse.Namespace, folder: Path,
     }
 
 
-def time_photograph(clock: Clock, run, path: Path) -> None:
-    """One step after the other of a photograph."""
+def time_photograph(run, path: Path) -> dict[str, float]:
+    """One step after the other of a photograph, in processor seconds."""
     from mbos.inference.prediction import prepare_photograph
+    from mbos.io import files
     from mbos.io.photographs import read_photograph
-    with clock('read'):
-        photograph = read_photograph(path)
-    with clock('field of view'):
-        prepared, square = prepare_photograph(photograph, run.predictor.crop)
-    with clock('resize'):
-        inputs = run.predictor.make_input(square)
-    with clock('network'):
-        logits = run.predictor.run([inputs])[0]
-    with clock('restore'):
-        labels, _ = run.write_labels(path.stem, prepared, logits)
-    with clock('measure'):
-        row = run.measure(labels, prepared, photograph)
-    with clock('draw'):
-        run.write_pictures(path.stem, photograph, labels, row['flags'])
-
-
-# ---- report
-
-
-def runs_table(found: Sequence[dict]) -> str:
-    """The runs, with the first side of each case as what is compared with."""
-    rows = [[
-        'megapixels', 'threads', 'side', 's to the first', 's each', 'CPU s '
-        'each', 'photographs/min', 'peak MB', 'CPU s, share of the first side'
-    ]]
-    reference: dict = {}
-    for row in found:
-        case = (row['megapixels'], row['threads'])
-        base = reference.setdefault(case, row['cpu'])
-        rows.append([
-            f'{row["megapixels"]:g}',
-            str(row['threads']), row['side'], f'{row["first"]:.1f}',
-            f'{row["wall"]:.2f}', f'{row["cpu"]:.2f}',
-            f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["peak_mb"]:.0f}',
-            f'{row["cpu"] / max(base, 1e-3):.2f}'
-        ])
-    return markdown(rows)
+    clock, predictor = Clock(), run.predictor
+    photograph = clock('read', read_photograph)(path)
+    prepared, square = clock('field of view',
+                             prepare_photograph)(photograph, predictor.crop)
+    inputs = clock('resize', predictor.make_input)(square)
+    logits, = clock('network', predictor.run)([inputs])
+    with mock.patch.object(files, 'save_whole', clock('write',
+                                                      files.save_whole)):
+        labels, _ = clock('restore', run.write_labels)(path.stem, prepared,
+                                                       logits)
+        row = clock('measure', run.measure)(labels, prepared, photograph)
+        clock('draw', run.write_pictures)(path.stem, photograph, labels,
+                                          row['flags'])
+    return clock.seconds
 
 
 def steps_table(steps: dict[float, dict[str, float]]) -> str:
     """Processor seconds of each step, a column for each size."""
     rows = [['CPU s of a photograph', *(f'{m:g} MP' for m in steps)]]
-    names = next(iter(steps.values()))
-    for step in sorted(names, key='write'.__eq__):  # at the end
+    for step in next(iter(steps.values())):
         rows.append([step, *(f'{of[step]:.2f}' for of in steps.values())])
     rows.append(['all', *(f'{sum(of.values()):.2f}' for of in steps.values())])
     return markdown(rows)
@@ -314,8 +258,6 @@ def steps_table(steps: dict[float, dict[str, float]]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
-    if osp.exists(args.checkpoint):
-        args.checkpoint = osp.abspath(args.checkpoint)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         folders = {
@@ -333,10 +275,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             for m, folder in folders.items()
         }
     print(f'{runs_table(found)}\n\n{steps_table(steps)}')
-    if args.json:
-        Path(args.json).write_text(
-            json.dumps(dict(runs=found, steps=steps), indent=2) + '\n',
-            encoding='utf-8')
 
 
 if __name__ == '__main__':

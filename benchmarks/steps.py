@@ -19,7 +19,8 @@ def make_step(settings: dict) -> Callable:
     Args:
         settings: ``case`` (stage1, stage2, inference), ``side`` (baseline,
             ours, low_memory), ``size``, ``width``, ``tasks``, ``images`` per
-            dataset, ``device``, ``precision``, ``compile``.
+            dataset, ``device``, ``precision``, ``compile``; ``without``,
+            accelerators of ours to leave out on CPU, and ``allocator``.
     """
     stage = 1 if settings['case'] == 'stage1' else 2
     ours = settings['side'] != 'baseline'
@@ -35,8 +36,10 @@ def make_step(settings: dict) -> Callable:
     if ours and settings['compile']:
         model.compile_parts()
     elif ours and device == 'cpu':
-        accelerate(model, ACCELERATORS)
-        keep_freed_memory()
+        left_out = settings.get('without', ())
+        accelerate(model, [n for n in ACCELERATORS if n not in left_out])
+        if 'allocator' not in left_out:
+            keep_freed_memory()
     if settings['case'] == 'inference':
         image = torch.randn(1, 3, size, size, device=device)
         return predict_step(model.eval(), image, ours)
