@@ -34,6 +34,12 @@ def rectangle(left, top, right, bottom, size=SIZE):
     return mask
 
 
+def read(path):
+    """The pixels of a file, as they are stored."""
+    with Image.open(path) as image:
+        return np.array(image)
+
+
 def save(path, array, **options):
     """Save an array or image, and make its folder."""
     path = Path(path)

@@ -4,19 +4,14 @@ import gzip
 import numpy as np
 import pytest
 import raw_trees
-from PIL import Image
-from raw_trees import BOX, LESIONS, photograph, rectangle, save, save_grey
+from raw_trees import (BOX, LESIONS, photograph, read, rectangle, save,
+                       save_grey)
 
 from prepare_dataset import (aria, ddr, drishti_gs, drive, idrid,
                              idrid_vessels, refuge, reta, stare)
 from prepare_dataset.errors import PrepareError
 
 VESSELS = rectangle(40, 46, 80, 50)
-
-
-def read(path):
-    with Image.open(path) as image:
-        return np.array(image)
 
 
 def cropped(labels, box=BOX):

@@ -7,42 +7,29 @@ from mbos.io.downscale import scale_labels
 from mbos.io.geometry import make_geometry
 
 
-def parts_of(mask):
-    return cv2.connectedComponents(
-        mask.astype(np.uint8), connectivity=8)[0] - 1
-
-
-def test_half_of_a_pixel_makes_it_count():
+def test_shares_of_a_pixel():
     labels = np.zeros((4, 6), np.uint8)
     labels[:2, :2] = 3  # all of the first pixel
     labels[0, 2:4] = 3  # half of the second
     labels[0, 4] = 3  # a quarter of the third
     assert scale_labels(labels, (3, 2)).tolist() == [[3, 3, 0], [0, 0, 0]]
-
-
-def test_classes_share_a_pixel():
-    labels = np.uint8([[1, 2], [2, 0]])
-    assert scale_labels(labels, (1, 1)).tolist() == [[2]]
+    assert scale_labels(np.uint8([[1, 2], [2, 0]]), (1, 1)).tolist() == [[2]]
     # Together they cover three quarters, none of them half.
     labels = np.zeros((4, 4), np.uint8)
     labels[:2, :2] = [[1, 1], [2, 0]]
     labels[2:, :2] = 2
     assert scale_labels(labels, (2, 2)).tolist() == [[1, 0], [2, 0]]
-
-
-def test_nothing_and_everything():
-    empty = np.zeros((50, 40), np.uint8)
-    assert not scale_labels(empty, (20, 25)).any()
-    assert (scale_labels(empty + 2, (20, 25)) == 2).all()
+    assert (scale_labels(np.full((50, 40), 2, np.uint8), (20, 25)) == 2).all()
 
 
 @pytest.mark.parametrize('side', [60, 30, 13])
 def test_every_speck_survives(side):
+    specks = {2: (5, 7), 3: (50, 51), 4: (93, 20)}
     labels = np.zeros((100, 100), np.uint8)
-    for value, (row, column) in enumerate([(5, 7), (50, 51), (93, 20)], 2):
-        labels[row, column] = value
+    for value, place in specks.items():
+        labels[place] = value
     small = scale_labels(labels, (side, side))
-    for value, (row, column) in enumerate([(5, 7), (50, 51), (93, 20)], 2):
+    for value, (row, column) in specks.items():
         at = np.argwhere(small == value)
         assert at.tolist() == [[row * side // 100, column * side // 100]]
 
@@ -68,7 +55,7 @@ def test_thin_vessel_is_neither_torn_nor_thickened(slope, factor, share,
     columns = np.flatnonzero(small.any(axis=0))
     expected = round(181 * factor)
     assert share * expected <= len(columns) <= expected + 2
-    assert parts_of(small) <= parts
+    assert cv2.connectedComponents(small, connectivity=8)[0] - 1 <= parts
     # One pixel wide, a second one where it steps aside.
     assert small.sum() <= 1.5 * expected
 

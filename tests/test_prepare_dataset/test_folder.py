@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import raw_trees
 from PIL import Image
-from raw_trees import CUP, DISC, LESIONS, rectangle, save, save_grey
+from raw_trees import CUP, DISC, LESIONS, read, rectangle, save, save_grey
 
 from prepare_dataset.check import check
 from prepare_dataset.errors import PrepareError
@@ -14,17 +14,29 @@ from prepare_dataset.files import read_geometry
 from prepare_dataset.folder import main, prepare
 
 VESSELS = rectangle(40, 46, 80, 50)
+STEMS = [f'p{patient}{side}' for patient in (1, 2, 3) for side in 'LR']
 
 
 @pytest.fixture
 def eyes(tmp_path):
-    """Three patients, left and right eye, a mask of each."""
+    """Three patients, left and right eye, masks of vessels and others."""
     base = tmp_path / 'clinic'
-    for patient in (1, 2, 3):
-        for side, photograph in (('L', raw_trees.photograph()),
-                                 ('R', raw_trees.photograph()[:, ::-1])):
-            save(base / f'images/p{patient}{side}.jpg', photograph)
-            save_grey(base / f'manual1/p{patient}{side}.png', VESSELS)
+    for stem in STEMS:
+        photograph = raw_trees.photograph()
+        save(base / f'images/{stem}.jpg',
+             photograph if stem[-1] == 'L' else photograph[:, ::-1])
+        save_grey(base / f'manual1/{stem}.png', VESSELS)
+        save_grey(base / f'disc/{stem}.png', DISC)
+        save_grey(base / f'cup/{stem}.png', CUP)
+        save(base / f'refuge/{stem}.bmp', raw_trees.refuge_values(DISC, CUP))
+        save(base / f'soft/{stem}.png',
+             np.where(VESSELS, 200, 60).astype(np.uint8))
+        labels = Image.fromarray(raw_trees.lesion_labels())
+        # as VOC's: two classes of one brightness
+        labels.putpalette(
+            [0, 0, 0, 128, 0, 0, 0, 128, 0, 0, 0, 128, 9, 9, 128])
+        save(base / f'seg/{stem}.png', labels)
+        save_grey(base / f'mask/{stem}_mask.gif', rectangle(30, 20, 90, 80))
     return base
 
 
@@ -32,12 +44,12 @@ def run(eyes, *masks, **options):
     summary = prepare(
         eyes / 'images', eyes.parent / 'out', masks, workers=1, **options)
     assert summary.ok, summary.errors
+    assert problems(eyes) == []
     return summary
 
 
-def read(path):
-    with Image.open(path) as image:
-        return np.array(image)
+def problems(eyes):
+    return [p for r in check(eyes.parent / 'out') for p in r.problems]
 
 
 def label(summary, folder, stem='p1L'):
@@ -46,29 +58,54 @@ def label(summary, folder, stem='p1L'):
     return geometry.restore(read(summary.folder / folder / f'{stem}.png'))
 
 
-@pytest.mark.parametrize('pattern', [
-    'manual1/{stem}.png', '../manual1/{stem}.*', 'manual1', 'man*/{stem}.PNG',
-    'manual1/{eye}?.png'
-])
-def test_ways_to_name_the_masks(eyes, pattern):
-    if '{eye}' in pattern:
-        for path in list((eyes / 'manual1').iterdir()):
-            path.rename(path.with_name(f'{path.stem}x.png'))
-    summary = run(eyes, f'vessel={pattern}', fields='(?P<eye>.*)')
+ODOC = raw_trees.odoc_labels()
+SPOT = "dict(path='{0}', classes=['{1}'])"
+
+
+@pytest.mark.parametrize('masks, options, folder, expected, shown', [
+    (['vessel=manual1/{stem}.png'], {}, 'vessel', VESSELS, ''),
+    (['vessel=../manual1/{stem}.*'], {}, 'vessel', VESSELS, ''),
+    (['vessel=manual1'], {}, 'vessel', VESSELS, ''),
+    (['vessel=man*/{stem}.PNG'], {}, 'vessel', VESSELS, ''),
+    (['vessel=manual1/p{eye}.png'], dict(fields='p(?P<eye>.*)'), 'vessel',
+     VESSELS, ''),
+    (['vessel=soft'], dict(values=['vessel=128-255']), 'vessel', VESSELS, ''),
+    (['odoc=refuge'], dict(values=['odoc=disc:128,cup:0,background:255']),
+     'odoc', ODOC, ''),
+    (['odoc.disc=disc', 'odoc.cup=cup'], {}, 'odoc', ODOC,
+     "ann_dirs=dict(odoc='odoc'),"),
+    # some classes only keep their label values
+    (['odoc.disc=manual1'], {}, 'odoc', VESSELS,
+     f"odoc={SPOT.format('odoc', 'disc')}"),
+    (['odoc.cup=manual1'], {}, 'odoc', VESSELS * 2,
+     f"odoc={SPOT.format('odoc', 'cup')}"),
+    (['lesion=seg'], {}, 'lesion', raw_trees.lesion_labels(), ''),
+    (['fovea=manual1'], {}, 'fovea', VESSELS,
+     "dict(name='fovea', classes=('fovea',))"),
+    (['vessels=manual1'], {}, 'vessels', VESSELS,
+     'the built-in one is vessel'),
+    (['fluid.irf=manual1'], dict(classes=['fluid=srf,irf'],
+                                 nested=['fluid']), 'fluid', VESSELS * 2,
+     "classes=('srf', 'irf'), nested=True)"),
+    (['vessel=manual1'], dict(fov='mask/{stem}_mask.gif'), 'fov',
+     rectangle(30, 20, 90, 80), ''),
+    (['vessel=manual1', 'vessel-2nd=disc'], {}, 'vessel-2nd', DISC,
+     "ann_dirs=dict(vessel='vessel'),"),
+])  # yapf: disable
+def test_ways_to_name_masks_classes_and_values(eyes, masks, options, folder,
+                                               expected, shown):
+    summary = run(eyes, *masks, **options)
     assert summary.folder == eyes.parent / 'out/clinic'
-    np.testing.assert_array_equal(label(summary, 'vessel'), VESSELS)
-    assert not [p for r in check(eyes.parent / 'out') for p in r.problems]
+    np.testing.assert_array_equal(label(summary, folder), expected)
+    assert shown in str(summary) and 'outside' not in str(summary)
 
 
-def test_photographs_and_masks_in_one_folder_beside_a_second_observer(eyes):
-    for path in (eyes / 'manual1').iterdir():
-        save_grey(eyes / f'images/{path.stem}_1stHO.png', VESSELS)
-        save_grey(eyes / f'images/{path.stem}_2ndHO.png', DISC)
-    summary = run(eyes, 'vessel={stem}_1stHO.png', 'vessel-2nd={stem}_2ndHO.*')
+def test_masks_in_the_folder_of_the_photographs(eyes):
+    for stem in STEMS:
+        save_grey(eyes / f'images/{stem}_1stHO.png', VESSELS)
+    summary = run(eyes, 'vessel={stem}_1stHO.png')
     np.testing.assert_array_equal(label(summary, 'vessel'), VESSELS)
-    np.testing.assert_array_equal(label(summary, 'vessel-2nd'), DISC)
     assert len(list((summary.folder / 'images').iterdir())) == 6
-    assert "ann_dirs=dict(vessel='vessel')," in str(summary)
 
 
 def test_masks_of_each_class(eyes):
@@ -79,18 +116,7 @@ def test_masks_of_each_class(eyes):
     summary = run(eyes, *keys, skip_unlabelled=True)
     np.testing.assert_array_equal(
         label(summary, 'lesion'), raw_trees.lesion_labels())
-    assert "ann_dirs=dict(lesion='lesion')" in str(summary)
     assert '4 photographs without a mask are left out' in str(summary)
-
-
-@pytest.mark.parametrize('name, value, classes', [
-    ('disc', 1, "odoc=dict(path='odoc', classes=['disc'])"),
-    ('cup', 2, "odoc=dict(path='odoc', classes=['cup'])"),
-])
-def test_some_classes_only_keep_their_label_values(eyes, name, value, classes):
-    summary = run(eyes, f'odoc.{name}=manual1/{{stem}}.png')
-    np.testing.assert_array_equal(label(summary, 'odoc'), VESSELS * value)
-    assert f'ann_dirs=dict({classes})' in str(summary)
 
 
 def test_lesions_that_are_missing_where_there_are_none(eyes):
@@ -103,70 +129,13 @@ def test_lesions_that_are_missing_where_there_are_none(eyes):
     assert "lesion=dict(path='lesion', classes=['HE', 'MA'])" in str(summary)
 
 
-def test_nested_masks_overlap_as_they_should(eyes):
-    for number in (1, 2, 3):
-        for side in 'LR':
-            save_grey(eyes / f'disc/p{number}{side}.png', DISC)
-            save_grey(eyes / f'cup/p{number}{side}.png', CUP)
-    summary = run(eyes, 'odoc.disc=disc', 'odoc.cup=cup')
-    np.testing.assert_array_equal(
-        label(summary, 'odoc'), raw_trees.odoc_labels())
-    assert 'outside' not in str(summary)
-
-
-def test_values_of_one_mask(eyes):
-    for path in (eyes / 'manual1').iterdir():
-        save(eyes / f'seg/{path.stem}.bmp', raw_trees.refuge_values(DISC, CUP))
-        soft = np.where(VESSELS, 200, 60).astype(np.uint8)
-        save(eyes / f'soft/{path.stem}.png', soft)
-    summary = run(
-        eyes,
-        'odoc=seg',
-        'vessel=soft',
-        values=['odoc=disc:128,cup:0,background:255', 'vessel=128-255'])
-    np.testing.assert_array_equal(
-        label(summary, 'odoc'), raw_trees.odoc_labels())
-    np.testing.assert_array_equal(label(summary, 'vessel'), VESSELS)
-
-
-def test_palette_masks_are_read_by_index(eyes):
-    for path in (eyes / 'manual1').iterdir():
-        labels = raw_trees.lesion_labels()
-        image = Image.fromarray(labels)
-        # as VOC's: two classes of one brightness
-        image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 0, 0, 128, 9, 9, 128])
-        save(eyes / f'seg/{path.stem}.png', image)
-    summary = run(eyes, 'lesion=seg/{stem}.png')
-    np.testing.assert_array_equal(
-        label(summary, 'lesion'), raw_trees.lesion_labels())
-
-
-def test_task_of_ones_own(eyes):
-    summary = run(eyes, 'fovea=manual1')
-    assert "dict(name='fovea', classes=('fovea',))" in str(summary)
-    assert 'NOTE' not in str(summary)
-    summary = run(eyes, 'vessels=manual1', name='misspelt')
-    assert 'the built-in one is vessel' in str(summary)
-    summary = run(
-        eyes,
-        'fluid.irf=manual1',
-        classes=['fluid=srf,irf'],
-        nested=['fluid'],
-        name='oct')
-    np.testing.assert_array_equal(label(summary, 'fluid'), VESSELS * 2)
-    assert "classes=('srf', 'irf'), nested=True)" in str(summary)
-    assert not [p for r in check(eyes.parent / 'out') for p in r.problems]
-
-
 def test_photographs_without_labels(eyes, capsys):
     images, out = str(eyes / 'images'), str(eyes.parent / 'out')
     assert main([images, out, '--name', 'pool', '--workers', '1']) == 0
     shown = capsys.readouterr().out
     assert "img_dir='images'" in shown and 'ann_dirs' not in shown
-    folder = eyes.parent / 'out/pool'
-    assert len(list((folder / 'images').iterdir())) == 6
-    assert len(list((folder / 'fov').iterdir())) == 6
-    assert not [p for r in check(folder) for p in r.problems]
+    for folder in ('images', 'fov'):
+        assert len(list((eyes.parent / 'out/pool' / folder).iterdir())) == 6
 
 
 def test_photographs_of_one_name_in_two_folders(eyes):
@@ -174,18 +143,8 @@ def test_photographs_of_one_name_in_two_folders(eyes):
         save(eyes / f'images/{visit}/eye.png', raw_trees.photograph())
         save_grey(eyes / f'manual1/{visit}/eye.png', VESSELS)
     summary = run(eyes, 'vessel=manual1/{dir}/{stem}.png', only='*.png')
-    assert sorted(p.stem for p in (summary.folder / 'images').iterdir()) == [
-        'a_eye', 'b_eye'
-    ]
-
-
-def test_given_fields_of_view(eyes):
-    for path in (eyes / 'manual1').iterdir():
-        save_grey(eyes / f'mask/{path.stem}_mask.gif',
-                  rectangle(30, 20, 90, 80))
-    summary = run(eyes, 'vessel=manual1', fov='mask/{stem}_mask.gif')
-    np.testing.assert_array_equal(
-        label(summary, 'fov'), rectangle(30, 20, 90, 80))
+    assert {p.stem for p in (summary.folder / 'images').iterdir()
+            } == {'a_eye', 'b_eye'}  # yapf: disable
 
 
 def splits_of(summary):
@@ -196,36 +155,28 @@ def splits_of(summary):
 
 
 def test_patients_stay_on_one_side_of_a_share(eyes):
+    given = dict(splits=['val=0.3', 'test=0.3'], group=r'p(\d)')
+    prepare(eyes / 'images', eyes.parent / 'a', workers=1, **given)
     found = splits_of(
-        run(eyes,
-            'vessel=manual1',
-            splits=['val=0.3', 'test=0.3'],
-            group=r'p(\d)'))
+        prepare(eyes / 'images', eyes.parent / 'b', workers=1, **given))
+    assert found == splits_of(
+        prepare(eyes / 'images', eyes.parent / 'a', workers=1, **given))
     assert sorted(map(len, found.values())) == [2, 2, 2]
     for stems in found.values():
         assert {stem[-1] for stem in stems} == set('LR')
-    again = run(
-        eyes,
-        'vessel=manual1',
-        splits=['val=0.3', 'test=0.3'],
-        group=r'p(\d)',
-        name='again')
-    assert splits_of(again) == found
 
 
 def test_splits_by_list_and_by_pattern(eyes):
     path = eyes / 'val.txt'
     path.write_text('# held out\np1L\np1R.jpg\n')
+    given = dict(out=eyes.parent / 'out', workers=1)
     found = splits_of(
-        run(eyes, 'vessel=manual1', splits=[f'val={path}', 'test=p3*']))
+        prepare(eyes / 'images', splits=[f'val={path}', 'test=p3*'], **given))
     assert found == dict(
         train=['p2L', 'p2R'], val=['p1L', 'p1R'], test=['p3L', 'p3R'])
-
-
-def other_values(eyes):
-    values = np.zeros(raw_trees.SIZE[::-1], np.uint8)
-    values[50, 50:53] = 7, 9, 255
-    save(eyes / 'manual1/p1L.png', values)
+    path.write_text('p9L\n')
+    with pytest.raises(PrepareError, match="val.txt: there is no photograph"):
+        prepare(eyes / 'images', splits=[f'val={path}'], **given)
 
 
 @pytest.mark.parametrize('options, text', [
@@ -243,6 +194,7 @@ def other_values(eyes):
                                           ]), 'cannot be understood'),
     (dict(masks=['vessel=manual1'], optional=['lesion']), 'names lesion'),
     (dict(classes=['fovea=fovea']), '--masks gives nothing'),
+    (dict(masks=['a=manual1'], classes=['a=b,b']), '--classes: Task'),
     (dict(fields='(?P<n>'), 'not a regular expression'),
     (dict(fields=r'(?P<n>x\d)'), 'does not fit --fields'),
     (dict(group=r'x\d'), 'does not fit --group'),
@@ -265,67 +217,70 @@ def test_what_is_wrong_is_said_in_a_sentence(eyes, options, text):
     assert not (eyes.parent / 'out').exists()
 
 
-def test_list_with_an_unknown_photograph(eyes):
-    path = eyes / 'val.txt'
-    path.write_text('p9L\n')
-    with pytest.raises(PrepareError, match="val.txt: there is no photograph"):
-        run(eyes, 'vessel=manual1', splits=[f'val={path}'])
+def other_values(path):
+    values = np.zeros(raw_trees.SIZE[::-1], np.uint8)
+    values[50, 50:53] = 7, 9, 255
+    save(path, values)
 
 
 @pytest.mark.parametrize('change, masks, text', [
-    (lambda eyes: save_grey(eyes / 'manual1/p1L.tif', VESSELS),
-     'vessel=manual1', 'fits 2 files'),
-    (lambda eyes: (eyes / 'manual1/p1L.png').unlink(), 'vessel=manual1',
-     'p1L.jpg: has no mask'),
-    (other_values, 'vessel=manual1', 'expected 0 and one other value'),
-    (other_values, 'odoc=manual1', 'found 7, 9'),
-    (lambda eyes: save_grey(eyes / 'manual1/p1L.png', np.zeros(
-        (9, 9), bool)), 'vessel=manual1', 'the mask is 9x9'),
-    (lambda eyes: save_grey(eyes / 'manual1/p1L.png', 0 * VESSELS),
-     'vessel=manual1', 'is empty'),
+    (lambda path: save_grey(path.with_suffix('.tif'), VESSELS), 'vessel',
+     'fits 2 files'),
+    (lambda path: path.unlink(), 'vessel', 'p1L.jpg: has no mask'),
+    (other_values, 'vessel', 'expected 0 and one other value'),
+    (other_values, 'odoc', 'found 7, 9'),
+    (lambda path: save_grey(path, np.zeros((9, 9), bool)), 'vessel',
+     'the mask is 9x9'),
+    (lambda path: save_grey(path, 0 * VESSELS), 'vessel', 'is empty'),
 ])
 def test_a_bad_mask_is_named_and_the_rest_is_prepared(eyes, change, masks,
                                                       text):
-    if masks.startswith('odoc'):
+    if masks == 'odoc':
         for path in (eyes / 'manual1').iterdir():
             save(path, raw_trees.odoc_labels())
-    change(eyes)
-    summary = prepare(eyes / 'images', eyes.parent / 'out', [masks], workers=1)
+    change(eyes / 'manual1/p1L.png')
+    summary = prepare(
+        eyes / 'images', eyes.parent / 'out', [f'{masks}=manual1'], workers=1)
     error, = summary.errors
     assert 'p1L' in error and text in error
     assert len(list((summary.folder / 'images').iterdir())) == 5
     # the check has the same idea of what is missing
-    found = [p for r in check(eyes.parent / 'out') for p in r.problems]
-    assert found == [error]
+    assert problems(eyes) == [error]
 
 
 def test_two_preparations_of_one_name_are_not_mixed(eyes):
-    run(eyes, 'vessel=manual1', splits=['val=p1*'])
+
+    def again(*masks, split='val=p1*'):
+        return prepare(
+            eyes / 'images',
+            eyes.parent / 'out',
+            masks,
+            splits=[split],
+            workers=1)
+
+    again('vessel=manual1')
     with pytest.raises(PrepareError, match='p2L was prepared in the split'):
-        run(eyes, 'vessel=manual1', splits=['val=p2*'])
+        again('vessel=manual1', split='val=p2*')
     with pytest.raises(PrepareError, match='vessel was prepared with'):
-        run(eyes, 'vessel=images/../manual1/{stem}.png', splits=['val=p1*'])
+        again('vessel=images/../manual1/{stem}.png')
     # another task may be added, and photographs may come
     save(eyes / 'images/p4L.jpg', raw_trees.photograph())
     save_grey(eyes / 'manual1/p4L.png', VESSELS)
-    run(eyes, 'vessel=manual1', 'fovea=manual1', splits=['val=p1*'])
+    again('vessel=manual1', 'fovea=manual1')
     train, val, *_ = check(eyes.parent / 'out')
     assert train.labels == dict(vessel=5, fovea=5, fov=5)
     assert val.labels == dict(vessel=2, fovea=2, fov=2)
     assert not train.problems + val.problems
 
 
-def test_folder_of_somebody_else_is_left_alone(eyes):
+def test_folders_that_others_made(eyes):
     save(eyes.parent / 'out/clinic/notes.png', VESSELS)
     with pytest.raises(PrepareError, match='not prepared by this command'):
         run(eyes, 'vessel=manual1')
-
-
-def test_check_reads_a_damaged_record(eyes):
-    summary = run(eyes, 'vessel=manual1')
+    summary = run(eyes, 'vessel=manual1', name='mine')
     path = summary.folder / 'prepared.json'
     content = json.loads(path.read_text())
-    content['clinic']['splits']['all']['folder'] = '../..'
+    content['mine']['splits']['all']['folder'] = '../..'
     path.write_text(json.dumps(content))
     with pytest.raises(PrepareError, match='prepared.json: cannot be read'):
         check(eyes.parent / 'out')

@@ -3,8 +3,7 @@ expected."""
 import numpy as np
 import pytest
 import raw_trees
-from PIL import Image
-from raw_trees import (CUP, DISC, LESIONS, photograph, rectangle, save,
+from raw_trees import (CUP, DISC, LESIONS, photograph, read, rectangle, save,
                        save_grey)
 
 from prepare_dataset import aria, ddr, drive, refuge, reta
@@ -15,11 +14,8 @@ VESSELS = rectangle(40, 46, 80, 50)
 REFUGE = raw_trees.refuge_values(DISC, CUP)
 INVERTED = np.choose(REFUGE // 127, [255, 128, 0]).astype(np.uint8)
 CLASSES = np.where(CUP, 2, DISC.astype(int)).astype(np.uint8)
-
-
-def read(path):
-    with Image.open(path) as image:
-        return np.array(image)
+THREE = dict(train=['g0001', 'n0001'], val=['V0001'], test=['T0001'])
+NUMBERED = dict(train=['001', '002'])
 
 
 def prepared(module, raw):
@@ -32,46 +28,31 @@ def prepared(module, raw):
     return {name: split.prepared for name, split in summary.splits.items()}
 
 
-@pytest.mark.parametrize('image, mask, values', [
-    ('{split}/Images/{stem}.jpg', '{split}/Masks/{stem}.png', REFUGE),
-    ('{split}/images/{stem}.png', '{split}/mask/{stem}.bmp', INVERTED),
-    ('images/{split}/{stem}.jpg', 'labels/{split}/{stem}.png', CLASSES),
-    ('{stem}.jpg', '{stem}.bmp', REFUGE),
-    ('REFUGE/fundus/{stem}.jpg', 'REFUGE/gts/{stem}.png', INVERTED),
-    ('{stem}.jpg', '{stem}.png', CLASSES),
-    ('{split}/{stem}.jpeg', '{split}/{stem}_mask.png', REFUGE),
-    ('all/{stem}.png', 'all/{stem}-gt.png', INVERTED),
-])
-def test_refuge(tmp_path, image, mask, values):
+@pytest.mark.parametrize('image, mask, values, stems', [
+    ('{split}/Images/{}.jpg', '{split}/Masks/{}.png', REFUGE, THREE),
+    ('{split}/images/{}.png', '{split}/mask/{}.bmp', INVERTED, THREE),
+    ('images/{split}/{}.jpg', 'labels/{split}/{}.png', CLASSES, THREE),
+    ('{}.jpg', '{}.bmp', REFUGE, THREE),
+    ('REFUGE/fundus/{}.jpg', 'REFUGE/gts/{}.png', INVERTED, THREE),
+    ('{}.jpg', '{}.png', CLASSES, THREE),
+    ('{split}/{}.jpeg', '{split}/{}_mask.png', REFUGE, THREE),
+    ('all/{}.png', 'all/{}-gt.png', INVERTED, THREE),
+    ('{split}/images/{}.jpg', '{split}/masks/{}.png', REFUGE, NUMBERED),
+    ('images/{split}ing/{}.png', 'gts/{split}ing/{}.bmp', REFUGE, NUMBERED),
+    ('Training400/Glaucoma/{}.png', 'Training400-GT/{}.png', REFUGE,
+     dict(train=['g0001'])),
+])  # yapf: disable
+def test_refuge(tmp_path, image, mask, values, stems):
     raw = tmp_path / 'raw'
-    stems = dict(train=['g0001', 'n0001'], val=['V0001'], test=['T0001'])
     for split, names in stems.items():
         for stem in names:
-            save(raw / image.format(split=split, stem=stem), photograph())
-            save(raw / mask.format(split=split, stem=stem), values)
+            save(raw / image.format(stem, split=split), photograph())
+            save(raw / mask.format(stem, split=split), values)
     save(raw / 'Images_Cropped/g0001.jpg', photograph())
-    assert prepared(refuge, raw) == dict(train=2, val=1, test=1)
-    labels = read(tmp_path / 'out/REFUGE-FOVCrop-padding/train/ann/g0001.png')
+    assert prepared(refuge, raw) == {k: len(v) for k, v in stems.items()}
+    folder = tmp_path / 'out/REFUGE-FOVCrop-padding/train/ann'
+    labels = read(folder / f'{stems["train"][0]}.png')
     np.testing.assert_array_equal(labels[10:110], raw_trees.odoc_labels())
-
-
-@pytest.mark.parametrize('image, mask', [
-    ('train/images/{}.jpg', 'train/masks/{}.png'),
-    ('images/training/{}.png', 'gts/training/{}.bmp'),
-])
-def test_refuge_numbered_anew(tmp_path, image, mask):
-    raw = tmp_path / 'raw'
-    for number in ('001', '002'):
-        save(raw / image.format(number), photograph())
-        save(raw / mask.format(number), REFUGE)
-    assert prepared(refuge, raw) == dict(train=2)
-
-
-def test_refuge_as_published_but_in_png(tmp_path):
-    raw = tmp_path / 'raw'
-    save(raw / 'Training400/Glaucoma/g0001.png', photograph())
-    save(raw / 'Training400-GT/g0001.png', REFUGE)
-    assert prepared(refuge, raw) == dict(train=1)
 
 
 @pytest.mark.parametrize('image, mask', [
@@ -102,35 +83,29 @@ def test_ddr(tmp_path, image, mask):
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize('module, split, image, mask', [
-    (reta, 'train', 'images/IDRiD_01.jpg', 'masks/IDRiD_01.png'),
-    (reta, 'train', 'vessel_segmentation/images/IDRiD_01.png',
-     'vessel_segmentation/gt/IDRiD_01.png'),
-    (reta, 'train', 'IDRiD_01.jpg', 'IDRiD_01_mask.png'),
-    (reta, 'train', 'IDRiD_01.JPG', 'IDRiD_01.png'),
-    (aria, 'all', 'aria_a_1_1.jpg', 'aria_a_1_1_{}.png'),
-    (reta, 'train', 'train/IDRiD_01.jpg', 'train_masks/IDRiD_01_vessel.tif'),
-    (aria, 'all', 'images/aria_a_1_1.png', 'masks/aria_a_1_1_{}.png'),
-    (aria, 'all', 'aria_a_1_1.tif', 'aria_a_1_1_{}.tif'),
-    (aria, 'all', 'ARIA/img/aria_a_1_1.jpg', 'ARIA/vessel/aria_a_1_1_{}.png'),
+@pytest.mark.parametrize('module, image, masks', [
+    (reta, 'images/IDRiD_{}.jpg', 'masks/IDRiD_{}.png'),
+    (reta, 'vessel_segmentation/images/IDRiD_{}.png',
+     'vessel_segmentation/gt/IDRiD_{}.png'),
+    (reta, 'IDRiD_{}.jpg', 'IDRiD_{}_mask.png'),
+    (reta, 'IDRiD_{}.JPG', 'IDRiD_{}.png'),
+    (reta, 'train/IDRiD_{}.jpg', 'train_masks/IDRiD_{}_vessel.tif'),
+    (aria, 'aria_a_{}.jpg', 'aria_a_{}_BDP.png'),
+    (aria, 'images/aria_a_{}.png', 'masks/aria_a_{}_BDP.png'),
+    (aria, 'aria_a_{}.tif', 'aria_a_{}_BDP.tif'),
+    (aria, 'ARIA/img/aria_a_{}.jpg', 'ARIA/vessel/aria_a_{}_BDP.png'),
+    (aria, 'aria_a_{}.jpg', 'aria_a_{}.png'),
 ])
-def test_vessels(tmp_path, module, split, image, mask):
+def test_vessels(tmp_path, module, image, masks):
     raw = tmp_path / 'raw'
-    save(raw / image, photograph())
-    save_grey(raw / mask.format('BDP'), VESSELS)
-    if module is aria:  # of the other photograph there is one observer only
-        save_grey(raw / mask.format('BSS'), VESSELS)
-        save(raw / image.replace('a_1_1', 'c_2_1'), photograph())
-        save_grey(raw / mask.format('BDP').replace('a_1_1', 'c_2_1'), VESSELS)
-    assert prepared(module, raw) == {split: 2 if module is aria else 1}
-
-
-def test_aria_with_one_observer_in_one_folder(tmp_path):
-    raw = tmp_path / 'raw'
-    for stem in ('aria_a_1_1', 'aria_c_2_1'):
-        save(raw / f'{stem}.jpg', photograph())
-        save_grey(raw / f'{stem}.png', VESSELS)
-    assert prepared(aria, raw) == dict(all=2)
+    for number in ('01', '02'):
+        save(raw / image.format(number), photograph())
+        save_grey(raw / masks.format(number), VESSELS)
+    if 'BDP' in masks:  # of the other photograph there is one observer only
+        second = masks.replace('BDP', 'BSS')
+        save_grey(raw / second.format('01'), VESSELS)
+    split, = module.COLLECTION.splits
+    assert prepared(module, raw) == {split: 2}
 
 
 @pytest.mark.parametrize('module', [aria, ddr, refuge, reta])

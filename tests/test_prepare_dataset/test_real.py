@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from raw_trees import read
 
 from prepare_dataset import (check, drishti_gs, drive, idrid, idrid_vessels,
                              stare)
@@ -30,11 +30,6 @@ def some(name, folder, *stems):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
     return folder
-
-
-def read(path):
-    with Image.open(path) as image:
-        return np.array(image)
 
 
 @needs('DRIVE')
