@@ -27,7 +27,8 @@ def test_weights_stay_and_all_can_be_undone(only):
     model = tiny_model(window=8, adversarial=True)
     before, weights = classes(model), dict(model.named_parameters())
     keys = list(model.state_dict())
-    assert accelerate(model, only) is model
+    assert accelerate(accelerate(model, only), only) is model
+    assert classes(copy.deepcopy(model)) == classes(model)
     exchanged = {
         n: kind
         for n, kind in classes(model).items() if kind is not before[n]
@@ -53,11 +54,6 @@ def test_training_is_the_same(only, adversarial, low_memory):
         network(FOUR[:3], adversarial, train_cfg=dict(low_memory=low_memory)),
         only)
     assert_same(run(fast, batch), expected)
-
-
-def test_a_network_may_be_accelerated_twice_and_copied():
-    model = accelerate(accelerate(tiny_model(window=8)))
-    assert classes(copy.deepcopy(model)) == classes(model)
 
 
 def test_other_classes_are_left_alone():

@@ -10,8 +10,7 @@ from mbos.accelerate import accelerate
 from mbos.accelerate.decoder import (LateEnlargingUPerHead,
                                      add_enlarged_convolution,
                                      enlarged_convolution,
-                                     worth_enlarging_in_bands,
-                                     worth_enlarging_late)
+                                     worth_enlarging_in_bands)
 from mbos.accelerate.prediction import prepare_for_prediction
 from tests.test_accelerate.same import (assert_equal, noisy,
                                         outputs_and_gradients)
@@ -64,14 +63,6 @@ def test_when_bands_are_worth_it():
         assert not worth_enlarging_in_bands(weight, (32, 32), total)
     assert [side for side, is_worth in worth.items()
             if is_worth] == [144, 72, 36]
-
-
-def test_when_enlarging_late_is_worth_it():
-    weight = torch.empty(128, 128, 3, 3)
-    assert worth_enlarging_late(weight, (16, 16), (128, 128))
-    assert worth_enlarging_late(weight, (32, 32), (128, 128))
-    assert not worth_enlarging_late(weight, (64, 64), (128, 128))
-    assert not worth_enlarging_late(weight, (128, 128), (128, 128))
 
 
 def decoder(norm_cfg, align_corners):

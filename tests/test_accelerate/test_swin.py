@@ -39,15 +39,12 @@ def test_stochastic_depth(images, recompute, only):
     assert dropped > 0 or images > 1
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
-def test_dropped_branches_are_not_computed(with_cp):
-    """But mmseg's own checkpointing, where configured, is left alone."""
-    ours = accelerate(
-        SwinTransformer(drop_path_rate=0.99, with_cp=with_cp, **SWIN))
-    last = ours.stages[3].blocks[0]
+def test_dropped_branches_are_not_computed():
+    ours = accelerate(SwinTransformer(drop_path_rate=0.99, **SWIN))
     calls = []
-    last.norm2.register_forward_hook(lambda *args: calls.append(1))
+    ours.stages[3].blocks[0].norm2.register_forward_hook(
+        lambda *args: calls.append(1))
     torch.manual_seed(0)
     for _ in range(10):
         ours(torch.randn(1, 3, 32, 32))
-    assert len(calls) == 10 if with_cp else len(calls) < 5
+    assert len(calls) < 5

@@ -1,30 +1,30 @@
+"""Windows, views and their mean."""
 import pytest
 import torch
 
 from mbos.models.inference import (complete_test_cfg, mean_probabilities,
                                    mirrored_back, unique_views)
 
-
-@pytest.mark.parametrize('given, expected', [
-    (None, dict(mode='whole')),
-    (dict(mode='slide'),
-     dict(mode='slide', crop_size=(512, 512), stride=(341, 341))),
-    (dict(mode='slide', crop_size=300),
-     dict(mode='slide', crop_size=(300, 300), stride=(200, 200))),
-    (dict(mode='slide', crop_size=(64, 96), stride=[32, 48]),
-     dict(mode='slide', crop_size=(64, 96), stride=(32, 48))),
-])
-def test_what_a_config_leaves_out(given, expected):
-    assert complete_test_cfg(given) == expected
+OWN = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
 
 
-def test_options_come_before_the_config():
-    own = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
-    assert complete_test_cfg(own, mode='whole')['mode'] == 'whole'
-    # the config's stride belongs to the config's window
-    assert complete_test_cfg(own, window=90)['stride'] == (60, 60)
-    assert complete_test_cfg(own, stride=16)['crop_size'] == (64, 64)
-    assert own == dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+@pytest.mark.parametrize(
+    'given, options, expected',
+    [
+        (None, {}, dict(mode='whole')),
+        (dict(mode='slide'), {},
+         dict(mode='slide', crop_size=(512, 512), stride=(341, 341))),
+        (dict(mode='slide', crop_size=300), {},
+         dict(mode='slide', crop_size=(300, 300), stride=(200, 200))),
+        (dict(mode='slide', crop_size=(64, 96), stride=[32, 48]), {},
+         dict(mode='slide', crop_size=(64, 96), stride=(32, 48))),
+        (OWN, dict(mode='whole'), dict(OWN, mode='whole')),
+        # the config's stride belongs to the config's window
+        (OWN, dict(window=90), dict(OWN, crop_size=(90, 90), stride=(60, 60))),
+        (OWN, dict(stride=16), dict(OWN, stride=(16, 16))),
+    ])
+def test_what_a_config_leaves_out_and_options_change(given, options, expected):
+    assert complete_test_cfg(given, **options) == expected
 
 
 @pytest.mark.parametrize('wrong, message', [
@@ -51,9 +51,9 @@ def test_views_are_mirrored_back_and_averaged():
 
 def test_repeated_views_count_once():
     image = torch.zeros(3, 4, 4)
-    straight = dict(flip=False, flip_direction='vertical')
     metas = [
-        dict(flip=False, flip_direction='horizontal'), straight,
+        dict(flip=False, flip_direction='horizontal'),
+        dict(flip=False, flip_direction='vertical'),
         dict(flip=True, flip_direction='vertical')
     ]
     views, kept = unique_views([image] * 3, metas)

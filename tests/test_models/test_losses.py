@@ -58,18 +58,6 @@ def test_nested_classes_by_hand():
     assert value.item() == pytest.approx((disc + cup) / 2, rel=1e-5)
 
 
-def test_sum_of_both():
-    logits = torch.randn(2, 4, 5, 6)
-    labels = torch.randint(0, 5, (2, 5, 6), dtype=torch.uint8)
-    task = BUILTIN_TASKS['lesion']
-    parts = [
-        BinaryLoss(mode=m, loss_weight=2.0)(logits, labels, task)
-        for m in ('dice', 'ce')
-    ]
-    both = BinaryLoss(mode='ce_dice', loss_weight=2.0)(logits, labels, task)
-    assert torch.allclose(both, sum(parts))
-
-
 @pytest.mark.parametrize('mode', BinaryLoss.MODES)
 def test_ignored_pixels_have_no_say(mode):
     labels = torch.randint(0, 2, (2, 4, 4), dtype=torch.uint8)
@@ -145,14 +133,6 @@ def test_unknown_pixels_have_no_gradient(mode):
     BinaryLoss(mode=mode)(logits, labels, ODOC, known).sum().backward()
     _, valid = ODOC.encode(labels, known=known)
     assert torch.equal(logits.grad != 0, valid)
-
-
-def test_half_precision_is_computed_in_full():
-    logits = torch.full((1, 1, 300, 300), 3.0)
-    labels = torch.ones(1, 300, 300, dtype=torch.uint8)
-    half = BinaryLoss()(logits.half(), labels, VESSEL)
-    assert half.dtype == torch.float32
-    assert torch.allclose(half, BinaryLoss()(logits, labels, VESSEL))
 
 
 def test_adversarial_loss_by_hand():

@@ -229,8 +229,8 @@ def other_values(path):
     (lambda path: path.unlink(), 'vessel', 'p1L.jpg: has no mask'),
     (other_values, 'vessel', 'expected 0 and one other value'),
     (other_values, 'odoc', 'found 7, 9'),
-    (lambda path: save_grey(path, np.zeros((9, 9), bool)), 'vessel',
-     'the mask is 9x9'),
+    (lambda path: save_grey(path, np.zeros(
+        (9, 9), bool)), 'vessel', 'the mask is 9x9'),
     (lambda path: save_grey(path, 0 * VESSELS), 'vessel', 'is empty'),
 ])
 def test_a_bad_mask_is_named_and_the_rest_is_prepared(eyes, change, masks,

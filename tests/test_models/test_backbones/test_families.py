@@ -1,5 +1,4 @@
 """Backbones of three families through both stages, prediction and export."""
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 from mmseg.models import build_segmentor
 
 from mbos.checkpoints import onnx_export
-from tests.tiny_runs import config_of, run_tool, write_config, write_data
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
 
 TWO = ('vessel', 'odoc')
@@ -120,62 +118,15 @@ def test_low_memory_gives_the_same_gradients(family):
         torch.testing.assert_close(kept, again, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize('family', [
-    pytest.param('lite0', marks=pytest.mark.slow),
-    pytest.param('resnet', marks=pytest.mark.slow), 'mit'
-])
-def test_export(tmp_path, family):
-    """Any size of image, but for MiT, whose attention keeps the traced one."""
+def test_export_of_attention_that_keeps_the_traced_size(tmp_path):
     pytest.importorskip('onnxruntime')
-    model = network(family, xta=XTA).eval()
+    model = network('mit', xta=XTA).eval()
     model.settings = SimpleNamespace(
         normalization=dict(mean=(95., 57., 25.), std=(58., 35., 16.)))
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.data += 0.02 * torch.randn_like(parameter)
     path = str(tmp_path / 'a.onnx')
-    if family == 'mit':
-        with pytest.raises(ValueError, match='--size'):
-            onnx_export.export_onnx(model, path, {})
-        assert onnx_export.export_onnx(model, path, {}, (70, 101)) < 1e-5
-    else:
-        assert onnx_export.export_onnx(model, path, {}) < 1e-5
-
-
-@pytest.mark.slow
-@EVERY
-def test_from_training_to_predictions(tmp_path, monkeypatch, family):
-    monkeypatch.chdir(tmp_path)
-    write_data(tmp_path, TWO)
-    checkpoint = ()
-    for stage in (1, 2):
-        cfg = config_of(
-            tmp_path,
-            TWO,
-            stage == 2,
-            runner__max_iters=2,
-            evaluation__interval=2)
-        use_family(cfg['model'], family, XTA if stage == 2 else None)
-        path = write_config(tmp_path / f'stage{stage}.py', cfg)
-        work = tmp_path / f'work{stage}'
-        code = run_tool(monkeypatch, 'train.py', path, '--work-dir', work,
-                        *checkpoint)
-        assert code in (None, 0)
-        folder = work / 'ckpt' if stage == 2 else work
-        checkpoint = ('--load-from', folder / 'iter_2.pth')
-    weights = checkpoint[1]
-    code = run_tool(monkeypatch, 'predict.py', weights,
-                    tmp_path / 'c0_test/images', '--out', tmp_path / 'out')
-    assert code in (None, 0)
-    assert len(list((tmp_path / 'out').rglob('eye_*.png'))) >= 2
-    graph = tmp_path / 'net.onnx'
-    code = run_tool(monkeypatch, 'export_onnx.py', weights, graph)
-    if family == 'mit':
-        assert '--size HEIGHT WIDTH' in str(code) and not graph.exists()
-        code = run_tool(monkeypatch, 'export_onnx.py', weights, graph,
-                        '--size', 64, 96)
-    assert code in (None, 0) and graph.exists()
-    onnx = pytest.importorskip('onnx')
-    props = {p.key: p.value for p in onnx.load(str(graph)).metadata_props}
-    assert ('64, 96' in json.loads(props['mbos'])['input']) == (
-        family == 'mit')
+    with pytest.raises(ValueError, match='--size'):
+        onnx_export.export_onnx(model, path, {})
+    assert onnx_export.export_onnx(model, path, {}, (70, 101)) < 1e-5

@@ -137,17 +137,11 @@ def test_merging_order_by_hand(reference):
     assert merged[:8].tolist() == [0, 20, 10, 30, 1, 21, 11, 31]
 
 
-@pytest.mark.parametrize('key, name', [
-    ('layers.1.blocks.0.mlp.fc1.bias',
-     'stages.1.blocks.0.ffn.layers.0.0.bias'),
-    ('layers.2.downsample.reduction.weight',
-     'stages.1.downsample.reduction.weight'),
-    ('patch_embed.proj.weight', 'patch_embed.projection.weight'),
-])
-def test_missing_weights_are_named(reference, tmp_path, key, name):
+def test_missing_weights_are_named(reference, tmp_path):
     state = reference.state_dict()
-    del state[key]
-    with pytest.raises(ValueError, match=f'{re.escape(name)} is missing'):
+    del state['layers.2.downsample.reduction.weight']
+    with pytest.raises(
+            ValueError, match='stages.1.downsample.reduction.weight is miss'):
         load_backbone_weights(make_backbone(), saved(state, tmp_path))
 
 
@@ -170,22 +164,9 @@ def test_bias_table_follows_the_window(reference, tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-    (b'', 'swin.pth .*bytes'),
-    (b'<!DOCTYPE html><html></html>', 'swin.pth .*bytes'),
-    ({
-        'model': {
-            'a': Fraction(1, 2)
-        }
-    }, 'fractions.Fraction.*could run code'),
-    ({
-        'conv1.weight': torch.zeros(1)
-    }, 'no Swin transformer.*conv1.weight'),
-])
+    (dict(a=Fraction(1, 2)), 'fractions.Fraction.*could run code'),
+    ({'conv1.weight': torch.zeros(1)}, 'no Swin transformer.*conv1.weight'),
+])  # yapf: disable
 def test_other_files_are_refused(tmp_path, content, message):
-    path = tmp_path / 'swin.pth'
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        torch.save(content, path)
     with pytest.raises(ValueError, match=message):
-        load_backbone_weights(make_backbone(), path)
+        load_backbone_weights(make_backbone(), saved(content, tmp_path))
