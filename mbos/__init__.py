@@ -1,9 +1,7 @@
 """MBOS: one network for every structure, from partially labelled datasets.
 
 Importing this package alone costs no torch: its parts are imported when they
-are first asked for. ``mbos.registration`` registers segmentors, heads, losses,
-datasets, transforms, runner, hooks and optimizer constructor with mmseg and
-mmcv; configs name it in ``custom_imports``.
+are first asked for. Configs name ``mbos.registration`` in ``custom_imports``.
 """
 import importlib
 import importlib.util

@@ -29,8 +29,7 @@ LIGHT = ('predict', 'prepare', 'info')
 
 def usage() -> str:
     """What ``mbos --help`` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f'  {name:{width}}  {text}' for name, text in COMMANDS.items()]
+    lines = [f'  {name:18}  {text}' for name, text in COMMANDS.items()]
     return '\n'.join([
         'usage: mbos COMMAND [ARGUMENTS]', '',
         'One network for every structure of an image, from datasets that each '
@@ -44,22 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     name, *rest = given or ['']
     if name in ('-h', '--help', 'help'):
-        sys.exit(print(usage()))
-    if name in ('-V', '--version'):
+        print(usage())
+    elif name in ('-V', '--version'):
         from mbos import __version__
-        sys.exit(print(f'mbos {__version__}'))
-    if not name:
-        print(usage(), file=sys.stderr)
-        sys.exit(2)
-    if name not in COMMANDS:
+        print(f'mbos {__version__}')
+    elif name in COMMANDS:
+        sys.argv = [f'mbos {name}', *rest]  # names the command in its own help
+        run(name)
+    else:
         similar = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f' Did you mean {similar[0]}?' if similar else ''
         print(
-            f'mbos: no command {name!r}.{hint} `mbos --help` lists all.',
+            f'mbos: no command {name!r}.{hint} `mbos --help` lists all.'
+            if name else usage(),
             file=sys.stderr)
         sys.exit(2)
-    sys.argv = [f'mbos {name}', *rest]  # names the command in its own help
-    run(name)
 
 
 def run(name: str) -> None:
@@ -67,18 +65,18 @@ def run(name: str) -> None:
 
     An error that explains itself is one line and exit status 1.
     """
-    module = f'mbos.commands.{name.replace("-", "_")}'
     try:
         with quick_imports():
-            command = importlib.import_module(module).main
-        if name in LIGHT:
-            sys.exit(command())
-        with quick_imports():
-            from mbos.runtime.exits import run_tool
+            command = importlib.import_module(
+                f'mbos.commands.{name.replace("-", "_")}').main
+            if name not in LIGHT:
+                from mbos.runtime.exits import run_tool
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split('.')[0] == 'mbos':
             raise
         sys.exit(f'{error}\n`mbos info` lists all that is missing.')
+    if name in LIGHT:
+        sys.exit(command())
     run_tool(command)
 
 
@@ -89,11 +87,9 @@ def quick_imports() -> Iterator[None]:
     torch and mmseg make hardly any, and looking through all that they bring
     took a quarter of the time.
     """
-    wanted = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if wanted:
-            gc.freeze()
-            gc.enable()
+        gc.freeze()
+        gc.enable()

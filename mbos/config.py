@@ -4,26 +4,27 @@ import difflib
 import importlib
 import os
 import os.path as osp
-import re
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmcv import Config, ConfigDict
 from torch import nn
 
 from mbos.config_overrides import check_overrides
-from mbos.config_structure import check_structure
+from mbos.config_rules import check_structure
 from mbos.faults import (InvalidConfigError, blamed_on, first_line, naming,
                          place_in_own_code)
 from mbos.mmcv_ops import check_operators
 
 PACKAGE = osp.dirname(osp.abspath(__file__))
 REPOSITORY = osp.dirname(PACKAGE)
-CONFIGS = next(
-    filter(osp.isdir,
-           (osp.join(folder, 'configs') for folder in (PACKAGE, REPOSITORY))),
-    osp.join(PACKAGE, 'configs'))
+CONFIGS = osp.join(PACKAGE, 'configs')
+if not osp.isdir(CONFIGS):
+    CONFIGS = osp.join(REPOSITORY, 'configs')
 """str: The folder of all configs: beside the code where MBOS is installed, in
 the checkout otherwise."""
 
@@ -40,25 +41,19 @@ def find_config(path: str) -> str:
     """
     if osp.isfile(path):
         return path
-    parts = path.replace(os.sep, '/').split('/')
-    below = parts[1:] if parts[0] == 'configs' else parts
     known = {
-        file.relative_to(CONFIGS).as_posix(): str(file)
+        file.relative_to(CONFIGS).as_posix(): file.stem
         for file in sorted(Path(CONFIGS).rglob('*.py'))
     }
-    if '/'.join(below) in known:
-        return known['/'.join(below)]
-    names: dict[str, list[str]] = {}
-    for name in known:
-        names.setdefault(name.split('/')[-1].removesuffix('.py'),
-                         []).append(name)
-    wanted = parts[-1].removesuffix('.py')
-    if len(parts) == 1 and len(names.get(wanted, ())) == 1:
-        return known[names[wanted][0]]
-    similar = names.get(wanted) or [
-        name for match in difflib.get_close_matches(wanted, names, 3)
-        for name in names[match]
-    ]
+    wanted = path.replace(os.sep, '/').removeprefix('configs/')
+    stem = wanted.split('/')[-1].removesuffix('.py')
+    found = [name for name in known if known[name] == stem]
+    if wanted in known:
+        return osp.join(CONFIGS, wanted)
+    if len(found) == 1 and '/' not in path:
+        return osp.join(CONFIGS, found[0])
+    alike = difflib.get_close_matches(stem, known.values(), 3)
+    similar = found or [name for name in known if known[name] in alike]
     hint = f' There is {", ".join(similar)}.' if similar else ''
     raise FileNotFoundError(
         f'Config {path!r} not found, neither from the working directory nor '
@@ -87,12 +82,12 @@ def load_config(path: str, options: dict | None = None) -> Config:
             with blamed_on('--cfg-options do not fit the config',
                            'Give keys and positions that it has.'):
                 cfg.merge_from_dict(options)
-        _make_plain(cfg)
+        _make_plain(cfg._cfg_dict)
         check_structure(cfg)
         if cfg.get('work_dir') is None:
             name = osp.splitext(osp.basename(path))[0]
             cfg.work_dir = osp.join('work_dirs', name)
-        complete_datasets(cfg)
+        _complete_datasets(cfg)
     return cfg
 
 
@@ -113,39 +108,51 @@ def _read(path: str) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:
+        _close_copies(error)
         if place_in_own_code(error):  # in a module of custom_imports
             raise
-        reason = first_line(error)
+        hint = ''
         if isinstance(error, ImportError):
-            # mmcv's own has no message
-            reason = first_line(
-                error if str(error) else error.__context__ or error)
-            reason += '; is it where Python looks, as PYTHONPATH says?'
+            if not str(error):  # mmcv's own
+                error = error.__context__ or error
+            hint = '; is it where Python looks, as PYTHONPATH says?'
         raise InvalidConfigError(
-            f'Config {path} cannot be read ({reason}). Correct it, or the '
-            'configs in its _base_.') from error
+            f'Config {path} cannot be read ({first_line(error)}{hint}). '
+            'Correct it, or the configs in its _base_.') from error
 
 
-def _make_plain(cfg: Config) -> None:
+def _close_copies(error: BaseException) -> None:
+    """Close copies that mmcv leaves open where it cannot read a config.
+
+    Their folder is gone. Closed by the garbage collector they would show a
+    traceback, or stop whatever Python is parsing then.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        copied = frame.f_locals.get('temp_config_file')
+        if copied is not None:
+            with suppress(FileNotFoundError):
+                copied.close()
+
+
+def _make_plain(content: dict) -> None:
     """Leave nothing in a config that neither text nor checkpoints can hold.
 
-    Numbers and arrays of NumPy and paths become plain ones. What a config
-    imports for its own use, such as ``Path``, is dropped.
+    What a config imports for its own use, such as ``Path``, is dropped.
 
     Raises:
         InvalidConfigError: If a class, a function or another object is left.
     """
-    content = cfg._cfg_dict
-    for key in list(content):
+    for key, value in list(content.items()):
         try:
-            content[key] = _plain_value(content[key], key)
+            content[key] = _plain_value(value, key)
         except InvalidConfigError:
-            if isinstance(content[key], (dict, list, tuple)):
+            if isinstance(value, (dict, list, tuple)):
                 raise
             del content[key]
 
 
-def _plain_value(value: object, key: str) -> object:
+def _plain_value(value: Any, key: str) -> Any:
+    """Numbers, arrays and paths of other libraries as Python's own."""
     if isinstance(value, dict):
         for name in list(value):
             value[name] = _plain_value(value[name], f'{key}.{name}')
@@ -167,30 +174,27 @@ def _plain_value(value: object, key: str) -> object:
         'keeps its config as text.')
 
 
-def complete_datasets(cfg: Config) -> None:
+def _complete_datasets(cfg: Config) -> None:
     """Hand the model's tasks and the config's data root to all datasets."""
-    if isinstance(cfg.data.get('test'), str):
-        cfg.data.test = copy.deepcopy(find_test_set(cfg, cfg.data.test))
+    data = cfg.data
+    if isinstance(data.get('test'), str):
+        data.test = copy.deepcopy(find_test_set(cfg, data.test))
     defaults = dict(
         tasks=cfg.model.tasks, data_root=cfg.get('data_root', None))
-    for key in ('train', 'val', 'test'):
-        if cfg.data.get(key) is not None:
-            cfg.data[key] = _complete(cfg.data[key], defaults)
-    train = cfg.data.get('train')
-    if train is not None and 'datasets' not in train:
-        cfg.data.train = ConfigDict(
-            type='JointDataset', datasets=_as_list(train))
-    val = cfg.data.get('val')
-    if val is not None and ('datasets' not in val
-                            or val.get('type') == 'ConcatDataset'):
-        members = val['datasets'] if 'datasets' in val else _as_list(val)
-        cfg.data.val = ConfigDict(type='EvaluationSets', datasets=members)
-    for name, dataset in (cfg.get('test_sets') or {}).items():
-        cfg.test_sets[name] = _complete(dataset, defaults)
-
-
-def _as_list(value: object) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    for part, key in [(data, 'train'), (data, 'val'), (data, 'test'),
+                      *((cfg.test_sets, name)
+                        for name in cfg.get('test_sets') or ())]:
+        if part.get(key) is not None:
+            part[key] = _complete(part[key], defaults)
+    for key, kind in (('train', 'JointDataset'), ('val', 'EvaluationSets')):
+        given = data.get(key)
+        is_joint = isinstance(given, Mapping) and 'datasets' in given
+        if given is None or is_joint and given['type'] != 'ConcatDataset':
+            continue
+        members = given['datasets'] if is_joint else given
+        if not isinstance(members, (list, tuple)):
+            members = [members]
+        data[key] = ConfigDict(type=kind, datasets=list(members))
 
 
 def find_test_set(cfg: Config, name: str) -> dict:
@@ -206,7 +210,7 @@ def find_test_set(cfg: Config, name: str) -> dict:
     return sets[name]
 
 
-def _complete(dataset, defaults):
+def _complete(dataset: Any, defaults: dict) -> Any:
     if isinstance(dataset, (list, tuple)):
         return [_complete(member, defaults) for member in dataset]
     dataset = copy.deepcopy(dataset)
@@ -218,7 +222,7 @@ def _complete(dataset, defaults):
     return dataset
 
 
-def member_datasets(dataset) -> list[dict]:
+def member_datasets(dataset: Any) -> list[dict]:
     """The single datasets of a dataset config, joint or not."""
     if 'datasets' in dataset:
         dataset = dataset['datasets']
@@ -227,7 +231,7 @@ def member_datasets(dataset) -> list[dict]:
     return [m for part in dataset for m in member_datasets(part)]
 
 
-def build_checked(build: Callable, *args):
+def build_checked(build: Callable, *args: Any) -> Any:
     """Build a part of a config, with one kind of error for what is wrong.
 
     Raises:
@@ -237,33 +241,12 @@ def build_checked(build: Callable, *args):
     """
     _register_parts()
     kinds = [a['type'] for a in args if isinstance(a, dict) and 'type' in a]
-    what = f'{kinds[0]}' if kinds else 'A part of the config'
-    with blamed_on(f'{what} cannot be built as the config has it',
-                   'Correct its settings.'):
-        try:
-            built = build(*args)
-        except KeyError as error:
-            if 'is not in the' not in str(error):
-                raise
-            raise InvalidConfigError(
-                f'{error.args[0]}: correct `type` in the config, or name the '
-                'module that registers it in custom_imports.') from error
-        except AttributeError as error:
-            if "no attribute 'parent'" not in str(error):
-                raise  # what mmcv makes of a package that nobody imported
-            raise InvalidConfigError(
-                f'{first_line(error)}: a type with a dot names a part of '
-                'another package, such as mmcls.ConvNeXt: name the module '
-                'that registers it in custom_imports.') from error
-        except TypeError as error:
-            if not re.search('unexpected keyword|required .*argument',
-                             str(error)):
-                raise
-            remedy = 'correct the config'
-            if "Dataset.__init__() got an unexpected keyword argument " \
-                    "'tasks'" in str(error):
-                remedy = 'it knows one task, write PartialLabelDataset'
-            raise InvalidConfigError(f'{error}: {remedy}.') from error
+    what = kinds[0] if kinds else 'A part of the config'
+    with blamed_on(
+            f'{what} cannot be built as the config has it',
+            'Correct type and settings; of a type of your own or of another '
+            'package, name the module that registers it in custom_imports.'):
+        built = build(*args)
         if isinstance(built, nn.Module):
             check_operators(built)
     return built
@@ -292,7 +275,7 @@ def generator_model_cfg(model_cfg: dict) -> dict:
     return cfg
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A config part as built-in dicts, lists and tuples, copied."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}

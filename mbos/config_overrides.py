@@ -1,81 +1,73 @@
-"""Keys of ``--cfg-options`` that a config does not have.
-
-Parts of a config that name a ``type`` are checked by whoever builds them;
-the others are only read, and a mistyped key there would change nothing.
-"""
+"""``--cfg-options``, and keys of it that a config does not have."""
 import argparse
 import difflib
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from mmcv import DictAction
 
 from mbos.config_rules import KNOWN, SIMILAR
 
-FREE = ('custom_keys', 'specks', 'thresholds')
-"""tuple[str]: Parts whose keys are names of the user's."""
+NAMED_BY_USERS = {'custom_keys', 'specks', 'thresholds'}
 
 
-def check_overrides(cfg: dict, options: dict) -> None:
+def check_overrides(cfg: Mapping, options: Mapping[str, Any]) -> None:
     """Refuse overrides whose keys look mistyped; report others that are new.
+
+    Parts that name a ``type`` are checked by whoever builds them; the others
+    are only read, and a mistyped key there would change nothing.
 
     Raises:
         ValueError: If a key is not in the config but much like one that is.
     """
     for key in options:
-        missing = _first_missing(cfg, key.split('.'))
-        if missing is None:
+        part, where, name = _followed(cfg, key)
+        known = KNOWN.get(where, ())
+        if not isinstance(part, Mapping) or name in part or name in known \
+                or 'type' in part or NAMED_BY_USERS & set(where.split('.')):
             continue
-        where, name, known = missing
-        alike = difflib.get_close_matches(name, known, 1, SIMILAR)
-        part = f'{where!r} of the config' if where else 'The config'
+        holder = f'{where!r} of the config' if where else 'The config'
+        alike = difflib.get_close_matches(name, {*part, *known}, 1, SIMILAR)
         if alike:
-            meant = f'{where}.{alike[0]}' if where else alike[0]
+            meant = f'{where}.{alike[0]}'.lstrip('.')
             raise ValueError(
-                f'--cfg-options {key}: {part} has no {name!r}, did you mean '
+                f'--cfg-options {key}: {holder} has no {name!r}, did you mean '
                 f'{meant!r}? If not, write the key into a config file.')
-        warnings.warn(f'--cfg-options {key}: {part} had no {name!r}; it is '
+        warnings.warn(f'--cfg-options {key}: {holder} had no {name!r}; it is '
                       'added, but nothing may read it.')
 
 
-def _first_missing(part, names) -> tuple[str, str, set] | None:
-    """Where a dotted key leaves a config: part, name, and the names there."""
-    passed = []
+def _followed(cfg: Any, key: str) -> tuple[Any, str, str]:
+    """The innermost part that a dotted key names, its key, and the next name.
+
+    mmcv says what is wrong with a position in a list.
+    """
+    part, where, (*names, last) = cfg, '', key.split('.')
     for name in names:
         if isinstance(part, (list, tuple)):
             index = int(name) if name.isdigit() else len(part)
-            if index >= len(part):
-                return None  # mmcv says what is wrong
-            part = part[index]
-        elif not isinstance(part, dict):
-            return None
-        elif name in part:
+            part = part[index] if index < len(part) else None
+        elif isinstance(part, Mapping) and name in part:
             part = part[name]
         else:
-            where = '.'.join(passed)
-            known = KNOWN.get(where, ())
-            checked = 'type' in part or set(passed) & set(FREE)
-            if checked or name in known:
-                return None
-            return where, name, {*part, *known}
-        passed.append(name)
-    return None
+            return part, where, name
+        where = f'{where}.{name}'.lstrip('.')
+    return part, where, last
 
 
 class OptionsAction(DictAction):
     """mmcv's ``DictAction``; what it cannot read is wrong usage."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        for item in values:
-            try:
-                super().__call__(parser, argparse.Namespace(), [item],
-                                 option_string)
-                usable = not item.startswith('=')
-            except Exception:  # brackets without end, no "="
-                usable = False
-            if not usable:
-                parser.error(f'{option_string} {item}: expected KEY=VALUE, '
-                             'such as runner.max_iters=100')
-        super().__call__(parser, namespace, values, option_string)
+        try:
+            super().__call__(parser, namespace, values, option_string)
+            usable = '' not in getattr(namespace, self.dest)
+        except Exception:  # brackets without end, no "="
+            usable = False
+        if not usable:
+            parser.error(f'{option_string} {" ".join(values)}: expected '
+                         'KEY=VALUE, such as runner.max_iters=100')
 
 
 def add_config_options(parser: argparse.ArgumentParser,

@@ -1,8 +1,7 @@
-"""What settings must be, and the tables of those that a config may have.
+"""What a config may say, checked when it is read, whoever reads it.
 
 A rule is a key with dots and a :class:`Kind`: a condition, and the words for
-it in a sentence. Which rules there are stands in ``config_structure.py``, for
-whatever reads a config, and in ``engine/config_checks.py``, for training.
+it in a sentence. Rules of training alone are in ``engine/config_checks.py``.
 """
 import difflib
 import math
@@ -10,12 +9,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from mbos.faults import InvalidConfigError
+from mbos.tasks import build_tasks
+
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 """int: Each is a process; more of them than this only fill the memory."""
-
 SIMILAR = 0.75
 """float: How much alike a mistyped key and the one that was meant are."""
-
 KNOWN = {
     '':
     ('accelerate', 'aug_test', 'auto_resume', 'checkpoint_config', 'compile',
@@ -84,12 +84,82 @@ def one_of(*choices: Any) -> Kind:
                 ' or '.join(map(repr, choices)))
 
 
+def _is_folder(value: object) -> bool:
+    return isinstance(value, str) or isinstance(value, Mapping) and isinstance(
+        value.get('path'), str)
+
+
+def _is_threshold(value: object) -> bool:
+    return is_number(value) or is_dict_of(value, is_number)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _is_pipeline(value: object) -> bool:
+    return bool(value) and is_list_of(
+        value, lambda step: has_type(step) and
+        ('transforms' not in step or _is_pipeline(step['transforms'])))
+
+
 TEXT = Kind(lambda value: isinstance(value, str), 'a text')
 PATH = Kind(TEXT.is_right, 'a path')
 FLAG = Kind(lambda value: isinstance(value, bool), 'True or False')
 DICT = Kind(lambda value: isinstance(value, Mapping), 'a dict')
 PART = Kind(has_type, 'one dict with a type')
 TEXTS = Kind(lambda value: is_list_of(value, TEXT.is_right), 'a list of texts')
+FOLDERS = Kind(lambda value: is_dict_of(value, _is_folder),
+               'a dict of folders by task')
+BY_CLASS = Kind(lambda value: is_dict_of(value, _is_threshold),
+                'a dict of numbers by task, or by class by task')
+POSITIONS = Kind(
+    lambda value: _is_whole(value) or is_list_of(value, _is_whole),
+    'a whole number, or a list of whole numbers')
+PIPELINE = Kind(_is_pipeline, 'a list of transforms, each a dict with a type')
+WORKERS = whole_number(0, MOST_WORKERS)
+STRUCTURE = {
+    **dict.fromkeys(('model', 'data', 'test_sets', 'prediction',
+                     'prediction.postprocessing'), DICT),
+    'model.type': TEXT,
+    **dict.fromkeys(('model.backbone', 'model.decode_head',
+                     'model.auxiliary_head'), PART),
+    **dict.fromkeys(('model.decode_head.head.in_index',
+                     'model.decode_head.head.in_channels',
+                     'model.auxiliary_head.head.in_index',
+                     'model.auxiliary_head.head.in_channels'), POSITIONS),
+    **dict.fromkeys(('model.pretrained', 'model.backbone.init_cfg.checkpoint',
+                     'work_dir', 'data_root'), PATH),
+    'data.workers_per_gpu': WORKERS,
+    'data.test_workers': WORKERS,
+    'prediction.crop': TEXT,
+    'prediction.pipeline': PIPELINE,
+    'prediction.thresholds': BY_CLASS,
+    'prediction.postprocessing.rim': Kind(is_number,
+                                          'a share of the field of view'),
+    'prediction.postprocessing.one_object': TEXTS,
+    'prediction.postprocessing.specks': BY_CLASS,
+}  # yapf: disable
+"""dict[str, Kind]: What parts of a config must be where they are there."""
+REQUIRED = ('model', 'data', 'model.type', 'model.tasks', 'model.backbone',
+            'model.decode_head')
+DATASET = {
+    **dict.fromkeys(('name', 'img_dir', 'data_root', 'ann_suffix', 'split',
+                     'fov_dir'), TEXT),
+    'img_suffix': Kind(lambda value: TEXT.is_right(value) or
+                       (TEXTS.is_right(value) and value),
+                       'a suffix, or a list of them'),
+    'ann_dirs': FOLDERS,
+    'pseudo_dirs': FOLDERS,
+    'pipeline': PIPELINE,
+    'weights': Kind(lambda value: is_dict_of(value, is_number),
+                    'a dict of numbers by task'),
+    'test_mode': FLAG,
+    'allow_unlabelled': FLAG,
+    'ignore_index': Kind(_is_whole, 'a label value'),
+    'threshold': Kind(is_number, 'a probability'),
+}  # yapf: disable
+"""dict[str, Kind]: What the settings of a PartialLabelDataset must be."""
 
 
 def value_at(config: object, path: str) -> Any:
@@ -130,3 +200,102 @@ def unknown_keys(part: Iterable[str],
             yield f'{name} is not read: did you mean {alike[0]!r}?'
         else:
             yield f'{name} is not read: there are {", ".join(known)}.'
+
+
+def check_structure(cfg: Mapping) -> None:
+    """Refuse a file that is not a config of MBOS.
+
+    Raises:
+        InvalidConfigError: If the network or the data are missing, or have
+            another structure than expected; names the first fault.
+    """
+    for problem in _problems(cfg):
+        raise InvalidConfigError(problem)
+
+
+def _problems(cfg: Any) -> Iterator[str]:
+    """What is wrong; each check relies on those before."""
+    yield from wrong_values(cfg, STRUCTURE)
+    for path in REQUIRED:
+        if not value_at(cfg, path):
+            yield f'{path} is missing: the config has no such part, see ' \
+                'docs/configs.md.'
+    yield from _problems_of_tasks(cfg.model.tasks)
+    for name in ('', 'decode_head', 'auxiliary_head'):
+        part = (cfg.model.get(name) if name else cfg.model) or {}
+        kind = part.get('type', '')
+        if kind.endswith(('EncoderDecoder', 'Head')) \
+                and kind != 'MultiTaskHead' and 'head' not in part:
+            yield f'model.{name}: {kind} knows one task; write ' \
+                'MultiTaskSegmentor, or AdversarialSegmentor for stage 2, ' \
+                "and heads as dict(type='MultiTaskHead', head=dict(type=" \
+                "'UPerHead', ...), loss_decode=...)."
+    yield from _problems_of_prediction(cfg)
+    for key in ('train', 'val', 'test'):
+        given = cfg.data.get(key)
+        if key != 'test' or not isinstance(given, str):
+            yield from _problems_of_datasets(given, f'data.{key}')
+    for name, dataset in (cfg.get('test_sets') or {}).items():
+        yield from _problems_of_datasets(dataset, f'test_sets.{name}')
+
+
+def _problems_of_tasks(given: Any) -> Iterator[str]:
+    try:
+        build_tasks(given)
+    except (TypeError, ValueError, AttributeError) as error:
+        yield f'model.tasks: {error}'
+
+
+def _problems_of_prediction(cfg: Any) -> Iterator[str]:
+    for where in ('prediction', 'prediction.postprocessing'):
+        yield from unknown_keys(
+            value_at(cfg, where) or (), KNOWN[where], where)
+    classes = {
+        task.name: task.classes
+        for task in build_tasks(cfg.model.tasks)
+    }
+    for key in ('thresholds', 'postprocessing.specks',
+                'postprocessing.one_object'):
+        where = f'prediction.{key}'
+        named = value_at(cfg, where) or {}
+        yield from unknown_keys(named, classes, where)
+        for task in named if isinstance(named, Mapping) else ():
+            if isinstance(named[task], Mapping):
+                yield from unknown_keys(named[task], classes[task],
+                                        f'{where}.{task}')
+
+
+def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
+    """What is not a dataset, or would repeat or mix others."""
+    if given is None:
+        return
+    if isinstance(given, (list, tuple)):
+        for member in given:
+            yield from _problems_of_datasets(member, key)
+        return
+    several = "dict(type='JointDataset', datasets=[...])" \
+        if key == 'data.train' else 'a list'
+    if not has_type(given):
+        found = "a dict without a type" if isinstance(given, Mapping) \
+            else repr(given)
+        yield f"{key} has {found}, expected dict(type='PartialLabelDataset'" \
+            f', ...), or {several} of such.'
+    elif 'dataset' in given or (key == 'data.train'
+                                and given['type'] == 'ConcatDataset'):
+        yield f'{key}.type is {given["type"]}, which is not done here: give ' \
+            f'the datasets themselves, or {several} of them.'
+    elif 'datasets' in given:
+        members = given['datasets']
+        if not isinstance(members, (list, tuple)) or not members:
+            yield f'{key}.datasets is {members!r}, expected a list of ' \
+                'datasets.'
+        yield from _problems_of_datasets(members, key)
+    elif given['type'] == 'PartialLabelDataset':
+        name = given.get('name')
+        where = f'{key}, dataset {name!r}: ' if name else f'{key}: '
+        for required in ('name', 'img_dir', 'pipeline'):
+            if given.get(required) is None:
+                yield f'{where}{required} is missing.'
+        yield from wrong_values(given, DATASET, where)
+        if given.get('tasks') is not None:
+            yield from _problems_of_tasks(given['tasks'])

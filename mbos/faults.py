@@ -1,17 +1,18 @@
 """Whose fault an error is: the config's, the user's own code's, or ours."""
-import linecache
 import os.path as osp
 import re
 import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-_PACKAGE = osp.dirname(osp.abspath(__file__))
-_TOOLS = osp.join(osp.dirname(_PACKAGE), 'tools')
-_LIBRARIES = tuple({
+from mbos.mmcv_ops import MissingOperatorError
+
+_PACKAGE = osp.dirname(osp.abspath(__file__)) + osp.sep
+_TOOLS = osp.join(osp.dirname(osp.dirname(_PACKAGE)), 'tools') + osp.sep
+_LIBRARIES = tuple(
     osp.abspath(sysconfig.get_path(name))
-    for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')
-})
+    for name in ('stdlib', 'platstdlib', 'purelib', 'platlib'))
 
 
 class InvalidConfigError(ValueError):
@@ -25,14 +26,13 @@ def place_in_own_code(error: BaseException) -> str | None:
         str | None: File and line of the innermost code that is neither ours
         nor a library's; None if ours called what failed.
     """
-    place, trace = None, error.__traceback__
-    while trace is not None:
-        path = osp.abspath(trace.tb_frame.f_code.co_filename)
-        if path.startswith((_PACKAGE + osp.sep, _TOOLS + osp.sep)):
+    place = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = osp.abspath(frame.filename)
+        if path.startswith((_PACKAGE, _TOOLS)):
             place = None
         elif osp.isfile(path) and not path.startswith(_LIBRARIES):
-            place = f'{path}, line {trace.tb_lineno}'
-        trace = trace.tb_next
+            place = f'{path}, line {frame.lineno}'
     return place
 
 
@@ -43,31 +43,15 @@ def first_of(names: Iterable[str], shown: int = 4) -> str:
     return (', '.join(names[:shown]) or 'unknown') + more
 
 
-def _is_explained(error: BaseException) -> bool:
-    """Whether an error, or one that it wraps, was raised by code of ours."""
-    if type(error) is not ValueError and isinstance(error, ValueError):
-        return not isinstance(error, UnicodeError)
-    found: BaseException | None = error
-    while found is not None:
-        trace = found.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        if trace is not None and osp.abspath(
-                trace.tb_frame.f_code.co_filename).startswith(_PACKAGE +
-                                                              osp.sep):
-            return True
-        found = found.__context__
-    return False
-
-
 def first_line(error: BaseException, length: int = 300) -> str:
     """Type and first line of an error, to be put into a sentence.
 
-    A long line loses its middle: many say last what is wrong.
+    A long line loses its middle: many say last what is wrong. A silent
+    ``assert`` is quoted.
     """
     text = str(error)
-    if isinstance(error, AssertionError):
-        text += _silent_check(error)
+    if isinstance(error, AssertionError) and (not text or text.endswith(': ')):
+        text += _origins(error)[-1].line or ''
     if isinstance(error, KeyError):  # quoted, once by each part around it
         text = re.sub(r'\\+n.*|\\+|^["\']+|["\']+$', '', text)
     text = (text.strip().splitlines() or [''])[0].strip().rstrip('.:')
@@ -76,6 +60,17 @@ def first_line(error: BaseException, length: int = 300) -> str:
         text = f'{text[:half]} ... {text[-half:]}'
     name = type(error).__name__
     return f'{name}: {text}' if text else name
+
+
+def _origins(error: BaseException | None) -> list[traceback.FrameSummary]:
+    """Where an error was raised, and those that it wraps, as mmcv wraps those
+    of what it builds.
+    """
+    found = []
+    while error is not None:
+        found += traceback.extract_tb(error.__traceback__)[-1:]
+        error = error.__context__
+    return found
 
 
 class FaultList:
@@ -111,8 +106,8 @@ class FaultList:
 def blamed_on(what: str, remedy: str) -> Iterator[None]:
     """Context in which whatever fails does so because of a config.
 
-    Errors that explain themselves (a ``ValueError`` of ours, ``OSError``) and
-    those that arise in the user's own code pass as they are.
+    Errors that explain themselves (a ``ValueError`` of ours, ``OSError``, too
+    little memory) and those of the user's own code pass as they are.
 
     Args:
         what (str): What cannot be done, as the start of a sentence.
@@ -123,34 +118,21 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, FloatingPointError):
+    except (OSError, FloatingPointError, MemoryError, MissingOperatorError):
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or (type(error).__name__
-                                              == 'OutOfMemoryError'):
-            raise  # torch's; advice on memory is given to both
-        if isinstance(error, ValueError) and _is_explained(error):
-            if type(error) is not ValueError:
-                raise
+        kind = type(error)
+        if kind is ValueError and any(
+                origin.filename.startswith(_PACKAGE)
+                for origin in _origins(error)):
             raise InvalidConfigError(str(error)) from error
-        if place_in_own_code(error) or getattr(error, 'explained', False):
+        explained = isinstance(error, ValueError) and not isinstance(
+            error, UnicodeError) and kind is not ValueError
+        if explained or kind.__name__ == 'OutOfMemoryError' or (
+                place_in_own_code(error)):
             raise
         raise InvalidConfigError(
             f'{what} ({first_line(error)}). {remedy}') from error
-
-
-def _silent_check(error: BaseException) -> str:
-    """The condition of an ``assert`` that says nothing, '' of another."""
-    while isinstance(error.__context__, AssertionError):
-        error = error.__context__  # mmcv wraps errors of what it builds
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or str(error):
-        return ''
-    line = linecache.getline(trace.tb_frame.f_code.co_filename,
-                             trace.tb_lineno).strip()
-    return line if line.startswith('assert ') else ''
 
 
 @contextmanager

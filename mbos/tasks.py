@@ -1,11 +1,8 @@
 """Tasks: named heads with classes, and how labels become targets and back.
 
 Everything in the package is keyed by task name. A task is described once,
-here or in a config, and everyone else asks it (docs/method.md, section 1).
-That goes for its colours, too, which all pictures and label PNGs have.
-
-torch is imported where tensors are made: preparation, which reads tasks for
-their classes and colours only, starts without it.
+here or in a config, and everyone else asks it (docs/method.md, section 1),
+also for the colours of pictures and label PNGs.
 """
 from __future__ import annotations
 import numbers
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported where tensors are made: preparation makes none
     from torch import Tensor
 
 Colour = tuple[int, int, int]
@@ -41,8 +38,7 @@ class Task:
     Args:
         name (str): Name by which heads, labels, metrics and logs are found.
             Letters, digits and underscores.
-        classes (Sequence[str]): Names of the foreground classes, in the order
-            of their label values.
+        classes (Sequence[str]): In the order of their label values.
         nested (bool): Whether each class contains the ones after it, as the
             optic disc contains the cup: the target of class ``k`` is then
             ``label >= k`` instead of ``label == k``. Default: False.
@@ -63,13 +59,12 @@ class Task:
         if not self.name.replace('_', 'a').isalnum():
             raise ValueError(f'Task name {self.name!r} is not usable: use '
                              'letters, digits and underscores only.')
-        if isinstance(self.classes, str) or not 0 < len(self.classes) < 255:
+        if isinstance(self.classes, str) or not 0 < len(self.classes) < 255 \
+                or len(set(self.classes)) != len(self.classes):
             raise ValueError(f'Task {self.name!r} needs a sequence of 1 to '
-                             f'254 class names, got {self.classes!r}.')
-        object.__setattr__(self, 'classes', tuple(self.classes))
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f'Task {self.name!r} names a class twice: '
+                             f'254 different class names, got '
                              f'{self.classes!r}.')
+        object.__setattr__(self, 'classes', tuple(self.classes))
         if self.palette is not None:
             object.__setattr__(self, 'palette',
                                tuple(tuple(c) for c in self.palette))
@@ -113,11 +108,9 @@ class Task:
         return [i for i, name in enumerate(self.classes) if name in names]
 
     def part(self, classes: Sequence[str]) -> 'Task':
-        """The task of some of the classes alone.
+        """The task of some of the classes alone; itself where these are all.
 
-        Returns:
-            Task: Itself where these are all. A single class that is left of
-            nested ones is not nested.
+        A single class that is left of nested ones is not nested.
         """
         chosen = self.channels(classes)
         if len(chosen) == self.num_classes:
@@ -167,8 +160,8 @@ class Task:
 
         Returns:
             tuple[Tensor, Tensor]: Boolean targets and boolean validity, both
-            of shape (..., C, H, W). The validity may be a view in which
-            channels share their memory.
+            of shape (..., C, H, W). Channels of the validity may share their
+            memory.
         """
         import torch
         labels = labels.unsqueeze(-3)
@@ -190,13 +183,8 @@ class Task:
                       known: Tensor) -> Tensor:
         """Where each class is labelled or follows from those that are.
 
-        Args:
-            labels (Tensor): Shape (..., 1, H, W).
-            values (Tensor): Label values of the classes, shape (C, 1, 1).
-            known (Tensor): Which classes are labelled, shape (..., C).
-
-        Returns:
-            Tensor: Boolean, shape (..., C, H, W).
+        Of labels (..., 1, H, W), values (C, 1, 1) and known (..., C), boolean
+        of shape (..., C, H, W).
         """
         import torch
         known = known[..., None, None]
@@ -220,13 +208,8 @@ class Task:
                  labels: Tensor,
                  classes: Sequence[str],
                  ignore_index: int = IGNORE_INDEX) -> Tensor:
-        """Put what label planes say in the place of probabilities.
-
-        Args:
-            prob (Tensor): Probabilities of shape (..., C, H, W).
-            labels (Tensor): Integer labels of shape (..., H, W).
-            ignore_index (int): Value of the pixels without a label.
-                Default: 255.
+        """Put what label planes (..., H, W) of some of the classes say in the
+        place of probabilities (..., C, H, W).
 
         Returns:
             Tensor: Probabilities, 0 and 1 where the planes give the class, so
@@ -246,12 +229,11 @@ class Task:
         """
         if not isinstance(given, Mapping):
             given = dict.fromkeys(self.classes, given)
-        unknown = sorted(set(given) - set(self.classes))
-        if unknown:
-            raise ValueError(
-                f'Task {self.name!r} has no class {unknown[0]!r}: its classes '
-                f'are {", ".join(self.classes)}.')
         for name, value in given.items():
+            if name not in self.classes:
+                raise ValueError(
+                    f'Task {self.name!r} has no class {name!r}: its classes '
+                    f'are {", ".join(self.classes)}.')
             if isinstance(value, bool) or not isinstance(
                     value, numbers.Real) or not 0 <= value < 1:
                 raise ValueError(
@@ -262,14 +244,13 @@ class Task:
     def decode(self, prob: Tensor, threshold: Threshold = 0.5) -> Tensor:
         """Turn probabilities into label values (docs/method.md, section 5).
 
-        A pixel is foreground where any class exceeds its threshold. Among
-        exclusive classes the most probable one of these is taken. Of nested
-        classes the innermost one of these is taken.
+        A pixel is foreground where any class exceeds its threshold: the most
+        probable of these among exclusive classes, the innermost of nested
+        ones.
 
         Args:
             prob (Tensor): Probabilities of shape (..., C, H, W).
-            threshold (float | dict[str, float]): Probability to exceed, of
-                all classes or by class. Default: 0.5.
+            threshold (float | dict[str, float]): To exceed. Default: 0.5.
 
         Returns:
             Tensor: Labels of shape (..., H, W), dtype uint8.
@@ -339,15 +320,9 @@ def build_tasks(cfgs: Sequence[TaskLike]) -> tuple[Task, ...]:
     """
     if isinstance(cfgs, (str, dict)) or not cfgs:
         raise ValueError(f'Expected a list of tasks, got {cfgs!r}.')
-    tasks = [build_task(cfg) for cfg in cfgs]
-    names = [task.name for task in tasks]
-    if len(set(names)) != len(names):
-        raise ValueError(f'A task is listed twice: {names}.')
-    published = list(BUILTIN_TASKS)
-
-    def rank(task):
-        known = task.name in published
-        return (0, published.index(task.name), '') if known else (1, 0,
-                                                                  task.name)
-
-    return tuple(sorted(tasks, key=rank))
+    tasks = {task.name: task for task in map(build_task, cfgs)}
+    if len(tasks) != len(cfgs):
+        raise ValueError(f'A task is listed twice: {list(cfgs)}.')
+    others = sorted(set(tasks) - set(BUILTIN_TASKS))
+    return tuple(tasks[name] for name in (*BUILTIN_TASKS, *others)
+                 if name in tasks)

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import mbos.io
-from mbos.io.layout import ORIENTATION, Layout
-from mbos.io.photographs import EncodedPhotograph, read_layout
+from mbos.io.photographs import (ORIENTATION, EncodedPhotograph, Layout,
+                                 read_layout)
 from .errors import PrepareError
 
 Labelled = tuple[np.ndarray, dict[str, int]]

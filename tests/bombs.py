@@ -9,7 +9,7 @@ from PIL import Image
 def _small(kind):
     stream = io.BytesIO()
     Image.new('RGB', (8, 8), (90, 60, 30)).save(stream, kind)
-    return stream.getvalue()
+    return bytearray(stream.getvalue())
 
 
 def png(width, height):
@@ -19,15 +19,14 @@ def png(width, height):
         return (struct.pack('>I', len(content)) + name + content +
                 struct.pack('>I', zlib.crc32(name + content)))
 
-    return (
-        b'\x89PNG\r\n\x1a\n' +
-        chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) +
-        chunk(b'IDAT', zlib.compress(b'\0')) + chunk(b'IEND', b''))
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) +
+            chunk(b'IDAT', zlib.compress(b'\0')) + chunk(b'IEND', b''))
 
 
 def jpeg(width, height):
     """A whole JPEG of 8x8 pixels with another size in its header."""
-    content = bytearray(_small('JPEG'))
+    content = _small('JPEG')
     start = content.index(b'\xff\xc0') + 5
     content[start:start + 4] = struct.pack('>HH', height, width)
     return bytes(content)
@@ -41,7 +40,7 @@ def bmp(width, height):
 
 def gif(width, height):
     """A GIF of 8x8 pixels whose frame and screen are of another size."""
-    content = bytearray(_small('GIF'))
+    content = _small('GIF')
     content[6:10] = struct.pack('<HH', width, height)
     start = content.index(b'\x2c', 13 + 3 * 2**(1 + (content[10] & 7)))
     content[start + 5:start + 9] = struct.pack('<HH', width, height)

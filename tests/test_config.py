@@ -1,4 +1,6 @@
+import gc
 import os
+import sys
 
 import pytest
 from mmcv.runner.hooks import Hook
@@ -53,6 +55,19 @@ def test_a_name_that_the_base_gives_to_something_else(tmp_path):
         load_config(str(tmp_path / 'own.py'))
     assert 'TypeError: mine={' in str(caught.value)
     assert "of type <class 'str'> in base config" in str(caught.value)
+
+
+@pytest.mark.parametrize('text', ['a = (', 'a = 1 / 0'])
+def test_nothing_is_left_of_a_config_that_cannot_be_read(
+        tmp_path, monkeypatch, text):
+    """mmcv's open copy would raise where the garbage collector finds it."""
+    raised = []
+    monkeypatch.setattr(sys, 'unraisablehook', raised.append)
+    (tmp_path / 'wrong.py').write_text(text)
+    with pytest.raises(InvalidConfigError, match='wrong.py cannot be read'):
+        load_config(str(tmp_path / 'wrong.py'))
+    gc.collect()
+    assert not raised
 
 
 def test_what_a_dataset_says_itself_stays(tmp_path):
@@ -110,7 +125,8 @@ def test_stage_1_network_of_stage_2():
 
 @pytest.mark.parametrize('cfg, words', [
     (dict(type='Nonsense'), 'Nonsense is not in the dataset registry.*type'),
-    (dict(type='JointDataset', datasets=[], colour=1), 'colour.*the config'),
+    (dict(type='JointDataset', datasets=[],
+          colour=1), 'JointDataset .*colour'),
     (dict(type='PartialLabelDataset', name='a'), 'missing 3 required'),
 ])
 def test_wrong_dataset(cfg, words):

@@ -216,7 +216,7 @@ def test_order_of_tasks_does_not_depend_on_the_config():
     (dict(name='', classes=('x', )), 'not usable'),
     (dict(name='a', classes=()), '1 to 254'),
     (dict(name='a', classes='disc'), '1 to 254'),
-    (dict(name='a', classes=('x', 'x')), 'twice'),
+    (dict(name='a', classes=('x', 'x')), 'different'),
     (dict(name='a', classes=('x', 'y'), palette=[(0, 0, 0)]), '1 colours'),
     ('fovea', 'vessel, lesion, odoc'),
 ])

@@ -1,5 +1,5 @@
 """Photographs in DICOM files, where pydicom is installed."""
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def is_dicom(start: bytes) -> bool:
     return start[MAGIC_AT:MAGIC_END] == b'DICM'
 
 
-def _dataset(path: str, stream: BinaryIO, header: bool):
+def _dataset(path: str, stream: BinaryIO, header: bool) -> Any:
     try:
         import pydicom
     except ImportError as error:
@@ -24,13 +24,11 @@ def _dataset(path: str, stream: BinaryIO, header: bool):
             "pip install 'mbos[dicom]', or export the photograph as PNG."
         ) from error
     dataset = pydicom.dcmread(stream, stop_before_pixels=header)
-    if 'Rows' not in dataset or 'Columns' not in dataset:
-        raise RefusedError(f'{path}: is a DICOM file without a picture; '
-                           'leave it out.')
-    if dataset.Rows * dataset.Columns > max_image_pixels():
+    rows, columns = dataset.get('Rows', 0), dataset.get('Columns', 0)
+    if not 0 < rows * columns <= max_image_pixels():
         raise RefusedError(
-            f'{path}: its header claims {dataset.Columns}x{dataset.Rows} '
-            f'pixels, more than the {max_image_pixels()} pixels allowed.')
+            f'{path}: is a DICOM file whose header claims {columns}x{rows} '
+            f'pixels, expected 1 to {max_image_pixels()}; leave it out.')
     return dataset
 
 
@@ -56,16 +54,14 @@ def read(path: str, stream: BinaryIO) -> np.ndarray:
     from pydicom.pixels import apply_color_lut, pixel_array
     dataset = _dataset(path, stream, header=False)
     values = pixel_array(dataset, index=0)
-    kind = dataset.PhotometricInterpretation
+    kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsStored)
     if kind == 'PALETTE COLOR':
         values = apply_color_lut(values, dataset)
         bits = values.dtype.itemsize * 8
-    else:
-        bits = int(dataset.BitsStored)
     if values.dtype.kind == 'i':
         values = values.astype(np.int64) + 2**(bits - 1)
     if kind == 'MONOCHROME1':  # white is 0
         values = 2**bits - 1 - values
     if bits <= 8:
         return values.astype(np.uint8)
-    return (values.astype(np.float32) / (2**bits - 1))
+    return values.astype(np.float32) / (2**bits - 1)

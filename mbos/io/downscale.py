@@ -1,13 +1,9 @@
 """Label maps, scaled down without losing what is small.
 
 A pixel of the smaller map belongs to a class if at least half of its area
-does, which keeps sizes honest. Two things would break by that alone, and are
-kept: thin structures, such as vessels one or two pixels wide, and specks that
-no pixel is half full of, such as micro-aneurysms. ``docs/data_scaling.md`` has
-the numbers behind the rule.
+does, which keeps sizes honest. Thin structures, such as vessels, and specks,
+such as micro-aneurysms, are kept besides (``docs/data_scaling.md``).
 """
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -25,16 +21,18 @@ CREST_BLUR = 0.6
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
-@dataclass(frozen=True)
 class _Plane:
     """One class of a label map: its value, its share of each pixel of the
     smaller map, and the numbers and boxes (left, top, width, height, area) of
     its connected parts in the larger one, 0 being outside.
     """
-    value: int
-    share: np.ndarray
-    parts: np.ndarray
-    boxes: np.ndarray
+
+    def __init__(self, labels: np.ndarray, value: int, size: tuple[int, int]):
+        mask = (labels == value).astype(np.uint8)
+        self.value = value
+        self.share = _shares(mask, size)
+        _, self.parts, self.boxes, _ = cv2.connectedComponentsWithStats(
+            mask, connectivity=8)
 
 
 def scale_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -45,11 +43,9 @@ def scale_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     out = np.zeros(size[::-1], np.uint8)
     planes = [
-        _plane(labels, value, size) for value in np.flatnonzero(
-            np.bincount(labels.ravel(), minlength=256)) if value
+        _Plane(labels, value, size)
+        for value in np.flatnonzero(np.bincount(labels.ravel())) if value
     ]
-    if not planes:
-        return out
     largest, total = np.zeros((2, *out.shape), np.float32)
     for plane in planes:
         out[plane.share > largest] = plane.value
@@ -61,12 +57,6 @@ def scale_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     for plane in planes:
         _restore_lost_parts(out, plane)
     return out
-
-
-def _plane(labels: np.ndarray, value: int, size: tuple[int, int]) -> _Plane:
-    mask = (labels == value).astype(np.uint8)
-    _, parts, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    return _Plane(value, _shares(mask, size), parts, boxes)
 
 
 def _shares(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,13 +1,11 @@
 """The field of view: where the retina is in a photograph.
 
-See docs/method.md, section 1, "Preparation, published".
-
-The published rule is a grey value above 20, dilated by a 5x5 ellipse, and the
-bounding box of the largest outer contour. It stands wherever its contour looks
-like a field of view. Vignetted photographs, whose dark side falls below 20,
-and backgrounds brighter than 20 are searched again with other thresholds; a
-round contour is preferred to a banner that is wider. Where nothing looks like
-a retina, or two retinas do, nothing is cropped.
+The published rule (docs/method.md, section 1) is a grey value above 20,
+dilated by a 5x5 ellipse, and the bounding box of the largest outer contour. It
+stands wherever its contour looks like a field of view. Vignetted photographs,
+whose dark side falls below 20, and backgrounds brighter than 20 are searched
+again with other thresholds; a round contour is preferred to a wider banner.
+Where nothing looks like a retina, or two retinas do, nothing is cropped.
 """
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,15 +35,11 @@ ELLIPSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """Where the retina is in a photograph.
+    """Where the retina is in a photograph: its box, and its mask (H, W) of 1
+    inside, uint8.
 
-    Args:
-        box: Left, top, width and height in pixels.
-        mask: 1 inside, 0 outside; shape (H, W), dtype uint8.
-        certain: False if no threshold gave a contour that looks like a field
-            of view, or if several did: the whole photograph then.
-        several: Boxes of all fields of view, if there are several of like
-            size.
+    Not ``certain`` is the whole photograph, where nothing looks like a field
+    of view, or ``several`` of like size do, whose boxes these are.
     """
     box: Box
     mask: np.ndarray
@@ -66,7 +60,7 @@ def find_field_of_view(image: np.ndarray) -> FieldOfView:
         retinas = [c for c in contours if _looks_like_retina(c, shape)]
         if not retinas:
             continue
-        retina = max(retinas, key=cv2.contourArea)
+        retina, *_ = retinas
         others = _like(retina, contours) or _like(retina,
                                                   _contours(_faint(smooth)))
         if others:
@@ -99,11 +93,14 @@ def _faint(smooth: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY) > DARK_THRESHOLDS[-1]
 
 
-def _contours(foreground: np.ndarray) -> Sequence[np.ndarray]:
-    dilated = cv2.dilate(foreground.astype(np.uint8), ELLIPSE)
-    contours, _ = cv2.findContours(dilated, cv2.RETR_EXTERNAL,
+def _contours(foreground: np.ndarray, dilate: bool = True) -> list[np.ndarray]:
+    """Outer contours, the largest first."""
+    foreground = foreground.astype(np.uint8)
+    if dilate:
+        foreground = cv2.dilate(foreground, ELLIPSE)
+    contours, _ = cv2.findContours(foreground, cv2.RETR_EXTERNAL,
                                    cv2.CHAIN_APPROX_NONE)
-    return contours
+    return sorted(contours, key=cv2.contourArea, reverse=True)
 
 
 def _looks_like_retina(contour: np.ndarray,
@@ -159,10 +156,9 @@ def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
                                             min(size) // 5))
         if _looks_like_retina(part, bright.shape, SMALLEST_ALONE)
     ]
-    areas = list(map(cv2.contourArea, discs))
-    like = [area >= LIKE * max(areas) for area in areas]
-    held = sum(area for area, is_like in zip(areas, like) if is_like)
-    if sum(like) < 2 or held < ALONE * np.count_nonzero(bright):
+    areas = np.array([cv2.contourArea(disc) for disc in discs])
+    like = areas >= LIKE * areas.max(initial=0)
+    if like.sum() < 2 or areas[like].sum() < ALONE * np.count_nonzero(bright):
         return []
     return [
         np.round(disc * scale).astype(np.int32)
@@ -173,16 +169,12 @@ def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
 def _parts(foreground: np.ndarray, width: int) -> list[np.ndarray]:
     """Contours of the parts that bridges narrower than this hold together."""
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    cores, _ = cv2.findContours(
-        cv2.erode(foreground, brush), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     parts = []
-    for core in cores:
+    for core in _contours(cv2.erode(foreground, brush), dilate=False):
         part = cv2.drawContours(
             np.zeros_like(foreground), [core], -1, 1, thickness=cv2.FILLED)
         part = cv2.dilate(part, brush) & foreground
-        outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL,
-                                       cv2.CHAIN_APPROX_NONE)
-        parts.append(max(outlines, key=cv2.contourArea))
+        parts.append(_contours(part, dilate=False)[0])
     return parts
 
 
@@ -193,11 +185,9 @@ def _small_retina(image: np.ndarray, smooth: np.ndarray) -> np.ndarray | None:
     is nothing.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) > GREY_THRESHOLD
-    faint = _faint(smooth)
     found = []
-    for foreground in (grey, faint):
-        contours = _contours(foreground)
-        largest = max(contours, key=cv2.contourArea, default=None)
+    for foreground in (grey, _faint(smooth)):
+        largest, *_ = _contours(foreground) or [None]
         if largest is None or not _looks_like_retina(largest, image.shape[:2],
                                                      SMALLEST_ALONE):
             return None

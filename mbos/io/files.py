@@ -1,6 +1,7 @@
 """Files that are written whole or not at all: the one way to write a file."""
 import hashlib
 import json
+import math
 import os
 import os.path as osp
 import re
@@ -53,7 +54,8 @@ def save_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def save_bytes(path: Path, content: bytes) -> None:
     """Write bytes, whole or not at all."""
-    save_whole(path, lambda file: file.write(content))
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def save_text(path: Path, text: str) -> None:
@@ -65,6 +67,17 @@ def save_json(path: Path, content: object) -> None:
     """Write JSON, whole or not at all; NaN and infinities become null."""
     text = json.dumps(without_nan(content), indent=2, allow_nan=False)
     save_text(path, text + '\n')
+
+
+def without_nan(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON has not, by None."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def read_json(path: Path) -> dict | None:
@@ -101,7 +114,8 @@ def save_image(path: Path, image: np.ndarray | Image.Image,
         options = dict(quality=95, subsampling=0) | options
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
-    save_whole(path, lambda file: image.save(file, format=kind, **options))
+    with whole_file(path) as file:
+        image.save(file, format=kind, **options)
 
 
 def _sync(path: str) -> None:
@@ -114,10 +128,7 @@ def _sync(path: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Bring renamed and removed names of a folder to the disk.
-
-    File systems that cannot do it are left alone.
-    """
+    """Bring renamed and removed names to the disk, if its system can do it."""
     with suppress(OSError):
         _sync(folder)
 
@@ -134,15 +145,12 @@ def replace_link(target: str, link: str) -> None:
 def remove_leftovers(folder: Path) -> list[str]:
     """Remove the temporary files of processes that were killed.
 
-    The folder need not exist; folders in it are not looked into.
-
-    Returns:
-        list[str]: The names that were removed.
+    The folder need not exist; folders in it are not looked into. Returns the
+    names that were removed.
     """
     removed: list[str] = []
-    if not osp.isdir(folder):
-        return removed
-    for name in sorted(os.listdir(folder)):
+    names = sorted(os.listdir(folder)) if osp.isdir(folder) else []
+    for name in names:
         match = _TEMPORARY.search(name)
         if match and not _is_running(int(match[1])):
             with suppress(OSError):
@@ -156,35 +164,12 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except PermissionError:  # somebody else's
         pass
-    return not _has_ended(pid)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process only waits for its parent to look at its status."""
-    try:
-        with open(f'/proc/{pid}/stat', encoding='utf-8') as file:
-            return file.read().rpartition(')')[2].split()[0] in ('Z', 'X')
-    except OSError:  # no such file system
-        return False
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON has not, by None."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float) and value - value != 0:
-        return None
-    return value
+    return True
 
 
 def file_sha256(path: str) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, 'sha256').hexdigest()

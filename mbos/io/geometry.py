@@ -17,14 +17,9 @@ Box = tuple[int, int, int, int]
 class Geometry:
     """How one photograph became its prepared image; a row of geometry.csv.
 
-    Args:
-        name: Stem of the photograph.
-        width, height: Size of the photograph.
-        x, y, box_width, box_height: The part that is kept.
-        pad_left, pad_top: Columns and rows of zeros before it.
-        padded_width, padded_height: Size after padding.
-        scale: Prepared size over padded size.
-        prepared_width, prepared_height: Size of the prepared image.
+    ``x`` to ``box_height`` is the part that is kept, ``pad_left`` and
+    ``pad_top`` are columns and rows of zeros before it, and ``scale`` is the
+    prepared size over the padded one.
     """
     name: str
     width: int
@@ -53,26 +48,21 @@ class Geometry:
         Raises:
             ValueError: If values are not numbers, or contradict each other.
         """
-        found = cls(**{f.name: f.type(row[f.name]) for f in fields(cls)})
-        if not found._is_possible():
+        kinds = dict(name=str, scale=float)
+        found = cls(**{n: kinds.get(n, int)(row[n]) for n in cls.columns()})
+        sides = ((found.x, found.box_width,
+                  found.width), (found.y, found.box_height, found.height),
+                 (found.pad_left, found.box_width, found.padded_width),
+                 (found.pad_top, found.box_height, found.padded_height),
+                 (0, found.prepared_width, found.padded_width),
+                 (0, found.prepared_height, found.padded_height))
+        pixels = found.padded_width * found.padded_height
+        if pixels > max_image_pixels() * MAX_PADDING or not all(
+                start >= 0 < size and start + size <= whole
+                for start, size, whole in sides):
             raise ValueError(f'the numbers of {found.name!r} do not belong '
                              'together')
         return found
-
-    def _is_possible(self) -> bool:
-        """Whether parts lie in their wholes, and sizes are sensible."""
-        sides = ((self.x, self.box_width,
-                  self.width), (self.y, self.box_height, self.height),
-                 (self.pad_left, self.box_width, self.padded_width),
-                 (self.pad_top, self.box_height, self.padded_height))
-        pixels = max(self.width * self.height,
-                     self.padded_width * self.padded_height)
-        return all(start >= 0 < size and start + size <= whole
-                   for start, size, whole in sides) and (
-                       pixels <= max_image_pixels() * MAX_PADDING
-                       and 0 < self.prepared_width <= self.padded_width
-                       and 0 < self.prepared_height <= self.padded_height
-                       and 0 < self.scale <= 1)
 
     def to_row(self) -> tuple:
         """The values in the order of ``columns()``."""
@@ -83,19 +73,25 @@ class Geometry:
         """Left, top, width and height of what is kept."""
         return self.x, self.y, self.box_width, self.box_height
 
+    @property
+    def _parts(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Where the box is in the photograph, and in the padded image."""
+        x, y, width, height = self.box
+        left, top = self.pad_left, self.pad_top
+        return ((slice(y, y + height), slice(x, x + width)),
+                (slice(top, top + height), slice(left, left + width)))
+
     def apply(self, array: np.ndarray, is_label: bool) -> np.ndarray:
         """Crop, pad with zeros and scale an image or labels (H, W[, C]).
 
         Labels, whose values must not be mixed, are scaled down by
         ``downscale.scale_labels``, images by area.
         """
-        x, y, width, height = self.box
+        kept, padded_part = self._parts
         padded = np.zeros(
             (self.padded_height, self.padded_width) + array.shape[2:],
             array.dtype)
-        padded[self.pad_top:self.pad_top + height,
-               self.pad_left:self.pad_left + width] = array[y:y + height,
-                                                            x:x + width]
+        padded[padded_part] = array[kept]
         size = (self.prepared_width, self.prepared_height)
         if size == (self.padded_width, self.padded_height):
             return padded
@@ -112,16 +108,13 @@ class Geometry:
             raise ValueError(
                 f'{self.name}: labels of {array.shape[:2]} rows and columns '
                 f'do not belong to a prepared image of {expected}.')
-        size = (self.padded_width, self.padded_height)
-        if size != expected[::-1]:
-            array = cv2.resize(
-                array, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        x, y, width, height = self.box
+        kept, padded_part = self._parts
+        array = cv2.resize(
+            array, (self.padded_width, self.padded_height),
+            interpolation=cv2.INTER_NEAREST_EXACT)
         out = np.zeros((self.height, self.width) + array.shape[2:],
                        array.dtype)
-        out[y:y + height,
-            x:x + width] = array[self.pad_top:self.pad_top + height,
-                                 self.pad_left:self.pad_left + width]
+        out[kept] = array[padded_part]
         return out
 
 
@@ -130,7 +123,8 @@ def make_geometry(name: str,
                   box: Box | None = None,
                   square: bool = True,
                   max_side: int | None = None) -> Geometry:
-    """Work out crop, padding and scale of one photograph.
+    """Work out crop, padding and scale of a photograph of a size (width,
+    height).
 
     Args:
         name: Stem of the photograph.
@@ -142,9 +136,7 @@ def make_geometry(name: str,
     """
     x, y, width, height = box or (0, 0, *size)
     padded = (max(width, height), ) * 2 if square else (width, height)
-    scale = 1.0
-    if max_side and max(padded) > max_side:
-        scale = max_side / max(padded)
+    scale = min(1.0, max_side / max(padded)) if max_side else 1.0
     prepared = tuple(max(1, round(side * scale)) for side in padded)
     return Geometry(name, *size, x, y, width, height, (padded[0] - width) // 2,
                     (padded[1] - height) // 2, *padded, scale, *prepared)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mbos.io import RefusedError, open_image
 from mbos.tasks import IGNORE_INDEX, OTHER_COLOURS, Task
+from .errors import RefusedError
 from .files import save_image
+from .images import open_image
 
 IGNORE_COLOUR = (224, 224, 224)
 LABEL_MODES = ('1', 'L', 'P')
@@ -48,13 +49,9 @@ def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
 def save_labels(path: str | os.PathLike,
                 labels: np.ndarray,
                 task: Task | None = None) -> None:
-    """Write labels as a palette PNG: whole, or not at all.
+    """Write labels (H, W), uint8, as a palette PNG: whole, or not at all.
 
-    Args:
-        path (str | Path): The file; its folder is made where it is missing.
-        labels (ndarray): Labels of shape (H, W), dtype uint8.
-        task (Task, optional): Whose colours the palette has. Default: those
-            of tasks without a palette.
+    The palette has the colours of the task, or those of tasks without any.
     """
     colours = task.colours if task else OTHER_COLOURS
     palette = np.zeros((256, 3), np.uint8)
@@ -84,15 +81,14 @@ def list_names(folder: str) -> list[str]:
 
 def stems_of(names: Sequence[str],
              suffixes: Sequence[str]) -> dict[str, list[str]]:
-    """Group the file names that have one of the suffixes by their stem.
-
-    Upper and lower case are the same.
+    """Group the file names that have one of the suffixes, of upper or lower
+    case, by their stem.
     """
-    stems = {}
+    stems: dict[str, list[str]] = {}
     for name in names:
         for suffix in suffixes:
-            if name.lower().endswith(suffix.lower()) and (len(name)
-                                                          > len(suffix)):
-                stems.setdefault(name[:-len(suffix)], []).append(name)
+            stem = name[:-len(suffix)]
+            if stem and name.lower().endswith(suffix.lower()):
+                stems.setdefault(stem, []).append(name)
                 break
     return stems

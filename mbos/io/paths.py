@@ -13,6 +13,13 @@ MAX_SHOWN = 5
 UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
 """Unicode's categories of control characters, of bytes that are not UTF-8, and
 of line breaks."""
+KINDS = {
+    stat.S_IFDIR: 'folder',
+    stat.S_IFIFO: 'pipe',
+    stat.S_IFSOCK: 'socket',
+    stat.S_IFCHR: 'device',
+    stat.S_IFBLK: 'device'
+}
 
 FilePath = str | os.PathLike[str]
 
@@ -27,20 +34,13 @@ def check_regular(path: FilePath) -> None:
     """
     path = os.fspath(path)
     try:
-        mode = os.stat(path).st_mode
+        kind = stat.S_IFMT(os.stat(path).st_mode)
     except ValueError as error:  # a NUL byte
         raise RefusedError(
             f'{path!r}: is not a file name ({error}).') from error
-    if not stat.S_ISREG(mode):
+    if kind != stat.S_IFREG:
         raise RefusedError(f'{path}: is not a regular file but a '
-                           f'{_kind(mode)}; copy the file itself there.')
-
-
-def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISDIR, 'folder'), (stat.S_ISFIFO, 'pipe'),
-             (stat.S_ISSOCK, 'socket'), (stat.S_ISCHR,
-                                         'device'), (stat.S_ISBLK, 'device'))
-    return next((name for test, name in kinds if test(mode)), 'special file')
+                           f'{KINDS[kind]}; copy the file itself there.')
 
 
 def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
@@ -55,19 +55,10 @@ def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
     with open(path, 'rb') as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise RefusedError(
-            f'{os.fspath(path)}: has more than {max_bytes} '
-            'bytes, which is not a list of names; give the right '
-            'file.')
+        raise RefusedError(f'{os.fspath(path)}: has more than {max_bytes} '
+                           'bytes, which is not a list of names; give the '
+                           'right file.')
     return content.decode('utf-8-sig')
-
-
-def allowed_folders() -> list[str]:
-    """Real paths of the folders of ``MBOS_ALLOW_LINKS``, separated by colons,
-    where links may lead besides the root; ``/`` allows any link.
-    """
-    text = os.environ.get(VARIABLE, '')
-    return [osp.realpath(part) for part in text.split(os.pathsep) if part]
 
 
 def is_within(path: str, folder: str) -> bool:
@@ -82,20 +73,21 @@ def check_inside(root: FilePath, path: FilePath) -> None:
     written was named by whoever named the root, and is not looked at.
 
     Raises:
-        RefusedError: If it leads elsewhere, and ``MBOS_ALLOW_LINKS`` does not
-            name the place.
+        RefusedError: If it leads neither to the root nor to a folder of
+            ``MBOS_ALLOW_LINKS``.
     """
     root, path = os.fspath(root), os.fspath(path)
     if not is_within(osp.abspath(path), osp.abspath(root)):
         return
+    allowed = os.environ.get(VARIABLE, '').split(os.pathsep)
     real = osp.realpath(path)
-    for folder in (osp.realpath(root), *allowed_folders()):
-        if is_within(real, folder):
-            return
-    raise RefusedError(
-        f'{path}: a link leads out of {root}, to {real}; copy the data, or if '
-        f'the link is yours, set {VARIABLE}={osp.dirname(real)} (folders that '
-        "links may lead to, separated by ':').")
+    if not any(
+            is_within(real, osp.realpath(folder))
+            for folder in (root, *filter(None, allowed))):
+        raise RefusedError(
+            f'{path}: a link leads out of {root}, to {real}; copy the data, '
+            f'or if the link is yours, set {VARIABLE}={osp.dirname(real)} '
+            "(folders that links may lead to, separated by ':').")
 
 
 def problems_of_links(root: FilePath,
@@ -112,9 +104,11 @@ def problems_of_links(root: FilePath,
         root = folder
     links = [folder]
     for base, folders, files in os.walk(folder):
-        names = [n for n in folders + files if not n.startswith('.')]
-        paths = [osp.join(base, name) for name in sorted(names)]
-        links += [path for path in paths if osp.islink(path)]
+        paths = [
+            osp.join(base, name) for name in sorted(folders + files)
+            if not name.startswith('.')
+        ]
+        links += filter(osp.islink, paths)
         if not recursive:
             break
     problems = []
@@ -135,9 +129,8 @@ def is_printable(name: str) -> bool:
 
 def problems_of_names(folder: FilePath) -> list[str]:
     """A sentence for each of the first names that are not printable."""
-    folder = os.fspath(folder)
     wrong = [n for n in sorted(os.listdir(folder)) if not is_printable(n)]
     return [
-        f'{folder}: the file name {name!r} has characters that cannot be '
-        'printed; rename the file.' for name in wrong[:MAX_SHOWN]
+        f'{os.fspath(folder)}: the file name {name!r} has characters that '
+        'cannot be printed; rename the file.' for name in wrong[:MAX_SHOWN]
     ]

@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,6 @@ from PIL import Image, UnidentifiedImageError
 from . import dicom
 from .errors import RefusedError
 from .images import FORMATS, open_image
-from .layout import TURNS, Layout, layout_of
 from .paths import check_regular
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
@@ -29,7 +28,21 @@ SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
             *dicom.SUFFIXES)
 """tuple[str]: What is taken for a photograph when a folder is searched, in
 lower case."""
-DEPTHS = (8, 10, 12, 14, 16)
+ORIENTATION = 0x0112
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1)
+}
+"""dict[int, Callable]: What makes a picture of an EXIF orientation upright."""
+LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
+LONGEST_EXIF = 1 << 16
+DEPTHS = (8, 10, 12, 14, 16, 32)
 REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -38,36 +51,10 @@ REDUCED = {
 COLOURLESS = 3
 """Largest difference of two colour channels of a photograph without colour,
 in grey values; compression makes some."""
-GREY_MODES = ('1', 'L', 'LA', 'La')
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
 """tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
 START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
-TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284
-JPEG2000_SIZE = re.compile(rb'\xff\x4f\xff\x51.{38}(.)', re.DOTALL)
-"""re.Pattern: The part of its header that says the depth, less one."""
-
-__all__ = [
-    'TURNS', 'EncodedPhotograph', 'Layout', 'Photograph', 'PhotographError',
-    'count_kinds', 'is_colourless', 'is_photograph_name', 'read_layout',
-    'read_photograph', 'to_8_bits'
-]
-
-
-def is_photograph_name(name: str) -> bool:
-    """Whether a visible file is called like a photograph."""
-    return not name.startswith('.') and name.lower().endswith(SUFFIXES)
-
-
-def count_kinds(names: Iterable[str]) -> str:
-    """Count files by suffix, such as ``'2 .heic, 1 .txt'``, for a message
-    about those left out; empty if there are none.
-    """
-    kinds = Counter(
-        os.path.splitext(name)[1].lower() or 'without a suffix'
-        for name in names)
-    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    return ', '.join(f'{count} {kind}' for kind, count in order)
 
 
 class PhotographError(RefusedError):
@@ -75,14 +62,45 @@ class PhotographError(RefusedError):
 
 
 @dataclass(frozen=True)
-class Photograph:
-    """A photograph as it is meant to be looked at.
+class Layout:
+    """How a photograph is stored: height and width of the stored pixels, and
+    EXIF's number of the orientation, 1 where the file has none.
+    """
 
-    Attributes:
-        image: RGB, shape (H, W, 3), dtype uint8, upright: the orientation
-            that the camera noted in EXIF is applied.
-        notes: What was done besides decoding, such as the reduction of 16
-            bits.
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width when upright."""
+        return self.stored[::-1] if self.orientation > 4 else self.stored
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the stored pixels need no turn."""
+        return self.orientation == 1
+
+    def turn(self, stored: np.ndarray) -> np.ndarray:
+        """Make stored pixels upright."""
+        return TURNS[self.orientation](stored)
+
+    def turn_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Make a mask (H, W) of the photograph upright.
+
+        A mask belongs to the stored pixels and turns with them, unless its
+        shape shows that it was drawn on the upright picture. One that fits
+        neither way is returned as it is.
+        """
+        if mask.shape[:2] != self.stored:
+            return mask
+        return np.ascontiguousarray(self.turn(mask))
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph as it is meant to be looked at: RGB of shape (H, W, 3),
+    dtype uint8, upright, and what was done besides decoding, such as the
+    reduction of 16 bits.
     """
 
     image: np.ndarray
@@ -170,35 +188,25 @@ class EncodedPhotograph:
 
     def _decode_stored(self, bgr: bool) -> tuple[np.ndarray, Layout]:
         """Decoded pixels, and what is left to do to make them upright."""
-        if self._kind == 'DICOM':
-            image = dicom.read(self.path, io.BytesIO(self._content))
-            return image[..., ::-1] if bgr and image.ndim == 3 else image, \
-                self.layout
+        layout = self.layout
         if self._is_whole_jpeg:
             image = self._decode_jpeg(cv2.IMREAD_COLOR, bgr)
             if image is not None:
-                return image, self.layout
-        with open_image(self.path, io.BytesIO(self._content)) as opened:
-            # Pillow and OpenCV turn TIFFs by themselves, and nothing else
-            turned = opened.format == 'TIFF'
-            # before it is loaded, which forgets how it was stored
-            is_deep = _has_deep_colours(opened, self._content)
-            _refuse_deep_planes(opened, self.path)
-            opened.load()
-            # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
-            image = _deep_colours(self._content) if is_deep else None
-            if image is None:
-                image = _as_array(opened)
-                if _is_white_zero(opened) and image.dtype == np.uint16:
-                    image = np.iinfo(image.dtype).max - image
+                return image, layout
+        if self._kind == 'DICOM':
+            image = dicom.read(self.path, io.BytesIO(self._content))
+        else:
+            with open_image(self.path, io.BytesIO(self._content)) as opened:
+                if opened.format == 'TIFF':  # Pillow and OpenCV turn these
+                    layout = Layout(self.shape)
+                image = _pixels(self.path, opened, self._content)
         if bgr and image.ndim == 3:
             image = image[..., ::-1]
-        return image, Layout(self.shape) if turned else self.layout
+        return image, layout
 
     def _decode_jpeg(self, flag: int, bgr: bool) -> np.ndarray | None:
         """Colours as they are stored, None where OpenCV reads nothing."""
-        flag |= cv2.IMREAD_IGNORE_ORIENTATION
-        image = _imdecode(self._content, flag)
+        image = _imdecode(self._content, flag | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None or bgr:
             return image
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -242,7 +250,31 @@ def _read_header(path: str, stream: BinaryIO) -> tuple[Layout, str]:
         return Layout(dicom.shape_of(path, stream)), 'DICOM'
     with open_image(path, stream) as image:
         is_jpeg = image.format in ('JPEG', 'MPO') and image.mode in JPEG_MODES
-        return layout_of(image, stream), 'JPEG' if is_jpeg else ''
+        width, height = image.size
+        if image.format == 'TIFF':  # Pillow's size is that of the turned image
+            width, height = image.tag_v2[256], image.tag_v2[257]
+            exif = image.tag_v2
+        elif image.format == 'PNG' and not image.info.keys(
+        ) & {'exif', 'Raw profile type exif'}:
+            exif = _exif_behind_pixels(stream)
+        else:
+            exif = image.getexif()
+        orientation = exif.get(ORIENTATION, 1)
+    return Layout((height, width),
+                  orientation if orientation in TURNS else 1), \
+        'JPEG' if is_jpeg else ''
+
+
+def _exif_behind_pixels(stream: BinaryIO) -> Image.Exif:
+    """EXIF at the end of a PNG, for which Pillow would decode all of it."""
+    place = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - LONGEST_EXIF))
+    found = LATE_EXIF.search(stream.read())
+    stream.seek(place)
+    exif = Image.Exif()
+    exif.load(b'Exif\0\0' + found[1] if found else b'')
+    return exif
 
 
 @contextmanager
@@ -254,64 +286,43 @@ def _errors(path: str) -> Iterator[None]:
         raise
     except RefusedError as error:
         raise PhotographError(str(error)) from error
-    except UnidentifiedImageError as error:
-        if os.path.isfile(path) and not os.path.getsize(path):
-            raise PhotographError(
-                f'{path}: is empty; copy it again.') from error
-        if _is_tiff(path):
-            raise PhotographError(
-                f'{path}: is a damaged TIFF or one of a kind that is not '
-                'read, such as colours of floating-point numbers; export the '
-                'photograph with 8 or 16 bits.') from error
-        raise PhotographError(
-            f'{path}: is not a picture ({", ".join(FORMATS)}), whatever its '
-            'name says; export the photograph again.') from error
     except FileNotFoundError as error:
         raise PhotographError(f'{path}: no such file.') from error
+    except UnidentifiedImageError as error:
+        raise PhotographError(
+            f'{path}: is not a picture ({", ".join(FORMATS)}): empty, '
+            'damaged, or of a kind that is not read, such as a TIFF of '
+            'floating-point colours; copy it, or export it again with 8 or 16 '
+            'bits.') from error
     except Exception as error:  # decoders raise many kinds on bad bytes
         raise PhotographError(f'{path}: cannot be read ({error}); is it '
                               'complete? Copy it again.') from error
 
 
-def _is_tiff(path: str) -> bool:
-    if not os.path.isfile(path):  # only a name for content
-        return False
-    with open(path, 'rb') as file:
-        return file.read(4) in TIFF_STARTS
-
-
-def _has_deep_colours(image: Image.Image, content: bytes) -> bool:
-    """Whether an image has colours (or grey with alpha) of over 8 bits."""
-    if image.mode.startswith(('I', 'F')):
-        return False
-    if image.format == 'JPEG2000':
-        depth = JPEG2000_SIZE.search(content)
-        return bool(depth) and (depth[1][0] & 0x7f) + 1 > 8
-    if image.format == 'PPM':
-        return any(tile[0] == 'ppm' for tile in image.tile)
-    return ';16' in str(image.tile)
-
-
-def _refuse_deep_planes(image: Image.Image, path: str) -> None:
-    """Neither Pillow nor OpenCV reads them right, and neither says so."""
+def _pixels(path: str, image: Image.Image, content: bytes) -> np.ndarray:
+    """Grey (H, W) or RGB (H, W, 3), of any depth."""
     tags = getattr(image, 'tag_v2', {})
     if tags.get(TIFF_PLANES) == 2 and max(tags.get(TIFF_BITS, (8, ))) > 8:
-        raise PhotographError(
+        raise RefusedError(
             f'{path}: has more than 8 bits and its colours one after another '
-            '(a planar TIFF), which is not read; export the photograph again.')
-
-
-def _is_white_zero(image: Image.Image) -> bool:
-    """Whether 0 is white, which Pillow minds in 8 bits only."""
-    return getattr(image, 'tag_v2', {}).get(TIFF_PHOTOMETRIC) == 0
-
-
-def _deep_colours(content: bytes) -> np.ndarray | None:
-    """16-bit RGB, (H, W, 3); None where OpenCV does not read it."""
-    image = _imdecode(content, cv2.IMREAD_UNCHANGED)
-    if image is None or image.ndim != 3 or image.dtype != np.uint16:
-        return None
-    return image[..., 2::-1]
+            '(a planar TIFF), which no decoder reads right; export the '
+            'photograph again.')
+    # before it is loaded, which forgets how it was stored
+    is_deep = image.format in ('JPEG2000', 'PPM') or ';16' in str(image.tile)
+    image.load()
+    if image.mode.startswith(('I', 'F')):
+        values = np.asarray(image)
+        # Pillow minds that 0 is white in 8 bits only
+        is_inverse = tags.get(TIFF_PHOTOMETRIC) == 0 and (values.dtype
+                                                          == np.uint16)
+        return np.iinfo(values.dtype).max - values if is_inverse else values
+    if is_deep:
+        # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
+        deep = _imdecode(content, cv2.IMREAD_UNCHANGED)
+        if deep is not None and deep.ndim == 3 and deep.dtype == np.uint16:
+            return deep[..., 2::-1]
+    is_grey = image.mode in ('1', 'L', 'LA', 'La')
+    return np.asarray(image.convert('L' if is_grey else 'RGB'))
 
 
 def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
@@ -319,15 +330,6 @@ def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     except cv2.error:
         return None
-
-
-def _as_array(image: Image.Image) -> np.ndarray:
-    """Values of a picture, grey (H, W) or RGB (H, W, 3)."""
-    if image.mode in GREY_MODES:
-        return np.asarray(image.convert('L'))
-    if image.mode.startswith(('I', 'F')):
-        return np.asarray(image)
-    return np.asarray(image.convert('RGB'))
 
 
 def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -343,12 +345,8 @@ def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
     brightest = float(values.max(initial=0))
     if is_share and 0 < brightest <= 1:
         values, brightest = values * 65535, 65535
-    depth = next((d for d in DEPTHS if brightest < 2**d), None)
-    if depth is None:
-        depth = 32
-        scale = 255 / brightest
-    else:
-        scale = 2.0**(8 - depth)
+    depth = next(d for d in DEPTHS if brightest < 2**d or d == DEPTHS[-1])
+    scale = 255 / brightest if depth > 16 else 2.0**(8 - depth)
     return (values * scale).clip(0, 255).astype(np.uint8), depth
 
 
@@ -358,3 +356,19 @@ def is_colourless(image: np.ndarray) -> bool:
     return all(
         cv2.absdiff(one, other).max(initial=0) <= COLOURLESS
         for one, other in combinations(channels, 2))
+
+
+def is_photograph_name(name: str) -> bool:
+    """Whether a visible file is called like a photograph."""
+    return not name.startswith('.') and name.lower().endswith(SUFFIXES)
+
+
+def count_kinds(names: Iterable[str]) -> str:
+    """Count files by suffix, such as ``'2 .heic, 1 .txt'``, for a message
+    about those left out; empty if there are none.
+    """
+    kinds = Counter(
+        os.path.splitext(name)[1].lower() or 'without a suffix'
+        for name in names)
+    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return ', '.join(f'{count} {kind}' for kind, count in order)

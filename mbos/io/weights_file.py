@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mbos.io import check_regular
 
-_FORBIDDEN = re.compile(r'Unsupported (?:global|class): (?:GLOBAL )?(\S+)|'
-                        r'unsupported GLOBAL (\S+)')
+_FORBIDDEN = re.compile(r'(?i)Unsupported (?:class|global:?) (?:GLOBAL )?'
+                        r'(\S+)')
 REMEDY = 'Copy it again, or take another file'
 
 
@@ -36,15 +36,15 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
         _check_archive(path)
         with torch.serialization.safe_globals(list(allowed)):
             content = torch.load(path, map_location='cpu', weights_only=True)
-        check_tensors(content, osp.getsize(path))
+        _check_tensors(content, osp.getsize(path))
     except Exception as error:  # a damaged file may provoke any of them
         names = _FORBIDDEN.search(str(error))
         if names is not None:
             raise ValueError(
-                f'{path} holds {names[1] or names[2]}, more than tensors and '
-                'plain values. Loading it could run code, so it is refused: '
-                'take a file of weights only, or save the state_dict anew '
-                'where you trust the file.') from error
+                f'{path} holds {names[1]}, more than tensors and plain '
+                'values. Loading it could run code, so it is refused: take a '
+                'file of weights only, or save the state_dict anew where you '
+                'trust the file.') from error
         raise ValueError(
             f'{path} is not a whole checkpoint of tensors and plain values '
             f'({reason_of(error)}; {osp.getsize(path)} bytes). {REMEDY}.'
@@ -53,10 +53,7 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
 
 
 def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file, whose format cannot run code.
-
-    Returns:
-        tuple[dict[str, Tensor], dict[str, str]]: Tensors and metadata.
+    """Read tensors and metadata of a safetensors file, which runs no code.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -102,29 +99,22 @@ def _check_archive(path: str) -> None:
         raise ValueError(f'the checksum of {wrong} is wrong')
 
 
-def check_tensors(content: object, size: int) -> None:
-    """Refuse tensors in nested containers that are not plain ones, or larger
-    than their file of ``size`` bytes, since copying them would allocate that.
-
-    Raises:
-        ValueError: If there is such a tensor.
+def _check_tensors(content: object, size: int) -> None:
+    """Refuse tensors that are not plain, or larger than their file of ``size``
+    bytes, since copying them would allocate that.
     """
     todo, seen = [content], set()
     while todo:
         value = todo.pop()
         if isinstance(value, Tensor):
-            _check_tensor(value, size)
-        elif isinstance(value, (Mapping, list, tuple, set)):
-            if id(value) in seen:
-                continue
+            if value.layout != torch.strided or value.is_quantized \
+                    or value.is_meta:
+                raise ValueError('it holds a tensor that is not a plain one')
+            if value.numel() * value.element_size() > size:
+                raise ValueError('it holds a tensor of shape '
+                                 f'{tuple(value.shape)}, larger than the file')
+        elif isinstance(value, (Mapping, list, tuple, set)) \
+                and id(value) not in seen:
             seen.add(id(value))
             todo.extend(
                 value.values() if isinstance(value, Mapping) else value)
-
-
-def _check_tensor(value: Tensor, size: int) -> None:
-    if value.layout != torch.strided or value.is_quantized or value.is_meta:
-        raise ValueError('it holds a tensor that is not a plain one')
-    if value.numel() * value.element_size() > size:
-        raise ValueError(f'it holds a tensor of shape {tuple(value.shape)}, '
-                         'larger than the file')
