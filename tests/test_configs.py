@@ -1,4 +1,4 @@
-"""Variants and the as-released configs: each is built and steps once."""
+"""Variants, ablations and the as-released configs: each is built and steps."""
 import glob
 import os.path as osp
 
@@ -10,25 +10,36 @@ from mmcv.utils import build_from_cfg
 from mmseg.datasets import PIPELINES
 from mmseg.models import build_segmentor
 
-import mbos  # noqa: F401
-from mbos.apis import load_config
+from mbos.apis import load_config, member_datasets
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.config import plain
 from mbos.datasets.as_released import set_arguments
 from mbos.datasets.label_folder import path_of
 from mbos.tasks import build_tasks
+from tests.tiny_runs import ROOT
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
 
-ROOT = osp.dirname(osp.dirname(__file__))
-STAGE1 = glob.glob(osp.join(ROOT, 'configs/_multi_task_/*40k*refuge.py'))[0]
-STAGE2 = glob.glob(osp.join(ROOT, 'configs/_multi_gan_/*size16.py'))[0]
-RELEASED = sorted(
-    glob.glob(osp.join(ROOT, 'configs/_multi_*/*_as_released.py')))
-VARIANTS = sorted(glob.glob(osp.join(ROOT, 'configs/variants/*.py')))
+
+def find(pattern):
+    return sorted(glob.glob(str(ROOT / 'configs' / pattern)))
+
+
+STAGE1, = find('_multi_task_/*40k*refuge.py')
+STAGE2, = find('_multi_gan_/*size16.py')
+RELEASED = find('_multi_*/*_as_released.py')
+VARIANTS = find('variants/*.py')
+ALL = {'generator', 'discriminators', 'auxiliary_discriminators'}
+TRUTH, PSEUDO = {'loss_truth'}, {'loss_pseudo'}
+GAME = {'loss_adv', 'loss_disc_source', 'loss_disc_target'}
+LOADING = ['LoadImageFromFile', 'LoadPlanes', 'Resize', 'RandomCrop']
+
+
+def each(paths):
+    return pytest.mark.parametrize('path', paths, ids=osp.basename)
 
 
 def variant(name):
-    return load_config(osp.join(ROOT, f'configs/variants/{name}.py'))
+    return load_config(str(ROOT / f'configs/variants/{name}.py'))
 
 
 def shrink(cfg):
@@ -57,11 +68,11 @@ def batch(cfg, size=64):
         metas.append(
             make_meta(member.name, names, truth, pseudo,
                       member.get('weights')))
-        labels.append(
-            stack_planes(
-                names, size, size,
-                **{t: torch.randint(0, 2, (size, size)).numpy()
-                   for t in truth + pseudo}))  # yapf: disable
+        planes = {
+            task: torch.randint(0, 2, (size, size)).numpy()
+            for task in truth + pseudo
+        }
+        labels.append(stack_planes(names, size, size, **planes))
     return dict(
         img=torch.randn(len(metas), 3, size, size),
         img_metas=metas,
@@ -72,7 +83,8 @@ def step(cfg):
     """Build, initialise and train one iteration.
 
     Returns:
-        tuple: The model, its losses and the names of its optimizers.
+        tuple: The model, the names of its losses without task and dataset, and
+        of its optimizers.
     """
     torch.manual_seed(0)
     model = build_segmentor(shrink(cfg))
@@ -81,28 +93,19 @@ def step(cfg):
     if not isinstance(optimizers, dict):
         optimizers = dict(generator=optimizers)
     before = [p.detach().clone() for p in model.parameters()]
-    outputs = model.train().train_step(
-        batch(cfg), backward=lambda loss: loss.backward())
+    losses = model.train().train_step(
+        batch(cfg), backward=lambda loss: loss.backward())['losses']
     for optimizer in optimizers.values():
         optimizer.step()
     moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters())]
-    assert all(torch.isfinite(v) for v in outputs['losses'].values())
+    assert all(torch.isfinite(v) for v in losses.values())
     assert all(torch.isfinite(p).all() for p in model.parameters())
     # biases of keys have no effect on a softmax, dead paths do not train
     assert sum(moved) > 0.9 * len(moved)
-    return model, set(outputs['losses']), set(optimizers)
-
-
-ALL = {'generator', 'discriminators', 'auxiliary_discriminators'}
-
-
-def kinds(losses):
-    """The loss terms' names without head, task and dataset."""
-    return {name.split('.')[1] for name in losses if 'loss' in name}
-
-
-TRUTH, PSEUDO = {'loss_truth'}, {'loss_pseudo'}
-GAME = {'loss_adv', 'loss_disc_source', 'loss_disc_target'}
+    return model, {
+        name.split('.')[1]
+        for name in losses if 'loss' in name
+    }, set(optimizers)
 
 
 @pytest.mark.parametrize('name, terms, optimizers', [
@@ -116,48 +119,42 @@ GAME = {'loss_adv', 'loss_disc_source', 'loss_disc_target'}
     ('single_task_odoc', TRUTH, {'generator'}),
 ])
 def test_variants_step(name, terms, optimizers):
-    cfg = variant(name)
-    model, losses, named = step(cfg)
-    assert kinds(losses) == terms
+    model, losses, named = step(variant(name))
+    assert losses == terms
     assert named == optimizers
     attention = model.decode_head.cross_task_attention
     if name.startswith('single_task'):
-        task = name.rpartition('_')[2]
-        assert list(model.tasks) == [task]
-        assert losses == {f'{h}.loss_truth.{task}' for h in ('decode', 'aux')}
+        assert list(model.tasks) == [name.rpartition('_')[2]]
     elif name == 'xta_block_per_pair':
         assert len(attention.blocks) == 6
-    elif name == 'without_xta':
-        assert attention is None
     else:
-        assert attention.share_block
+        assert (attention is None) == (name == 'without_xta')
 
 
 def test_every_variant_is_tested():
-    mark = test_variants_step.pytestmark[0]
-    tested = {case[0] for case in mark.args[1]}
+    tested = {case[0] for case in test_variants_step.pytestmark[0].args[1]}
     assert {osp.splitext(osp.basename(f))[0] for f in VARIANTS} == tested
 
 
-@pytest.mark.parametrize('path', VARIANTS + RELEASED, ids=osp.basename)
+@each(VARIANTS + RELEASED)
 def test_data_sets_know_the_models_tasks(path):
     cfg = load_config(path)
     tasks = {t.name for t in build_tasks(cfg.model.tasks)}
-    sets = list(cfg.data.train.datasets) + list(cfg.data.val.datasets)
-    for member in sets + [cfg.data.test] + list(cfg.test_sets.values()):
+    for member in [
+            *cfg.data.train.datasets, *cfg.data.val.datasets, cfg.data.test,
+            *cfg.test_sets.values()
+    ]:
         folders = {**member.get('ann_dirs', {}),
                    **member.get('pseudo_dirs', {})}  # yapf: disable
         assert set(folders) and set(folders) <= tasks
         # images and labels come from the same collection
-        for entry in folders.values():
-            first = path_of(entry).split('/')[0]
-            assert first == member.img_dir.split('/')[0]
-    assert set(cfg.data.test.ann_dirs) <= tasks
+        assert {path_of(entry).split('/')[0]
+                for entry in folders.values()
+                } == {member.img_dir.split('/')[0]}
 
 
 def test_stage2_starts_from_stage1(tmp_path):
-    cfg = variant('stage2_from_stage1')
-    stage1 = load_config(STAGE1)
+    cfg, stage1 = variant('stage2_from_stage1'), load_config(STAGE1)
     assert cfg.load_from == osp.join(stage1.work_dir, 'iter_40000.pth')
     assert stage1.runner.max_iters == 40000
     source = build_segmentor(shrink(stage1))
@@ -172,23 +169,34 @@ def test_stage2_starts_from_stage1(tmp_path):
         torch.equal(loaded[n], v) for n, v in source.state_dict().items())
 
 
+@each(find('ablation/*.py'))
+def test_ablations_hide_vessels_and_discs_of_idrid(path):
+    """And both stages together have as many iterations as one."""
+    cfg = load_config(path)
+    members = member_datasets(cfg.data.train)
+    tasks = {name for m in members for name in m.get('ann_dirs') or ()}
+    assert tasks == set(cfg.model.tasks)
+    assert all(
+        set(member.get('ann_dirs') or ()) <= {'lesion'} for member in members
+        if member.name == 'idrid')
+    hidden = [s for s in cfg.test_sets.values() if 'lesion' not in s.ann_dirs]
+    assert [s.name for s in hidden].count('idrid') == 2
+    assert cfg.runner.max_iters == (300 if 'stage2' in path else 600)
+
+
 # ---- the published behaviour
 
 
-@pytest.mark.parametrize('path', RELEASED, ids=osp.basename)
+@each(RELEASED)
 def test_as_released_steps(path):
-    cfg = load_config(path)
-    model, losses, _ = step(cfg)
+    model, losses, _ = step(load_config(path))
     for head in (model.decode_head, model.auxiliary_head):
         assert head.drop_whole_tasks
         assert head.loss_decode.ignore_index is None
     stage2 = 'gan' in osp.basename(path)
-    assert kinds(losses) == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
+    assert losses == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
     if stage2:
         assert model.decode_head.cross_task_attention.share_block
-
-
-PLAIN_LOADING = ['LoadImageFromFile', 'LoadPlanes', 'Resize', 'RandomCrop']
 
 
 def steps(dataset, name):
@@ -205,9 +213,8 @@ def test_as_released_data(path, flips):
         assert [p.seg_pad_val for p in steps(member, 'Pad')] == [0]
         labelled = bool(member.get('ann_dirs'))
         # all of the image is decoded and resized
-        assert [
-            step.type for step in member.pipeline if step.type != 'LabelBorder'
-        ][:4] == PLAIN_LOADING
+        names = [s.type for s in member.pipeline if s.type != 'LabelBorder']
+        assert names[:4] == LOADING
         flip, = steps(member, 'IndependentFlip')
         assert flip.get('mode', 'independent') == (
             flips if labelled else 'independent')
@@ -216,16 +223,14 @@ def test_as_released_data(path, flips):
         for kind in ('ColorJitter', 'RandomGrayscale'):
             orders = [s.channel_order for s in steps(member, kind)]
             assert orders == ([] if labelled else ['bgr'])
-    tested = list(cfg.data.val.datasets) + list(cfg.test_sets.values())
-    assert all(member.ignore_index is None
-               for member in tested + [cfg.data.test])
-    assert [
-        m.img_dir.split('/')[1] for m in cfg.data.val.datasets
-        if m.name != 'stare'
-    ] == ['test'] * 3
+    validated = list(cfg.data.val.datasets)
+    assert all(member.ignore_index is None for member in
+               [*validated, *cfg.test_sets.values(), cfg.data.test])
+    assert [m.img_dir.split('/')[1] for m in validated
+            if m.name != 'stare'] == ['test'] * 3
 
 
-@pytest.mark.parametrize('path', RELEASED, ids=osp.basename)
+@each(RELEASED)
 def test_as_released_is_the_published_config_otherwise(path):
     published = load_config(path.replace('_as_released', ''))
     released = load_config(path)
@@ -243,22 +248,20 @@ def test_as_released_is_the_published_config_otherwise(path):
             build_from_cfg(plain(transform), PIPELINES)
 
 
-@pytest.mark.parametrize('path', [STAGE1, STAGE2], ids=osp.basename)
+@each([STAGE1, STAGE2])
 def test_published_configs_load_no_more_than_the_crop(path):
     """The same draws as in the as-released ones, from the same numbers."""
     published = load_config(path)
     released = load_config(path.replace('.py', '_as_released.py'))
     pairs = zip(published.data.train.datasets, released.data.train.datasets)
-    for member, plain_member in pairs:
+    for member, whole_member in pairs:
         load = member.pipeline[0]
         assert load.type == 'LoadRandomCrop'
         assert load.get('reduced_decoding', True)
-        resize, = steps(plain_member, 'Resize')
-        crop, = steps(plain_member, 'RandomCrop')
-        assert (resize.img_scale, resize.ratio_range) == ((1024, 1024), (0.5,
-                                                                         2.0))
-        assert load.img_scale == resize.img_scale
-        assert load.ratio_range == resize.ratio_range
+        resize, = steps(whole_member, 'Resize')
+        crop, = steps(whole_member, 'RandomCrop')
+        assert load.img_scale == resize.img_scale == (1024, 1024)
+        assert load.ratio_range == resize.ratio_range == (0.5, 2.0)
         assert load.crop_size == crop.crop_size == (512, 512)
 
 

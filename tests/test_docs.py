@@ -1,37 +1,70 @@
-"""The documentation: its links lead somewhere, its names exist."""
+"""The documentation: its links lead somewhere, its names exist, its configs
+are complete and right.
+"""
 import re
 import runpy
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmcv.utils import get_logger
+from mmseg.datasets import build_dataset
+from mmseg.models import build_segmentor
+from PIL import Image
 
 from mbos import cli
+from mbos.apis import load_config
+from mbos.engine.validation import (check_save_best, warn_of_test_images,
+                                    warn_of_unread_pseudo_labels)
+from mbos.io.labels import save_labels
 from tests import tool_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
-PAGES = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *DOCS]
+PAGES = pytest.mark.parametrize(
+    'page', [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *DOCS],
+    ids=lambda page: page.name)
+
+
+def prose_of(page, blocks=''):
+    """A page's text without its blocks of code."""
+    return re.sub(f'```{blocks}.*?```', '', page.read_text(), flags=re.S)
 
 
 def anchors_of(page):
     """Anchors of a page's headings, as GitHub makes them."""
-    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.S)
-    titles = re.findall(r'^#+ (.*)$', text, re.M)
-    plain = [re.sub(r'[^\w\- ]', '', t.lower()) for t in titles]
+    titles = re.findall(r'^#+ (.*)$', prose_of(page), re.M)
+    plain = [re.sub(r'[^\w\- ]', '', title.lower()) for title in titles]
     return {title.strip().replace(' ', '-') for title in plain}
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
-def test_links(page):
-    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.S)
-    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+@PAGES
+def test_links_and_files(page):
+    for target in re.findall(r'\]\(([^)\s]+)\)', prose_of(page)):
         if re.match(r'[a-z]+:', target):
             continue
         path, _, anchor = target.partition('#')
         file = (page.parent / path).resolve() if path else page
-        assert file.exists(), f'{page.name}: {target}'
-        if anchor:
-            assert anchor in anchors_of(file), f'{page.name}: {target}'
+        assert file.exists(), target
+        assert not anchor or anchor in anchors_of(file), target
+    # configs that a reader is shown how to write stand in blocks of Python
+    named = re.findall(
+        r'(?:tools|configs|tests|benchmarks)/[\w./-]+\.(?:py|sh)',
+        prose_of(page, 'python'))
+    named += [
+        module.replace('.', '/') + '.py' for module in re.findall(
+            r'-m (prepare_dataset\.\w+)', page.read_text())
+    ]
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize('page', DOCS, ids=lambda page: page.name)
+def test_lines_of_text_fit_a_screen(page):
+    assert not [
+        line for line in prose_of(page).splitlines()
+        if len(line) > 130 and not re.match(r'\||- `\S+`$', line)
+    ]
 
 
 @pytest.mark.parametrize('repo_url, expected', [
@@ -44,41 +77,15 @@ def test_links_of_the_site_that_leave_docs(repo_url, expected):
     assert rewrite('[a](../mbos/io), [b](data.md#x)', repo_url) == expected
 
 
-@pytest.mark.parametrize('page', DOCS, ids=lambda p: p.name)
-def test_lines_of_text_fit_a_screen(page):
-    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.S)
-    assert not [
-        line for line in text.splitlines()
-        if len(line) > 130 and not re.match(r'\||- `\S+`$', line)
-    ]
-
-
 def test_site_has_every_page():
     text = (ROOT / 'mkdocs.yml').read_text(encoding='utf-8')
     listed = re.findall(r'^ +- [^:]+: (\w+\.md)$', text, re.M)
     assert sorted(listed) == [page.name for page in DOCS]
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
-def test_commands_name_files_that_exist(page):
-    # configs that a reader is shown how to write stand in blocks of Python
-    text = re.sub(r'```python.*?```', '', page.read_text(), flags=re.S)
-    for path in re.findall(
-            r'(?:tools|configs|tests|benchmarks)/[\w./-]+\.(?:py|sh)', text):
-        assert (ROOT / path).exists(), f'{page.name}: {path}'
-    for module in re.findall(r'-m (prepare_dataset\.\w+)', page.read_text()):
-        file = ROOT / (module.replace('.', '/') + '.py')
-        assert file.exists(), f'{page.name}: {module}'
-
-
-def test_reference_of_the_tools_is_up_to_date():
+def test_reference_of_the_tools():
     assert tool_reference.PAGE.read_text() == tool_reference.page(), (
         'run python -m tests.tool_reference')
-
-
-def test_reference_has_every_tool():
-    assert {'train', 'test', 'predict',
-            'compare'} <= set(tool_reference.tools())
     commands = {*map(tool_reference.command_of, tool_reference.tools())}
     assert commands - {None} | {'prepare', 'info'} == set(cli.COMMANDS)
     text = tool_reference.section('train')
@@ -86,31 +93,88 @@ def test_reference_has_every_tool():
     assert '| `--seed` `SEED` | random seed (default: 0) |' in text
 
 
-def test_sections_that_the_code_names_exist():
+def test_pages_and_sections_that_files_name_exist():
     """``docs/<page>.md, section N`` in code and configs."""
-    numbers = {}
-    for page in (ROOT / 'docs').glob('*.md'):
-        numbers[page.name] = set(
-            re.findall(r'^## (\d+)\. ', page.read_text(), re.M))
+    numbers = {
+        page.name: set(re.findall(r'^## (\d+)\. ', page.read_text(), re.M))
+        for page in DOCS
+    }
     found = 0
-    for folder in ('mbos', 'prepare_dataset', 'configs', 'tests'):
-        for path in (ROOT / folder).rglob('*.py'):
+    for folder in ('mbos', 'prepare_dataset', 'configs', 'quickstart', 'tools',
+                   'tests', 'benchmarks', 'demo'):
+        for path in (ROOT / folder).rglob('*'):
+            if path.suffix not in ('.py', '.sh', '.md', '.html', '.ipynb'):
+                continue
             text = re.sub(r'\s+(# )?', ' ', path.read_text())
             for page, sections in re.findall(
-                    r'docs/(\w+\.md), sections? (\d+(?: and \d+)?)', text):
-                found += 1
-                missing = set(sections.split(' and ')) - numbers[page]
+                    r'docs/(\w+\.md)(?:, sections? (\d+(?: and \d+)?))?',
+                    text):
+                assert page in numbers, f'{path}: docs/{page}'
+                found += bool(sections)
+                missing = set(filter(None, sections.split(' and '))) - \
+                    numbers[page]
                 assert not missing, f'{path}: {page}, section {missing}'
     assert found > 10
 
 
-@pytest.mark.parametrize('folder', [
-    'mbos', 'prepare_dataset', 'configs', 'quickstart', 'tools', 'tests',
-    'benchmarks', 'demo'
-])
-def test_pages_that_files_name_exist(folder):
-    for path in (ROOT / folder).rglob('*'):
-        if path.suffix not in ('.py', '.sh', '.md', '.html', '.ipynb'):
-            continue
-        for page in re.findall(r'docs/(\w+\.md)', path.read_text()):
-            assert (ROOT / 'docs' / page).exists(), f'{path}: docs/{page}'
+# ---- configs that docs/how_to.md writes out
+
+BLOCK = re.compile(r'```python\n# (configs/\S+)\n(.*?)```', re.DOTALL)
+CONFIGS = BLOCK.findall((ROOT / 'docs/how_to.md').read_text(encoding='utf-8'))
+FOLDERS = {
+    'data/FOVCrop-padding/RETA/train': ('jpg', 'ann', 'fovea_pseudo'),
+    'data/mine/train': ('png', 'fovea', 'vessel_pseudo'),
+    'data/mine/val': ('png', 'fovea'),
+    'data/mine/test': ('png', 'fovea'),
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with the configs and one image in each folder."""
+    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
+    for folder, (suffix, *labels) in FOLDERS.items():
+        path = tmp_path / folder
+        (path / 'images').mkdir(parents=True)
+        picture = np.full((64, 64, 3), 90, np.uint8)
+        Image.fromarray(picture).save(path / f'images/eye.{suffix}')
+        for name in labels:
+            plane = np.zeros((64, 64), np.uint8)
+            plane[8:16] = 1
+            save_labels(path / name / 'eye.png', plane)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_is_a_config_of_each_stage():
+    assert [path for path, _ in CONFIGS] == [
+        'configs/_multi_task_/fovea.py', 'configs/_multi_gan_/fovea.py'
+    ]
+
+
+@pytest.mark.parametrize('path, text', CONFIGS)
+def test_config(path, text, here, caplog):
+    """Everything up to the first iteration."""
+    (here / path).write_text(text)
+    cfg = load_config(path)
+    check_save_best(cfg)
+    logger = get_logger('test_docs')
+    logger.propagate = True
+    warn_of_test_images(cfg, logger)
+    warn_of_unread_pseudo_labels(cfg, logger)
+    assert not caplog.records
+    train_set = build_dataset(cfg.data.train)
+    for part in (train_set, build_dataset(cfg.data.val, dict(test_mode=True)),
+                 build_dataset(cfg.data.test, dict(test_mode=True))):
+        part.check(full=True)
+    labelled = {(meta['dataset'], task, plane['kind'])
+                for meta in (sample['img_metas'].data
+                             for sample in train_set[0])
+                for task, plane in meta['planes'].items()
+                if plane['kind'] != 'absent'}
+    expected = {('reta', 'vessel', 'truth'), ('mine', 'fovea', 'truth')}
+    if 'gan' in path:
+        expected |= {('reta', 'fovea', 'pseudo'), ('mine', 'vessel', 'pseudo')}
+    assert labelled == expected
+    cfg.model.pretrained = None
+    assert list(build_segmentor(cfg.model).tasks) == ['vessel', 'fovea']

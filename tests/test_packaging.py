@@ -19,36 +19,31 @@ from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 EXTRAS = PROJECT['optional-dependencies']
+PINS = dict(
+    re.findall(r'^([\w-]+)==([\w.]+)', (ROOT / 'requirements.txt').read_text(),
+               re.M))
+OF_MMCV = {'addict', 'packaging', 'PyYAML'}
+"""set[str]: What mmcv brings along."""
 
 
-def pins():
-    """Versions by name, of requirements.txt."""
-    text = (ROOT / 'requirements.txt').read_text(encoding='utf-8')
-    return dict(re.findall(r'^([\w-]+)==([\w.]+)', text, re.M))
-
-
-@pytest.mark.parametrize('line', [
-    *PROJECT['dependencies'], *EXTRAS['dicom'], *EXTRAS['export'],
-    *EXTRAS['notebook'], *EXTRAS['dev'][1:]
-])
-def test_tested_versions_lie_in_the_ranges(line):
-    wanted = Requirement(line)
-    if wanted.name in ('addict', 'packaging', 'PyYAML'):
-        return  # mmcv brings them along
-    assert Version(pins()[wanted.name]) in wanted.specifier
-
-
-def test_info_knows_what_is_required():
+def test_requirements():
+    """Tested versions lie in the ranges, and `mbos info` asks for all."""
+    lines = [
+        *PROJECT['dependencies'], *EXTRAS['dicom'], *EXTRAS['export'],
+        *EXTRAS['notebook'], *EXTRAS['dev'][1:]
+    ]
+    for wanted in map(Requirement, lines):
+        if wanted.name not in OF_MMCV:
+            assert Version(PINS[wanted.name]) in wanted.specifier
     names = {Requirement(line).name for line in PROJECT['dependencies']}
-    assert names - set(info.REQUIRED) == {'addict', 'packaging', 'PyYAML'}
-    assert set(info.REQUIRED) - names == {'mmcv'}
+    assert names ^ set(info.REQUIRED) == OF_MMCV | {'mmcv'}
     for extra, distributions in info.EXTRAS.items():
         assert [Requirement(line).name
                 for line in EXTRAS[extra]] == list(distributions)
 
 
 def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
-    versions = dict(pins(), mmcv='2.1.0', opencv_python='5.0')
+    versions = dict(PINS, mmcv='2.1.0')
     versions['opencv-python'] = versions.pop('opencv-python-headless')
     del versions['timm'], versions['onnx']
 
@@ -61,11 +56,10 @@ def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
     assert info.main([]) == 1
     out, err = capsys.readouterr()
     assert 'missing onnx: pip install "mbos[export]"' in out
-    lines = err.splitlines()
-    assert [line.split()[1] for line in lines] == ['mmcv', 'timm']
-    assert 'mmcv 2.1.0 does not serve' in lines[0]
-    assert lines[0].endswith('python -m mbos.install_mmcv')
-    assert lines[1].endswith('pip install timm')
+    wrong, missing = err.splitlines()
+    assert 'mmcv 2.1.0 does not serve' in wrong
+    assert wrong.endswith('python -m mbos.install_mmcv')
+    assert missing.endswith('pip install timm')
 
 
 @pytest.fixture(scope='module')
@@ -73,11 +67,9 @@ def wheel(tmp_path_factory):
     """The unpacked wheel; built from a copy, so that no folders stay here."""
     pytest.importorskip('setuptools', '77')
     source, out = (tmp_path_factory.mktemp(n) for n in ('source', 'out'))
+    ignored = shutil.ignore_patterns('__pycache__', 'data')
     for name in ('mbos', 'prepare_dataset', 'configs', 'tests', 'tools'):
-        shutil.copytree(
-            ROOT / name,
-            source / name,
-            ignore=shutil.ignore_patterns('__pycache__', 'data'))
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, source)
     done = subprocess.run([
@@ -95,14 +87,14 @@ def wheel(tmp_path_factory):
 
 def test_wheel_holds_the_library_and_no_generic_name(wheel):
     info_folder, = wheel.glob('mbos-*.dist-info')
-    assert {p.name
-            for p in wheel.iterdir()
+    assert {path.name
+            for path in wheel.iterdir()
             } == {'mbos', 'prepare_dataset', info_folder.name}
-    for folder in ('mbos', 'prepare_dataset', 'configs'):
-        target = wheel / ('mbos/configs' if folder == 'configs' else folder)
+    for folder, target in (('mbos', 'mbos'), ('configs', 'mbos/configs'),
+                           ('prepare_dataset', 'prepare_dataset')):
         for path in (ROOT / folder).rglob('*'):
             if path.is_file() and '__pycache__' not in path.parts:
-                copy = target / path.relative_to(ROOT / folder)
+                copy = wheel / target / path.relative_to(ROOT / folder)
                 assert copy.exists(), f'{copy} is not in the wheel'
     commands = configparser.ConfigParser()
     commands.read(info_folder / 'entry_points.txt')
@@ -110,13 +102,12 @@ def test_wheel_holds_the_library_and_no_generic_name(wheel):
 
 
 def test_wheel_works_away_from_a_checkout(wheel, tmp_path):
-    name = Path(STAGE2_CONFIG).stem
     code = f'''
 import sys
 sys.path.insert(0, {str(wheel)!r})
 from mbos.config import load_config
 print(load_config({STAGE1_CONFIG!r}).model.type)
-print(load_config({name!r}).filename)
+print(load_config({Path(STAGE2_CONFIG).stem!r}).filename)
 '''
     done = subprocess.run([sys.executable, '-P', '-c', code],
                           cwd=tmp_path,
@@ -124,9 +115,10 @@ print(load_config({name!r}).filename)
                           capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr
-    model, path = done.stdout.splitlines()
-    assert model == 'MultiTaskSegmentor'
-    assert path == str(wheel / 'mbos' / STAGE2_CONFIG)
+    assert done.stdout.splitlines() == [
+        'MultiTaskSegmentor',
+        str(wheel / 'mbos' / STAGE2_CONFIG)
+    ]
 
 
 def test_one_version_everywhere():

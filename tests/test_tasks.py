@@ -9,18 +9,22 @@ from mbos.tasks import (BUILTIN_TASKS, IGNORE_INDEX, Task, build_task,
 
 SPOTS = Task('spot', ('a', 'b', 'c'))
 SHELLS = Task('shell', ('outer', 'middle', 'inner'), nested=True)
+BOTH = pytest.mark.parametrize(
+    'task', [SPOTS, SHELLS], ids=lambda task: task.name)
+
+
+def mask_of(task, letters):
+    """Which classes begin with one of the letters."""
+    return torch.tensor([c[0] in letters for c in task.classes])
 
 
 def test_builtin_tasks_are_the_published_ones():
     assert IGNORE_INDEX == 255
-    assert {
-        name: task.classes
-        for name, task in BUILTIN_TASKS.items()
-    } == {
-        'vessel': ('vessel', ),
-        'lesion': ('EX', 'HE', 'SE', 'MA'),
-        'odoc': ('disc', 'cup')
-    }
+    classes = {name: task.classes for name, task in BUILTIN_TASKS.items()}
+    assert classes == dict(
+        vessel=('vessel', ),
+        lesion=('EX', 'HE', 'SE', 'MA'),
+        odoc=('disc', 'cup'))
     assert [t.name for t in BUILTIN_TASKS.values() if t.nested] == ['odoc']
     assert all(
         len(task.palette) == task.num_classes
@@ -48,8 +52,7 @@ def test_encode_by_hand(task, expected):
 def test_encode_takes_batches_and_other_ignore_values():
     labels = torch.randint(0, 4, (2, 5, 6, 7), dtype=torch.uint8)
     targets, valid = SHELLS.encode(labels, ignore_index=3)
-    assert targets.shape == (2, 5, 3, 6, 7)
-    assert valid.shape == (2, 5, 3, 6, 7)
+    assert targets.shape == valid.shape == (2, 5, 3, 6, 7)
     assert torch.equal(valid[:, :, 1], labels != 3)
     assert torch.equal(targets[1, 2], SHELLS.encode(labels[1, 2])[0])
 
@@ -72,25 +75,25 @@ def test_encode_takes_batches_and_other_ignore_values():
     ])
 def test_encode_some_classes_by_hand(task, known, labels, expected):
     """Targets of the channels: 0 and 1 where they are known, ? where not."""
-    mask = torch.tensor([c[0] in known for c in task.classes])
     targets, valid = task.encode(
-        torch.tensor([labels], dtype=torch.uint8), known=mask)
-    for channel, text in enumerate(expected):
-        assert valid[channel, 0].tolist() == [c != '?' for c in text]
-        assert (targets & valid)[channel,
-                                 0].tolist() == [c == '1' for c in text]
+        torch.tensor([labels], dtype=torch.uint8), known=mask_of(task, known))
+    found = [
+        ''.join(str(int(t)) if v else '?' for t, v in zip(*channel))
+        for channel in zip(targets[:, 0].tolist(), valid[:, 0].tolist())
+    ]
+    assert found == expected
 
 
-@pytest.mark.parametrize('task', [SPOTS, SHELLS], ids=lambda task: task.name)
+@BOTH
 def test_what_is_known_is_true(task):
     """Whatever the classes: nothing known contradicts the whole truth."""
     whole = torch.randint(0, 4, (1, 200), dtype=torch.uint8)
     truth, _ = task.encode(whole)
+    values = torch.arange(1, 4).view(3, 1, 1)
     for size in (1, 2, 3):
-        for classes in combinations(task.classes, size):
-            mask = torch.tensor([c in classes for c in task.classes])
-            level = (truth & mask[:, None, None]) * torch.arange(1, 4).view(
-                3, 1, 1)
+        for letters in combinations('abc' if task is SPOTS else 'omi', size):
+            mask = mask_of(task, letters)
+            level = (truth & mask[:, None, None]) * values
             targets, valid = task.encode(
                 level.amax(0).to(torch.uint8), known=mask)
             assert not ((targets != truth) & valid).any()
@@ -103,12 +106,10 @@ def test_encode_planes_of_different_classes_together():
     _, valid = SPOTS.encode(labels, known=known)
     assert valid[:, :, 0].int().tolist() == [[[1, 1]] * 3,
                                              [[0, 1], [1, 1], [0, 1]]]
-
-
-def test_published_ignoring_is_background_of_some_classes_too():
+    # published: ignored pixels are background, of some classes, too
     labels = torch.tensor([[0, 255]], dtype=torch.uint8)
-    outer = torch.tensor([True, False, False])
-    targets, valid = SHELLS.encode(labels, ignore_index=None, known=outer)
+    targets, valid = SHELLS.encode(
+        labels, ignore_index=None, known=mask_of(SHELLS, 'o'))
     assert valid.all() and not targets.any()
 
 
@@ -119,7 +120,6 @@ def test_parts_of_a_task():
     assert SPOTS.part(('a', 'b', 'c')) is SPOTS
     palette = BUILTIN_TASKS['lesion'].palette
     assert BUILTIN_TASKS['lesion'].part(['HE']).palette == palette[1:2]
-    assert SPOTS.channels(['c', 'a']) == [0, 2]
     # labels 0 to 3 and 255 of the task, in the part
     labels = [0, 1, 2, 3, 255]
     assert SPOTS.part_values(['a', 'c'])[labels].tolist() == [0, 1, 0, 2, 255]
@@ -154,13 +154,7 @@ def test_completed_labels_by_hand(task, known, labels, probs, expected):
     assert torch.equal(task.complete(prob, nothing, classes), prob)
 
 
-@pytest.mark.parametrize('classes', ['a', ['a', 'd'], ['a', 'a'], []])
-def test_wrong_classes_are_refused(classes):
-    with pytest.raises(ValueError, match="Task 'spot' has the classes a, b"):
-        SPOTS.part(classes)
-
-
-@pytest.mark.parametrize('task', [SPOTS, SHELLS], ids=lambda task: task.name)
+@BOTH
 def test_decode_undoes_encode(task):
     labels = torch.arange(4, dtype=torch.uint8).reshape(2, 2)
     decoded = task.decode(task.encode(labels)[0].float())
@@ -168,91 +162,61 @@ def test_decode_undoes_encode(task):
     assert torch.equal(decoded, labels)
 
 
-def test_decode_exclusive_classes_by_hand():
-    prob = torch.tensor([
-        [0.6, 0.4, 0.5, 0.7],
-        [0.7, 0.3, 0.5, 0.2],
-        [0.1, 0.2, 0.1, 0.1],
-    ]).view(3, 1, 4)
-    # The most probable class, where any exceeds the threshold strictly.
-    assert SPOTS.decode(prob).tolist() == [[2, 0, 0, 1]]
-    assert SPOTS.decode(prob, threshold=0.35).tolist() == [[2, 1, 1, 1]]
+@pytest.mark.parametrize(
+    'task, threshold, pixels, expected',
+    [
+        # the most probable class, where any exceeds the threshold strictly
+        (SPOTS, 0.5, ['671', '432', '551', '721'], [2, 0, 0, 1]),
+        (SPOTS, 0.35, ['671', '432', '551', '721'], [2, 1, 1, 1]),
+        # 0.55 is b at 0.5; where b must exceed 0.6, a, above 0.3, is left
+        (SPOTS, dict(a=0.3, b=0.6), ['460', '470', '290'], [1, 2, 2]),
+        (SPOTS, dict(b=0.6), ['460', '470', '290'], [0, 2, 2]),
+        # the innermost class, even where an outer one is improbable
+        (SHELLS, 0.5, ['911', '981', '116', '917', '555'], [1, 2, 3, 3, 0]),
+        (SHELLS, dict(outer=0.8, middle=0.7), ['910', '960', '780'], [1, 1, 2
+                                                                      ]),
+    ])
+def test_decode_by_hand(task, threshold, pixels, expected):
+    """Pixels are tenths of the probabilities of their classes."""
+    prob = torch.tensor([[int(c) / 10 for c in pixel] for pixel in pixels])
+    assert task.decode(prob.T[:, None], threshold).tolist() == [expected]
 
 
-def test_decode_nested_classes_by_hand():
-    prob = torch.tensor([
-        [0.9, 0.9, 0.1, 0.9, 0.5],
-        [0.1, 0.8, 0.1, 0.1, 0.5],
-        [0.1, 0.1, 0.6, 0.7, 0.5],
-    ]).view(3, 1, 5)
-    # The innermost class wins even where an outer one is improbable.
-    assert SHELLS.decode(prob).tolist() == [[1, 2, 3, 3, 0]]
-
-
-def test_decode_refuses_other_channel_counts():
-    with pytest.raises(ValueError, match='3 classes'):
-        SPOTS.decode(torch.zeros(2, 4, 4))
-
-
-def test_build_task_from_all_kinds():
+def test_tasks_from_configs():
     assert build_task('odoc') is BUILTIN_TASKS['odoc']
     assert build_task(SPOTS) is SPOTS
     made = build_task(
         dict(name='spot', classes=['a', 'b'], palette=[[1, 2, 3], [4, 5, 6]]))
-    assert made.classes == ('a', 'b')
+    assert made == Task('spot', ('a', 'b')) and made.num_classes == 2
     assert made.palette == ((1, 2, 3), (4, 5, 6))
-    assert not made.nested and made.num_classes == 2
-
-
-def test_order_of_tasks_does_not_depend_on_the_config():
-    expected = ['vessel', 'odoc', 'shell', 'spot']
+    assert build_task(made.as_config()).palette == made.palette
     cfgs = [SPOTS, 'odoc', SHELLS, 'vessel']
     for some in (cfgs, cfgs[::-1], cfgs[2:] + cfgs[:2]):
-        assert [task.name for task in build_tasks(some)] == expected
+        assert [task.name for task in build_tasks(some)
+                ] == ['vessel', 'odoc', 'shell', 'spot']
 
 
-@pytest.mark.parametrize('cfg, message', [
-    (dict(name='a b', classes=('x', )), 'not usable'),
-    (dict(name='', classes=('x', )), 'not usable'),
-    (dict(name='a', classes=()), '1 to 254'),
-    (dict(name='a', classes='disc'), '1 to 254'),
-    (dict(name='a', classes=('x', 'x')), 'different'),
-    (dict(name='a', classes=('x', 'y'), palette=[(0, 0, 0)]), '1 colours'),
-    ('fovea', 'vessel, lesion, odoc'),
+@pytest.mark.parametrize('make, message', [
+    (lambda: Task('a b', ('x', )), 'not usable'),
+    (lambda: Task('', ('x', )), 'not usable'),
+    (lambda: Task('a', ()), '1 to 254'),
+    (lambda: Task('a', 'disc'), '1 to 254'),
+    (lambda: Task('a', ('x', 'x')), 'different'),
+    (lambda: Task('a', ('x', 'y'), palette=[(0, 0, 0)]), '1 colours'),
+    (lambda: build_task('fovea'), 'vessel, lesion, odoc'),
+    (lambda: build_tasks([]), 'Expected a list'),
+    (lambda: build_tasks('vessel'), 'Expected a list'),
+    (lambda: build_tasks(['vessel', 'odoc', 'vessel']), 'listed twice'),
+    (lambda: SPOTS.part('a'), "'spot' has the classes a, b"),
+    (lambda: SPOTS.part(['a', 'd']), "'spot' has the classes a, b"),
+    (lambda: SPOTS.part(['a', 'a']), "'spot' has the classes a, b"),
+    (lambda: SPOTS.part([]), "'spot' has the classes a, b"),
+    (lambda: SPOTS.thresholds(dict(d=0.5)), "has no class 'd'"),
+    (lambda: SPOTS.thresholds(dict(a=1.0)), 'spot.a is 1.0, expected'),
+    (lambda: SPOTS.thresholds(-0.1), 'spot.a is -0.1, expected'),
+    (lambda: SPOTS.thresholds(dict(a='x')), "spot.a is 'x', expected"),
+    (lambda: SPOTS.decode(torch.zeros(2, 4, 4)), '3 classes'),
 ])
-def test_unusable_tasks_are_refused(cfg, message):
+def test_what_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        build_task(cfg)
-
-
-@pytest.mark.parametrize('cfgs, message', [
-    ([], 'Expected a list'),
-    ('vessel', 'Expected a list'),
-    (['vessel', 'odoc', 'vessel'], 'listed twice'),
-])
-def test_unusable_lists_are_refused(cfgs, message):
-    with pytest.raises(ValueError, match=message):
-        build_tasks(cfgs)
-
-
-def test_thresholds_by_class():
-    lesion = Task('lesion', ('EX', 'HE'))
-    prob = torch.tensor([[0.40, 0.40, 0.2], [0.55, 0.65, 0.9]])[:, None]
-    # 0.55 is HE at 0.5; where HE must exceed 0.6, EX, above 0.3, is left
-    assert lesion.decode(prob, 0.5).tolist() == [[2, 2, 2]]
-    assert lesion.decode(prob, dict(EX=0.3, HE=0.6)).tolist() == [[1, 2, 2]]
-    assert lesion.decode(prob, dict(HE=0.6)).tolist() == [[0, 2, 2]]
-    odoc = Task('odoc', ('disc', 'cup'), nested=True)
-    prob = torch.tensor([[0.9, 0.9, 0.7], [0.1, 0.6, 0.8]])[:, None]
-    assert odoc.decode(prob, dict(disc=0.8, cup=0.7)).tolist() == [[1, 1, 2]]
-
-
-@pytest.mark.parametrize('given, message', [
-    (dict(HE=0.5, MA=0.5), "has no class 'MA'"),
-    (dict(EX=1.0), 'lesion.EX is 1.0, expected'),
-    (-0.1, 'lesion.EX is -0.1, expected'),
-    (dict(EX='x'), "lesion.EX is 'x', expected"),
-])
-def test_thresholds_that_are_none(given, message):
-    with pytest.raises(ValueError, match=message):
-        Task('lesion', ('EX', 'HE')).thresholds(given)
+        make()

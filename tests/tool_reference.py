@@ -81,66 +81,58 @@ def command_of(tool):
     return found and found.group(1)
 
 
-def rows_of(parser):
-    """Argument and meaning of everything that a parser takes."""
-    for action in sorted(
-            parser._actions, key=lambda a: bool(a.option_strings)):
-        if action.help == argparse.SUPPRESS or action.dest == 'help':
-            continue
-        names = ', '.join(f'`{o}`' for o in action.option_strings)
-        yield f'{names} {_value(action)}'.strip(), _meaning(action, parser)
-
-
-def _value(action):
-    if action.nargs == 0:
-        return ''
-    value = action.metavar or action.dest
-    if action.option_strings and not action.metavar:
-        value = action.dest.upper()
+def row_of(action, parser):
+    """The row of an argument: its names and value, and what it means."""
+    value = action.metavar or (action.dest.upper() if action.option_strings
+                               else action.dest)  # yapf: disable
     if action.choices:
         value = '{' + ','.join(map(str, action.choices)) + '}'
     if isinstance(value, tuple):
         value = ' '.join(value)
-    return f'`{value}{" ..." if action.nargs in ("+", "*") else ""}`'
-
-
-def _meaning(action, parser):
-    text = action.help or ''
-    text = text % dict(vars(action), prog=parser.prog) if text else ''
-    shown = action.default not in (None, False, True, argparse.SUPPRESS)
-    if 'default' not in text and shown and action.default != []:
+    dots = ' ...' if action.nargs in ('+', '*') else ''
+    names = ', '.join(f'`{name}`' for name in action.option_strings)
+    shown = names if action.nargs == 0 else f'{names} `{value}{dots}`'
+    text = (action.help or '') % dict(vars(action), prog=parser.prog)
+    if 'default' not in text and action.default not in (None, False, True,
+                                                        argparse.SUPPRESS, []):
         text += f' (default: {action.default})'
-    return re.sub(r'\s+', ' ', text).replace('|', '\\|').strip()
+    text = re.sub(r'\s+', ' ', text).replace('|', '\\|')
+    return f'| {shown.strip()} | {text.strip()} |'
 
 
 def section(tool, folder='tools'):
     """The part of the page on one tool."""
     parser = parser_of(f'{folder}/{tool}.py')
-    paragraphs = (parser.description or '').strip().split('\n\n')
     command = command_of(tool) if folder == 'tools' else None
     title = f'`mbos {command}`, ' if command else ''
     lines = [f'## {title}`{folder}/{tool}.py`', '']
-    for paragraph in paragraphs:
+    for paragraph in (parser.description or '').strip().split('\n\n'):
         paragraph = re.sub(r'^examples?:\n', '', paragraph)
         if paragraph.lstrip().startswith(('mbos ', f'python {folder}/')):
             commands = [line.strip() for line in paragraph.splitlines()]
             lines += ['```bash', *commands, '```', '']
-        else:
+        elif paragraph:
             text = re.sub(r'\s+', ' ', paragraph.replace('``', '`')).strip()
-            lines += [textwrap.fill(text, 100, break_on_hyphens=False), ''
-                      ] if text else []
+            lines += [textwrap.fill(text, 100, break_on_hyphens=False), '']
+    actions = [
+        a for a in parser._actions
+        if a.help != argparse.SUPPRESS and a.dest != 'help'
+    ]
     lines += ['| argument | meaning |', '|---|---|']
-    lines += [f'| {name} | {text} |' for name, text in rows_of(parser)]
+    lines += [
+        row_of(action, parser)
+        for action in sorted(actions, key=lambda a: bool(a.option_strings))
+    ]
     return '\n'.join(lines) + '\n'
 
 
 def page():
     """The text of docs/tools.md."""
-    parts = [HEAD, *map(section, tools())]
-    parts += [
-        section(name, 'benchmarks') for name in sorted(scripts('benchmarks'))
-    ]
-    return '\n'.join(parts)
+    benchmarks = sorted(scripts('benchmarks'))
+    return '\n'.join([
+        HEAD, *map(section, tools()),
+        *(section(name, 'benchmarks') for name in benchmarks)
+    ])
 
 
 if __name__ == '__main__':

@@ -57,9 +57,10 @@ class Geometry:
                  (0, found.prepared_width, found.padded_width),
                  (0, found.prepared_height, found.padded_height))
         pixels = found.padded_width * found.padded_height
-        if pixels > max_image_pixels() * MAX_PADDING or not all(
-                start >= 0 < size and start + size <= whole
-                for start, size, whole in sides):
+        if pixels > max_image_pixels() * MAX_PADDING or not (
+                0 < found.scale <= 1
+                and all(start >= 0 < size and start + size <= whole
+                        for start, size, whole in sides)):
             raise ValueError(f'the numbers of {found.name!r} do not belong '
                              'together')
         return found

@@ -1,7 +1,5 @@
 """Damage files of every kind and see that each is read or refused.
 
-``python -m tests.fuzz [--cases 2000] [--seed 0] [--workers 2] [--kinds ...]``
-
 Prints counts by kind and outcome; status 1 if anything happened that must
 not. A case is made again with ``--kinds KIND --only NUMBER``, in this process
 and with its traceback.
@@ -21,36 +19,29 @@ from .engine import GOOD, KINDS, judge, run, table
 def main():
     """Run the cases; returns the exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m tests.fuzz', description=__doc__)
     parser.add_argument('--cases', type=int, default=2000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=[*KINDS])
     parser.add_argument('--only', type=int, metavar='NUMBER')
     args = parser.parse_args()
-    get_root_logger().setLevel(logging.CRITICAL)
-    logging.getLogger('mbos').setLevel(logging.CRITICAL)
+    for logger in (get_root_logger(), logging.getLogger('mbos')):
+        logger.setLevel(logging.CRITICAL)
     if args.only is not None:
         for kind in args.kinds:
             with tempfile.TemporaryDirectory() as folder:
                 print(kind, args.only,
                       *judge(kind, args.only, args.seed, Path(folder)))
         return 0
-    start, bad = time.time(), []
-
-    def watch(outcome):
-        if outcome.result not in GOOD:
-            bad.append(outcome)
-            print(
-                f'{outcome.kind} {outcome.number}: {outcome.result}: '
-                f'{outcome.detail}',
-                flush=True)
-
-    outcomes = run(args.cases, args.seed, args.workers, args.kinds, watch)
+    start = time.time()
+    outcomes = run(
+        args.cases, args.seed, args.workers, args.kinds,
+        lambda outcome: outcome.result in GOOD or print(outcome, flush=True))
+    bad = sum(outcome.result not in GOOD for outcome in outcomes)
     print(table(outcomes))
-    print(f'{len(outcomes)} cases, seed {args.seed}, {len(bad)} of them '
-          f'wrong, {time.time() - start:.0f} s')
+    print(f'{len(outcomes)} cases, seed {args.seed}, {bad} of them wrong, '
+          f'{time.time() - start:.0f} s')
     return 1 if bad else 0
 
 

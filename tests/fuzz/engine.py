@@ -5,13 +5,12 @@ import multiprocessing
 import os
 import resource
 import shutil
-import signal
-import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,60 +19,72 @@ import numpy as np
 import torch
 
 from mbos.apis import EXPECTED_ERRORS
-from . import config_kinds, faulty_kinds, image_kinds, text_kinds, weight_kinds
-from .mutations import DAMAGE
+from . import config_kinds, file_kinds, weight_kinds
+from .damage import DAMAGE
 
-FILES = {**image_kinds.KINDS, **text_kinds.KINDS, **weight_kinds.KINDS}
+FILES = {**file_kinds.KINDS, **weight_kinds.KINDS}
 KINDS = {**FILES, **config_kinds.KINDS}
 GOOD = ('read', 'refused')
 TIMEOUT = 20.0
-"""float: Seconds after which a case counts as hanging."""
+"""float: Seconds after which a case counts as hanging; a run of a config has
+several times as many."""
+LONGER = 6.0
 MEMORY = 2 * 1024**3
 """int: Bytes that a process may allocate more than it has at its start."""
+
+
+def _faulty(read):
+    return lambda rng, folder: ('file', lambda: read(folder))
+
+
+FAULTY = dict(
+    crash=_faulty(lambda folder: os.abort()),
+    hang=_faulty(lambda folder: time.sleep(60)),
+    unexplained=_faulty(lambda folder: {}[1]),
+    unnamed=_faulty(lambda folder: int('x')),
+    memory=_faulty(lambda folder: bytes(10**11)),
+    written=_faulty(lambda folder: (folder / 'out.tmp').touch()),
+    ran_code=_faulty(lambda folder: Path('hostile_code_was_run').touch()),
+    harmless=_faulty(lambda folder: None))
+"""dict: Readers that do what must not happen, to see that it is seen."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a case.
 
-    Attributes:
-        kind (str): A key of ``KINDS``.
-        number (int): Which case of the kind.
-        result (str): ``read`` or ``refused``; or what must not happen:
-            ``unexplained`` or ``unnamed`` errors, ``half-written`` output,
-            ``wrong`` results, ``ran code``, ``crash``, ``hang``.
-        detail (str): The error.
-        seconds (float): How long it took.
+    ``result`` is ``read`` or ``refused``, or what must not happen:
+    ``unexplained`` or ``unnamed`` errors, ``half-written`` output, ``wrong``
+    results, ``ran code``, ``crash``, ``hang``. ``detail`` is the error.
     """
 
     kind: str
     number: int
     result: str
-    detail: str = ''
-    seconds: float = 0.0
+    detail: str
+    seconds: float
 
 
 def judge(kind, number, seed, folder):
     """Run one case in this process; number 0 is without any damage."""
     DAMAGE['on'] = number > 0
-    kinds = {**KINDS, **faulty_kinds.KINDS}
+    kinds = {**KINDS, **FAULTY}
     rng = np.random.default_rng([seed, sorted(kinds).index(kind), number])
     names, read = kinds[kind](rng, folder)
-    names = (names, ) if isinstance(names, str) else names
+    result, detail = 'read', ''
     try:
         read()
     except EXPECTED_ERRORS as error:
-        text = str(error)
-        if not any(name in text for name in names):
-            return 'unnamed', _trace(error)
-        result, detail = 'refused', text
+        result, detail = 'refused', str(error)
+        if not any(
+                n in detail
+                for n in ([names] if isinstance(names, str) else names)):
+            return 'unnamed', traceback.format_exc()[-3000:]
     except AssertionError as error:
         half = str(error).startswith('half')
-        return 'half-written' if half else 'wrong', _trace(error)
-    except Exception as error:
-        return 'unexplained', _trace(error)
-    else:
-        result, detail = 'read', ''
+        return 'half-written' if half else 'wrong', traceback.format_exc()
+    except Exception:
+        return 'unexplained', traceback.format_exc()[-3000:]
     if Path('hostile_code_was_run').exists():
         return 'ran code', detail
     if number == 0 and result != 'read':
@@ -82,12 +93,8 @@ def judge(kind, number, seed, folder):
     return ('half-written', str(leftovers)) if leftovers else (result, detail)
 
 
-def _trace(error):
-    return ''.join(traceback.format_exception(error))[-3000:]
-
-
-def _work(pipe, seed, folder):
-    """Runs the cases that come through a pipe until None comes."""
+def _work(pipe, kind, numbers, seed, folder):
+    """Run the cases of a process, and send what became of them."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     warnings.simplefilter('ignore')
@@ -100,152 +107,79 @@ def _work(pipe, seed, folder):
     limit = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe.send(True)
-    while True:
-        case = pipe.recv()
-        if case is None:
-            return
-        place = Path(tempfile.mkdtemp(dir=folder))
+    tempfile.tempdir = folder
+    pipe.send('ready')
+    for number in numbers:
+        place = Path(tempfile.mkdtemp())
         os.chdir(place)
-        start = time.monotonic()
-        result, detail = judge(*case, seed, place)
-        pipe.send((result, detail, time.monotonic() - start))
+        pipe.send(judge(kind, number, seed, place))
         os.chdir(folder)
         shutil.rmtree(place, ignore_errors=True)
 
 
-class Worker:
-    """A process that runs cases one by one, and is replaced when it dies."""
+def _run_kind(kind, numbers, seed, timeout, watch):
+    """Run cases of a kind; their process is replaced when it dies."""
+    # not forked from this process, whose threads may hold locks
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    timeout *= LONGER if kind in config_kinds.KINDS else 1
+    outcomes, left = [], list(numbers)
+    with tempfile.TemporaryDirectory(prefix='fuzz_') as folder:
+        while left:
+            pipe, other = context.Pipe()
+            process = context.Process(
+                target=_work, args=(other, kind, left, seed, folder))
+            process.start()
+            other.close()
+            pipe.recv()
+            result = ''
+            while left and result not in ('crash', 'hang'):
+                start = time.monotonic()
+                result, detail = _answer(pipe, process, timeout)
+                outcomes.append(
+                    Outcome(kind, left.pop(0), result, detail,
+                            time.monotonic() - start))
+                watch(outcomes[-1])
+            process.kill()
+            process.join()
+    return outcomes
 
-    def __init__(self, seed, folder, timeout=TIMEOUT):
-        self.seed, self.folder, self.timeout = seed, folder, timeout
-        self.case = None
-        self._start()
 
-    def _start(self):
-        # not forked from this process, whose threads may hold locks
-        context = multiprocessing.get_context('forkserver')
-        context.set_forkserver_preload([__name__])
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(
-            target=_work, args=(other, self.seed, str(self.folder)))
-        self.process.start()
-        other.close()
-        self.ready = False
-
-    def give(self, case):
-        """Start a case; the first waits until the process is there."""
-        if not self.ready:
-            self.ready = self.pipe.recv()
-        self.case, self.since = case, time.monotonic()
-        self.pipe.send(case)
-
-    def poll(self):
-        """The outcome of the running case, or None if there is none yet."""
-        if self.pipe.poll():
-            try:
-                result, detail, seconds = self.pipe.recv()
-            except EOFError:
-                return self._replace('crash', f'status {self._status()}')
-            return self._outcome(result, detail, seconds)
-        if not self.process.is_alive() and not self.pipe.poll():
-            return self._replace('crash', f'status {self._status()}')
-        timeout = self.timeout
-        if self.case[0] in config_kinds.KINDS:  # whole runs
-            timeout *= config_kinds.LONGER
-        if time.monotonic() - self.since > timeout:
-            self.process.kill()
-            return self._replace('hang', f'no answer in {timeout} s')
-        return None
-
-    def _status(self):
-        self.process.join(5)
-        code = self.process.exitcode
-        return signal.Signals(-code).name if code and code < 0 else code
-
-    def _outcome(self, result, detail, seconds):
-        outcome = Outcome(*self.case, result, detail, seconds)
-        self.case = None
-        return outcome
-
-    def _replace(self, result, detail):
-        outcome = self._outcome(result, detail, time.monotonic() - self.since)
-        self.end()
-        self._start()
-        return outcome
-
-    def end(self):
-        """End the process."""
-        if self.process.is_alive():
-            try:
-                self.pipe.send(None)
-            except OSError:
-                pass
-            self.process.join(1)
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
+def _answer(pipe, process, timeout):
+    try:
+        if pipe.poll(timeout):
+            return pipe.recv()
+        return 'hang', f'no answer in {timeout} s'
+    except EOFError:
+        process.join(5)
+        return 'crash', f'status {process.exitcode}'
 
 
 def run(cases,
         seed,
         workers=1,
         kinds=tuple(KINDS),
-        progress=None,
+        watch=lambda outcome: None,
         timeout=TIMEOUT):
-    """Run cases, as many of each kind.
-
-    Args:
-        cases (int): How many in all, at least.
-        seed (int): Of all damage.
-        workers (int): Processes.
-        kinds (Sequence[str]): Of ``KINDS``.
-        progress (callable, optional): Gets each outcome.
-        timeout (float): Seconds that a case may take.
-
-    Returns:
-        list[Outcome]: Of all cases.
+    """Run at least ``cases`` cases, as many of each kind; ``watch`` gets each
+    outcome.
     """
-    each = -(-cases // len(kinds))
-    todo = [(kind, number) for number in range(each) for kind in kinds]
-    todo.reverse()
-    outcomes = []
-    sys.stdout.flush()
-    folder = tempfile.mkdtemp(prefix='fuzz_')
-    pool = [Worker(seed, folder, timeout) for _ in range(workers)]
-    try:
-        while todo or any(w.case for w in pool):
-            for worker in pool:
-                if worker.case:
-                    outcome = worker.poll()
-                    if outcome is None:
-                        continue
-                    outcomes.append(outcome)
-                    if progress:
-                        progress(outcome)
-                if todo:
-                    worker.give(todo.pop())
-            time.sleep(0.001)
-    finally:
-        for worker in pool:
-            worker.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    return outcomes
+    numbers = range(-(-cases // len(kinds)))
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(
+            lambda kind: _run_kind(kind, numbers, seed, timeout, watch), kinds)
+        return [outcome for outcomes in found for outcome in outcomes]
 
 
 def table(outcomes):
     """Counts by kind and result, as text."""
-    counts = Counter((o.kind, o.result) for o in outcomes)
-    results = list(GOOD) + sorted({o.result for o in outcomes} - set(GOOD))
-    rows = [['kind', *results, 'slowest s']]
-    for kind in dict.fromkeys(sorted(o.kind for o in outcomes)):
-        slowest = max(o.seconds for o in outcomes if o.kind == kind)
-        rows.append([kind] + [str(counts[kind, r])
-                              for r in results] + [f'{slowest:.2f}'])
-    rows.append(['all'] +
-                [str(sum(o.result == r for o in outcomes)) for r in results] +
-                [f'{max(o.seconds for o in outcomes):.2f}'])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return '\n'.join('  '.join(
-        cell.ljust(width) if i == 0 else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(row, widths))) for row in rows)
+    results = [*GOOD, *sorted({o.result for o in outcomes} - set(GOOD))]
+    lines = [f'{"kind":20}' + ''.join(f'{r:>13}' for r in results)]
+    for kind in (*sorted({o.kind for o in outcomes}), 'all'):
+        some = [o for o in outcomes if kind in (o.kind, 'all')]
+        counts = Counter(o.result for o in some)
+        slowest = max(o.seconds for o in some)
+        lines.append(f'{kind:20}' + ''.join(f'{counts[r]:13}'
+                                            for r in results) +
+                     f'  slowest {slowest:.2f} s')
+    return '\n'.join(lines)

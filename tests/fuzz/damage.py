@@ -1,0 +1,200 @@
+"""Ways to damage bytes, texts, images, nested values and tensors."""
+import operator
+import re
+import struct
+import zlib
+from collections import OrderedDict
+from functools import reduce
+
+import torch
+
+DAMAGE = dict(on=True)
+"""dict: Whether anything is changed; off to see that whole files are read."""
+INTERESTING = (0, 1, 2, 7, 0x10, 0x7f, 0x80, 0xfe, 0xff)
+WORDS = (0, 1, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
+         0xffffffff)
+HEADER = 96
+"""int: Bytes at the start that are hit as often as all others."""
+PATHS = ('../../etc/passwd', '/etc/passwd', '..', '.', '/', 'eye_0/../eye_1',
+         'C:\\eye_0', 'eye_0\0', '\x1b[2Jeye_0', '~', '%s%n', 'eye_0' * 2000,
+         '\u202eeye_0', '\ufeffeye_0', 'CON', '-rf', '$(id)', 'eye_0\x0beye_1',
+         '')
+ODD = (None, True, False, 0, 1, -1, 2, 3, 0.5, -0.5, 1e9, 10**30, 1e308,
+       float('nan'), float('inf'), '', 'x', 'x' * 10000, 'whole', 'auto',
+       'fov', [], {}, (), [[]], [None], [0], [1, 2, 3], (3, ), (64, 64),
+       'a.b', '../..', {'a': {}}, {'type': 'x'}, {'type': None}, [{}], b'x',
+       range(3), 'dict(type=1)')  # yapf: disable
+NUMBERS = ('7', '999999999', '9' * 5000, '-1', '')
+DTYPES = (torch.float16, torch.float64, torch.int64, torch.bool,
+          torch.complex64, torch.bfloat16)
+
+
+def pick(rng, choices):
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _size(rng, most=64):
+    return int(rng.integers(1, most + 1))
+
+
+def _word(rng, rest):
+    """Two or four bytes, as sizes and offsets have, of either order."""
+    kind = pick(rng, ('<H', '>H', '<I', '>I'))
+    width = struct.calcsize(kind)
+    return width, struct.pack(kind, pick(rng, WORDS) & (256**width - 1))
+
+
+SPLICES = (
+    lambda rng, rest: (1, bytes([rest[0] ^ 1 << int(rng.integers(8))])),
+    lambda rng, rest: (1, bytes([pick(rng, INTERESTING)])),
+    _word,
+    lambda rng, rest: (len(rest), b''),  # cut off
+    lambda rng, rest: (_size(rng), b''),  # removed
+    lambda rng, rest: (0, rng.bytes(_size(rng))),  # inserted
+    lambda rng, rest: (len(rest), rng.bytes(_size(rng, 4096))),
+    lambda rng, rest: (0, rest[:_size(rng, 256)] * _size(rng, 8)),
+    lambda rng, rest: (256, bytes(min(256, len(rest)))),
+)
+"""tuple[callable]: How many bytes go at a place, and what comes instead; all
+take a generator and the content from there on."""
+LINES = (
+    lambda rng, lines, at: lines[:at] + [pick(rng, PATHS)] + lines[at + 1:],
+    lambda rng, lines, at: lines[:at] + [pick(rng, PATHS)] + lines[at:],
+    lambda rng, lines, at: lines[:at] + [pick(rng, lines)] + lines[at:],
+    lambda rng, lines, at: lines[:at] + [lines[at][::-1]] + lines[at + 1:],
+    lambda rng, lines, at: lines[:at] + lines[at + 1:] or [''],
+)
+TENSORS = (
+    lambda rng, value: value.flatten()[:_size(rng,
+                                              value.numel() + 1) - 1].clone(),
+    lambda rng, value: torch.tensor(1.0),
+    lambda rng, value: value.unsqueeze(0),
+    lambda rng, value: value.to(pick(rng, DTYPES)),
+    lambda rng, value: value.float() * pick(rng, (float('nan'), float('inf'),
+                                                  1e38)),
+    lambda rng, value: torch.zeros(1).expand(10**12),  # claims terabytes
+    lambda rng, value: value.to_sparse() if value.dim() else None,
+)
+
+
+def mutate(rng, data):
+    """Damage bytes at one to six places, half of them in the header."""
+    if not DAMAGE['on']:
+        return data
+    for _ in range(_size(rng, 6)):
+        end = len(data) if rng.random() < 0.5 else min(len(data), HEADER)
+        at = int(rng.integers(max(end, 1)))
+        size, new = pick(rng, SPLICES)(rng, data[at:] or b'\0')
+        data = data[:at] + new + data[at + size:]
+    return data
+
+
+def mutate_lines(rng, text):
+    """Damage a text of lines: paths in it, or its bytes."""
+    if not DAMAGE['on'] or rng.random() < 0.3:
+        return mutate(rng, text.encode())
+    lines = text.split('\n')
+    for _ in range(_size(rng, 3)):
+        lines = pick(rng, LINES)(rng, lines, int(rng.integers(len(lines))))
+    return '\r\n'.join(lines).encode('utf-8', 'surrogatepass')
+
+
+def mutate_image(rng, data):
+    """Damage an image; a PNG's checksums are made right half of the time."""
+    data = mutate(rng, data)
+    if rng.random() < 0.5 or data[:4] != b'\x89PNG':
+        return data
+    out, at = bytearray(data), 8
+    while at + 12 <= len(out):
+        end = at + 8 + int.from_bytes(out[at:at + 4], 'big')
+        if end + 4 > len(out):
+            break
+        out[end:end + 4] = struct.pack('>I', zlib.crc32(out[at + 4:end]))
+        at = end + 4
+    return bytes(out)
+
+
+def _nodes(value, path=()):
+    """Paths of a value and of all values in it."""
+    yield path
+    items = value.items() if isinstance(
+        value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _nodes(item, (*path, key))
+
+
+def copied(value):
+    """A copy that shares no container with the original."""
+    if isinstance(value, dict):
+        return type(value)((key, copied(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(copied, value))
+    return value
+
+
+def _other(rng, value):
+    """Something like a value, or unlike it."""
+    if isinstance(value, (int, float)):
+        like = (-value, value * 3, value + 1, float(value), str(value),
+                [value], value * 0.5, (value, value))
+    elif isinstance(value, str):
+        like = (value + 's', value[:-1], value.upper(), [value],
+                dict(type=value), value[::-1])
+    elif isinstance(value, (list, tuple)):
+        like = (value[:-1], value * 2, value[::-1], value[0] if value else 0,
+                [value], tuple(value), list(value))
+    else:
+        like = ODD
+    return copied(pick(rng, like if rng.random() < 0.6 else ODD))
+
+
+def mutate_nested(rng, value, types=(), names=('no such key', )):
+    """Make a mistake in nested plain values.
+
+    Args:
+        types (Sequence[str]): What a ``type`` in it may become.
+        names (Sequence[str]): Keys to add.
+
+    Returns:
+        tuple: A damaged copy, and the path to the place.
+    """
+    if not DAMAGE['on']:
+        return value, ()
+    root = [copied(value)]
+    path = pick(rng, list(_nodes(root))[1:])
+    *before, key = path
+    holder = reduce(operator.getitem, before, root)
+    choice = rng.random()
+    if key == 'type' and types and choice < 0.6:
+        holder[key] = pick(rng, types)
+    elif choice < 0.15:
+        del holder[key]
+    elif choice < 0.25 and isinstance(key, str):
+        holder[pick(rng, (key + 's', key[1:], key.upper()))] = holder.pop(key)
+    elif choice < 0.4 and isinstance(holder, dict):
+        holder[pick(rng, names)] = copied(pick(rng, ODD))
+    else:
+        holder[key] = _other(rng, holder[key])
+    return root[0] if root else None, path[1:]
+
+
+def mutate_state(rng, state):
+    """Damage names, shapes, types and values of some tensors."""
+    out = OrderedDict(state)
+    for _ in range(_size(rng, 3) if DAMAGE['on'] else 0):
+        if not out:
+            break
+        name = pick(rng, list(out))
+        value, choice = out[name], rng.random()
+        if choice < 0.1:
+            del out[name]
+        elif choice < 0.2:
+            number = pick(rng, NUMBERS)
+            out[re.sub(r'\d+', number, name, count=1)] = out.pop(name)
+        elif choice < 0.3:
+            out[pick(rng, PATHS)] = out.pop(name)
+        elif not isinstance(value, torch.Tensor) or value.is_sparse:
+            out[name] = copied(pick(rng, ODD))
+        elif value.numel() < 10**7:  # or it claims too much already
+            out[name] = pick(rng, TENSORS)(rng, value)
+    return out
