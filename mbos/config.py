@@ -30,11 +30,8 @@ the checkout otherwise."""
 
 
 def find_config(path: str) -> str:
-    """A config of one's own, or one of MBOS, by its path or its name alone.
-
-    Args:
-        path (str): As the user gave it: a file, a path in ``configs``, or the
-            name of a config there, with or without ``.py``.
+    """A config file: one's own, or one of MBOS by its path in ``configs`` or
+    its name alone, with or without ``.py``.
 
     Raises:
         FileNotFoundError: If there is none; names those with similar names.
@@ -138,9 +135,6 @@ def _make_plain(content: dict) -> None:
     """Leave nothing in a config that neither text nor checkpoints can hold.
 
     What a config imports for its own use, such as ``Path``, is dropped.
-
-    Raises:
-        InvalidConfigError: If a class, a function or another object is left.
     """
     for key, value in list(content.items()):
         try:
@@ -198,11 +192,7 @@ def _complete_datasets(cfg: Config) -> None:
 
 
 def find_test_set(cfg: Config, name: str) -> dict:
-    """Config of a test set.
-
-    Raises:
-        ValueError: If the config has no such test set.
-    """
+    """Config of a test set; a ValueError says which ones there are."""
     sets = cfg.get('test_sets') or {}
     if name not in sets:
         raise ValueError(f'The config has no test set {name!r}: it has '
@@ -261,11 +251,8 @@ def stage1_model_cfg(model_cfg: dict) -> dict:
 
 
 def generator_model_cfg(model_cfg: dict) -> dict:
-    """A network without what only stage 2's training needs.
-
-    Returns:
-        dict: A copy; of an ``AdversarialSegmentor`` a ``MultiTaskSegmentor``
-        with the same predictions and no discriminators.
+    """A network without what only stage 2's training needs: of an
+    ``AdversarialSegmentor`` a ``MultiTaskSegmentor`` of the same predictions.
     """
     cfg = copy.deepcopy(model_cfg)
     if cfg['type'] == 'AdversarialSegmentor':

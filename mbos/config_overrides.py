@@ -17,9 +17,6 @@ def check_overrides(cfg: Mapping, options: Mapping[str, Any]) -> None:
 
     Parts that name a ``type`` are checked by whoever builds them; the others
     are only read, and a mistyped key there would change nothing.
-
-    Raises:
-        ValueError: If a key is not in the config but much like one that is.
     """
     for key in options:
         part, where, name = _followed(cfg, key)

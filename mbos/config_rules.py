@@ -17,27 +17,35 @@ MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 SIMILAR = 0.75
 """float: How much alike a mistyped key and the one that was meant are."""
 KNOWN = {
-    '':
-    ('accelerate', 'aug_test', 'auto_resume', 'checkpoint_config', 'compile',
-     'cudnn_benchmark', 'custom_hooks', 'custom_imports', 'data', 'data_root',
-     'dist_params', 'evaluation', 'load_from', 'log_config', 'log_level',
-     'lr_config', 'model', 'momentum_config', 'optimizer', 'optimizer_config',
-     'precision', 'prediction', 'resume_from', 'runner', 'seed', 'test_sets',
-     'tf32', 'work_dir', 'workflow'),
-    'data': ('samples_per_gpu', 'workers_per_gpu', 'test_workers', 'train',
-             'val', 'test'),
-    'runner': ('type', 'max_iters'),
-    'evaluation': ('interval', 'start', 'metric', 'pre_eval', 'save_best',
-                   'rule', 'greater_keys', 'less_keys', 'out_dir', 'by_epoch',
-                   'gpu_collect', 'tmpdir', 'broadcast_bn_buffer'),
-    'checkpoint_config':
-    ('type', 'interval', 'by_epoch', 'subfolder', 'max_keep_ckpts',
-     'save_optimizer', 'save_last', 'sync_buffer', 'create_symlink', 'meta'),
-    'log_config': ('interval', 'hooks'),
-    'model.test_cfg': ('mode', 'crop_size', 'stride'),
-    'model.train_cfg': ('images_per_pass', 'low_memory', 'precision'),
-    'prediction': ('crop', 'pipeline', 'postprocessing', 'thresholds'),
-    'prediction.postprocessing': ('rim', 'one_object', 'specks'),
+    where: tuple(keys.split())
+    for where, keys in {
+        '':
+        'accelerate aug_test auto_resume checkpoint_config compile '
+        'cudnn_benchmark custom_hooks custom_imports data data_root '
+        'dist_params evaluation load_from log_config log_level lr_config '
+        'model momentum_config optimizer optimizer_config precision '
+        'prediction resume_from runner seed test_sets tf32 work_dir workflow',
+        'data':
+        'samples_per_gpu workers_per_gpu test_workers train val test',
+        'runner':
+        'type max_iters',
+        'evaluation':
+        'interval start metric pre_eval save_best rule greater_keys less_keys '
+        'out_dir by_epoch gpu_collect tmpdir broadcast_bn_buffer',
+        'checkpoint_config':
+        'type interval by_epoch subfolder max_keep_ckpts save_optimizer '
+        'save_last sync_buffer create_symlink meta',
+        'log_config':
+        'interval hooks',
+        'model.test_cfg':
+        'mode crop_size stride',
+        'model.train_cfg':
+        'images_per_pass low_memory precision',
+        'prediction':
+        'crop pipeline postprocessing thresholds',
+        'prediction.postprocessing':
+        'rim one_object specks',
+    }.items()
 }
 """dict[str, tuple[str]]: Keys that are read of a config and of its parts."""
 
@@ -84,17 +92,14 @@ def one_of(*choices: Any) -> Kind:
                 ' or '.join(map(repr, choices)))
 
 
+def rules_of(keys: Mapping[Kind, str]) -> dict[str, Kind]:
+    """Rules by key, of keys in a text by what they must be."""
+    return {key: kind for kind, text in keys.items() for key in text.split()}
+
+
 def _is_folder(value: object) -> bool:
     return isinstance(value, str) or isinstance(value, Mapping) and isinstance(
         value.get('path'), str)
-
-
-def _is_threshold(value: object) -> bool:
-    return is_number(value) or is_dict_of(value, is_number)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int)
 
 
 def _is_pipeline(value: object) -> bool:
@@ -109,56 +114,51 @@ FLAG = Kind(lambda value: isinstance(value, bool), 'True or False')
 DICT = Kind(lambda value: isinstance(value, Mapping), 'a dict')
 PART = Kind(has_type, 'one dict with a type')
 TEXTS = Kind(lambda value: is_list_of(value, TEXT.is_right), 'a list of texts')
+SUFFIX = Kind(
+    lambda value: TEXT.is_right(value) or value and TEXTS.is_right(value),
+    'a suffix, or a list of them')
+NUMBER = Kind(is_number, 'a number')
+NUMBERS = Kind(lambda value: is_dict_of(value, is_number),
+               'a dict of numbers by task')
 FOLDERS = Kind(lambda value: is_dict_of(value, _is_folder),
                'a dict of folders by task')
-BY_CLASS = Kind(lambda value: is_dict_of(value, _is_threshold),
-                'a dict of numbers by task, or by class by task')
+BY_CLASS = Kind(
+    lambda value: is_dict_of(
+        value, lambda one: is_number(one) or NUMBERS.is_right(one)),
+    'a dict of numbers by task, or by class by task')
 POSITIONS = Kind(
-    lambda value: _is_whole(value) or is_list_of(value, _is_whole),
+    lambda value: isinstance(value, int) or is_list_of(
+        value, lambda one: isinstance(one, int)),
     'a whole number, or a list of whole numbers')
 PIPELINE = Kind(_is_pipeline, 'a list of transforms, each a dict with a type')
-WORKERS = whole_number(0, MOST_WORKERS)
-STRUCTURE = {
-    **dict.fromkeys(('model', 'data', 'test_sets', 'prediction',
-                     'prediction.postprocessing'), DICT),
-    'model.type': TEXT,
-    **dict.fromkeys(('model.backbone', 'model.decode_head',
-                     'model.auxiliary_head'), PART),
-    **dict.fromkeys(('model.decode_head.head.in_index',
-                     'model.decode_head.head.in_channels',
-                     'model.auxiliary_head.head.in_index',
-                     'model.auxiliary_head.head.in_channels'), POSITIONS),
-    **dict.fromkeys(('model.pretrained', 'model.backbone.init_cfg.checkpoint',
-                     'work_dir', 'data_root'), PATH),
-    'data.workers_per_gpu': WORKERS,
-    'data.test_workers': WORKERS,
-    'prediction.crop': TEXT,
-    'prediction.pipeline': PIPELINE,
-    'prediction.thresholds': BY_CLASS,
-    'prediction.postprocessing.rim': Kind(is_number,
-                                          'a share of the field of view'),
-    'prediction.postprocessing.one_object': TEXTS,
-    'prediction.postprocessing.specks': BY_CLASS,
-}  # yapf: disable
+STRUCTURE = rules_of({
+    DICT: 'model data test_sets prediction prediction.postprocessing',
+    TEXT: 'model.type prediction.crop',
+    PATH: 'model.pretrained model.backbone.init_cfg.checkpoint work_dir '
+          'data_root',
+    PART: 'model.backbone model.decode_head model.auxiliary_head',
+    POSITIONS: 'model.decode_head.head.in_index '
+               'model.decode_head.head.in_channels '
+               'model.auxiliary_head.head.in_index '
+               'model.auxiliary_head.head.in_channels',
+    whole_number(0, MOST_WORKERS): 'data.workers_per_gpu data.test_workers',
+    PIPELINE: 'prediction.pipeline',
+    BY_CLASS: 'prediction.thresholds prediction.postprocessing.specks',
+    NUMBER: 'prediction.postprocessing.rim',
+    TEXTS: 'prediction.postprocessing.one_object',
+})  # yapf: disable
 """dict[str, Kind]: What parts of a config must be where they are there."""
 REQUIRED = ('model', 'data', 'model.type', 'model.tasks', 'model.backbone',
             'model.decode_head')
-DATASET = {
-    **dict.fromkeys(('name', 'img_dir', 'data_root', 'ann_suffix', 'split',
-                     'fov_dir'), TEXT),
-    'img_suffix': Kind(lambda value: TEXT.is_right(value) or
-                       (TEXTS.is_right(value) and value),
-                       'a suffix, or a list of them'),
-    'ann_dirs': FOLDERS,
-    'pseudo_dirs': FOLDERS,
-    'pipeline': PIPELINE,
-    'weights': Kind(lambda value: is_dict_of(value, is_number),
-                    'a dict of numbers by task'),
-    'test_mode': FLAG,
-    'allow_unlabelled': FLAG,
-    'ignore_index': Kind(_is_whole, 'a label value'),
-    'threshold': Kind(is_number, 'a probability'),
-}  # yapf: disable
+DATASET = rules_of({
+    TEXT: 'name img_dir data_root ann_suffix split fov_dir',
+    SUFFIX: 'img_suffix',
+    FOLDERS: 'ann_dirs pseudo_dirs',
+    PIPELINE: 'pipeline',
+    NUMBERS: 'weights',
+    FLAG: 'test_mode allow_unlabelled',
+    NUMBER: 'ignore_index threshold',
+})  # yapf: disable
 """dict[str, Kind]: What the settings of a PartialLabelDataset must be."""
 
 
@@ -276,8 +276,7 @@ def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
     several = "dict(type='JointDataset', datasets=[...])" \
         if key == 'data.train' else 'a list'
     if not has_type(given):
-        found = "a dict without a type" if isinstance(given, Mapping) \
-            else repr(given)
+        found = repr(given)[:60]
         yield f"{key} has {found}, expected dict(type='PartialLabelDataset'" \
             f', ...), or {several} of such.'
     elif 'dataset' in given or (key == 'data.train'

@@ -20,11 +20,8 @@ class InvalidConfigError(ValueError):
 
 
 def place_in_own_code(error: BaseException) -> str | None:
-    """Where an error arose, if in code of the user's.
-
-    Returns:
-        str | None: File and line of the innermost code that is neither ours
-        nor a library's; None if ours called what failed.
+    """File and line where an error arose, if in code of the user's: the
+    innermost that is neither ours nor a library's, unless ours called it.
     """
     place = None
     for frame in traceback.extract_tb(error.__traceback__):
@@ -88,11 +85,7 @@ class FaultList:
             self.errors.append(error)
 
     def raise_all(self) -> None:
-        """Raise what was kept, as one error.
-
-        Raises:
-            ValueError: Or the error itself, if there is only one.
-        """
+        """Raise what was kept, as one error."""
         if len(self.errors) == 1:
             raise self.errors[0]
         if self.errors:
@@ -109,12 +102,8 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
     Errors that explain themselves (a ``ValueError`` of ours, ``OSError``, too
     little memory) and those of the user's own code pass as they are.
 
-    Args:
-        what (str): What cannot be done, as the start of a sentence.
-        remedy (str): What to do about it, a sentence of its own.
-
-    Raises:
-        InvalidConfigError: One sentence: what failed, why, and the remedy.
+    ``what`` cannot be done is the start of an ``InvalidConfigError``'s
+    sentence, the ``remedy`` a sentence of its own.
     """
     try:
         yield

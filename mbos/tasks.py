@@ -41,13 +41,9 @@ class Task:
         classes (Sequence[str]): In the order of their label values.
         nested (bool): Whether each class contains the ones after it, as the
             optic disc contains the cup: the target of class ``k`` is then
-            ``label >= k`` instead of ``label == k``. Default: False.
-        palette (Sequence[Sequence[int]], optional): RGB colour of each class
-            in pictures and label PNGs; tasks of other colours are equal.
-            Default: ``OTHER_COLOURS`` in turn.
-
-    Raises:
-        ValueError: If the name or the classes are not usable.
+            ``label >= k`` instead of ``label == k``.
+        palette (Sequence[Sequence[int]], optional): RGB colour of each class;
+            tasks of other colours are equal. Default: ``OTHER_COLOURS``.
     """
 
     name: str
@@ -95,8 +91,7 @@ class Task:
     def channels(self, classes: Sequence[str]) -> list[int]:
         """Positions of some of the classes, in the order of the task.
 
-        Raises:
-            ValueError: If there is no class, an unknown one, or one twice.
+        A ValueError is raised for none, an unknown one, and one twice.
         """
         names = list(classes) if isinstance(classes, Collection) else []
         if isinstance(classes, str) or not names or (
@@ -122,12 +117,10 @@ class Task:
             palette=tuple(self.colours[i] for i in chosen))
 
     def part_values(self, classes: Sequence[str]) -> np.ndarray:
-        """What each label value is called in :meth:`part` of the classes.
+        """Labels of :meth:`part` by label of the task, shape (256, ), uint8.
 
-        Returns:
-            ndarray: Label of the part by label of the task, shape (256, ),
-            dtype uint8. Other nested classes become the next one around them
-            that is kept, other exclusive ones background.
+        Other nested classes become the next one around them that is kept,
+        other exclusive ones background.
         """
         values = np.arange(256, dtype=np.uint8)
         kept = [i + 1 for i in self.channels(classes)]
@@ -144,24 +137,21 @@ class Task:
                known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Turn label planes into binary targets and a validity mask.
 
-        A plane may label some of the classes only. They are known at every
-        pixel; of another class is known what follows from them: among
-        exclusive classes it is not where one of them is, and of nested ones
-        it is not outside a class around it, and it is inside a class within
-        it (docs/method.md, section 1).
+        A plane may label some of the classes only, which are known at every
+        pixel. Another exclusive class is known not to be where one of them
+        is, another nested one not to be outside a class around it, and to be
+        inside a class within it (docs/method.md, section 1).
 
         Args:
             labels (Tensor): Integer labels of shape (..., H, W).
             ignore_index (int, optional): Value of the pixels to leave out;
-                None counts them as background, as the published release
-                does. Default: 255.
+                None counts them as background, as the published release does.
             known (Tensor, optional): Which classes the planes label, boolean,
                 of shape (..., C) or (C, ). Default: all of them.
 
         Returns:
-            tuple[Tensor, Tensor]: Boolean targets and boolean validity, both
-            of shape (..., C, H, W). Channels of the validity may share their
-            memory.
+            tuple[Tensor, Tensor]: Boolean targets and validity, of shape (...,
+            C, H, W); channels of the validity may share their memory.
         """
         import torch
         labels = labels.unsqueeze(-3)
@@ -208,12 +198,8 @@ class Task:
                  labels: Tensor,
                  classes: Sequence[str],
                  ignore_index: int = IGNORE_INDEX) -> Tensor:
-        """Put what label planes (..., H, W) of some of the classes say in the
-        place of probabilities (..., C, H, W).
-
-        Returns:
-            Tensor: Probabilities, 0 and 1 where the planes give the class, so
-            that :meth:`decode` gives labels that agree with them.
+        """Probabilities (..., C, H, W) with 0 and 1 where label planes (...,
+        H, W) of some of the classes say so, so that :meth:`decode` agrees.
         """
         import torch
         targets, valid = self.encode(labels, ignore_index,
@@ -221,11 +207,9 @@ class Task:
         return torch.where(valid, targets.to(prob.dtype), prob)
 
     def thresholds(self, given: Threshold) -> dict[str, float]:
-        """Thresholds by class; a class that is not named has 0.5.
+        """Thresholds by class, from 0 and below 1; 0.5 of one not named.
 
-        Raises:
-            ValueError: If there is no such class, or a threshold is below 0
-                or not below 1.
+        A ValueError is raised for unknown classes and other numbers.
         """
         if not isinstance(given, Mapping):
             given = dict.fromkeys(self.classes, given)
@@ -248,12 +232,7 @@ class Task:
         probable of these among exclusive classes, the innermost of nested
         ones.
 
-        Args:
-            prob (Tensor): Probabilities of shape (..., C, H, W).
-            threshold (float | dict[str, float]): To exceed. Default: 0.5.
-
-        Returns:
-            Tensor: Labels of shape (..., H, W), dtype uint8.
+        Probabilities are of shape (..., C, H, W), labels (..., H, W), uint8.
         """
         import torch
         if prob.shape[-3] != self.num_classes:
@@ -291,11 +270,7 @@ TaskLike = str | dict | Task
 
 
 def build_task(cfg: TaskLike) -> Task:
-    """Make a task from its built-in name, a dict of arguments, or itself.
-
-    Raises:
-        ValueError: If the name is not built in.
-    """
+    """Make a task from its built-in name, a dict of arguments, or itself."""
     if isinstance(cfg, Task):
         return cfg
     if isinstance(cfg, str):
@@ -314,9 +289,6 @@ def build_tasks(cfgs: Sequence[TaskLike]) -> tuple[Task, ...]:
     The published tasks come first, in the published order, then the others by
     name. So neither the initial weights nor the meaning of the channels that
     cross-task attention concatenates depend on how a config lists its tasks.
-
-    Raises:
-        ValueError: If there is no task, or two of one name.
     """
     if isinstance(cfgs, (str, dict)) or not cfgs:
         raise ValueError(f'Expected a list of tasks, got {cfgs!r}.')

@@ -21,13 +21,19 @@ FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--no-first-run',
          '--disable-sync', '--disable-quic', '--disable-dev-shm-usage',
          '--hide-scrollbars', '--enable-logging=stderr',
          '--virtual-time-budget=5000')
+REFERENCES = '''[...document.querySelectorAll('[src], [href]')].map(
+    (e) => e.src || e.href)'''
+"""str: All that a page loads or links to, as whole URLs."""
+BROKEN = '''[...document.images].filter((i) => !i.naturalWidth).map(
+    (i) => i.src)'''
+"""str: Pictures that were not loaded."""
 
 
 @functools.cache
 def why_not():
     """Why Chromium does not start on this machine; '' if it does."""
     try:
-        dom, _ = start_chromium('data:text/html,<p>here', '--dump-dom')
+        dom, _ = _start('data:text/html,<p>here', '--dump-dom')
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     return '' if '<p>here' in dom else 'it shows nothing'
@@ -37,44 +43,36 @@ def run_chromium(url, *flags):
     """Open a page; returns what it dumps and its console's lines."""
     if why_not():
         pytest.skip(f'{CHROMIUM} does not start: {why_not()}')
-    return start_chromium(url, *flags)
+    return _start(url, *flags)
 
 
-def start_chromium(url, *flags):
-    """As :func:`run_chromium`, whether it works or not."""
+def _start(url, *flags):
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
             [CHROMIUM, *FLAGS, f'--user-data-dir={profile}', *flags, url],
             capture_output=True,
             text=True,
             timeout=60)
-    console = re.findall(r'CONSOLE[^\]]*\] (.*)', done.stderr)
-    return done.stdout, console
+    return done.stdout, re.findall(r'CONSOLE[^\]]*\] (.*)', done.stderr)
 
 
 def ask_page(path, question, fragment='', actions='', width=1200):
     """Open a page, do something, and ask for a value.
 
-    Args:
-        path (Path): The page.
-        question (str): JavaScript expression, answered once all is loaded.
-        fragment (str): The URL's hash. Default: ''.
-        actions (str): JavaScript statements before the question; they may
-            ``await``.
-        width (int): Of the window in pixels.
-
-    Returns:
-        object: The answer. Fails if the page wrote to the console.
+    ``question`` is an expression of JavaScript, answered once all is loaded,
+    and after ``actions``, statements that may ``await``. Fails if the page
+    wrote to the console.
     """
     path = Path(path)
-    text = path.read_text(encoding='utf-8')
-    ask = f'''<script>addEventListener('load', async () => {{
-        {actions};
-        document.documentElement.dataset.answer =
-            JSON.stringify({question});
-    }});</script>'''
     copy = path.with_name(f'asked_{path.name}')
-    copy.write_text(text + ask, encoding='utf-8')
+    copy.write_text(
+        path.read_text(encoding='utf-8') + f'''<script>
+        addEventListener('load', async () => {{
+            {actions};
+            document.documentElement.dataset.answer =
+                JSON.stringify({question});
+        }});</script>''',
+        encoding='utf-8')
     try:
         url = f'file://{quote(str(copy.resolve()))}'
         dom, console = run_chromium(f'{url}#{fragment}' if fragment else url,
@@ -85,15 +83,6 @@ def ask_page(path, question, fragment='', actions='', width=1200):
     answer = re.search(r'<html[^>]* data-answer="([^"]*)"', dom)
     assert answer, dom[:2000]
     return json.loads(html.unescape(answer.group(1)))
-
-
-REFERENCES = '''[...document.querySelectorAll('[src], [href]')].map(
-    (e) => e.src || e.href)'''
-"""str: All that a page loads or links to, as whole URLs."""
-
-BROKEN = '''[...document.images].filter((i) => !i.naturalWidth).map(
-    (i) => i.src)'''
-"""str: Pictures that were not loaded."""
 
 
 def external_references(text):

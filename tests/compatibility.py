@@ -22,78 +22,27 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKS = {
-    'import': ('tests/test_mmcv_ops.py', ),
-    'reference numbers': ('tests/test_golden.py', ),
-    'both stages': ('tests/test_engine/test_train.py', ),
-    'prediction': ('tests/test_inference/test_folder_run.py', ),
-    'export': ('tests/test_checkpoints/test_onnx_export.py', ),
-}
+CHECKS = ('test_mmcv_ops.py', 'test_golden.py', 'test_engine/test_train.py',
+          'test_inference/test_folder_run.py',
+          'test_checkpoints/test_onnx_export.py')
 SHOWN = ('torch', 'torchvision', 'numpy', 'opencv-python-headless', 'Pillow',
          'onnx')
+VERSIONS = ('from importlib.metadata import version\n'
+            f'print(*map(version, {SHOWN}), sep=" | ")')
 
 
-def dependencies() -> list[str]:
-    """What pyproject.toml asks for, with all extras that are tried."""
-    with open(ROOT / 'pyproject.toml', 'rb') as file:
-        project = tomllib.load(file)['project']
-    return project['dependencies'] + project['optional-dependencies']['export']
-
-
-def constraints(which: str) -> list[str]:
-    """Lines that hold pip to the wanted versions.
-
-    Args:
-        which (str): ``oldest``, ``tested`` or ``newest``.
-    """
+def constraints(which: str) -> str:
+    """Lines that hold pip to the oldest, tested or newest versions."""
     if which == 'tested':
         text = (ROOT / 'requirements.txt').read_text(encoding='utf-8')
-        return re.findall(r'^[\w-]+==[\w.]+', text, re.M)
+        return '\n'.join(re.findall(r'^[\w-]+==[\w.]+', text, re.M))
     if which == 'newest':
-        return []
-    found = (re.match(r'([\w-]+)>=([\w.]+)', d) for d in dependencies())
-    return [f'{m[1]}=={m[2]}.*' for m in found if m]
-
-
-def make_environment(folder: Path, which: str) -> Path:
-    """Install everything; returns the environment's Python."""
-    venv.create(folder, with_pip=True)
-    python = folder / ('Scripts' if os.name == 'nt' else 'bin') / 'python'
-    limits = folder / 'constraints.txt'
-    limits.write_text('\n'.join(constraints(which)), encoding='utf-8')
-
-    def pip(*arguments):
-        subprocess.run([python, '-m', 'pip', 'install', '-q', *arguments],
-                       check=True,
-                       env=dict(os.environ, PIP_CONSTRAINT=str(limits)))
-
-    pip('torch', 'torchvision')
-    pip(f'{ROOT}[export]', 'pytest')
-    subprocess.run([python, '-m', 'mbos.install_mmcv'], check=True, cwd=folder)
-    return python
-
-
-def versions(python: Path) -> dict[str, str]:
-    """Versions of what the table shows."""
-    code = ('from importlib.metadata import version\n'
-            f'for name in {SHOWN}: print(name, version(name))')
-    done = subprocess.run([python, '-c', code],
-                          check=True,
-                          capture_output=True,
-                          text=True)
-    return dict(line.split() for line in done.stdout.splitlines())
-
-
-def run_checks(python: Path) -> dict[str, bool]:
-    """Run the tests in the environment."""
-    passed = {}
-    for name, files in CHECKS.items():
-        done = subprocess.run(
-            [python, '-m', 'pytest', '-q', '-m', 'not slow', *files],
-            cwd=ROOT,
-            env=dict(os.environ, OMP_NUM_THREADS='1'))
-        passed[name] = done.returncode == 0
-    return passed
+        return ''
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    wanted = [*project['dependencies'],
+              *project['optional-dependencies']['export']]  # yapf: disable
+    found = re.findall(r'^([\w-]+)>=([\w.]+)', '\n'.join(wanted), re.M)
+    return '\n'.join(f'{name}=={least}.*' for name, least in found)
 
 
 def main() -> int:
@@ -106,16 +55,37 @@ def main() -> int:
     parser.add_argument(
         '--keep', action='store_true', help='only run the tests again')
     args = parser.parse_args()
-    python = args.folder.resolve() / 'bin/python'
+    folder = args.folder.resolve()
+    python = folder / ('Scripts' if os.name == 'nt' else 'bin') / 'python'
+
+    def run(*arguments, **options):
+        return subprocess.run([python, '-m', *map(str, arguments)], **options)
+
     if not args.keep:
-        python = make_environment(args.folder.resolve(), args.which)
-    subprocess.run([python, '-m', 'mbos', 'info'], cwd=args.folder, check=True)
-    passed = run_checks(python)
-    row = [args.which, '.'.join(map(str, sys.version_info[:3]))]
-    row += versions(python).values()
-    row += ['passed' if ok else 'FAILED' for ok in passed.values()]
+        venv.create(folder, with_pip=True)
+        limits = folder / 'constraints.txt'
+        limits.write_text(constraints(args.which), encoding='utf-8')
+        environment = dict(os.environ, PIP_CONSTRAINT=str(limits))
+        for packages in (['torch',
+                          'torchvision'], [f'{ROOT}[export]', 'pytest']):
+            run('pip', 'install', '-q', *packages, check=True, env=environment)
+        run('mbos.install_mmcv', check=True, cwd=folder)
+    run('mbos', 'info', check=True, cwd=folder)
+    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    passed = [
+        run('pytest',
+            '-q',
+            '-m',
+            'not slow',
+            ROOT / 'tests' / name,
+            cwd=ROOT,
+            env=environment).returncode == 0 for name in CHECKS
+    ]
+    shown = subprocess.check_output([python, '-c', VERSIONS], text=True)
+    row = [args.which, '.'.join(map(str, sys.version_info[:3])), shown.strip()]
+    row += ['passed' if ok else 'FAILED' for ok in passed]
     print(f'| {" | ".join(row)} |')
-    return 0 if all(passed.values()) else 1
+    return 0 if all(passed) else 1
 
 
 if __name__ == '__main__':

@@ -1,45 +1,28 @@
 """Contents of an ``eval_<set>.json``, made up."""
 
 
-def shifted(value, by):
-    """Add to a value; an undefined one stays so."""
-    return None if value is None else value + by
-
-
 def make_row(index, classes, dice=None, shift=0.0):
     """What an evaluation stores of one image."""
     base = 0.3 + 0.02 * index if dice is None else dice[index]
-    values = {name: shifted(base, shift) for name in classes}
-    if len(classes) > 1:
-        values['mean'] = shifted(base, shift)
-    wrong = 10 + index
-    count = dict(tp=50, fp=wrong, fn=10, tn=1000)
+    names = [*classes, *['mean'] * (len(classes) > 1)]
+    values = {name: None if base is None else base + shift for name in names}
+    count = dict(tp=50, fp=10 + index, fn=10, tn=1000)
     return dict(
         name=f'eye_{index}',
         image=f'images/eye_{index}.jpg',
         mask=f'ann/eye_{index}.png',
-        Dice=values,
-        IoU=values,
-        AP=values,
-        AUC=values,
-        counts={'0.5': {
-            name: dict(count)
-            for name in classes
-        }})
-
-
-def make_figure(value):
-    """A value with its interval."""
-    return dict(value=value, low=value - 0.05, high=value + 0.05)
+        counts={'0.5': {name: dict(count) for name in classes}},
+        **{metric: values for metric in ('Dice', 'IoU', 'AP', 'AUC')}
+    )  # yapf: disable
 
 
 def make_task(classes=('EX', 'HE'), images=12, nested=False, **row):
     """One task of an evaluation; ``row`` goes to :func:`make_row`."""
-    columns = [*classes, *['mean'] * (len(classes) > 1)]
     rows = [make_row(i, classes, **row) for i in range(images)]
     if nested:
         for row in rows:
             row['Ratio-error'] = {name: 0.1 for name in classes[1:]}
+    columns = [*classes, *['mean'] * (len(classes) > 1)]
     curve = dict(
         threshold=[0.9, 0.5, 0.0],
         recall=[0.2, 0.8, 1.0],
@@ -53,23 +36,19 @@ def make_task(classes=('EX', 'HE'), images=12, nested=False, **row):
         count=[900, 100],
         positives=[20, 80],
         mean_score=[0.1, 0.9])
+    published, comparable = (
+        dict.fromkeys(columns, dict(value=v, low=v - 0.05, high=v + 0.05))
+        for v in (0.7, 0.65))
     return dict(
         classes=list(classes),
         nested=nested,
         ignore_index=255,
-        thresholds={'0.5': {
-            name: 0.5
-            for name in classes
-        }},
+        thresholds={'0.5': dict.fromkeys(classes, 0.5)},
         chosen_on=None,
-        published=dict(Dice={name: make_figure(0.7)
-                             for name in columns}),
-        comparable=dict(AP={name: make_figure(0.65)
-                            for name in columns}),
-        curves={name: curve
-                for name in classes},
-        calibration={name: bins
-                     for name in classes},
+        published=dict(Dice=published),
+        comparable=dict(AP=comparable),
+        curves=dict.fromkeys(classes, curve),
+        calibration=dict.fromkeys(classes, bins),
         per_image=rows)
 
 

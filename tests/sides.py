@@ -28,20 +28,12 @@ class Sides:
 
     def note(self, model):
         """Let a network note its sides; run it before :meth:`impose`."""
-        self._replace(model, self._note)
+        _replace(model, self._note)
 
     def impose(self, model):
         """Let a network of the same layout take the sides noted."""
         self._left = iter(self.noted)
-        self._replace(model, self._impose)
-
-    def _replace(self, module, choose):
-        for name, child in module.named_children():
-            if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
-                slope = getattr(child, 'negative_slope', 0.0)
-                setattr(module, name, _Kink(slope, choose))
-            else:
-                self._replace(child, choose)
+        _replace(model, self._impose)
 
     def _note(self, x):
         self.noted.append(x.detach() > 0)
@@ -59,12 +51,20 @@ class Sides:
         return side
 
 
+def _replace(module, choose):
+    for name, child in module.named_children():
+        if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
+            slope = getattr(child, 'negative_slope', 0.0)
+            setattr(module, name, _Kink(slope, choose))
+        else:
+            _replace(child, choose)
+
+
 class _Kink(nn.Module):
 
     def __init__(self, slope, choose):
         super().__init__()
-        self.slope = slope
-        self.choose = choose
+        self.slope, self.choose = slope, choose
 
     def forward(self, x):
         return torch.where(self.choose(x), x, self.slope * x)

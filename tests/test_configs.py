@@ -102,10 +102,8 @@ def step(cfg):
     assert all(torch.isfinite(p).all() for p in model.parameters())
     # biases of keys have no effect on a softmax, dead paths do not train
     assert sum(moved) > 0.9 * len(moved)
-    return model, {
-        name.split('.')[1]
-        for name in losses if 'loss' in name
-    }, set(optimizers)
+    return model, {name.split('.')[1]
+                   for name in losses if 'loss' in name}, set(optimizers)
 
 
 @pytest.mark.parametrize('name, terms, optimizers', [
@@ -224,8 +222,9 @@ def test_as_released_data(path, flips):
             orders = [s.channel_order for s in steps(member, kind)]
             assert orders == ([] if labelled else ['bgr'])
     validated = list(cfg.data.val.datasets)
-    assert all(member.ignore_index is None for member in
-               [*validated, *cfg.test_sets.values(), cfg.data.test])
+    assert all(
+        member.ignore_index is None
+        for member in [*validated, *cfg.test_sets.values(), cfg.data.test])
     assert [m.img_dir.split('/')[1] for m in validated
             if m.name != 'stare'] == ['test'] * 3
 

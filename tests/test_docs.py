@@ -15,8 +15,7 @@ from PIL import Image
 
 from mbos import cli
 from mbos.apis import load_config
-from mbos.engine.validation import (check_save_best, warn_of_test_images,
-                                    warn_of_unread_pseudo_labels)
+from mbos.engine.validation import check_validation, warn_of_useless_labels
 from mbos.io.labels import save_labels
 from tests import tool_reference
 
@@ -157,11 +156,10 @@ def test_config(path, text, here, caplog):
     """Everything up to the first iteration."""
     (here / path).write_text(text)
     cfg = load_config(path)
-    check_save_best(cfg)
     logger = get_logger('test_docs')
     logger.propagate = True
-    warn_of_test_images(cfg, logger)
-    warn_of_unread_pseudo_labels(cfg, logger)
+    check_validation(cfg, logger)
+    warn_of_useless_labels(cfg, logger)
     assert not caplog.records
     train_set = build_dataset(cfg.data.train)
     for part in (train_set, build_dataset(cfg.data.val, dict(test_mode=True)),

@@ -144,8 +144,8 @@ def test_turns_with_healthy_eyes():
     hrf = [m for m in members if m.name == 'hrf']
     healthy, = (m for m in hrf if 'lesion' in m.ann_dirs)
     assert all(stem.endswith('_h') for stem in stems(healthy.split))
-    assert sorted(s for m in hrf for s in stems(m.split)) == sorted(
-        stems('hrf_train.txt'))
+    assert sorted(s for m in hrf
+                  for s in stems(m.split)) == sorted(stems('hrf_train.txt'))
 
 
 def test_foreground_is_rare_at_the_start():

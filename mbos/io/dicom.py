@@ -33,11 +33,7 @@ def _dataset(path: str, stream: BinaryIO, header: bool) -> Any:
 
 
 def shape_of(path: str, stream: BinaryIO) -> tuple[int, int]:
-    """Read height and width.
-
-    Raises:
-        RefusedError: If pydicom is missing, or the file has no picture.
-    """
+    """Read height and width."""
     dataset = _dataset(path, stream, header=True)
     return int(dataset.Rows), int(dataset.Columns)
 
@@ -47,9 +43,6 @@ def read(path: str, stream: BinaryIO) -> np.ndarray:
 
     More than 8 bits become shares of white as float32, since the file says
     how many bits the camera has.
-
-    Raises:
-        RefusedError: If pydicom is missing, or the file has no picture.
     """
     from pydicom.pixels import apply_color_lut, pixel_array
     dataset = _dataset(path, stream, header=False)

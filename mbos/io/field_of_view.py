@@ -48,11 +48,7 @@ class FieldOfView:
 
 
 def find_field_of_view(image: np.ndarray) -> FieldOfView:
-    """Find the retina in an RGB photograph of shape (H, W, 3), dtype uint8.
-
-    Nothing is raised if none looks right: the result then is the whole
-    photograph with ``certain=False``.
-    """
+    """Find the retina in an RGB photograph (H, W, 3), uint8."""
     shape = image.shape[:2]
     smooth = cv2.medianBlur(image, 5)
     for number, foreground in enumerate(_candidates(image, smooth)):

@@ -54,8 +54,7 @@ def save_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def save_bytes(path: Path, content: bytes) -> None:
     """Write bytes, whole or not at all."""
-    with whole_file(path) as file:
-        file.write(content)
+    save_whole(path, lambda file: file.write(content))
 
 
 def save_text(path: Path, text: str) -> None:
@@ -92,18 +91,11 @@ def read_json(path: Path) -> dict | None:
 
 def save_image(path: Path, image: np.ndarray | Image.Image,
                **options: Any) -> None:
-    """Write an image, whole or not at all.
+    """Write an image, whole or not at all, in the format of the suffix.
 
-    Args:
-        path (str | Path): The file; its suffix names the format.
-        image (ndarray | Image): RGB of shape (H, W, 3) or grey of shape (H,
-            W), uint8, or any image of Pillow's.
-        **options: Of Pillow's writer of that format. A JPEG has quality 95
-            and as many pixels of colour as of brightness, unless they say
-            otherwise: vessels and thin lines are seen by their colour.
-
-    Raises:
-        ValueError: If the suffix names no format.
+    Arrays are RGB (H, W, 3) or grey (H, W), uint8; options are those of
+    Pillow's writer. A JPEG has quality 95 and as many pixels of colour as of
+    brightness, unless they say otherwise: thin lines are seen by their colour.
     """
     suffix = osp.splitext(path)[1].lower()
     kind = Image.registered_extensions().get(suffix)
@@ -114,8 +106,7 @@ def save_image(path: Path, image: np.ndarray | Image.Image,
         options = dict(quality=95, subsampling=0) | options
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
-    with whole_file(path) as file:
-        image.save(file, format=kind, **options)
+    save_whole(path, lambda file: image.save(file, format=kind, **options))
 
 
 def _sync(path: str) -> None:

@@ -5,10 +5,7 @@ import cv2
 import numpy as np
 
 from .downscale import scale_labels
-from .images import max_image_pixels
 
-MAX_PADDING = 16
-"""int: How many times larger padding to a square may make an image."""
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 
@@ -43,27 +40,8 @@ class Geometry:
 
     @classmethod
     def from_row(cls, row: dict) -> 'Geometry':
-        """Read a row of geometry.csv, all of whose values are strings.
-
-        Raises:
-            ValueError: If values are not numbers, or contradict each other.
-        """
-        kinds = dict(name=str, scale=float)
-        found = cls(**{n: kinds.get(n, int)(row[n]) for n in cls.columns()})
-        sides = ((found.x, found.box_width,
-                  found.width), (found.y, found.box_height, found.height),
-                 (found.pad_left, found.box_width, found.padded_width),
-                 (found.pad_top, found.box_height, found.padded_height),
-                 (0, found.prepared_width, found.padded_width),
-                 (0, found.prepared_height, found.padded_height))
-        pixels = found.padded_width * found.padded_height
-        if pixels > max_image_pixels() * MAX_PADDING or not (
-                0 < found.scale <= 1
-                and all(start >= 0 < size and start + size <= whole
-                        for start, size, whole in sides)):
-            raise ValueError(f'the numbers of {found.name!r} do not belong '
-                             'together')
-        return found
+        """Read a row of geometry.csv, all of whose values are strings."""
+        return cls(**{f.name: f.type(row[f.name]) for f in fields(cls)})
 
     def to_row(self) -> tuple:
         """The values in the order of ``columns()``."""
@@ -125,15 +103,8 @@ def make_geometry(name: str,
                   square: bool = True,
                   max_side: int | None = None) -> Geometry:
     """Work out crop, padding and scale of a photograph of a size (width,
-    height).
-
-    Args:
-        name: Stem of the photograph.
-        size: Its width and height.
-        box: What to keep; None is everything.
-        square: Whether to pad to a square; the odd pixel is at the bottom or
-            at the right.
-        max_side: Larger results are scaled down to this.
+    height): keep the box, or everything, pad to a square, the odd pixel at the
+    bottom or at the right, and scale larger results down to ``max_side``.
     """
     x, y, width, height = box or (0, 0, *size)
     padded = (max(width, height), ) * 2 if square else (width, height)

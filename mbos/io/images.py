@@ -23,11 +23,7 @@ VARIABLE = 'MBOS_MAX_IMAGE_PIXELS'
 
 
 def max_image_pixels() -> int:
-    """The most pixels that an image may have: the variable, or 256 million.
-
-    Raises:
-        RefusedError: If ``MBOS_MAX_IMAGE_PIXELS`` is not a positive number.
-    """
+    """The most pixels that an image may have: the variable, or 256 million."""
     text = os.environ.get(VARIABLE) or str(DEFAULT_MAX_PIXELS)
     if not text.isascii() or not text.isdecimal() or int(text) == 0:
         raise RefusedError(
@@ -43,11 +39,8 @@ def open_image(path: FilePath,
     """Open an image whose header claims at most ``max_image_pixels()``.
 
     It is not decoded yet. Where there is a ``stream`` to read instead of the
-    file, the path is a name for errors.
-
-    Raises:
-        RefusedError: If it is too large, or not a regular file.
-        OSError: If it is missing or not an image of these formats.
+    file, the path is a name for errors. Raises Pillow's and the system's
+    errors, too.
     """
     limit = max_image_pixels()
     # Pillow's own limit is lower; it raises an error at twice its number.

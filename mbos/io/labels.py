@@ -18,11 +18,7 @@ LABEL_MODES = ('1', 'L', 'P')
 
 def read_labels(path: str) -> np.ndarray:
     """Read a label PNG of one channel as indices (H, W), uint8, whatever the
-    colours of its palette.
-
-    Raises:
-        ValueError: If the file is unreadable, claims an absurd size or has
-            several channels.
+    colours of its palette; a ValueError says what is wrong with another file.
     """
     try:
         with open_image(path) as image:

@@ -25,12 +25,8 @@ FilePath = str | os.PathLike[str]
 
 
 def check_regular(path: FilePath) -> None:
-    """Refuse pipes, which would be waited for, devices and folders.
-
-    Raises:
-        RefusedError: If the file, to which links are followed, is something
-            else, or its name cannot be one.
-        OSError: If it is missing or must not be looked at.
+    """Refuse pipes, which would be waited for, devices and folders, also
+    behind links.
     """
     path = os.fspath(path)
     try:
@@ -44,13 +40,7 @@ def check_regular(path: FilePath) -> None:
 
 
 def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
-    """Read a small text file in UTF-8, with or without a BOM.
-
-    Raises:
-        RefusedError: If it is not a regular file or too large.
-        OSError: If it is missing.
-        UnicodeDecodeError: If it is not UTF-8.
-    """
+    """Read a small text file in UTF-8, with or without a BOM."""
     check_regular(path)
     with open(path, 'rb') as file:
         content = file.read(max_bytes + 1)
@@ -70,11 +60,8 @@ def check_inside(root: FilePath, path: FilePath) -> None:
     """Refuse a path below a root that links lead out of it.
 
     The root itself may be a link. A path that is not below the root as it is
-    written was named by whoever named the root, and is not looked at.
-
-    Raises:
-        RefusedError: If it leads neither to the root nor to a folder of
-            ``MBOS_ALLOW_LINKS``.
+    written was named by whoever named the root, and is not looked at; nor is
+    one that leads to a folder of ``MBOS_ALLOW_LINKS``.
     """
     root, path = os.fspath(root), os.fspath(path)
     if not is_within(osp.abspath(path), osp.abspath(root)):

@@ -111,11 +111,8 @@ class EncodedPhotograph:
     """A photograph's file in memory, whose size is known before decoding.
 
     Where there is ``content`` to decode instead of the file, the path is a
-    name for errors.
-
-    Raises:
-        PhotographError: If it is missing, empty, not a picture, or claims an
-            absurd size.
+    name for errors: ``PhotographError`` for what is missing, empty, not a
+    picture, or claims an absurd size.
     """
 
     def __init__(self, path: str | os.PathLike, content: bytes | None = None):
@@ -155,9 +152,6 @@ class EncodedPhotograph:
             factor: Divides the sides, which are rounded up; 1, 2, 4 or 8.
                 Only 1 where :attr:`can_reduce` is false.
             bgr: Whether channels are in mmcv's order instead of RGB.
-
-        Raises:
-            PhotographError: If the file is damaged.
         """
         if factor == 1:
             return self.read(bgr).image
@@ -168,11 +162,7 @@ class EncodedPhotograph:
         return image
 
     def read(self, bgr: bool = False) -> Photograph:
-        """Decode the photograph, and say what was done besides.
-
-        Raises:
-            PhotographError: If the file is damaged.
-        """
+        """Decode the photograph, and say what was done besides."""
         with _errors(self.path):
             image, layout = self._decode_stored(bgr)
         notes = []
@@ -219,20 +209,12 @@ def read_photograph(path: str | os.PathLike) -> Photograph:
     Greyscale becomes three equal channels, transparency is dropped, and more
     than 8 bits are reduced to 8: the smallest of 8, 10, 12, 14 and 16 bits
     that holds the brightest value counts as the depth of the camera.
-
-    Raises:
-        PhotographError: If it is missing, empty, truncated, or not a picture.
     """
     return EncodedPhotograph(path).read()
 
 
 def read_layout(path: str | os.PathLike) -> Layout:
-    """Read the size and orientation of a photograph from its header.
-
-    Raises:
-        PhotographError: If it is missing, not a picture, or claims an absurd
-            size.
-    """
+    """Read the size and orientation of a photograph from its header."""
     path = os.fspath(path)
     with _errors(path):
         check_regular(path)

@@ -24,12 +24,8 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
     """Read a file of ``torch.save`` that holds tensors and plain values.
 
     ``allowed`` is what else its pickle may name, as for
-    ``torch.serialization.safe_globals``. What was saved comes on the CPU.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not such a file, is not whole, or names anything
-            that is not allowed.
+    ``torch.serialization.safe_globals``. What was saved comes on the CPU. A
+    ValueError says what is wrong with another file.
     """
     check_regular(path)
     try:
@@ -53,12 +49,7 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
 
 
 def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and metadata of a safetensors file, which runs no code.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not whole.
-    """
+    """Read tensors and metadata of a safetensors file, which runs no code."""
     from safetensors import safe_open
     check_regular(path)
     try:

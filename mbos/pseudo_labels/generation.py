@@ -22,7 +22,7 @@ from mbos.datasets.label_folder import (LabelFolder, labelled_classes,
 from mbos.faults import naming
 from mbos.inference.test_sets import (load_segmentor, predict_dataset,
                                       predict_first)
-from mbos.io import RefusedError, check_image_header
+from mbos.io import RefusedError
 from mbos.io.files import file_sha256, read_json, remove_leftovers, save_json
 from mbos.io.labels import save_labels
 from mbos.io.photographs import read_layout
@@ -327,13 +327,12 @@ def _is_done(folder: ImageFolder, index: int) -> bool:
     """Whether an image has all its labels, in its size."""
     try:
         sizes = {
-            check_image_header(folder.label_path(path, folder.stems[index]))
+            read_layout(folder.label_path(path, folder.stems[index])).shape
             for path in folder.targets
         }
     except (OSError, RefusedError):
         return False
-    layout = read_layout(folder.dataset.image_path(index))
-    return sizes == {layout.shape[::-1]}
+    return sizes == {read_layout(folder.dataset.image_path(index)).shape}
 
 
 def _label_pending(model: nn.Module, folders: Sequence[ImageFolder],

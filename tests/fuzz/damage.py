@@ -57,13 +57,6 @@ SPLICES = (
 )
 """tuple[callable]: How many bytes go at a place, and what comes instead; all
 take a generator and the content from there on."""
-LINES = (
-    lambda rng, lines, at: lines[:at] + [pick(rng, PATHS)] + lines[at + 1:],
-    lambda rng, lines, at: lines[:at] + [pick(rng, PATHS)] + lines[at:],
-    lambda rng, lines, at: lines[:at] + [pick(rng, lines)] + lines[at:],
-    lambda rng, lines, at: lines[:at] + [lines[at][::-1]] + lines[at + 1:],
-    lambda rng, lines, at: lines[:at] + lines[at + 1:] or [''],
-)
 TENSORS = (
     lambda rng, value: value.flatten()[:_size(rng,
                                               value.numel() + 1) - 1].clone(),
@@ -94,8 +87,11 @@ def mutate_lines(rng, text):
     if not DAMAGE['on'] or rng.random() < 0.3:
         return mutate(rng, text.encode())
     lines = text.split('\n')
-    for _ in range(_size(rng, 3)):
-        lines = pick(rng, LINES)(rng, lines, int(rng.integers(len(lines))))
+    for _ in range(_size(rng, 3)):  # add, replace or leave out
+        at = int(rng.integers(len(lines)))
+        new = pick(rng, ([], [pick(rng, PATHS)], [lines[at], lines[0]]))
+        lines[at:at + int(rng.integers(2))] = new
+        lines = lines or ['']
     return '\r\n'.join(lines).encode('utf-8', 'surrogatepass')
 
 

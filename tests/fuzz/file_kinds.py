@@ -1,25 +1,18 @@
-"""Photographs, masks, split files, manifests, tables and stored sums, read by
-the datasets, the preparation and the evaluation.
+"""Photographs, masks, split files and manifests, read by the datasets and by
+the preparation.
 """
 import gzip
 import io
 import json
-import math
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
 from mbos.datasets.checks import read_manifest
-from mbos.io.geometry import make_geometry
 from mbos.io.labels import read_labels, save_labels
-from mbos.metrics import sums as metrics
-from mbos.metrics.sums_store import StoredSums, save_sums
-from mbos.tasks import build_task
 from prepare_dataset import drive, stare
-from prepare_dataset.files import read_geometry, write_geometry
 from tests.tiny_runs import NORMALIZE, draw_eye
 from .damage import (DAMAGE, mutate, mutate_image, mutate_lines, mutate_nested,
                      pick)
@@ -50,9 +43,6 @@ MANIFEST = dict(
     config='stage2.py',
     threshold=0.5,
     images=['eye_0', 'eye_1'])
-NUMBERS = ('-1', '0', '1e9', '99999999999', 'nan', 'inf', '', 'x', '0.5',
-           '1' * 5000)
-TRAIN = 'DRIVE-FOVCrop-padding/train'
 
 
 @lru_cache(maxsize=None)
@@ -164,58 +154,13 @@ def manifest(rng, folder):
     return 'manifest.json', read
 
 
-@lru_cache(maxsize=None)
-def _sums():
-    """Sums of two images."""
-    rng = np.random.default_rng(0)
-    return [
-        dict(
-            lesion=metrics.update(
-                rng.random((4, 16, 16), np.float32),
-                rng.integers(0, 5, (16, 16), np.uint8), build_task('lesion')))
-        for _ in range(2)
-    ]
-
-
-def sums(rng, folder):
-    """What an evaluation that ended early leaves for the next."""
-    paths = [str(folder / f'{i}.npz') for i in range(2)]
-    for path, value in zip(paths, _sums()):
-        save_sums(path, value)
-        Path(path).write_bytes(mutate(rng, Path(path).read_bytes()))
-
-    def read():
-        for found, whole in zip(StoredSums(paths, 'lesion'), _sums()):
-            np.testing.assert_array_equal(found['counts'],
-                                          whole['lesion']['counts'])
-
-    return '.npz', read
-
-
-def write_drive(raw, **changed):
-    """A raw tree of one photograph, of which some files may be changed."""
-    files = dict(
-        images=image_bytes("tiff"), manual=BINARY_GIF, mask=BINARY_GIF)
-    names = dict(
-        images='images/21_training.tif',
-        manual='1st_manual/21_manual1.gif',
-        mask='mask/21_training_mask.gif')
-    for key, data in {**files, **changed}.items():
-        path = raw / 'training' / names[key]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def check_prepared(module, raw, out, folder, stem, **options):
+def check_prepared(module, raw, out, stem, **options):
     """Prepare; all of the photograph must be there then, or nothing."""
     summary = module.prepare(raw, out, workers=1, **options)
-    outputs = [out / folder / f'images/{stem}{module.COLLECTION.image_suffix}',
-               out / folder / f'ann/{stem}.png',
-               out / folder / f'fov/{stem}.png']  # yapf: disable
     extra = list(out.rglob('*.tmp'))
     assert not extra, f'half-written: {extra}'
-    there = [path for path in outputs if path.exists()]
-    assert len(there) in (0, len(outputs)), f'half-prepared: {there}'
+    there = list(out.rglob(f'{stem}.*'))
+    assert len(there) in (0, 3), f'half-prepared: {there}'
     for path in there:
         with Image.open(path) as image:
             image.load()
@@ -224,25 +169,25 @@ def check_prepared(module, raw, out, folder, stem, **options):
         raise ValueError(summary.errors[0])
 
 
-def check_drive(raw, out):
-    check_prepared(drive, raw, out, TRAIN, '21_training', splits=['train'])
-
-
 def prepare_drive(rng, folder):
     """Raw photographs (TIFF), their masks (GIF), or their fields of view."""
-    key = pick(rng, ('images', 'manual', 'mask'))
-    data = BINARY_GIF
-    if key == 'images':
-        data = image_bytes('tiff', int(rng.integers(9)))
-    raw = folder / 'raw'
-    write_drive(raw, **{key: mutate_image(rng, data)})
-    return '21_', lambda: check_drive(raw, folder / 'out')
+    names = ('images/21_training.tif', '1st_manual/21_manual1.gif',
+             'mask/21_training_mask.gif')
+    damaged = pick(rng, names)
+    for name in names:
+        data = BINARY_GIF
+        if name == names[0]:
+            data = image_bytes('tiff', int(rng.integers(9)))
+        path = folder / 'raw/training' / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(mutate_image(rng, data) if name == damaged else data)
+    return '21_', lambda: check_prepared(
+        drive, folder / 'raw', folder / 'out', '21_training', splits=['train'])
 
 
 def prepare_stare(rng, folder):
     """Packed photographs: the archive is damaged, or what is in it."""
-    raw, out = folder / 'raw', folder / 'out'
-    image = image_bytes('ppm')
+    raw, image = folder / 'raw', image_bytes('ppm')
     vessels = _encoded(Image.fromarray(VESSEL), 'PPM')
     inside = rng.random() < 0.5
     data = gzip.compress(mutate_image(rng, image) if inside else image)
@@ -252,36 +197,8 @@ def prepare_stare(rng, folder):
                                    gzip.compress(vessels))):
         (raw / name).parent.mkdir(parents=True)
         (raw / name).write_bytes(content)
-    return 'im0001', lambda: check_prepared(stare, raw, out,
-                                            'STARE-FOVCrop-padding', 'im0001')
-
-
-def geometry(rng, folder):
-    """The table by which a preparation goes on and predictions go back."""
-    raw, out = folder / 'raw', folder / 'out'
-    write_drive(raw)
-    table = out / TRAIN / 'geometry.csv'
-    write_geometry(
-        table, [make_geometry('21_training', (SIZE, SIZE), (2, 3, 40, 30))])
-    header, row = table.read_text().splitlines()
-    if rng.random() < 0.6 and DAMAGE['on']:
-        fields = row.split(',')
-        for at in rng.integers(len(fields), size=3):
-            fields[at] = pick(rng, NUMBERS)
-        table.write_text('\n'.join([header, ','.join(fields)]))
-    else:
-        table.write_bytes(mutate_lines(rng, f'{header}\n{row}'))
-    if rng.random() < 0.5:  # labels alone follow the table
-        save_labels(out / TRAIN / 'ann/21_training.png',
-                    np.ones((40, 40), np.uint8))
-
-    def read():
-        for found in read_geometry(table).values():
-            assert math.isfinite(found.scale)
-        drive.prepare(raw, out, splits=['train'], workers=1)
-        check_drive(raw, out)
-
-    return ('geometry.csv', '21_training'), read
+    return 'im0001', lambda: check_prepared(stare, raw, folder / 'out',
+                                            'im0001')
 
 
 KINDS = dict({kind: image_kind(kind)
@@ -289,7 +206,5 @@ KINDS = dict({kind: image_kind(kind)
              mask=mask,
              split=split,
              manifest=manifest,
-             sums=sums,
-             geometry=geometry,
              prepare_drive=prepare_drive,
              prepare_stare=prepare_stare)

@@ -143,45 +143,37 @@ def _kind(make_content, readers):
 
 
 def swin(rng, folder):
-    """Swin weights of torch, in two layouts."""
+    """Swin weights in two layouts, of torch or of safetensors."""
     state = swin_state(pick(rng, ('mmseg', 'official')))
-    path = folder / 'swin.pth'
-    if rng.random() < 0.8:
-        content = {pick(rng, ('model', 'state_dict')): state}
+    if rng.random() < 0.5:
+        path = folder / 'swin.pth'
+        write(rng, path, {pick(rng, ('model', 'state_dict')): state})
     else:
-        content = dict(mutate_state(rng, state))
-    write(rng, path, content)
-    return 'swin.pth', lambda: _read_swin(path, folder)
+        path = folder / 'swin.safetensors'
+        as_bytes = rng.random() < 0.7
+        damaged = state if as_bytes else mutate_state(rng, state)
+        save_file(
+            {
+                name: value.contiguous()
+                for name, value in damaged.items()
+                if isinstance(value, torch.Tensor)
+                and value.layout == torch.strided and value.numel() < 10**6
+            }, path)
+        if as_bytes:
+            path.write_bytes(mutate(rng, path.read_bytes()))
 
+    def read():
+        """Into a backbone, and into a file that then must be whole."""
+        load_backbone_weights(backbone(), path)
+        converted = str(folder / 'converted.pth')
+        save_swin_weights(
+            convert_swin(read_backbone_state(str(path)), str(path)), converted)
+        load_backbone_weights(backbone(), converted)
 
-def safetensors(rng, folder):
-    """Swin weights of safetensors."""
-    state = swin_state(pick(rng, ('mmseg', 'official')))
-    path = folder / 'swin.safetensors'
-    as_bytes = rng.random() < 0.7
-    damaged = state if as_bytes else mutate_state(rng, state)
-    save_file(
-        {
-            k: v.contiguous()
-            for k, v in damaged.items() if isinstance(v, torch.Tensor)
-            and v.layout == torch.strided and v.numel() < 10**6
-        }, path)
-    if as_bytes:
-        path.write_bytes(mutate(rng, path.read_bytes()))
-    return 'swin.safetensors', lambda: _read_swin(path, folder)
-
-
-def _read_swin(path, folder):
-    """Into a backbone, and into a converted file that then must be whole."""
-    load_backbone_weights(backbone(), path)
-    converted = folder / 'converted.pth'
-    state = convert_swin(read_backbone_state(str(path)), str(path))
-    save_swin_weights(state, str(converted))
-    load_backbone_weights(backbone(), converted)
+    return path.name, read
 
 
 KINDS = dict(
     checkpoint=_kind(our_content, READERS),
     checkpoint_released=_kind(released_content, READERS[:3]),
-    swin=swin,
-    safetensors=safetensors)
+    swin=swin)
