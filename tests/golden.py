@@ -4,7 +4,6 @@ The weights follow from a rule over the release's parameter names and are
 loaded through the converter that users' released checkpoints go through.
 """
 import functools
-import json
 import os
 import os.path as osp
 import zlib
@@ -14,6 +13,7 @@ import torch
 
 from mbos.checkpoints.release_layout import from_release
 from mbos.tasks import build_tasks
+from .released import shapes
 from .utils import TASKS
 
 ROOT = osp.dirname(osp.dirname(__file__))
@@ -30,17 +30,10 @@ def load(name):
         return dict(data)
 
 
-@functools.lru_cache(maxsize=None)
-def release_shapes(key):
-    """Shapes by the release's parameter names."""
-    with open(osp.join(GOLDEN, 'state_dict_shapes.json')) as file:
-        return json.load(file)[key]
-
-
 def release_state(key, seed):
     """The release's state dict by the README's rule."""
     state = {}
-    for name, shape in release_shapes(key).items():
+    for name, shape in shapes(key).items():
         if name.endswith('relative_position_index'):
             continue
         rng = np.random.Generator(
@@ -72,20 +65,19 @@ def our_names(key):
     return {
         name:
         list(from_release({name: torch.zeros(shape)}, build_tasks(TASKS))[0])
-        for name, shape in release_shapes(key).items()
+        for name, shape in shapes(key).items()
         if not name.endswith('relative_position_index')
     }
 
 
 def release_norms(values, key):
     """Norms of our tensors, gathered under the release's names."""
+    norms = {
+        name: float(value.double().norm())
+        for name, value in values.items() if value is not None
+    }
     return {
-        name:
-        float(
-            np.sqrt(
-                sum(
-                    float(values[n].double().norm())**2 for n in ours
-                    if values.get(n) is not None)))
+        name: float(np.linalg.norm([norms.get(n, 0.) for n in ours]))
         for name, ours in our_names(key).items()
     }
 
@@ -116,13 +108,8 @@ def assert_scalar(actual, expected, tolerance=1e-4, name=''):
 
 
 def check_norms(norms, data, prefix, tolerance):
-    """Compare the norm of every parameter that a golden file lists.
-
-    Args:
-        norms (dict[str, float]): Ours, under the release's names.
-        data (dict[str, ndarray]): The golden file.
-        prefix (str): Start of the keys to compare.
-        tolerance (callable): Absolute tolerance for (name, expected norm).
+    """Compare the norm of every parameter that a golden file lists under a
+    prefix; the tolerance is a function of name and expected norm.
     """
     names = [k[len(prefix):] for k in data if k.startswith(prefix)]
     assert names
@@ -145,15 +132,8 @@ def check_steps(moved, walked, start, data, steps, dtype):
 
     A weight in float32 moves in multiples of its spacing. Where the steps
     cancel but for a tenth, as those of a discriminator's last bias may, no
-    more than this rounding can be asked.
-
-    Args:
-        moved (dict[str, float]): Norms of our changes, by the release's names.
-        walked (dict[str, float]): Sums of the norms of the single steps.
-        start (dict[str, float]): Norms of the weights before the first step.
-        data (dict[str, ndarray]): The golden file.
-        steps (int): How many steps were made.
-        dtype (torch.dtype): Precision of the run.
+    more than this rounding can be asked. Norms are of the changes so far, of
+    the single steps, summed, and of the weights before the first step.
     """
     relative = tolerance_of(dtype, 1e-3)
 

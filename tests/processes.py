@@ -10,15 +10,9 @@ import torch.distributed as dist
 def run_processes(function, count, folder, timeout=60):
     """Call ``function(rank)`` in forked processes of one group.
 
-    Args:
-        function (callable): What it returns must be picklable. It must not
-            run a backward pass, which a forked process cannot.
-        count (int): Number of processes.
-        folder (Path): Empty folder where they meet.
-        timeout (float): Seconds until a collective gives up. Default: 60.
-
-    Returns:
-        list: What the processes returned, by rank.
+    What it returns must be picklable, and it must not run a backward pass,
+    which a forked process cannot. They meet in the empty ``folder``; a
+    collective gives up after ``timeout`` seconds. Returns a list by rank.
     """
     context = multiprocessing.get_context('fork')
     results = context.Queue()

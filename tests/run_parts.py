@@ -47,11 +47,11 @@ class FailingHook(Hook):
     """Fails in an iteration of the training."""
 
     def __init__(self, how, rank, iteration=1):
-        self.how, self.rank, self.iteration = how, rank, iteration
+        self.fault, self.iteration = (how, rank), iteration
 
     def before_train_iter(self, runner):
         if runner.iter == self.iteration:
-            fail(self.how, self.rank)
+            fail(*self.fault)
 
 
 @DATASETS.register_module()
@@ -59,16 +59,14 @@ class FailingDataset(PartialLabelDataset):
     """Fails when it is checked or when an image is scored."""
 
     def __init__(self, how, rank, where, seconds=0, **kwargs):
-        self.fault = how, rank
-        self.where = where
-        self.seconds = seconds
+        self.fault, self.where, self.seconds = (how, rank), where, seconds
         super().__init__(**kwargs)
 
-    def problems(self, full=True, cache=None):
+    def problems(self, full=True, probed=None):
         if full and self.where == 'check':
             time.sleep(self.seconds)
             fail(*self.fault)
-        return super().problems(full, cache)
+        return super().problems(full, probed)
 
     def pre_eval(self, preds, indices):
         if self.where == 'scoring':
