@@ -19,7 +19,6 @@ VENV=${MBOS_VENV:-$ROOT/.venv}
 [[ $VENV == /* ]] || VENV=$PWD/$VENV
 MMCV=mmcv
 [[ ${MBOS_MMCV:-} != full ]] || MMCV=mmcv-full
-READ_ONLY='is read-only: set MBOS_VENV to a folder that is not.'
 CPU_INDEX=https://download.pytorch.org/whl/cpu
 export PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 # What another environment put here would look installed, but not be ours.
@@ -55,14 +54,14 @@ sys.exit(not (3, 11) <= sys.version_info < (3, 14))' &>/dev/null && return
         'PYTHON=/path/to/python3.11.'
 }
 
-# Sets INDEX, where torch comes from, and GB, the disk space that it needs.
-# Without a GPU it is the CPU build, if its index offers both packages.
+# Sets INDEX, where torch comes from. Without a GPU it is the CPU build, if its
+# index offers both packages.
 choose_torch() {
-    INDEX=() GB=8
+    INDEX=()
     if [[ -n ${MBOS_TORCH_INDEX:-} ]]; then
         INDEX=(--index-url "$MBOS_TORCH_INDEX")
     elif [[ $(uname -sm) != 'Linux x86_64' ]]; then
-        GB=3 # PyPI's own builds are for CPUs there
+        : # PyPI's own builds are for CPUs there
     elif nvidia-smi -L &>/dev/null; then
         say 'taking the CUDA build of torch: there is an NVIDIA GPU'
     elif "$BASE" -c "import urllib.request  # reach
@@ -70,25 +69,11 @@ for name in 'torch-$(pinned torch)', 'torchvision-$(pinned torchvision)':
     url = '$CPU_INDEX/' + name.split('-')[0] + '/'
     assert name.encode() in urllib.request.urlopen(url, timeout=5).read()
 " &>/dev/null; then
-        INDEX=(--index-url "$CPU_INDEX") GB=3
+        INDEX=(--index-url "$CPU_INDEX")
     else
         say 'taking the CUDA build of torch (3 GB to download), which runs on' \
             "CPUs too: no CPU build of $(pinned torch) was found at $CPU_INDEX"
     fi
-}
-
-# Ends with one sentence if something is missing, before anything is changed.
-check() {
-    find_python
-    choose_torch
-    local folder=$VENV
-    until [[ -d $folder ]]; do folder=$(dirname "$folder"); done
-    [[ -w $folder ]] || die "$folder $READ_ONLY"
-    [[ -f $VENV/pyvenv.cfg ]] ||
-        (($(df -Pk "$folder" | awk 'NR == 2 {print $4}') >= GB << 20)) || die \
-            "$folder has less than $GB GB free: set MBOS_VENV to another disk."
-    [[ $MMCV == mmcv ]] || type -P "${CXX:-c++}" >/dev/null ||
-        die 'MBOS_MMCV=full needs a C++17 compiler; c++ is not on PATH.'
 }
 
 install() {
@@ -118,9 +103,12 @@ case ${1:-} in
 esac
 [[ ${MBOS_SETUP:-1} != 0 ]] || exit 0
 if in_place; then say "all in place: $VENV" && exit; fi
-check
+find_python
+choose_torch
+[[ $MMCV == mmcv ]] || type -P "${CXX:-c++}" >/dev/null ||
+    die 'MBOS_MMCV=full needs a C++17 compiler; c++ is not on PATH.'
 if [[ ${1:-} ]]; then say "nothing is missing; to be made: $VENV" && exit; fi
-mkdir -p "$VENV" || die "$VENV $READ_ONLY"
+mkdir -p "$VENV" || die "set MBOS_VENV to a folder that can be written."
 exec 9>"$VENV/.lock"
 if type -P flock >/dev/null; then flock 9; fi # another set-up is at work
 if in_place; then say "all in place: $VENV" && exit; fi

@@ -41,7 +41,7 @@ elif arguments[:2] == ['-m', 'venv']:
     (folder / 'pyvenv.cfg').write_text('version = 3.11.7')
     shutil.copy(here, folder / 'bin' / 'python')
 elif arguments == ['-m', 'pip', '--version']:
-    sys.exit('bin' != here.parent.name or 'BROKEN' in os.environ)
+    sys.exit('bin' != here.parent.name)
 elif arguments[:3] == ['-m', 'pip', 'install']:
     print('install', *arguments[3:], file=log)
     log.flush()
@@ -62,8 +62,8 @@ class Sandbox:
         shutil.copy(ROOT / 'tools' / 'setup_env.sh', self.root / 'tools')
         shutil.copy(ROOT / 'requirements.txt', self.root)
         self.bin.mkdir()
-        for name in ('awk', 'bash', 'cat', 'chmod', 'cmp', 'dirname', 'df',
-                     'flock', 'ls', 'mkdir', 'rm', 'sed'):
+        for name in ('bash', 'cat', 'chmod', 'cmp', 'dirname', 'flock', 'ls',
+                     'mkdir', 'rm', 'sed'):
             (self.bin / name).symlink_to(shutil.which(name))
         self.script('uname', '#!/bin/sh\necho Linux x86_64\n')
         self.script('python3.11', STUB.replace('@PYTHON@', sys.executable))
@@ -177,31 +177,17 @@ def test_which_torch_and_why(sandbox, gpu, environment, why, index):
     assert sandbox.lines()[1].startswith(f'install -q {index}torch==')
 
 
-SMALL_DISK = dict(df='#!/bin/sh\necho Filesystem\n'
-                  f'echo "/dev/x 9 9 {4 * 1024 ** 2} 9% /"\n')
-# root may write anywhere but on a read-only file system
-READ_ONLY = dict(mkdir='#!/bin/sh\nexit 1\n')
-
-
-@pytest.mark.parametrize(
-    'scripts, environment, said',
-    [
-        ({}, dict(OLD='1'), 'no Python 3.11 to 3.13.*python3.13.*PYTHON='),
-        ({}, dict(PYTHON='/no/python'), 'among /no/python: install one'),
-        (SMALL_DISK, {}, 'less than 8 GB free'),
-        (SMALL_DISK, dict(REACHABLE='1'), None),  # the CPU build fits
-        (READ_ONLY, {}, 'read-only.*MBOS_VENV'),
-        ({}, dict(MBOS_MMCV='full'), 'compiler'),
-        ({}, dict(MBOS_VENV='bin'), 'set MBOS_VENV to another'),
-    ])
-def test_what_is_missing_is_said_first(sandbox, scripts, environment, said):
-    for name, text in scripts.items():
-        sandbox.script(name, text)
+@pytest.mark.parametrize('environment, said', [
+    (dict(OLD='1'), 'no Python 3.11 to 3.13.*python3.13.*PYTHON='),
+    (dict(PYTHON='/no/python'), 'among /no/python: install one'),
+    (dict(MBOS_MMCV='full'), 'compiler'),
+    (dict(MBOS_VENV='bin'), 'set MBOS_VENV to another'),
+    (dict(MBOS_VENV='log/venv'), 'set MBOS_VENV to a folder that can be'),
+])
+def test_what_is_missing_is_said_first(sandbox, environment, said):
+    sandbox.log.touch()
     files = set(sandbox.bin.iterdir())
     done = sandbox.run(**environment)
-    if said is None:
-        assert done.returncode == 0
-        return
     assert done.returncode == 1
     assert re.search(said, done.stderr.splitlines()[-1]), done.stderr
     assert sandbox.steps() == []
