@@ -24,11 +24,8 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def _check(name: str, given: Threshold, limit: float) -> None:
-    """Check a number, or numbers by class.
-
-    Raises:
-        ValueError: If one is not a number from 0 to below the limit.
-    """
+    """Refuse what is not a number, or numbers by class, from 0 to below a
+    limit."""
     for value in given.values() if isinstance(given, dict) else [given]:
         if not isinstance(value, numbers.Real) or not 0 <= value < limit:
             raise ValueError(f'{name} is {given!r}, expected at least 0 and '
@@ -136,11 +133,8 @@ class PredictionSettings:
     def steps(self,
               scales: Sequence[float] | None = None,
               flip: bool = False) -> list[dict]:
-        """The pipeline after loading, with test-time augmentation.
-
-        Args:
-            scales (Sequence[float], optional): Factors of the image scale; the
-                mean over them is predicted. Default: as the pipeline says.
+        """The pipeline after loading, with test-time augmentation: ``scales``
+        are factors of the image scale, by default as the pipeline says.
 
         Raises:
             ValueError: If scales are asked of a pipeline that keeps sizes.
@@ -171,12 +165,10 @@ class PredictionSettings:
 
 
 def settings_of(cfg: Config) -> PredictionSettings:
-    """The prediction settings of a config.
+    """The prediction settings of a config of ``load_config``.
 
-    Args:
-        cfg (Config): Completed by ``load_config``. ``data.test`` gives the
-            pipeline and the threshold; a top-level ``prediction`` may set
-            ``crop``, ``thresholds``, ``pipeline`` and ``postprocessing``.
+    ``data.test`` gives the pipeline and the threshold; ``prediction`` may set
+    ``crop``, ``thresholds``, ``pipeline`` and ``postprocessing``.
 
     Raises:
         InvalidConfigError: If it holds none, or they are wrong.
@@ -190,7 +182,7 @@ def settings_of(cfg: Config) -> PredictionSettings:
     with blamed_on(
             'data.test or prediction do not say how photographs are prepared',
             'Write data.test as configs/_base_/datasets does.'):
-        test = member_datasets(test[0] if isinstance(test, list) else test)[0]
+        test = member_datasets(test)[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
         thresholds = {t.name: common for t in build_tasks(cfg.model.tasks)}
         return _settings(
@@ -203,13 +195,8 @@ def settings_of(cfg: Config) -> PredictionSettings:
 
 def _settings(stored: dict) -> PredictionSettings:
     """The settings of plain types, as configs and checkpoints have them."""
-    rules = dict(stored.get('postprocessing') or {})
-    unknown = sorted(set(rules) - set(RULES))
-    if unknown:
-        raise ValueError(f'prediction.postprocessing has no {unknown[0]!r}: '
-                         f'there are {", ".join(RULES)}.')
-    return PredictionSettings(
-        **dict(stored, postprocessing=Postprocessing(**rules)))
+    rules = Postprocessing(**(stored.get('postprocessing') or {}))
+    return PredictionSettings(**dict(stored, postprocessing=rules))
 
 
 def settings_meta(tasks: Sequence[Task],
