@@ -362,7 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         reports = check(**vars(args))
     except (RefusedError, OSError) as error:
-        print(f'ERROR {sentence_of(error)}', file=sys.stderr)
+        print(f'Error: {sentence_of(error)}', file=sys.stderr)
         return 1
     for report in reports:
         print('\n'.join(report.lines()))

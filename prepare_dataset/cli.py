@@ -71,7 +71,7 @@ def finish(command: Callable[[], Summary]) -> int:
     try:
         summary = command()
     except (RefusedError, OSError) as error:
-        print(f'ERROR {sentence_of(error)}', file=sys.stderr)
+        print(f'Error: {sentence_of(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('Interrupted; the same command goes on from here.',

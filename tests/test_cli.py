@@ -38,7 +38,7 @@ def test_wrong_usage(arguments, words):
 def test_prepare_is_the_collections_own_command(tmp_path):
     done = mbos('prepare', 'stare', str(tmp_path / 'raw'), str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.lower().startswith('error') and 'raw' in done.stderr
+    assert done.stderr.startswith('Error: ') and 'raw' in done.stderr
     assert {'idrid', 'check', 'synthetic'} <= set(collections())
 
 

@@ -94,7 +94,7 @@ def test_specks_are_all_small_parts_and_no_others(density, smallest):
     (dict(rim=0.5), 'postprocessing.rim is 0.5'),
     (dict(rim='x'), "postprocessing.rim is 'x'"),
     (dict(specks=dict(lesion=dict(EX=-1))), 'specks.lesion'),
-    (dict(smooth=1), "no 'smooth'"),
+    (dict(smooth=1), "'smooth'"),
 ])
 def test_wrong_rules_of_a_checkpoint(given, message):
     step = dict(type='MultiScaleFlipAug', img_scale=[8, 8], transforms=[])

@@ -174,7 +174,7 @@ def test_exit_codes(raw, tmp_path, capsys, raw_name, out, code, said):
     shown = capsys.readouterr()
     assert said in shown.out + shown.err
     assert 'Errno' not in shown.out + shown.err
-    assert shown.err.startswith('ERROR ') == (code > 0 and out != 'blocked')
+    assert shown.err.startswith('Error: ') == (code > 0 and out != 'blocked')
 
 
 def test_command_runs_as_a_module_without_the_network(raw, tmp_path):
