@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.utils import print_log
 from prettytable import PrettyTable
 
+from mbos.io.labels import translate
 from mbos.metrics import sums as metrics
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.report import compute
@@ -72,7 +73,7 @@ class ScoringMixin:
             prob = np.asarray(pred[task.name])
             if scored is not task:
                 prob = prob[task.channels(scored.classes)]
-                label = task.part_values(scored.classes)[label]
+                label = translate(label, task.part_values(scored.classes))
             return metrics.update(
                 prob,
                 label,

@@ -3,6 +3,7 @@ import os
 import zlib
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -39,7 +40,7 @@ def read_labels(path: str) -> np.ndarray:
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     """Replace label values by a table of shape (256, ), if there is one."""
-    return labels if table is None else table[labels]
+    return labels if table is None else cv2.LUT(labels, table)
 
 
 def save_labels(path: str | os.PathLike,

@@ -47,7 +47,13 @@ def rank_scores(prob: np.ndarray,
     ranked = RankedScores(prob[target if mask is None else target & mask],
                           prob.flatten() if mask is None else prob[mask])
     for scores in ranked:
-        scores.sort()  # in place: they are copies
+        scores.sort()  # in place: they are copies; NaN become the last
+    if len(ranked.pixels
+           ) and not 0 <= ranked.pixels[0] <= (ranked.pixels[-1]) <= 1:
+        raise ValueError(
+            f'Probabilities must lie in [0, 1], got {ranked.pixels[0]} to '
+            f'{ranked.pixels[-1]}; where they are NaN, the network or its '
+            'checkpoint is broken.')
     return ranked
 
 

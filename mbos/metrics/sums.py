@@ -46,25 +46,27 @@ def update(prob: np.ndarray,
     """Make the sums of one image.
 
     Args:
-        prob: Probabilities of shape (C, H, W), float32.
-        label: Labels of shape (H, W), uint8.
-        task: Says what the labels mean.
-        fov: Boolean field of view (H, W). With it, all comparable metrics
+        prob: Probabilities (C, H, W), float32.
+        label: Labels of the task (H, W), uint8.
+        fov: Boolean field of view (H, W); with it, all comparable metrics
             exist inside it, too.
-        threshold: Operating point of the comparable counts, one for all
-            classes; the published ones stay at 0.5.
+        threshold: Operating point of the comparable counts.
         ignore_index: Label of the pixels left out. None treats 255 as the
             release does: left out of the counts of a single class but
             negative in its curves, background of exclusive classes,
             outermost of nested ones.
-        points: Further operating points by name, each with a threshold per
-            class.
+        points: Further operating points by name, a threshold per class each.
 
     Raises:
         ValueError: If shapes do not fit, or a probability is not in [0, 1].
     """
     prob = np.asarray(prob, dtype=np.float32)
-    _check(prob, label, task, fov)
+    for plane in (label, label if fov is None else fov):
+        if prob.shape != (task.num_classes, *plane.shape):
+            raise ValueError(
+                f'The task has {task.num_classes} classes, labels or field of '
+                f'view have the shape {plane.shape}, but the probabilities '
+                f'{prob.shape}.')
     targets, valid, count_valid = _encode(label, task, ignore_index)
     limits = {f'{threshold:.4g}': task.num_classes * [threshold]}
     limits.update(points or {})
@@ -81,36 +83,26 @@ def update(prob: np.ndarray,
             _confusion(p > OPERATING_POINT, t, count_valid)
             for p, t in zip(prob, targets)
         ])
-    sums = dict(
+    return dict(
         points=np.array(list(limits)),
         thresholds=thresholds,
         counts=counts,
         ranking=ranking,
         scores=pack_histograms(scores),
         curve=curve,
-        published=published)
+        published=published,
+        **_of_kind(task, prob, targets, valid, thresholds))
+
+
+def _of_kind(task, prob, targets, valid, thresholds) -> Sums:
+    """What only one kind of task has."""
+    sums = {}
     if task.num_classes == 1:
         sums['otsu'] = _otsu(prob[0], targets[0], valid)
     if task.nested:
         found = [_nested(prob, targets, valid, own) for own in thresholds]
         sums['regions'], sums['heights'] = map(np.stack, zip(*found))
     return sums
-
-
-def _check(prob, label, task, fov):
-    """Refuse what cannot be counted."""
-    for name, plane in (('labels', label), ('field of view', fov)):
-        if plane is not None and prob.shape != (task.num_classes,
-                                                *plane.shape):
-            raise ValueError(
-                f'The task has {task.num_classes} classes, and the {name} '
-                f'the shape {plane.shape}; the probabilities have the shape '
-                f'{prob.shape}.')
-    low, high = prob.min(), prob.max()
-    if not 0 <= low <= high <= 1:
-        raise ValueError(
-            f'Probabilities must lie in [0, 1], got {low} to {high}; where '
-            'they are NaN, the network or its checkpoint is broken.')
 
 
 def _encode(label, task, ignore_index):
@@ -143,8 +135,8 @@ def _parts(fov, valid):
     """Divide the valid pixels: those in the field of view, and the others."""
     if fov is None:
         return [valid]
-    masks = [fov.astype(bool), ~fov.astype(bool)]
-    return masks if valid is None else [mask & valid for mask in masks]
+    parts = fov.astype(bool), ~fov.astype(bool)
+    return parts if valid is None else [part & valid for part in parts]
 
 
 def _class_sums(masks, prob, target, thresholds):

@@ -87,14 +87,14 @@ def mirrored_back(logits: Tensor, meta: dict) -> Tensor:
 def mean_probabilities(views: Sequence[Tensor], size: tuple[int, int],
                        align_corners: bool) -> Tensor:
     """Mean over the views of an image, (C, H, W), of logits (C, h, w) each."""
-    found = views[0].new_empty((len(views[0]), *size))
-    for index, mean in enumerate(found):  # planes of photographs are large
-        planes = (
-            resize(
+    found = views[0].new_zeros((len(views[0]), *size))
+    for index, total in enumerate(found):  # planes of photographs are large
+        for view in views:
+            total += resize(
                 view[None, index:index + 1],
                 size=size,
                 mode='bilinear',
                 align_corners=align_corners,
-                warning=False)[0, 0].sigmoid_() for view in views)
-        mean.copy_(sum(planes) / len(views))
+                warning=False)[0, 0].sigmoid_()
+        total /= len(views)
     return found

@@ -193,9 +193,9 @@ PLANE = np.zeros((4, 4), np.uint8)
 
 @pytest.mark.parametrize('prob, label, task, options, words', [
     (np.where(np.eye(4) * np.eye(4)[1], np.nan,
-              PROB), PLANE, SINGLE, {}, 'nan to nan'),
+              PROB), PLANE, SINGLE, {}, '0.5 to nan'),
     (PROB * 3, PLANE, SINGLE, {}, '1.5 to 1.5'),
-    (PROB, PLANE[1:], SINGLE, {}, r'labels the shape \(3, 4'),
+    (PROB, PLANE[1:], SINGLE, {}, r'shape \(3, 4'),
     (PROB, PLANE, SINGLE, dict(fov=np.ones((2, 2), bool)), 'field of view'),
     (PROB, PLANE, EXCLUSIVE, {}, '3 classes'),
 ])
