@@ -1,6 +1,4 @@
 """What happens when a loss or a gradient is NaN or infinite."""
-from collections.abc import Iterable
-
 import torch
 import torch.distributed as dist
 from mmcv.runner import get_dist_info
@@ -46,18 +44,15 @@ class FiniteGuard:
                 names the terms, the iteration and the images.
         """
         losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
-        flags = torch.stack([
-            _any_not_finite(losses.values()),
-            _any_not_finite(gradients.values() or losses.values())
-        ])
-        late = self.agreement.is_late(flags)
+        flag = _any_not_finite([*losses.values(), *gradients.values()])
+        late = self.agreement.is_late(flag)
         evidence = (runner.iter + 1, losses, {} if late else gradients,
                     images_of(runner))
-        found, evidence = self.agreement(flags, evidence)
-        if not found or not any(found):
-            self.skipped_in_a_row = 0
-            return True
-        return self._fault(runner, evidence)
+        found, evidence = self.agreement(flag, evidence)
+        if found:
+            return self._fault(runner, evidence)
+        self.skipped_in_a_row = 0
+        return True
 
     def settle(self, runner) -> None:
         """Make sure that the last iteration was sound.
@@ -66,7 +61,7 @@ class FiniteGuard:
             FloatingPointError: If it was not.
         """
         found, evidence = self.agreement.settle()
-        if found and any(found):
+        if found:
             self._fault(runner, evidence)
 
     def _fault(self, runner, evidence) -> bool:
@@ -131,8 +126,8 @@ def check_finite_weights(model: nn.Module, iteration: int) -> None:
             'is good. Lower the learning rate.')
 
 
-def _any_not_finite(values: Iterable[Tensor]) -> Tensor:
-    """1 or 0, float32, on the values' device; no halt of the host."""
+def _any_not_finite(values: list[Tensor]) -> Tensor:
+    """1 or 0, on the values' device; no halt of the host."""
     seen = [e.float() for v in values for e in torch.aminmax(v.detach())]
     return (~torch.isfinite(torch.stack(seen))).any().float()
 

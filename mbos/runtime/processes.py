@@ -12,7 +12,7 @@ _ARRIVED, _WENT_ON = 'mbos arrived', 'mbos went on'
 
 
 class Agreement:
-    """The largest value of each flag over all processes, once an iteration.
+    """Whether any process has raised a flag, once an iteration.
 
     Reading values from a GPU would make the host wait for all work that was
     queued before, so there, or where ``late`` says so, a call starts a copy
@@ -23,47 +23,44 @@ class Agreement:
         self.late = late
         self._under_way: tuple | None = None
 
-    def is_late(self, flags: Tensor) -> bool:
-        """Whether the values of these flags come one call late."""
-        return flags.is_cuda if self.late is None else self.late
+    def is_late(self, flag: Tensor) -> bool:
+        """Whether the values of such flags come one call late."""
+        return flag.is_cuda if self.late is None else self.late
 
-    def __call__(self,
-                 flags: Tensor,
-                 context: Any = None) -> tuple[list[float] | None, Any]:
-        """Exchange flags, of shape (n,) in every process, none of them NaN.
+    def __call__(self, flag: Tensor, context: Any = None) -> tuple[bool, Any]:
+        """Exchange a flag, a single 0 or 1 in every process.
 
         Returns:
-            tuple: The largest values and the context they were given with, or
-            twice None.
+            tuple[bool, Any]: The value, False where nothing is known yet, and
+            the context that it was given with.
         """
         if get_dist_info()[1] > 1:
-            flags = flags.clone()
-            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        if not self.is_late(flags):
-            return flags.tolist(), context
-        before = self._under_way
-        event = None
-        if flags.is_cuda:
-            host = torch.empty_like(flags, device='cpu', pin_memory=True)
-            flags = host.copy_(flags, non_blocking=True)
+            flag = flag.clone()
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        if not self.is_late(flag):
+            return bool(flag), context
+        before, event = self._under_way, None
+        if flag.is_cuda:
+            host = torch.empty_like(flag, device='cpu', pin_memory=True)
+            flag = host.copy_(flag, non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-        self._under_way = flags, event, context
+        self._under_way = flag, event, context
         return _read(before)
 
-    def settle(self) -> tuple[list[float] | None, Any]:
+    def settle(self) -> tuple[bool, Any]:
         """Wait for what is under way, as before a checkpoint."""
         before, self._under_way = self._under_way, None
         return _read(before)
 
 
-def _read(started: tuple | None) -> tuple[list[float] | None, Any]:
+def _read(started: tuple | None) -> tuple[bool, Any]:
     if started is None:
-        return None, None
-    flags, event, context = started
+        return False, None
+    flag, event, context = started
     if event is not None:
         event.synchronize()
-    return flags.tolist(), context
+    return bool(flag), context
 
 
 def wait_for_all() -> None:

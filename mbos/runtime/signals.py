@@ -116,9 +116,7 @@ class StopHook(Hook):
         mine = self.signals.received is not None
         if get_dist_info()[1] == 1:
             return mine
-        flags = torch.full((1, ), float(mine), device=self.device)
-        found, _ = self.agreement(flags)
-        return bool(found and found[0])
+        return self.agreement(torch.tensor(float(mine), device=self.device))[0]
 
 
 def end_with_launcher() -> None:

@@ -84,14 +84,6 @@ def test_network_has_the_average_for_a_while():
         assert runner.model.weight.tolist() == [8., 8.]
 
 
-@pytest.mark.parametrize('arguments', [
-    dict(momentum=0), dict(momentum=1.5), dict(warm_up=-1), dict(interval=0)
-])  # yapf: disable
-def test_arguments_without_meaning(arguments):
-    with pytest.raises(ValueError, match=next(iter(arguments))):
-        EMAWeightsHook(**arguments)
-
-
 def test_hook_of_mmcv_becomes_ours():
     given = dict(type='EMAHook', momentum=0.01, interval=3, warm_up=7)
     ours = as_our_hook(given)

@@ -8,7 +8,6 @@ from mmseg.datasets import build_dataset
 from PIL import Image
 
 from mbos.apis import load_config
-from mbos.datasets import EvaluationSets
 from mbos.engine.validation import (check_validation, validated_test_images,
                                     warn_of_useless_labels)
 from tests.test_reliability.runs import best_of, val_lines, write_long_config
@@ -79,14 +78,6 @@ def test_splits_of_one_folder(tmp_path, val, test, shared):
     cfg['data']['test'] = 'c0'
     cfg = load_config(write_config(tmp_path / 'a.py', cfg))
     assert bool(validated_test_images(cfg)) == shared
-
-
-def test_one_validation_set_is_as_good_as_several(tmp_path):
-    cfg = config_of(tmp_path, TWO)
-    cfg['data']['val'] = cfg['data']['val'][0]
-    cfg = load_config(write_config(tmp_path / 'a.py', cfg))
-    assert cfg.data.val.type == EvaluationSets.__name__
-    assert [d.name for d in cfg.data.val.datasets] == ['c0_test']
 
 
 def test_training_saves_the_best_mean_over_tasks(runs, tool, tmp_path):

@@ -23,7 +23,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from mbos import apis
-from mbos.engine.checkpoint_hook import list_checkpoints
 from mbos.engine.resume import why_not_whole
 from prepare_dataset.record import FILE as RECORD
 from prepare_dataset.record import UNFINISHED
@@ -74,12 +73,10 @@ def wait_for_session(number, seconds=10):
 
 
 class Part:
-    """Something that is killed: how it starts, what is compared.
-
-    Subclasses have ``name``; ``whole`` and ``work``, the folders of the run
-    that is left alone and of the one that is killed; ``start(folder)``;
-    ``reset()``, ``state()``, ``check_after_kill()`` and ``compare()``.
-    """
+    """Something that is killed. Subclasses have ``name``; ``whole`` and
+    ``work``, the folders of the run that is left alone and of the one that is
+    killed; ``start(folder)``, ``reset()``, ``check_after_kill()`` and
+    ``compare()``."""
 
     def half_written(self):
         """Names of temporary files, a set."""
@@ -90,8 +87,7 @@ class Part:
         begin = time.monotonic()
         process = self.start(folder)
         process.join()
-        assert process.exitcode == 0, \
-            f'{self.name} ended with status {process.exitcode}'
+        assert process.exitcode == 0, (self.name, process.exitcode)
         return time.monotonic() - begin
 
     def kill_once(self, delay, aimed):
@@ -115,31 +111,23 @@ class Part:
         half = self.half_written() - old
         return f'half written: {", ".join(half)}' if half else 'between files'
 
-
-def kill_repeatedly(part, kills, seconds, rng):
-    """Kill a part as often as wanted, then let it end.
-
-    Args:
-        seconds (float): How long a run takes; kills come within it.
-
-    Returns:
-        list[str]: A line on each kill.
-    """
-    lines = []
-    while len(lines) < kills:
-        delay = rng.uniform(0, seconds)
-        aimed = len(lines) % 2 == 1
-        seen = part.kill_once(delay, aimed)
-        if seen is None:  # it was at its end: begin again
-            part.reset()
-            continue
-        lines.append(f'{part.name}: kill {len(lines) + 1} after {delay:.2f} s'
-                     f'{" and aimed" if aimed else ""}; {part.state()}; '
-                     f'{seen}')
-        print(lines[-1], flush=True)
-        part.check_after_kill()
-    part.finish(part.work)
-    return lines
+    def kill_repeatedly(self, kills, seconds, rng):
+        """Kill it within the seconds that a run takes, then let it end;
+        returns what was seen at each kill."""
+        seen = []
+        while len(seen) < kills:
+            delay = rng.uniform(0, seconds)
+            found = self.kill_once(delay, aimed=len(seen) % 2 == 1)
+            if found is None:  # it was at its end: begin again
+                self.reset()
+                continue
+            seen.append(found)
+            print(
+                f'{self.name}: kill {len(seen)} after {delay:.2f} s, {found}',
+                flush=True)
+            self.check_after_kill()
+        self.finish(self.work)
+        return seen
 
 
 class Training(Part):
@@ -166,10 +154,6 @@ class Training(Part):
     def reset(self):
         shutil.rmtree(self.work)
 
-    def state(self):
-        found = list_checkpoints(str(self.work / self.subfolder))
-        return f'newest checkpoint: {found[0][0] if found else "none"}'
-
     def check_after_kill(self):
         for path in self.work.rglob('*.pth'):
             assert why_not_whole(str(path)) is None, path
@@ -186,9 +170,7 @@ class Training(Part):
         assert names[0] == names[1], names
         assert train_lines(self.work) == train_lines(self.whole)
         assert val_lines(self.work) == val_lines(self.whole)
-        return (f'{last}: weights, optimizers and states equal bit for bit; '
-                f'{len(train_lines(self.work))} log lines and '
-                f'{len(val_lines(self.work))} evaluations equal')
+        return f'{last}, log lines and evaluations equal bit for bit'
 
 
 class Tree(Part):
@@ -220,9 +202,6 @@ class Tree(Part):
             for path in sorted(folder.rglob('*'))
             if path.is_file() and path.name != 'output.txt'
         }
-
-    def state(self):
-        return f'{len(self.files(self.work))} files'
 
     def check_after_kill(self):
         """What has its name is what it shall be, except lists of files; a
@@ -287,7 +266,7 @@ def main():
         help='default: all; labels need stage1')
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    lines, results = [], {}
+    seen, results = [], {}
     with tempfile.TemporaryDirectory(prefix='kills') as folder:
         root = Path(folder)
         write_data(root / 'data', TWO)
@@ -295,11 +274,11 @@ def main():
             part = PARTS[name](root)
             seconds = part.finish(part.whole)
             print(f'{part.name}: undisturbed {seconds:.1f} s', flush=True)
-            lines += kill_repeatedly(part, args.kills, seconds, rng)
+            seen += part.kill_repeatedly(args.kills, seconds, rng)
             results[part.name] = part.compare()
             print(f'{part.name}: {results[part.name]}', flush=True)
-    half = sum('half written' in line for line in lines)
-    summary = dict(kills=len(lines), while_writing=half, equal=results)
+    half = sum('half written' in found for found in seen)
+    summary = dict(kills=len(seen), while_writing=half, equal=results)
     print(json.dumps(summary, indent=2))
 
 

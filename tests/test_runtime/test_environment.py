@@ -1,16 +1,11 @@
-import random
 import time
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from mmcv.parallel import DataContainer
-from torch import nn
 
 from mbos.apis import Environment, LaunchError, set_up_environment
-from mbos.runtime.environment import set_random_seed, wrap_model
-from mbos.runtime.exits import _is_lost
 from tests.processes import run_processes
 
 SLURM = dict(
@@ -76,31 +71,6 @@ def test_started_wrongly(join, launcher, gpus, variables, words):
         join(launcher, gpus, **variables)
 
 
-def test_seed():
-
-    def draw(seed):
-        set_random_seed(seed)
-        return random.random(), np.random.rand(), torch.rand(1).item()
-
-    first = draw(7)
-    assert draw(7) == first
-    assert all(a != b for a, b in zip(draw(8), first))
-
-
-class Echo(nn.Module):
-
-    def forward(self, img, names):
-        return img.sum().item(), names
-
-
-def test_wrapped_model_unpacks_containers():
-    model = wrap_model(Echo(), Environment(torch.device('cpu')))
-    total, names = model(
-        img=DataContainer([torch.ones(2, 3)]),
-        names=DataContainer([['a']], cpu_only=True))
-    assert total == 6 and names == ['a']
-
-
 def slow_first(rank):
     """Three barriers, to which the first process comes late."""
     env = Environment(torch.device('cpu'), rank, 3)
@@ -118,17 +88,3 @@ def test_barrier_waits_longer_than_collectives(tmp_path):
     times = np.array(run_processes(slow_first, 3, tmp_path, timeout=1))
     assert np.ptp(times, axis=0).max() < 0.4, 'all go on together'
     assert (np.diff(times[:, [0, 2]], axis=1) > 0.5).all()
-
-
-def late_collective(rank):
-    if rank == 0:
-        time.sleep(2)
-    try:
-        dist.barrier()
-    except RuntimeError as error:
-        return _is_lost(error)
-
-
-def test_collectives_give_up(tmp_path):
-    """What the test above would see without a barrier of its own."""
-    assert run_processes(late_collective, 2, tmp_path, timeout=1)[1]
