@@ -15,8 +15,8 @@ from mmcv.utils import Registry
 
 from mbos.checkpoints.foreign_state import SEGMENTORS
 from mbos.config_rules import (DICT, FLAG, KNOWN, PATH, TEXT, Kind, has_type,
-                               is_list_of, one_of, unknown_keys, value_at,
-                               whole_number, wrong_values)
+                               is_list_of, one_of, rules_of, unknown_keys,
+                               value_at, whole_number, wrong_values)
 from mbos.faults import InvalidConfigError
 from .checkpoint_hook import SubfolderCheckpointHook
 from .hooks import GradientStepHook
@@ -83,61 +83,55 @@ def _is_further_hook(value: object) -> bool:
         value['type'])
 
 
-PARTS = dict.fromkeys(
-    ('runner', 'optimizer_config', 'lr_config', 'momentum_config',
-     'checkpoint_config', 'evaluation', 'log_config', 'model.test_cfg',
-     'model.train_cfg'),
-    Kind(
-        lambda value: isinstance(value, Mapping) and TEXT.is_right(
-            value.get('type', '')),
-        'a dict, whose type is the name of a registered class'))
+PARTS = rules_of({
+    Kind(lambda value: isinstance(value, Mapping) and TEXT.is_right(
+        value.get('type', '')),
+         'a dict, whose type is the name of a registered class'):
+    'runner optimizer_config lr_config momentum_config checkpoint_config '
+    'evaluation log_config model.test_cfg model.train_cfg'
+})  # yapf: disable
 """dict[str, Kind]: What all other checks rely on."""
-RULES = {
-    **dict.fromkeys(('runner.max_iters', 'evaluation.interval',
-                     'log_config.interval'), whole_number(1)),
-    'data.samples_per_gpu': whole_number(1, 4096),
-    'seed': whole_number(0, 2**64 - 1),
-    **dict.fromkeys(('checkpoint_config.interval',
-                     'checkpoint_config.max_keep_ckpts'), whole_number(-1)),
-    **dict.fromkeys(('compile', 'cudnn_benchmark', 'tf32', 'auto_resume',
-                     'accelerate', 'checkpoint_config.save_last'), FLAG),
-    **dict.fromkeys(('load_from', 'resume_from',
-                     'checkpoint_config.subfolder'), PATH),
-    **dict.fromkeys(('lr_config.by_epoch', 'checkpoint_config.by_epoch',
-                     'evaluation.by_epoch', 'momentum_config.by_epoch'),
-                    Kind(lambda value: not value,
-                         'False, as runs count iterations')),
-    'log_level': one_of('DEBUG', 'INFO', 'WARNING', 'ERROR'),
-    'precision': one_of('float32', 'fp16', 'bf16'),
-    'workflow': Kind(
-        lambda value: value in ([('train', 1)], [['train', 1]]),
-        "[('train', 1)]: evaluation.interval says when data.val is evaluated"),
-    'optimizer': Kind(
-        _is_optimizer, "a dict such as dict(type='AdamW', lr=...), of an "
-        'optimizer that steps as that does'),
-    'optimizer_config.grad_clip': Kind(DICT.is_right,
-                                       'a dict such as dict(max_norm=1.0)'),
-    'optimizer_config.type': Kind(
-        lambda name: _is_class(HOOKS, GradientStepHook, name),
-        "'GradientStepHook', which does all steps: accumulate=N gathers "
-        "gradients, grad_clip clips them, and precision='fp16' scales losses"),
-    'runner.type': Kind(
-        lambda name: _is_class(RUNNERS, CheckedIterRunner, name),
-        "'CheckedIterRunner', which counts iterations and can be resumed "
-        "anywhere: runner=dict(type='CheckedIterRunner', max_iters=...)"),
-    'checkpoint_config.type': Kind(
-        lambda name: _is_class(HOOKS, SubfolderCheckpointHook, name),
-        'none, or SubfolderCheckpointHook: runs could not be stopped and '
-        'resumed without it'),
-    'log_config.hooks': Kind(
-        lambda value: is_list_of(value, _is_hook), 'a list of dicts with a '
-        "type, such as [dict(type='CompactTextLoggerHook')], and without "
-        'by_epoch=True, as runs count iterations'),
-    'custom_hooks': Kind(
-        lambda value: is_list_of(value, _is_further_hook), 'a list of dicts '
-        'with a type, without by_epoch=True, and without what optimizer_config'
-        ', lr_config and checkpoint_config give'),
-}  # yapf: disable
+RULES = rules_of({
+    whole_number(1): 'runner.max_iters evaluation.interval '
+                     'log_config.interval',
+    whole_number(1, 4096): 'data.samples_per_gpu',
+    whole_number(0, 2**64 - 1): 'seed',
+    whole_number(-1): 'checkpoint_config.interval '
+                      'checkpoint_config.max_keep_ckpts',
+    FLAG: 'compile cudnn_benchmark tf32 auto_resume accelerate '
+          'checkpoint_config.save_last',
+    PATH: 'load_from resume_from checkpoint_config.subfolder',
+    Kind(lambda value: not value, 'False, as runs count iterations'):
+    'lr_config.by_epoch checkpoint_config.by_epoch evaluation.by_epoch '
+    'momentum_config.by_epoch',
+    one_of('DEBUG', 'INFO', 'WARNING', 'ERROR'): 'log_level',
+    one_of('float32', 'fp16', 'bf16'): 'precision',
+    Kind(lambda value: value in ([('train', 1)], [['train', 1]]),
+         "[('train', 1)]: evaluation.interval says when data.val is "
+         'evaluated'): 'workflow',
+    Kind(_is_optimizer, "a dict such as dict(type='AdamW', lr=...), of an "
+         'optimizer that steps as that does'): 'optimizer',
+    Kind(DICT.is_right, 'a dict such as dict(max_norm=1.0)'):
+    'optimizer_config.grad_clip',
+    Kind(lambda name: _is_class(HOOKS, GradientStepHook, name),
+         "'GradientStepHook', which does all steps: accumulate=N gathers "
+         "gradients, grad_clip clips them, and precision='fp16' scales "
+         'losses'): 'optimizer_config.type',
+    Kind(lambda name: _is_class(RUNNERS, CheckedIterRunner, name),
+         "'CheckedIterRunner', which counts iterations and can be resumed "
+         "anywhere: runner=dict(type='CheckedIterRunner', max_iters=...)"):
+    'runner.type',
+    Kind(lambda name: _is_class(HOOKS, SubfolderCheckpointHook, name),
+         'none, or SubfolderCheckpointHook: runs could not be stopped and '
+         'resumed without it'): 'checkpoint_config.type',
+    Kind(lambda value: is_list_of(value, _is_hook), 'a list of dicts with a '
+         "type, such as [dict(type='CompactTextLoggerHook')], and without "
+         'by_epoch=True, as runs count iterations'): 'log_config.hooks',
+    Kind(lambda value: is_list_of(value, _is_further_hook), 'a list of dicts '
+         'with a type, without by_epoch=True, and without what '
+         'optimizer_config, lr_config and checkpoint_config give'):
+    'custom_hooks',
+})  # yapf: disable
 """dict[str, Kind]: What settings of training must be."""
 
 
