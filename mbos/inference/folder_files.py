@@ -96,7 +96,9 @@ class OutputFolder:
             changed = [f'{name} but no {RUN}' for name in there]
         else:
             theirs, ours = (
-                dict(run['options'], checkpoint=run['checkpoint_sha256'][:12])
+                dict(
+                    run.get('options') or {},
+                    checkpoint=str(run.get('checkpoint_sha256'))[:12])
                 for run in (known, header))
             changed = [
                 f'{key} {theirs.get(key)!r} instead of {ours[key]!r}'

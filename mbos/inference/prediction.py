@@ -2,8 +2,9 @@
 for the network itself: nothing here needs torch.
 """
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -221,16 +222,21 @@ class PhotographPredictor:
             clean(self.tasks[name], labels, maps)
             yield name, labels, prob
 
-    def predict_batch(self,
-                      batch: Sequence[tuple[PreparedPhotograph, Any]],
-                      probabilities: bool = True) -> Iterator[Prediction]:
-        """Predict photographs that :meth:`prepare` has prepared."""
-        results = self.run([inputs for _, inputs in batch])
-        for (prepared, _), logits in zip(batch, results):
-            found = Prediction({}, {}, prepared.field_of_view, prepared.notes)
-            for name, labels, prob in self.restore(logits, prepared,
-                                                   probabilities):
-                found.labels[name] = labels
-                if prob is not None:
-                    found.probabilities[name] = prob
-            yield found
+    def predict(self,
+                images: Iterable[Image],
+                probabilities: bool = True,
+                batch_size: int = 1) -> Iterator[Prediction]:
+        """Predict photographs, so many together, one result at a time."""
+        images = iter(images)
+        while some := list(islice(images, batch_size)):
+            batch = [self.prepare(as_photograph(image)) for image in some]
+            results = self.run([inputs for _, inputs in batch])
+            for (prepared, _), logits in zip(batch, results):
+                maps = list(self.restore(logits, prepared, probabilities))
+                yield Prediction({
+                    name: labels
+                    for name, labels, _ in maps
+                }, {
+                    name: p
+                    for name, _, p in maps if p is not None
+                }, prepared.field_of_view, prepared.notes)

@@ -31,7 +31,7 @@ from mbos.models.inference import (complete_test_cfg, flip_direction,
                                    unique_views)
 from mbos.zoo import DEFAULT, card_path, checkpoint_path
 from .prediction import (Image, PhotographPredictor, Prediction,
-                         PredictionOptions, as_photograph)
+                         PredictionOptions)
 
 View = tuple[Tensor, dict]
 """A network input (3, h, w) and mmseg's meta information of it."""
@@ -147,14 +147,7 @@ def iterate_predictions(model: nn.Module,
     """As :func:`predict`, one result at a time, so that memory is bounded."""
     if batch_size < 1:
         raise ValueError(f'batch_size is {batch_size}, expected at least 1.')
-    predictor = Predictor(model, options)
-    batch = []
-    for image in images:
-        batch.append(predictor.prepare(as_photograph(image)))
-        if len(batch) == batch_size:
-            yield from predictor.predict_batch(batch, probabilities)
-            batch = []
-    yield from predictor.predict_batch(batch, probabilities)
+    return Predictor(model, options).predict(images, probabilities, batch_size)
 
 
 class Predictor(PhotographPredictor):

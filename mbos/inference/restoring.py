@@ -55,22 +55,29 @@ class TaskMaps:
         if with_probabilities:
             prob = np.zeros((len(limits), *self.shape), np.float32)
             part = prob[(slice(None), *self._crop)]
-        for view in self._views:
-            view.look_for(limits)
+        with np.errstate(divide='ignore'):
+            logits = np.log(limits / (1 - limits))[:, None, None]
+        above = [view.logits > logits for view in self._views]
         inside = labels[self._crop]
         for start in range(0, len(inside), ROWS):
-            self._read_rows(slice(start, start + ROWS), limits, inside, part)
+            self._read_rows(
+                slice(start, start + ROWS), limits, above, inside, part)
         return labels, prob
 
-    def _read_rows(self, rows: slice, limits: np.ndarray, labels: np.ndarray,
+    def _read_rows(self, rows: slice, limits: np.ndarray,
+                   above: list[np.ndarray], labels: np.ndarray,
                    prob: np.ndarray | None) -> None:
-        """Fill in labels, and probabilities if wanted, of some rows."""
+        """Fill in labels, and probabilities if wanted, of some rows;
+        ``above`` says where the logits of each view exceed the limits."""
         labels = labels[rows]
         highest = np.zeros(labels.shape, np.float32)
         for index, limit in enumerate(limits):
             columns = slice(0, labels.shape[1])
             if prob is None:
-                spans = [view.span_above(index, rows) for view in self._views]
+                spans = [
+                    view.span_of(found[index], rows)
+                    for view, found in zip(self._views, above)
+                ]
                 columns = slice(
                     min(s.start for s in spans), max(s.stop for s in spans))
                 if columns.start >= columns.stop:
@@ -121,19 +128,12 @@ class _View:
         wide = _mixed(small[:, left], small[:, right], across)
         return _mixed(wide[upper - first], wide[lower - first], down[:, None])
 
-    def look_for(self, limits: np.ndarray) -> None:
-        """Note where the classes exceed their thresholds."""
-        with np.errstate(divide='ignore'):
-            logits = np.log(limits / (1 - limits))
-        self.above = self.logits > logits[:, None, None]
-
-    def span_above(self, index: int, rows: slice) -> slice:
-        """Columns of the crop where a class may exceed its threshold in some
-        rows; an empty slice at the end if nowhere."""
+    def span_of(self, above: np.ndarray, rows: slice) -> slice:
+        """Columns of the crop where a class may be in some rows, of where its
+        logits exceed the limit; an empty slice at the end if nowhere."""
         upper, lower, _ = (part[rows] for part in self.rows)
         left, right, _ = self.columns
-        found = np.flatnonzero(self.above[index,
-                                          upper[0]:lower[-1] + 1].any(axis=0))
+        found = np.flatnonzero(above[upper[0]:lower[-1] + 1].any(axis=0))
         if not len(found):
             return slice(len(left), 0)
         return slice(

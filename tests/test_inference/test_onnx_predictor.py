@@ -11,7 +11,7 @@ from mbos.checkpoints.onnx_export import write_prediction_graph
 from mbos.checkpoints.settings import PredictionSettings
 from mbos.commands import predict as command
 from mbos.inference.onnx_predictor import OnnxPredictor, graph_of
-from mbos.inference.prediction import PredictionOptions, as_photograph
+from mbos.inference.prediction import PredictionOptions
 from mbos.inference.predictor import Predictor, load_model
 from tests.test_inference.test_predictor import (photograph, pipeline, save,
                                                  settings)
@@ -43,12 +43,11 @@ def network(tmp_path_factory):
 def test_as_in_torch(network, options):
     _, model, graph = network
     options = PredictionOptions(**options)
-    images = [as_photograph(photograph()), as_photograph(photograph(90, 140))]
+    images = [photograph(), photograph(90, 140)]
     sides = []
     for predictor in (Predictor(model, options), OnnxPredictor(graph,
                                                                options)):
-        batch = [predictor.prepare(image) for image in images]
-        sides.append(list(predictor.predict_batch(batch)))
+        sides.append(list(predictor.predict(images)))
     assert list(model.tasks) == list(sides[1][0].labels)
     for ours, theirs in zip(*sides):
         for name in model.tasks:
