@@ -57,8 +57,7 @@ class Kind(NamedTuple):
     expected: str
 
 
-def is_number(value: object) -> bool:
-    """Whether a value is a number, which True and False are not."""
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -67,8 +66,7 @@ def is_list_of(value: object, is_right: Callable[[Any], bool]) -> bool:
     return isinstance(value, (list, tuple)) and all(map(is_right, value))
 
 
-def is_dict_of(value: object, is_right: Callable[[Any], bool]) -> bool:
-    """Whether a value is a dict of values by name for which that holds."""
+def _is_dict_of(value: object, is_right: Callable[[Any], bool]) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(key, str) and is_right(item) for key, item in value.items())
 
@@ -81,7 +79,7 @@ def has_type(value: object) -> bool:
 def whole_number(least: int, most: float = math.inf) -> Kind:
     """A whole number within limits."""
     return Kind(
-        lambda value: isinstance(value, int) and is_number(value) and least <=
+        lambda value: isinstance(value, int) and _is_number(value) and least <=
         value <= most, f'a whole number from {least} ' +
         ('up' if most == math.inf else f'to {most}'))
 
@@ -117,14 +115,14 @@ TEXTS = Kind(lambda value: is_list_of(value, TEXT.is_right), 'a list of texts')
 SUFFIX = Kind(
     lambda value: TEXT.is_right(value) or value and TEXTS.is_right(value),
     'a suffix, or a list of them')
-NUMBER = Kind(is_number, 'a number')
-NUMBERS = Kind(lambda value: is_dict_of(value, is_number),
+NUMBER = Kind(_is_number, 'a number')
+NUMBERS = Kind(lambda value: _is_dict_of(value, _is_number),
                'a dict of numbers by task')
-FOLDERS = Kind(lambda value: is_dict_of(value, _is_folder),
+FOLDERS = Kind(lambda value: _is_dict_of(value, _is_folder),
                'a dict of folders by task')
 BY_CLASS = Kind(
-    lambda value: is_dict_of(
-        value, lambda one: is_number(one) or NUMBERS.is_right(one)),
+    lambda value: _is_dict_of(
+        value, lambda one: _is_number(one) or NUMBERS.is_right(one)),
     'a dict of numbers by task, or by class by task')
 POSITIONS = Kind(
     lambda value: isinstance(value, int) or is_list_of(

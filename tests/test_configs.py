@@ -13,7 +13,6 @@ from mmseg.models import build_segmentor
 from mbos.apis import load_config, member_datasets
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.config import plain
-from mbos.datasets.as_released import set_arguments
 from mbos.datasets.label_folder import path_of
 from mbos.tasks import build_tasks
 from tests.tiny_runs import ROOT
@@ -262,12 +261,3 @@ def test_published_configs_load_no_more_than_the_crop(path):
         assert load.img_scale == resize.img_scale == (1024, 1024)
         assert load.ratio_range == resize.ratio_range == (0.5, 2.0)
         assert load.crop_size == crop.crop_size == (512, 512)
-
-
-def test_arguments_are_set_by_type_everywhere():
-    cfg = dict(
-        a=[dict(type='X', k=1), (dict(type='Y'), )], b=dict(type='X', n=None))
-    assert set_arguments(cfg, dict(X=dict(k=2))) == dict(
-        a=[dict(type='X', k=2), (dict(type='Y'), )],
-        b=dict(type='X', n=None, k=2))
-    assert cfg['a'][0]['k'] == 1

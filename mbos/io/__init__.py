@@ -5,11 +5,11 @@ by the library and ``prepare_dataset``.
 """
 from .errors import RefusedError
 from .images import FORMATS, max_image_pixels, open_image
-from .paths import (check_inside, check_regular, is_printable, is_within,
+from .paths import (check_inside, check_regular, is_printable,
                     problems_of_links, problems_of_names, read_text)
 
 __all__ = [
     'FORMATS', 'RefusedError', 'check_inside', 'check_regular', 'is_printable',
-    'is_within', 'max_image_pixels', 'open_image', 'problems_of_links',
-    'problems_of_names', 'read_text'
+    'max_image_pixels', 'open_image', 'problems_of_links', 'problems_of_names',
+    'read_text'
 ]

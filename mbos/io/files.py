@@ -39,16 +39,9 @@ def whole_path(path: Path) -> Iterator[str]:
     sync_folder(folder)
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a binary file that is written as :func:`whole_path` describes."""
-    with whole_path(path) as temporary, open(temporary, 'wb') as file:
-        yield file
-
-
 def save_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file by a function that gets the open binary file."""
-    with whole_file(path) as file:
+    with whole_path(path) as temporary, open(temporary, 'wb') as file:
         write(file)
 
 

@@ -51,8 +51,7 @@ def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
     return content.decode('utf-8-sig')
 
 
-def is_within(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies in it; both as they are written."""
+def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
@@ -64,12 +63,12 @@ def check_inside(root: FilePath, path: FilePath) -> None:
     one that leads to a folder of ``MBOS_ALLOW_LINKS``.
     """
     root, path = os.fspath(root), os.fspath(path)
-    if not is_within(osp.abspath(path), osp.abspath(root)):
+    if not _is_within(osp.abspath(path), osp.abspath(root)):
         return
     allowed = os.environ.get(VARIABLE, '').split(os.pathsep)
     real = osp.realpath(path)
     if not any(
-            is_within(real, osp.realpath(folder))
+            _is_within(real, osp.realpath(folder))
             for folder in (root, *filter(None, allowed))):
         raise RefusedError(
             f'{path}: a link leads out of {root}, to {real}; copy the data, '
@@ -87,7 +86,7 @@ def problems_of_links(root: FilePath,
     written.
     """
     folder = os.fspath(root if folder is None else folder)
-    if not is_within(osp.abspath(folder), osp.abspath(root)):
+    if not _is_within(osp.abspath(folder), osp.abspath(root)):
         root = folder
     links = [folder]
     for base, folders, files in os.walk(folder):

@@ -32,21 +32,20 @@ LONGER = 6.0
 MEMORY = 2 * 1024**3
 """int: Bytes that a process may allocate more than it has at its start."""
 
-
-def _faulty(read):
-    return lambda rng, folder: ('file', lambda: read(folder))
-
-
-FAULTY = dict(
-    crash=_faulty(lambda folder: os.abort()),
-    hang=_faulty(lambda folder: time.sleep(60)),
-    unexplained=_faulty(lambda folder: {}[1]),
-    unnamed=_faulty(lambda folder: int('x')),
-    memory=_faulty(lambda folder: bytes(10**11)),
-    written=_faulty(lambda folder: (folder / 'out.tmp').touch()),
-    ran_code=_faulty(lambda folder: Path('hostile_code_was_run').touch()),
-    harmless=_faulty(lambda folder: None))
-"""dict: Readers that do what must not happen, to see that it is seen."""
+FAULTY = {
+    name: lambda rng, folder, fault=fault: ('file', lambda: fault(folder))
+    for name, fault in dict(
+        crash=lambda folder: os.abort(),
+        hang=lambda folder: time.sleep(60),
+        unexplained=lambda folder: bytes(10**11),  # too much memory
+        unnamed=lambda folder: int('x'),
+        half_written=lambda folder: (folder / 'out.tmp').touch(),
+        ran_code=lambda folder: Path('hostile_code_was_run').touch(),
+        read=lambda folder: None).items()
+}
+"""dict: Readers that do what must not happen, to see that it is seen, by what
+it is called; and one that does not.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Outcome:
     """What became of a case.
 
     ``result`` is ``read`` or ``refused``, or what must not happen:
-    ``unexplained`` or ``unnamed`` errors, ``half-written`` output, ``wrong``
-    results, ``ran code``, ``crash``, ``hang``. ``detail`` is the error.
+    ``unexplained`` or ``unnamed`` errors, ``half_written`` output, ``wrong``
+    results, ``ran_code``, ``crash``, ``hang``. ``detail`` is the error.
     """
 
     kind: str
@@ -82,15 +81,15 @@ def judge(kind, number, seed, folder):
             return 'unnamed', traceback.format_exc()[-3000:]
     except AssertionError as error:
         half = str(error).startswith('half')
-        return 'half-written' if half else 'wrong', traceback.format_exc()
+        return 'half_written' if half else 'wrong', traceback.format_exc()
     except Exception:
         return 'unexplained', traceback.format_exc()[-3000:]
     if Path('hostile_code_was_run').exists():
-        return 'ran code', detail
+        return 'ran_code', detail
     if number == 0 and result != 'read':
         return 'wrong', f'a whole file was refused: {detail}'
     leftovers = [str(p) for p in folder.rglob('*.tmp')]
-    return ('half-written', str(leftovers)) if leftovers else (result, detail)
+    return ('half_written', str(leftovers)) if leftovers else (result, detail)
 
 
 def _work(pipe, kind, numbers, seed, folder):

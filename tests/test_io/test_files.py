@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mbos.io.files import (remove_leftovers, save_bytes, save_image, save_json,
-                           save_text, save_whole, whole_file, whole_path)
+                           save_text, save_whole, whole_path)
 
 PICTURE = np.full((4, 6, 3), (200, 0, 0), np.uint8)
 
@@ -66,8 +66,7 @@ def test_files_reach_the_disk_before_their_name(tmp_path, monkeypatch):
         real = getattr(os, name)
         monkeypatch.setattr(
             os, name, lambda *a, n=name, f=real: (calls.append(n), f(*a)))
-    with whole_file(str(tmp_path / 'a')) as file:
-        file.write(b'text')
+    save_text(tmp_path / 'a', 'text')
     assert calls == ['fsync', 'replace', 'fsync']
     assert (tmp_path / 'a').read_bytes() == b'text'
 
