@@ -219,12 +219,13 @@ def _problems(cfg: Any) -> Iterator[str]:
             yield f'{path} is missing: the config has no such part, see ' \
                 'docs/configs.md.'
     yield from _problems_of_tasks(cfg.model.tasks)
-    for name in ('', 'decode_head', 'auxiliary_head'):
-        part = (cfg.model.get(name) if name else cfg.model) or {}
-        kind = part.get('type', '')
-        if kind.endswith(('EncoderDecoder', 'Head')) \
-                and kind != 'MultiTaskHead' and 'head' not in part:
-            yield f'model.{name}: {kind} knows one task; write ' \
+    for where in ('model', 'model.decode_head', 'model.auxiliary_head'):
+        part = value_at(cfg, where) or {}
+        kind = part.get('type')
+        if kind in ('EncoderDecoder', 'CascadeEncoderDecoder') or (
+                where != 'model' and kind and kind.endswith('Head')
+                and kind != 'MultiTaskHead' and 'head' not in part):
+            yield f'{where}: {kind} knows one task; write ' \
                 'MultiTaskSegmentor, or AdversarialSegmentor for stage 2, ' \
                 "and heads as dict(type='MultiTaskHead', head=dict(type=" \
                 "'UPerHead', ...), loss_decode=...)."
