@@ -30,15 +30,13 @@ class RunOptions:
     """How a run over many photographs works and what it writes.
 
     Attributes:
-        batch_size (int): Photographs that go through the network together.
-        workers (int): Threads that predict photographs side by side; each
-            needs the memory of a photograph and of the network's maps.
-        overwrite (bool): Whether what is there shall be made again.
-        probabilities (bool): Whether to write probabilities.
-        overlay_size (int, optional): Longer side of the overlays in pixels; 0
-            is the photograph's own, None writes none.
-        thumbnail (int, optional): Longer side of the gallery's pictures; None
-            leaves them to whoever writes the gallery.
+        batch_size: Photographs that go through the network together.
+        workers: Threads that predict photographs side by side; each needs the
+            memory of a photograph and of the network's maps.
+        overlay_size: Longer side of the overlays in pixels; 0 is the
+            photograph's own, None writes none.
+        thumbnail: Longer side of the gallery's pictures; None leaves them to
+            whoever writes the gallery.
     """
 
     batch_size: int = 1

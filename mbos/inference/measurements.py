@@ -46,13 +46,13 @@ def measure(labels: Mapping[str, np.ndarray],
     """Measure the label maps of a photograph.
 
     Args:
-        labels (dict[str, ndarray]): Label maps (H, W), uint8, by task name.
-        tasks (Sequence[Task]): The tasks to measure.
-        field_of_view (ndarray): (H, W), not 0 inside.
-        image (ndarray, optional): RGB photograph (H, W, 3), uint8, for the
-            flags on darkness and colour.
-        certain (bool): Whether the field of view looks like one.
-        several (bool): Whether there are several of like size.
+        labels: Label maps (H, W), uint8, by task name.
+        tasks: The tasks to measure.
+        field_of_view: (H, W), not 0 inside.
+        image: RGB photograph (H, W, 3), uint8, for the flags on darkness and
+            colour.
+        certain: Whether the field of view looks like one.
+        several: Whether there are several of like size.
 
     Returns:
         dict: By :func:`columns`; None where there is nothing to measure.
