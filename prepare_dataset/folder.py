@@ -244,24 +244,22 @@ def _entry(collection: Collection, split: str, folder: Path,
     return [f'{name} = dict(', ',\n'.join(f'    {r}' for r in rows) + ')']
 
 
-OPTIONS = {
-    '--masks': ('TASK[.CLASS]=PATTERN',
-                "where masks are, e.g. vessel='manual1/{stem}.png'"),
-    '--classes':
-    ('TASK=CLASS,CLASS', 'all classes of a task in the order of label values '
-     '(default: those of vessel, lesion and odoc; else those '
-     'that have masks)'),
-    '--nested':
-    ('TASK', 'tasks whose classes contain those after them (odoc does)'),
-    '--values': ('TASK[.CLASS]=VALUES',
-                 'what values mean, e.g. vessel=128-255 (the rest is '
-                 'background) or odoc=disc:128,cup:0,background:255'),
-    '--optional':
-    ('TASK[.CLASS]', 'masks that are missing where there is nothing to show'),
-    '--splits': ('NAME=SHARE|LIST|PATTERN',
-                 "e.g. val=0.2, val=val.txt or 'val=val/*'; the rest is for "
-                 'training (default: no splits)')
-}
+SEVERAL = dict(
+    masks=('TASK[.CLASS]=PATTERN',
+           "where masks are, e.g. vessel='manual1/{stem}.png'"),
+    classes=('TASK=CLASS,CLASS',
+             'all classes of a task in the order of label values (default: '
+             'those of vessel, lesion and odoc; else those that have masks)'),
+    nested=('TASK',
+            'tasks whose classes contain those after them (odoc does)'),
+    values=('TASK[.CLASS]=VALUES',
+            'what values mean, e.g. vessel=128-255 (the rest is background) '
+            'or odoc=disc:128,cup:0,background:255'),
+    optional=('TASK[.CLASS]',
+              'masks that are missing where there is nothing to show'),
+    splits=('NAME=SHARE|LIST|PATTERN',
+            "e.g. val=0.2, val=val.txt or 'val=val/*'; the rest is for "
+            'training (default: no splits)'))
 """dict[str, tuple]: Options of several values: what they are, and help."""
 
 
@@ -271,9 +269,13 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('images', metavar='IMAGES', help='folder of the photographs')
     add('out', metavar='OUT', help='folder that will contain the collection')
-    for option, (what, text) in OPTIONS.items():
-        add(option, nargs='+', action='extend', default=[], metavar=what,
-            help=text)  # yapf: disable
+    for name, (what, text) in SEVERAL.items():
+        add(f'--{name}',
+            nargs='+',
+            action='extend',
+            default=[],
+            metavar=what,
+            help=text)
     add('--name', help='folder in OUT (default: that of the photographs)')
     add('--images',
         dest='only',

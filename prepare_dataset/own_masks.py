@@ -162,10 +162,6 @@ def match_masks(pairs: Mapping[str, str], tasks: Mapping[str,
     patterns: dict[str, dict[str, MaskPattern]] = {}
     for key, pattern in pairs.items():
         name, _, kind = key.partition('.')
-        if name in ('fov', 'images'):
-            raise PrepareError(f'--masks {name}=...: a task cannot be called '
-                               f'{name}; masks of the field of view are given '
-                               'by --fov.')
         kinds = patterns.setdefault(name, {})
         kinds[kind] = MaskPattern(key, pattern, folder, photographs)
         if '' in kinds and len(kinds) > 1:
@@ -205,10 +201,7 @@ class Reader:
         self.masks = masks
         self.optional = set(optional)
         self.patterns = {p.key: p for m in masks for p in m.patterns.values()}
-        self.used: dict[str, dict[Path, Photograph]] = {
-            key: {}
-            for key in self.patterns
-        }
+        self.used: set[Path] = set()
         _check_known('--values', values, self.patterns)
         _check_known('--optional', optional, self.patterns)
         self.values = {
@@ -221,19 +214,18 @@ class Reader:
 
     def recipe(self) -> dict[str, dict]:
         """What the labels depend on, by label folder, to be recorded."""
-        return {
-            masks.folder:
-            dict(
+        recipe = {}
+        for masks in self.masks:
+            patterns = masks.patterns.values()
+            values = {
+                p.key: sorted(map(list, self.values[p.key].items()))
+                for p in patterns if p.key in self.values
+            }
+            recipe[masks.folder] = dict(
                 classes=list(masks.task.classes),
-                masks=[pattern.text for pattern in masks.patterns.values()],
-                values={
-                    pattern.key:
-                    sorted(map(list, self.values[pattern.key].items()))
-                    for pattern in masks.patterns.values()
-                    if pattern.key in self.values
-                })
-            for masks in self.masks
-        }
+                masks=[p.text for p in patterns],
+                values=values)
+        return recipe
 
     def labels(self, photograph: Photograph) -> dict:
         """Make the readers of one photograph."""
@@ -272,18 +264,14 @@ class Reader:
                 f'--skip-unlabelled, or add --optional {pattern.key} if they '
                 'show nothing of it.')
         if path is not None:
-            first = self.used[pattern.key].setdefault(path, photograph)
-            if first is not photograph:
-                raise PrepareError(
-                    f'{path}: {pattern.text} fits it for {first.path} and '
-                    f'for {photograph.path}; make the pattern fit one.')
+            self.used.add(path)
         return path
 
     def left_over(self) -> list[str]:
         """Notes about masks that belong to no photograph."""
         rest = {
-            pattern.text: sorted(pattern.all_files() - self.used[key].keys())
-            for key, pattern in self.patterns.items()
+            pattern.text: sorted(pattern.all_files() - self.used)
+            for pattern in self.patterns.values()
         }
         return [
             f'{len(files)} files fit {text} but belong to no photograph that '

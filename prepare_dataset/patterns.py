@@ -100,7 +100,7 @@ class MaskPattern:
                  photographs: Sequence[Photograph]):
         self.key = key
         self.text = f'{key}={pattern!r}'
-        self._names: dict[str, list[str]] = {}
+        self._names: dict[str, list[tuple[str, str]]] = {}
         tried = []
         for base in (folder, folder.parent, Path()):
             self._pattern = _complete(base, pattern)
@@ -133,20 +133,23 @@ class MaskPattern:
 
     def _matches(self, photograph: Photograph) -> list[Path]:
         path = self._path(photograph)
+        fits = re.compile(fnmatch.translate(path.name.lower())).match
         found = [
             Path(folder, name)
             for folder in glob.glob(str(path.parent), recursive=True)
-            for name in self._images_in(folder)
-            if fnmatch.fnmatchcase(name.lower(), path.name.lower())
+            for lower, name in self._images_in(folder) if fits(lower)
         ]
         exact = [f for f in found if fnmatch.fnmatchcase(f.name, path.name)]
         return [f for f in exact or found if f != photograph.path]
 
-    def _images_in(self, folder: str) -> list[str]:
-        """Names of the visible images of a folder, listed once."""
+    def _images_in(self, folder: str) -> list[tuple[str, str]]:
+        """Names of the visible images of a folder, in lower case and as they
+        are, listed once.
+        """
         if folder not in self._names:
             self._names[folder] = [
-                entry.name for entry in os.scandir(folder)
+                (entry.name.lower(), entry.name)
+                for entry in os.scandir(folder)
                 if not entry.name.startswith('.') and entry.is_file()
                 and _is_image(entry.name)
             ] if os.path.isdir(folder) else []

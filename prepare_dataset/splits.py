@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import mbos.io
+from mbos.io import read_text
 from .errors import PrepareError
 from .own_masks import parse_pairs
 from .patterns import Photograph, named, search
@@ -124,10 +124,10 @@ def _listed(split: str, value: str,
 def _of_file(path: Path,
              photographs: Sequence[Photograph]) -> list[Photograph]:
     try:
-        lines = mbos.io.read_text(path).splitlines()
-    except (mbos.io.RefusedError, UnicodeDecodeError) as error:
-        raise PrepareError(f'{path}: cannot be read as a list ({error}); '
-                           'write one name per line, in UTF-8.') from error
+        lines = read_text(path).splitlines()
+    except UnicodeDecodeError as error:
+        raise PrepareError(f'{path}: is not a list of names ({error}).') \
+            from error
     known: dict[str, Photograph] = {}
     for photograph in photographs:
         for text in (photograph.relative, photograph.path.name,

@@ -68,25 +68,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def announce(plan: Plan) -> None:
-    """Say what is going to happen."""
-    print(f'Quickstart: everything goes into {plan.folder}')
-    if plan.is_real:
-        for name, found in plan.raw.items():
-            print(f'  {name}: {found.images} in {found.folder}')
-        if VESSELS not in plan.raw:
-            print('  no IDRiD_vessels_* folder: hidden vessels and discs are '
-                  'not scored')
-    print('Planned for at most '
-          f'{60 if plan.is_real else 10} minutes on 2 cores; --iters1 and '
-          '--iters2 make it shorter or longer.')
-
-
 def run(args) -> int:
     """Do all steps and report; returns 1 if a goal was missed, else 0."""
     plan = Plan(args)
     runner = StepRunner(plan.folder, args.fresh)
-    announce(plan)
+    print(f'Quickstart: everything goes into {plan.folder}')
+    for name, found in plan.raw.items():
+        print(f'  {name}: {found.images} in {found.folder}')
+    if plan.is_real and VESSELS not in plan.raw:
+        print('  no IDRiD_vessels_* folder: hidden vessels and discs are not '
+              'scored')
+    print('Planned for at most '
+          f'{60 if plan.is_real else 10} minutes on 2 cores; --iters1 and '
+          '--iters2 make it shorter or longer.')
     pretrained = plan.stage1_cfg.model.get('pretrained')
     note = f'The backbone starts from {pretrained}.'
     if pretrained is None:

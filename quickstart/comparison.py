@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from mbos.io.labels import read_labels
+from mbos.tasks import Task
 
 CONSTANT = 'constant'
-HIDDEN_MARK = 'hidden'
 
 
 def field_of_view(dataset, index: int) -> np.ndarray | None:
@@ -31,21 +31,21 @@ def field_of_view(dataset, index: int) -> np.ndarray | None:
 
 
 def constant_dice(dataset) -> dict[str, dict[str, float]]:
-    """Dice of the better of two predictors that do not look at the image.
+    """Dice, by task and class, of the better of two predictors that do not
+    look at the image; NaN for a class that occurs in no image.
 
     One calls nothing foreground (Dice 0 wherever a class occurs), the other
-    the whole field of view. Counts are pooled over images. The Dice is by task
-    and class; NaN for a class that occurs in no image.
+    the whole field of view. Counts are pooled over images.
     """
     found = {}
     for task in dataset.tasks:
         if task.name not in dataset.ann_dirs:
             continue
         scored = dataset.scored_task(task)
+        values = task.part_values(scored.classes)
         sums = np.zeros((3, scored.num_classes))
         for index in range(len(dataset)):
-            plane = task.part_values(scored.classes)[dataset.get_gt_plane(
-                index, task.name)]
+            plane = values[dataset.get_gt_plane(index, task.name)]
             sums += _constant_sums(plane, scored,
                                    field_of_view(dataset,
                                                  index), dataset.ignore_index)
@@ -56,22 +56,19 @@ def constant_dice(dataset) -> dict[str, dict[str, float]]:
     return found
 
 
-def _constant_sums(plane, task, fov, ignore_index) -> np.ndarray:
+def _constant_sums(plane: np.ndarray, task: Task, fov: np.ndarray | None,
+                   ignore_index: int | None) -> np.ndarray:
     """Pixels in both, in the truth and in the prediction, (3, C)."""
     target, valid = task.encode(torch.from_numpy(plane), ignore_index)
     target = (target & valid).numpy()
-    inside = valid.numpy()
-    if fov is not None:
-        inside = inside & fov
-    inside = np.broadcast_to(inside, target.shape)
+    inside = valid.numpy() if fov is None else valid.numpy() & fov
     return np.stack(
         [mask.sum(axis=(1, 2)) for mask in (target & inside, target, inside)])
 
 
 def read_figures(folder: str, test_set: str) -> dict[str, float]:
-    """Metrics by name that ``tools/test.py --eval`` wrote of a test set.
-
-    Empty if there are none in its ``--work-dir``.
+    """Metrics by name that ``tools/test.py --eval`` wrote of a test set into
+    its ``--work-dir``; empty if there are none.
 
     Raises:
         ValueError: If the evaluation ended early.
@@ -140,7 +137,7 @@ def comparison_table(rows: Sequence[dict]) -> list[list[str]]:
     for row in rows:
         table.append([
             row['test_set'], row['task'], row['class'],
-            str(row['images']), HIDDEN_MARK if row['hidden'] else ''
+            str(row['images']), 'hidden' if row['hidden'] else ''
         ] + [
             '-' if row['dice'][c] is None else f'{row["dice"][c]:.3f}'
             for c in columns

@@ -52,16 +52,9 @@ def sheet_of(datasets: Sequence,
              predictions: Mapping[str, str],
              title: str,
              images: int = 3) -> np.ndarray:
-    """Draw the contact sheet of one image folder.
+    """Draw the contact sheet of the test sets of one image folder: RGB, uint8.
 
-    Args:
-        datasets: Its test sets.
-        predictions: Output folder of ``--vis`` by heading.
-        title: What stands on top.
-        images: Number of rows.
-
-    Returns:
-        ndarray: RGB picture, uint8.
+    ``predictions`` are output folders of ``--vis`` by heading.
     """
     first = datasets[0]
     tasks = first.tasks

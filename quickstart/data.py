@@ -42,11 +42,8 @@ class Found(NamedTuple):
 
 
 def write_hidden_truth(collections: Path, data: Path) -> dict[str, int]:
-    """Prepare the truth that generated collections leave out.
-
-    Returns:
-        dict[str, int]: Number of label maps by folder written,
-        ``<collection>/<split>/hidden/<task>``.
+    """Prepare the truth that generated collections leave out: number of label
+    maps by folder written, ``<collection>/<split>/hidden/<task>``.
     """
     counts = {}
     for name, (folder, own) in SYNTHETIC.items():
@@ -94,16 +91,9 @@ def _link(source: Path, target: Path) -> None:
 
 
 def find_collections(folder: Path) -> dict[str, Found]:
-    """Find real collections in a folder; the larger one of two copies.
-
-    Args:
-        folder (Path): Holds DRIVE, IDRiD, Drishti-GS, and perhaps
-            ``IDRiD_vessels_*``; case and what follows the names do not
-            matter.
-
-    Returns:
-        dict[str, Found]: ``drive``, ``idrid``, ``drishti``, and
-        ``idrid_vessels`` if it is there.
+    """Find DRIVE, IDRiD, Drishti-GS and perhaps ``IDRiD_vessels_*`` in a
+    folder; the larger one of two copies. Case and what follows the names do
+    not matter.
 
     Raises:
         PrepareError: If one of the three is missing or empty.
@@ -121,7 +111,11 @@ def find_collections(folder: Path) -> dict[str, Found]:
         ]
         best = max(candidates, key=lambda c: c.images, default=None)
         if best is None or best.images == 0:
-            raise PrepareError(_missing(folder, key, children, best))
+            name = OWNERS_NAMES[key]
+            raise PrepareError(
+                f'{best.folder if best else folder}: no photographs of {name} '
+                f'as it is published; unpack {name} there '
+                '(docs/collections.md says where it is published).')
         found[key] = best
     for child in children:
         maps = [p for p in child.iterdir() if p.suffix.lower() == '.png']
@@ -139,17 +133,6 @@ def count_photographs(module, raw: Path) -> int:
     except PrepareError:
         return 0
     return sum(len(split.items) for split in splits if split is not None)
-
-
-def _missing(folder: Path, key: str, children: list[Path],
-             best: Found | None) -> str:
-    name = OWNERS_NAMES[key]
-    if best is not None:
-        return (f'{best.folder}: holds no photographs as {name} is published; '
-                'unpack its archives there.')
-    names = ', '.join(c.name for c in children) or 'no folder'
-    return (f'{folder}: no folder {name} found, only {names}; unpack {name} '
-            'there (docs/collections.md says where it is published).')
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,6 @@ from mbos.tasks import build_tasks
 from .data import IDRID, VESSELS, find_collections
 from .steps import ROOT, Step
 
-COLLECTIONS = ('reta', 'ddr', 'refuge', 'drive', 'idrid')
 FOLDERS = dict(
     reta='RETA',
     ddr='DDR-FOVCrop-padding',
@@ -26,18 +25,13 @@ STAGES = ('stage1', 'stage2')
 
 
 class Plan:
-    """The steps of a quickstart.
-
-    Args:
-        args (argparse.Namespace): The parsed command line.
-    """
+    """The steps of a quickstart, by the parsed command line."""
 
     def __init__(self, args):
         self.args = args
         self.is_real = args.real is not None
-        kind = 'real' if self.is_real else 'synthetic'
-        self.kind = kind
-        self.folder = args.out or Path('work_dirs', 'quickstart', kind)
+        self.kind = 'real' if self.is_real else 'synthetic'
+        self.folder = args.out or Path('work_dirs', 'quickstart', self.kind)
         self.raw = find_collections(args.real) if self.is_real else {}
         self.data = self.folder / 'data'
         self.collections = self.folder / 'collections'
@@ -93,26 +87,20 @@ class Plan:
         return self._real_data() if self.is_real else self._synthetic_data()
 
     def _synthetic_data(self) -> list[Step]:
-        args = self.args
         options = []
         for name in ('images', 'val_images', 'test_images', 'size'):
-            if getattr(args, name) is not None:
-                options += [
-                    f'--{name.replace("_", "-")}',
-                    str(getattr(args, name))
-                ]
-        steps = [
+            value = getattr(self.args, name)
+            if value is not None:
+                options += [f'--{name.replace("_", "-")}', value]
+        return [
             Step(
                 'generate', 'Draw photographs in the raw layouts of RETA, '
                 'DDR, REFUGE, DRIVE and IDRiD',
                 self._module('prepare_dataset.synthetic', self.collections,
                              *options), self.collections / 'synthetic.json',
-                [self.collections])
-        ]
-        for key in COLLECTIONS:
-            raw = self.collections / 'raw' / RAW_NAMES[key]
-            steps.append(self._prepare(key, raw))
-        return steps + [
+                [self.collections]),
+            *(self._prepare(key, self.collections / 'raw' / name)
+              for key, name in RAW_NAMES.items()),
             Step(
                 'hidden', 'Keep the hidden truth to score with',
                 self._module('quickstart.data', 'synthetic', self.collections,

@@ -1,11 +1,9 @@
 """The quickstart's end: one table, goals, and contact sheets."""
 from collections.abc import Mapping, Sequence
 
-import mmcv
-
 from mbos.apis import build_test_set
 from mbos.datasets.scoring import format_table
-from mbos.io.files import save_json
+from mbos.io.files import save_image, save_json, save_text
 from mbos.tasks import build_tasks
 from .comparison import compare, comparison_table, markdown_table
 from .contact_sheet import group_by_images, sheet_of
@@ -43,11 +41,7 @@ def columns(plan: Plan) -> dict[str, dict[str, str]]:
 
 def write_report(plan: Plan, times: list[list[str]], note: str,
                  goals: Mapping[tuple, float]) -> bool:
-    """Print and write everything.
-
-    Returns:
-        bool: Whether all goals are reached.
-    """
+    """Print and write everything; whether all goals are reached."""
     names = plan.test_set_names('stage2')
     datasets = [build_test_set(plan.stage2_cfg, name) for name in names]
     rows = compare(datasets, columns(plan))
@@ -55,7 +49,7 @@ def write_report(plan: Plan, times: list[list[str]], note: str,
     table = comparison_table(rows)
     pictures = draw_sheets(plan, datasets)
     save_json(
-        str(plan.folder / 'comparison.json'),
+        plan.folder / 'comparison.json',
         dict(note=note, rows=rows, goals=results, seconds=dict(times[1:])))
     text = [
         f'# Quickstart on {plan.kind} photographs\n', note + '\n',
@@ -65,28 +59,24 @@ def write_report(plan: Plan, times: list[list[str]], note: str,
     text += [line + '\n' for line in goal_lines(results)]
     text += [f'![{p}](pictures/{p.split("/")[-1]})\n' for p in pictures]
     text += [markdown_table(times)]
-    (plan.folder / 'comparison.md').write_text('\n'.join(text))
-
-    print(format_table(table))
-    print(LEGEND.replace('`', "'"))
-    print(note)
-    for line in goal_lines(results):
-        print(line)
-    for path in pictures:
-        print(f'Picture: {path}')
-    print(f'Table: {plan.folder / "comparison.md"} and comparison.json')
-    print(f'Next: python tools/predict.py {plan.checkpoint("stage2")} '
-          'PHOTOGRAPHS --out predictions')
+    save_text(plan.folder / 'comparison.md', '\n'.join(text))
+    print(
+        format_table(table),
+        LEGEND.replace('`', "'"),
+        note,
+        *goal_lines(results),
+        *(f'Picture: {path}' for path in pictures),
+        f'Table: {plan.folder / "comparison.md"} and comparison.json',
+        f'Next: python tools/predict.py {plan.checkpoint("stage2")} '
+        'PHOTOGRAPHS --out predictions',
+        sep='\n')
     return all(result['reached'] for result in results)
 
 
 def check_goals(rows: Sequence[dict], goals: Mapping[tuple, float],
                 column: str) -> list[dict]:
-    """Hold a column against goals.
-
-    Returns:
-        list[dict]: For each goal its fields, the ``found`` Dice (None where
-        there is no such row) and whether it is ``reached``.
+    """Hold a column against goals: for each its fields, the ``found`` Dice
+    (None where there is no such row) and whether it is ``reached``.
     """
     dice = {
         (r['test_set'], r['task'], r['class']): r['dice'].get(column)
@@ -126,8 +116,6 @@ def draw_sheets(plan: Plan, datasets: Sequence) -> list[str]:
             for stage in STAGES
         }
         title = ', '.join(d.name for d in sets)
-        sheet = sheet_of(sets, predictions, title)
-        path = str(plan.folder / 'pictures' / f'{name}.jpg')
-        mmcv.imwrite(sheet[..., ::-1], path)
-        paths.append(path)
+        paths.append(str(plan.folder / 'pictures' / f'{name}.jpg'))
+        save_image(paths[-1], sheet_of(sets, predictions, title))
     return paths

@@ -19,20 +19,13 @@ RECORD = 'quickstart.json'
 
 @dataclass(frozen=True)
 class Step:
-    """One command.
+    """One command."""
 
-    Args:
-        name (str): Names it in the record.
-        title (str): What it does, for people.
-        output (Path): Is there when it has succeeded.
-        clears (tuple[Path]): What a new run must not find.
-    """
-
-    name: str
-    title: str
+    name: str  # in the record
+    title: str  # what it does, for people
     command: list[str]
-    output: Path
-    clears: Sequence[Path] = ()
+    output: Path  # is there when it has succeeded
+    clears: Sequence[Path] = ()  # what a new run must not find
 
 
 class StepFailed(RuntimeError):
@@ -43,14 +36,8 @@ class StepRunner:
     """Runs steps in their order and skips those that have been done.
 
     A step is done if the record has its very command, its output is there,
-    and no step before it was run again.
-
-    Args:
-        folder (Path): Work folder: new, empty, or of an earlier quickstart.
-        fresh (bool): Whether to forget what has been done. Default: False.
-
-    Raises:
-        ValueError: If the folder holds other things.
+    and no step before it was run again. The work folder is new, empty, or of
+    an earlier quickstart; ``fresh`` forgets what has been done.
     """
 
     def __init__(self, folder: Path, fresh: bool = False):

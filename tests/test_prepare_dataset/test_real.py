@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from raw_trees import read
 
-from prepare_dataset import (check, drishti_gs, drive, idrid, idrid_vessels,
-                             stare)
+from prepare_dataset import check, drishti_gs, drive, idrid, idrid_vessels
 from prepare_dataset.files import read_geometry
 
 REAL = Path(os.environ.get('MBOS_REAL_DATA', '/nonexistent'))
@@ -103,11 +102,3 @@ def test_dark_photographs_keep_their_whole_retina(tmp_path):
         assert 0.70 < inside < 0.76
         labels = read(base / f'ann/{name}.png')
         assert np.unique(labels).tolist() == [0, 1, 2]
-
-
-@needs('STARE_rescaled')
-def test_film_background_is_cropped(tmp_path):
-    raw = some('STARE_rescaled', tmp_path / 'raw', '0001', '0002', '0005')
-    assert stare.prepare(raw, tmp_path).ok
-    rows = read_geometry(tmp_path / 'STARE-FOVCrop-padding/geometry.csv')
-    assert all(abs(row.box_width - 654) <= 4 for row in rows.values())

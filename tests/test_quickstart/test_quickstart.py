@@ -26,14 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_goals_are_held_against_dice():
-    rows = [{
-        'test_set': 'drive',
-        'task': 'vessel',
-        'class': 'vessel',
-        'dice': {
-            'stage 2': 0.6
-        }
-    }]
+    row = dict(test_set='drive', task='vessel', dice={'stage 2': 0.6})
+    rows = [{**row, 'class': 'vessel'}]
     goals = {
         ('drive', 'vessel', 'vessel'): 0.6,
         ('ddr', 'lesion', 'mean'): 0.1
@@ -103,7 +97,12 @@ def add_collections(folder, drive=True):
 
 
 def test_finds_real_collections(tmp_path):
-    add_collections(tmp_path)
+    with pytest.raises(PrepareError, match='no such folder'):
+        data.find_collections(tmp_path / 'nowhere')
+    add_collections(tmp_path, drive=False)
+    with pytest.raises(PrepareError, match='no photographs of DRIVE'):
+        data.find_collections(tmp_path)
+    raw_trees.make_drive(tmp_path / 'DRIVE', [21])
     found = data.find_collections(tmp_path)
     assert {
         k: (v.folder.name, v.images)
@@ -114,17 +113,6 @@ def test_finds_real_collections(tmp_path):
         'drishti': ('Drishti-GS_small', 1),
         'idrid_vessels': ('IDRiD_vessels_AVMapNet', 1)
     }
-
-
-def test_says_which_collection_is_missing(tmp_path):
-    with pytest.raises(PrepareError, match='no such folder'):
-        data.find_collections(tmp_path / 'nowhere')
-    add_collections(tmp_path, drive=False)
-    with pytest.raises(PrepareError, match='no folder DRIVE found'):
-        data.find_collections(tmp_path)
-    (tmp_path / 'DRIVE').mkdir()
-    with pytest.raises(PrepareError, match='holds no photographs as DRIVE'):
-        data.find_collections(tmp_path)
 
 
 def test_steps_are_done_once(tmp_path):
