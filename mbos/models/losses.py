@@ -25,13 +25,8 @@ def binary_dice_loss(logits: Tensor,
     ``1 - (2 sum(p y) + smooth) / (sum(p^2) + sum(y^2) + smooth)`` per channel,
     over its valid pixels only, then the mean over the channels that have any.
 
-    Args:
-        logits (Tensor): Shape (N, C, H, W).
-        targets (Tensor): Boolean, shape (N, C, H, W).
-        valid (Tensor): Boolean, shape (N, C, H, W).
-
-    Returns:
-        Tensor: Shape (N, ). Images without a valid pixel get 0.
+    Logits, and boolean targets and validity, are of shape (N, C, H, W), the
+    result (N, ). Images without a valid pixel get 0.
     """
     prob = logits.sigmoid() * valid
     targets = (targets & valid).to(prob.dtype)
@@ -97,13 +92,8 @@ class BinaryLoss(nn.Module):
         self.ignore_index = ignore_index
 
     def counts(self, labels: Tensor) -> Tensor:
-        """Which images count in the mean over images.
-
-        Args:
-            labels (Tensor): Label planes of shape (N, H, W).
-
-        Returns:
-            Tensor: 1.0 or 0.0 per image, shape (N, ).
+        """Which images count in the mean over images: 1.0 or 0.0 for each of
+        the label planes (N, H, W).
         """
         if self.ignore_index is None:
             return labels.new_ones(len(labels), dtype=torch.float32)
@@ -119,7 +109,6 @@ class BinaryLoss(nn.Module):
         Args:
             logits (Tensor): Shape (N, C, H, W).
             labels (Tensor): Label planes of shape (N, H, W).
-            task (Task): The task that the channels belong to.
             known (Tensor, optional): Which classes each plane labels,
                 boolean, shape (N, C). Default: all of them.
 
@@ -137,14 +126,8 @@ class BinaryLoss(nn.Module):
 
 
 def adversarial_loss(logits: Tensor, target_is_source: bool) -> Tensor:
-    """Binary cross entropy of discriminator logits against one verdict.
-
-    Args:
-        logits (Tensor): Patch map of shape (N, 1, h, w).
-        target_is_source (bool): Whether the wanted verdict is *source*.
-
-    Returns:
-        Tensor: Mean over the patches of every image, shape (N, ).
+    """Binary cross entropy of discriminator logits (N, 1, h, w) against one
+    verdict: the mean over the patches of every image, (N, ).
     """
     logits = at_least_float32(logits)
     # -log sigmoid(x) = softplus(-x); -log(1 - sigmoid(x)) = softplus(x)

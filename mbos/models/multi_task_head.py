@@ -128,16 +128,8 @@ class MultiTaskHead(BaseModule):
     def forward(self,
                 inputs: list[Tensor],
                 rows: Rows | None = None) -> dict[str, Tensor]:
-        """Logits of the wanted tasks.
-
-        Args:
-            inputs (list[Tensor]): Backbone maps, (N, C_l, H_l, W_l).
-            rows (dict[str, Tensor | None], optional): For each task wanted,
-                the indices of the images wanted, or None for all. Default:
-                every task on every image.
-
-        Returns:
-            dict[str, Tensor]: Logits of shape (n, C, h, w) by task name.
+        """Logits (n, C, h, w) of the wanted tasks and images, by task name;
+        default: every task on every image.
         """
         if rows is None:
             rows = dict.fromkeys(self.tasks)

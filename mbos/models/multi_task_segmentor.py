@@ -122,12 +122,9 @@ class MultiTaskSegmentor(EncoderDecoder):
     def head_losses(self, prefix: str, logits: dict[str, Tensor],
                     rows: dict[str, list[int]], labels: dict[str, Tensor],
                     terms: list[Term]) -> dict[str, Tensor]:
-        """Values of the terms for one head.
-
-        Args:
-            logits (dict[str, Tensor]): Logits at label size, (n, C, H, W), of
-                the images ``rows``.
-            labels (dict[str, Tensor]): Label planes of all images, (N, H, W).
+        """Values of the terms for one head, from logits at label size,
+        (n, C, H, W), of the images ``rows``, and label planes of all images,
+        (N, H, W).
         """
         loss = self.dense_heads[prefix].loss_decode
         values = {}
@@ -143,15 +140,8 @@ class MultiTaskSegmentor(EncoderDecoder):
 
     def group_losses(self, img: Tensor, labels: dict[str, Tensor],
                      terms: list[Term]) -> dict[str, Tensor]:
-        """One forward pass over images of equal size, and its losses.
-
-        Args:
-            img (Tensor): Shape (N, 3, H, W).
-            labels (dict[str, Tensor]): Label planes, (N, H, W) each.
-
-        Returns:
-            dict[str, Tensor]: Scalars by ``<head>.<term>``; see
-            :func:`total_loss`.
+        """One forward pass over images (N, 3, H, W), and its losses: scalars
+        by ``<head>.<term>``; see :func:`total_loss`.
         """
         rows = wanted_rows(terms, self.tasks)
         index = index_rows(rows, len(img), img.device)

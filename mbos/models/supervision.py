@@ -111,13 +111,9 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
     A term is the mean over the datasets that label the task of the mean over
     their images. Images without a valid pixel do not count.
 
-    Args:
-        counts (dict[str, Tensor]): By task, 1.0 for each image whose plane has
-            a valid pixel, else 0.0; shape (N, ). The weights take their
-            precision from it.
-
-    Returns:
-        list[Term]: Terms named ``loss_truth.<task>``.
+    ``counts`` are by task 1.0 for each image whose plane has a valid pixel,
+    else 0.0, (N, ); the weights take their precision from it. The terms are
+    named ``loss_truth.<task>``.
     """
     terms = []
     for task in tasks:
@@ -139,11 +135,8 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
                  counts: dict[str, Tensor], factor: float) -> list[Term]:
     """Supervision by pseudo labels: one term per dataset and task.
 
-    Args:
-        factor (float): Weight of all these terms, 0.05 as published.
-
-    Returns:
-        list[Term]: Terms named ``loss_pseudo.<task>.on_<dataset>``.
+    ``factor`` weighs all these terms, by 0.05 as published; they are named
+    ``loss_pseudo.<task>.on_<dataset>``.
     """
     return [
         Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED, rows,
@@ -175,11 +168,8 @@ def source_and_target(
 
     The game is about the classes that some dataset labels. A source labels
     all of them; a dataset that labels only some is a target: the network's
-    other classes there have no truth to learn from.
-
-    Returns:
-        tuple[dict, dict]: Indices by dataset name, source and target. Both
-        empty where one of them is: such a task has no adversarial term.
+    other classes there have no truth to learn from. Both are empty where one
+    of them is: such a task has no adversarial term.
     """
     source, target = (
         rows_by_dataset(
@@ -196,12 +186,9 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
 
     Fooling terms have weight 1 per target dataset; the head's adversarial
     weight multiplies them. A discriminator's terms weigh 0.5 for the mean over
-    source datasets and 0.5 for the mean over target datasets.
-
-    Returns:
-        list[Term]: Terms named ``loss_adv.<task>.on_<dataset>``,
-        ``loss_disc_source.<task>`` and
-        ``loss_disc_target.<task>.on_<dataset>``.
+    source datasets and 0.5 for the mean over target datasets. Names are
+    ``loss_adv.<task>.on_<dataset>``, ``loss_disc_source.<task>`` and
+    ``loss_disc_target.<task>.on_<dataset>``.
     """
 
     def even(rows: list[int], total: float) -> Tensor:

@@ -39,8 +39,6 @@ class TimmFeatures(BaseModule):
         norm_eval (bool): Whether BatchNorm keeps its running statistics while
             the network trains, so that an image's result depends on no other
             image; its weights train all the same. Default: True.
-        init_cfg (dict, optional): mmcv's initialisation config. Default: as
-            timm initialises the model.
         **options: Further arguments of the timm model, such as
             ``drop_path_rate`` or ``img_size``.
 

@@ -35,12 +35,8 @@ _MAY_LACK = re.compile(r'^(timm_model\.)?norms?\d*\.|num_batches_tracked$|'
 
 
 def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
-    """What a network's config says of its backbone's weights.
-
-    Returns:
-        tuple[str | None, str]: ``model.pretrained`` or the checkpoint of
-        ``backbone.init_cfg``, None for neither; and the prefix of the
-        tensors' names in it.
+    """``model.pretrained``, or the checkpoint of ``backbone.init_cfg``, or
+    None, and the prefix of the tensors' names in it.
 
     Raises:
         ValueError: If there are both, or the backbone would download some.
@@ -85,11 +81,8 @@ def _is_pretrained(init_cfg: object) -> bool:
 
 def find_backbone_weights(source: 'str | os.PathLike[str]',
                           backbone: str) -> str:
-    """The file that ``model.pretrained`` names.
-
-    Args:
-        backbone (str): Type of the backbone, for the advice where the file is
-            missing.
+    """The file that ``model.pretrained`` names; the type of the backbone is
+    for the advice where it is missing.
 
     Raises:
         FileNotFoundError: If the file or the package is missing.
@@ -169,12 +162,8 @@ def load_backbone_weights(backbone: nn.Module,
     Swin transformers and timm models take several layouts; other backbones
     need their own names, as mmseg's and mmcls's checkpoints have them.
 
-    Args:
-        prefix (str): What stands before the backbone's names in the file;
-            'backbone.' is found by itself. Default: ''.
-
-    Returns:
-        list[str]: The backbone's weights that the file did not hold.
+    ``prefix`` stands before the backbone's names in the file; 'backbone.' is
+    found by itself. Returns the backbone's weights that the file lacked.
 
     Raises:
         FileNotFoundError: If the file or the package is missing.
