@@ -47,14 +47,8 @@ def convert(args: argparse.Namespace) -> tuple[dict, list[str]]:
     model_cfg = dict(plain(model_cfg), pretrained=None)
     model = build_checked(build_segmentor, dict(model_cfg))
     state, notes = fit_weights(model, args.input, content)
-    derived = {
-        name: value
-        for name, value in model.state_dict().items()
-        if name not in state and name.endswith('_index')
-    }
-    if derived:
-        notes.append(f'computed anew: {first_of(derived)}')
-        state = {**state, **derived}
+    own = model.state_dict()  # has indices that some files leave out
+    state = {n: v for n, v in own.items() if n.endswith('_index')} | state
     if not args.to_release:
         meta = checkpoint_meta(model, model_cfg, settings)
         return dict(state_dict=state, meta=meta), notes

@@ -124,14 +124,13 @@ def test_converting_there_and_back(files, tool, capsys):
     assert ('refilled' in capsys.readouterr().out) == (len(alive) < len(state))
 
 
-def test_indices_left_out_are_computed(files, tool, capsys):
+def test_indices_left_out_are_computed(files, tool):
     state, content, command = files
     for name in list(state):
         if name.endswith('relative_position_index'):
             del state[name]
     torch.save(content, 'released.pth')
     assert tool(*command) is None
-    assert 'computed anew: backbone' in capsys.readouterr().out
     written = torch.load('ours.pth', weights_only=True)['state_dict']
     index = written['backbone.stages.0.blocks.0.attn.w_msa.'
                     'relative_position_index']
