@@ -86,7 +86,7 @@ def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
                     continue
                 plane = torch.from_numpy(
                     dataset.get_gt_plane(index, task.name))
-                known = task.known_mask(dataset.folder_of(task.name).classes)
+                known = task.known_mask(dataset.truth[task.name].classes)
                 target, valid = task.encode(plane.long(), known=known)
                 valid = valid.numpy() & known[:, None, None].numpy()
                 if task.name in INSIDE:

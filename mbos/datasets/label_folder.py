@@ -1,11 +1,13 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from mbos.io.labels import read_labels, translate
+from mbos.io.layout import Layout
 from mbos.tasks import IGNORE_INDEX, Task
 
 
@@ -23,6 +25,32 @@ class LabelFolder:
     task: Task
     classes: tuple[str, ...]
     binary: bool = False
+    suffix: str = '.png'
+    is_pseudo: bool = False
+
+    def file(self, stem: str) -> str:
+        """The mask of an image."""
+        return osp.join(self.path, stem + self.suffix)
+
+    def read(self,
+             stem: str,
+             layout: Layout,
+             read: Callable[[str], np.ndarray] = read_labels) -> np.ndarray:
+        """Read the mask of an image, (H, W) uint8, upright as the image and in
+        the task's label values.
+
+        Raises:
+            ValueError: If it cannot be read, or has another size.
+        """
+        labels = read(self.file(stem))
+        if not self.is_pseudo:  # those were made of the upright image
+            labels = layout.turn_mask(labels)
+        if labels.shape != layout.shape:
+            raise ValueError(
+                f'{self.file(stem)}: the mask has shape {labels.shape}, its '
+                f'image {layout.shape} (height, width); prepare both with the '
+                'same crop.')
+        return translate(labels, self.translation)
 
     @property
     def is_complete(self) -> bool:
@@ -78,7 +106,8 @@ class LabelFolder:
 
 def read_entry(entry: str | Mapping,
                task: Task,
-               root: str | None = None) -> LabelFolder:
+               root: str | None = None,
+               **more) -> LabelFolder:
     """Read an entry of ``ann_dirs`` or ``pseudo_dirs``: a folder below
     ``root``, or a dict of ``path``, ``classes`` and ``binary``.
 
@@ -101,7 +130,7 @@ def read_entry(entry: str | Mapping,
             'in `classes`.')
     return LabelFolder(
         osp.join(root or '', given['path']), task, classes,
-        bool(given.get('binary')))
+        bool(given.get('binary')), **more)
 
 
 def read_entries(member: Mapping, key: str,
@@ -119,8 +148,12 @@ def read_entries(member: Mapping, key: str,
             if name not in known:
                 raise ValueError(f'unknown task {name!r}; the tasks are '
                                  f'{", ".join(known)}.')
-            found[name] = read_entry(entry, known[name],
-                                     member.get('data_root'))
+            found[name] = read_entry(
+                entry,
+                known[name],
+                member.get('data_root'),
+                suffix=member.get('ann_suffix', '.png'),
+                is_pseudo=key == 'pseudo_dirs')
         except ValueError as error:
             raise ValueError(
                 f'Dataset {member.get("name")!r}, {key}: {error}') from error

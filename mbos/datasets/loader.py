@@ -41,10 +41,7 @@ class InfiniteIndexSampler(Sampler):
 
 
 class BatchContainer(DataContainer):
-    """mmcv's container of tensors, which can be put into pinned memory.
-
-    A DataLoader with ``pin_memory`` leaves mmcv's own as they are.
-    """
+    """mmcv's container of tensors, which a DataLoader can pin."""
 
     def pin_memory(self) -> 'BatchContainer':
         """Copy the tensors to memory from which a GPU can fetch them."""
@@ -62,10 +59,9 @@ def collate_samples(
     Items are flattened: all members of the first one come first.
 
     Returns:
-        dict: ``img`` of shape (N, 3, H, W) and ``labels`` of shape
-        (N, T, H, W), or lists of N tensors where sizes differ (images are
-        never padded to each other's size), and ``img_metas``, a list of N
-        dicts; all in mmcv's layout of one entry per GPU.
+        dict: ``img`` (N, 3, H, W) and ``labels`` (N, T, H, W), or lists of N
+        tensors where sizes differ (images are never padded to each other's
+        size), and ``img_metas``, N dicts; each in mmcv's list of one per GPU.
     """
     samples = []
     for item in batch:
@@ -94,17 +90,9 @@ def build_train_loader(dataset: Dataset,
     """Make a loader that never ends and that depends on nothing but the seed.
 
     The number of workers does not change what it yields, and a loader with
-    ``start=n`` yields what another one yields from its iteration n on. An item
-    is one image of every member, a batch that of :func:`collate_samples`.
-
-    Args:
-        dataset: Answers any index, as ``JointDataset``; its seed is set.
-        samples_per_gpu: Items per iteration.
-        workers_per_gpu: Worker processes; 0 loads in this process.
-        seed: Of order and augmentation, the same in all processes.
-        rank, world_size: This process and their number; None asks torch.
-        start: First iteration, for a resumed run.
-        pin_memory: Put batches where a GPU fetches them beside its work.
+    ``start=n`` yields what another one yields from its iteration n on. The
+    ``dataset`` answers any index, as ``JointDataset``; its seed is set, which
+    is the same in all processes. ``rank`` and ``world_size`` None asks torch.
     """
     if rank is None or world_size is None:
         rank, world_size = get_dist_info()

@@ -8,7 +8,7 @@ from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
-from mbos.io.labels import read_labels, translate
+from mbos.io.labels import read_labels
 from mbos.io.photographs import read_layout
 from mbos.tasks import IGNORE_INDEX, build_tasks
 from .checks import (Checked, DataError, probe_image, problems_of_manifest,
@@ -96,16 +96,14 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         given = dict(
             name=name,
             data_root=data_root,
+            ann_suffix=ann_suffix,
             ann_dirs=ann_dirs,
             pseudo_dirs=pseudo_dirs)
         self.truth = read_entries(given, 'ann_dirs', self.tasks)
         self.pseudo = read_entries(given, 'pseudo_dirs', self.tasks)
+        self.folders = self.pseudo | self.truth
         self.ann_dirs = {t: folder.path for t, folder in self.truth.items()}
-        self._check_arguments(weights or {})
-        self.planes = {
-            task.name: self._plane(task.name, weights or {})
-            for task in self.tasks
-        }
+        self.planes = self._planes(weights or {})
         super().__init__(
             with_photographs(pipeline),
             img_dir,
@@ -122,37 +120,33 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     def _log(self, text: str) -> None:
         print_log(f'Dataset {self.name}: {text}', logger=get_root_logger())
 
-    def _check_arguments(self, weights: dict[str, float]) -> None:
+    def _planes(self, weights: dict[str, float]) -> dict[str, dict]:
+        """Kind and weight of each task's planes; ``classes`` if only of some.
+        """
         names = [task.name for task in self.tasks]
-        for task in set(self.truth) & set(self.pseudo):
+        if len(self.folders) < len(self.truth) + len(self.pseudo):
             raise ValueError(
-                f'Dataset {self.name!r}: task {task!r} has both ground truth '
-                'and pseudo labels; keep one of them, or list the images '
-                'twice, once with each.')
-        for task, weight in weights.items():
-            if task not in names or not 0 <= weight < math.inf:
-                raise ValueError(
-                    f'Dataset {self.name!r}: expected weights of at least 0 '
-                    f'by task ({", ".join(names)}), got {task!r}: {weight!r}.')
-
-    def _plane(self, task: str, weights: dict[str, float]) -> dict:
-        """Kind and weight of a task's planes; ``classes`` if only of some."""
-        folder = self.folder_of(task)
-        kind = TRUTH if task in self.truth else PSEUDO if folder else ABSENT
-        plane = dict(kind=kind, weight=float(weights.get(task, 1)))
-        if folder and not folder.is_complete:
-            plane['classes'] = folder.classes
-        return plane
-
-    def folder_of(self, task: str) -> LabelFolder | None:
-        """Get the folder of a task's label planes, None where absent."""
-        return self.truth.get(task, self.pseudo.get(task))
+                f'Dataset {self.name!r}: a task has both ground truth and '
+                'pseudo labels; keep one of them, or list the images twice, '
+                'once with each.')
+        if set(weights) - set(names) or not all(
+                0 <= weight < math.inf for weight in weights.values()):
+            raise ValueError(
+                f'Dataset {self.name!r}: expected weights of at least 0 by '
+                f'task ({", ".join(names)}), got {weights}.')
+        planes = {}
+        for name in names:
+            kind = TRUTH if name in self.truth else ABSENT
+            kind = PSEUDO if name in self.pseudo else kind
+            planes[name] = dict(kind=kind, weight=float(weights.get(name, 1)))
+            folder = self.folders.get(name)
+            if folder is not None and not folder.is_complete:
+                planes[name]['classes'] = folder.classes
+        return planes
 
     def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
                          split) -> list[dict]:
-        """List file name and stem of the images; called by the base class,
-        whose ``ann_dir`` and ``seg_map_suffix`` are not used here.
-        """
+        """List file name and stem of the images, for the base class."""
         images = find_images(img_dir, img_suffix, self.data_root)
         if split is not None:
             images = read_split(split, images)
@@ -170,29 +164,20 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         """Get the file of an image."""
         return osp.join(self.img_dir, self.img_infos[idx]['filename'])
 
-    def plane_path(self, idx: int, task: str) -> str | None:
-        """Get the file of a label plane, None where it is absent."""
-        folder = self.folder_of(task)
-        return folder and self._mask_path(idx, folder.path)
+    def plane_path(self, idx: int, task: str) -> str:
+        """Get the file of a label plane."""
+        return self.folders[task].file(self.stem(idx))
 
-    def fov_path(self, idx: int) -> str | None:
-        """Get the file of an image's field of view, None without any."""
-        return self.fov_dir and self._mask_path(idx, self.fov_dir)
+    def fov_path(self, idx: int) -> str:
+        """Get the file of an image's field of view, with ``fov_dir``."""
+        return osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
 
-    def _mask_path(self, idx: int, folder: str) -> str:
-        return osp.join(folder, self.stem(idx) + self.ann_suffix)
-
-    def get_ann_info(self, idx: int) -> dict[str, str]:
-        """Get the files of the label planes that are there, by task."""
-        paths = {t.name: self.plane_path(idx, t.name) for t in self.tasks}
-        return {task: path for task, path in paths.items() if path}
+    def get_ann_info(self, idx: int) -> dict[str, LabelFolder]:
+        """Get the folders of the label planes that are there, by task."""
+        return self.folders
 
     def pre_pipeline(self, results: dict) -> None:
-        """Add what the transforms need to know of an image and its planes.
-
-        Raises:
-            PhotographError: If the image's header claims an absurd size.
-        """
+        """Add what the transforms need to know of an image and its planes."""
         path = osp.join(self.img_dir, results['img_info']['filename'])
         results.update(
             layout=read_layout(path),
@@ -200,10 +185,6 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             img_prefix=self.img_dir,
             dataset=self.name,
             cache=self.cache,
-            translations={
-                task: folder.translation
-                for task, folder in (self.pseudo | self.truth).items()
-            },
             # a copy: what a transform writes into one sample stays there
             planes={
                 k: dict(v)
@@ -214,13 +195,9 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         """Read the ground truth of an image at its full size: (H, W), uint8.
 
         Only the classes in ``truth[task].classes`` are labelled.
-
-        Raises:
-            ValueError: If the mask has another size than the image.
         """
-        path = self.plane_path(idx, task)
-        labels = self._read_upright(idx, path)
-        return translate(labels, self.truth[task].translation)
+        layout = read_layout(self.image_path(idx))
+        return self.truth[task].read(self.stem(idx), layout)
 
     def get_gt_seg_map_by_idx(self, index: int) -> dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
@@ -228,17 +205,10 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
 
     def get_fov(self, idx: int) -> np.ndarray | None:
         """Read the field of view, bool of (H, W); None without ``fov_dir``."""
-        path = self.fov_path(idx)
-        return None if path is None else self._read_upright(idx, path) > 0
-
-    def _read_upright(self, idx: int, path: str) -> np.ndarray:
+        if self.fov_dir is None:
+            return None
         layout = read_layout(self.image_path(idx))
-        mask = layout.turn_mask(read_labels(path))
-        if mask.shape != layout.shape:
-            raise ValueError(
-                f'{path}: the mask has shape {mask.shape}, its image '
-                f'{layout.shape}; prepare both with the same crop.')
-        return mask
+        return layout.turn_mask(read_labels(self.fov_path(idx))) > 0
 
     def manifests(self) -> dict[str, dict]:
         """Get the valid manifests of the pseudo labels by folder."""
@@ -257,10 +227,8 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
                  probed: dict | None = None) -> list[str]:
         """Collect what is wrong with the files, one sentence per problem.
 
-        Args:
-            full: Also read every image and mask.
-            probed: Layout and problems of images already read, by path;
-                filled.
+        ``full`` reads every image and mask. ``probed`` are layout and problems
+        of images already read, by path; it is filled.
         """
         stems = [info['stem'] for info in self.img_infos]
         masks = [(f'annotation ({name})', folder.path, REMEDY)
@@ -289,11 +257,11 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         masks = []
         for idx, path in enumerate(paths):
             layout = probed[path][0]
-            for folder in (self.truth | self.pseudo).values():
+            for folder in self.folders.values():
                 # what the truth ignores is 255 in labels that keep it
                 allow = self.allow_unlabelled or folder.path in made_here
                 masks.append(
-                    (self._mask_path(idx, folder.path), folder, layout, allow))
+                    (folder.file(self.stem(idx)), folder, layout, allow))
             if self.fov_dir:
                 masks.append((self.fov_path(idx), None, layout, True))
         found = [probed[path][1] for path in paths]

@@ -136,10 +136,8 @@ class ScoringMixin:
     def print_tables(self,
                      reports: dict[str, dict],
                      logger=None) -> dict[str, float]:
-        """Print a table per task of what :meth:`compute` gave.
-
-        Returns:
-            dict[str, float]: Metrics by '<task>.<metric>'.
+        """Print a table per task of what :meth:`compute` gave; returns metrics
+        by '<task>.<metric>'.
         """
         values = {}
         for task in self.tasks:

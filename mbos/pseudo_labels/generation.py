@@ -65,10 +65,6 @@ class ImageFolder:
         """The folder of the images."""
         return image_dir(self.member)
 
-    def label_path(self, folder: str, stem: str) -> str:
-        """File of a label in one of the folders."""
-        return osp.join(folder, stem + self.member.get('ann_suffix', '.png'))
-
 
 def image_dir(member: Mapping) -> str:
     """Folder of a dataset's images."""
@@ -295,9 +291,9 @@ def generate_pseudo_labels(
     }
     if env.is_main:
         for folder in folders:
-            for path in folder.targets:
-                labels = [folder.label_path(path, s) for s in folder.stems]
-                claim_folder(path, manifests[path], labels, overwrite)
+            for path, target in folder.targets.items():
+                paths = [target.file(stem) for stem in folder.stems]
+                claim_folder(path, manifests[path], paths, overwrite)
     _label_pending(model, folders, cfg, env, threshold, margin, progress)
     if env.is_main:
         for path, manifest in manifests.items():
@@ -327,8 +323,8 @@ def _is_done(folder: ImageFolder, index: int) -> bool:
     """Whether an image has all its labels, in its size."""
     try:
         sizes = {
-            read_layout(folder.label_path(path, folder.stems[index])).shape
-            for path in folder.targets
+            read_layout(target.file(folder.stems[index])).shape
+            for target in folder.targets.values()
         }
     except (OSError, RefusedError):
         return False
@@ -343,21 +339,18 @@ def _label_pending(model: nn.Module, folders: Sequence[ImageFolder],
     pending = [[i for i in range(len(f.stems)) if not _is_done(f, i)]
                for f in folders]
     env.barrier()  # all have looked before anyone writes
-    left = sum(map(len, pending))
-    bar = progress(left) if progress and env.is_main and left else None
+    own = sum(len(indices[env.rank::env.world_size]) for indices in pending)
+    bar = progress(own) if progress and env.is_main and own else None
     for folder, indices in zip(folders, pending):
         images = Subset(folder.dataset, indices)
         for position, prob in predict_dataset(model, images, cfg, env):
             stem = folder.stems[indices[position]]
-            for path, target in folder.targets.items():
+            for target in folder.targets.values():
                 task = target.task
                 labels = make_labels(
                     torch.from_numpy(prob[task.name]), target,
                     folder.truth[task.name].get(stem, ()), threshold, margin)
-                save_labels(
-                    folder.label_path(path, stem), labels.numpy(), task)
-            done = min(env.world_size, left)  # by all processes meanwhile
-            left -= done
-            if bar is not None and done:
-                bar.update(done)
+                save_labels(target.file(stem), labels.numpy(), task)
+            if bar is not None:
+                bar.update()
     env.barrier()

@@ -2,6 +2,7 @@
 import os.path as osp
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -83,15 +84,14 @@ def report_folder(folder: ImageFolder,
     area, present, both, each = torch.zeros((4, len(channels)),
                                             dtype=torch.float64)
     for stem in folder.stems:
-        path = folder.label_path(target.path, stem)
-        labels = torch.from_numpy(read_labels(path))
+        labels = torch.from_numpy(read_labels(target.file(stem)))
         predicted = task.encode(labels)[0][channels]
         found = predicted.flatten(1).sum(1)
         pixels += labels.numel()
         area += found
         present += found > 0
         empty += not found.any()
-        mask = truth_dir and folder.label_path(truth_dir, stem)
+        mask = truth_dir and replace(target, path=truth_dir).file(stem)
         if mask and osp.isfile(mask):
             scored += 1
             truth, valid = _read_truth(mask, target, labels.shape)

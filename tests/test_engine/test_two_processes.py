@@ -151,5 +151,5 @@ def test_wrong_data_end_both_processes(runs, tmp_path):
     config = write_config(tmp_path / 'a.py', config_of(data, TWO))
     done = run_script('dist_train_gan.sh', config, 2, folder=tmp_path)
     assert done.returncode == 1
-    assert f'{mask}: the mask cannot be read' in done.stderr
+    assert f'{mask}: cannot be read' in done.stderr
     assert not (tmp_path / 'work_dirs').exists()

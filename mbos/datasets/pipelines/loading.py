@@ -13,7 +13,7 @@ from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
-from .transforms import load_plane, plane_key
+from .transforms import load_planes, plane_key
 
 
 @PIPELINES.register_module()
@@ -125,11 +125,7 @@ class LoadRandomCrop:
         else:
             source = cache.get(path, _decoded)
             read = partial(cache.get, decode=read_labels)
-        planes = {
-            task: load_plane(plane, task, results, source.shape[:2], read)
-            for task, plane in results['ann_info'].items()
-        }
-        return source, planes
+        return source, load_planes(results, read)
 
     def _draw(self, source: tuple[int, int], results: dict) -> Region:
         """Draw scale and crop of an image of (height, width) as mmseg does."""

@@ -13,11 +13,9 @@ class Region:
     give: label maps exactly (nearest pixel), images up to rounding (bilinear,
     at most one grey value).
 
-    Args:
-        source: Height and width of the image.
-        size: Height and width that it is resized to.
-        box: Top, bottom, left and right of the box in the resized image;
-            what lies outside is cut off.
+    ``source`` and ``size`` are height and width of the image and of what it is
+    resized to; ``box`` is top, bottom, left and right in the resized image,
+    cut off where it lies outside.
     """
     source: tuple[int, int]
     size: tuple[int, int]

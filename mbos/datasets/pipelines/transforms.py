@@ -13,7 +13,7 @@ from mmcv.parallel import DataContainer
 from mmseg.datasets import PIPELINES
 from mmseg.datasets.pipelines import Collect
 
-from mbos.io.labels import read_labels, translate
+from mbos.io.labels import read_labels
 from mbos.tasks import IGNORE_INDEX
 
 META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
@@ -33,26 +33,13 @@ def check_probability(value: float, name: str) -> float:
     return value
 
 
-def load_plane(path: str,
-               task: str,
-               results: dict,
-               shape: tuple[int, int],
-               read: Callable = read_labels) -> np.ndarray:
-    """Read a label plane, upright as its photograph and in its task's values.
-
-    Raises:
-        ValueError: If it has not the ``shape`` of its image.
-    """
-    plane = read(path)
-    kind = results.get('planes', {}).get(task, {}).get('kind')
-    # pseudo labels were made of the upright photograph
-    if 'layout' in results and kind != 'pseudo':
-        plane = results['layout'].turn_mask(plane)
-    if plane.shape != shape:
-        raise ValueError(
-            f'{path}: the mask has shape {plane.shape}, its image {shape} '
-            '(height, width); prepare both with the same crop.')
-    return translate(plane, results.get('translations', {}).get(task))
+def load_planes(results: dict,
+                read: Callable = read_labels) -> dict[str, np.ndarray]:
+    """Read the label planes of an image, by task."""
+    return {
+        task: folder.read(results['img_info']['stem'], results['layout'], read)
+        for task, folder in results['ann_info'].items()
+    }
 
 
 @PIPELINES.register_module()
@@ -65,9 +52,8 @@ class LoadPlanes:
 
     def __call__(self, results: dict) -> dict:
         """Add the planes and name them in ``seg_fields``."""
-        for task, path in results['ann_info'].items():
-            results[plane_key(task)] = load_plane(path, task, results,
-                                                  results['img'].shape[:2])
+        for task, plane in load_planes(results).items():
+            results[plane_key(task)] = plane
             results['seg_fields'].append(plane_key(task))
         return results
 
@@ -125,13 +111,12 @@ class IndependentFlip:
     stage 2.
     """
 
-    MODES = ('independent', 'published_cancelling', 'published_vertical_only')
-    DIRECTIONS = {
-        (False, False): None,
-        (True, False): 'horizontal',
-        (False, True): 'vertical',
-        (True, True): 'diagonal'
+    MODES = {
+        'independent': (True, True),
+        'published_cancelling': (False, False),
+        'published_vertical_only': (False, True)
     }
+    DIRECTIONS = ((None, 'vertical'), ('horizontal', 'diagonal'))
 
     def __init__(self,
                  prob_horizontal: float = 0.5,
@@ -140,18 +125,14 @@ class IndependentFlip:
         if mode not in self.MODES:
             raise ValueError(f'Expected mode to be one of '
                              f'{", ".join(self.MODES)}, got {mode!r}.')
+        self.mode = mode
         self.probs = (check_probability(prob_horizontal, 'prob_horizontal'),
                       check_probability(prob_vertical, 'prob_vertical'))
-        self.allowed = {
-            'independent': (True, True),
-            'published_cancelling': (False, False),
-            'published_vertical_only': (False, True)
-        }[mode]
 
     def __call__(self, results: dict) -> dict:
         """Flip image and planes; set 'flip' and 'flip_direction'."""
-        flips = (np.random.rand(2) < self.probs) & self.allowed
-        direction = self.DIRECTIONS[tuple(map(bool, flips))]
+        flips = (np.random.rand(2) < self.probs) & self.MODES[self.mode]
+        direction = self.DIRECTIONS[int(flips[0])][int(flips[1])]
         results['flip'] = direction is not None
         results['flip_direction'] = direction
         return flip_all(results, direction) if direction else results
