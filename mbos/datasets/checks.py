@@ -155,10 +155,10 @@ def problems_of_manifest(folder: LabelFolder,
     made_for = manifest['task'], manifest.get('classes') or [
         *folder.task.classes
     ]
-    if made_for != (folder.task.name, [*folder.classes]):
+    wanted = folder.task.name, [*folder.classes]
+    if made_for != wanted:
         return [
-            f'{path}: made for task {made_for[0]!r}, classes {made_for[1]}, '
-            f'but the config reads {folder.task.name!r}, {[*folder.classes]}; '
+            f'{path}: made for {made_for}, but the config reads {wanted}; '
             f'correct pseudo_dirs, or {MAKE_AGAIN}.'
         ]
     unlisted = sorted(set(stems) - set(map(str, manifest['images'])))

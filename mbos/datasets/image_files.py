@@ -21,8 +21,7 @@ def find_images(folder: str, suffix: str | Sequence[str],
     """List the file names of the images in a folder by stem, sorted.
 
     Upper and lower case of suffixes are the same, and so are ``.jpg`` and
-    ``.jpeg``, ``.tif`` and ``.tiff``. Where ``data_root``, the parent, is
-    missing, that is reported instead of the folder.
+    ``.jpeg``, ``.tif`` and ``.tiff``.
 
     Raises:
         DataError: If the folder is missing or has no such image, or two

@@ -45,14 +45,10 @@ class JointDataset(Checked, Dataset):
     nor that of processes changes what index i means (docs/method.md,
     section 4).
 
-    Args:
-        datasets: Members or their configs. Two members may have the same
-            name, as a labelled and a pseudo-labelled one. Members in a list
-            of their own take turns: item i holds a sample of member ``i % n``
-            of such a list only, so that a step costs no more where
-            collections are many.
-        seed: Seed of order and augmentation.
-        cache_dir: Folder of an :class:`ArrayCache` of all members.
+    Members, ``datasets`` or their configs, may have the same name. Those in a
+    list of their own take turns: item i holds a sample of member ``i % n`` of
+    such a list only, so that a step costs no more where collections are many.
+    ``cache_dir`` is the folder of an :class:`ArrayCache` of all members.
     """
 
     def __init__(self,
@@ -85,8 +81,7 @@ class JointDataset(Checked, Dataset):
         self.set_seed(seed)
 
     def _name_learnt_classes(self) -> None:
-        """Note in all planes which classes of their task have any truth, where
-        some have it and some do not.
+        """Note in all planes which classes of the task have truth, if some do.
         """
         for task in self.tasks:
             labelled = {

@@ -18,18 +18,12 @@ Prediction = dict[str, np.ndarray]
 
 
 class ScoringMixin:
-    """What a dataset does with predictions; see PartialLabelDataset.
+    """What a dataset does with predictions; see PartialLabelDataset."""
 
-    Attributes:
-        sums_folder (str, optional): Where the sums of images wait until all
-            images are done, so that memory does not grow with their number;
-            None keeps them in memory.
-        operating_points (dict): Further thresholds to score at: {task: {name:
-            {class: threshold}}}.
-    """
-
-    sums_folder = None
+    sums_folder: str | None = None
+    """Where sums of images wait until all are done; None: in memory."""
     operating_points: dict[str, dict] = {}
+    """Further thresholds to score at: {task: {name: {class: threshold}}}."""
 
     def scored_task(self, task: Task) -> Task:
         """Get the task of the classes that this dataset labels."""

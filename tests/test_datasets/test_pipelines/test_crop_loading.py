@@ -10,8 +10,7 @@ import torch
 from mmseg.datasets.pipelines import Compose
 from PIL import Image
 
-from mbos.datasets import (ArrayCache, JointDataset, PartialLabelDataset,
-                           build_train_loader)
+from mbos.datasets import JointDataset, PartialLabelDataset, build_train_loader
 from mbos.datasets.as_released import plain_loading
 from mbos.datasets.pipelines.loading import LoadRandomCrop
 from mbos.io.labels import save_labels
@@ -59,33 +58,31 @@ def folder(drawn, tmp_path):
     return shutil.copytree(drawn, tmp_path / 'data')
 
 
-def dataset(folder, load, finish=(), cache=None):
-    found = PartialLabelDataset(
+def dataset(folder, load, finish=()):
+    return PartialLabelDataset(
         name='ddr',
         tasks=['vessel', 'lesion', 'odoc'],
         data_root=str(folder),
         img_dir='images',
         ann_dirs=dict(lesion='lesion', vessel='vessel'),
         pipeline=[*load, *finish])
-    found.cache = ArrayCache(cache) if cache else None
-    return found
 
 
-def results_of(data, seed, **more):
+def results_of(data, seed):
     """Results of all images, and the random number that follows."""
     found = []
     for i in range(len(data)):
         np.random.seed(seed)
         results = dict(
-            img_info=data.img_infos[i], ann_info=data.get_ann_info(i), **more)
+            img_info=data.img_infos[i], ann_info=data.get_ann_info(i))
         data.pre_pipeline(results)
         found.append((data.pipeline(results), np.random.rand()))
     return found
 
 
-def assert_same_crops(folder, step, grey, seeds=range(6), cache=None):
+def assert_same_crops(folder, step, grey, seeds=range(6)):
     plain = dataset(folder, plain_loading([step]))
-    fast = dataset(folder, [step], cache=cache)
+    fast = dataset(folder, [step])
     for seed in seeds:
         pairs = zip(results_of(plain, seed), results_of(fast, seed))
         for (expected, after), (found, after_fast) in pairs:
@@ -120,42 +117,19 @@ def test_same_as_the_four_transforms(folder, changes):
     assert_same_crops(folder, step, grey=1)
 
 
-def test_same_from_the_cache(folder, tmp_path):
-    """Reduced decoding has nothing to do there."""
-    for _ in range(2):
-        assert_same_crops(
-            folder, FAST, grey=1, seeds=range(3), cache=str(tmp_path / 'kept'))
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """Factor, shape and full shape of what was decoded."""
-    calls = []
+def test_reduced_decoding_of_a_smooth_photograph(folder, monkeypatch):
+    """All factors are met; JPEG itself errs by a few grey values."""
+    factors = set()
     decode = EncodedPhotograph.decode
 
     def spy(self, factor=1, **order):
-        image = decode(self, factor, **order)
-        calls.append((factor, image.shape[:2], self.shape))
-        return image
+        factors.add(factor)
+        return decode(self, factor, **order)
 
     monkeypatch.setattr(EncodedPhotograph, 'decode', spy)
-    return calls
-
-
-def test_reduced_decoding_of_a_smooth_photograph(folder, decoded):
-    """All factors are met; JPEG itself errs by a few grey values."""
     step = dict(FAST, ratio_range=(0.3, 2.0), crop_size=(60, 60))
     assert_same_crops(folder, step, grey=6, seeds=range(12))
-    assert {factor for factor, _, _ in decoded} == {1, 2, 4, 8}
-
-
-def test_reduced_decoding_does_not_enlarge(folder, decoded):
-    data = dataset(folder, [FAST])
-    for seed in range(12):
-        for results, _ in results_of(data, seed):
-            factor, shape, full = decoded.pop(0)
-            resized = results['scale_factor'][1::-1] * full
-            assert factor == 1 or (shape >= resized - 1e-3).all()
+    assert factors == {1, 2, 4, 8}
 
 
 def samples(folder, workers, cache=None, steps=FAST):
@@ -230,10 +204,8 @@ def test_share_of_crops_that_look_for_a_task(tmp_path):
     found = crops(folder, 100, lesion=0.3)
     assert abs(sum((crop == 2).any() for crop in found) - 30) < 15
     # nothing to find: no task of this name here, or an empty plane
-    anywhere = crops(folder, 30)
-    for probs in (dict(odoc=1.0), dict(vessel=1.0)):
-        assert sum((c > 0).any() for c in crops(folder, 30, **probs)) == 0
-    assert sum((crop > 0).any() for crop in anywhere) == 0
+    for probs in (dict(odoc=1.0), dict(vessel=1.0), {}):
+        assert not any((c > 0).any() for c in crops(folder, 30, **probs))
 
 
 @pytest.mark.parametrize('side', [(400, 600), (1000, 1000)])
