@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from mbos.io.labels import read_labels, translate
-from mbos.io.layout import Layout
+from mbos.io.photographs import Layout
 from mbos.tasks import IGNORE_INDEX, Task
 
 
