@@ -27,13 +27,8 @@ def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
                      chosen_on: Mapping[str, dict]) -> list[str]:
     """Write the JSON and the tables of a test set; returns the files.
 
-    Args:
-        folder: The work directory.
-        dataset: The test set, a ``PartialLabelDataset``.
-        reports: What ``dataset.compute`` gave, by task.
-        head: First keys of the JSON; ``dataset`` names the test set.
-        bootstrap: How the intervals were made.
-        chosen_on: By task, where thresholds come from.
+    ``reports`` are what ``dataset.compute`` gave by task, ``head`` the first
+    keys of the JSON, ``chosen_on`` says by task where thresholds come from.
     """
     scored = {t.name: dataset.scored_task(t) for t in dataset.tasks}
     figures, tasks, written = {}, {}, []

@@ -35,20 +35,11 @@ def write_report(model: nn.Module,
                  cfg,
                  checkpoint_sha256: str,
                  images: int = IMAGES) -> str:
-    """Write the page, after ``evaluate_test_sets`` has written its files.
+    """Write the page, after ``evaluate_test_sets`` has written its files;
+    returns its file. Of several processes, one does this.
 
-    Of several processes, one does this.
-
-    Args:
-        model: The wrapped network, in evaluation mode.
-        datasets: Test sets just evaluated, by the name that their files have.
-        cfg: Completed by ``load_config``.
-        checkpoint_sha256: Hash of the evaluated checkpoint.
-        images: How many of the best and of the worst images of each task are
-            shown.
-
-    Returns:
-        str: The page's file.
+    ``datasets`` are the test sets just evaluated, by the name of their files,
+    of which ``images`` of the best and of the worst are shown for each task.
     """
     found = {}
     pattern = evaluation_path(glob.escape(cfg.work_dir), '*')

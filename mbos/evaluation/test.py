@@ -22,12 +22,9 @@ TRUTH_KEYS = ('ann_dirs', 'fov_dir')
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is to be found out about a checkpoint.
-
-    Attributes:
-        checkpoint: The file.
-        bootstrap: How intervals are made; None for no intervals.
-        chosen: Thresholds of :func:`thresholds_from_val`, by task.
+    """What is to be found out about a checkpoint file: intervals, if a
+    ``bootstrap`` says how, and metrics at thresholds that
+    :func:`thresholds_from_val` has chosen.
     """
 
     checkpoint: str

@@ -22,12 +22,8 @@ _DRAWS_AT_A_TIME = 100
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made.
-
-    Attributes:
-        resamples: Draws.
-        level: Share of the draws inside the interval.
-        seed: Of the draws: the same images get the same draws in every run.
+    """How intervals are made: how many draws, which share of them is inside,
+    and their seed, by which the same images get the same draws in every run.
     """
 
     resamples: int = 1000
@@ -60,15 +56,11 @@ class Bootstrap:
 
 def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
                        weights: np.ndarray) -> np.ndarray:
-    """Pooled ROC AUC and average precision of every draw.
+    """Pooled ROC AUC and average precision of every draw, (draws, R, C, 2),
+    NaN where undefined.
 
-    Args:
-        images: Scores of each image by bin, (2, R, C, bins).
-        scores: Those of all images together.
-        weights: Of shape (draws, images).
-
-    Returns:
-        ndarray: Of shape (draws, R, C, 2); NaN where undefined.
+    ``images`` are the scores of each image by bin, (2, R, C, bins), ``scores``
+    those of all images together, ``weights`` of shape (draws, images).
     """
     starts = {
         (r, c): group_starts(scores[:, r, c])

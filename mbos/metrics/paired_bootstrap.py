@@ -53,11 +53,8 @@ def compare_sums(sums: np.ndarray,
                  bootstrap: Bootstrap = DRAWS) -> Difference:
     """Compare metrics of sums over images, such as Dice of pooled counts.
 
-    Args:
-        sums: What each image adds, shape (images, 2 models, ...).
-        metric: From sums (..., 2, ...) to the models' metrics (..., 2); NaN
-            where undefined.
-        bootstrap: How images are drawn.
+    ``sums`` are what each image adds, (images, 2 models, ...); ``metric`` goes
+    from sums (..., 2, ...) to the models' metrics (..., 2).
     """
     images = len(sums)
     if images == 0:

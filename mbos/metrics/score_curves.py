@@ -39,13 +39,9 @@ def best_threshold(positives: np.ndarray,
 def curve_points(positives: np.ndarray,
                  negatives: np.ndarray,
                  most: int = CURVE_POINTS) -> dict[str, object]:
-    """Thin the curves out to what a picture needs, ``most`` points at most.
-
-    Returns:
-        dict: Lists ``threshold``, ``recall``, ``precision`` and
-        ``false_positive_rate``, and the numbers ``positives`` and
-        ``negatives``. The lists are empty without positives; rates without
-        negatives are None.
+    """Thin the curves out to what a picture needs, ``most`` points at most:
+    lists that docs/evaluation.md describes, empty without positives; rates
+    without negatives are None.
     """
     num_pos, num_neg = int(positives.sum()), int(negatives.sum())
     rows = dict(threshold=[], recall=[], precision=[], false_positive_rate=[])
@@ -82,12 +78,8 @@ def _spread_points(recall, false_rate, most):
 
 def calibration(positives: np.ndarray,
                 negatives: np.ndarray) -> dict[str, list]:
-    """Compare scores with the share of positives among them.
-
-    Returns:
-        dict: Lists ``low``, ``high``, ``count``, ``positives`` and
-        ``mean_score`` (None for an empty bin) of bins of equal width on
-        [0, 1]; a bin includes its upper end, the first one also 0.
+    """Compare scores with the share of positives among them, in bins of equal
+    width on [0, 1]; a bin includes its upper end, the first one also 0.
     """
     ends = np.arange(CALIBRATION_BINS + 1) / CALIBRATION_BINS
     place = np.searchsorted(np.float32(ends[1:]), EDGES)

@@ -143,12 +143,9 @@ def _ratio_errors(heights, task):
 
 
 def image_rows(stacked: dict, task: Task, names: Sequence[str]) -> list[dict]:
-    """The metrics of every image, one dict for each.
-
-    Returns:
-        list[dict]: ``name``, {metric: {class: float}}, and ``counts`` (for
-        nested classes ``regions``, too): {operating point: {class: {'tp':
-        ...}}}.
+    """The metrics of every image: ``name``, {metric: {class: float}}, and
+    ``counts`` (for nested classes ``regions``, too): {operating point: {class:
+    {'tp': ...}}}.
     """
     table = image_table(stacked, task)
     counts = dict(counts=stacked['counts'][:, 0])
@@ -177,9 +174,8 @@ def image_rows(stacked: dict, task: Task, names: Sequence[str]) -> list[dict]:
 
 def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
                      rankings: np.ndarray) -> Table:
-    """The comparable metrics of a task.
-
-    ``rankings`` are pooled ROC AUC and average precision, (draws, R, C, 2).
+    """The comparable metrics of a task; ``rankings`` are pooled ROC AUC and
+    average precision, (draws, R, C, 2).
     """
     images = image_table(stacked, task)
 
@@ -213,12 +209,9 @@ def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
 
 def summary(metrics: dict,
             task: Task) -> tuple[list[list[str]], dict[str, float]]:
-    """Lay out for people and for loggers what ``compute`` returned.
-
-    Returns:
-        tuple[list[list[str]], dict[str, float]]: Rows of a table, the header
-        first, and a flat dict with names as ``Dice.EX`` and ``mDice``.
-        Published names win where both kinds have one.
+    """Lay out what ``compute`` returned: rows of a table, the header first,
+    and a flat dict with names as ``Dice.EX`` and ``mDice``, of which published
+    ones win.
     """
     kinds = ('published', 'comparable')
     columns = [

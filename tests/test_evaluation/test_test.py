@@ -13,18 +13,16 @@ from mbos.apis import (Environment, build_test_set, load_config,
 from mbos.datasets.loader import build_test_loader
 from tests.tiny_runs import config_of, member, write_config, write_data
 
-TWO = ('vessel', 'lesion')
 CPU = Environment(torch.device('cpu'))
+EVAL = ('--eval', 'mIoU')
 
 
 def figures(path):
-    with open(path) as file:
-        return json.load(file)
+    return json.loads(path.read_text())
 
 
 def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
-    assert tool('test.py', runs.config2, runs.checkpoint2, '--eval',
-                'mIoU') is None
+    assert tool('test.py', runs.config2, runs.checkpoint2, *EVAL) is None
     written = figures(tmp_path / 'work_dirs/stage2/eval_c0_test.json')
     assert written['dataset'] == 'c0_test' and written['images'] == 2
     assert written['checkpoint'] == runs.checkpoint2
@@ -47,17 +45,15 @@ def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
 
 
 def test_evaluation_of_named_sets(runs, tool, tmp_path):
-    assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
-                '--datasets', 'all', '--work-dir', 'w') is None
+    for folder, names in (('w', 'all'), ('v', 'c1')):
+        assert tool('test.py', runs.config1, runs.checkpoint1, *EVAL,
+                    '--datasets', names, '--work-dir', folder) is None
     assert sorted(os.listdir(tmp_path / 'w')) == [
         'eval_c0.json', 'eval_c0_vessel.csv', 'eval_c1.json',
         'eval_c1_lesion.csv', 'report.html', 'report_files'
     ]
-    assert 'lesion.mDice' in figures(tmp_path / 'w/eval_c1.json')['figures']
-    assert tool('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
-                '--datasets', 'c1', '--work-dir', 'v') is None
-    assert figures(tmp_path / 'v/eval_c1.json') == figures(tmp_path /
-                                                           'w/eval_c1.json')
+    both, one = (figures(tmp_path / f'{f}/eval_c1.json') for f in 'wv')
+    assert both == one and 'lesion.mDice' in one['figures']
 
 
 def test_optic_disc_masks(runs, tool, tmp_path):
@@ -82,53 +78,38 @@ def test_optic_disc_masks(runs, tool, tmp_path):
     assert not [n for n in names if 'cup' in n or 'vessel' in n]
 
 
-def test_label_maps_and_overlays_of_all_tasks(runs, tool, tmp_path):
+@pytest.mark.parametrize('options, expected', [
+    ([], ['lesion', 'overlays', 'vessel']),
+    (['--source', 'lesion'], ['eye_0.png', 'eye_1.png', 'overlays']),
+    (['--source', 'DDR'], ['eye_0.png', 'eye_1.png', 'overlays']),
+    (['--source', 'c1'], ['eye_0.png', 'eye_1.png', 'overlays']),
+    (['--source', 'vessel', '--datasets', 'all'], ['c0', 'c1']),
+])
+def test_label_maps_and_overlays(runs, tool, tmp_path, options, expected):
+    """Of all tasks, or of one that is named, or a dataset stands for."""
     assert tool('test.py', runs.config1, runs.checkpoint1, '--vis',
-                '--output_dir', 'out') is None
-    assert sorted(os.listdir(tmp_path /
-                             'out')) == ['lesion', 'overlays', 'vessel']
-    for folder, suffix in (('vessel', 'png'), ('lesion', 'png'), ('overlays',
-                                                                  'jpg')):
-        assert sorted(os.listdir(tmp_path / 'out' / folder)) == [
-            f'eye_0.{suffix}', f'eye_1.{suffix}'
-        ]
-    plane = np.array(Image.open(tmp_path / 'out/lesion/eye_0.png'))
-    assert plane.shape == (64, 64) and plane.max() <= 4
-
-
-@pytest.mark.parametrize('source', ['lesion', 'ddr', 'DDR', 'c1'])
-def test_source_names_a_task_or_a_dataset(runs, tool, tmp_path, source):
-    assert tool('test.py', runs.config1, runs.checkpoint1, '--vis', '--source',
-                source, '--output_dir', 'out') is None
-    assert sorted(os.listdir(tmp_path /
-                             'out')) == ['eye_0.png', 'eye_1.png', 'overlays']
+                '--output_dir', 'out', *options) is None
+    assert sorted(os.listdir(tmp_path / 'out')) == expected
+    if not options:
+        assert sorted(os.listdir(
+            tmp_path / 'out/overlays')) == ['eye_0.jpg', 'eye_1.jpg']
+        plane = np.array(Image.open(tmp_path / 'out/lesion/eye_0.png'))
+        assert plane.shape == (64, 64) and plane.max() <= 4
 
 
 def test_pictures_need_no_ground_truth(runs, tool, tmp_path):
-    arguments = ('test.py', runs.config1, runs.checkpoint1, '--vis',
-                 '--output_dir', 'out', '--options', 'data.test=c1')
-    assert tool(*arguments) is None
-    assert len(os.listdir(tmp_path / 'out/overlays')) == 3, 'those of c1'
-    config = config_of(runs.data, TWO)
+    config = config_of(runs.data, ('vessel', 'lesion'))
     config['data']['test']['ann_dirs'] = dict(vessel='nowhere')
     config = write_config(tmp_path / 'no_truth.py', config)
     assert tool('test.py', config, runs.checkpoint1, '--vis', '--output_dir',
-                'again') is None
-    assert len(os.listdir(tmp_path / 'again/overlays')) == 2
-
-
-def test_sets_with_images_of_one_name_do_not_mix(runs, tool, tmp_path):
-    assert tool('test.py', runs.config1, runs.checkpoint1, '--vis', '--source',
-                'vessel', '--output_dir', 'out', '--datasets', 'all') is None
-    assert sorted(os.listdir(tmp_path / 'out')) == ['c0', 'c1']
-    assert len(os.listdir(tmp_path / 'out/c1')) == 3 + 1
+                'out') is None
+    assert len(os.listdir(tmp_path / 'out/overlays')) == 2
 
 
 @pytest.mark.parametrize('arguments, words', [
     ([], 'nothing to do'),
     (['--vis'], '--output_dir'),
-    (['--eval', 'mIoU', '--source', 'vessel'], '--source is for --vis'),
-    (['--eval', 'nonsense'], 'invalid choice'),
+    ([*EVAL, '--source', 'vessel'], '--source is for --vis'),
 ])
 def test_wrong_usage(tool, capfd, arguments, words):
     assert tool('test.py', 'a.py', 'a.pth', *arguments) == 2
