@@ -120,14 +120,24 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
         report.problems.append(
             f'{base / "images"}: found {", ".join(sorted(suffixes))}, the '
             f'configs read {collection.image_suffix}; set img_suffix there.')
-    there = set(report.images)
     prepared = set().union(*(r.photographs for r in recorded))
     report.problems += [
         f'{base / "images" / stem}{collection.image_suffix}: is missing, '
         'although it was prepared; prepare the collection again.'
-        for stem in prepared - there
+        for stem in prepared - report.images.keys()
     ]
+    labels = _check_masks(report, base, collection, split, records)
+    _check_pixels(report, labels, workers)
+    _check_geometry(report, base / 'geometry.csv')
+    report.problems.sort()
+    return report
+
+
+def _check_masks(report: SplitReport, base: Path, collection: Collection,
+                 split: str, records: Mapping[str, Record]) -> dict:
+    """Compare masks and photographs; the label folders that there are."""
     kinds = labels_of(collection, records)
+    there = set(report.images)
     unlabelled, labels = set(there), {}
     for name, kind in kinds.items():
         expected = _expected_masks(base, collection, split, name, kind,
@@ -150,10 +160,7 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
     if unlabelled and len(kinds) > 1:
         report.notes.append(f'{len(unlabelled)} photographs have no labels, '
                             'so that they cannot be scored or trained on')
-    _check_pixels(report, labels, workers)
-    _check_geometry(report, base / 'geometry.csv')
-    report.problems.sort()
-    return report
+    return labels
 
 
 def labels_of(collection: Collection,

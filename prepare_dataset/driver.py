@@ -2,7 +2,7 @@
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -137,26 +137,10 @@ def run(collection: Collection,
         job = Job(summary.folder / collection.split_folder(name),
                   collection.image_suffix, collection.splits[name].crop, side
                   or None, force, collection.with_images, collection.labels)
-        note = partial(
-            record_split, summary.folder, collection, name, wanted=splits)
-        result = SplitSummary(
-            collection.splits[name].expected,
-            len(found.items),
-            errors=list(found.problems),
-            notes=[*found.notes, *note_of_left_out(found.left_out)],
-            published=collection.published)
-        summary.splits[name] = result
-        if found.items:
-            note(problems=[f'{job.folder}: {UNFINISHED}'])
-            failed = _prepare_items(f'{collection.name} {name}', found.items,
-                                    job, workers, result)
-            note([item for item in found.items if item.stem not in failed],
-                 sorted([*found.problems, *failed.values()]))
-            result.errors.sort()
-        elif found.folder is not None or not result.errors:
-            result.errors.append(
-                f'{found.folder}: no photographs to prepare in this folder; '
-                'unpack the archive again.')
+        summary.splits[name] = _run_split(
+            collection, name, found, job, workers,
+            partial(
+                record_split, summary.folder, collection, name, wanted=splits))
     if not summary.splits:
         raise PrepareError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
@@ -193,6 +177,29 @@ def _check_arguments(collection: Collection, raw: Path, out: Path,
     if max_side and max_side < 32:
         raise PrepareError('--max-side must be at least 32, or 0 for full '
                            f'size, got {max_side}.')
+
+
+def _run_split(collection: Collection, name: str, found: Found, job: Job,
+               workers: int, note: Callable) -> SplitSummary:
+    """Prepare a split; ``note`` records what has come of it."""
+    result = SplitSummary(
+        collection.splits[name].expected,
+        len(found.items),
+        errors=list(found.problems),
+        notes=[*found.notes, *note_of_left_out(found.left_out)],
+        published=collection.published)
+    if found.items:
+        note(problems=[f'{job.folder}: {UNFINISHED}'])
+        failed = _prepare_items(f'{collection.name} {name}', found.items, job,
+                                workers, result)
+        note([item for item in found.items if item.stem not in failed],
+             sorted([*found.problems, *failed.values()]))
+        result.errors.sort()
+    elif found.folder is not None or not result.errors:
+        result.errors.append(
+            f'{found.folder}: no photographs to prepare in this folder; '
+            'unpack the archive again.')
+    return result
 
 
 def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,

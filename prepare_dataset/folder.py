@@ -17,7 +17,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mbos.io import RefusedError
@@ -89,21 +89,7 @@ def prepare(images,
                           folder)
         for split, members in divided.items()
     }
-    collection = Collection(
-        name,
-        name,
-        lambda raw, split: found[split], {
-            split:
-            Split(
-                len(members.items) + len(members.problems),
-                crop=crop,
-                folder='' if split == WHOLE else split)
-            for split, members in found.items()
-        }, {masks.folder: masks.describe()
-            for masks in label_folders},
-        suffix,
-        published=False,
-        recipe=dict(reader.recipe(), crop=crop))
+    collection = _describe(name, found, reader, crop, suffix)
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
     summary.notes += notes + reader.left_over() + note_of_left_out(
@@ -111,6 +97,27 @@ def prepare(images,
         if path.suffix.lower() not in IMAGE_SUFFIXES)
     summary.ending = config_snippet(collection, summary.folder, label_folders)
     return summary
+
+
+def _describe(name: str, found: Mapping[str, Found], reader: Reader, crop: str,
+              suffix: str) -> Collection:
+    splits = {
+        split:
+        Split(
+            len(members.items) + len(members.problems),
+            crop=crop,
+            folder='' if split == WHOLE else split)
+        for split, members in found.items()
+    }
+    return Collection(
+        name,
+        name,
+        lambda raw, split: found[split],
+        splits, {masks.folder: masks.describe()
+                 for masks in reader.masks},
+        suffix,
+        published=False,
+        recipe=dict(reader.recipe(), crop=crop))
 
 
 def _name_of(folder: Path) -> str:
