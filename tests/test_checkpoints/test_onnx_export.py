@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbos.apis import PredictionSettings
+from mbos.apis import PredictionSettings, load_model
 from mbos.checkpoints import onnx_export
 from mbos.checkpoints.loading import checkpoint_meta
 from tests.utils import tiny_model, tiny_model_cfg
@@ -74,6 +74,13 @@ def test_outputs_differ_between_images_and_tasks(exported):
         assert prob.min() >= 0 and prob.max() <= 1 and prob.std() > 1e-3
         assert np.abs(prob[0] - prob[1]).max() > 1e-3
     assert metadata(path) == dict(made_by='a test')
+
+
+@pytest.mark.slow
+def test_the_network_that_comes_with_the_package(tmp_path):
+    model = load_model(device='cpu')
+    path = str(tmp_path / 'light.onnx')
+    assert onnx_export.export_onnx(model, path, {}) < onnx_export.TOLERANCE
 
 
 @pytest.fixture
