@@ -42,7 +42,7 @@ part() {  # part NAME SECONDS COMMAND...
 }
 
 speed=("$python" benchmarks/speed.py --device "$device" --steps 10 --warmup 3 --size 512)
-predict=("$python" benchmarks/prediction.py --device "$device" --threads 8 --count 12)
+predict=("$python" benchmarks/prediction.py --device "$device" --cores 8 --count 12)
 train=("$python" -m quickstart --iters1 100 --iters2 60)
 if [ -n "$quick" ]; then
   speed=("$python" benchmarks/speed.py --device "$device" --steps 1 --warmup 1

@@ -1,19 +1,19 @@
 """Time and memory of ``mbos predict`` over a folder of photographs.
 
     python benchmarks/prediction.py [CHECKPOINT] [--config CONFIG]
-        [--photographs FOLDER] [--megapixels 2 6 12] [--threads 1 2]
+        [--photographs FOLDER] [--megapixels 2 6 12] [--cores 1 2]
         [--backends torch onnxruntime] [--against CHECKOUT]
     python benchmarks/prediction.py --quick     # a minute, to try it
 
 By default, the network that comes with MBOS and the photographs of demo/,
-which takes about three minutes on two idle cores. Each row is printed as soon
+which takes about four minutes on two idle cores. Each row is printed as soon
 as it is measured.
 
-Runs: each takes a folder of one size in a process of its own. Wall and
-processor seconds of a photograph are those of the run less its first result,
-over the photographs after the first; the peak is the process's resident
-memory, libraries included. With --against, runs of another checkout of MBOS
-take turns with these, and all are compared with it.
+Runs: each takes a folder of one size in a process of its own, kept to some
+cores. Wall and processor seconds of a photograph are those between the first
+ones, as many as there are cores, and the end of the run; the peak is the
+process's resident memory, libraries included. With --against, runs of another
+checkout of MBOS take turns with these, and all are compared with it.
 Steps: what one photograph costs, one step after the other on one thread, in
 processor seconds; that is where to look for what to make faster.
 """
@@ -56,10 +56,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         default=ROOT / 'demo/photographs',
         help='folder of JPEGs; default: those of demo/')
-    parser.add_argument('--count', type=int, default=3, help='photographs')
+    parser.add_argument('--count', type=int, default=6, help='photographs')
     parser.add_argument(
         '--megapixels', type=float, nargs='+', default=[2, 6, 12])
-    parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
+    parser.add_argument('--cores', type=int, nargs='+', default=[1, 2])
     parser.add_argument(
         '--backends', nargs='+', default=['torch'], help='of mbos predict')
     parser.add_argument('--device', default='cpu')
@@ -68,7 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--quick', action='store_true', help='two photographs of 0.3 MP')
     args = parser.parse_args(argv)
     if args.quick:
-        args.count, args.megapixels, args.threads = 2, [0.3], [1]
+        args.count, args.megapixels, args.cores = 2, [0.3], [1]
     if osp.exists(args.checkpoint):
         args.checkpoint = osp.abspath(args.checkpoint)
     return args
@@ -113,38 +113,41 @@ def predict_arguments(args: argparse.Namespace, backend: str,
     ]
 
 
-def run(command: Sequence[str], checkout: Path, threads: int, out: Path,
+def run(command: Sequence[str], checkout: Path, cores: int, out: Path,
         count: int) -> dict:
-    """Predict a folder in a process of its own.
+    """Predict a folder in a process of its own, on the first cores.
 
     Returns:
         dict: ``first``, wall seconds until the first photograph is written;
-        ``wall`` and ``cpu``, seconds of each further one; ``peak_mb``.
+        ``wall`` and ``cpu``, seconds of each one after the first ``cores``;
+        ``peak_mb``.
     """
-    env = dict(
-        os.environ,
-        PYTHONPATH=str(checkout),
-        OMP_NUM_THREADS=str(threads),
-        MKL_NUM_THREADS=str(threads))
-    start, first, cpu_first = time.perf_counter(), None, 0.0
-    process = subprocess.Popen(
-        command, env=env, cwd=checkout, stdout=subprocess.DEVNULL)
+    env = dict(os.environ, PYTHONPATH=str(checkout))
+    env.pop('OMP_NUM_THREADS', None)
+    start, first, begun = time.perf_counter(), None, None
+    process = subprocess.Popen(['taskset', '-c', f'0-{cores - 1}', *command],
+                               env=env,
+                               cwd=checkout,
+                               stdout=subprocess.DEVNULL)
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         now = time.perf_counter() - start
-        if first is None and any((out / 'records').glob('*.json')):
-            first, cpu_first = now, processor_seconds(process.pid)
+        done = len(list((out / 'records').glob('*.json')))
+        if first is None and done:
+            first = now
+        if begun is None and done >= min(cores, count - 1):
+            begun = done, now, processor_seconds(process.pid)
         if pid:
             break
         time.sleep(0.02)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f'Failed, see above: {" ".join(command)}')
-    others = max(1, count - 1)
+    others = max(1, count - begun[0])
     return dict(
         first=first,
-        wall=(now - first) / others,
-        cpu=(usage.ru_utime + usage.ru_stime - cpu_first) / others,
+        wall=(now - begun[1]) / others,
+        cpu=(usage.ru_utime + usage.ru_stime - begun[2]) / others,
         peak_mb=usage.ru_maxrss / 1024)
 
 
@@ -160,35 +163,35 @@ def processor_seconds(pid: int) -> float:
 
 def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
                  work: Path) -> Iterator[dict]:
-    """Every size, number of threads, backend and checkout, in turn."""
+    """Every size, number of cores, backend and checkout, in turn."""
     sides = [('', ROOT, backend) for backend in args.backends]
     if args.against:
         sides.insert(0, ('before: ', Path(args.against).resolve(), 'torch'))
     python = [sys.executable, '-W', 'ignore', '-m', 'mbos', 'predict']
     for megapixels, folder in folders.items():
-        for threads in args.threads:
+        for cores in args.cores:
             for label, checkout, backend in sides:
                 out = Path(tempfile.mkdtemp(dir=work))
                 given = predict_arguments(args, backend, folder, out)
                 yield dict(
                     megapixels=megapixels,
-                    threads=threads,
+                    cores=cores,
                     side=f'{label}{backend}',
-                    **run(python + given, checkout, threads, out, args.count))
+                    **run(python + given, checkout, cores, out, args.count))
 
 
 def runs_table(found: Sequence[dict]) -> str:
     """The runs, with the first side of each case as what is compared with."""
     rows = [[
-        'megapixels', 'threads', 'side', 's to the first', 's each', 'CPU s '
+        'megapixels', 'cores', 'side', 's to the first', 's each', 'CPU s '
         'each', 'photographs/min', 'peak MB', 'CPU s, share of the first side'
     ]]
     reference: dict = {}
     for row in found:
-        base = reference.setdefault((row['megapixels'], row['threads']),
+        base = reference.setdefault((row['megapixels'], row['cores']),
                                     row['cpu'])
         rows.append([
-            f'{row["megapixels"]:g}', row['threads'], row['side'],
+            f'{row["megapixels"]:g}', row['cores'], row['side'],
             f'{row["first"]:.1f}', f'{row["wall"]:.2f}', f'{row["cpu"]:.2f}',
             f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["peak_mb"]:.0f}',
             f'{row["cpu"] / max(base, 1e-3):.2f}'
@@ -209,6 +212,8 @@ def time_steps(args: argparse.Namespace, folder: Path,
     os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported
     from mbos.commands import predict
     from mbos.inference.folder_run import FolderRun
+    from mbos.runtime.allocator import keep_freed_memory
+    keep_freed_memory()  # as the command does
     parsed = predict.parse_args(
         predict_arguments(args, args.backends[0], folder, out))
     make = (

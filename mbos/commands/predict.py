@@ -13,7 +13,6 @@ written, docs/measurements.md what measurements.csv means.
 Research software, not a medical device.
 """
 import argparse
-import os
 import os.path as osp
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ from mbos.cli import quick_imports
 from mbos.faults import first_of, naming
 from mbos.inference.folder_run import FolderRun, RunOptions, RunSummary
 from mbos.inference.photograph_list import find_photographs
-from mbos.inference.prediction import PhotographPredictor, PredictionOptions
+from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
+                                       available_cores)
 from mbos.io.errors import sentence_of
 from mbos.io.photographs import (PhotographError, is_photograph_name,
                                  read_layout)
@@ -219,8 +219,7 @@ def run_options(args: argparse.Namespace) -> RunOptions:
     """How the run works and what it writes."""
     return RunOptions(
         batch_size=args.batch_size,
-        workers=args.workers or min(4,
-                                    os.cpu_count() or 1),
+        workers=args.workers or min(4, available_cores()),
         overwrite=args.overwrite,
         probabilities=args.probabilities,
         overlay_size=None if args.no_overlays else args.overlay_size,

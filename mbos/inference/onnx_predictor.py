@@ -18,7 +18,7 @@ import mbos
 from mbos.checkpoints.settings import settings_from_meta
 from mbos.io.files import file_sha256, whole_path
 from mbos.tasks import build_task
-from .prediction import PhotographPredictor, PredictionOptions
+from .prediction import PhotographPredictor, PredictionOptions, available_cores
 
 INPUT, METADATA = 'image', 'mbos'
 FORMAT = '1'  # of the metadata; graphs of another one are made again
@@ -54,7 +54,7 @@ class OnnxPredictor(PhotographPredictor):
         given = onnxruntime.SessionOptions()
         given.log_severity_level = 3
         given.intra_op_num_threads = int(
-            os.environ.get('OMP_NUM_THREADS') or os.cpu_count() or 1)
+            os.environ.get('OMP_NUM_THREADS') or available_cores())
         # freed memory goes back, so that other photographs' arrays fit
         given.enable_cpu_mem_arena = False
         self.session = onnxruntime.InferenceSession(

@@ -154,6 +154,13 @@ def prepare_photograph(
             geometry.apply(photograph.image, is_label=False))
 
 
+def available_cores() -> int:
+    """How many of the processor's cores this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class PhotographPredictor:
     """Photographs in, label maps out, with a network in any runtime.
 

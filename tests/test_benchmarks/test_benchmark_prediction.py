@@ -49,7 +49,7 @@ def test_runs_are_compared_with_the_first_side():
     rows = [
         dict(
             megapixels=12.0,
-            threads=1,
+            cores=1,
             side=side,
             first=4.0,
             wall=2.0,
