@@ -47,8 +47,9 @@ class ScoringMixin:
             indices = [indices]
         found = []
         for pred, index in zip(preds, indices, strict=True):
+            fov = self.get_fov(index)
             sums = {
-                task.name: self._sums(pred, task, index)
+                task.name: self._sums(pred, task, index, fov)
                 for task in self.tasks if task.name in self.truth
             }
             if self.sums_folder is not None:
@@ -58,7 +59,8 @@ class ScoringMixin:
             found.append(sums)
         return found
 
-    def _sums(self, pred: Prediction, task: Task, idx: int) -> metrics.Sums:
+    def _sums(self, pred: Prediction, task: Task, idx: int,
+              fov: np.ndarray | None) -> metrics.Sums:
         """The sums of one image and task, of the classes that are labelled."""
         label = self.get_gt_plane(idx, task.name)
         scored = self.scored_task(task)
@@ -72,7 +74,7 @@ class ScoringMixin:
                 prob,
                 label,
                 scored,
-                fov=self.get_fov(idx),
+                fov=fov,
                 threshold=self.threshold,
                 ignore_index=self.ignore_index,
                 points={
