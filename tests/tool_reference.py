@@ -34,8 +34,9 @@ Shell scripts: `tools/setup_env.sh` (environment),
 further arguments on to the commands below.
 
 Exit status: 0 done; 1 an error, explained on the last line; 2 wrong usage;
-75 interrupted, the same command continues (training: with `--auto-resume`;
-see [reliability.md](reliability.md)).
+75 interrupted training, which goes on with `--auto-resume`
+([reliability.md](reliability.md)); 130 another interrupted command, which goes
+on when it is given again (an evaluation ends with 1).
 '''
 
 

@@ -94,6 +94,8 @@ def _metrics(cfg: Config, members: list[dict]) -> Iterator[str]:
     tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
     for dataset in members:
         for task, entry in (dataset.get('ann_dirs') or {}).items():
+            if task not in tasks:
+                continue  # which building the dataset says
             where = f'{dataset["name"]}.{task}'
             for metric in ('Dice', 'IoU'):
                 yield f'{where}.m{metric}'

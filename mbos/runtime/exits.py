@@ -19,6 +19,7 @@ from .environment import LaunchError
 EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
                    MissingOperatorError)
 """tuple: What tools report without a traceback: not a fault of the code."""
+INTERRUPTED = 130
 ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
 LAUNCHER = 'MBOS_LAUNCHER_PID'
 _LESS_MEMORY = (
@@ -54,6 +55,13 @@ def run_tool(main: Callable[[], object]) -> None:
             text = 'A process left by sys.exit before the run was over.'
             _leave(text, 'explained', leaving)
         raise
+    except KeyboardInterrupt as error:
+        _write_down('Interrupted.', 'explained', error)
+        print(
+            'Interrupted: the same command goes on from here; training, with '
+            '--auto-resume, from its last checkpoint.',
+            file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except EXPECTED_ERRORS as error:
         _leave(f'Error: {sentence_of(error)}', 'explained', error)
     except (MemoryError, torch.OutOfMemoryError) as error:

@@ -126,8 +126,7 @@ def test_during_an_evaluation(long_runs, tool, tmp_path, monkeypatch,
 
 
 def test_second_ctrl_c_aborts_at_once(train, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(1, 3, signal.SIGINT, signal.SIGINT)
+    assert train(1, 3, signal.SIGINT, signal.SIGINT) == 130
     assert not (tmp_path / 'w/iter_3.pth').exists()
     assert (tmp_path / 'w/iter_2.pth').exists()
 

@@ -78,6 +78,11 @@ def test_what_cannot_be_tested(runs, refuse, options, given, words):
     refuse(given, words, 'test.py', runs.config1, runs.checkpoint1, *options)
 
 
+def test_unknown_task_of_a_validation_set(runs, refuse):
+    refuse('moon', 'the tasks are', 'train.py', runs.config1, '--cfg-options',
+           'data.val.0.ann_dirs.moon=c0/vessel')
+
+
 def test_options_that_would_be_ignored_are_refused(runs, tool):
     assert tool('test.py', runs.config1, runs.checkpoint1, '--OD',
                 '--datasets', 'c0') == 2
