@@ -179,14 +179,28 @@ def why_not_whole(path: str) -> str | None:
     return None if _holds_a_run(content) else f'{path}: holds weights only'
 
 
-def newest_whole(cfg: Config, logger: logging.Logger) -> str | None:
-    """The newest checkpoint of the work directory that can be continued."""
+def checkpoints_of(cfg: Config) -> list[str]:
+    """The checkpoints of the work directory, the newest first."""
     found = {
         item
         for subfolder in (cfg.checkpoint_config.get('subfolder', ''), '')
         for item in list_checkpoints(osp.join(cfg.work_dir, subfolder))
     }
-    for _, path in sorted(found, reverse=True):
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def warn_of_earlier_run(cfg: Config, logger: logging.Logger) -> None:
+    """Say that a run which begins anew replaces checkpoints."""
+    if not cfg.resume_from and (found := checkpoints_of(cfg)):
+        logger.warning(
+            f'{found[0]} is of an earlier run, and this one begins anew: '
+            'checkpoints of the same iterations are replaced. --auto-resume '
+            'goes on from it.')
+
+
+def newest_whole(cfg: Config, logger: logging.Logger) -> str | None:
+    """The newest checkpoint of the work directory that can be continued."""
+    for path in checkpoints_of(cfg):
         problem = why_not_whole(path)
         if problem is None:
             return path

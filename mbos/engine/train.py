@@ -39,7 +39,7 @@ from .hooks import GradientStepHook, IterationSeedHook, LossLogHook, find_hook
 from .optimizers import fused_by_default
 from .rehearsal import rehearse
 from .resume import (check_resumable, check_same_run, continue_from_newest,
-                     run_facts)
+                     run_facts, warn_of_earlier_run)
 from .run_log import open_log, run_logger, without_info
 from .runner import (EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY,
                      CheckedIterRunner)
@@ -73,6 +73,7 @@ def train_segmentor(cfg: Config,
             if cfg.get('auto_resume') and continue_from_newest(
                     cfg, env, logger):
                 return
+            warn_of_earlier_run(cfg, logger)
             train_set, val_set = find_inputs(cfg, env, validate, logger)
             runner = make_runner(cfg, env, train_set, val_set, signals, logger)
             rehearse(runner, train_set, cfg.data.samples_per_gpu, val_set)

@@ -92,6 +92,10 @@ def test_without_any_it_starts_anew(long_runs, tool, tmp_path):
     assert tool('train.py', long_runs[1].config, '--work-dir', 'w',
                 '--auto-resume', '--cfg-options', 'runner.max_iters=1') is None
     assert 'Nothing to resume in w' in log_of(tmp_path / 'w')
+    assert 'earlier run' not in log_of(tmp_path / 'w')
+    assert tool('train.py', long_runs[1].config, '--work-dir', 'w',
+                '--cfg-options', 'runner.max_iters=1') is None
+    assert 'iter_1.pth is of an earlier run' in log_of(tmp_path / 'w')
 
 
 def test_a_finished_run_says_so(long_runs, tool, caplog):
