@@ -57,10 +57,9 @@ def run_tool(main: Callable[[], object]) -> None:
         raise
     except KeyboardInterrupt as error:
         _write_down('Interrupted.', 'explained', error)
-        print(
-            'Interrupted: the same command goes on from here; training, with '
-            '--auto-resume, from its last checkpoint.',
-            file=sys.stderr)
+        sys.stderr.write('Interrupted: the same command goes on from here; '
+                         'training, with --auto-resume, from its last '
+                         'checkpoint.\n')
         sys.exit(INTERRUPTED)
     except EXPECTED_ERRORS as error:
         _leave(f'Error: {sentence_of(error)}', 'explained', error)
