@@ -98,6 +98,7 @@ class _CachedAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
+        """Probabilities are computed again, as none are kept."""
         query, key, value, bias, mask = ctx.saved_tensors
         grads = [torch.empty_like(x) for x in (query, key, value)]
         grad_bias = torch.zeros_like(bias)
