@@ -41,7 +41,7 @@ class DataError(ValueError):
             text = re.sub(r'^(\w+: )+(?=\d+ problem)', '', problems)
             self.problems = text.split(BULLET)[1:] or [text]
         else:
-            self.problems = list(problems)
+            self.problems = list(dict.fromkeys(problems))
             count = len(self.problems)
             more = f', the first {MAX_SHOWN}' if count > MAX_SHOWN else ''
             text = BULLET.join([
