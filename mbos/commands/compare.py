@@ -10,6 +10,7 @@ import json
 from mbos.datasets.scoring import format_table
 from mbos.evaluation import paired_comparison as pairs
 from mbos.io.files import save_json, without_nan
+from mbos.metrics.bootstrap import Bootstrap
 from .options import make_parser
 
 STDOUT = '-'
@@ -43,15 +44,10 @@ def main() -> None:
         for path in (args.first, args.second)
     }
     first, second = sides[args.first], sides[args.second]
-    found = pairs.compare_evaluations(first, second, args.metrics,
-                                      args.resamples, args.seed)
+    bootstrap = Bootstrap(args.resamples, seed=args.seed)
+    found = pairs.compare_evaluations(first, second, args.metrics, bootstrap)
     content = dict(
-        first=args.first,
-        second=args.second,
-        resamples=args.resamples,
-        seed=args.seed,
-        level=0.95,
-        **found)
+        first=args.first, second=args.second, **vars(bootstrap), **found)
     if args.json == STDOUT:
         print(json.dumps(without_nan(content), indent=2, allow_nan=False))
         return

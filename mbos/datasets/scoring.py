@@ -89,12 +89,11 @@ class ScoringMixin:
     def compute(self,
                 results: Sequence[dict],
                 indices: Sequence[int] | None = None,
-                bootstrap: Bootstrap | None = None,
-                curves: bool = False) -> dict[str, dict]:
+                bootstrap: Bootstrap | None = None) -> dict[str, dict]:
         """Compute all metrics by task from what :meth:`pre_eval` gave, or from
         the predictions themselves, of some images or all.
 
-        ``bootstrap`` and ``curves`` are as for ``metrics.report.compute``.
+        ``bootstrap`` is as for ``metrics.report.compute``.
         """
         indices = range(len(self)) if indices is None else indices
         if isinstance(results[0], dict) and any(
@@ -110,8 +109,7 @@ class ScoringMixin:
                 sums,
                 self.scored_task(task),
                 names=[self.stem(i) for i in indices],
-                bootstrap=bootstrap,
-                curves=curves)
+                bootstrap=bootstrap)
         return reports
 
     def evaluate(self,
@@ -140,9 +138,9 @@ class ScoringMixin:
             if task.name not in reports:
                 continue
             report = reports[task.name]
-            rows, flat = summary(report, self.scored_task(task))
+            rows, flat = summary(report)
             print_log(
-                f'\n{self.name}, {task.name}, {report["num_images"]} images:'
+                f'\n{self.name}, {task.name}, {report["images"]} images:'
                 f'\n{format_table(rows)}',
                 logger=logger)
             values.update({f'{task.name}.{k}': v for k, v in flat.items()})

@@ -7,9 +7,8 @@ import io
 import os.path as osp
 from collections.abc import Mapping
 
-from mbos.io.files import save_json, save_text
-from mbos.metrics.bootstrap import Bootstrap
-from mbos.metrics.tables import CONFUSION, summary
+from mbos.io.files import save_json, save_text, without_nan
+from mbos.metrics.tables import summary
 from mbos.pictures.report_page import IMAGE_FIGURES, image_rank, overall_dice
 
 FORMAT = 2
@@ -23,65 +22,47 @@ def evaluation_path(folder: str, test_set: str, task: str = '') -> str:
 
 
 def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
-                     head: dict, bootstrap: Bootstrap | None,
-                     chosen_on: Mapping[str, dict]) -> list[str]:
+                     head: dict, chosen_on: Mapping[str, dict]) -> list[str]:
     """Write the JSON and the tables of a test set; returns the files.
 
     ``reports`` are what ``dataset.compute`` gave by task, ``head`` the first
     keys of the JSON, ``chosen_on`` says by task where thresholds come from.
     """
-    scored = {t.name: dataset.scored_task(t) for t in dataset.tasks}
     figures, tasks, written = {}, {}, []
     for name, report in reports.items():
-        _, flat = summary(report, scored[name])
-        figures.update({f'{name}.{key}': v for key, v in flat.items()})
-        tasks[name] = _task_content(report, scored[name], dataset,
-                                    chosen_on.get(name))
+        _, flat = summary(report)
+        figures |= {f'{name}.{key}': value for key, value in flat.items()}
+        tasks[name] = _task_content(report, dataset, name, chosen_on.get(name))
         written.append(evaluation_path(folder, head['dataset'], name))
         save_text(written[-1], _image_csv(tasks[name]))
     written.append(evaluation_path(folder, head['dataset']))
-    given = vars(bootstrap) if bootstrap else None
-    save_json(
-        written[-1],
-        dict(
-            format=FORMAT,
-            **head,
-            bootstrap=given,
-            figures=figures,
-            tasks=tasks))
+    save_json(written[-1],
+              dict(format=FORMAT, **head, figures=figures, tasks=tasks))
     return written
 
 
-def _task_content(report, task, dataset, chosen_on) -> dict:
+def _task_content(report, dataset, task, chosen_on) -> dict:
     """The part of the JSON that is about one task."""
-    index = {dataset.stem(i): i for i in range(len(dataset))}
-    content = dict(
-        classes=list(task.classes),
-        nested=task.nested,
-        images=report['num_images'],
-        ignore_index=dataset.ignore_index,
-        thresholds=report['thresholds'],
-        chosen_on=chosen_on and {k: chosen_on[k]
-                                 for k in ('sets', 'Dice')})
-    for kind in ('published', 'comparable'):
+    content = dict(report, ignore_index=dataset.ignore_index)
+    content['chosen_on'] = chosen_on and {
+        key: chosen_on[key]
+        for key in ('sets', 'Dice')
+    }
+    for kind, intervals in content.pop('intervals').items():
         content[kind] = {
             key: {
-                column: dict(value=value, low=None, high=None)
-                for column, value in row.items()
+                column:
+                dict(value=report[kind][key][column], low=low, high=hi)
+                for column, (low, hi) in row.items()
             }
-            for key, row in report[kind].items()
+            for key, row in intervals.items()
         }
-        for key, row in report.get('intervals', {}).get(kind, {}).items():
-            for column, (low, high) in row.items():
-                content[kind][key][column].update(low=low, high=high)
-    for key, value in report.items():
-        if key.startswith(('curves', 'calibration')):
-            content[key] = value
+    index = {dataset.stem(i): i for i in range(len(dataset))}
     content['per_image'] = [
         dict(
             name=row['name'],
             image=dataset.image_path(index[row['name']]),
-            mask=dataset.plane_path(index[row['name']], task.name)) | row
+            mask=dataset.plane_path(index[row['name']], task)) | row
         for row in report['per_image']
     ]
     return content
@@ -90,25 +71,18 @@ def _task_content(report, task, dataset, chosen_on) -> dict:
 def _image_csv(content: dict) -> str:
     """Metrics of the images of a task's part of the JSON, the worst first;
     undefined numbers are empty cells."""
-    rows, classes = content['per_image'], content['classes']
-    metrics = [(key, name) for key, values in rows[0].items()
-               if key.startswith(IMAGE_FIGURES) for name in classes
-               if name in values]
-    counts = [(kind, name) for name in classes for kind in CONFUSION]
-    point = next(iter(content['thresholds']))
+    table, (point, *_) = [], content['thresholds']
+    for row in sorted(content['per_image'], key=image_rank):
+        cells = {'image': row['name'], 'Dice': overall_dice(row)}
+        for key in row:
+            if key.startswith(IMAGE_FIGURES):
+                cells |= {f'{key}.{c}': row[key][c] for c in content['classes']
+                          if c in row[key]}  # yapf: disable
+        for name, counts in row['counts'][point].items():
+            cells |= {f'{kind}.{name}': n for kind, n in counts.items()}
+        table.append(without_nan(dict(cells, file=row['image'])))
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow([
-        'image', 'Dice', *(f'{key}.{name}' for key, name in metrics + counts),
-        'file'
-    ])
-    for row in sorted(rows, key=image_rank):
-        values = [
-            overall_dice(row), *(row[key][name] for key, name in metrics),
-            *(row['counts'][point][name][kind] for kind, name in counts)
-        ]
-        writer.writerow([
-            row['name'], *('' if v is None or v != v else v for v in values),
-            row['image']
-        ])
+    writer = csv.DictWriter(stream, table[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(table)
     return stream.getvalue()

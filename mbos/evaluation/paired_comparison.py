@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mbos.io.files import read_json
-from mbos.metrics.bootstrap import Bootstrap
-from mbos.metrics.paired_bootstrap import (Difference, compare_means,
-                                           compare_sums, holm)
+from mbos.metrics.bootstrap import (Bootstrap, Difference, compare_means,
+                                    compare_sums, holm)
 from mbos.metrics.tables import CONFUSION, mean_of_defined, overlap
 from .files import FORMAT, evaluation_path
 
 METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
 """tuple[str]: What is compared unless others are named."""
 
+UNDEFINED = '–'
 LOWER_IS_BETTER = ('Ratio-error', )
 FEW_IMAGES = 10
 """int: With fewer, intervals are too narrow."""
@@ -43,53 +43,43 @@ def read_evaluations(path: str) -> dict[str, dict]:
     return found
 
 
-def compare_evaluations(first: dict[str, dict],
-                        second: dict[str, dict],
-                        metrics: Sequence[str] = METRICS,
-                        resamples: int = 10000,
-                        seed: int = 0,
-                        level: float = 0.95) -> dict:
+def compare_evaluations(
+    first: dict[str, dict],
+    second: dict[str, dict],
+    metrics: Sequence[str] = METRICS,
+    bootstrap: Bootstrap = Bootstrap(10000)
+) -> dict:
     """Compare all test sets that both have.
 
     ``first`` and ``second`` are evaluations by test set. ``metrics`` that a
-    task does not have are passed over; the rest is as for ``Bootstrap``.
+    task does not have are passed over.
 
     Returns:
         dict: ``rows``, each with ``test_set``, ``task``, ``class``,
         ``metric``, what :class:`Difference` has, ``p_holm`` (Holm's
         correction over all rows) and ``better`` ('first', 'second' or None,
-        by ``p_holm`` at that level); and ``notes``, sentences.
+        by ``p_holm`` at the level of the bootstrap); ``notes``, sentences.
 
     Raises:
         ValueError: If there is nothing in common.
     """
-    common, notes = _common('test set', first, second), []
+    rows, notes = [], []
     alone = sorted(set(first) ^ set(second))
     if alone:
         notes.append(f'Only one of the two has {", ".join(alone)}.')
-    bootstrap = Bootstrap(resamples, level, seed)
-    rows = []
-    for name in common:
-        pair = first[name], second[name]
-        notes += [
-            f'{name}: the {which} evaluation ended early, after '
-            f'{one["images"]} of {one["images_expected"]} images.'
-            for which, one in zip(('first', 'second'), pair)
-            if not one.get('complete', True)
-        ]
-        for task in _common(f'task of {name}', *(e['tasks'] for e in pair)):
-            of_task = [one['tasks'][task] for one in pair]
-            sides = _match(f'{name}, {task}', of_task, notes)
-            rows += [
-                dict(test_set=name, task=task, **row) for row in _rows(
-                    sides, of_task[0]['classes'], metrics, bootstrap)
-            ]
+    for name in _common('test set', first, second):
+        pair = [side[name]['tasks'] for side in (first, second)]
+        for task in _common(f'task of {name}', *pair):
+            tasks = [side[task] for side in pair]
+            images = _matched(f'{name}, {task}', tasks, notes)
+            found = _compared(images, tasks[0]['classes'], metrics, bootstrap)
+            rows += [dict(test_set=name, task=task, **row) for row in found]
     if not rows:
         raise ValueError(f'No metric named {", ".join(metrics)} in both '
                          f'evaluations; usual ones are {", ".join(METRICS)}.')
-    for row, p_value in zip(rows, holm([r['p_value'] for r in rows])):
+    for row, p_value in zip(rows, holm([row['p_value'] for row in rows])):
         row['p_holm'], row['better'] = p_value, None
-        if p_value < 1 - level:
+        if p_value < 1 - bootstrap.level:
             lower = row['metric'].split('-fov')[0] in LOWER_IS_BETTER
             row['better'] = ('second' if
                              (row['difference'] < 0) == lower else 'first')
@@ -106,15 +96,15 @@ def _common(what: str, first: dict, second: dict) -> list[str]:
     return found
 
 
-def _match(where: str, tasks: Sequence[dict], notes: list[str]) -> list[list]:
-    """The rows of the images that both evaluations of a task have."""
+def _matched(where: str, tasks: list[dict], notes: list[str]) -> list[tuple]:
+    """Both evaluations' rows of each image that they have in common."""
     for key in ('classes', 'nested', 'ignore_index'):
-        given = [one[key] for one in tasks]
-        if given[0] != given[1]:
+        one, other = (task[key] for task in tasks)
+        if one != other:
             raise ValueError(
-                f'{where}: {key} is {given[0]!r} in one evaluation and '
-                f'{given[1]!r} in the other; evaluate both with the same '
-                'config of the test set.')
+                f'{where}: {key} is {one!r} in one evaluation and {other!r} '
+                'in the other; evaluate both with the same config of the test '
+                'set.')
     sides = [{row['name']: row for row in one['per_image']} for one in tasks]
     names = _common(f'image of {where}', *sides)
     alone = len(set(sides[0]) ^ set(sides[1]))
@@ -124,62 +114,55 @@ def _match(where: str, tasks: Sequence[dict], notes: list[str]) -> list[list]:
     if len(names) < FEW_IMAGES:
         notes.append(f'{where}: {len(names)} images are few; the intervals '
                      'are too narrow.')
-    return [[side[name] for name in names] for side in sides]
+    return [(sides[0][name], sides[1][name]) for name in names]
 
 
-def _rows(sides, classes: Sequence[str], metrics: Sequence[str],
-          bootstrap: Bootstrap) -> Iterator[dict]:
+def _compared(images: list[tuple], classes: list[str], metrics: Sequence[str],
+              bootstrap: Bootstrap) -> Iterator[dict]:
     """Compare the metrics of all classes, and of their mean."""
     for metric in metrics:
         for label in [*classes, *['mean'] * (len(classes) > 1)]:
             labels = classes if label == 'mean' else [label]
-            compare = _compare_pooled if '@' in metric else _compare_means
-            found = compare(sides, metric, labels, bootstrap)
+            found = _difference(images, metric, labels, bootstrap)
             if found is not None:
                 yield {'class': label, 'metric': metric, **found._asdict()}
 
 
-def _compare_means(sides, metric: str, labels: Sequence[str],
-                   bootstrap: Bootstrap) -> Difference | None:
-    """Compare means over images; None where the evaluations lack them."""
-    key = metric.replace('-image', '')
-    is_overlap = key.split('-')[0] in ('Dice', 'IoU')
+def _difference(images: list[tuple], metric: str, labels: list[str],
+                bootstrap: Bootstrap) -> Difference | None:
+    """Compare a metric, mean over some classes; None where the evaluations
+    lack it.
+    """
+    key, _, point = metric.replace('-image', '').partition('@')
+    is_overlap = key.startswith(('Dice', 'IoU'))
     if len(labels) > 1 and not is_overlap:
         labels = ['mean']
+
+    def values_of(row):
+        if not point:
+            return [row[key][label] for label in labels]
+        counts = [row['counts'][point][label] for label in labels]
+        return [[own[kind] for kind in CONFUSION] for own in counts]
+
+    if point and metric != f'Dice@{point}':
+        return None
     try:
-        # (images, labels); None, which is undefined, becomes NaN
-        first, second = (
-            np.array([[row[key][name] for name in labels]
-                      for row in side], np.float64) for side in sides)
+        # (images, 2, labels), or pooled (images, 2, labels, 4)
+        values = np.array([list(map(values_of, pair)) for pair in images],
+                          np.float64)  # None, which is undefined, becomes NaN
     except KeyError:
         return None
+    if point:
+        return compare_sums(
+            values, lambda sums: mean_of_defined(overlap(sums)['Dice']),
+            bootstrap)
     if is_overlap:
         # Where a class does not occur, finding nothing is right; otherwise
         # images in which only one model finds it would not count, and the
         # models' means would be over different classes.
-        first, second = (np.where(np.isnan(one) & ~np.isnan(other), 1.0, one)
-                         for one, other in ((first, second), (second, first)))
-    return compare_means(
-        mean_of_defined(first), mean_of_defined(second), bootstrap)
-
-
-def _compare_pooled(sides, metric: str, labels: Sequence[str],
-                    bootstrap: Bootstrap) -> Difference | None:
-    """Compare the Dice of the pixels of all images, mean over the classes."""
-    name, _, point = metric.partition('@')
-    if name != 'Dice':
-        return None
-    try:
-        # (images, models, labels, 4)
-        counts = np.array(
-            [[[[row['counts'][point][label][kind] for kind in CONFUSION]
-               for label in labels] for row in pair]
-             for pair in zip(*sides)], np.float64)
-    except KeyError:
-        return None
-    return compare_sums(counts,
-                        lambda sums: mean_of_defined(overlap(sums)['Dice']),
-                        bootstrap)
+        only_one = np.isnan(values) & ~np.isnan(values[:, ::-1])
+        values = np.where(only_one, 1.0, values)
+    return compare_means(mean_of_defined(values), bootstrap)
 
 
 def difference_table(rows: Sequence[dict]) -> list[list[str]]:
@@ -189,20 +172,20 @@ def difference_table(rows: Sequence[dict]) -> list[list[str]]:
         'interval', 'p', 'p (Holm)', 'better'
     ]]
     for row in rows:
-        ends = [_shown(row[end], '+.4f') for end in ('low', 'high')]
-        table.append([
-            *(str(row[key])
-              for key in ('test_set', 'task', 'class', 'metric', 'images')),
-            _shown(row['first']),
-            _shown(row['second']),
-            _shown(row['difference'], '+.4f'),
-            ' to '.join(ends) if row['low'] == row['low'] else '–',
-            _shown(row['p_value']),
-            _shown(row['p_holm']),
-            dict(first='A', second='B').get(row['better'], '')
-        ])
+        text = {key: _shown(value) for key, value in row.items()}
+        for key in ('difference', 'low', 'high'):
+            text[key] = _shown(row[key], '+.4f')
+        text['interval'] = f'{text["low"]} to {text["high"]}'
+        if row['low'] != row['low']:
+            text['interval'] = UNDEFINED
+        text['letter'] = dict(first='A', second='B').get(row['better'], '')
+        keys = ('test_set task class metric images first second difference '
+                'interval p_value p_holm letter')
+        table.append([text[key] for key in keys.split()])
     return table
 
 
-def _shown(value: float, style: str = '.4f') -> str:
-    return format(value, style) if value == value else '–'
+def _shown(value: object, style: str = '.4f') -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return format(value, style) if value == value else UNDEFINED

@@ -68,15 +68,16 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
                 images_expected=len(dataset),
                 checkpoint=plan.checkpoint,
                 checkpoint_sha256=sha256,
-                config=osp.basename(cfg.filename or ''))
+                config=osp.basename(cfg.filename or ''),
+                bootstrap=plan.bootstrap and vars(plan.bootstrap))
             if not head['complete']:
                 head['error'] = error
             reports = dataset.compute(
-                list(places.values()), list(places), plan.bootstrap, True)
+                list(places.values()), list(places), plan.bootstrap)
             print_log('')  # the progress bar has left its line open
             dataset.print_tables(reports)
             written += write_evaluation(cfg.work_dir, dataset, reports, head,
-                                        plan.bootstrap, plan.chosen)
+                                        plan.chosen)
     if error is not None:
         raise EvaluationError(
             f'{error}\nImages done: {", ".join(unfinished)}. Their metrics '

@@ -3,6 +3,7 @@ import os.path as osp
 from collections import defaultdict
 from collections.abc import Mapping
 
+import numpy as np
 import torch.distributed as dist
 from mmcv import Config
 from torch import nn
@@ -11,7 +12,7 @@ from mbos.datasets.checks import check_data
 from mbos.datasets.evaluation_sets import build_val_set
 from mbos.io.files import file_sha256
 from mbos.metrics.report import gather
-from mbos.metrics.score_curves import BestThreshold, best_threshold
+from mbos.metrics.score_curves import best_threshold
 from mbos.metrics.sums_store import StoredSums
 from mbos.runtime.environment import Environment
 from .run import EvaluationError, evaluate_in_turn
@@ -65,21 +66,13 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
 
 
 def _choice(task, counts, sets) -> dict:
-    best = {
-        name:
-        best_threshold(*counts[name]) if name in counts else BestThreshold()
-        for name in task.classes
-    }
-    return dict(
-        sets=sets,
-        thresholds={
-            name: found.threshold
-            for name, found in best.items()
-        },
-        Dice={
-            name: found.dice
-            for name, found in best.items()
-        })
+    nothing = np.zeros((2, 2))
+    best = {c: best_threshold(*counts.get(c, nothing)) for c in task.classes}
+    thresholds, dice = ({
+        c: pair[i]
+        for c, pair in best.items()
+    } for i in (0, 1))
+    return dict(sets=sets, thresholds=thresholds, Dice=dice)
 
 
 def _require_apart(val_sets: Mapping, test_sets: Mapping) -> None:

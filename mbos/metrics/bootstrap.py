@@ -1,23 +1,22 @@
-"""Intervals of metrics, by drawing the images of a test set again and again.
+"""Bootstrap over images: intervals of metrics, and whether two models differ.
 
 An image is drawn as a whole, because its pixels are not independent. A set of
 draws is a matrix of weights: how often each image is in each draw; so every
 metric of all draws is a product with sums per image. scipy.stats.bootstrap
 draws for one metric at a time and knows no weights, which pooled rankings
-need. These are of scores in some 1000 groups of bins, for the draws only.
+need.
 """
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .scores import rank_histograms
 
 GROUPS = 512
-"""int: Groups of equal numbers of pixels, per side."""
-
-_DRAWS_AT_A_TIME = 100
-"""int: Bounds the memory of rankings."""
+"""int: Groups of scores with equal numbers of pixels, for positives and for
+negatives, that pooled rankings of draws are computed from."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,9 @@ class Bootstrap:
     seed: int = 0
 
     def __post_init__(self):
-        if self.resamples < 1 or not 0 < self.level < 1:
-            raise ValueError(
-                'Bootstrap needs at least 1 resample and a level between 0 '
-                f'and 1, got {self.resamples} and {self.level}.')
+        if self.resamples < 1:
+            raise ValueError('A bootstrap needs at least 1 resample, got '
+                             f'{self.resamples}.')
 
     def weights(self, images: int) -> np.ndarray:
         """How often each image is in each draw, (resamples, images)."""
@@ -62,33 +60,99 @@ def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
     ``images`` are the scores of each image by bin, (2, R, C, bins), ``scores``
     those of all images together, ``weights`` of shape (draws, images).
     """
-    starts = {
-        (r, c): group_starts(scores[:, r, c])
-        for r, c in np.ndindex(scores.shape[1:3])
-    }
-    grouped: dict[tuple, list] = {place: [] for place in starts}
+    places = list(np.ndindex(scores.shape[1:3]))
+    starts = [_group_starts(scores[:, r, c]) for r, c in places]
+    grouped: list[list] = [[] for _ in places]
     for counts in images:
-        for (r, c), own in starts.items():
-            grouped[r, c].append(np.add.reduceat(counts[:, r, c], own, -1))
+        for own, first, (r, c) in zip(grouped, starts, places):
+            own.append(np.add.reduceat(counts[:, r, c], first, -1))
     found = np.empty((len(weights), *scores.shape[1:3], 2))
-    for (r, c), parts in grouped.items():
-        for i in range(0, len(weights), _DRAWS_AT_A_TIME):
-            rows = slice(i, i + _DRAWS_AT_A_TIME)
-            drawn = np.tensordot(weights[rows], np.stack(parts), 1)
-            found[rows, r, c] = rank_histograms(drawn[:, 0], drawn[:, 1])
+    for own, (r, c) in zip(grouped, places):
+        for i in range(0, len(weights), 100):  # bounds the memory
+            drawn = np.tensordot(weights[i:i + 100], np.stack(own), 1)
+            found[i:i + 100, r, c] = rank_histograms(drawn[:, 0], drawn[:, 1])
     return found
 
 
-def group_starts(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
-    """First bins of groups of neighbouring ones, none with many of the pixels.
-
-    ``scores`` are positives and negatives by bin, (2, bins); there are at most
-    twice as many groups as asked for.
+def _group_starts(scores: np.ndarray) -> np.ndarray:
+    """First bins of groups of neighbouring ones, none with many of the pixels,
+    from positives and negatives by bin, (2, bins).
     """
-    starts = np.zeros(scores.shape[1] + 1, dtype=bool)
-    starts[0] = True
-    for side in scores:
-        ranks = np.cumsum(side)
-        steps = np.linspace(0, ranks[-1], groups + 1)[1:]
-        starts[np.searchsorted(ranks, steps) + 1] = True
-    return np.flatnonzero(starts[:-1])
+    first = [[0]]
+    for ranks in np.cumsum(scores, axis=1):
+        steps = np.linspace(0, ranks[-1], GROUPS + 1)[1:]
+        first.append(np.searchsorted(ranks, steps) + 1)
+    starts = np.unique(np.concatenate(first))
+    return starts[starts < scores.shape[1]]
+
+
+class Difference(NamedTuple):
+    """What two models give on so many images; NaN where undefined.
+
+    ``difference`` is second minus first, ``low`` and ``high`` its interval,
+    ``p_value`` two-sided and not corrected for several comparisons.
+    """
+
+    images: int
+    first: float = np.nan
+    second: float = np.nan
+    difference: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p_value: float = np.nan
+
+
+def compare_means(values: np.ndarray, bootstrap: Bootstrap) -> Difference:
+    """Compare the means of a metric over images, from values (images, 2
+    models). Images of which either is NaN are left out.
+    """
+    values = values[~np.isnan(values).any(axis=1)]
+    # with the number of images
+    sums = np.stack([values, np.ones_like(values)], axis=-1)
+    return compare_sums(sums, lambda s: s[..., 0] / s[..., 1], bootstrap)
+
+
+def compare_sums(sums: np.ndarray, metric: Callable[[np.ndarray], np.ndarray],
+                 bootstrap: Bootstrap) -> Difference:
+    """Compare metrics of sums over images, such as Dice of pooled counts.
+
+    Images are drawn with both models' sums together, because easy images are
+    easy for both. The p value is twice the share of the draws in which the
+    difference lies on the less likely side of 0; a draw of exactly 0 counts on
+    both sides, and one is added to both counts, so p is never 0 (Davison and
+    Hinkley, Bootstrap Methods and their Application, section 4.2). Nor is it
+    below 2 / 2 ** n of n images, what n differences of one sign are worth: the
+    draws of a few images are too much alike to show more.
+
+    ``sums`` are what each image adds, (images, 2 models, ...); ``metric`` goes
+    from sums (..., 2, ...) to the models' metrics (..., 2).
+    """
+    images = len(sums)
+    if images == 0:
+        return Difference(0)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        first, second = map(float, metric(sums.sum(axis=0)))
+        drawn = metric(np.tensordot(bootstrap.weights(images), sums, 1))
+    draws = drawn[:, 1] - drawn[:, 0]
+    draws = draws[~np.isnan(draws)]
+    if len(draws) == 0 or np.isnan([first, second]).any():
+        return Difference(images, first, second)
+    # differences that only rounding makes are none
+    draws[np.abs(draws) < 1e-12] = 0
+    sides = np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)
+    share = (min(sides) + 1) / (len(draws) + 1)
+    p_value = min(1.0, 2 * max(share, 0.5**images))
+    return Difference(images, first, second, second - first,
+                      *bootstrap.interval(draws), p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for several comparisons by Holm's method.
+
+    NaN stay NaN and do not count as comparisons. scipy has no such correction.
+    """
+    values = np.array(p_values, dtype=np.float64)
+    order = np.argsort(values)[:np.count_nonzero(~np.isnan(values))]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    values[order] = np.maximum.accumulate(steps).clip(max=1)
+    return values.tolist()

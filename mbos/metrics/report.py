@@ -4,7 +4,7 @@ The sums may be a list in memory or read from a file one by one: they are gone
 through twice at most, and nothing that is kept grows with more than a few
 numbers per image.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,32 +12,27 @@ from mbos.tasks import Task
 from .bootstrap import Bootstrap, resampled_rankings
 from .score_curves import calibration, curve_points
 from .scores import rank_histograms, unpack_histograms
-from .tables import REGIONS, comparable_table, image_rows, published_table
+from .tables import (REGIONS, comparable_table, each_cell, image_rows,
+                     published_table)
 
 
 def compute(sums: Sequence[dict],
             task: Task,
             names: Sequence[str] | None = None,
-            bootstrap: Bootstrap | None = None,
-            curves: bool = False) -> dict:
+            bootstrap: Bootstrap | None = None) -> dict:
     """Turn the sums of images into metrics.
 
-    Args:
-        sums: What ``sums.update`` returned, one per image, in the order of
-            the test set, all with the same arguments.
-        task: The task of these sums.
-        names: Image names for the rows per image.
-        bootstrap: Adds ``intervals``.
-        curves: Adds ``curves`` and ``calibration``.
+    ``sums`` are what ``sums.update`` returned, one per image, in the order of
+    the test set, all with the same arguments; ``names`` are of the images.
 
     Returns:
-        dict: ``task``, ``num_images``, ``threshold``; ``thresholds`` by
+        dict: ``classes``, ``nested``, ``images``, how many; ``thresholds`` by
         operating point and class; ``published`` and ``comparable``: {metric:
         {class or 'background' or 'mean': float}}, NaN where undefined;
-        ``per_image``, see ``image_rows``; ``intervals``, both tables with
-        (low, high), undefined with a single image; ``curves``,
-        ``calibration`` and, with a field of view, the same with ``-fov``, by
-        class, see ``score_curves``.
+        ``intervals``, both tables with (low, high), undefined without a
+        bootstrap or with a single image; ``per_image``, see ``image_rows``;
+        ``curves``, ``calibration`` and, with a field of view, the same with
+        ``-fov``, by class, see ``score_curves``.
 
     Raises:
         ValueError: If there are no images.
@@ -51,44 +46,31 @@ def compute(sums: Sequence[dict],
     tables = dict(
         published=published_table(stacked, task, weights),
         comparable=comparable_table(stacked, task, weights, rankings))
-    thresholds = stacked['thresholds'][0].tolist()
+    interval = (bootstrap or Bootstrap()).interval
     report = dict(
-        task=task.name,
-        num_images=count,
-        threshold=thresholds[0][0],
+        classes=list(task.classes),
+        nested=task.nested,
+        images=count,
         thresholds={
-            str(point): dict(zip(task.classes, values))
-            for point, values in zip(stacked['points'][0], thresholds)
+            str(point): dict(zip(task.classes, values.tolist()))
+            for point, values in zip(stacked['points'][0],
+                                     stacked['thresholds'][0])
         },
-        **_of_cells(tables, lambda values: float(values[0])),
-        per_image=image_rows(stacked, task, names
-                             or list(map(str, range(count)))))
-    if bootstrap is not None:
-        report['intervals'] = _of_cells(
-            tables, lambda values: bootstrap.interval(values[1:]))
-    if curves:
-        for region, end in zip(np.moveaxis(scores, 0, 2), REGIONS):
-            for key, function in (('curves', curve_points), ('calibration',
-                                                             calibration)):
-                report[key + end] = {
-                    name: function(*own)
-                    for name, own in zip(task.classes, region)
-                }
+        intervals={
+            kind: each_cell(table, lambda draws: interval(draws[1:]))
+            for kind, table in tables.items()
+        },
+        per_image=image_rows(stacked, task, names or range(count)))
+    for kind, table in tables.items():
+        report[kind] = each_cell(table, lambda draws: float(draws[0]))
+    for region, end in zip(np.moveaxis(scores, 0, 2), REGIONS):
+        by_class = dict(zip(task.classes, region))
+        report[f'curves{end}'], report[f'calibration{end}'] = ({
+            name:
+            function(*counts)
+            for name, counts in by_class.items()
+        } for function in (curve_points, calibration))
     return report
-
-
-def _of_cells(tables: dict, function: Callable) -> dict:
-    """Call a function for each cell of some tables."""
-    return {
-        kind: {
-            key: {
-                name: function(values)
-                for name, values in row.items()
-            }
-            for key, row in table.items()
-        }
-        for kind, table in tables.items()
-    }
 
 
 def _rankings(sums, task, scores, weights):

@@ -1,9 +1,8 @@
 """Curves, calibration and thresholds from counts of scores in bins."""
-from typing import NamedTuple
-
 import numpy as np
 
 from .scores import EDGES
+from .tables import ratio
 
 CURVE_POINTS = 500
 """int: Most points of a curve that is written to a file."""
@@ -12,68 +11,45 @@ CALIBRATION_BINS = 20
 """int: Bins of equal width on [0, 1], whose ends are among ``EDGES``."""
 
 
-class BestThreshold(NamedTuple):
-    """A threshold for ``p > threshold`` and the pooled Dice there; as it is
-    without arguments for a class that does not occur.
-    """
-
-    threshold: float = 0.5
-    dice: float | None = None
-
-
 def best_threshold(positives: np.ndarray,
-                   negatives: np.ndarray) -> BestThreshold:
-    """Find the edge with the highest pooled Dice above it, the highest one if
-    several have it.
+                   negatives: np.ndarray) -> tuple[float, float | None]:
+    """The edge with the highest pooled Dice above it, the highest one if
+    several have it, and that Dice; 0.5 and None if no positive is above any.
     """
     # above each edge but the last one
     true_pos = np.cumsum(positives[:0:-1])
     if not true_pos.any():
-        return BestThreshold()
+        return 0.5, None
     found = true_pos + np.cumsum(negatives[:0:-1])
     dice = 2 * true_pos / (found + positives.sum())
     best = int(dice.argmax())
-    return BestThreshold(float(EDGES[-2 - best]), float(dice[best]))
+    return float(EDGES[-2 - best]), float(dice[best])
 
 
 def curve_points(positives: np.ndarray,
-                 negatives: np.ndarray,
-                 most: int = CURVE_POINTS) -> dict[str, object]:
-    """Thin the curves out to what a picture needs, ``most`` points at most:
-    lists that docs/evaluation.md describes, empty without positives; rates
-    without negatives are None.
+                 negatives: np.ndarray) -> dict[str, object]:
+    """Precision-recall and ROC curve in ``CURVE_POINTS`` points at most: lists
+    that docs/evaluation.md describes, empty without positives.
     """
     num_pos, num_neg = int(positives.sum()), int(negatives.sum())
-    rows = dict(threshold=[], recall=[], precision=[], false_positive_rate=[])
+    curve = dict(threshold=[], recall=[], precision=[], false_positive_rate=[])
     if num_pos:
         used = np.flatnonzero(positives + negatives)[::-1]
-        true_pos = np.cumsum(positives[used])
-        false_pos = np.cumsum(negatives[used])
-        keep = _spread_points(true_pos / num_pos, false_pos / max(num_neg, 1),
-                              most)
-        true_pos, false_pos = true_pos[keep], false_pos[keep]
-        rates = (false_pos /
-                 num_neg).tolist() if num_neg else [None] * len(keep)
-        rows = dict(
+        hits, alarms = np.cumsum(positives[used]), np.cumsum(negatives[used])
+        # Evenly along both curves, and with alarms on a logarithmic scale: a
+        # precision-recall curve bends where there are few of them.
+        keep = np.unique([
+            np.searchsorted(x, np.linspace(x[0], x[-1], CURVE_POINTS // 3))
+            for x in (hits, alarms, np.log1p(alarms))
+        ])
+        hits, alarms = hits[keep], alarms[keep]
+        curve = dict(
             # the score of which all pixels of a bin are above
             threshold=np.append(0, EDGES)[used[keep]].tolist(),
-            recall=(true_pos / num_pos).tolist(),
-            precision=(true_pos / (true_pos + false_pos)).tolist(),
-            false_positive_rate=rates)
-    return dict(rows, positives=num_pos, negatives=num_neg)
-
-
-def _spread_points(recall, false_rate, most):
-    """Choose points evenly along both curves, the first and last included."""
-    share = most // 3
-    # False positives on a logarithmic scale: a precision-recall curve bends
-    # where there are few of them.
-    rare = np.log1p(false_rate / max(false_rate[-1], 1e-300) * 1e6)
-    kept = [np.array([0, len(recall) - 1])]
-    for axis in (recall, false_rate, rare):
-        steps = np.linspace(axis[0], axis[-1], share - 1)
-        kept.append(np.searchsorted(axis, steps).clip(0, len(axis) - 1))
-    return np.unique(np.concatenate(kept))
+            recall=(hits / num_pos).tolist(),
+            precision=(hits / (hits + alarms)).tolist(),
+            false_positive_rate=ratio(alarms, num_neg).tolist())
+    return dict(curve, positives=num_pos, negatives=num_neg)
 
 
 def calibration(positives: np.ndarray,
@@ -93,4 +69,4 @@ def calibration(positives: np.ndarray,
         high=ends[1:].tolist(),
         count=counts.astype(int).tolist(),
         positives=found.astype(int).tolist(),
-        mean_score=[float(s / c) if c else None for s, c in zip(sums, counts)])
+        mean_score=ratio(sums, counts).tolist())

@@ -5,7 +5,8 @@ They are npz archives without pickle, because others may write to the folder.
 import os
 import os.path as osp
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -25,29 +26,25 @@ def save_sums(path: str, sums: Mapping[str, Mapping[str, np.ndarray]]) -> None:
 def remove_sums(folder: str) -> None:
     """Remove a folder of sums, and the one around it if that is empty."""
     shutil.rmtree(folder, ignore_errors=True)
-    parent = osp.dirname(folder)
-    if osp.isdir(parent) and not os.listdir(parent):
-        os.rmdir(parent)
+    with suppress(OSError):
+        os.rmdir(osp.dirname(folder))
 
 
 class StoredSums(Sequence):
-    """The sums of a test set for one task, read whenever they are asked for.
-    """
+    """The sums of a test set for one task, read when they are asked for."""
 
-    def __init__(self, paths: Sequence[str], task: str):
-        self.paths, self.task = list(paths), task
+    def __init__(self, paths: Iterable[str], task: str):
+        self.paths, self.start = list(paths), f'{task}/'
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        path, start = self.paths[index], f'{self.task}/'
+        path, start = self.paths[index], self.start
         try:
             with np.load(path) as archive:
-                return {
-                    name.removeprefix(start): archive[name]
-                    for name in archive.files if name.startswith(start)
-                }
+                names = [n for n in archive.files if n.startswith(start)]
+                return {n.removeprefix(start): archive[n] for n in names}
         except Exception as error:  # of zipfile, zlib and NumPy: many kinds
             raise ValueError(
                 f'{path}: no whole archive of arrays ({error}); remove the '

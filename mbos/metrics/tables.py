@@ -4,7 +4,7 @@ docs/evaluation.md defines every metric. Here each is computed for several
 draws of the images at once (``bootstrap``), the first of which is the test
 set as it is. Weights say how often each draw has each image, (draws, images).
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ REGIONS = ('', '-fov')
 field of view."""
 
 
-def _ratio(above, below):
+def ratio(above, below) -> np.ndarray:
     """Divide; NaN where the denominator is 0."""
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.where(below != 0, np.true_divide(above, below), np.nan)
@@ -31,7 +31,7 @@ def _ratio(above, below):
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
     """Average over the last axis what is not NaN."""
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0).sum(-1), defined.sum(-1))
+    return ratio(np.where(defined, values, 0).sum(-1), defined.sum(-1))
 
 
 def _totals(weights, values):
@@ -42,7 +42,7 @@ def _totals(weights, values):
 def _means(weights, values):
     """Average the values (images, ...) that are defined to (draws, ...)."""
     defined = ~np.isnan(values)
-    return _ratio(
+    return ratio(
         _totals(weights, np.where(defined, values, 0)),
         _totals(weights, defined))
 
@@ -51,35 +51,52 @@ def overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Overlap metrics from counts (..., 4), in the order of CONFUSION."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts), -1, 0)
     return dict(
-        IoU=_ratio(tp, tp + fp + fn),
-        Dice=_ratio(2 * tp, 2 * tp + fp + fn),
-        Precision=_ratio(tp, tp + fp),
-        Recall=_ratio(tp, tp + fn),
-        Specificity=_ratio(tn, tn + fp),
-        Accuracy=_ratio(tp + tn, tp + fp + fn + tn))
+        IoU=ratio(tp, tp + fp + fn),
+        Dice=ratio(2 * tp, 2 * tp + fp + fn),
+        Precision=ratio(tp, tp + fp),
+        Recall=ratio(tp, tp + fn),
+        Specificity=ratio(tn, tn + fp),
+        Accuracy=ratio(tp + tn, tp + fp + fn + tn))
 
 
-def _named(values: np.ndarray,
-           classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Name the values (..., C) by class and add their mean."""
-    row = {name: values[..., i] for i, name in enumerate(classes)}
-    if len(classes) > 1:
-        row['mean'] = mean_of_defined(values)
-    return row
+def _named(values: dict[str, np.ndarray],
+           classes: Sequence[str],
+           end: str = '') -> Table:
+    """Name values (..., C) by class, add their mean, and append the end to the
+    names of the metrics.
+    """
+    table = {}
+    for key, of_classes in values.items():
+        row = {name: of_classes[..., i] for i, name in enumerate(classes)}
+        if len(classes) > 1:
+            row['mean'] = mean_of_defined(of_classes)
+        table[key + end] = row
+    return table
+
+
+def each_cell(table: Table, function: Callable) -> dict[str, dict]:
+    """Call a function for each cell of a table."""
+    return {
+        key: {
+            name: function(values)
+            for name, values in row.items()
+        }
+        for key, row in table.items()
+    }
 
 
 def published_table(stacked: dict, task: Task, weights: np.ndarray) -> Table:
     """The published metrics of a task, from the stacked sums of all images."""
-    counts = stacked['published']
+    counts, classes = stacked['published'], task.classes
+    total = _totals(weights, counts)
     area = _means(weights, stacked['ranking'][:, 0, :, 0])
-    total, sides = _totals(weights, counts), task.classes
-    if task.num_classes == 1:
+    if len(classes) == 1:
         # From the background both kinds of right and of wrong swap places.
         total = np.concatenate([total[..., ::-1], total], axis=1)
-        sides = ('background', *sides)
+        classes = ('background', *classes)
     found = overlap(total)
     if task.num_classes > 1 and not task.nested:
-        wrong = _ratio(counts[..., 1:3].sum(-1), counts.sum(-1))
+        wrong = ratio(counts[..., 1:3].sum(-1), counts.sum(-1))
         values = dict(
             IoU=found['IoU'],
             Dice=found['Dice'],
@@ -88,17 +105,15 @@ def published_table(stacked: dict, task: Task, weights: np.ndarray) -> Table:
             MAE=_means(weights, wrong),
             AUC=area,
             AUPR=_area_of_eleven(_totals(weights, stacked['curve'])))
-        return {key: _named(v, task.classes) for key, v in values.items()}
-    table = {
-        key: _named(found[key], sides)
-        for key in ('IoU', 'Dice', 'Precision', 'Recall')
-    }
+        return _named(values, classes)
+    common = ('IoU', 'Dice', 'Precision', 'Recall')
+    table = _named({key: found[key] for key in common}, classes)
     if task.num_classes == 1:
-        table['Accuracy'] = _named(found['Accuracy'][:, 1:], task.classes)
-        table['AUC'] = _named(area, task.classes)
+        own = dict(Accuracy=found['Accuracy'][:, 1:], AUC=area)
         otsu = _means(weights, stacked['otsu'])
         for i, key in enumerate(('Sensitivity', 'Specificity', 'PPV')):
-            table[f'{key}@Otsu'] = _named(otsu[:, i:i + 1], task.classes)
+            own[f'{key}@Otsu'] = otsu[:, i:i + 1]
+        table |= _named(own, task.classes)
     return table
 
 
@@ -115,34 +130,33 @@ def image_table(stacked: dict, task: Task) -> Table:
     """The metrics of every image. ``stacked`` are sums, of all images."""
     table: Table = {}
     for region, end in zip(range(stacked['counts'].shape[1]), REGIONS):
+        by_region = task.nested and not end
         counts = stacked['counts'][:, region]
-        if task.nested and not end:
+        if by_region:
             counts = stacked['regions']
         for index, point in enumerate(stacked['points'][0]):
             at = f'@{point}' * (index > 0) + end
             found = overlap(counts[:, index])
-            values = {key + at: found[key] for key in ('Dice', 'IoU')}
+            values = {key: found[key] for key in ('Dice', 'IoU')}
             if not index:
-                area, precision = np.moveaxis(stacked['ranking'][:, region],
-                                              -1, 0)
-                values.update({f'AP{end}': precision, f'AUC{end}': area})
-            for key, value in values.items():
-                table[key] = _named(value, task.classes)
-            if task.nested and task.num_classes > 1 and not end:
-                table['Ratio-error' + at] = _ratio_errors(
-                    stacked['heights'][:, index], task)
+                ranking = stacked['ranking'][:, region]
+                values |= dict(AP=ranking[..., 1], AUC=ranking[..., 0])
+            table |= _named(values, task.classes, at)
+            if by_region and task.num_classes > 1:
+                heights = stacked['heights'][:, index]
+                errors = {'Ratio-error': _ratio_errors(heights)}
+                table |= _named(errors, task.classes[1:], at)
     return table
 
 
-def _ratio_errors(heights, task):
+def _ratio_errors(heights):
     """Compare heights (images, 2, C), relative to the outermost region."""
-    predicted, truth = np.moveaxis(_ratio(heights, heights[..., :1]), 1, 0)
+    predicted, truth = np.moveaxis(ratio(heights, heights[..., :1]), 1, 0)
     # Without the outermost region nothing is predicted: a ratio of 0.
-    error = np.abs(np.nan_to_num(predicted) - truth)
-    return _named(error[:, 1:], task.classes[1:])
+    return np.abs(np.nan_to_num(predicted) - truth)[:, 1:]
 
 
-def image_rows(stacked: dict, task: Task, names: Sequence[str]) -> list[dict]:
+def image_rows(stacked: dict, task: Task, names: Iterable) -> list[dict]:
     """The metrics of every image: ``name``, {metric: {class: float}}, and
     ``counts`` (for nested classes ``regions``, too): {operating point: {class:
     {'tp': ...}}}.
@@ -151,25 +165,22 @@ def image_rows(stacked: dict, task: Task, names: Sequence[str]) -> list[dict]:
     counts = dict(counts=stacked['counts'][:, 0])
     if task.nested:
         counts['regions'] = stacked['regions']
-    points = [str(point) for point in stacked['points'][0]]
-    rows = []
-    for i, name in enumerate(names):
-        row = dict(name=name)
-        for key, values in table.items():
-            row[key] = {
-                c: float(of_class[i])
-                for c, of_class in values.items()
+
+    def by_class(values):
+        return {
+            name: dict(zip(CONFUSION, own))
+            for name, own in zip(task.classes, values.tolist())
+        }
+
+    return [
+        dict(name=str(name)) | each_cell(table, lambda of: float(of[i])) | {
+            kind: {
+                str(point): by_class(values)
+                for point, values in zip(stacked['points'][0], of_images[i])
             }
-        for kind, values in counts.items():
-            row[kind] = {
-                point: {
-                    c: dict(zip(CONFUSION, of_class))
-                    for c, of_class in zip(task.classes, of_point)
-                }
-                for point, of_point in zip(points, values[i].tolist())
-            }
-        rows.append(row)
-    return rows
+            for kind, of_images in counts.items()
+        } for i, name in enumerate(names)
+    ]
 
 
 def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
@@ -183,12 +194,10 @@ def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
         values = [v for c, v in images[key].items() if c != 'mean']
         return _means(weights, np.stack(values, axis=-1))
 
-    table = {}
+    table: Table = {}
     for region, end in zip(range(rankings.shape[1]), REGIONS):
-        values = {
-            'AP': rankings[:, region, :, 1],
-            'AUC-pooled': rankings[:, region, :, 0],
-        }
+        area, precision = np.moveaxis(rankings[:, region], -1, 0)
+        values = {'AP': precision, 'AUC-pooled': area}
         for key in ('AP', 'AUC', 'Dice'):
             values[f'{key}-image'] = image_mean(key + end)
         for index, point in enumerate(stacked['points'][0]):
@@ -198,41 +207,34 @@ def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
             found = overlap(
                 _totals(weights, stacked['counts'][:, region, index]))
             found['Sensitivity'] = found.pop('Recall')
-            values.update({f'{k}@{point}': v for k, v in found.items()})
-        for key, value in values.items():
-            table[key + end] = _named(value, task.classes)
-    for key in images:
-        if key.startswith('Ratio-error'):
-            table[key] = _named(image_mean(key), task.classes[1:])
-    return table
+            values |= {f'{k}@{point}': v for k, v in found.items()}
+        table |= _named(values, task.classes, end)
+    errors = [key for key in images if key.startswith('Ratio-error')]
+    return table | _named({key: image_mean(key)
+                           for key in errors}, task.classes[1:])
 
 
-def summary(metrics: dict,
-            task: Task) -> tuple[list[list[str]], dict[str, float]]:
+def summary(report: dict) -> tuple[list[list[str]], dict[str, float]]:
     """Lay out what ``compute`` returned: rows of a table, the header first,
     and a flat dict with names as ``Dice.EX`` and ``mDice``, of which published
     ones win.
     """
-    kinds = ('published', 'comparable')
-    columns = [
-        column for column in ('background', *task.classes, 'mean') if any(
-            column in row for kind in kinds for row in metrics[kind].values())
-    ]
-    rows, flat = [['metric', *columns]], {}
+    kinds, flat = ('published', 'comparable'), {}
+    used = {c for kind in kinds for row in report[kind].values() for c in row}
+    columns = [c for c in ('background', *report['classes'], 'mean')
+               if c in used]  # yapf: disable
+    rows = [['metric', *columns]]
     for kind in kinds:
-        for key, row in metrics[kind].items():
-            ends = metrics.get('intervals', {}).get(kind, {}).get(key, {})
-            rows.append([key] + [_cell(row, ends, c) for c in columns])
+        for key, row in report[kind].items():
+            ends = report['intervals'][kind][key]
+            rows.append(
+                [key] +
+                [_cell(row[c], *ends[c]) if c in row else '' for c in columns])
             for column, value in row.items():
-                name = 'm' + key if column == 'mean' else f'{key}.{column}'
+                name = f'm{key}' if column == 'mean' else f'{key}.{column}'
                 flat.setdefault(name, value)
     return rows, flat
 
 
-def _cell(row, ends, column):
-    if column not in row:
-        return ''
-    text = format(row[column], '.4f')
-    if column in ends and not np.isnan(ends[column][0]):
-        text += ' [{:.4f}, {:.4f}]'.format(*ends[column])
-    return text
+def _cell(value, low, high):
+    return f'{value:.4f}' + f' [{low:.4f}, {high:.4f}]' * (low == low)

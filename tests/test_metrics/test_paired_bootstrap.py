@@ -3,10 +3,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mbos.metrics.bootstrap import Bootstrap
-from mbos.metrics.paired_bootstrap import compare_means, compare_sums, holm
+from mbos.metrics import bootstrap
+from mbos.metrics.bootstrap import Bootstrap, compare_sums, holm
 
 NAN = float('nan')
+
+
+def compare_means(first, second, draws=Bootstrap(10000)):
+    return bootstrap.compare_means(np.transpose([first, second]), draws)
 
 
 @pytest.mark.parametrize('images, shift, p_value', [
@@ -70,7 +74,8 @@ def test_p_values_of_no_difference_are_uniform():
 def test_ratios_of_sums():
     """1/2 and 3/4 over both images."""
     sums = np.array([[[1, 2], [1, 2]], [[1, 2], [2, 2]]], float)
-    found = compare_sums(sums, lambda s: s[..., 0] / s[..., 1])
+    found = compare_sums(sums, lambda s: s[..., 0] / s[..., 1],
+                         Bootstrap(10000))
     assert (found.first, found.second) == (0.5, 0.75)
     # the first image twice gives 0, the second one twice 1/2
     assert (found.low, found.high) == (0, 0.5)

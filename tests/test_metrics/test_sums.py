@@ -167,7 +167,7 @@ def test_another_operating_point_leaves_the_published_one_alone():
 def test_summary_names():
     prob, label, _, _ = make_image(SINGLE, 10)
     metrics = compute([update(prob, label, SINGLE)], SINGLE)
-    rows, flat = summary(metrics, SINGLE)
+    rows, flat = summary(metrics)
     assert rows[0] == ['metric', 'background', 'crack', 'mean']
     assert all(len(row) == len(rows[0]) for row in rows)
     dice = metrics['published']['Dice']
