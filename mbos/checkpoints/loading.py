@@ -11,7 +11,7 @@ from torch import nn
 from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
-from mbos.tasks import Task, build_tasks
+from mbos.tasks import build_tasks
 from .foreign_state import own_weights, without_wrapper
 from .release_layout import check_release_tasks, from_release, is_release_state
 from .settings import PredictionSettings, settings_meta
@@ -94,9 +94,10 @@ def load_weights(model: nn.Module,
     Args:
         logger (logging.Logger, optional): Gets what was dropped and what was
             missing.
-        allow_missing (bool): Whether the model may have whole parts that the
-            checkpoint lacks, as when stage 2 starts from stage 1. Default:
-            False; discriminators may always be lacking.
+        allow_missing (bool): Whether training starts here: the model may have
+            whole parts that the checkpoint lacks, as when stage 2 starts from
+            stage 1, and other tasks, whose parts are left as initialised.
+            Default: False; discriminators may always be lacking.
 
     Raises:
         ValueError: If tasks, stage or shapes do not fit.
@@ -126,6 +127,11 @@ def fit_weights(model: nn.Module,
     """
     own = model.state_dict()
     state, notes = _translated(path, content, model)
+    changed = _changed_tasks(path, content, model, allow_missing)
+    if changed:
+        state = {n: v for n, v in state.items() if not _is_of(n, changed)}
+        notes.append('nothing is taken over of the tasks that it and the '
+                     f'config do not share: {", ".join(changed)}')
     broken = [n for n, v in state.items() if not v.isfinite().all()]
     if broken:
         raise ValueError(
@@ -145,7 +151,10 @@ def fit_weights(model: nn.Module,
     optional = tuple(part for part in DISCRIMINATORS +
                      (_ADDITIONS if allow_missing else ())
                      if not any(name.startswith(part) for name in state))
-    lacking = [name for name in missing if not name.startswith(optional)]
+    lacking = [
+        name for name in missing
+        if not name.startswith(optional) and not _is_of(name, changed)
+    ]
     found = _misfits(own, state, lacking)
     stage = content['meta'].get('mbos_stage', model.stage)
     if found and stage != model.stage:
@@ -186,7 +195,6 @@ def _translated(path: str, content: dict, model: nn.Module):
     """A checkpoint's weights under our names, and what is left behind."""
     tasks = list(model.tasks.values())
     if not is_release_state(content['state_dict']):
-        _check_tasks(path, content['meta'], tasks)
         return own_weights(content['state_dict'], model.state_dict())
     try:
         check_release_tasks(content['state_dict'], tasks)
@@ -208,22 +216,34 @@ def left_out(content: dict, kept_meta: tuple[str, ...] = ()) -> list[str]:
     return [f'left out: {", ".join(names)}'] if names else []
 
 
-def _check_tasks(path: str, meta: dict, tasks: Sequence[Task]) -> None:
-    stored = meta.get('mbos_tasks')
-    if stored is None:
-        return
+def _changed_tasks(path: str, content: dict, model: nn.Module,
+                   allowed: bool) -> list[str]:
+    """Names of the tasks that only the checkpoint or only the model has."""
+    stored = content['meta'].get('mbos_tasks')
+    if stored is None or is_release_state(content['state_dict']):
+        return []
     try:
-        other = set(build_tasks(stored)) != set(tasks)
+        theirs = build_tasks(stored)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f'{path} describes its tasks in a way that cannot '
                          f'be understood ({error}): copy it again.') from error
-    if other:
+    ours = list(model.tasks.values())
+    changed = sorted({task.name for task in set(theirs) ^ set(ours)})
+    if changed and not allowed:
         theirs, ours = ('; '.join(f'{t.name} {t.classes}{" nested" * t.nested}'
-                                  for t in side)
-                        for side in (build_tasks(stored), tasks))
+                                  for t in side) for side in (theirs, ours))
         raise ValueError(f'{path} was trained for the tasks {theirs}, the '
                          f'config has {ours}: use the config it was trained '
                          'with.')
+    return changed
+
+
+def _is_of(name: str, tasks: Sequence[str]) -> bool:
+    """Whether weights are of some of these tasks; those of the attention
+    between tasks are of all."""
+    inner = [part for part in name.split('.')[1:] if part != 'heads']
+    return bool(tasks) and inner[:1] in [['cross_task_attention'],
+                                         *([task] for task in tasks)]
 
 
 def checkpoint_meta(model: nn.Module,

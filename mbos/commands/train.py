@@ -16,7 +16,8 @@ from .options import FLAG, make_parser
 ARGUMENTS = [
     ('config', 'config file', {}),
     ('--work-dir', 'where logs and checkpoints go', {}),
-    ('--load-from', 'checkpoint to start from', dict(type=checkpoint_path)),
+    ('--load-from', 'checkpoint to start from, or fundus-light',
+     dict(type=checkpoint_path)),
     ('--resume-from', 'checkpoint to go on from', {}),
     ('--auto-resume', 'go on from the newest whole checkpoint of the work '
      'directory, if there is one', FLAG),

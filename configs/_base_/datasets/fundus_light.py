@@ -67,6 +67,7 @@ test_pipeline = [
 lesion_crops = load((0.75, 1.35), lesion=0.7, odoc=0.1)
 vessel_crops = load((0.7, 1.5))
 disc_crops = load((0.5, 1.3), odoc=0.6)
+train_pipeline = [vessel_crops, *augment, *finish]
 
 
 def dataset(name, folder, split, pipeline, **ann_dirs):
@@ -113,11 +114,7 @@ labelled = [
         lesion='ann',
         odoc=disc),
     [
-        dataset(
-            name,
-            folder,
-            f'{name}_train', [vessel_crops, *augment, *finish],
-            vessel=masks)
+        dataset(name, folder, f'{name}_train', train_pipeline, vessel=masks)
         for name, folder, masks in (('drive', drive, 'ann'),
                                     ('hrf', hrf, 'vessel'), ('chase_db1',
                                                              chase, 'vessel'))
@@ -134,14 +131,14 @@ labelled = [
 # and CHASE_DB1 take as many turns as HRF's two parts together. Each dataset
 # would count alike for lesions; these weights leave most to IDRiD.
 much, little = dict(lesion=1.5), dict(lesion=0.5)
-vessels = [vessel_crops, *augment, *finish]
 drive_turn, _, chase_turn = labelled[2]
 with_healthy_eyes = [
     dict(labelled[0], weights=much),
     dict(labelled[1], weights=much),
     [
         drive_turn,
-        dataset('hrf', hrf, 'hrf_diseased_train', vessels, vessel='vessel'),
+        dataset(
+            'hrf', hrf, 'hrf_diseased_train', train_pipeline, vessel='vessel'),
         chase_turn,
         drive_turn,
         dict(
@@ -149,7 +146,7 @@ with_healthy_eyes = [
                 'hrf',
                 hrf,
                 'hrf_healthy_train',
-                vessels,
+                train_pipeline,
                 vessel='vessel',
                 lesion='lesion'),
             weights=little),
