@@ -14,8 +14,7 @@ import numpy as np
 from mmcv import Config, ConfigDict
 from torch import nn
 
-from mbos.config_overrides import check_overrides
-from mbos.config_rules import check_structure
+from mbos.config_rules import check_overrides, check_structure
 from mbos.faults import (InvalidConfigError, blamed_on, first_line, naming,
                          place_in_own_code)
 from mbos.mmcv_ops import check_operators
@@ -38,23 +37,18 @@ def find_config(path: str) -> str:
     """
     if osp.isfile(path):
         return path
-    known = {
-        file.relative_to(CONFIGS).as_posix(): file.stem
-        for file in sorted(Path(CONFIGS).rglob('*.py'))
-    }
-    wanted = path.replace(os.sep, '/').removeprefix('configs/')
-    stem = wanted.split('/')[-1].removesuffix('.py')
-    found = [name for name in known if known[name] == stem]
-    if wanted in known:
-        return osp.join(CONFIGS, wanted)
-    if len(found) == 1 and '/' not in path:
-        return osp.join(CONFIGS, found[0])
-    alike = difflib.get_close_matches(stem, known.values(), 3)
-    similar = found or [name for name in known if known[name] in alike]
-    hint = f' There is {", ".join(similar)}.' if similar else ''
+    wanted = Path(path.removeprefix('configs/').removesuffix('.py') + '.py')
+    files = sorted(Path(CONFIGS).rglob('*.py'))
+    found = [file for file in files if file.name == wanted.name]
+    exact = Path(CONFIGS) / wanted
+    if exact in found or len(found) == 1 and wanted.name == str(wanted):
+        return str(exact if exact in found else found[0])
+    alike = difflib.get_close_matches(wanted.name, {f.name for f in files})
+    similar = ', '.join(
+        str(file.relative_to(CONFIGS)) for file in files if file.name in alike)
     raise FileNotFoundError(
         f'Config {path!r} not found, neither from the working directory nor '
-        f'in {CONFIGS}.{hint}')
+        f'in {CONFIGS}. There is {similar or "none with a similar name"}.')
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
@@ -82,8 +76,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
         _make_plain(cfg._cfg_dict)
         check_structure(cfg)
         if cfg.get('work_dir') is None:
-            name = osp.splitext(osp.basename(path))[0]
-            cfg.work_dir = osp.join('work_dirs', name)
+            cfg.work_dir = osp.join('work_dirs', Path(path).stem)
         _complete_datasets(cfg)
     return cfg
 
@@ -105,7 +98,10 @@ def _read(path: str) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:
-        _close_copies(error)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            # mmcv leaves it open, and Python would complain when it is closed
+            with suppress(KeyError, FileNotFoundError):
+                frame.f_locals['temp_config_file'].close()
         if place_in_own_code(error):  # in a module of custom_imports
             raise
         hint = ''
@@ -118,31 +114,16 @@ def _read(path: str) -> Config:
             'Correct it, or the configs in its _base_.') from error
 
 
-def _close_copies(error: BaseException) -> None:
-    """Close copies that mmcv leaves open where it cannot read a config.
-
-    Their folder is gone. Closed by the garbage collector they would show a
-    traceback, or stop whatever Python is parsing then.
-    """
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        copied = frame.f_locals.get('temp_config_file')
-        if copied is not None:
-            with suppress(FileNotFoundError):
-                copied.close()
-
-
 def _make_plain(content: dict) -> None:
     """Leave nothing in a config that neither text nor checkpoints can hold.
 
     What a config imports for its own use, such as ``Path``, is dropped.
     """
     for key, value in list(content.items()):
-        try:
-            content[key] = _plain_value(value, key)
-        except InvalidConfigError:
-            if isinstance(value, (dict, list, tuple)):
-                raise
+        if callable(value):
             del content[key]
+        else:
+            content[key] = _plain_value(value, key)
 
 
 def _plain_value(value: Any, key: str) -> Any:
@@ -151,13 +132,12 @@ def _plain_value(value: Any, key: str) -> Any:
         for name in list(value):
             value[name] = _plain_value(value[name], f'{key}.{name}')
         return value
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain_value(item, f'{key}.{i}')
-                           for i, item in enumerate(value))
+    if isinstance(value, (list, tuple, range)):
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(
+            _plain_value(item, f'{key}.{i}') for i, item in enumerate(value))
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    if isinstance(value, range):
-        return list(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if value is None or isinstance(value, (bool, int, float, str, bytes, set)):
@@ -170,25 +150,23 @@ def _plain_value(value: Any, key: str) -> Any:
 
 def _complete_datasets(cfg: Config) -> None:
     """Hand the model's tasks and the config's data root to all datasets."""
-    data = cfg.data
+    data, test_sets = cfg.data, cfg.get('test_sets') or {}
     if isinstance(data.get('test'), str):
         data.test = copy.deepcopy(find_test_set(cfg, data.test))
-    defaults = dict(
-        tasks=cfg.model.tasks, data_root=cfg.get('data_root', None))
-    for part, key in [(data, 'train'), (data, 'val'), (data, 'test'),
-                      *((cfg.test_sets, name)
-                        for name in cfg.get('test_sets') or ())]:
-        if part.get(key) is not None:
-            part[key] = _complete(part[key], defaults)
+    given = [data.get(key) for key in ('train', 'val', 'test')]
+    for part in filter(None, [*given, *test_sets.values()]):
+        for dataset in member_datasets(part):
+            dataset.setdefault('tasks', copy.deepcopy(cfg.model.tasks))
+            dataset.setdefault('data_root', cfg.get('data_root'))
     for key, kind in (('train', 'JointDataset'), ('val', 'EvaluationSets')):
-        given = data.get(key)
-        is_joint = isinstance(given, Mapping) and 'datasets' in given
-        if given is None or is_joint and given['type'] != 'ConcatDataset':
-            continue
-        members = given['datasets'] if is_joint else given
-        if not isinstance(members, (list, tuple)):
-            members = [members]
-        data[key] = ConfigDict(type=kind, datasets=list(members))
+        part = data.get(key)
+        if isinstance(part, Mapping) and 'datasets' in part:
+            if part['type'] != 'ConcatDataset':
+                continue
+            part = part['datasets']
+        if part is not None:
+            members = [part] if isinstance(part, Mapping) else list(part)
+            data[key] = ConfigDict(type=kind, datasets=members)
 
 
 def find_test_set(cfg: Config, name: str) -> dict:
@@ -198,18 +176,6 @@ def find_test_set(cfg: Config, name: str) -> dict:
         raise ValueError(f'The config has no test set {name!r}: it has '
                          f'{", ".join(sets) or "none"}.')
     return sets[name]
-
-
-def _complete(dataset: Any, defaults: dict) -> Any:
-    if isinstance(dataset, (list, tuple)):
-        return [_complete(member, defaults) for member in dataset]
-    dataset = copy.deepcopy(dataset)
-    if 'datasets' in dataset:
-        dataset['datasets'] = _complete(dataset['datasets'], defaults)
-        return dataset
-    for key, value in defaults.items():
-        dataset.setdefault(key, copy.deepcopy(value))
-    return dataset
 
 
 def member_datasets(dataset: Any) -> list[dict]:

@@ -1,13 +1,18 @@
-"""What a config may say, checked when it is read, whoever reads it.
+"""What a config may say: tables of its keys, checked when it is read, and
+more of them before it is trained with.
 
-A rule is a key with dots and a :class:`Kind`: a condition, and the words for
-it in a sentence. Rules of training alone are in ``engine/config_checks.py``.
+A rule is a key with dots, or several, and what the value must be: a type, as
+annotations have it, a tuple of choices, or a :class:`Kind`.
 """
 import difflib
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin
+
+from mmcv import Config
 
 from mbos.faults import InvalidConfigError
 from mbos.tasks import build_tasks
@@ -16,148 +21,40 @@ MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 """int: Each is a process; more of them than this only fill the memory."""
 SIMILAR = 0.75
 """float: How much alike a mistyped key and the one that was meant are."""
-KNOWN = {
-    where: tuple(keys.split())
-    for where, keys in {
-        '':
-        'accelerate aug_test auto_resume checkpoint_config compile '
-        'cudnn_benchmark custom_hooks custom_imports data data_root '
-        'dist_params evaluation load_from log_config log_level lr_config '
-        'model momentum_config optimizer optimizer_config precision '
-        'prediction resume_from runner seed test_sets tf32 work_dir workflow',
-        'data':
-        'samples_per_gpu workers_per_gpu test_workers train val test',
-        'runner':
-        'type max_iters',
-        'evaluation':
-        'interval start metric pre_eval save_best rule greater_keys less_keys '
-        'out_dir by_epoch gpu_collect tmpdir broadcast_bn_buffer',
-        'checkpoint_config':
-        'type interval by_epoch subfolder max_keep_ckpts save_optimizer '
-        'save_last sync_buffer create_symlink meta',
-        'log_config':
-        'interval hooks',
-        'model.test_cfg':
-        'mode crop_size stride',
-        'model.train_cfg':
-        'images_per_pass low_memory precision',
-        'prediction':
-        'crop pipeline postprocessing thresholds',
-        'prediction.postprocessing':
-        'rim one_object specks',
-    }.items()
-}
-"""dict[str, tuple[str]]: Keys that are read of a config and of its parts."""
 
 
 class Kind(NamedTuple):
-    """What a setting must be."""
+    """A condition on a value, and the words for it in a sentence."""
 
-    is_right: Callable[[Any], bool]
+    is_right: Callable[[Any], object]
     expected: str
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value is as a rule says."""
+    if isinstance(kind, Kind):
+        return bool(kind.is_right(value))
+    if isinstance(kind, tuple):
+        return value in kind
+    if isinstance(kind, UnionType):
+        return any(fits(value, one) for one in get_args(kind))
+    of = get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, (list, tuple)) and all(
+            fits(item, of[0]) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, Mapping) and all(
+            fits(key, of[0]) and fits(value[key], of[1]) for key in value)
+    kind = (int, float) if kind is float else kind
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def is_list_of(value: object, is_right: Callable[[Any], bool]) -> bool:
-    """Whether a value is a list or tuple of values for which that holds."""
-    return isinstance(value, (list, tuple)) and all(map(is_right, value))
-
-
-def _is_dict_of(value: object, is_right: Callable[[Any], bool]) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(key, str) and is_right(item) for key, item in value.items())
-
-
-def has_type(value: object) -> bool:
-    """Whether a value is a dict with the name of a registered class."""
-    return isinstance(value, Mapping) and isinstance(value.get('type'), str)
-
-
-def whole_number(least: int, most: float = math.inf) -> Kind:
-    """A whole number within limits."""
-    return Kind(
-        lambda value: isinstance(value, int) and _is_number(value) and least <=
-        value <= most, f'a whole number from {least} ' +
-        ('up' if most == math.inf else f'to {most}'))
-
-
-def one_of(*choices: Any) -> Kind:
-    """One of few values."""
-    return Kind(lambda value: value in choices,
-                ' or '.join(map(repr, choices)))
-
-
-def rules_of(keys: Mapping[Kind, str]) -> dict[str, Kind]:
-    """Rules by key, of keys in a text by what they must be."""
-    return {key: kind for kind, text in keys.items() for key in text.split()}
-
-
-def _is_folder(value: object) -> bool:
-    return isinstance(value, str) or isinstance(value, Mapping) and isinstance(
-        value.get('path'), str)
-
-
-def _is_pipeline(value: object) -> bool:
-    return bool(value) and is_list_of(
-        value, lambda step: has_type(step) and
-        ('transforms' not in step or _is_pipeline(step['transforms'])))
-
-
-TEXT = Kind(lambda value: isinstance(value, str), 'a text')
-PATH = Kind(TEXT.is_right, 'a path')
-FLAG = Kind(lambda value: isinstance(value, bool), 'True or False')
-DICT = Kind(lambda value: isinstance(value, Mapping), 'a dict')
-PART = Kind(has_type, 'one dict with a type')
-TEXTS = Kind(lambda value: is_list_of(value, TEXT.is_right), 'a list of texts')
-SUFFIX = Kind(
-    lambda value: TEXT.is_right(value) or value and TEXTS.is_right(value),
-    'a suffix, or a list of them')
-NUMBER = Kind(_is_number, 'a number')
-NUMBERS = Kind(lambda value: _is_dict_of(value, _is_number),
-               'a dict of numbers by task')
-FOLDERS = Kind(lambda value: _is_dict_of(value, _is_folder),
-               'a dict of folders by task')
-BY_CLASS = Kind(
-    lambda value: _is_dict_of(
-        value, lambda one: _is_number(one) or NUMBERS.is_right(one)),
-    'a dict of numbers by task, or by class by task')
-POSITIONS = Kind(
-    lambda value: isinstance(value, int) or is_list_of(
-        value, lambda one: isinstance(one, int)),
-    'a whole number, or a list of whole numbers')
-PIPELINE = Kind(_is_pipeline, 'a list of transforms, each a dict with a type')
-STRUCTURE = rules_of({
-    DICT: 'model data test_sets prediction prediction.postprocessing',
-    TEXT: 'model.type prediction.crop',
-    PATH: 'model.pretrained model.backbone.init_cfg.checkpoint work_dir '
-          'data_root',
-    PART: 'model.backbone model.decode_head model.auxiliary_head',
-    POSITIONS: 'model.decode_head.head.in_index '
-               'model.decode_head.head.in_channels '
-               'model.auxiliary_head.head.in_index '
-               'model.auxiliary_head.head.in_channels',
-    whole_number(0, MOST_WORKERS): 'data.workers_per_gpu data.test_workers',
-    PIPELINE: 'prediction.pipeline',
-    BY_CLASS: 'prediction.thresholds prediction.postprocessing.specks',
-    NUMBER: 'prediction.postprocessing.rim',
-    TEXTS: 'prediction.postprocessing.one_object',
-})  # yapf: disable
-"""dict[str, Kind]: What parts of a config must be where they are there."""
-REQUIRED = ('model', 'data', 'model.type', 'model.tasks', 'model.backbone',
-            'model.decode_head')
-DATASET = rules_of({
-    TEXT: 'name img_dir data_root ann_suffix split fov_dir',
-    SUFFIX: 'img_suffix',
-    FOLDERS: 'ann_dirs pseudo_dirs',
-    PIPELINE: 'pipeline',
-    NUMBERS: 'weights',
-    FLAG: 'test_mode allow_unlabelled',
-    NUMBER: 'ignore_index threshold',
-})  # yapf: disable
-"""dict[str, Kind]: What the settings of a PartialLabelDataset must be."""
+def _words(kind: Any) -> str:
+    if isinstance(kind, Kind):
+        return kind.expected
+    if isinstance(kind, tuple):
+        return ' or '.join(map(repr, kind))
+    return str(kind) if get_args(kind) else kind.__name__
 
 
 def value_at(config: object, path: str) -> Any:
@@ -169,38 +66,182 @@ def value_at(config: object, path: str) -> Any:
     return config
 
 
-def wrong_values(config: object,
-                 rules: Mapping[str, Kind],
-                 where: str = '') -> Iterator[str]:
-    """Sentences on settings that are there and not what they must be."""
-    for path, kind in rules.items():
-        value = value_at(config, path)
-        if value is not None and not kind.is_right(value):
-            yield f'{where}{path} is {value!r}, expected {kind.expected}.'
+def _whole_number(least: int, most: float = math.inf) -> Kind:
+    limit = 'up' if most == math.inf else f'to {most}'
+    return Kind(lambda value: fits(value, int) and least <= value <= most,
+                f'a whole number from {least} {limit}')
 
 
-def unknown_keys(part: Iterable[str],
-                 known: Iterable[str],
-                 where: str,
-                 instead: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Sentences on keys of a part that nothing reads.
-
-    ``instead`` says what to write in place of such a key.
-    """
-    for key in part:
-        if key in known:
-            continue
-        name = f'{where}.{key}'
-        alike = difflib.get_close_matches(str(key), known, 1, SIMILAR)
-        if instead and name in instead:
-            yield f'{name} is not read: {instead[name]}.'
-        elif alike:
-            yield f'{name} is not read: did you mean {alike[0]!r}?'
-        else:
-            yield f'{name} is not read: there are {", ".join(known)}.'
+def _has_type(value: object) -> bool:
+    return isinstance(value_at(value, 'type'), str)
 
 
-def check_structure(cfg: Mapping) -> None:
+def _is_head(value: Any) -> bool:
+    return _has_type(value) and ('head' in value
+                                 or not value['type'].endswith('Head'))
+
+
+def _list_of(is_right: Callable[[Any], object], expected: str) -> Kind:
+    return Kind(
+        lambda value: isinstance(value,
+                                 (list, tuple)) and all(map(is_right, value)),
+        expected)
+
+
+def _is_step(value: Any) -> bool:
+    return _has_type(value) and ('transforms' not in value
+                                 or fits(value['transforms'], PIPELINE))
+
+
+def _is_hook(value: Any) -> bool:
+    return _has_type(value) and not value.get('by_epoch')
+
+
+def _is_further_hook(value: Any) -> bool:
+    return _is_hook(value) and not value['type'].endswith(
+        ('OptimizerHook', 'GradientStepHook', 'CheckpointHook',
+         'LrUpdaterHook'))
+
+
+def _is_optimizer(value: Any) -> bool:
+    """LBFGS needs the loss several times, SparseAdam sparse gradients."""
+    return isinstance(value, Mapping) and not any(
+        value_at(part, 'type') in ('LBFGS', 'SparseAdam')
+        for part in (value, *value.values()))
+
+
+FLAG = (True, False)
+PIPELINE = _list_of(_is_step, 'a list of transforms, each a dict with a type')
+RULES = {
+    'model data test_sets prediction prediction.postprocessing': dict,
+    'work_dir data_root model.pretrained model.backbone.init_cfg.checkpoint '
+    'prediction.crop': str,
+    'model.type': Kind(
+        lambda name: fits(name, str) and not name.endswith('EncoderDecoder'),
+        'MultiTaskSegmentor, or AdversarialSegmentor for stage 2'),
+    'model.backbone': Kind(_has_type, 'one dict with a type'),
+    'model.decode_head model.auxiliary_head': Kind(
+        _is_head, "one dict such as dict(type='MultiTaskHead', head=dict("
+        "type='UPerHead', ...), loss_decode=...)"),
+    'model.decode_head.head.in_index model.decode_head.head.in_channels '
+    'model.auxiliary_head.head.in_index '
+    'model.auxiliary_head.head.in_channels': int | list[int],
+    'data.workers_per_gpu data.test_workers': _whole_number(0, MOST_WORKERS),
+    'prediction.pipeline': PIPELINE,
+    'prediction.thresholds prediction.postprocessing.specks':
+        dict[str, float | dict[str, float]],
+    'prediction.postprocessing.rim': float,
+    'prediction.postprocessing.one_object': list[str],
+    'runner optimizer_config lr_config momentum_config checkpoint_config '
+    'evaluation log_config model.test_cfg model.train_cfg': Kind(
+        lambda value: fits(value, dict) and fits(value.get('type', ''), str),
+        'a dict, whose type is the name of a registered class'),
+}  # yapf: disable
+"""dict[str, Any]: What settings must be, for any use of a config."""
+REQUIRED = 'model data model.type model.tasks model.backbone model.decode_head'
+DATASET = {
+    'name img_dir data_root ann_suffix split fov_dir': str,
+    'img_suffix': str | list[str],
+    'ann_dirs pseudo_dirs': dict[str, str | dict],
+    'pipeline': PIPELINE,
+    'weights': dict[str, float],
+    'test_mode allow_unlabelled': FLAG,
+    'ignore_index threshold': float,
+}
+"""dict[str, Any]: What the settings of a PartialLabelDataset must be."""
+TRAINING = {
+    'runner.max_iters evaluation.interval log_config.interval':
+        _whole_number(1),
+    'data.samples_per_gpu': _whole_number(1, 4096),
+    'seed': _whole_number(0, 2**64 - 1),
+    'checkpoint_config.interval checkpoint_config.max_keep_ckpts':
+        _whole_number(-1),
+    'compile cudnn_benchmark tf32 auto_resume accelerate '
+    'checkpoint_config.save_last': FLAG,
+    'load_from resume_from checkpoint_config.subfolder': str,
+    'lr_config.by_epoch checkpoint_config.by_epoch evaluation.by_epoch '
+    'momentum_config.by_epoch':
+        Kind(lambda value: not value, 'False, as runs count iterations'),
+    'log_level': ('DEBUG', 'INFO', 'WARNING', 'ERROR'),
+    'precision': ('float32', 'fp16', 'bf16'),
+    'workflow': Kind(
+        lambda value: value in ([('train', 1)], [['train', 1]]),
+        "[('train', 1)]: evaluation.interval says when data.val is evaluated"),
+    'optimizer': Kind(
+        _is_optimizer, "a dict such as dict(type='AdamW', lr=...), of an "
+        'optimizer that steps as that does'),
+    'optimizer_config.grad_clip':
+        Kind(lambda value: fits(value, dict), 'such as dict(max_norm=1.0)'),
+    'optimizer_config.type': Kind(
+        lambda name: name == 'GradientStepHook', "'GradientStepHook', with "
+        "accumulate=N to gather gradients; precision='fp16' scales losses"),
+    'runner.type': ('CheckedIterRunner', ),
+    'checkpoint_config.type': ('SubfolderCheckpointHook', ),
+    'log_config.hooks': _list_of(
+        _is_hook, "a list such as [dict(type='CompactTextLoggerHook')], without "
+        'by_epoch=True'),
+    'custom_hooks': _list_of(
+        _is_further_hook, 'a list of dicts with a type, without by_epoch=True '
+        'and what optimizer_config, lr_config and checkpoint_config give'),
+}  # yapf: disable
+"""dict[str, Any]: What else settings must be for training."""
+REQUIRED_IN_TRAINING = (
+    'data.train data.samples_per_gpu data.workers_per_gpu runner.max_iters '
+    'seed optimizer')
+DEFAULTS = dict(
+    log_level='INFO',
+    runner=dict(type='CheckedIterRunner'),
+    optimizer_config=dict(type='GradientStepHook'),
+    checkpoint_config=dict(type='SubfolderCheckpointHook'),
+    log_config=dict(interval=50, hooks=[dict(type='CompactTextLoggerHook')]),
+    evaluation={},
+    lr_config=None,
+    load_from=None,
+    resume_from=None)
+"""dict: Parts that a config may leave out, and types that they may."""
+KNOWN = {
+    '': 'accelerate aug_test auto_resume checkpoint_config compile '
+        'cudnn_benchmark custom_hooks custom_imports data data_root '
+        'dist_params evaluation load_from log_config log_level lr_config '
+        'model momentum_config optimizer optimizer_config precision '
+        'prediction resume_from runner seed test_sets tf32 work_dir workflow',
+    'data': 'samples_per_gpu workers_per_gpu test_workers train val test',
+    'runner': 'type max_iters',
+    'evaluation': 'interval start metric pre_eval save_best rule greater_keys '
+                  'less_keys out_dir by_epoch gpu_collect tmpdir '
+                  'broadcast_bn_buffer',
+    'checkpoint_config': 'type interval by_epoch subfolder max_keep_ckpts '
+                         'save_optimizer save_last sync_buffer '
+                         'create_symlink meta',
+    'log_config': 'interval hooks',
+    'model.test_cfg': 'mode crop_size stride',
+    'model.train_cfg': 'images_per_pass low_memory precision',
+    'prediction': 'crop pipeline postprocessing thresholds',
+    'prediction.postprocessing': 'rim one_object specks',
+}  # yapf: disable
+"""dict[str, str]: Keys that are read of a config and of its parts."""
+INSTEAD = {
+    key: instead
+    for keys, instead in {
+        'fp16 amp': "precision='fp16' (or 'bf16')",
+        'max_epochs total_epochs total_iters runner.max_epochs':
+            'runner.max_iters, as runs count iterations',
+        'train_dataloader data.train_dataloader':
+            'data.samples_per_gpu and data.workers_per_gpu',
+        'data.val_dataloader data.test_dataloader':
+            'data.test_workers; evaluations take one image at a time',
+        'optim_wrapper param_scheduler default_hooks':
+            'optimizer, optimizer_config, lr_config and the like',
+        'train_cfg test_cfg': 'model.train_cfg, model.test_cfg and runner',
+        'checkpoint_config.out_dir':
+            'work_dir, or checkpoint_config.subfolder',
+    }.items() for key in keys.split()
+}  # yapf: disable
+"""dict[str, str]: Keys of other trainers, and what to write instead."""
+NAMED_BY_USERS = {'custom_keys', 'specks', 'thresholds'}
+
+
+def check_structure(cfg: Config) -> None:
     """Refuse a file that is not a config of MBOS.
 
     Raises:
@@ -211,25 +252,109 @@ def check_structure(cfg: Mapping) -> None:
         raise InvalidConfigError(problem)
 
 
+def check_training(cfg: Config) -> list[str]:
+    """Fill in what a config of ``load_config`` may leave out, in place, and
+    refuse what it asks for and would not get in training.
+
+    Returns:
+        list[str]: Sentences on what is not read, and may stay.
+
+    Raises:
+        InvalidConfigError: Naming everything.
+    """
+    for key, default in DEFAULTS.items():
+        given = cfg.get(key) or default
+        cfg[key] = {**default, **given} if fits(default, dict) else given
+    cfg.evaluation.setdefault('interval', cfg.runner.get('max_iters'))
+    problems = [*_unread(cfg), *_missing(cfg, REQUIRED_IN_TRAINING),
+                *_wrong(cfg, TRAINING)]  # yapf: disable
+    if problems:
+        raise InvalidConfigError(f'{cfg.filename}: ' + '\n'.join(problems))
+    others = [key for key in cfg if fits(cfg[key], dict)]
+    return [note for note in _unknown(others, KNOWN[''].split(), '')
+            if 'did you mean' in note]  # yapf: disable
+
+
+def check_overrides(cfg: Mapping, options: Iterable[str]) -> None:
+    """Refuse overrides whose keys look mistyped; report others that are new.
+
+    Parts that name a ``type`` are checked by whoever builds them; the others
+    are only read, and a mistyped key there would change nothing.
+    """
+    for key in options:
+        part, where = cfg, ''
+        for name in key.split('.'):
+            if isinstance(part, (list, tuple)) and name.isdigit():
+                part = dict(enumerate(part)).get(int(name))
+            elif isinstance(part, Mapping) and name in part:
+                part = part[name]
+            else:
+                break
+            where = f'{where}.{name}'.lstrip('.')
+        else:
+            continue
+        if not isinstance(part, Mapping) or 'type' in part \
+                or NAMED_BY_USERS & set(where.split('.')):
+            continue
+        known = [*part, *KNOWN.get(where, '').split()]
+        for sentence in _unknown([name], known, where):
+            if 'did you mean' in sentence:
+                raise ValueError(f'--cfg-options {key}: {sentence} If not, '
+                                 'write the key into a config file.')
+            warnings.warn(f'--cfg-options {key}: the config had no {name!r}; '
+                          'it is added, but nothing may read it.')
+
+
+def _wrong(config: object,
+           rules: Mapping[str, Any],
+           where: str = '') -> Iterator[str]:
+    """Sentences on settings that are there and not what they must be."""
+    for keys, kind in rules.items():
+        for key in keys.split():
+            value = value_at(config, key)
+            if value is not None and not fits(value, kind):
+                yield f'{where}{key} is {value!r}, expected {_words(kind)}.'
+
+
+def _missing(config: object, keys: str, where: str = '') -> Iterator[str]:
+    for key in keys.split():
+        if value_at(config, key) in (None, '', [], {}):
+            yield f'{where}{key} is missing: see docs/configs.md.'
+
+
+def _unknown(part: Iterable[str], known: Iterable[str],
+             where: str) -> Iterator[str]:
+    """Sentences on keys of a part that nothing reads."""
+    for key in part:
+        name = f'{where}.{key}'.lstrip('.')
+        alike = difflib.get_close_matches(str(key), known, 1, SIMILAR)
+        if name in INSTEAD:
+            yield f'{name} is not read: write {INSTEAD[name]}.'
+        elif key not in known:
+            yield f'{name} is not read: ' + (f'did you mean {alike[0]!r}?'
+                                             if alike else
+                                             f'there are {", ".join(known)}.')
+
+
+def _unread(cfg: Config) -> Iterator[str]:
+    """Keys of other trainers, and keys within parts that are ours."""
+    yield from _unknown([key for key in cfg if key in INSTEAD], (), '')
+    is_ours = cfg.model.type in ('MultiTaskSegmentor', 'AdversarialSegmentor')
+    for where, known in KNOWN.items():
+        if where and (is_ours or not where.startswith('model.')):
+            part = value_at(cfg, where) or ()
+            yield from _unknown(part, known.split(), where)
+
+
 def _problems(cfg: Any) -> Iterator[str]:
     """What is wrong; each check relies on those before."""
-    yield from wrong_values(cfg, STRUCTURE)
-    for path in REQUIRED:
-        if not value_at(cfg, path):
-            yield f'{path} is missing: the config has no such part, see ' \
-                'docs/configs.md.'
-    yield from _problems_of_tasks(cfg.model.tasks)
-    for where in ('model', 'model.decode_head', 'model.auxiliary_head'):
-        part = value_at(cfg, where) or {}
-        kind = part.get('type')
-        if kind in ('EncoderDecoder', 'CascadeEncoderDecoder') or (
-                where != 'model' and kind and kind.endswith('Head')
-                and kind != 'MultiTaskHead' and 'head' not in part):
-            yield f'{where}: {kind} knows one task; write ' \
-                'MultiTaskSegmentor, or AdversarialSegmentor for stage 2, ' \
-                "and heads as dict(type='MultiTaskHead', head=dict(type=" \
-                "'UPerHead', ...), loss_decode=...)."
-    yield from _problems_of_prediction(cfg)
+    yield from _wrong(cfg, RULES)
+    yield from _missing(cfg, REQUIRED)
+    try:
+        tasks = build_tasks(cfg.model.tasks)
+    except (TypeError, ValueError, AttributeError) as error:
+        yield f'model.tasks: {error}'
+    yield from _problems_of_prediction(cfg, {t.name: t.classes for t in tasks})
     for key in ('train', 'val', 'test'):
         given = cfg.data.get(key)
         if key != 'test' or not isinstance(given, str):
@@ -238,30 +363,17 @@ def _problems(cfg: Any) -> Iterator[str]:
         yield from _problems_of_datasets(dataset, f'test_sets.{name}')
 
 
-def _problems_of_tasks(given: Any) -> Iterator[str]:
-    try:
-        build_tasks(given)
-    except (TypeError, ValueError, AttributeError) as error:
-        yield f'model.tasks: {error}'
-
-
-def _problems_of_prediction(cfg: Any) -> Iterator[str]:
+def _problems_of_prediction(cfg: Any, classes: Mapping) -> Iterator[str]:
     for where in ('prediction', 'prediction.postprocessing'):
-        yield from unknown_keys(
-            value_at(cfg, where) or (), KNOWN[where], where)
-    classes = {
-        task.name: task.classes
-        for task in build_tasks(cfg.model.tasks)
-    }
-    for key in ('thresholds', 'postprocessing.specks',
-                'postprocessing.one_object'):
-        where = f'prediction.{key}'
+        given = value_at(cfg, where) or ()
+        yield from _unknown(given, KNOWN[where].split(), where)
+    for where in ('prediction.thresholds', 'prediction.postprocessing.specks',
+                  'prediction.postprocessing.one_object'):
         named = value_at(cfg, where) or {}
-        yield from unknown_keys(named, classes, where)
-        for task in named if isinstance(named, Mapping) else ():
-            if isinstance(named[task], Mapping):
-                yield from unknown_keys(named[task], classes[task],
-                                        f'{where}.{task}')
+        yield from _unknown(named, classes, where)
+        for task, given in dict(named).items() if fits(named, dict) else ():
+            if isinstance(given, Mapping):
+                yield from _unknown(given, classes[task], f'{where}.{task}')
 
 
 def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
@@ -271,29 +383,16 @@ def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
     if isinstance(given, (list, tuple)):
         for member in given:
             yield from _problems_of_datasets(member, key)
-        return
-    several = "dict(type='JointDataset', datasets=[...])" \
-        if key == 'data.train' else 'a list'
-    if not has_type(given):
-        found = repr(given)[:60]
-        yield f"{key} has {found}, expected dict(type='PartialLabelDataset'" \
-            f', ...), or {several} of such.'
-    elif 'dataset' in given or (key == 'data.train'
-                                and given['type'] == 'ConcatDataset'):
-        yield f'{key}.type is {given["type"]}, which is not done here: give ' \
-            f'the datasets themselves, or {several} of them.'
+    elif not _has_type(given) or 'dataset' in given or (
+            key == 'data.train' and given['type'] == 'ConcatDataset'):
+        yield f'{key} has {repr(given)[:60]}, expected dict(type=' \
+            "'PartialLabelDataset', ...), a list of such, or in data.train " \
+            "dict(type='JointDataset', datasets=[...])."
     elif 'datasets' in given:
-        members = given['datasets']
-        if not isinstance(members, (list, tuple)) or not members:
-            yield f'{key}.datasets is {members!r}, expected a list of ' \
-                'datasets.'
-        yield from _problems_of_datasets(members, key)
+        yield from _missing(given, 'datasets', f'{key}.')
+        yield from _wrong(given, {'datasets': list[dict | list]}, f'{key}.')
+        yield from _problems_of_datasets(given['datasets'], key)
     elif given['type'] == 'PartialLabelDataset':
-        name = given.get('name')
-        where = f'{key}, dataset {name!r}: ' if name else f'{key}: '
-        for required in ('name', 'img_dir', 'pipeline'):
-            if given.get(required) is None:
-                yield f'{where}{required} is missing.'
-        yield from wrong_values(given, DATASET, where)
-        if given.get('tasks') is not None:
-            yield from _problems_of_tasks(given['tasks'])
+        where = f'{key}, dataset {given.get("name")!r}: '
+        yield from _missing(given, 'name img_dir pipeline', where)
+        yield from _wrong(given, DATASET, where)

@@ -30,3 +30,31 @@ def similar(name: str, known: Iterable[str]) -> str:
     """A question that names what was meant, '' where nothing is like it."""
     found = difflib.get_close_matches(name, known, 1)
     return f' Did you mean {found[0]}?' if found else ''
+
+
+class ConfigOptions(argparse.Action):
+    """Pairs of key and value as mmcv reads them, which is imported then."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from mmcv import DictAction
+        try:
+            action = DictAction(self.option_strings, self.dest)
+            action(parser, namespace, values, option_string)
+            usable = '' not in getattr(namespace, self.dest)
+        except Exception:  # brackets without end, no "="
+            usable = False
+        if not usable:
+            parser.error(f'{option_string} {" ".join(values)}: expected '
+                         'KEY=VALUE, such as runner.max_iters=100')
+
+
+def add_config_options(parser: argparse.ArgumentParser,
+                       what: str = 'the config') -> None:
+    """Add ``--cfg-options``, which overrides parts of a config."""
+    parser.add_argument(
+        '--cfg-options',
+        '--options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help=f'override parts of {what}')

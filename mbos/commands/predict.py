@@ -34,7 +34,7 @@ from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
-from .options import FLAG, add_arguments, make_parser, similar
+from .options import FLAG, ConfigOptions, add_arguments, make_parser, similar
 
 SHOWN = 20
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
@@ -70,15 +70,6 @@ def thresholds(
         task: values[''] if list(values) == [''] else values
         for task, values in found.items()
     }
-
-
-class ConfigOptions(argparse.Action):
-    """``--cfg-options`` as elsewhere; imports mmcv only where it is given."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        from mbos.config_overrides import OptionsAction
-        action = OptionsAction(self.option_strings, self.dest, nargs='+')
-        action(parser, namespace, values, option_string)
 
 
 ARGUMENTS = [

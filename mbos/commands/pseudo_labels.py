@@ -15,7 +15,6 @@ import os.path as osp
 import mmcv
 
 from mbos.apis import load_config, set_up_environment
-from mbos.config_overrides import add_config_options
 from mbos.datasets.scoring import format_table
 from mbos.faults import naming
 from mbos.io.files import read_json, save_json
@@ -24,7 +23,7 @@ from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels)
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
-from .options import FLAG, make_parser
+from .options import FLAG, add_config_options, make_parser
 
 REPORT = 'pseudo_label_report.json'
 ARGUMENTS = [

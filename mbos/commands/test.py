@@ -10,7 +10,6 @@ import mmcv
 import torch
 
 from mbos import apis
-from mbos.config_overrides import add_config_options
 from mbos.faults import FaultList, naming
 from mbos.inference.test_sets import predict_first
 from mbos.io.files import save_image
@@ -21,7 +20,7 @@ from mbos.painter import draw_overlay
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.tasks import build_tasks
 from mbos.zoo import checkpoint_path
-from .options import FLAG, add_arguments, make_parser
+from .options import FLAG, add_arguments, add_config_options, make_parser
 
 SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
 ARGUMENTS = [

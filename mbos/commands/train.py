@@ -8,10 +8,9 @@ command with ``--auto-resume`` goes on (docs/reliability.md).
 import argparse
 
 from mbos import apis
-from mbos.config_overrides import add_config_options
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
-from .options import FLAG, make_parser
+from .options import FLAG, add_config_options, make_parser
 
 ARGUMENTS = [
     ('config', 'config file', {}),

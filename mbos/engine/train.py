@@ -21,6 +21,7 @@ from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import settings_of
 from mbos.config import build_checked, plain
+from mbos.config_rules import check_training
 from mbos.datasets import JointDataset, build_train_loader
 from mbos.datasets.checks import check_data
 from mbos.datasets.evaluation_sets import build_val_set
@@ -33,7 +34,6 @@ from mbos.runtime.environment import Environment, set_random_seed, wrap_model
 from mbos.runtime.signals import StopHook, StopSignals
 from .averaging import EMAWeightsHook, as_our_hook
 from .checkpoint_hook import SubfolderCheckpointHook
-from .config_checks import check_training
 from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
 from .hooks import GradientStepHook, IterationSeedHook, LossLogHook, find_hook
 from .optimizers import fused_by_default
