@@ -3,7 +3,6 @@
 Made from what ``eval_<set>.json`` holds (docs/evaluation.md), and nothing
 else.
 """
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,9 +13,9 @@ from .document import render_page
 
 ROWS = 200
 """int: Most images in a table of the page; the CSV file has all."""
-OVERVIEW = (('published', 'Dice'), ('comparable', 'Dice-image'), ('comparable',
-                                                                  'AP'),
-            ('comparable', 'AUC-pooled'), ('comparable', 'Ratio-error'))
+OVERVIEW = [('published', 'Dice')
+            ] + [('comparable', name)
+                 for name in ('Dice-image', 'AP', 'AUC-pooled', 'Ratio-error')]
 """tuple: Metrics of the table on top, by table and name."""
 IMAGE_FIGURES = ('Dice', 'IoU', 'AP', 'AUC', 'Ratio-error')
 
@@ -31,17 +30,11 @@ class Example:
     prediction: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Section:
-    """One task of one test set.
-
-    Attributes:
-        evaluation: Content of the set's ``eval_<set>.json``.
-        task: Name of the task.
-        colours: CSS colours of its classes in the pictures.
-        worst, best: The worst first, and the best first.
-        csv: URL of the table of all images.
-    """
+    """One task of one test set, of whose ``eval_<set>.json`` the content is
+    ``evaluation``: CSS colours of the classes in the pictures, the worst and
+    the best images, and the URL of the table of all."""
 
     evaluation: Mapping
     task: str
@@ -50,17 +43,10 @@ class Section:
     best: Sequence[Example] = ()
     csv: str | None = None
 
-    @property
-    def content(self) -> Mapping:
-        """What the evaluation says of the task."""
-        return self.evaluation['tasks'][self.task]
+    def __post_init__(self):
+        self.content = self.evaluation['tasks'][self.task]
+        self.anchor = f'{self.evaluation["dataset"]}.{self.task}'
 
-    @property
-    def anchor(self) -> str:
-        """Name of the section in the page's URL."""
-        return f'{self.evaluation["dataset"]}.{self.task}'
-
-    @property
     def charts(self) -> list[Markup]:
         """Curves, calibration and distribution."""
         return task_charts(self.content)
@@ -75,22 +61,20 @@ class Section:
 
     def tables(self) -> dict[str, tuple[list[str], dict]]:
         """Columns and rows of the tables of metrics, by their headings."""
-        groups: dict[str, dict] = defaultdict(dict)
-        groups['Published definitions'] = self.content['published']
+        groups = {'Published definitions': self.content['published']}
         for key, row in self.content['comparable'].items():
             name = 'Comparable with other work'
             if '@val' in key:
                 name = 'At the threshold chosen on validation images'
             elif '-fov' in key:
                 name = 'Inside the field of view'
-            groups[name][key] = row
-        columns = ('background', *self.content['classes'], 'mean')
-        return {
-            name:
-            ([c for c in columns if any(c in row
-                                        for row in rows.values())], rows)
-            for name, rows in groups.items() if rows
-        }
+            groups.setdefault(name, {})[key] = row
+        tables = {}
+        for name, rows in groups.items():
+            known = {column for row in rows.values() for column in row}
+            columns = ('background', *self.content['classes'], 'mean')
+            tables[name] = [c for c in columns if c in known], rows
+        return tables
 
     def images(self) -> tuple[list[tuple[str, str]], list[dict]]:
         """Metric and class of the columns of the table of images, and its
@@ -106,24 +90,25 @@ class Section:
 def render_report(sections: Sequence[Section], title: str) -> str:
     """Make the page as HTML, with sections in the order given."""
     evaluations = {s.evaluation['dataset']: s.evaluation for s in sections}
+    checkpoints = [(e['checkpoint'], e.get('checkpoint_sha256'))
+                   for e in evaluations.values()]
+    overview = [
+        metric for metric in OVERVIEW if any(
+            section.main_value(*metric) for section in sections)
+    ]
     return render_page(
         'report.html',
         title=title,
         evaluations=list(evaluations.values()),
-        checkpoints=list(
-            dict.fromkeys((e['checkpoint'], e.get('checkpoint_sha256'))
-                          for e in evaluations.values())),
-        overview=[(kind, name) for kind, name in OVERVIEW if any(
-            s.main_value(kind, name) for s in sections)],
+        checkpoints=list(dict.fromkeys(checkpoints)),
+        overview=overview,
         sections=sections,
         most=ROWS)
 
 
 def overall_dice(row: Mapping) -> float | None:
-    """Dice of an image, mean over the classes that are defined in it.
-
-    Undefined ones are None in files and NaN otherwise.
-    """
+    """Dice of an image, mean over the classes that are defined in it; if none
+    is, None as files have it, or NaN."""
     dice = row['Dice']
     return dice['mean'] if 'mean' in dice else next(iter(dice.values()))
 
@@ -137,12 +122,9 @@ def image_rank(row: Mapping) -> tuple:
 
 def choose_examples(rows: Sequence[Mapping],
                     count: int) -> tuple[list[str], list[str]]:
-    """Names of the images to show, ``count`` of each kind at most.
-
-    Returns:
-        tuple[list[str], list[str]]: The worst, the worst first, and the best,
-        the best first; no image is in both, and none without a Dice.
-    """
+    """Names of the images to show, ``count`` of each kind at most: the worst,
+    the worst first, and the best, the best first. No image is in both, and
+    none without a Dice."""
     ranked = [
         row['name'] for row in sorted(rows, key=image_rank)
         if overall_dice(row) is not None

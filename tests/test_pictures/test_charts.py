@@ -1,49 +1,85 @@
+"""What charts show, read from their SVG."""
 import re
 
-from mbos.pictures.charts import (BOTTOM, LEFT, RIGHT, ROW, SIDE, TOP, Series,
-                                  dot_chart, line_chart)
+import numpy as np
+import pytest
+
+from mbos.pictures.charts import (calibration_error, operating_point,
+                                  task_charts)
+from tests.evaluations import make_task
 
 
-def test_lines_by_hand():
-    # the unit square begins at (46, 10) and is 240 pixels wide and high
-    assert (LEFT, TOP, SIDE) == (46, 10, 240)
-    svg = line_chart(
-        'A <b>',
-        'x',
-        'y', [
-            Series(
-                'EX', [0, 0.0001, None, 0.5, 1], [0, 0.0001, 0.5, 0.25, 1],
-                mark=(0.5, 0.5),
-                note='AP 0.5'),
-            Series('"HE"', [], [], note='AP –')
-        ],
-        diagonal=True)
-    assert f'viewBox="0 0 {LEFT + SIDE + RIGHT} {TOP + SIDE + BOTTOM}"' in svg
-    # what is undefined or not seen is left out
-    assert 'd="M46.0 250.0L166.0 190.0L286.0 10.0"' in svg and 'd=""' in svg
-    assert ('aria-label="A &lt;b&gt;: y against x of EX (AP 0.5), '
-            '&#34;HE&#34; (AP –)"') in svg
-    assert '<b>' not in svg and '<circle class="mark" cx="166.0"' in svg
-    assert svg.count('<li>') == 2 and 'class="diagonal"' in svg
+def lines(svg, colour):
+    """Points of the lines of a colour, from 0 to 1 in both directions."""
+    found = []
+    pattern = rf'<path d="([^"]*)"[^>]*stroke: var\(--{colour}\)'
+    for path in re.findall(pattern, svg):
+        points = np.float64(re.findall(r'[\d.]+', path)).reshape(-1, 2)
+        points -= points.min(axis=0)
+        points /= points.max(axis=0)
+        found.append(points * (1, -1) + (0, 1))
+    return found
 
 
-def test_series_are_told_apart_without_colour():
-    svg = line_chart('', '', '', [Series('', [], [])] * 12)
-    looks = re.findall(r'<g class="series (colour-. (dash-.))"', svg)
-    assert len(set(looks)) == 12
-    assert len({dash for _, dash in looks[:4]}) == 4
+def dots(svg, colour):
+    """Columns of the dots of a colour, in pixels."""
+    pattern = rf'<use [^>]*?x="([\d.]+)"[^>]*fill: var\(--{colour}\)'
+    return np.float64(re.findall(pattern, svg))
 
 
-def test_rows_show_quartiles():
-    svg = dot_chart([
-        Series('EX', [0, 0.25, 0.5, 0.75, 1.0], note='median 0.5'),
-        Series('a long name', [])
-    ])
-    assert f'viewBox="0 0 {LEFT + SIDE + RIGHT} {TOP + 2 * ROW + BOTTOM}"' \
-        in svg
-    box = re.search(r'class="quartiles" x="([\d.]+)"[^>]*width="([\d.]+)"',
-                    svg)
-    # from 0.25 to 0.75
-    assert [float(v) for v in box.groups()] == [LEFT + 60, 120]
-    assert f'class="median" d="M{LEFT + 120.0} ' in svg
-    assert svg.count('h0') == 5 and 'a long…' in svg
+def test_curves_and_their_legends():
+    content = make_task(('EX', '<b>'))
+    precision, roc, *_ = task_charts(content)
+    # recall 0.2, 0.8, 1 at precision 1, 0.8, 0.1, from (0, 1) on
+    line, = lines(precision, 's1')
+    expected = np.array([(0, 1), (.2, 1), (.8, .8), (1, .1)])
+    np.testing.assert_allclose(line * (1, .9) + (0, .1), expected, atol=0.001)
+    line, = lines(roc, 's0')
+    expected = [(0, 0), (0, .2), (.02, .8), (1, 1)]
+    np.testing.assert_allclose(line, expected, atol=0.001)
+    assert len(dots(roc, 's0')) == 1, 'the operating point'
+    for text in ('EX (AP 0.650, 10 % of pixels)', '&lt;b&gt;'):
+        assert text in precision
+    assert 'AUC – ' in roc.replace(',', ' ') and '<b>' not in precision
+    content['curves']['EX'].update(
+        recall=[], precision=[], false_positive_rate=[], positives=0)
+    for svg in task_charts(content)[:2]:
+        assert not lines(svg, 's0') and len(dots(svg, 's0')) == 1
+
+
+def test_twelve_classes_look_different():
+    names = [f'class {number}' for number in range(12)]
+    svg = task_charts(make_task(names))[1]
+    keys = re.findall(r'class="key (colour-. dash-.)"', svg)
+    drawn = re.findall(r'<path d=[^>]*style="([^"]*var\(--s\d\)[^"]*)"', svg)
+    assert len(set(keys)) == len({s for s in drawn if 'fill: none' in s}) == 12
+    assert len({key[-6:] for key in keys[:4]}) == 4, 'also without colour'
+
+
+def test_rows_of_dots_show_the_median():
+    content = make_task(('EX', ), 5, dice=[0, 0.25, 0.5, 0.75, 1.0])
+    svg = task_charts(content)[-1]
+    columns = dots(svg, 's0')
+    assert len(columns) == 5 + 1
+    assert columns[-1] == pytest.approx((columns.min() + columns.max()) / 2)
+    assert 'EX (median 0.500 of 5 images)' in svg
+    assert 'median –' in task_charts(make_task(('EX', ), 1, dice=[None]))[-1]
+
+
+def test_calibration_and_operating_point_by_hand():
+    bins = dict(
+        count=[900, 0, 100],
+        positives=[20, 0, 80],
+        mean_score=[0.1, None, 0.9])
+    # 0.9 * |0.1 - 20 / 900| + 0.1 * |0.9 - 0.8|
+    assert calibration_error(bins) == pytest.approx(0.09 - 0.02 + 0.01)
+    empty = dict(count=[0], positives=[0], mean_score=[None])
+    assert calibration_error(empty) is None
+    content = make_task(('EX', ), 2)
+    # tp 100, fp 21, fn 20, tn 2000 of both images
+    assert operating_point(content, 'EX') == pytest.approx(
+        dict(
+            recall=100 / 120,
+            precision=100 / 121,
+            false_positive_rate=21 / 2021))
+    assert np.isnan(operating_point(content, 'HE')['recall'])

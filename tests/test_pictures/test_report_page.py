@@ -3,8 +3,6 @@ import re
 
 import pytest
 
-from mbos.pictures.charts import (calibration_error, operating_point,
-                                  task_charts)
 from mbos.pictures.report_page import (Example, Section, choose_examples,
                                        render_report)
 from tests.browser import (REFERENCES, ask_page, external_references,
@@ -76,7 +74,7 @@ def test_page_in_a_browser(page):
             wide: document.documentElement.scrollWidth,
             jump: document.getElementById(decodeURIComponent(
                 document.querySelector('#overview a').hash.slice(1))).id,
-            charts: document.querySelectorAll('svg[role=img]').length}}''',
+            charts: document.querySelectorAll('div[role=img]').length}}''',
         actions=f'''const first = {column}; {click}[0].click();
             const second = {column}; {click}[1].click(); {click}[1].click()''',
         width=500)
@@ -91,25 +89,6 @@ def test_page_in_a_browser(page):
     assert seen['charts'] == 4 + 1 and seen['wide'] <= 500
 
 
-def test_calibration_and_operating_point_by_hand():
-    bins = dict(
-        count=[900, 0, 100],
-        positives=[20, 0, 80],
-        mean_score=[0.1, None, 0.9])
-    # 0.9 * |0.1 - 20 / 900| + 0.1 * |0.9 - 0.8|
-    assert calibration_error(bins) == pytest.approx(0.09 - 0.02 + 0.01)
-    empty = dict(count=[0], positives=[0], mean_score=[None])
-    assert calibration_error(empty) is None
-    content = make_task(('EX', ), 2)
-    # tp 100, fp 21, fn 20, tn 2000 of both images
-    assert operating_point(content, 'EX') == pytest.approx(
-        dict(
-            recall=100 / 120,
-            precision=100 / 121,
-            false_positive_rate=21 / 2021))
-    assert operating_point(content, 'HE') is None
-
-
 @pytest.mark.parametrize('count, worst, best', [
     (2, ['eye_2', 'eye_0'], ['eye_4', 'eye_3']),
     (3, ['eye_2', 'eye_0', 'eye_3'], ['eye_4']),
@@ -120,15 +99,3 @@ def test_examples(count, worst, best):
     dice = [0.5, None, 0.1, 0.6, 0.9]
     rows = [make_row(i, ('EX', 'HE'), dice) for i in range(5)]
     assert choose_examples(rows, count) == (worst, best)
-
-
-def test_curves_begin_where_nothing_is_found():
-    content = make_task(('EX', ))
-    precision, roc = task_charts(content)[:2]
-    # recall 0.2, 0.8, 1 at precision 1, 0.8, 0.1, from (0, 1) on
-    assert 'd="M46.0 10.0L94.0 10.0L238.0 58.0L286.0 226.0"' in precision
-    assert 'd="M46.0 250.0L46.0 202.0L50.8 58.0L286.0 10.0"' in roc
-    content['curves']['EX'].update(
-        recall=[], precision=[], false_positive_rate=[], positives=0)
-    precision, roc = task_charts(content)[:2]
-    assert 'd=""' in precision and 'd=""' in roc
