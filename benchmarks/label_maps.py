@@ -80,7 +80,7 @@ def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
         for index in tqdm(range(len(dataset)), dataset.name, disable=None):
             photograph = as_photograph(dataset.image_path(index))
             prepared, views = predictor.prepare(photograph)
-            logits, = predictor.run([views])
+            logits = predictor.run(views)
             for task in tasks:
                 if task.name not in dataset.ann_dirs:
                     continue

@@ -232,6 +232,7 @@ def time_steps(args: argparse.Namespace, folder: Path,
 
 def time_photograph(run, path: Path) -> dict[str, float]:
     """One step after the other of a photograph, in processor seconds."""
+    from mbos.inference.measurements import measure
     from mbos.inference.prediction import prepare_photograph
     from mbos.io import files
     from mbos.io.photographs import read_photograph
@@ -240,12 +241,14 @@ def time_photograph(run, path: Path) -> dict[str, float]:
     prepared, square = clock('field of view',
                              prepare_photograph)(photograph, predictor.crop)
     inputs = clock('resize', predictor.make_input)(square)
-    logits, = clock('network', predictor.run)([inputs])
+    logits = clock('network', predictor.run)(inputs)
     with mock.patch.object(files, 'save_whole', clock('write',
                                                       files.save_whole)):
         labels, _ = clock('restore', run.write_labels)(path.stem, prepared,
                                                        logits)
-        row = clock('measure', run.measure)(labels, prepared, photograph)
+        row = clock('measure',
+                    measure)(labels, run.tasks, prepared.field_of_view,
+                             photograph.image)
         clock('draw', run.write_pictures)(path.stem, photograph, labels,
                                           row['flags'])
     return clock.seconds

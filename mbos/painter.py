@@ -28,8 +28,8 @@ class DrawnTask:
     several sizes show it; outlines are found once."""
 
     def __init__(self, labels: np.ndarray, task: Task):
-        self._labels = labels
-        self._task = task
+        self.labels = labels
+        self.task = task
         self._outlines: dict[int, Sequence[np.ndarray]] = {}
 
     def cover(self,
@@ -37,27 +37,23 @@ class DrawnTask:
               size: tuple[int, int],
               opacity: float = OPACITY) -> np.ndarray:
         """How strongly the class of a label value covers each pixel of a
-        picture of a width and height: uint8 (height, width).
-        """
-        task, line = self._task, max(1, round(max(size) / 650))
-        if task.nested:
+        picture of a width and height: uint8 (height, width)."""
+        line = max(1, round(max(size) / 650))
+        if self.task.nested:
             return self._contour(value, size, 2 * line)
-        if task.num_classes == 1:
-            return self._area(value, size, opacity)
-        return np.maximum(
-            self._area(value, size, opacity * 2 / 3),
-            self._contour(value, size, line))
+        several = self.task.num_classes > 1
+        # by the share of each pixel that the class covers
+        area = cv2.LUT(
+            _resized(self._mask(value), size),
+            _strengths(GAIN, opacity * 2 / 3 if several else opacity))
+        if not several:
+            return area
+        return np.maximum(area, self._contour(value, size, line))
 
     def _mask(self, value: int) -> np.ndarray:
         """Where a class is, (H, W), uint8 of 0 and 255."""
-        highest = self._task.num_classes if self._task.nested else value
-        return cv2.inRange(self._labels, value, highest)
-
-    def _area(self, value: int, size: tuple[int, int],
-              opacity: float) -> np.ndarray:
-        """Opacity by the share of each pixel that the class covers."""
-        return cv2.LUT(
-            _resized(self._mask(value), size), _strengths(GAIN, opacity))
+        highest = self.task.num_classes if self.task.nested else value
+        return cv2.inRange(self.labels, value, highest)
 
     def _contour(self, value: int, size: tuple[int, int],
                  width: int) -> np.ndarray:
@@ -65,7 +61,7 @@ class DrawnTask:
         if value not in self._outlines:
             self._outlines[value], _ = cv2.findContours(
                 self._mask(value), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        scale = np.array(size) / self._labels.shape[::-1]
+        scale = np.array(size) / self.labels.shape[::-1]
         lines = [
             np.rint(((line + 0.5) * scale - 0.5) * 2**FRACTION_BITS).astype(
                 np.int32) for line in self._outlines[value]
@@ -84,21 +80,19 @@ def draw_overlay(image: np.ndarray,
                  labels: LabelMaps,
                  tasks: Sequence[Task],
                  opacity: float = OPACITY) -> np.ndarray:
-    """Draw label maps on a photograph (H, W, 3), RGB, uint8.
+    """Draw label maps on a copy of a photograph (H, W, 3), RGB, uint8.
 
-    Args:
-        image: The photograph, which stays as it is.
-        labels: Label maps by task name, of the same shape or that of the
-            photograph before it was shrunk; 255 is not drawn.
-        tasks: The tasks to draw, the last one on top.
-        opacity: Of areas.
+    They are by task name, of the shape of the photograph or of that before it
+    was shrunk; 255 is not drawn. The last task is on top.
     """
     picture = image.copy()
     pixels = picture.reshape(-1, 3)
     for task in tasks:
         if task.name not in labels:
             continue
-        drawn = _drawn(labels[task.name], task)
+        drawn = labels[task.name]
+        if not isinstance(drawn, DrawnTask):
+            drawn = DrawnTask(drawn, task)
         for value, colour in enumerate(task.colours, 1):
             cover = drawn.cover(value, image.shape[1::-1], opacity).ravel()
             covered = np.flatnonzero(cover)
@@ -109,16 +103,14 @@ def draw_overlay(image: np.ndarray,
     return picture
 
 
-def draw_layer(labels: np.ndarray | DrawnTask, task: Task,
-               size: tuple[int, int]) -> Image.Image:
+def draw_layer(drawn: DrawnTask, size: tuple[int, int]) -> Image.Image:
     """Draw a label map as a transparent picture of a width and height to lay
     over a photograph; small as a PNG."""
-    levels = max(1, min(LEVELS, 255 // task.num_classes))
-    drawn = _drawn(labels, task)
+    levels = max(1, min(LEVELS, 255 // drawn.task.num_classes))
     indices = np.zeros(size[::-1], np.uint8)
     strongest = np.zeros_like(indices)
     table, alpha = [(0, 0, 0)], [0]
-    for value, colour in enumerate(task.colours, 1):
+    for value, colour in enumerate(drawn.task.colours, 1):
         cover = drawn.cover(value, size)
         steps = np.ceil(cover * (levels / 255) - 0.5).astype(np.uint8)
         wins = (steps > 0) & (steps >= strongest)
@@ -130,10 +122,6 @@ def draw_layer(labels: np.ndarray | DrawnTask, task: Task,
     picture.putpalette(np.array(table, np.uint8).tobytes())
     picture.info['transparency'] = bytes(alpha)
     return picture
-
-
-def _drawn(labels: np.ndarray | DrawnTask, task: Task) -> DrawnTask:
-    return labels if isinstance(labels, DrawnTask) else DrawnTask(labels, task)
 
 
 def _strengths(gain: float, opacity: float) -> np.ndarray:

@@ -9,7 +9,8 @@ from PIL import Image
 from mbos.checkpoints.settings import settings_meta
 from mbos.io.labels import save_labels
 from mbos.models import MultiTaskSegmentor
-from mbos.painter import LEVELS, draw_layer, draw_overlay, fitted_size, shrink
+from mbos.painter import (LEVELS, DrawnTask, draw_layer, draw_overlay,
+                          fitted_size, shrink)
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import overlay_picture
 from mbos.tasks import BUILTIN_TASKS, ODOC, OTHER_COLOURS, Task
@@ -33,7 +34,7 @@ def overlay(labels, task, size=None, **options):
 
 
 def rgba(labels, task, size):
-    return np.array(draw_layer(labels, task, size).convert('RGBA'))
+    return np.array(draw_layer(DrawnTask(labels, task), size).convert('RGBA'))
 
 
 @pytest.mark.parametrize('width, height, longest, expected', [
@@ -141,7 +142,8 @@ def shown_result(labels, folder):
 
 PICTURES = dict(
     overlay=lambda labels, folder: overlay(labels, ODOC),
-    gallery=lambda labels, folder: draw_layer(labels, ODOC, (150, 150)),
+    gallery=lambda labels, folder: draw_layer(
+        DrawnTask(labels, ODOC), (150, 150)),
     prediction=lambda labels, folder: overlay_picture(
         np.zeros((300, 300, 3), np.uint8), dict(odoc=labels), [ODOC]),
     label_png=label_png,

@@ -130,11 +130,14 @@ class PredictionSettings:
         """The probability that a class of a task must exceed."""
         return self.thresholds.get(task, DEFAULT_THRESHOLD)
 
-    def steps(self,
-              scales: Sequence[float] | None = None,
-              flip: bool = False) -> list[dict]:
+    def steps(
+        self,
+        scales: Sequence[float] | None = None,
+        flips: Sequence[str] = ()
+    ) -> list[dict]:
         """The pipeline after loading, with test-time augmentation: ``scales``
-        are factors of the image scale, by default as the pipeline says.
+        are factors of the image scale, by default as the pipeline says,
+        ``flips`` of 'horizontal' and 'vertical'.
 
         Raises:
             ValueError: If scales are asked of a pipeline that keeps sizes.
@@ -153,9 +156,9 @@ class PredictionSettings:
         elif found:
             step['img_scale'] = found if len(found) > 1 else found[0]
         kinds = [transform['type'] for transform in step['transforms']]
-        if flip:
-            step['flip'] = True
-        if flip and 'RandomFlip' not in kinds:
+        if flips:
+            step.update(flip=True, flip_direction=list(flips))
+        if flips and 'RandomFlip' not in kinds:
             after = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
             step['transforms'].insert(after, dict(type='RandomFlip'))
         return [
@@ -220,7 +223,8 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
         return None
     try:
         settings = _settings(stored)
-        settings.steps((1.0, ) if settings.image_scale else None, flip=True)
+        settings.steps((1.0, ) if settings.image_scale else None,
+                       ('horizontal', ))
         return settings
     except Exception as error:  # whoever wrote it may provoke any of them
         raise ValueError(

@@ -22,13 +22,13 @@ from tqdm import tqdm
 from mbos.checkpoints.settings import CROPS, RULES
 from mbos.cli import quick_imports
 from mbos.faults import first_of, naming
-from mbos.inference.folder_run import FolderRun, RunOptions, RunSummary
+from mbos.inference.folder_run import FolderRun
 from mbos.inference.photograph_list import find_photographs
 from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
                                        available_cores)
 from mbos.io.errors import sentence_of
-from mbos.io.photographs import (PhotographError, is_photograph_name,
-                                 read_layout)
+from mbos.io.photographs import (PhotographError, count_kinds,
+                                 is_photograph_name, read_layout)
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
@@ -111,9 +111,6 @@ PREDICTION = [
      dict(nargs='+', action=ConfigOptions, metavar='KEY=VALUE')),
 ]
 RUN = [
-    ('--batch-size',
-     'photographs that go through the network together (default: 1)',
-     dict(type=int, default=1, metavar='N')),
     ('--workers', 'photographs that are predicted side by side, each by a '
      'thread with memory of its own (default: one per core, 4 at most)',
      dict(type=int, metavar='N')),
@@ -206,28 +203,21 @@ def prediction_options(args: argparse.Namespace) -> PredictionOptions:
         ])
 
 
-def run_options(args: argparse.Namespace) -> RunOptions:
-    """How the run works and what it writes."""
-    return RunOptions(
-        batch_size=args.batch_size,
-        workers=args.workers or min(4, available_cores()),
-        overwrite=args.overwrite,
-        probabilities=args.probabilities,
-        overlay_size=None if args.no_overlays else args.overlay_size,
-        thumbnail=None if args.no_gallery else THUMBNAIL)
-
-
-def report(summary: RunSummary, out: str) -> None:
+def report(run: FolderRun) -> None:
     """Say what came of the run, what is doubtful and what failed."""
-    print(f'{summary.done} photograph(s) predicted, {summary.skipped} were '
-          f'there already; written to {out}')
-    for flag, names in summary.flagged().items():
-        if flag in UNUSUAL:
-            print(f'{flag}: {UNUSUAL[flag]}. {len(names)} photograph(s): '
+    print(f'{run.done} photograph(s) predicted, {run.skipped} were there '
+          f'already; written to {run.out_dir}')
+    for flag, why in UNUSUAL.items():
+        names = [
+            record['name'] for record in run.records
+            if flag in record['measurements']['flags'].split()
+        ]
+        if names:
+            print(f'{flag}: {why}. {len(names)} photograph(s): '
                   f'{first_of(names, SHOWN)}')
-    if summary.failed:
-        print(f'{len(summary.failed)} file(s) could not be read:')
-        for failure in summary.failed:
+    if run.failed:
+        print(f'{len(run.failed)} file(s) could not be read:')
+        for failure in run.failed:
             print(f'  {failure["reason"]}')
 
 
@@ -293,16 +283,25 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
     ``make`` loads the network that the arguments name. Returns 1 if a file
     could not be read, else 0.
     """
-    left_out = []
-    found = find_photographs(args.inputs, args.out, left_out)
-    for sentence in left_out:
-        print(sentence, file=sys.stderr)
-    predictor, options = make(args), run_options(args)
-    run = FolderRun(predictor, args.checkpoint, args.out, options)
+    found, left_out = find_photographs(args.inputs, args.out)
+    if left_out:
+        print(
+            f'Left out are {count_kinds(left_out)}, which are not read as '
+            'photographs.',
+            file=sys.stderr)
+    run = FolderRun(
+        make(args),
+        args.checkpoint,
+        args.out,
+        workers=args.workers or min(4, available_cores()),
+        overwrite=args.overwrite,
+        probabilities=args.probabilities,
+        overlay_size=None if args.no_overlays else args.overlay_size,
+        thumbnail=None if args.no_gallery else THUMBNAIL)
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a line of a log each
     with tqdm(total=len(found), unit='photograph', mininterval=seconds) as bar:
-        summary = run(found, bar.update)
-    report(summary, args.out)
-    if not args.no_gallery and summary.records:
-        print(f'Look at {run.out.write_gallery(summary.records)}')
-    return 1 if summary.failed else 0
+        run(found, bar.update)
+    report(run)
+    if not args.no_gallery and run.records:
+        print(f'Look at {run.out.write_gallery(run.records)}')
+    return 1 if run.failed else 0

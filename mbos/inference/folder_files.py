@@ -13,16 +13,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import (read_json, remove_leftovers, save_bytes, save_image,
-                           save_json, save_text)
+from mbos.faults import first_of
+from mbos.io.files import (read_json, remove_leftovers, save_bytes, save_json,
+                           save_text)
 from mbos.io.labels import save_labels
 from mbos.pictures import gallery
+from mbos.pictures.document import render_page
 from mbos.tasks import Task
 from .measurements import columns
-from .photograph_list import Source
 
-RUN, MEASUREMENTS = 'run.json', 'measurements.csv'
+RUN = 'run.json'
 RECORD, OVERLAY = 'records/{name}.json', 'overlays/{name}.jpg'
 LABELS = 'labels/{task}/{name}.png'
 PROBABILITIES = 'probabilities/{task}/{of_class}/{name}.png'
@@ -31,24 +31,6 @@ WRITTEN = ('labels', 'overlays', 'probabilities', 'records')
 LISTED = ('name', 'source', 'width', 'height', 'labels', 'probabilities',
           'overlay')
 """tuple[str]: What ``run.json`` says of a photograph; records say more."""
-README = f"""What is in this folder
-======================
-
-{DISCLAIMER}
-
-labels/TASK/NAME.png       label map of the photograph's size; 0 is background,
-                           other values are classes (at the end of this file)
-overlays/NAME.jpg          the photograph with everything drawn on it
-probabilities/TASK/CLASS/  if asked for: probability times 65535, 16 bits
-measurements.csv           one row per photograph; docs/measurements.md of
-                           MBOS defines the columns
-gallery.html               all of it to look at, in a browser
-records/NAME.json          what is known of one photograph
-run.json                   checkpoint, options, tasks, photographs, failures
-
-Values of label maps
-
-"""
 
 
 class OutputFolder:
@@ -58,11 +40,9 @@ class OutputFolder:
         self.folder = folder
         self.tasks = list(tasks)
 
-    def path(self, *parts: str) -> str:
+    def path(self, name: str) -> str:
         """A file of the folder."""
-        return osp.join(self.folder, *parts)
-
-    # ---- what made the folder
+        return osp.join(self.folder, name)
 
     def claim(self, header: dict, overwrite: bool = False) -> None:
         """Make sure that nothing of another checkpoint gets mixed in.
@@ -71,58 +51,39 @@ class OutputFolder:
             ValueError: If the folder holds other predictions or other files,
                 unless they are to be replaced.
         """
-        known = read_json(self.path(RUN))
-        if not overwrite:
-            self._check_same(known, header)
-        remove_leftovers(self.folder)
-        for name in WRITTEN:  # other folders are not looked at
-            for base, _, _ in os.walk(self.path(name)):
-                remove_leftovers(base)
-        text = README
-        for task in self.tasks:
-            values = [f'{k} {name}' for k, name in enumerate(task.classes, 1)]
-            text += f'{task.name}: {", ".join(values)}\n'
-        save_text(self.path('README.txt'), text)
-        if known is None or overwrite:
-            for record in self.all_records():
-                if record['key'] != header['key']:
-                    self._remove(record['name'])
-            save_json(self.path(RUN), dict(header, images=[], failed=[]))
-
-    def _check_same(self, known: dict | None, header: dict) -> None:
-        """Refuse a folder of another run, whose ``run.json`` is known."""
-        if known is None:
-            there = [n for n in WRITTEN if osp.exists(self.path(n))]
-            changed = [f'{name} but no {RUN}' for name in there]
-        else:
-            theirs, ours = (
-                dict(
-                    run.get('options') or {},
-                    checkpoint=str(run.get('checkpoint_sha256'))[:12])
-                for run in (known, header))
-            changed = [
-                f'{key} {theirs.get(key)!r} instead of {ours[key]!r}'
-                for key in ours if theirs.get(key) != ours[key]
-            ]
-        if changed:
+        theirs = _made_by(read_json(self.path(RUN)) or {})
+        changed = [
+            f'{key} {theirs.get(key)!r} instead of {value!r}'
+            for key, value in _made_by(header).items()
+            if theirs.get(key) != value
+        ]
+        is_used = any(osp.exists(self.path(name)) for name in WRITTEN)
+        if changed and is_used and not overwrite:
             raise ValueError(
                 f'{self.folder}: holds other predictions '
-                f'({"; ".join(changed)}); give the same checkpoint and '
+                f'({first_of(changed)}); give the same checkpoint and '
                 'options, another --out, or --overwrite to make everything '
                 'again.')
+        remove_leftovers(self.folder)
+        save_text(
+            self.path('README.txt'),
+            render_page('predictions.txt', tasks=self.tasks))
+        if changed:
+            for record in self.all_records():
+                self.remove(record['name'])
+            save_json(self.path(RUN), dict(header, images=[], failed=[]))
 
     # ---- one photograph
 
-    def is_done(self, source: Source, key: str) -> bool:
-        """Whether a photograph was predicted with this key, and is kept."""
-        record = self._record(source.name)
+    def is_done(self, path: str, name: str) -> bool:
+        """Whether a photograph was predicted as it is now, and is kept."""
+        record = self._record(name)
         if record is None:
             return False
-        files = [*record['labels'].values(), record['overlay']]
+        files = [*record['labels'].values(), record['overlay'] or RUN]
         files += sum(record['probabilities'].values(), [])
-        return (record['key'] == key
-                and record.get('file') == file_identity(source.path)
-                and all(osp.isfile(self.path(f)) for f in files if f))
+        return record['file'] == file_identity(path) and all(
+            osp.isfile(self.path(file)) for file in files)
 
     def _record(self, name: str) -> dict | None:
         """What is known of a photograph; None if it is not done.
@@ -131,47 +92,35 @@ class OutputFolder:
         made the folder wrote that, and files are removed by their names.
         """
         record = read_json(self.path(RECORD.format(name=name))) or {}
-        if not set(record).issuperset(('key', 'measurements', *LISTED)):
+        if not set(record).issuperset(('file', 'measurements', *LISTED)):
             return None
         return dict(record, name=name)
 
-    def _remove(self, name: str) -> None:
-        """Remove what was written of a photograph, the record first."""
-        for pattern in (RECORD, LABELS, OVERLAY, PROBABILITIES):
+    def remove(self, name: str) -> None:
+        """Remove what was written of a photograph, also if only in part; the
+        record last, so that it is found again where this is interrupted."""
+        for pattern in (LABELS, OVERLAY, PROBABILITIES, RECORD):
             pattern = pattern.format(
                 name=glob.escape(name), task='*', of_class='*')
-            for path in Path(self.folder).glob(pattern):
-                path.unlink()
+            for end in ('.*.tmp', ''):
+                for path in Path(self.folder).glob(pattern + end):
+                    path.unlink()
 
-    def forget(self, name: str) -> None:
-        """A photograph is not done any more, before its files change."""
-        Path(self.path(RECORD.format(name=name))).unlink(missing_ok=True)
-
-    def write_labels(self, name: str, task: Task, labels: np.ndarray) -> str:
-        """Write a label map; returns its path below the folder."""
-        relative = LABELS.format(name=name, task=task.name)
-        save_labels(self.path(relative), labels, task)
-        return relative
-
-    def write_probabilities(self, name: str, task: Task,
-                            prob: np.ndarray) -> list[str]:
-        """Write a 16-bit PNG per class; returns their paths."""
+    def write_maps(self, name: str, task: Task, labels: np.ndarray,
+                   prob: np.ndarray | None) -> tuple[str, list[str]]:
+        """Write a label map, and a 16-bit PNG per class of probabilities if
+        there are any; returns their paths below the folder."""
+        path = LABELS.format(name=name, task=task.name)
+        save_labels(self.path(path), labels, task)
         paths = []
-        for of_class, plane in zip(task.classes, prob):
+        for of_class, plane in zip(task.classes, () if prob is None else prob):
             values = np.rint(plane * 65535).astype(np.uint16)
             paths.append(
                 PROBABILITIES.format(
                     name=name, task=task.name, of_class=of_class))
-            save_bytes(
-                self.path(paths[-1]),
-                cv2.imencode('.png', values)[1].tobytes())
-        return paths
-
-    def write_overlay(self, name: str, picture: np.ndarray) -> str:
-        """Write the picture to look at; returns its path."""
-        relative = OVERLAY.format(name=name)
-        save_image(self.path(relative), picture, quality=90)
-        return relative
+            content = cv2.imencode('.png', values)[1].tobytes()
+            save_bytes(self.path(paths[-1]), content)
+        return path, paths
 
     def write_record(self, record: dict) -> None:
         """Write what is known of a photograph, which marks it as done."""
@@ -190,17 +139,15 @@ class OutputFolder:
         found = map(self._record, dict.fromkeys([*names, *there]))
         return [record for record in found if record is not None]
 
-    def finish(self, header: dict, names: Sequence[str],
+    def finish(self, header: dict, names: Iterable[str],
                failed: Sequence[dict]) -> list[dict]:
         """Write the table of measurements and ``run.json``; returns the
         records in the order of the table, which begins with ``names``."""
         records = self.all_records(names)
         table = io.StringIO()
+        head = ['image', 'source', 'width', 'height', *columns(self.tasks)]
         writer = csv.DictWriter(
-            table,
-            ['image', 'source', 'width', 'height'] + columns(self.tasks),
-            extrasaction='ignore',
-            lineterminator='\n')
+            table, head, extrasaction='ignore', lineterminator='\n')
         writer.writeheader()
         for record in records:
             row = {
@@ -209,10 +156,9 @@ class OutputFolder:
                 for key, value in record['measurements'].items()
             }
             writer.writerow(dict(record, **row, image=record['name']))
-        save_text(self.path(MEASUREMENTS), table.getvalue())
+        save_text(self.path('measurements.csv'), table.getvalue())
         images = [{key: record[key] for key in LISTED} for record in records]
-        save_json(
-            self.path(RUN), dict(header, images=images, failed=list(failed)))
+        save_json(self.path(RUN), dict(header, images=images, failed=failed))
         return records
 
     def write_gallery(self,
@@ -220,19 +166,11 @@ class OutputFolder:
                       thumbnail: int = gallery.THUMBNAIL) -> str:
         """Write ``gallery.html`` of those photographs that are still there,
         with pictures of a longer side; returns its path."""
-        images = []
-        for record in records:
-            if not osp.isfile(record['source']):
-                continue
-            values = dict(record['measurements'])
-            flags = shown_flags(values.pop('flags'))
-            labels = {t: self.path(p) for t, p in record['labels'].items()}
-            overlay = record['overlay']
-            links = dict(overlay=self.path(overlay)) if overlay else {}
-            images.append(
-                gallery.GalleryImage(record['name'], record['source'], labels,
-                                     values, flags, links))
         run = read_json(self.path(RUN)) or {}
+        images = [
+            self._shown(record) for record in records
+            if osp.isfile(record['source'])
+        ]
         return gallery.write_gallery(
             self.folder,
             images,
@@ -242,10 +180,21 @@ class OutputFolder:
             note=f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
             f'{run.get("checkpoint_sha256", "?")[:12]})')
 
+    def _shown(self, record: dict) -> gallery.GalleryImage:
+        values = dict(record['measurements'])
+        flags = [f.replace('_', ' ') for f in values.pop('flags').split()]
+        labels = {t: self.path(p) for t, p in record['labels'].items()}
+        links = {}
+        if record['overlay']:
+            links['overlay'] = self.path(record['overlay'])
+        return gallery.GalleryImage(record['name'], record['source'], labels,
+                                    values, flags, links)
 
-def shown_flags(flags: str) -> list[str]:
-    """Flags of a photograph as words."""
-    return [flag.replace('_', ' ') for flag in flags.split()]
+
+def _made_by(run: dict) -> dict:
+    """What all photographs of a folder share: checkpoint and options."""
+    checkpoint = str(run.get('checkpoint_sha256'))[:12]
+    return dict(checkpoint=checkpoint, **(run.get('options') or {}))
 
 
 def file_identity(path: str) -> list[int]:

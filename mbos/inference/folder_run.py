@@ -1,267 +1,190 @@
 """Predicting many photographs into a folder, whatever some of them are."""
 import json
-import os
 import os.path as osp
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-from PIL import Image
 
 import mbos
 from mbos.io import is_printable
 from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import file_sha256
+from mbos.io.files import file_sha256, save_image
 from mbos.io.photographs import Photograph, PhotographError, read_photograph
 from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
-from .folder_files import OutputFolder, file_identity, shown_flags
-from .measurements import Row, columns, measure
-from .photograph_list import Source, name_photographs
+from .folder_files import OVERLAY, OutputFolder, file_identity
+from .measurements import columns, measure
+from .photograph_list import Names, name_photographs
 from .prediction import PhotographPredictor, PreparedPhotograph
 
-Maps = Mapping[str, np.ndarray]
+Maps = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run over many photographs works and what it writes.
+@dataclass
+class FolderRun:
+    """Predicts photographs and writes everything about them into a folder.
 
     Attributes:
-        batch_size: Photographs that go through the network together.
         workers: Threads that predict photographs side by side; each needs the
             memory of a photograph and of the network's maps.
         overlay_size: Longer side of the overlays in pixels; 0 is the
             photograph's own, None writes none.
         thumbnail: Longer side of the gallery's pictures; None leaves them to
             whoever writes the gallery.
+        done, skipped: Numbers of photographs predicted now, and there already.
+        failed: ``source`` and ``reason`` of those that cannot be read.
+        records: What is known of all photographs in the folder.
     """
 
-    batch_size: int = 1
+    predictor: PhotographPredictor
+    checkpoint: str
+    out_dir: str
     workers: int = 1
     overwrite: bool = False
     probabilities: bool = False
     overlay_size: int | None = 1600
     thumbnail: int | None = gallery.THUMBNAIL
+    done: int = field(default=0, init=False)
+    skipped: int = field(default=0, init=False)
+    failed: list[dict] = field(default_factory=list, init=False)
+    records: list[dict] = field(default_factory=list, init=False)
 
     def __post_init__(self):
-        if min(self.batch_size, self.workers,
-               1 + (self.overlay_size or 0)) < 1:
-            raise ValueError(
-                f'batch_size is {self.batch_size}, workers {self.workers} and '
-                f'overlay_size {self.overlay_size}: at least 1, 1 and 0.')
+        self.tasks = list(self.predictor.tasks.values())
+        self.out = OutputFolder(self.out_dir, self.tasks)
 
-
-@dataclass
-class RunSummary:
-    """What came of a run: photographs predicted now, and there already,
-    ``source`` and ``reason`` of unreadable ones, and records of all."""
-
-    done: int = 0
-    skipped: int = 0
-    failed: list[dict] = field(default_factory=list)
-    records: list[dict] = field(default_factory=list)
-
-    def flagged(self) -> dict[str, list[str]]:
-        """Names of photographs by flag."""
-        found: dict[str, list[str]] = {}
-        for record in self.records:
-            for flag in record['measurements']['flags'].split():
-                found.setdefault(flag, []).append(record['name'])
-        return found
-
-
-class FolderRun:
-    """Predicts photographs and writes everything about them into a folder;
-    that the checkpoint has changed since an earlier run is noticed."""
-
-    def __init__(self,
-                 predictor: PhotographPredictor,
-                 checkpoint: str,
-                 out_dir: str,
-                 options: RunOptions = RunOptions()):
-        self.options = options
-        self.predictor = predictor
-        self.tasks = list(predictor.tasks.values())
-        self.out = OutputFolder(out_dir, self.tasks)
-        self.header = self._header(checkpoint)
-        self.summary = RunSummary()
-
-    def _header(self, checkpoint: str) -> dict:
-        """What ``run.json`` says besides photographs, in plain types.
-
-        ``key`` is what all photographs of a folder share: the hash of the
-        checkpoint, and the options that change outputs.
-        """
-        chosen = asdict(self.predictor.options)
-        del chosen['threshold'], chosen['postprocess']
-        chosen.update(
-            thresholds=self.predictor.thresholds,
-            postprocessing=asdict(self.predictor.postprocessing),
-            crop=self.predictor.crop,
-            test_cfg=self.predictor.test_cfg,
-            probabilities=self.options.probabilities,
-            overlay_size=self.options.overlay_size)
-        chosen = json.loads(json.dumps(chosen))  # tuples become lists
-        sha256 = file_sha256(checkpoint)
-        tasks = [
-            dict(
-                task.as_config(),
-                palette=[list(colour) for colour in task.colours],
-                threshold=chosen['thresholds'][task.name])
-            for task in self.tasks
-        ]
-        return dict(
-            key=json.dumps([sha256, chosen], sort_keys=True),
-            note=DISCLAIMER,
-            mbos_version=mbos.__version__,
-            checkpoint=checkpoint,
-            checkpoint_sha256=sha256,
-            options=chosen,
-            tasks=tasks,
-            columns=columns(self.tasks))
-
-    def __call__(self,
-                 found: Sequence[Source],
-                 progress: Callable[[], object] = lambda: None) -> RunSummary:
+    def __call__(
+            self,
+            found: Names,
+            progress: Callable[[int], object] = lambda number: None) -> None:
         """Predict what is not done yet, or has changed since; ``progress`` is
-        called after each photograph.
+        called with numbers of photographs.
 
-        A photograph that cannot be read is listed in the summary. Tables are
+        A photograph that cannot be read is listed as failed. Tables are
         written however the run ends.
 
         Raises:
             ValueError: If the folder holds predictions of another checkpoint
                 or with other options.
         """
-        self.out.claim(self.header, self.options.overwrite)
+        header = self._header()
+        self.out.claim(header, self.overwrite)
         known = {
             record['source']: record['name']
             for record in self.out.all_records()
             if osp.exists(record['source'])
         }
-        sources = name_photographs(found, known)
-        try:
-            self._predict(sources, progress)
-        finally:
-            names = [source.name for source in sources]
-            self.summary.records = self.out.finish(self.header, names,
-                                                   self.summary.failed)
-        return self.summary
-
-    def _predict(self, sources: Sequence[Source],
-                 progress: Callable[[], object]) -> None:
-        """Several threads at a time, each on photographs of its own."""
+        names = name_photographs(found, known)
         wanted = [
-            source for source in sources if self.options.overwrite
-            or not self.out.is_done(source, self.header['key'])
+            item for item in names.items()
+            if self.overwrite or not self.out.is_done(*item)
         ]
-        self.summary.skipped = len(sources) - len(wanted)
-        for _ in range(self.summary.skipped):
-            progress()
-        size = self.options.batch_size
-        batches = [wanted[i:i + size] for i in range(0, len(wanted), size)]
-        workers = min(self.options.workers, max(len(batches), 1))
+        self.skipped = len(names) - len(wanted)
+        progress(self.skipped)
+        workers = max(1, min(self.workers, len(wanted)))
         self.predictor.share_processor(workers)
         pool = ThreadPoolExecutor(workers)
         try:
-            for failed in pool.map(self._predict_batch, batches):
-                self.summary.failed += [f for f in failed if f]
-                self.summary.done += failed.count(None)
-                for _ in failed:
-                    progress()
+            for failed in pool.map(self._predict, wanted):
+                self.failed += failed
+                self.done += not failed
+                progress(1)
         finally:
             pool.shutdown(cancel_futures=True)
+            self.records = self.out.finish(header, names.values(), self.failed)
 
-    def _predict_batch(self, sources: Sequence[Source]) -> list[dict | None]:
-        """Everything about some photographs; returns what failed of each."""
-        failed: list[dict | None] = []
-        readable, inputs = [], []
-        for source in sources:
-            try:
-                photograph = _read(source.path)
-            except PhotographError as error:
-                failed.append(dict(source=source.path, reason=str(error)))
-                continue
-            failed.append(None)
-            prepared, for_network = self.predictor.prepare(photograph)
-            readable.append((source, photograph, prepared))
-            inputs.append(for_network)
-        results = self.predictor.run(inputs)
-        inputs.clear()  # they are large
-        for (source, photograph, prepared), logits in zip(readable, results):
-            self._write(source, photograph, prepared, logits)
-        return failed
+    def _header(self) -> dict:
+        """What ``run.json`` says besides photographs; all of them share the
+        checkpoint and the options, which change outputs."""
+        predictor = self.predictor
+        options = asdict(predictor.options) | dict(
+            threshold=predictor.thresholds,
+            postprocess=asdict(predictor.postprocessing),
+            crop=predictor.crop,
+            test_cfg=predictor.test_cfg,
+            probabilities=self.probabilities,
+            overlay_size=self.overlay_size)
+        tasks = [dict(t.as_config(), palette=t.colours) for t in self.tasks]
+        header = dict(
+            note=DISCLAIMER,
+            mbos_version=mbos.__version__,
+            checkpoint=self.checkpoint,
+            checkpoint_sha256=file_sha256(self.checkpoint),
+            options=options,
+            tasks=tasks,
+            columns=columns(self.tasks))
+        return json.loads(json.dumps(header))  # as it will be read
 
-    def _write(self, source: Source, photograph: Photograph,
-               prepared: PreparedPhotograph, logits: Mapping) -> None:
-        """Write everything of a photograph, the record last."""
-        name, view = source.name, prepared.field_of_view
-        height, width = photograph.image.shape[:2]
-        self.out.forget(name)
+    def _predict(self, item: tuple[str, str]) -> list[dict]:
+        """Predict a photograph of a path and name, and write everything of it,
+        the record last; returns why it failed, if it did."""
+        path, name = item
+        try:
+            photograph = _read(path)
+        except PhotographError as error:
+            return [dict(source=path, reason=str(error))]
+        prepared, inputs = self.predictor.prepare(photograph)
+        logits = self.predictor.run(inputs)
+        del inputs  # they are large
+        self.out.remove(name)
         labels, files = self.write_labels(name, prepared, logits)
-        row = self.measure(labels, prepared, photograph)
+        view = prepared.field_of_view
+        row = measure(labels, self.tasks, view, photograph.image)
         overlay = self.write_pictures(name, photograph, labels, row['flags'])
+        height, width = photograph.image.shape[:2]
         self.out.write_record(
             dict(
+                files,
                 name=name,
-                source=os.path.abspath(source.path),
-                file=file_identity(source.path),
-                key=self.header['key'],
+                source=osp.abspath(path),
+                file=file_identity(path),
                 width=width,
                 height=height,
                 field_of_view=dict(
                     box=view.box, certain=view.certain, several=view.several),
                 notes=prepared.notes,
                 measurements=row,
-                overlay=overlay,
-                **files))
+                overlay=overlay))
+        return []
 
     def write_labels(self, name: str, prepared: PreparedPhotograph,
                      logits: Mapping) -> tuple[Maps, dict[str, dict]]:
         """Restore and write label maps, and probabilities if wanted; returns
         label maps by task, and the files of both by task."""
-        maps: dict[str, np.ndarray] = {}
+        maps: Maps = {}
         files: dict[str, dict] = dict(labels={}, probabilities={})
         for task_name, labels, prob in self.predictor.restore(
-                logits, prepared, self.options.probabilities):
+                logits, prepared, self.probabilities):
             task = self.predictor.tasks[task_name]
+            path, paths = self.out.write_maps(name, task, labels, prob)
             maps[task_name] = labels
-            files['labels'][task_name] = self.out.write_labels(
-                name, task, labels)
-            if prob is not None:
-                files['probabilities'][task_name] = (
-                    self.out.write_probabilities(name, task, prob))
+            files['labels'][task_name] = path
+            files['probabilities'][task_name] = paths
         return maps, files
-
-    def measure(self, labels: Maps, prepared: PreparedPhotograph,
-                photograph: Photograph) -> Row:
-        """Measure label maps."""
-        view = prepared.field_of_view
-        return measure(labels, self.tasks, view.mask, photograph.image,
-                       view.certain, bool(view.several))
 
     def write_pictures(self, name: str, photograph: Photograph, labels: Maps,
                        flags: str) -> str | None:
         """Draw and write the overlay and the gallery's pictures; returns the
         overlay's path below the folder, if there is one."""
         overlay, image = None, photograph.image
-        size, thumbnail = self.options.overlay_size, self.options.thumbnail
+        size, thumbnail = self.overlay_size, self.thumbnail
         drawn = {t.name: DrawnTask(labels[t.name], t) for t in self.tasks}
         if size is not None:
-            small = shrink(image, size) if size else image
-            parts = [osp.basename(name), ', '.join(shown_flags(flags))]
-            caption = '. '.join(filter(None, [*parts, DISCLAIMER]))
-            overlay = self.out.write_overlay(
-                name, overlay_picture(small, drawn, self.tasks, 0, caption))
+            small = shrink(image, size) if size > 0 else image
+            said = ', '.join(flags.split()).replace('_', ' ')
+            parts = [osp.basename(name), said, DISCLAIMER]
+            caption = '. '.join(filter(None, parts))
+            picture = overlay_picture(small, drawn, self.tasks, caption)
+            overlay = OVERLAY.format(name=name)
+            save_image(self.out.path(overlay), picture, quality=90)
             if thumbnail is not None and max(small.shape) >= 2 * thumbnail:
                 image = small  # sharp enough for the thumbnail
         if thumbnail is not None:
-            gallery.write_pictures(self.out.folder, name,
-                                   Image.fromarray(image), drawn, self.tasks,
-                                   thumbnail, photograph.image.shape[1::-1])
+            gallery.write_pictures(self.out.folder, name, image, drawn,
+                                   thumbnail)
         return overlay
 
 

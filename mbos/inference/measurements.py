@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from mbos.io.field_of_view import FieldOfView
 from mbos.io.photographs import is_colourless
 from mbos.tasks import Task
 
@@ -33,70 +34,53 @@ that separates retina from background in preparation."""
 
 def columns(tasks: Sequence[Task]) -> list[str]:
     """Names of what :func:`measure` returns, in its order."""
-    view = np.ones((1, 1), np.uint8)
-    return list(measure({t.name: 0 * view for t in tasks}, tasks, view))
+    view = FieldOfView((0, 0, 1, 1), np.ones((1, 1), np.uint8))
+    return list(measure({t.name: 0 * view.mask for t in tasks}, tasks, view))
 
 
 def measure(labels: Mapping[str, np.ndarray],
             tasks: Sequence[Task],
-            field_of_view: np.ndarray,
-            image: np.ndarray | None = None,
-            certain: bool = True,
-            several: bool = False) -> Row:
-    """Measure the label maps of a photograph.
+            view: FieldOfView,
+            image: np.ndarray | None = None) -> Row:
+    """Measure the label maps (H, W), uint8, of a photograph; by
+    :func:`columns`, None where there is nothing to measure.
 
-    Args:
-        labels: Label maps (H, W), uint8, by task name.
-        tasks: The tasks to measure.
-        field_of_view: (H, W), not 0 inside.
-        image: RGB photograph (H, W, 3), uint8, for the flags on darkness and
-            colour.
-        certain: Whether the field of view looks like one.
-        several: Whether there are several of like size.
-
-    Returns:
-        dict: By :func:`columns`; None where there is nothing to measure.
+    The RGB photograph (H, W, 3), uint8, is for the flags on darkness and
+    colour.
     """
-    inside = (np.asarray(field_of_view) > 0).astype(np.uint8) * 255
+    inside = (view.mask > 0).astype(np.uint8) * 255
     area = cv2.countNonZero(inside)
     left, _, width, height = cv2.boundingRect(inside)
+    diameter = max(width, height)
     row: Row = {
         'field_of_view.area_px': area,
-        'field_of_view.diameter_px': max(width, height)
+        'field_of_view.diameter_px': diameter
     }
-    flags = ['several_fields_of_view'] if several else []
-    if not (certain or several):
-        flags.append('no_field_of_view')
-    if (max(width, height) < SMALL_DIAMETER
-            or area < SMALL_SHARE * inside.size):
-        flags.append('small_field_of_view')
+    doubts = dict(
+        several_fields_of_view=view.several,
+        no_field_of_view=not (view.certain or view.several),
+        small_field_of_view=(diameter < SMALL_DIAMETER
+                             or area < SMALL_SHARE * inside.size))
     if image is not None:
-        flags += _flags_of_image(image, inside, area)
-    side = {}
+        grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+        dark = cv2.inRange(grey, 0, DARK - 1) & inside
+        doubts['mostly_dark'] = 2 * cv2.countNonZero(dark) > area
+        doubts['no_colour'] = is_colourless(image)
+    side: Row = {}
     for task in tasks:
         plane = labels[task.name] & inside
         plane[plane > task.num_classes] = 0  # 255, ignored
         if not task.nested:
             row |= _exclusive(task, plane, area)
             continue
-        of_task, doubts = _nested(task, plane, area)
+        of_task, doubts_of_task = _nested(task, plane, area)
         row |= of_task
-        flags += doubts
+        doubts |= doubts_of_task
         outer = task.classes[0]
         if outer.lower() in DISC_NAMES and not side:
             side = _side(row[f'{task.name}.{outer}.centre_x_px'], left, width)
+    flags = [name for name, is_so in doubts.items() if is_so]
     return row | side | dict(flags=' '.join(flags))
-
-
-def _flags_of_image(image: np.ndarray, inside: np.ndarray,
-                    area: int) -> list[str]:
-    flags = []
-    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    if 2 * cv2.countNonZero(cv2.inRange(grey, 0, DARK - 1) & inside) > area:
-        flags.append('mostly_dark')
-    if is_colourless(image):
-        flags.append('no_colour')
-    return flags
 
 
 def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:
@@ -107,11 +91,16 @@ def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:
         if task.num_classes == 1:
             key, share = task.name, 'density'
         mask = (plane == value).view(np.uint8)
-        pixels = cv2.countNonZero(mask)
         row[f'{key}.components'] = _number_of_parts(mask)
-        row[f'{key}.area_px'] = pixels
-        row[f'{key}.{share}'] = pixels / area if area else None
+        row |= _area(key, cv2.countNonZero(mask), area, share)
     return row
+
+
+def _area(name: str, pixels: int, of: int, share: str = 'area_share') -> Row:
+    return {
+        f'{name}.area_px': pixels,
+        f'{name}.{share}': pixels / of if of else None
+    }
 
 
 def _number_of_parts(mask: np.ndarray) -> int:
@@ -123,32 +112,28 @@ def _number_of_parts(mask: np.ndarray) -> int:
     return 0 if hierarchy is None else int((hierarchy[0, :, 3] < 0).sum())
 
 
-def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, list[str]]:
+def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, dict]:
     """Areas and diameters in the largest outer part, and flags: whether there
     is exactly one outer part worth the name."""
     outer, *inner = task.classes
     x, y, width, height = cv2.boundingRect(plane)
     plane = np.ascontiguousarray(plane[y:y + height, x:x + width])
-    flags = [f'no_{outer}']
     sizes = np.zeros(0)
     if plane.size:  # OpenCV does not survive arrays without pixels
         _, number, stats, _ = cv2.connectedComponentsWithStats(
             plane, connectivity=8)
         sizes = stats[1:, cv2.CC_STAT_AREA]
         plane[number != 1 + sizes.argmax()] = 0
-        large = np.count_nonzero(sizes >= SECOND * sizes.max())
-        flags = [f'second_{outer}'] if large > 1 else []
+    large = np.count_nonzero(sizes >= SECOND * sizes.max(initial=0))
     rows, cols = np.nonzero(plane)
     row: Row = {
         f'{outer}.components': len(sizes),
-        f'{outer}.centre_x_px': float(x + cols.mean()) if len(sizes) else None,
-        f'{outer}.centre_y_px': float(y + rows.mean()) if len(sizes) else None
+        f'{outer}.centre_x_px': float(x + cols.mean()) if large else None,
+        f'{outer}.centre_y_px': float(y + rows.mean()) if large else None
     }
     for value, name in enumerate(task.classes, 1):
         mask = plane >= value
-        pixels = int(np.count_nonzero(mask))
-        row[f'{name}.area_px'] = pixels
-        row[f'{name}.area_share'] = pixels / area if area else None
+        row |= _area(name, int(np.count_nonzero(mask)), area)
         # of the column with most pixels, as in the metrics and in REFUGE
         row[f'{name}.vertical_diameter_px'] = int(
             mask.sum(axis=0).max(initial=0))
@@ -156,7 +141,8 @@ def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, list[str]]:
     for name in inner:
         part = row[f'{name}.vertical_diameter_px']
         row[f'{name}_to_{outer}_vertical'] = part / whole if whole else None
-    return {f'{task.name}.{key}': value for key, value in row.items()}, flags
+    doubts = {f'no_{outer}': not large, f'second_{outer}': large > 1}
+    return {f'{task.name}.{key}': value for key, value in row.items()}, doubts
 
 
 def _side(centre: float | None, left: int, width: int) -> Row:

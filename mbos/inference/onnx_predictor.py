@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import os.path as osp
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
@@ -22,16 +22,10 @@ from .prediction import PhotographPredictor, PredictionOptions, available_cores
 
 INPUT, METADATA = 'image', 'mbos'
 FORMAT = '1'  # of the metadata; graphs of another one are made again
-MISSING = ('onnxruntime is not installed: pip install onnx onnxruntime, or '
-           'use --backend torch.')
 
 
 class OnnxPredictor(PhotographPredictor):
-    """Predicts with ONNX Runtime on CPU.
-
-    Args:
-        path (str): The graph, of :func:`graph_of`.
-        options (PredictionOptions): What differs from the network's settings.
+    """Predicts with ONNX Runtime on CPU, by a graph of :func:`graph_of`.
 
     Raises:
         ImportError: If onnxruntime is missing.
@@ -43,14 +37,12 @@ class OnnxPredictor(PhotographPredictor):
     def __init__(self,
                  path: str,
                  options: PredictionOptions = PredictionOptions()):
-        if options.mode == 'slide' or options.window or options.scales:
-            raise ValueError('The ONNX graph takes whole photographs at one '
-                             'size: sliding windows and scales need --backend '
-                             'torch.')
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError(MISSING) from error
+            raise ImportError(
+                'onnxruntime is not installed: pip install onnx '
+                'onnxruntime, or use --backend torch.') from error
         given = onnxruntime.SessionOptions()
         given.log_severity_level = 3
         given.intra_op_num_threads = int(
@@ -64,9 +56,11 @@ class OnnxPredictor(PhotographPredictor):
         tasks = {d['name']: build_task(d) for d in known['tasks']}
         super().__init__(tasks, settings_from_meta(known['settings']), options,
                          known['align_corners'])
-        if self.crop == 'none':
-            raise ValueError('The ONNX graph takes square photographs: '
-                             '--crop none needs --backend torch.')
+        if options.mode == 'slide' or options.window or options.scales or (
+                self.crop == 'none'):
+            raise ValueError('The ONNX graph takes whole, square photographs '
+                             'at one size: sliding windows, scales and --crop '
+                             'none need --backend torch.')
         self.side = known['side']
         self.turn = Lock()
 
@@ -75,24 +69,24 @@ class OnnxPredictor(PhotographPredictor):
         0..255, (3, S, S), float32; mirrored too, if wanted."""
         if square.shape[0] != self.side:
             square = cv2.resize(square, (self.side, self.side))
-        image = np.ascontiguousarray(square.transpose(2, 0, 1), np.float32)
-        return [image, image[..., ::-1]] if self.options.flip else [image]
+        steps = (1, -1) if self.options.flip else (1, )
+        return [
+            np.ascontiguousarray(
+                square.transpose(2, 0, 1)[..., ::step], np.float32)
+            for step in steps
+        ]
 
-    def run(
-        self, inputs: Sequence[list[np.ndarray]]
-    ) -> list[dict[str, list[np.ndarray]]]:
+    def run(self, inputs: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
         """Run the network, for one thread at a time: it uses all cores, and
         its maps take most of the memory."""
-        results = [{name: [] for name in self.tasks} for _ in inputs]
-        for mirrored, views in enumerate(zip(*inputs)):
+        found: dict[str, list[np.ndarray]] = {name: [] for name in self.tasks}
+        for step, image in zip((1, -1), inputs):  # -1: mirrored
             with self.turn:
                 logits = self.session.run(
-                    list(self.tasks), {INPUT: np.stack(views)})
+                    list(self.tasks), {INPUT: image[None]})
             for name, of_task in zip(self.tasks, logits):
-                for result, value in zip(results, of_task):
-                    result[name].append(value[
-                        ..., ::-1] if mirrored else value)
-        return results
+                found[name].append(of_task[0, ..., ::step])
+        return found
 
 
 def graph_of(checkpoint: str, config: str, write: Callable) -> str:
@@ -101,9 +95,8 @@ def graph_of(checkpoint: str, config: str, write: Callable) -> str:
     Where ``$XDG_CACHE_HOME/mbos/onnx`` (or ``~/.cache/mbos/onnx``) has none,
     ``write`` is called with the file to write.
     """
-    text = '\n'.join(
-        [FORMAT, mbos.__version__,
-         file_sha256(checkpoint), config])
+    parts = FORMAT, mbos.__version__, file_sha256(checkpoint), config
+    text = '\n'.join(parts)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     path = osp.join(cache, 'mbos', 'onnx', f'{key}.onnx')

@@ -33,18 +33,14 @@ class Postprocessor:
 
     def __call__(self, task: Task, labels: np.ndarray,
                  prob: np.ndarray | TaskMaps) -> None:
-        """Change a task's label map (H, W), uint8, in place.
-
-        ``prob`` are the probabilities of its classes, (C, H, W), of which
-        windows are read.
-        """
+        """Change a task's label map (H, W), uint8, in place; of the
+        probabilities of its classes, (C, H, W), windows are read."""
         if self.rim is not None:
             labels[self.rim] = 0
         if task.name in self.rules.one_object:
             # of nested classes one of each
-            for value in range(1,
-                               1 + (task.num_classes if task.nested else 1)):
-                _keep_one_object(task, labels, prob, value)
+            for index in range(task.num_classes if task.nested else 1):
+                _keep_one_object(task, labels, prob, index + 1)
         for value, name in enumerate(task.classes, 1):
             share = self.rules.smallest(task.name, name)
             if share:

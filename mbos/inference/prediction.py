@@ -2,9 +2,8 @@
 for the network itself: nothing here needs torch.
 """
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,19 @@ class PredictionOptions:
     """What may differ from one prediction to the next.
 
     Attributes:
-        scales (tuple[float]): Factors of the size that the network was tested
-            at; predicted is the mean over them. Default: only that size.
-        flip (bool): Whether the mirrored photograph is predicted too.
-        mode (str, optional): ``'whole'`` image or ``'slide'``, a sliding
-            window. Default of this and the next two: the model's test_cfg.
-        window, stride (int, optional): Side of the window, and between two
-            windows, in pixels of the scaled photograph.
-        threshold (float | dict, optional): Probability that a class must
-            exceed: a number for all, or by task name, a number or numbers by
-            class. Default of this and the next: as the checkpoint says.
-        crop (str, optional): ``'fov'``, ``'pad'`` or ``'none'``.
-        postprocess (bool | Sequence[str]): Whether the network's rules are
-            applied, or which of them, by name.
+        scales: Factors of the size that the network was tested at; predicted
+            is the mean over them. Default: only that size.
+        flip: Whether the mirrored photograph is predicted too.
+        mode: ``'whole'`` image or ``'slide'``, a sliding window. Default of
+            this and the next two: the model's test_cfg.
+        window, stride: Side of the window, and between two windows, in pixels
+            of the scaled photograph.
+        threshold: Probability that a class must exceed: a number for all, or
+            by task name, a number or numbers by class. Default of this and
+            the next: as the checkpoint says.
+        crop: ``'fov'``, ``'pad'`` or ``'none'``.
+        postprocess: Whether the network's rules are applied, or which of
+            them, by name.
     """
 
     scales: Sequence[float] = ()
@@ -53,34 +52,6 @@ class PredictionOptions:
         if any(not 0 < s <= 8 for s in self.scales):
             raise ValueError(f'scales are {self.scales}, expected factors '
                              'above 0 and up to 8.')
-        unknown = sorted(set(self.rules) - set(RULES))
-        if unknown:
-            raise ValueError(f'Unknown postprocessing {unknown[0]!r}: '
-                             f'use {", ".join(RULES)}.')
-
-    @property
-    def rules(self) -> Sequence[str]:
-        """Sequence[str]: Names of the rules of postprocessing to apply."""
-        if isinstance(self.postprocess, bool):
-            return RULES if self.postprocess else ()
-        return self.postprocess
-
-    def threshold_of(self, task: Task,
-                     settings: PredictionSettings) -> Threshold:
-        """What the classes of a task must exceed: a number, or by class.
-
-        Raises:
-            ValueError: If a class is unknown, or no probability is given.
-        """
-        given, stored = self.threshold, settings.threshold(task.name)
-        if isinstance(given, Mapping):
-            given = given.get(task.name)
-        if given is None:
-            given = stored
-        elif isinstance(given, Mapping):  # other classes as stored
-            given = {**task.thresholds(stored), **given}
-        by_class = task.thresholds(given)
-        return by_class if isinstance(given, Mapping) else given
 
 
 @dataclass
@@ -89,15 +60,15 @@ class Prediction:
     which is how EXIF says that it should be shown.
 
     Attributes:
-        labels (dict[str, ndarray]): By task name, label map (H, W), uint8: 0
-            background, k the task's class number k. For nested tasks, the
-            innermost class that holds the pixel: 1 disc rim, 2 cup.
-        probabilities (dict[str, ndarray]): By task name, (C, H, W), float32,
-            in the order of the label values; 0 outside the crop to the field
-            of view. Empty if they were not asked for.
-        field_of_view (FieldOfView): ``box``, ``mask``, and ``certain``, False
-            if nothing in the photograph looks like the retina of an eye.
-        notes (tuple[str]): What was done to read the photograph.
+        labels: By task name, label map (H, W), uint8: 0 background, k the
+            task's class number k. For nested tasks, the innermost class that
+            holds the pixel: 1 disc rim, 2 cup.
+        probabilities: By task name, (C, H, W), float32, in the order of the
+            label values; 0 outside the crop to the field of view. Empty if
+            they were not asked for.
+        field_of_view: ``box``, ``mask``, and ``certain``, False if nothing in
+            the photograph looks like the retina of an eye.
+        notes: What was done to read the photograph.
     """
 
     labels: dict[str, np.ndarray]
@@ -107,20 +78,14 @@ class Prediction:
 
     def __repr__(self) -> str:
         height, width = self.field_of_view.mask.shape
-        return (f'Prediction({width}x{height} pixels, '
-                f'labels={list(self.labels)}, '
-                f'probabilities={list(self.probabilities)}, '
-                f'field_of_view.box={self.field_of_view.box})')
+        return f'Prediction({width}x{height} pixels, {", ".join(self.labels)})'
 
 
 def as_photograph(image: Image) -> Photograph:
-    """A photograph from a path or an array.
-
-    Raises:
-        ValueError: If it is neither, or of another shape or kind.
-    """
+    """A photograph from a path or an array; a ValueError if it is neither, or
+    of another shape or kind."""
     if isinstance(image, (str, os.PathLike)):
-        return read_photograph(str(image))
+        return read_photograph(image)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or (
             image.ndim != 3 or image.shape[2] != 3 or not image.size):
         raise ValueError(
@@ -146,10 +111,8 @@ def prepare_photograph(
     uint8; of any shape with ``crop='none'``."""
     height, width = photograph.image.shape[:2]
     view = find_field_of_view(photograph.image)
-    geometry = make_geometry(
-        'photograph', (width, height),
-        box=view.box if crop == 'fov' else None,
-        square=crop != 'none')
+    box = view.box if crop == 'fov' else None
+    geometry = make_geometry('', (width, height), box, square=crop != 'none')
     return (PreparedPhotograph(geometry, view, photograph.notes),
             geometry.apply(photograph.image, is_label=False))
 
@@ -179,28 +142,41 @@ class PhotographPredictor:
     def __init__(self, tasks: Mapping[str, Task], settings: PredictionSettings,
                  options: PredictionOptions, align_corners: bool):
         self.tasks = dict(tasks)
-        if isinstance(options.threshold, Mapping):
-            unknown = sorted(set(options.threshold) - set(self.tasks))
-            if unknown:
-                raise ValueError(
-                    f'threshold names the unknown task {unknown[0]!r}; the '
-                    f'tasks are {", ".join(self.tasks)}.')
         self.options = options
         self.align_corners = align_corners
         self.crop = options.crop or settings.crop
-        self.thresholds = {
-            name: options.threshold_of(task, settings)
-            for name, task in self.tasks.items()
-        }
-        self.postprocessing = settings.postprocessing.only(options.rules)
+        self.thresholds = self._thresholds(settings)
+        rules = options.postprocess
+        if isinstance(rules, bool):
+            rules = RULES if rules else ()
+        self.postprocessing = settings.postprocessing.only(rules)
+
+    def _thresholds(
+            self, settings: PredictionSettings) -> dict[str, dict[str, float]]:
+        """By task and class: those given, all others as the network says."""
+        given = self.options.threshold
+        if not isinstance(given, Mapping):
+            given = {} if given is None else dict.fromkeys(self.tasks, given)
+        unknown = [name for name in given if name not in self.tasks]
+        if unknown:
+            raise ValueError(f'threshold names the unknown task {unknown[0]!r}'
+                             f'; the tasks are {", ".join(self.tasks)}.')
+        found = {}
+        for name, task in self.tasks.items():
+            stored = task.thresholds(settings.threshold(name))
+            of_task = given.get(name, {})
+            if isinstance(of_task, Mapping):
+                of_task = {**stored, **of_task}
+            found[name] = task.thresholds(of_task)
+        return found
 
     def make_input(self, square: np.ndarray) -> Any:
         """The network's input of a prepared photograph, RGB, (S, S, 3)."""
         raise NotImplementedError
 
-    def run(self, inputs: Sequence[Any]) -> list[dict[str, list[np.ndarray]]]:
-        """Run the network: per photograph, by task name, the logits of each
-        view, (C, h, w), not mirrored any more."""
+    def run(self, inputs: Any) -> dict[str, list[np.ndarray]]:
+        """Run the network: by task name, the logits of each view, (C, h, w),
+        not mirrored any more."""
         raise NotImplementedError
 
     def share_processor(self, number: int) -> None:
@@ -229,21 +205,13 @@ class PhotographPredictor:
             clean(self.tasks[name], labels, maps)
             yield name, labels, prob
 
-    def predict(self,
-                images: Iterable[Image],
-                probabilities: bool = True,
-                batch_size: int = 1) -> Iterator[Prediction]:
-        """Predict photographs, so many together, one result at a time."""
-        images = iter(images)
-        while some := list(islice(images, batch_size)):
-            batch = [self.prepare(as_photograph(image)) for image in some]
-            results = self.run([inputs for _, inputs in batch])
-            for (prepared, _), logits in zip(batch, results):
-                maps = list(self.restore(logits, prepared, probabilities))
-                yield Prediction({
-                    name: labels
-                    for name, labels, _ in maps
-                }, {
-                    name: p
-                    for name, _, p in maps if p is not None
-                }, prepared.field_of_view, prepared.notes)
+    def predict(self, image: Image, probabilities: bool = True) -> Prediction:
+        """Predict a photograph."""
+        prepared, inputs = self.prepare(as_photograph(image))
+        found = Prediction({}, {}, prepared.field_of_view, prepared.notes)
+        for name, labels, prob in self.restore(
+                self.run(inputs), prepared, probabilities):
+            found.labels[name] = labels
+            if prob is not None:
+                found.probabilities[name] = prob
+        return found

@@ -15,7 +15,7 @@ from threading import Lock
 import cv2
 import numpy as np
 import torch
-from mmcv import Config
+from mmcv import Config, ConfigDict
 from mmseg.datasets.pipelines import Compose
 from mmseg.models import build_segmentor
 from mmseg.utils import get_root_logger
@@ -26,9 +26,8 @@ from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.checkpoints.network import describe_network, stage_of
 from mbos.checkpoints.settings import PredictionSettings, settings_meta
 from mbos.config import build_checked, generator_model_cfg, load_config
-from mbos.faults import naming
-from mbos.models.inference import (complete_test_cfg, flip_direction,
-                                   unique_views)
+from mbos.faults import first_line, naming
+from mbos.models.inference import complete_test_cfg, unique_views
 from mbos.zoo import DEFAULT, card_path, checkpoint_path
 from .prediction import (Image, PhotographPredictor, Prediction,
                          PredictionOptions)
@@ -44,16 +43,14 @@ def load_model(checkpoint: str = DEFAULT,
     """Load a network for prediction.
 
     Args:
-        checkpoint (str): Of either stage, ours or released by the authors, or
-            the name of a network that comes with the package. Default:
+        checkpoint: Of either stage, ours or released by the authors, or the
+            name of a network that comes with the package. Default:
             'fundus-light', which finds vessels, lesions, disc and cup.
-        config (str | Config, optional): The config it was trained with.
-            Checkpoints hold what is needed of it; for those that do not, as
-            the authors', the default is the published config of their stage.
-        device (str | torch.device, optional): Default: the first GPU, or CPU
-            where there is none.
-        logger (logging.Logger, optional): Logs what was assumed or dropped.
-            Default: mmseg's.
+        config: The config it was trained with. Checkpoints hold what is needed
+            of it; for those that do not, as the authors', the default is the
+            published config of their stage.
+        device: Default: the first GPU, or CPU where there is none.
+        logger: Logs what was assumed or dropped. Default: mmseg's.
 
     Returns:
         nn.Module: A segmentor in evaluation mode, on CPU accelerated unless
@@ -75,8 +72,7 @@ def load_model(checkpoint: str = DEFAULT,
         config = load_config(config)
     model_cfg, settings = describe_network(checkpoint, content, config, logger)
     with naming(checkpoint) if config is None else nullcontext():
-        model_cfg = dict(generator_model_cfg(model_cfg), pretrained=None)
-        model_cfg = Config(dict(model=model_cfg)).model
+        model_cfg = ConfigDict(generator_model_cfg(model_cfg), pretrained=None)
         model = build_checked(build_segmentor, model_cfg)
     state, notes = fit_weights(model, checkpoint, content)
     for note in notes:
@@ -92,62 +88,52 @@ def load_model(checkpoint: str = DEFAULT,
     model.CLASSES, model.PALETTE = meta['CLASSES'], meta['PALETTE']
     pipeline = [dict(type='LoadImageFromFile')] + settings.steps()
     build_checked(Compose, pipeline)  # before the first photograph
-    model.cfg = Config(
-        dict(model=model_cfg, data=dict(test=dict(pipeline=pipeline))))
+    test = dict(pipeline=pipeline)
+    model.cfg = Config(dict(model=model_cfg, data=dict(test=test)))
     return model
 
 
-def _device(device) -> torch.device:
+def _device(wanted: str | torch.device | None) -> torch.device:
     """The device that is asked for, or the best there is."""
-    gpus = torch.cuda.device_count()
+    if wanted is None:
+        wanted = 'cuda:0' if torch.cuda.is_available() else 'cpu'
     try:
-        found = torch.device(
-            device or ('cuda:0' if torch.cuda.is_available() else 'cpu'))
-        known = found.type != 'cuda' or (found.index or 0) < gpus
-    except RuntimeError:
-        known = False
-    if not known:
-        raise ValueError(f'There is no device {device}: this machine shows '
-                         f'{gpus} GPU(s) to torch; use cpu, cuda or cuda:N.')
-    return found
+        return torch.empty(0, device=wanted).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'There is no device {wanted} ({first_line(error)}): '
+                         'use cpu, cuda or cuda:N.') from error
 
 
 def predict(model: nn.Module,
             images: Image | Sequence[Image],
             probabilities: bool = True,
-            batch_size: int = 1,
             **options) -> Prediction | list[Prediction]:
     """Predict photographs.
 
     Args:
-        model (nn.Module): Of :func:`load_model`.
-        images (str | ndarray | list): A path, or an RGB photograph (H, W, 3),
-            uint8; or a list of these, of any sizes, which gives a list.
-        probabilities (bool): Whether to keep probabilities, which take 4
-            bytes per class and pixel.
-        batch_size (int): Photographs that go through the network together.
+        model: Of :func:`load_model`.
+        images: A path, or an RGB photograph (H, W, 3), uint8; or a list of
+            these, of any sizes, which gives a list.
+        probabilities: Whether to keep probabilities, which take 4 bytes per
+            class and pixel.
         **options: As :class:`PredictionOptions`.
 
     Raises:
         ValueError: If an image is not a photograph, or an option is wrong.
     """
     single = isinstance(images, Image)
-    wanted = [images] if single else list(images)
-    found = list(
-        iterate_predictions(model, wanted, PredictionOptions(**options),
-                            probabilities, batch_size))
-    return found[0] if single else found
+    found = iterate_predictions(model, [images] if single else images,
+                                PredictionOptions(**options), probabilities)
+    return next(found) if single else list(found)
 
 
 def iterate_predictions(model: nn.Module,
                         images: Iterable[Image],
                         options: PredictionOptions = PredictionOptions(),
-                        probabilities: bool = True,
-                        batch_size: int = 1) -> Iterator[Prediction]:
+                        probabilities: bool = True) -> Iterator[Prediction]:
     """As :func:`predict`, one result at a time, so that memory is bounded."""
-    if batch_size < 1:
-        raise ValueError(f'batch_size is {batch_size}, expected at least 1.')
-    return Predictor(model, options).predict(images, probabilities, batch_size)
+    predictor = Predictor(model, options)
+    return (predictor.predict(image, probabilities) for image in images)
 
 
 class Predictor(PhotographPredictor):
@@ -162,7 +148,8 @@ class Predictor(PhotographPredictor):
         self.device = next(model.parameters()).device
         # a GPU works no faster for two, and its memory is small
         self.turn = nullcontext() if self.device.type == 'cpu' else Lock()
-        self.pipeline = Compose(settings.steps(options.scales, options.flip))
+        flips = ['horizontal'] if options.flip else []
+        self.pipeline = Compose(settings.steps(options.scales, flips))
         self.test_cfg = complete_test_cfg(model.test_cfg, options.mode,
                                           options.window, options.stride)
 
@@ -175,17 +162,12 @@ class Predictor(PhotographPredictor):
     def make_input(self, square: np.ndarray) -> list[View]:
         """A view for each scale and flip of the test pipeline."""
         image = cv2.cvtColor(square, cv2.COLOR_RGB2BGR)  # as mmseg's are
-        sizes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'),
-                              image.shape)
-        results = self.pipeline(
-            dict(
-                sizes,
-                img=image,
-                img_fields=['img'],
-                scale_factor=1.0,
-                filename=None,
-                ori_filename=None,
-                dataset=''))
+        loaded = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'),
+                               image.shape)
+        loaded.update(
+            img=image, img_fields=['img'], scale_factor=1.0, dataset='')
+        loaded.update(filename=None, ori_filename=None)
+        results = self.pipeline(loaded)
         images = [
             image if isinstance(image, Tensor) else image.data
             for image in results['img']
@@ -194,26 +176,14 @@ class Predictor(PhotographPredictor):
         return list(zip(*unique_views(images, metas)))
 
     @torch.no_grad()
-    def run(self,
-            inputs: Sequence[list[View]]) -> list[dict[str, list[np.ndarray]]]:
-        """Run the network, views of one size and mirroring together."""
-        alike = defaultdict(list)
-        for row, views in enumerate(inputs):
-            for position, (image, meta) in enumerate(views):
-                alike[position, image.shape,
-                      tuple(meta['img_shape']),
-                      flip_direction(meta)].append(row)
-        results = [{
-            name: [None] * len(views)
-            for name in self.tasks
-        } for views in inputs]
-        for (position, *_), rows in alike.items():
-            images, metas = zip(*(inputs[row][position] for row in rows))
+    def run(self, inputs: list[View]) -> dict[str, list[np.ndarray]]:
+        """Run the network, one view after the other."""
+        found = defaultdict(list)
+        for image, meta in inputs:
             with self.turn:
-                logits = self.model.view_logits(
-                    torch.stack(images).to(self.device), list(metas),
-                    self.test_cfg).float().cpu()
-            for name, part in self.model.split(logits).items():
-                for row, values in zip(rows, part.numpy()):
-                    results[row][name][position] = values
-        return results
+                logits = self.model.view_logits(image[None].to(self.device),
+                                                [meta], self.test_cfg)
+                logits = logits.float().cpu()
+            for name, of_task in self.model.split(logits).items():
+                found[name].append(of_task[0].numpy())
+        return found

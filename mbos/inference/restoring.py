@@ -47,49 +47,45 @@ class TaskMaps:
         with_probabilities: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Label map (H, W), uint8, as ``Task.decode`` makes it, and
-        probabilities (C, H, W), float32, if wanted.
-        """
+        probabilities (C, H, W), float32, if wanted."""
         limits = np.float32(list(self.task.thresholds(threshold).values()))
-        labels = np.zeros(self.shape, np.uint8)
-        prob = part = None
+        labels, prob = np.zeros(self.shape, np.uint8), None
         if with_probabilities:
             prob = np.zeros((len(limits), *self.shape), np.float32)
-            part = prob[(slice(None), *self._crop)]
         with np.errstate(divide='ignore'):
             logits = np.log(limits / (1 - limits))[:, None, None]
         above = [view.logits > logits for view in self._views]
         inside = labels[self._crop]
         for start in range(0, len(inside), ROWS):
-            self._read_rows(
-                slice(start, start + ROWS), limits, above, inside, part)
-        return labels, prob
-
-    def _read_rows(self, rows: slice, limits: np.ndarray,
-                   above: list[np.ndarray], labels: np.ndarray,
-                   prob: np.ndarray | None) -> None:
-        """Fill in labels, and probabilities if wanted, of some rows;
-        ``above`` says where the logits of each view exceed the limits."""
-        labels = labels[rows]
-        highest = np.zeros(labels.shape, np.float32)
-        for index, limit in enumerate(limits):
-            columns = slice(0, labels.shape[1])
-            if prob is None:
-                spans = [
-                    view.span_of(found[index], rows)
-                    for view, found in zip(self._views, above)
-                ]
-                columns = slice(
-                    min(s.start for s in spans), max(s.stop for s in spans))
+            rows = slice(start, start + ROWS)
+            block = inside[rows]
+            highest = np.zeros(block.shape, np.float32)
+            for index, limit in enumerate(limits):
+                columns = slice(0, block.shape[1])
+                if prob is None:
+                    columns = self._where_found(index, rows, above)
                 if columns.start >= columns.stop:
                     continue
-            score = self._probability(index, rows, columns)
-            if prob is not None:
-                prob[index, rows] = score
-            found = score > limit
-            if not self.task.nested:
-                found &= score > highest[:, columns]
-                np.copyto(highest[:, columns], score, where=found)
-            labels[:, columns][found] = index + 1
+                score = self._probability(index, rows, columns)
+                if prob is not None:
+                    prob[(index, *self._crop)][rows] = score
+                found = score > limit
+                if not self.task.nested:
+                    found &= score > highest[:, columns]
+                    np.copyto(highest[:, columns], score, where=found)
+                block[:, columns][found] = index + 1
+        return labels, prob
+
+    def _where_found(self, index: int, rows: slice,
+                     above: Sequence[np.ndarray]) -> slice:
+        """Columns of the crop where a class may be in some rows; ``above``
+        says where the logits of each view exceed the limits."""
+        spans = [
+            view.span_of(found[index], rows)
+            for view, found in zip(self._views, above)
+        ]
+        starts, stops = zip(*spans)
+        return slice(min(starts), max(stops))
 
     def _probability(self, index: int, rows: slice,
                      columns: slice) -> np.ndarray:
@@ -128,25 +124,23 @@ class _View:
         wide = _mixed(small[:, left], small[:, right], across)
         return _mixed(wide[upper - first], wide[lower - first], down[:, None])
 
-    def span_of(self, above: np.ndarray, rows: slice) -> slice:
-        """Columns of the crop where a class may be in some rows, of where its
-        logits exceed the limit; an empty slice at the end if nowhere."""
+    def span_of(self, above: np.ndarray, rows: slice) -> tuple[int, int]:
+        """First and last column of the crop where a class may be in some rows,
+        of where its logits exceed the limit; the last is 0 if nowhere."""
         upper, lower, _ = (part[rows] for part in self.rows)
         left, right, _ = self.columns
         found = np.flatnonzero(above[upper[0]:lower[-1] + 1].any(axis=0))
         if not len(found):
-            return slice(len(left), 0)
-        return slice(
-            int(np.searchsorted(right, found[0])),
-            int(np.searchsorted(left, found[-1], 'right')))
+            return len(left), 0
+        return (int(np.searchsorted(right, found[0])),
+                int(np.searchsorted(left, found[-1], 'right')))
 
 
 def _neighbours(length: int, enlarged: int, start: int, count: int,
                 align_corners: bool) -> tuple[np.ndarray, ...]:
     """Bilinear interpolation as torch defines it: which two values of a small
     axis are mixed at ``count`` positions of the enlarged one, and the share of
-    the second.
-    """
+    the second."""
     place = np.arange(start, start + count, dtype=np.float32)
     if align_corners:
         place *= np.float32((length - 1) / max(enlarged - 1, 1))

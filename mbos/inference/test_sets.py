@@ -1,11 +1,10 @@
 """Networks on test sets: prepared images, as a pipeline gives them."""
-import copy
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from mmcv import Config
+from mmcv import Config, ConfigDict
 from mmcv.parallel import collate
 from mmseg.models import build_segmentor
 from torch import nn
@@ -13,6 +12,7 @@ from torch.utils.data import Subset
 
 from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import load_weights
+from mbos.checkpoints.settings import PredictionSettings
 from mbos.config import build_checked
 from mbos.datasets.joint import seeded
 from mbos.datasets.loader import build_test_loader
@@ -37,7 +37,7 @@ def load_segmentor(model_cfg: dict,
     ``logger`` logs what was dropped; ``cfg`` says whether to accelerate.
     """
     model_cfg = dict(model_cfg, pretrained=None)
-    model = build_checked(build_segmentor, Config(dict(model=model_cfg)).model)
+    model = build_checked(build_segmentor, ConfigDict(model_cfg))
     load_weights(model, checkpoint, logger)
     accelerate_on_cpu(model, env.device, cfg)
     return wrap_model(model, env).eval()
@@ -66,28 +66,22 @@ def predict_batch(model: nn.Module,
 
 
 def predict_image(model: nn.Module, dataset, index: int) -> Probabilities:
-    """Probabilities of one image, without a loader.
-
-    mmseg's loader makes all processes meet; this runs in one of them. A
-    network in training is put back into training.
-    """
+    """Probabilities of one image, by one process alone: mmseg's loader makes
+    all of them meet. A network in training is put back into training."""
     was_training = model.training
     model.eval()
     try:
-        batch = collate([dataset[index]], samples_per_gpu=1)
-        return predict_batch(model, batch)
+        return predict_batch(model, collate([dataset[index]]))
     finally:
         model.train(was_training)
 
 
 def first_sample(dataset, where: str, draw: int = 0) -> dict:
     """The first sample of a dataset, so that a pipeline that does not fit
-    fails at once and in one sentence, not in a worker process in mid-run.
+    fails at once, not in a worker process in mid-run: with an
+    InvalidConfigError that says ``where`` in the config and which transform.
 
-    ``where`` the config has it stands in errors; ``draw`` seeds transforms.
-
-    Raises:
-        InvalidConfigError: If its pipeline fails, naming the transform.
+    ``draw`` seeds transforms.
     """
     try:
         with seeded((draw, )):
@@ -107,16 +101,13 @@ def first_sample(dataset, where: str, draw: int = 0) -> dict:
             raise
 
 
-@torch.no_grad()
 def predict_first(model: nn.Module,
                   datasets: Iterable,
                   where: str,
                   score: bool = False) -> None:
     """Predict, and perhaps score, the first image of each test set that has a
-    pipeline of its own. The network is in evaluation mode afterwards.
-
-    Raises:
-        InvalidConfigError: On the first step that fails.
+    pipeline of its own, or raise an InvalidConfigError on what fails. The
+    network is in evaluation mode afterwards.
     """
     model.eval()
     seen = set()
@@ -130,8 +121,7 @@ def predict_first(model: nn.Module,
                 f'{where}: the first image of dataset {dataset.name!r} cannot '
                 f'be predicted{" and scored" if score else ""} as the config '
                 'has it', 'Correct its pipeline, or model.test_cfg.'):
-            batch = collate([sample], samples_per_gpu=1)
-            result = model(return_loss=False, **batch)[0]
+            result = predict_batch(model, collate([sample]))
             if score:
                 dataset.pre_eval([result], [0])
 
@@ -150,30 +140,12 @@ def augment_test_sets(cfg: Config) -> None:
         raise ValueError(
             f'aug_test gives {options}, expected img_ratios, at least one, '
             'and flip_direction, of horizontal and vertical.')
-    found = [cfg.data.get('test'), cfg.data.get('val')]
-    found += list((cfg.get('test_sets') or {}).values())
-    for part in found:
-        members = part.get('datasets', [part]) if part else []
-        for member in members:
-            member['pipeline'] = augmented(member['pipeline'], **options)
-
-
-def augmented(pipeline: Sequence[dict], img_ratios: Sequence[float],
-              flip_direction: Sequence[str]) -> list[dict]:
-    """A copy of a test pipeline with scales and flips; the image as it is
-    comes in any case."""
-    pipeline = copy.deepcopy(list(pipeline))
-    steps = [s for s in pipeline if s['type'] == 'MultiScaleFlipAug']
-    if len(steps) != 1 or not steps[0].get('img_scale'):
-        raise ValueError('Test-time augmentation needs a test pipeline with '
-                         'one MultiScaleFlipAug that has an img_scale.')
-    step, = steps
-    step['img_scale'] = tuple(step['img_scale'])
-    step['img_ratios'] = [float(ratio) for ratio in img_ratios]
-    step['flip'] = bool(flip_direction)
-    step['flip_direction'] = list(flip_direction) or ['horizontal']
-    kinds = [t['type'] for t in step['transforms']]
-    if step['flip'] and 'RandomFlip' not in kinds:
-        place = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
-        step['transforms'].insert(place, dict(type='RandomFlip'))
-    return pipeline
+    for part in [
+            cfg.data.get('test'),
+            cfg.data.get('val'), *(cfg.get('test_sets') or {}).values()
+    ]:
+        for member in part.get('datasets', [part]) if part else []:
+            steps = member['pipeline']
+            loading = [s for s in steps if s['type'].startswith('Load')]
+            member['pipeline'] = loading + PredictionSettings(steps).steps(
+                options['img_ratios'], options['flip_direction'])

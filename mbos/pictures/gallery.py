@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 from PIL import Image
 
 from mbos.io.files import save_image, save_text, without_nan
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
-from mbos.painter import LabelMaps, draw_layer, fitted_size
+from mbos.painter import DrawnTask, draw_layer, shrink
 from mbos.tasks import Task
 from .document import css_colours, link_to, render_page
 
@@ -39,8 +40,7 @@ class GalleryImage:
     name: str
     photograph: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    measurements: Mapping[str,
-                          float | str | None] = field(default_factory=dict)
+    measurements: Mapping[str, object] = field(default_factory=dict)
     flags: Sequence[str] = ()
     links: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,25 +62,28 @@ def write_gallery(out_dir: str,
             task, or a picture is unreadable or has another size than its
             labels.
     """
-    twice = Counter(image.name for image in images) - Counter(
-        {image.name
-         for image in images})
-    unknown = {t for image in images for t in image.labels}
-    unknown -= {task.name for task in tasks}
-    if twice or unknown:
+    counts = Counter(image.name for image in images)
+    wrong = [name for name, count in counts.items() if count > 1]
+    labelled = {name for image in images for name in image.labels}
+    wrong += labelled - {task.name for task in tasks}
+    if wrong:
         raise ValueError(
             'Images of the gallery need names that differ, and labels of its '
             f'tasks, {", ".join(task.name for task in tasks)}; got '
-            f'{", ".join(map(repr, [*twice, *unknown]))}.')
+            f'{", ".join(map(repr, wrong))}.')
     columns = list(dict.fromkeys(c for i in images for c in i.measurements))
 
-    def make_item(image: GalleryImage) -> dict:
+    def item_of(image: GalleryImage) -> dict:
         values = [image.measurements.get(column) for column in columns]
-        return _make_pictures(out_dir, image, tasks, thumbnail) | dict(
+        return _with_pictures(out_dir, image, tasks, thumbnail) | dict(
             name=image.name, flags=list(image.flags), values=values)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        items = without_nan(list(pool.map(make_item, images)))
+        items = without_nan(list(pool.map(item_of, images)))
+    shown = [
+        dict(name=t.name, nested=t.nested, classes=css_colours(t))
+        for t in tasks
+    ]
     page = osp.join(out_dir, PAGE)
     save_text(
         page,
@@ -89,58 +92,54 @@ def write_gallery(out_dir: str,
             title=title,
             note=note,
             items=items,
-            tasks=[
-                dict(name=t.name, nested=t.nested, classes=css_colours(t))
-                for t in tasks
-            ],
+            tasks=shown,
             columns=columns))
     return page
 
 
-def _make_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
+def _with_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
                    longest: int) -> dict:
-    """Make what pictures of an image are missing; URLs and size."""
-    thumbnail, layers = _paths(
-        out_dir, image.name, [t.name for t in tasks if t.name in image.labels])
+    """URLs of an image, and the size of its pictures, after those that are
+    missing were made."""
+    drawn = [task for task in tasks if task.name in image.labels]
+    thumbnail, layers = _paths(out_dir, image.name, [t.name for t in drawn])
     if not _is_current([thumbnail, *layers.values()],
                        [image.photograph, *image.labels.values()], longest):
-        photograph, size = read_photograph(image.photograph, longest)
-        planes = {t: read_labels(path) for t, path in image.labels.items()}
-        for task, plane in planes.items():
-            if plane.shape != size[::-1]:
+        photograph, shape = read_photograph(image.photograph, longest)
+        labels = {}
+        for task in drawn:
+            path = image.labels[task.name]
+            plane = read_labels(path)
+            if plane.shape != shape:
                 raise ValueError(
-                    f'{image.labels[task]}: has {plane.shape[1]}x'
-                    f'{plane.shape[0]} pixels, its photograph '
-                    f'{image.photograph} {size[0]}x{size[1]}; predict it '
+                    f'{path}: has {plane.shape} rows and columns, its '
+                    f'photograph {image.photograph} {shape}; predict it '
                     'again.')
-        write_pictures(out_dir, image.name, photograph, planes, tasks, longest,
-                       size)
+            labels[task.name] = DrawnTask(plane, task)
+        write_pictures(out_dir, image.name, photograph, labels, longest)
     links = dict(photograph=image.photograph) | image.links
     with Image.open(thumbnail) as small:
-        return dict(
-            size=small.size,
-            thumbnail=link_to(thumbnail, out_dir),
-            layers={
-                t: link_to(path, out_dir)
-                for t, path in layers.items()
-            },
-            links=[(text, link_to(p, out_dir)) for text, p in links.items()])
+        size = small.size
+    return dict(
+        size=size,
+        thumbnail=link_to(thumbnail, out_dir),
+        layers={
+            t: link_to(path, out_dir)
+            for t, path in layers.items()
+        },
+        links=[(text, link_to(path, out_dir)) for text, path in links.items()])
 
 
 def read_photograph(path: str,
-                    longest: int) -> tuple[Image.Image, tuple[int, int]]:
+                    longest: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a photograph as it is displayed, RGB, roughly at a small size of at
-    least ``longest`` pixels, and its own width and height.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
+    least ``longest`` pixels, and its own height and width."""
     photograph = EncodedPhotograph(path)
-    height, width = photograph.shape
+    side = max(photograph.shape)
     # JPEG files can be decoded small, which takes a fraction of the time
     factors = (8, 4, 2) if photograph.can_reduce else ()
-    factor = next((f for f in factors if max(height, width) >= longest * f), 1)
-    return Image.fromarray(photograph.decode(factor)), (width, height)
+    factor = next((f for f in factors if side >= longest * f), 1)
+    return photograph.decode(factor), photograph.shape
 
 
 def _is_current(made: Sequence[str], sources: Sequence[str],
@@ -156,28 +155,21 @@ def _is_current(made: Sequence[str], sources: Sequence[str],
 
 def write_pictures(out_dir: str,
                    name: str,
-                   photograph: Image.Image,
-                   labels: LabelMaps,
-                   tasks: Sequence[Task],
-                   longest: int = THUMBNAIL,
-                   size: tuple[int, int] | None = None) -> None:
+                   photograph: np.ndarray,
+                   labels: Mapping[str, DrawnTask],
+                   longest: int = THUMBNAIL) -> None:
     """Draw and write the page's pictures of one image, which
     :func:`write_gallery` then keeps: for those who have the arrays at hand.
 
-    ``size`` is width and height of the photograph where the picture given is a
-    smaller one, ``longest`` the longer side of what is drawn.
+    The photograph may be smaller than its labels; ``longest`` is the longer
+    side of what is drawn.
     """
-    small = fitted_size(*(size or photograph.size), longest)
+    small = shrink(photograph, longest)
     thumbnail, layers = _paths(out_dir, name, labels)
-    for task in tasks:
-        if task.name in labels:
-            layer = draw_layer(labels[task.name], task, small)
-            save_image(layers[task.name], layer, optimize=True)
-    save_image(
-        thumbnail,
-        photograph.resize(small, Image.Resampling.LANCZOS, reducing_gap=2.0),
-        quality=85,
-        optimize=True)
+    for task, path in layers.items():
+        layer = draw_layer(labels[task], small.shape[1::-1])
+        save_image(path, layer, optimize=True)
+    save_image(thumbnail, small, quality=85, optimize=True)
 
 
 def _paths(out_dir: str, name: str,
@@ -190,7 +182,5 @@ def _paths(out_dir: str, name: str,
 def file_name(name: str) -> str:
     """Make a file name of an image's name, whatever that holds."""
     safe = re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('.')[:100]
-    if safe == name:
-        return safe
     # different names must not become alike
-    return f'{safe}-{zlib.crc32(name.encode()):08x}'
+    return safe if safe == name else f'{safe}-{zlib.crc32(name.encode()):08x}'

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mbos.painter import LabelMaps, draw_overlay, shrink
+from mbos.painter import LabelMaps, draw_overlay
 from mbos.tasks import Task
 
 BACKGROUND = (18, 18, 22)
@@ -17,15 +17,10 @@ SMALLEST = 640
 def overlay_picture(image: np.ndarray,
                     labels: LabelMaps,
                     tasks: Sequence[Task],
-                    longest: int = 1600,
                     caption: str = '') -> np.ndarray:
     """Draw label maps on a photograph as :func:`draw_overlay` does, with a
-    strip below it for the legend and a caption: RGB, uint8.
-
-    ``longest`` is the longer side of the drawn photograph; 0 keeps its size.
-    """
-    small = shrink(image, longest) if longest else image
-    picture = Image.fromarray(draw_overlay(small, labels, tasks))
+    strip below it for the legend and a caption: RGB, uint8."""
+    picture = Image.fromarray(draw_overlay(image, labels, tasks))
     width = max(picture.width, SMALLEST)
     pen = ImageDraw.Draw(Image.new('RGB', (1, 1)))
     unit = draw_legend(pen, tasks, 0, 0, 100) / 100
@@ -36,11 +31,9 @@ def overlay_picture(image: np.ndarray,
     sheet.paste(picture, ((width - picture.width) // 2, 0))
     pen = ImageDraw.Draw(sheet)
     draw_legend(pen, tasks, letters, picture.height + 1.25 * letters, letters)
-    pen.text((letters, picture.height + 2.9 * letters),
-             caption,
-             FAINT,
-             ImageFont.load_default(max(10, round(0.8 * letters))),
-             anchor='lm')
+    font = ImageFont.load_default(max(10, round(0.8 * letters)))
+    place = (letters, picture.height + 2.9 * letters)
+    pen.text(place, caption, FAINT, font, anchor='lm')
     return np.asarray(sheet)
 
 

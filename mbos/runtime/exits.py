@@ -25,7 +25,7 @@ LAUNCHER = 'MBOS_LAUNCHER_PID'
 _LESS_MEMORY = (
     'The memory is not enough: lower data.samples_per_gpu or the size of the '
     'images, set model.train_cfg.low_memory=True or images_per_pass=1 '
-    '(docs/performance.md), or predict with --batch-size 1, --mode slide or '
+    '(docs/performance.md), or predict with --workers 1, --mode slide or '
     '--device cpu')
 _DEFECT = (
     '\nThis is a defect of MBOS, not yours. Please report it, with all lines '

@@ -110,7 +110,7 @@ def test_flag(runs, tool, tmp_path):
     (dict(aug_test=dict(img_ratios=[])), 'aug_test.*img_ratios'),
     ({
         'data.test.pipeline': [dict(type='LoadImageFromFile')]
-    }, 'one MultiScaleFlipAug'),
+    }, 'no MultiScaleFlipAug'),
 ])
 def test_wrong_options_of_augmentation(runs, wrong, said):
     cfg = load_config(runs.config1, wrong)

@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 
 from mbos.inference.measurements import columns, measure
+from mbos.io.field_of_view import FieldOfView
 from mbos.tasks import LESION, ODOC, VESSEL, Task
 
 SIZE = 300
 EVERYWHERE = np.ones((SIZE, SIZE), np.uint8)
+
+
+def view_of(mask, certain=True):
+    return FieldOfView((0, 0, SIZE, SIZE), mask, certain)
 
 
 def plane(**values):
@@ -31,7 +36,7 @@ def test_lesions_are_counted_and_weighed():
         _1=[(10, 20, 10, 20), (50, 52, 50, 55)], _4=[(90, 91, 7, 8)])
     labels[20, 20] = 1  # touches the first by a corner: the same part
     labels[21, 22] = 255  # ignored
-    row = measure(dict(lesion=labels), [LESION], EVERYWHERE)
+    row = measure(dict(lesion=labels), [LESION], view_of(EVERYWHERE))
     assert row['lesion.EX.components'] == 2
     assert row['lesion.EX.area_px'] == 100 + 1 + 10
     assert row['lesion.EX.area_share'] == 111 / 90000
@@ -43,7 +48,8 @@ def test_lesions_are_counted_and_weighed():
 def test_only_the_field_of_view_counts():
     view = np.zeros((SIZE, SIZE), np.uint8)
     view[:, 30:280] = 1
-    row = measure(dict(vessel=plane(_1=[(100, 110, 20, 40)])), [VESSEL], view)
+    row = measure(
+        dict(vessel=plane(_1=[(100, 110, 20, 40)])), [VESSEL], view_of(view))
     assert row == {
         'field_of_view.area_px': SIZE * 250,
         'field_of_view.diameter_px': SIZE,
@@ -57,7 +63,7 @@ def test_only_the_field_of_view_counts():
 def test_disc_and_cup_of_known_ellipses():
     labels = ellipse(150, 220, 40, 30).astype(np.uint8)
     labels[ellipse(155, 215, 24, 20)] = 2
-    row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
+    row = measure(dict(odoc=labels), [ODOC], view_of(EVERYWHERE))
     # rows 150 - 40 to 150 + 40
     assert row['odoc.disc.vertical_diameter_px'] == 81
     assert row['odoc.cup.vertical_diameter_px'] == 49
@@ -74,14 +80,15 @@ def test_the_largest_disc_counts_and_a_second_is_flagged():
     labels = plane(
         _1=[(100, 150, 40, 80), (10, 30, 200, 220), (200, 210, 100, 105)],
         _2=[(110, 120, 50, 60), (15, 25, 205, 215)])
-    row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
+    row = measure(dict(odoc=labels), [ODOC], view_of(EVERYWHERE))
     assert row['odoc.disc.components'] == 3
     assert row['odoc.disc.area_px'] == 50 * 40
     assert row['odoc.cup.area_px'] == 100, "the other disc's cup is not here"
     assert row['odoc.cup_to_disc_vertical'] == 10 / 50
     assert row['flags'] == 'second_disc'  # 400 of 2000 pixels
     labels[10:30, 200:220] = 0
-    assert measure(dict(odoc=labels), [ODOC], EVERYWHERE)['flags'] == ''
+    assert measure(dict(odoc=labels), [ODOC],
+                   view_of(EVERYWHERE))['flags'] == ''
 
 
 @pytest.mark.parametrize(
@@ -95,12 +102,12 @@ def test_the_largest_disc_counts_and_a_second_is_flagged():
     ])
 def test_side_of_the_eye(column, side):
     labels = ellipse(150, column, 20, 20).astype(np.uint8)
-    row = measure(dict(odoc=labels), [ODOC], EVERYWHERE)
+    row = measure(dict(odoc=labels), [ODOC], view_of(EVERYWHERE))
     assert row['eye_side'] == side
 
 
 def test_no_disc():
-    row = measure(dict(odoc=plane()), [ODOC], EVERYWHERE)
+    row = measure(dict(odoc=plane()), [ODOC], view_of(EVERYWHERE))
     assert row['flags'] == 'no_disc' and row['odoc.disc.area_px'] == 0
     for name in ('odoc.disc.centre_x_px', 'odoc.cup_to_disc_vertical',
                  'eye_side'):
@@ -118,7 +125,8 @@ def test_no_disc():
 def test_flags_of_the_photograph(grey, colour, view, certain, flags):
     image = np.full((SIZE, SIZE, 3), grey, np.uint8)
     image[..., 0] += np.uint8(colour)
-    row = measure(dict(vessel=plane()), [VESSEL], view, image, certain)
+    row = measure(
+        dict(vessel=plane()), [VESSEL], view_of(view, certain), image)
     assert row['flags'] == flags
 
 
@@ -132,12 +140,12 @@ def test_any_tasks():
             _2=[(110, 140, 50, 60)],
             _3=[(120, 125, 52, 56)]),
         spots=plane(_2=[(1, 2, 1, 3)]))
-    row = measure(labels, [layers, spots], EVERYWHERE)
+    row = measure(labels, [layers, spots], view_of(EVERYWHERE))
     assert row['layers.b_to_a_vertical'] == 30 / 50
     assert row['layers.c_to_a_vertical'] == 5 / 50
     assert row['layers.b.area_px'] == 300, 'the innermost class is part of it'
     assert row['spots.y.area_px'] == 2
-    empty = measure(labels, [layers, spots], 0 * EVERYWHERE)
+    empty = measure(labels, [layers, spots], view_of(0 * EVERYWHERE))
     assert empty['spots.y.area_share'] is None
     assert list(row) == list(empty) == columns([layers, spots])
     assert list(row)[-1] == 'flags' and 'eye_side' not in row

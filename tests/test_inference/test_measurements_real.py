@@ -31,7 +31,7 @@ def mask(path):
 def measured(path, labels, task):
     view = find_field_of_view(read_photograph(str(path)).image)
     assert view.certain, path
-    return measure({task.name: labels}, [task], view.mask)
+    return measure({task.name: labels}, [task], view)
 
 
 def largest(quantity, errors):

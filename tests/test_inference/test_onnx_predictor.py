@@ -47,7 +47,7 @@ def test_as_in_torch(network, options):
     sides = []
     for predictor in (Predictor(model, options), OnnxPredictor(graph,
                                                                options)):
-        sides.append(list(predictor.predict(images)))
+        sides.append([predictor.predict(image) for image in images])
     assert list(model.tasks) == list(sides[1][0].labels)
     for ours, theirs in zip(*sides):
         for name in model.tasks:

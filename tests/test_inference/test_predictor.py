@@ -128,7 +128,7 @@ def test_paths_lists_and_batches(tmp_path, model_and_cfg):
     images = [photograph(), photograph(90, 140), photograph()[:, ::-1].copy()]
     file = tmp_path / 'eye.png'
     Image.fromarray(images[0]).save(file)
-    together = predict(model, [str(file), *images[1:]], batch_size=3)
+    together = predict(model, [str(file), *images[1:]])
     for image, batched in zip(images, together):
         alone = predict(model, image)
         for name in TASKS:

@@ -75,7 +75,7 @@ def check_every_place(path, expected, atol=0):
             train=EncodedPhotograph(path).decode(bgr=True)[..., ::-1],
             validate=dataset[index]['img'][..., ::-1],
             predict=as_photograph(str(path)).image,
-            page=np.array(shown_on_a_page(str(path), 10**6)[0])).items():
+            page=shown_on_a_page(str(path), 10**6)[0]).items():
         assert image.dtype == np.uint8, place
         np.testing.assert_allclose(
             image.astype(int), expected.astype(int), atol=atol, err_msg=place)

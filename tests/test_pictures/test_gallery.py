@@ -152,12 +152,11 @@ def test_photographs_as_displayed(tmp_path):
     turned[0x0112] = 6
     path = save_photograph(tmp_path / 'turned.jpg', (60, 40), exif=turned)
     image, size = read_photograph(path, 20)
-    assert size == (40, 60) and image.height > image.width
+    assert size == (60, 40) and image.shape == (60, 40, 3)
     grey = tmp_path / 'deep.png'
     Image.fromarray(np.full((4, 5), 32896, np.uint16)).save(grey)
     image, size = read_photograph(str(grey), 20)
-    assert image.mode == 'RGB' and size == (5, 4)
-    assert image.getpixel((0, 0)) == (128, 128, 128)
+    assert size == (4, 5) and image[0, 0].tolist() == [128] * 3
 
 
 def test_bad_input(images, tmp_path):
@@ -167,7 +166,7 @@ def test_bad_input(images, tmp_path):
     with pytest.raises(ValueError, match="vessel.*'odoc'"):
         write_gallery(out, images, build_tasks(['vessel']))
     save_photograph(tmp_path / 'photographs/1 #.jpg', (61, 40))
-    with pytest.raises(ValueError, match=r'1\.png.*60.*40.*1 #\.jpg.*61'):
+    with pytest.raises(ValueError, match=r'1\.png.*40, 60.*1 #\.jpg.*40, 61'):
         write_gallery(out, images, TASKS)
 
 

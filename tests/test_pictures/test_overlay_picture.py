@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from mbos.painter import shrink
 from mbos.pictures.overlay_picture import BACKGROUND, overlay_picture
 from mbos.tasks import BUILTIN_TASKS
 
@@ -10,7 +11,9 @@ TASKS = list(BUILTIN_TASKS.values())
 
 def draw(height, width, longest=900):
     image = np.full((height, width, 3), 100, np.uint8)
-    return overlay_picture(image, {}, TASKS, longest, 'eye. Not a device')
+    return overlay_picture(
+        shrink(image, longest) if longest else image, {}, TASKS,
+        "eye. Not a device")
 
 
 def test_size_and_strip():

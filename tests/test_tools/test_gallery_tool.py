@@ -20,12 +20,12 @@ def predictions(tmp_path):
         Image.new('RGB', (80, 60), (90, 60, 30)).save(photo)
         plane = np.zeros((60, 80), np.uint8)
         plane[20:40, 20:40] = 1
-        labels = folder.write_labels(name, TASKS[0], plane)
+        labels = folder.write_maps(name, TASKS[0], plane, None)[0]
         folder.write_record(
             dict(
                 name=name,
                 source=str(photo),
-                key='k',
+                file=[0, 0],
                 width=80,
                 height=60,
                 labels=dict(odoc=labels),
