@@ -3,8 +3,7 @@ import difflib
 import gc
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 COMMANDS = {
     'predict': 'find structures in photographs of your own',
@@ -31,10 +30,10 @@ def usage() -> str:
     """What ``mbos --help`` prints."""
     lines = [f'  {name:18}  {text}' for name, text in COMMANDS.items()]
     return '\n'.join([
-        'usage: mbos COMMAND [ARGUMENTS]', '',
+        'usage: mbos COMMAND [ARGUMENTS]\n',
         'One network for every structure of an image, from datasets that each '
-        'label some.', '', *lines, '',
-        'mbos COMMAND --help describes a command; mbos --version.'
+        'label some.\n', *lines,
+        '\nmbos COMMAND --help describes a command; mbos --version.'
     ])
 
 
@@ -53,10 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         similar = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f' Did you mean {similar[0]}?' if similar else ''
-        print(
-            f'mbos: no command {name!r}.{hint} `mbos --help` lists all.'
-            if name else usage(),
-            file=sys.stderr)
+        text = f'mbos: no command {name!r}.{hint} `mbos --help` lists all.'
+        print(text if name else usage(), file=sys.stderr)
         sys.exit(2)
 
 
@@ -65,31 +62,21 @@ def run(name: str) -> None:
 
     An error that explains itself is one line and exit status 1.
     """
+    # torch and mmseg make hardly any garbage; to look for it in all that they
+    # bring took a quarter of the time
+    gc.disable()
     try:
-        with quick_imports():
-            command = importlib.import_module(
-                f'mbos.commands.{name.replace("-", "_")}').main
-            if name not in LIGHT:
-                from mbos.runtime.exits import run_tool
+        command = importlib.import_module(
+            f'mbos.commands.{name.replace("-", "_")}').main
+        if name not in LIGHT:
+            from mbos.runtime.exits import run_tool
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split('.')[0] == 'mbos':
             raise
         sys.exit(f'{error}\n`mbos info` lists all that is missing.')
-    if name in LIGHT:
-        sys.exit(command())
-    run_tool(command)
-
-
-@contextmanager
-def quick_imports() -> Iterator[None]:
-    """Let Python not look for garbage meanwhile, nor later in what is there.
-
-    torch and mmseg make hardly any, and looking through all that they bring
-    took a quarter of the time.
-    """
-    gc.disable()
-    try:
-        yield
     finally:
         gc.freeze()
         gc.enable()
+    if name in LIGHT:
+        sys.exit(command())
+    run_tool(command)

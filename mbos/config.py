@@ -1,20 +1,21 @@
 """Reading configs and completing what they say only once."""
 import copy
 import difflib
-import importlib
 import os
 import os.path as osp
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from mmcv import Config, ConfigDict
 from torch import nn
 
-from mbos.config_rules import check_overrides, check_structure
+from mbos.config_rules import check_overrides, check_structure, value_at
 from mbos.faults import (InvalidConfigError, blamed_on, first_line, naming,
                          place_in_own_code)
 from mbos.mmcv_ops import check_operators
@@ -64,7 +65,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
             holds values that are not plain ones.
         ValueError: If an override's key looks mistyped.
     """
-    _register_parts()
+    import_module('mbos.registration')  # configs of 0.1 name only "mbos"
     path = find_config(path)
     cfg = _read(path)
     with naming(path):
@@ -73,7 +74,9 @@ def load_config(path: str, options: dict | None = None) -> Config:
             with blamed_on('--cfg-options do not fit the config',
                            'Give keys and positions that it has.'):
                 cfg.merge_from_dict(options)
-        _make_plain(cfg._cfg_dict)
+        # what a config imports for its own use, such as Path, is dropped
+        kept = {k: v for k, v in cfg._cfg_dict.items() if not callable(v)}
+        cfg = Config(plain(kept, 'config'), cfg.text, path)
         check_structure(cfg)
         if cfg.get('work_dir') is None:
             cfg.work_dir = osp.join('work_dirs', Path(path).stem)
@@ -81,16 +84,13 @@ def load_config(path: str, options: dict | None = None) -> Config:
     return cfg
 
 
-def _register_parts() -> None:
-    """Whatever a config imports: those of version 0.1 name only ``mbos``."""
-    importlib.import_module('mbos.registration')
-
-
 def imported_packages(cfg: Config) -> set[str]:
     """Packages that a config imports by ``custom_imports``."""
-    names = (cfg.get('custom_imports') or {}).get('imports') or []
-    names = [names] if isinstance(names, str) else names
-    return {name.split('.')[0] for name in names}
+    names = value_at(cfg, 'custom_imports.imports') or []
+    return {
+        name.split('.')[0]
+        for name in ([names] if isinstance(names, str) else names)
+    }
 
 
 def _read(path: str) -> Config:
@@ -112,40 +112,6 @@ def _read(path: str) -> Config:
         raise InvalidConfigError(
             f'Config {path} cannot be read ({first_line(error)}{hint}). '
             'Correct it, or the configs in its _base_.') from error
-
-
-def _make_plain(content: dict) -> None:
-    """Leave nothing in a config that neither text nor checkpoints can hold.
-
-    What a config imports for its own use, such as ``Path``, is dropped.
-    """
-    for key, value in list(content.items()):
-        if callable(value):
-            del content[key]
-        else:
-            content[key] = _plain_value(value, key)
-
-
-def _plain_value(value: Any, key: str) -> Any:
-    """Numbers, arrays and paths of other libraries as Python's own."""
-    if isinstance(value, dict):
-        for name in list(value):
-            value[name] = _plain_value(value[name], f'{key}.{name}')
-        return value
-    if isinstance(value, (list, tuple, range)):
-        kind = tuple if isinstance(value, tuple) else list
-        return kind(
-            _plain_value(item, f'{key}.{i}') for i, item in enumerate(value))
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if value is None or isinstance(value, (bool, int, float, str, bytes, set)):
-        return value
-    raise InvalidConfigError(
-        f'The config has {value!r} as {key}: write numbers, texts, lists and '
-        'dicts, and the name of a registered class as its type, since a run '
-        'keeps its config as text.')
 
 
 def _complete_datasets(cfg: Config) -> None:
@@ -172,10 +138,10 @@ def _complete_datasets(cfg: Config) -> None:
 def find_test_set(cfg: Config, name: str) -> dict:
     """Config of a test set; a ValueError says which ones there are."""
     sets = cfg.get('test_sets') or {}
-    if name not in sets:
-        raise ValueError(f'The config has no test set {name!r}: it has '
-                         f'{", ".join(sets) or "none"}.')
-    return sets[name]
+    if name in sets:
+        return sets[name]
+    raise ValueError(f'The config has no test set {name!r}: it has '
+                     f'{", ".join(sets) or "none"}.')
 
 
 def member_datasets(dataset: Any) -> list[dict]:
@@ -188,14 +154,11 @@ def member_datasets(dataset: Any) -> list[dict]:
 
 
 def build_checked(build: Callable, *args: Any) -> Any:
-    """Build a part of a config, with one kind of error for what is wrong.
-
-    Raises:
-        InvalidConfigError: If the config names an unknown type, or settings
-            that the type cannot be built with.
-        MissingOperatorError: If a network needs mmcv-full.
+    """Build a part of a config; an ``InvalidConfigError`` is raised for
+    unknown types and wrong settings, a ``MissingOperatorError`` for networks
+    that need mmcv-full.
     """
-    _register_parts()
+    import_module('mbos.registration')
     kinds = [a['type'] for a in args if isinstance(a, dict) and 'type' in a]
     what = kinds[0] if kinds else 'A part of the config'
     with blamed_on(
@@ -228,10 +191,27 @@ def generator_model_cfg(model_cfg: dict) -> dict:
     return cfg
 
 
-def plain(value: Any) -> Any:
-    """A config part as built-in dicts, lists and tuples, copied."""
+def plain(value: Any, where: str = '') -> Any:
+    """A config part as built-in dicts, lists, tuples, numbers and texts.
+
+    Of a part that is named, what neither text nor a checkpoint can hold is
+    refused, with an ``InvalidConfigError``.
+    """
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(plain(item) for item in value)
+        return {name: plain(item, where and f'{where}.{name}')
+                for name, item in value.items()}  # yapf: disable
+    if isinstance(value, (list, tuple, range)):
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(plain(item, where and f'{where}.{i}')
+                    for i, item in enumerate(value))  # yapf: disable
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if where and not isinstance(value,
+                                (int, float, str, bytes, set, NoneType)):
+        raise InvalidConfigError(
+            f'{where} is {value!r}: write numbers, texts, lists and dicts, '
+            'and the name of a registered class as its type, since a run '
+            'keeps its config as text.')
     return value

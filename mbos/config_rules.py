@@ -103,13 +103,6 @@ def _is_further_hook(value: Any) -> bool:
          'LrUpdaterHook'))
 
 
-def _is_optimizer(value: Any) -> bool:
-    """LBFGS needs the loss several times, SparseAdam sparse gradients."""
-    return isinstance(value, Mapping) and not any(
-        value_at(part, 'type') in ('LBFGS', 'SparseAdam')
-        for part in (value, *value.values()))
-
-
 FLAG = (True, False)
 PIPELINE = _list_of(_is_step, 'a list of transforms, each a dict with a type')
 RULES = {
@@ -167,9 +160,10 @@ TRAINING = {
     'workflow': Kind(
         lambda value: value in ([('train', 1)], [['train', 1]]),
         "[('train', 1)]: evaluation.interval says when data.val is evaluated"),
-    'optimizer': Kind(
-        _is_optimizer, "a dict such as dict(type='AdamW', lr=...), of an "
-        'optimizer that steps as that does'),
+    'optimizer': dict,
+    'optimizer.type optimizer.generator.type': Kind(
+        lambda name: name not in ('LBFGS', 'SparseAdam'),
+        'one that steps as AdamW does'),
     'optimizer_config.grad_clip':
         Kind(lambda value: fits(value, dict), 'such as dict(max_norm=1.0)'),
     'optimizer_config.type': Kind(
@@ -178,8 +172,8 @@ TRAINING = {
     'runner.type': ('CheckedIterRunner', ),
     'checkpoint_config.type': ('SubfolderCheckpointHook', ),
     'log_config.hooks': _list_of(
-        _is_hook, "a list such as [dict(type='CompactTextLoggerHook')], without "
-        'by_epoch=True'),
+        _is_hook, "a list such as [dict(type='CompactTextLoggerHook')], "
+        'without by_epoch=True'),
     'custom_hooks': _list_of(
         _is_further_hook, 'a list of dicts with a type, without by_epoch=True '
         'and what optimizer_config, lr_config and checkpoint_config give'),
@@ -238,7 +232,6 @@ INSTEAD = {
     }.items() for key in keys.split()
 }  # yapf: disable
 """dict[str, str]: Keys of other trainers, and what to write instead."""
-NAMED_BY_USERS = {'custom_keys', 'specks', 'thresholds'}
 
 
 def check_structure(cfg: Config) -> None:
@@ -284,17 +277,13 @@ def check_overrides(cfg: Mapping, options: Iterable[str]) -> None:
     for key in options:
         part, where = cfg, ''
         for name in key.split('.'):
-            if isinstance(part, (list, tuple)) and name.isdigit():
-                part = dict(enumerate(part)).get(int(name))
-            elif isinstance(part, Mapping) and name in part:
-                part = part[name]
-            else:
+            if not isinstance(part, Mapping) or name not in part:
                 break
-            where = f'{where}.{name}'.lstrip('.')
+            part, where = part[name], f'{where}.{name}'.lstrip('.')
         else:
             continue
         if not isinstance(part, Mapping) or 'type' in part \
-                or NAMED_BY_USERS & set(where.split('.')):
+                or where.endswith('custom_keys'):
             continue
         known = [*part, *KNOWN.get(where, '').split()]
         for sentence in _unknown([name], known, where):

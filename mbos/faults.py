@@ -51,18 +51,14 @@ def first_line(error: BaseException, length: int = 300) -> str:
         text += _origins(error)[-1].line or ''
     if isinstance(error, KeyError):  # quoted, once by each part around it
         text = re.sub(r'\\+n.*|\\+|^["\']+|["\']+$', '', text)
-    text = (text.strip().splitlines() or [''])[0].strip().rstrip('.:')
+    text = text.strip().partition('\n')[0].strip().rstrip('.:')
     if len(text) > length:
-        half = length // 2
-        text = f'{text[:half]} ... {text[-half:]}'
-    name = type(error).__name__
-    return f'{name}: {text}' if text else name
+        text = f'{text[:length // 2]} ... {text[-length // 2:]}'
+    return f'{type(error).__name__}: {text}'.removesuffix(': ')
 
 
 def _origins(error: BaseException | None) -> list[traceback.FrameSummary]:
-    """Where an error was raised, and those that it wraps, as mmcv wraps those
-    of what it builds.
-    """
+    """Where an error was raised, and those that it wraps, as mmcv does."""
     found = []
     while error is not None:
         found += traceback.extract_tb(error.__traceback__)[-1:]
@@ -89,21 +85,19 @@ class FaultList:
         if len(self.errors) == 1:
             raise self.errors[0]
         if self.errors:
-            raise InvalidConfigError('\n'.join([
-                f'{len(self.errors)} things are missing or wrong:',
-                *(f'- {error}' for error in self.errors)
-            ]))
+            texts = [f'- {error}' for error in self.errors]
+            raise InvalidConfigError('\n'.join(
+                [f'{len(texts)} things are missing or wrong:', *texts]))
 
 
 @contextmanager
 def blamed_on(what: str, remedy: str) -> Iterator[None]:
-    """Context in which whatever fails does so because of a config.
+    """Context in which whatever fails does so because of a config: ``what``
+    cannot be done is the start of an ``InvalidConfigError``'s sentence, the
+    ``remedy`` a sentence of its own.
 
     Errors that explain themselves (a ``ValueError`` of ours, ``OSError``, too
     little memory) and those of the user's own code pass as they are.
-
-    ``what`` cannot be done is the start of an ``InvalidConfigError``'s
-    sentence, the ``remedy`` a sentence of its own.
     """
     try:
         yield

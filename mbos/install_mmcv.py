@@ -41,15 +41,12 @@ def main(argv: list[str] | None = None) -> int:
         prog='python -m mbos.install_mmcv',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--full',
-        action='store_true',
-        help='mmcv-full, compiled for the torch that is installed')
+    what = 'mmcv-full, compiled for the torch that is installed'
+    parser.add_argument('--full', action='store_true', help=what)
     full = parser.parse_args(argv).full
-    steps = [['setuptools>=70.1,<80'], ['--no-build-isolation']]
     # pip's cache does not know for which torch something was compiled.
-    steps[1] += ['--no-cache-dir', 'mmcv-full==1.7.2'
-                 ] if full else ['mmcv==1.7.2']
+    mmcv = ['--no-cache-dir', 'mmcv-full==1.7.2'] if full else ['mmcv==1.7.2']
+    steps = [['setuptools>=70.1,<80'], ['--no-build-isolation', *mmcv]]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, 'sitecustomize.py').write_text(SITE, encoding='utf-8')
         environment = dict(

@@ -44,7 +44,7 @@ class MissingOperators(ModuleType):
 
 
 class _LastFinder(MetaPathFinder, Loader):
-    """Found where nothing else is: the stand-in, or advice."""
+    """Finds what nothing else does: the stand-in, or advice."""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname == 'mmcv':
@@ -62,9 +62,8 @@ class _LastFinder(MetaPathFinder, Loader):
 
 
 def provide_stand_in() -> None:
-    """Let ``mmcv.ops`` be imported without compiled operators.
-
-    ``import mbos`` calls it. It imports neither mmcv nor torch.
+    """Let ``mmcv.ops`` be imported without compiled operators, which this
+    imports neither mmcv nor torch for.
     """
     sys.meta_path.append(_LastFinder())
     for start in HARMLESS:
@@ -75,11 +74,8 @@ def provide_stand_in() -> None:
 
 
 def check_operators(model) -> None:
-    """Refuse a network that needs an operator which is not there.
-
-    Raises:
-        MissingOperatorError: Names the first part that mmcv-full is needed
-            for. Never raised where mmcv-full is installed.
+    """Raise a ``MissingOperatorError`` that names the first part of a network
+    which needs mmcv-full, where that is not installed.
     """
     if not isinstance(sys.modules.get(EXTENSION), MissingOperators):
         return

@@ -7,32 +7,6 @@ COMPILER = ('torch._dynamo', 'torch._dynamo.utils')
 INTERPOLATION = 'scipy.interpolate'
 
 
-def import_models() -> None:
-    """Import all that registers with mmseg, in a second less than otherwise.
-
-    torchvision asks torch's compiler whether it can compile one operator, timm
-    asks it to leave some functions alone, and mmseg's BEiT may interpolate
-    with SciPy. These three are not imported now, but can be, and then work.
-    """
-    import torch
-    package, utils = (ModuleType(name) for name in COMPILER)
-    package.__path__ = []
-    utils.is_compile_supported = lambda device: False
-    stand_ins = dict(zip(COMPILER, (package, utils)))
-    stand_ins[INTERPOLATION] = _Late(INTERPOLATION)
-    for name in stand_ins.keys() & sys.modules.keys():
-        del stand_ins[name]
-    disable = torch.compiler.disable
-    torch.compiler.disable = _unchanged
-    sys.modules.update(stand_ins)
-    try:
-        importlib.import_module('mbos.registration')
-    finally:
-        torch.compiler.disable = disable
-        for name in stand_ins:
-            sys.modules.pop(name, None)
-
-
 class _Late(ModuleType):
     """Imports the module of its name when something of it is used."""
 
@@ -42,6 +16,31 @@ class _Late(ModuleType):
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
+
+
+def import_models() -> None:
+    """Import all that registers with mmseg, in a second less than otherwise.
+
+    torchvision asks torch's compiler whether it can compile one operator, timm
+    asks it to leave some functions alone, and mmseg's BEiT may interpolate
+    with SciPy. These three are not imported now, but can be, and then work.
+    """
+    import torch
+    package, utils = map(ModuleType, COMPILER)
+    package.__path__ = []
+    utils.is_compile_supported = lambda device: False
+    late = _Late(INTERPOLATION)
+    stand_ins = {module.__name__: module for module in (package, utils, late)
+                 if module.__name__ not in sys.modules}  # yapf: disable
+    disable = torch.compiler.disable
+    torch.compiler.disable = _unchanged
+    sys.modules.update(stand_ins)
+    try:
+        importlib.import_module('mbos.registration')
+    finally:
+        torch.compiler.disable = disable
+        for name in stand_ins:
+            sys.modules.pop(name, None)
 
 
 def _unchanged(function=None, **_):

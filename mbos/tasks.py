@@ -1,8 +1,7 @@
 """Tasks: named heads with classes, and how labels become targets and back.
 
-Everything in the package is keyed by task name. A task is described once,
-here or in a config, and everyone else asks it (docs/method.md, section 1),
-also for the colours of pictures and label PNGs.
+A task is described once, here or in a config, and everyone else asks it
+(docs/method.md, section 1), also for the colours of pictures and label PNGs.
 """
 from __future__ import annotations
 import numbers
@@ -20,10 +19,8 @@ Colour = tuple[int, int, int]
 OTHER_COLOURS = ((30, 60, 255), (240, 225, 0), (245, 95, 250), (0, 140, 170),
                  (0, 220, 190), (255, 255, 255))
 """tuple: RGB colours of the classes of tasks that have no palette."""
-
 IGNORE_INDEX = 255
-"""Label value that takes no part in losses and metrics."""
-
+"""int: Label value that takes no part in losses and metrics."""
 Threshold = float | Mapping[str, float]
 """Probability that a class must exceed: of all classes, or by class."""
 
@@ -36,14 +33,13 @@ class Task:
     ignored. Every class is one sigmoid channel.
 
     Args:
-        name (str): Name by which heads, labels, metrics and logs are found.
-            Letters, digits and underscores.
-        classes (Sequence[str]): In the order of their label values.
-        nested (bool): Whether each class contains the ones after it, as the
-            optic disc contains the cup: the target of class ``k`` is then
+        name: Letters, digits and underscores.
+        classes: In the order of their label values.
+        nested: Whether each class contains the ones after it, as the optic
+            disc contains the cup: the target of class ``k`` is then
             ``label >= k`` instead of ``label == k``.
-        palette (Sequence[Sequence[int]], optional): RGB colour of each class;
-            tasks of other colours are equal. Default: ``OTHER_COLOURS``.
+        palette: RGB colour of each class, ``OTHER_COLOURS`` by default; tasks
+            of other colours are equal.
     """
 
     name: str
@@ -61,13 +57,13 @@ class Task:
                              f'254 different class names, got '
                              f'{self.classes!r}.')
         object.__setattr__(self, 'classes', tuple(self.classes))
-        if self.palette is not None:
-            object.__setattr__(self, 'palette',
-                               tuple(tuple(c) for c in self.palette))
-            if len(self.palette) != len(self.classes):
-                raise ValueError(
-                    f'Task {self.name!r} has {len(self.classes)} classes but '
-                    f'{len(self.palette)} colours.')
+        if self.palette is None:
+            return
+        object.__setattr__(self, 'palette', tuple(map(tuple, self.palette)))
+        if len(self.palette) != len(self.classes):
+            raise ValueError(
+                f'Task {self.name!r} has {len(self.classes)} classes but '
+                f'{len(self.palette)} colours.')
 
     @property
     def num_classes(self) -> int:
@@ -76,11 +72,9 @@ class Task:
 
     def as_config(self) -> dict:
         """Plain types that :func:`build_task` makes the same task of."""
-        return dict(
-            name=self.name,
-            classes=list(self.classes),
-            nested=self.nested,
-            palette=self.palette and [list(c) for c in self.palette])
+        palette = self.palette and list(map(list, self.palette))
+        classes = list(self.classes)
+        return dict(vars(self), classes=classes, palette=palette)
 
     @property
     def colours(self) -> tuple[Colour, ...]:
@@ -93,14 +87,16 @@ class Task:
 
         A ValueError is raised for none, an unknown one, and one twice.
         """
-        names = list(classes) if isinstance(classes, Collection) else []
-        if isinstance(classes, str) or not names or (
-                len(names) != len(set(names) & set(self.classes))):
+        is_list = isinstance(classes, Collection) and \
+            not isinstance(classes, str)
+        found = [i for i, name in enumerate(self.classes)
+                 if is_list and name in classes]  # yapf: disable
+        if not found or len(found) != len(classes):
             raise ValueError(
                 f'Task {self.name!r} has the classes '
                 f'{", ".join(self.classes)}: expected a list of some of them, '
                 f'each once, got {classes!r}.')
-        return [i for i, name in enumerate(self.classes) if name in names]
+        return found
 
     def part(self, classes: Sequence[str]) -> 'Task':
         """The task of some of the classes alone; itself where these are all.
@@ -143,15 +139,15 @@ class Task:
         inside a class within it (docs/method.md, section 1).
 
         Args:
-            labels (Tensor): Integer labels of shape (..., H, W).
-            ignore_index (int, optional): Value of the pixels to leave out;
-                None counts them as background, as the published release does.
-            known (Tensor, optional): Which classes the planes label, boolean,
-                of shape (..., C) or (C, ). Default: all of them.
+            labels: Integer labels of shape (..., H, W).
+            ignore_index: Value of the pixels to leave out; None counts them as
+                background, as the published release does.
+            known: Which classes the planes label, boolean, of shape (..., C)
+                or (C, ). Default: all of them.
 
         Returns:
-            tuple[Tensor, Tensor]: Boolean targets and validity, of shape (...,
-            C, H, W); channels of the validity may share their memory.
+            Boolean targets and validity, of shape (..., C, H, W); channels of
+            the validity may share their memory.
         """
         import torch
         labels = labels.unsqueeze(-3)
@@ -171,10 +167,8 @@ class Task:
 
     def _known_pixels(self, labels: Tensor, values: Tensor,
                       known: Tensor) -> Tensor:
-        """Where each class is labelled or follows from those that are.
-
-        Of labels (..., 1, H, W), values (C, 1, 1) and known (..., C), boolean
-        of shape (..., C, H, W).
+        """Where each class is labelled or follows from those that are, of
+        labels (..., 1, H, W), values (C, 1, 1) and known (..., C).
         """
         import torch
         known = known[..., None, None]
@@ -226,13 +220,11 @@ class Task:
         return {name: given.get(name, 0.5) for name in self.classes}
 
     def decode(self, prob: Tensor, threshold: Threshold = 0.5) -> Tensor:
-        """Turn probabilities into label values (docs/method.md, section 5).
+        """Turn probabilities (..., C, H, W) into labels (..., H, W), uint8.
 
         A pixel is foreground where any class exceeds its threshold: the most
         probable of these among exclusive classes, the innermost of nested
-        ones.
-
-        Probabilities are of shape (..., C, H, W), labels (..., H, W), uint8.
+        ones (docs/method.md, section 5).
         """
         import torch
         if prob.shape[-3] != self.num_classes:

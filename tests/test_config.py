@@ -164,10 +164,10 @@ def test_mistyped_keys_are_refused(key, meant):
 
 
 @pytest.mark.parametrize('key', [
-    'data_root', 'data.samples_per_gpu', 'data.train.anything',
-    'data.train.datasets.3.name', 'model.train_cfg.images_per_pass', 'seed',
-    'model.anything', 'optimizer.generator.paramwise_cfg.custom_keys.b',
-    'data_root.deeper'
+    'data_root', 'model.train_cfg', 'data.samples_per_gpu',
+    'data.train.anything', 'data.train.datasets.3.name',
+    'model.train_cfg.images_per_pass', 'seed', 'model.anything',
+    'optimizer.generator.paramwise_cfg.custom_keys.b', 'data_root.deeper'
 ])
 def test_keys_that_are_read_pass_in_silence(key):
     with warnings.catch_warnings():

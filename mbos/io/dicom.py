@@ -15,7 +15,7 @@ def is_dicom(start: bytes) -> bool:
     return start[MAGIC_AT:MAGIC_END] == b'DICM'
 
 
-def _dataset(path: str, stream: BinaryIO, header: bool) -> Any:
+def _dataset(path: str, stream: BinaryIO, **options: bool) -> Any:
     try:
         import pydicom
     except ImportError as error:
@@ -23,7 +23,7 @@ def _dataset(path: str, stream: BinaryIO, header: bool) -> Any:
             f'{path}: is a DICOM file, which needs pydicom; install it with '
             "pip install 'mbos[dicom]', or export the photograph as PNG."
         ) from error
-    dataset = pydicom.dcmread(stream, stop_before_pixels=header)
+    dataset = pydicom.dcmread(stream, **options)
     rows, columns = dataset.get('Rows', 0), dataset.get('Columns', 0)
     if not 0 < rows * columns <= max_image_pixels():
         raise RefusedError(
@@ -34,18 +34,16 @@ def _dataset(path: str, stream: BinaryIO, header: bool) -> Any:
 
 def shape_of(path: str, stream: BinaryIO) -> tuple[int, int]:
     """Read height and width."""
-    dataset = _dataset(path, stream, header=True)
+    dataset = _dataset(path, stream, stop_before_pixels=True)
     return int(dataset.Rows), int(dataset.Columns)
 
 
 def read(path: str, stream: BinaryIO) -> np.ndarray:
-    """Read the first frame, grey (H, W) or RGB (H, W, 3).
-
-    More than 8 bits become shares of white as float32, since the file says
-    how many bits the camera has.
+    """Read the first frame, grey (H, W) or RGB (H, W, 3); of more than 8 bits
+    as shares of white, float32, since the file says how many the camera has.
     """
     from pydicom.pixels import apply_color_lut, pixel_array
-    dataset = _dataset(path, stream, header=False)
+    dataset = _dataset(path, stream)
     values = pixel_array(dataset, index=0)
     kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsStored)
     if kind == 'PALETTE COLOR':

@@ -10,21 +10,17 @@ import numpy as np
 HALF = 0.5
 LONG = 8
 """Pixels of the smaller map that a thin structure must reach in length."""
-CREST_SHARE = 0.25
-"""Share of its area from which on a pixel of a thin structure is kept."""
-CREST_HEIGHT = 0.02
-"""How much a crest stands out from both sides, at least."""
-CREST_CURVATURE = 0.25
-"""Its second difference over its height; edges of large areas have less."""
-CREST_BLUR = 0.6
-"""Standard deviation in pixels; without it, crests are frayed."""
+CREST_SHARE = 0.25  # of its area, from which on a pixel of a crest is kept
+CREST_HEIGHT = 0.02  # how much a crest stands out from both sides, at least
+CREST_CURVATURE = 0.25  # of its height; edges of large areas have less
+CREST_BLUR = 0.6  # pixels; without it, crests are frayed
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 class _Plane:
     """One class of a label map: its value, its share of each pixel of the
-    smaller map, and the numbers and boxes (left, top, width, height, area) of
-    its connected parts in the larger one, 0 being outside.
+    smaller map, and its connected parts in the larger one, by number (0 is
+    outside), with their boxes (left, top, width, height, area).
     """
 
     def __init__(self, labels: np.ndarray, value: int, size: tuple[int, int]):

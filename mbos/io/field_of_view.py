@@ -22,14 +22,10 @@ SMALLEST = 0.5
 """float: Share of the photograph's width or height that a field of view has;
 smaller ones are bright spots, unless the rest of the photograph is black."""
 SMALLEST_ALONE = 0.1
-ALONE = 0.9
-"""float: Share of all that is not black that a small field of view holds."""
-SEARCHED_SIDE = 600
-"""int: Larger side of the picture in which discs that touch are told apart."""
-LIKE = 0.4
-"""float: Share of the largest area from which on another is like it."""
-OBLONG = 2
-"""float: Ratio of the sides from which on a region is a strip."""
+ALONE = 0.9  # share of all that is not black that a small one holds
+SEARCHED_SIDE = 600  # of the picture in which discs that touch are told apart
+LIKE = 0.4  # share of the largest area from which on another is like it
+OBLONG = 2  # ratio of the sides from which on a region is a strip
 ELLIPSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -56,9 +52,8 @@ def find_field_of_view(image: np.ndarray) -> FieldOfView:
         retinas = [c for c in contours if _looks_like_retina(c, shape)]
         if not retinas:
             continue
-        retina, *_ = retinas
-        others = _like(retina, contours) or _like(retina,
-                                                  _contours(_faint(smooth)))
+        retina, faint = retinas[0], _contours(_faint(smooth))
+        others = _like(retina, contours) or _like(retina, faint)
         if others:
             return _whole(shape, [retina, *others])
         # A dim side is frayed at any threshold; the retina is not.
@@ -102,10 +97,8 @@ def _contours(foreground: np.ndarray, dilate: bool = True) -> list[np.ndarray]:
 def _looks_like_retina(contour: np.ndarray,
                        shape: tuple[int, int],
                        smallest: float = SMALLEST) -> bool:
-    """Whether a contour is convex, roundish and large enough.
-
-    A dark side of the retina leaves a dent in the contour, a bright background
-    fills the corners of the frame.
+    """Whether a contour is convex (a dark side leaves a dent), roundish (a
+    bright background fills the corners) and large enough.
     """
     x, y, width, height = cv2.boundingRect(contour)
     if max(width / shape[1], height / shape[0]) < smallest:
@@ -122,10 +115,9 @@ def _looks_like_retina(contour: np.ndarray,
 def _like(retina: np.ndarray,
           contours: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What is beside the retina, about as large, and no strip."""
-    least = LIKE * cv2.contourArea(retina)
-    left, top, *size = cv2.boundingRect(retina)
-    right, bottom = left + size[0], top + size[1]
-    found = []
+    least, found = LIKE * cv2.contourArea(retina), []
+    left, top, width, height = cv2.boundingRect(retina)
+    right, bottom = left + width, top + height
     for contour in contours:
         x, y, width, height = cv2.boundingRect(contour)
         is_strip = max(width, height) >= OBLONG * min(width, height)
@@ -145,11 +137,11 @@ def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
     scale = max(1.0, max(image.shape[:2]) / SEARCHED_SIDE)
     size = [max(1, round(side / scale)) for side in image.shape[1::-1]]
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    bright = (cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-              > GREY_THRESHOLD).astype(np.uint8)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    bright = (grey > GREY_THRESHOLD).astype(np.uint8)
+    parts = _parts(bright, max(3, min(size) // 5))
     discs = [
-        part for part in _parts(bright, max(3,
-                                            min(size) // 5))
+        part for part in parts
         if _looks_like_retina(part, bright.shape, SMALLEST_ALONE)
     ]
     areas = np.array([cv2.contourArea(disc) for disc in discs])

@@ -19,11 +19,9 @@ Path = str | os.PathLike
 
 @contextmanager
 def whole_path(path: Path) -> Iterator[str]:
-    """A name to write a file under until all of it is on the disk.
-
-    The file is written beside the target under a temporary name, then
-    renamed. If the block fails, or the process is killed in it, the target is
-    what it was before. Its folder is made where it is missing.
+    """A name to write a file under until all of it is on the disk and gets the
+    target's name. If the block fails, or the process is killed in it, the
+    target is what it was before. Its folder is made where it is missing.
     """
     folder = osp.dirname(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -103,7 +101,6 @@ def save_image(path: Path, image: np.ndarray | Image.Image,
 
 
 def _sync(path: str) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -126,21 +123,15 @@ def replace_link(target: str, link: str) -> None:
     os.replace(temporary, link)
 
 
-def remove_leftovers(folder: Path) -> list[str]:
-    """Remove the temporary files of processes that were killed.
-
-    The folder need not exist; folders in it are not looked into. Returns the
-    names that were removed.
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed from a folder,
+    if there is one; folders in it are not looked into.
     """
-    removed: list[str] = []
-    names = sorted(os.listdir(folder)) if osp.isdir(folder) else []
-    for name in names:
+    for name in os.listdir(folder) if osp.isdir(folder) else ():
         match = _TEMPORARY.search(name)
         if match and not _is_running(int(match[1])):
             with suppress(OSError):
                 os.remove(osp.join(folder, name))
-                removed.append(name)
-    return removed
 
 
 def _is_running(pid: int) -> bool:

@@ -61,20 +61,15 @@ class Geometry:
                 (slice(top, top + height), slice(left, left + width)))
 
     def apply(self, array: np.ndarray, is_label: bool) -> np.ndarray:
-        """Crop, pad with zeros and scale an image or labels (H, W[, C]).
-
-        Labels, whose values must not be mixed, are scaled down by
-        ``downscale.scale_labels``, images by area.
-        """
+        """Crop, pad with zeros and scale an image or labels (H, W[, C])."""
         kept, padded_part = self._parts
-        padded = np.zeros(
-            (self.padded_height, self.padded_width) + array.shape[2:],
-            array.dtype)
+        padded = np.zeros((self.padded_height, self.padded_width,
+                           *array.shape[2:]), array.dtype)  # yapf: disable
         padded[padded_part] = array[kept]
         size = (self.prepared_width, self.prepared_height)
         if size == (self.padded_width, self.padded_height):
             return padded
-        if is_label:
+        if is_label:  # whose values must not be mixed
             return scale_labels(padded, size)
         return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
 
@@ -88,12 +83,12 @@ class Geometry:
                 f'{self.name}: labels of {array.shape[:2]} rows and columns '
                 f'do not belong to a prepared image of {expected}.')
         kept, padded_part = self._parts
-        array = cv2.resize(
+        padded = cv2.resize(
             array, (self.padded_width, self.padded_height),
             interpolation=cv2.INTER_NEAREST_EXACT)
-        out = np.zeros((self.height, self.width) + array.shape[2:],
+        out = np.zeros((self.height, self.width, *array.shape[2:]),
                        array.dtype)
-        out[kept] = array[padded_part]
+        out[kept] = padded[padded_part]
         return out
 
 

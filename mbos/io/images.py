@@ -1,8 +1,7 @@
 """Image headers: believed up to a limit, before anything is decoded.
 
 A file of 100 bytes may claim 60000 x 60000 pixels, for which a decoder would
-allocate 10 GB. Pillow reads the header alone here, also for files that OpenCV
-decodes afterwards.
+allocate 10 GB.
 """
 import os
 from collections.abc import Iterator, Sequence
@@ -43,24 +42,16 @@ def open_image(path: FilePath,
     errors, too.
     """
     limit = max_image_pixels()
-    # Pillow's own limit is lower; it raises an error at twice its number.
-    Image.MAX_IMAGE_PIXELS = limit
+    # above it, this check comes before Pillow's, which has other limits
+    Image.MAX_IMAGE_PIXELS = None
     if stream is None:
         check_regular(path)
-    try:
-        image = Image.open(stream or path, formats=formats)
-    except Image.DecompressionBombError as error:
-        claim = str(error).split(' exceeds')[0]
-        raise RefusedError(_too_large(path, claim, limit)) from error
-    with image:
+    with Image.open(stream or path, formats=formats) as image:
         width, height = image.size
         if width * height > limit:
             raise RefusedError(
-                _too_large(path, f'{width}x{height} pixels', limit))
+                f'{os.fspath(path)}: its header claims {width}x{height} '
+                f'pixels, more than the {limit} allowed; the file is damaged '
+                'or made to exhaust memory. If it is as large as that, set '
+                f'{VARIABLE}.')
         yield image
-
-
-def _too_large(path: FilePath, claim: str, limit: int) -> str:
-    return (f'{os.fspath(path)}: its header claims {claim}, more than the '
-            f'{limit} pixels allowed; the file is damaged or made to exhaust '
-            f'memory. If it is as large as that, set {VARIABLE}.')

@@ -23,19 +23,17 @@ def read_labels(path: str) -> np.ndarray:
     """
     try:
         with open_image(path) as image:
-            mode = image.mode
-            labels = np.array(image, dtype=np.uint8)
+            if image.mode in LABEL_MODES:
+                return np.array(image, dtype=np.uint8)
+            raise RefusedError(
+                f'{path}: has Pillow mode {image.mode!r}, expected one channel'
+                f' of 8 bits (one of {", ".join(LABEL_MODES)}); save label '
+                'values, not colours, e.g. with mbos.io.labels.save_labels.')
     except RefusedError:
         raise
     except Exception as error:  # a damaged file may provoke any of them
         raise ValueError(f'{path}: cannot be read as a label mask '
                          f'({error}); copy or prepare it again.') from error
-    if mode not in LABEL_MODES:
-        raise ValueError(
-            f'{path}: has Pillow mode {mode!r}, expected one channel of 8 '
-            f'bits (one of {", ".join(LABEL_MODES)}); save label values, '
-            'not colours, e.g. with mbos.io.labels.save_labels.')
-    return labels
 
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
@@ -46,9 +44,8 @@ def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:
 def save_labels(path: str | os.PathLike,
                 labels: np.ndarray,
                 task: Task | None = None) -> None:
-    """Write labels (H, W), uint8, as a palette PNG: whole, or not at all.
-
-    The palette has the colours of the task, or those of tasks without any.
+    """Write labels (H, W), uint8, as a PNG in the colours of the task, or
+    those of tasks without any: whole, or not at all.
     """
     colours = task.colours if task else OTHER_COLOURS
     palette = np.zeros((256, 3), np.uint8)
@@ -83,9 +80,7 @@ def stems_of(names: Sequence[str],
     """
     stems: dict[str, list[str]] = {}
     for name in names:
-        for suffix in suffixes:
-            stem = name[:-len(suffix)]
-            if stem and name.lower().endswith(suffix.lower()):
-                stems.setdefault(stem, []).append(name)
-                break
+        found = [s for s in suffixes if name.lower().endswith(s.lower())]
+        if found and name[:-len(found[0])]:
+            stems.setdefault(name[:-len(found[0])], []).append(name)
     return stems

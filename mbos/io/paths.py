@@ -1,7 +1,6 @@
 """Paths: regular files, inside the folder that was named, of plain names."""
 import os
 import os.path as osp
-import stat
 import unicodedata
 
 from .errors import RefusedError
@@ -13,13 +12,6 @@ MAX_SHOWN = 5
 UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
 """Unicode's categories of control characters, of bytes that are not UTF-8, and
 of line breaks."""
-KINDS = {
-    stat.S_IFDIR: 'folder',
-    stat.S_IFIFO: 'pipe',
-    stat.S_IFSOCK: 'socket',
-    stat.S_IFCHR: 'device',
-    stat.S_IFBLK: 'device'
-}
 
 FilePath = str | os.PathLike[str]
 
@@ -28,15 +20,15 @@ def check_regular(path: FilePath) -> None:
     """Refuse pipes, which would be waited for, devices and folders, also
     behind links.
     """
-    path = os.fspath(path)
     try:
-        kind = stat.S_IFMT(os.stat(path).st_mode)
+        os.stat(path)
     except ValueError as error:  # a NUL byte
         raise RefusedError(
             f'{path!r}: is not a file name ({error}).') from error
-    if kind != stat.S_IFREG:
-        raise RefusedError(f'{path}: is not a regular file but a '
-                           f'{KINDS[kind]}; copy the file itself there.')
+    if not osp.isfile(path):
+        raise RefusedError(f'{os.fspath(path)}: is not a regular file but a '
+                           'pipe, folder or device; copy the file itself '
+                           'there.')
 
 
 def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
@@ -62,38 +54,36 @@ def check_inside(root: FilePath, path: FilePath) -> None:
     written was named by whoever named the root, and is not looked at; nor is
     one that leads to a folder of ``MBOS_ALLOW_LINKS``.
     """
-    root, path = os.fspath(root), os.fspath(path)
     if not _is_within(osp.abspath(path), osp.abspath(root)):
         return
-    allowed = os.environ.get(VARIABLE, '').split(os.pathsep)
+    allowed = filter(None, os.environ.get(VARIABLE, '').split(os.pathsep))
     real = osp.realpath(path)
     if not any(
             _is_within(real, osp.realpath(folder))
-            for folder in (root, *filter(None, allowed))):
+            for folder in (root, *allowed)):
         raise RefusedError(
-            f'{path}: a link leads out of {root}, to {real}; copy the data, '
-            f'or if the link is yours, set {VARIABLE}={osp.dirname(real)} '
-            "(folders that links may lead to, separated by ':').")
+            f'{os.fspath(path)}: a link leads out of {os.fspath(root)}, to '
+            f'{real}; copy the data, or if the link is yours, set '
+            f'{VARIABLE}={osp.dirname(real)} (folders that links may lead to, '
+            "separated by ':').")
 
 
 def problems_of_links(root: FilePath,
                       folder: FilePath | None = None,
                       recursive: bool = False) -> list[str]:
-    """Find links in an existing folder that lead out of a root.
+    """A sentence for each of the first links in a folder that lead out of a
+    root.
 
-    Returns a sentence for each of the first. ``folder`` is the root by
-    default, and its own root where it does not lie in the root as it is
-    written.
+    ``folder`` is the root by default, and its own root where it does not lie
+    in the root as it is written.
     """
-    folder = os.fspath(root if folder is None else folder)
+    folder = root if folder is None else folder
     if not _is_within(osp.abspath(folder), osp.abspath(root)):
         root = folder
     links = [folder]
     for base, folders, files in os.walk(folder):
-        paths = [
-            osp.join(base, name) for name in sorted(folders + files)
-            if not name.startswith('.')
-        ]
+        paths = (osp.join(base, name) for name in sorted(folders + files)
+                 if not name.startswith('.'))  # yapf: disable
         links += filter(osp.islink, paths)
         if not recursive:
             break

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from typing import BinaryIO
 
@@ -43,16 +42,20 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
 LONGEST_EXIF = 1 << 16
 DEPTHS = (8, 10, 12, 14, 16, 32)
-REDUCED = {
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8
+JPEG_FLAGS = {
+    factor: flag | cv2.IMREAD_IGNORE_ORIENTATION
+    for factor, flag in ((1, cv2.IMREAD_COLOR), (2,
+                                                 cv2.IMREAD_REDUCED_COLOR_2),
+                         (4, cv2.IMREAD_REDUCED_COLOR_4),
+                         (8, cv2.IMREAD_REDUCED_COLOR_8))
 }
+"""dict[int, int]: How OpenCV reads a JPEG, by what divides its sides."""
 COLOURLESS = 3
 """Largest difference of two colour channels of a photograph without colour,
 in grey values; compression makes some."""
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
 """tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
+PNG_EXIF = {'exif', 'Raw profile type exif'}
 START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284
 
@@ -87,9 +90,8 @@ class Layout:
     def turn_mask(self, mask: np.ndarray) -> np.ndarray:
         """Make a mask (H, W) of the photograph upright.
 
-        A mask belongs to the stored pixels and turns with them, unless its
-        shape shows that it was drawn on the upright picture. One that fits
-        neither way is returned as it is.
+        It turns with the stored pixels, unless its shape shows that it was
+        drawn on the upright picture, or fits neither.
         """
         if mask.shape[:2] != self.stored:
             return mask
@@ -113,6 +115,10 @@ class EncodedPhotograph:
     Where there is ``content`` to decode instead of the file, the path is a
     name for errors: ``PhotographError`` for what is missing, empty, not a
     picture, or claims an absurd size.
+
+    Attributes:
+        layout (Layout): How it is stored.
+        can_reduce (bool): Whether decoding a smaller image saves time.
     """
 
     def __init__(self, path: str | os.PathLike, content: bytes | None = None):
@@ -123,24 +129,17 @@ class EncodedPhotograph:
                 with open(self.path, 'rb') as file:
                     content = file.read()
             self._content = content
-            self.layout, self._kind = _read_header(self.path,
-                                                   io.BytesIO(content))
+            stream = io.BytesIO(content)
+            self.layout, self._kind = _read_header(self.path, stream)
+        # OpenCV fills up the rest of a truncated JPEG without a word.
+        self._is_whole_jpeg = self._kind == 'JPEG' and content.rfind(
+            END_OF_IMAGE) > content.rfind(START_OF_SCAN)
+        self.can_reduce = self._is_whole_jpeg and self.layout.is_upright
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width when upright."""
         return self.layout.shape
-
-    @cached_property
-    def _is_whole_jpeg(self) -> bool:
-        """OpenCV fills up the rest of a truncated JPEG without a word."""
-        return self._kind == 'JPEG' and self._content.rfind(
-            END_OF_IMAGE) > self._content.rfind(START_OF_SCAN)
-
-    @property
-    def can_reduce(self) -> bool:
-        """Whether decoding a smaller image saves time."""
-        return self._is_whole_jpeg and self.layout.is_upright
 
     def decode(self, factor: int = 1, bgr: bool = False) -> np.ndarray:
         """Decode the photograph upright, (H, W, 3) uint8, smaller if asked.
@@ -153,53 +152,30 @@ class EncodedPhotograph:
                 Only 1 where :attr:`can_reduce` is false.
             bgr: Whether channels are in mmcv's order instead of RGB.
         """
-        if factor == 1:
-            return self.read(bgr).image
-        image = self._decode_jpeg(REDUCED[factor], bgr)
-        if image is None:
-            raise PhotographError(f'{self.path}: cannot be decoded; copy or '
-                                  'prepare it again.')
-        return image
+        return self.read(factor, bgr).image
 
-    def read(self, bgr: bool = False) -> Photograph:
-        """Decode the photograph, and say what was done besides."""
+    def read(self, factor: int = 1, bgr: bool = False) -> Photograph:
+        """As :meth:`decode`, and say what was done besides."""
+        notes, layout, image = [], self.layout, None
         with _errors(self.path):
-            image, layout = self._decode_stored(bgr)
-        notes = []
-        if not self.layout.is_upright:
+            if self._is_whole_jpeg:
+                image = _imdecode(self._content, JPEG_FLAGS[factor])
+            if image is None:
+                image = _stored_pixels(self.path, self._kind, self._content)
+                image = image[..., ::-1] if bgr and image.ndim == 3 else image
+            elif not bgr:
+                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        if self._kind != 'TIFF':  # Pillow and OpenCV turn these
+            image = layout.turn(image)
+        if not layout.is_upright:
             notes.append('turned upright (EXIF orientation '
-                         f'{self.layout.orientation})')
-        image, depth = to_8_bits(layout.turn(image))
+                         f'{layout.orientation})')
+        image, depth = to_8_bits(image)
         if depth > 8:
             notes.append(f'{depth} bits reduced to 8')
         if image.ndim == 2:
             image = np.repeat(image[..., None], 3, axis=2)
         return Photograph(np.ascontiguousarray(image), tuple(notes))
-
-    def _decode_stored(self, bgr: bool) -> tuple[np.ndarray, Layout]:
-        """Decoded pixels, and what is left to do to make them upright."""
-        layout = self.layout
-        if self._is_whole_jpeg:
-            image = self._decode_jpeg(cv2.IMREAD_COLOR, bgr)
-            if image is not None:
-                return image, layout
-        if self._kind == 'DICOM':
-            image = dicom.read(self.path, io.BytesIO(self._content))
-        else:
-            with open_image(self.path, io.BytesIO(self._content)) as opened:
-                if opened.format == 'TIFF':  # Pillow and OpenCV turn these
-                    layout = Layout(self.shape)
-                image = _pixels(self.path, opened, self._content)
-        if bgr and image.ndim == 3:
-            image = image[..., ::-1]
-        return image, layout
-
-    def _decode_jpeg(self, flag: int, bgr: bool) -> np.ndarray | None:
-        """Colours as they are stored, None where OpenCV reads nothing."""
-        image = _imdecode(self._content, flag | cv2.IMREAD_IGNORE_ORIENTATION)
-        if image is None or bgr:
-            return image
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
 def read_photograph(path: str | os.PathLike) -> Photograph:
@@ -223,28 +199,28 @@ def read_layout(path: str | os.PathLike) -> Layout:
 
 
 def _read_header(path: str, stream: BinaryIO) -> tuple[Layout, str]:
-    """How a photograph is stored: 'DICOM', 'JPEG' if OpenCV reads it as Pillow
-    does, or ''.
+    """How a photograph is stored: 'DICOM', 'TIFF', 'JPEG' if OpenCV reads it
+    as Pillow does, or ''.
     """
     start = stream.read(dicom.MAGIC_END)
     stream.seek(0)
     if dicom.is_dicom(start):
         return Layout(dicom.shape_of(path, stream)), 'DICOM'
+    kind = ''
     with open_image(path, stream) as image:
-        is_jpeg = image.format in ('JPEG', 'MPO') and image.mode in JPEG_MODES
         width, height = image.size
         if image.format == 'TIFF':  # Pillow's size is that of the turned image
-            width, height = image.tag_v2[256], image.tag_v2[257]
-            exif = image.tag_v2
-        elif image.format == 'PNG' and not image.info.keys(
-        ) & {'exif', 'Raw profile type exif'}:
+            kind, exif = 'TIFF', image.tag_v2
+            width, height = exif[256], exif[257]
+        elif image.format == 'PNG' and not image.info.keys() & PNG_EXIF:
             exif = _exif_behind_pixels(stream)
         else:
             exif = image.getexif()
+        if image.format in ('JPEG', 'MPO') and image.mode in JPEG_MODES:
+            kind = 'JPEG'
         orientation = exif.get(ORIENTATION, 1)
     return Layout((height, width),
-                  orientation if orientation in TURNS else 1), \
-        'JPEG' if is_jpeg else ''
+                  orientation if orientation in TURNS else 1), kind
 
 
 def _exif_behind_pixels(stream: BinaryIO) -> Image.Exif:
@@ -264,47 +240,48 @@ def _errors(path: str) -> Iterator[None]:
     """Turns what decoders raise into one sentence about the file."""
     try:
         yield
-    except PhotographError:
-        raise
     except RefusedError as error:
         raise PhotographError(str(error)) from error
-    except FileNotFoundError as error:
-        raise PhotographError(f'{path}: no such file.') from error
-    except UnidentifiedImageError as error:
-        raise PhotographError(
-            f'{path}: is not a picture ({", ".join(FORMATS)}): empty, '
-            'damaged, or of a kind that is not read, such as a TIFF of '
-            'floating-point colours; copy it, or export it again with 8 or 16 '
-            'bits.') from error
     except Exception as error:  # decoders raise many kinds on bad bytes
-        raise PhotographError(f'{path}: cannot be read ({error}); is it '
-                              'complete? Copy it again.') from error
+        reason = f'cannot be read ({error}); is it complete? Copy it again'
+        if isinstance(error, FileNotFoundError):
+            reason = 'no such file'
+        elif isinstance(error, UnidentifiedImageError):
+            reason = f'is not a picture ({", ".join(FORMATS)}): empty, ' \
+                'damaged, or of a kind that is not read, such as a TIFF of ' \
+                'floating-point colours; copy it, or export it again with 8 ' \
+                'or 16 bits'
+        raise PhotographError(f'{path}: {reason}.') from error
 
 
-def _pixels(path: str, image: Image.Image, content: bytes) -> np.ndarray:
+def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:
     """Grey (H, W) or RGB (H, W, 3), of any depth."""
-    tags = getattr(image, 'tag_v2', {})
-    if tags.get(TIFF_PLANES) == 2 and max(tags.get(TIFF_BITS, (8, ))) > 8:
-        raise RefusedError(
-            f'{path}: has more than 8 bits and its colours one after another '
-            '(a planar TIFF), which no decoder reads right; export the '
-            'photograph again.')
-    # before it is loaded, which forgets how it was stored
-    is_deep = image.format in ('JPEG2000', 'PPM') or ';16' in str(image.tile)
-    image.load()
-    if image.mode.startswith(('I', 'F')):
-        values = np.asarray(image)
-        # Pillow minds that 0 is white in 8 bits only
-        is_inverse = tags.get(TIFF_PHOTOMETRIC) == 0 and (values.dtype
-                                                          == np.uint16)
-        return np.iinfo(values.dtype).max - values if is_inverse else values
-    if is_deep:
-        # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
-        deep = _imdecode(content, cv2.IMREAD_UNCHANGED)
-        if deep is not None and deep.ndim == 3 and deep.dtype == np.uint16:
-            return deep[..., 2::-1]
-    is_grey = image.mode in ('1', 'L', 'LA', 'La')
-    return np.asarray(image.convert('L' if is_grey else 'RGB'))
+    if kind == 'DICOM':
+        return dicom.read(path, io.BytesIO(content))
+    with open_image(path, io.BytesIO(content)) as image:
+        tags = getattr(image, 'tag_v2', {})
+        if tags.get(TIFF_PLANES) == 2 and max(tags.get(TIFF_BITS, [8])) > 8:
+            raise RefusedError(
+                f'{path}: has more than 8 bits and its colours one after '
+                'another (a planar TIFF), which no decoder reads right; '
+                'export the photograph again.')
+        # before it is loaded, which forgets how it was stored
+        deep = image.format in ('JPEG2000', 'PPM') or ';16' in str(image.tile)
+        image.load()
+        if image.mode.startswith(('I', 'F')):
+            values = np.asarray(image)
+            # Pillow minds that 0 is white in 8 bits only
+            is_inverse = tags.get(TIFF_PHOTOMETRIC) == 0
+            return 65535 - values if is_inverse and (values.dtype
+                                                     == np.uint16) else values
+        if deep:
+            # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
+            found = _imdecode(content, cv2.IMREAD_UNCHANGED)
+            if found is not None and found.shape[2:] and (found.dtype
+                                                          == np.uint16):
+                return found[..., 2::-1]
+        is_grey = image.mode in ('1', 'L', 'LA', 'La')
+        return np.asarray(image.convert('L' if is_grey else 'RGB'))
 
 
 def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
@@ -315,10 +292,8 @@ def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
 
 
 def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Reduce a picture of any shape to 8 bits.
-
-    Of floats, those up to 1 are taken for shares of white. Returns the
-    picture, uint8, and the depth that it was taken to have; 0 if it was uint8.
+    """Reduce a picture to 8 bits, of floats those up to 1 as shares of white;
+    returns it and the depth that it was taken to have, 0 if it was uint8.
     """
     if values.dtype == np.uint8:
         return values, 0
@@ -346,9 +321,7 @@ def is_photograph_name(name: str) -> bool:
 
 
 def count_kinds(names: Iterable[str]) -> str:
-    """Count files by suffix, such as ``'2 .heic, 1 .txt'``, for a message
-    about those left out; empty if there are none.
-    """
+    """Count files by suffix, such as ``'2 .heic, 1 .txt'``."""
     kinds = Counter(
         os.path.splitext(name)[1].lower() or 'without a suffix'
         for name in names)

@@ -1,9 +1,8 @@
 """Reading files of tensors without believing them.
 
 A checkpoint is a pickle, which may run code; weights-only loading does not.
-Beyond that, a damaged or hostile file may claim tensors that are larger than
-itself, be packed so that it unpacks to any size, or have flipped bits, which
-torch does not notice.
+But files may claim tensors that are larger than themselves, be packed, or have
+flipped bits, which torch does not notice.
 """
 import os.path as osp
 import re
@@ -17,15 +16,12 @@ from mbos.io import check_regular
 
 _FORBIDDEN = re.compile(r'(?i)Unsupported (?:class|global:?) (?:GLOBAL )?'
                         r'(\S+)')
-REMEDY = 'Copy it again, or take another file'
 
 
 def read_weights_only(path: str, allowed: Sequence = ()) -> object:
-    """Read a file of ``torch.save`` that holds tensors and plain values.
-
-    ``allowed`` is what else its pickle may name, as for
-    ``torch.serialization.safe_globals``. What was saved comes on the CPU. A
-    ValueError says what is wrong with another file.
+    """Read a file of ``torch.save`` that holds tensors and plain values, and
+    what is ``allowed``, as for ``torch.serialization.safe_globals``, onto the
+    CPU. A ValueError says what is wrong with another file.
     """
     check_regular(path)
     try:
@@ -42,9 +38,8 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
                 'file of weights only, or save the state_dict anew where you '
                 'trust the file.') from error
         raise ValueError(
-            f'{path} is not a whole checkpoint of tensors and plain values '
-            f'({reason_of(error)}; {osp.getsize(path)} bytes). {REMEDY}.'
-        ) from error
+            _damaged(path, 'checkpoint of tensors and plain values',
+                     error)) from error
     return content
 
 
@@ -57,15 +52,18 @@ def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             return tensors, file.metadata() or {}
     except Exception as error:  # as above
-        raise ValueError(
-            f'{path} is not a whole safetensors file ({reason_of(error)}; '
-            f'{osp.getsize(path)} bytes). {REMEDY}.') from error
+        raise ValueError(_damaged(path, 'safetensors file', error)) from error
+
+
+def _damaged(path: str, kind: str, error: Exception) -> str:
+    return (
+        f'{path} is not a whole {kind} ({reason_of(error)}; '
+        f'{osp.getsize(path)} bytes). Copy it again, or take another file.')
 
 
 def reason_of(error: Exception, length: int = 200) -> str:
-    """The first line of an error, or its type where it says nothing.
-
-    Without torch's advice to load the file unsafely.
+    """The first line of an error, or its type where it says nothing, without
+    torch's advice to load the file unsafely.
     """
     lines = str(error).split('. In PyTorch 2.6')[0].strip().splitlines()
     text = ''.join(c if c.isprintable() else '?' for c in (lines or [''])[0])
@@ -73,10 +71,8 @@ def reason_of(error: Exception, length: int = 200) -> str:
 
 
 def _check_archive(path: str) -> None:
-    """Compare the archive with its checksums, and forbid that it is packed.
-
-    torch stores tensors unpacked. Old files are not archives at all, and have
-    no checksums.
+    """Compare the archive with its checksums, and forbid that it is packed, as
+    torch does not. Old files are no archives, and have no checksums.
     """
     if not zipfile.is_zipfile(path):
         return

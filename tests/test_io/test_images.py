@@ -52,12 +52,11 @@ def test_what_is_no_image(tmp_path, content):
         read_layout(path)
 
 
-@pytest.mark.parametrize('make, kind', [(os.mkfifo, 'pipe'),
-                                        (os.mkdir, 'folder')])
-def test_no_regular_file(tmp_path, make, kind):
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
+def test_no_regular_file(tmp_path, make):
     """A pipe would be waited for until somebody writes to it."""
     make(tmp_path / 'eye.jpg')
-    with pytest.raises(RefusedError, match=f'not a regular file but a {kind}'):
+    with pytest.raises(RefusedError, match='not a regular file'):
         read_layout(tmp_path / 'eye.jpg')
     for name in ('a\0.jpg', 'missing.jpg'):
         with pytest.raises(RefusedError, match=name[0]):
