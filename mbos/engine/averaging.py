@@ -1,8 +1,7 @@
 """The exponential moving average (EMA) of the weights.
 
 Checkpoints hold the average under the names of the weights, and what training
-goes on with under ``training_weights``. mmcv's ``EMAHook`` keeps it in buffers
-of the model and, with runners that count iterations, uses it nowhere.
+goes on with under ``training_weights``.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from mbos.runtime.environment import unwrapped
 from .hooks import find_hook
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(['EMAWeightsHook', 'EMAHook'], force=True)
 class EMAWeightsHook(Hook):
     """Keeps an exponential moving average of the weights.
 
@@ -29,6 +28,9 @@ class EMAWeightsHook(Hook):
     running statistics of a BatchNorm, but not discriminators, which nothing
     but training uses. Validation, the best checkpoint and sample pictures are
     of the average.
+
+    It replaces mmcv's ``EMAHook``, which keeps the average in buffers of the
+    model and, with runners that count iterations, uses it nowhere.
     """
 
     def __init__(self,
@@ -44,8 +46,8 @@ class EMAWeightsHook(Hook):
         self.warm_up = warm_up
         self.interval = interval
         self.steps = 0
-        self.average: dict[str, Tensor] | None = None
-        self.training: dict[str, Tensor] | None = None  # while it is in use
+        self.average: dict[str, Tensor] = {}
+        self.in_use = False  # the two have changed places
 
     def start_from(self, average: dict[str, Tensor], steps: int) -> None:
         """Go on with the average of an earlier part of the run."""
@@ -54,23 +56,23 @@ class EMAWeightsHook(Hook):
 
     def before_run(self, runner) -> None:
         """Start from the weights that training starts from."""
-        if self.average is None:
+        if not self.average:
             self.start_from(self.weights(runner.model), 0)
 
     def after_train_iter(self, runner) -> None:
         """Move the average if the optimizers have stepped."""
         if not runner.outputs.get('stepped'):
             return
-        step, self.steps = self.steps, self.steps + 1
+        self.steps += 1
         if self.steps % self.interval:
             return
         momentum = self.momentum
         if self.warm_up:
-            updates = step // self.interval
+            updates = self.steps // self.interval - 1
             momentum = max(momentum, self.warm_up / (self.warm_up + updates))
-        torch._foreach_lerp_(
-            list(self.average.values()),
-            list(self.weights(runner.model).values()), momentum)
+        weights = self.weights(runner.model)
+        torch._foreach_lerp_([*self.average.values()], [*weights.values()],
+                             momentum)
 
     def resume_state(self, runner) -> dict:
         """Number of steps; the weights are in the checkpoint already."""
@@ -79,46 +81,38 @@ class EMAWeightsHook(Hook):
     def states(self, model: nn.Module) -> tuple[dict, dict]:
         """What a checkpoint holds: a state dict with the averaged weights, and
         the weights that training goes on with."""
-        state = model.state_dict()
-        if self.training is not None:
-            return state, self.training
-        return {**state, **self.average}, self.weights(model)
+        if self.in_use:
+            return model.state_dict(), self.average
+        return {**model.state_dict(), **self.average}, self.weights(model)
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """What is averaged of a network, sharing its memory."""
         state = unwrapped(model).state_dict()
-        names = self.average or (name for name, value in state.items(
-        ) if value.is_floating_point() and not name.startswith(DISCRIMINATORS))
+        names = self.average or [
+            name for name, value in state.items() if value.is_floating_point()
+            and not name.startswith(DISCRIMINATORS)
+        ]
         return {name: state[name] for name in names}
 
-
-@torch.no_grad()
-def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
-    for name, value in target.items():
-        value.copy_(source[name])
+    @torch.no_grad()
+    def swap(self, model: nn.Module) -> None:
+        """Let the weights of the network and the average change places."""
+        for name, value in self.weights(model).items():
+            before = value.clone()
+            value.copy_(self.average[name])
+            self.average[name].copy_(before)
+        self.in_use = not self.in_use
 
 
 @contextmanager
 def averaged_weights(runner) -> Iterator[None]:
     """Context in which a run's network has its averaged weights, if any."""
     hook = find_hook(runner, EMAWeightsHook)
-    if hook is None or hook.training is not None:
+    if hook is None or hook.in_use:
         yield
         return
-    weights = hook.weights(runner.model)
-    hook.training = {k: v.clone() for k, v in weights.items()}
+    hook.swap(runner.model)
     try:
-        _copy(hook.average, weights)
         yield
     finally:
-        _copy(hook.training, weights)
-        hook.training = None
-
-
-def as_our_hook(hook: dict) -> dict:
-    """The config of a hook, with mmcv's ``EMAHook`` replaced by ours."""
-    if hook.get('type') != 'EMAHook':
-        return hook
-    ours = {'momentum': 0.0002, **hook, 'type': 'EMAWeightsHook'}
-    ours.pop('warm_up', None)  # mmcv's counts otherwise
-    return ours
+        hook.swap(runner.model)

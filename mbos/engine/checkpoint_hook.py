@@ -35,11 +35,10 @@ def save_atomically(content: dict, path: str) -> None:
 
 def list_checkpoints(folder: str) -> list[tuple[int, str]]:
     """Iteration and path of each ``iter_<N>.pth``, the newest first."""
-    if not osp.isdir(folder):
-        return []
-    found = [(int(match[1]), osp.join(folder, match[0]))
-             for match in map(_NAME.fullmatch, os.listdir(folder)) if match]
-    return sorted(found, reverse=True)
+    names = os.listdir(folder) if osp.isdir(folder) else []
+    return sorted(((int(match[1]), osp.join(folder, match[0]))
+                   for match in map(_NAME.fullmatch, names) if match),
+                  reverse=True)
 
 
 @HOOKS.register_module()
@@ -72,19 +71,26 @@ class SubfolderCheckpointHook(CheckpointHook):
         if self.every_n_iters(
                 runner, self.interval) or (self.save_last
                                            and self.is_last_iter(runner)):
-            self._save(runner)
+            self.save(runner)
         elif runner.evaluation_pending:  # it may be interrupted
             runner.gather_states()
 
-    def ensure(self, runner) -> str:
-        """Save the present state unless it is saved; all processes must call.
-        """
+    def save(self, runner) -> str:
+        """Save the present state unless it is saved, and return the path; all
+        processes must call."""
         if self.saved != runner.iter + 1:
-            self._save(runner)
-        return self.path_of(runner)
+            runner.logger.info(f'Saving checkpoint at {runner.iter + 1} '
+                               'iterations')
+            if self.sync_buffer:
+                allreduce_params(runner.model.buffers())
+            runner.gather_states()
+        return self.save_gathered(runner)
 
-    def path_of(self, runner) -> str:
-        """The file of the present iteration."""
+    def save_gathered(self, runner) -> str:
+        """The same when the states are gathered; others may not be here."""
+        if self.saved != runner.iter + 1:
+            self._write(runner)
+            self.saved = runner.iter + 1
         return osp.join(self.out_dir, f'iter_{runner.iter + 1}.pth')
 
     def after_evaluation(self, runner) -> None:
@@ -93,33 +99,17 @@ class SubfolderCheckpointHook(CheckpointHook):
         if self.saved == runner.iter + 1:
             self._write(runner)
 
-    def interrupted_evaluation(self, runner) -> None:
-        """Save the state before an evaluation that will not end, without an
-        exchange between processes."""
-        if self.saved != runner.iter + 1:
-            self._write(runner)
-
-    def _save(self, runner):
-        runner.logger.info(f'Saving checkpoint at {runner.iter + 1} '
-                           'iterations')
-        if self.sync_buffer:
-            allreduce_params(runner.model.buffers())
-        runner.gather_states()
-        self._write(runner)
-        self.saved = runner.iter + 1
-
     @master_only
     def _write(self, runner):
         """Write the checkpoint, then remove older ones."""
         runner.save_checkpoint(
             self.out_dir, save_optimizer=self.save_optimizer, **self.args)
-        if self.max_keep_ckpts <= 0:
-            return
-        done = [
-            path for iteration, path in list_checkpoints(self.out_dir)
-            if iteration <= runner.iter + 1
-        ]
-        for path in done[self.max_keep_ckpts:]:
-            with suppress(FileNotFoundError):
-                os.remove(path)
-        sync_folder(self.out_dir)
+        if self.max_keep_ckpts > 0:
+            found = [
+                path for iteration, path in list_checkpoints(self.out_dir)
+                if iteration <= runner.iter + 1
+            ]
+            for path in found[self.max_keep_ckpts:]:
+                with suppress(FileNotFoundError):
+                    os.remove(path)
+            sync_folder(self.out_dir)

@@ -1,6 +1,4 @@
 """Evaluation during training that may be interrupted and repeated."""
-import os.path as osp
-import time
 from pathlib import Path
 
 from mmcv.runner import LoggerHook, LrUpdaterHook
@@ -12,8 +10,6 @@ from mbos.runtime.signals import Interrupted, StopSignals
 from .averaging import averaged_weights
 from .checkpoint_hook import SubfolderCheckpointHook
 from .hooks import find_hook
-
-_PATIENCE = 20.0
 
 
 class _SafeEvaluation:
@@ -46,9 +42,8 @@ class _SafeEvaluation:
 
     def _best_of(self) -> dict:
         """What the best score is a score of."""
-        sets = self.dataloader.dataset.datasets
-        return dict(
-            metric=self.save_best, rule=self.rule, sets=[d.name for d in sets])
+        sets = [d.name for d in self.dataloader.dataset.datasets]
+        return dict(metric=self.save_best, rule=self.rule, sets=sets)
 
     def after_train_iter(self, runner):
         """Evaluate and log, behind the loggers and the checkpoint."""
@@ -63,47 +58,31 @@ class _SafeEvaluation:
             # a worker process that a signal ended fails the evaluation too
             if self.signals.received is None:
                 raise
-            self._save_and_leave(runner, saver, error)
+            path = saver.save_gathered(runner)
+            runner.logger.warning(
+                f'Interrupted while evaluating iteration {runner.iter + 1}; '
+                f'saved {path}. The same command with --auto-resume evaluates '
+                'it and goes on.')
+            raise Interrupted from error
         for hook in runner.hooks:
             if isinstance(hook, LoggerHook) and runner.log_buffer.ready:
                 hook.log(runner)
         runner.log_buffer.clear()
         saver.after_evaluation(runner)
 
-    def _save_and_leave(self, runner, saver, error):
-        saver.interrupted_evaluation(runner)
-        path = saver.path_of(runner)
-        end = time.monotonic() + _PATIENCE
-        while not osp.exists(path) and time.monotonic() < end:
-            time.sleep(0.1)  # launchers end all when the first has left
-        runner.logger.warning(
-            f'Interrupted while evaluating iteration {runner.iter + 1}; '
-            f'saved {path}. The same command with --auto-resume evaluates '
-            'it and goes on.')
-        raise Interrupted from error
-
     def _save_ckpt(self, runner, key_score):
         """Save the best checkpoint, then remove those that it beats.
 
         A score that is undefined, NaN, is never the best.
         """
-        messages = runner.meta['hook_msgs']
-        best = messages.get('best_score', self.init_value_map[self.rule])
-        if not self.compare_func(key_score, best):
+        runner.meta['hook_msgs']['best_of'] = self._best_of()
+        self.best_ckpt_path = None  # mmcv would remove it first
+        super()._save_ckpt(runner, key_score)
+        if self.best_ckpt_path is None:
             return
-        name = f'best_{self.key_indicator}_iter_{runner.iter + 1}.pth'
-        self.best_ckpt_path = osp.join(self.out_dir, name)
-        messages.update(
-            best_score=float(key_score),
-            best_ckpt=self.best_ckpt_path,
-            best_of=self._best_of())
-        runner.save_checkpoint(
-            self.out_dir, filename_tmpl=name, create_symlink=False)
-        runner.logger.info(f'Best {self.key_indicator} so far: '
-                           f'{key_score:.4f}, saved as {name}.')
-        for path in Path(
-                self.out_dir).glob(f'best_{self.key_indicator}_iter_*.pth'):
-            if path.name != name:
+        best = Path(self.best_ckpt_path)
+        for path in best.parent.glob(f'best_{self.key_indicator}_iter_*.pth'):
+            if path != best:
                 path.unlink(missing_ok=True)
         sync_folder(self.out_dir)
 

@@ -1,122 +1,89 @@
 """What happens when a loss or a gradient is NaN or infinite."""
+from collections.abc import Iterable
+
 import torch
 import torch.distributed as dist
 from mmcv.runner import get_dist_info
 from torch import Tensor, nn
 
 from mbos.faults import first_of
-from mbos.runtime.processes import Agreement
 
+PATIENCE = 20
+"""int: Iterations on a GPU between two looks, for which the host waits."""
 _SHOWN = 12
 
 
 class FiniteGuard:
-    """Looks at losses and gradients before every step of the optimizers.
+    """Ends a run, in all processes, when a loss or gradient is not finite.
 
-    All processes see the same flags, so they act alike. ``stop`` ends the
-    run: on CPU before the step, on GPUs one iteration later, as the host must
-    not wait for the device; the weights in memory are broken by then, but
-    none are saved, since every checkpoint is preceded by :meth:`settle`.
-    ``skip`` leaves the step out, and therefore waits for the device.
-
-    ``late`` is as of :class:`Agreement`.
+    On CPU that is before the optimizers step. On GPUs it may be ``PATIENCE``
+    iterations later; the weights in memory are broken by then, but none are
+    saved, since every checkpoint is preceded by :meth:`settle`.
     """
 
-    def __init__(self,
-                 on_nonfinite: str = 'stop',
-                 max_skips: int = 10,
-                 late: bool | None = None):
-        if on_nonfinite not in ('stop', 'skip') or max_skips < 1:
-            raise ValueError(
-                f'on_nonfinite is {on_nonfinite!r} and max_skips {max_skips}, '
-                "expected 'stop' or 'skip', and a number from 1 up.")
-        self.skips = on_nonfinite == 'skip'
-        self.max_skips = max_skips
-        self.skipped_in_a_row = 0
-        self.agreement = Agreement(False if self.skips else late)
+    def __init__(self, patience: int | None = None):
+        self.patience = patience
+        self._unread: list[tuple] = []
 
-    def allows_step(self, runner, gradients: dict[str, Tensor]) -> bool:
-        """Judge the iteration that has just been computed, by its losses and
-        by gradients, by name, the same in all processes.
-
-        Raises:
-            FloatingPointError: When stopping, or after too many skips. It
-                names the terms, the iteration and the images.
-        """
+    def look(self, runner, gradients: Iterable[Tensor]) -> None:
+        """Look at the iteration that has just been computed; raises as
+        :meth:`settle`."""
         losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
-        flag = _any_not_finite([*losses.values(), *gradients.values()])
-        late = self.agreement.is_late(flag)
-        evidence = (runner.iter + 1, losses, {} if late else gradients,
-                    images_of(runner))
-        found, evidence = self.agreement(flag, evidence)
-        if found:
-            return self._fault(runner, evidence)
-        self.skipped_in_a_row = 0
-        return True
+        flag = _any_not_finite([*losses.values(), *gradients])
+        self._unread.append((flag, runner.iter + 1, losses, images_of(runner)))
+        patience = self.patience or (PATIENCE if flag.is_cuda else 1)
+        if len(self._unread) >= patience:
+            self.settle()
 
-    def settle(self, runner) -> None:
-        """Make sure that the last iteration was sound.
+    def settle(self) -> None:
+        """Make sure that all iterations so far were sound.
 
         Raises:
-            FloatingPointError: If it was not.
+            FloatingPointError: In all processes; it names the terms, the
+                iteration and the images.
         """
-        found, evidence = self.agreement.settle()
-        if found:
-            self._fault(runner, evidence)
-
-    def _fault(self, runner, evidence) -> bool:
-        summary = _summary(*evidence)
-        if not self.skips:
-            raise FloatingPointError(
-                f'{summary} Nothing was saved since; the last checkpoint is '
-                'good. Look at these images and their labels, lower the '
-                'learning rate, or set optimizer_config.on_nonfinite='
-                "'skip' to leave such iterations out.")
-        self.skipped_in_a_row += 1
-        if self.skipped_in_a_row > self.max_skips:
-            raise FloatingPointError(
-                f'{summary} This was iteration {self.skipped_in_a_row} in a '
-                f'row, and optimizer_config.max_skips is {self.max_skips}: '
-                'the weights themselves may be at fault. Lower the learning '
-                'rate and go on from an earlier checkpoint.')
-        runner.logger.warning(f'{summary} Step skipped.')
-        return False
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        flags = torch.stack([flag for flag, *_ in unread])
+        if get_dist_info()[1] > 1:
+            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        for is_bad, (_, *evidence) in zip(flags.tolist(), unread):
+            if is_bad:
+                raise FloatingPointError(
+                    f'{_summary(*evidence)} Nothing was saved since; the last '
+                    'checkpoint is good. Look at these images and their '
+                    'labels, or lower the learning rate.')
 
 
 def _summary(iteration: int, losses: dict[str, Tensor],
-             gradients: dict[str, Tensor], images: list[str]) -> str:
-    """Names the terms and images of all processes, which all must call."""
-    rows = [(_not_finite(losses), images)]
-    if get_dist_info()[1] > 1:
-        rows = [None] * get_dist_info()[1]
-        dist.all_gather_object(rows, (_not_finite(losses), images))
-    terms = sorted({term for row in rows for term in row[0]})
+             images: list[str]) -> str:
+    """Names terms and images of the processes at fault; all must call."""
+    mine = _not_finite(losses), images
+    found = [mine] * get_dist_info()[1]
+    if len(found) > 1:
+        dist.all_gather_object(found, mine)
+    found = [row for row in found if row[0]] or found
+    terms = sorted({term for bad, _ in found for term in bad})
     terms = [t for t in terms if t != 'loss'] or terms  # it is their sum
-    text = f'Not finite in iteration {iteration}: ' + (
-        f'the loss {first_of(terms, _SHOWN)}.'
-        if terms else 'gradients, while all losses are finite.')
-    if _not_finite(gradients):
-        text += f' Gradients of {first_of(_not_finite(gradients), 3)}.'
-    named = [first_of(images, _SHOWN) for _, images in rows]
-    if len(rows) > 1:
-        named = [f'process {rank}: {n}' for rank, n in enumerate(named)]
-    return f'{text} Images: {"; ".join(named)}.'
+    what = f'the loss {first_of(terms, _SHOWN)}' if terms else (
+        'gradients, while all losses are finite')
+    names = first_of([name for _, names in found for name in names], _SHOWN)
+    return f'Not finite in iteration {iteration}: {what}. Images: {names}.'
 
 
 def images_of(runner) -> list[str]:
     """File names of the images of the running iteration, where known."""
     metas = getattr(runner, 'data_batch', {}).get('img_metas')
-    return [
-        meta['filename'] for part in getattr(metas, 'data', [])
-        for meta in part
-    ]
+    batches = getattr(metas, 'data', [])
+    return [meta['filename'] for batch in batches for meta in batch]
 
 
 def check_finite_weights(model: nn.Module, iteration: int) -> None:
-    """Refuse to save broken weights.
+    """Refuse to save weights or buffers that are NaN or infinite.
 
     Raises:
-        FloatingPointError: If a weight or buffer is NaN or infinite.
+        FloatingPointError: It names them.
     """
     wrong = _not_finite(model.state_dict())
     if wrong:

@@ -8,7 +8,6 @@ import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
-from mbos.runtime.environment import unwrapped
 from .finite_guard import FiniteGuard
 from .optimizers import as_dict
 
@@ -24,43 +23,16 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     Where some have none it is zero; where none has one it stays away, so that
     the optimizer leaves the parameter alone.
     """
-    if get_dist_info()[1] > 1:
-        allreduce_grads(_with_gradient(parameters), bucket_size_mb=64)
-
-
-def _with_gradient(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Parameters with a gradient in any process, zeros where it is in others.
-    """
+    if get_dist_info()[1] == 1:
+        return
     parameters = [p for p in parameters if p.requires_grad]
-    present = torch.tensor([p.grad is not None for p in parameters],
-                           dtype=torch.int32,
-                           device=parameters[0].device)
-    if get_dist_info()[1] > 1:
-        dist.all_reduce(present, op=dist.ReduceOp.MAX)
+    present = torch.tensor([p.grad is not None for p in parameters]).int()
+    dist.all_reduce(present, op=dist.ReduceOp.MAX)
     found = [p for p, n in zip(parameters, present.tolist()) if n]
     for parameter in found:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    return found
-
-
-def rows_by_process(mine: Tensor) -> Tensor:
-    """A value of all processes, which all must call; one row each, on CPU."""
-    rows = [mine]
-    if get_dist_info()[1] > 1 and mine.numel():
-        rows = [torch.empty_like(mine) for _ in range(get_dist_info()[1])]
-        dist.all_gather(rows, mine.contiguous())
-    return torch.stack(rows).cpu()
-
-
-def own_row(rows: Tensor) -> Tensor:
-    """This process's row of :func:`rows_by_process`.
-
-    With another number of processes each takes the mean over all, which
-    gives the same step, or line of the log, up to rounding.
-    """
-    rank, world = get_dist_info()
-    return rows[rank] if len(rows) == world else rows.mean(dim=0)
+    allreduce_grads(found, bucket_size_mb=64)
 
 
 @HOOKS.register_module()
@@ -73,8 +45,7 @@ class GradientStepHook(Hook):
 
     With ``accumulate=N`` an iteration is still one batch, but all optimizers
     step, with the mean of the gradients gathered since, after every iteration
-    whose number N divides, and after the last one. A checkpoint in between
-    holds the gradients of each process.
+    whose number N divides, and after the last one.
 
     Args:
         grad_clip (dict, optional): Arguments of
@@ -83,17 +54,12 @@ class GradientStepHook(Hook):
         loss_scaling (bool): Whether to scale losses, as fp16 needs. Gradients
             that overflow therefore are not a fault: the scaler skips that step
             and lowers the scale.
-        on_nonfinite (str): At a loss or gradient that is NaN or infinite,
-            ``stop`` the run, or ``skip`` the step with all that was gathered
-            for it, up to ``max_skips`` iterations in a row.
     """
 
     def __init__(self,
                  accumulate: int = 1,
                  grad_clip: dict | None = None,
-                 loss_scaling: bool = False,
-                 on_nonfinite: str = 'stop',
-                 max_skips: int = 10):
+                 loss_scaling: bool = False):
         if not isinstance(accumulate, int) or accumulate < 1:
             raise ValueError(f'accumulate is {accumulate!r}, expected a whole '
                              'number of iterations, 1 or more.')
@@ -104,64 +70,40 @@ class GradientStepHook(Hook):
             nn.utils.clip_grad_norm_([], **grad_clip)  # fails where they do
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
-        self.guard = FiniteGuard(on_nonfinite, max_skips)
+        self.guard = FiniteGuard()
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss, scaled if wanted, to the weights'."""
         self.scaler.scale(loss).backward()
 
     def resume_state(self, runner) -> dict:
-        """Loss scale, skips in a row, and what was gathered for a step."""
-        self.guard.settle(runner)
-        state = dict(
-            skipped_in_a_row=self.guard.skipped_in_a_row,
-            scaler=self.scaler.state_dict())
-        if self.gathered:
-            named = {
-                p: n
-                for n, p in unwrapped(runner.model).named_parameters()
-            }
-            state.update(
-                gathered=self.gathered,
-                scale=self.scaler.get_scale(),
-                gradients={
-                    named[parameter]: rows_by_process(parameter.grad)
-                    for parameter in _with_gradient(named)
-                })
-        return state
+        """The loss scale, once all iterations so far are known to be sound."""
+        self.guard.settle()
+        return dict(scaler=self.scaler.state_dict())
 
     def load_resume_state(self, state: dict, runner) -> None:
         """Go on from :meth:`resume_state`."""
-        self.guard.skipped_in_a_row = state['skipped_in_a_row']
         if state['scaler'] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state['scaler'])
-        self.gathered = state.get('gathered', 0)
-        if self.gathered:
-            factor = self.scaler.get_scale() / state['scale']
-            parameters = dict(unwrapped(runner.model).named_parameters())
-            for name, rows in state['gradients'].items():
-                parameter = parameters[name]
-                parameter.grad = torch.empty_like(parameter).copy_(
-                    own_row(rows) * factor)
 
     def before_train_iter(self, runner):
         """Forget the gradients of the last step."""
-        if self.gathered:
-            return
-        for optimizer in as_dict(runner.optimizer).values():
-            optimizer.zero_grad(set_to_none=True)
+        if self.gathered == 0:
+            for optimizer in as_dict(runner.optimizer).values():
+                optimizer.zero_grad(set_to_none=True)
 
     def after_train_iter(self, runner):
         """Exchange gradients and step, if it is time."""
+        self.gathered += 1
         due = self.every_n_iters(runner,
                                  self.accumulate) or self.is_last_iter(runner)
         if due:
             average_gradients(runner.model.parameters())
-        if not self.guard.allows_step(runner, self._looked_at(runner)):
-            runner.outputs['skipped'] = True
-            self.gathered = 0
-            return
-        self.gathered += 1
+        # scaled gradients may overflow, which the scaler sees to
+        self.guard.look(
+            runner,
+            (parameter.grad for parameter in runner.model.parameters()
+             if parameter.grad is not None and not self.scaler.is_enabled()))
         if due:
             self._step(runner)
             self.gathered = 0
@@ -191,16 +133,6 @@ class GradientStepHook(Hook):
                 f'losses are scaled (iteration {runner.iter + 1}); the last '
                 "checkpoint is good. Set precision='bf16' or 'float32'.")
 
-    def _looked_at(self, runner) -> dict[str, Tensor]:
-        """Gradients that must be finite, by the name of their parameter."""
-        if self.scaler.is_enabled():
-            return {}
-        return {
-            name: parameter.grad
-            for name, parameter in runner.model.named_parameters()
-            if parameter.grad is not None
-        }
-
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
@@ -225,8 +157,7 @@ class IterationSeedHook(Hook):
 class LossLogHook(Hook):
     """Hands the losses to the loggers, read from the device once an interval.
 
-    Iterations whose step was skipped do not count. A resumed run goes on with
-    the sums of the run before.
+    A resumed run goes on with the sums of the run before.
     """
 
     def __init__(self, interval: int):
@@ -237,15 +168,14 @@ class LossLogHook(Hook):
     def after_train_iter(self, runner):
         """Gather the values, and pass their means on."""
         outputs = runner.outputs
-        if not outputs.get('skipped'):
-            for name, value in dict(
-                    outputs['losses'], loss=outputs['loss']).items():
-                self.sums[name] = self.sums.get(name, 0) + value.detach()
-            self.count += 1
+        losses = dict(outputs['losses'], loss=outputs['loss'])
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
         if not (self.every_n_iters(runner, self.interval)
                 or self.is_last_iter(runner)):
             return
-        means = self._means() if self.count else {}  # all were skipped
+        means = {n: s / self.count for n, s in self._mean_sums().items()}
         # the loggers average over what is in the history
         for name in {*means, *self.logged}:
             runner.log_buffer.val_history.pop(name, None)
@@ -255,29 +185,21 @@ class LossLogHook(Hook):
         self.sums, self.count = {}, 0
 
     def resume_state(self, runner) -> dict:
-        """Sums since the last line, one row per process."""
-        names, sums = self._stacked()
-        return dict(names=names, rows=rows_by_process(sums), count=self.count)
+        """Sums since the last line, as means over the processes."""
+        return dict(sums=self._mean_sums(), count=self.count)
 
     def load_resume_state(self, state: dict, runner) -> None:
         """Go on from :meth:`resume_state`."""
-        device = next(runner.model.parameters()).device
-        self.sums = dict(
-            zip(state['names'],
-                own_row(state['rows']).to(device)))
-        self.count = state['count']
+        if 'sums' in state:  # version 0.1 kept them otherwise
+            self.sums, self.count = dict(state['sums']), state['count']
 
-    def _stacked(self) -> tuple[list[str], Tensor]:
+    def _mean_sums(self) -> dict[str, float]:
+        if not self.sums:
+            return {}
         names = sorted(self.sums)
-        if not names:
-            return names, torch.zeros(0)
-        return names, torch.stack([self.sums[n].float() for n in names])
-
-    def _means(self) -> dict[str, float]:
-        names, stacked = self._stacked()
-        stacked = stacked / self.count
+        stacked = torch.stack([self.sums[n].float() for n in names])
         world = get_dist_info()[1]
         if world > 1:
             dist.all_reduce(stacked)
-            stacked = stacked / world
+            stacked /= world
         return dict(zip(names, stacked.tolist()))

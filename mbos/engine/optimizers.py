@@ -24,6 +24,9 @@ class NamedOptimizersConstructor:
             constructor='NamedOptimizersConstructor',
             generator=dict(type='AdamW', lr=6e-5),
             discriminators=dict(type='Adam', lr=2e-4))
+
+    Raises:
+        ValueError: If a name is not a submodule, or ``generator`` is missing.
     """
 
     def __init__(self,
@@ -36,26 +39,20 @@ class NamedOptimizersConstructor:
         self.optimizer_cfg = optimizer_cfg
 
     def __call__(self, model: nn.Module) -> dict[str, Optimizer]:
-        """Build the optimizers.
-
-        Raises:
-            ValueError: If a name is not a submodule.
-        """
         parts = dict(unwrapped(model).named_children())
-        named = [n for n in self.optimizer_cfg if n != REST]
-        unknown = [n for n in named if n not in parts]
-        if unknown:
-            raise ValueError(f'optimizer has {", ".join(unknown)}, expected '
-                             f'parts of the model: {", ".join(parts)}.')
+        named = set(self.optimizer_cfg) - {REST}
+        if named - set(parts):
+            raise ValueError(
+                f'optimizer has {", ".join(named - set(parts))}, expected '
+                f'parts of the model: {", ".join(parts)}.')
         # under their own names, so that keys of paramwise_cfg still match
-        rest = nn.Module()
-        for name, part in parts.items():
-            if name not in named:
-                rest.add_module(name, part)
-        wanted = {REST: rest, **{n: parts[n] for n in named}}
+        parts[REST] = nn.Module()
+        for name in set(parts) - named - {REST}:
+            parts[REST].add_module(name, parts[name])
         return {
-            name: build_optimizer(part, self.optimizer_cfg[name])
-            for name, part in wanted.items() if list(part.parameters())
+            name: build_optimizer(parts[name], cfg)
+            for name, cfg in self.optimizer_cfg.items()
+            if list(parts[name].parameters())
         }
 
 
@@ -65,14 +62,8 @@ def as_dict(optimizer: Optimizer | dict) -> dict[str, Optimizer]:
 
 
 def fused_by_default(cfg: dict) -> dict:
-    """Let torch's fused optimizers do a config's steps.
-
-    They read and write each weight once, on CPU and on GPUs.
-
-    Returns:
-        dict: A copy with ``fused=True`` where the type has a fused variant
-        and the config does not choose another one.
-    """
+    """A copy of an optimizer's config with torch's fused steps, which read and
+    write each weight once, unless the type has none or the config chooses."""
     cfg = {
         key: fused_by_default(value) if isinstance(value, dict) else value
         for key, value in cfg.items()

@@ -18,15 +18,11 @@ from .hooks import find_hook
 class EvaluationOverlayHook(Hook):
     """Draws predictions on images of the validation sets.
 
-    Whenever the run evaluates, some images of every validation set are
-    predicted and drawn: the photograph, the prediction of all tasks, and the
-    ground truth where there is one, side by side. The pictures go to
-    ``<work_dir>/overlays/iter_<N>`` and to TensorBoard. Without evaluation
-    the hook does nothing.
-
-    Args:
-        samples (int): Images of each set, spread evenly over it. Default: 2.
-        size (int): Longest side of a photograph in the picture. Default: 512.
+    Whenever the run evaluates, ``samples`` images of every validation set,
+    spread evenly over it, are predicted and drawn: the photograph, the
+    prediction of all tasks, and the ground truth where there is one, side by
+    side, the longest side of each ``size`` pixels. The pictures go to
+    ``<work_dir>/overlays/iter_<N>`` and to TensorBoard.
     """
 
     def __init__(self, samples: int = 2, size: int = 512):
@@ -38,9 +34,9 @@ class EvaluationOverlayHook(Hook):
         """Draw if the evaluation hook evaluates in this iteration."""
         if not runner.evaluation_is_due():
             return
+        sets = find_hook(runner, EvalHook).dataloader.dataset.datasets
         with averaged_weights(runner):
-            for dataset in find_hook(runner,
-                                     EvalHook).dataloader.dataset.datasets:
+            for dataset in sets:
                 count = min(self.samples, len(dataset))
                 for i in range(count):
                     self._draw(runner, dataset, i * len(dataset) // count)
@@ -48,10 +44,9 @@ class EvaluationOverlayHook(Hook):
     def _draw(self, runner, dataset, index):
         done = runner.iter + 1
         name = f'{dataset.name}_{dataset.stem(index)}'
+        folder = osp.join(runner.work_dir, 'overlays', f'iter_{done}')
         picture = overlay_panels(runner.model, dataset, index, self.size)
-        save_image(
-            osp.join(runner.work_dir, 'overlays', f'iter_{done}',
-                     f'{name}.jpg'), picture)
+        save_image(osp.join(folder, f'{name}.jpg'), picture)
         for hook in runner.hooks:
             if isinstance(hook, TensorboardLoggerHook):
                 hook.writer.add_image(
@@ -59,19 +54,15 @@ class EvaluationOverlayHook(Hook):
 
 
 def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
-    """Photograph, prediction and, where there is one, ground truth.
-
-    Returns:
-        ndarray: RGB picture, (H, 2 W or 3 W, 3), uint8.
-    """
+    """Photograph, prediction and, where there is one, ground truth: RGB (H,
+    2 W or 3 W, 3), uint8."""
     prob = predict_image(model, dataset, index)
     layers = [{}, {
         task.name: task.decode(torch.from_numpy(prob[task.name])).numpy()
         for task in dataset.tasks
     }]
-    if dataset.ann_dirs:
+    if dataset.truth:
         layers.append(dataset.get_gt_seg_map_by_idx(index))
     image = shrink(read_photograph(dataset.image_path(index)).image, size)
-    return np.concatenate(
-        [draw_overlay(image, labels, dataset.tasks) for labels in layers],
-        axis=1)
+    panels = [draw_overlay(image, layer, dataset.tasks) for layer in layers]
+    return np.concatenate(panels, axis=1)

@@ -1,8 +1,7 @@
 """Training and validation of the first images, before a run begins.
 
 Pipelines, heads, schedules and test settings that do not fit each other fail
-at the first image, or at the first validation, hours later. Here they fail at
-once, and in one sentence.
+here, in one sentence, rather than at the first validation, hours later.
 """
 import torch
 from mmcv.runner import BaseRunner, LrUpdaterHook
@@ -36,8 +35,8 @@ def rehearse(runner: BaseRunner, train_set, items: int, val_set=None) -> None:
         for draw in range(DRAWS):
             first_sample(dataset, 'data.train', draw)
     _train_once(runner.model, train_set, items)
-    predict_first(
-        runner.model, getattr(val_set, 'datasets', ()), 'data.val', score=True)
+    sets = () if val_set is None else val_set.datasets
+    predict_first(runner.model, sets, 'data.val', score=True)
     runner.model.train()
 
 
@@ -46,15 +45,12 @@ def _train_once(model: nn.Module, train_set, items: int) -> None:
             'data.train: the samples of its datasets do not make a batch',
             'Let each training pipeline end with FormatPlanes.'):
         batch = collate_samples([train_set[i] for i in range(items)])
-    buffers = [(b, b.clone()) for b in model.buffers()]
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
     model.train()
     with blamed_on(
             'The network cannot be trained on the first images as the config '
             'has it', 'Make backbone, heads and losses fit each other: '
             'in_channels, in_index, number of tasks, size of the images.'):
-        model.train_step(batch, None, backward=lambda loss: loss.backward())
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
-    for parameter in model.parameters():
-        parameter.grad = None
+        model.train_step(batch, None, backward=torch.Tensor.backward)
+    model.load_state_dict(buffers, strict=False)
+    model.zero_grad(set_to_none=True)

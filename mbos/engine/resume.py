@@ -11,7 +11,6 @@ from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.config_rules import value_at
 from mbos.faults import first_of
 from mbos.runtime.environment import Environment
-from .averaging import as_our_hook
 from .checkpoint_hook import list_checkpoints
 from .optimizers import as_dict
 
@@ -22,8 +21,24 @@ _DECIDES = ('model', 'optimizer', 'optimizer_config', 'lr_config',
             'momentum_config', 'precision', 'seed')
 _DOES_NOT = ('test_cfg', 'pretrained', 'images_per_pass', 'init_cfg',
              'data_root')
+EMA = ('EMAWeightsHook', 'EMAHook')
 _NEVER = ('.type', '.amsgrad')
 _SHOWN = 6
+
+
+def read_run(path: str) -> dict:
+    """Read a checkpoint, with all its checksums, that a run can continue.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or holds no training state.
+    """
+    content = read_checkpoint(path)
+    if 'optimizer' not in content or 'iter' not in content['meta']:
+        raise ValueError(
+            f'{path} holds weights only, no optimizer and no iteration: use '
+            'it with --load-from instead of --resume-from.')
+    return content
 
 
 def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
@@ -33,28 +48,19 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
         dict: Its meta information.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If tasks, stage, weights or optimizers do not fit, or the
-            checkpoint holds no training state.
+        ValueError: If tasks, stage, weights or optimizers do not fit; and as
+            :func:`read_run`.
     """
-    content = read_checkpoint(path)
-    if not _holds_a_run(content):
-        raise ValueError(
-            f'{path} holds weights only, no optimizer and no iteration: use '
-            'it with --load-from instead of --resume-from.')
+    content = read_run(path)
     training = content.get('training_weights') or {}
-    state, _ = fit_weights(model, path, {
-        **content, 'state_dict': {
-            **content['state_dict'],
-            **training
-        }
-    })
-    meta, optimizers = content['meta'], content['optimizer']
+    weights = {**content['state_dict'], **training}
+    state, _ = fit_weights(model, path, {**content, 'state_dict': weights})
+    stage = content['meta'].get('mbos_stage')
     differing = sorted(set(model.state_dict()) ^ set(state))
-    if differing or meta.get('mbos_stage') != model.stage:
-        differing.append(f'stage {meta.get("mbos_stage")}')
+    if differing or stage != model.stage:
+        differing.append(f'stage {stage}')
     for name, one in as_dict(optimizer).items():
-        groups = value_at(optimizers, f'{name}.param_groups') or []
+        groups = value_at(content['optimizer'], f'{name}.param_groups') or []
         if _sizes(groups) != _sizes(one.param_groups):
             differing.append(f'the parameter groups of the optimizer {name} '
                              '(paramwise_cfg, frozen parts)')
@@ -63,15 +69,11 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
             f'{path} cannot be continued with this config: they differ in '
             f'{first_of(differing)}. Use the config it was trained with, or '
             'start from its weights with --load-from.')
-    return meta
+    return content['meta']
 
 
 def _sizes(groups: list) -> list[int]:
     return [len(value_at(group, 'params') or ()) for group in groups]
-
-
-def _holds_a_run(content: dict) -> bool:
-    return 'optimizer' in content and 'iter' in content['meta']
 
 
 def run_facts(cfg: Config, env: Environment, train_set) -> dict:
@@ -81,6 +83,7 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
     facts['runner.max_iters'] = cfg.runner.max_iters
     facts['data.samples_per_gpu'] = cfg.data.samples_per_gpu
     facts['data.train'] = cfg.data.train
+    facts['processes'] = env.world_size
     for position, member in enumerate(train_set.datasets):
         names = '\n'.join(member.stem(i) for i in range(len(member)))
         facts[f'images.{position}_{member.name}'] = dict(
@@ -90,10 +93,10 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
                 osp.basename(folder): manifest.get('checkpoint_sha256')
                 for folder, manifest in member.manifests().items()
             })
-    facts['processes'] = env.world_size
-    hooks = [as_our_hook(hook) for hook in cfg.get('custom_hooks') or []]
     facts['ema'] = next(
-        (h for h in hooks if h.get('type') == 'EMAWeightsHook'), None)
+        (hook
+         for hook in cfg.get('custom_hooks') or [] if hook.get('type') in EMA),
+        None)
     return _flat(facts)
 
 
@@ -127,12 +130,9 @@ def check_same_run(stored: dict, facts: dict, cfg: Config,
         changes.pop('data.samples_per_gpu', None)
     if not changes:
         return
-    never = any(
-        key.startswith('optimizer.') and key.endswith(_NEVER)
-        for key in changes)
     said = f'{path} was saved with other settings: '
     first = first_of(changes.values(), _SHOWN)
-    if never:
+    if any(k.startswith('optimizer.') and k.endswith(_NEVER) for k in changes):
         raise ValueError(
             f'{said}{first}. The state of an optimizer cannot follow that: '
             'restore them, or start from the weights with --load-from.')
@@ -170,47 +170,10 @@ def _flat(value, where: str = '') -> dict:
     }
 
 
-def why_not_whole(path: str) -> str | None:
-    """What is wrong with a checkpoint that a run shall continue, if any."""
-    try:
-        content = read_checkpoint(path)  # compares all checksums
-    except (ValueError, OSError) as error:
-        return str(error)
-    return None if _holds_a_run(content) else f'{path}: holds weights only'
-
-
-def checkpoints_of(cfg: Config) -> list[str]:
-    """The checkpoints of the work directory, the newest first."""
-    found = {
-        item
-        for subfolder in (cfg.checkpoint_config.get('subfolder', ''), '')
-        for item in list_checkpoints(osp.join(cfg.work_dir, subfolder))
-    }
-    return [path for _, path in sorted(found, reverse=True)]
-
-
-def warn_of_earlier_run(cfg: Config, logger: logging.Logger) -> None:
-    """Say that a run which begins anew replaces checkpoints."""
-    if not cfg.resume_from and (found := checkpoints_of(cfg)):
-        logger.warning(
-            f'{found[0]} is of an earlier run, and this one begins anew: '
-            'checkpoints of the same iterations are replaced. --auto-resume '
-            'goes on from it.')
-
-
-def newest_whole(cfg: Config, logger: logging.Logger) -> str | None:
-    """The newest checkpoint of the work directory that can be continued."""
-    for path in checkpoints_of(cfg):
-        problem = why_not_whole(path)
-        if problem is None:
-            return path
-        logger.warning(f'Passed over: {problem}')
-    return None
-
-
-def continue_from_newest(cfg: Config, env: Environment,
-                         logger: logging.Logger) -> bool:
-    """Set ``resume_from`` to the newest whole checkpoint of the work dir.
+def choose_checkpoint(cfg: Config, env: Environment,
+                      logger: logging.Logger) -> bool:
+    """With ``auto_resume``, set ``resume_from`` to the newest whole checkpoint
+    of the work directory.
 
     Returns:
         bool: Whether the run is finished already.
@@ -218,18 +181,27 @@ def continue_from_newest(cfg: Config, env: Environment,
     Raises:
         ValueError: If ``resume_from`` is set too.
     """
-    if cfg.get('resume_from'):
+    folder = cfg.checkpoint_config.get('subfolder', '')
+    found = [p for _, p in list_checkpoints(osp.join(cfg.work_dir, folder))]
+    if not cfg.get('auto_resume'):
+        if found and not cfg.resume_from:
+            logger.warning(
+                f'{found[0]} is of an earlier run, and this one begins anew: '
+                'checkpoints of the same iterations are replaced. '
+                '--auto-resume goes on from it.')
+        return False
+    if cfg.resume_from:
         raise ValueError('--auto-resume and --resume-from contradict each '
                          'other: give one.')
-    found = [newest_whole(cfg, logger) if env.is_main else None]
+    chosen = [_newest_whole(found, logger) if env.is_main else None]
     if env.distributed:
-        dist.broadcast_object_list(found, src=0)
-    path = found[0]
+        dist.broadcast_object_list(chosen, src=0)
+    path = chosen[0]
     if path is None:
         logger.info(f'Nothing to resume in {cfg.work_dir}: the run starts '
                     'from its beginning.')
         return False
-    content = read_checkpoint(path)
+    content = read_run(path)
     done, last = content['meta']['iter'], cfg.runner.max_iters
     if done >= last and not value_at(content, 'progress.evaluation_pending'):
         logger.info(f'The run is finished: {path} is of the last iteration, '
@@ -238,3 +210,13 @@ def continue_from_newest(cfg: Config, env: Environment,
     logger.info(f'Going on from {path}, iteration {done} of {last}.')
     cfg.resume_from = path
     return False
+
+
+def _newest_whole(paths: list[str], logger: logging.Logger) -> str | None:
+    for path in paths:
+        try:
+            read_run(path)
+            return path
+        except (ValueError, OSError) as error:
+            logger.warning(f'Passed over: {error}')
+    return None

@@ -2,7 +2,6 @@
 import logging
 import os.path as osp
 import subprocess
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
@@ -16,15 +15,14 @@ from mmseg.utils import get_root_logger
 
 import mbos
 from mbos.config import REPOSITORY
-from mbos.runtime.environment import Environment
 
 FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
 
 
 @contextmanager
 def run_logger(level: str) -> Iterator[tuple[logging.Logger, MemoryHandler]]:
-    """Context of a run's logger, and of the handler that keeps its lines for
-    the file that :func:`open_log` opens."""
+    """Context of a run's logger, and of the handler that keeps its lines until
+    :func:`open_log`."""
     logger = get_root_logger(log_level=level)
     kept = MemoryHandler(10**6, flushLevel=logging.CRITICAL + 1)
     logger.addHandler(kept)
@@ -33,12 +31,10 @@ def run_logger(level: str) -> Iterator[tuple[logging.Logger, MemoryHandler]]:
     finally:
         logger.removeHandler(kept)
         if kept.target is not None:
-            logger.removeHandler(kept.target)
             kept.target.close()
 
 
-def open_log(logger: logging.Logger, kept: MemoryHandler, path: str,
-             cfg: Config, env: Environment) -> None:
+def open_log(kept: MemoryHandler, path: str, cfg: Config) -> None:
     """Begin the log file with environment, config and all lines so far."""
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter(FORMAT))
@@ -50,10 +46,7 @@ def open_log(logger: logging.Logger, kept: MemoryHandler, path: str,
     file.stream.write(f'{text}\nConfig:\n{cfg.pretty_text}\n')
     kept.setTarget(file)
     kept.flush()
-    logger.removeHandler(kept)
-    logger.addHandler(file)
-    logger.info(f'{env.world_size} process(es) on {env.device.type}, seed '
-                f'{cfg.seed}')
+    kept.capacity = 1  # lines go to the file as they come
 
 
 @contextmanager
@@ -80,10 +73,10 @@ def git_commit() -> str:
 class CompactTextLoggerHook(TextLoggerHook):
     """mmcv's text logger, with the losses of a kind added up on the screen.
 
-    Stage 2 has dozens of loss terms. The line on the screen shows the sum of
-    each kind (``loss_truth``, ``loss_pseudo``, ``loss_adv``, ...) over heads,
-    tasks and datasets, and the mean accuracy of the discriminators; the
-    ``.log.json`` beside the log holds every term by its name.
+    The ``.log.json`` beside the log holds each of the dozens of terms by its
+    name, ``<head>.<kind>.<task>[.on_<dataset>]``. The line on the screen has
+    their sums by kind (``loss_truth``, ``loss_pseudo``, ``loss_adv``, ...),
+    and the mean accuracy of the discriminators.
     """
 
     def _log_info(self, log_dict, runner):
@@ -91,11 +84,8 @@ class CompactTextLoggerHook(TextLoggerHook):
 
 
 def condense(values: dict[str, float]) -> dict[str, float]:
-    """Add up losses by kind and average the discriminators' accuracies.
-
-    Terms are named ``<head>.<kind>.<task>[.on_<dataset>]``.
-    """
-    result, accuracies = OrderedDict(), {}
+    """Add up losses by kind and average the discriminators' accuracies."""
+    result, accuracies = {}, {}
     for name, value in values.items():
         kind = name.split('.')[1] if name.count('.') > 1 else ''
         if kind.startswith('loss_'):
@@ -104,6 +94,4 @@ def condense(values: dict[str, float]) -> dict[str, float]:
             accuracies.setdefault(kind, []).append(value)
         else:
             result[name] = value
-    for kind, shares in accuracies.items():
-        result[kind] = sum(shares) / len(shares)
-    return result
+    return result | {k: sum(v) / len(v) for k, v in accuracies.items()}

@@ -92,9 +92,8 @@ class CheckedIterRunner(IterBasedRunner):
         meta = dict(meta or {}, **self.meta, epoch=self.epoch + 1, iter=done)
         model = unwrapped(self.model)
         average = find_hook(self, EMAWeightsHook)
-        state, training = model.state_dict(), None
-        if average is not None:
-            state, training = average.states(model)
+        state, training = (model.state_dict(),
+                           None) if average is None else average.states(model)
         content = dict(meta=storable(meta), state_dict=weights_to_cpu(state))
         if save_optimizer:
             if training is not None:
@@ -103,10 +102,10 @@ class CheckedIterRunner(IterBasedRunner):
                 name: optimizer.state_dict()
                 for name, optimizer in as_dict(self.optimizer).items()
             })
-            content['progress'] = storable(
-                dict(
-                    evaluation_pending=self.evaluation_pending,
-                    hooks=self._hook_states))
+            progress = dict(
+                evaluation_pending=self.evaluation_pending,
+                hooks=self._hook_states)
+            content['progress'] = storable(progress)
         name = filename_tmpl.format(done)
         save_atomically(content, osp.join(out_dir, name))
         if create_symlink:
@@ -116,13 +115,13 @@ class CheckedIterRunner(IterBasedRunner):
         """Go on from a checkpoint; hooks must be registered before. See
         docs/reliability.md, "What a resumed run takes from where"."""
         content = read_checkpoint(checkpoint)
-        progress = content.get('progress') or {}
+        meta, progress = content['meta'], content.get('progress') or {}
         self._hook_states = progress.get('hooks') or {}
         self.evaluation_pending = progress.get('evaluation_pending', False)
         self._load_weights(content)
-        self._iter = self._inner_iter = content['meta']['iter']
-        self._epoch = content['meta']['epoch'] - 1
-        self.meta['hook_msgs'] = content['meta'].get('hook_msgs') or {}
+        self._iter = self._inner_iter = meta['iter']
+        self._epoch = meta['epoch'] - 1
+        self.meta['hook_msgs'] = meta.get('hook_msgs') or {}
         if resume_optimizer:
             for name, optimizer in as_dict(self.optimizer).items():
                 # their settings are the config's, and what schedules do to
@@ -145,9 +144,9 @@ class CheckedIterRunner(IterBasedRunner):
         hook = find_hook(self, EMAWeightsHook)
         if hook is not None and training:
             device = next(model.parameters()).device
-            hook.start_from({n: state[n].to(device)
-                             for n in training},
-                            self._hook_states['EMAWeightsHook']['steps'])
+            average = {name: state[name].to(device) for name in training}
+            steps = self._hook_states['EMAWeightsHook']['steps']
+            hook.start_from(average, steps)
 
 
 def storable(value: Any) -> Any:
@@ -155,8 +154,8 @@ def storable(value: Any) -> Any:
 
     Values of NumPy become plain ones, anything unknown its text.
     """
-    if value is None or isinstance(
-            value, torch.Tensor) or type(value) in (bool, int, float, str):
+    plain = bool, int, float, str, type(None)
+    if type(value) in plain or isinstance(value, torch.Tensor):
         return value
     if isinstance(value, Mapping):
         return {storable(key): storable(item) for key, item in value.items()}

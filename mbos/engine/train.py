@@ -3,7 +3,6 @@ import logging
 import os
 import os.path as osp
 import shutil
-import time
 from functools import partial
 
 import torch
@@ -21,7 +20,7 @@ from mbos.accelerate import accelerate_on_cpu
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import settings_of
 from mbos.config import build_checked, plain
-from mbos.config_rules import check_training
+from mbos.config_rules import check_training, value_at
 from mbos.datasets import JointDataset, build_train_loader
 from mbos.datasets.checks import check_data
 from mbos.datasets.evaluation_sets import build_val_set
@@ -32,14 +31,14 @@ from mbos.models.backbones.weights import find_backbone_weights, weights_source
 from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
 from mbos.runtime.signals import StopHook, StopSignals
-from .averaging import EMAWeightsHook, as_our_hook
+from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
 from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
 from .hooks import GradientStepHook, IterationSeedHook, LossLogHook, find_hook
 from .optimizers import fused_by_default
 from .rehearsal import rehearse
-from .resume import (check_resumable, check_same_run, continue_from_newest,
-                     run_facts, warn_of_earlier_run)
+from .resume import (check_resumable, check_same_run, choose_checkpoint,
+                     run_facts)
 from .run_log import open_log, run_logger, without_info
 from .runner import (EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY,
                      CheckedIterRunner)
@@ -70,46 +69,33 @@ def train_segmentor(cfg: Config,
         with run_logger(cfg.log_level) as (logger, kept_lines):
             for note in notes:
                 logger.warning(note)
-            if cfg.get('auto_resume') and continue_from_newest(
-                    cfg, env, logger):
+            if choose_checkpoint(cfg, env, logger):
                 return
-            warn_of_earlier_run(cfg, logger)
             train_set, val_set = find_inputs(cfg, env, validate, logger)
             runner = make_runner(cfg, env, train_set, val_set, signals, logger)
             rehearse(runner, train_set, cfg.data.samples_per_gpu, val_set)
             if cfg.resume_from:
                 runner.resume(cfg.resume_from)
-            prepare_work_dir(cfg, env)
+            prepare_work_dir(cfg, env, val_set)
+            runner.work_dir = osp.abspath(cfg.work_dir)
             if env.is_main:
                 path = osp.join(cfg.work_dir, f'{runner.timestamp}.log')
-                open_log(logger, kept_lines, path, cfg, env)
-            run(runner, cfg, env, train_set, val_set, signals)
-
-
-def run(runner: CheckedIterRunner, cfg: Config, env: Environment, train_set,
-        val_set, signals: StopSignals) -> None:
-    """Let a run that was checked go its way."""
-    runner.work_dir = osp.abspath(cfg.work_dir)
-    if val_set is not None:
-        keep_sums_on_disk(val_set, cfg, env)
-    loader = build_loader(train_set, cfg, env, runner.iter)
-    step = find_hook(runner, GradientStepHook)
-    with signals.deferred():
-        runner.run([loader], [('train', 1)], backward=step.backward)
+                open_log(kept_lines, path, cfg)
+            logger.info(f'{env.world_size} process(es) on {env.device.type}, '
+                        f'seed {cfg.seed}')
+            loader = build_loader(train_set, cfg, env, runner.iter)
+            step = find_hook(runner, GradientStepHook)
+            with signals.deferred():
+                runner.run([loader], [('train', 1)], backward=step.backward)
 
 
 def build_loader(train_set, cfg: Config, env: Environment,
                  start: int) -> DataLoader:
     """The endless loader of the training images."""
-    return build_train_loader(
-        train_set,
-        samples_per_gpu=cfg.data.samples_per_gpu,
-        workers_per_gpu=cfg.data.workers_per_gpu,
-        seed=cfg.seed,
-        rank=env.rank,
-        world_size=env.world_size,
-        start=start,
-        pin_memory=env.device.type == 'cuda')
+    data = cfg.data
+    return build_train_loader(train_set, data.samples_per_gpu,
+                              data.workers_per_gpu, cfg.seed, env.rank,
+                              env.world_size, start, env.device.type == 'cuda')
 
 
 def find_inputs(cfg: Config, env: Environment, validate: bool,
@@ -131,9 +117,8 @@ def find_inputs(cfg: Config, env: Environment, validate: bool,
         train_set = build_train_set(cfg)
     if validate:
         with faults.noting():
-            check_validation(cfg, logger)
-        with faults.noting():
             val_set = build_val_set(cfg)
+            check_validation(cfg, val_set, logger)
     with faults.noting():
         # reading all takes long, and something is to be mended in any case
         check_data([train_set, val_set], env, logger, full=not faults.errors)
@@ -195,9 +180,7 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
         logger=logger,
         meta=meta)
     runner = build_checked(build_runner, plain(cfg.runner), parts)
-    runner.timestamp = time.strftime('%Y%m%d_%H%M%S')
-    val_loader = build_test_loader(val_set, cfg, env) if val_set else None
-    register_hooks(runner, cfg, env, val_loader, signals)
+    register_hooks(runner, cfg, env, val_set, signals)
     return runner
 
 
@@ -215,9 +198,9 @@ def prepare_model(cfg: Config, env: Environment,
                   logger: logging.Logger) -> nn.Module:
     """Build and initialise the network, the same in every process."""
     set_random_seed(cfg.seed)
+    precision = cfg.get('precision', 'float32')
     cfg.model.train_cfg = dict(
-        cfg.model.get('train_cfg') or {},
-        precision=cfg.get('precision', 'float32'))
+        cfg.model.get('train_cfg') or {}, precision=precision)
     model = build_checked(build_segmentor, cfg.model)
     if cfg.get('resume_from') or cfg.get('load_from'):
         # everything is overwritten, so ImageNet weights are not needed
@@ -234,8 +217,7 @@ def prepare_model(cfg: Config, env: Environment,
 
 
 def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
-                   val_loader: DataLoader | None,
-                   signals: StopSignals) -> None:
+                   val_set, signals: StopSignals) -> None:
     """Register schedule, step, checkpoints, logs, evaluation and extras."""
     step = dict(
         dict(loss_scaling=cfg.get('precision') == 'fp16'),
@@ -245,10 +227,11 @@ def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
         partial(runner.register_training_hooks, plain(cfg.lr_config), step,
                 plain(cfg.checkpoint_config), plain(cfg.log_config),
                 plain(cfg.get('momentum_config'))))
+    check_intervals(cfg, find_hook(runner, GradientStepHook).accumulate)
     runner.register_hook(LossLogHook(cfg.log_config.interval))
     runner.register_hook(
         IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
-    if val_loader is not None:
+    if val_set is not None:
         build = SafeDistEvalHook if env.distributed else SafeEvalHook
         settings = plain(cfg.evaluation)
         settings.pop('metric', None)  # every metric is computed
@@ -256,14 +239,13 @@ def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
             settings.pop(key, None)
         if not {'greater_keys', 'less_keys'} & set(settings):
             settings.setdefault('rule', 'greater')  # as of Dice and IoU
+        loader = build_test_loader(val_set, cfg, env)
         hook = build_checked(
-            partial(build, val_loader, signals=signals, **settings))
+            partial(build, loader, signals=signals, **settings))
         runner.register_hook(hook, priority=EVALUATION_PRIORITY)
     saver = find_hook(runner, SubfolderCheckpointHook)
-    runner.register_hook(
-        StopHook(signals, saver, env.device), priority=STOP_PRIORITY)
-    for given in plain(cfg.get('custom_hooks') or []):
-        hook = as_our_hook(given)
+    runner.register_hook(StopHook(signals, saver), priority=STOP_PRIORITY)
+    for hook in plain(cfg.get('custom_hooks') or []):
         priority = hook.pop('priority', 'NORMAL')
         built = build_checked(build_from_cfg, hook, HOOKS)
         if isinstance(built, EMAWeightsHook):
@@ -271,25 +253,34 @@ def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
         build_checked(partial(runner.register_hook, built, priority=priority))
 
 
-def prepare_work_dir(cfg: Config, env: Environment) -> None:
-    """Make the work directory, and write the config there."""
+def check_intervals(cfg: Config, accumulate: int) -> None:
+    """Let checkpoints, which may be taken before an evaluation, come after
+    whole steps of the optimizers only."""
+    for key in ('checkpoint_config.interval', 'evaluation.interval',
+                'evaluation.start'):
+        value = value_at(cfg, key) or 0
+        if 0 < value < cfg.runner.max_iters and value % accumulate:
+            raise InvalidConfigError(
+                f'{key} is {value}, expected a multiple of '
+                f'optimizer_config.accumulate, {accumulate}.')
+
+
+def prepare_work_dir(cfg: Config, env: Environment, val_set) -> None:
+    """Make the work directory, write the config there, and let evaluations
+    keep their sums there, not in memory."""
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
     except OSError as error:
         raise InvalidConfigError(
             f'work_dir: the folder {cfg.work_dir!r} cannot be made '
             f'({error.strerror}); give another by --work-dir.') from error
+    sums = osp.join(cfg.work_dir, '.evaluation')
     if env.is_main:
         save_text(
             osp.join(cfg.work_dir, osp.basename(cfg.filename)),
             cfg.pretty_text)
-
-
-def keep_sums_on_disk(val_set, cfg: Config, env: Environment) -> None:
-    """Let evaluations during training hold no sums in memory."""
-    folder = osp.join(cfg.work_dir, '.evaluation')
-    if env.is_main:  # of a run that was killed while it evaluated
-        shutil.rmtree(folder, ignore_errors=True)
+        # of a run that was killed while it evaluated
+        shutil.rmtree(sums, ignore_errors=True)
     env.barrier()  # a resumed run may begin with an evaluation
-    for dataset in val_set.datasets:
-        dataset.sums_folder = folder
+    for dataset in getattr(val_set, 'datasets', ()):
+        dataset.sums_folder = sums

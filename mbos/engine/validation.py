@@ -2,12 +2,13 @@
 import difflib
 import logging
 import os.path as osp
-from collections.abc import Iterator
+from contextlib import suppress
 
 from mmcv import Config
 
 from mbos.config import member_datasets
-from mbos.datasets.label_folder import labelled_classes, read_entry
+from mbos.datasets import PartialLabelDataset
+from mbos.datasets.label_folder import labelled_classes
 from mbos.faults import InvalidConfigError
 from mbos.io import read_text
 from mbos.tasks import build_tasks
@@ -23,41 +24,37 @@ def validated_test_images(cfg: Config) -> dict[str, list[str]]:
     test = cfg.data.get('test')
     if isinstance(test, dict) and test not in tests.values():
         tests[test.get('name', 'data.test')] = test
-    tests = {
-        name: images
-        for name, dataset in tests.items()
-        if not name.endswith('_val') and (images := _images(dataset))
-    }
-    found = {
-        val['name']:
-        [name for name, images in tests.items() if _overlap(own, images)]
-        for val in member_datasets(cfg.data.val) if (own := _images(val))
-    }
-    return {name: names for name, names in found.items() if names}
+    found = {}
+    for val in member_datasets(cfg.data.val):
+        shared = [
+            name for name, test in tests.items()
+            if not name.endswith('_val') and _overlap(val, test)
+        ]
+        if shared:
+            found[val['name']] = shared
+    return found
 
 
-def _images(dataset: dict) -> tuple[str, set[str] | None] | None:
-    """Folder and names of a dataset's images; None as names for all."""
-    if 'img_dir' not in dataset or 'name' not in dataset:
-        return None
+def _overlap(one: dict, two: dict) -> bool:
+    if 'img_dir' not in one or 'img_dir' not in two:
+        return False
+    (folder, names), (other_folder, other_names) = _images(one), _images(two)
+    return folder == other_folder and bool(not names or not other_names
+                                           or names & other_names)
+
+
+def _images(dataset: dict) -> tuple[str, set[str]]:
+    """Folder of a dataset's images, and the names of its split, if any."""
     root, split = dataset.get('data_root') or '', dataset.get('split')
     folder = osp.realpath(osp.join(root, dataset['img_dir']))
-    if not split:
-        return folder, None
-    try:
-        lines = read_text(osp.join(root, split)).splitlines()
-    except (OSError, ValueError):  # the dataset will refuse it
-        return folder, set()
-    return folder, {line.strip() for line in lines} - {''}
+    names = {split} if split else set()
+    with suppress(OSError, ValueError):  # the dataset will refuse it
+        lines = read_text(osp.join(root, split)).splitlines() if split else ()
+        names = {line.strip() for line in lines} - {''}
+    return folder, names
 
 
-def _overlap(one: tuple, two: tuple) -> bool:
-    (folder, names), (other_folder, other_names) = one, two
-    return folder == other_folder and (names is None or other_names is None
-                                       or bool(names & other_names))
-
-
-def check_validation(cfg: Config, logger: logging.Logger) -> None:
+def check_validation(cfg: Config, val_set, logger: logging.Logger) -> None:
     """Say loudly if validation looks at test images, and refuse to choose the
     best checkpoint on them, or by a metric that nobody computes.
 
@@ -78,30 +75,22 @@ def check_validation(cfg: Config, logger: logging.Logger) -> None:
             f'VALIDATION ON TEST IMAGES: {pairs}. Metrics logged during '
             'training are test metrics: do not choose a checkpoint, a setting '
             'or the length of training by them.')
-    members = member_datasets(cfg.data.val)
-    own = any(m['type'] != 'PartialLabelDataset' for m in members)
-    known = ['mDice', 'mIoU', *_metrics(cfg, members)]
-    if own or chosen in (None, 'auto', *known):
-        return  # sets of one's own may have metrics of their own
-    alike = difflib.get_close_matches(str(chosen), known, 3, 0.5) or known[:6]
-    raise InvalidConfigError(
-        f'evaluation.save_best is {chosen!r}, which data.val does not give: '
-        f'use {", ".join(alike)}, or None to keep no best checkpoint.')
-
-
-def _metrics(cfg: Config, members: list[dict]) -> Iterator[str]:
-    """Names that an evaluation of PartialLabelDatasets gives."""
-    tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
-    for dataset in members:
-        for task, entry in (dataset.get('ann_dirs') or {}).items():
-            if task not in tasks:
-                continue  # which building the dataset says
-            where = f'{dataset["name"]}.{task}'
-            for metric in ('Dice', 'IoU'):
-                yield f'{where}.m{metric}'
-                for label in ('background',
-                              *read_entry(entry, tasks[task]).classes):
-                    yield f'{where}.{metric}.{label}'
+    known = ['mDice', 'mIoU']
+    for dataset in val_set.datasets:
+        if type(dataset) is not PartialLabelDataset:
+            return  # sets of one's own may have metrics of their own
+        for task, folder in dataset.truth.items():
+            labels = 'background', *folder.classes
+            known += [
+                f'{dataset.name}.{task}.{name}' for metric in ('Dice', 'IoU')
+                for name in (f'm{metric}', *(f'{metric}.{c}' for c in labels))
+            ]
+    if chosen not in (None, 'auto', *known):
+        alike = difflib.get_close_matches(str(chosen), known, 3, 0.5)
+        raise InvalidConfigError(
+            f'evaluation.save_best is {chosen!r}, which data.val does not '
+            f'give: use {", ".join(alike or known[:6])}, or None to keep no '
+            'best checkpoint.')
 
 
 def warn_of_useless_labels(cfg: Config, logger: logging.Logger) -> None:

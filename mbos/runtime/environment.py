@@ -3,6 +3,7 @@ import argparse
 import os
 import random
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,6 +19,8 @@ from .signals import end_with_launcher
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
 """str: Variable with the minutes that a process waits for what all processes
 do together, such as an exchange of gradients."""
+SLURM = dict(
+    RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS')
 
 
 class LaunchError(RuntimeError):
@@ -44,8 +47,7 @@ class Environment:
 
     def barrier(self) -> None:
         """Wait for the other processes, however long they take."""
-        if self.distributed:
-            wait_for_all()
+        wait_for_all()
 
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +75,7 @@ def set_up_environment(launcher: str = 'none') -> Environment:
     if launcher == 'none' and 'TORCHELASTIC_RUN_ID' not in os.environ:
         return Environment(torch.device('cuda:0' if gpus else 'cpu'))
     if launcher == 'slurm':
-        _slurm_variables()
+        _take_slurm_variables()
     elif 'RANK' not in os.environ:
         raise LaunchError(
             '--launcher pytorch is for torchrun, which sets RANK and others: '
@@ -82,7 +84,7 @@ def set_up_environment(launcher: str = 'none') -> Environment:
         end_with_launcher()
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
     local_size = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
-    device = torch.device('cpu')
+    device, backend = torch.device('cpu'), 'gloo'
     if gpus:
         if max(local_size, local_rank + 1) > gpus:
             raise LaunchError(
@@ -90,42 +92,37 @@ def set_up_environment(launcher: str = 'none') -> Environment:
                 f'GPU(s): start {gpus} at most, or set CUDA_VISIBLE_DEVICES= '
                 'to train on CPU.')
         device = torch.device('cuda', local_rank)
+        backend = 'cpu:gloo,cuda:nccl'  # by where a tensor is
         torch.cuda.set_device(device)
-    dist.init_process_group('nccl' if gpus else 'gloo', timeout=_timeout())
+    dist.init_process_group(backend, timeout=_timeout())
     return Environment(device, dist.get_rank(), dist.get_world_size())
 
 
 def _timeout() -> timedelta:
     text = os.environ.get(TIMEOUT, '10')
-    try:
+    with suppress(ValueError, OverflowError):
         timeout = timedelta(minutes=float(text))
-    except (ValueError, OverflowError):
-        timeout = timedelta(0)
-    if timeout <= timedelta(0):
-        raise LaunchError(f'{TIMEOUT} is {text!r}, expected minutes.')
-    return timeout
+        if timeout > timedelta(0):
+            return timeout
+    raise LaunchError(f'{TIMEOUT} is {text!r}, expected minutes.')
 
 
-def _slurm_variables() -> None:
+def _take_slurm_variables() -> None:
     """Set what torch reads to what Slurm has set."""
-    names = dict(
-        RANK='SLURM_PROCID',
-        LOCAL_RANK='SLURM_LOCALID',
-        WORLD_SIZE='SLURM_NTASKS')
-    missing = [name for name in names.values() if name not in os.environ]
-    if missing:
-        raise LaunchError(f'--launcher slurm needs {", ".join(missing)} in '
-                          'the environment: start it with srun '
-                          '(tools/slurm_train.sh does).')
-    for name, slurm in names.items():
-        os.environ[name] = os.environ[slurm]
-    os.environ.setdefault('LOCAL_WORLD_SIZE',
-                          os.environ.get('SLURM_NTASKS_PER_NODE', '1'))
-    os.environ.setdefault('MASTER_PORT', '29500')
-    if 'MASTER_ADDR' not in os.environ:
-        os.environ['MASTER_ADDR'] = subprocess.check_output(
-            ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']],
-            text=True).split()[0]
+    given = os.environ
+    try:
+        given.update({name: given[slurm] for name, slurm in SLURM.items()})
+    except KeyError as missing:
+        raise LaunchError(f'--launcher slurm needs {missing} in the '
+                          'environment: start it with srun '
+                          '(tools/slurm_train.sh does).') from missing
+    tasks = given.get('SLURM_NTASKS_PER_NODE', '1')
+    given.setdefault('LOCAL_WORLD_SIZE', tasks)
+    given.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in given:
+        command = ['scontrol', 'show', 'hostname', given['SLURM_NODELIST']]
+        hosts = subprocess.check_output(command, text=True)
+        given['MASTER_ADDR'] = hosts.split()[0]
 
 
 def set_random_seed(seed: int) -> None:
@@ -140,12 +137,12 @@ def wrap_model(model: nn.Module, env: Environment) -> MMDataParallel:
 
     Gradients are averaged over the processes by ``GradientStepHook``.
     """
-    model = model.to(env.device)
-    if env.device.type == 'cpu':
-        wrapped = MMDataParallel(model, device_ids=[-1])
+    on_cpu = env.device.type == 'cpu'
+    index = -1 if on_cpu else env.device.index or 0
+    wrapped = MMDataParallel(model.to(env.device), device_ids=[index])
+    if on_cpu:
         wrapped.device_ids = []  # also on machines that have a GPU
-        return wrapped
-    return MMDataParallel(model, device_ids=[env.device.index or 0])
+    return wrapped
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

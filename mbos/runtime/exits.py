@@ -21,7 +21,6 @@ EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
 """tuple: What tools report without a traceback: not a fault of the code."""
 INTERRUPTED = 130
 ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
-LAUNCHER = 'MBOS_LAUNCHER_PID'
 _LESS_MEMORY = (
     'The memory is not enough: lower data.samples_per_gpu or the size of the '
     'images, set model.train_cfg.low_memory=True or images_per_pass=1 '
@@ -47,56 +46,55 @@ def run_tool(main: Callable[[], object]) -> None:
     """
     if not faulthandler.is_enabled():
         faulthandler.enable()  # shows where a crash of the interpreter was
+    joined = dist.is_initialized if dist.is_available() else bool
     try:
         status = main()
     except SystemExit as leaving:
-        if leaving.code in (0, None) and _joined():
+        if leaving.code in (0, None) and joined():
             # the others would wait for this process
-            text = 'A process left by sys.exit before the run was over.'
-            _leave(text, 'explained', leaving)
+            _leave('A process left by sys.exit before the run was over.',
+                   leaving)
         raise
     except KeyboardInterrupt as error:
-        _write_down('Interrupted.', 'explained', error)
+        _write_down('Interrupted.', error)
         sys.stderr.write('Interrupted: the same command goes on from here; '
                          'training, with --auto-resume, from its last '
                          'checkpoint.\n')
         sys.exit(INTERRUPTED)
     except EXPECTED_ERRORS as error:
-        _leave(f'Error: {sentence_of(error)}', 'explained', error)
+        _leave(f'Error: {sentence_of(error)}', error)
     except (MemoryError, torch.OutOfMemoryError) as error:
-        _leave(f'{first_line(error)}. {_LESS_MEMORY}', 'explained', error)
+        _leave(f'{first_line(error)}. {_LESS_MEMORY}', error)
     except Exception as error:
         text = f'{type(error).__name__}: {error}'
-        if _joined() and _is_lost(error):
-            _leave(f'Lost the other processes: {text}', 'lost', error)
-        _write_down(text, 'traceback', error)
+        if joined() and _is_lost(error):
+            _leave(f'Lost the other processes: {text}', error, 'lost')
+        _write_down(text, error, 'traceback')
         place = place_in_own_code(error)
         error.add_note(f'\nIt arose in {place}, which is not part of MBOS.'
                        if place else _DEFECT)
         raise
-    if _joined():
+    if joined():
         dist.destroy_process_group()
     if status:
         sys.exit(status)
 
 
-def _joined() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
 def _is_lost(error: Exception) -> bool:
-    if isinstance(error, (dist.DistBackendError, dist.DistNetworkError)):
-        return True
-    return isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
+    kinds = (dist.DistBackendError, dist.DistNetworkError)
+    return isinstance(error, kinds) or isinstance(
+        error, RuntimeError) and bool(_LOST.search(str(error)))
 
 
-def _leave(text: str, kind: str, error: BaseException) -> None:
+def _leave(text: str, error: BaseException, kind: str = 'explained') -> None:
     """End this process; the text goes to the launcher, or is printed here."""
-    _write_down(text, kind, error)
-    sys.exit(1 if LAUNCHER in os.environ else text)
+    _write_down(text, error, kind)
+    sys.exit(1 if 'MBOS_LAUNCHER_PID' in os.environ else text)
 
 
-def _write_down(text: str, kind: str, error: BaseException) -> None:
+def _write_down(text: str,
+                error: BaseException,
+                kind: str = 'explained') -> None:
     """Leave a note for torchrun, if that started this process; ``kind`` is how
     ``tools/launch.py`` reports it: ``explained``, ``traceback``, ``lost``."""
     if ERROR_FILE not in os.environ:

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-import torch.distributed as dist
 from mmcv.runner import Hook, get_dist_info
 
-from .processes import Agreement
+from .processes import any_process, wait_for_all
 
 EXIT_INTERRUPTED = 75
 """int: Status of a run that was interrupted and can be resumed (the number
@@ -86,37 +84,27 @@ class StopSignals:
 
 
 class StopHook(Hook):
-    """Ends the run after an iteration in which a process got a signal.
+    """Ends the run after an iteration in which a process got a signal, and the
+    optimizers stepped: all processes end after the same one."""
 
-    Each process informs the others in each iteration, so that all end after
-    the same one. Flags are exchanged on ``device``.
-    """
-
-    def __init__(self, signals: StopSignals, checkpoints, device):
+    def __init__(self, signals: StopSignals, checkpoints):
         self.signals = signals
         self.checkpoints = checkpoints
-        self.device = device
-        self.agreement = Agreement()
 
     def after_train_iter(self, runner):
         """Save and leave, unless the run ends by itself now."""
-        if not self._agreed() or self.is_last_iter(runner):
+        asked = any_process(self.signals.received is not None)
+        if (not asked or self.is_last_iter(runner)
+                or not runner.outputs.get('stepped')):
             return
-        path = self.checkpoints.ensure(runner)
-        if get_dist_info()[1] > 1:
-            dist.barrier()  # launchers end all when the first has left
+        path = self.checkpoints.save(runner)
+        wait_for_all()  # launchers end all when the first has left
         number = self.signals.received or signal.SIGTERM
         runner.logger.warning(
             f'Interrupted ({signal.Signals(number).name}) after iteration '
             f'{runner.iter + 1} of {runner.max_iters}; saved {path}. The same '
             'command with --auto-resume goes on from there.')
         raise Interrupted
-
-    def _agreed(self) -> bool:
-        mine = self.signals.received is not None
-        if get_dist_info()[1] == 1:
-            return mine
-        return self.agreement(torch.tensor(float(mine), device=self.device))[0]
 
 
 def end_with_launcher() -> None:

@@ -5,11 +5,10 @@ import types
 
 import pytest
 import torch
-from mmcv.runner import HOOKS
 from torch import nn
 
 from mbos.apis import load_model, read_checkpoint
-from mbos.engine.averaging import EMAWeightsHook, as_our_hook, averaged_weights
+from mbos.engine.averaging import EMAWeightsHook, averaged_weights
 from tests.test_reliability.runs import val_lines
 from tests.tiny_runs import TWO, config_of, run_tool, write_config, write_data
 
@@ -82,15 +81,6 @@ def test_network_has_the_average_for_a_while():
     runner.hooks = []
     with averaged_weights(runner):
         assert runner.model.weight.tolist() == [8., 8.]
-
-
-def test_hook_of_mmcv_becomes_ours():
-    given = dict(type='EMAHook', momentum=0.01, interval=3, warm_up=7)
-    ours = as_our_hook(given)
-    assert ours == dict(type='EMAWeightsHook', momentum=0.01, interval=3)
-    assert isinstance(HOOKS.build(ours), EMAWeightsHook)
-    other = dict(type='EmptyCacheHook')
-    assert as_our_hook(other) is other
 
 
 @pytest.fixture(scope='module')

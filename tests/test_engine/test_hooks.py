@@ -1,4 +1,4 @@
-import logging
+"""Steps of the optimizers, seeds of iterations, and lines of the log."""
 import random
 import types
 
@@ -35,37 +35,35 @@ class Parts(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.generator = nn.Linear(2, 1, bias=False)
-        self.judge = nn.Linear(2, 1, bias=False)
-        self.idle = nn.Linear(2, 1, bias=False)
+        self.generator, self.judge, self.idle = (
+            nn.Linear(2, 1, bias=False) for _ in range(3))
         for parameter in self.parameters():
             nn.init.ones_(parameter)
 
 
-def runner_of(model, iterations=10, **optimizers):
+def runner_of(model, **optimizers):
     return types.SimpleNamespace(
-        model=model,
-        optimizer=optimizers,
-        iter=0,
-        max_iters=iterations,
-        _max_iters=iterations,
-        logger=logging.getLogger('test'),
-        outputs=dict(loss=torch.zeros(()), losses={}))
+        model=model, optimizer=optimizers, iter=0, max_iters=5, _max_iters=5)
 
 
-def train(hook, runner, losses):
-    """One iteration for each loss; a loss is a function of the model."""
+def train(hook, runner, *losses):
+    """One iteration for each loss, a function of the model; returns which
+    ones the optimizers stepped after."""
     stepped = []
     for loss in losses:
         hook.before_train_iter(runner)
         value = loss(runner.model)
         hook.backward(value)
-        runner.outputs = dict(
-            loss=value.detach(), losses=dict(a=value.detach()))
+        runner.outputs = dict(loss=value.detach(), losses={})
         hook.after_train_iter(runner)
         stepped.append(bool(runner.outputs.get('stepped')))
         runner.iter += 1
     return stepped
+
+
+def loss_of(name, *inputs):
+    return lambda model: model.get_submodule(name)(torch.tensor([inputs])).sum(
+    )
 
 
 def close(weights, *expected):
@@ -83,12 +81,14 @@ def test_step_and_untouched_parameter():
             weight_decay=0.5),
         judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
     model.idle.weight.grad = torch.ones(1, 2)  # of an earlier iteration
+    judge, generator = (loss_of(n, 1., 3.) for n in ('judge', 'generator'))
     hook = GradientStepHook()
-    hook.before_train_iter(runner)
-    inputs = torch.tensor([[1., 3.]])
-    hook.backward(model.judge(inputs).sum())
-    hook.backward(model.judge(inputs).sum() + model.generator(inputs).sum())
-    hook.after_train_iter(runner)
+
+    def twice(model):
+        hook.backward(judge(model))
+        return judge(model) + generator(model)
+
+    train(hook, runner, twice)
     # two passes add up: 1 - 0.1 * 2 * (1, 3)
     close(model.judge.weight, 0.8, 0.4)
     # AdamW: decay by lr * 0.5, then a first step of lr
@@ -96,124 +96,57 @@ def test_step_and_untouched_parameter():
     assert model.idle.weight.tolist() == [[1., 1.]], 'not even decayed'
 
 
-def test_clipping_is_by_optimizer():
-    model = Parts()
-    runner = runner_of(
+def with_two_optimizers(model, lr=1.0):
+    return runner_of(
         model,
         generator=torch.optim.SGD(model.generator.parameters(), lr=1.0),
-        judge=torch.optim.SGD(model.judge.parameters(), lr=1.0))
-    inputs = torch.tensor([[3., 4.]])
-    train(
-        GradientStepHook(grad_clip=dict(max_norm=1.0)), runner, [
-            lambda model: model.generator(inputs).sum() + 0.1 * model.judge(
-                inputs).sum()
-        ])
+        judge=torch.optim.SGD(model.judge.parameters(), lr=lr))
+
+
+def test_clipping_is_by_optimizer():
+    model = Parts()
+    hook = GradientStepHook(grad_clip=dict(max_norm=1.0))
+    large, small = loss_of('generator', 3., 4.), loss_of('judge', 0.3, 0.4)
+    train(hook, with_two_optimizers(model), lambda m: large(m) + small(m))
     # norm 5 becomes 1; norm 0.5 stays, as each is clipped on its own
     close(model.generator.weight, 1 - 0.6, 1 - 0.8)
     close(model.judge.weight, 0.7, 0.6)
 
 
-def judged(*inputs):
-    return lambda model: model.judge(torch.tensor([inputs])).sum()
-
-
-def two_optimizers(model):
-    return dict(
-        generator=torch.optim.SGD(model.generator.parameters(), lr=1.0),
-        judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
-
-
 def test_steps_use_the_mean_of_accumulated_gradients():
-    model = Parts()
-    runner = runner_of(model, iterations=5, **two_optimizers(model))
-    hook = GradientStepHook(accumulate=2)
+    model, hook = Parts(), GradientStepHook(accumulate=2)
+    runner = with_two_optimizers(model, lr=0.1)
     # mean (2, 4): 1 - 0.1 * (2, 4)
-    assert train(hook, runner,
-                 [judged(1., 3.), judged(3., 5.)]) == [False, True]
+    assert train(hook, runner, loss_of('judge', 1., 3.),
+                 loss_of('judge', 3., 5.)) == [False, True]
     close(model.judge.weight, 0.8, 0.6)
-    losses = [
-        judged(1., 1.),
-        lambda model: model.generator(torch.tensor([[1., 0.]])).sum()
-    ]
-    assert train(hook, runner, losses) == [False, True]
     # an iteration without a gradient of a part counts as zero
+    assert train(hook, runner, loss_of('judge', 1., 1.),
+                 loss_of('generator', 1., 0.)) == [False, True]
     close(model.judge.weight, 0.75, 0.55)
     close(model.generator.weight, 0.5, 1.)
     # the last iteration: a group of one
-    assert train(hook, runner, [judged(2., 2.)]) == [True]
+    assert train(hook, runner, loss_of('judge', 2., 2.)) == [True]
     close(model.judge.weight, 0.55, 0.35)
-
-
-@pytest.mark.parametrize('done', [1, 2, 3, 4])
-def test_a_break_between_steps_changes_nothing(done):
-    rng = torch.Generator().manual_seed(0)
-    losses = [judged(*torch.rand(2, generator=rng).tolist())
-              for _ in range(5)]  # yapf: disable
-    found = []
-    for broken in (False, True):
-        model = Parts()
-        runner = runner_of(model, iterations=5, **two_optimizers(model))
-        hook = GradientStepHook(accumulate=3)
-        train(hook, runner, losses[:done])
-        if broken:
-            state = hook.resume_state(runner)
-            for parameter in model.parameters():
-                parameter.grad = None
-            hook = GradientStepHook(accumulate=3)
-            hook.load_resume_state(state, runner)
-        train(hook, runner, losses[done:])
-        found.append(model.judge.weight.tolist())
-    assert found[0] == found[1]
-
-
-def test_what_is_not_finite_is_dropped_with_all_since_the_last_step():
-    model = Parts()
-    runner = runner_of(model, **two_optimizers(model))
-    hook = GradientStepHook(accumulate=3, on_nonfinite='skip')
-    train(hook, runner,
-          [judged(9., 9.),
-           judged(float('nan'), 0.),
-           judged(1., 2.)])
-    close(model.judge.weight, 0.9, 0.8)
 
 
 @pytest.mark.parametrize('arguments', [
     dict(accumulate=0), dict(accumulate=1.5), dict(accumulate='2'),
     dict(grad_clip=1.0), dict(grad_clip=dict(max_norm='x')),
-    dict(grad_clip=dict(norm=1)), dict(on_nonfinite='ignore'),
-    dict(max_skips=0)
+    dict(grad_clip=dict(norm=1))
 ])  # yapf: disable
 def test_arguments_without_meaning(arguments):
     with pytest.raises((ValueError, TypeError)):
         GradientStepHook(**arguments)
 
 
-def accumulate_in_two(rank):
-    """Two iterations, a break after the first; own gradients everywhere."""
-    model, hook = Parts(), GradientStepHook(accumulate=2)
-    runner = runner_of(model, **two_optimizers(model))
-    for broken in (True, False):
-        hook.before_train_iter(runner)
-        gradient = torch.tensor([[1. + rank, 2.]])
-        old = model.judge.weight.grad
-        model.judge.weight.grad = gradient if old is None else old + gradient
-        hook.after_train_iter(runner)
-        runner.iter += 1
-        if broken:
-            state = hook.resume_state(runner)
-            model.judge.weight.grad = None
-            hook = GradientStepHook(accumulate=2)
-            hook.load_resume_state(state, runner)
-    rows = state['gradients']['judge.weight'].tolist()
-    return rows, model.judge.weight.tolist()
-
-
-def test_accumulated_gradients_of_several_processes(tmp_path):
-    one, two = run_processes(accumulate_in_two, 2, tmp_path)
-    assert one == two
-    assert one[0] == [[[1., 2.]], [[2., 2.]]], 'one row for each process'
-    # mean of (1, 2) and (2, 2), twice: 1 - 0.1 * (1.5, 2)
-    assert one[1][0] == pytest.approx([0.85, 0.8])
+@pytest.mark.parametrize('grad_clip', [None, dict(max_norm=1.0)])
+def test_loss_scaling_with_an_optimizer_without_gradients(grad_clip):
+    model = Parts()
+    hook = GradientStepHook(grad_clip=grad_clip, loss_scaling=True)
+    train(hook, with_two_optimizers(model), loss_of('judge', 0.6, 0.8))
+    close(model.judge.weight, 0.4, 0.2)
+    close(model.generator.weight, 1., 1.)
 
 
 def test_iteration_seed_depends_on_seed_rank_and_iteration():
@@ -236,12 +169,10 @@ class LogRunner:
     def __init__(self, iterations):
         self.iter, self._max_iters = 0, iterations
         self.log_buffer = LogBuffer()
-        self.model = nn.Linear(1, 1)
 
-    def log(self, hook, skipped=False, **losses):
+    def log(self, hook, **losses):
         values = {k: torch.tensor(float(v)) for k, v in losses.items()}
-        self.outputs = dict(
-            losses=values, loss=sum(values.values()), skipped=skipped)
+        self.outputs = dict(losses=values, loss=sum(values.values()))
         hook.after_train_iter(self)
         self.iter += 1
 
@@ -258,44 +189,32 @@ def test_losses_are_means_over_the_interval():
     assert not runner.log_buffer.val_history
     runner.log(hook, a=3, b=4)
     assert runner.line() == dict(a=2., b=3., loss=5.)
-    runner.log(hook, a=10, b=0)
-    runner.log(hook, a=20, b=0)
-    assert runner.line() == dict(a=15., b=0., loss=15.)
-    for _ in range(2):
-        runner.log(hook, a=float('nan'), skipped=True)
-    assert runner.line() == {}, 'nor those of the line before'
+    for value in (10, 20):
+        runner.log(hook, a=value)
+    assert runner.line() == dict(a=15., loss=15.), 'none of the line before'
 
 
 def log_in_two(rank):
-    """Sums of two processes, saved after three of four iterations.
-
-    Returns:
-        list: The line without a break and the one with it, and the state.
-    """
+    """Lines of two processes, without a break and with one after three of
+    four iterations."""
     lines = []
-    values = [0.1 + rank, 0.7 - rank, 1 / 3, 3.3]
     for broken in (False, True):
         runner, hook = LogRunner(4), LossLogHook(4)
-        for i, value in enumerate(values):
+        for i, value in enumerate([0.1 + rank, 0.7 - rank, 1 / 3, 3.3]):
             if broken and i == 3:
                 state = hook.resume_state(runner)
                 hook = LossLogHook(4)
                 hook.load_resume_state(state, runner)
             runner.log(hook, a=value)
         lines.append(runner.line())
-    return lines, state
+    return lines
 
 
 def test_losses_are_means_over_the_processes_and_survive_a_break(tmp_path):
-    (one, state), (two, same) = run_processes(log_in_two, 2, tmp_path)
-    assert one[0] == one[1] == two[0] == two[1], 'bit for bit'
     # 0.1 + 0.7 and 1.1 - 0.3, with 1/3 + 3.3 in both
-    assert one[0]['a'] == pytest.approx((0.8 + 1 / 3 + 3.3) / 4)
-    assert torch.equal(state['rows'], same['rows'])
-    # in one process: the mean over both
-    runner, hook = LogRunner(4), LossLogHook(4)
-    hook.load_resume_state(state, runner)
-    assert hook.sums['a'].item() == pytest.approx(0.8 + 1 / 3)
+    expected = pytest.approx((0.8 + 1 / 3 + 3.3) / 4)
+    for lines in run_processes(log_in_two, 2, tmp_path):
+        assert [line['a'] for line in lines] == [expected] * 2
 
 
 def test_lines_on_the_screen_have_sums_of_each_kind():

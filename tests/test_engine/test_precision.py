@@ -1,6 +1,4 @@
 """Mixed precision: as close to float32 as its digits allow."""
-import types
-
 import pytest
 import torch
 
@@ -100,26 +98,6 @@ def test_runs_in_mixed_precision_learn_alike():
         found = mean_loss(precision)
         print(f'{precision}: {found:.4f}, float32: {exact:.4f}')
         assert found == pytest.approx(exact, rel=0.05)
-
-
-@pytest.mark.parametrize('grad_clip', [None, dict(max_norm=1.0)])
-def test_loss_scaling_with_an_optimizer_without_gradients(grad_clip):
-    weights = {n: torch.nn.Parameter(torch.ones(1)) for n in ('used', 'idle')}
-    runner = types.SimpleNamespace(
-        meta={},
-        iter=0,
-        outputs=dict(loss=torch.ones(()), losses={}),
-        model=torch.nn.ParameterDict(weights),
-        optimizer={
-            n: torch.optim.SGD([w], lr=0.5)
-            for n, w in weights.items()
-        })
-    hook = GradientStepHook(grad_clip=grad_clip, loss_scaling=True)
-    hook.before_train_iter(runner)
-    hook.backward(weights['used'].sum())
-    hook.after_train_iter(runner)
-    assert weights['used'].item() == pytest.approx(0.5, abs=1e-5)
-    assert weights['idle'].item() == 1
 
 
 def test_loss_scale_survives_a_resume(runs, tool):

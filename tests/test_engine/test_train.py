@@ -218,3 +218,15 @@ def test_hooks_of_ones_own_do_not_spoil_checkpoints(runs, tool, tmp_path):
     for work, options in (('x', ()), ('y', ('custom_hooks=[]', ))):
         assert tool(*arguments, work, '--resume-from', 'w/iter_2.pth',
                     '--cfg-options', 'runner.max_iters=4', *options) is None
+
+
+@pytest.mark.parametrize('changes, key', [
+    (dict(checkpoint_config__interval=3), 'checkpoint_config.interval is 3'),
+    (dict(evaluation__interval=1), 'evaluation.interval is 1'),
+])
+def test_checkpoints_come_after_steps(runs, tool, tmp_path, changes, key):
+    config = write_config(
+        tmp_path / 'a.py',
+        config_of(runs.data, TWO, optimizer_config__accumulate=2, **changes))
+    assert key in tool('train.py', config, '--work-dir', 'w')
+    assert not (tmp_path / 'w').exists()

@@ -11,8 +11,8 @@ from tests.tiny_runs import TWO, run_tool, write_data
 def long_runs(tmp_path_factory):
     """Both stages, undisturbed, for 8 iterations, by number of the stage.
 
-    Stage 2 accumulates gradients over 3 iterations, so most checkpoints fall
-    between two steps, and averages its weights.
+    Stage 2 accumulates gradients over 2 iterations and averages its
+    weights.
     """
     root = tmp_path_factory.mktemp('long')
     write_data(root / 'data', TWO)
@@ -21,7 +21,7 @@ def long_runs(tmp_path_factory):
         patch.chdir(root)
         for stage in (1, 2):
             changes = {} if stage == 1 else dict(
-                optimizer_config__accumulate=3,
+                optimizer_config__accumulate=2,
                 custom_hooks=[dict(type='EMAWeightsHook', momentum=0.3)])
             config = write_long_config(root / f'stage{stage}.py',
                                        root / 'data', stage == 2, **changes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mbos.checkpoints.loading import read_checkpoint
-from mbos.engine.resume import compare, why_not_whole
+from mbos.engine.resume import compare, read_run
 from tests.test_reliability.runs import (assert_same_checkpoint, folder_of,
                                          train_lines, val_lines,
                                          write_long_config)
@@ -59,17 +59,19 @@ def resumed(begun, tool):
 @pytest.mark.parametrize('how', ['cut', 'flipped', 'empty', 'text'])
 def test_damaged_files_are_seen(long_runs, tmp_path, how):
     good = long_runs[1].checkpoints / 'iter_4.pth'
-    assert why_not_whole(str(good)) is None
+    assert read_run(str(good))['meta']['iter'] == 4
     path = shutil.copy(good, tmp_path / 'iter_4.pth')
     damage(path, how)
-    assert str(path) in why_not_whole(str(path))
+    with pytest.raises(ValueError, match=str(path)):
+        read_run(str(path))
 
 
 def test_weights_alone_are_not_enough(long_runs, tmp_path):
     content = read_checkpoint(str(long_runs[1].checkpoints / 'iter_4.pth'))
     path = str(tmp_path / 'iter_9.pth')
     torch.save(dict(state_dict=content['state_dict']), path)
-    assert 'holds weights only' in why_not_whole(path)
+    with pytest.raises(ValueError, match='holds weights only'):
+        read_run(path)
 
 
 @pytest.mark.parametrize('stage', [1, 2])

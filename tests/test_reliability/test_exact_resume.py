@@ -35,20 +35,6 @@ def test_resumed_anywhere(long_runs, tool, tmp_path, stage, iteration,
     assert found == val_lines(run.work)[-len(found):]
 
 
-def test_what_is_kept_between_lines_and_steps(long_runs):
-    """Sums of losses; gradients, as stage 2 steps after iterations 3, 6, 8."""
-    content = read_checkpoint(str(long_runs[1].checkpoints / 'iter_4.pth'))
-    state = content['progress']['hooks']['LossLogHook']
-    assert state['count'] == 1 and len(state['rows']) == 1
-    assert 'loss' in state['names'] and (state['rows'] > 0).any()
-    kept = {}
-    for iteration in (2, 4, 6, 8):
-        path = long_runs[2].checkpoints / f'iter_{iteration}.pth'
-        state = read_checkpoint(str(path))['progress']['hooks']
-        kept[iteration] = state['GradientStepHook'].get('gathered', 0)
-    assert kept == {2: 2, 4: 1, 6: 0, 8: 0}
-
-
 def test_best_is_kept(long_runs):
     run = long_runs[1]
     name, = best_of(run.work)

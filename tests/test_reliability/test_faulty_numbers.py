@@ -6,8 +6,7 @@ import torch
 from mmcv.runner import HOOKS, Hook
 
 from mbos.checkpoints.loading import read_checkpoint
-from tests.test_reliability.runs import (folder_of, train_lines,
-                                         write_long_config)
+from tests.test_reliability.runs import folder_of, write_long_config
 
 
 @HOOKS.register_module()
@@ -51,17 +50,3 @@ def test_the_run_ends_and_the_last_checkpoint_is_good(long_runs, train, stage):
             if n.endswith('.pth')} == {'iter_2.pth', 'latest.pth'}
     state = read_checkpoint(str(checkpoints / 'latest.pth'))['state_dict']
     assert all(torch.isfinite(v).all() for v in state.values())
-
-
-def test_the_step_is_left_out_when_configured(train, tmp_path):
-    """Also in an iteration of which a checkpoint is saved."""
-    assert train(2, 3, optimizer_config__on_nonfinite='skip') is None
-    state = read_checkpoint('w/iter_8.pth')['state_dict']
-    assert all(torch.isfinite(v).all() for v in state.values())
-    start = read_checkpoint('w/iter_2.pth')
-    steps = start['optimizer']['generator']['state'][0]['step']
-    assert start['meta']['iter'] == 2 and steps == 1
-    log, = (tmp_path / 'w').glob('*.log')
-    assert log.read_text().count('Step skipped') == 2
-    for line in train_lines('w').values():
-        assert line['loss'] == line['loss']

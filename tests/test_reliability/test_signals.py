@@ -72,15 +72,17 @@ def goes_on(tool, run, folder):
     assert log_lines('w') == log_lines(run.work)
 
 
-@pytest.mark.parametrize('stage, numbers, iteration', [
-    (1, (signal.SIGTERM, ), 6),
-    pytest.param(1, (signal.SIGUSR1, ), 5, marks=slow),
-    pytest.param(2, (signal.SIGINT, ), 1, marks=slow),
-    (2, (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), 5),
+@pytest.mark.parametrize('stage, numbers, came, iteration', [
+    (1, (signal.SIGTERM, ), 6, 6),
+    pytest.param(1, (signal.SIGUSR1, ), 5, 5, marks=slow),
+    pytest.param(2, (signal.SIGINT, ), 1, 2, marks=slow),
+    (2, (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), 5, 6),
 ])
-def test_saves_and_goes_on(long_runs, train, tool, stage, numbers, iteration):
-    """Also where a checkpoint is due; launchers may send more signals."""
-    assert train(stage, iteration, *numbers) == EXIT_INTERRUPTED == 75
+def test_saves_and_goes_on(long_runs, train, tool, stage, numbers, came,
+                           iteration):
+    """Where a checkpoint is due or not, but after a step of the optimizers,
+    every second iteration in stage 2; launchers may send more signals."""
+    assert train(stage, came, *numbers) == EXIT_INTERRUPTED == 75
     assert signal.getsignal(numbers[0]) in (signal.SIG_DFL,
                                             signal.default_int_handler)
     log = next(Path('w').glob('*.log')).read_text()

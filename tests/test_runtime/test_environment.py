@@ -47,7 +47,7 @@ def test_alone(join):
 
 @pytest.mark.parametrize('launcher, gpus, variables, device, backend', [
     ('pytorch', 0, TORCHRUN, 'cpu', 'gloo'),
-    ('pytorch', 2, TORCHRUN, 'cuda:1', 'nccl'),
+    ('pytorch', 2, TORCHRUN, 'cuda:1', 'cpu:gloo,cuda:nccl'),
     ('none', 0, dict(TORCHRUN, TORCHELASTIC_RUN_ID='x'), 'cpu', 'gloo'),
     ('slurm', 0, SLURM, 'cpu', 'gloo'),
 ])
