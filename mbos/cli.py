@@ -3,7 +3,8 @@ import difflib
 import gc
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 COMMANDS = {
     'predict': 'find structures in photographs of your own',
@@ -62,21 +63,29 @@ def run(name: str) -> None:
 
     An error that explains itself is one line and exit status 1.
     """
-    # torch and mmseg make hardly any garbage; to look for it in all that they
-    # bring took a quarter of the time
-    gc.disable()
     try:
-        command = importlib.import_module(
-            f'mbos.commands.{name.replace("-", "_")}').main
-        if name not in LIGHT:
-            from mbos.runtime.exits import run_tool
+        with quick_imports():
+            command = importlib.import_module(
+                f'mbos.commands.{name.replace("-", "_")}').main
+            if name not in LIGHT:
+                from mbos.runtime.exits import run_tool
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split('.')[0] == 'mbos':
             raise
         sys.exit(f'{error}\n`mbos info` lists all that is missing.')
-    finally:
-        gc.freeze()
-        gc.enable()
     if name in LIGHT:
         sys.exit(command())
     run_tool(command)
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Let Python not look for garbage meanwhile, nor later in what is there:
+    torch and mmseg make hardly any, and it took a quarter of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
