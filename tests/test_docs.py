@@ -15,7 +15,7 @@ from PIL import Image
 
 from mbos import cli
 from mbos.apis import load_config
-from mbos.engine.validation import check_validation, warn_of_useless_labels
+from mbos.engine.rehearsal import check_validation, warn_of_useless_labels
 from mbos.io.labels import save_labels
 from tests import tool_reference
 

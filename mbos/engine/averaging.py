@@ -19,10 +19,10 @@ from .hooks import find_hook
 class EMAWeightsHook(Hook):
     """Keeps an exponential moving average of the weights.
 
-    After each ``interval``-th step of the optimizers,
-    ``average += m * (weights - average)``, with ``m`` at the t-th step (from
-    0) the larger of ``momentum`` and ``warm_up / (warm_up + t)``, so that the
-    average does not drag the initial weights along.
+    After each step of the optimizers ``average += m * (weights - average)``,
+    with ``m`` at the t-th step (from 0) the larger of ``momentum`` and
+    ``warm_up / (warm_up + t)``, so that the average does not drag the initial
+    weights along.
 
     Averaged are weights and buffers of floating-point numbers, such as the
     running statistics of a BatchNorm, but not discriminators, which nothing
@@ -33,18 +33,13 @@ class EMAWeightsHook(Hook):
     model and, with runners that count iterations, uses it nowhere.
     """
 
-    def __init__(self,
-                 momentum: float = 0.001,
-                 warm_up: int = 10,
-                 interval: int = 1):
-        if not (0 < momentum <= 1 and warm_up >= 0 and interval >= 1):
-            raise ValueError(
-                'EMAWeightsHook expects 0 < momentum <= 1, warm_up from 0 and '
-                f'interval from 1 up, got momentum={momentum}, '
-                f'warm_up={warm_up} and interval={interval}.')
+    def __init__(self, momentum: float = 0.001, warm_up: int = 10):
+        if not 0 < momentum <= 1 or warm_up < 0:
+            raise ValueError('EMAWeightsHook expects 0 < momentum <= 1 and '
+                             'warm_up from 0 up, got '
+                             f'momentum={momentum}, warm_up={warm_up}.')
         self.momentum = momentum
         self.warm_up = warm_up
-        self.interval = interval
         self.steps = 0
         self.average: dict[str, Tensor] = {}
         self.in_use = False  # the two have changed places
@@ -63,13 +58,10 @@ class EMAWeightsHook(Hook):
         """Move the average if the optimizers have stepped."""
         if not runner.outputs.get('stepped'):
             return
+        momentum, warm_up = self.momentum, self.warm_up
+        if warm_up:
+            momentum = max(momentum, warm_up / (warm_up + self.steps))
         self.steps += 1
-        if self.steps % self.interval:
-            return
-        momentum = self.momentum
-        if self.warm_up:
-            updates = self.steps // self.interval - 1
-            momentum = max(momentum, self.warm_up / (self.warm_up + updates))
         weights = self.weights(runner.model)
         torch._foreach_lerp_([*self.average.values()], [*weights.values()],
                              momentum)

@@ -15,12 +15,8 @@ _NAME = re.compile(r'iter_(\d+)\.pth$')
 
 
 def save_atomically(content: dict, path: str) -> None:
-    """Write a checkpoint so that its name never stands for half a file.
-
-    Raises:
-        OSError: If the disk is full or refuses; what was there before is
-            left alone.
-    """
+    """Write a checkpoint so that its name never stands for half a file; if the
+    disk is full, what was there before is left alone."""
     try:
         with whole_path(path) as temporary:
             torch.save(content, temporary)
@@ -76,8 +72,8 @@ class SubfolderCheckpointHook(CheckpointHook):
             runner.gather_states()
 
     def save(self, runner) -> str:
-        """Save the present state unless it is saved, and return the path; all
-        processes must call."""
+        """Save the present state, in all processes, unless it is saved; return
+        the path."""
         if self.saved != runner.iter + 1:
             runner.logger.info(f'Saving checkpoint at {runner.iter + 1} '
                                'iterations')

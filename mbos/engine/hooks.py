@@ -1,4 +1,5 @@
-"""Hooks that step the optimizers, seed iterations and log the losses."""
+"""Hooks that step the optimizers and seed iterations, and what they do when a
+loss, a gradient or a weight is NaN or infinite."""
 import random
 from collections.abc import Iterable
 
@@ -8,8 +9,12 @@ import torch.distributed as dist
 from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
-from .finite_guard import FiniteGuard
+from mbos.faults import first_of
 from .optimizers import as_dict
+
+PATIENCE = 20
+"""int: Iterations on a GPU between two looks, for which the host waits."""
+_SHOWN = 12
 
 
 def find_hook(runner, kind: type) -> Hook | None:
@@ -40,20 +45,14 @@ class GradientStepHook(Hook):
     """Owns backward passes, gradient exchange and the optimizers' steps.
 
     The model calls ``backward`` once for each group of images that goes
-    through it; after the iteration the gradients are averaged over the
-    processes, once, and every optimizer steps.
+    through it. With ``accumulate=N`` all optimizers step, with the mean of the
+    gradients gathered since, after every iteration whose number N divides, and
+    after the last one. ``grad_clip`` has arguments of
+    ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's parameters
+    on their own.
 
-    With ``accumulate=N`` an iteration is still one batch, but all optimizers
-    step, with the mean of the gradients gathered since, after every iteration
-    whose number N divides, and after the last one.
-
-    Args:
-        grad_clip (dict, optional): Arguments of
-            ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's
-            parameters on their own.
-        loss_scaling (bool): Whether to scale losses, as fp16 needs. Gradients
-            that overflow therefore are not a fault: the scaler skips that step
-            and lowers the scale.
+    With ``loss_scaling``, as fp16 needs it, gradients that overflow are not a
+    fault: the scaler skips that step and lowers the scale.
     """
 
     def __init__(self,
@@ -99,11 +98,8 @@ class GradientStepHook(Hook):
                                  self.accumulate) or self.is_last_iter(runner)
         if due:
             average_gradients(runner.model.parameters())
-        # scaled gradients may overflow, which the scaler sees to
-        self.guard.look(
-            runner,
-            (parameter.grad for parameter in runner.model.parameters()
-             if parameter.grad is not None and not self.scaler.is_enabled()))
+        gradients = [p.grad for p in runner.model.parameters()]
+        self.guard.look(runner, [] if self.scaler.is_enabled() else gradients)
         if due:
             self._step(runner)
             self.gathered = 0
@@ -134,11 +130,90 @@ class GradientStepHook(Hook):
                 "checkpoint is good. Set precision='bf16' or 'float32'.")
 
 
+class FiniteGuard:
+    """Ends a run, in all processes, when a loss or gradient is not finite.
+
+    On CPU that is before the optimizers step. On GPUs it may be ``PATIENCE``
+    iterations later; the weights in memory are broken by then, but none are
+    saved, since every checkpoint is preceded by :meth:`settle`.
+    """
+
+    def __init__(self, patience: int | None = None):
+        self.patience = patience
+        self._unread: list[tuple] = []
+
+    def look(self, runner, gradients: list[Tensor | None]) -> None:
+        """Look at the iteration that has just been computed; raises as
+        :meth:`settle`."""
+        losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
+        values = [*losses.values(), *(g for g in gradients if g is not None)]
+        # without a halt of the host
+        ends = [e.float() for v in values for e in torch.aminmax(v.detach())]
+        flag = (~torch.isfinite(torch.stack(ends))).any().float()
+        self._unread.append((flag, runner.iter + 1, losses, images_of(runner)))
+        patience = self.patience or (PATIENCE if flag.is_cuda else 1)
+        if len(self._unread) >= patience:
+            self.settle()
+
+    def settle(self) -> None:
+        """Make sure that all iterations so far were sound, or raise a
+        FloatingPointError that names terms, iteration and images."""
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        flags = torch.stack([flag for flag, *_ in unread])
+        if get_dist_info()[1] > 1:
+            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        for is_bad, (_, *evidence) in zip(flags.tolist(), unread):
+            if is_bad:
+                raise FloatingPointError(
+                    f'{_summary(*evidence)} Nothing was saved since; the last '
+                    'checkpoint is good. Look at these images and their '
+                    'labels, or lower the learning rate.')
+
+
+def _summary(iteration: int, losses: dict[str, Tensor],
+             images: list[str]) -> str:
+    """Names terms and images of the processes at fault; all must call."""
+    mine = _not_finite(losses), images
+    found = [mine] * get_dist_info()[1]
+    if len(found) > 1:
+        dist.all_gather_object(found, mine)
+    found = [row for row in found if row[0]] or found
+    terms = sorted({term for bad, _ in found for term in bad})
+    terms = [t for t in terms if t != 'loss'] or terms  # it is their sum
+    what = f'the loss {first_of(terms, _SHOWN)}' if terms else (
+        'gradients, while all losses are finite')
+    names = first_of([name for _, names in found for name in names], _SHOWN)
+    return f'Not finite in iteration {iteration}: {what}. Images: {names}.'
+
+
+def images_of(runner) -> list[str]:
+    """File names of the images of the running iteration, where known."""
+    metas = getattr(runner, 'data_batch', {}).get('img_metas')
+    batches = getattr(metas, 'data', [])
+    return [meta['filename'] for batch in batches for meta in batch]
+
+
+def check_finite_weights(model: nn.Module, iteration: int) -> None:
+    """Refuse to save weights or buffers that are NaN or infinite, by a
+    FloatingPointError that names them."""
+    wrong = _not_finite(model.state_dict())
+    if wrong:
+        raise FloatingPointError(
+            f'Weights are not finite after iteration {iteration}: '
+            f'{first_of(wrong, 3)}. They are not saved; the last checkpoint '
+            'is good. Lower the learning rate.')
+
+
+def _not_finite(values: dict[str, Tensor]) -> list[str]:
+    return [k for k, v in values.items() if not torch.isfinite(v).all()]
+
+
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
     """Seeds every iteration by its number, for dropout and drop path, so that
-    a resumed run draws what an uninterrupted one draws.
-    """
+    a resumed run draws what an uninterrupted one draws."""
 
     def __init__(self, seed: int, rank: int = 0):
         self.seed = seed
@@ -151,55 +226,3 @@ class IterationSeedHook(Hook):
         random.seed(words[0])
         np.random.seed(words[1])
         torch.manual_seed(words[2] << 31 | words[3] >> 1)
-
-
-@HOOKS.register_module()
-class LossLogHook(Hook):
-    """Hands the losses to the loggers, read from the device once an interval.
-
-    A resumed run goes on with the sums of the run before.
-    """
-
-    def __init__(self, interval: int):
-        self.interval = interval
-        self.logged = set()
-        self.sums, self.count = {}, 0
-
-    def after_train_iter(self, runner):
-        """Gather the values, and pass their means on."""
-        outputs = runner.outputs
-        losses = dict(outputs['losses'], loss=outputs['loss'])
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
-        self.count += 1
-        if not (self.every_n_iters(runner, self.interval)
-                or self.is_last_iter(runner)):
-            return
-        means = {n: s / self.count for n, s in self._mean_sums().items()}
-        # the loggers average over what is in the history
-        for name in {*means, *self.logged}:
-            runner.log_buffer.val_history.pop(name, None)
-            runner.log_buffer.n_history.pop(name, None)
-        self.logged = set(means)
-        runner.log_buffer.update(means, self.count)
-        self.sums, self.count = {}, 0
-
-    def resume_state(self, runner) -> dict:
-        """Sums since the last line, as means over the processes."""
-        return dict(sums=self._mean_sums(), count=self.count)
-
-    def load_resume_state(self, state: dict, runner) -> None:
-        """Go on from :meth:`resume_state`."""
-        if 'sums' in state:  # version 0.1 kept them otherwise
-            self.sums, self.count = dict(state['sums']), state['count']
-
-    def _mean_sums(self) -> dict[str, float]:
-        if not self.sums:
-            return {}
-        names = sorted(self.sums)
-        stacked = torch.stack([self.sums[n].float() for n in names])
-        world = get_dist_info()[1]
-        if world > 1:
-            dist.all_reduce(stacked)
-            stacked /= world
-        return dict(zip(names, stacked.tolist()))

@@ -24,9 +24,6 @@ class NamedOptimizersConstructor:
             constructor='NamedOptimizersConstructor',
             generator=dict(type='AdamW', lr=6e-5),
             discriminators=dict(type='Adam', lr=2e-4))
-
-    Raises:
-        ValueError: If a name is not a submodule, or ``generator`` is missing.
     """
 
     def __init__(self,

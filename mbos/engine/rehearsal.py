@@ -1,29 +1,134 @@
-"""Training and validation of the first images, before a run begins.
+"""What a run looks at before it begins: labels, validation, first images.
 
 Pipelines, heads, schedules and test settings that do not fit each other fail
 here, in one sentence, rather than at the first validation, hours later.
 """
+import difflib
+import logging
+import os.path as osp
+from contextlib import suppress
+
 import torch
+from mmcv import Config
 from mmcv.runner import BaseRunner, LrUpdaterHook
 from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from torch import nn
 
+from mbos.config import member_datasets
+from mbos.datasets import PartialLabelDataset
+from mbos.datasets.label_folder import labelled_classes
 from mbos.datasets.loader import collate_samples
-from mbos.faults import blamed_on
+from mbos.faults import InvalidConfigError, blamed_on
 from mbos.inference.test_sets import first_sample, predict_first
+from mbos.io import read_text
+from mbos.tasks import build_tasks
 
 DRAWS = 3
 """int: Samples of an image, as transforms draw whether to do anything."""
 
 
+def validated_test_images(cfg: Config) -> dict[str, list[str]]:
+    """Find the validation sets whose images are those of a test set.
+
+    Entries of ``test_sets`` that end in ``_val`` are validation photographs,
+    named so that they can be scored by themselves.
+    """
+    tests = dict(cfg.get('test_sets') or {})
+    test = cfg.data.get('test')
+    if isinstance(test, dict) and test not in tests.values():
+        tests[test.get('name', 'data.test')] = test
+    found = {}
+    for val in member_datasets(cfg.data.val):
+        shared = [
+            name for name, test in tests.items()
+            if not name.endswith('_val') and _overlap(val, test)
+        ]
+        if shared:
+            found[val['name']] = shared
+    return found
+
+
+def _overlap(one: dict, two: dict) -> bool:
+    if 'img_dir' not in one or 'img_dir' not in two:
+        return False
+    (folder, names), (other_folder, other_names) = _images(one), _images(two)
+    return folder == other_folder and bool(not names or not other_names
+                                           or names & other_names)
+
+
+def _images(dataset: dict) -> tuple[str, set[str]]:
+    """Folder of a dataset's images, and the names of its split, if any."""
+    root, split = dataset.get('data_root') or '', dataset.get('split')
+    folder = osp.realpath(osp.join(root, dataset['img_dir']))
+    names = {split} if split else set()
+    with suppress(OSError, ValueError):  # the dataset will refuse it
+        lines = read_text(osp.join(root, split)).splitlines() if split else ()
+        names = {line.strip() for line in lines} - {''}
+    return folder, names
+
+
+def check_validation(cfg: Config, val_set, logger: logging.Logger) -> None:
+    """Say loudly if validation looks at test images, and refuse to choose the
+    best checkpoint on them, or by a metric that nobody computes."""
+    chosen, found = cfg.evaluation.get('save_best'), validated_test_images(cfg)
+    pairs = ', '.join(f'{val} (test set {", ".join(tests)})'
+                      for val, tests in found.items())
+    if found and chosen:
+        raise InvalidConfigError(
+            f'data.val has test images: {pairs}. The best checkpoint '
+            '(evaluation.save_best) must not be chosen on them: name '
+            'validation splits in data.val, or set '
+            'evaluation.save_best=None.')
+    if found:
+        logger.warning(
+            f'VALIDATION ON TEST IMAGES: {pairs}. Metrics logged during '
+            'training are test metrics: do not choose a checkpoint, a setting '
+            'or the length of training by them.')
+    known = ['mDice', 'mIoU']
+    for dataset in val_set.datasets:
+        if type(dataset) is not PartialLabelDataset:
+            return  # sets of one's own may have metrics of their own
+        for task, folder in dataset.truth.items():
+            labels = 'background', *folder.classes
+            known += [
+                f'{dataset.name}.{task}.{name}' for metric in ('Dice', 'IoU')
+                for name in (f'm{metric}', *(f'{metric}.{c}' for c in labels))
+            ]
+    if chosen not in (None, 'auto', *known):
+        alike = difflib.get_close_matches(str(chosen), known, 3, 0.5)
+        raise InvalidConfigError(
+            f'evaluation.save_best is {chosen!r}, which data.val does not '
+            f'give: use {", ".join(alike or known[:6])}, or None to keep no '
+            'best checkpoint.')
+
+
+def warn_of_useless_labels(cfg: Config, logger: logging.Logger) -> None:
+    """Say which classes have no truth although others of their task have, and
+    that stage 1 learns from ground truth alone."""
+    members = member_datasets(cfg.data.train)
+    for task in build_tasks(cfg.model.tasks):
+        labelled = labelled_classes(task, members)
+        missing = [name for name in task.classes if name not in labelled]
+        if labelled and missing:
+            logger.warning(
+                f'No dataset of data.train labels {", ".join(missing)} of '
+                f'task {task.name!r}, so what the network predicts of it means'
+                " nothing: take it out of the task's classes, or add a "
+                'dataset that labels it.')
+    names = [m['name'] for m in members if m.get('pseudo_dirs')]
+    if names and cfg.model.type == 'MultiTaskSegmentor':
+        logger.warning(
+            'Stage 1 learns from ground truth alone: pseudo_dirs of '
+            f'{", ".join(names)} are not read by any loss. They are for stage '
+            '2 (AdversarialSegmentor).')
+
+
 def rehearse(runner: BaseRunner, train_set, items: int, val_set=None) -> None:
-    """Let the first image of each dataset go the way of all others.
+    """Let the first image of each dataset go the way of all others, and refuse
+    the config at the first step that fails.
 
     Weights, buffers and gradients are afterwards what they were. ``items`` is
     how many items of the training data make a batch.
-
-    Raises:
-        InvalidConfigError: On the first step that fails.
     """
     for hook in runner.hooks:
         if isinstance(hook, (LrUpdaterHook, MomentumUpdaterHook)):

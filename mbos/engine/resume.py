@@ -18,12 +18,50 @@ from .optimizers import as_dict
 # between the parts of a run: where things are, what is logged, saved and
 # evaluated, how many processes load data.
 _DECIDES = ('model', 'optimizer', 'optimizer_config', 'lr_config',
-            'momentum_config', 'precision', 'seed')
+            'momentum_config', 'precision', 'seed', 'runner.max_iters',
+            'data.samples_per_gpu', 'data.train')
 _DOES_NOT = ('test_cfg', 'pretrained', 'images_per_pass', 'init_cfg',
              'data_root')
-EMA = ('EMAWeightsHook', 'EMAHook')
 _NEVER = ('.type', '.amsgrad')
+_AVERAGING = ('EMAWeightsHook', 'EMAHook')
 _SHOWN = 6
+
+
+def choose_checkpoint(cfg: Config, env: Environment,
+                      logger: logging.Logger) -> None:
+    """With ``auto_resume``, set ``resume_from`` to the newest whole checkpoint
+    of the work directory; without, warn of those that are there."""
+    folder = cfg.checkpoint_config.get('subfolder', '')
+    found = [p for _, p in list_checkpoints(osp.join(cfg.work_dir, folder))]
+    if not cfg.get('auto_resume'):
+        if found and not cfg.resume_from:
+            logger.warning(
+                f'{found[0]} is of an earlier run, and this one begins anew: '
+                'checkpoints of the same iterations are replaced. '
+                '--auto-resume goes on from it.')
+        return
+    if cfg.resume_from:
+        raise ValueError('--auto-resume and --resume-from contradict each '
+                         'other: give one.')
+    chosen = [_newest_whole(found, logger) if env.is_main else None]
+    if env.distributed:
+        dist.broadcast_object_list(chosen, src=0)
+    cfg.resume_from, = chosen
+    if cfg.resume_from:
+        logger.info(f'Going on from {cfg.resume_from}.')
+    else:
+        logger.info(f'Nothing to resume in {cfg.work_dir}: the run starts '
+                    'from its beginning.')
+
+
+def _newest_whole(paths: list[str], logger: logging.Logger) -> str | None:
+    for path in paths:
+        try:
+            read_run(path)
+            return path
+        except (ValueError, OSError) as error:
+            logger.warning(f'Passed over: {error}')
+    return None
 
 
 def read_run(path: str) -> dict:
@@ -42,10 +80,8 @@ def read_run(path: str) -> dict:
 
 
 def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
-    """Check that a checkpoint continues a run of exactly this network.
-
-    Returns:
-        dict: Its meta information.
+    """Check that a checkpoint continues a run of exactly this network, and
+    return its meta information.
 
     Raises:
         ValueError: If tasks, stage, weights or optimizers do not fit; and as
@@ -79,11 +115,10 @@ def _sizes(groups: list) -> list[int]:
 def run_facts(cfg: Config, env: Environment, train_set) -> dict:
     """What makes a run the run it is, by key with dots; its checkpoints store
     it: settings, number and names of images, and who made pseudo labels."""
-    facts = {key: cfg.get(key) for key in _DECIDES}
-    facts['runner.max_iters'] = cfg.runner.max_iters
-    facts['data.samples_per_gpu'] = cfg.data.samples_per_gpu
-    facts['data.train'] = cfg.data.train
-    facts['processes'] = env.world_size
+    hooks = cfg.get('custom_hooks') or []
+    averaging = [h for h in hooks if h.get('type') in _AVERAGING]
+    facts = {key: value_at(cfg, key) for key in _DECIDES}
+    facts.update(processes=env.world_size, ema=(averaging or [None])[0])
     for position, member in enumerate(train_set.datasets):
         names = '\n'.join(member.stem(i) for i in range(len(member)))
         facts[f'images.{position}_{member.name}'] = dict(
@@ -93,10 +128,6 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
                 osp.basename(folder): manifest.get('checkpoint_sha256')
                 for folder, manifest in member.manifests().items()
             })
-    facts['ema'] = next(
-        (hook
-         for hook in cfg.get('custom_hooks') or [] if hook.get('type') in EMA),
-        None)
     return _flat(facts)
 
 
@@ -105,11 +136,8 @@ def check_same_run(stored: dict, facts: dict, cfg: Config,
     """Compare a checkpoint's run with the one that shall continue it.
 
     With ``auto_resume``, differences are errors; a checkpoint that the user
-    named continues with a warning.
-
-    Raises:
-        ValueError: If ``auto_resume`` would continue another run, or the
-            states of the optimizers could not be used.
+    named continues with a warning, unless the states of the optimizers could
+    not be used.
     """
     path, before = cfg.resume_from, stored.get('mbos_run')
     if stored['iter'] >= cfg.runner.max_iters:
@@ -133,16 +161,17 @@ def check_same_run(stored: dict, facts: dict, cfg: Config,
     said = f'{path} was saved with other settings: '
     first = first_of(changes.values(), _SHOWN)
     if any(k.startswith('optimizer.') and k.endswith(_NEVER) for k in changes):
-        raise ValueError(
-            f'{said}{first}. The state of an optimizer cannot follow that: '
-            'restore them, or start from the weights with --load-from.')
-    if cfg.get('auto_resume'):
-        raise ValueError(
-            f'{said}{first}. Restore them; or, if the change is meant, '
-            f'continue with --resume-from {path}, or start anew with another '
-            '--work-dir.')
-    logger.warning(f'{said}{"; ".join(changes.values())}. '
-                   "The config's are in force from here on.")
+        remedy = ('The state of an optimizer cannot follow that: restore '
+                  'them, or start from the weights with --load-from')
+    elif cfg.get('auto_resume'):
+        remedy = ('Restore them; or, if the change is meant, continue with '
+                  f'--resume-from {path}, or start anew with another '
+                  '--work-dir')
+    else:
+        logger.warning(f'{said}{"; ".join(changes.values())}. '
+                       "The config's are in force from here on.")
+        return
+    raise ValueError(f'{said}{first}. {remedy}.')
 
 
 def compare(before: dict, now: dict) -> dict[str, str]:
@@ -168,55 +197,3 @@ def _flat(value, where: str = '') -> dict:
         for name, item in value.items() if name not in _DOES_NOT
         for key, found in _flat(item, f'{where}.{name}'.lstrip('.')).items()
     }
-
-
-def choose_checkpoint(cfg: Config, env: Environment,
-                      logger: logging.Logger) -> bool:
-    """With ``auto_resume``, set ``resume_from`` to the newest whole checkpoint
-    of the work directory.
-
-    Returns:
-        bool: Whether the run is finished already.
-
-    Raises:
-        ValueError: If ``resume_from`` is set too.
-    """
-    folder = cfg.checkpoint_config.get('subfolder', '')
-    found = [p for _, p in list_checkpoints(osp.join(cfg.work_dir, folder))]
-    if not cfg.get('auto_resume'):
-        if found and not cfg.resume_from:
-            logger.warning(
-                f'{found[0]} is of an earlier run, and this one begins anew: '
-                'checkpoints of the same iterations are replaced. '
-                '--auto-resume goes on from it.')
-        return False
-    if cfg.resume_from:
-        raise ValueError('--auto-resume and --resume-from contradict each '
-                         'other: give one.')
-    chosen = [_newest_whole(found, logger) if env.is_main else None]
-    if env.distributed:
-        dist.broadcast_object_list(chosen, src=0)
-    path = chosen[0]
-    if path is None:
-        logger.info(f'Nothing to resume in {cfg.work_dir}: the run starts '
-                    'from its beginning.')
-        return False
-    content = read_run(path)
-    done, last = content['meta']['iter'], cfg.runner.max_iters
-    if done >= last and not value_at(content, 'progress.evaluation_pending'):
-        logger.info(f'The run is finished: {path} is of the last iteration, '
-                    f'{last}.')
-        return True
-    logger.info(f'Going on from {path}, iteration {done} of {last}.')
-    cfg.resume_from = path
-    return False
-
-
-def _newest_whole(paths: list[str], logger: logging.Logger) -> str | None:
-    for path in paths:
-        try:
-            read_run(path)
-            return path
-        except (ValueError, OSError) as error:
-            logger.warning(f'Passed over: {error}')
-    return None

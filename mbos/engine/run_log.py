@@ -1,4 +1,4 @@
-"""The log of a run: its file, its lines, and the facts at its top."""
+"""The log of a run: its file, the facts at its top, and its lines."""
 import logging
 import os.path as osp
 import subprocess
@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from shutil import which
 
+import torch
+import torch.distributed as dist
 from mmcv import Config
-from mmcv.runner import HOOKS, TextLoggerHook
+from mmcv.runner import HOOKS, Hook, TextLoggerHook, get_dist_info
 from mmcv.utils import collect_env
 from mmseg import __version__ as mmseg_version
 from mmseg.utils import get_root_logger
@@ -38,26 +40,13 @@ def open_log(kept: MemoryHandler, path: str, cfg: Config) -> None:
     """Begin the log file with environment, config and all lines so far."""
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter(FORMAT))
-    facts = dict(
-        collect_env(),
-        MMSegmentation=mmseg_version,
-        MBOS=f'{mbos.__version__}+{git_commit()}')
+    version = f'{mbos.__version__}+{git_commit()}'
+    facts = dict(collect_env(), MMSegmentation=mmseg_version, MBOS=version)
     text = '\n'.join(f'{key}: {value}' for key, value in facts.items())
     file.stream.write(f'{text}\nConfig:\n{cfg.pretty_text}\n')
     kept.setTarget(file)
     kept.flush()
     kept.capacity = 1  # lines go to the file as they come
-
-
-@contextmanager
-def without_info() -> Iterator[None]:
-    """Context in which loggers pass on warnings only."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def git_commit() -> str:
@@ -67,6 +56,50 @@ def git_commit() -> str:
     command = ['git', '-C', REPOSITORY, 'rev-parse', '--short', 'HEAD']
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.strip() or 'unknown'
+
+
+@HOOKS.register_module()
+class LossLogHook(Hook):
+    """Hands the losses to the loggers, read from the device once an interval.
+
+    A resumed run goes on with the sums of the run before.
+    """
+
+    def __init__(self, interval: int):
+        self.interval = interval
+        self.sums, self.count = {}, 0
+
+    def after_train_iter(self, runner):
+        """Gather the values, and pass their means on."""
+        outputs = runner.outputs
+        losses = dict(outputs['losses'], loss=outputs['loss'])
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
+        if self.every_n_iters(runner, self.interval):
+            runner.log_buffer.output.update({
+                n: s / self.count
+                for n, s in self._mean_sums().items()
+            })
+            self.sums, self.count = {}, 0
+
+    def resume_state(self, runner) -> dict:
+        """Sums since the last line, as means over the processes."""
+        return dict(sums=self._mean_sums(), count=self.count)
+
+    def load_resume_state(self, state: dict, runner) -> None:
+        """Go on from :meth:`resume_state`."""
+        if 'sums' in state:  # version 0.1 kept them otherwise
+            self.sums, self.count = dict(state['sums']), state['count']
+
+    def _mean_sums(self) -> dict[str, float]:
+        if not self.sums:
+            return {}
+        names, world = sorted(self.sums), get_dist_info()[1]
+        stacked = torch.stack([self.sums[n].float() for n in names])
+        if world > 1:
+            dist.all_reduce(stacked)
+        return dict(zip(names, (stacked / world).tolist()))
 
 
 @HOOKS.register_module()

@@ -16,18 +16,14 @@ from mbos.io.files import replace_link
 from mbos.runtime.environment import unwrapped
 from .averaging import EMAWeightsHook
 from .checkpoint_hook import save_atomically
-from .finite_guard import check_finite_weights
-from .hooks import find_hook
+from .hooks import check_finite_weights, find_hook
 from .optimizers import as_dict
 
+# The average follows the optimizers' step (40), before all hooks that look at
+# the network (50); checkpoints the log line of an iteration (90), so that none
+# is lost, and before evaluation, which takes long.
 EMA_PRIORITY = 45
-"""int: The average follows the optimizers' step (40), before all hooks that
-look at the network (50)."""
-CHECKPOINT_PRIORITY = 92
-"""int: Checkpoints come after the log line of an iteration (90), so that no
-line is lost, and before evaluation, which takes long."""
-EVALUATION_PRIORITY = 94
-STOP_PRIORITY = 96
+CHECKPOINT_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY = 92, 94, 96
 
 
 @RUNNERS.register_module()
@@ -70,11 +66,8 @@ class CheckedIterRunner(IterBasedRunner):
         return hook is not None and hook._should_evaluate(self)
 
     def gather_states(self) -> None:
-        """Collect what hooks keep over iterations; all processes must call.
-
-        Raises:
-            FloatingPointError: In all processes, if the weights are broken.
-        """
+        """Collect what hooks keep over iterations, in all processes, unless
+        the weights are broken."""
         self._hook_states = {
             type(hook).__name__: hook.resume_state(self)
             for hook in self.hooks if hasattr(hook, 'resume_state')
@@ -90,22 +83,22 @@ class CheckedIterRunner(IterBasedRunner):
         """Write ``out_dir/iter_<finished iterations>.pth``."""
         done = self.iter + 1
         meta = dict(meta or {}, **self.meta, epoch=self.epoch + 1, iter=done)
-        model = unwrapped(self.model)
+        state, training = unwrapped(self.model).state_dict(), {}
         average = find_hook(self, EMAWeightsHook)
-        state, training = (model.state_dict(),
-                           None) if average is None else average.states(model)
+        if average is not None:
+            state, training = average.states(unwrapped(self.model))
         content = dict(meta=storable(meta), state_dict=weights_to_cpu(state))
         if save_optimizer:
-            if training is not None:
+            if training:
                 content['training_weights'] = weights_to_cpu(training)
+            optimizers = as_dict(self.optimizer).items()
             content['optimizer'] = storable({
-                name: optimizer.state_dict()
-                for name, optimizer in as_dict(self.optimizer).items()
+                name: one.state_dict()
+                for name, one in optimizers
             })
-            progress = dict(
-                evaluation_pending=self.evaluation_pending,
-                hooks=self._hook_states)
-            content['progress'] = storable(progress)
+            content['progress'] = storable(
+                dict(evaluation_pending=self.evaluation_pending,
+                     hooks=self._hook_states))  # yapf: disable
         name = filename_tmpl.format(done)
         save_atomically(content, osp.join(out_dir, name))
         if create_symlink:

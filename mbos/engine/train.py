@@ -34,15 +34,14 @@ from mbos.runtime.signals import StopHook, StopSignals
 from .averaging import EMAWeightsHook
 from .checkpoint_hook import SubfolderCheckpointHook
 from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
-from .hooks import GradientStepHook, IterationSeedHook, LossLogHook, find_hook
+from .hooks import GradientStepHook, IterationSeedHook, find_hook
 from .optimizers import fused_by_default
-from .rehearsal import rehearse
+from .rehearsal import check_validation, rehearse, warn_of_useless_labels
 from .resume import (check_resumable, check_same_run, choose_checkpoint,
                      run_facts)
-from .run_log import open_log, run_logger, without_info
+from .run_log import LossLogHook, open_log, run_logger
 from .runner import (EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY,
                      CheckedIterRunner)
-from .validation import check_validation, warn_of_useless_labels
 
 ONLY_DISTRIBUTED = ('gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
 
@@ -50,15 +49,11 @@ ONLY_DISTRIBUTED = ('gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
 def train_segmentor(cfg: Config,
                     env: Environment,
                     validate: bool = True) -> None:
-    """Train as a config says, from its data to its last checkpoint.
+    """Train as a config of ``load_config`` says, from its data to its last
+    checkpoint, and ``validate`` on ``data.val`` meanwhile.
 
     Everything that can be wrong with data, weights and config is found before
     anything is written to the work directory.
-
-    Args:
-        cfg (Config): Completed by ``load_config``. With ``auto_resume``, the
-            run goes on from the newest checkpoint of its work directory.
-        validate (bool): Whether to evaluate on ``data.val`` while training.
 
     Raises:
         Interrupted: A ``SystemExit`` of status 75, if a signal came; a
@@ -69,8 +64,7 @@ def train_segmentor(cfg: Config,
         with run_logger(cfg.log_level) as (logger, kept_lines):
             for note in notes:
                 logger.warning(note)
-            if choose_checkpoint(cfg, env, logger):
-                return
+            choose_checkpoint(cfg, env, logger)
             train_set, val_set = find_inputs(cfg, env, validate, logger)
             runner = make_runner(cfg, env, train_set, val_set, signals, logger)
             rehearse(runner, train_set, cfg.data.samples_per_gpu, val_set)
@@ -100,14 +94,8 @@ def build_loader(train_set, cfg: Config, env: Environment,
 
 def find_inputs(cfg: Config, env: Environment, validate: bool,
                 logger: logging.Logger) -> tuple:
-    """Look for weights and data, and read the data.
-
-    Returns:
-        tuple: The training data, and the validation data or None.
-
-    Raises:
-        ValueError: Names all that is missing or wrong.
-    """
+    """The training data, and the validation data or None, once all of them
+    and the weights are there and right; else an error names all faults."""
     warn_of_useless_labels(cfg, logger)
     faults = FaultList()
     train_set = val_set = None
@@ -140,9 +128,7 @@ def check_files(cfg: Config) -> None:
     """Complain about missing weights before the data are read."""
     key = 'resume_from' if cfg.resume_from else 'load_from'
     if cfg[key] and not osp.isfile(cfg[key]):
-        raise FileNotFoundError(
-            f'{key}: checkpoint {cfg[key]!r} not found (looked in '
-            f'{os.getcwd()}; nothing is downloaded).')
+        raise FileNotFoundError(f'{key}: checkpoint {cfg[key]!r} not found.')
     source, _ = weights_source(cfg.model)
     if source and not cfg[key]:
         find_backbone_weights(source, cfg.model.backbone.type)
@@ -171,7 +157,6 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
         seed=cfg.seed,
         config=cfg.pretty_text,
         mbos_run=facts,
-        exp_name=osp.basename(cfg.work_dir.rstrip(os.sep)),
         mbos_version=mbos.__version__,
         mmseg_version=mmseg_version)
     parts = dict(
@@ -185,8 +170,7 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
 
 
 def set_backends(cfg: Config) -> None:
-    """Choose how NVIDIA GPUs compute: whether float32 products and
-    convolutions may round to TF32; without ``tf32`` torch decides."""
+    """Choose how NVIDIA GPUs compute; without ``tf32`` torch decides."""
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     tf32 = cfg.get('tf32')
     if tf32 is not None:
@@ -205,8 +189,10 @@ def prepare_model(cfg: Config, env: Environment,
     if cfg.get('resume_from') or cfg.get('load_from'):
         # everything is overwritten, so ImageNet weights are not needed
         model.pretrained = None
-    with without_info():  # mmcv has a line for every parameter
-        model.init_weights()
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)  # mmcv has a line for every parameter
+    model.init_weights()
+    logging.disable(before)
     if cfg.get('load_from') and not cfg.get('resume_from'):
         load_weights(model, cfg.load_from, logger, allow_missing=True)
     if cfg.get('compile'):
@@ -268,12 +254,7 @@ def check_intervals(cfg: Config, accumulate: int) -> None:
 def prepare_work_dir(cfg: Config, env: Environment, val_set) -> None:
     """Make the work directory, write the config there, and let evaluations
     keep their sums there, not in memory."""
-    try:
-        os.makedirs(cfg.work_dir, exist_ok=True)
-    except OSError as error:
-        raise InvalidConfigError(
-            f'work_dir: the folder {cfg.work_dir!r} cannot be made '
-            f'({error.strerror}); give another by --work-dir.') from error
+    os.makedirs(cfg.work_dir, exist_ok=True)
     sums = osp.join(cfg.work_dir, '.evaluation')
     if env.is_main:
         save_text(

@@ -48,8 +48,6 @@ def step(hook, runner, value):
         (dict(momentum=0.25, warm_up=0), (4., 8.), 2.75),
         # 1, 1/2, 1/3, then 0.25: 4, 6, 5, 4.5, 4.125
         (dict(momentum=0.25, warm_up=1), (4., 8., 3., 3., 3.), 4.125),
-        (dict(momentum=0.5, warm_up=0, interval=2), (8., ), 0.),
-        (dict(momentum=0.5, warm_up=0, interval=2), (8., 8., 8.), 4.),
     ])
 def test_average_by_hand(arguments, values, expected):
     hook, runner = started(**arguments)

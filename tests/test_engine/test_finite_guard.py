@@ -7,8 +7,8 @@ import torch
 from mmcv.parallel import DataContainer
 from torch import nn
 
-from mbos.engine.finite_guard import FiniteGuard, check_finite_weights
-from mbos.engine.hooks import GradientStepHook
+from mbos.engine.hooks import (FiniteGuard, GradientStepHook,
+                               check_finite_weights)
 from tests.processes import run_processes
 
 NAN, INF = float('nan'), float('inf')

@@ -9,8 +9,8 @@ from mmcv.runner import LogBuffer
 from torch import nn
 
 from mbos.engine.hooks import (GradientStepHook, IterationSeedHook,
-                               LossLogHook, average_gradients)
-from mbos.engine.run_log import condense
+                               average_gradients)
+from mbos.engine.run_log import LossLogHook, condense
 from tests.processes import run_processes
 
 

@@ -8,8 +8,8 @@ from mmseg.datasets import build_dataset
 from PIL import Image
 
 from mbos.apis import load_config
-from mbos.engine.validation import (check_validation, validated_test_images,
-                                    warn_of_useless_labels)
+from mbos.engine.rehearsal import (check_validation, validated_test_images,
+                                   warn_of_useless_labels)
 from tests.test_reliability.runs import best_of, val_lines, write_long_config
 from tests.tiny_runs import (SIZE, TEST, TWO, config_of, member, write_config,
                              write_data)
