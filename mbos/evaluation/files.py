@@ -5,10 +5,12 @@ docs/evaluation.md is the reference of both formats.
 import csv
 import io
 import os.path as osp
+import shutil
 from collections.abc import Mapping
 
 from mbos.io.files import save_json, save_text, without_nan
 from mbos.metrics.tables import summary
+from mbos.pictures.gallery import file_name
 from mbos.pictures.report_page import IMAGE_FIGURES, image_rank, overall_dice
 
 FORMAT = 2
@@ -19,6 +21,11 @@ def evaluation_path(folder: str, test_set: str, task: str = '') -> str:
     """The JSON of an evaluation or, for a task, its table of images."""
     stem = osp.join(folder, f'eval_{test_set}')
     return f'{stem}_{task}.csv' if task else f'{stem}.json'
+
+
+def picture_folder(folder: str, test_set: str) -> str:
+    """Where the page has pictures of a test set."""
+    return osp.join(folder, 'report_files', file_name(test_set))
 
 
 def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
@@ -36,6 +43,8 @@ def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
         written.append(evaluation_path(folder, head['dataset'], name))
         save_text(written[-1], _image_csv(tasks[name]))
     written.append(evaluation_path(folder, head['dataset']))
+    # those of an earlier evaluation
+    shutil.rmtree(picture_folder(folder, head['dataset']), ignore_errors=True)
     save_json(written[-1],
               dict(format=FORMAT, **head, figures=figures, tasks=tasks))
     return written

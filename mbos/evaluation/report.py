@@ -7,7 +7,6 @@ nothing is kept of the others.
 """
 import glob
 import os.path as osp
-import shutil
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from mbos.inference.test_sets import predict_image
-from mbos.io.files import read_json, save_image, save_json, save_text
+from mbos.io.files import read_json, save_image, save_text
 from mbos.io.photographs import read_photograph
 from mbos.painter import draw_overlay, shrink
 from mbos.pictures.document import css_colours, link_to
@@ -23,7 +22,7 @@ from mbos.pictures.gallery import file_name
 from mbos.pictures.report_page import (Example, Section, choose_examples,
                                        render_report)
 from mbos.tasks import Task, build_tasks
-from .files import FORMAT, evaluation_path
+from .files import FORMAT, evaluation_path, picture_folder
 
 SIDE = 640
 IMAGES = 3
@@ -64,43 +63,27 @@ def write_report(model: nn.Module,
     return page
 
 
-def _picture_folder(work_dir: str, test_set: str) -> str:
-    return osp.join(work_dir, 'report_files', file_name(test_set))
-
-
-def _picture(folder: str, task: str, name: str, kind: str) -> str:
-    return osp.join(folder, task, f'{file_name(name)}_{kind}.jpg')
+def _picture(folder: str, name: str, kind: str) -> str:
+    return osp.join(folder, f'{file_name(name)}_{kind}.jpg')
 
 
 def _write_pictures(model, dataset, work_dir: str, content: dict,
                     count: int) -> None:
-    """Predict the chosen images of a test set again, draw them, and list them
-    in ``pictures.json``."""
-    folder = _picture_folder(work_dir, content['dataset'])
-    shutil.rmtree(folder, ignore_errors=True)
+    """Predict the chosen images of a test set again, and draw them."""
+    folder = picture_folder(work_dir, content['dataset'])
     chosen = {
-        task:
-        dict(zip(('worst', 'best'), choose_examples(one['per_image'], count)))
-        for task, one in content['tasks'].items()
+        task: sum(choose_examples(own['per_image'], count), [])
+        for task, own in content['tasks'].items()
     }
     for index in range(len(dataset)):
         stem = dataset.stem(index)
-        tasks = [
-            task for task, names in chosen.items()
-            if stem in names['worst'] + names['best']
-        ]
+        tasks = [task for task, names in chosen.items() if stem in names]
         prob = predict_image(model, dataset, index) if tasks else {}
         for task in tasks:
             pictures = example_pictures(dataset, index, task, prob)
             for kind, picture in zip(KINDS, pictures):
-                path = _picture(folder, task, stem, kind)
+                path = _picture(osp.join(folder, task), stem, kind)
                 save_image(path, picture, quality=88, optimize=True)
-    if any(names['worst'] for names in chosen.values()):
-        save_json(
-            osp.join(folder, 'pictures.json'),
-            dict(
-                checkpoint_sha256=content['checkpoint_sha256'],
-                examples=chosen))
 
 
 def example_pictures(dataset, index: int, task_name: str,
@@ -122,27 +105,19 @@ def example_pictures(dataset, index: int, task_name: str,
     ]
 
 
-def _section(work_dir: str, content: dict, task_name: str,
+def _section(work_dir: str, content: dict, name: str,
              task: Task | None) -> Section:
     """A task of an evaluation, with the pictures that are there of it."""
-    folder = _picture_folder(work_dir, content['dataset'])
-    listed = read_json(osp.join(folder, 'pictures.json')) or {}
-    names = {}
-    if listed.get('checkpoint_sha256') == content['checkpoint_sha256']:
-        names = listed['examples'].get(task_name, {})
-    examples = {
-        which: [
-            Example(
-                name,
-                *(link_to(_picture(folder, task_name, name, kind), work_dir)
-                  for kind in KINDS)) for name in of_kind
-        ]
-        for which, of_kind in names.items()
-    }
-    table = evaluation_path(work_dir, content['dataset'], task_name)
-    return Section(
-        content,
-        task_name,
-        dict(css_colours(task)) if task else {},
-        csv=link_to(table, work_dir) if osp.isfile(table) else None,
-        **examples)
+    folder = osp.join(picture_folder(work_dir, content['dataset']), name)
+    drawn = glob.glob(osp.join(glob.escape(folder), f'*_{KINDS[-1]}.jpg'))
+    worst, best = ([
+        Example(
+            stem,
+            *(link_to(_picture(folder, stem, kind), work_dir)
+              for kind in KINDS)) for stem in stems
+    ] for stems in choose_examples(content['tasks'][name]['per_image'],
+                                   (len(drawn) + 1) // 2))
+    table = link_to(
+        evaluation_path(work_dir, content['dataset'], name), work_dir)
+    colours = dict(css_colours(task)) if task else {}
+    return Section(content, name, colours, worst, best, table)
