@@ -10,7 +10,6 @@ process of its own, in turn. Time is that of the processor, all threads
 together, so that a busy machine does little harm; the first step of a process
 is not counted.
 """
-import argparse
 import os.path as osp
 import sys
 from collections import defaultdict
@@ -41,21 +40,6 @@ WAYS = {
 for it."""
 
 
-def measure(case: str, args: argparse.Namespace) -> list[tuple]:
-    """Rows of the table of a case."""
-    settings = speed.settings_of(case, 'ours', args)
-    found = defaultdict(list)
-    for _ in range(args.rounds):
-        for way, change in WAYS.items():
-            found[way].append(
-                speed.measure_alone({
-                    **settings,
-                    **change
-                }, args.steps))
-            print(f'{case}, {way}: {found[way][-1]}', file=sys.stderr)
-    return [table_row(case, way, found['nothing'], found[way]) for way in WAYS]
-
-
 def table_row(case: str, way: str, fast: list[dict],
               slow: list[dict]) -> tuple:
     """Medians of the rounds of a way, and of the shares that all accelerators
@@ -79,7 +63,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     rows = [('case, without', 'CPU s', 'saved', 'peak MB', 'saved', 'kept')]
     for case in args.cases:
-        rows += measure(case, args)
+        found, settings = defaultdict(list), speed.settings_of(
+            case, 'ours', args)
+        for _ in range(args.rounds):
+            for way, change in WAYS.items():
+                own = dict(alone={**settings, **change})
+                found[way].append(speed.measure(own, args.steps)['alone'])
+                print(f'{case}, {way}: {found[way][-1]}', file=sys.stderr)
+        rows += [table_row(case, w, found['nothing'], found[w]) for w in WAYS]
     print(f'Training images {args.size}x{args.size}, inference '
           f'{args.inference_size}x{args.inference_size}, {args.threads} '
           f'thread(s), medians of {args.rounds} rounds. Kept is what saves '

@@ -10,7 +10,6 @@ output that no loss reads costs no backward pass; both favour the baseline.
 Losses and gradients are those of the library (the tests compare them).
 """
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ from mmseg.models.decode_heads import FCNHead, UPerHead
 from torch import Tensor, nn
 
 from mbos.models.losses import adversarial_loss
-from mbos.models.supervision import FOOL, SUPERVISED
+from mbos.models.supervision import FOOL, SOURCE, SUPERVISED
 
 HEAD_CLASSES = dict(decode=UPerHead, aux=FCNHead)
 
@@ -32,13 +31,13 @@ class ReleaseSchedule:
 
     def step(self, batch: dict) -> dict[str, Tensor]:
         """One iteration: the generator's update, then the discriminators'."""
+        others = dict(self.optimizers)
+        generator = others.pop('generator')
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        losses = self.gradients(
-            batch, after_generator=self.optimizers['generator'].step)
-        for name, optimizer in self.optimizers.items():
-            if name != 'generator':
-                optimizer.step()
+        losses = self.gradients(batch, after_generator=generator.step)
+        for optimizer in others.values():
+            optimizer.step()
         return losses
 
     def gradients(
@@ -50,22 +49,24 @@ class ReleaseSchedule:
         planes, terms = model.plan_batch(batch['img_metas'], batch['labels'],
                                          batch['img'].dtype)
         logits = [self.logits(image[None]) for image in batch['img']]
-        losses = {}
+        losses, verdicts = {}, {}
         for prefix in model.dense_heads:
             for term in terms:
+                name = f'{prefix}.{term.name}'
                 if term.role == SUPERVISED:
-                    losses[f'{prefix}.{term.name}'] = self._supervised(
-                        prefix, term, logits, planes)
+                    losses[name] = self._supervised(prefix, term, logits,
+                                                    planes)
                 elif term.role == FOOL:
-                    losses[f'{prefix}.{term.name}'] = self._fool(
+                    weight = model.adversarial_weights[prefix]
+                    losses[name] = weight * self._adversarial(
                         prefix, term, logits)
         sum(losses.values()).backward()
         after_generator()
-        verdicts = {
-            f'{prefix}.{term.name}': self._judge(prefix, term, logits)
-            for prefix in model.dense_heads
-            for term in terms if term.role not in (SUPERVISED, FOOL)
-        }
+        for prefix in model.dense_heads:
+            for term in terms:
+                if term.role not in (SUPERVISED, FOOL):
+                    verdicts[f'{prefix}.{term.name}'] = self._adversarial(
+                        prefix, term, logits)
         if verdicts:
             sum(verdicts.values()).backward()
         return {k: v.detach() for k, v in {**losses, **verdicts}.items()}
@@ -114,38 +115,21 @@ class ReleaseSchedule:
             total = total + weight * loss.loss_weight * value
         return total
 
-    def _discriminator(self, prefix, task):
-        model = self.model
-        return (model.discriminators if prefix == 'decode' else
-                model.auxiliary_discriminators)[task]
-
-    def _fool(self, prefix, term, logits):
-        discriminator = self._discriminator(prefix, term.task)
-        total = 0
+    def _adversarial(self, prefix, term, logits):
+        """The loss of the generator, or of a discriminator; each passes
+        gradients to itself only.
+        """
+        model, fools, total = self.model, term.role == FOOL, 0
+        discriminator = (model.discriminators if prefix == 'decode' else
+                         model.auxiliary_discriminators)[term.task]
+        discriminator.requires_grad_(not fools)
         for row, weight in zip(term.rows, term.weights):
-            with frozen(discriminator):
-                verdict = discriminator(
-                    logits[row][prefix][term.task].sigmoid())
-            total = total + weight * adversarial_loss(verdict, True).sum()
-        return self.model.adversarial_weights[prefix] * total
-
-    def _judge(self, prefix, term, logits):
-        discriminator = self._discriminator(prefix, term.task)
-        total = 0
-        for row, weight in zip(term.rows, term.weights):
-            prob = logits[row][prefix][term.task].detach().sigmoid()
-            verdict = discriminator(prob)
-            total = total + weight * adversarial_loss(verdict, term.role
-                                                      == 'source').sum()
+            x = logits[row][prefix][term.task]
+            verdict = discriminator((x if fools else x.detach()).sigmoid())
+            is_real = fools or term.role == SOURCE
+            total = total + weight * adversarial_loss(verdict, is_real).sum()
+        discriminator.requires_grad_(True)
         return total
-
-
-@contextmanager
-def frozen(module: nn.Module):
-    """Let a module pass gradients on but collect none."""
-    module.requires_grad_(False)
-    yield
-    module.requires_grad_(True)
 
 
 def dice_with_full_targets(logits: Tensor, plane: Tensor, task,

@@ -14,24 +14,19 @@ def markdown(rows: Sequence[Sequence[object]]) -> str:
                      for row in (rows[0], rule, *rows[1:]))
 
 
-def cpu_seconds(act: Callable[[], object]) -> float:
-    """Processor time of a call, all threads together."""
-    start = time.process_time()
-    act()
-    return time.process_time() - start
-
-
 def in_turn(acts: dict[str, Callable[[], object]],
-            rounds: int,
-            warmup: int = 1) -> dict[str, float]:
-    """Median processor time of each of several calls, which take turns, so
-    that a busy machine slows all of them.
+            rounds: int) -> dict[str, float]:
+    """Median processor time, of all threads together, of each of several
+    calls, which take turns, so that a busy machine slows all of them. A first
+    round does not count.
     """
-    found: dict[str, list[float]] = {name: [] for name in acts}
-    for _ in range(warmup + rounds):
+    found = defaultdict(list)
+    for _ in range(1 + rounds):
         for name, act in acts.items():
-            found[name].append(cpu_seconds(act))
-    return {k: statistics.median(v[warmup:]) for k, v in found.items()}
+            start = time.process_time()
+            act()
+            found[name].append(time.process_time() - start)
+    return {k: statistics.median(v[1:]) for k, v in found.items()}
 
 
 class Clock:

@@ -12,7 +12,6 @@ With ``--parts``: where the time goes, in turn with the bare network, which is
 the same backbone and heads on the same images, forward and backward, from the
 heads' own maps. Samples are read from the files of ``data.train`` for it.
 """
-import argparse
 import logging
 import os.path as osp
 import sys
@@ -22,12 +21,13 @@ if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import torch
-from mmcv import Config, DictAction
+from mmcv import Config
 
 import mbos.registration  # noqa: F401
 from benchmarks import model as networks
 from benchmarks.common import in_turn, markdown
 from mbos.accelerate import accelerate_on_cpu
+from mbos.commands.options import FLAG, add_config_options, make_parser
 from mbos.config import load_config, member_datasets
 from mbos.datasets import build_train_loader
 from mbos.engine.averaging import EMAWeightsHook
@@ -46,7 +46,7 @@ def random_batch(cfg: Config, size: int) -> dict:
         member, *_ = member_datasets(
             given[0] if isinstance(given, (list, tuple)) else given)
         kinds = dict.fromkeys(member.get('pseudo_dirs') or {}, 'pseudo')
-        kinds.update(dict.fromkeys(member.get('ann_dirs') or {}, 'truth'))
+        kinds |= dict.fromkeys(member.get('ann_dirs') or {}, 'truth')
         members.append((member.name, kinds))
     return networks.random_batch(cfg, members, size)
 
@@ -74,22 +74,17 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
 
 
 def time_parts(cfg: Config, model: torch.nn.Module, batch: dict,
-               steps: int) -> dict[str, float]:
-    """Processor time of each part of a step, medians of steps in turn."""
-    options = {
-        k: v
-        for k, v in cfg.optimizer_config.items()
-        if k in ('accumulate', 'grad_clip')
-    }
+               steps: int) -> str:
+    """Processor time of each part of a step, medians of steps in turn, and its
+    share of the bare network's: a Markdown table.
+    """
+    given = cfg.optimizer_config
+    options = {k: given[k] for k in ('accumulate', 'grad_clip') if k in given}
     step_hook, average = GradientStepHook(**options), EMAWeightsHook()
+    optimizers = networks.build_optimizers(model, cfg)
     runner = types.SimpleNamespace(
-        meta={},
-        iter=0,
-        max_iters=10**6,
-        model=model,
-        optimizer=networks.build_optimizers(model, cfg),
-        data_batch=batch,
-        logger=logging.getLogger())
+        meta={}, iter=0, max_iters=10**6, model=model, optimizer=optimizers,
+        data_batch=batch, logger=logging.getLogger())  # yapf: disable
     average.before_run(runner)
     samples = iter(
         build_train_loader(
@@ -98,7 +93,7 @@ def time_parts(cfg: Config, model: torch.nn.Module, batch: dict,
     def step():
         runner.outputs = model.train_step(batch, backward=step_hook.backward)
 
-    return in_turn(
+    parts = in_turn(
         {
             'bare network': lambda: bare_step(model, batch),
             'data': lambda: next(samples),
@@ -107,33 +102,24 @@ def time_parts(cfg: Config, model: torch.nn.Module, batch: dict,
             'clip and optimizer': lambda: step_hook.after_train_iter(runner),
             'EMA': lambda: average.after_train_iter(runner),
         }, steps)
-
-
-def parts_table(parts: dict[str, float]) -> str:
-    """The parts in Markdown, against the bare network."""
     bare = parts['bare network']
     whole = sum(parts.values()) - bare
-    rows = {**parts, 'all but the bare network': whole}
-    rows['the same without data'] = whole - parts['data']
+    parts['all but the bare network'] = whole
+    parts['the same without data'] = whole - parts['data']
     return markdown([('part', 'CPU s', 'of the bare network'),
                      *((name, f'{seconds:.3f}', f'{seconds / bare:.2f}')
-                       for name, seconds in rows.items())])
+                       for name, seconds in parts.items())])
 
 
 def main(argv: list[str] | None = None) -> None:
     """Time every config, and compare with the first."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', metavar='CONFIG')
-    parser.add_argument(
-        '--size', type=int, default=384, help='side of the images')
-    parser.add_argument(
-        '--steps', type=int, default=3, help='steps that are timed')
-    parser.add_argument(
-        '--parts', action='store_true', help='where the time goes')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser = make_parser(__doc__, [
+        ('configs', '', dict(nargs='+', metavar='CONFIG')),
+        ('--size', 'side of the images', dict(type=int, default=384)),
+        ('--steps', 'steps that are timed', dict(type=int, default=3)),
+        ('--parts', 'where the time goes', FLAG),
+    ])
+    add_config_options(parser)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
@@ -141,12 +127,12 @@ def main(argv: list[str] | None = None) -> None:
     for path in args.configs:
         cfg = load_config(path, args.cfg_options)
         cfg.model.pretrained = None
-        model, batch = networks.build_network(cfg), random_batch(
-            cfg, args.size)
+        model = networks.build_network(cfg)
+        batch = random_batch(cfg, args.size)
         accelerate_on_cpu(model, torch.device('cpu'), cfg)
         if args.parts:
             parts = time_parts(cfg, model, batch, args.steps)
-            print(f'{path}\n\n{parts_table(parts)}\n', flush=True)
+            print(f'{path}\n\n{parts}\n', flush=True)
             continue
 
         def step():

@@ -27,11 +27,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = speed.make_parser(__doc__, size=128)
     parser.set_defaults(steps=1, threads=1)
     args = parser.parse_args(argv)
-    settings = speed.settings_of('stage2', 'ours', args)
     for label, (name, values) in SERIES.items():
         rows = [(label, 'CPU s per step', 'peak MB', 'without libraries')]
         for value in values:
-            found = speed.measure_alone({**settings, name: value}, args.steps)
+            own = {**speed.settings_of('stage2', 'ours', args), name: value}
+            found = speed.measure(dict(alone=own), args.steps)['alone']
             net = found['peak_mb'] - found['libraries_mb']
             rows.append((value, f'{found["cpu_seconds"]:.2f}',
                          f'{found["peak_mb"]:.0f}', f'{net:.0f}'))

@@ -2,14 +2,13 @@
 
 usage: python benchmarks/label_maps.py CONFIG CHECKPOINT [--out choices.json]
 
-Every photograph of the config's data.val is predicted once, as `mbos predict`
-does. Then thresholds by class are chosen, those of the best Dice over all
+Every photograph of the config's data.val is predicted, as `mbos predict` does.
+Then thresholds by class are chosen, those of the best Dice over all
 photographs, each counted by shares of its field of view so that large files do
 not count more; and label maps at these thresholds are scored as they are and
 with each rule of postprocessing on its own. The table has Dice over all pixels
 of a set; its first column is of the checkpoint's own thresholds and rules.
 """
-import argparse
 import json
 import os.path as osp
 import sys
@@ -26,29 +25,24 @@ from mmseg.datasets import build_dataset
 from tqdm import tqdm
 
 from benchmarks.common import markdown
-from mbos.apis import (PredictionOptions, load_config, load_model,
-                       member_datasets)
+from mbos.apis import load_config, load_model, member_datasets, predict
 from mbos.checkpoints.settings import Postprocessing
+from mbos.commands.options import FLAG, make_parser
 from mbos.inference.postprocessing import Postprocessor
-from mbos.inference.prediction import PreparedPhotograph, as_photograph
-from mbos.inference.predictor import Predictor
+from mbos.io.field_of_view import FieldOfView
 from mbos.io.files import save_json
+from mbos.metrics.score_curves import best_threshold
+from mbos.metrics.scores import histogram, rank_scores
 from mbos.tasks import Task
 
-BINS = 200
-"""int: Thresholds that are tried: 0.005, 0.01, ..., 0.995."""
 RULES = {
     'as it is': {},
-    'rim 0': dict(rim=0.),
-    'rim 0.0025': dict(rim=0.0025),
-    'rim 0.005': dict(rim=0.005),
-    'rim 0.01': dict(rim=0.01),
+    **{f'rim {share}': dict(rim=float(share))
+       for share in ('0', '0.0025', '0.005', '0.01')},
     'one object': dict(one_object=['odoc']),
-    'specks 3e-6': dict(specks=3e-6),
-    'specks 1e-5': dict(specks=1e-5),
-    'specks 3e-5': dict(specks=3e-5),
-    'specks 1e-4': dict(specks=1e-4),
-}
+    **{f'specks {share}': dict(specks=float(share))
+       for share in ('3e-6', '1e-5', '3e-5', '1e-4')},
+}  # yapf: disable
 """dict[str, dict]: Rules by their name in the table; the same specks are
 removed of every class."""
 
@@ -58,138 +52,120 @@ collections of vessels do."""
 
 
 class Predicted(NamedTuple):
-    """A labelled task of a photograph: its logits, what is labelled and where
-    that is known, both boolean (C, H, W).
+    """A labelled task of a photograph: its probabilities, what is labelled and
+    where that is known, all (C, H, W).
     """
 
     dataset: str
     task: Task
-    prepared: PreparedPhotograph
-    logits: list
+    view: FieldOfView
+    prob: np.ndarray
     target: np.ndarray
     valid: np.ndarray
 
 
-def predict_all(predictor: Predictor, cfg) -> Iterator[Predicted]:
+def predict_all(model, cfg, flip: bool, stage: str) -> Iterator[Predicted]:
     """Predict all validation photographs."""
-    tasks = list(predictor.tasks.values())
+    tasks = list(model.tasks.values())
     for member in member_datasets(cfg.data.val):
         root = member.get('data_root', cfg.get('data_root'))
         dataset = build_dataset(
             dict(member, tasks=tasks, test_mode=True, data_root=root))
-        for index in tqdm(range(len(dataset)), dataset.name, disable=None):
-            photograph = as_photograph(dataset.image_path(index))
-            prepared, views = predictor.prepare(photograph)
-            logits = predictor.run(views)
-            for task in tasks:
-                if task.name not in dataset.ann_dirs:
-                    continue
-                plane = torch.from_numpy(
-                    dataset.get_gt_plane(index, task.name))
+        labelled = [task for task in tasks if task.name in dataset.truth]
+        title = f'{stage}: {dataset.name}'
+        for index in tqdm(range(len(dataset)), title, disable=None):
+            path = dataset.image_path(index)
+            found = predict(model, path, flip=flip, postprocess=False)
+            for task in labelled:
+                plane = dataset.get_gt_plane(index, task.name)
                 known = task.known_mask(dataset.truth[task.name].classes)
-                target, valid = task.encode(plane.long(), known=known)
+                target, valid = task.encode(
+                    torch.from_numpy(plane).long(), known=known)
                 valid = valid.numpy() & known[:, None, None].numpy()
                 if task.name in INSIDE:
-                    valid &= prepared.field_of_view.mask > 0
-                yield Predicted(dataset.name, task, prepared,
-                                logits[task.name], target.numpy(), valid)
+                    valid &= found.field_of_view.mask > 0
+                yield Predicted(dataset.name, task, found.field_of_view,
+                                found.probabilities[task.name], target.numpy(),
+                                valid)
 
 
-def probabilities(predictor: Predictor, photo: Predicted) -> np.ndarray:
-    """Probabilities (C, H, W)."""
-    logits = {photo.task.name: photo.logits}
-    (_, _, prob), = predictor.restore(logits, photo.prepared, True)
-    return prob
-
-
-def decode(task: Task, prob: np.ndarray, threshold) -> np.ndarray:
-    """Labels (H, W) of probabilities (C, H, W)."""
-    return task.decode(torch.from_numpy(prob), threshold).numpy()
-
-
-def choose_thresholds(predictor: Predictor,
-                      photos: list[Predicted]) -> dict[str, dict]:
+def choose_thresholds(photos: Iterator[Predicted]) -> dict[str, dict]:
     """The threshold of each class with the highest Dice, by task."""
-    counts = defaultdict(lambda: np.zeros((2, BINS)))
-    for photo in tqdm(photos, 'thresholds', disable=None):
-        prob = probabilities(predictor, photo)
-        bins = (prob * BINS).astype(np.int16).clip(0, BINS - 1)
-        area = np.count_nonzero(photo.prepared.field_of_view.mask)
-        for channel, of_class in enumerate(photo.task.classes):
-            for side in (0, 1):
-                where = photo.valid[channel] & (
-                    photo.target[channel] == bool(side))
-                counts[photo.task.name, of_class][side] += np.bincount(
-                    bins[channel][where], minlength=BINS) / area
-    chosen: dict[str, dict[str, float]] = defaultdict(dict)
-    for (name, of_class), (negative, positive) in counts.items():
-        hits, alarms = (
-            side[::-1].cumsum()[::-1][1:] for side in (positive, negative))
-        dice = 2 * hits / np.maximum(hits + alarms + positive.sum(), 1e-12)
-        chosen[name][of_class] = float(1 + dice.argmax()) / BINS
-    return dict(chosen)
+    counts: dict = defaultdict(dict)
+    for photo in photos:
+        area = np.count_nonzero(photo.view.mask)
+        own = counts[photo.task.name]
+        for name, prob, target, valid in zip(photo.task.classes, photo.prob,
+                                             photo.target, photo.valid):
+            ranked = rank_scores(prob, target, valid)
+            own[name] = own.get(name, 0) + histogram(ranked) / area
+    return {
+        task: {
+            name: best_threshold(*sides)[0]
+            for name, sides in own.items()
+        }
+        for task, own in counts.items()
+    }
 
 
-def label_maps(predictor: Predictor, photo: Predicted,
+def label_maps(photo: Predicted, settings,
                thresholds: dict) -> Iterator[tuple[str, np.ndarray]]:
     """Label maps (H, W) of a photograph by every rule."""
-    task, view = photo.task, photo.prepared.field_of_view
-    prob = probabilities(predictor, photo)
-    labels = decode(task, prob, predictor.thresholds[task.name])
-    own = predictor.model.settings.postprocessing
-    Postprocessor(view, own)(task, labels, prob)
-    yield 'own settings', labels
-    yield 'at 0.5', decode(task, prob, 0.5)
-    chosen = decode(task, prob, thresholds[task.name])
+    task, chosen = photo.task, thresholds[photo.task.name]
+    ways = {
+        'own settings':
+        (settings.threshold(task.name), settings.postprocessing),
+        'at 0.5': (0.5, Postprocessing())
+    }
     for rule, given in RULES.items():
-        labels = chosen.copy()
         if 'specks' in given:
             given = dict(specks={task.name: given['specks']})
-        Postprocessor(view, Postprocessing(**given))(task, labels, prob)
-        yield rule, labels
+        ways[rule] = chosen, Postprocessing(**given)
+    for name, (threshold, rules) in ways.items():
+        labels = task.decode(torch.from_numpy(photo.prob), threshold).numpy()
+        Postprocessor(photo.view, rules)(task, labels, photo.prob)
+        yield name, labels
 
 
-def score(predictor: Predictor, photos: list[Predicted],
+def score(photos: Iterator[Predicted], settings,
           thresholds: dict) -> dict[str, dict[str, float]]:
     """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
-    sums = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
-    for photo in tqdm(photos, 'rules', disable=None):
-        target = photo.target & photo.valid
-        for rule, labels in label_maps(predictor, photo, thresholds):
-            found, _ = photo.task.encode(torch.from_numpy(labels))
+    sums: dict = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
+    for photo in photos:
+        task, target = photo.task, photo.target & photo.valid
+        for rule, labels in label_maps(photo, settings, thresholds):
+            found, _ = task.encode(torch.from_numpy(labels))
             found = found.numpy() & photo.valid
-            for channel, of_class in enumerate(photo.task.classes):
-                key = f'{photo.dataset}.{photo.task.name}.{of_class}'
-                a, b = found[channel], target[channel]
-                sums[rule][key] += (2 * np.count_nonzero(a & b),
-                                    np.count_nonzero(a) + np.count_nonzero(b))
+            for name, a, b in zip(task.classes, found, target):
+                sums[rule][f'{photo.dataset}.{task.name}.{name}'] += (
+                    2 * np.count_nonzero(a & b),
+                    np.count_nonzero(a) + np.count_nonzero(b))
     return {
         rule: {
             key: float(a / b)
-            for key, (a, b) in of_rule.items() if b
+            for key, (a, b) in own.items() if b
         }
-        for rule, of_rule in sums.items()
+        for rule, own in sums.items()
     }
 
 
 def main(argv=None) -> None:
     """Choose thresholds, then print a table of all rules."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('--flip', action='store_true')
-    parser.add_argument('--out', help='JSON file with all numbers')
+    parser = make_parser(__doc__, [
+        ('config', '', {}),
+        ('checkpoint', '', {}),
+        ('--flip', '', FLAG),
+        ('--out', 'JSON file with all numbers', {}),
+    ])
     args = parser.parse_args(argv)
     cfg = load_config(args.config)
     model = load_model(args.checkpoint, device='cpu')
-    predictor = Predictor(model,
-                          PredictionOptions(flip=args.flip, postprocess=False))
-    photos = list(predict_all(predictor, cfg))
-    thresholds = choose_thresholds(predictor, photos)
+    thresholds = choose_thresholds(
+        predict_all(model, cfg, args.flip, 'thresholds'))
     print(json.dumps(thresholds, indent=1))
-    results = score(predictor, photos, thresholds)
+    results = score(
+        predict_all(model, cfg, args.flip, 'rules'), model.settings,
+        thresholds)
     rows = [('', *results)]
     rows += [(key, *(f'{row[key]:.4f}' for row in results.values()))
              for key in results['at 0.5']]

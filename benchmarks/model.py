@@ -41,10 +41,8 @@ def stage_config(stage: int,
     tasks there are invented ones of one class each.
     """
     cfg = Config.fromfile(str(CONFIGS / STAGE_CONFIGS[stage]))
-    names = [*LABELLED[:tasks]] + [
-        dict(name=f'extra_{i}', classes=(f'extra_{i}', ))
-        for i in range(tasks - len(LABELLED))
-    ]
+    extra = [f'extra_{i}' for i in range(tasks - len(LABELLED))]
+    names = [*LABELLED[:tasks], *(dict(name=n, classes=(n, )) for n in extra)]
     changes = [dict(pretrained=None, tasks=names)]
     changes += [TINY] * (width == 'tiny') + [NO_NOISE] * (not noise)
     for change in changes:
@@ -94,11 +92,9 @@ def make_batch(cfg: Config,
     names = [task.name for task in build_tasks(cfg.model.tasks)]
     members = [(name, {name: 'truth'}) for name in names]
     for name in names if stage == 2 else ():
-        members.append((name, {
-            other: 'pseudo'
-            for other in names
-            if other != name and (name, other) != ('odoc', 'lesion')
-        }))
+        left_out = (name, 'lesion') if name == 'odoc' else (name, )
+        others = [other for other in names if other not in left_out]
+        members.append((name, dict.fromkeys(others, 'pseudo')))
     return random_batch(cfg, [one for one in members for _ in range(images)],
                         size, device)
 
@@ -112,21 +108,17 @@ def random_batch(cfg: Config,
     """
     tasks = build_tasks(cfg.model.tasks)
     generator = torch.Generator().manual_seed(0)
-    metas, labels = [], []
-    for name, kinds in members:
-        planes = {}
-        for task in tasks:
+    metas = [dict(dataset=name, planes={}) for name, _ in members]
+    labels = torch.full((len(members), len(tasks), size, size), 255).byte()
+    for (name, kinds), meta, planes in zip(members, metas, labels):
+        for task, plane in zip(tasks, planes):
             doubled = (name, task.name) == ('vessel', 'lesion')
-            planes[task.name] = dict(
+            meta['planes'][task.name] = dict(
                 kind=kinds.get(task.name, 'absent'),
                 weight=2.0 if doubled else 1.0)
-            plane = torch.full((size, size), 255, dtype=torch.uint8)
             if task.name in kinds:
                 _draw_spots(plane, task.num_classes, generator)
-            labels.append(plane)
-        metas.append(dict(dataset=name, planes=planes))
     img = torch.randn(len(metas), 3, size, size, generator=generator)
-    labels = torch.stack(labels).view(len(metas), len(tasks), size, size)
     return dict(img=img.to(device), img_metas=metas, labels=labels.to(device))
 
 

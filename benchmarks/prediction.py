@@ -10,10 +10,11 @@ which takes about four minutes on two idle cores. Each row is printed as soon
 as it is measured.
 
 Runs: each takes a folder of one size in a process of its own, kept to some
-cores. Wall and processor seconds of a photograph are those between the first
-ones, as many as there are cores, and the end of the run; the peak is the
-process's resident memory, libraries included. With --against, runs of another
-checkout of MBOS take turns with these, and all are compared with it.
+cores. Seconds of a photograph are those between the first ones, as many as
+there are cores, and the end of the run; processor seconds are of the whole
+run, the start included; the peak is the process's resident memory. With
+--against, runs of another checkout of MBOS take turns with these, and all are
+compared with it.
 Steps: what one photograph costs, one step after the other on one thread, in
 processor seconds; that is where to look for what to make faster.
 """
@@ -36,37 +37,28 @@ if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 from benchmarks.common import Clock, markdown
+from mbos.commands.options import FLAG, make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; wrong usage ends with status 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'checkpoint',
-        nargs='?',
-        default='fundus-light',
-        help='default: the network that comes with MBOS')
-    parser.add_argument('--config')
-    parser.add_argument(
-        '--photographs',
-        type=Path,
-        default=ROOT / 'demo/photographs',
-        help='folder of JPEGs; default: those of demo/')
-    parser.add_argument('--count', type=int, default=6, help='photographs')
-    parser.add_argument(
-        '--megapixels', type=float, nargs='+', default=[2, 6, 12])
-    parser.add_argument('--cores', type=int, nargs='+', default=[1, 2])
-    parser.add_argument(
-        '--backends', nargs='+', default=['torch'], help='of mbos predict')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--against', help='another checkout, as it was before')
-    parser.add_argument(
-        '--quick', action='store_true', help='two photographs of 0.3 MP')
-    args = parser.parse_args(argv)
+    number = dict(type=int)
+    args = make_parser(__doc__, [
+        ('checkpoint', 'default: the network that comes with MBOS',
+         dict(nargs='?', default='fundus-light')),
+        ('--config', '', {}),
+        ('--photographs', 'folder of JPEGs; default: those of demo/',
+         dict(type=Path, default=ROOT / 'demo/photographs')),
+        ('--count', 'photographs', dict(number, default=6)),
+        ('--megapixels', '', dict(type=float, nargs='+', default=[2, 6, 12])),
+        ('--cores', '', dict(number, nargs='+', default=[1, 2])),
+        ('--backends', 'of mbos predict', dict(nargs='+', default=['torch'])),
+        ('--device', '', dict(default='cpu')),
+        ('--against', 'another checkout, as it was before', {}),
+        ('--quick', 'two photographs of 0.3 MP', FLAG),
+    ]).parse_args(argv)
     if args.quick:
         args.count, args.megapixels, args.cores = 2, [0.3], [1]
     if osp.exists(args.checkpoint):
@@ -103,14 +95,12 @@ def scaled_photographs(source: Path, out: Path, megapixels: float,
 def predict_arguments(args: argparse.Namespace, backend: str,
                       photographs: Path, out: Path) -> list[str]:
     """What ``mbos predict`` is given."""
-    chosen = ['--device', args.device
-              ] if backend == 'torch' else ['--backend', backend]
+    chosen = ['--backend', backend]
+    if backend == 'torch':
+        chosen = ['--device', args.device]
     config = [args.config] if args.config else []
-    return [
-        *config, args.checkpoint,
-        str(photographs), '--out',
-        str(out), *chosen
-    ]
+    folders = [str(photographs), '--out', str(out)]
+    return [*config, args.checkpoint, *folders, *chosen]
 
 
 def run(command: Sequence[str], checkout: Path, cores: int, out: Path,
@@ -118,47 +108,30 @@ def run(command: Sequence[str], checkout: Path, cores: int, out: Path,
     """Predict a folder in a process of its own, on the first cores.
 
     Returns:
-        dict: ``first``, wall seconds until the first photograph is written;
-        ``wall`` and ``cpu``, seconds of each one after the first ``cores``;
-        ``peak_mb``.
+        dict: ``first``, wall seconds until the first photograph is written,
+        and ``wall``, of each one after the first ``cores``; ``cpu``, processor
+        seconds in all; ``peak_mb``.
     """
     env = dict(os.environ, PYTHONPATH=str(checkout))
     env.pop('OMP_NUM_THREADS', None)
-    start, first, begun = time.perf_counter(), None, None
+    start = time.time()
     process = subprocess.Popen(['taskset', '-c', f'0-{cores - 1}', *command],
                                env=env,
                                cwd=checkout,
                                stdout=subprocess.DEVNULL)
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        now = time.perf_counter() - start
-        done = len(list((out / 'records').glob('*.json')))
-        if first is None and done:
-            first = now
-        if begun is None and done >= min(cores, count - 1):
-            begun = done, now, processor_seconds(process.pid)
-        if pid:
-            break
-        time.sleep(0.02)
+    _, status, usage = os.wait4(process.pid, 0)
+    end = time.time()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f'Failed, see above: {" ".join(command)}')
-    others = max(1, count - begun[0])
+    written = sorted(path.stat().st_mtime
+                     for path in (out / 'records').glob('*.json'))
+    begun = max(1, min(cores, count - 1))
     return dict(
-        first=first,
-        wall=(now - begun[1]) / others,
-        cpu=(usage.ru_utime + usage.ru_stime - begun[2]) / others,
+        first=written[0] - start,
+        wall=(end - written[begun - 1]) / max(1, count - begun),
+        cpu=usage.ru_utime + usage.ru_stime,
         peak_mb=usage.ru_maxrss / 1024)
-
-
-def processor_seconds(pid: int) -> float:
-    """What a process has used so far; 0 if it has just ended."""
-    try:
-        text = Path(f'/proc/{pid}/stat').read_text(encoding='ascii')
-    except OSError:
-        return 0.0
-    fields = text.rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
@@ -183,18 +156,17 @@ def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
 def runs_table(found: Sequence[dict]) -> str:
     """The runs, with the first side of each case as what is compared with."""
     rows = [[
-        'megapixels', 'cores', 'side', 's to the first', 's each', 'CPU s '
-        'each', 'photographs/min', 'peak MB', 'CPU s, share of the first side'
+        'megapixels', 'cores', 'side', 's to the first', 's each',
+        'photographs/min', 'CPU s', 'peak MB', 'CPU s, share of the first side'
     ]]
-    reference: dict = {}
+    first: dict = {}
     for row in found:
-        base = reference.setdefault((row['megapixels'], row['cores']),
-                                    row['cpu'])
+        base = first.setdefault((row['megapixels'], row['cores']), row)['cpu']
         rows.append([
             f'{row["megapixels"]:g}', row['cores'], row['side'],
-            f'{row["first"]:.1f}', f'{row["wall"]:.2f}', f'{row["cpu"]:.2f}',
-            f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["peak_mb"]:.0f}',
-            f'{row["cpu"] / max(base, 1e-3):.2f}'
+            f'{row["first"]:.1f}', f'{row["wall"]:.2f}',
+            f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["cpu"]:.2f}',
+            f'{row["peak_mb"]:.0f}', f'{row["cpu"] / base:.2f}'
         ])
     return markdown(rows)
 
@@ -267,14 +239,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
+        work, found = Path(name), []
         folders = {
-            m:
-            scaled_photographs(args.photographs, work / 'photographs', m,
-                               args.count)
+            m: scaled_photographs(args.photographs, work / 'in', m, args.count)
             for m in args.megapixels
         }
-        found = []
         for row in compare_runs(args, folders, work):
             found.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)

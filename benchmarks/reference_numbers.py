@@ -6,7 +6,6 @@ Logits, losses and gradients of a small network with the release's weights
 (tests/data/golden), in float64 and float32, TF32 off. Exit status 1 if one is
 further off than the tests allow.
 """
-import argparse
 import os.path as osp
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import mbos.registration  # noqa: F401
+from mbos.commands.options import make_parser
 from mbos.models.multi_task_segmentor import total_loss
 from mbos.tasks import BUILTIN_TASKS
 from tests.golden import image, load, load_release, tolerance_of
@@ -60,10 +60,7 @@ def errors(device: str, dtype: torch.dtype) -> Iterator[tuple[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare and print; 1 if something is off."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--device', default='cuda')
+    parser = make_parser(__doc__, [('--device', '', dict(default='cuda'))])
     device = parser.parse_args(argv).device
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -16,17 +16,22 @@ import logging
 import multiprocessing
 import os
 import os.path as osp
-import statistics
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from typing import NamedTuple
+from statistics import median
 
 if not __package__:  # started by its path
     sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
+import torch
+
 from benchmarks.common import markdown, resident
+from benchmarks.steps import count_flops, make_step
+from mbos.commands import options
+from mbos.commands.options import FLAG
 
 SIDES = dict(
     stage2=('baseline', 'ours', 'low_memory'),
@@ -36,32 +41,21 @@ IMAGES = dict(stage2=6, stage1=3, inference=1)
 """dict: Images of a step."""
 MATMUL_SIDE = 2048
 
-
-class Goal(NamedTuple):
-    """The highest value of one side of a case over that of another."""
-
-    name: str
-    case: str
-    value: str
-    side: str
-    other: str
-    bound: float
-
-
-GOALS = (
-    Goal("stage-2 step, time over the baseline's", 'stage2', 'seconds', 'ours',
-         'baseline', 0.65),
-    Goal("stage-2 step, peak memory over the baseline's", 'stage2', 'peak_mb',
-         'ours', 'baseline', 0.30),
-    Goal("low-memory stage 2, peak memory over the baseline's", 'stage2',
-         'peak_mb', 'low_memory', 'baseline', 0.20),
-    Goal('low-memory stage 2, time over our own', 'stage2', 'seconds',
-         'low_memory', 'ours', 1.35),
-    Goal("stage-1 step, time over the baseline's", 'stage1', 'seconds', 'ours',
-         'baseline', 0.80),
-    Goal("inference, time over the baseline's", 'inference', 'seconds', 'ours',
-         'baseline', 0.60),
-)
+GOALS = {
+    "stage-2 step, time over the baseline's":
+    ('stage2', 'seconds', 'ours', 'baseline', 0.65),
+    "stage-2 step, peak memory over the baseline's":
+    ('stage2', 'peak_mb', 'ours', 'baseline', 0.30),
+    "low-memory stage 2, peak memory over the baseline's":
+    ('stage2', 'peak_mb', 'low_memory', 'baseline', 0.20),
+    'low-memory stage 2, time over our own':
+    ('stage2', 'seconds', 'low_memory', 'ours', 1.35),
+    "stage-1 step, time over the baseline's": ('stage1', 'seconds', 'ours',
+                                               'baseline', 0.80),
+    "inference, time over the baseline's": ('inference', 'seconds', 'ours',
+                                            'baseline', 0.60),
+}
+"""By name: case, value, side, that other side, and the highest ratio."""
 
 # ---- in the process of a side
 
@@ -74,23 +68,19 @@ class Case:
     def __init__(self, settings: dict):
         os.dup2(2, 1)  # what a library prints must not mix with the results
         logging.disable(logging.INFO)  # mmcv logs every parameter
-        import torch
-        self.torch = torch
         torch.set_num_threads(settings['threads'])
         torch.backends.cuda.matmul.allow_tf32 = settings['tf32']
         torch.backends.cudnn.allow_tf32 = settings['tf32']
         self.device = settings['device']
-        from benchmarks import steps
         self.libraries = resident('VmRSS')
-        self.work = steps.make_step(settings)
-        self.count_flops = steps.count_flops
+        self.work = make_step(settings)
 
-    def timed(self, act) -> dict:
+    def timed(self, act: Callable) -> dict:
         """``seconds`` of a call, and the threads' ``cpu_seconds``."""
         start, start_cpu = time.perf_counter(), time.process_time()
         act()
         if self.device != 'cpu':
-            self.torch.cuda.synchronize()
+            torch.cuda.synchronize()
         return dict(
             seconds=time.perf_counter() - start,
             cpu_seconds=time.process_time() - start_cpu)
@@ -105,7 +95,7 @@ class Case:
         With CUDA the peak is that of the GPU's allocator.
         """
         if self.device != 'cpu':
-            peak = self.torch.cuda.max_memory_allocated() / 2**20
+            peak = torch.cuda.max_memory_allocated() / 2**20
             return dict(peak_mb=peak, libraries_mb=0.0)
         return dict(peak_mb=resident('VmHWM'), libraries_mb=self.libraries)
 
@@ -113,9 +103,9 @@ class Case:
         """Operations of one step, a multiply-add being two, and the seconds
         that they take at the best rate of float32 matrix products.
         """
-        a = self.torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=self.device)
+        a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=self.device)
         best = min(self.timed(lambda: a @ a)['seconds'] for _ in range(8))
-        flops = self.count_flops(self.work)
+        flops = count_flops(self.work)
         return dict(
             flops=flops, floor_seconds=flops * best / (2 * MATMUL_SIDE**3))
 
@@ -132,67 +122,40 @@ _case: Case | None = None
 # ---- in the process that compares
 
 
-class Side:
-    """One side of a comparison: a process that ends with the ``stack``."""
-
-    def __init__(self, stack: ExitStack, settings: dict):
-        context = multiprocessing.get_context('spawn')
-        self.pool = stack.enter_context(ProcessPoolExecutor(1, context))
-        self.settings = settings
-        self.steps: list[dict] = []
-
-    def ask(self, method: str) -> dict:
-        """What a method of the process's :class:`Case` returns."""
-        return self.pool.submit(ask_case, self.settings, method).result()
-
-    def step(self) -> None:
-        """Take one step."""
-        self.steps.append(self.ask('step'))
-
-    def summary(self, warmup: int = 1) -> dict:
-        """Median times and the memory."""
-        found = {
-            key: statistics.median(s[key] for s in self.steps[warmup:])
-            for key in ('seconds', 'cpu_seconds')
-        }
-        return found | self.ask('memory')
-
-
-def measure(case: str, args: argparse.Namespace) -> dict[str, dict]:
-    """Measure all sides of a case, step by step in turn: their summaries, and
-    the floor of ours.
+def measure(sides: dict[str, dict],
+            steps: int,
+            warmup: int = 1) -> dict[str, dict]:
+    """Measure sides, given by their settings, each in a process, step by step
+    in turn: median times, memory, and the floor of the one named 'ours'.
     """
+    context = multiprocessing.get_context('spawn')
     with ExitStack() as stack:
-        sides = {
-            name: Side(stack, settings_of(case, name, args))
-            for name in SIDES[case] if name in args.sides
+        pools = {
+            name: stack.enter_context(ProcessPoolExecutor(1, context))
+            for name in sides
         }
-        for _ in range(args.warmup + args.steps):
-            for side in sides.values():
-                side.step()
-        found = {name: s.summary(args.warmup) for name, s in sides.items()}
-        if 'ours' in found:
-            found['ours'] |= sides['ours'].ask('floor')
+
+        def ask(name, method):
+            return pools[name].submit(ask_case, sides[name], method).result()
+
+        times = [{
+            name: ask(name, 'step')
+            for name in sides
+        } for _ in range(warmup + steps)]
+        found = {name: ask(name, 'memory') for name in sides}
+        for key in ('seconds', 'cpu_seconds'):
+            for name, own in found.items():
+                own[key] = median(step[name][key] for step in times[warmup:])
+        if 'ours' in sides:
+            found['ours'] |= ask('ours', 'floor')
         return found
-
-
-def measure_alone(settings: dict, steps: int) -> dict:
-    """The summary of some steps in a process that nothing takes turns with."""
-    with ExitStack() as stack:
-        side = Side(stack, settings)
-        for _ in range(1 + steps):
-            side.step()
-        return side.summary()
 
 
 def settings_of(case: str, side: str, args: argparse.Namespace) -> dict:
     """What a process is asked for."""
     size = args.inference_size if case == 'inference' else args.size
-    given = {
-        key: getattr(args, key)
-        for key in ('width', 'device', 'precision', 'compile', 'tf32',
-                    'threads')
-    }
+    names = ('width', 'device', 'precision', 'compile', 'tf32', 'threads')
+    given = {name: getattr(args, name) for name in names}
     return dict(given, case=case, side=side, size=size, tasks=3, images=1)
 
 
@@ -203,17 +166,13 @@ def judge(cases: dict[str, dict[str, dict]]) -> list[dict]:
     """Compare results, by case and side, with the goals for what was measured.
     """
     found = []
-    for goal in GOALS:
-        sides = cases.get(goal.case, {})
-        if goal.side in sides and goal.other in sides:
-            ratio = sides[goal.side][goal.value] / sides[goal.other][
-                goal.value]
+    for name, (case, key, side, other, bound) in GOALS.items():
+        sides = cases.get(case, {})
+        if side in sides and other in sides:
+            value = sides[side][key] / sides[other][key]
+            reached = value <= bound
             found.append(
-                dict(
-                    name=goal.name,
-                    value=ratio,
-                    bound=goal.bound,
-                    reached=ratio <= goal.bound))
+                dict(name=name, value=value, bound=bound, reached=reached))
     return found
 
 
@@ -225,16 +184,16 @@ def as_text(report: dict) -> str:
              'without libraries', 'TFLOP', 'share of the floor')]
     for case, sides in report['cases'].items():
         for side, found in sides.items():
-            floor = ('', '')
+            seconds, peak = found['seconds'], found['peak_mb']
+            row = [
+                f'{case}, {side}', f'{seconds:.2f}',
+                f'{found["cpu_seconds"]:.2f}', f'{IMAGES[case] / seconds:.2f}',
+                f'{peak:.0f}', f'{peak - found["libraries_mb"]:.0f}', '', ''
+            ]
             if 'flops' in found:
-                floor = (f'{found["flops"] / 1e12:.2f}',
-                         f'{found["floor_seconds"] / found["seconds"]:.0%}')
-            rows.append(
-                (f'{case}, {side}', f'{found["seconds"]:.2f}',
-                 f'{found["cpu_seconds"]:.2f}',
-                 f'{IMAGES[case] / found["seconds"]:.2f}',
-                 f'{found["peak_mb"]:.0f}',
-                 f'{found["peak_mb"] - found["libraries_mb"]:.0f}', *floor))
+                row[-2:] = (f'{found["flops"] / 1e12:.2f}',
+                            f'{found["floor_seconds"] / seconds:.0%}')
+            rows.append(row)
     goals = [('goal', 'measured', 'at most', '')]
     goals += [(g['name'], f'{g["value"]:.3f}', f'{g["bound"]:.2f}',
                'reached' if g['reached'] else 'MISSED')
@@ -247,42 +206,42 @@ def as_text(report: dict) -> str:
             f'\n\n{markdown(rows)}\n\n{markdown(goals)}')
 
 
-def make_parser(doc: str, size: int) -> argparse.ArgumentParser:
+def make_parser(doc: str | None, size: int) -> argparse.ArgumentParser:
     """Options of what is measured, for several benchmarks."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawTextHelpFormatter)
-    add = parser.add_argument
-    add('--size', type=int, default=size, help='side of training images')
-    add('--inference-size', type=int, default=1024)
-    add('--cases', nargs='+', choices=SIDES, default=list(SIDES))
-    add('--device', default='cpu', help='cpu or cuda')
-    add('--precision', default='float32', help='of ours: float32, bf16, fp16')
-    add('--compile', action='store_true', help='ours through torch.compile')
-    add('--tf32', action='store_true', help='TF32 for both sides, on a GPU')
-    add('--steps', type=int, default=5, help='steps that count')
-    add('--threads', type=int, default=len(os.sched_getaffinity(0)))
-    add('--width',
-        choices=('published', 'tiny'),
-        default='published',
-        help='the network; "tiny" is for tests of this tool')
-    return parser
+    number = dict(type=int)
+    return options.make_parser(doc, [
+        ('--size', 'side of training images', dict(number, default=size)),
+        ('--inference-size', '', dict(number, default=1024)),
+        ('--cases', '', dict(nargs='+', choices=SIDES, default=list(SIDES))),
+        ('--device', 'cpu or cuda', dict(default='cpu')),
+        ('--precision', 'of ours: float32, bf16, fp16',
+         dict(default='float32')),
+        ('--compile', 'ours through torch.compile', FLAG),
+        ('--tf32', 'TF32 for both sides, on a GPU', FLAG),
+        ('--steps', 'steps that count', dict(number, default=5)),
+        ('--threads', '', dict(number, default=len(os.sched_getaffinity(0)))),
+        ('--width', 'the network; "tiny" is for tests of this tool',
+         dict(choices=('published', 'tiny'), default='published')),
+    ])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, report and check; the exit code."""
     parser = make_parser(__doc__, size=256)
-    add = parser.add_argument
-    add('--sides',
-        nargs='+',
-        choices=SIDES['stage2'],
-        default=SIDES['stage2'],
-        help='only these, where the memory is too small for all at once\n'
-        '(26 GB at 512x512)')
-    add('--warmup', type=int, default=1, help='steps before them')
-    add('--json', action='store_true', help='results as JSON')
-    add('--check', action='store_true', help='exit 1 if a goal is missed')
+    options.add_arguments(parser, [
+        ('--sides', 'only these, where the memory is too small for all at '
+         'once (26 GB at 512x512)',
+         dict(nargs='+', choices=SIDES['stage2'], default=SIDES['stage2'])),
+        ('--warmup', 'steps before them', dict(type=int, default=1)),
+        ('--json', 'results as JSON', FLAG),
+        ('--check', 'exit 1 if a goal is missed', FLAG),
+    ])
     args = parser.parse_args(argv)
-    cases = {case: measure(case, args) for case in args.cases}
+    cases = {}
+    for case in args.cases:
+        sides = [side for side in SIDES[case] if side in args.sides]
+        settings = {side: settings_of(case, side, args) for side in sides}
+        cases[case] = measure(settings, args.steps, args.warmup)
     report = dict(settings=vars(args), cases=cases, goals=judge(cases))
     print(json.dumps(report, indent=1) if args.json else as_text(report))
     missed = [g['name'] for g in report['goals'] if not g['reached']]

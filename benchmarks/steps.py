@@ -16,11 +16,10 @@ from mbos.engine.hooks import GradientStepHook
 def make_step(settings: dict) -> Callable:
     """The work of a case, to be done by each call.
 
-    Args:
-        settings: ``case`` (stage1, stage2, inference), ``side`` (baseline,
-            ours, low_memory), ``size``, ``width``, ``tasks``, ``images`` per
-            dataset, ``device``, ``precision``, ``compile``; ``without``,
-            accelerators of ours to leave out on CPU, and ``allocator``.
+    ``settings`` have ``case`` (stage1, stage2, inference), ``side`` (baseline,
+    ours, low_memory), ``size``, ``width``, ``tasks``, ``images`` per dataset,
+    ``device``, ``precision``, ``compile``; ``without``, accelerators of ours
+    to leave out on CPU, and 'allocator'.
     """
     stage = 1 if settings['case'] == 'stage1' else 2
     ours = settings['side'] != 'baseline'
@@ -47,21 +46,19 @@ def make_step(settings: dict) -> Callable:
     if ours:
         return train_step(model, cfg, batch)
     optimizers = networks.build_optimizers(model, networks.unfused(cfg))
-    schedule = ReleaseSchedule(model, optimizers)
-    return lambda: schedule.step(batch)
+    return lambda: ReleaseSchedule(model, optimizers).step(batch)
 
 
 def predict_step(model, image, ours: bool) -> Callable:
     """Probabilities of one whole image, on the device."""
-    schedule = ReleaseSchedule(model, {})
-    side = image.shape[-1]
-    meta = dict(ori_shape=(side, side, 3), img_shape=(side, side, 3))
+    shape = (*image.shape[2:], 3)
+    meta = dict(ori_shape=shape, img_shape=shape)
 
     @torch.no_grad()
     def predict():
         if ours:
             return model.inference(image, [meta], True)
-        return schedule.predict(image)
+        return ReleaseSchedule(model, {}).predict(image)
 
     return predict
 
@@ -85,29 +82,33 @@ def train_step(model, cfg, batch) -> Callable:
     return iteration
 
 
+class FlopCounter(TorchDispatchMode):
+    """Counts operations; torch's own counter cannot see gradients that are
+    taken within a pass.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+        aten = torch.ops.aten
+        attention = aten._scaled_dot_product_flash_attention_for_cpu
+        linear = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+        self.known = flop_registry | {
+            attention: lambda q, k, v, *args, **kwargs: sdpa_flop(q, k, v),
+            aten.addmm_: flop_registry[aten.addmm],
+            linear: lambda x, weight, *args, out_val, **kwargs:
+                2 * out_val.numel() * x.shape[-1]
+        }  # yapf: disable
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        count = self.known.get(func._overloadpacket, lambda *args, **kw: 0)
+        self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def count_flops(work: Callable) -> int:
     """Operations of the matrix products and convolutions that a call does."""
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    known = dict(flop_registry)
-    known[attention] = lambda query, key, value, *args, **kwargs: sdpa_flop(
-        query, key, value)
-    known[torch.ops.aten.addmm_] = flop_registry[torch.ops.aten.addmm]
-    linear = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
-    known[linear] = lambda x, weight, *args, out_val, **kwargs: (
-        2 * out_val.numel() * x.shape[-1])
-
-    class Counter(TorchDispatchMode):
-        """torch's own counter cannot see gradients taken within a pass."""
-
-        total = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            count = known.get(func._overloadpacket)
-            if count is not None:
-                self.total += count(*args, **(kwargs or {}), out_val=out)
-            return out
-
-    with Counter() as counter:
+    with FlopCounter() as counter:
         work()
     return counter.total

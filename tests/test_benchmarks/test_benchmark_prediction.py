@@ -34,7 +34,7 @@ def test_a_run_is_timed_from_its_first_result(tmp_path):
     found = prediction.run(command, ROOT, 1, tmp_path, 3)
     whole = time.perf_counter() - start
     assert 0.4 <= found['first'] < found['first'] + 2 * found['wall'] <= whole
-    assert 0.2 <= found['cpu'] <= whole / 2
+    assert 0.6 <= found['cpu'] <= whole
     assert found['peak_mb'] > 1
 
 
@@ -57,7 +57,7 @@ def test_runs_are_compared_with_the_first_side():
             peak_mb=900.0) for side, cpu in (('before', 4.0), ('torch', 1.0))
     ]
     last = prediction.runs_table(rows).splitlines()[-1]
-    assert last == ('| 12 | 1 | torch | 4.0 | 2.00 | 1.00 | 30 | 900 | '
+    assert last == ('| 12 | 1 | torch | 4.0 | 2.00 | 30 | 1.00 | 900 | '
                     '0.25 |')
 
 
