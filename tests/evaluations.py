@@ -52,7 +52,11 @@ def make_task(classes=('EX', 'HE'), images=12, nested=False, **row):
         per_image=rows)
 
 
-def make_evaluation(name='ddr', checkpoint='a.pth', **tasks):
+def make_evaluation(name='ddr',
+                    checkpoint='a.pth',
+                    checkpoint_sha256='0' * 64,
+                    figures=None,
+                    **tasks):
     """The content of a file; tasks by name, or one that is made up."""
     tasks = tasks or dict(lesion=make_task())
     images = max(len(task['per_image']) for task in tasks.values())
@@ -60,11 +64,11 @@ def make_evaluation(name='ddr', checkpoint='a.pth', **tasks):
         format=2,
         dataset=name,
         checkpoint=checkpoint,
-        checkpoint_sha256='0' * 64,
+        checkpoint_sha256=checkpoint_sha256,
         config='config.py',
         complete=True,
         images=images,
         images_expected=images,
         bootstrap=dict(resamples=1000, level=0.95, seed=0),
-        figures={},
+        figures=figures or {},
         tasks=tasks)

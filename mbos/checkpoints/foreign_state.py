@@ -12,11 +12,10 @@ PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
          'auxiliary_discriminators')
 """tuple[str]: Parts of the segmentors of this package."""
 SEGMENTORS = ('MultiTaskSegmentor', 'AdversarialSegmentor')
-AVERAGE = 'ema_'
-"""str: Before the names of averages that mmcv's ``EMAHook`` makes."""
+State = Mapping[str, Tensor]
 
 
-def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_wrapper(state: State) -> dict[str, Tensor]:
     """Names without what data parallelism, averaging and compiling of the
     whole network put before them."""
     if any(name.split('.')[0] in PARTS for name in state):
@@ -25,17 +24,16 @@ def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {wrappers.sub('', name): value for name, value in state.items()}
 
 
-def split_mmcv_average(state: Mapping[str, Tensor]) -> tuple[dict, dict]:
+def split_mmcv_average(state: State) -> tuple[dict, dict]:
     """The weights, and by their names the averages of mmcv's ``EMAHook``."""
-    buffers = {AVERAGE + name.replace('.', '_'): name for name in state}
+    buffers = {'ema_' + name.replace('.', '_'): name for name in state}
     average = {buffers[n]: v for n, v in state.items() if n in buffers}
     return {n: v for n, v in state.items() if n not in buffers}, average
 
 
 def split_foreign(
-    state: Mapping[str, Tensor], own: Iterable[str] = ()
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Separate what belongs to parts of a network from other names.
+    state: State, own: Iterable[str] = ()) -> tuple[dict, list[str]]:
+    """What belongs to parts of a network, and the other names.
 
     Names within a part are kept, whether the network has them or not: they
     mean another network, which is an error. ``own`` are the names of the
@@ -47,8 +45,7 @@ def split_foreign(
 
 
 def own_weights(
-    state: Mapping[str, Tensor], own: Iterable[str] = ()
-) -> tuple[dict[str, Tensor], list[str]]:
+    state: State, own: Iterable[str] = ()) -> tuple[dict, list[str]]:
     """A network's weights, mmcv's averages in their place and nothing else,
     and sentences on what was done; ``own`` as of :func:`split_foreign`."""
     state, average = split_mmcv_average(state)

@@ -1,18 +1,18 @@
 """Loading checkpoints of either stage, ours and the authors'."""
 import codecs
 import json
-import os.path as osp
 from collections.abc import Sequence
+from contextlib import suppress
 
-import torch
 from mmcv.utils import print_log
-from torch import nn
+from torch import Tensor, nn
 
 from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
-from mbos.tasks import build_tasks
+from mbos.tasks import Task, build_tasks
 from .foreign_state import own_weights, without_wrapper
+from .network import stage_of
 from .release_layout import check_release_tasks, from_release, is_release_state
 from .settings import PredictionSettings, settings_meta
 
@@ -47,42 +47,32 @@ def read_checkpoint(path: str) -> dict:
         dict: ``state_dict``, ``meta`` and, if kept, ``optimizer``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
         ValueError: If it is not a checkpoint, is truncated, or holds more than
             tensors and plain values.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'Checkpoint {path!r} not found.')
-    content = (
-        _read_safetensors(path)
-        if path.endswith(SAFETENSORS) else read_weights_only(path, _NUMPY))
-    if not isinstance(content, dict):
-        raise ValueError(f'{path} holds a {type(content).__name__}, expected '
-                         'a dict with a state_dict.')
-    if 'state_dict' not in content:
+    if path.endswith(SAFETENSORS):
+        tensors, metadata = read_safetensors(path)
+        content = dict(state_dict=tensors, meta=metadata.get('mbos', {}))
+        with suppress(ValueError, RecursionError, TypeError):
+            content['meta'] = json.loads(content['meta'])
+    else:
+        content = read_weights_only(path, _NUMPY)
+    if not isinstance(content, dict) or 'state_dict' not in content:
         content = dict(state_dict=content)
-    content['meta'] = content.get('meta') or {}
-    for key in ('meta', 'optimizer', 'state_dict'):
-        if not isinstance(content.get(key, {}), dict):
-            raise ValueError(f'{path}: its {key} is not a dict: copy it '
-                             'again, or take one of another iteration.')
-    if not all(
-            isinstance(name, str) and isinstance(value, torch.Tensor)
+    if content.get('meta') is None:
+        content['meta'] = {}
+    parts = [
+        content[k] for k in ('state_dict', 'meta', 'optimizer') if k in content
+    ]
+    if not all(isinstance(part, dict) for part in parts) or not all(
+            isinstance(name, str) and isinstance(value, Tensor)
             for name, value in content['state_dict'].items()):
-        raise ValueError(f'{path}: its state_dict is not a dict of tensors: '
-                         'give a checkpoint of a segmentor.')
+        raise ValueError(
+            f'{path} is not a checkpoint of a segmentor: expected a '
+            'state_dict of tensors and, if there, meta and optimizer as '
+            'dicts. Copy it again, or take another one.')
     content['state_dict'] = without_wrapper(content['state_dict'])
     return content
-
-
-def _read_safetensors(path: str) -> dict:
-    tensors, metadata = read_safetensors(path)
-    try:
-        meta = json.loads(metadata.get('mbos', '{}'))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path}: its metadata "mbos" is not JSON: copy it '
-                         'again, or take another file.') from error
-    return dict(state_dict=tensors, meta=meta)
 
 
 def load_weights(model: nn.Module,
@@ -113,36 +103,26 @@ def fit_weights(model: nn.Module,
                 path: str,
                 content: dict,
                 allow_missing: bool = False) -> tuple[dict, list[str]]:
-    """Turn a checkpoint's weights into those of a segmentor, all checked.
-
-    The segmentor is not changed; ``allow_missing`` as of
-    :func:`load_weights`.
+    """Turn a checkpoint's weights into those of a segmentor, all checked; it
+    is not changed. Arguments and errors are those of :func:`load_weights`.
 
     Returns:
         tuple[dict, list[str]]: The state dict under our names, and sentences
         on everything that was dropped or is missing.
-
-    Raises:
-        ValueError: If tasks, stage or shapes do not fit.
     """
     own = model.state_dict()
-    state, notes = _translated(path, content, model)
-    changed = _changed_tasks(path, content, model, allow_missing)
-    if changed:
-        state = {n: v for n, v in state.items() if not _is_of(n, changed)}
-        notes.append('nothing is taken over of the tasks that it and the '
-                     f'config do not share: {", ".join(changed)}')
-    broken = [n for n, v in state.items() if not v.isfinite().all()]
+    found, notes, changed = _translated(path, content, model, allow_missing)
+    state = {
+        name: value
+        for name, value in found.items()
+        if name in own or not name.startswith(DISCRIMINATORS)
+    }
+    broken = [name for name, v in state.items() if not v.isfinite().all()]
     if broken:
         raise ValueError(
             f'{path} holds weights that are NaN or infinite '
             f'({first_of(broken)}): the run diverged, or the file is damaged; '
             'take a checkpoint of an earlier iteration.')
-    unused = [
-        name for name in state
-        if name not in own and name.startswith(DISCRIMINATORS)
-    ]
-    state = {n: v for n, v in state.items() if n not in unused}
     missing = [
         name for name in own
         if name not in state and not name.endswith('relative_position_index')
@@ -155,26 +135,6 @@ def fit_weights(model: nn.Module,
         name for name in missing
         if not name.startswith(optional) and not _is_of(name, changed)
     ]
-    found = _misfits(own, state, lacking)
-    stage = content['meta'].get('mbos_stage', model.stage)
-    if found and stage != model.stage:
-        found.insert(
-            0, f'it is of stage {stage!r}, the config of stage '
-            f'{model.stage!r}')
-    if found:
-        raise ValueError(f'{path} does not fit the config: '
-                         f'{"; ".join(found)}. Use the config that it was '
-                         'trained with.')
-    if missing:
-        notes.append(f'missing, left as initialised: {first_of(missing)}')
-    if unused:
-        notes.append(
-            f'not used here: {len(unused)} weights of the discriminators')
-    return state, notes
-
-
-def _misfits(own: dict, state: dict, lacking: list[str]) -> list[str]:
-    """What keeps weights from being those of a network with ``own``."""
     misfits = {
         'lacks':
         lacking,
@@ -185,28 +145,48 @@ def _misfits(own: dict, state: dict, lacking: list[str]) -> list[str]:
             if name in own and value.shape != own[name].shape
         ]
     }
-    return [
+    faults = [
         f'it {fault} {len(names)} weights: {first_of(names)}'
         for fault, names in misfits.items() if names
     ]
-
-
-def _translated(path: str, content: dict, model: nn.Module):
-    """A checkpoint's weights under our names, and what is left behind."""
-    tasks = list(model.tasks.values())
-    if not is_release_state(content['state_dict']):
-        return own_weights(content['state_dict'], model.state_dict())
-    try:
-        check_release_tasks(content['state_dict'], tasks)
-    except ValueError as error:
-        raise ValueError(f'{path}, released by the authors, does not fit the '
-                         f'config: {error}') from error
-    state, dropped = from_release(content['state_dict'], tasks)
-    notes = ['released by the authors, names converted', *left_out(content)]
-    if dropped:
-        notes.append(f'{len(dropped)} tensors without use dropped: '
-                     f'{first_of(dropped)}')
+    if faults:
+        raise ValueError(
+            f'{path} does not fit the config: it is of stage '
+            f'{stage_of(content)!r}, the config of stage {model.stage!r}; '
+            f'{"; ".join(faults)}. Use the config that it was trained with.')
+    if missing:
+        notes.append(f'missing, left as initialised: {first_of(missing)}')
+    if len(found) > len(state):
+        notes.append(f'not used here: {len(found) - len(state)} weights of '
+                     'the discriminators')
     return state, notes
+
+
+def _translated(path: str, content: dict, model: nn.Module,
+                allow_missing: bool) -> tuple[dict, list[str], list[str]]:
+    """A checkpoint's weights under our names, what is left behind, and the
+    tasks that only the checkpoint or only the model has."""
+    state, tasks = content['state_dict'], list(model.tasks.values())
+    if is_release_state(state):
+        try:
+            check_release_tasks(state, tasks)
+        except ValueError as error:
+            raise ValueError(f'{path}, released by the authors, does not fit '
+                             f'the config: {error}') from error
+        found, dropped = from_release(state, tasks)
+        notes = ['released by the authors, names converted']
+        notes += left_out(content)
+        if dropped:
+            notes.append(f'{len(dropped)} tensors without use dropped: '
+                         f'{first_of(dropped)}')
+        return found, notes, []
+    changed = _changed_tasks(path, content['meta'], tasks, allow_missing)
+    found, notes = own_weights(state, model.state_dict())
+    if changed:
+        found = {n: v for n, v in found.items() if not _is_of(n, changed)}
+        notes.append('nothing is taken over of the tasks that it and the '
+                     f'config do not share: {", ".join(changed)}')
+    return found, notes, changed
 
 
 def left_out(content: dict, kept_meta: tuple[str, ...] = ()) -> list[str]:
@@ -216,22 +196,20 @@ def left_out(content: dict, kept_meta: tuple[str, ...] = ()) -> list[str]:
     return [f'left out: {", ".join(names)}'] if names else []
 
 
-def _changed_tasks(path: str, content: dict, model: nn.Module,
+def _changed_tasks(path: str, meta: dict, tasks: Sequence[Task],
                    allowed: bool) -> list[str]:
-    """Names of the tasks that only the checkpoint or only the model has."""
-    stored = content['meta'].get('mbos_tasks')
-    if stored is None or is_release_state(content['state_dict']):
+    """Names of the tasks that only the checkpoint or only the config has."""
+    if meta.get('mbos_tasks') is None:
         return []
     try:
-        theirs = build_tasks(stored)
+        stored = build_tasks(meta['mbos_tasks'])
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f'{path} describes its tasks in a way that cannot '
                          f'be understood ({error}): copy it again.') from error
-    ours = list(model.tasks.values())
-    changed = sorted({task.name for task in set(theirs) ^ set(ours)})
+    changed = sorted({task.name for task in set(stored) ^ set(tasks)})
     if changed and not allowed:
         theirs, ours = ('; '.join(f'{t.name} {t.classes}{" nested" * t.nested}'
-                                  for t in side) for side in (theirs, ours))
+                                  for t in side) for side in (stored, tasks))
         raise ValueError(f'{path} was trained for the tasks {theirs}, the '
                          f'config has {ours}: use the config it was trained '
                          'with.')
@@ -249,9 +227,8 @@ def _is_of(name: str, tasks: Sequence[str]) -> bool:
 def checkpoint_meta(model: nn.Module,
                     model_cfg: dict | None,
                     settings: PredictionSettings | None = None) -> dict:
-    """What a checkpoint holds about its network and its use, in plain types:
-    ``mbos_tasks``, ``mbos_stage``, ``mbos_model``, and what ``settings_meta``
-    adds."""
+    """What a checkpoint holds about its network and its use, in plain
+    types."""
     tasks = list(model.tasks.values())
     return dict(
         mbos_tasks=[task.as_config() for task in tasks],

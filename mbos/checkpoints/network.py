@@ -89,12 +89,11 @@ def stored_model_cfg(
     if stored is None:
         return None
     sides = [s for v in content['state_dict'].values() for s in v.shape]
+    packages = {*_PACKAGES, *imported}
     try:
-        if not isinstance(stored, dict) or not isinstance(
-                stored.get('type'), str):
+        if not isinstance(stored, dict) or 'type' not in stored:
             raise ValueError('it is not the config of a network')
-        return _checked(stored, 4 * max([1024, *sides]),
-                        {*_PACKAGES, *imported})
+        return _checked(stored, 4 * max([1024, *sides]), packages)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path}: the network that it describes cannot be built '
@@ -104,12 +103,9 @@ def stored_model_cfg(
 
 
 def _checked(value, largest: int, packages: set[str], key: str = ''):
-    """A config without weights, if all of its parts and numbers may be built.
-
-    Raises:
-        ValueError: If one may not.
-    """
-    if isinstance(value, dict):
+    """A config without weights, if all of its parts and numbers may be built;
+    a ValueError names one that may not."""
+    if isinstance(value, dict) and key != 'type':
         return {
             k: None if k in _WEIGHTS else _checked(v, largest, packages, k)
             for k, v in value.items()
@@ -119,14 +115,11 @@ def _checked(value, largest: int, packages: set[str], key: str = ''):
     if key == 'type':
         # a dot would make the registry look into another package
         known = isinstance(value, str) and '.' not in value
-        found = {
-            part.__module__.split('.')[0]
-            for part in (r.get(value) for r in _REGISTRIES if known) if part
-        }
+        parts = [registry.get(value) for registry in _REGISTRIES if known]
+        found = {p.__module__.split('.')[0] for p in parts if p}
         if not found or found - packages or value == _DOWNLOADING:
             raise ValueError(f'its part {value!r} is not built from a '
                              'checkpoint')
-    elif (isinstance(value, numbers.Real)
-          and not -largest <= value <= largest):
+    elif isinstance(value, numbers.Real) and not abs(value) <= largest:
         raise ValueError(f'{key}={value!r} does not go with its weights')
     return value

@@ -14,7 +14,6 @@ from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from .foreign_state import SEGMENTORS, own_weights
 from .loading import SAFETENSORS, left_out
 
-HASH_LENGTH = 8
 # The rest of the meta information is about a machine or a run's state
 _KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
          'mbos_stage', 'mbos_model', 'mbos_prediction', 'mbos_version',
@@ -38,7 +37,7 @@ def published_content(
     own = () if model.get('type') in SEGMENTORS else state
     state, notes = own_weights(state, own)
     weights = {
-        name: value.detach().clone().contiguous()
+        name: value.contiguous()
         for name, value in state.items()
         if keep_discriminators or not name.startswith(DISCRIMINATORS)
     }
@@ -51,11 +50,8 @@ def published_content(
 
 
 def half_precision(state: dict) -> dict:
-    """Weights as 16-bit numbers, which takes half the space.
-
-    Raises:
-        ValueError: If one is too large for them.
-    """
+    """Weights as 16-bit numbers, which takes half the space; a ValueError
+    names one that is too large for them."""
     halved = {
         name: value.half() if value.is_floating_point() else value
         for name, value in state.items()
@@ -81,24 +77,46 @@ def save_with_hash(content: dict, prefix: str, suffix: str = '.pth') -> str:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         data = buffer.getvalue()
-    digest = hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
-    path = f'{prefix}-{digest}{suffix}'
+    path = f'{prefix}-{hashlib.sha256(data).hexdigest()[:8]}{suffix}'
     save_bytes(path, data)
     return path
 
 
-CARD = '''# {stem}
+def model_card(path: str, content: dict, metrics: dict[str, dict],
+               notes: str) -> str:
+    """Describe a published model.
 
-> {disclaimer}
+    ``metrics`` are by test set, and by '<task>.<metric>' as ``tools/test.py``
+    writes them.
+    """
+    meta, name = content['meta'], osp.basename(path)
+    weights = sum(value.numel() for value in content['state_dict'].values())
+    tasks = '\n'.join(
+        f'- **{task["name"]}**: {"nested " * task["nested"]}classes '
+        f'{", ".join(task["classes"])}' for task in meta.get('mbos_tasks', ()))
+    table = ['| test set | metric | value |', '|---|---|---:|'] + [
+        f'| {test_set} | {key} | {"-" if value is None else f"{value:.4f}"} |'
+        for test_set, values in metrics.items()
+        for key, value in values.items()
+        if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
+    ]
+    if not metrics:
+        table = ['None were given; `tools/test.py --eval mIoU` computes them.']
+    notes = notes or ('The publisher said nothing about the training data. '
+                      'Ask before relying on this model.')
+    scores = '\n'.join(table)
+    return f'''# {osp.splitext(name)[0]}
+
+> {DISCLAIMER}
 
 | | |
 |---|---|
 | file | `{name}` |
-| SHA-256 | `{sha256}` |
-| size | {size:.1f} MB, {weights:.2f} M weights |
-| stage | {stage} |
-| iterations | {iterations} |
-| made with | MBOS {version} |
+| SHA-256 | `{file_sha256(path)}` |
+| size | {osp.getsize(path) / 1e6:.1f} MB, {weights / 1e6:.2f} M weights |
+| stage | {meta.get('mbos_stage', 'unknown')} |
+| iterations | {meta.get('iter', 'unknown')} |
+| made with | MBOS {mbos.__version__} |
 
 ## Tasks
 
@@ -115,7 +133,7 @@ result = predict(model, 'photograph.jpg')
 
 ## Metrics
 
-{metrics}
+{scores}
 
 ## Training data and limits
 
@@ -124,42 +142,3 @@ result = predict(model, 'photograph.jpg')
 Predictions on photographs of other cameras, other populations or other fields
 of view than those trained on may be wrong without any sign of it.
 '''
-
-
-def model_card(path: str,
-               content: dict,
-               metrics: dict[str, dict] | None = None,
-               notes: str = '') -> str:
-    """Describe a published model.
-
-    ``metrics`` are by test set, and by '<task>.<metric>' as ``tools/test.py``
-    writes them.
-    """
-    meta, name = content['meta'], osp.basename(path)
-    weights = sum(v.numel() for v in content['state_dict'].values())
-    tasks = [
-        f'- **{task["name"]}**: {"nested " * task["nested"]}classes '
-        f'{", ".join(task["classes"])}' for task in meta.get('mbos_tasks', ())
-    ]
-    table = ['| test set | metric | value |', '|---|---|---:|'] + [
-        f'| {test_set} | {key} | {"-" if value is None else f"{value:.4f}"} |'
-        for test_set, values in (metrics or {}).items()
-        for key, value in values.items()
-        if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
-    ]
-    if not metrics:
-        table = ['None were given; `tools/test.py --eval mIoU` computes them.']
-    return CARD.format(
-        stem=osp.splitext(name)[0],
-        disclaimer=DISCLAIMER,
-        name=name,
-        sha256=file_sha256(path),
-        size=osp.getsize(path) / 1e6,
-        weights=weights / 1e6,
-        stage=meta.get('mbos_stage', 'unknown'),
-        iterations=meta.get('iter', 'unknown'),
-        version=mbos.__version__,
-        tasks='\n'.join(tasks),
-        metrics='\n'.join(table),
-        notes=notes or 'The publisher said nothing about the training data. '
-        'Ask before relying on this model.')

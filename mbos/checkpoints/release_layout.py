@@ -6,7 +6,7 @@ pair of tasks of which only the first is used; and puts the stage-2 network
 under ``generator.``. It numbers tasks in the order of ``build_tasks``.
 """
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,22 +17,45 @@ from mbos.tasks import Task
 State = dict[str, Tensor]
 
 _GENERATOR = 'generator.'
-_HEADS = ('decode_head', 'auxiliary_head')
+_HEADS = ('decode_head.', 'auxiliary_head.')
+_GAME = ('discriminator.', 'auxiliary_discriminator.')
 _ATTENTION = 'decode_head.attn.'
-_OUR_ATTENTION = 'decode_head.cross_task_attention.'
-_GAME = ('discriminator', 'auxiliary_discriminator')  # ours: with an s
-# The parts of the attention that are used: release name -> ours
-_ATTENTION_PARTS = (
-    ('w_msa.0.relative_position_bias_table',
-     'block.relative_position_bias_table'),
-    ('w_msa.0.q.', 'block.q.'),
-    ('w_msa.0.kv.', 'block.kv.'),
-    ('w_msa.0.proj.', 'block.proj.'),
-    ('w_msa.0.norm1.', 'block.norm1.'),
-    ('norm2.0.', 'block.norm2.'),
-    ('ffn.0.', 'block.ffn.'),
-    ('proj.', 'fuse.'),
+_OURS = 'decode_head.cross_task_attention.'
+_NAMES = (
+    ('backbone.{rest}', 'backbone.{rest}'),
+    (_ATTENTION + 'w_msa.0.{used}', _OURS + 'block.{used}'),
+    (_ATTENTION + 'norm2.0.{rest}', _OURS + 'block.norm2.{rest}'),
+    (_ATTENTION + 'ffn.0.{rest}', _OURS + 'block.ffn.{rest}'),
+    (_ATTENTION + 'proj.{rest}', _OURS + 'fuse.{rest}'),
+    ('{head}.conv_seg.{task}.{kind}', '{head}.heads.{task}.conv_seg.{kind}'),
+    ('{game}.{task}.conv{layer}.conv.{kind}',
+     '{game}s.{task}.convs.{layer}.{kind}'),
 )
+"""tuple: Names of what is the same tensor in both, the release's and ours."""
+_FIELDS = dict(
+    rest='.+',
+    used=r'relative_position_bias_table|(?:q|kv|proj|norm1)\..+',
+    head='decode_head|auxiliary_head',
+    game='(?:auxiliary_)?discriminator',
+    task=r'\w+',
+    layer=r'\d{1,6}',  # the release counts from 1
+    kind=r'\w+')
+_GROUPS = {name: f'(?P<{name}>{field})' for name, field in _FIELDS.items()}
+
+
+def _renamed(name: str, tasks: Mapping[str, object],
+             to_release: bool) -> str | None:
+    """The name in the other layout, where the tensor is the same; ``tasks``
+    are those of this layout, and what the other calls them."""
+    for names in _NAMES:
+        pattern = names[to_release].replace('.', r'\.').format(**_GROUPS)
+        match = re.fullmatch(pattern, name)
+        if match:
+            fields = match.groupdict()
+            layer = int(fields.get('layer', 0)) + (1 if to_release else -1)
+            fields.update(layer=layer, task=tasks.get(fields.get('task')))
+            return names[not to_release].format(**fields)
+    return None
 
 
 def is_release_state(state: State) -> bool:
@@ -43,11 +66,8 @@ def is_release_state(state: State) -> bool:
 
 
 def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
-    """Refuse a released state dict of other tasks than the config's.
-
-    Raises:
-        ValueError: If the number of tasks or the channels of one differ.
-    """
+    """Refuse a released state dict of other tasks than the config's: a
+    ValueError says where their number or the channels of one differ."""
     channels = {}
     for name, value in state.items():
         match = re.match(r'(?:generator\.)?decode_head\.conv_seg\.(\d{1,6})\.',
@@ -71,46 +91,22 @@ def from_release(state: State,
         tuple[dict[str, Tensor], list[str]]: Our state dict, and the names that
         have no place in it.
     """
-    names = [task.name for task in tasks]
+    task_names = {str(i): task.name for i, task in enumerate(tasks)}
     result: State = {}
     dropped = []
-    for name, value in state.items():
-        found = _from_release(name.removeprefix(_GENERATOR), value, names)
-        result.update(found)
-        if not found:
-            dropped.append(name)
+    for given, value in state.items():
+        name = given.removeprefix(_GENERATOR)
+        ours = _renamed(name, task_names, to_release=False)
+        if ours is not None:
+            result[ours] = value
+        elif (name.startswith(_HEADS) and not name.startswith(_ATTENTION)
+              and value.dim()):
+            head, _, tail = name.partition('.')
+            for task, share in zip(tasks, value.chunk(len(tasks))):
+                result[f'{head}.heads.{task.name}.{tail}'] = share.clone()
+        else:
+            dropped.append(given)
     return result, dropped
-
-
-def _from_release(name: str, value: Tensor, tasks: list[str]) -> State:
-    """Our entries for one of the release; empty where it has no use."""
-    part, _, tail = name.partition('.')
-    if part == 'backbone':
-        return {name: value}
-    if name.startswith(_ATTENTION):
-        tail = name.removeprefix(_ATTENTION)
-        return {
-            _OUR_ATTENTION + ours + tail.removeprefix(theirs): value
-            for theirs, ours in _ATTENTION_PARTS if tail.startswith(theirs)
-        }
-    by_task = dict(enumerate(tasks))
-    if part in _GAME:
-        match = re.fullmatch(r'(\d{1,6})\.conv(\d{1,6})\.conv\.(\w+)', tail)
-        task = match and by_task.get(int(match[1]))
-        return {
-            f'{part}s.{task}.convs.{int(match[2]) - 1}.{match[3]}': value
-        } if match and task else {}
-    if part not in _HEADS:
-        return {}
-    match = re.fullmatch(r'conv_seg\.(\d{1,6})\.(\w+)', tail)
-    if match:
-        task = by_task.get(int(match[1]))
-        return {f'{part}.heads.{task}.conv_seg.{match[2]}': value}
-    shares = value.chunk(len(tasks)) if value.dim() else ()
-    return {
-        f'{part}.heads.{task}.{tail}': share.clone()
-        for task, share in zip(tasks, shares)
-    }
 
 
 def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
@@ -125,51 +121,39 @@ def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
         ValueError: If the cross-task attention has a block per pair, which
             the release cannot use.
     """
-    if any(name.startswith(_OUR_ATTENTION + 'blocks.') for name in state):
+    if any(name.startswith(_OURS + 'blocks.') for name in state):
         raise ValueError('The release knows only one shared cross-task '
                          'attention block; this checkpoint has one per pair.')
-    position = {task.name: i for i, task in enumerate(tasks)}
-    generator: State = {}
-    attention: State = {}
-    game: State = {}
+    positions = {task.name: i for i, task in enumerate(tasks)}
+    result: State = {}
     shares: dict[str, dict[int, Tensor]] = {}
     for name, value in state.items():
-        part = name.partition('.')[0]
-        if part == 'backbone':
-            generator[name] = value
-        elif name.startswith(_OUR_ATTENTION):
-            tail = name.removeprefix(_OUR_ATTENTION)
-            theirs, ours = next(
-                p for p in _ATTENTION_PARTS if tail.startswith(p[1]))
-            attention[_ATTENTION + theirs + tail.removeprefix(ours)] = value
-        elif part in _HEADS:
-            _, _, task, tail = name.split('.', 3)
-            conv_seg, _, kind = tail.rpartition('.')
-            if conv_seg == 'conv_seg':
-                at = f'{part}.conv_seg.{position[task]}.{kind}'
-                generator[at] = value
-            else:
-                of_tasks = shares.setdefault(f'{part}.{tail}', {})
-                of_tasks[position[task]] = value
-        elif part.removesuffix('s') in _GAME:
-            _, task, _, layer, kind = name.split('.')
-            at = f'{position[task]}.conv{int(layer) + 1}.conv.{kind}'
-            game[f'{part.removesuffix("s")}.{at}'] = value
+        theirs = _renamed(name, positions, to_release=True)
+        if theirs is not None:
+            result[theirs] = value
+        else:
+            head, _, task, tail = name.split('.', 3)
+            shares.setdefault(f'{head}.{tail}', {})[positions[task]] = value
     for name, by_position in shares.items():
-        generator[name] = torch.cat(
-            [v for _, v in sorted(by_position.items())])
-    copies = _dead_copies(attention, len(tasks)) if attention else {}
-    generator.update(attention, **copies)
-    prefix = _GENERATOR if attention or game else ''
-    result = {prefix + name: value for name, value in generator.items()}
-    return {**result, **game}, [prefix + name for name in copies]
+        result[name] = torch.cat([v for _, v in sorted(by_position.items())])
+    copies = _dead_copies(result, len(tasks))
+    result.update(copies)
+    stage2 = any(name.startswith((_ATTENTION, *_GAME)) for name in result)
+    prefix = _GENERATOR if stage2 else ''
+    return {
+        name if name.startswith(_GAME) else prefix + name: value
+        for name, value in result.items()
+    }, [prefix + name for name in copies]
 
 
-def _dead_copies(attention: State, tasks: int) -> State:
+def _dead_copies(state: State, tasks: int) -> State:
     """What the release allocates for the attention but never reads."""
+    attention = {n: v for n, v in state.items() if n.startswith(_ATTENTION)}
+    copies: State = {}
+    if not attention:
+        return copies
     table = attention[f'{_ATTENTION}w_msa.0.relative_position_bias_table']
     index = relative_position_index((round(len(table)**0.5) + 1) // 2)
-    copies: State = {}
     for pair in range(tasks * (tasks - 1)):
         copies[f'{_ATTENTION}w_msa.{pair}.relative_position_index'] = index
         for kind in ('weight', 'bias'):

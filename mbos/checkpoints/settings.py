@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from mbos.faults import InvalidConfigError, blamed_on
+from mbos.faults import blamed_on
 from mbos.tasks import Task, Threshold, build_tasks
 
 if TYPE_CHECKING:
@@ -34,16 +34,11 @@ def _check(name: str, given: Threshold, limit: float) -> None:
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """What prediction takes out of label maps.
+    """What prediction takes out of label maps (docs/prediction.md).
 
-    Attributes:
-        rim (float | None): Nothing is found outside the field of view, nor
-            this close to its edge, a share of its diameter. None: anywhere.
-        one_object (list[str]): Tasks with one object in a photograph, of
-            which the most probable one is kept: optic disc and cup.
-        specks (dict[str, float | dict[str, float]]): By task name, for all
-            classes or by class: parts below this share of the field of view's
-            area are removed.
+    ``rim`` is a share of the field of view's diameter, None for no rule;
+    ``one_object`` names tasks; ``specks`` are shares of the field of view's
+    area by task name, of all classes or by class.
     """
 
     rim: float | None = None
@@ -80,8 +75,6 @@ class PredictionSettings:
             ``'pad'`` only pads, ``'none'`` takes the photograph as it comes.
         thresholds (dict[str, float | dict[str, float]]): By task name, the
             probability to exceed, of all classes or by class.
-        postprocessing (Postprocessing): What is taken out of label maps.
-            Default: nothing.
     """
 
     pipeline: list[dict]
@@ -178,14 +171,10 @@ def settings_of(cfg: Config) -> PredictionSettings:
     """
     from mbos.config import member_datasets, plain
     given = plain(cfg.get('prediction') or {})
-    test = cfg.data.get('test') or {}
-    if not test and not given.get('pipeline'):
-        raise InvalidConfigError(
-            'data.test is missing, which says how photographs are prepared.')
     with blamed_on(
             'data.test or prediction do not say how photographs are prepared',
             'Write data.test as configs/_base_/datasets does.'):
-        test = member_datasets(test)[0]
+        test = member_datasets(cfg.data.get('test') or {})[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
         thresholds = {t.name: common for t in build_tasks(cfg.model.tasks)}
         return _settings(
@@ -204,10 +193,8 @@ def _settings(stored: dict) -> PredictionSettings:
 
 def settings_meta(tasks: Sequence[Task],
                   settings: PredictionSettings | None = None) -> dict:
-    """Entries of a checkpoint's meta, in plain types.
-
-    ``CLASSES`` and ``PALETTE`` are what mmseg's ``init_segmentor`` reads.
-    """
+    """Entries of a checkpoint's meta, in plain types; ``CLASSES`` and
+    ``PALETTE`` are what mmseg's ``init_segmentor`` reads."""
     meta = dict(
         CLASSES=[f'{t.name}.{c}' for t in tasks for c in t.classes],
         PALETTE=[list(c) for t in tasks for c in t.colours])

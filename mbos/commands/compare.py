@@ -4,7 +4,6 @@
 what ``tools/test.py --eval`` wrote. Printed are the metrics of both, B - A,
 its 95 % interval and p values of a paired bootstrap over images.
 """
-import argparse
 import json
 
 from mbos.datasets.scoring import format_table
@@ -27,23 +26,13 @@ ARGUMENTS = [
 ]
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
+def main() -> None:
+    """Compare and print."""
     parser = make_parser(__doc__, ARGUMENTS)
     args = parser.parse_args()
     if args.resamples < 100:
         parser.error('--resamples must be at least 100')
-    return args
-
-
-def main() -> None:
-    """Compare and print."""
-    args = parse_args()
-    sides = {
-        path: pairs.read_evaluations(path)
-        for path in (args.first, args.second)
-    }
-    first, second = sides[args.first], sides[args.second]
+    first, second = map(pairs.read_evaluations, (args.first, args.second))
     bootstrap = Bootstrap(args.resamples, seed=args.seed)
     found = pairs.compare_evaluations(first, second, args.metrics, bootstrap)
     content = dict(
@@ -51,8 +40,9 @@ def main() -> None:
     if args.json == STDOUT:
         print(json.dumps(without_nan(content), indent=2, allow_nan=False))
         return
-    for letter, path in (('A', args.first), ('B', args.second)):
-        made_by = dict.fromkeys(e['checkpoint'] for e in sides[path].values())
+    for letter, path, side in (('A', args.first, first), ('B', args.second,
+                                                          second)):
+        made_by = dict.fromkeys(e['checkpoint'] for e in side.values())
         print(f'{letter}: {path} ({", ".join(made_by)})')
     print(format_table(pairs.difference_table(found['rows'])))
     defined = sum(row['p_value'] == row['p_value'] for row in found['rows'])

@@ -4,14 +4,11 @@ Convert a file in the official, mmseg or timm layout:
 
     mbos convert-backbone IN OUT
 
-Download the ImageNet-1K weights of Swin-T, from their authors or as timm
-publishes them:
+Download the ImageNet-1K weights of Swin-T from their authors:
 
-    mbos convert-backbone --download [--source timm] [OUT]
+    mbos convert-backbone --download [OUT]
 """
-import argparse
 import logging
-import os
 import os.path as osp
 import socket
 import sys
@@ -25,69 +22,48 @@ from mbos.models.backbones.weights import read_backbone_state
 from .options import FLAG, make_parser
 
 DEFAULT_OUT = 'pretrain/swin_tiny_patch4_window7_224.pth'
-TIMM_NAME = 'swin_tiny_patch4_window7_224.ms_in1k'
 ARGUMENTS = [
     ('files',
      f'IN and OUT; with --download only OUT, by default {DEFAULT_OUT}',
      dict(nargs='*', metavar='FILE')),
     ('--download', 'fetch the weights first', FLAG),
-    ('--source', 'where to download from (default: official)',
-     dict(choices=('official', 'timm'), default='official')),
 ]
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = make_parser(__doc__, ARGUMENTS)
-    args = parser.parse_args()
-    if args.download and len(args.files) > 1:
-        parser.error('--download takes at most one file, OUT')
-    if not args.download and len(args.files) != 2:
-        parser.error('give two files, IN and OUT')
-    return args
-
-
-def download(source: str, out: str) -> dict:
-    """Fetch the weights of Swin-T, in mmseg's layout.
-
-    Raises:
-        OSError: If that fails; says what to put where.
-    """
+def download(out: str) -> dict:
+    """Fetch the weights of Swin-T, in mmseg's layout; an OSError says what to
+    put where."""
+    socket.setdefaulttimeout(30)
     try:
-        if source == 'timm':
-            import timm
-            model = timm.create_model(TIMM_NAME, pretrained=True)
-            return convert_swin(model.state_dict(), TIMM_NAME)
-        folder = osp.dirname(osp.abspath(out))
-        os.makedirs(folder, exist_ok=True)
-        socket.setdefaulttimeout(30)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            path = osp.join(temporary, osp.basename(SWIN_TINY_URL))
+        with tempfile.TemporaryDirectory() as folder:
+            path = osp.join(folder, osp.basename(SWIN_TINY_URL))
             torch.hub.download_url_to_file(
                 SWIN_TINY_URL, path, progress=sys.stderr.isatty())
             return convert_swin(read_backbone_state(path), path)
-    except Exception as error:  # timm's hub client fails in ways of its own
+    except Exception as error:  # urllib's and http's have no common kind
         raise OSError(
-            f'Could not download the weights ({source}): {error}\n'
+            f'Could not download the weights: {error}\n'
             'Without network access, do one of these:\n'
             f'  - download {SWIN_TINY_URL} elsewhere and put it at {out}\n'
             '    (about 110 MB; it needs no conversion);\n'
-            f'  - download model.safetensors of timm/{TIMM_NAME} from\n'
+            '  - download model.safetensors of '
+            'timm/swin_tiny_patch4_window7_224.ms_in1k from\n'
             '    huggingface.co elsewhere and run mbos convert-backbone '
             f'model.safetensors {out};\n'
-            '  - try another --source, official or timm;\n'
             '  - set model.pretrained=None to train from scratch (worse).'
         ) from error
 
 
 def main() -> None:
     """Convert or download."""
-    args = parse_args()
+    parser = make_parser(__doc__, ARGUMENTS)
+    args = parser.parse_args()
+    if len(args.files) not in ((0, 1) if args.download else (2, )):
+        parser.error('give two files, IN and OUT; with --download OUT alone')
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     out = args.files[-1] if args.files else DEFAULT_OUT
-    if args.download:
-        state = download(args.source, out)
-    else:
-        state = convert_swin(read_backbone_state(args.files[0]), args.files[0])
+    state = (
+        download(out) if args.download else convert_swin(
+            read_backbone_state(args.files[0]), args.files[0]))
     save_swin_weights(state, out)
-    print(f'wrote {out}: {len(state)} tensors in mmseg\'s layout')
+    print(f"wrote {out}: {len(state)} tensors in mmseg's layout")

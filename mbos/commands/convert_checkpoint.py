@@ -8,8 +8,7 @@ our names. The network is checked against a config: by default the published
 one of the file's stage, or the one that our file describes. Everything
 that is dropped, missing or refilled is said.
 """
-import argparse
-import os.path as osp
+from mmseg.models import build_segmentor
 
 from mbos.checkpoints.loading import (checkpoint_meta, fit_weights, left_out,
                                       read_checkpoint)
@@ -28,15 +27,9 @@ ARGUMENTS = [
 ]
 
 
-def convert(args: argparse.Namespace) -> tuple[dict, list[str]]:
-    """The checkpoint to write, and sentences on what was dropped, missing or
-    refilled.
-
-    Raises:
-        ValueError: If the file cannot be read, is of the other kind, or does
-            not fit the config.
-    """
-    from mmseg.models import build_segmentor
+def main() -> None:
+    """Convert a file."""
+    args = make_parser(__doc__, ARGUMENTS).parse_args()
     content = read_checkpoint(args.input)
     if is_release_state(content['state_dict']) == args.to_release:
         raise ValueError(
@@ -49,24 +42,15 @@ def convert(args: argparse.Namespace) -> tuple[dict, list[str]]:
     state, notes = fit_weights(model, args.input, content)
     own = model.state_dict()  # has indices that some files leave out
     state = {n: v for n, v in own.items() if n.endswith('_index')} | state
-    if not args.to_release:
-        meta = checkpoint_meta(model, model_cfg, settings)
-        return dict(state_dict=state, meta=meta), notes
-    state, refilled = to_release(state, list(model.tasks.values()))
-    if refilled:
-        notes.append(f'{len(refilled)} tensors without use refilled: '
-                     f'{first_of(refilled)}')
-    return dict(state_dict=state, meta={}), notes + left_out(content)
-
-
-def main() -> None:
-    """Convert a file."""
-    parser = make_parser(__doc__, ARGUMENTS)
-    args = parser.parse_args()
-    if osp.realpath(args.input) == osp.realpath(args.output):
-        parser.error('IN and OUT are the same file')
-    content, notes = convert(args)
+    meta = checkpoint_meta(model, model_cfg, settings)
+    if args.to_release:
+        state, refilled = to_release(state, list(model.tasks.values()))
+        meta = {}
+        if refilled:
+            notes.append(f'{len(refilled)} tensors without use refilled: '
+                         f'{first_of(refilled)}')
+        notes += left_out(content)
     for note in notes:
         print(f'{args.input}: {note}')
-    save_atomically(content, args.output)
-    print(f'wrote {args.output}: {len(content["state_dict"])} tensors')
+    save_atomically(dict(state_dict=state, meta=meta), args.output)
+    print(f'wrote {args.output}: {len(state)} tensors')

@@ -26,15 +26,12 @@ def main() -> None:
     args = parser.parse_args()
     if not 64 <= args.size <= 4096:
         parser.error('--size must lie between 64 and 4096')
-    run = read_json(osp.join(args.out, RUN))
-    if run is None or 'tasks' not in run:
+    run = read_json(osp.join(args.out, RUN)) or {}
+    if 'tasks' not in run:
         raise ValueError(f'{args.out}: no readable {RUN} in it; give the '
                          '--out folder of tools/predict.py.')
-    tasks = build_tasks([{
-        key: task[key]
-        for key in TASK_KEYS
-    } for task in run['tasks']])
-    folder = OutputFolder(args.out, tasks)
+    tasks = [{key: task[key] for key in TASK_KEYS} for task in run['tasks']]
+    folder = OutputFolder(args.out, build_tasks(tasks))
     records = folder.all_records(image['name'] for image in run['images'])
     gone = [r['source'] for r in records if not osp.isfile(r['source'])]
     if len(gone) == len(records):

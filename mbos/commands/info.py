@@ -45,15 +45,13 @@ def installed(name: str) -> tuple[str, str] | None:
 def problem_of(name: str) -> str | None:
     """What is wrong with a required distribution, with the remedy."""
     found, wanted = installed(name), FIXED.get(name)
-    remedy = f'pip install {name}=={wanted}' if wanted else \
-        f'pip install {name}'
+    if found and wanted in (None, found[1]):
+        return None
+    remedy = f'pip install {name}' + (f'=={wanted}' if wanted else '')
     if name == 'mmcv':
         remedy = INSTALL_MMCV
-    if found is None:
-        return f'{name} is not installed: {remedy}'
-    if wanted not in (None, found[1]):
-        return f'{found[0]} {found[1]} does not serve: {remedy}'
-    return None
+    what = f'{" ".join(found)} does not serve' if found else name
+    return f'{what}: {remedy}'
 
 
 def devices() -> tuple[list[str], list[str]]:
@@ -66,18 +64,17 @@ def devices() -> tuple[list[str], list[str]]:
             f'torch and torchvision do not import together ({error}): install '
             'both from the same index (docs/install.md)'
         ]
-    lines = [
-        f'cuda:{i}  {torch.cuda.get_device_name(i)}'
-        for i in range(torch.cuda.device_count())
-    ]
-    driver = None if lines else nvidia_driver()
-    lines.append(f'cpu  {torch.get_num_threads()} threads')
-    return lines, [
+    gpus = range(torch.cuda.device_count())
+    lines = [f'cuda:{i}  {torch.cuda.get_device_name(i)}' for i in gpus]
+    driver = None if gpus else nvidia_driver()
+    problems = [
         f'there is an NVIDIA GPU, but torch {torch.__version__} cannot use '
         f'it; its driver supports CUDA {driver}: update the driver, or '
         'install torch and torchvision from an index for that CUDA, such as '
         'https://download.pytorch.org/whl/cu126'
-    ] if driver else []
+    ]
+    return [*lines, f'cpu  {torch.get_num_threads()} threads'
+            ], problems if driver else []
 
 
 def nvidia_driver() -> str | None:
@@ -99,12 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         note = '  (without compiled operators; MBOS calls none of them)'
         print(f'  {name:24} {version}{note if name == "mmcv" else ""}')
     for extra, names in EXTRAS.items():
-        missing = [name for name in names if not installed(name)]
-        state = ', '.join(f'{n} {installed(n)[1]}' for n in names
-                          if n not in missing)
+        found = {name: installed(name) for name in names}
+        missing = [name for name in names if not found[name]]
+        state = ', '.join(f'{n} {found[n][1]}' for n in names if found[n])
         if missing:
-            state = f'missing {", ".join(missing)}: pip install ' \
-                f'"mbos[{extra}]"'
+            remedy = f'pip install "mbos[{extra}]"'
+            state = f'missing {", ".join(missing)}: {remedy}'
         print(f'  optional, {extra:15} {state}')
     lines, problems = devices()
     for line in lines:

@@ -13,7 +13,6 @@ written, docs/measurements.md what measurements.csv means.
 Research software, not a medical device.
 """
 import argparse
-import os.path as osp
 import sys
 from collections.abc import Callable, Sequence
 
@@ -27,14 +26,13 @@ from mbos.inference.photograph_list import find_photographs
 from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
                                        available_cores)
 from mbos.io.errors import sentence_of
-from mbos.io.photographs import (PhotographError, count_kinds,
-                                 is_photograph_name, read_layout)
+from mbos.io.photographs import count_kinds
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
-from .options import FLAG, ConfigOptions, add_arguments, make_parser, similar
+from .options import FLAG, ConfigOptions, add_arguments, make_parser
 
 SHOWN = 20
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
@@ -55,21 +53,17 @@ def threshold(text: str) -> tuple[str, float]:
 
 
 def thresholds(
-    given: list[tuple[str, float]] | None
-) -> float | dict[str, Threshold] | None:
+        given: list[tuple[str, float]]) -> float | dict[str, Threshold] | None:
     """The values of ``--threshold``: one number, or by task or by class."""
-    if given is None:
-        return None
-    if [name for name, _ in given] == ['']:
-        return given[0][1]
     found: dict[str, dict[str, float]] = {}
     for name, value in given:
         task, _, of_class = name.partition('.')
         found.setdefault(task, {})[of_class] = value
-    return {
+    by_task = {
         task: values[''] if list(values) == [''] else values
         for task, values in found.items()
     }
+    return by_task[''] if list(by_task) == [''] else by_task or None
 
 
 ARGUMENTS = [
@@ -95,7 +89,11 @@ PREDICTION = [
     ('--flip', 'predict the mirrored photograph too, and average', FLAG),
     ('--threshold',
      "probability that a class must exceed (default: the checkpoint's)",
-     dict(nargs='+', type=threshold, metavar='VALUE | TASK[.CLASS]=VALUE')),
+     dict(
+         nargs='+',
+         type=threshold,
+         default=[],
+         metavar='VALUE | TASK[.CLASS]=VALUE')),
     ('--crop', 'crop to the field of view, only pad to a square, or take '
      "photographs as they are (default: the checkpoint's)",
      dict(choices=CROPS)),
@@ -113,7 +111,7 @@ PREDICTION = [
 RUN = [
     ('--workers', 'photographs that are predicted side by side, each by a '
      'thread with memory of its own (default: one per core, 4 at most)',
-     dict(type=int, metavar='N')),
+     dict(type=int, default=min(4, available_cores()), metavar='N')),
     ('--probabilities', 'also write a 16-bit PNG per class', FLAG),
     ('--overlay-size', 'longer side of the overlay pictures; 0: as the '
      'photograph (default: 1600)',
@@ -127,80 +125,43 @@ RUN = [
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = make_parser(
-        __doc__,
-        ARGUMENTS,
-        usage='%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR '
-        '[options]')
+    usage = '%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR ' \
+        '[options]'
+    parser = make_parser(__doc__, ARGUMENTS, usage=usage)
     add_arguments(parser.add_argument_group('how to predict'), PREDICTION)
     add_arguments(
         parser.add_argument_group('how to work and what to write'), RUN)
     args = parser.parse_args(argv)
-    args.config, args.checkpoint, args.inputs = _split(args.paths, parser)
-    if args.checkpoint == DEFAULT:
+    paths = args.inputs = args.paths
+    args.config = paths.pop(0) if paths[0].endswith('.py') else None
+    is_named = args.config or paths[0] in NETWORKS or paths[0].endswith(
+        CHECKPOINTS)
+    checkpoint = paths.pop(0) if paths and is_named else DEFAULT
+    if not paths:
+        parser.error('give at least one photograph, folder or pattern; a '
+                     'CONFIG is followed by its checkpoint')
+    if checkpoint == DEFAULT:
         print(f'Network {DEFAULT}, which comes with MBOS; what it was trained '
               f'on and how good it is: {card_path(DEFAULT)}')
-    args.checkpoint = checkpoint_path(args.checkpoint)
+    args.checkpoint = checkpoint_path(checkpoint)
     if args.backend == 'onnxruntime' and args.device not in (None, 'cpu'):
         parser.error('--backend onnxruntime runs on the CPU: leave --device '
                      'out')
     if args.cfg_options and args.config is None:
         parser.error('--cfg-options changes a config: give it before the '
-                     'checkpoint. --mode, --window, --scales and others work '
-                     'without one')
+                     'checkpoint')
     return args
-
-
-def _split(paths: list[str], parser) -> tuple[str | None, str, list[str]]:
-    """Config, checkpoint and inputs of the paths that were given."""
-    config, checkpoint, inputs = None, DEFAULT, paths
-    if paths[0] == '-' or paths[0].endswith('.py'):
-        config, *paths = paths
-        checkpoint, *inputs = paths or [DEFAULT]
-    elif paths[0] in NETWORKS or paths[0].endswith(CHECKPOINTS):
-        checkpoint, *inputs = paths
-    elif not osp.exists(paths[0]) and similar(paths[0], NETWORKS):
-        parser.error(f'{paths[0]}: no such photograph, folder or network.'
-                     f'{similar(paths[0], NETWORKS)}')
-    elif _may_be_meant_for_a_checkpoint(*paths):
-        parser.error(f'{paths[0]}: neither a photograph nor named like a '
-                     f'checkpoint ({", ".join(CHECKPOINTS)}); leave it out, '
-                     'or rename it')
-    if not inputs:
-        parser.error('give at least one photograph, folder or pattern; a '
-                     'CONFIG is followed by its checkpoint')
-    return None if config == '-' else config, checkpoint, inputs
-
-
-def _may_be_meant_for_a_checkpoint(path: str, *others: str) -> bool:
-    """Whether the first path is a file that is not a photograph, and none of
-    a pattern that the shell has expanded to files of one folder."""
-    if not osp.isfile(path) or is_photograph_name(osp.basename(path)) or any(
-            osp.isfile(other) and osp.dirname(other) == osp.dirname(path)
-            for other in others):
-        return False
-    try:
-        read_layout(path)
-    except PhotographError:
-        return True
-    return False
 
 
 def prediction_options(args: argparse.Namespace) -> PredictionOptions:
     """How each photograph is predicted."""
-    given = args.postprocess
+    names = ('scales', 'flip', 'mode', 'window', 'stride', 'crop')
+    rules = dict(all=True, none=False).get(args.postprocess[0])
     return PredictionOptions(
-        scales=args.scales,
-        flip=args.flip,
-        mode=args.mode,
-        window=args.window,
-        stride=args.stride,
+        **{name: getattr(args, name)
+           for name in names},
         threshold=thresholds(args.threshold),
-        crop=args.crop,
-        postprocess=[
-            rule for rule in RULES
-            if 'none' not in given and ('all' in given or rule in given)
-        ])
+        postprocess=args.postprocess if rules is None else rules)
 
 
 def report(run: FolderRun) -> None:
@@ -216,9 +177,8 @@ def report(run: FolderRun) -> None:
             print(f'{flag}: {why}. {len(names)} photograph(s): '
                   f'{first_of(names, SHOWN)}')
     if run.failed:
-        print(f'{len(run.failed)} file(s) could not be read:')
-        for failure in run.failed:
-            print(f'  {failure["reason"]}')
+        reasons = [f'\n  {failure["reason"]}' for failure in run.failed]
+        print(f'{len(reasons)} file(s) could not be read:{"".join(reasons)}')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -233,7 +193,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             run_tool(lambda: predict_inputs(args, torch_predictor))
             return 0
         return predict_inputs(args, onnx_predictor)
-    except (ValueError, OSError, ImportError) as error:
+    except ImportError as error:
+        sys.exit(f'Error: {error}. `mbos info` lists all that is missing.')
+    except (ValueError, OSError) as error:
         sys.exit(f'Error: {sentence_of(error)}')
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on from here.')
@@ -250,8 +212,7 @@ def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
     config = args.config and load_config(args.config, args.cfg_options)
     with naming(args.config or args.checkpoint):
         model = load_model(args.checkpoint, config, args.device)
-    device = next(model.parameters()).device
-    if is_wanted(device, config):
+    if is_wanted(next(model.parameters()).device, config):
         prepare_for_prediction(model)
     return Predictor(model, prediction_options(args))
 
@@ -293,7 +254,7 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
         make(args),
         args.checkpoint,
         args.out,
-        workers=args.workers or min(4, available_cores()),
+        workers=args.workers,
         overwrite=args.overwrite,
         probabilities=args.probabilities,
         overlay_size=None if args.no_overlays else args.overlay_size,

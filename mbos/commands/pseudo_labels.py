@@ -8,8 +8,6 @@ image; a run that was stopped goes on where it was. Several processes:
 tools/generate_pseudo_labels.py ... --launcher pytorch``.
 """
 import argparse
-import itertools
-import os
 import os.path as osp
 
 import mmcv
@@ -17,7 +15,7 @@ import mmcv
 from mbos.apis import load_config, set_up_environment
 from mbos.datasets.scoring import format_table
 from mbos.faults import naming
-from mbos.io.files import read_json, save_json
+from mbos.io.files import save_json
 from mbos.pseudo_labels import report
 from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels)
@@ -44,17 +42,12 @@ ARGUMENTS = [
 ]
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
+def main() -> None:
+    """Write all labels, then report on them."""
     parser = make_parser(__doc__, ARGUMENTS)
     add_launcher_arguments(parser)
     add_config_options(parser, 'the stage-2 config')
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Write all labels, then report on them."""
-    args = parse_args()
+    args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
     with naming(cfg.filename):
         write_labels(cfg, args)
@@ -79,26 +72,10 @@ def write_labels(cfg: mmcv.Config, args: argparse.Namespace) -> None:
         return
     rows = report.make_report(labelled, truth)
     path = osp.join(osp.dirname(args.checkpoint), REPORT)
-    made_by = dict(
-        checkpoint=args.checkpoint,
-        config=args.config,
-        threshold=args.threshold,
-        margin=args.margin)
-    keep_other_report(path, made_by)
+    names = ('checkpoint', 'config', 'threshold', 'margin')
+    made_by = {name: getattr(args, name) for name in names}
     save_json(path, dict(made_by, folders=rows))
     print('\n' + format_table(report.report_table(rows)))
     for row in rows:
         print(f'{row["folder"]}: {row["images"]} labels')
     print(f'Report written to {path}')
-
-
-def keep_other_report(path: str, made_by: dict) -> None:
-    """Give another name to the report of a run that was started otherwise."""
-    known = read_json(path)
-    if known is None or made_by.items() <= known.items():
-        return
-    base, suffix = osp.splitext(path)
-    names = (f'{base}_{number}{suffix}' for number in itertools.count(1))
-    kept = next(name for name in names if not osp.exists(name))
-    os.replace(path, kept)
-    print(f'The report of an earlier run is now {kept}')

@@ -7,13 +7,13 @@ writes ``PREFIX-<hash>.pth``, weights and meta information only (or, smaller,
 ``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
 metrics that ``tools/test.py --eval`` wrote.
 """
-import json
 import os.path as osp
 
 from mbos import apis
 from mbos.checkpoints import publishing
-from mbos.checkpoints.loading import SAFETENSORS
+from mbos.checkpoints.loading import SAFETENSORS, read_checkpoint
 from mbos.checkpoints.settings import settings_meta, settings_of
+from mbos.evaluation.paired_comparison import read_evaluations
 from mbos.io.files import save_text
 from mbos.tasks import build_tasks
 from .options import FLAG, make_parser
@@ -35,33 +35,25 @@ ARGUMENTS = [
 ]
 
 
-def read_metrics(path: str, checkpoint_sha256: str) -> tuple[str, dict]:
-    """Read what ``tools/test.py`` wrote of one test set.
-
-    Raises:
-        ValueError: If the file is something else, or of another checkpoint.
-    """
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        found = content['dataset'], dict(content['figures'])
-        evaluated = content.get('checkpoint_sha256', checkpoint_sha256)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is not a file of metrics that '
-                         'tools/test.py --eval wrote.') from error
-    if evaluated != checkpoint_sha256:
-        raise ValueError(f'{path} has the metrics of another checkpoint, '
-                         f'{content.get("checkpoint")}: evaluate this one.')
-    return found
+def read_metrics(path: str, checkpoint: str) -> dict[str, dict]:
+    """The metrics that ``tools/test.py`` wrote, by test set; a ValueError
+    says where they are of another checkpoint."""
+    found = read_evaluations(path)
+    for content in found.values():
+        if content['checkpoint_sha256'] != apis.file_sha256(checkpoint):
+            raise ValueError(f'{path} has the metrics of another checkpoint, '
+                             f'{content["checkpoint"]}: evaluate this one.')
+    return {name: content['figures'] for name, content in found.items()}
 
 
 def main() -> None:
     """Publish a checkpoint."""
     args = make_parser(__doc__, ARGUMENTS).parse_args()
     content, notes = publishing.published_content(
-        apis.read_checkpoint(args.checkpoint), args.keep_discriminators)
-    digest = apis.file_sha256(args.checkpoint)
-    metrics = dict(read_metrics(path, digest) for path in args.eval)
+        read_checkpoint(args.checkpoint), args.keep_discriminators)
+    metrics: dict[str, dict] = {}
+    for path in args.eval:
+        metrics.update(read_metrics(path, args.checkpoint))
     if 'mbos_model' not in content['meta']:
         raise ValueError(
             f'{args.checkpoint} does not describe its network, as those of '
@@ -77,8 +69,7 @@ def main() -> None:
     path = publishing.save_with_hash(
         content, args.prefix, SAFETENSORS if args.safetensors else '.pth')
     card = osp.splitext(path)[0] + '.md'
-    text = publishing.model_card(path, content, metrics, args.notes)
-    save_text(card, text)
+    save_text(card, publishing.model_card(path, content, metrics, args.notes))
     for note in notes:
         print(f'{args.checkpoint}: {note}')
     print(f'wrote {path} and {card}')

@@ -85,61 +85,46 @@ def parse_args() -> argparse.Namespace:
 
 def task_of_source(source: str, cfg: mmcv.Config) -> str:
     """The task that ``--source`` means: its name, or that of a dataset, a
-    published one or a training set of the config that labels one task.
-
-    Raises:
-        ValueError: If it is neither.
-    """
+    published one or a training set of the config that labels one task; a
+    ValueError says what there is."""
     tasks = [task.name for task in build_tasks(cfg.model.tasks)]
-    sources = {}
-    for member in apis.member_datasets(cfg.data.train):
-        if len(member.get('ann_dirs') or ()) == 1:
-            sources[member['name']], = member['ann_dirs']
-    sources |= SOURCES
-    task = source if source in tasks else sources.get(
-        source, sources.get(source.lower()))
+    labelled = {
+        member['name']: list(member.get('ann_dirs') or ())
+        for member in apis.member_datasets(cfg.data.train)
+    }
+    known = {
+        name: found[0]
+        for name, found in labelled.items() if len(found) == 1
+    } | SOURCES | dict(zip(tasks, tasks))
+    task = known.get(source, known.get(source.lower()))
     if task not in tasks:
         raise ValueError(
             f'Unknown --source {source!r}: use a task ({", ".join(tasks)}) or '
-            f'a dataset ({", ".join(sources)}).')
+            f'a dataset ({", ".join(n for n in known if n not in tasks)}).')
     return task
-
-
-def test_set_names(args: argparse.Namespace, cfg: mmcv.Config) -> list[str]:
-    """Names of the test sets to run on; '' is ``data.test``."""
-    if args.OD:
-        return ['idrid_od']
-    if args.datasets == ['all']:
-        return list(cfg.get('test_sets') or ['']) or ['']
-    return args.datasets
 
 
 def evaluate(model, datasets: dict, cfg: mmcv.Config, env,
              args: argparse.Namespace) -> None:
-    """Print the tables of all test sets and write the metrics."""
+    """Print the tables of all test sets; write the metrics and, if it is
+    wanted, the page of what has been evaluated."""
     bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
-    chosen = {}
+    chosen, images, problem = {}, args.report_images, None
     if args.threshold_from_val:
         chosen = apis.thresholds_from_val(model, datasets, cfg, env,
                                           args.checkpoint)
     plan = apis.EvaluationPlan(args.checkpoint, bootstrap, chosen)
     try:
-        written = apis.evaluate_test_sets(model, datasets, cfg, env, plan)
-    except apis.EvaluationError:
-        write_report(model, datasets, cfg, env, args, images=0)
-        raise
-    for path in written:
-        print(f'Metrics written to {path}')
-    write_report(model, datasets, cfg, env, args, args.report_images)
-
-
-def write_report(model, datasets: dict, cfg: mmcv.Config, env,
-                 args: argparse.Namespace, images: int) -> None:
-    """Write the page of what has been evaluated, if it is wanted."""
+        for path in apis.evaluate_test_sets(model, datasets, cfg, env, plan):
+            print(f'Metrics written to {path}')
+    except apis.EvaluationError as error:
+        images, problem = 0, error
     if env.is_main and not args.no_report:
         sha256 = apis.file_sha256(args.checkpoint)
         page = apis.write_report(model, datasets, cfg, sha256, images)
         print(f'Report written to {page}')
+    if problem:
+        raise problem
 
 
 def visualise(model, dataset, cfg: mmcv.Config, env, output_dir: str,
@@ -174,12 +159,13 @@ def main() -> None:
 
 def run(cfg: mmcv.Config, args: argparse.Namespace) -> None:
     """Run the network of a config, as the command line says."""
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    cfg.work_dir = args.work_dir or cfg.work_dir
     if args.aug_test:
         apis.augment_test_sets(cfg)
     only = task_of_source(args.source, cfg) if args.source else None
-    names = test_set_names(args, cfg)
+    names = ['idrid_od'] if args.OD else args.datasets
+    if names == ['all']:
+        names = list(cfg.get('test_sets') or ['']) or ['']
     env = apis.set_up_environment(args.launcher)
     scored = bool(args.eval or args.OD)
     datasets, faults = {}, FaultList()
@@ -194,9 +180,8 @@ def run(cfg: mmcv.Config, args: argparse.Namespace) -> None:
     if scored:
         evaluate(model, datasets, cfg, env, args)
     for name, dataset in datasets.items() if args.vis else ():
-        # two sets may have images of the same name
         folder = args.output_dir
-        if len(names) > 1:
+        if len(names) > 1:  # two sets may have images of the same name
             folder = osp.join(folder, name)
         visualise(model, dataset, cfg, env, folder, only)
     env.barrier()

@@ -160,15 +160,15 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         load_weights(tiny_model(), save(tmp_path / 'a.pth', source))
 
 
-@pytest.mark.parametrize('content, said', [
-    ([1, 2], 'holds a list'),
-    (dict(state_dict=dict(a=1)), 'not a dict of tensors'),
-    (dict(state_dict=[ONE]), 'state_dict is not a dict'),
-    (dict(state_dict=dict(a=ONE), meta=[1]), 'meta is not a dict'),
+@pytest.mark.parametrize('content', [
+    [1, 2],
+    dict(state_dict=dict(a=1)),
+    dict(state_dict=[ONE]),
+    dict(state_dict=dict(a=ONE), meta=[1]),
 ])
-def test_other_content_is_refused(tmp_path, content, said):
+def test_other_content_is_refused(tmp_path, content):
     torch.save(content, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match=f'a.pth.*{said}'):
+    with pytest.raises(ValueError, match='a.pth.*not a checkpoint'):
         read_checkpoint(str(tmp_path / 'a.pth'))
 
 

@@ -9,6 +9,8 @@ import torch
 from mbos.apis import load_weights
 from mbos.checkpoints.loading import checkpoint_meta, read_checkpoint
 from mbos.checkpoints.settings import Postprocessing, settings_from_meta
+from mbos.io.files import file_sha256
+from tests.evaluations import make_evaluation
 from tests.tiny_runs import config_of, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
 
@@ -46,8 +48,9 @@ def own_weights(model):
 
 
 def test_published_file(trained, tool, tmp_path, capsys):
-    (tmp_path / 'eval.json').write_text(
-        json.dumps(dict(dataset='refuge', figures=FIGURES)))
+    evaluation = make_evaluation(
+        'refuge', figures=FIGURES, checkpoint_sha256=file_sha256('a.pth'))
+    (tmp_path / 'eval.json').write_text(json.dumps(evaluation))
     assert tool(NAME, 'a.pth', 'out/fundus', '--eval', 'eval.json', '--notes',
                 'REFUGE, 400 photographs.') is None
     card, weights = sorted((tmp_path / 'out').iterdir())
@@ -121,12 +124,8 @@ def test_discriminators_can_be_kept(trained, tool, tmp_path):
 
 
 @pytest.mark.parametrize('content, said', [
-    ([], 'not a file of metrics'),
-    (dict(
-        dataset='a',
-        figures={},
-        checkpoint='b.pth',
-        checkpoint_sha256='0' * 64), 'another checkpoint, b.pth'),
+    ([], 'eval.json: not an evaluation'),
+    (make_evaluation(checkpoint='b.pth'), 'another checkpoint, b.pth'),
 ])
 def test_metrics_of_something_else(trained, tool, tmp_path, content, said):
     (tmp_path / 'eval.json').write_text(json.dumps(content))

@@ -143,7 +143,6 @@ def test_what_is_not_converted(files, tool, capsys):
     assert 'asked for already' in tool(*command, '--to-release')
     # the published config is wider
     assert 'of another size' in tool(name, given, out)
-    assert tool(name, given, given) == 2
     state.popitem()
     torch.save(content, 'released.pth')
     assert 'released.pth' in tool(*command)

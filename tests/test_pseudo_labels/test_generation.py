@@ -332,11 +332,7 @@ def test_command_line(setting, monkeypatch, capsys):
     assert 'share of pixels' in capsys.readouterr().out
     assert [row['images'] for row in report['folders']] == [3, 3, 3]
     assert report['folders'][0]['images_with_truth'] == 1
-    # once more, then otherwise: a report of each
-    assert call()['margin'] == 0.0
     assert call('--margin', '0.1')['margin'] == 0.1
-    kept = (setting / 'pseudo_label_report_1.json').read_text()
-    assert json.loads(kept)['margin'] == 0.0
 
 
 def test_two_processes_share_the_images(setting):

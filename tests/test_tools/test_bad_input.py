@@ -90,7 +90,7 @@ def test_options_that_would_be_ignored_are_refused(runs, tool):
 
 def test_checkpoints(runs, refuse):
     test = ('test.py', runs.config2)
-    refuse('no.pth', 'not found', *test, 'no.pth', '--eval', 'mIoU')
+    refuse('no.pth', 'No such file', *test, 'no.pth', '--eval', 'mIoU')
     refuse(runs.checkpoint1, "stage 'multi_task'.*stage 'adversarial'.*Use",
            *test, runs.checkpoint1, '--eval', 'mIoU')
     refuse('no.pth', 'not found', 'train.py', runs.config1, '--load-from',

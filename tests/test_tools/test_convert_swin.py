@@ -1,7 +1,6 @@
 """tools/convert_swin_checkpoint.py converts, downloads and explains."""
 import io
 from email.message import Message
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -73,34 +72,27 @@ def test_downloads_to_the_place_configs_name(official, tool, tmp_path,
         return Response(as_bytes(official))
 
     monkeypatch.setattr(torch.hub, 'urlopen', urlopen)
-    monkeypatch.setattr(
-        'timm.create_model', lambda name, pretrained: SimpleNamespace(
-            state_dict=lambda: official['model']))
     assert tool(NAME, '--download') is None
     assert asked == [SWIN_TINY_URL]
     check_result('pretrain/swin_tiny_patch4_window7_224.pth')
     assert len(list((tmp_path / 'pretrain').iterdir())) == 1
-    assert tool(NAME, '--download', '--source', 'timm', 'timm.pth') is None
-    check_result('timm.pth')
 
 
 def offline(*args, **kwargs):
     raise FileNotFoundError('no route')
 
 
-@pytest.mark.parametrize('source, half, said', [
-    ('official', False, 'no route'),
-    ('timm', False, 'no route'),
-    ('official', True, 'not a whole checkpoint'),
+@pytest.mark.parametrize('half, said', [
+    (False, 'no route'),
+    (True, 'not a whole checkpoint'),
 ])
 def test_failed_downloads_leave_nothing(official, tool, tmp_path, monkeypatch,
-                                        source, half, said):
+                                        half, said):
     """And the user reads what to put where."""
     content = as_bytes(official)[:-100]
-    monkeypatch.setattr('timm.create_model', offline)
     monkeypatch.setattr(torch.hub, 'urlopen',
                         (lambda request: Response(content))
                         if half else offline)  # yapf: disable
-    text = tool(NAME, '--download', '--source', source, 'swin.pth')
+    text = tool(NAME, '--download', 'swin.pth')
     assert said in text and SWIN_TINY_URL in text
     assert list(tmp_path.iterdir()) == []
