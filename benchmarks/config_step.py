@@ -29,12 +29,13 @@ from benchmarks.common import in_turn, markdown
 from mbos.accelerate import accelerate_on_cpu
 from mbos.commands.options import FLAG, add_config_options, make_parser
 from mbos.config import load_config, member_datasets
-from mbos.datasets import build_train_loader
+from mbos.datasets.loader import build_train_loader
 from mbos.engine.averaging import EMAWeightsHook
 from mbos.engine.hooks import GradientStepHook
 from mbos.engine.train import build_train_set
 from mbos.models.multi_task_segmentor import index_rows
 from mbos.models.supervision import wanted_rows
+from mbos.runtime.environment import Environment
 
 
 def random_batch(cfg: Config, size: int) -> dict:
@@ -86,9 +87,9 @@ def time_parts(cfg: Config, model: torch.nn.Module, batch: dict,
         meta={}, iter=0, max_iters=10**6, model=model, optimizer=optimizers,
         data_batch=batch, logger=logging.getLogger())  # yapf: disable
     average.before_run(runner)
-    samples = iter(
-        build_train_loader(
-            build_train_set(cfg), cfg.data.samples_per_gpu, 0, seed=0))
+    cfg.merge_from_dict({'seed': 0, 'data.workers_per_gpu': 0})
+    cpu = Environment(torch.device('cpu'))
+    samples = iter(build_train_loader(build_train_set(cfg), cfg, cpu))
 
     def step():
         runner.outputs = model.train_step(batch, backward=step_hook.backward)

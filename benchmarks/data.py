@@ -36,7 +36,8 @@ if not __package__:  # started by its path
 
 from benchmarks.common import markdown
 from mbos.commands.options import FLAG, make_parser
-from mbos.datasets import ArrayCache, PartialLabelDataset
+from mbos.datasets import PartialLabelDataset
+from mbos.datasets.array_cache import ArrayCache
 from mbos.datasets.as_released import plain_loading
 from mbos.datasets.joint import seeded
 from prepare_dataset import idrid

@@ -18,7 +18,6 @@ COMMANDS = {
     'export': 'write a network as ONNX',
     'convert-checkpoint': "from the layout of PSSNet's authors, and back",
     'convert-backbone': 'ImageNet weights for the published configs',
-    'disc-sides': 'find out on which side of the photographs the disc is',
     'info': 'versions, devices, and what is missing',
 }
 """dict[str, str]: What each command does. Its code is the module of

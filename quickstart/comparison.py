@@ -39,7 +39,7 @@ def constant_dice(dataset) -> dict[str, dict[str, float]]:
     """
     found = {}
     for task in dataset.tasks:
-        if task.name not in dataset.ann_dirs:
+        if task.name not in dataset.truth:
             continue
         scored = dataset.scored_task(task)
         values = task.part_values(scored.classes)

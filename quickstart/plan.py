@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mbos.apis import load_config
-from mbos.datasets.label_folder import path_of
+from mbos.datasets.label_folder import read_entries
 from mbos.pseudo_labels.generation import find_image_folders
 from mbos.tasks import build_tasks
 from .data import IDRID, VESSELS, find_collections
@@ -191,7 +191,7 @@ class Plan:
         found = []
         for folder in find_image_folders(self.stage2_cfg):
             beside = osp.dirname(folder.img_dir)
-            for target in folder.targets.values():
+            for target in folder.targets:
                 task = target.task.name
                 for path in (osp.join(beside, 'hidden',
                                       task), osp.join(beside, task)):
@@ -203,12 +203,13 @@ class Plan:
     def test_set_names(self, model: str) -> list[str]:
         """Test sets that are there and that a model can be scored on."""
         cfg = self.load(model)
-        tasks = {task.name for task in build_tasks(cfg.model.tasks)}
+        tasks = build_tasks(cfg.model.tasks)
+        names = {task.name for task in tasks}
         return [
             name for name, sets in cfg.test_sets.items()
-            if set(sets['ann_dirs']) <= tasks and all(
-                osp.isdir(osp.join(sets['data_root'], path_of(entry)))
-                for entry in sets['ann_dirs'].values())
+            if set(sets['ann_dirs']) <= names and all(
+                osp.isdir(folder.path)
+                for folder in read_entries(sets, 'ann_dirs', tasks).values())
         ]
 
     def _evaluate(self, model: str) -> Step:

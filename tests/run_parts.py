@@ -62,11 +62,11 @@ class FailingDataset(PartialLabelDataset):
         self.fault, self.where, self.seconds = (how, rank), where, seconds
         super().__init__(**kwargs)
 
-    def problems(self, full=True, probed=None):
-        if full and self.where == 'check':
+    def masks(self):
+        if self.where == 'check':
             time.sleep(self.seconds)
             fail(*self.fault)
-        return super().problems(full, probed)
+        return super().masks()
 
     def pre_eval(self, preds, indices):
         if self.where == 'scoring':

@@ -13,7 +13,6 @@ from mmseg.models import build_segmentor
 from mbos.apis import load_config, member_datasets
 from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.config import plain
-from mbos.datasets.label_folder import path_of
 from mbos.tasks import build_tasks
 from tests.tiny_runs import ROOT
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
@@ -145,9 +144,10 @@ def test_data_sets_know_the_models_tasks(path):
                    **member.get('pseudo_dirs', {})}  # yapf: disable
         assert set(folders) and set(folders) <= tasks
         # images and labels come from the same collection
-        assert {path_of(entry).split('/')[0]
-                for entry in folders.values()
-                } == {member.img_dir.split('/')[0]}
+        paths = [e if isinstance(e, str) else e['path']
+                 for e in folders.values()]  # yapf: disable
+        assert {path.split('/')[0]
+                for path in paths} == {member.img_dir.split('/')[0]}
 
 
 def test_stage2_starts_from_stage1(tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mbos.apis import load_config, member_datasets
 from mbos.config import plain
-from mbos.datasets import collate_samples
+from mbos.datasets.loader import collate_samples
 from mbos.io.labels import save_labels
 from tests.tiny_runs import ROOT
 

@@ -14,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs/tools.md'
 ORDER = ('train', 'test', 'predict', 'generate_pseudo_labels', 'compare',
          'gallery', 'publish_model', 'export_onnx',
-         'convert_pssnet_checkpoint', 'convert_swin_checkpoint',
-         'write_disc_sides', 'quickstart')
+         'convert_pssnet_checkpoint', 'convert_swin_checkpoint', 'quickstart')
 HEAD = '''# Commands and their options
 
 A heading `mbos COMMAND` means a command where MBOS is installed, which is also

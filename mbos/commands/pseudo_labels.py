@@ -10,7 +10,7 @@ tools/generate_pseudo_labels.py ... --launcher pytorch``.
 import argparse
 import os.path as osp
 
-import mmcv
+from mmcv import Config
 
 from mbos.apis import load_config, set_up_environment
 from mbos.datasets.scoring import format_table
@@ -53,10 +53,9 @@ def main() -> None:
         write_labels(cfg, args)
 
 
-def write_labels(cfg: mmcv.Config, args: argparse.Namespace) -> None:
+def write_labels(cfg: Config, args: argparse.Namespace) -> None:
     """Write the labels that a config reads, as the command line says."""
-    truth = report.parse_truth(args.truth)
-    report.check_truth(find_image_folders(cfg), truth)
+    truth = report.parse_truth(args.truth, find_image_folders(cfg))
     env = set_up_environment(args.launcher)
     labelled = generate_pseudo_labels(
         cfg,
@@ -66,8 +65,7 @@ def write_labels(cfg: mmcv.Config, args: argparse.Namespace) -> None:
         margin=args.margin,
         model_cfg=args.model_config and load_config(args.model_config).model,
         allow_stage2=args.allow_stage2,
-        overwrite=args.overwrite,
-        progress=mmcv.ProgressBar)
+        overwrite=args.overwrite)
     if not env.is_main:
         return
     rows = report.make_report(labelled, truth)

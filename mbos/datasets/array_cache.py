@@ -1,5 +1,4 @@
 """Decoded images and label maps, kept on disk between epochs and runs."""
-import glob
 import hashlib
 import os
 import os.path as osp
@@ -7,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +16,8 @@ VERSION = 2
 """int: Changes when arrays that older versions kept must not be used."""
 RESERVE = 1 << 30
 """int: Bytes of the disk that are left free for others."""
+
+Decoder = Callable[[str], np.ndarray]
 
 
 class ArrayCache:
@@ -31,43 +33,36 @@ class ArrayCache:
         self.folder = folder
         self._full = False
 
-    def get(self, path: str, decode: Callable[[str],
-                                              np.ndarray]) -> np.ndarray:
+    def get(self, path: str, decode: Decoder) -> np.ndarray:
         """Get the array of a file, decoding it where it is not there yet.
 
         It may be mapped from the disk: do not write into it.
         """
-        entry = self.entry(path)
+        status = os.stat(path)
+        name = hashlib.sha1(osp.abspath(path).encode()).hexdigest()[:20]
+        stamp = f'{VERSION}-{status.st_mtime_ns:x}-{status.st_size:x}'
+        entry = Path(self.folder, f'{name}-{stamp}.npy')
         with suppress(OSError, ValueError, EOFError):  # missing, or not whole
             return np.load(entry, mmap_mode='r')
         array = decode(path)
         if not self._full:
-            self._save(entry, array)
+            try:
+                self._save(entry, array)
+            except OSError as error:
+                self._full = True
+                warnings.warn(
+                    f'{self.folder}: decoded images are no longer kept there '
+                    f'({error}); training goes on and decodes the others each '
+                    'time. Make room, or name another folder as cache_dir.')
         return array
 
-    def entry(self, path: str) -> str:
-        """Name the file of an entry, for the file as it is now."""
-        status = os.stat(path)
-        name = hashlib.sha1(osp.abspath(path).encode()).hexdigest()[:20]
-        stamp = f'{VERSION}-{status.st_mtime_ns:x}-{status.st_size:x}'
-        return osp.join(self.folder, f'{name}-{stamp}.npy')
-
-    def _save(self, entry: str, array: np.ndarray) -> None:
-        try:
-            os.makedirs(self.folder, exist_ok=True)
-            free = shutil.disk_usage(self.folder).free
-            if free < RESERVE + array.nbytes:
-                raise OSError(f'{free / 1e9:.1f} GB of the disk are free')
-            save_whole(entry, lambda file: np.save(file, array))
-        except OSError as error:
-            self._full = True
-            warnings.warn(
-                f'{self.folder}: decoded images are no longer kept there '
-                f'({error}); training goes on and decodes the others each '
-                'time. Make room, or name another folder as cache_dir.')
-            return
-        name = osp.basename(entry).partition('-')[0]
-        for other in glob.glob(f'{glob.escape(self.folder)}/{name}-*.npy'):
+    def _save(self, entry: Path, array: np.ndarray) -> None:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(entry.parent).free
+        if free < RESERVE + array.nbytes:
+            raise OSError(f'{free / 1e9:.1f} GB of the disk are free')
+        save_whole(entry, lambda file: np.save(file, array))
+        name = entry.name.partition('-')[0]
+        for other in entry.parent.glob(f'{name}-*.npy'):
             if other != entry:  # of an earlier version of the same file
-                with suppress(FileNotFoundError):  # another process did it
-                    os.unlink(other)
+                other.unlink(missing_ok=True)

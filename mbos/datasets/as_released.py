@@ -4,12 +4,14 @@ Configs cannot change single entries of inherited lists, so the configs named
 ``*_as_released.py`` call this (docs/method.md, section 8, and
 docs/as_released.md).
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmcv import Config
 
+Arguments = Mapping[str, dict]
 
-def set_arguments(cfg, arguments: dict[str, dict]):
+
+def set_arguments(cfg, arguments: Arguments):
     """Copy a nested config, giving arguments to all its parts of some types.
     """
     if isinstance(cfg, dict):
@@ -20,52 +22,43 @@ def set_arguments(cfg, arguments: dict[str, dict]):
     return cfg
 
 
-def plain_loading(pipeline: Sequence[dict]) -> list[dict]:
-    """Load, resize and crop as the release does: all of the image.
+def plain_loading(pipeline: Sequence[dict],
+                  border: dict | None = None) -> list[dict]:
+    """Load, resize and crop all of the image, as the release does, instead of
+    by the ``LoadRandomCrop`` that a pipeline begins with.
 
-    ``LoadRandomCrop``, which only differs in time and rounding, is replaced
-    by mmseg's transforms.
+    With ``border``, the arguments of a ``LabelBorder`` of the planes.
     """
-    found = []
-    for step in pipeline:
-        if step['type'] != 'LoadRandomCrop':
-            found.append(step)
-            continue
-        keys = {'img_scale', 'ratio_range', 'keep_ratio'} & step.keys()
-        found += [
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadPlanes'),
-            dict(type='Resize', **{key: step[key]
-                                   for key in keys}),
-            dict(type='RandomCrop', crop_size=step['crop_size'])
-        ]
-    return found
+    load, *rest = pipeline
+    keys = {'img_scale', 'ratio_range', 'keep_ratio'} & load.keys()
+    resize = {key: load[key] for key in keys}
+    borders = [dict(type='LabelBorder', **border)] if border else []
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadPlanes'), *borders,
+        dict(type='Resize', **resize),
+        dict(type='RandomCrop', crop_size=load['crop_size']), *rest
+    ]
 
 
-def published_data(config: str, arguments: dict[str, dict],
-                   labelled_arguments: dict[str, dict],
-                   borders: dict[str, dict], val: Sequence[str]) -> dict:
+def published_data(config: str, arguments: Arguments,
+                   labelled_arguments: Arguments, borders: Arguments,
+                   val: Sequence[str]) -> dict:
     """``data`` and ``test_sets`` of a config as the release has them.
 
     Arguments are by type name, for all sets or for training sets with ground
-    truth only. ``borders`` are arguments of ``LabelBorder`` by name of a
-    training set with ground truth, put after ``LoadPlanes``; ``val`` are the
-    names of the ``test_sets`` to validate on.
+    truth only. ``borders`` are those of ``LabelBorder`` by name of a training
+    set with ground truth; ``val`` are the ``test_sets`` to validate on.
     """
     cfg = Config.fromfile(config)
     data = set_arguments(cfg.data, arguments)
     test_sets = set_arguments(cfg.test_sets, arguments)
-    members = data['train']['datasets']
-    for index, member in enumerate(members):
-        member['pipeline'] = plain_loading(member['pipeline'])
-        if not member.get('ann_dirs'):
-            continue
-        members[index] = member = set_arguments(member, labelled_arguments)
-        if member['name'] in borders:
-            kinds = [step['type'] for step in member['pipeline']]
-            member['pipeline'].insert(
-                kinds.index('LoadPlanes') + 1,
-                dict(type='LabelBorder', **borders[member['name']]))
+    for member in data['train']['datasets']:
+        border = None
+        if member.get('ann_dirs'):
+            member.update(set_arguments(member, labelled_arguments))
+            border = borders.get(member['name'])
+        member['pipeline'] = plain_loading(member['pipeline'], border)
     data['val'] = dict(
         type='EvaluationSets', datasets=[test_sets[name] for name in val])
     return dict(data=data, test_sets=test_sets)

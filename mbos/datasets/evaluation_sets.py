@@ -1,5 +1,6 @@
 """Several test sets behind one evaluation hook."""
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,20 +27,11 @@ class EvaluationSets(Checked, ConcatDataset):
                  datasets: Sequence[dict | Dataset],
                  test_mode: bool = True):
         super().__init__(build_members(datasets, test_mode=test_mode))
-        for dataset in self.datasets:
-            if not hasattr(dataset, 'problems'):
-                raise ValueError(
-                    f'{type(dataset).__name__} does not serve for evaluation '
-                    'of several tasks: write PartialLabelDataset, or a '
-                    'subclass of it.')
-        names = [dataset.name for dataset in self.datasets]
-        if len(set(names)) != len(names):
-            raise ValueError('EvaluationSets needs different names, got '
-                             f'{", ".join(names)}.')
-
-    def problems(self, full: bool = True) -> list[str]:
-        """Collect what is wrong with the data of all test sets."""
-        return [p for d in self.datasets for p in d.problems(full)]
+        names = [getattr(dataset, 'name', None) for dataset in self.datasets]
+        if None in names or len(set(names)) < len(names):
+            raise ValueError(
+                'EvaluationSets needs PartialLabelDatasets, or subclasses of '
+                f'it, of different names, got {names}.')
 
     def evaluate(self,
                  results: Sequence[dict],
@@ -53,51 +45,44 @@ class EvaluationSets(Checked, ConcatDataset):
             means over tasks, 'mDice' and 'mIoU', for ``save_best``; 'mDice'
             comes first, which is what ``save_best='auto'`` takes.
         """
-        by_set, named, start = {}, {}, 0
+        by_set, start = {}, 0
         for end, dataset in zip(self.cumulative_sizes, self.datasets):
-            values = dataset.evaluate(results[start:end], metric, logger)
-            by_set[dataset.name] = values
-            named.update({
-                f'{dataset.name}.{key}': value
-                for key, value in values.items() if key.split('.')[1] in LOGGED
-            })
+            own = results[start:end]
+            by_set[dataset.name] = dataset.evaluate(own, metric, logger)
             start = end
-        return mean_over_tasks(by_set) | named
+        return mean_over_tasks(by_set) | {
+            f'{name}.{key}': value
+            for name, values in by_set.items()
+            for key, value in values.items() if key.split('.')[1] in LOGGED
+        }
 
 
 def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
-    """Average metrics over classes, datasets of a task, and tasks.
+    """Average Dice and IoU over classes, datasets of a task, and tasks.
 
     Background is not a class here: on photographs of a retina it is nearly
     always right. ``values`` are by dataset and '<task>.<metric>.<class>';
-    undefined ones are left out.
-
-    Returns:
-        dict[str, float]: 'mDice' and 'mIoU'; NaN where all are undefined.
+    undefined ones are left out, and 'mDice' or 'mIoU' is NaN where all are.
     """
     means = {}
     for metric in ('Dice', 'IoU'):
-        of_tasks: dict[str, list[float]] = {}
-        for figures in values.values():
-            of_classes: dict[str, list[float]] = {}
-            for key, value in figures.items():
+        classes, sets = defaultdict(list), defaultdict(list)
+        for dataset, metrics in values.items():
+            for key, value in metrics.items():
                 task, name, *label = key.split('.', 2)
                 if name == metric and label != ['background'] \
                         and not math.isnan(value):
-                    of_classes.setdefault(task, []).append(value)
-            for task, found in of_classes.items():
-                of_tasks.setdefault(task, []).append(np.mean(found))
-        means[f'm{metric}'] = float(
-            np.mean([np.mean(found) for found in of_tasks.values()
-                     ])) if of_tasks else math.nan
+                    classes[task, dataset].append(value)
+        for (task, _), found in classes.items():
+            sets[task].append(np.mean(found))
+        tasks = [np.mean(found) for found in sets.values()]
+        means[f'm{metric}'] = float(np.mean(tasks)) if tasks else math.nan
     return means
 
 
 def build_val_set(cfg: Config):
-    """The validation set of a config.
-
-    Raises:
-        DataError: If its files are missing, with what can be done about it.
+    """The validation set of a config; a DataError says which files are missing
+    and what can be done about it.
     """
     try:
         return build_checked(build_dataset, cfg.data.val, dict(test_mode=True))

@@ -1,14 +1,16 @@
 """Sampling by dataset: one image of every member per item."""
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
 from mmseg.datasets import DATASETS
 from torch.utils.data import Dataset
 
+from mbos.tasks import Task
 from .array_cache import ArrayCache
 from .checks import Checked, build_members
 
@@ -33,6 +35,12 @@ def seeded(key: Sequence[int]):
         torch.set_rng_state(before[2])
 
 
+@lru_cache(maxsize=64)
+def _permutation(seed: int, member: int, cycle: int, size: int) -> np.ndarray:
+    bits = np.random.PCG64([seed, member, cycle])
+    return np.random.Generator(bits).permutation(size)
+
+
 @DATASETS.register_module()
 class JointDataset(Checked, Dataset):
     """Join datasets: an item holds one sample of each of them.
@@ -55,16 +63,18 @@ class JointDataset(Checked, Dataset):
                  datasets: Sequence[dict | Dataset | Sequence],
                  seed: int = 0,
                  cache_dir: str | None = None):
-        members, self._turns = [], []
+        self.seed = seed
+        members, self.turns = [], []
         for entry in datasets:
             turns = entry if isinstance(entry, (list, tuple)) else [entry]
-            self._turns.append(range(len(members), len(members) + len(turns)))
+            self.turns.append(range(len(members), len(members) + len(turns)))
             members.extend(turns)
-        if not all(self._turns) or not members:
+        if not all(self.turns) or not members:
             raise ValueError('JointDataset needs at least one member dataset, '
                              'and so does a list of those that take turns.')
         self.datasets = build_members(members)
         first = self.datasets[0]
+        self.CLASSES, self.PALETTE = first.CLASSES, first.PALETTE
         for member in self.datasets:
             if member.tasks != first.tasks:
                 raise ValueError(
@@ -73,83 +83,47 @@ class JointDataset(Checked, Dataset):
                     'others.')
             if cache_dir:
                 member.cache = ArrayCache(cache_dir)
-        self.tasks = first.tasks
-        self.CLASSES = first.CLASSES
-        self.PALETTE = first.PALETTE
-        self._name_learnt_classes()
-        self._keys = self._member_keys()
-        self.set_seed(seed)
-
-    def _name_learnt_classes(self) -> None:
-        """Note in all planes which classes of the task have truth, if some do.
-        """
-        for task in self.tasks:
-            labelled = {
-                name
-                for member in self.datasets if task.name in member.truth
-                for name in member.truth[task.name].classes
-            }
-            if 0 < len(labelled) < task.num_classes:
-                learnt = task.part(labelled).classes
-                for member in self.datasets:
-                    member.planes[task.name]['learnt'] = learnt
-
-    def _member_keys(self) -> list[int]:
-        """Number the members by name, so that their order means nothing."""
+        for task in first.tasks:
+            self._name_learnt_classes(task)
+        # members are numbered by name, so that their order means nothing
         names = [member.name for member in self.datasets]
-        return [
+        self._keys = [
             zlib.crc32(f'{name}#{names[:k].count(name)}'.encode())
             for k, name in enumerate(names)
         ]
 
-    def set_seed(self, seed: int) -> None:
-        """Set the seed of order and augmentation, at least 0."""
-        self.seed = int(seed)
-        self._orders: dict[int, tuple[int, np.ndarray]] = {}
+    def _name_learnt_classes(self, task: Task) -> None:
+        """Note in all planes which classes of the task have truth, if some do.
+        """
+        folders = [member.truth.get(task.name) for member in self.datasets]
+        labelled = {name for folder in folders if folder
+                    for name in folder.classes}  # yapf: disable
+        if 0 < len(labelled) < task.num_classes:
+            learnt = task.part(labelled).classes
+            for member in self.datasets:
+                member.planes[task.name]['learnt'] = learnt
 
     def __len__(self) -> int:
         """Items until the longest member was seen once; any index is answered.
         """
         return max(
-            len(turns) * len(self.datasets[k]) for turns in self._turns
+            len(turns) * len(self.datasets[k]) for turns in self.turns
             for k in turns)
-
-    @property
-    def samples_per_item(self) -> int:
-        """How many samples an item holds."""
-        return len(self._turns)
-
-    def _position(self, index: int, member: int) -> int:
-        """Position of the image of a member that belongs to an index."""
-        size = len(self.datasets[member])
-        cycle, position = divmod(index, size)
-        known, order = self._orders.get(member, (None, None))
-        if known != cycle:
-            generator = np.random.Generator(
-                np.random.PCG64([self.seed, self._keys[member], cycle]))
-            order = generator.permutation(size)
-            self._orders[member] = cycle, order
-        return int(order[position])
 
     def __getitem__(self, index: int) -> list[dict]:
         """Get one sample of each member, or list of members that take turns.
         """
         samples = []
-        for turns in self._turns:
+        for turns in self.turns:
             k = turns[index % len(turns)]
-            with seeded((self.seed, self._keys[k], index)):
-                image = self._position(index // len(turns), k)
-                samples.append(self.datasets[k][image])
+            member, key = self.datasets[k], self._keys[k]
+            cycle, position = divmod(index // len(turns), len(member))
+            order = _permutation(self.seed, key, cycle, len(member))
+            with seeded((self.seed, key, index)):
+                samples.append(member[int(order[position])])
         return samples
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[dict]]:
         """Go once through ``len`` items; indices never run out by themselves.
         """
         return (self[index] for index in range(len(self)))
-
-    def problems(self, full: bool = True) -> list[str]:
-        """Collect what is wrong with the data of all members."""
-        found, probed = [], {}
-        for member in self.datasets:
-            found += member.problems(full, probed)
-        return list(dict.fromkeys(found))

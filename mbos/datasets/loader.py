@@ -9,8 +9,9 @@ import cv2
 import torch
 from mmcv import Config
 from mmcv.parallel import DataContainer, collate
-from mmcv.runner import get_dist_info
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+
+from .joint import JointDataset
 
 Sample = dict[str, DataContainer]
 
@@ -22,11 +23,8 @@ class InfiniteIndexSampler(Sampler):
     samples_per_gpu + (0 .. samples_per_gpu - 1)``.
     """
 
-    def __init__(self,
-                 rank: int = 0,
-                 world_size: int = 1,
-                 start: int = 0,
-                 samples_per_gpu: int = 1):
+    def __init__(self, rank: int, world_size: int, start: int,
+                 samples_per_gpu: int):
         self.rank, self.world_size = rank, world_size
         self.start, self.samples_per_gpu = start, samples_per_gpu
 
@@ -41,15 +39,15 @@ class InfiniteIndexSampler(Sampler):
 
 
 class BatchContainer(DataContainer):
-    """mmcv's container of tensors, which a DataLoader can pin."""
+    """mmcv's container of tensors for one GPU, which a DataLoader can pin."""
 
     def pin_memory(self) -> 'BatchContainer':
         """Copy the tensors to memory from which a GPU can fetch them."""
-        return BatchContainer(
-            [[t.pin_memory()
-              for t in part] if isinstance(part, list) else part.pin_memory()
-             for part in self.data],
-            stack=self.stack)
+        content, = self.data
+        pinned = content.pin_memory() if self.stack else [
+            tensor.pin_memory() for tensor in content
+        ]
+        return BatchContainer([pinned], stack=self.stack)
 
 
 def collate_samples(
@@ -66,50 +64,42 @@ def collate_samples(
     samples = []
     for item in batch:
         samples.extend(item if isinstance(item, (list, tuple)) else [item])
-    metas = [sample['img_metas'].data for sample in samples]
+    images, labels, metas = ([sample[key].data for sample in samples]
+                             for key in ('img', 'labels', 'img_metas'))
     return dict(
-        img=_join([sample['img'].data for sample in samples]),
-        labels=_join([sample['labels'].data for sample in samples]),
+        img=_join(images),
+        labels=_join(labels),
         img_metas=DataContainer([metas], cpu_only=True))
 
 
 def _join(tensors: list[torch.Tensor]) -> BatchContainer:
-    same = all(tensor.shape == tensors[0].shape for tensor in tensors)
-    return BatchContainer([torch.stack(tensors) if same else tensors],
-                          stack=same)
+    same = len({tensor.shape for tensor in tensors}) == 1
+    return BatchContainer([torch.stack(tensors) if same else tensors], same)
 
 
-def build_train_loader(dataset: Dataset,
-                       samples_per_gpu: int = 1,
-                       workers_per_gpu: int = 0,
-                       seed: int = 0,
-                       rank: int | None = None,
-                       world_size: int | None = None,
-                       start: int = 0,
-                       pin_memory: bool = False) -> DataLoader:
-    """Make a loader that never ends and that depends on nothing but the seed.
+def build_train_loader(dataset: JointDataset,
+                       cfg: Config,
+                       env,
+                       start: int = 0) -> DataLoader:
+    """The endless loader of a process, which depends on nothing but the seed.
 
     The number of workers does not change what it yields, and a loader with
-    ``start=n`` yields what another one yields from its iteration n on. The
-    ``dataset`` answers any index, as ``JointDataset``; its seed is set, which
-    is the same in all processes. ``rank`` and ``world_size`` None asks torch.
+    ``start=n`` yields what another one yields from its iteration n on.
     """
-    if rank is None or world_size is None:
-        rank, world_size = get_dist_info()
-    dataset.set_seed(seed)
-    several = workers_per_gpu > 0
+    dataset.seed = cfg.seed
+    batch, workers = cfg.data.samples_per_gpu, cfg.data.workers_per_gpu
     return DataLoader(
         dataset,
-        batch_size=samples_per_gpu,
-        sampler=InfiniteIndexSampler(rank, world_size, start, samples_per_gpu),
-        num_workers=workers_per_gpu,
+        batch_size=batch,
+        sampler=InfiniteIndexSampler(env.rank, env.world_size, start, batch),
+        num_workers=workers,
         collate_fn=collate_samples,
-        pin_memory=pin_memory,
+        pin_memory=env.device.type == 'cuda',
         worker_init_fn=start_worker,
-        persistent_workers=several,
+        persistent_workers=workers > 0,
         # a generator of its own: starting the loader must not draw from the
         # one that dropout uses
-        generator=torch.Generator().manual_seed(seed))
+        generator=torch.Generator().manual_seed(cfg.seed))
 
 
 def start_worker(worker_id: int) -> None:
@@ -135,10 +125,9 @@ def build_test_loader(dataset: Dataset,
     workers = cfg.data.get('test_workers')
     if workers is None:
         workers = cfg.data.get('workers_per_gpu') or 0
-    sampler = None
-    if deal and env.distributed:
-        sampler = DistributedSampler(
-            dataset, env.world_size, env.rank, shuffle=False)
+    sampler = DistributedSampler(
+        dataset, env.world_size, env.rank,
+        shuffle=False) if deal and env.distributed else None
     return DataLoader(
         dataset,
         sampler=sampler,

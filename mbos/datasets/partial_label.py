@@ -1,28 +1,23 @@
 """A dataset of which only some tasks are labelled."""
 import math
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
-from mbos.io.labels import read_labels
 from mbos.io.photographs import read_layout
-from mbos.tasks import IGNORE_INDEX, build_tasks
-from .checks import (Checked, DataError, probe_image, problems_of_manifest,
-                     problems_of_mask, problems_of_places, read_manifest,
-                     run_in_threads)
-from .image_files import find_images, problems_of_folder, read_split
-from .label_folder import LabelFolder, read_entries
+from mbos.tasks import IGNORE_INDEX, Task, build_tasks
+from .checks import (Checked, problems_of_folder, problems_of_manifest,
+                     problems_of_place, read_manifest)
+from .image_files import find_images, read_split
+from .label_folder import ABSENT, LabelFolder, read_entries
 from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin
 
-TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
-REMEDY = 'prepare the dataset again'
-MAKE = ('run tools/generate_pseudo_labels.py with this config and a stage-1 '
-        'checkpoint')
+FIELD_OF_VIEW = Task('field_of_view', ('inside', ))
 
 
 @DATASETS.register_module()
@@ -31,13 +26,12 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
 
     Every task of the model has a plane, and every plane a kind: ``truth``,
     ``pseudo`` or ``absent``. Images and masks belong together by stem, and
-    are sorted by it.
+    are sorted by it. A DataError says which files are missing; :meth:`check`
+    reads them, too.
 
     Args:
         name: Name of the dataset in logs and metas.
         tasks: All tasks of the model.
-        data_root: Parent of the folders that are not absolute.
-        img_suffix: Suffix or suffixes of the images.
         ann_dirs, pseudo_dirs: Folder of ground truth and of pseudo labels by
             task. Where it labels only some classes of the task,
             ``dict(path='train/OD', classes=['disc'])``; see
@@ -55,10 +49,6 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             as the published release does (docs/method.md, section 8).
         threshold: Operating point of the comparable metrics; the published
             ones stay at 0.5.
-
-    Raises:
-        DataError: If files are missing; :meth:`check` reads them too.
-        ValueError: If the arguments do not fit each other.
     """
 
     cache = None  # an ArrayCache, where JointDataset is given one
@@ -82,17 +72,10 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
                  threshold: float = 0.5):
         self.name = name
         self.tasks = build_tasks(tasks)
-        self.ann_suffix = ann_suffix
         self.allow_unlabelled = allow_unlabelled
         self.threshold = threshold
-        self.data_root = data_root
         # says which test sets see an image in the same way
         self.pipeline_text = repr(pipeline)
-        self.fov_dir = fov_dir and osp.join(data_root or '', fov_dir)
-        if self.fov_dir and not osp.isdir(self.fov_dir):
-            self._log(f'{self.fov_dir} not found, so there are no metrics '
-                      'inside the field of view; prepare_dataset writes it.')
-            self.fov_dir = None
         given = dict(
             name=name,
             data_root=data_root,
@@ -102,13 +85,12 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         self.truth = read_entries(given, 'ann_dirs', self.tasks)
         self.pseudo = read_entries(given, 'pseudo_dirs', self.tasks)
         self.folders = self.pseudo | self.truth
-        self.ann_dirs = {t: folder.path for t, folder in self.truth.items()}
         self.planes = self._planes(weights or {})
+        self.fov = self._fov_folder(data_root, fov_dir, ann_suffix)
         super().__init__(
             with_photographs(pipeline),
             img_dir,
             img_suffix=img_suffix,
-            seg_map_suffix=ann_suffix,
             split=split,
             data_root=data_root,
             test_mode=test_mode,
@@ -124,7 +106,7 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         """Kind and weight of each task's planes; ``classes`` if only of some.
         """
         names = [task.name for task in self.tasks]
-        if len(self.folders) < len(self.truth) + len(self.pseudo):
+        if self.truth.keys() & self.pseudo.keys():
             raise ValueError(
                 f'Dataset {self.name!r}: a task has both ground truth and '
                 'pseudo labels; keep one of them, or list the images twice, '
@@ -134,22 +116,31 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             raise ValueError(
                 f'Dataset {self.name!r}: expected weights of at least 0 by '
                 f'task ({", ".join(names)}), got {weights}.')
-        planes = {}
-        for name in names:
-            kind = TRUTH if name in self.truth else ABSENT
-            kind = PSEUDO if name in self.pseudo else kind
-            planes[name] = dict(kind=kind, weight=float(weights.get(name, 1)))
-            folder = self.folders.get(name)
-            if folder is not None and not folder.is_complete:
+        planes = {
+            name: dict(kind=ABSENT, weight=float(weights.get(name, 1)))
+            for name in names
+        }
+        for name, folder in self.folders.items():
+            planes[name]['kind'] = folder.kind
+            if not folder.is_complete:
                 planes[name]['classes'] = folder.classes
         return planes
+
+    def _fov_folder(self, root, path, suffix) -> LabelFolder | None:
+        path = path and osp.join(root or '', path)
+        if path and osp.isdir(path):
+            return LabelFolder(path, FIELD_OF_VIEW, binary=True, suffix=suffix)
+        if path:
+            self._log(f'{path} not found, so there are no metrics inside the '
+                      'field of view; prepare_dataset writes it.')
+        return None
 
     def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
                          split) -> list[dict]:
         """List file name and stem of the images, for the base class."""
         images = find_images(img_dir, img_suffix, self.data_root)
         if split is not None:
-            images = read_split(split, images)
+            images = read_split(split, images, self.data_root)
         kinds = ', '.join(
             ' '.join([task, plane['kind'], *plane.get('classes', ())])
             for task, plane in self.planes.items())
@@ -164,14 +155,6 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         """Get the file of an image."""
         return osp.join(self.img_dir, self.img_infos[idx]['filename'])
 
-    def plane_path(self, idx: int, task: str) -> str:
-        """Get the file of a label plane."""
-        return self.folders[task].file(self.stem(idx))
-
-    def fov_path(self, idx: int) -> str:
-        """Get the file of an image's field of view, with ``fov_dir``."""
-        return osp.join(self.fov_dir, self.stem(idx) + self.ann_suffix)
-
     def get_ann_info(self, idx: int) -> dict[str, LabelFolder]:
         """Get the folders of the label planes that are there, by task."""
         return self.folders
@@ -179,25 +162,22 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     def pre_pipeline(self, results: dict) -> None:
         """Add what the transforms need to know of an image and its planes."""
         path = osp.join(self.img_dir, results['img_info']['filename'])
+        # a copy: what a transform writes into one sample stays there
+        planes = {name: dict(plane) for name, plane in self.planes.items()}
         results.update(
             layout=read_layout(path),
             seg_fields=[],
             img_prefix=self.img_dir,
             dataset=self.name,
             cache=self.cache,
-            # a copy: what a transform writes into one sample stays there
-            planes={
-                k: dict(v)
-                for k, v in self.planes.items()
-            })
+            planes=planes)
 
     def get_gt_plane(self, idx: int, task: str) -> np.ndarray:
         """Read the ground truth of an image at its full size: (H, W), uint8.
 
         Only the classes in ``truth[task].classes`` are labelled.
         """
-        layout = read_layout(self.image_path(idx))
-        return self.truth[task].read(self.stem(idx), layout)
+        return self._read(self.truth[task], idx)
 
     def get_gt_seg_map_by_idx(self, index: int) -> dict[str, np.ndarray]:
         """Read all ground truth of an image, by task."""
@@ -205,65 +185,39 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
 
     def get_fov(self, idx: int) -> np.ndarray | None:
         """Read the field of view, bool of (H, W); None without ``fov_dir``."""
-        if self.fov_dir is None:
-            return None
-        layout = read_layout(self.image_path(idx))
-        return layout.turn_mask(read_labels(self.fov_path(idx))) > 0
+        return self._read(self.fov, idx) > 0 if self.fov else None
+
+    def _read(self, folder: LabelFolder, idx: int) -> np.ndarray:
+        return folder.read(self.stem(idx), read_layout(self.image_path(idx)))
+
+    def mask_folders(self) -> list[LabelFolder]:
+        """Folders of all masks, that of the field of view the last."""
+        return [*self.folders.values(), *filter(None, [self.fov])]
 
     def manifests(self) -> dict[str, dict]:
-        """Get the valid manifests of the pseudo labels by folder."""
-        found = {}
-        for folder in self.pseudo.values():
-            try:
-                manifest = read_manifest(folder.path)
-            except DataError:
-                continue  # reported by the check of the folder itself
-            if manifest is not None:
-                found[folder.path] = manifest
-        return found
+        """Get the manifests of the pseudo labels that have one, by folder."""
+        found = {f.path: read_manifest(f.path) for f in self.pseudo.values()}
+        return {path: content for path, content in found.items() if content}
 
-    def problems(self,
-                 full: bool = True,
-                 probed: dict | None = None) -> list[str]:
-        """Collect what is wrong with the files, one sentence per problem.
-
-        ``full`` reads every image and mask. ``probed`` are layout and problems
-        of images already read, by path; it is filled.
-        """
+    def missing_files(self) -> list[str]:
+        """Collect what is wrong with folders and lists of files."""
         stems = [info['stem'] for info in self.img_infos]
-        masks = [(f'annotation ({name})', folder.path, REMEDY)
-                 for name, folder in self.truth.items()]
-        masks += [(f'pseudo label ({name})', folder.path, MAKE)
-                  for name, folder in self.pseudo.items()]
-        if self.fov_dir:
-            masks.append(('field of view', self.fov_dir, REMEDY))
-        folders = [self.img_dir, *(path for _, path, _ in masks)]
-        found = problems_of_places(self.data_root, folders, self.split)
-        for what, path, remedy in masks:
-            found += problems_of_folder(path, stems, self.ann_suffix, what,
-                                        remedy)
+        folders = self.mask_folders()
+        found = problems_of_place(self.img_dir, self.data_root)
+        for folder in folders:
+            found += problems_of_place(folder.path, self.data_root)
+            found += problems_of_folder(folder, stems)
         for folder in self.pseudo.values():
             found += problems_of_manifest(folder, stems)
-        if full:
-            found += self._problems_of_pixels({} if probed is None else probed)
         return found
 
-    def _problems_of_pixels(self, probed: dict) -> list[str]:
-        """Read every image and every mask."""
-        paths = [self.image_path(i) for i in range(len(self))]
-        new = [path for path in paths if path not in probed]
-        probed.update(zip(new, run_in_threads(probe_image, new)))
+    def masks(self) -> Iterator[tuple[str, LabelFolder, str, bool]]:
+        """All masks: the image, folder and stem, and whether masks of 0 and
+        255 alone are good.
+        """
         made_here = self.manifests()
-        masks = []
-        for idx, path in enumerate(paths):
-            layout = probed[path][0]
-            for folder in self.folders.values():
-                # what the truth ignores is 255 in labels that keep it
-                allow = self.allow_unlabelled or folder.path in made_here
-                masks.append(
-                    (folder.file(self.stem(idx)), folder, layout, allow))
-            if self.fov_dir:
-                masks.append((self.fov_path(idx), None, layout, True))
-        found = [probed[path][1] for path in paths]
-        found += run_in_threads(problems_of_mask, *zip(*masks))
-        return sum(found, [])
+        for folder in self.mask_folders():
+            # what the truth ignores is 255 in labels that keep it
+            allow = self.allow_unlabelled or folder.path in made_here
+            for i in range(len(self)):
+                yield self.image_path(i), folder, self.stem(i), allow

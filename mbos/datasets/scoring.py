@@ -1,4 +1,4 @@
-"""Scoring and writing of predictions, per task and image by image."""
+"""Scoring of predictions, per task and image by image."""
 import os.path as osp
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ class ScoringMixin:
         return task if folder is None else task.part(folder.classes)
 
     def pre_eval(self, preds: Prediction | list[Prediction],
-                 indices: int | Sequence[int]) -> list[dict[str, dict]]:
+                 indices: int | Sequence[int]) -> list:
         """Reduce predictions to the sums that the metrics need.
 
         ``preds``, of one image or several, are probabilities of shape (C, H,
@@ -41,12 +41,9 @@ class ScoringMixin:
             list[dict | str]: For each image the sums by task, of the tasks
             that have ground truth here; with ``sums_folder``, where they are.
         """
-        if isinstance(preds, dict):
-            preds = [preds]
-        if isinstance(indices, int):
-            indices = [indices]
+        preds = [preds] if isinstance(preds, dict) else preds
         found = []
-        for pred, index in zip(preds, indices, strict=True):
+        for pred, index in zip(preds, np.atleast_1d(indices), strict=True):
             fov = self.get_fov(index)
             sums = {
                 task.name: self._sums(pred, task, index, fov)
@@ -64,56 +61,45 @@ class ScoringMixin:
         """The sums of one image and task, of the classes that are labelled."""
         label = self.get_gt_plane(idx, task.name)
         scored = self.scored_task(task)
-        points = self.operating_points.get(task.name, {})
+        points = {
+            name: [limits[c] for c in scored.classes]
+            for name, limits in self.operating_points.get(task.name,
+                                                          {}).items()
+        }
         try:
             prob = np.asarray(pred[task.name])
             if scored is not task:
                 prob = prob[task.channels(scored.classes)]
                 label = translate(label, task.part_values(scored.classes))
-            return metrics.update(
-                prob,
-                label,
-                scored,
-                fov=fov,
-                threshold=self.threshold,
-                ignore_index=self.ignore_index,
-                points={
-                    name: [limits[c] for c in scored.classes]
-                    for name, limits in points.items()
-                })
+            return metrics.update(prob, label, scored, fov, self.threshold,
+                                  self.ignore_index, points)
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(
                 f'{self.image_path(idx)}, task {task.name!r}: the prediction '
                 f'(of {", ".join(pred)}) cannot be scored: {error}') from error
 
     def compute(self,
-                results: Sequence[dict],
+                results: Sequence,
                 indices: Sequence[int] | None = None,
                 bootstrap: Bootstrap | None = None) -> dict[str, dict]:
-        """Compute all metrics by task from what :meth:`pre_eval` gave, or from
-        the predictions themselves, of some images or all.
+        """Compute all metrics by task from what :meth:`pre_eval` gave of some
+        images or all.
 
         ``bootstrap`` is as for ``metrics.report.compute``.
         """
         indices = range(len(self)) if indices is None else indices
-        if isinstance(results[0], dict) and any(
-                isinstance(v, np.ndarray) for v in results[0].values()):
-            results = self.pre_eval(results, indices)
+        names = [self.stem(i) for i in indices]
         reports = {}
         for task in self.tasks:
-            if task.name not in self.truth:
-                continue
-            sums = StoredSums(results, task.name) if isinstance(
-                results[0], str) else [r[task.name] for r in results]
-            reports[task.name] = compute(
-                sums,
-                self.scored_task(task),
-                names=[self.stem(i) for i in indices],
-                bootstrap=bootstrap)
+            if task.name in self.truth:
+                sums = StoredSums(results, task.name) if isinstance(
+                    results[0], str) else [r[task.name] for r in results]
+                reports[task.name] = compute(sums, self.scored_task(task),
+                                             names, bootstrap)
         return reports
 
     def evaluate(self,
-                 results: Sequence[dict],
+                 results: Sequence,
                  metric: str | Sequence[str] = 'mIoU',
                  logger=None) -> dict[str, float]:
         """Print a table per task and return all metrics by '<task>.<metric>'.
@@ -134,16 +120,12 @@ class ScoringMixin:
         by '<task>.<metric>'.
         """
         values = {}
-        for task in self.tasks:
-            if task.name not in reports:
-                continue
-            report = reports[task.name]
+        for name, report in reports.items():
             rows, flat = summary(report)
             print_log(
-                f'\n{self.name}, {task.name}, {report["images"]} images:'
-                f'\n{format_table(rows)}',
-                logger=logger)
-            values.update({f'{task.name}.{k}': v for k, v in flat.items()})
+                f'\n{self.name}, {name}, {report["images"]} images:\n'
+                f'{format_table(rows)}', logger)
+            values |= {f'{name}.{key}': value for key, value in flat.items()}
         return values
 
 

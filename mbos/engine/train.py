@@ -21,10 +21,10 @@ from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.checkpoints.settings import settings_of
 from mbos.config import build_checked, plain
 from mbos.config_rules import check_training, value_at
-from mbos.datasets import JointDataset, build_train_loader
+from mbos.datasets import JointDataset
 from mbos.datasets.checks import check_data
 from mbos.datasets.evaluation_sets import build_val_set
-from mbos.datasets.loader import build_test_loader
+from mbos.datasets.loader import build_test_loader, build_train_loader
 from mbos.faults import FaultList, InvalidConfigError, blamed_on, naming
 from mbos.io.files import save_text
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
@@ -77,19 +77,10 @@ def train_segmentor(cfg: Config,
                 open_log(kept_lines, path, cfg)
             logger.info(f'{env.world_size} process(es) on {env.device.type}, '
                         f'seed {cfg.seed}')
-            loader = build_loader(train_set, cfg, env, runner.iter)
+            loader = build_train_loader(train_set, cfg, env, runner.iter)
             step = find_hook(runner, GradientStepHook)
             with signals.deferred():
                 runner.run([loader], [('train', 1)], backward=step.backward)
-
-
-def build_loader(train_set, cfg: Config, env: Environment,
-                 start: int) -> DataLoader:
-    """The endless loader of the training images."""
-    data = cfg.data
-    return build_train_loader(train_set, data.samples_per_gpu,
-                              data.workers_per_gpu, cfg.seed, env.rank,
-                              env.world_size, start, env.device.type == 'cuda')
 
 
 def find_inputs(cfg: Config, env: Environment, validate: bool,
@@ -141,7 +132,7 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
     that it is to go on from."""
     set_backends(cfg)
     model = prepare_model(cfg, env, logger)
-    images = cfg.data.samples_per_gpu * train_set.samples_per_item
+    images = cfg.data.samples_per_gpu * len(train_set.turns)
     with blamed_on('The backbone takes no image as the config has it',
                    'Correct model.backbone.'):
         check_network(model, images)
@@ -219,7 +210,7 @@ def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
         IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
     if val_set is not None:
         build = SafeDistEvalHook if env.distributed else SafeEvalHook
-        settings = plain(cfg.evaluation)
+        settings = dict(plain(cfg.evaluation), pre_eval=True)
         settings.pop('metric', None)  # every metric is computed
         for key in () if env.distributed else ONLY_DISTRIBUTED:
             settings.pop(key, None)

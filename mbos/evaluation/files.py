@@ -71,7 +71,7 @@ def _task_content(report, dataset, task, chosen_on) -> dict:
         dict(
             name=row['name'],
             image=dataset.image_path(index[row['name']]),
-            mask=dataset.plane_path(index[row['name']], task)) | row
+            mask=dataset.truth[task].file(row['name'])) | row
         for row in report['per_image']
     ]
     return content

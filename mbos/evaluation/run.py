@@ -84,9 +84,9 @@ def image_key(run_key: str, dataset, index: int) -> str:
     """Name what the sums of an image depend on: other for other files, or the
     same ones written again.
     """
+    folders = dataset.mask_folders()
     files = [dataset.image_path(index)]
-    files += [dataset.plane_path(index, task) for task in dataset.ann_dirs]
-    files += [dataset.fov_path(index)] if dataset.fov_dir else []
+    files += [folder.file(dataset.stem(index)) for folder in folders]
     states = [os.stat(file) for file in files]
     parts = (run_key, dataset.pipeline_text, dataset.ignore_index,
              dataset.threshold, dataset.operating_points, [
@@ -166,6 +166,6 @@ def _new_sums(model, name, datasets, passes, cfg,
 
 def _labelled(datasets, members) -> list[str] | None:
     """The tasks that are labelled on an image; None where these are all."""
-    labelled = {t for name, _ in members for t in datasets[name].ann_dirs}
+    labelled = {t for name, _ in members for t in datasets[name].truth}
     known = {task.name for task in datasets[members[0][0]].tasks}
     return None if labelled == known else sorted(labelled)

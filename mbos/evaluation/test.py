@@ -45,7 +45,7 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
             that are done have been written then, marked as incomplete.
     """
     for name, dataset in datasets.items():
-        if not dataset.ann_dirs:
+        if not dataset.truth:
             raise ValueError(
                 f'Test set {name!r} has no ground truth (ann_dirs), so there '
                 'is nothing to evaluate; --vis only needs images.')

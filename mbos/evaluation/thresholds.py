@@ -49,7 +49,7 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
             raise EvaluationError(error)
         dataset = val_sets[name]
         for task in dataset.tasks if places else ():
-            if task.name not in dataset.ann_dirs:
+            if task.name not in dataset.truth:
                 continue
             sets[task].append(name)
             scored = dataset.scored_task(task)

@@ -1,58 +1,52 @@
 """What became of pseudo labels: shares, empty images, Dice."""
 import os.path as osp
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from mbos.datasets.label_folder import LabelFolder
 from mbos.io.labels import read_labels
 from .generation import ImageFolder
 
 NEARLY_EMPTY = 0.8
+HEADER = [
+    'dataset', 'task', 'class', 'share of pixels', 'images with it',
+    'images with nothing', 'Dice'
+]
 
 
-def parse_truth(entries: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Read ``DATASET.TASK=FOLDER`` arguments: folder by dataset and task.
-
-    Raises:
-        ValueError: If one is malformed or its folder does not exist.
+def parse_truth(entries: Sequence[str],
+                folders: Sequence[ImageFolder]) -> dict[str, str]:
+    """Read ``DATASET.TASK=FOLDER`` arguments: folders by 'dataset.task' that
+    is labelled. A ValueError says which argument is wrong.
     """
+    known = {f'{f.name}.{t.task.name}' for f in folders for t in f.targets}
     truth = {}
     for entry in entries:
         name, _, folder = entry.partition('=')
-        dataset, _, task = name.rpartition('.')
-        if not (dataset and task and osp.isdir(folder)):
+        if name not in known or not osp.isdir(folder):
             raise ValueError(
-                f'--truth {entry!r}: expected DATASET.TASK=FOLDER, such as '
-                'ddr.vessel=masks, with a folder that exists.')
-        truth[dataset, task] = folder
+                f'--truth {entry!r}: expected DATASET.TASK=FOLDER, with a '
+                'folder that exists, and one of the pseudo labels that the '
+                f'config reads: {", ".join(sorted(known))}.')
+        truth[name] = folder
     return truth
 
 
-def check_truth(folders: Sequence[ImageFolder], truth: dict[tuple[str, str],
-                                                            str]) -> None:
-    """Refuse truth of datasets and tasks that are not pseudo-labelled."""
-    known = {(folder.name, target.task.name)
-             for folder in folders
-             for target in folder.targets.values()}
-    for name in sorted(set(truth) - known):
-        raise ValueError(
-            f'--truth {".".join(name)}: the config reads no such pseudo '
-            'labels, only ' + ', '.join(map('.'.join, sorted(known))) + '.')
-
-
 def make_report(labelled: Sequence[ImageFolder],
-                truth: dict[tuple[str, str], str]) -> list[dict]:
+                truth: Mapping[str, str]) -> list[dict]:
     """Report on all folders that ``generate_pseudo_labels`` returned, a row of
     :func:`report_folder` each, and warn of those that are nearly empty.
     """
     rows = []
     for folder in labelled:
-        for target in folder.targets.values():
+        for target in folder.targets:
             task = target.task.name
-            row = report_folder(folder, target, truth.get((folder.name, task)))
+            truth_dir = truth.get(f'{folder.name}.{task}')
+            row = report_folder(folder, target, truth_dir)
             share = row['images_with_nothing'] / row['images']
             row['nearly_empty'] = share > NEARLY_EMPTY
             if row['nearly_empty']:
@@ -78,66 +72,67 @@ def report_folder(folder: ImageFolder,
         ``images_with_class`` by class; with truth also ``images_with_truth``
         and ``Dice`` by class, pooled over pixels.
     """
-    task, names = target.task, target.classes
-    channels = task.channels(names)
-    pixels = empty = scored = 0
-    area, present, both, each = torch.zeros((4, len(channels)),
-                                            dtype=torch.float64)
-    for stem in folder.stems:
-        labels = torch.from_numpy(read_labels(target.file(stem)))
-        predicted = task.encode(labels)[0][channels]
-        found = predicted.flatten(1).sum(1)
-        pixels += labels.numel()
+    names, stems = target.classes, folder.stems
+    masks = replace(target, path=truth_dir or '')
+    scored = [s for s in stems if truth_dir and osp.isfile(masks.file(s))]
+    pixels = empty = 0
+    area, present, both, each = torch.zeros((4, len(names))).double()
+    for stem in stems:
+        predicted, _ = _read(target, stem)
+        found = _pixels(predicted)
+        pixels += predicted[0].numel()
         area += found
         present += found > 0
         empty += not found.any()
-        mask = truth_dir and replace(target, path=truth_dir).file(stem)
-        if mask and osp.isfile(mask):
-            scored += 1
-            truth, valid = _read_truth(mask, target, labels.shape)
+        if stem in scored:
+            truth, valid = _read(masks, stem)
+            if truth.shape != predicted.shape:
+                raise ValueError(
+                    f'{masks.file(stem)}: the mask has {truth.shape[1:]} '
+                    f'pixels, the pseudo label {predicted.shape[1:]}; prepare '
+                    'truth and images alike.')
             predicted = predicted & valid
-            both += (predicted & truth).flatten(1).sum(1)
-            each += (predicted.flatten(1).sum(1) + truth.flatten(1).sum(1))
+            both += _pixels(predicted & truth)
+            each += _pixels(predicted) + _pixels(truth)
     row = dict(
         dataset=folder.name,
-        task=task.name,
+        task=target.task.name,
         folder=target.path,
-        images=len(folder.stems),
+        images=len(stems),
         images_with_nothing=empty,
         share=dict(zip(names, (area / max(pixels, 1)).tolist())),
         images_with_class=dict(zip(names,
                                    present.long().tolist())))
     if truth_dir:
-        row['images_with_truth'] = scored
+        row['images_with_truth'] = len(scored)
         row['Dice'] = dict(zip(names, (2 * both / each).tolist()))
     return row
 
 
-def _read_truth(path: str, target: LabelFolder, shape: tuple):
+def _read(folder: LabelFolder, stem: str) -> tuple[Tensor, Tensor]:
     """Targets and validity of the labelled classes, (C, H, W)."""
-    labels = torch.from_numpy(read_labels(path))
-    if labels.shape != shape:
-        raise ValueError(
-            f'{path}: the mask has shape {tuple(labels.shape)}, the pseudo '
-            f'label {tuple(shape)}; prepare truth and images alike.')
-    channels = target.task.channels(target.classes)
-    truth, valid = target.task.encode(labels)
-    return truth[channels], valid[channels]
+    labels = torch.from_numpy(read_labels(folder.file(stem)))
+    channels = folder.task.channels(folder.classes)
+    targets, valid = folder.task.encode(labels)
+    return targets[channels], valid[channels]
+
+
+def _pixels(masks: Tensor) -> Tensor:
+    """Pixels of each of some masks (C, H, W)."""
+    return masks.flatten(1).sum(1)
 
 
 def report_table(rows: Sequence[dict]) -> list[list[str]]:
     """Lay a report out, the first row being the header."""
-    table = [[
-        'dataset', 'task', 'class', 'share of pixels', 'images with it',
-        'images with nothing', 'Dice'
-    ]]
+    table = [HEADER]
     for row in rows:
+        count = row['images']
         for name, share in row['share'].items():
             dice = row.get('Dice', {}).get(name)
             table.append([
                 row['dataset'], row['task'], name, f'{100 * share:.3f} %',
-                f'{row["images_with_class"][name]} of {row["images"]}',
-                f'{row["images_with_nothing"]} of {row["images"]}',
+                f'{row["images_with_class"][name]} of {count}',
+                f'{row["images_with_nothing"]} of {count}',
                 '' if dice is None else f'{dice:.4f}'
             ])
     return table

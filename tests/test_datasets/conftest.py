@@ -3,10 +3,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from mmcv import ConfigDict
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
+from mbos.datasets.loader import build_train_loader
 from mbos.io.labels import save_labels
+from mbos.runtime.environment import Environment
 
 NORMALIZE = dict(
     type='Normalize', mean=(0., 0., 0.), std=(1., 1., 1.), to_rgb=True)
@@ -34,6 +38,14 @@ MANIFEST = dict(
     config='stage2.py',
     threshold=0.5,
     images=[f'eye_{i}' for i in range(5)])
+
+
+def train_loader(joint, images, workers, seed, start=0):
+    """The loader of a training in one process."""
+    data = dict(samples_per_gpu=images, workers_per_gpu=workers)
+    cfg = ConfigDict(seed=seed, data=data)
+    return build_train_loader(joint, cfg, Environment(torch.device('cpu')),
+                              start)
 
 
 def shape_of(i):

@@ -1,6 +1,7 @@
 import os
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,11 +65,9 @@ def test_changed_file_replaces_its_entry(cache, photo, change):
 @pytest.mark.parametrize('content', [b'', b'\x93NUMPY', None])
 def test_damaged_entry_is_made_again(cache, photo, content):
     cache.get(photo, array)
-    entry = cache.entry(photo)
-    with open(entry, 'rb') as file:
-        whole = file.read()
-    with open(entry, 'wb') as file:
-        file.write(whole[:-7] if content is None else content)
+    entry, = Path(cache.folder).iterdir()
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-7] if content is None else content)
     assert (cache.get(photo, array) == ARRAY).all()
     assert (cache.get(photo, not_called) == ARRAY).all()
 

@@ -1,7 +1,7 @@
 """Checks before training; also of data that somebody else packed."""
 import json
+import logging
 import os
-import pickle
 import shutil
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mbos.datasets import DataError
+from mbos.datasets.image_files import find_images
 from mbos.io import RefusedError
 from mbos.io.labels import save_labels
 from tests.bombs import png
@@ -22,15 +23,11 @@ def problem_of(make, **changes):
     return problem
 
 
-def masks(folder, *values, images=range(5)):
-    """Function that overwrites masks by repeated values."""
-
-    def write(root):
-        for i in images:
-            plane = np.resize(np.array(values, np.uint8), shape_of(i))
-            save_labels(root / folder / f'eye_{i}.png', plane)
-
-    return write
+def write_masks(folder, values, images):
+    """Overwrite masks by repeated values."""
+    for i in images:
+        plane = np.resize(np.array(values, np.uint8), shape_of(i))
+        save_labels(folder / f'eye_{i}.png', plane)
 
 
 def small_mask(name):
@@ -68,11 +65,6 @@ def text(name, content):
     return lambda root: (root / name).write_text(content)
 
 
-def only_gif_masks(root):
-    for path in (root / 'ann').iterdir():
-        path.rename(path.with_suffix('.gif'))
-
-
 def cut_jpeg(root):
     for path in list((root / 'images').iterdir()):
         Image.open(path).save(path.with_suffix('.jpg'))
@@ -92,33 +84,33 @@ def some(*classes, **more):
     (None, dict(img_suffix=['.jpg', '.tif']), "'.tif'], but 5 .png; set"),
     (copy('images/eye_0.png', 'images/eye_0.tif'),
      dict(img_suffix=['.png', '.tif']), 'same stem as eye_0.tif'),
-    (remove('ann/eye_3.png'), {}, 'ann/eye_3.png: annotation (lesion) of'),
-    (None, dict(ann_dirs=dict(lesion='masks')), 'masks: annotation (lesion)'),
-    (only_gif_masks, {}, 'expected <stem>.png, found 5 .gif'),
+    (remove('ann/eye_3.png'), {}, 'ann: 1 of 5 masks are missing (truth, '
+     'lesion), such as eye_3.png'),
+    (None, dict(ann_dirs=dict(lesion='masks')), 'masks: 5 of 5 masks are'),
+    (None, dict(ann_suffix='.gif', pseudo_dirs={}, weights={}), 'eye_0.gif'),
     (small_mask('ann/eye_1.png'), {}, 'ann/eye_1.png: the mask has shape (9'),
     (lambda root: Image.new('RGB', (56, 42)).save(root / 'ann/eye_1.png'), {},
      "ann/eye_1.png: has Pillow mode 'RGB', expected one channel"),
     (cut('images/eye_2.png'), {}, 'images/eye_2.png: cannot be read'),
     (cut('ann/eye_3.png'), {}, 'ann/eye_3.png: cannot be read'),
     (cut_jpeg, dict(img_suffix='.jpg'), 'eye_2.jpg: cannot be read'),
-    (pipe('ann/eye_1.png'), {}, 'ann/eye_1.png: annotation (lesion) of'),
+    (pipe('ann/eye_1.png'), {}, 'such as eye_1.png'),
     (pipe('pseudo/manifest.json'), {}, 'not a regular file but a pipe'),
-    (None, dict(fov_dir='images/../ann/..'), 'no field of view for any'),
+    (None, dict(fov_dir='images/../ann/..'), '(truth, field_of_view)'),
     (small_mask('ann/eye_0.png'), dict(ann_dirs={}, fov_dir='ann'),
      'ann/eye_0.png: the mask has shape (9'),
     (None, dict(pseudo_dirs=dict(vessel='ddr_v')),
-     'ddr_v: pseudo label (vessel) folder not found; run tools/generate_pse'),
-    (remove('pseudo/eye_4.png'), {}, 'pseudo/eye_4.png: pseudo label (ve'),
+     '(pseudo, vessel), such as eye_0.png; run tools/generate_pse'),
     (manifest(task='odoc'), {}, "manifest.json: made for ('odoc'"),
     (manifest(classes=['x']), {}, "manifest.json: made for ('vessel'"),
-    (manifest(images=['eye_0']), {}, 'does not list 4 of 5 images'),
-    (manifest(images='eye_0'), {}, 'manifest.json: is not a manifest'),
+    (manifest(images=['eye_0']), {}, 'without 4 of the 5 images'),
+    (manifest(images=7), {}, 'manifest.json: is not a manifest'),
     (text('pseudo/manifest.json', '{'), {}, 'manifest.json: is not a man'),
     (text('pseudo/manifest.json', '7'), {}, 'manifest.json: is not a man'),
     (text('pseudo/manifest.json', '{}'), {}, 'manifest.json: is not a man'),
     (pipe('a.txt'), dict(split='a.txt'), 'not a regular file but a pipe'),
     (None, dict(split='none.txt'), 'none.txt: split file cannot be read'),
-    (text('a.txt', '\n'), dict(split='a.txt'), 'a.txt: the split file names'),
+    (text('a.txt', '\n'), dict(split='a.txt'), 'a.txt: the split file is em'),
     (text('a.txt', 'eye_1\neye_9\n'), dict(split='a.txt'), "t: 'eye_9' is"),
     (text('a.txt', '../images/eye_1'), dict(split='a.txt'),
      "'../images/eye_1' is not an image"),
@@ -132,24 +124,23 @@ def test_one_problem(make, root, damage, changes, expected):
 
 @pytest.mark.parametrize('changes, values, expected', [
     ({}, [0, 1, 255], None),
-    ({}, [0, 128, 255], 'label value(s) 128 out of range'),
-    ({}, [0, 4, 5, 9], 'label value(s) 5, 9 out of range'),
+    ({}, [0, 128, 255], 'has label values [128], but task'),
+    ({}, [0, 4, 5, 9], 'has label values [5, 9], but task'),
     ({}, [0, 255], 'looks like a 0/255 mask'),
     (dict(allow_unlabelled=True), [0, 255], None),
     (some('EX', 'SE'), [0, 1, 3, 255], None),
-    (some('EX', 'SE'), [0, 2, 4], 'label value(s) 2, 4 out of range'),
+    (some('EX', 'SE'), [0, 2, 4], 'has label values [2, 4], but task'),
     (some('SE'), [0, 3, 255], None),
     (some('SE'), [0, 1, 255], None),
-    (some('SE'), [0, 1, 3], 'label value(s) 1 out of range'),
-    (some('SE'), [0, 2], 'label value(s) 2 out of range'),
+    (some('SE'), [0, 1, 3], 'has label values [1], but task'),
+    (some('SE'), [0, 2], 'has label values [2], but task'),
     (some('SE'), [0, 255], 'binary=True beside the path'),
     (some('SE', binary=True), [0, 77, 255], None),
 ])  # yapf: disable
 def test_values_of_masks(make, root, changes, values, expected):
-    masks('ann', *values, images=[1])(root)
-    dataset = make(**changes)
-    masks('ann', *(values if not expected else [0]), images=[0, 2, 3, 4])(root)
-    problems = dataset.problems(full=True)
+    write_masks(root / 'ann', [0], [0, 2, 3, 4])
+    write_masks(root / 'ann', values, [1])
+    problems = make(**changes).problems(full=True)
     assert len(problems) == bool(expected)
     assert all('ann/eye_1.png' in p and expected in p for p in problems)
 
@@ -157,16 +148,33 @@ def test_values_of_masks(make, root, changes, values, expected):
 def test_good_data(make, root):
     make(ann_dirs={}, pseudo_dirs={}, weights={}).check()
     Image.fromarray(np.eye(42, 56) > 0).save(root / 'ann/eye_1.png')
-    small_mask('pseudo/other.png')(root)
+    small_mask('ann/other.png')(root)
     (root / 'val.txt').write_text('eye_3\n\neye_1.png\neye_3\n')
     exif = Image.Exif()
     exif[274] = 6
     Image.open(root / 'images/eye_3.png').save(
         root / 'images/eye_3.png', exif=exif)
-    dataset = make(split='val.txt')
+    dataset = make(split='val.txt', pseudo_dirs={}, fov_dir='nowhere')
     dataset.check()
     assert [dataset.stem(i) for i in range(len(dataset))] == ['eye_1', 'eye_3']
-    assert dataset.fov_dir is make(fov_dir='nowhere').fov_dir is None
+    assert dataset.get_fov(0) is None
+
+
+@pytest.mark.parametrize('suffix, names, left_out', [
+    ('.jpg', ['a.JPG', 'b.jpeg', 'c.JPEG', 'd.jpg'], ''),
+    ('.TIF', ['a.tif', 'b.tiff', 'c.TIFF'], ''),
+    (['.jpg', '_fundus.jpg'], ['a.JPG', 'b_fundus.JPEG'], '2 .heic, 1 .webp'),
+])
+def test_which_images_are_taken(tmp_path, suffix, names, left_out, caplog):
+    others = ['x.webp', 'y.HEIC', 'z.heic', '.e.png'] if left_out else []
+    for name in names + others:
+        (tmp_path / name).write_bytes(b'x')
+    with caplog.at_level(logging.WARNING):
+        found = find_images(str(tmp_path), suffix, None)
+    assert found == dict(zip('abcd', names))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == bool(left_out)
+    assert all(f'left out are {left_out}; set' in text for text in said)
 
 
 def test_pseudo_labels_without_a_manifest(make, root):
@@ -176,14 +184,14 @@ def test_pseudo_labels_without_a_manifest(make, root):
 
 
 def test_at_most_ten_are_shown(make, root):
-    for folder in ('ann', 'pseudo'):
-        masks(folder, 77)(root)
-    for path in (root / 'images').iterdir():
-        path.write_bytes(b'no image')
-    with pytest.raises(DataError, match='^15 problem.* first 10:') as error:
-        make().check()
-    assert str(error.value).count('\n') == 10
-    assert pickle.loads(pickle.dumps(error.value)).args == error.value.args
+    write_masks(root / 'ann', [77], range(5))
+    os.remove(root / 'images/eye_4.png')
+    (root / 'images/eye_4.png').write_bytes(b'no image')
+    folders = dict.fromkeys(('lesion', 'vessel', 'odoc'), 'ann')
+    with pytest.raises(DataError, match='^13 problem.* first 10:') as error:
+        make(ann_dirs=folders, pseudo_dirs={}).check()
+    assert len(error.value.problems) == 10
+    assert 'eye_4.png: is not a picture' in error.value.problems[0]
 
 
 @pytest.mark.parametrize('changes, expected', [
@@ -192,10 +200,10 @@ def test_at_most_ten_are_shown(make, root):
     (dict(weights=dict(drusen=1)), "by task .*got {'drusen': 1}"),
     (dict(weights=dict(vessel=-1)), 'weights of at least 0'),
     (dict(pseudo_dirs=dict(lesion='pseudo')), 'both ground truth and pseudo'),
-    (some('EX', 'MAC'), "'ddr', ann_dirs: Task 'lesion' has the classes"),
+    (some('EX', 'MAC'), "'ddr', ann_dirs, lesion: Task 'lesion' has the cla"),
     (dict(ann_dirs=dict(lesion=dict(path='ann', classes='EX'))), "got 'EX'"),
-    (dict(ann_dirs=dict(lesion=dict(path='ann', clases=[]))), 'expected a '),
-    (dict(ann_dirs=dict(lesion=['ann'])), 'expected a folder or dict'),
+    (dict(ann_dirs=dict(lesion=dict(path='ann', clases=[]))), 'clases'),
+    (dict(ann_dirs=dict(lesion=['ann'])), "'ddr', ann_dirs, lesion: .*list"),
     (some(), r'each once, got \(\)'),
     (some('EX', 'HE', binary=True), 'binary=True is for masks of a single'),
 ])  # yapf: disable

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from mbos.datasets import (InfiniteIndexSampler, JointDataset,
-                           build_train_loader)
+from mbos.datasets import DataError, JointDataset
+from mbos.datasets.loader import InfiniteIndexSampler
 from mbos.tasks import build_tasks
-from tests.test_datasets.conftest import NORMALIZE
+from tests.test_datasets.conftest import NORMALIZE, train_loader
 
 STRONG = [
     dict(type='LoadImageFromFile'),
@@ -169,8 +169,7 @@ def joint(make):
 
 
 def batches(joint, workers, count=3, **kwargs):
-    loader = build_train_loader(
-        joint, 2, workers, seed=11, rank=0, world_size=1, **kwargs)
+    loader = train_loader(joint, 2, workers, 11, **kwargs)
     found = list(itertools.islice(loader, count))
     return [(b['img'].data[0], b['labels'].data[0],
              [(m['filename'], m['planes']) for m in b['img_metas'].data[0]])
@@ -207,5 +206,7 @@ def test_loader_leaves_the_generator_of_dropout_alone(joint):
 def test_problems_of_all_members_are_named_once(make, root):
     joint = JointDataset([make(), make(ann_dirs={})])
     (root / 'images/eye_1.png').write_bytes(b'no image')
-    problem, = joint.problems()
+    with pytest.raises(DataError) as error:
+        joint.check()
+    problem, = error.value.problems
     assert 'eye_1.png: is not a picture' in problem

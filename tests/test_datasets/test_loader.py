@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.data import Dataset
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from mbos.datasets.loader import build_test_loader, collate_samples
-from mbos.engine.train import build_loader
+from mbos.datasets.loader import (build_test_loader, build_train_loader,
+                                  collate_samples)
 from mbos.runtime.environment import Environment
 
 CPU = Environment(torch.device('cpu'))
@@ -22,9 +22,6 @@ class Threads(Dataset):
     def __len__(self):
         return 2
 
-    def set_seed(self, seed):
-        self.seed = seed
-
     def __getitem__(self, index):
         return torch.tensor([cv2.getNumThreads(), torch.get_num_threads()])
 
@@ -32,7 +29,7 @@ class Threads(Dataset):
 @pytest.mark.parametrize('device, pinned', [('cpu', False), ('cuda', True)])
 def test_pinned_memory_follows_the_device(device, pinned):
     env = Environment(torch.device(device))
-    loader = build_loader(Threads(), CFG, env, start=0)
+    loader = build_train_loader(Threads(), CFG, env)
     assert loader.pin_memory is pinned and loader.persistent_workers
     assert build_test_loader(Threads(), CFG, env).pin_memory is pinned
 

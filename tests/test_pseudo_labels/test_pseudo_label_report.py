@@ -5,9 +5,15 @@ import pytest
 from mbos.datasets.label_folder import LabelFolder
 from mbos.io.labels import save_labels
 from mbos.pseudo_labels.generation import ImageFolder
-from mbos.pseudo_labels.report import (check_truth, make_report, parse_truth,
-                                       report_folder, report_table)
+from mbos.pseudo_labels.report import (make_report, parse_truth, report_folder,
+                                       report_table)
 from mbos.tasks import ODOC, VESSEL
+
+
+class Images(list):
+    """Stands for a dataset."""
+
+    stem = staticmethod(str)
 
 
 def labelled(path, task, planes, classes=None):
@@ -15,9 +21,8 @@ def labelled(path, task, planes, classes=None):
     for i, plane in enumerate(planes):
         save_labels(path / f'{i}.png', plane)
     target = LabelFolder(str(path), task, classes or task.classes)
-    folder = ImageFolder(dict(name='ddr', img_dir=''), {str(path): target})
-    folder.stems = [str(i) for i in range(len(planes))]
-    return folder, target
+    images = Images(planes)
+    return ImageFolder({}, 'ddr', '', [target], images), target
 
 
 @pytest.mark.parametrize('classes', [('disc', 'cup'), ('disc', )])
@@ -54,10 +59,8 @@ def test_report_warns_of_nearly_empty_folders(tmp_path):
 
 def test_truth_arguments(tmp_path):
     given = f'ddr.vessel={tmp_path}'
-    assert parse_truth([given]) == {('ddr', 'vessel'): str(tmp_path)}
-    for wrong in ('ddr=x', 'ddr.vessel=nowhere'):
-        with pytest.raises(ValueError, match=f'{wrong}.*DATASET.TASK=FOLDER'):
-            parse_truth([wrong])
     folder, _ = labelled(tmp_path, VESSEL, [])
-    with pytest.raises(ValueError, match='ddr.odoc.*only ddr.vessel'):
-        check_truth([folder], {('ddr', 'odoc'): 'x'})
+    assert parse_truth([given], [folder]) == {'ddr.vessel': str(tmp_path)}
+    for wrong in ('ddr=x', 'ddr.vessel=nowhere', f'ddr.odoc={tmp_path}'):
+        with pytest.raises(ValueError, match=f'{wrong}.*: ddr.vessel'):
+            parse_truth([wrong], [folder])

@@ -1,8 +1,8 @@
 """Colour jitter, tones, grayscale and blur of images in BGR, before Normalize.
 
-Arguments ``prob`` are the probability of any change. ``channel_order`` 'rgb'
-works on the true colours; 'bgr' takes the loaded image as if it were RGB, as
-the published release does (docs/method.md, section 8).
+``prob`` is the probability of any change. ``channel_order`` 'rgb' works on the
+true colours; 'bgr' takes the loaded image as if it were RGB, as the published
+release does (docs/method.md, section 8).
 """
 import cv2
 import numpy as np
@@ -13,16 +13,28 @@ from PIL import Image
 from .transforms import check_probability
 
 
-def check_order(order: str) -> str:
-    """Return a channel order, or say that it is not one."""
+def _is_rgb(order: str) -> bool:
     if order not in ('rgb', 'bgr'):
         raise ValueError("Expected channel_order 'rgb', or 'bgr' for the "
                          f'published behaviour, got {order!r}.')
-    return order
+    return order == 'rgb'
+
+
+class ColourTransform:
+    """Calls ``_change`` of the image, (H, W, 3) uint8, with a probability."""
+
+    def __init__(self, prob: float):
+        self.prob = check_probability(prob)
+
+    def __call__(self, results: dict) -> dict:
+        if np.random.rand() < self.prob:
+            changed = self._change(results['img'])
+            results['img'] = np.ascontiguousarray(changed)
+        return results
 
 
 @PIPELINES.register_module()
-class ColorJitter:
+class ColorJitter(ColourTransform):
     """Change brightness, contrast, saturation (factors of 1 - value to 1 +
     value) and hue (by -hue to hue turns), in random order.
     """
@@ -34,23 +46,19 @@ class ColorJitter:
                  hue: float = 0.25,
                  prob: float = 0.8,
                  channel_order: str = 'rgb'):
+        super().__init__(prob)
         self.jitter = torchvision.transforms.ColorJitter(
             brightness, contrast, saturation, hue)
-        self.prob = check_probability(prob, 'prob')
-        self.step = -1 if check_order(channel_order) == 'rgb' else 1
+        self.step = -1 if _is_rgb(channel_order) else 1
 
-    def __call__(self, results: dict) -> dict:
-        """Change the colours of the image."""
-        if np.random.rand() >= self.prob:
-            return results
-        image = np.ascontiguousarray(results['img'][..., ::self.step])
-        image = np.asarray(self.jitter(Image.fromarray(image)))
-        results['img'] = np.ascontiguousarray(image[..., ::self.step])
-        return results
+    def _change(self, image: np.ndarray) -> np.ndarray:
+        image = np.ascontiguousarray(image[..., ::self.step])
+        return np.asarray(self.jitter(
+            Image.fromarray(image)))[..., ::self.step]
 
 
 @PIPELINES.register_module()
-class RandomGamma:
+class RandomGamma(ColourTransform):
     """Bend the tone curve, as cameras and exposures differ.
 
     Grey values g become ``255 (g / 255) ** gamma``: black and white stay, what
@@ -64,53 +72,40 @@ class RandomGamma:
                  gamma: float = 1.5,
                  channel_gamma: float = 1.2,
                  prob: float = 0.8):
-        self.gamma = gamma
-        self.channel_gamma = channel_gamma
-        self.prob = check_probability(prob, 'prob')
+        super().__init__(prob)
+        self.gamma, self.channel_gamma = gamma, channel_gamma
 
-    def __call__(self, results: dict) -> dict:
-        """Change the tones of the image."""
-        if np.random.rand() >= self.prob:
-            return results
+    def _change(self, image: np.ndarray) -> np.ndarray:
         bends = np.random.uniform(-1, 1, 4)
         exponents = self.gamma**bends[0] * self.channel_gamma**bends[1:]
         levels = np.linspace(0, 1, 256)[:, None]
         table = np.rint(255 * levels**exponents).astype(np.uint8)
-        results['img'] = cv2.LUT(
-            np.ascontiguousarray(results['img']), table[None])
-        return results
+        return cv2.LUT(np.ascontiguousarray(image), table[None])
 
 
 @PIPELINES.register_module()
-class RandomGrayscale:
+class RandomGrayscale(ColourTransform):
     """Replace the colours by their luma, on three channels."""
 
     def __init__(self, prob: float = 0.2, channel_order: str = 'rgb'):
-        self.prob = check_probability(prob, 'prob')
-        self.code = cv2.COLOR_BGR2GRAY if check_order(
-            channel_order) == 'rgb' else cv2.COLOR_RGB2GRAY
+        super().__init__(prob)
+        self.code = cv2.COLOR_BGR2GRAY if _is_rgb(
+            channel_order) else cv2.COLOR_RGB2GRAY
 
-    def __call__(self, results: dict) -> dict:
-        """Take the colours out of the image."""
-        if np.random.rand() < self.prob:
-            gray = cv2.cvtColor(results['img'], self.code)
-            results['img'] = np.repeat(gray[..., None], 3, axis=2)
-        return results
+    def _change(self, image: np.ndarray) -> np.ndarray:
+        return np.repeat(cv2.cvtColor(image, self.code)[..., None], 3, axis=2)
 
 
 @PIPELINES.register_module()
-class RandomGaussianBlur:
+class RandomGaussianBlur(ColourTransform):
     """Blur by a Gaussian whose standard deviation in pixels is drawn from the
     range ``sigma``.
     """
 
     def __init__(self, sigma=(0.1, 2.0), prob: float = 0.5):
+        super().__init__(prob)
         self.sigma = tuple(sigma)
-        self.prob = check_probability(prob, 'prob')
 
-    def __call__(self, results: dict) -> dict:
-        """Blur the image."""
-        if np.random.rand() < self.prob:
-            sigma = np.random.uniform(*self.sigma)
-            results['img'] = cv2.GaussianBlur(results['img'], (0, 0), sigma)
-        return results
+    def _change(self, image: np.ndarray) -> np.ndarray:
+        sigma = np.random.uniform(*self.sigma)
+        return cv2.GaussianBlur(image, (0, 0), sigma)

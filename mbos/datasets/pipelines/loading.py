@@ -1,6 +1,6 @@
 """Loading of images: whole, or no more than a random crop needs."""
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,39 +13,84 @@ from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import IGNORE_INDEX
 from .region import Region
-from .transforms import load_planes, plane_key
+
+
+def plane_key(task: str) -> str:
+    """Name the entry of the results that holds a task's label plane."""
+    return f'labels.{task}'
+
+
+def _read_planes(results: dict,
+                 read: Callable = read_labels) -> dict[str, np.ndarray]:
+    stem, layout = results['img_info']['stem'], results['layout']
+    return {
+        task: folder.read(stem, layout, read)
+        for task, folder in results['ann_info'].items()
+    }
+
+
+def _add_planes(results: dict, planes: dict[str, np.ndarray]) -> None:
+    """Put planes where mmseg's transforms find them."""
+    for task, plane in planes.items():
+        results[plane_key(task)] = plane
+        results['seg_fields'].append(plane_key(task))
+
+
+def _add_image(results: dict, image: np.ndarray) -> None:
+    """Add an image with the metas of mmseg's ``LoadImageFromFile``."""
+    norm = dict(
+        mean=np.zeros(3, np.float32), std=np.ones(3, np.float32), to_rgb=False)
+    shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'),
+                           image.shape)
+    results.update(
+        shapes,
+        img=image,
+        filename=_path_of(results),
+        ori_filename=results['img_info']['filename'],
+        scale_factor=1.0,
+        img_norm_cfg=norm)
+
+
+def _path_of(results: dict) -> str:
+    return osp.join(results['img_prefix'], results['img_info']['filename'])
+
+
+def _decode(path: str) -> np.ndarray:
+    return EncodedPhotograph(path).decode(bgr=True)
+
+
+@PIPELINES.register_module()
+class LoadPlanes:
+    """Load the label planes that the dataset has for this image.
+
+    Absent planes are not made before :class:`FormatPlanes`, so they cost
+    nothing on the way.
+    """
+
+    def __call__(self, results: dict) -> dict:
+        _add_planes(results, _read_planes(results))
+        return results
 
 
 @PIPELINES.register_module()
 class LoadPhotograph:
-    """Load an image with the reader of photographs.
+    """Load an image, BGR, with the reader of photographs.
 
     ``PartialLabelDataset`` puts it in the place of ``LoadImageFromFile``,
     which leaves depth and rotation to other libraries.
     """
 
-    def __init__(self, to_float32: bool = False):
-        self.to_float32 = to_float32
-
     def __call__(self, results: dict) -> dict:
-        """Add the image, BGR, and the metas of ``LoadImageFromFile``."""
-        image = _decoded(_path_of(results))
-        if self.to_float32:
-            image = image.astype(np.float32)
-        results.update(_metas(results, image.shape), img=image)
+        _add_image(results, _decode(_path_of(results)))
         return results
 
 
 def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
     """Replace mmseg's loading of images by :class:`LoadPhotograph`, unless the
-    config asks the loader for something else than colours.
+    config gives it arguments.
     """
-    return [
-        dict(transform, type='LoadPhotograph') if isinstance(transform, dict)
-        and transform.get('type') == 'LoadImageFromFile'
-        and transform.keys() <= {'type', 'to_float32'} else transform
-        for transform in pipeline
-    ]
+    stock, own = dict(type='LoadImageFromFile'), dict(type='LoadPhotograph')
+    return [own if step == stock else step for step in pipeline]
 
 
 @PIPELINES.register_module()
@@ -82,53 +127,41 @@ class LoadRandomCrop:
                  look_for: dict[str, float] | None = None):
         self.keep_ratio = keep_ratio
         self.reduced_decoding = reduced_decoding
-        self.look_for = dict(look_for or {})
+        self.look_for = look_for or {}
         probs = list(self.look_for.values())
         if min(probs, default=0) < 0 or sum(probs) > 1 + 1e-9:
             raise ValueError('Expected probabilities in look_for that add up '
                              f'to at most 1, got {self.look_for}.')
+        self._limits = np.cumsum(probs)
         self._resize = Resize(tuple(img_scale), ratio_range=ratio_range)
         self._crop = RandomCrop(tuple(crop_size))
 
     def __call__(self, results: dict) -> dict:
-        """Add what the four transforms add."""
-        source, planes = self._load(results)
-        region = self._draw(source.shape[:2], results)
-        task = self._task_to_show()
-        if task in planes:
-            region = _moved_to_label(region, planes[task])
-        if isinstance(source, np.ndarray):
-            image = region.sample_image(source)
-        else:
-            can_reduce = self.reduced_decoding and source.can_reduce
+        path, cache = _path_of(results), results['cache']
+        if cache is None:
+            photograph, planes = EncodedPhotograph(path), _read_planes(results)
+            region = self._draw(photograph.shape, planes, results)
+            can_reduce = self.reduced_decoding and photograph.can_reduce
             factor = region.reduction() if can_reduce else 1
-            image = region.sample_image(
-                source.decode(factor, bgr=True), factor)
-        for task, plane in planes.items():
-            results[plane_key(task)] = region.sample_labels(plane)
-            results['seg_fields'].append(plane_key(task))
-        scale = np.divide(region.size, region.source)[::-1]
-        results.update(
-            _metas(results, image.shape),
-            img=image,
-            ori_shape=region.source + image.shape[2:],
-            scale_factor=np.tile(scale, 2).astype(np.float32),
-            keep_ratio=self.keep_ratio)
+            image = photograph.decode(factor, bgr=True)
+        else:
+            image, factor = cache.get(path, _decode), 1
+            planes = _read_planes(results,
+                                  partial(cache.get, decode=read_labels))
+            region = self._draw(image.shape[:2], planes, results)
+        _add_image(results, region.sample_image(image, factor))
+        _add_planes(results, {
+            task: region.sample_labels(p)
+            for task, p in planes.items()
+        })
+        results['ori_shape'] = (*region.source, 3)
         return results
 
-    def _load(self, results: dict):
-        """The photograph, decoded if it is kept so, and its whole planes."""
-        path, cache, read = _path_of(results), results.get(
-            'cache'), read_labels
-        if cache is None:
-            source = EncodedPhotograph(path)
-        else:
-            source = cache.get(path, _decoded)
-            read = partial(cache.get, decode=read_labels)
-        return source, load_planes(results, read)
-
-    def _draw(self, source: tuple[int, int], results: dict) -> Region:
-        """Draw scale and crop of an image of (height, width) as mmseg does."""
+    def _draw(self, source: tuple[int, int], planes: dict[str, np.ndarray],
+              results: dict) -> Region:
+        """Draw scale and crop of an image of (height, width) as mmseg does,
+        then whether the crop shows a task.
+        """
         self._resize._random_scale(results)
         size = results['scale']
         if self.keep_ratio:
@@ -136,40 +169,13 @@ class LoadRandomCrop:
         size = size[::-1]
         # only the shape is looked at
         box = self._crop.get_crop_bbox(np.broadcast_to(np.uint8(0), size))
-        return Region(source, size, box)
-
-    def _task_to_show(self) -> str | None:
-        """Draw the task that the crop shows, None for any crop."""
-        if not self.look_for:
-            return None  # draws nothing, as mmseg's transforms
-        limits = np.cumsum(list(self.look_for.values()))
-        place = np.searchsorted(limits, np.random.rand(), side='right')
-        return [*self.look_for, None][place]
-
-
-def _path_of(results: dict) -> str:
-    return osp.join(
-        results.get('img_prefix') or '', results['img_info']['filename'])
-
-
-def _decoded(path: str) -> np.ndarray:
-    """A photograph in the order of mmcv's channels, BGR."""
-    return EncodedPhotograph(path).decode(bgr=True)
-
-
-def _metas(results: dict, shape: tuple[int, ...]) -> dict:
-    """The metas of mmseg's ``LoadImageFromFile``."""
-    return dict(
-        filename=_path_of(results),
-        ori_filename=results['img_info']['filename'],
-        ori_shape=shape,
-        img_shape=shape,
-        pad_shape=shape,
-        scale_factor=1.0,
-        img_norm_cfg=dict(
-            mean=np.zeros(shape[2], np.float32),
-            std=np.ones(shape[2], np.float32),
-            to_rgb=False))
+        region = Region(source, size, box)
+        if self.look_for:  # else nothing is drawn, as by mmseg's transforms
+            place = np.searchsorted(self._limits, np.random.rand(), 'right')
+            task = [*self.look_for, None][place]
+            if task in planes:
+                return _moved_to_label(region, planes[task])
+        return region
 
 
 def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
@@ -183,11 +189,11 @@ def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
         return region
     value = np.random.choice(classes)
     pixel = np.random.choice(np.flatnonzero(plane == value))
+    position = np.unravel_index(pixel, plane.shape)
     box = []
-    for position, side, resized, length in zip(
-            np.unravel_index(pixel, plane.shape), plane.shape, region.size,
-            region.shape):
-        middle = int((position + 0.5) * resized / side)
+    for axis, length in enumerate(region.shape):
+        resized = region.size[axis]
+        middle = int((position[axis] + 0.5) * resized / plane.shape[axis])
         first = max(middle - length + 1, 0)
         last = min(middle, resized - length)
         start = np.random.randint(first, last + 1)

@@ -36,24 +36,22 @@ class Region:
         """How much smaller the image may be decoded: the largest factor that
         leaves sides of at least ``size``.
         """
-        for factor in (8, 4, 2):
-            if all(n >= factor * m for n, m in zip(self.source, self.size)):
-                return factor
-        return 1
+        ratio = min(n / m for n, m in zip(self.source, self.size))
+        return next((factor for factor in (8, 4, 2) if factor <= ratio), 1)
 
     def sample_image(self, image: np.ndarray, factor: int = 1) -> np.ndarray:
         """Interpolate the box bilinearly from an image of shape ``source``, or
         decoded ``factor`` times smaller, with sides rounded up.
         """
-        top, bottom, left, right = self.box
-        rows, step_y, start_y = _span(self.source[0], self.size[0], top,
-                                      bottom, factor, image.shape[0])
-        columns, step_x, start_x = _span(self.source[1], self.size[1], left,
-                                         right, factor, image.shape[1])
+        down, right = np.divide(self.source, self.size) / factor
+        # centres of pixels lie half a pixel from their borders
+        y, x = (np.array(self.box[::2]) + 0.5) * (down, right) - 0.5
+        top, left = max(int(y), 0), max(int(x), 0)
+        matrix = np.array([[right, 0, x - left], [0, down, y - top]])
         return cv2.warpAffine(
-            image[rows, columns],
-            np.array([[step_x, 0, start_x], [0, step_y, start_y]]),
-            (right - left, bottom - top),
+            image[top:, left:],
+            matrix,
+            self.shape[::-1],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE)
 
@@ -63,21 +61,6 @@ class Region:
         rows = _nearest(self.source[0], self.size[0], top, bottom)
         columns = _nearest(self.source[1], self.size[1], left, right)
         return np.asarray(labels[rows])[:, columns]
-
-
-def _span(source: int, size: int, first: int, last: int, factor: int,
-          side: int) -> tuple[slice, float, float]:
-    """The pixels of an axis that bilinear interpolation reads, the distance of
-    two samples, and the first sample's position, counted from the first pixel.
-    ``side`` is that of the image decoded ``factor`` times smaller.
-    """
-    step = source / (size * factor)
-    # centres of pixels lie half a pixel from their borders, at every size
-    start = (first + 0.5) * step - 0.5
-    end = (last - 0.5) * step - 0.5
-    low = min(max(int(np.floor(start)), 0), side - 1)
-    high = min(int(np.floor(end)) + 2, side)
-    return slice(low, max(high, low + 1)), step, start - low
 
 
 def _nearest(source: int, size: int, first: int, last: int) -> np.ndarray:

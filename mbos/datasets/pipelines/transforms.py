@@ -1,11 +1,12 @@
-"""Loading, geometry and formatting of images with their label planes.
+"""Geometry and formatting of images with their label planes.
 
 Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
-under :func:`plane_key` and is named in ``seg_fields``, where mmseg's own
+under ``plane_key(task)`` and is named in ``seg_fields``, where mmseg's own
 transforms (Resize, RandomCrop, Pad, ...) find it.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -13,49 +14,20 @@ from mmcv.parallel import DataContainer
 from mmseg.datasets import PIPELINES
 from mmseg.datasets.pipelines import Collect
 
-from mbos.io.labels import read_labels
-from mbos.tasks import IGNORE_INDEX
+from mbos.tasks import IGNORE_INDEX, ODOC
+from ..label_folder import LabelFolder
+from .loading import plane_key
 
 META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
              'scale_factor', 'flip', 'flip_direction', 'img_norm_cfg')
 """tuple[str]: The metas that mmseg collects."""
 
 
-def plane_key(task: str) -> str:
-    """Name the entry of the results that holds a task's label plane."""
-    return f'labels.{task}'
-
-
-def check_probability(value: float, name: str) -> float:
-    """Return a probability, or say which argument is not one."""
+def check_probability(value: float) -> float:
+    """Return a probability, or say that it is not one."""
     if not 0 <= value <= 1:
-        raise ValueError(f'Expected {name} in 0..1, got {value!r}.')
+        raise ValueError(f'Expected a probability in 0..1, got {value!r}.')
     return value
-
-
-def load_planes(results: dict,
-                read: Callable = read_labels) -> dict[str, np.ndarray]:
-    """Read the label planes of an image, by task."""
-    return {
-        task: folder.read(results['img_info']['stem'], results['layout'], read)
-        for task, folder in results['ann_info'].items()
-    }
-
-
-@PIPELINES.register_module()
-class LoadPlanes:
-    """Load the label planes that the dataset has for this image.
-
-    Absent planes are not made before :class:`FormatPlanes`, so they cost
-    nothing on the way.
-    """
-
-    def __call__(self, results: dict) -> dict:
-        """Add the planes and name them in ``seg_fields``."""
-        for task, plane in load_planes(results).items():
-            results[plane_key(task)] = plane
-            results['seg_fields'].append(plane_key(task))
-        return results
 
 
 @PIPELINES.register_module()
@@ -71,17 +43,16 @@ class RotateFromList:
                  pad_val: float = 0,
                  seg_pad_val: int = IGNORE_INDEX):
         self.angles = tuple(angles)
-        self.pad_val = pad_val
+        self.pad_val = (pad_val, ) * 3
         self.seg_pad_val = seg_pad_val
 
     def __call__(self, results: dict) -> dict:
-        """Rotate image and planes by the same angle."""
         angle = self.angles[np.random.randint(len(self.angles))]
         if angle == 0:
             return results
         results['img'] = mmcv.imrotate(
-            results['img'], angle, border_value=(self.pad_val, ) * 3)
-        for key in results.get('seg_fields', []):
+            results['img'], angle, border_value=self.pad_val)
+        for key in results['seg_fields']:
             results[key] = mmcv.imrotate(
                 results[key],
                 angle,
@@ -92,9 +63,9 @@ class RotateFromList:
 
 def flip_all(results: dict, direction: str) -> dict:
     """Flip image and planes: 'horizontal', 'vertical' or 'diagonal' (both)."""
-    for key in ['img'] + list(results.get('seg_fields', [])):
-        results[key] = np.ascontiguousarray(
-            mmcv.imflip(results[key], direction=direction))
+    for key in ['img', *results['seg_fields']]:
+        flipped = mmcv.imflip(results[key], direction)
+        results[key] = np.ascontiguousarray(flipped)
     return results
 
 
@@ -125,13 +96,13 @@ class IndependentFlip:
         if mode not in self.MODES:
             raise ValueError(f'Expected mode to be one of '
                              f'{", ".join(self.MODES)}, got {mode!r}.')
-        self.mode = mode
-        self.probs = (check_probability(prob_horizontal, 'prob_horizontal'),
-                      check_probability(prob_vertical, 'prob_vertical'))
+        self.allowed = self.MODES[mode]
+        self.probs = (check_probability(prob_horizontal),
+                      check_probability(prob_vertical))
 
     def __call__(self, results: dict) -> dict:
         """Flip image and planes; set 'flip' and 'flip_direction'."""
-        flips = (np.random.rand(2) < self.probs) & self.MODES[self.mode]
+        flips = (np.random.rand(2) < self.probs) & self.allowed
         direction = self.DIRECTIONS[int(flips[0])][int(flips[1])]
         results['flip'] = direction is not None
         results['flip_direction'] = direction
@@ -139,13 +110,50 @@ class IndependentFlip:
 
 
 @PIPELINES.register_module()
+class DiscSideFlip:
+    """Flip horizontally so that the disc lies on one ``side`` in all images.
+
+    Goes before the random flips (docs/method.md, section 8). ``folder`` has
+    label maps of disc and cup, one per image, of the image's stem: prepared
+    ones (REFUGE's ``train/ann``) or predicted ones, of which the largest
+    connected part counts. Images without a disc stay as they are.
+    """
+
+    def __init__(self, folder: str, side: str = 'left'):
+        if side not in ('left', 'right'):
+            raise ValueError(f"Expected side 'left' or 'right', got {side!r}.")
+        self.folder = LabelFolder(folder, ODOC)
+        self.side = side
+        self._sides: dict[str, str | None] = {}
+
+    def __call__(self, results: dict) -> dict:
+        stem = results['img_info']['stem']
+        if stem not in self._sides:
+            self._sides[stem] = self._find_side(stem, results['layout'])
+        if self._sides[stem] not in (None, self.side):
+            flip_all(results, 'horizontal')
+        return results
+
+    def _find_side(self, stem, layout) -> str | None:
+        problem = self.folder.problem(stem, layout)
+        if problem:
+            raise ValueError(problem)
+        labels = self.folder.read(stem, layout)
+        disc = ((labels > 0) & (labels != IGNORE_INDEX)).astype(np.uint8)
+        _, _, stats, centres = cv2.connectedComponentsWithStats(disc)
+        if len(stats) == 1:  # background alone
+            return None
+        largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+        middle = (disc.shape[1] - 1) / 2
+        return 'right' if centres[largest, 0] > middle else 'left'
+
+
+@PIPELINES.register_module()
 class CutOut:
     """Replace a rectangle by random pixels and its labels by ``seg_fill``.
 
-    Args:
-        prob: Of any rectangle.
-        area: Range of the rectangle's share of the image.
-        aspect: Range of height / width.
+    ``prob`` is the probability of any rectangle, ``area`` the range of its
+    share of the image, ``aspect`` that of its height / width.
     """
 
     ATTEMPTS = 100
@@ -155,9 +163,8 @@ class CutOut:
                  area: tuple[float, float] = (0.02, 0.4),
                  aspect: tuple[float, float] = (0.3, 3.3),
                  seg_fill: int = IGNORE_INDEX):
-        self.prob = check_probability(prob, 'prob')
-        self.area = tuple(area)
-        self.aspect = tuple(aspect)
+        self.prob = check_probability(prob)
+        self.area, self.aspect = tuple(area), tuple(aspect)
         self.seg_fill = seg_fill
 
     def draw_box(self, height: int, width: int) -> tuple[slice, slice]:
@@ -174,15 +181,13 @@ class CutOut:
         return slice(0), slice(0)
 
     def __call__(self, results: dict) -> dict:
-        """Cut the rectangle out of image and planes."""
-        if np.random.rand() >= self.prob:
-            return results
-        box = self.draw_box(*results['img'].shape[:2])
-        image = results['img'] = results['img'].copy()
-        image[box] = np.random.randint(0, 256, image[box].shape)
-        for key in results.get('seg_fields', []):
-            results[key] = results[key].copy()
-            results[key][box] = self.seg_fill
+        if np.random.rand() < self.prob:
+            box = self.draw_box(*results['img'].shape[:2])
+            for key in ['img', *results['seg_fields']]:
+                results[key] = results[key].copy()
+                results[key][box] = self.seg_fill
+            inside = results['img'][box]
+            inside[:] = np.random.randint(0, 256, inside.shape)
         return results
 
 
@@ -196,23 +201,16 @@ class LabelBorder:
     ``height`` rows; for others they are scaled.
     """
 
-    def __init__(self,
-                 task: str,
-                 label: int,
-                 top: int,
-                 bottom: int,
-                 height: int | None = None):
+    def __init__(self, task: str, label: int, top: int, bottom: int,
+                 height: int):
         self.key = plane_key(task)
         self.label = label
-        self.top = top
-        self.bottom = bottom
-        self.height = height
+        self.top, self.bottom, self.height = top, bottom, height
 
     def __call__(self, results: dict) -> dict:
-        """Write the label into the rows."""
         if self.key in results:
             plane = results[self.key] = results[self.key].copy()
-            scale = len(plane) / (self.height or len(plane))
+            scale = len(plane) / self.height
             plane[:round(scale * self.top)] = self.label
             plane[len(plane) - round(scale * self.bottom):] = self.label
         return results
@@ -228,25 +226,21 @@ class FormatPlanes:
     """
 
     def __call__(self, results: dict) -> dict:
-        """Collect image, planes and metas."""
-        image = results['img']
-        labels = np.full((len(results['planes']), ) + image.shape[:2],
-                         IGNORE_INDEX, np.uint8)
-        for plane, task in zip(labels, results['planes']):
-            loaded = results.get(plane_key(task), plane)
-            if loaded.shape != plane.shape:
-                raise ValueError(
-                    f'{results["filename"]}: after the transforms the image '
-                    f'has shape {plane.shape}, the plane of {task!r} '
-                    f'{loaded.shape}; a transform skips seg_fields.')
-            plane[:] = loaded
+        image, tasks = results['img'], results['planes']
+        absent = np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
+        planes = [results.get(plane_key(task), absent) for task in tasks]
+        shapes = {plane.shape for plane in planes}
+        if shapes != {absent.shape}:
+            raise ValueError(
+                f'{results["filename"]}: after the transforms the image has '
+                f'shape {absent.shape}, its planes {shapes}; a transform '
+                'skips seg_fields.')
+        labels = np.stack(planes).astype(np.uint8, copy=False)
         channels_first = np.ascontiguousarray(
             image.transpose(2, 0, 1), dtype=np.float32)
         metas = {key: results.get(key) for key in META_KEYS}
         metas.update(
-            flip=bool(metas['flip']),
-            dataset=results['dataset'],
-            planes=results['planes'])
+            flip=bool(metas['flip']), dataset=results['dataset'], planes=tasks)
         return dict(
             img=DataContainer(torch.from_numpy(channels_first), stack=True),
             labels=DataContainer(torch.from_numpy(labels), stack=True),
@@ -264,6 +258,5 @@ class CollectImage(Collect):
         super().__init__(keys=['img'], meta_keys=META_KEYS + ('dataset', ))
 
     def __call__(self, results: dict) -> dict:
-        """Collect image and metas."""
         defaults = dict(dataset='', flip=False, flip_direction=None)
         return super().__call__(defaults | results)

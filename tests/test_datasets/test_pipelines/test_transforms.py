@@ -168,8 +168,8 @@ def test_wrong_arguments(transform, arguments):
 @pytest.mark.parametrize(
     'rows, border, expected',
     [
-        (5, dict(top=1, bottom=2), [0, 3, 4]),
-        (2, dict(top=0, bottom=0), []),
+        (5, dict(top=1, bottom=2, height=5), [0, 3, 4]),
+        (2, dict(top=0, bottom=0, height=9), []),
         # 34 x 2048 / 2124 = 32.8
         (2048, dict(top=34, bottom=34,
                     height=2124), [*range(33), *range(2015, 2048)]),
@@ -181,4 +181,4 @@ def test_published_labels_of_padding(rows, border, expected):
     assert np.flatnonzero(out['labels.odoc'] == 2).tolist() == expected
     assert out['labels.odoc'].dtype == np.uint8
     assert not plane.any() and not out['labels.vessel'].any()
-    assert LabelBorder('lesion', 2, 1, 1)(results) is results
+    assert LabelBorder('lesion', 2, 1, 1, 9)(results) is results

@@ -1,5 +1,0 @@
-"""``mbos disc-sides`` from a checkout."""
-from mbos.cli import run
-
-if __name__ == '__main__':
-    run('disc-sides')
