@@ -1,5 +1,5 @@
 """Partially labelled datasets, their sampling and their transforms."""
-from . import pipelines  # noqa: F401
+from . import pipelines
 from .checks import DataError
 from .evaluation_sets import EvaluationSets
 from .joint import JointDataset

@@ -1,2 +1,2 @@
 """Transforms: loading, geometry, colour and formatting."""
-from . import colour, loading, transforms  # noqa: F401
+from . import colour, loading, transforms
