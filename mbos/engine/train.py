@@ -13,7 +13,6 @@ from mmseg import __version__ as mmseg_version
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
-from torch.utils.data import DataLoader
 
 import mbos
 from mbos.accelerate import accelerate_on_cpu
