@@ -6,6 +6,7 @@ iteration; nothing ends with a traceback.
 import logging
 import sys
 import tempfile
+from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
 from unittest import mock
@@ -20,7 +21,7 @@ from mbos.config import build_checked, load_config, plain
 from mbos.datasets import DataError
 from mbos.engine.runner import CheckedIterRunner
 from tests.tiny_runs import config_of, write_config, write_data
-from .damage import DAMAGE, copied, mutate_nested, pick
+from .damage import DAMAGE, mutate_nested, pick
 
 TASKS = ('vessel', 'lesion')
 NAME = 'fuzzed.py'
@@ -133,11 +134,11 @@ def _kind(module, adversarial, *arguments):
 
     def make(rng, folder):
         prepared, whole = _prepared(adversarial)
-        cfg = copied(whole)
+        cfg = deepcopy(whole)
         names = [NAME, str(prepared)]
         if DAMAGE['on']:
             for key in [k for k in TOP if rng.random() < 0.2]:
-                cfg[key] = copied(TOP[key])
+                cfg[key] = deepcopy(TOP[key])
             for _ in range(1 if rng.random() < 0.8 else 2):
                 names += mutate_config(rng, cfg)
         path = write_config(folder / NAME, cfg)

@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections import OrderedDict
+from copy import deepcopy
 from functools import reduce
 
 import torch
@@ -51,7 +52,6 @@ SPLICES = (
     lambda rng, rest: (len(rest), b''),  # cut off
     lambda rng, rest: (_size(rng), b''),  # removed
     lambda rng, rest: (0, rng.bytes(_size(rng))),  # inserted
-    lambda rng, rest: (len(rest), rng.bytes(_size(rng, 4096))),
     lambda rng, rest: (0, rest[:_size(rng, 256)] * _size(rng, 8)),
     lambda rng, rest: (256, bytes(min(256, len(rest)))),
 )
@@ -63,8 +63,7 @@ TENSORS = (
     lambda rng, value: torch.tensor(1.0),
     lambda rng, value: value.unsqueeze(0),
     lambda rng, value: value.to(pick(rng, DTYPES)),
-    lambda rng, value: value.float() * pick(rng, (float('nan'), float('inf'),
-                                                  1e38)),
+    lambda rng, value: value.float() * pick(rng, (float('nan'), 1e38)),
     lambda rng, value: torch.zeros(1).expand(10**12),  # claims terabytes
     lambda rng, value: value.to_sparse() if value.dim() else None,
 )
@@ -72,9 +71,7 @@ TENSORS = (
 
 def mutate(rng, data):
     """Damage bytes at one to six places, half of them in the header."""
-    if not DAMAGE['on']:
-        return data
-    for _ in range(_size(rng, 6)):
+    for _ in range(_size(rng, 6) if DAMAGE['on'] else 0):
         end = len(data) if rng.random() < 0.5 else min(len(data), HEADER)
         at = int(rng.integers(max(end, 1)))
         size, new = pick(rng, SPLICES)(rng, data[at:] or b'\0')
@@ -119,44 +116,30 @@ def _nodes(value, path=()):
         yield from _nodes(item, (*path, key))
 
 
-def copied(value):
-    """A copy that shares no container with the original."""
-    if isinstance(value, dict):
-        return type(value)((key, copied(item)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(copied, value))
-    return value
-
-
 def _other(rng, value):
     """Something like a value, or unlike it."""
     if isinstance(value, (int, float)):
-        like = (-value, value * 3, value + 1, float(value), str(value),
-                [value], value * 0.5, (value, value))
+        like = (-value, value * 3, value + 1, str(value), [value], value * 0.5,
+                (value, value))
     elif isinstance(value, str):
         like = (value + 's', value[:-1], value.upper(), [value],
-                dict(type=value), value[::-1])
+                dict(type=value))
     elif isinstance(value, (list, tuple)):
         like = (value[:-1], value * 2, value[::-1], value[0] if value else 0,
                 [value], tuple(value), list(value))
     else:
         like = ODD
-    return copied(pick(rng, like if rng.random() < 0.6 else ODD))
+    return deepcopy(pick(rng, like if rng.random() < 0.6 else ODD))
 
 
 def mutate_nested(rng, value, types=(), names=('no such key', )):
-    """Make a mistake in nested plain values.
-
-    Args:
-        types (Sequence[str]): What a ``type`` in it may become.
-        names (Sequence[str]): Keys to add.
-
-    Returns:
-        tuple: A damaged copy, and the path to the place.
+    """Make a mistake in nested plain values; returns a damaged copy, and the
+    path to the place. ``types`` are what a ``type`` in it may become, and
+    ``names`` keys to add.
     """
     if not DAMAGE['on']:
         return value, ()
-    root = [copied(value)]
+    root = [deepcopy(value)]
     path = pick(rng, list(_nodes(root))[1:])
     *before, key = path
     holder = reduce(operator.getitem, before, root)
@@ -168,7 +151,7 @@ def mutate_nested(rng, value, types=(), names=('no such key', )):
     elif choice < 0.25 and isinstance(key, str):
         holder[pick(rng, (key + 's', key[1:], key.upper()))] = holder.pop(key)
     elif choice < 0.4 and isinstance(holder, dict):
-        holder[pick(rng, names)] = copied(pick(rng, ODD))
+        holder[pick(rng, names)] = deepcopy(pick(rng, ODD))
     else:
         holder[key] = _other(rng, holder[key])
     return root[0] if root else None, path[1:]
@@ -190,7 +173,7 @@ def mutate_state(rng, state):
         elif choice < 0.3:
             out[pick(rng, PATHS)] = out.pop(name)
         elif not isinstance(value, torch.Tensor) or value.is_sparse:
-            out[name] = copied(pick(rng, ODD))
+            out[name] = deepcopy(pick(rng, ODD))
         elif value.numel() < 10**7:  # or it claims too much already
             out[name] = pick(rng, TENSORS)(rng, value)
     return out

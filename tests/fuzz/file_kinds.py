@@ -4,14 +4,13 @@ the preparation.
 import gzip
 import io
 import json
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
 from mbos.datasets.checks import read_manifest
-from mbos.io.labels import read_labels, save_labels
+from mbos.io.labels import save_labels
 from prepare_dataset import drive, stare
 from tests.tiny_runs import NORMALIZE, draw_eye
 from .damage import (DAMAGE, mutate, mutate_image, mutate_lines, mutate_nested,
@@ -33,6 +32,7 @@ FORMATS = dict(
     gif=('.gif', [dict()]),
     ppm=('.ppm', [dict()]))  # yapf: disable
 """dict: Suffix and variants of each format."""
+EYE = Image.fromarray(draw_eye(['vessel'], 0, SIZE)[0])
 MASK = np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE) % 5
 VESSEL = np.zeros((SIZE, SIZE), np.uint8)
 VESSEL[10:40, 20:24] = 255
@@ -45,44 +45,38 @@ MANIFEST = dict(
     images=['eye_0', 'eye_1'])
 
 
-@lru_cache(maxsize=None)
-def image_bytes(kind, option=0, mode='RGB'):
-    """A whole image of a format, in one of its variants."""
-    image, _ = draw_eye(['vessel'], 0, SIZE)
-    options = FORMATS[kind][1]
-    return _encoded(
-        Image.fromarray(image).convert(mode), kind.upper(),
-        **options[option % len(options)])
-
-
-def _encoded(image, kind, **options):
+def encoded(image, kind, **options):
+    """A whole file of an image."""
     stream = io.BytesIO()
-    image.save(stream, kind, **options)
+    image.save(stream, kind.upper(), **options)
     return stream.getvalue()
 
 
-BINARY_GIF = _encoded(Image.fromarray(VESSEL), 'GIF')
+def write(path, content):
+    """Write a file and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def write_dataset(folder, suffix='.png', kind='png', images=2):
     """A small dataset that is whole."""
-    (folder / 'images').mkdir()
     for i in range(images):
-        (folder / f'images/eye_{i}{suffix}').write_bytes(image_bytes(kind))
+        write(folder / f'images/eye_{i}{suffix}', encoded(EYE, kind))
         save_labels(folder / f'ann/eye_{i}.png', MASK)
 
 
 def make_dataset(folder, suffix='.png', **changes):
     """The dataset of such a folder."""
-    arguments = dict(
-        name='fuzz',
-        tasks=['lesion'],
-        data_root=str(folder),
-        img_dir='images',
+    folders = dict(data_root=str(folder), ann_dirs=dict(lesion='ann'))
+    return PartialLabelDataset(
+        'fuzz', ['lesion'],
+        'images',
+        PLAIN,
         img_suffix=suffix,
-        ann_dirs=dict(lesion='ann'),
-        pipeline=PLAIN)
-    return PartialLabelDataset(**{**arguments, **changes})
+        **{
+            **folders,
+            **changes
+        })
 
 
 def read_all(dataset):
@@ -95,14 +89,15 @@ def read_all(dataset):
 
 def image_kind(kind):
     """Cases of one format of photographs."""
-    suffix = FORMATS[kind][0]
+    suffix, variants = FORMATS[kind]
 
     def make(rng, folder):
         write_dataset(folder, suffix, kind)
         modes = ('RGB', 'L', 'P') if kind in ('png', 'bmp') else ('RGB', )
-        data = image_bytes(kind, int(rng.integers(9)), pick(rng, modes))
-        (folder / f'images/eye_1{suffix}').write_bytes(mutate_image(rng, data))
-        return 'eye_1', lambda: read_all(make_dataset(folder, suffix))
+        data = encoded(
+            EYE.convert(pick(rng, modes)), kind, **pick(rng, variants))
+        write(folder / f'images/eye_1{suffix}', mutate_image(rng, data))
+        return ['eye_1'], lambda: read_all(make_dataset(folder, suffix))
 
     return make
 
@@ -110,21 +105,15 @@ def image_kind(kind):
 def mask(rng, folder):
     write_dataset(folder)
     path = folder / 'ann/eye_1.png'
-    path.write_bytes(mutate_image(rng, path.read_bytes()))
-
-    def read():
-        read_all(make_dataset(folder))
-        labels = read_labels(str(path))
-        assert labels.shape == (SIZE, SIZE) and labels.dtype == np.uint8
-
-    return 'eye_1', read
+    write(path, mutate_image(rng, path.read_bytes()))
+    return ['eye_1'], lambda: read_all(make_dataset(folder))
 
 
 def split(rng, folder):
     """Lists of the images to use."""
     write_dataset(folder, images=4)
     lines = [f'eye_{i}' for i in rng.permutation(4)[:3]]
-    (folder / 'split.txt').write_bytes(mutate_lines(rng, '\n'.join(lines)))
+    write(folder / 'split.txt', mutate_lines(rng, '\n'.join(lines)))
 
     def read():
         dataset = make_dataset(folder, split='split.txt')
@@ -132,7 +121,7 @@ def split(rng, folder):
         assert stems and set(stems) <= {f'eye_{i}' for i in range(4)}
         assert len(set(stems)) == len(stems)
 
-    return 'split.txt', read
+    return ['split.txt'], read
 
 
 def manifest(rng, folder):
@@ -145,60 +134,58 @@ def manifest(rng, folder):
     else:
         value, _ = mutate_nested(rng, MANIFEST)
         data = json.dumps(value, default=str).encode()
-    (folder / 'ann/manifest.json').write_bytes(data)
+    write(folder / 'ann/manifest.json', data)
 
     def read():
         make_dataset(folder, ann_dirs={}, pseudo_dirs=dict(lesion='ann'))
         assert isinstance(read_manifest(str(folder / 'ann')), dict)
 
-    return 'manifest.json', read
+    return ['manifest.json'], read
 
 
-def check_prepared(module, raw, out, stem, **options):
-    """Prepare; all of the photograph must be there then, or nothing."""
-    summary = module.prepare(raw, out, workers=1, **options)
-    extra = list(out.rglob('*.tmp'))
-    assert not extra, f'half-written: {extra}'
-    there = list(out.rglob(f'{stem}.*'))
-    assert len(there) in (0, 3), f'half-prepared: {there}'
-    for path in there:
-        with Image.open(path) as image:
-            image.load()
-    if summary.errors:
-        assert not there, f'an error, but {there}'
-        raise ValueError(summary.errors[0])
+def prepared(module, stem, files, folder, **options):
+    """Reader of raw files: all of the photograph is there then, or nothing."""
+    for name, data in files.items():
+        write(folder / 'raw' / name, data)
+
+    def read():
+        out = folder / 'out'
+        summary = module.prepare(folder / 'raw', out, workers=1, **options)
+        there = list(out.rglob(f'{stem}.*'))
+        assert len(there) in (0, 3), f'half-prepared: {there}'
+        for path in there:
+            Image.open(path).load()
+        if summary.errors:
+            assert not there, f'an error, but {there}'
+            raise ValueError(summary.errors[0])
+
+    return [stem.partition('_')[0]], read
 
 
 def prepare_drive(rng, folder):
     """Raw photographs (TIFF), their masks (GIF), or their fields of view."""
-    names = ('images/21_training.tif', '1st_manual/21_manual1.gif',
-             'mask/21_training_mask.gif')
-    damaged = pick(rng, names)
-    for name in names:
-        data = BINARY_GIF
-        if name == names[0]:
-            data = image_bytes('tiff', int(rng.integers(9)))
-        path = folder / 'raw/training' / name
-        path.parent.mkdir(parents=True)
-        path.write_bytes(mutate_image(rng, data) if name == damaged else data)
-    return '21_', lambda: check_prepared(
-        drive, folder / 'raw', folder / 'out', '21_training', splits=['train'])
+    eye = encoded(EYE, 'tiff', **pick(rng, FORMATS['tiff'][1]))
+    vessels = encoded(Image.fromarray(VESSEL), 'gif')
+    files = {
+        'training/images/21_training.tif': eye,
+        'training/1st_manual/21_manual1.gif': vessels,
+        'training/mask/21_training_mask.gif': vessels
+    }
+    damaged = pick(rng, list(files))
+    files[damaged] = mutate_image(rng, files[damaged])
+    return prepared(drive, '21_training', files, folder, splits=['train'])
 
 
 def prepare_stare(rng, folder):
     """Packed photographs: the archive is damaged, or what is in it."""
-    raw, image = folder / 'raw', image_bytes('ppm')
-    vessels = _encoded(Image.fromarray(VESSEL), 'PPM')
-    inside = rng.random() < 0.5
+    image, inside = encoded(EYE, 'ppm'), rng.random() < 0.5
     data = gzip.compress(mutate_image(rng, image) if inside else image)
-    data = data if inside else mutate_image(rng, data)
-    for name, content in (('stare-images/im0001.ppm.gz',
-                           data), ('labels-ah/im0001.ah.ppm.gz',
-                                   gzip.compress(vessels))):
-        (raw / name).parent.mkdir(parents=True)
-        (raw / name).write_bytes(content)
-    return 'im0001', lambda: check_prepared(stare, raw, folder / 'out',
-                                            'im0001')
+    vessels = gzip.compress(encoded(Image.fromarray(VESSEL), 'ppm'))
+    files = {
+        'stare-images/im0001.ppm.gz': data if inside else mutate(rng, data),
+        'labels-ah/im0001.ah.ppm.gz': vessels
+    }
+    return prepared(stare, 'im0001', files, folder)
 
 
 KINDS = dict({kind: image_kind(kind)

@@ -61,7 +61,6 @@ def backbone():
         out_indices=(0, 1))  # yapf: disable
 
 
-@lru_cache(maxsize=None)
 def swin_state(layout):
     """Its weights under the names of mmseg, or of the official release."""
     torch.manual_seed(0)
@@ -137,7 +136,7 @@ def _kind(make_content, readers):
         path = folder / 'iter_4.pth'
         write(rng, path, make_content())
         read = pick(rng, readers if DAMAGE['on'] else readers[:1])
-        return 'iter_4.pth', lambda: read(str(path))
+        return ['iter_4.pth'], lambda: read(str(path))
 
     return make
 
@@ -145,22 +144,19 @@ def _kind(make_content, readers):
 def swin(rng, folder):
     """Swin weights in two layouts, of torch or of safetensors."""
     state = swin_state(pick(rng, ('mmseg', 'official')))
-    if rng.random() < 0.5:
-        path = folder / 'swin.pth'
+    path = folder / pick(rng, ('swin.pth', 'swin.safetensors'))
+    if path.suffix == '.pth':
         write(rng, path, {pick(rng, ('model', 'state_dict')): state})
+    elif rng.random() < 0.7:
+        save_file(state, path)
+        path.write_bytes(mutate(rng, path.read_bytes()))
     else:
-        path = folder / 'swin.safetensors'
-        as_bytes = rng.random() < 0.7
-        damaged = state if as_bytes else mutate_state(rng, state)
-        save_file(
-            {
-                name: value.contiguous()
-                for name, value in damaged.items()
-                if isinstance(value, torch.Tensor)
-                and value.layout == torch.strided and value.numel() < 10**6
-            }, path)
-        if as_bytes:
-            path.write_bytes(mutate(rng, path.read_bytes()))
+        save_file({
+            name: value.contiguous()
+            for name, value in mutate_state(rng, state).items()
+            if isinstance(value, torch.Tensor)
+            and value.layout == torch.strided and value.numel() < 10**6
+        }, path)  # yapf: disable
 
     def read():
         """Into a backbone, and into a file that then must be whole."""
@@ -170,7 +166,7 @@ def swin(rng, folder):
             convert_swin(read_backbone_state(str(path)), str(path)), converted)
         load_backbone_weights(backbone(), converted)
 
-    return path.name, read
+    return [path.name], read
 
 
 KINDS = dict(
