@@ -302,7 +302,8 @@ def _wrong(config: object,
         for key in keys.split():
             value = value_at(config, key)
             if value is not None and not fits(value, kind):
-                yield f'{where}{key} is {value!r}, expected {_words(kind)}.'
+                yield f'{where}{key} is {repr(value)[:80]}, expected ' \
+                    f'{_words(kind)}.'
 
 
 def _missing(config: object, keys: str, where: str = '') -> Iterator[str]:
@@ -379,7 +380,7 @@ def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
             "dict(type='JointDataset', datasets=[...])."
     elif 'datasets' in given:
         yield from _missing(given, 'datasets', f'{key}.')
-        yield from _wrong(given, {'datasets': list[dict | list]}, f'{key}.')
+        yield from _wrong(given, {'datasets': list[object]}, f'{key}.')
         yield from _problems_of_datasets(given['datasets'], key)
     elif given['type'] == 'PartialLabelDataset':
         where = f'{key}, dataset {given.get("name")!r}: '

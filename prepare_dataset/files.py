@@ -2,6 +2,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 from mbos.io.files import save_text
@@ -29,8 +30,8 @@ def read_geometry(path: Path) -> dict[str, Geometry]:
 def write_geometry(path: Path, rows: Iterable[Geometry]) -> None:
     """Write geometry.csv, sorted by name."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow(Geometry.columns())
-    for row in sorted(rows, key=lambda row: row.name):
-        writer.writerow(row.to_row())
+    columns = [field.name for field in fields(Geometry)]
+    writer = csv.DictWriter(stream, columns, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(vars(row) for row in sorted(rows, key=lambda r: r.name))
     save_text(path, stream.getvalue())

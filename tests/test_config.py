@@ -10,38 +10,43 @@ from mmseg.datasets import build_dataset
 
 from mbos.apis import (build_checked, find_config, load_config,
                        member_datasets, stage1_model_cfg)
-from mbos.config_rules import check_overrides
+from mbos.config_rules import check_overrides, check_training
 from mbos.faults import InvalidConfigError
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
-from tests.tiny_runs import ROOT, config_of, write_config
-
-TASKS = ['vessel', dict(name='fovea', classes=('fovea', ))]
+from tests.tiny_runs import ROOT, TWO, config_of, write_config, write_data
 
 
 def put(path, value):
-    """Change of a config at a place with dots."""
+    """Change of a config at a place with dots; DELETE takes it out."""
 
     def change(cfg):
         part, (*before, last) = cfg, path.split('.')
         for key in before:
             part = part[int(key) if isinstance(part, list) else key]
-        part[int(last) if isinstance(part, list) else last] = value
+        if value is DELETE:
+            del part[last]
+        else:
+            part[int(last) if isinstance(part, list) else last] = value
 
     return change
 
 
-def load(tmp_path, change=lambda cfg: None, options=None, tasks=TASKS):
+DELETE = object()
+
+
+def load(tmp_path, *changes, options=None):
     """Load a tiny config that was changed."""
-    cfg = config_of('some/data', tasks)
-    change(cfg)
+    cfg = config_of('some/data', TWO)
+    for change in changes:
+        change(cfg)
     return load_config(write_config(tmp_path / 'mine.py', cfg), options)
 
 
 def test_datasets_are_completed(tmp_path):
-    cfg = load(
-        tmp_path,
-        put('test_sets.c1',
-            dict(config_of('', TASKS)['test_sets']['c1'], data_root='other')))
+    other = dict(config_of('', TWO)['test_sets']['c1'], data_root='other')
+    first, *others = config_of('', TWO)['data']['train']['datasets']
+    cfg = load(tmp_path, put('test_sets.c1', other),
+               put('data.train.datasets', [first, others]))  # take turns
     sets = [
         *member_datasets(cfg.data.train), *member_datasets(cfg.data.val),
         cfg.data.test, cfg.test_sets.c0
@@ -55,22 +60,17 @@ def test_datasets_are_completed(tmp_path):
     assert cfg.work_dir == os.path.join('work_dirs', 'mine')
 
 
-def test_datasets_that_take_turns_are_completed(tmp_path):
-    first, *others = config_of('', TASKS)['data']['train']['datasets']
-    cfg = load(tmp_path, put('data.train.datasets', [first, others]))
-    members = member_datasets(cfg.data.train)
-    assert len(members) == 1 + len(others)
-    assert {m.data_root for m in members} == {'some/data'}
-
-
 def test_options_come_first(tmp_path):
     cfg = load(tmp_path, options={'data_root': 'new', 'data.test': 'c1'})
     assert cfg.data.train.datasets[0].data_root == 'new'
     assert cfg.data.test == cfg.test_sets.c1
-    with pytest.raises(ValueError, match="no test set 'c9': it has c0, c1"):
-        load(tmp_path, options={'data.test': 'c9'})
-    with pytest.raises(ValueError, match="'workers_per_gpu'"):
-        load(tmp_path, options={'data.worker_per_gpu': 2})
+    for options, words in (({
+            'data.test': 'c9'
+    }, "set 'c9': it has c0, c1"), ({
+            'data.worker_per_gpu': 2
+    }, "'workers_per_gpu'")):
+        with pytest.raises(ValueError, match=words):
+            load(tmp_path, options=options)
 
 
 @pytest.mark.parametrize('text, words', [
@@ -101,16 +101,11 @@ def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
         assert find_config(given) == str(ROOT / STAGE1_CONFIG)
     (tmp_path / name).touch()
     assert find_config(name) == name, "one's own comes first"
-
-
-@pytest.mark.parametrize('given, words', [
-    ('no.py', "'no.py' not found"),
-    ('elsewhere/fundus_stage1.py', 'There is _base_/.*fundus_stage1.py'),
-    ('fundus_stag1', 'There is .*fundus_stage1.py'),
-])
-def test_missing_configs_name_similar_ones(given, words):
-    with pytest.raises(FileNotFoundError, match=words):
-        find_config(given)
+    for given, words in (('no.py', "'no.py' not found"),
+                         ('elsewhere/fundus_stage1.py', '_base_/.*_stage1.py'),
+                         ('fundus_stag1', 'There is .*fundus_stage1.py')):
+        with pytest.raises(FileNotFoundError, match=words):
+            find_config(given)
 
 
 def test_stage_1_network_of_stage_2():
@@ -122,7 +117,6 @@ def test_stage_1_network_of_stage_2():
 @pytest.mark.parametrize('cfg, words', [
     (dict(type='Nonsense'), 'Nonsense is not in the dataset registry.*type'),
     (dict(type='JointDataset', datasets=[], colour=1), 'Joint.*colour'),
-    (dict(type='PartialLabelDataset', name='a'), 'missing 3 required'),
 ])
 def test_parts_that_cannot_be_built(cfg, words):
     with pytest.raises(InvalidConfigError, match=words):
@@ -156,108 +150,214 @@ CONFIG = dict(
     ('data.trian.datasets', 'train'),
     ('model.train_cfg.image_per_pass', 'images_per_pass'),
     ('optimizer.generater.lr', 'generator'),
-    ('tf-32', 'tf32'),
 ])
 def test_mistyped_keys_are_refused(key, meant):
     with pytest.raises(ValueError, match=f'--cfg-options {key}: .*{meant!r}'):
         check_overrides(CONFIG, {key: 1})
 
 
-@pytest.mark.parametrize('key', [
-    'data_root', 'model.train_cfg', 'data.samples_per_gpu',
-    'data.train.anything', 'data.train.datasets.3.name',
-    'model.train_cfg.images_per_pass', 'seed', 'model.anything',
-    'optimizer.generator.paramwise_cfg.custom_keys.b', 'data_root.deeper'
-])
-def test_keys_that_are_read_pass_in_silence(key):
+def test_keys_that_are_read_pass_in_silence():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        check_overrides(CONFIG, {key: 1})
+        check_overrides(CONFIG, [
+            'data_root', 'model.train_cfg', 'data.samples_per_gpu',
+            'data.train.anything', 'data.train.datasets.3.name',
+            'model.train_cfg.images_per_pass', 'seed', 'model.anything',
+            'optimizer.generator.paramwise_cfg.custom_keys.b',
+            'data_root.deeper'
+        ])
         with pytest.raises(UserWarning, match="mine.x: .* had no 'mine'"):
             check_overrides(CONFIG, {'mine.x': 1})
 
 
 # ---- what a config must be made of
 
-TWO = ('vessel', 'lesion')
-HEAD = dict(type='UPerHead', in_channels=[12, 24], channels=16)
+UPER = dict(type='UPerHead', in_channels=[12, 24], channels=16)
 REPEATED = dict(type='RepeatDataset', dataset={})
+FIRST, RULES = 'data.train.datasets.0', 'prediction.postprocessing'
 
 
-def rules(**given):
-    """Rules of postprocessing."""
-    return put('prediction', dict(postprocessing=given))
-
-
-def member(key, value):
-    """A setting of the first training set."""
-    return put(f'data.train.datasets.0.{key}', value)
+def predicting(**given):
+    """Settings of prediction."""
+    return put('prediction', dict(postprocessing={}, **given))
 
 
 @pytest.mark.parametrize('change, words', [
-    (put('model', 3), ['model is 3', 'dict']),
-    (put('model', None), ['model is missing']),
-    (put('model.decode_head.head.in_index',
-         [0, 1., 2, 3]), ['decode_head.head.in_index']),
-    (put('model.tasks', ['vessel', 'vein']), ['model.tasks', "'vein'"]),
-    (put('model.tasks', [5]), ['model.tasks']),
-    (put('model.type', 'EncoderDecoder'), ['MultiTaskSegmentor']),
-    (put('model.decode_head', HEAD), ['MultiTaskHead', 'UPerHead']),
-    (put('model.decode_head', [HEAD]), ['model.decode_head', 'one dict']),
-    (put('model.auxiliary_head', [HEAD]), ['model.auxiliary_head']),
-    (put('model.backbone', 'ResNet'), ['model.backbone', "'ResNet'"]),
-    (put('model.pretrained', 5), ['model.pretrained', '5']),
-    (put('model.backbone.init_cfg', dict(
-        type='Pretrained', checkpoint=[1])), ['init_cfg.checkpoint']),
-    (put('data_root', 5), ['data_root', '5']),
-    *((put('data.test_workers', value), ['data.test_workers', 'whole number'])
+    (put('model', 3), 'model is 3, expected dict'),
+    (put('model', None), 'model is missing'),
+    (put('model.decode_head.head.in_index', [0, 1., 2, 3]), 'in_index is'),
+    (put('model.tasks', ['vessel', 'vein']), "model.tasks: .*'vein'"),
+    (put('model.tasks', [5]), 'model.tasks'),
+    (put('model.type', 'EncoderDecoder'), 'MultiTaskSegmentor'),
+    (put('model.decode_head', UPER), 'MultiTaskHead.*UPerHead'),
+    (put('model.auxiliary_head', [UPER]), 'model.auxiliary_head .*one dict'),
+    (put('model.backbone', 'ResNet'), "model.backbone is 'ResNet'"),
+    (put('model.backbone.init_cfg', dict(checkpoint=[1])), 'init_cfg.check'),
+    (put('data_root', 5), 'data_root is 5'),
+    *((put('data.test_workers', value), 'data.test_workers .*whole number')
       for value in (-1, 10**6, 1.5, 'x', True)),
-    (put('work_dir', ['w']), ['work_dir']),
-    (put('data.train', REPEATED), ['data.train', 'Repeat', 'JointDataset']),
-    (put('data.train', dict(datasets=[])), ['data.train has', 'JointDataset']),
-    (put('data.val', REPEATED), ['data.val has', 'Repeat', 'list']),
-    (put('data.val', dict(name='c0')), ['data.val', 'PartialLabelDataset']),
-    (put('data.train.datasets.0', 'c0'), ['data.train', "'c0'"]),
-    (member('pipeline', None), ["'c0'", 'pipeline']),
-    (member('pipeline', [['x']]), ["'c0'", 'pipeline']),
-    (member('img_dir', 3), ["'c0'", 'img_dir']),
-    (member('ann_dirs', 'vessel'), ["'c0'", 'ann_dirs']),
-    (member('pseudo_dirs', dict(lesion=4)), ['pseudo_dirs']),
-    (member('weights', dict(vessel='1')), ['weights']),
-    (member('img_suffix', 4), ['img_suffix']),
+    (put('data.train', REPEATED), 'data.train .*Repeat.*JointDataset'),
+    (put('data.val', REPEATED), 'data.val .*Repeat.*list'),
+    (put('data.val', dict(name='c0')), 'data.val .*PartialLabelDataset'),
+    (put(FIRST, 'c0'), "data.train has 'c0'"),
+    (put(f'{FIRST}.pipeline', None), "'c0': pipeline is missing"),
+    (put(f'{FIRST}.pipeline', [['x']]), "'c0': pipeline is .*x"),
+    (put(f'{FIRST}.img_dir', 3), "'c0': img_dir is 3"),
+    (put(f'{FIRST}.ann_dirs', 'vessel'), 'ann_dirs'),
+    (put(f'{FIRST}.weights', dict(vessel='1')), 'weights'),
+    (put(f'{FIRST}.img_suffix', 4), 'img_suffix'),
     (put('data.test.pipeline',
-         [dict(type='MultiScaleFlipAug', transforms=3)]), ['pipeline', '3']),
-    (put('data.test', 'c7'), ["'c7'"]),
-    (put('test_sets', ['c0']), ['test_sets']),
-    (put('test_sets.c0', 'c1'), ['test_sets.c0']),
-    (put('prediction', 'fov'), ['prediction']),
-    (put('prediction', dict(thresholds=0.5)), ['prediction.thresholds']),
-    (put('prediction', dict(thresholds=dict(vein=0.5))), ['thresholds.vein']),
-    (put('prediction', dict(thresholds=dict(lesion=dict(EX=0.5, XX=0.5)))),
-     ['lesion.XX']),
-    (put('prediction', dict(threshold=0.5)), ['prediction.threshold ']),
-    (put('prediction', dict(postprocessing=4)), ['postprocessing']),
-    (rules(rims=0.1), ['postprocessing.rims']),
-    (rules(rim='wide'), ['rim']),
-    (rules(one_object=['disc']), ['one_object.disc']),
-    (rules(specks=1e-5), ['specks']),
+         [dict(type='MultiScaleFlipAug', transforms=3)]), 'pipeline is .*3'),
+    (put('test_sets', ['c0']), 'test_sets'),
+    (put('test_sets.c0', 'c1'), 'test_sets.c0'),
+    (put('prediction', 'fov'), 'prediction'),
+    (predicting(thresholds=0.5), 'prediction.thresholds'),
+    (predicting(thresholds=dict(vein=0.5)), 'prediction.thresholds.vein'),
+    (predicting(thresholds=dict(lesion=dict(EX=0.5, XX=0.5))), 'lesion.XX'),
+    (predicting(threshold=0.5), 'prediction.threshold is not read'),
+    (put('prediction', dict(postprocessing=dict(rims=0.1))), 'rims'),
+    (put('prediction', dict(postprocessing=dict(one_object=['disc']))),
+     'one_object.disc'),
 ])  # yapf: disable
-def test_refused(tmp_path, change, words):
-    with pytest.raises(ValueError) as caught:
-        load(tmp_path, change, tasks=TWO)
+def test_refused_when_it_is_read(tmp_path, change, words):
+    with pytest.raises(InvalidConfigError, match=f'(?s)mine.py.*{words}'):
+        load(tmp_path, change)
+
+
+def test_taken(tmp_path):
+    rules = dict(
+        rim=0, one_object=['vessel'], specks=dict(lesion=dict(EX=1e-5)))
+    limits = dict(lesion=dict(EX=0.3), vessel=0.4)
+    load(tmp_path,
+         put('prediction', dict(thresholds=limits, postprocessing=rules)),
+         put('model.auxiliary_head', None), put('data.val', None),
+         put(f'{FIRST}.img_suffix', ('.jpg', '.png')),
+         put(f'{FIRST}.ann_dirs', dict(lesion=dict(path='a', classes=['EX']))))
+
+
+# ---- what training would not do
+
+
+def checked(tmp_path, *changes):
+    """What is said of a config before it is trained with."""
+    cfg = load(tmp_path, *changes)
+    cfg.setdefault('seed', 0)
+    return check_training(cfg)
+
+
+def test_what_may_be_left_out_or_stay(tmp_path):
+    changes = [
+        put(f'{key}.type', DELETE)
+        for key in ('runner', 'optimizer_config', 'checkpoint_config')
+    ]
+    assert checked(tmp_path, *changes, put('gpu_ids', [0])) == []
+    assert checked(tmp_path, put('optimiser', dict(type='SGD'))) == [
+        "optimiser is not read: did you mean 'optimizer'?"
+    ]
+
+
+@pytest.mark.parametrize('changes, words', [
+    (dict(fp16={}, total_iters=3), "precision='fp16'.*runner.max_iters"),
+    (dict(data__train_dataloader={}), 'data.train_dataloader .*samples_per'),
+    (dict(data__samples_per_gpus=2), "did you mean 'samples_per_gpu'"),
+    (dict(data__samples_per_gpu=0), 'data.samples_per_gpu is 0'),
+    (dict(workflow=[('train', 1), ('val', 1)]), 'workflow.*evaluation'),
+    (dict(runner=dict(type='EpochBasedRunner', max_epochs=3)),
+     'runner.max_epochs.*CheckedIterRunner'),
+    (dict(runner__max_iters='many'), "runner.max_iters is 'many'"),
+    (dict(runner={}), 'runner.max_iters is missing'),
+    (dict(optimizer__type='LBFGS'), 'LBFGS.*AdamW'),
+    (dict(optimizer_config=dict(type='Fp16OptimizerHook')),
+     "GradientStepHook.*accumulate=N.*precision='fp16'"),
+    (dict(optimizer_config=[1]), 'optimizer_config.*dict'),
+    (dict(optimizer_config__grad_clip=1.0), 'grad_clip.*max_norm'),
+    (dict(lr_config__by_epoch=True), 'lr_config.by_epoch'),
+    (dict(checkpoint_config__type='CheckpointHook'), 'SubfolderCheckpointH'),
+    (dict(checkpoint_config__filename_tmpl='a{}.pth'), 'filename_tmpl'),
+    (dict(evaluation__intervall=3), "'interval'"),
+    (dict(log_config=dict(hooks=[dict(kind='x')])), 'log_config.hooks'),
+    (dict(custom_hooks=[dict(type='OptimizerHook')]), 'optimizer_config'),
+    (dict(model__test_cfg=dict(mode='whole', strid=3)), "'stride'"),
+    (dict(model__train_cfg=dict(sampler={})), 'model.train_cfg.sampler'),
+    (dict(seed=2**64), 'seed .*18446744073709551615'),
+    (dict(compile='a.b'), 'compile.*True or False'),
+    (dict(precision='fp8'), "precision.*'bf16'"),
+])  # yapf: disable
+def test_refused_before_training(tmp_path, changes, words):
+    changes = [put(key.replace('__', '.'), changes[key]) for key in changes]
+    with pytest.raises(InvalidConfigError, match=f'(?s)mine.py.*{words}'):
+        checked(tmp_path, *changes)
+
+
+# ---- refused where the parts are built, or by the rehearsal
+
+
+def training_step(**step):
+    """Change of the training pipelines that puts in a step of mmseg's."""
+
+    def change(cfg):
+        for member in cfg['data']['train']['datasets']:
+            first, second, *others = member['pipeline']
+            member['pipeline'] = [first, second, step, *others]
+
+    return change
+
+
+HEAD = 'model.decode_head.head'
+SEGFORMER = dict(
+    type='SegformerHead',
+    in_channels=[12, 24, 48, 96],
+    in_index=[0, 1, 2, 3],
+    channels=16)
+
+
+@pytest.mark.parametrize('change, words', [
+    (training_step(type='RandomCrop', crop_size=(32, 32), cat_max_ratio=0.75),
+     ['data.train', 'RandomCrop', 'gt_semantic_seg']),
+    (put(f'{HEAD}.in_channels', [12, 24, 48, 90]), ['in_channels']),
+    (put(HEAD, SEGFORMER), ['SegformerHead does not serve']),
+    (put('model.decode_head.loss_decode', dict(type='CrossEntropyLoss')),
+     ['CrossEntropyLoss', 'BinaryLoss']),
+    (put('data.train', DELETE), ['data.train']),
+    (put('model.backbone', dict(type='NoBackbone')),
+     ['NoBackbone', 'custom_imports']),
+    (put('model.test_cfg', dict(mode='slide', crop_size=32, stride=48)),
+     ['stride', 'larger']),
+    (put('optimizer.type', 'AdamV'), ['AdamV']),
+    (put('optimizer_config.grad_clip', dict(max_norm='x')), ["'x'"]),
+    (put('lr_config.policy', 'polly'), ['Polly']),
+    (put('lr_config.min_lr', (1, )), ['PolyLrUpdaterHook', 'lr_config']),
+    (put('log_config.hooks', [dict(type='NeptuneLoggerHook')]),
+     ['neptune', 'pip install']),
+    (put('load_from', 'https://a.b/c.pth'),
+     ['load_from', 'https://a.b/c.pth', 'nothing is downloaded']),
+    (put('custom_hooks', [dict(type='NoSuchHook')]),
+     ['NoSuchHook', 'custom_imports']),
+    # expects a loader with a sampler of mmcv's
+    (put('custom_hooks', [dict(type='DistSamplerSeedHook')]),
+     ['DistSamplerSeedHook fails as the config has it']),
+])  # yapf: disable
+def test_refused_before_anything_is_written(tmp_path, tool, change, words):
+    write_data(tmp_path / 'data', TWO)
+    cfg = config_of(tmp_path / 'data', TWO)
+    change(cfg)
+    config = write_config(tmp_path / 'wrong.py', cfg)
+    said = tool('train.py', config, '--work-dir', 'w')
+    assert isinstance(said, str) and 'Error: ' in said
     for word in words:
-        assert word in str(caught.value)
-    if isinstance(caught.value, InvalidConfigError):
-        assert 'mine.py' in str(caught.value)
+        assert word in said, said
+    if 'DistSampler' not in said:  # which only a run asks
+        assert not (tmp_path / 'w').exists()
 
 
-@pytest.mark.parametrize('change', [
-    put('prediction', dict(thresholds=dict(lesion=dict(EX=0.3), vessel=0.4))),
-    rules(rim=0, one_object=['vessel'], specks=dict(lesion=dict(EX=1e-5))),
-    put('model.auxiliary_head', None),
-    member('img_suffix', ('.jpg', '.png')),
-    member('ann_dirs', dict(lesion=dict(path='a', classes=['EX']))),
-    put('data.val', None),
-])
-def test_taken(tmp_path, change):
-    load(tmp_path, change, tasks=TWO)
+def test_windows_without_sizes_and_a_dataset_alone(tmp_path, tool):
+    """As in prediction: windows of 512 pixels; a list or one dataset."""
+    write_data(tmp_path / 'data', TWO)
+    changes = dict(runner__max_iters=1, evaluation__interval=1)
+    cfg = config_of(tmp_path / 'data', TWO, **changes)
+    put('model.test_cfg', dict(mode='slide'))(cfg)
+    put('data.train', cfg['data']['train']['datasets'][0])(cfg)
+    config = write_config(tmp_path / 'alone.py', cfg)
+    said = tool('train.py', config, '--work-dir', 'alone.py/w')
+    assert "the folder 'alone.py/w' cannot be made" in said
+    assert tool('train.py', config, '--work-dir', 'w') is None

@@ -43,8 +43,7 @@ def variant(name):
 def shrink(cfg):
     """The config's model at a few thousand weights, all else as it is."""
     model, tiny = cfg.model.copy(), tiny_model_cfg()
-    model.pretrained = None
-    model.backbone = tiny.backbone
+    model.pretrained, model.backbone = None, tiny.backbone
     for name in ('decode_head', 'auxiliary_head'):
         head = tiny[name].head
         model[name].head.update(
@@ -61,28 +60,22 @@ def batch(cfg, size=64):
     names = [task.name for task in build_tasks(cfg.model.tasks)]
     metas, labels = [], []
     for member in cfg.data.train.datasets:
-        truth = list(member.get('ann_dirs') or {})
-        pseudo = list(member.get('pseudo_dirs') or {})
-        metas.append(
-            make_meta(member.name, names, truth, pseudo,
-                      member.get('weights')))
+        truth, pseudo = (
+            list(member.get(key) or {}) for key in ('ann_dirs', 'pseudo_dirs'))
+        weights = member.get('weights')
+        metas.append(make_meta(member.name, names, truth, pseudo, weights))
         planes = {
             task: torch.randint(0, 2, (size, size)).numpy()
             for task in truth + pseudo
         }
         labels.append(stack_planes(names, size, size, **planes))
-    return dict(
-        img=torch.randn(len(metas), 3, size, size),
-        img_metas=metas,
-        labels=torch.stack(labels))
+    img = torch.randn(len(metas), 3, size, size)
+    return dict(img=img, img_metas=metas, labels=torch.stack(labels))
 
 
 def step(cfg):
-    """Build, initialise and train one iteration.
-
-    Returns:
-        tuple: The model, the names of its losses without task and dataset, and
-        of its optimizers.
+    """Build, initialise and train one iteration; returns the model, the names
+    of its losses without task and dataset, and of its optimizers.
     """
     torch.manual_seed(0)
     model = build_segmentor(shrink(cfg))
@@ -104,32 +97,23 @@ def step(cfg):
                    for name in losses if 'loss' in name}, set(optimizers)
 
 
-@pytest.mark.parametrize('name, terms, optimizers', [
-    ('xta_block_per_pair', TRUTH | PSEUDO | GAME, ALL),
-    ('without_xta', TRUTH | PSEUDO | GAME, ALL),
-    ('without_adversarial', TRUTH | PSEUDO, {'generator'}),
-    ('without_pseudo_labels', TRUTH | GAME, ALL),
-    ('stage2_from_stage1', TRUTH | PSEUDO | GAME, ALL),
-    ('single_task_vessel', TRUTH, {'generator'}),
-    ('single_task_lesion', TRUTH, {'generator'}),
-    ('single_task_odoc', TRUTH, {'generator'}),
-])
-def test_variants_step(name, terms, optimizers):
-    model, losses, named = step(variant(name))
+@each(VARIANTS)
+def test_variants_step(path):
+    name = osp.basename(path).removesuffix('.py')
+    model, losses, optimizers = step(load_config(path))
+    single = name.startswith('single_task')
+    terms = TRUTH if single else TRUTH | PSEUDO | GAME
+    terms -= dict(
+        without_adversarial=GAME, without_pseudo_labels=PSEUDO).get(
+            name, set())  # yapf: disable
     assert losses == terms
-    assert named == optimizers
+    assert optimizers == (ALL if GAME <= terms else {'generator'})
     attention = model.decode_head.cross_task_attention
-    if name.startswith('single_task'):
+    assert (attention is None) == (single or name == 'without_xta')
+    if single:
         assert list(model.tasks) == [name.rpartition('_')[2]]
-    elif name == 'xta_block_per_pair':
+    if name == 'xta_block_per_pair':
         assert len(attention.blocks) == 6
-    else:
-        assert (attention is None) == (name == 'without_xta')
-
-
-def test_every_variant_is_tested():
-    tested = {case[0] for case in test_variants_step.pytestmark[0].args[1]}
-    assert {osp.splitext(osp.basename(f))[0] for f in VARIANTS} == tested
 
 
 @each(VARIANTS + RELEASED)
@@ -146,19 +130,17 @@ def test_data_sets_know_the_models_tasks(path):
         # images and labels come from the same collection
         paths = [e if isinstance(e, str) else e['path']
                  for e in folders.values()]  # yapf: disable
-        assert {path.split('/')[0]
-                for path in paths} == {member.img_dir.split('/')[0]}
+        assert {p.split('/')[0]
+                for p in paths} == {member.img_dir.split('/')[0]}
 
 
 def test_stage2_starts_from_stage1(tmp_path):
     cfg, stage1 = variant('stage2_from_stage1'), load_config(STAGE1)
     assert cfg.load_from == osp.join(stage1.work_dir, 'iter_40000.pth')
     assert stage1.runner.max_iters == 40000
-    source = build_segmentor(shrink(stage1))
-    path = str(tmp_path / 'iter_40000.pth')
-    torch.save(
-        dict(state_dict=source.state_dict(),
-             meta=checkpoint_meta(source, None)), path)  # yapf: disable
+    source, path = build_segmentor(shrink(stage1)), str(tmp_path / 'a.pth')
+    meta = checkpoint_meta(source, None)
+    torch.save(dict(state_dict=source.state_dict(), meta=meta), path)
     model = build_segmentor(shrink(cfg))
     load_weights(model, path, allow_missing=True)
     loaded = model.state_dict()
@@ -170,12 +152,11 @@ def test_stage2_starts_from_stage1(tmp_path):
 def test_ablations_hide_vessels_and_discs_of_idrid(path):
     """And both stages together have as many iterations as one."""
     cfg = load_config(path)
-    members = member_datasets(cfg.data.train)
-    tasks = {name for m in members for name in m.get('ann_dirs') or ()}
-    assert tasks == set(cfg.model.tasks)
-    assert all(
-        set(member.get('ann_dirs') or ()) <= {'lesion'} for member in members
-        if member.name == 'idrid')
+    labels = [(member.name, set(member.get('ann_dirs') or ()))
+              for member in member_datasets(cfg.data.train)]
+    assert set().union(*(tasks for _, tasks in labels)) == set(cfg.model.tasks)
+    assert all(tasks <= {'lesion'} for name, tasks in labels
+               if name == 'idrid')
     hidden = [s for s in cfg.test_sets.values() if 'lesion' not in s.ann_dirs]
     assert [s.name for s in hidden].count('idrid') == 2
     assert cfg.runner.max_iters == (300 if 'stage2' in path else 600)
@@ -184,28 +165,22 @@ def test_ablations_hide_vessels_and_discs_of_idrid(path):
 # ---- the published behaviour
 
 
-@each(RELEASED)
-def test_as_released_steps(path):
-    model, losses, _ = step(load_config(path))
-    for head in (model.decode_head, model.auxiliary_head):
-        assert head.drop_whole_tasks
-        assert head.loss_decode.ignore_index is None
-    stage2 = 'gan' in osp.basename(path)
-    assert losses == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
-    if stage2:
-        assert model.decode_head.cross_task_attention.share_block
-
-
 def steps(dataset, name):
     return [step for step in dataset.pipeline if step.type == name]
 
 
-@pytest.mark.parametrize('path, flips', [
-    (RELEASED[0], 'published_vertical_only'),
-    (RELEASED[1], 'published_cancelling'),
-])
-def test_as_released_data(path, flips):
-    cfg = load_config(path)
+@each(RELEASED)
+def test_as_released(path):
+    cfg, stage2 = load_config(path), 'gan' in osp.basename(path)
+    model, losses, _ = step(cfg)
+    for head in (model.decode_head, model.auxiliary_head):
+        assert head.drop_whole_tasks
+        assert head.loss_decode.ignore_index is None
+    assert losses == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
+    if stage2:
+        assert model.decode_head.cross_task_attention.share_block
+    flips = 'published_' + ('vertical_only'
+                            if path == RELEASED[0] else 'cancelling')
     for member in cfg.data.train.datasets:
         assert [p.seg_pad_val for p in steps(member, 'Pad')] == [0]
         labelled = bool(member.get('ann_dirs'))

@@ -58,17 +58,8 @@ def test_links_and_files(page):
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
-@pytest.mark.parametrize('page', DOCS, ids=lambda page: page.name)
-def test_lines_of_text_fit_a_screen(page):
-    assert not [
-        line for line in prose_of(page).splitlines()
-        if len(line) > 130 and not re.match(r'\||- `\S+`$', line)
-    ]
-
-
 @pytest.mark.parametrize('repo_url, expected', [
-    ('https://example.org/mbos/',
-     '[a](https://example.org/mbos/blob/main/mbos/io), [b](data.md#x)'),
+    ('https://a.org/', '[a](https://a.org/blob/main/mbos/io), [b](data.md#x)'),
     ('', 'a, [b](data.md#x)'),
 ])
 def test_links_of_the_site_that_leave_docs(repo_url, expected):
@@ -87,9 +78,6 @@ def test_reference_of_the_tools():
         'run python -m tests.tool_reference')
     commands = {*map(tool_reference.command_of, tool_reference.tools())}
     assert commands - {None} | {'prepare', 'info'} == set(cli.COMMANDS)
-    text = tool_reference.section('train')
-    assert '| `config` | config file |' in text
-    assert '| `--seed` `SEED` | random seed (default: 0) |' in text
 
 
 def test_pages_and_sections_that_files_name_exist():

@@ -41,12 +41,16 @@ class LossOfMine(BinaryLoss):
 
 def write_own(path, data, stage2):
     """Write a config of such a network."""
-    cfg = config_of(data, TWO, stage2)
-    cfg['model']['backbone'] = dict(type='FourConvs')
-    cfg['model']['decode_head']['loss_decode']['type'] = 'LossOfMine'
-    cfg['custom_imports'] = dict(
-        imports=['parts_of_mine'], allow_failed_imports=False)
-    write_config(path, cfg)
+    imports = dict(imports=['parts_of_mine'], allow_failed_imports=False)
+    write_config(
+        path,
+        config_of(
+            data,
+            TWO,
+            stage2,
+            custom_imports=imports,
+            model__backbone=dict(type='FourConvs'),
+            model__decode_head__loss_decode__type='LossOfMine'))
 
 
 @pytest.fixture(scope='module')
@@ -70,30 +74,26 @@ def ran(root, tool, monkeypatch):
     return root
 
 
-def test_every_command_takes_its_config(ran, tool):
-    checkpoint = 'w1/iter_4.pth'
-    for arguments in (
-        ('test.py', 'stage1.py', checkpoint, '--eval', 'mIoU', '--work-dir',
-         'eval', '--bootstrap', 0),
-        ('predict.py', 'stage1.py', checkpoint, 'data/c0_test/images', '--out',
-         'o'),
-        ('generate_pseudo_labels.py', 'stage2.py', checkpoint, '--overwrite'),
-        ('train.py', 'stage2.py', '--work-dir', 'w2', '--load-from',
-         checkpoint, '--no-validate'),
-        ('publish_model.py', checkpoint, 'published'),
-        ('export_onnx.py', checkpoint, 'o.onnx', '--config', 'stage1.py'),
-    ):
-        if 'onnx' in arguments[0]:
-            pytest.importorskip('onnxruntime')
-        assert not tool(*arguments), arguments
-
-
-@pytest.mark.parametrize('arguments', [
-    ('predict.py', 'w1/iter_4.pth', 'data/c0_test/images', '--out', 'p'),
-    ('export_onnx.py', 'w1/iter_4.pth', 'p.onnx'),
-    ('generate_pseudo_labels.py', 'without.py', 'w1/iter_4.pth'),
+@pytest.mark.parametrize('command', [
+    'test.py stage1.py {} --eval mIoU --work-dir eval --bootstrap 0',
+    'predict.py stage1.py {} data/c0_test/images --out o',
+    'generate_pseudo_labels.py stage2.py {} --overwrite',
+    'train.py stage2.py --work-dir w2 --load-from {} --no-validate',
+    'publish_model.py {} published',
+    'export_onnx.py {} o.onnx --config stage1.py',
 ])
-def test_where_it_cannot_be_known_the_remedy_is_said(ran, tool, arguments):
-    said = tool(*arguments)
+def test_every_command_takes_its_config(ran, tool, command):
+    if 'onnx' in command:
+        pytest.importorskip('onnxruntime')
+    assert not tool(*command.format('w1/iter_4.pth').split())
+
+
+@pytest.mark.parametrize('command', [
+    'predict.py {} data/c0_test/images --out p',
+    'export_onnx.py {} p.onnx',
+    'generate_pseudo_labels.py without.py {}',
+])
+def test_where_it_cannot_be_known_the_remedy_is_said(ran, tool, command):
+    said = tool(*command.format('w1/iter_4.pth').split())
     assert 'FourConvs' in said and 'custom_imports' in said
     assert 'config that it was trained with' in said

@@ -43,12 +43,11 @@ def test_requirements():
 
 
 def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
-    versions = dict(PINS, mmcv='2.1.0')
+    versions = dict(PINS, mmcv='2.1.0', timm=None, onnx=None)
     versions['opencv-python'] = versions.pop('opencv-python-headless')
-    del versions['timm'], versions['onnx']
 
     def version(name):
-        if name not in versions:
+        if versions.get(name) is None:
             raise info.metadata.PackageNotFoundError
         return versions[name]
 
@@ -62,6 +61,16 @@ def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
     assert missing.endswith('pip install timm')
 
 
+def python(*arguments, **settings):
+    """Run Python in a process of its own; returns the lines it prints."""
+    done = subprocess.run([sys.executable, *map(str, arguments)],
+                          capture_output=True,
+                          text=True,
+                          **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
     """The unpacked wheel; built from a copy, so that no folders stay here."""
@@ -72,13 +81,8 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, source)
-    done = subprocess.run([
-        sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
-        '--no-build-isolation', '--no-index', '-w', out, source
-    ],
-                          capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
+    python('-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation',
+           '--no-index', '-w', out, source)
     file, = out.glob('mbos-*.whl')
     with zipfile.ZipFile(file) as archive:
         archive.extractall(out / 'site')
@@ -109,16 +113,11 @@ from mbos.config import load_config
 print(load_config({STAGE1_CONFIG!r}).model.type)
 print(load_config({Path(STAGE2_CONFIG).stem!r}).filename)
 '''
-    done = subprocess.run([sys.executable, '-P', '-c', code],
-                          cwd=tmp_path,
-                          env=dict(PATH=''),
-                          capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        'MultiTaskSegmentor',
-        str(wheel / 'mbos' / STAGE2_CONFIG)
-    ]
+    assert python(
+        '-P', '-c', code, cwd=tmp_path, env=dict(PATH='')) == [
+            'MultiTaskSegmentor',
+            str(wheel / 'mbos' / STAGE2_CONFIG)
+        ]
 
 
 def test_one_version_everywhere():

@@ -1,5 +1,5 @@
 """How a photograph becomes a square image, and predictions go back."""
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -34,18 +34,9 @@ class Geometry:
     prepared_height: int
 
     @classmethod
-    def columns(cls) -> tuple[str, ...]:
-        """Names of the columns of geometry.csv."""
-        return tuple(field.name for field in fields(cls))
-
-    @classmethod
     def from_row(cls, row: dict) -> 'Geometry':
         """Read a row of geometry.csv, all of whose values are strings."""
         return cls(**{f.name: f.type(row[f.name]) for f in fields(cls)})
-
-    def to_row(self) -> tuple:
-        """The values in the order of ``columns()``."""
-        return astuple(self)
 
     @property
     def box(self) -> Box:

@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -28,17 +28,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
 """tuple[str]: What is taken for a photograph when a folder is searched, in
 lower case."""
 ORIENTATION = 0x0112
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1)
-}
-"""dict[int, Callable]: What makes a picture of an EXIF orientation upright."""
+ORIENTATIONS = range(1, 9)
 LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
 LONGEST_EXIF = 1 << 16
 DEPTHS = (8, 10, 12, 14, 16, 32)
@@ -84,8 +74,12 @@ class Layout:
         return self.orientation == 1
 
     def turn(self, stored: np.ndarray) -> np.ndarray:
-        """Make stored pixels upright."""
-        return TURNS[self.orientation](stored)
+        """Make stored pixels upright, as EXIF defines the orientations."""
+        kind = self.orientation
+        pixels = stored.swapaxes(0, 1) if kind > 4 else stored
+        return pixels[::-1 if kind in (3, 4, 7,
+                                       8) else 1, ::-1 if kind in (2, 3, 6,
+                                                                   7) else 1]
 
     def turn_mask(self, mask: np.ndarray) -> np.ndarray:
         """Make a mask (H, W) of the photograph upright.
@@ -219,8 +213,8 @@ def _read_header(path: str, stream: BinaryIO) -> tuple[Layout, str]:
         if image.format in ('JPEG', 'MPO') and image.mode in JPEG_MODES:
             kind = 'JPEG'
         orientation = exif.get(ORIENTATION, 1)
-    return Layout((height, width),
-                  orientation if orientation in TURNS else 1), kind
+    orientation = orientation if orientation in ORIENTATIONS else 1
+    return Layout((height, width), orientation), kind
 
 
 def _exif_behind_pixels(stream: BinaryIO) -> Image.Exif:

@@ -12,7 +12,6 @@ from tests.bombs import BOMBS, png
 
 @pytest.mark.parametrize('suffix', BOMBS)
 def test_sizes_in_headers(tmp_path, suffix):
-    """Above the double of the limit, where Pillow complains, and below it."""
     path = tmp_path / f'eye.{suffix}'
     for size in ((60000, 60000), (20000, 20000)):
         path.write_bytes(BOMBS[suffix](*size))
@@ -41,23 +40,15 @@ def test_limit_can_be_set(tmp_path, monkeypatch):
             max_image_pixels()
 
 
-@pytest.mark.parametrize('content', [
-    b'hello', b'',
-    png(8, 8)[:20], b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n'
-])
-def test_what_is_no_image(tmp_path, content):
-    path = tmp_path / 'eye.jpg'
-    path.write_bytes(content)
-    with pytest.raises(RefusedError, match='eye.jpg'):
-        read_layout(path)
-
-
-@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
-def test_no_regular_file(tmp_path, make):
-    """A pipe would be waited for until somebody writes to it."""
+@pytest.mark.parametrize('make', [
+    os.mkfifo,  # would be waited for until somebody writes to it
+    os.mkdir,
+    lambda path: None,
+    *(lambda path, content=content: path.write_bytes(content)
+      for content in (b'hello', b'', png(8, 8)[:20], b'%!PS-Adobe-3.0 EPSF-3.0'
+                      b'\n%%BoundingBox: 0 0 8 8\n'))
+])  # yapf: disable
+def test_what_is_no_image(tmp_path, make):
     make(tmp_path / 'eye.jpg')
-    with pytest.raises(RefusedError, match='not a regular file'):
+    with pytest.raises(RefusedError, match='eye.jpg'):
         read_layout(tmp_path / 'eye.jpg')
-    for name in ('a\0.jpg', 'missing.jpg'):
-        with pytest.raises(RefusedError, match=name[0]):
-            read_layout(f'{tmp_path}/{name}')

@@ -17,20 +17,18 @@ def root(tmp_path):
 
 
 def test_links_within_the_root(root):
-    (root / 'link').symlink_to('inside')
     # followed, forty levels of three links each would be 3^40 folders
     for name in 'abc':
         (root / name).symlink_to('.')
     (root.parent / 'data').symlink_to('root')
     for place in (root, root.parent / 'data'):
-        check_inside(place, place / 'link/eye.jpg')
+        check_inside(place, place / 'a/eye.jpg')
         check_inside(place, place / 'inside/../inside/eye.jpg')
         assert problems_of_links(place, recursive=True) == []
 
 
 @pytest.mark.parametrize('link, target', [
     ('eye.jpg', 'elsewhere/eye.jpg'),
-    ('folder', 'elsewhere'),
     ('inside/folder', 'elsewhere'),
     ('missing', 'no/such/file'),
     ('neighbour', 'root2'),
@@ -41,10 +39,9 @@ def test_links_out_of_the_root(root, monkeypatch, link, target):
         check_inside(root, root / link)
     assert problems_of_links(root, recursive=True) == [str(error.value)]
     allowed = str(error.value).split('MBOS_ALLOW_LINKS=')[1].split(' ')[0]
-    monkeypatch.setenv('MBOS_ALLOW_LINKS', f'/no/such:{allowed}')
-    assert problems_of_links(root, recursive=True) == []
-    monkeypatch.setenv('MBOS_ALLOW_LINKS', '/')
-    check_inside(root, root / link)
+    for folders in (f'/no/such:{allowed}', '/'):
+        monkeypatch.setenv('MBOS_ALLOW_LINKS', folders)
+        assert problems_of_links(root, recursive=True) == []
 
 
 def test_folders_that_are_looked_at(root):
@@ -76,8 +73,5 @@ def test_text(tmp_path):
     assert read_text(path).split() == ['eye_1']
     with pytest.raises(RefusedError, match='more than 5 bytes'):
         read_text(path, 5)
-    path.write_bytes(b'\xff\xfe')
-    with pytest.raises(UnicodeDecodeError):
-        read_text(path)
     with pytest.raises(RefusedError, match='device'):
         read_text('/dev/zero')

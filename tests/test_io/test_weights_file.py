@@ -1,6 +1,7 @@
 """Files of tensors that are damaged or claim what they do not hold."""
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,9 +45,9 @@ def test_what_is_read_and_what_is_not(zipped):
 def test_flipped_bit_in_a_tensor():
     """torch.load does not look at the checksums."""
     torch.save(dict(a=torch.zeros(1000)), 'a.pth')
-    with open('a.pth', 'r+b') as file:
-        file.seek(os.path.getsize('a.pth') // 2)
-        file.write(b'\1')
+    content = bytearray(Path('a.pth').read_bytes())
+    content[len(content) // 2] = 1
+    Path('a.pth').write_bytes(content)
     assert torch.load('a.pth')['a'].count_nonzero() == 1
     assert 'checksum of a/data/0 is wrong' in refused('a.pth')
 
@@ -76,12 +77,11 @@ def test_safetensors():
     save_file(dict(a=torch.arange(3.)), 'a.safetensors')
     assert torch.equal(
         read_safetensors('a.safetensors')[0]['a'], torch.arange(3.))
-    with open('a.safetensors', 'rb') as file:
-        content = file.read()
+    path = Path('a.safetensors')
+    content = path.read_bytes()
     for damaged in (b'', content[:20], content[:-1],
                     b'\xff' * 8 + content[8:]):
-        with open('a.safetensors', 'wb') as file:
-            file.write(damaged)
+        path.write_bytes(damaged)
         assert 'not a whole safetensors file' in refused(
             'a.safetensors', read_safetensors)
 
@@ -91,8 +91,9 @@ def test_safetensors():
     'conv_seg.' + '9' * 5000 + '.weight'
 ])
 def test_released_tensors_without_dimensions(name):
-    state = {f'decode_head.{name}': torch.tensor(1.)}
-    tasks = build_tasks(['vessel', 'lesion'])
+    state, tasks = {
+        f'decode_head.{name}': torch.tensor(1.)
+    }, ['vessel', 'odoc']
     with pytest.raises(ValueError, match='tasks with|another number of tasks'):
-        check_release_tasks(state, tasks)
-        from_release(state, tasks)
+        check_release_tasks(state, build_tasks(tasks))
+        from_release(state, build_tasks(tasks))
