@@ -117,43 +117,42 @@ def fit_weights(model: nn.Module,
         for name, value in found.items()
         if name in own or not name.startswith(DISCRIMINATORS)
     }
-    broken = [name for name, v in state.items() if not v.isfinite().all()]
-    if broken:
-        raise ValueError(
-            f'{path} holds weights that are NaN or infinite '
-            f'({first_of(broken)}): the run diverged, or the file is damaged; '
-            'take a checkpoint of an earlier iteration.')
     missing = [
         name for name in own
         if name not in state and not name.endswith('relative_position_index')
     ]
     # parts that may be absent, but as a whole only
-    optional = tuple(part for part in DISCRIMINATORS +
-                     (_ADDITIONS if allow_missing else ())
-                     if not any(name.startswith(part) for name in state))
+    parts = DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
+    optional = tuple(
+        part for part in parts
+        if not any(name.startswith(part) for name in state))
     lacking = [
         name for name in missing
         if not name.startswith(optional) and not _is_of(name, changed)
     ]
     misfits = {
-        'lacks':
+        'lacks weights':
         lacking,
-        'has without a place': [name for name in state if name not in own],
-        'has of another size': [
+        'has weights without a place':
+        [name for name in state if name not in own],
+        'has weights of another size': [
             f'{name} {tuple(value.shape)} instead of {tuple(own[name].shape)}'
             for name, value in state.items()
             if name in own and value.shape != own[name].shape
-        ]
+        ],
+        'has weights that are NaN or infinite':
+        [name for name, value in state.items() if not value.isfinite().all()]
     }
     faults = [
-        f'it {fault} {len(names)} weights: {first_of(names)}'
-        for fault, names in misfits.items() if names
+        f'it {fault}: {first_of(names)}' for fault, names in misfits.items()
+        if names
     ]
     if faults:
         raise ValueError(
             f'{path} does not fit the config: it is of stage '
             f'{stage_of(content)!r}, the config of stage {model.stage!r}; '
-            f'{"; ".join(faults)}. Use the config that it was trained with.')
+            f'{"; ".join(faults)}. Use the config that it was trained with, '
+            'or the checkpoint of an earlier iteration if the run diverged.')
     if missing:
         notes.append(f'missing, left as initialised: {first_of(missing)}')
     if len(found) > len(state):

@@ -104,9 +104,9 @@ HEAD = 'decode_head.heads.vessel.conv_seg.weight'
 
 @pytest.mark.parametrize('option, change, words', [
     ('--load-from', lambda content: content['state_dict'].pop(HEAD),
-     'lacks 1 weight'),
+     'lacks weights'),
     ('--resume-from', lambda content: content['state_dict'].pop(HEAD),
-     'lacks 1 weight'),
+     'lacks weights'),
     ('--resume-from', lambda content: content.pop('optimizer'),
      'weights only.*--load-from'),
     ('--resume-from', lambda content: content['optimizer'].clear(),
