@@ -11,73 +11,57 @@ finds some in each.
 import fnmatch
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from mbos.io import RefusedError
 from mbos.io.labels import list_names, read_labels, save_labels
 from .cli import finish, make_parser
-from .errors import PrepareError
-
-
-@dataclass
-class Written:
-    """How many masks were written, and where."""
-
-    folder: Path
-    masks: int
-    ok: bool = True
-
-    def __str__(self) -> str:
-        return (f'{self.folder}: {self.masks} masks of background. Name them '
-                f'in a config as ann_dirs=dict({self.folder.name}=...).')
 
 
 def prepare(folder: str | Path,
             task: str,
             images: str = '*',
-            force: bool = False) -> Written:
-    """Write masks of zeros beside the images that a pattern names: none where
-    a mask that is there shows something, without ``force``.
+            force: bool = False) -> str:
+    """Write masks of zeros beside the images that a pattern names, and say
+    so: none where a mask that is there shows something, without ``force``.
     """
     source, target = Path(folder, 'images'), Path(folder, task)
     if not source.is_dir():
-        raise PrepareError(f'{source}: is not a folder; give a prepared '
+        raise RefusedError(f'{source}: is not a folder; give a prepared '
                            'split, which holds the folder images.')
-    names = [
-        name for name in list_names(str(source))
+    masks = {
+        source / name: (target / name).with_suffix('.png')
+        for name in list_names(str(source))
         if fnmatch.fnmatchcase(Path(name).stem, images)
-    ]
-    if not names:
-        raise PrepareError(f'{source}: no image is named {images}; change '
+    }
+    if not masks:
+        raise RefusedError(f'{source}: no image is named {images}; change '
                            '--images.')
-    masks = {name: (target / name).with_suffix('.png') for name in names}
     for mask in masks.values():
         if mask.exists() and read_labels(str(mask)).any() and not force:
-            raise PrepareError(
+            raise RefusedError(
                 f'{mask}: is there and shows something; give another TASK, '
                 'or --force to overwrite it.')
-    for name, mask in masks.items():
-        with Image.open(source / name) as image:
-            width, height = image.size
-        save_labels(mask, np.zeros((height, width), np.uint8))
-    return Written(target, len(masks))
+    for path, mask in masks.items():
+        with Image.open(path) as image:
+            size = image.size
+        save_labels(mask, np.zeros(size[::-1], np.uint8))
+    return (f'{target}: {len(masks)} masks of background. Name them in a '
+            f'config as ann_dirs=dict({task}=...).')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see :func:`cli.finish` for the exit code."""
     parser = make_parser(__doc__)
-    parser.add_argument('folder', metavar='FOLDER', help='a prepared split')
-    parser.add_argument('task', metavar='TASK', help='such as lesion')
-    parser.add_argument(
-        '--images',
-        default='*',
-        metavar='PATTERN',
-        help='names of photographs without suffix (default: all)')
-    parser.add_argument(
-        '--force', action='store_true', help='overwrite what is there')
+    add = parser.add_argument
+    add('folder', metavar='FOLDER', help='a prepared split')
+    add('task', metavar='TASK', help='such as lesion')
+    text = 'names of photographs without suffix (default: all)'
+    add('--images', default='*', metavar='PATTERN', help=text)
+    add('--force', action='store_true', help='overwrite what is there')
     arguments = vars(parser.parse_args(argv))
     return finish(lambda: prepare(**arguments))
 

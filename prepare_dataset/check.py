@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,21 +25,17 @@ from mbos.io import RefusedError
 from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import find_field_of_view
 from mbos.io.photographs import Layout
-from . import (aria, ddr, drishti_gs, drive, idrid, idrid_vessels, refuge,
-               reta, stare)
+from . import aria, ddr, drishti_gs, drive, idrid, refuge, reta, stare
 from .cli import make_parser
-from .description import FIELD_OF_VIEW, Collection, Labels
-from .errors import PrepareError
+from .description import Collection, Labels
 from .files import read_geometry
 from .labels import open_image, open_photograph
-from .record import FILE, Record, part_note, read_records, shares
+from .record import FILE, Record, labels_of, part_note, read_records, shares
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
     module.COLLECTION
     for module in (reta, ddr, refuge, drive, stare, aria, idrid, drishti_gs))
-ADDED_LABELS = {idrid.FOLDER: idrid_vessels.LABELS}
-"""dict[str, dict]: Labels that another command adds to a collection."""
 PREVIEW = 768
 """Side of the copy in which the retina is found, to make a thumbnail of it."""
 THUMBNAIL = (32, 32)
@@ -58,17 +54,17 @@ class SplitReport:
     are wrong file by file, notes are not a fault.
     """
     name: str
-    expected: int
-    training: bool
+    expected: int = 0
+    training: bool = False
     published: bool = True
-    notes: list[str] = field(default_factory=list)
     images: dict[str, Path] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     empty: Counter = field(default_factory=Counter)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     thumbnails: dict[str, np.ndarray] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """The rows of the table."""
@@ -78,10 +74,10 @@ class SplitReport:
             yield part_note(len(self.images), self.expected)
         yield from (f'  note: {note}' for note in self.notes)
         shown = [f'{w}x{h}' for w, h in sorted(set(self.sizes.values()))]
+        if len(shown) > 3:
+            shown = [f'{shown[0]} to {shown[-1]}', f'{len(shown)} sizes']
         if shown:
-            yield '  images   ' + (
-                ', '.join(shown) if len(shown) < 4 else
-                f'{shown[0]} to {shown[-1]}, {len(shown)} sizes')
+            yield f'  images   {", ".join(shown)}'
         oblong = [s for s, (w, h) in self.sizes.items() if w != h]
         if oblong:
             yield (f'  note: {len(oblong)} images are not square, such as '
@@ -100,22 +96,22 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
     ``records`` are what preparations recorded of the folder, if they did.
     """
     base = folder / collection.split_folder(split)
-    recorded = [r.splits[split] for r in records.values() if split in r.splits]
+    records = {k: r for k, r in records.items() if split in r.splits}
+    recorded = [record.splits[split] for record in records.values()]
     if not (base / 'images').is_dir() and not recorded:
         return None
-    paths = sorted((base / 'images').glob('[!.]*'))
+    images = {p.stem: p for p in sorted((base / 'images').glob('[!.]*'))}
     report = SplitReport(
         f'{folder.name} {split}',
         collection.splits[split].expected,
         split == 'train',
         collection.published,
-        images={path.stem: path
-                for path in paths},
+        images,
         # What the preparation could not do is not complete here either.
-        problems=[p for r in recorded for p in r.problems])
-    if not paths and not report.problems:
+        [problem for r in recorded for problem in r.problems])
+    if not images and not report.problems:
         report.problems.append(f'{base / "images"}: is empty; prepare it.')
-    suffixes = {p.suffix for p in paths} - {collection.image_suffix}
+    suffixes = {p.suffix for p in images.values()} - {collection.image_suffix}
     if suffixes:
         report.problems.append(
             f'{base / "images"}: found {", ".join(sorted(suffixes))}, the '
@@ -124,10 +120,20 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
     report.problems += [
         f'{base / "images" / stem}{collection.image_suffix}: is missing, '
         'although it was prepared; prepare the collection again.'
-        for stem in prepared - report.images.keys()
+        for stem in prepared - images.keys()
     ]
     labels = _check_masks(report, base, collection, split, records)
-    _check_pixels(report, labels, workers)
+    check = partial(_check_photograph, labels)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = pool.map(check, images.values())
+        bar = tqdm(found, report.name, len(images), disable=None)
+        for stem, (size, small, counts, problems) in zip(images, bar):
+            report.problems += problems
+            if small is not None:
+                report.sizes[stem], report.thumbnails[stem] = size, small
+            for name, pixels in counts.items():
+                report.pixels[name] = report.pixels.get(name, 0) + pixels
+                report.empty[name] += not pixels[1:255].any()
     _check_geometry(report, base / 'geometry.csv')
     report.problems.sort()
     return report
@@ -135,14 +141,25 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
 
 def _check_masks(report: SplitReport, base: Path, collection: Collection,
                  split: str, records: Mapping[str, Record]) -> dict:
-    """Compare masks and photographs; the label folders that there are."""
-    kinds = labels_of(collection, records)
-    there = set(report.images)
+    """Compare masks and photographs; the label folders that there are.
+
+    The preparation's record says which photographs must have a mask. Without
+    one all have those that are not optional, unless the owner publishes none
+    of a split; fields of view are there for all, or for none.
+    """
+    kinds, there = labels_of(collection, records), set(report.images)
     unlabelled, labels = set(there), {}
     for name, kind in kinds.items():
-        expected = _expected_masks(base, collection, split, name, kind,
-                                   records, there)
         masks = {p.stem for p in (base / name).glob('[!.]*.png')}
+        recorded = [r for r in records.values() if name in r.labels]
+        may_lack = kind.optional or collection.splits[split].may_lack_labels
+        if recorded:
+            expected = set().union(*(r.splits[split].with_label(name)
+                                     for r in recorded))
+        elif (base / name).is_dir():
+            expected = there if name == 'fov' or not kind.optional else set()
+        else:
+            expected = set() if may_lack else there
         if name != 'fov':
             unlabelled -= expected
         if masks or expected:
@@ -163,59 +180,10 @@ def _check_masks(report: SplitReport, base: Path, collection: Collection,
     return labels
 
 
-def labels_of(collection: Collection,
-              records: Mapping[str, Record]) -> dict[str, Labels]:
-    """All label folders that a collection may have."""
-    labels = {
-        **collection.labels,
-        **ADDED_LABELS.get(collection.folder, {}), 'fov': FIELD_OF_VIEW
-    }
-    for record in records.values():
-        for name, kind in record.labels.items():
-            # records of version 0.1 name no task
-            task = kind.task or labels.get(name, kind).task
-            labels[name] = replace(kind, task=task)
-    return labels
-
-
-def _expected_masks(base: Path, collection: Collection, split: str, name: str,
-                    kind: Labels, records: Mapping[str, Record],
-                    images: set[str]) -> set[str]:
-    """Stems that must have a mask of one label folder.
-
-    The preparation's record says it. Without one every photograph has all
-    masks that are not optional, unless the owner publishes none of a split;
-    fields of view are there for all, or for none.
-    """
-    recorded = [
-        record.splits[split].with_label(name) for record in records.values()
-        if split in record.splits and name in record.labels
-    ]
-    if recorded:
-        return set().union(*recorded)
-    may_lack = kind.optional or collection.splits[split].may_lack_labels
-    is_there = (base / name).is_dir() and (name == 'fov' or not kind.optional)
-    return images if is_there or not may_lack else set()
-
-
-def _check_pixels(report: SplitReport, labels: Mapping[str, Labels],
-                  workers: int) -> None:
-    """Read all photographs and masks."""
-    check = partial(_check_photograph, labels)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = pool.map(check, report.images.values())
-        bar = tqdm(found, report.name, len(report.images), disable=None)
-        for stem, (size, small, counts, problems) in zip(report.images, bar):
-            report.problems += problems
-            if small is not None:
-                report.sizes[stem], report.thumbnails[stem] = size, small
-            for name, pixels in counts.items():
-                report.pixels[name] = report.pixels.get(name, 0) + pixels
-                report.empty[name] += not pixels[1:255].any()
-
-
 def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
-    """Size, thumbnail, pixels of each value by folder, and problems."""
+    """The size of a photograph and its thumbnail, pixels of each value by
+    label folder, and problems.
+    """
     counts, problems = {}, []
     try:
         photograph = open_photograph(path)
@@ -242,11 +210,11 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
     """Count the pixels of each value 0 to 255 of a mask."""
     image = open_image(path)
     if image.mode not in ('P', 'L', '1'):
-        raise PrepareError(f'{path}: is a picture of mode {image.mode} '
+        raise RefusedError(f'{path}: is a picture of mode {image.mode} '
                            'instead of label values; prepare it again.')
     if image.size[::-1] not in (layout.shape, layout.stored):
         height, width = layout.shape
-        raise PrepareError(
+        raise RefusedError(
             f'{path}: is {image.size[0]}x{image.size[1]}, its photograph '
             f'{width}x{height}; prepare it again.')
     counts = np.bincount(np.array(image, np.uint8).ravel(), minlength=256)
@@ -254,7 +222,7 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
     # 0 and 255 alone are a black-and-white mask, not ignored pixels.
     black_and_white = found.tolist() == [0, 255]
     if black_and_white or found[found != 255].max(initial=0) > largest:
-        raise PrepareError(
+        raise RefusedError(
             f'{path}: expected the values 0 to {largest}, found '
             f'{", ".join(map(str, found[:8]))}; prepare it again.')
     return counts
@@ -291,19 +259,17 @@ def find_duplicates(reports: Sequence[SplitReport]) -> list[str]:
     """A sentence for each photograph of a training split that occurs in
     others, whatever its size, crop and name.
     """
-    training = [(report.images[stem], small) for report in reports
-                if report.training
-                for stem, small in report.thumbnails.items()]
+    eyes = [(report.training, report.images[stem], small) for report in reports
+            for stem, small in report.thumbnails.items()]
     problems = []
-    for report in (report for report in reports if not report.training):
-        for stem, small in report.thumbnails.items():
-            distances = [np.abs(known - small).mean() for _, known in training]
-            closest = int(np.argmin([*distances, SAME]))
-            if closest < len(training):
-                problems.append(
-                    f'{report.images[stem]}: shows the same as '
-                    f'{training[closest][0]}, which is trained on; remove it '
-                    'from one of the two.')
+    for path, small in ((p, s) for training, p, s in eyes if not training):
+        same = [
+            known for training, known, other in eyes
+            if training and np.abs(other - small).mean() < SAME
+        ]
+        if same:
+            problems.append(f'{path}: shows the same as {same[0]}, which is '
+                            'trained on; remove it from one of the two.')
     return problems
 
 
@@ -331,15 +297,16 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
     duplicates.
 
     Raises:
-        PrepareError: If there is no prepared collection.
+        RefusedError: If there is no prepared collection.
     """
     out = Path(out)
     reports: list[SplitReport] = []
     for folder, collection, records in _prepared(out):
-        found = [
-            report for split in collection.splits if (report := check_split(
-                folder, collection, split, workers, records)) is not None
+        checked = [
+            check_split(folder, collection, split, workers, records)
+            for split in collection.splits
         ]
+        found = [report for report in checked if report is not None]
         reports += found
         if sheet and found:
             write_sheet(out / 'sheets' / f'{collection.folder}.jpg',
@@ -347,14 +314,12 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
                         labels_of(collection, records))
     if not reports:
         names = ', '.join(c.folder for c in COLLECTIONS)
-        raise PrepareError(f'{out}: holds none of {names}, and no folder '
+        raise RefusedError(f'{out}: holds none of {names}, and no folder '
                            f'with {FILE}; prepare a collection first.')
     duplicates = find_duplicates(reports)
     if duplicates:
-        reports.append(
-            SplitReport(
-                'training against other splits', 0, False,
-                problems=duplicates))
+        name = 'training against other splits'
+        reports.append(SplitReport(name, problems=duplicates))
     return reports
 
 

@@ -18,16 +18,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what all commands have."""
-    parser.add_argument(
-        '--workers', type=int, default=2, help='processes (default: 2)')
-    parser.add_argument(
-        '--max-side',
-        type=int,
-        metavar='N',
-        help='scale larger prepared images down to N pixels, 0 for never '
-        f'(default: {MAX_SIDE["train"]} for training splits, else never)')
-    parser.add_argument(
-        '--force', action='store_true', help='overwrite what is there')
+    add = parser.add_argument
+    add('--workers', type=int, default=2, help='processes (default: 2)')
+    text = 'scale larger prepared images down to N pixels, 0 for never ' \
+        f'(default: {MAX_SIDE["train"]} for training splits, else never)'
+    add('--max-side', type=int, metavar='N', help=text)
+    add('--force', action='store_true', help='overwrite what is there')
 
 
 def main(collection: Collection,
@@ -41,32 +37,26 @@ def main(collection: Collection,
     folder and the options, and returns a summary.
     """
     parser = make_parser(description)
+    add = parser.add_argument
     for name in raws:
-        parser.add_argument(
-            name,
-            metavar=name.upper(),
-            help='unpacked folder as its owner publishes it')
-    parser.add_argument(
-        'out',
-        metavar='OUT',
-        help=f'folder that will contain {collection.folder}')
-    parser.add_argument(
-        '--splits',
-        nargs='+',
-        choices=tuple(collection.splits),
-        help='default: all that are there')
+        text = 'unpacked folder as its owner publishes it'
+        add(name, metavar=name.upper(), help=text)
+    text = f'folder that will contain {collection.folder}'
+    add('out', metavar='OUT', help=text)
+    splits, text = tuple(collection.splits), 'default: all that are there'
+    add('--splits', nargs='+', choices=splits, help=text)
     add_options(parser)
     arguments = vars(parser.parse_args(argv))
     folders = [arguments.pop(name) for name in (*raws, 'out')]
     return finish(lambda: prepare(*folders, **arguments))
 
 
-def finish(command: Callable[[], Summary]) -> int:
-    """Run a command and print its summary or error.
+def finish(command: Callable[[], object]) -> int:
+    """Run a command and print what it returns, or its error.
 
     Returns:
-        int: Exit code: 0 all prepared, 1 some files are bad or nothing could
-        be prepared, 130 interrupted.
+        int: Exit code: 0 all done, 1 some files are bad or nothing could be
+        done, 130 interrupted.
     """
     try:
         summary = command()
@@ -74,8 +64,8 @@ def finish(command: Callable[[], Summary]) -> int:
         print(f'Error: {sentence_of(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('Interrupted; the same command goes on from here.',
-              file=sys.stderr)  # yapf: disable
+        again = 'Interrupted; the same command goes on from here.'
+        print(again, file=sys.stderr)
         return 130
     print(summary)
-    return 0 if summary.ok else 1
+    return 0 if getattr(summary, 'ok', True) else 1

@@ -58,7 +58,11 @@ class Collection:
     with_images: bool = True  # or labels only
     published: bool = True  # whether an owner publishes Split.expected
     recipe: Mapping[str, object] = field(default_factory=dict)  # must not vary
-    tree: tuple[str, ...] = ()  # paths of the raw collection, for messages
+
+    @property
+    def all_labels(self) -> dict[str, Labels]:
+        """The label folders and ``fov``."""
+        return {**self.labels, 'fov': FIELD_OF_VIEW}
 
     def split_folder(self, name: str) -> str:
         """Folder of a split, below that of the collection."""

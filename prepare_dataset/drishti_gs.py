@@ -6,38 +6,31 @@ RAW holds ``Training`` and ``Test``, each with ``Images/.../drishtiGS_002.png``
 and ``GT/drishtiGS_002/SoftMap/drishtiGS_002_{ODseg,cupseg}Softmap.png`` (the
 share of four experts; at least half of them must agree).
 """
+import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
-from .labels import disc_and_cup
-from .layout import Found, Plane, find_tree
+from .labels import SOFT, merge
+from .layout import Plane, find_by_names
 
-RAW_FOLDERS = dict(train='Training', test='Test')
-KINDS = ('ODseg', 'cupseg')
-
-
-def _soft_map(kind: str, stem: str) -> str | None:
-    """The photograph of a soft map, None of other files."""
-    name, _, ending = stem.rpartition('_')
-    return name if ending.lower() == f'{kind}Softmap'.lower() else None
+READER = partial(merge, accepted=[SOFT, SOFT], nested=True)
+PLANES = dict(ann=Plane(READER, ['odseg', 'cupseg']))
 
 
-def find(raw: Path, split: str) -> Found | None:
-    """Find the photographs and soft maps."""
-    name = RAW_FOLDERS[split]
-    truth = [f'{name}/GT', f'{name}/{name}_GT']
-    return find_tree(
-        raw, [f'{name}/Images'],
-        dict.fromkeys(KINDS, truth),
-        dict(ann=Plane(disc_and_cup, KINDS)),
-        keys={kind: partial(_soft_map, kind)
-              for kind in KINDS})
+def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+    """See ``layout.KindOf``."""
+    soft = re.match(r'(.*)_(odseg|cupseg)softmap$', path.stem, re.IGNORECASE)
+    if soft:
+        return soft[2].lower(), soft[1]
+    return ('images', path.stem) if 'images' in folders else None
 
 
+find = partial(find_by_names, kind_of=kind_of, planes=PLANES)
 COLLECTION = Collection(
     'Drishti-GS',
     'Drishti-GS-FOVCrop-padding',

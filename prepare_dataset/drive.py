@@ -7,6 +7,7 @@ RAW holds ``training`` and ``test``, each with ``images/21_training.tif``,
 copies, ``test/2nd_manual/01_manual2.gif``, which goes to ``ann-2nd``.
 """
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,40 +16,43 @@ from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
 from .driver import run
 from .labels import binary
-from .layout import GO_WITHOUT, Found, Plane, find_tree
+from .layout import GO_WITHOUT, Found, Plane, gather, nearest, pair
 
-RAW_FOLDERS = dict(train='training', test='test')
+FOLDERS = {
+    'images': 'images',
+    '1st_manual': 'vessel',
+    '2nd_manual': 'second',
+    'mask': 'fov'
+}
 PLANES = {
     'ann': Plane(binary, ['vessel']),
     'ann-2nd': Plane(binary, ['second'], GO_WITHOUT)
 }
 
 
+def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+    """See ``layout.KindOf``."""
+    kind = nearest(folders, FOLDERS)
+    return kind and (kind, path.stem.split('_')[0])
+
+
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs, vessel maps and field-of-view masks."""
-    name = RAW_FOLDERS[split]
-    masks = dict(vessel='1st_manual', second='2nd_manual', fov='mask')
-    found = find_tree(
-        raw, [f'{name}/images'], {
-            kind: [f'{name}/{at}']
-            for kind, at in masks.items()
-        },
-        PLANES,
-        optional=['second', 'fov', *['vessel'] * (split == 'test')],
-        keys={'': lambda stem: stem.split('_')[0]})
-    if found is None:
+    found = Found(raw)
+    optional = ['vessel'] if split == 'test' else []
+    if not pair(found, gather(found, kind_of, split), PLANES, optional):
         return None
     found.items = [replace(i, stem=i.image.stem) for i in found.items]
-    if not any(item.labels for item in found.items):
+    if not any(item.labels for item in found.items) and split == 'test':
         found.notes.append(
-            f'{name}/1st_manual is missing, as in the copies of DRIVE '
-            'published today: images are prepared without labels, so that '
-            'they can be segmented but not scored.')
+            'test/1st_manual is missing, as in the copies of DRIVE published '
+            'today: images are prepared without labels, so that they can be '
+            'segmented but not scored.')
     unmasked = sum(item.fov is None for item in found.items)
     if unmasked:
         found.notes.append(
-            f'{unmasked} photographs have no file in {name}/mask: the '
-            'field of view in fov/ is found instead.')
+            f'{unmasked} photographs have no file in {split}/mask: the field '
+            'of view in fov/ is found instead.')
     return found
 
 

@@ -15,11 +15,10 @@ from tqdm import tqdm
 from mbos.io import RefusedError, problems_of_links
 from mbos.io.files import remove_leftovers
 from .description import Collection
-from .errors import PrepareError
 from .files import read_geometry, write_geometry
 from .layout import Found, Item, note_of_left_out
-from .mirrors import beside
-from .record import UNFINISHED, part_note, record_split, shares
+from .record import (UNFINISHED, Record, SplitRecord, part_note, read_records,
+                     save_records, shares)
 from .worker import Job, Outcome, prepare_item, start_worker
 
 MAX_SIDE = dict(train=2048)
@@ -115,46 +114,41 @@ def run(collection: Collection,
     ``max_side``, 0 for never; None is 2048 for training splits, else never.
 
     Raises:
-        PrepareError: If nothing can be prepared at all.
+        RefusedError: If nothing can be prepared at all.
     """
     start = time.time()
     raw, out = Path(raw), Path(out)
     _check_arguments(collection, raw, out, max_side)
-    summary = Summary(collection.name, out / collection.folder)
+    folder = out / collection.folder
+    summary = Summary(collection.name, folder)
+    records = read_records(folder)
+    record = records.setdefault(collection.name, Record())
+    record.begin(collection)
     for name in splits or collection.splits:
         try:
             found = collection.find(raw, name)
         except RefusedError as error:  # must not stop the other splits
-            found = Found(problems=[f'{error}{beside(raw, collection.tree)}'])
+            found = Found(problems=[str(error)])
         if found is None and splits:
-            raise PrepareError(
+            raise RefusedError(
                 f'{raw}: nothing of split {name!r} of {collection.name} '
                 'found; unpack the archive that holds it.')
         if found is None:
             summary.notes.append(f'{raw} holds no split {name!r}; left out.')
             continue
         side = MAX_SIDE.get(name) if max_side is None else max_side
-        job = Job(summary.folder / collection.split_folder(name),
+        job = Job(folder / collection.split_folder(name),
                   collection.image_suffix, collection.splits[name].crop, side
                   or None, force, collection.with_images, collection.labels)
         summary.splits[name] = _run_split(
-            collection, name, found, job, workers,
-            partial(
-                record_split, summary.folder, collection, name, wanted=splits))
+            collection, name, found, job, workers, record,
+            partial(save_records, folder, records))
     if not summary.splits:
-        raise PrepareError(
+        raise RefusedError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
-            'its archive unpacks to (docs/collections.md shows its tree).' +
-            beside(raw, collection.tree))
-    for name, result in summary.splits.items():
-        if not result.found and summary.folder.is_dir():
-            record_split(
-                summary.folder,
-                collection,
-                name,
-                problems=[error.splitlines()[0] for error in result.errors],
-                wanted=splits,
-                keeps_earlier=True)
+            'its archive unpacks to (docs/collections.md shows its tree).')
+    if folder.is_dir():
+        save_records(folder, records)
     summary.seconds = time.time() - start
     return summary
 
@@ -164,90 +158,89 @@ def _check_arguments(collection: Collection, raw: Path, out: Path,
     if not raw.is_dir():
         what = 'is a file: unpack it' if raw.exists() else (
             'does not exist: download and unpack the collection')
-        raise PrepareError(
+        raise RefusedError(
             f'{raw}: {what}, then give the folder of {collection.name}.')
     problems = problems_of_links(raw, recursive=True)
     if problems:
-        raise PrepareError('\n'.join(problems))
+        raise RefusedError('\n'.join(problems))
     if out.exists() and not out.is_dir():
-        raise PrepareError(f'{out}: is not a folder; choose another OUT.')
+        raise RefusedError(f'{out}: is not a folder; choose another OUT.')
     if out.resolve().is_relative_to(raw.resolve()):
-        raise PrepareError(f'{out}: lies inside the raw folder {raw}; choose '
+        raise RefusedError(f'{out}: lies inside the raw folder {raw}; choose '
                            'a folder outside it.')
     if max_side and max_side < 32:
-        raise PrepareError('--max-side must be at least 32, or 0 for full '
+        raise RefusedError('--max-side must be at least 32, or 0 for full '
                            f'size, got {max_side}.')
 
 
 def _run_split(collection: Collection, name: str, found: Found, job: Job,
-               workers: int, note: Callable) -> SplitSummary:
-    """Prepare a split; ``note`` records what has come of it."""
+               workers: int, record: Record,
+               save: Callable[[], None]) -> SplitSummary:
+    """Prepare a split and record what has come of it."""
     result = SplitSummary(
         collection.splits[name].expected,
         len(found.items),
         errors=list(found.problems),
         notes=[*found.notes, *note_of_left_out(found.left_out)],
         published=collection.published)
-    if found.items:
-        note(problems=[f'{job.folder}: {UNFINISHED}'])
-        failed = _prepare_items(f'{collection.name} {name}', found.items, job,
-                                workers, result)
-        note([item for item in found.items if item.stem not in failed],
-             sorted([*found.problems, *failed.values()]))
-        result.errors.sort()
-    elif found.folder is not None or not result.errors:
-        result.errors.append(
-            f'{found.folder}: no photographs to prepare in this folder; '
-            'unpack the archive again.')
+    noted = SplitRecord(collection.split_folder(name), result.expected)
+    if not found.items:
+        if not result.errors:
+            result.errors.append(f'{found.folder}: no photographs to prepare '
+                                 'in this folder; unpack the archive again.')
+        noted.problems = result.errors
+        record.splits.setdefault(name, noted)  # unless there are earlier ones
+        return result
+    record.splits[name] = noted
+    noted.problems = [f'{job.folder}: {UNFINISHED}']
+    save()
+    _prepare_items(f'{collection.name} {name}', found.items, job, workers,
+                   result)
+    there = [item for item in found.items if job.is_there(item)]
+    noted.photographs = [item.stem for item in there]
+    for label in collection.labels:
+        lacking = [item.stem for item in there if label not in item.labels]
+        if lacking:
+            noted.lacking[label] = lacking
+    noted.problems = result.errors
+    save()
     return result
 
 
 def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
-                   result: SplitSummary) -> dict[str, str]:
-    """Prepare a split; returns why what is not there then is missing."""
+                   result: SplitSummary) -> None:
     for path in job.targets(items[0]).values():
         remove_leftovers(path.parent)
     table = job.folder / 'geometry.csv'
     rows = read_geometry(table)
     saved = dict(rows)
     tasks = [(item, job, rows.get(item.stem)) for item in items]
-    failed = {}
+    done = _outcomes(tasks, workers)
     try:
         for outcome in tqdm(
-                _outcomes(tasks, workers),
-                desc=title,
-                total=len(items),
-                unit='image',
-                disable=None):
+                done, title, len(tasks), unit='image', disable=None):
             result.add(outcome)
             if outcome.geometry:
                 rows[outcome.stem] = outcome.geometry
-            if outcome.error and not outcome.is_kept:
-                failed[outcome.stem] = outcome.error
     finally:
         if rows != saved:
             write_geometry(table, rows.values())
-    return failed
+    result.errors.sort()
 
 
 def _outcomes(tasks: Sequence[tuple], workers: int) -> Iterator[Outcome]:
     """Prepare photographs, in any order."""
-    # What is done already is not worth a process.
-    done = [job.is_done(item, known) for item, job, known in tasks]
-    alone = workers <= 1 or done.count(False) <= 1
-    rest = []
-    for task, is_done in zip(tasks, done):
-        if alone or is_done:
-            yield prepare_item(*task)
-        else:
-            rest.append(task)
-    if not rest:
+    to_do = sum(
+        job.force or not known or not job.is_there(item)
+        for item, job, known in tasks)
+    if workers <= 1 or to_do <= 1:  # not worth a process
+        yield from (prepare_item(*task) for task in tasks)
         return
     # Forking a process that runs threads (OpenMP, OpenCV) can hang.
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(min(workers, len(rest)), context,
+    with ProcessPoolExecutor(min(workers, to_do), context,
                              start_worker) as pool:
-        futures = {pool.submit(prepare_item, *task): task[0] for task in rest}
+        futures = {pool.submit(prepare_item, *task): task[0] for task in tasks}
         try:
             for future in as_completed(futures):
                 try:

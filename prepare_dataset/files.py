@@ -5,16 +5,16 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from mbos.io import RefusedError
 from mbos.io.files import save_text
 from mbos.io.geometry import Geometry
-from .errors import PrepareError
 
 
 def read_geometry(path: Path) -> dict[str, Geometry]:
     """Read geometry.csv; an empty dict if there is none.
 
     Raises:
-        PrepareError: If the file is damaged.
+        RefusedError: If the file is damaged.
     """
     if not path.exists():
         return {}
@@ -23,7 +23,7 @@ def read_geometry(path: Path) -> dict[str, Geometry]:
             rows = map(Geometry.from_row, csv.DictReader(file))
             return {row.name: row for row in rows}
     except (KeyError, TypeError, ValueError) as error:
-        raise PrepareError(f'{path}: cannot be read ({error!r}); remove the '
+        raise RefusedError(f'{path}: cannot be read ({error!r}); remove the '
                            'file, it will be made again.') from error
 
 

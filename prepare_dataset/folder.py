@@ -17,7 +17,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mbos.io import RefusedError
@@ -27,14 +27,12 @@ from .cli import add_options, finish
 from .cli import make_parser as base_parser
 from .description import Collection, Split
 from .driver import Summary, run
-from .errors import PrepareError
-from .layout import Found, Item, note_of_left_out, visible_files
-from .own_masks import (Masks, MissingMaskError, Reader, match_masks,
-                        parse_pairs, tasks_of, without_masks)
-from .patterns import (IMAGE_SUFFIXES, MaskPattern, Photograph,
-                       list_photographs, named)
+from .layout import (IMAGE_SUFFIXES, Found, Item, note_of_left_out,
+                     visible_files)
+from .own_masks import Masks, MissingMaskError, masks_of, without_masks
+from .patterns import MaskPattern, Photograph, list_photographs, named
 from .record import read_records
-from .splits import WHOLE, group_of, parse_splits, split_photographs
+from .splits import WHOLE, group_of, split_photographs
 
 SUFFIXES = ('.jpg', '.png', '.tif')
 UNNAMED = ('image', 'images', 'img', 'imgs', 'photos', 'photographs', 'fundus',
@@ -68,56 +66,48 @@ def prepare(images,
     """
     folder, out = Path(images), Path(out)
     if not folder.is_dir():
-        raise PrepareError(f'{folder}: is not a folder; give the folder that '
+        raise RefusedError(f'{folder}: is not a folder; give the folder that '
                            'holds the photographs.')
     name = name or _name_of(folder)
     _check_name(name)
     everything = list_photographs(folder, only, fields)
-    pairs = parse_pairs('--masks', masks)
-    tasks = tasks_of(
-        list(pairs), parse_pairs('--classes', classes, r'\w+'), nested)
-    label_folders = match_masks(pairs, tasks, folder, everything)
-    fields_of_view = MaskPattern('--fov', fov, folder,
-                                 everything) if fov else None
-    reader = Reader(label_folders, parse_pairs('--values', values), optional)
-    photographs = without_masks(
-        everything, filter(None, [*reader.patterns.values(), fields_of_view]))
-    divided, notes = split_photographs(photographs, parse_splits(splits),
+    labels = masks_of(folder, everything, masks, classes, nested, values,
+                      optional)
+    fovs = MaskPattern('--fov', fov, folder, everything) if fov else None
+    patterns = [p for m in labels for p in m.patterns.values()]
+    photographs = without_masks(everything, [*patterns, *[fovs] * bool(fovs)])
+    divided, notes = split_photographs(photographs, splits,
                                        group_of(photographs, group), seed)
     found = {
-        split: find_items(members, reader, fields_of_view, skip_unlabelled,
-                          folder)
+        split: find_items(members, labels, fovs, skip_unlabelled, folder)
         for split, members in divided.items()
     }
-    collection = _describe(name, found, reader, crop, suffix)
-    _check_earlier(out / name, collection)
-    summary = run(collection, folder, out, **options)
-    summary.notes += notes + reader.left_over() + note_of_left_out(
-        path for path in visible_files(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES)
-    summary.ending = config_snippet(collection, summary.folder, label_folders)
-    return summary
-
-
-def _describe(name: str, found: Mapping[str, Found], reader: Reader, crop: str,
-              suffix: str) -> Collection:
-    splits = {
-        split:
-        Split(
-            len(members.items) + len(members.problems),
-            crop=crop,
-            folder='' if split == WHOLE else split)
-        for split, members in found.items()
-    }
-    return Collection(
+    collection = Collection(
         name,
         name,
-        lambda raw, split: found[split],
-        splits, {masks.folder: masks.describe()
-                 for masks in reader.masks},
+        lambda raw, split: found[split], {
+            split:
+            Split(
+                len(members.items) + len(members.problems),
+                crop=crop,
+                folder='' if split == WHOLE else split)
+            for split, members in found.items()
+        }, {m.folder: m.describe()
+            for m in labels},
         suffix,
         published=False,
-        recipe=dict(reader.recipe(), crop=crop))
+        recipe=dict({m.folder: m.recipe()
+                     for m in labels}, crop=crop))
+    _check_earlier(out / name, collection)
+    summary = run(collection, folder, out, **options)
+    summary.notes += notes
+    for pattern in patterns:
+        summary.notes += pattern.left_over()
+    summary.notes += note_of_left_out(
+        path for path in visible_files(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES)
+    summary.ending = config_snippet(collection, summary.folder, labels)
+    return summary
 
 
 def _name_of(folder: Path) -> str:
@@ -129,17 +119,15 @@ def _name_of(folder: Path) -> str:
 
 
 def _check_name(name: str) -> None:
-    if not name or '/' in name or name.startswith('.'):
-        raise PrepareError(f'--name {name!r}: is not the name of a folder.')
-    known = {c.folder.lower(): c for c in COLLECTIONS}
-    if name.lower() in known:
-        raise PrepareError(
-            f'--name {name}: is the folder of {known[name.lower()].name}, '
-            'which has a command of its own; choose another name.')
+    taken = {collection.folder.lower() for collection in COLLECTIONS}
+    if not name or '/' in name or name[0] == '.' or name.lower() in taken:
+        raise RefusedError(
+            f'--name {name!r}: is not the name of a folder, or that of a '
+            'collection which has a command of its own; choose another name.')
 
 
-def find_items(photographs: Sequence[Photograph], reader: Reader,
-               fields_of_view: MaskPattern | None, skip_unlabelled: bool,
+def find_items(photographs: Sequence[Photograph], masks: Sequence[Masks],
+               fovs: MaskPattern | None, skip_unlabelled: bool,
                folder: Path) -> Found:
     """Find the masks of a split's photographs.
 
@@ -150,12 +138,11 @@ def find_items(photographs: Sequence[Photograph], reader: Reader,
     skipped = []
     for photograph in photographs:
         try:
-            labels = reader.labels(photograph)
-            fov = fields_of_view and fields_of_view.find(photograph)
-            if fields_of_view and fov is None:
-                raise PrepareError(
-                    f'{fields_of_view.lack(photograph)}leave --fov out: '
-                    'fields of view are found then.')
+            labels = {m.folder: m.reader(photograph) for m in masks}
+            fov = fovs and fovs.find(photograph)
+            if fovs and fov is None:
+                raise RefusedError(f'{fovs.lack(photograph)}leave --fov out: '
+                                   'fields of view are found then.')
             found.items.append(
                 Item(photograph.name, photograph.path, labels, fov))
         except RefusedError as error:
@@ -177,13 +164,13 @@ def _check_earlier(folder: Path, collection: Collection) -> None:
     record = read_records(folder).get(collection.name)
     if record is None:
         if folder.exists() and any(folder.iterdir()):
-            raise PrepareError(
+            raise RefusedError(
                 f'{folder}: is there, but was not prepared by this command; '
                 'choose another --name.')
         return
     for key, value in collection.recipe.items():
         if record.recipe.get(key, value) != value:
-            raise PrepareError(
+            raise RefusedError(
                 f'{folder}: {key} was prepared with {record.recipe[key]}, '
                 f'now {value} is asked for; {remove}')
     now = {
@@ -194,7 +181,7 @@ def _check_earlier(folder: Path, collection: Collection) -> None:
     for split, earlier in record.splits.items():
         for stem in earlier.photographs:
             if now.get(stem, split) != split:
-                raise PrepareError(
+                raise RefusedError(
                     f'{folder}: {stem} was prepared in the split {split}, '
                     f'now it is in {now[stem]}; {remove}')
 
@@ -268,6 +255,15 @@ SEVERAL = dict(
             "e.g. val=0.2, val=val.txt or 'val=val/*'; the rest is for "
             'training (default: no splits)'))
 """dict[str, tuple]: Options of several values: what they are, and help."""
+SINGLE = dict(
+    name=('NAME', 'folder in OUT (default: that of the photographs)'),
+    fields=('REGEX', 'its named groups, searched in the stem, may be used in '
+            r"patterns, e.g. '(?P<number>\d+)_training'"),
+    group=('REGEX', 'what it finds in the path is the patient, who is never '
+           'divided'),
+    fov=('PATTERN', 'given masks of the field of view (default: they are '
+         'found)'))
+"""dict[str, tuple]: The same of options of one value."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -276,43 +272,22 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('images', metavar='IMAGES', help='folder of the photographs')
     add('out', metavar='OUT', help='folder that will contain the collection')
+    several = dict(nargs='+', action='extend', default=[])
     for name, (what, text) in SEVERAL.items():
-        add(f'--{name}',
-            nargs='+',
-            action='extend',
-            default=[],
-            metavar=what,
-            help=text)
-    add('--name', help='folder in OUT (default: that of the photographs)')
-    add('--images',
-        dest='only',
-        default='*',
-        metavar='PATTERN',
-        help="which files are photographs, e.g. '*.jpg' (default: all image "
-        'files that are not masks)')
-    add('--fields',
-        metavar='REGEX',
-        help='its named groups, searched in the stem, may be used in '
-        r"patterns, e.g. '(?P<number>\d+)_training'")
-    add('--skip-unlabelled',
-        action='store_true',
-        help='leave out photographs that lack a mask')
-    add('--group',
-        metavar='REGEX',
-        help='what it finds in the path is the patient, who is never divided')
+        add(f'--{name}', metavar=what, help=text, **several)
+    for name, (what, text) in SINGLE.items():
+        add(f'--{name}', metavar=what, help=text)
+    text = "which files are photographs, e.g. '*.jpg' (default: all image " \
+        'files that are not masks)'
+    add('--images', dest='only', default='*', metavar='PATTERN', help=text)
+    text = 'leave out photographs that lack a mask'
+    add('--skip-unlabelled', action='store_true', help=text)
     add('--seed', type=int, default=0, help='of the shares (default: 0)')
-    add('--fov',
-        metavar='PATTERN',
-        help='given masks of the field of view (default: they are found)')
-    add('--crop',
-        choices=('fov', 'pad', 'none'),
-        default='fov',
-        help='crop to the field of view and pad to a square (default), only '
-        'pad, or neither')
-    add('--suffix',
-        choices=SUFFIXES,
-        default=SUFFIXES[0],
-        help='of the prepared images: .jpg (default), or without loss')
+    text = 'crop to the field of view and pad to a square (default), only ' \
+        'pad, or neither'
+    add('--crop', choices=('fov', 'pad', 'none'), default='fov', help=text)
+    text = 'of the prepared images: .jpg (default), or without loss'
+    add('--suffix', choices=SUFFIXES, default=SUFFIXES[0], help=text)
     add_options(parser)
     return parser
 

@@ -7,24 +7,28 @@ Set}/IDRiD_01.jpg`` and ``A. Segmentation/2. All Segmentation Groundtruths/
 .../3. Hard Exudates/IDRiD_01_EX.tif``. A lesion that has no file, or no folder
 because no photograph has it, is absent. The optic disc goes to ``OD``.
 """
+import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
-from .errors import PrepareError
 from .labels import binary, merge
-from .layout import Found, Plane, find_tree
+from .layout import Files, Found, Plane, gather, nearest, pair
 
-RAW_FOLDERS = dict(train='a. Training Set', test='b. Testing Set')
-FOLDERS = dict(
-    EX='3. Hard Exudates',
-    HE='2. Haemorrhages',
-    SE='4. Soft Exudates',
-    MA='1. Microaneurysms',
-    OD='5. Optic Disc')
+FOLDERS = {
+    '1. original images': 'images',
+    '3. hard exudates': 'EX',
+    '2. haemorrhages': 'HE',
+    '4. soft exudates': 'SE',
+    '1. microaneurysms': 'MA',
+    '5. optic disc': 'OD'
+}
+OTHERS = {'b. disease grading', 'c. localization'}
+"""set: Parts of the archive that hold other photographs."""
 LESIONS = ('EX', 'HE', 'SE', 'MA')
 PHOTOGRAPHS = dict(train=54, test=27)
 MASKS = dict(
@@ -36,50 +40,37 @@ PLANES = dict(
     ann=Plane(merge, LESIONS, some_suffice=True), OD=Plane(binary, ['OD']))
 
 
-def _photograph(kind: str, stem: str) -> str:
-    return stem.replace(f'_{kind}', '')
+def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+    """See ``layout.KindOf``."""
+    kind = None if OTHERS & set(folders) else nearest(folders, FOLDERS)
+    return kind and (kind, re.sub(r'_(EX|HE|SE|MA|OD)$', '', path.stem))
 
 
 def find(raw: Path, split: str) -> Found | None:
     """Find the photographs and masks."""
-    truth = f'2. All Segmentation Groundtruths/{RAW_FOLDERS[split]}'
-    found = find_tree(
-        raw, [f'1. Original Images/{RAW_FOLDERS[split]}'], {
-            kind: [f'{truth}/{at}']
-            for kind, at in FOLDERS.items()
-        },
-        PLANES,
-        optional=list(FOLDERS),
-        keys={kind: partial(_photograph, kind)
-              for kind in FOLDERS})
-    if found is None:
-        return None
-    if not any(found.masks[kind] for kind in LESIONS):
-        raise PrepareError(
-            f'{raw}: no lesion masks found in {truth}; unpack the '
-            'groundtruths of the segmentation part there.')
-    _report_missing(found, truth, split)
-    return found
+    found = Found(raw)
+    files = gather(found, kind_of, split)
+    _report_missing(found, files, split)
+    return pair(found, files, PLANES, optional=['OD'])
 
 
-def _report_missing(found: Found, truth: str, split: str) -> None:
+def _report_missing(found: Found, files: dict[str, Files], split: str) -> None:
     """Distinguish absent lesions, which have no file, from missing files.
 
     That is possible where all the owner's photographs of the split are there,
     because the number of masks is known then.
     """
-    whole = len(found.images) == PHOTOGRAPHS[split]
-    for kind, files in found.masks.items():
-        expected, count = MASKS[split][kind], len(files or ())
-        at = f'{truth}/{FOLDERS[kind]}'
-        if (whole and count < expected) or (files is None and kind == 'OD'):
+    whole = len(files.get('images', ())) == PHOTOGRAPHS[split]
+    for kind, expected in MASKS[split].items() if files else ():
+        count = len(files.get(kind, ()))
+        if (whole and count < expected) or (not count and kind == 'OD'):
             found.problems.append(
-                f'{at}: holds {count} of {expected} masks that the owner '
-                'publishes; unpack the groundtruths again. What is prepared '
-                f'lacks {kind}.')
-        elif files is None:
-            found.notes.append(f'{at}: there is no such folder, so that no '
-                               f'photograph has {kind}.')
+                f'{found.folder}: split {split!r} has {count} of {expected} '
+                f'masks of {kind} that the owner publishes; unpack the '
+                f'groundtruths again. What is prepared lacks {kind}.')
+        elif not count:
+            found.notes.append(f'{found.folder}: split {split!r} has no masks '
+                               f'of {kind}, so that no photograph has it.')
 
 
 COLLECTION = Collection(
@@ -91,7 +82,8 @@ COLLECTION = Collection(
     },
     labels=dict(
         ann=Labels(4, may_be_empty=True, task='lesion'),
-        OD=Labels(optional=True, task='odoc')))
+        OD=Labels(optional=True, task='odoc'),
+        vessel=Labels(optional=True, task='vessel')))  # of idrid_vessels
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

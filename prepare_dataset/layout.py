@@ -1,25 +1,48 @@
-"""Finding photographs and their masks in raw collections.
+"""Finding photographs and their masks in raw collections, by names.
 
-Archives often unpack into a folder of the same name once more, and users point
-at any level of them. Nothing here reads a file.
+Archives unpack into folders of other names, once more into one of the same
+name, and copies are renamed, flattened and converted. So each collection says
+what a file is by its name and those of its folders, wherever it lies. Nothing
+here reads a file.
 """
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from mbos.io import is_printable
 from mbos.io.photographs import SUFFIXES, count_kinds
-from .errors import MissingFolderError, PrepareError
 
 Files = dict[str, Path]
 """Files by the name of the photograph that they belong to."""
+KindOf = Callable[[Path, Sequence[str]], tuple[str, str] | None]
+"""By a file and the lower-case names of its folders: what it is, 'images',
+'fov' or a kind of masks, and the photograph that it belongs to; None for what
+is no part of the collection."""
 
 IMAGE_SUFFIXES = SUFFIXES
-MAX_DEPTH = 7
 REFUSE, LEAVE_OUT, GO_WITHOUT = 'refuse', 'leave out', 'go without'
+SPLITS = dict(
+    train=('train', 'training', 'train_set', 'training_set', 'training set',
+           'a. training set'),
+    val=('val', 'valid', 'validation', 'validation_set'),
+    test=('test', 'testing', 'test_set', 'testing_set', 'b. testing set'))
+"""dict[str, tuple]: What the folders of splits are called."""
+IMAGES = ('images', 'image', 'img', 'imgs', 'original', 'fundus', 'photos')
+MASK_WORDS = re.compile(
+    r'mask|label|annot|(^|[\W_])gts?([\W_]|$)|ground|truth|manual|segment|'
+    r'vessel|markup_')
+"""re.Pattern: What a folder of masks is called."""
+MASK_ENDING = re.compile(
+    r'[-_ ](masks?|gts?|seg|segmentation|labels?|annotation|groundtruth|'
+    r'ground_truth|vessels?|manual1?|disc_?cup)$', re.IGNORECASE)
+"""re.Pattern: What names of masks have behind those of photographs."""
+DERIVED = re.compile(r'crop|square|resiz|disc_?fovea|overlay')
+"""re.Pattern: Folders of pictures that were made of the photographs."""
+JPEG = ('.jpg', '.jpeg')
 
 
 @dataclass(frozen=True)
@@ -38,20 +61,16 @@ class Item:
 
 @dataclass
 class Found:
-    """What a raw collection holds of one split.
+    """What a raw collection holds of one split, in ``folder``.
 
     Problems are files that are missing or left over, notes what is not a
-    fault; photographs were looked for in ``folder``, and the files in
-    ``left_out`` are not read as images. ``images`` and ``masks`` are all that
-    were found, of which the items were made.
+    fault; the files in ``left_out`` are not read as images.
     """
+    folder: Path | None = None
     items: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    folder: Path | None = None
     left_out: set[Path] = field(default_factory=set)
-    images: Files = field(default_factory=dict)
-    masks: Mapping[str, Files | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,75 +86,110 @@ class Plane:
     some_suffice: bool = False  # the photograph does not show the others
 
 
-def find_tree(raw: Path,
-              images: Sequence[str],
-              masks: Mapping[str, Sequence[str]],
-              planes: Mapping[str, Plane],
-              optional: Sequence[str] = (),
-              keys: Mapping[str, Callable] | None = None,
-              suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Found | None:
-    """Find the photographs of a folder and the masks of others.
+def gather(found: Found,
+           kind_of: KindOf,
+           split: str | None = None,
+           suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Files]:
+    """Sort the images in ``found.folder`` by kind, then by name.
 
-    Args:
-        images: Endings of the folder's path, the preferred one first.
-        masks: The same for each kind of masks; ``'fov'`` are fields of view.
-        planes: What becomes of them, by label folder.
-        optional: Kinds whose folder may be missing.
-        keys: Turns a file's stem into the name of its photograph, or None to
-            leave it out; by kind, ``'images'``, or ``''`` for all others.
-        suffixes: Suffixes to take, in lower case.
-
-    Returns:
-        Found | None: None if there is no such folder of photographs.
-
-    Raises:
-        MissingFolderError: If there is none of masks.
+    With a split, files count whose nearest folder that is called like a split
+    is called like this one. ``found`` gets a problem for every second file of
+    one kind and name.
     """
-    folder = locate(raw, *images)
-    if folder is None:
+    files: dict[str, Files] = {}
+    raw = found.folder
+    for path in visible_files(raw):
+        folders = path.relative_to(raw).as_posix().lower().split('/')[:-1]
+        if split and split != _split_of([raw.resolve().name, *folders]):
+            continue
+        place = kind_of(path, folders)
+        if place is None:
+            continue
+        kind, name = place
+        if path.suffix.lower() not in suffixes:
+            found.left_out.add(path)
+        elif not is_printable(path.name):
+            found.problems.append(unprintable(path))
+        else:
+            other = files.setdefault(kind, {}).setdefault(name, path)
+            if other != path:
+                found.problems.append(taken(path, other))
+    return {kind: dict(sorted(named.items())) for kind, named in files.items()}
+
+
+def _split_of(folders: Sequence[str]) -> str | None:
+    for folder in reversed(folders):
+        for split, names in SPLITS.items():
+            if folder.lower() in names:
+                return split
+    return None
+
+
+def nearest(folders: Sequence[str], kinds: Mapping[str, str]) -> str | None:
+    """The kind that the nearest folder of some names stands for."""
+    return next((kinds[f] for f in reversed(folders) if f in kinds), None)
+
+
+def photograph_or_mask(kind: str, path: Path,
+                       folders: Sequence[str]) -> tuple[str, str] | None:
+    """Whether a file is one of 'images' or a mask of a kind, and its bare
+    name.
+
+    A mask is a file in a folder that is called like one, a BMP, a file called
+    like its photograph and ``_mask``, or one beside the JPEG of its name;
+    pictures that others made of the photographs are left out.
+    """
+    if any(map(DERIVED.search, folders)):
         return None
-    found, keys = Found(folder=folder), keys or {}
-
-    def files(kind: str, at: Path) -> Files:
-        key = keys.get(kind, keys.get('', str))
-        return images_by_stem(at, found, key, suffixes)
-
-    photographs = files('images', folder)
-    known: dict[str, Files | None] = {}
-    for kind, endings in masks.items():
-        at = locate(raw, *endings)
-        if at is None and kind not in optional:
-            raise MissingFolderError(
-                f'{raw}: the masks {endings[0]} not found; unpack the whole '
-                'archive and give its top folder (the expected tree is in '
-                'docs/collections.md).')
-        known[kind] = None if at is None else files(kind, at)
-    return pair(found, photographs, known, planes)
+    name = MASK_ENDING.sub('', path.stem)
+    says = [f for f in folders if f in IMAGES or MASK_WORDS.search(f)]
+    suffix = path.suffix.lower()
+    is_mask = (
+        name != path.stem or suffix == '.bmp'
+        or bool(says and says[-1] not in IMAGES))
+    if not is_mask and suffix not in JPEG:
+        is_mask = any(
+            path.with_suffix(jpeg).exists() for s in JPEG
+            for jpeg in (s, s.upper()))
+    return kind if is_mask else 'images', name
 
 
-def pair(found: Found, images: Files, masks: Mapping[str, Files | None],
-         planes: Mapping[str, Plane]) -> Found:
-    """Put the masks of each photograph together.
-
-    ``masks`` are by kind, None where they have no folder; a plane of which
-    no mask has one is not made.
+def pair(
+    found: Found,
+    files: Mapping[str, Files],
+    planes: Mapping[str, Plane],
+    optional: Sequence[str] = ()) -> Found | None:
+    """Put the photographs and masks of :func:`gather` together; None if there
+    are none. A plane is not made if there are no files for it and its kinds
+    are ``optional``.
     """
-    found.images, found.masks = images, masks
+    if not files:
+        return None
+    images = files.get('images', {})
+    planes = dict(planes)
+    for folder, plane in list(planes.items()):
+        missing = set(plane.masks) - files.keys()
+        if plane.some_suffice and len(missing) < len(plane.masks):
+            missing = set()
+        may_lack = plane.if_missing == GO_WITHOUT or missing <= {*optional}
+        if not may_lack:
+            found.problems.append(
+                f'{found.folder}: of {len(images)} photographs none has masks '
+                f'of {", ".join(sorted(missing))}; unpack the whole archive '
+                '(the expected tree is in docs/collections.md).')
+            return found
+        if missing == set(plane.masks):
+            del planes[folder]
     found.problems += [
-        f'{path}: there is no photograph {stem} to this mask; unpack the '
-        'photographs again, or remove the mask.' for files in masks.values()
-        for stem, path in (files or {}).items() if stem not in images
+        f'{path}: there is no photograph {name} to this mask; unpack the '
+        'photographs again, or remove the mask.' for by_name in files.values()
+        for name, path in by_name.items() if name not in images
     ]
-    planes = {
-        folder: plane
-        for folder, plane in planes.items() if any(
-            masks.get(kind) is not None for kind in plane.masks)
-    }
     left_out: Counter[str] = Counter()
-    for stem, image in images.items():
+    for name, image in images.items():
         labels = {}
         for folder, plane in planes.items():
-            paths = [(masks[kind] or {}).get(stem) for kind in plane.masks]
+            paths = [files.get(kind, {}).get(name) for kind in plane.masks]
             if all(paths) or (plane.some_suffice and any(paths)):
                 labels[folder] = partial(plane.reader, *paths)
                 continue
@@ -149,8 +203,8 @@ def pair(found: Found, images: Files, masks: Mapping[str, Files | None],
                 left_out[lacking] += 1
                 break
         else:
-            found.items.append(
-                Item(stem, image, labels, (masks.get('fov') or {}).get(stem)))
+            fov = files.get('fov', {}).get(name)
+            found.items.append(Item(name, image, labels, fov))
     found.notes += [
         f'{count} photographs have no {lacking} mask and are left out.'
         for lacking, count in left_out.items()
@@ -158,74 +212,18 @@ def pair(found: Found, images: Files, masks: Mapping[str, Files | None],
     return found
 
 
-def published_or_copy(published: Callable[[], Found | None], *copies:
-                      Callable[[], Found | None]) -> Found | None:
-    """What the published tree holds; if that is nothing, what a copy does in
-    which folders and files are called otherwise.
+def find_by_names(raw: Path,
+                  split: str,
+                  kind_of: KindOf,
+                  planes: Mapping[str, Plane],
+                  has_splits: bool = True,
+                  suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Found | None:
+    """Find the photographs and masks of a split: :func:`gather` and
+    :func:`pair`.
     """
-    missing, empty = None, None
-    for look in (published, *copies):
-        try:
-            found = look()
-        except MissingFolderError as error:
-            missing = missing or (look is published and error)
-            continue
-        if found is not None and found.items:
-            return found
-        empty = empty or found
-    if missing:
-        raise missing
-    return empty
-
-
-def locate(raw: Path, *endings: str) -> Path | None:
-    """Find the folder closest to ``raw`` whose path ends in one of the
-    endings: alternatives such as ``'training/images'``, the preferred one
-    first; upper and lower case are the same.
-
-    Raises:
-        PrepareError: If two folders fit equally well.
-    """
-    folders = list(_folders(raw))
-    for ending in endings:
-        fit = [
-            folder for folder in folders
-            if f'/{folder.as_posix()}'.lower().endswith(f'/{ending.lower()}')
-        ]
-        if not fit:
-            continue
-        closest = min(len(folder.parts) for folder in fit)
-        fit = [folder for folder in fit if len(folder.parts) == closest]
-        if len(fit) > 1:
-            raise PrepareError(
-                f'{raw}: both {fit[0].relative_to(raw)} and '
-                f'{fit[1].relative_to(raw)} could be meant; give the folder '
-                'of one collection.')
-        return _unnest(fit[0])
-    return None
-
-
-def _unnest(folder: Path) -> Path:
-    """Step into folders of the same name that hold everything."""
-    while True:
-        children = [c for c in folder.iterdir() if not c.name.startswith('.')]
-        inner = folder / folder.name
-        if children != [inner] or not inner.is_dir():
-            return folder
-        folder = inner
-
-
-def _folders(raw: Path) -> Iterator[Path]:
-    """The folder itself and those below it."""
-    for base, names, _ in os.walk(raw, followlinks=True):
-        yield Path(base)
-        names[:] = sorted(n for n in names if not _hidden(n))
-        if len(Path(base).relative_to(raw).parts) == MAX_DEPTH:
-            names.clear()
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith('.') or name == '__MACOSX'
+    found = Found(raw)
+    files = gather(found, kind_of, split if has_splits else None, suffixes)
+    return pair(found, files, planes)
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
@@ -233,6 +231,8 @@ def visible_files(folder: Path) -> Iterator[Path]:
     seen = set()
     for base, names, members in os.walk(folder, followlinks=True):
         names[:] = sorted(n for n in names if not _hidden(n))
+        # of a folder and a link to it, the link has the name that was meant
+        names.sort(key=lambda name: not os.path.islink(Path(base, name)))
         real = os.path.realpath(base)
         if real in seen:  # links that lead in circles would never end
             names.clear()
@@ -241,29 +241,8 @@ def visible_files(folder: Path) -> Iterator[Path]:
         yield from (Path(base, m) for m in sorted(members) if not _hidden(m))
 
 
-def images_by_stem(folder: Path,
-                   found: Found,
-                   key: Callable[[str], str | None] = str,
-                   suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Files:
-    """List the image files in a folder and below it by name, in the order of
-    the names.
-
-    ``found`` gets a problem for every second file of one name; ``key`` turns
-    a file's stem into its name, or None to leave it out.
-    """
-    files: Files = {}
-    for path in visible_files(folder):
-        if path.suffix.lower() not in suffixes:
-            found.left_out.add(path)
-            continue
-        name = key(path.stem)
-        if name is None:
-            continue
-        if not is_printable(path.name):
-            found.problems.append(unprintable(path))
-        elif files.setdefault(name, path) != path:
-            found.problems.append(taken(path, files[name]))
-    return dict(sorted(files.items()))
+def _hidden(name: str) -> bool:
+    return name.startswith('.') or name == '__MACOSX'
 
 
 def taken(path: Path, other: Path) -> str:
@@ -278,7 +257,7 @@ def unprintable(path: Path) -> str:
             'cannot be printed; rename the file.')
 
 
-def note_of_left_out(paths) -> list[str]:
+def note_of_left_out(paths: Iterable[Path]) -> list[str]:
     """Say how many files of other kinds are among those looked at."""
     kinds = count_kinds(path.name for path in paths)
     return [f'left out are {kinds}, which are not read as images.'

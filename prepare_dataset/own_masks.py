@@ -1,26 +1,26 @@
 """Masks of one's own collection: which tasks they label, and their values.
 
-What the user can correct is raised as ``PrepareError``.
+What the user can correct is raised as ``RefusedError``.
 """
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from mbos.io import RefusedError
 from mbos.tasks import BUILTIN_TASKS, IGNORE_INDEX, Task
 from .description import SECOND_OBSERVER, Labels
-from .errors import PrepareError
-from .labels import binary, decoded, merge_classes, selected
+from .labels import binary, decoded, merge, selected
 from .layout import taken
-from .patterns import MaskPattern, Photograph, named
+from .patterns import MaskPattern, Photograph
 
 SHOWN_BY_ALL = (BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc'])
 """tuple[Task]: Tasks of which every eye shows something."""
 
 
-class MissingMaskError(PrepareError):
+class MissingMaskError(RefusedError):
     """A photograph has no mask where there should be one."""
 
 
@@ -30,11 +30,14 @@ class Masks:
     has the key '', or one of each class that has some.
 
     The folder is called like the task, or for a second observer like the task
-    with ``-`` and more.
+    with ``-`` and more. ``values`` are labels by value, by the key of the
+    pattern; a photograph may lack the masks whose keys are ``optional``.
     """
     folder: str
     task: Task
     patterns: Mapping[str, MaskPattern]
+    values: Mapping[str, Mapping[int, int]]
+    optional: frozenset[str]
 
     @property
     def labelled(self) -> tuple[str, ...]:
@@ -54,6 +57,51 @@ class Masks:
             return replace(SECOND_OBSERVER, largest=largest, task=name)
         return Labels(largest, self.task not in SHOWN_BY_ALL, task=name)
 
+    def recipe(self) -> dict:
+        """What the labels depend on, to be recorded."""
+        values = {
+            self.patterns[key].key: sorted(map(list, meanings.items()))
+            for key, meanings in self.values.items()
+        }
+        return dict(
+            classes=list(self.task.classes),
+            masks=[p.text for p in self.patterns.values()],
+            values=values)
+
+    def reader(self, photograph: Photograph) -> Callable:
+        """Make the label reader of one photograph; see ``labels.py``."""
+        paths = {key: self._find(key, photograph) for key in self.patterns}
+        accepted = {
+            key: [value for value, label in meanings.items() if label]
+            for key, meanings in self.values.items()
+        }
+        if '' not in paths:
+            return partial(
+                merge,
+                *map(paths.get, self.task.classes),
+                accepted=[accepted.get(c, ()) for c in self.task.classes],
+                nested=self.task.nested)
+        path = paths['']
+        if path is None:
+            return partial(merge, None)
+        if self.task.num_classes > 1:
+            values = (*range(self.task.num_classes + 1), IGNORE_INDEX)
+            same = dict(zip(values, values))
+            return partial(decoded, path, meanings=self.values.get('', same))
+        if '' in accepted:
+            return partial(selected, path, accepted=accepted[''])
+        return partial(binary, path)
+
+    def _find(self, key: str, photograph: Photograph) -> Path | None:
+        pattern = self.patterns[key]
+        path = pattern.find(photograph)
+        if path is None and pattern.key not in self.optional:
+            raise MissingMaskError(
+                f'{pattern.lack(photograph)}leave such photographs out with '
+                f'--skip-unlabelled, or add --optional {pattern.key} if they '
+                'show nothing of it.')
+        return path
+
 
 def parse_pairs(
     option: str,
@@ -67,62 +115,89 @@ def parse_pairs(
     for text in texts:
         name, _, value = text.partition('=')
         if not (value and re.fullmatch(key, name)):
-            raise PrepareError(f'{option} {text!r}: expected {expected}.')
+            raise RefusedError(f'{option} {text!r}: expected {expected}.')
         if name in pairs:
-            raise PrepareError(f'{option} names {name} twice.')
+            raise RefusedError(f'{option} names {name} twice.')
         pairs[name] = value
     return pairs
 
 
-def _check_known(option: str, names: Iterable[str],
-                 known: Iterable[str]) -> None:
-    """Refuse options about masks that are not given."""
-    for name in names:
-        if name not in known:
-            raise PrepareError(f'{option} names {name}, for which --masks '
-                               'gives nothing; it gives '
-                               f'{", ".join(known) or "nothing"}.')
-
-
-def tasks_of(keys: Sequence[str], classes: Mapping[str, str],
-             nested: Sequence[str]) -> dict[str, Task]:
-    """Find out the classes of the tasks that masks are given for.
-
-    ``classes`` ('a,b' by task) and ``nested`` are those that are given. A task
-    that is neither built in nor described has the classes that have masks, or
-    one of its own name.
+def masks_of(folder: Path, photographs: Sequence[Photograph],
+             masks: Sequence[str], classes: Sequence[str],
+             nested: Sequence[str], values: Sequence[str],
+             optional: Sequence[str]) -> list[Masks]:
+    """Find out what the options of the command say about masks, by label
+    folder.
     """
-    with_masks: dict[str, list[str]] = {}
-    for key in keys:
-        folder, _, name = key.partition('.')
-        found = with_masks.setdefault(folder.partition('-')[0], [])
-        found += [name] if name and name not in found else []
-    _check_known('--classes', classes, with_masks)
-    _check_known('--nested', nested, with_masks)
-    tasks = {}
-    for name, found in with_masks.items():
-        task = BUILTIN_TASKS.get(name)
-        if task is None or name in classes:
-            chosen = classes[name].split(',') if name in classes else found
-            try:
-                task = Task(
-                    name,
-                    tuple(chosen) or (name, ),
-                    nested=name in nested or bool(task and task.nested))
-            except ValueError as error:
-                raise PrepareError(f'--classes: {error}') from None
-        for wrong in set(found) - set(task.classes):
-            near = get_close_matches(wrong, task.classes, 1, 0.1)
-            raise PrepareError(
-                f'--masks {name}.{wrong}: the classes of {name} are '
-                f'{", ".join(task.classes)}' +
-                (f'; did you mean {near[0]}?' if near else '.') +
-                f' Others are given by --classes {name}=...')
-        tasks[name] = task
-    return tasks
+    pairs = parse_pairs('--masks', masks)
+    meanings = parse_pairs('--values', values)
+    chosen = parse_pairs('--classes', classes, r'\w+')
+    by_folder: dict[str, dict[str, str]] = {}
+    for key in pairs:
+        name, _, kind = key.partition('.')
+        by_folder.setdefault(name, {})[kind] = key
+    names = {folder.partition('-')[0] for folder in by_folder}
+    for option, given, known in (('--classes', chosen, names), ('--nested',
+                                                                nested, names),
+                                 ('--values', meanings,
+                                  pairs), ('--optional', optional, pairs)):
+        for name in given:
+            if name not in known:
+                raise RefusedError(f'{option} names {name}, for which --masks '
+                                   'gives nothing; it gives '
+                                   f'{", ".join(known) or "nothing"}.')
+    found = []
+    for name, keys in by_folder.items():
+        task = _task_of(name.partition('-')[0], by_folder, chosen, nested)
+        if '' in keys and len(keys) > 1:
+            raise RefusedError(
+                f'--masks gives {name} one mask of all classes and masks of '
+                'single classes; leave one of the two out.')
+        found.append(
+            Masks(
+                name, task, {
+                    kind: MaskPattern(key, pairs[key], folder, photographs)
+                    for kind, key in keys.items()
+                }, {
+                    kind:
+                    parse_values(key, meanings[key],
+                                 (kind, ) if kind else task.classes)
+                    for kind, key in keys.items() if key in meanings
+                }, frozenset(optional)))
+    return found
 
 
-def parse_values(key: str, text: str, classes: Sequence[str]) -> dict:
+def _task_of(name: str, by_folder: Mapping[str, Mapping[str, str]],
+             classes: Mapping[str, str], nested: Sequence[str]) -> Task:
+    """A task that is neither built in nor described has the classes that have
+    masks, or one of its own name.
+    """
+    found = list(
+        dict.fromkeys(kind for folder, keys in by_folder.items()
+                      if folder.partition('-')[0] == name for kind in keys
+                      if kind))
+    task = BUILTIN_TASKS.get(name)
+    if task is None or name in classes:
+        chosen = classes[name].split(',') if name in classes else found
+        try:
+            task = Task(
+                name,
+                tuple(chosen) or (name, ),
+                nested=name in nested or bool(task and task.nested))
+        except ValueError as error:
+            raise RefusedError(f'--classes: {error}') from None
+    for wrong in set(found) - set(task.classes):
+        near = get_close_matches(wrong, task.classes, 1, 0.1)
+        raise RefusedError(
+            f'--masks {name}.{wrong}: the classes of {name} are '
+            f'{", ".join(task.classes)}' +
+            (f'; did you mean {near[0]}?' if near else '.') +
+            f' Others are given by --classes {name}=...')
+    return task
+
+
+def parse_values(key: str, text: str,
+                 classes: Sequence[str]) -> dict[int, int]:
     """Read what the values of a mask mean: label by value.
 
     ``text`` is ``128-255`` for a mask of one class, of which the rest is
@@ -147,31 +222,12 @@ def parse_values(key: str, text: str, classes: Sequence[str]) -> dict:
                 if meanings.setdefault(value, label) != label:
                     raise ValueError(f'{value} means two things')
     except (ValueError, KeyError) as error:
-        raise PrepareError(
+        raise RefusedError(
             f'--values {key}={text}: cannot be understood ({error}); expected '
             'values of 0 to 255, as in vessel=128-255 or '
             'odoc=disc:128,cup:0,background:255, of '
             f'{", ".join(labels)}.') from None
     return meanings
-
-
-def match_masks(pairs: Mapping[str, str], tasks: Mapping[str,
-                                                         Task], folder: Path,
-                photographs: Sequence[Photograph]) -> list[Masks]:
-    """Find out where the masks of each label folder are."""
-    patterns: dict[str, dict[str, MaskPattern]] = {}
-    for key, pattern in pairs.items():
-        name, _, kind = key.partition('.')
-        kinds = patterns.setdefault(name, {})
-        kinds[kind] = MaskPattern(key, pattern, folder, photographs)
-        if '' in kinds and len(kinds) > 1:
-            raise PrepareError(
-                f'--masks gives {name} one mask of all classes and masks of '
-                'single classes; leave one of the two out.')
-    return [
-        Masks(name, tasks[name.partition('-')[0]], kinds)
-        for name, kinds in patterns.items()
-    ]
 
 
 def without_masks(photographs: Sequence[Photograph],
@@ -185,96 +241,5 @@ def without_masks(photographs: Sequence[Photograph],
     for photograph in rest:
         other = first.setdefault(photograph.name.casefold(), photograph)
         if other is not photograph:
-            raise PrepareError(taken(photograph.path, other.path))
+            raise RefusedError(taken(photograph.path, other.path))
     return list(rest)
-
-
-class Reader:
-    """Makes the label readers of photographs.
-
-    ``values`` are the meanings of values by key of the masks, ``optional`` the
-    keys of masks that photographs may lack, which then show nothing of it.
-    """
-
-    def __init__(self, masks: Sequence[Masks], values: Mapping[str, str],
-                 optional: Sequence[str]):
-        self.masks = masks
-        self.optional = set(optional)
-        self.patterns = {p.key: p for m in masks for p in m.patterns.values()}
-        self.used: set[Path] = set()
-        _check_known('--values', values, self.patterns)
-        _check_known('--optional', optional, self.patterns)
-        self.values = {
-            pattern.key:
-            parse_values(pattern.key, values[pattern.key],
-                         (kind, ) if kind else m.task.classes)
-            for m in masks
-            for kind, pattern in m.patterns.items() if pattern.key in values
-        }
-
-    def recipe(self) -> dict[str, dict]:
-        """What the labels depend on, by label folder, to be recorded."""
-        recipe = {}
-        for masks in self.masks:
-            patterns = masks.patterns.values()
-            values = {
-                p.key: sorted(map(list, self.values[p.key].items()))
-                for p in patterns if p.key in self.values
-            }
-            recipe[masks.folder] = dict(
-                classes=list(masks.task.classes),
-                masks=[p.text for p in patterns],
-                values=values)
-        return recipe
-
-    def labels(self, photograph: Photograph) -> dict:
-        """Make the readers of one photograph."""
-        return {m.folder: self._label(m, photograph) for m in self.masks}
-
-    def _label(self, masks: Masks, photograph: Photograph):
-        task, paths = masks.task, {
-            kind: self._find(pattern, photograph)
-            for kind, pattern in masks.patterns.items()
-        }
-        if '' not in paths:
-            single = [(task.classes.index(name) + 1, paths[name],
-                       self._accepted(masks.patterns[name].key))
-                      for name in masks.labelled]
-            return partial(merge_classes, single, task.nested)
-        path, key = paths[''], masks.patterns[''].key
-        if path is None:
-            return partial(merge_classes, [])
-        if task.num_classes > 1:
-            same = {k: k for k in (*range(task.num_classes + 1), IGNORE_INDEX)}
-            return partial(decoded, path, self.values.get(key) or same)
-        if key in self.values:
-            return partial(selected, path, self._accepted(key))
-        return partial(binary, path)
-
-    def _accepted(self, key: str) -> list[int]:
-        """Values of a mask of one class that stand for it."""
-        return [v for v, label in self.values.get(key, {}).items() if label]
-
-    def _find(self, pattern: MaskPattern,
-              photograph: Photograph) -> Path | None:
-        path = pattern.find(photograph)
-        if path is None and pattern.key not in self.optional:
-            raise MissingMaskError(
-                f'{pattern.lack(photograph)}leave such photographs out with '
-                f'--skip-unlabelled, or add --optional {pattern.key} if they '
-                'show nothing of it.')
-        if path is not None:
-            self.used.add(path)
-        return path
-
-    def left_over(self) -> list[str]:
-        """Notes about masks that belong to no photograph."""
-        rest = {
-            pattern.text: sorted(pattern.all_files() - self.used)
-            for pattern in self.patterns.values()
-        }
-        return [
-            f'{len(files)} files fit {text} but belong to no photograph that '
-            f'is prepared: {named(files)}.' for text, files in rest.items()
-            if files
-        ]

@@ -1,18 +1,17 @@
 """Which mask files belong to which photograph, by a pattern of names.
 
-What the user can correct is raised as ``PrepareError``.
+What the user can correct is raised as ``RefusedError``.
 """
 import fnmatch
 import glob
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-import mbos.io
-from .errors import PrepareError
+from mbos.io import RefusedError, is_printable
 from .layout import IMAGE_SUFFIXES, unprintable, visible_files
 
 FIELD = re.compile(r'\{(\w+)\}')
@@ -47,14 +46,12 @@ def list_photographs(folder: Path,
     for path in visible_files(folder):
         shown = path.relative_to(folder).as_posix()
         chosen_by = shown if '/' in pattern else path.name
-        if not _is_image(path.name) or not fnmatch.fnmatchcase(
-                chosen_by.lower(), pattern.lower()):
-            continue
-        if not mbos.io.is_printable(shown):
-            raise PrepareError(unprintable(path))
-        paths.append(path)
+        if _is_image(path) and _fits(pattern, chosen_by):
+            if not is_printable(shown):
+                raise RefusedError(unprintable(path))
+            paths.append(path)
     if not paths:
-        raise PrepareError(
+        raise RefusedError(
             f'{folder}: no image file ({", ".join(IMAGE_SUFFIXES)}) in it or '
             f'below it fits {pattern!r}.')
     stems = Counter(path.stem.casefold() for path in paths)
@@ -77,10 +74,10 @@ def search(option: str, expression: str, text: str, path: Path) -> re.Match:
     try:
         match = re.search(expression, text)
     except re.error as error:
-        raise PrepareError(f'{option} {expression!r} is not a regular '
+        raise RefusedError(f'{option} {expression!r} is not a regular '
                            f'expression: {error}.') from None
     if match is None:
-        raise PrepareError(
+        raise RefusedError(
             f'{path}: its name does not fit {option} {expression!r}; '
             'change the expression, or choose photographs with --images.')
     return match
@@ -93,14 +90,15 @@ class MaskPattern:
     a path with ``{fields}`` of the photograph, which may have wildcards, or a
     folder with files of the photographs' stems. A relative one starts in the
     folder of the photographs, or in the one above it, or in the working
-    directory: where it fits first.
+    directory: where it fits first. Names fit in upper and lower case.
     """
 
     def __init__(self, key: str, pattern: str, folder: Path,
                  photographs: Sequence[Photograph]):
         self.key = key
         self.text = f'{key}={pattern!r}'
-        self._names: dict[str, list[tuple[str, str]]] = {}
+        self._used: set[Path] = set()
+        self._images_in = cache(_images_in)
         tried = []
         for base in (folder, folder.parent, Path()):
             self._pattern = _complete(base, pattern)
@@ -108,7 +106,7 @@ class MaskPattern:
             if any(self._matches(photograph) for photograph in photographs):
                 return
             tried.append(str(self._path(photographs[0])))
-        raise PrepareError(
+        raise RefusedError(
             f'{self.text} fits no file of any photograph; tried '
             f'{", ".join(dict.fromkeys(tried))} for {photographs[0].path}.')
 
@@ -117,11 +115,11 @@ class MaskPattern:
         unknown = [name for name in names if name not in photograph.fields]
         if unknown:
             known = ', '.join(f'{{{k}}}' for k in photograph.fields)
-            raise PrepareError(
+            raise RefusedError(
                 f'{self.text} names the unknown field {{{unknown[0]}}}; known '
                 f'are {known}, and named groups of --fields.')
         if not names and any(c in self._pattern for c in '*?'):
-            raise PrepareError(
+            raise RefusedError(
                 f'{self.text} does not say which file belongs to which '
                 "photograph; put {stem} into it, such as 'masks/{stem}.png'.")
 
@@ -133,35 +131,20 @@ class MaskPattern:
 
     def _matches(self, photograph: Photograph) -> list[Path]:
         path = self._path(photograph)
-        fits = re.compile(fnmatch.translate(path.name.lower())).match
-        found = [
-            Path(folder, name)
-            for folder in glob.glob(str(path.parent), recursive=True)
-            for lower, name in self._images_in(folder) if fits(lower)
+        folders = glob.glob(str(path.parent), recursive=True)
+        return [
+            file for folder in folders for file in self._images_in(folder)
+            if _fits(path.name, file.name) and file != photograph.path
         ]
-        exact = [f for f in found if fnmatch.fnmatchcase(f.name, path.name)]
-        return [f for f in exact or found if f != photograph.path]
-
-    def _images_in(self, folder: str) -> list[tuple[str, str]]:
-        """Names of the visible images of a folder, in lower case and as they
-        are, listed once.
-        """
-        if folder not in self._names:
-            self._names[folder] = [
-                (entry.name.lower(), entry.name)
-                for entry in os.scandir(folder)
-                if not entry.name.startswith('.') and entry.is_file()
-                and _is_image(entry.name)
-            ] if os.path.isdir(folder) else []
-        return self._names[folder]
 
     def find(self, photograph: Photograph) -> Path | None:
         """The mask of a photograph; None if there is none."""
         found = sorted(self._matches(photograph))
         if len(found) > 1:
-            raise PrepareError(
+            raise RefusedError(
                 f'{photograph.path}: {self.text} fits {len(found)} files, '
                 f'{named(found)}; make the pattern fit one.')
+        self._used.update(found)
         return found[0] if found else None
 
     def lack(self, photograph: Photograph) -> str:
@@ -173,7 +156,15 @@ class MaskPattern:
     def all_files(self) -> set[Path]:
         """All files that could be masks of any photograph."""
         found = glob.glob(FIELD.sub('*', self._pattern), recursive=True)
-        return {Path(f) for f in found if _is_image(f) and os.path.isfile(f)}
+        return set(filter(_is_image, map(Path, found)))
+
+    def left_over(self) -> list[str]:
+        """A note about masks that belong to no photograph."""
+        rest = sorted(self.all_files() - self._used)
+        return [
+            f'{len(rest)} files fit {self.text} but belong to no photograph '
+            f'that is prepared: {named(rest)}.'
+        ] if rest else []
 
 
 def _complete(base: Path, pattern: str) -> str:
@@ -191,8 +182,18 @@ def _escaped(value: str) -> str:
     return value if value == '*' else glob.escape(value)
 
 
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+def _images_in(folder: str) -> list[Path]:
+    files = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    return [f for f in files if _is_image(f) and not f.name.startswith('.')]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """As a shell's pattern, in upper or lower case."""
+    return fnmatch.fnmatchcase(text.lower(), pattern.lower())
 
 
 def named(things: Sequence) -> str:

@@ -4,8 +4,7 @@ A tree by itself does not say whether a missing mask was lost or never
 published, nor how many photographs there should be. The preparation knows.
 """
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ import numpy as np
 from mbos.io import RefusedError, read_text
 from mbos.io.files import save_text
 from .description import Collection, Labels, Split
-from .errors import PrepareError
-from .layout import Item
 
 FILE = 'prepared.json'
 UNFINISHED = 'the preparation was not finished; run the same command again.'
@@ -52,11 +49,21 @@ class SplitRecord:
 @dataclass
 class Record:
     """What is recorded of one collection; see :class:`Collection`."""
-    image_suffix: str
+    image_suffix: str = '.jpg'
     labels: dict[str, Labels] = field(default_factory=dict)
     splits: dict[str, SplitRecord] = field(default_factory=dict)
     published: bool = True
     recipe: dict = field(default_factory=dict)
+
+    def begin(self, collection: Collection) -> None:
+        """Describe the collection that is prepared now; splits of which an
+        earlier run could prepare nothing are forgotten.
+        """
+        self.image_suffix = collection.image_suffix
+        self.published = collection.published
+        self.labels.update(collection.labels)
+        self.recipe.update(collection.recipe)
+        self.splits = {k: s for k, s in self.splits.items() if s.photographs}
 
     def as_collection(self, name: str, folder: str) -> Collection:
         """Describe the collection of which this is the record."""
@@ -75,10 +82,11 @@ class Record:
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """Read the records of a prepared folder, by name of the collection.
+    """Read the records of a prepared folder, by name of the collection; a
+    missing file is empty.
 
     Raises:
-        PrepareError: If the file is damaged; a missing one is empty.
+        RefusedError: If the file is damaged.
     """
     path = folder / FILE
     if not path.exists():
@@ -86,9 +94,9 @@ def read_records(folder: Path) -> dict[str, Record]:
     try:
         content = json.loads(read_text(path))
         return {name: _record(entry) for name, entry in content.items()}
-    except (RefusedError, AttributeError, KeyError, TypeError, ValueError,
+    except (AttributeError, KeyError, TypeError, ValueError,
             RecursionError) as error:
-        raise PrepareError(f'{path}: cannot be read ({error!r}); remove the '
+        raise RefusedError(f'{path}: cannot be read ({error!r}); remove the '
                            'file and prepare the collection again.') from error
 
 
@@ -101,44 +109,20 @@ def _record(entry: dict) -> Record:
     return Record(**dict(entry, labels=labels, splits=splits))
 
 
-def record_split(folder: Path,
-                 collection: Collection,
-                 split: str,
-                 items: Sequence[Item] = (),
-                 problems: Sequence[str] = (),
-                 wanted: Sequence[str] | None = None,
-                 keeps_earlier: bool = False) -> None:
-    """Note what a split has come to.
-
-    Other splits of which an earlier run could prepare nothing are forgotten
-    where only some are ``wanted``. With ``keeps_earlier`` nothing is noted of
-    a split that an earlier run prepared.
-    """
-    records = read_records(folder)
-    record = records.setdefault(collection.name,
-                                Record(collection.image_suffix))
-    if keeps_earlier and split in record.splits and record.splits[
-            split].photographs:
-        return
-    record.image_suffix = collection.image_suffix
-    record.published = collection.published
-    record.labels.update(collection.labels)
-    record.recipe.update(collection.recipe)
-    lacking = {
-        name: [item.stem for item in items if name not in item.labels]
-        for name in collection.labels
-    }
-    record.splits = {
-        name: earlier
-        for name, earlier in record.splits.items()
-        if not wanted or name in wanted or earlier.photographs
-    }
-    record.splits[split] = SplitRecord(
-        collection.split_folder(split), collection.splits[split].expected,
-        [item.stem for item in items], {
-            name: stems
-            for name, stems in lacking.items() if stems
-        }, list(problems))
+def save_records(folder: Path, records: dict[str, Record]) -> None:
+    """Write the records of a prepared folder."""
     content = {name: asdict(record) for name, record in records.items()}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     save_text(folder / FILE, text + '\n')
+
+
+def labels_of(collection: Collection,
+              records: dict[str, Record]) -> dict[str, Labels]:
+    """All label folders that a prepared collection may have."""
+    labels = collection.all_labels
+    for record in records.values():
+        for name, kind in record.labels.items():
+            # records of version 0.1 name no task
+            task = kind.task or labels.get(name, kind).task
+            labels[name] = replace(kind, task=task)
+    return labels

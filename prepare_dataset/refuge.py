@@ -14,6 +14,7 @@ published.
 """
 import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,40 +22,27 @@ from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
 from .labels import refuge
-from .layout import Found, Plane, find_tree, pair, published_or_copy
-from .mirrors import IMAGES, MASKS, endings_of_split, files_by_name
+from .layout import Found, Plane, gather, pair, photograph_or_mask
 
-PHOTOGRAPHS = dict(
-    train=('Training400', 'REFUGE-Training400'),
-    val=('REFUGE-Validation400', 'Validation400'),
-    test=('Test400', 'REFUGE-Test400'))
-FOLDERS_OF_MASKS = dict(
-    train=('Annotation-Training400', ),
-    val=('REFUGE-Validation400-GT', 'Validation400-GT'),
-    test=('REFUGE-Test-GT', 'REFUGE-Test400-GT', 'Test400-GT'))
 NAMES = dict(train=r'[gn]\d{4}$', val=r'V\d{4}$', test=r'T\d{4}$')
-PLANES = dict(ann=Plane(refuge, ['disc and cup']))
+KIND = 'disc and cup'
+PLANES = dict(ann=Plane(refuge, [KIND]))
 
 
 def find(raw: Path, split: str) -> Found | None:
-    """Find the photographs and masks."""
-    masks = [f'{at}/Disc_Cup_Masks' for at in FOLDERS_OF_MASKS[split]]
-    return published_or_copy(
-        partial(find_tree, raw, PHOTOGRAPHS[split], {'disc and cup': masks},
-                PLANES), partial(_find_by_names, raw, split),
-        partial(find_tree, raw, endings_of_split(split, IMAGES),
-                {'disc and cup': endings_of_split(split, MASKS)}, PLANES))
+    """Find the photographs and masks by their names, or else those of a
+    folder that is called like the split.
+    """
 
+    def of_split(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+        place = photograph_or_mask(KIND, path, folders)
+        is_named = place and re.match(NAMES[split], place[1], re.IGNORECASE)
+        return place if is_named else None
 
-def _find_by_names(raw: Path, split: str) -> Found | None:
-    """Find the files of a split in copies of any tree."""
-    found = Found(folder=raw)
-    images, masks = files_by_name(
-        raw, found, lambda stem: stem
-        if re.match(NAMES[split], stem, re.IGNORECASE) else None)
-    if not images and not masks:
-        return None
-    return pair(found, images, {'disc and cup': masks}, PLANES)
+    found = Found(raw)
+    files = gather(found, of_split) or gather(
+        found, partial(photograph_or_mask, KIND), split)
+    return pair(found, files, PLANES)
 
 
 COLLECTION = Collection(
@@ -62,12 +50,7 @@ COLLECTION = Collection(
     'REFUGE-FOVCrop-padding',
     find,
     dict(train=Split(400, crop='pad'), val=Split(400), test=Split(400)),
-    labels=dict(ann=Labels(2, task='odoc')),
-    tree=('Training400/{Glaucoma/g0001.jpg,Non-Glaucoma/n0001.jpg}',
-          'Annotation-Training400/Disc_Cup_Masks/Glaucoma/g0001.bmp',
-          'REFUGE-Validation400/V0001.jpg',
-          'REFUGE-Validation400-GT/Disc_Cup_Masks/V0001.bmp',
-          'or train/{images/g0001.jpg,masks/g0001.png}, val/..., test/...'))
+    labels=dict(ann=Labels(2, task='odoc')))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

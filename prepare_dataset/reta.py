@@ -10,6 +10,7 @@ withheld by the authors.
 """
 import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,30 +18,21 @@ from .cli import main
 from .description import Collection, Split
 from .driver import run
 from .labels import binary
-from .layout import LEAVE_OUT, Found, Plane, pair
-from .mirrors import files_by_name
+from .layout import LEAVE_OUT, Plane, find_by_names, photograph_or_mask
 
-NAME = re.compile(r'IDRiD_\d+$', re.IGNORECASE)
-
-
-def find(raw: Path, split: str) -> Found | None:
-    """Find the vessel masks and their photographs."""
-    found = Found(folder=raw)
-    images, masks = files_by_name(
-        raw, found, lambda stem: stem if NAME.match(stem) else None)
-    if not masks and not images:
-        return None
-    return pair(found, images, dict(vessel=masks),
-                dict(ann=Plane(binary, ['vessel'], LEAVE_OUT)))
+PLANES = dict(ann=Plane(binary, ['vessel'], LEAVE_OUT))
 
 
-COLLECTION = Collection(
-    'RETA',
-    'RETA',
-    find,
-    dict(train=Split(54, crop='none')),
-    tree=('.../IDRiD_01.jpg', '.../IDRiD_01_vessel.png',
-          'or images/IDRiD_01.jpg, masks/IDRiD_01.png'))
+def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+    """See ``layout.KindOf``."""
+    place = photograph_or_mask('vessel', path, folders)
+    is_named = place and re.match(r'IDRiD_\d+$', place[1], re.IGNORECASE)
+    return place if is_named else None
+
+
+find = partial(find_by_names, kind_of=kind_of, planes=PLANES, has_splits=False)
+COLLECTION = Collection('RETA', 'RETA', find,
+                        dict(train=Split(54, crop='none')))
 prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':

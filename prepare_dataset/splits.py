@@ -1,27 +1,19 @@
 """Splits of one's own collection: by list, by pattern or by share.
 
-What the user can correct is raised as ``PrepareError``.
+What the user can correct is raised as ``RefusedError``.
 """
 import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mbos.io import read_text
-from .errors import PrepareError
+from mbos.io import RefusedError, read_text
 from .own_masks import parse_pairs
 from .patterns import Photograph, named, search
 
 WHOLE = 'all'
 """Name of the only split of a collection that has none."""
 TRAIN = 'train'
-
-
-def parse_splits(texts: Sequence[str]) -> dict[str, str]:
-    """Read ``name=value`` of the command line."""
-    return parse_pairs(
-        '--splits', texts, r'\w+', 'NAME=SHARE, NAME=LIST or NAME=PATTERN, '
-        "such as val=0.2, val=val.txt or 'val=val/*'")
 
 
 def group_of(photographs: Sequence[Photograph],
@@ -43,31 +35,34 @@ def group_of(photographs: Sequence[Photograph],
 
 def split_photographs(
         photographs: Sequence[Photograph],
-        wanted: Mapping[str, str],
+        texts: Sequence[str],
         groups: Mapping[str, str],
         seed: int = 0) -> tuple[dict[str, list[Photograph]], list[str]]:
-    """Divide photographs into splits; returns them, and notes for the user.
+    """Divide photographs into splits, as ``name=value`` of the command line
+    says; returns them, and notes for the user.
 
     Lists and patterns come first; shares are of all photographs and are
     taken from the rest, whole groups at a time, in an order that depends on
     the seed and the groups' names only. What is left is for training, unless
     ``train`` was asked for.
     """
+    wanted = parse_pairs(
+        '--splits', texts, r'\w+', 'NAME=SHARE, NAME=LIST or NAME=PATTERN, '
+        "such as val=0.2, val=val.txt or 'val=val/*'")
     if not wanted:
         return {WHOLE: list(photographs)}, []
     shares: dict[str, float] = {}
     split_of: dict[str, str] = {}
     for split, value in wanted.items():
-        share = _share(split, value)
-        if share is not None:
-            shares[split] = share
-            continue
-        for photograph in _listed(split, value, photographs):
-            other = split_of.setdefault(photograph.name, split)
-            if other != split:
-                raise PrepareError(
-                    f'{photograph.path}: is in the splits {other} and '
-                    f'{split}; leave it in one of them.')
+        try:
+            shares[split] = float(value)
+        except ValueError:
+            for photograph in _listed(split, value, photographs):
+                other = split_of.setdefault(photograph.name, split)
+                if other != split:
+                    raise RefusedError(
+                        f'{photograph.path}: is in the splits {other} and '
+                        f'{split}; leave it in one of them.') from None
     _share_out(photographs, shares, split_of, groups, seed)
     rest = [p for p in photographs if p.name not in split_of]
     notes, names = [], list(wanted)
@@ -77,30 +72,25 @@ def split_photographs(
     elif rest:
         notes.append(f'{len(rest)} photographs are in no split and are left '
                      f'out: {named([p.relative for p in rest])}.')
-    _check_groups(photographs, split_of, groups)
-    divided = {
-        split: [p for p in photographs if split_of.get(p.name) == split]
-        for split in names
-    }
+    divided: dict[str, list[Photograph]] = {name: [] for name in names}
+    first: dict[str, Photograph] = {}
+    for photograph in (p for p in photographs if p.name in split_of):
+        split, group = split_of[photograph.name], groups[photograph.name]
+        divided[split].append(photograph)
+        other = first.setdefault(group, photograph)
+        if split_of[other.name] != split:
+            raise RefusedError(
+                f'Patient {group} (--group) is on both sides of a split: '
+                f'{other.relative} in {split_of[other.name]}, '
+                f'{photograph.relative} in {split}; put all photographs of a '
+                'patient into one split.')
     for split, members in divided.items():
         if not members:
-            raise PrepareError(
+            raise RefusedError(
                 f'No photograph is left for the split {split}, of '
                 f'{len(photographs)} photographs of '
                 f'{len(set(groups.values()))} patients.')
     return divided, notes
-
-
-def _share(split: str, value: str) -> float | None:
-    """The share that a value is, None if it is something else."""
-    try:
-        share = float(value)
-    except ValueError:
-        return None
-    if not 0 < share <= 1:
-        raise PrepareError(f'--splits {split}={value}: a share is larger '
-                           'than 0 and at most 1.')
-    return share
 
 
 def _listed(split: str, value: str,
@@ -114,7 +104,7 @@ def _listed(split: str, value: str,
             for text in (p.relative, p.name, p.path.name))
     ]
     if not found:
-        raise PrepareError(
+        raise RefusedError(
             f'--splits {split}={value}: is neither a share, nor a file that '
             'lists photographs, nor a pattern that fits one, such as '
             f'{photographs[0].relative}.')
@@ -126,7 +116,7 @@ def _of_file(path: Path,
     try:
         lines = read_text(path).splitlines()
     except UnicodeDecodeError as error:
-        raise PrepareError(f'{path}: is not a list of names ({error}).') \
+        raise RefusedError(f'{path}: is not a list of names ({error}).') \
             from error
     known: dict[str, Photograph] = {}
     for photograph in photographs:
@@ -137,7 +127,7 @@ def _of_file(path: Path,
     names = [n for n in map(str.strip, lines) if n and not n.startswith('#')]
     for name in names:
         if name not in known:
-            raise PrepareError(
+            raise RefusedError(
                 f'{path}: there is no photograph {name!r}; they are called '
                 f'{named([p.relative for p in photographs])}.')
     return [known[name] for name in names]
@@ -147,8 +137,11 @@ def _share_out(photographs: Sequence[Photograph], shares: Mapping[str, float],
                split_of: dict[str, str], groups: Mapping[str, str],
                seed: int) -> None:
     """Give whole groups to the splits until each has its share."""
-    if sum(shares.values()) > 1 + 1e-9:
-        raise PrepareError('--splits: the shares are more than 1 together.')
+    if not all(share > 0 for share in shares.values()) or (sum(shares.values())
+                                                           > 1 + 1e-9):
+        given = ', '.join(f'{k}={share}' for k, share in shares.items())
+        raise RefusedError(f'--splits {given}: shares are larger than 0 and '
+                           'together at most 1.')
     members: dict[str, list[str]] = {}
     for photograph in photographs:
         if photograph.name not in split_of:
@@ -166,21 +159,3 @@ def _share_out(photographs: Sequence[Photograph], shares: Mapping[str, float],
             names = members[queue.pop(0)]
             split_of.update(dict.fromkeys(names, split))
             count -= len(names)
-
-
-def _check_groups(photographs: Sequence[Photograph],
-                  split_of: Mapping[str, str], groups: Mapping[str,
-                                                               str]) -> None:
-    first: dict[str, Photograph] = {}
-    for photograph in photographs:
-        split = split_of.get(photograph.name)
-        if split is None:
-            continue
-        group = groups[photograph.name]
-        other = first.setdefault(group, photograph)
-        if split_of[other.name] != split:
-            raise PrepareError(
-                f'Patient {group} (--group) is on both sides of a split: '
-                f'{other.relative} in {split_of[other.name]}, '
-                f'{photograph.relative} in {split}; put all photographs of a '
-                'patient into one split.')

@@ -7,6 +7,7 @@ RAW holds what the archives of the images and of the two observers unpack to:
 ``ann``) and ``labels-vk/im0001.vk.ppm.gz`` (goes to ``ann-vk``).
 """
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,27 +15,33 @@ from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
 from .driver import run
 from .labels import binary
-from .layout import (GO_WITHOUT, IMAGE_SUFFIXES, LEAVE_OUT, Found, Plane,
-                     find_tree)
+from .layout import (GO_WITHOUT, IMAGE_SUFFIXES, LEAVE_OUT, Plane,
+                     find_by_names, nearest)
 
+FOLDERS = {
+    'stare-images': 'images',
+    'images': 'images',
+    'labels-ah': 'labels-ah',
+    'labels-vk': 'labels-vk'
+}
 PLANES = {
     'ann': Plane(binary, ['labels-ah'], LEAVE_OUT),
     'ann-vk': Plane(binary, ['labels-vk'], GO_WITHOUT)
 }
 
 
-def find(raw: Path, split: str) -> Found | None:
-    """Find the photographs and the vessel maps of both observers."""
-    return find_tree(
-        raw, ['stare-images', 'images'],
-        {kind: [kind]
-         for kind in ('labels-ah', 'labels-vk')},
-        PLANES,
-        optional=['labels-vk'],
-        keys={'': lambda stem: stem.split('.')[0]},
-        suffixes=(*IMAGE_SUFFIXES, '.gz'))
+def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
+    """See ``layout.KindOf``."""
+    kind = nearest(folders, FOLDERS)
+    return kind and (kind, path.stem.split('.')[0])
 
 
+find = partial(
+    find_by_names,
+    kind_of=kind_of,
+    planes=PLANES,
+    has_splits=False,
+    suffixes=(*IMAGE_SUFFIXES, '.gz'))
 COLLECTION = Collection(
     'STARE',
     'STARE-FOVCrop-padding',

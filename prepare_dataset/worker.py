@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mbos.io import RefusedError, open_image
+from mbos.io import RefusedError
 from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import find_field_of_view
 from mbos.io.files import save_bytes, save_image
@@ -20,7 +20,6 @@ from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.labels import save_labels
 from mbos.io.photographs import Layout
 from .description import Labels
-from .errors import KeptFileError, PrepareError
 from .labels import binary, open_photograph
 from .layout import Item
 
@@ -47,14 +46,13 @@ class Job:
             for name in folders
         }
         if self.with_images:
-            targets['images'] = (
-                self.folder / 'images' / (item.stem + self.image_suffix))
+            image = item.stem + self.image_suffix
+            targets['images'] = self.folder / 'images' / image
         return targets
 
-    def is_done(self, item: Item, known: Geometry | None) -> bool:
-        """Whether everything of a photograph is there and is kept."""
-        return bool(known) and not self.force and all(
-            path.exists() for path in self.targets(item).values())
+    def is_there(self, item: Item) -> bool:
+        """Whether all files of a photograph are there."""
+        return all(path.exists() for path in self.targets(item).values())
 
     def geometry(self, stem: str, size: tuple[int, int], box) -> Geometry:
         """What becomes of a photograph whose field of view has a box."""
@@ -70,7 +68,6 @@ class Job:
 class Outcome:
     """What came of one photograph: an error, or nothing to do, or files.
 
-    ``is_kept`` says that what went wrong left an earlier preparation alone.
     ``counts`` are those of the readers, ``pixels`` the number of pixels of
     each value 0 to 255, by label folder.
     """
@@ -78,7 +75,6 @@ class Outcome:
     geometry: Geometry | None = None
     skipped: bool = False
     error: str = ''
-    is_kept: bool = False
     notes: list[str] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
@@ -91,8 +87,7 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     try:
         return _prepare(item, job, known)
     except RefusedError as error:
-        kept = isinstance(error, KeptFileError)
-        return Outcome(item.stem, error=str(error), is_kept=kept)
+        return Outcome(item.stem, error=str(error))
     except Exception as error:  # One bad file must not stop the others.
         reason = sentence_of(error) if isinstance(error, OSError) \
             else repr(error)
@@ -102,13 +97,17 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
 
 def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     targets = job.targets(item)
-    kept = {
-        name: path
-        for name, path in targets.items() if path.exists() and not job.force
-    }
-    missing = targets.keys() - kept.keys()
-    if job.is_done(item, known):
-        _check_kept(kept, job, known)
+    kept = [p for p in targets.values() if p.exists() and not job.force]
+    if known and kept and job.with_images:
+        size = (known.width, known.height)
+        asked = job.geometry(item.stem, size, known.box).prepared_width
+        if asked != known.prepared_width:
+            raise RefusedError(
+                f'{job.folder}: {item.stem} is there already, scaled to '
+                f'{known.prepared_width} pixels while {asked} are asked for; '
+                'add --force to make it again, or leave --max-side as it was '
+                '(0 for full size).')
+    if known and len(kept) == len(targets):
         return Outcome(item.stem, known, skipped=True)
     photograph = open_photograph(item.image)
     image = photograph.decode()
@@ -128,51 +127,30 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
                        'size; cut it into one per eye')
             outcome.notes.append(f'{item.image}: is not cropped, since {why}.')
     outcome.geometry = geometry
-    _check_kept(kept, job, geometry)
     # Everything is read before anything is written: no image without labels.
     labels = _labels(item, photograph.layout, job, outcome)
-    if 'fov' in missing:
+    if 'fov' in targets and targets['fov'] not in kept:
         # The crop, which is the published one, does not depend on it.
         mask = find_field_of_view(image).mask if item.fov is None else binary(
             item.fov, photograph.layout)[0]
         labels['fov'] = geometry.apply(mask, is_label=True)
-    for name in missing - {'images'}:
-        kind = job.labels.get(name, MAY_BE_EMPTY)
-        save_labels(targets[name], labels[name], kind.shown_as)
-    if 'images' in missing:
-        path = targets['images']
-        prepared = (geometry.prepared_width, geometry.prepared_height)
-        if (prepared == size and photograph.layout.is_upright
-                and item.image.suffix.lower() == path.suffix):
-            # The very same pixels: compressing them again only loses.
-            save_bytes(path, item.image.read_bytes())
-        else:
-            options = {'.tif': dict(compression='tiff_lzw')}
-            save_image(path, geometry.apply(image, is_label=False),
-                       **options.get(path.suffix, {}))
+    for name, plane in labels.items():
+        if targets[name] not in kept:
+            kind = job.labels.get(name, MAY_BE_EMPTY)
+            save_labels(targets[name], plane, kind.shown_as)
+    path = targets.get('images')
+    if path is None or path in kept:
+        return outcome
+    prepared = (geometry.prepared_width, geometry.prepared_height)
+    if (prepared == size and photograph.layout.is_upright
+            and item.image.suffix.lower() == path.suffix):
+        # The very same pixels: compressing them again only loses.
+        save_bytes(path, item.image.read_bytes())
+    else:
+        options = {'.tif': dict(compression='tiff_lzw')}
+        save_image(path, geometry.apply(image, is_label=False),
+                   **options.get(path.suffix, {}))
     return outcome
-
-
-def _check_kept(kept: dict[str, Path], job: Job, geometry: Geometry) -> None:
-    """Make sure that what is kept fits what is asked for."""
-    if job.with_images:
-        geometry = job.geometry(geometry.name,
-                                (geometry.width, geometry.height),
-                                geometry.box)
-    expected = (geometry.prepared_width, geometry.prepared_height)
-    for path in kept.values():
-        try:
-            with open_image(path) as image:
-                found = image.size
-        except Exception as error:
-            raise PrepareError(f'{path}: cannot be read ({error}); add '
-                               '--force to make it again.') from error
-        if found != expected:
-            raise KeptFileError(
-                f'{path}: is there already with {found[0]}x{found[1]} pixels, '
-                f'while {expected[0]}x{expected[1]} are asked for; add '
-                '--force to make it again, or leave --max-side as it was '
-                '(0 for full size).')
 
 
 def _labels(item: Item, layout: Layout, job: Job,
@@ -184,7 +162,7 @@ def _labels(item: Item, layout: Layout, job: Job,
         labels, counts = reader(layout=layout)
         known = job.labels.get(name, MAY_BE_EMPTY)
         if not (labels.any() or known.may_be_empty):
-            raise PrepareError(
+            raise RefusedError(
                 f'{item.image}: its mask for {name}/ is empty, while every '
                 'eye has what this mask should show; look at the raw mask.')
         inside = np.count_nonzero(labels[y:y + height, x:x + width])

@@ -14,7 +14,6 @@ from pathlib import Path
 from mmseg.utils import get_root_logger
 
 from mbos.datasets.scoring import format_table
-from prepare_dataset.errors import PrepareError
 from .data import VESSELS
 from .plan import Plan
 from .report import GOALS, write_report
@@ -106,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         return run(args)
-    except (StepFailed, PrepareError, ValueError, OSError) as error:
+    except (StepFailed, ValueError, OSError) as error:
         print(f'\nError: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

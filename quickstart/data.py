@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from mbos.io import RefusedError
 from mbos.io.labels import save_labels
 from mbos.tasks import BUILTIN_TASKS
 from prepare_dataset import drishti_gs, drive, idrid
-from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import read_geometry
 
 IDRID = 'IDRiD-FOVCrop-padding'
@@ -96,10 +96,10 @@ def find_collections(folder: Path) -> dict[str, Found]:
     not matter.
 
     Raises:
-        PrepareError: If one of the three is missing or empty.
+        RefusedError: If one of the three is missing or empty.
     """
     if not folder.is_dir():
-        raise PrepareError(f'{folder}: there is no such folder; give the one '
+        raise RefusedError(f'{folder}: there is no such folder; give the one '
                            'that holds DRIVE, IDRiD and Drishti-GS.')
     children = sorted(p for p in folder.iterdir() if p.is_dir())
     found = {}
@@ -112,7 +112,7 @@ def find_collections(folder: Path) -> dict[str, Found]:
         best = max(candidates, key=lambda c: c.images, default=None)
         if best is None or best.images == 0:
             name = OWNERS_NAMES[key]
-            raise PrepareError(
+            raise RefusedError(
                 f'{best.folder if best else folder}: no photographs of {name} '
                 f'as it is published; unpack {name} there '
                 '(docs/collections.md says where it is published).')
@@ -130,7 +130,7 @@ def count_photographs(module, raw: Path) -> int:
         splits = [
             module.COLLECTION.find(raw, s) for s in module.COLLECTION.splits
         ]
-    except PrepareError:
+    except RefusedError:
         return 0
     return sum(len(split.items) for split in splits if split is not None)
 

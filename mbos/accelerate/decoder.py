@@ -27,8 +27,8 @@ class LateEnlargingUPerHead(UPerHead):
             x.contiguous(memory_format=torch.channels_last)
             for x in self._transform_inputs(inputs)
         ]
-        maps = [conv(inputs[i]) for i, conv in enumerate(self.lateral_convs)
-                ] + [self.psp_forward(inputs)]
+        maps = [conv(x) for conv, x in zip(self.lateral_convs, inputs)]
+        maps.append(self.psp_forward(inputs))
         for i in range(len(maps) - 1, 0, -1):
             # in place where no gradient needs the values: large maps
             maps[i - 1] = self._enlarged(maps[i], maps[i - 1].shape[2:]).add_(
@@ -79,8 +79,6 @@ class LateEnlargingUPerHead(UPerHead):
 def worth_enlarging_late(weight: Tensor, size: tuple[int, int],
                          enlarged: tuple[int, int]) -> bool:
     """Whether :func:`enlarged_convolution` multiplies half as often, or less.
-
-    The weight is (C_out, C_in, k, k), sizes are (height, width).
     """
     k = weight.shape[-1]
     return _saves_half(weight, size, enlarged, k * size[0], k * size[1])
@@ -88,9 +86,8 @@ def worth_enlarging_late(weight: Tensor, size: tuple[int, int],
 
 def worth_enlarging_in_bands(weight: Tensor, size: tuple[int, int],
                              total: Tensor | None) -> bool:
-    """Whether :func:`add_enlarged_convolution` to ``total`` is possible,
-    multiplies half as often, or less, and is faster than
-    :func:`enlarged_convolution`.
+    """Whether :func:`add_enlarged_convolution` to ``total`` is possible and
+    faster than the other ways.
     """
     if torch.is_grad_enabled() or total is None or total.dim() < 4:
         return False
@@ -119,19 +116,12 @@ def _saves_half(weight: Tensor, size: tuple[int, int],
 
 def enlarged_convolution(x: Tensor, weight: Tensor, size: tuple[int, int],
                          align_corners: bool) -> Tensor:
-    """A convolution of a bilinearly enlarged map, without enlarging it first.
+    """A convolution of a bilinearly enlarged map, without enlarging it first:
+    (N, C_in, h, w) to (N, C_out, H, W), channels last in memory.
 
-    Mixing channels and enlarging commute. So each of the k x k weights mixes
-    the channels of the small map, and what a convolution then does, shifting,
-    enlarging and adding up, is a matrix product along each axis.
-
-    Args:
-        x (Tensor): Shape (N, C_in, h, w).
-        weight (Tensor): Shape (C_out, C_in, k, k), k odd; padding k // 2.
-        size (tuple[int, int]): Height H and width W of the result.
-
-    Returns:
-        Tensor: Shape (N, C_out, H, W), channels last in memory.
+    Mixing channels and enlarging commute. So each of the k x k weights, k odd,
+    mixes the channels of the small map, and what a convolution then does,
+    shifting, enlarging and adding up, is a matrix product along each axis.
     """
     out, channels, k, _ = weight.shape
     n, _, h, w = x.shape
@@ -154,12 +144,8 @@ def add_enlarged_convolution(total: Tensor, x: Tensor, weight: Tensor,
     """Add :func:`enlarged_convolution` to a map in place, without gradients.
 
     A value of the enlarged map mixes few of the small one. So the products
-    along each axis are taken band by band, each with the values it mixes.
-
-    Args:
-        total (Tensor): Shape (N, C_out, H, W), channels last in memory.
-        x (Tensor): Shape (N, C_in, h, w).
-        weight (Tensor): Shape (C_out, C_in, k, k), k odd; padding k // 2.
+    along each axis are taken band by band, each with the values it mixes. The
+    map, (N, C_out, H, W), is channels last in memory.
     """
     out, channels, k, _ = weight.shape
     (h, w), (height, width) = x.shape[2:], total.shape[2:]

@@ -12,12 +12,14 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+CACHED_BYTES = 2**20
+"""int: Of the rows of a map that are worked on at a time."""
+
 
 def prepare_for_prediction(model: nn.Module) -> None:
-    """Let a network that is neither trained nor saved any more predict faster
-    on CPU, in place: BatchNorm is folded, maps are channels last in memory,
-    normalisation and activations of mmcv's blocks overwrite their input, and
-    nothing is padded beforehand.
+    """Let a network predict faster on CPU, in place: BatchNorm is folded, maps
+    are channels last in memory, normalisation and activations of mmcv's blocks
+    overwrite their input, and nothing is padded beforehand.
     """
     fold_batch_norm(model)
     model.to(memory_format=torch.channels_last)
@@ -27,10 +29,6 @@ def prepare_for_prediction(model: nn.Module) -> None:
             _overwrite(module)
         elif type(module) is conv_same:
             module.__class__ = _PaddedWhileConvolving
-        elif type(module) is nn.Conv2d and module.kernel_size == (
-                1, 1) and (module.padding_mode == 'zeros'
-                           and torch.backends.mkldnn.is_available()):
-            module.__class__ = _PointwiseConvolution
 
 
 def _overwrite(block: ConvModule) -> None:
@@ -58,10 +56,10 @@ class _OverwritingNormAndReLU(nn.GroupNorm):
         if not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x).relu_()
         for image in x.permute(0, 2, 3, 1):
-            parts = image.flatten(1).split(_rows_in_cache(image))
-            sums, norms = zip(*[(part.sum(1),
-                                 torch.linalg.vector_norm(part, dim=1))
-                                for part in parts])
+            rows = max(1, CACHED_BYTES // image[0].nbytes)
+            parts = image.flatten(1).split(rows)
+            sums = [part.sum(1) for part in parts]
+            norms = [torch.linalg.vector_norm(part, dim=1) for part in parts]
             mean = torch.cat(sums).double().sum() / image.numel()
             square = torch.cat(norms).double().square().sum() / image.numel()
             variance = square - mean.square()
@@ -78,24 +76,6 @@ class _OverwritingNormAndReLU(nn.GroupNorm):
         return x
 
 
-def _rows_in_cache(image: Tensor, size: int = 2**20) -> int:
-    """How many rows of a map (H, W, C) have ``size`` bytes, at least one."""
-    return max(1, size // image[0].nbytes)
-
-
-class _PointwiseConvolution(nn.Conv2d):
-    """A convolution of 1x1 by oneDNN, also where torch takes another library,
-    which is slower: on one thread."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As in the base class, (N, C, H, W)."""
-        if x.device.type != 'cpu' or x.dtype != torch.float32:
-            return super().forward(x)
-        return torch.mkldnn_convolution(x, self.weight, self.bias,
-                                        self.padding, self.stride,
-                                        self.dilation, self.groups)
-
-
 class _PaddedWhileConvolving(nn.Conv2d):
     """TensorFlow's 'same' convolution of stride 2, as timm's ``Conv2dSame``.
 
@@ -107,13 +87,13 @@ class _PaddedWhileConvolving(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """From (N, C, H, W) to half of height and width, rounded up."""
         k = self.kernel_size[0]
-        if (self.kernel_size != (k, k) or k % 2 == 0 or self.stride != (2, 2)
-                or self.dilation != (1, 1) or x.shape[-1] % 2
-                or x.shape[-2] % 2):
+        is_usual = self.stride == (2, 2) and self.dilation == (1, 1)
+        odd_sides = x.shape[-1] % 2 or x.shape[-2] % 2
+        if self.kernel_size != (k, k) or k % 2 == 0 or not is_usual \
+                or odd_sides:
             return sys.modules['timm.layers'].Conv2dSame.forward(self, x)
-        weight = F.pad(
-            self.weight,
-            (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
+        weight = F.pad(self.weight, (1, 0, 1, 0))
+        weight = weight.contiguous(memory_format=torch.channels_last)
         return F.conv2d(x, weight, self.bias, self.stride, k // 2,
                         self.dilation, self.groups)
 
@@ -129,16 +109,11 @@ class _Tracer(fx.Tracer):
 
 @torch.no_grad()
 def fold_batch_norm(network: nn.Module) -> int:
-    """Fold BatchNorm into convolutions whose output goes nowhere else.
+    """Fold BatchNorm into convolutions whose output goes nowhere else, of a
+    network in evaluation mode, in place; how many were folded.
 
-    The results stay the same. What the network does is read from a trace of
-    it; where a part cannot be traced, the parts within it are.
-
-    Args:
-        network (nn.Module): In evaluation mode; changed in place.
-
-    Returns:
-        int: How many were folded.
+    What the network does is read from a trace of it; where a part cannot be
+    traced, the parts within it are.
     """
     if not any(isinstance(m, _BatchNorm) for m in network.modules()):
         return 0
@@ -152,19 +127,19 @@ def fold_batch_norm(network: nn.Module) -> int:
     folded = 0
     for node in calls:
         norm, before = modules[node.target], node.args[0]
-        if not (isinstance(norm, _BatchNorm) and not norm.training
-                and norm.track_running_stats and before in calls
-                and len(before.users) == 1 and targets.count(node.target) == 1
-                and targets.count(before.target) == 1):
+        is_fixed = isinstance(norm, _BatchNorm) and not norm.training \
+            and norm.track_running_stats
+        if not is_fixed or before not in calls or len(before.users) > 1:
             continue
         conv = modules[before.target]
-        if not isinstance(conv, nn.Conv2d):
+        once = targets.count(node.target) == targets.count(before.target) == 1
+        if not isinstance(conv, nn.Conv2d) or not once:
             continue
-        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias,
-                                                      norm.running_mean,
-                                                      norm.running_var,
-                                                      norm.eps, norm.weight,
-                                                      norm.bias)
+        folded_weights = fuse_conv_bn_weights(conv.weight, conv.bias,
+                                              norm.running_mean,
+                                              norm.running_var, norm.eps,
+                                              norm.weight, norm.bias)
+        conv.weight, conv.bias = folded_weights
         parent, _, name = node.target.rpartition('.')
         # timm's BatchNorm has an activation in it
         setattr(modules[parent], name, getattr(norm, 'act', nn.Identity()))

@@ -29,13 +29,9 @@ of its own, so that the class of a module can be exchanged in place."""
 
 def accelerate(model: nn.Module,
                only: Collection[str] | None = None) -> nn.Module:
-    """Let a network use the CPU better, with the same results.
-
-    Modules are changed in place and keep their weights, names and hooks.
-    Parts of other classes, subclasses included, stay as they are.
-
-    Raises:
-        KeyError: If there is no such accelerator.
+    """Let a network use the CPU better, with the same results: modules are
+    changed in place; parts of other classes, subclasses included, stay as they
+    are.
     """
     for name in ACCELERATORS if only is None else only:
         _exchange(model, ACCELERATORS[name])

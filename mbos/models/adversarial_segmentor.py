@@ -1,6 +1,5 @@
-"""Stage 2: adversarial retraining with pseudo labels.
-
-See docs/method.md, section 6.
+"""Stage 2: adversarial retraining with pseudo labels (docs/method.md, section
+6).
 """
 from collections.abc import Sequence
 from functools import partial
@@ -35,13 +34,12 @@ class AdversarialSegmentor(MultiTaskSegmentor):
     predictions, so one backward pass gives both their gradients.
 
     Args:
-        tasks (Sequence[str | dict | Task]): The tasks.
         discriminator (dict, optional): Config of the discriminators, without
             ``in_channels``. None leaves the adversarial terms out.
         adversarial_weights (dict[str, float]): Weight of the adversarial
             terms per head, ``decode`` and ``aux``. Default: 0.1 and 0.02.
         pseudo_weight (float): Weight of the pseudo-label terms; the planes'
-            own weights multiply it. Default: 0.05.
+            own weights multiply it.
         **kwargs: As :class:`MultiTaskSegmentor`.
     """
 
@@ -102,8 +100,7 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             if prefix == 'decode' else self.auxiliary_discriminators)
         for task in logits:
             game = [
-                term for term in terms
-                if term.task == task and term.role != SUPERVISED
+                t for t in terms if t.task == task and t.role != SUPERVISED
             ]
             if not game:
                 continue
@@ -112,21 +109,18 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             if learnt is not None:  # the same for all images of a run
                 prob = prob * learnt[0, :, None, None]
             # source and target are alike, so half precision would be noise
+            weight = self.adversarial_weights[prefix]
             with torch.autocast(prob.device.type, enabled=False):
                 values.update(
-                    self._game_losses(discriminators[task],
-                                      self.adversarial_weights[prefix], prob,
+                    self._game_losses(discriminators[task], weight, prob,
                                       rows[task], game))
         return values
 
     def _game_losses(self, discriminator: nn.Module, weight: float,
                      prob: Tensor, have: list[int],
                      terms: list[Term]) -> dict[str, Tensor]:
-        """Values of one task's adversarial terms, and the verdicts' accuracy.
-
-        Args:
-            prob (Tensor): The task's probabilities, (n, C, H, W), of the
-                images ``have``.
+        """Values of one task's adversarial terms, and the verdicts' accuracy,
+        from probabilities (n, C, H, W) of the images ``have``.
         """
         fooling, judged = ([
             row for row in have if any(

@@ -4,8 +4,7 @@ BatchNorm in training normalises with the statistics of the images that pass
 together: with it, all images of a step have to, or results would depend on
 ``images_per_pass``, a setting of memory and speed.
 """
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -16,10 +15,8 @@ REMEDY = ("take GroupNorm (norm_cfg=dict(type='GN', num_groups=1)) or keep "
 
 
 def check_network(model: nn.Module, images: int) -> None:
-    """Refuse what would end or falsify the first iteration.
-
-    Args:
-        images (int): How many a step has.
+    """Refuse what would end or falsify the first iteration, a step of some
+    images.
 
     Raises:
         ValueError: If heads expect other maps than the backbone gives, or if
@@ -51,8 +48,7 @@ def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
                     norms: list[str]) -> int:
     """How many images of equal size pass the network together.
 
-    Args:
-        alone (bool): Whether 'auto' is one image, where no norm mixes them.
+    ``alone`` is whether 'auto' is one image, where no norm mixes them.
 
     Raises:
         ValueError: If the setting is neither 'auto' nor a positive number, or
@@ -72,28 +68,6 @@ def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
     return setting
 
 
-@contextmanager
-def single_values_explained() -> Iterator[None]:
-    """Say what to do where torch's BatchNorm refuses its input.
-
-    Raises:
-        ValueError: In place of torch's.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if 'SyncBatchNorm' in str(error):
-            advice = ("SyncBN works on GPUs only: write norm_cfg=dict(type="
-                      "'BN')")
-        elif 'more than 1 value per channel' in str(error):
-            # after global pooling, of a task that one image of a step has
-            advice = ('set data.samples_per_gpu=2 or more with '
-                      "train_cfg.images_per_pass='auto'")
-        else:
-            raise
-        raise ValueError(f'{error}: {advice}, or {REMEDY}.') from error
-
-
 def backbone_channels(model: nn.Module) -> list[int]:
     """Channels of the maps that the heads of a network get."""
     if hasattr(model.backbone, 'channels') and not model.with_neck:
@@ -107,17 +81,14 @@ def backbone_channels(model: nn.Module) -> list[int]:
 
 
 def _check_head(head: nn.Module, channels: list[int], part: str) -> None:
-    indices, wanted = head.in_index, head.in_channels
-    try:
-        given = [channels[i] for i in torch.tensor(indices).flatten().tolist()]
-    except IndexError:
-        raise ValueError(
-            f'model.{part}.head.in_index is {indices}, but the backbone gives '
-            f'{len(channels)} maps, of {channels} channels.') from None
+    indices, wanted = (
+        torch.tensor(x).flatten().tolist()
+        for x in (head.in_index, head.in_channels))
+    given = [channels[i] for i in indices if i < len(channels)]
     if head.input_transform == 'resize_concat':
         given = [sum(given)]
-    if given != torch.tensor(wanted).flatten().tolist():
+    if given != wanted or max(indices) >= len(channels):
         raise ValueError(
-            f'model.{part}.head.in_channels is {wanted}, but the maps '
-            f'{indices} of the backbone have {given} channels: set '
-            'in_channels to these.')
+            f'model.{part}.head has in_index={indices} and in_channels='
+            f'{wanted}, but the maps of the backbone have {channels} channels,'
+            f' those {given}.')

@@ -61,10 +61,7 @@ def position_bias(attention: nn.Module) -> Tensor:
 
 
 class CrossTaskBlock(BaseModule):
-    """Attention from one task's map to another's, then a feed-forward.
-
-    The arguments are those of :class:`CrossTaskAttention`.
-    """
+    """Attention from one task's map to another's, then a feed-forward."""
 
     def __init__(self,
                  channels: int,
@@ -152,17 +149,16 @@ class CrossTaskAttention(BaseModule):
     Args:
         task_names (Sequence[str]): The tasks in canonical order.
         channels (int): Channels of every task's map.
-        num_heads (int): Attention heads. Default: 4.
         window_size (int): Side of the attention windows, in pixels of the
-            maps that the blocks see. Default: 16.
+            maps that the blocks see.
         share_block (bool): Whether one block serves all ordered pairs of
-            tasks, as published. False gives each pair its own. Default: True.
+            tasks, as published. False gives each pair its own.
         width (int, optional): Channels within the blocks. Default: those of
             the maps, as published.
         downscale (int): How many pixels of a map, along a side, become one
             within the blocks. Default: 1, as published.
         feedforward_ratio (int): Hidden over outer width of the blocks'
-            feed-forward. Default: 4.
+            feed-forward.
     """
 
     def __init__(self,
@@ -211,10 +207,8 @@ class CrossTaskAttention(BaseModule):
             self,
             features: dict[str, Tensor],
             rows: dict[str, Tensor | None] | None = None) -> dict[str, Tensor]:
-        """Refine the maps (N, C, H, W) of the tasks that are asked for.
-
-        ``rows`` are the tasks wanted and, for each, the indices of the images
-        wanted, or None for all. Default: all tasks on all images.
+        """Refine the maps (N, C, H, W) of the tasks in ``rows``, of the images
+        of these indices, or None for all. Default: all tasks on all images.
         """
         if rows is None:
             rows = dict.fromkeys(self.task_names)
@@ -241,11 +235,8 @@ class CrossTaskAttention(BaseModule):
         bias_of = cache(position_bias)
         refined = {}
         for task in rows:
-            whole, x = (select(y[task], rows[task]) for y in (features, small))
-            answers = []
-            for other in self.task_names:
-                if other == task:
-                    continue
+            x, answers = select(small[task], rows[task]), []
+            for other in (t for t in self.task_names if t != task):
                 block = self._block(task, other)
                 query = queries(block, task)
                 key, value = (
@@ -253,6 +244,7 @@ class CrossTaskAttention(BaseModule):
                 answers.append(
                     maybe_recomputed(self.recompute, block, x, query, key,
                                      value, bias_of(block)))
+            whole = select(features[task], rows[task])
             refined[task] = self._add(whole, answers)
         return refined
 

@@ -1,8 +1,7 @@
 """From a network's inputs to probabilities: windows, views and their mean.
 
-A picture is predicted from one or several views, which are scaled or mirrored
-inputs. Their logits are resized to the picture before the sigmoid, and the
-probabilities of the views are averaged (docs/method.md).
+Logits of views, which are scaled or mirrored inputs, are resized to the
+picture before the sigmoid, and probabilities are averaged (docs/method.md).
 """
 from collections.abc import Mapping, Sequence
 
@@ -20,11 +19,9 @@ def complete_test_cfg(test_cfg: Mapping | None,
                       stride: int | None = None) -> dict:
     """``test_cfg`` with all that its mode needs.
 
-    Args:
-        test_cfg (dict, optional): Of the model: ``mode``, and for a sliding
-            window ``crop_size`` and ``stride``, (height, width) in pixels of
-            the network's input. Default: the whole image; windows of 512
-            pixels, two thirds of a window apart.
+    The model's has ``mode``, and for a sliding window ``crop_size`` and
+    ``stride``, (height, width) in pixels of the network's input. Default: the
+    whole image; windows of 512 pixels, two thirds of a window apart.
 
     Raises:
         ValueError: If the mode is unknown, or windows would leave pixels out.
@@ -57,13 +54,9 @@ def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
 
 
 def unique_views(images: Sequence, metas: Sequence) -> tuple[list, list]:
-    """Views without repetitions: mmseg's ``MultiScaleFlipAug`` repeats the
-    image as it is for every direction of flips.
-
-    Args:
-        images (Sequence[Tensor]): A view each, (..., 3, h, w).
-        metas (Sequence): mmseg's meta information of each view: a dict, or a
-            list of one dict per image of a batch.
+    """Views (..., 3, h, w) without repetitions: mmseg's ``MultiScaleFlipAug``
+    repeats the image as it is for every direction of flips. Their meta
+    information is a dict, or a list of one dict per image of a batch.
     """
     found = {}
     for image, meta in zip(images, metas):

@@ -1,8 +1,6 @@
-"""Binary dice and cross entropy of sigmoid channels.
-
-See docs/method.md, section 3.
+"""Binary dice and cross entropy of sigmoid channels (docs/method.md, section
+3).
 """
-
 import torch
 import torch.nn.functional as F
 from mmseg.models.builder import LOSSES
@@ -67,12 +65,11 @@ class BinaryLoss(nn.Module):
     """Dice loss, cross entropy or their sum, on the channels of one task.
 
     Args:
-        mode (str): ``'dice'``, ``'ce'`` or ``'ce_dice'``. Default: 'dice'.
-        smooth (float): Smoothing term of the dice loss. Default: 1e-5.
-        loss_weight (float): Factor of the loss. Default: 1.0.
+        mode (str): ``'dice'``, ``'ce'`` or ``'ce_dice'``.
+        smooth (float): Smoothing term of the dice loss.
         ignore_index (int, optional): Label value that takes no part. None
             counts such pixels as background, which reproduces the published
-            release. Default: 255.
+            release.
     """
 
     MODES = ('dice', 'ce', 'ce_dice')
@@ -104,16 +101,10 @@ class BinaryLoss(nn.Module):
                 labels: Tensor,
                 task: Task,
                 known: Tensor | None = None) -> Tensor:
-        """The loss of every image.
+        """The loss of every image, (N, ), times ``loss_weight``.
 
-        Args:
-            logits (Tensor): Shape (N, C, H, W).
-            labels (Tensor): Label planes of shape (N, H, W).
-            known (Tensor, optional): Which classes each plane labels,
-                boolean, shape (N, C). Default: all of them.
-
-        Returns:
-            Tensor: Shape (N, ), times ``loss_weight``.
+        Logits are of shape (N, C, H, W), label planes (N, H, W); ``known`` is
+        which classes each plane labels, boolean, (N, C), or None for all.
         """
         logits = at_least_float32(logits)
         targets, valid = task.encode(labels, self.ignore_index, known)

@@ -1,6 +1,4 @@
-"""One decoder per task, side by side.
-
-See docs/method.md, section 2, steps 2-5.
+"""One decoder per task, side by side (docs/method.md, section 2, steps 2-5).
 """
 import math
 from collections.abc import Sequence
@@ -28,16 +26,15 @@ class MultiTaskHead(BaseModule):
     which is what this is.
 
     Args:
-        tasks (Sequence[str | dict | Task]): The tasks.
         head (dict): Config of mmseg's ``UPerHead``, ``FCNHead`` or another
             head that offers ``_forward_feature``, without ``num_classes``.
         loss_decode (dict): Config of a loss that takes (logits, labels, task)
             and returns one value per image, such as ``BinaryLoss``.
         cross_task_attention (dict, optional): Arguments of
-            :class:`CrossTaskAttention`; None leaves it out. Default: None.
+            :class:`CrossTaskAttention`; None leaves it out.
         drop_whole_tasks (bool): Whether dropout drops all channels of a task
             at once, which reproduces the published release, instead of single
-            channels. Default: False.
+            channels.
 
     Raises:
         ValueError: If head or loss are of a kind that does not serve.
@@ -154,21 +151,17 @@ class MultiTaskHead(BaseModule):
         wanted = (test_cfg or {}).get('tasks') or self.tasks
         logits = self(inputs,
                       dict.fromkeys(t for t in self.tasks if t in wanted))
-        some = next(iter(logits.values()))
+        nothing = torch.zeros_like(next(iter(logits.values()))[:, :1])
         return torch.cat([
-            logits[name] if name in logits else some.new_zeros(
-                len(some), task.num_classes, *some.shape[2:])
+            logits.get(name, nothing.expand(-1, task.num_classes, -1, -1))
             for name, task in self.tasks.items()
         ], 1)
 
 
 def _build_task_head(cfg: dict, task: Task) -> nn.Module:
+    classes = task.num_classes
     head = build_head(
-        dict(
-            cfg,
-            num_classes=task.num_classes,
-            out_channels=task.num_classes,
-            threshold=0.5))
+        dict(cfg, num_classes=classes, out_channels=classes, threshold=0.5))
     if not hasattr(head, '_forward_feature'):
         raise ValueError(
             f'{type(head).__name__} does not serve as the head of a task, '

@@ -1,6 +1,7 @@
 """Stage 1, the pseudo-label generator, and inference of both stages."""
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import mmcv
 import numpy as np
@@ -16,7 +17,7 @@ from mbos.painter import draw_overlay
 from mbos.tasks import TaskLike, build_tasks
 from .backbones.weights import (load_backbone_weights, weights_source,
                                 without_weights)
-from .checks import batch_norms, images_per_pass, single_values_explained
+from .checks import batch_norms, images_per_pass
 from .inference import (complete_test_cfg, mean_probabilities, mirrored_back,
                         unique_views)
 from .losses import at_least_float32
@@ -33,12 +34,10 @@ class MultiTaskSegmentor(EncoderDecoder):
     """One backbone and, for each task, a decoder and an auxiliary decoder.
 
     Args:
-        tasks (Sequence[str | dict | Task]): The tasks.
-        backbone (dict): Config of the backbone.
         decode_head (dict): Config of a ``MultiTaskHead``, without tasks.
         auxiliary_head (dict, optional): The same, for the auxiliary head.
         pretrained (str, optional): Weights for the backbone: a file, or
-            'package:NAME' for an installed package. Default: None.
+            'package:NAME' for an installed package.
         train_cfg (dict, optional): ``images_per_pass``: how many images pass
             the network together; it changes memory and speed, not results.
             'auto', the default, is one on CPU, all otherwise and with
@@ -46,10 +45,8 @@ class MultiTaskSegmentor(EncoderDecoder):
             losses, discriminators and inference are in float32.
             ``low_memory``: compute activations of the backbone, the decoders
             and cross-task attention again in the backward pass rather than
-            keeping them, one image at a time; the same results. Default:
-            False.
+            keeping them, one image at a time; the same results.
         test_cfg (dict, optional): See :func:`complete_test_cfg`.
-        init_cfg (dict, optional): mmcv's initialisation config.
     """
 
     stage = 'multi_task'
@@ -148,13 +145,13 @@ class MultiTaskSegmentor(EncoderDecoder):
         features = self.extract_feat(img)
         losses = {}
         for prefix, head in self.dense_heads.items():
+            enlarge = partial(
+                resize,
+                size=img.shape[2:],
+                mode='bilinear',
+                align_corners=head.align_corners)
             logits = {
-                task:
-                resize(
-                    at_least_float32(value),
-                    size=img.shape[2:],
-                    mode='bilinear',
-                    align_corners=head.align_corners)
+                task: enlarge(at_least_float32(value))
                 for task, value in head(features, index).items()
             }
             values = self.head_losses(prefix, logits, rows, labels, terms)
@@ -170,35 +167,36 @@ class MultiTaskSegmentor(EncoderDecoder):
         """Losses of a batch of partially labelled images.
 
         Args:
-            img (Tensor | list[Tensor]): Shape (N, 3, H, W), or N images of
-                unequal sizes, (3, H_n, W_n).
-            img_metas (list[dict]): With ``dataset`` and ``planes``: by task
-                name, ``kind`` (truth, pseudo, absent) and ``weight``, and
-                ``classes`` where the plane labels only some of them.
-            labels (Tensor | list[Tensor]): Label planes, (N, T, H, W), in the
-                order of ``img_metas[...]['planes']``.
-            backward (callable, optional): Called with the summed loss of each
-                group of images as soon as it is there, so that its graph is
-                freed before the next. The values returned are then detached.
+            img: Shape (N, 3, H, W), or N images of unequal sizes.
+            img_metas: With ``dataset`` and ``planes``: by task name, ``kind``
+                (truth, pseudo, absent) and ``weight``, and ``classes`` where
+                the plane labels only some of them.
+            labels: Label planes, (N, T, H, W), in the order of
+                ``img_metas[...]['planes']``.
+            backward: Called with the summed loss of each group of images as
+                soon as it is there, so that its graph is freed before the
+                next. The values returned are then detached.
         """
         # weights as exact as the losses: float32 does not have 0.05
-        planes, terms = self.plan_batch(img_metas, labels,
-                                        at_least_float32(img[0]).dtype)
+        dtype = at_least_float32(img[0]).dtype
+        by_task, terms = self.plan_batch(img_metas, labels, dtype)
         precision = torch.autocast(
             img[0].device.type,
             dtype=self.reduced_precision,
             enabled=self.reduced_precision is not None)
         losses = {}
         for group in self._groups(img):
-            group_terms = [t for t in (t.restrict(group) for t in terms)
-                           if t.rows]  # yapf: disable
+            group_terms = [term.restrict(group) for term in terms]
+            group_terms = [term for term in group_terms if term.rows]
             if not group_terms:
                 continue
-            with precision, single_values_explained():
-                values = self.group_losses(
-                    torch.stack([img[row] for row in group]),
-                    {t: torch.stack([p[row] for row in group])
-                     for t, p in planes.items()}, group_terms)  # yapf: disable
+            images = torch.stack([img[row] for row in group])
+            group_planes = {
+                task: torch.stack([planes[row] for row in group])
+                for task, planes in by_task.items()
+            }
+            with precision:
+                values = self.group_losses(images, group_planes, group_terms)
             if backward is not None:
                 backward(total_loss(values))
                 values = {k: v.detach() for k, v in values.items()}
@@ -211,20 +209,13 @@ class MultiTaskSegmentor(EncoderDecoder):
                    optimizer=None,
                    backward: Callable | None = None,
                    **kwargs) -> dict:
-        """One training iteration without the optimizers' step.
-
-        Returns:
-            dict: ``loss``, the sum of all that trains; ``losses``, every value
-            by name, detached; ``num_samples``.
+        """One training iteration without the optimizers' step: ``loss``, the
+        sum of all that trains; ``losses``, every value by name, detached.
         """
         losses = self(**data_batch, backward=backward)
-        return dict(
-            loss=total_loss(losses),
-            losses={
-                name: value.detach()
-                for name, value in losses.items()
-            },
-            num_samples=len(data_batch['img_metas']))
+        values = {name: value.detach() for name, value in losses.items()}
+        images = len(data_batch['img_metas'])
+        return dict(loss=total_loss(losses), losses=values, num_samples=images)
 
     def plan_batch(
             self, img_metas: list[dict], labels: Sequence[Tensor],
@@ -272,18 +263,12 @@ class MultiTaskSegmentor(EncoderDecoder):
                     img_meta: list[dict],
                     test_cfg: dict | None = None,
                     tasks: Sequence[str] | None = None) -> Tensor:
-        """Logits of one view of some images, mirrored back.
+        """Logits of one view of some images, mirrored back, of all tasks'
+        channels, (N, sum of C, h, w), without padding.
 
-        Args:
-            img (Tensor): Inputs of one size, (N, 3, H, W), all mirrored alike
-                or not at all.
-            img_meta (list[dict]): mmseg's meta information of each;
-                ``img_shape`` is its size without padding.
-            tasks (list[str], optional): Those that are wanted; channels of
-                others are 0. Default: all.
-
-        Returns:
-            Tensor: All tasks' channels, (N, sum of C, h, w), without padding.
+        The inputs, (N, 3, H, W), are all mirrored alike or not at all;
+        ``img_shape`` in mmseg's meta information is their size without
+        padding. Channels of other tasks than ``tasks`` are 0.
         """
         # mmseg reads the model's test_cfg: that of a copy which shares all
         # else, as several threads may predict
@@ -310,16 +295,10 @@ class MultiTaskSegmentor(EncoderDecoder):
         size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
         return mean_probabilities(views, size, self.align_corners)
 
-    def show_result(self,
-                    img: str | np.ndarray,
-                    result: dict[str, np.ndarray] | list,
-                    palette: list | None = None,
-                    win_name: str = '',
-                    show: bool = False,
-                    wait_time: int = 0,
-                    out_file: str | None = None,
-                    opacity: float = 0.5,
-                    threshold: float = 0.5) -> np.ndarray:
+    def show_result(self, img: str | np.ndarray, result: dict | list,
+                    palette=None, win_name='', show=False, wait_time=0,
+                    out_file=None, opacity=0.5,
+                    threshold=0.5) -> np.ndarray:  # yapf: disable
         """Draw a result on its image, as mmseg's tools ask for.
 
         ``img`` is BGR as mmcv reads it, or a file; ``result`` is that of

@@ -19,10 +19,9 @@ class PatchDiscriminator(BaseModule):
     Args:
         in_channels (int): Channels of the task's probabilities.
         channels (int): Width of the first convolution; each but the last
-            doubles it. Default: 64, as published.
-        num_convs (int): How many convolutions. Default: 5, as published.
+            doubles it.
         downscale (int): Over how many pixels, along a side, probabilities are
-            averaged first. Default: 1, as published.
+            averaged first. The defaults are as published.
     """
 
     def __init__(self,
@@ -54,14 +53,8 @@ class PatchDiscriminator(BaseModule):
         kaiming_init(self.convs[-1])
 
     def forward(self, prob: Tensor) -> Tensor:
-        """Judge probabilities (N, C, H, W) patch by patch.
-
-        Returns:
-            Tensor: Logits of shape (N, 1, H // p, W // p) for patches of p
-            pixels, positive for *source*.
-
-        Raises:
-            ValueError: If an image is smaller than a patch.
+        """Judge probabilities (N, C, H, W) patch by patch: logits (N, 1, H //
+        p, W // p) for patches of p pixels, positive for *source*.
         """
         if min(prob.shape[-2:]) < self.patch_size:
             raise ValueError(

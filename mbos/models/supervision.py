@@ -21,26 +21,19 @@ FOOL, SOURCE, TARGET = 'fool', 'source', 'target'
 
 @dataclass
 class Term:
-    """One named loss: a weighted sum of the values of some images.
+    """One named loss of a task: a weighted sum of the values of some images.
 
-    Attributes:
-        name (str): Name in the logs, such as ``loss_truth.vessel``.
-        task (str): The task whose prediction it reads.
-        role (str): ``supervised``: against the label plane; ``fool``: the
-            discriminator shall take it for source; ``source``, ``target``:
-            the discriminator's own verdict.
-        rows (list[int]): Indices of its images in the batch.
-        weights (Tensor): Weight of each of them, shape (len(rows), ).
-        classes (list, optional): For each of them the classes that its plane
-            labels; in the game, those that any dataset labels; None for all.
-            None where all images have all.
+    Its role is ``supervised``: against the label plane; ``fool``: the
+    discriminator shall take it for source; ``source``, ``target``: the
+    discriminator's own verdict. ``classes`` are those that each plane labels,
+    in the game those that any dataset labels; None for all.
     """
 
-    name: str
+    name: str  # in the logs, such as loss_truth.vessel
     task: str
     role: str
-    rows: list[int]
-    weights: Tensor
+    rows: list[int]  # of the batch
+    weights: Tensor  # of each of them, (len(rows), )
     classes: list[Sequence[str] | None] | None = None
 
     def restrict(self, rows: Sequence[int]) -> 'Term':
@@ -109,11 +102,9 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
     """Supervision by ground truth: one term per task, each task counts once.
 
     A term is the mean over the datasets that label the task of the mean over
-    their images. Images without a valid pixel do not count.
-
-    ``counts`` are by task 1.0 for each image whose plane has a valid pixel,
-    else 0.0, (N, ); the weights take their precision from it. The terms are
-    named ``loss_truth.<task>``.
+    their images. Images without a valid pixel do not count: ``counts`` are by
+    task 1.0 for each image whose plane has one, else 0.0, (N, ); the weights
+    take their precision from it.
     """
     terms = []
     for task in tasks:
@@ -121,22 +112,20 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
         if not groups:
             continue
         rows = sum(groups.values(), [])
-        weights = torch.cat([
+        weights = [
             plane_weights(metas, task, group, counts[task], 1 / len(groups))
             for group in groups.values()
-        ])
+        ]
         terms.append(
-            Term(f'loss_truth.{task}', task, SUPERVISED, rows, weights,
-                 plane_classes(metas, task, rows)))
+            Term(f'loss_truth.{task}', task, SUPERVISED, rows,
+                 torch.cat(weights), plane_classes(metas, task, rows)))
     return terms
 
 
 def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
                  counts: dict[str, Tensor], factor: float) -> list[Term]:
-    """Supervision by pseudo labels: one term per dataset and task.
-
-    ``factor`` weighs all these terms, by 0.05 as published; they are named
-    ``loss_pseudo.<task>.on_<dataset>``.
+    """Supervision by pseudo labels: one term per dataset and task, all of them
+    weighed by a factor.
     """
     return [
         Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED, rows,
@@ -171,24 +160,24 @@ def source_and_target(
     other classes there have no truth to learn from. Both are empty where one
     of them is: such a task has no adversarial term.
     """
-    source, target = (
-        rows_by_dataset(
-            metas, lambda m: takes_part_in_game(m) and is_whole_truth(m, task)
-            == whole) for whole in (True, False))
+
+    def groups(whole: bool) -> dict[str, list[int]]:
+        return rows_by_dataset(
+            metas, lambda meta: takes_part_in_game(meta) and is_whole_truth(
+                meta, task) == whole)
+
+    source, target = groups(True), groups(False)
     return (source, target) if source and target else ({}, {})
 
 
 def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
                       like: Tensor) -> list[Term]:
-    """The generator's and the discriminators' terms.
-
-    See docs/method.md, section 6.
+    """The generator's and the discriminators' terms (docs/method.md, section
+    6).
 
     Fooling terms have weight 1 per target dataset; the head's adversarial
     weight multiplies them. A discriminator's terms weigh 0.5 for the mean over
-    source datasets and 0.5 for the mean over target datasets. Names are
-    ``loss_adv.<task>.on_<dataset>``, ``loss_disc_source.<task>`` and
-    ``loss_disc_target.<task>.on_<dataset>``.
+    source datasets and 0.5 for the mean over target datasets.
     """
 
     def even(rows: list[int], total: float) -> Tensor:
@@ -197,18 +186,17 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
     terms = []
     for task in tasks:
         source, target = source_and_target(metas, task)
-        if not source:
-            continue
 
         def add(name, role, rows, weights):
-            terms.append(
-                Term(name, task, role, rows, weights,
-                     plane_classes(metas, task, rows, 'learnt')))
+            classes = plane_classes(metas, task, rows, 'learnt')
+            terms.append(Term(name, task, role, rows, weights, classes))
 
-        add(
-            f'loss_disc_source.{task}', SOURCE, sum(source.values(), []),
-            torch.cat(
-                [even(rows, 0.5 / len(source)) for rows in source.values()]))
+        if source:
+            shares = [
+                even(rows, 0.5 / len(source)) for rows in source.values()
+            ]
+            add(f'loss_disc_source.{task}', SOURCE, sum(source.values(), []),
+                torch.cat(shares))
         for dataset, rows in target.items():
             add(f'loss_adv.{task}.on_{dataset}', FOOL, rows, even(rows, 1.0))
             add(f'loss_disc_target.{task}.on_{dataset}', TARGET, rows,

@@ -6,9 +6,9 @@ import pytest
 import raw_trees
 from raw_trees import read
 
+from mbos.io import RefusedError
 from prepare_dataset import ddr, drive, idrid, refuge, reta, sheet
 from prepare_dataset.check import check, main
-from prepare_dataset.errors import PrepareError
 
 FOLDER = 'DRIVE-FOVCrop-padding'
 
@@ -136,7 +136,7 @@ def test_duplicates_between_collections(tmp_path):
 
 
 def test_nothing_prepared(tmp_path):
-    with pytest.raises(PrepareError, match='holds none of RETA'):
+    with pytest.raises(RefusedError, match='holds none of RETA'):
         check(tmp_path)
 
 

@@ -7,9 +7,9 @@ import raw_trees
 from raw_trees import (BOX, LESIONS, photograph, read, rectangle, save,
                        save_grey)
 
+from mbos.io import RefusedError
 from prepare_dataset import (aria, ddr, drishti_gs, drive, idrid,
                              idrid_vessels, refuge, reta, stare)
-from prepare_dataset.errors import PrepareError
 
 VESSELS = rectangle(40, 46, 80, 50)
 
@@ -180,5 +180,5 @@ def test_wrong_raw_folder_says_so(tmp_path, module):
         'raw.zip': 'is a file: unpack it'
     }
     for raw, text in said.items():
-        with pytest.raises(PrepareError, match=text):
+        with pytest.raises(RefusedError, match=text):
             module.prepare(tmp_path / raw, tmp_path / 'out')

@@ -8,8 +8,8 @@ import raw_trees
 from PIL import Image
 from raw_trees import CUP, DISC, LESIONS, read, rectangle, save, save_grey
 
+from mbos.io import RefusedError
 from prepare_dataset.check import check
-from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import read_geometry
 from prepare_dataset.folder import main, prepare
 
@@ -175,7 +175,7 @@ def test_splits_by_list_and_by_pattern(eyes):
     assert found == dict(
         train=['p2L', 'p2R'], val=['p1L', 'p1R'], test=['p3L', 'p3R'])
     path.write_text('p9L\n')
-    with pytest.raises(PrepareError, match="val.txt: there is no photograph"):
+    with pytest.raises(RefusedError, match="val.txt: there is no photograph"):
         prepare(eyes / 'images', splits=[f'val={path}'], **given)
 
 
@@ -200,8 +200,8 @@ def test_splits_by_list_and_by_pattern(eyes):
     (dict(group=r'x\d'), 'does not fit --group'),
     (dict(only='*.tif'), "fits '*.tif'"),
     (dict(splits=['val']), 'expected NAME=SHARE'),
-    (dict(splits=['val=1.5']), 'larger than 0 and at most 1'),
-    (dict(splits=['val=0.7', 'test=0.7']), 'more than 1 together'),
+    (dict(splits=['val=-0.1']), 'larger than 0'),
+    (dict(splits=['val=0.7', 'test=0.7']), 'together at most 1'),
     (dict(splits=['val=1']), 'No photograph is left for the split train'),
     (dict(splits=['val=x*']), 'nor a pattern that fits one'),
     (dict(splits=['val=p1*', 'test=*R']), 'p1R.jpg: is in the splits val'),
@@ -211,7 +211,7 @@ def test_splits_by_list_and_by_pattern(eyes):
     (dict(name='RETA'), 'choose another name'),
 ])
 def test_what_is_wrong_is_said_in_a_sentence(eyes, options, text):
-    with pytest.raises(PrepareError) as error:
+    with pytest.raises(RefusedError) as error:
         prepare(eyes / 'images', eyes.parent / 'out', workers=1, **options)
     assert text in str(error.value) and len(str(error.value).split('\n')) == 1
     assert not (eyes.parent / 'out').exists()
@@ -259,9 +259,9 @@ def test_two_preparations_of_one_name_are_not_mixed(eyes):
             workers=1)
 
     again('vessel=manual1')
-    with pytest.raises(PrepareError, match='p2L was prepared in the split'):
+    with pytest.raises(RefusedError, match='p2L was prepared in the split'):
         again('vessel=manual1', split='val=p2*')
-    with pytest.raises(PrepareError, match='vessel was prepared with'):
+    with pytest.raises(RefusedError, match='vessel was prepared with'):
         again('vessel=images/../manual1/{stem}.png')
     # another task may be added, and photographs may come
     save(eyes / 'images/p4L.jpg', raw_trees.photograph())
@@ -275,12 +275,12 @@ def test_two_preparations_of_one_name_are_not_mixed(eyes):
 
 def test_folders_that_others_made(eyes):
     save(eyes.parent / 'out/clinic/notes.png', VESSELS)
-    with pytest.raises(PrepareError, match='not prepared by this command'):
+    with pytest.raises(RefusedError, match='not prepared by this command'):
         run(eyes, 'vessel=manual1')
     summary = run(eyes, 'vessel=manual1', name='mine')
     path = summary.folder / 'prepared.json'
     content = json.loads(path.read_text())
     content['mine']['splits']['all']['folder'] = '../..'
     path.write_text(json.dumps(content))
-    with pytest.raises(PrepareError, match='prepared.json: cannot be read'):
+    with pytest.raises(RefusedError, match='prepared.json: cannot be read'):
         check(eyes.parent / 'out')

