@@ -17,7 +17,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mbos.io import RefusedError
@@ -82,22 +82,7 @@ def prepare(images,
         split: find_items(members, labels, fovs, skip_unlabelled, folder)
         for split, members in divided.items()
     }
-    collection = Collection(
-        name,
-        name,
-        lambda raw, split: found[split], {
-            split:
-            Split(
-                len(members.items) + len(members.problems),
-                crop=crop,
-                folder='' if split == WHOLE else split)
-            for split, members in found.items()
-        }, {m.folder: m.describe()
-            for m in labels},
-        suffix,
-        published=False,
-        recipe=dict({m.folder: m.recipe()
-                     for m in labels}, crop=crop))
+    collection = _describe(name, found, labels, crop, suffix)
     _check_earlier(out / name, collection)
     summary = run(collection, folder, out, **options)
     summary.notes += notes
@@ -108,6 +93,28 @@ def prepare(images,
         if path.suffix.lower() not in IMAGE_SUFFIXES)
     summary.ending = config_snippet(collection, summary.folder, labels)
     return summary
+
+
+def _describe(name: str, found: Mapping[str, Found], labels: Sequence[Masks],
+              crop: str, suffix: str) -> Collection:
+    splits = {
+        split:
+        Split(
+            len(members.items) + len(members.problems),
+            crop=crop,
+            folder='' if split == WHOLE else split)
+        for split, members in found.items()
+    }
+    return Collection(
+        name,
+        name,
+        lambda raw, split: found[split],
+        splits, {masks.folder: masks.describe()
+                 for masks in labels},
+        suffix,
+        published=False,
+        recipe=dict({m.folder: m.recipe()
+                     for m in labels}, crop=crop))
 
 
 def _name_of(folder: Path) -> str:

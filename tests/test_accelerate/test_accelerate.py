@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmcv import Config
-from mmseg.models import build_backbone, build_head, build_segmentor
-from mmseg.models.backbones import SwinTransformer
+from mmseg.models import build_segmentor
 from mmseg.models.decode_heads import UPerHead
 
 from mbos.accelerate import (ACCELERATORS, accelerate, accelerate_on_cpu,
@@ -64,8 +63,6 @@ def test_other_classes_are_left_alone():
     head = OwnHead(
         in_channels=[4, 8], in_index=[0, 1], channels=4, num_classes=2)
     assert type(accelerate(head)) is OwnHead
-    with pytest.raises(KeyError, match='faster'):
-        accelerate(head, ['faster'])
 
 
 @pytest.mark.parametrize('device, cfg, wanted', [
@@ -110,11 +107,3 @@ def test_names_of_version_0_1():
     old, new = build_segmentor(cfg), tiny_model()
     assert list(old.state_dict()) == list(new.state_dict())
     assert classes(old) == classes(new)
-    assert type(build_backbone(cfg.backbone)) is SwinTransformer
-    head = dict(
-        type='LeanUPerHead',
-        in_channels=[4, 8],
-        in_index=[0, 1],
-        channels=4,
-        num_classes=2)
-    assert type(build_head(head)) is UPerHead

@@ -26,12 +26,13 @@ def test_feed_forward(pieces_of, change, monkeypatch):
     ours, theirs = both(**change)
     assert type(ours) is ThriftyFFN
     inputs = list(torch.randn(2, 2, 5, 6, dtype=torch.float64))
-    assert_equal(
-        outputs_and_gradients(lambda x: ours(*x), ours, inputs),
-        outputs_and_gradients(lambda x: theirs(*x), theirs, inputs))
-    with torch.no_grad():
-        for arguments in (inputs, inputs[:1]):
-            assert torch.allclose(ours(*arguments), theirs(*arguments))
+    for arguments in (inputs, inputs[:1]):
+        assert_equal(
+            outputs_and_gradients(lambda x: ours(*x), ours, arguments),
+            outputs_and_gradients(lambda x: theirs(*x), theirs, arguments))
+    with torch.autocast('cpu', torch.bfloat16):  # is left to mmcv
+        x = torch.randn(3, 6)
+        assert torch.equal(ours.float()(x), theirs.float()(x))
 
 
 def test_the_hidden_layer_is_kept_once():
@@ -64,10 +65,3 @@ def test_other_feed_forwards(change):
         torch.manual_seed(1)
         outputs.append(feed_forward(x))
     assert torch.allclose(*outputs)
-
-
-def test_half_precision_is_mmcvs():
-    ours, theirs = both()
-    x = torch.randn(3, 6)
-    with torch.autocast('cpu', torch.bfloat16):
-        assert torch.equal(ours.float()(x), theirs.float()(x))

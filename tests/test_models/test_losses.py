@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mbos.models.losses import BinaryLoss, adversarial_loss, has_valid_pixel
+from mbos.models.losses import BinaryLoss, adversarial_loss
 from mbos.tasks import BUILTIN_TASKS, Task
 
 VESSEL, ODOC = BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc']
@@ -73,14 +73,6 @@ def test_ignored_pixels_have_no_say(mode):
     # the same as cutting the ignored rows off
     cut = loss(logits[:1, :, 2:], labels[:1, 2:], VESSEL)
     assert torch.allclose(value[:1], cut)
-
-
-def test_images_count_by_valid_pixels():
-    labels = torch.full((3, 2, 2), 255, dtype=torch.uint8)
-    labels[1, 0, 0] = 0
-    assert BinaryLoss().counts(labels).tolist() == [0, 1, 0]
-    assert BinaryLoss(ignore_index=None).counts(labels).tolist() == [1, 1, 1]
-    assert has_valid_pixel(labels != 255).tolist() == [0, 1, 0]
 
 
 DISC = torch.tensor([[True, False]])

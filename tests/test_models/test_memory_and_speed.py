@@ -1,5 +1,4 @@
 """Low-memory mode, compilation, and steps that do not wait for the device."""
-import copy
 import shutil
 
 import pytest
@@ -78,17 +77,6 @@ def test_low_memory_keeps_less(adversarial):
     batch = samples(FOUR[:3], adversarial)[:1]
     low = twin(model, adversarial, low_memory=True)
     assert kept_bytes(low, batch) < 0.6 * kept_bytes(model, batch)
-
-
-def test_a_copy_of_a_low_memory_network_is_its_own():
-    model = tiny_model(train_cfg=dict(low_memory=True))
-    twin = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    image = torch.randn(1, 3, 32, 32)
-    assert not model.extract_feat(image)[0].any()
-    assert twin.extract_feat(image)[0].any()
 
 
 class Reads:

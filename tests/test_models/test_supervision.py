@@ -56,12 +56,6 @@ def test_images_without_valid_pixel_do_not_count():
     assert terms['loss_truth.odoc'] == approx({4: 1.0})
 
 
-def test_truth_planes_may_be_weighted():
-    metas = [make_meta('a', truth=['odoc'], weights=dict(odoc=3.0))]
-    terms = by_name(truth_terms(metas, TASKS, all_valid(metas)))
-    assert terms['loss_truth.odoc'] == approx({0: 3.0})
-
-
 def test_pseudo_labels_weigh_per_dataset_and_task():
     metas = METAS + [
         make_meta(
@@ -72,16 +66,10 @@ def test_pseudo_labels_weigh_per_dataset_and_task():
     ]
     terms = by_name(pseudo_terms(metas, TASKS, all_valid(metas), 0.05))
     assert terms == {
-        'loss_pseudo.lesion.on_drive': approx({
-            6: .05,
-            7: .05
-        }),
-        'loss_pseudo.odoc.on_drive': approx({
-            6: .025,
-            7: .025
-        }),
+        'loss_pseudo.lesion.on_drive': approx({6: .05, 7: .05}),
+        'loss_pseudo.odoc.on_drive': approx({6: .025, 7: .025}),
         'loss_pseudo.vessel.on_refuge': approx({8: .05})
-    }
+    }  # yapf: disable
 
 
 def test_game_with_more_datasets_than_tasks():
@@ -89,21 +77,16 @@ def test_game_with_more_datasets_than_tasks():
     metas = METAS + [make_meta('refuge', pseudo=['vessel'])]
     terms = by_name(adversarial_terms(metas, TASKS, LIKE))
     # vessel: sources drive and idrid, targets ddr, refuge and kaggle
-    assert terms['loss_disc_source.vessel'] == approx({
-        0: .125,
-        1: .125,
-        2: .25
-    })
+    sources = {0: .125, 1: .125, 2: .25}
+    assert terms['loss_disc_source.vessel'] == approx(sources)
     for dataset, row in dict(ddr=3, refuge=4, kaggle=5).items():
         assert terms[f'loss_disc_target.vessel.on_{dataset}'] == approx(
             {row: .5 / 3})
         assert terms[f'loss_adv.vessel.on_{dataset}'] == approx({row: 1.0})
     # odoc: one source, four targets; two images of drive share one place
     assert terms['loss_disc_source.odoc'] == approx({4: .5})
-    assert terms['loss_disc_target.odoc.on_drive'] == approx({
-        0: .0625,
-        1: .0625
-    })
+    halves = {0: .0625, 1: .0625}
+    assert terms['loss_disc_target.odoc.on_drive'] == approx(halves)
     assert terms['loss_adv.odoc.on_drive'] == approx({0: .5, 1: .5})
     # pseudo-labelled images take no part
     assert not any(6 in rows for rows in terms.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from prepare_dataset.synthetic_layouts import one_bit_tiff
+from prepare_dataset.synthetic_layouts import IDRID_GROUPS, one_bit_tiff
 
 SIZE = (120, 100)
 """Width and height of the photographs."""
@@ -17,14 +17,12 @@ CENTRE, RADIUS = (60, 48), 40
 BOX = (18, 6, 85, 85)
 
 
-def photograph(size=SIZE, centre=CENTRE, radius=RADIUS, background=0):
+def photograph(size=SIZE, centre=CENTRE, radius=RADIUS):
     """A reddish disc, brighter to the left; shape (H, W, 3)."""
     rows, columns = np.mgrid[:size[1], :size[0]]
     inside = np.hypot(columns - centre[0], rows - centre[1]) <= radius
-    image = np.full((size[1], size[0], 3), background, np.uint8)
     shade = (200 - 60 * columns / size[0])[..., None] * (1.0, 0.6, 0.3)
-    image[inside] = shade[inside].astype(np.uint8)
-    return image
+    return (shade * inside[..., None]).astype(np.uint8)
 
 
 def rectangle(left, top, right, bottom, size=SIZE):
@@ -53,9 +51,9 @@ def save(path, array, **options):
     return path
 
 
-def save_grey(path, mask, **options):
+def save_grey(path, mask):
     """Save a mask with the values 0 and 255, mode L."""
-    return save(path, mask.astype(np.uint8) * 255, **options)
+    return save(path, mask.astype(np.uint8) * 255)
 
 
 def save_one_bit_palette(path, mask):
@@ -66,21 +64,13 @@ def save_one_bit_palette(path, mask):
     return path
 
 
-def refuge_values(disc, cup):
-    """REFUGE's encoding: 0 cup, 128 disc, 255 background."""
-    values = np.full(disc.shape, 255, np.uint8)
-    values[disc] = 128
-    values[cup] = 0
-    return values
-
-
 def make_drive(root, numbers=(21, 22)):
     """DRIVE training; vessels cover x 40-80, y 46-50."""
-    vessels = rectangle(40, 46, 80, 50)
+    base = Path(root, 'training')
     for number in numbers:
-        base = Path(root, 'training')
         save(base / f'images/{number}_training.tif', photograph())
-        save_grey(base / f'1st_manual/{number}_manual1.gif', vessels)
+        save_grey(base / f'1st_manual/{number}_manual1.gif',
+                  rectangle(40, 46, 80, 50))
         save_grey(base / f'mask/{number}_training_mask.gif',
                   rectangle(30, 20, 90, 80))
     return Path(root)
@@ -109,21 +99,14 @@ def make_idrid(root):
     """IDRiD_01 with all lesions and IDRiD_02 with hard exudates only."""
     base = Path(root, 'A. Segmentation')
     truth = base / '2. All Segmentation Groundtruths/a. Training Set'
-    folders = dict(
-        MA='1. Microaneurysms',
-        HE='2. Haemorrhages',
-        EX='3. Hard Exudates',
-        SE='4. Soft Exudates')
     for number in ('01', '02'):
         name = f'IDRiD_{number}'
         save(base / f'1. Original Images/a. Training Set/{name}.jpg',
              photograph())
-        save_one_bit_palette(truth / f'5. Optic Disc/{name}_OD.tif',
-                             rectangle(70, 30, 80, 40))
-        for lesion, mask in LESIONS.items():
-            if number == '01' or lesion == 'EX':
-                save_one_bit_palette(
-                    truth / folders[lesion] / f'{name}_{lesion}.tif', mask)
+        masks = LESIONS if number == '01' else dict(EX=LESIONS['EX'])
+        for kind, mask in dict(masks, OD=rectangle(70, 30, 80, 40)).items():
+            save_one_bit_palette(
+                truth / IDRID_GROUPS[kind] / f'{name}_{kind}.tif', mask)
     return Path(root)
 
 
@@ -141,35 +124,28 @@ def make_ddr(root):
 
 
 DISC, CUP = rectangle(50, 40, 70, 60), rectangle(55, 45, 65, 55)
+ODOC_LABELS = DISC.astype(np.uint8) + CUP
+REFUGE_VALUES = np.uint8([255, 128, 0])[ODOC_LABELS]
+"""REFUGE's encoding: 0 cup, 128 disc, 255 background."""
 
 
-def odoc_labels(size=SIZE):
-    """The label map of DISC and CUP."""
-    labels = np.zeros(size[::-1], np.uint8)
-    labels[40:60, 50:70] = 1
-    labels[45:55, 55:65] = 2
-    return labels
-
-
-def make_refuge(root, inverted=False):
+def make_refuge(root):
     """Two training, one validation and two test photographs."""
     root = Path(root)
-    values = refuge_values(DISC, CUP)
-    if inverted:
-        values = np.choose(values // 127, [255, 128, 0]).astype(np.uint8)
-    train = dict(g0001='Glaucoma', n0001='Non-Glaucoma')
-    for name, group in train.items():
-        save(root / f'Training400/{group}/{name}.jpg', photograph())
-        save(
-            root / f'Annotation-Training400/Disc_Cup_Masks/{group}/{name}.bmp',
-            values)
-    save(root / 'REFUGE-Validation400/V0001.jpg', photograph())
-    save(root / 'REFUGE-Validation400-GT/Disc_Cup_Masks/V0001.bmp', values)
-    for name, group in dict(T0001='G', T0002='N').items():
-        # Nested once more, as downloads often are.
-        save(root / f'REFUGE-Test400/Test400/{name}.jpg', photograph())
-        save(root / f'REFUGE-Test-GT/Disc_Cup_Masks/{group}/{name}.bmp',
-             values)
+    train = 'Annotation-Training400/Disc_Cup_Masks'
+    for image, mask in {
+            'Training400/Glaucoma/g0001': f'{train}/Glaucoma/g0001',
+            'Training400/Non-Glaucoma/n0001': f'{train}/Non-Glaucoma/n0001',
+            'REFUGE-Validation400/V0001':
+            'REFUGE-Validation400-GT/Disc_Cup_Masks/V0001',
+            # Nested once more, as downloads often are.
+            'REFUGE-Test400/Test400/T0001':
+            'REFUGE-Test-GT/Disc_Cup_Masks/G/T0001',
+            'REFUGE-Test400/Test400/T0002':
+            'REFUGE-Test-GT/Disc_Cup_Masks/N/T0002'
+    }.items():
+        save(root / f'{image}.jpg', photograph())
+        save(root / f'{mask}.bmp', REFUGE_VALUES)
     return root
 
 

@@ -105,8 +105,8 @@ def test_packed_photographs(tmp_path):
     """Truncated, without a mask or photograph, and a bomb."""
     raw = tmp_path / 'STARE'
     picture = save(tmp_path / 'a.ppm', raw_trees.photograph()).read_bytes()
-    vessels = np.repeat(rectangle(40, 46, 80, 50)[..., None], 3, 2)
-    mask = save(tmp_path / 'a.ppm', vessels.astype(np.uint8)).read_bytes()
+    vessels = rectangle(40, 46, 80, 50).astype(np.uint8)
+    mask = save(tmp_path / 'a.ppm', vessels).read_bytes()
     for number in range(1, 6):
         pack(raw / f'stare-images/im{number}.ppm.gz', picture)
         pack(raw / f'labels-ah/im{number}.ah.ppm.gz', mask)
@@ -115,27 +115,23 @@ def test_packed_photographs(tmp_path):
     (raw / 'labels-ah/im3.ah.ppm.gz').unlink()
     pack(raw / 'stare-images/im4.ppm.gz', ppm(60000, 60000))
     summary = stare.prepare(raw, tmp_path / 'out', workers=1)
-    for error, name, text in zip(
-            sorted(summary.errors, key=lambda e: e.partition('/im')[2]),
-        ('im1.ppm.gz', 'im2.ah.ppm.gz', 'im4.ppm.gz'),
-        ('cannot be read', 'no photograph im2', 'its header claims'),
-            strict=True):
-        assert name in error and text in error
+    assert len(summary.errors) == 3
+    for parts in (('im1.ppm.gz', 'cannot be read'), ('im2.ah.ppm.gz',
+                                                     'no photograph im2'),
+                  ('im4.ppm.gz', 'its header claims')):
+        assert any(all(p in e for p in parts) for e in summary.errors)
     assert '1 photographs have no labels-ah mask' in str(summary)
     assert [p.stem for p in tmp_path.glob('out/*/images/*')] == ['im5']
 
 
-def test_packed_bombs_and_pipes(tmp_path):
-    """Neither the claim nor what unpacks to more than claimed is believed."""
+def test_packed_bombs(tmp_path):
+    """What unpacks to more than its header claims is not believed."""
     path = tmp_path / 'im0001.ppm.gz'
     pack(path, ppm(4, 2) + b'\7' * 24 + b'\0' * 10**7)
     assert np.array(open_image(path)).shape == (2, 4, 3)
     # a TIFF may have its header at any place: all of it would be unpacked
     pack(path, BOMBS['tif'](4, 2))
     with pytest.raises(RefusedError, match='cannot be read'):
-        open_image(path)
-    pipe(path)
-    with pytest.raises(RefusedError, match='but a pipe'):
         open_image(path)
 
 
@@ -163,11 +159,11 @@ def test_links_out_of_the_raw_folder(tmp_path, monkeypatch):
     raw = raw_trees.make_drive(tmp_path / 'raw')
     shutil.move(raw / IMAGE, tmp_path / 'elsewhere.tif')
     (raw / IMAGE).symlink_to(tmp_path / 'elsewhere.tif')
-    with pytest.raises(RefusedError, match='leads out of.*MBOS_ALLOW_LINKS'):
-        drive.prepare(raw, tmp_path / 'out', workers=1)
+    for prepare in (drive.prepare,
+                    lambda *a: idrid_vessels.prepare(tmp_path, *a)):
+        with pytest.raises(RefusedError, match='leads out of.*MBOS_ALLOW_L'):
+            prepare(raw, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
-    with pytest.raises(RefusedError, match='leads out of'):
-        idrid_vessels.prepare(tmp_path, raw, tmp_path / 'out')
     monkeypatch.setenv('MBOS_ALLOW_LINKS', str(tmp_path))
     summary = drive.prepare(raw, tmp_path / 'out', workers=1)
     assert summary.ok and summary.splits['train'].prepared == 2

@@ -26,14 +26,12 @@ def problems(out):
 
 def test_good_tree(out, capsys):
     assert main([str(out)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith('train: 4 images, 20 expected, 0 problems')
-    assert 'a part of what the owner publishes' in lines[1]
-    assert lines[2].split() == ['images', '85x85']
+    shown = capsys.readouterr().out
+    assert 'train: 4 images, 20 expected, 0 problems' in shown
+    assert 'a part of what the owner publishes' in shown and '85x85' in shown
     # 40 x 4 of 85 x 85 pixels are vessels.
-    assert lines[3].endswith('4 masks, 0 without foreground; pixels '
-                             '0: 97.785 %, 1: 2.215 %')
-    assert lines[-1] == 'Nothing wrong.'
+    assert '0: 97.785 %, 1: 2.215 %' in shown
+    assert shown.endswith('Nothing wrong.\n')
     # The collection itself may be given, too.
     assert main([str(out / FOLDER)]) == 0
 
@@ -101,24 +99,22 @@ def test_empty_masks(tmp_path):
 
 
 def test_geometry_of_other_images(out):
-    path = out / FOLDER / 'train/geometry.csv'
+    base = out / FOLDER / 'train'
+    path = base / 'geometry.csv'
     lines = path.read_text().splitlines(keepends=True)
     path.write_text(''.join([lines[0], lines[2].replace(',85\n', ',84\n')] +
                             lines[3:]))
     second, first = problems(out)
     assert 'has no line for' in first and '21_training.tif of 85x85' in first
     assert 'has 85x84 for' in second and '22_training.tif' in second
-
-
-def test_images_that_are_not_square_are_noted(out):
-    base = out / FOLDER / 'train'
-    (base / 'geometry.csv').unlink()
-    for path in base.glob('*/21_training.*'):
-        raw_trees.save(path, read(path)[:80])
+    # without geometry.csv sizes may be any; what is not square is noted
+    path.unlink()
+    for file in base.glob('*/21_training.*'):
+        raw_trees.save(file, read(file)[:80])
     report, = check(out)
-    assert report.problems == []
     text = '\n'.join(report.lines())
     assert '85x80, 85x85' in text and '1 images are not square' in text
+    assert report.problems == []
 
 
 def test_duplicates_between_collections(tmp_path):

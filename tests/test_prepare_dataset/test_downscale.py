@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mbos.io.downscale import scale_labels
-from mbos.io.geometry import make_geometry
 
 
 def test_shares_of_a_pixel():
@@ -32,14 +31,6 @@ def test_every_speck_survives(side):
     for value, (row, column) in specks.items():
         at = np.argwhere(small == value)
         assert at.tolist() == [[row * side // 100, column * side // 100]]
-
-
-def test_speck_within_a_lesion_survives():
-    labels = np.full((40, 40), 2, np.uint8)
-    labels[21, 21] = 4
-    small = scale_labels(labels, (10, 10))
-    assert small[5, 5] == 4
-    assert np.count_nonzero(small == 2) == 99
 
 
 @pytest.mark.parametrize('factor, share, parts', [(0.6, 0.98, 3),
@@ -73,13 +64,3 @@ def test_round_lesions_keep_their_size(radius, factor):
         true += np.count_nonzero(labels) * factor**2
         found += np.count_nonzero(scale_labels(labels, (side, side)))
     assert abs(found / true - 1) < 0.03
-
-
-def test_geometry_uses_it():
-    labels = np.zeros((100, 100), np.uint8)
-    labels[40, 41] = 1
-    geometry = make_geometry('a', (100, 100), max_side=30)
-    small = geometry.apply(labels, is_label=True)
-    assert np.argwhere(small).tolist() == [[12, 12]]
-    row, column = np.argwhere(geometry.restore(small)).mean(axis=0)
-    assert abs(row - 40) < 2 and abs(column - 41) < 2

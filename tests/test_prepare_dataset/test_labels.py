@@ -4,8 +4,8 @@ import gzip
 import numpy as np
 import pytest
 from PIL import Image
-from raw_trees import (CUP, DISC, LESIONS, SIZE, lesion_labels, rectangle,
-                       refuge_values, save, save_grey, save_one_bit_palette)
+from raw_trees import (DISC, LESIONS, SIZE, lesion_labels, rectangle, save,
+                       save_grey, save_one_bit_palette)
 
 from mbos.io import RefusedError
 from mbos.io.photographs import Layout
@@ -71,9 +71,13 @@ def test_merge_later_over_earlier(tmp_path):
 
 
 def test_refuge_without_cup_or_with_unknown_values(tmp_path):
-    values = refuge_values(DISC, CUP & False)
-    path = save(tmp_path / 'a.bmp', values)
-    assert np.unique(labels.refuge(path, LAYOUT)[0]).tolist() == [0, 1]
+    values = np.where(DISC, np.uint8(128), np.uint8(255))
+    for background in (0, 255):
+        values[values != 128] = background
+        path = save(tmp_path / 'a.bmp', values)
+        found, counts = labels.refuge(path, LAYOUT)
+        assert (found == DISC).all()
+        assert counts == {'inverted masks': int(background == 0)}
     values[0, 0] = 3
     save(path, values)
     with pytest.raises(RefusedError, match=r'a\.bmp.*found 3'):

@@ -7,7 +7,7 @@ from mbos.datasets import PartialLabelDataset
 from mbos.io.files import save_json
 from mbos.io.labels import save_labels
 from quickstart.comparison import (compare, comparison_table, constant_dice,
-                                   markdown_table, read_figures)
+                                   markdown_table)
 from quickstart.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE,
                                       group_by_images, sheet_of)
 
@@ -141,12 +141,3 @@ def test_contact_sheet_shows_truth_and_predictions(test_set, tmp_path):
     np.testing.assert_array_equal(middle[0], [90, 40, 20])
     assert middle[1][2] > 100  # blue vessels
     np.testing.assert_array_equal(middle[2], middle[0])
-
-
-def test_an_evaluation_that_ended_early_is_not_compared(tmp_path):
-    save_json(
-        str(tmp_path / 'eval_a.json'),
-        dict(complete=False, error='eye_1.jpg: NaN', figures={}))
-    with pytest.raises(ValueError, match='eval_a.json.*eye_1.jpg'):
-        read_figures(str(tmp_path), 'a')
-    assert read_figures(str(tmp_path), 'b') == {}

