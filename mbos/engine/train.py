@@ -119,7 +119,7 @@ def check_files(cfg: Config) -> None:
     key = 'resume_from' if cfg.resume_from else 'load_from'
     if cfg[key] and not osp.isfile(cfg[key]):
         raise FileNotFoundError(f'{key}: checkpoint {cfg[key]!r} not found.')
-    source, _ = weights_source(cfg.model)
+    source, *_ = weights_source(cfg.model)
     if source and not cfg[key]:
         find_backbone_weights(source, cfg.model.backbone.type)
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from mbos.io.photographs import EncodedPhotograph
 from mbos.painter import draw_overlay
 from mbos.tasks import TaskLike, build_tasks
-from .backbones.weights import (load_backbone_weights, weights_source,
-                                without_weights)
+from .backbones.weights import load_backbone_weights, weights_source
 from .checks import batch_norms, images_per_pass
 from .inference import (complete_test_cfg, mean_probabilities, mirrored_back,
                         unique_views)
@@ -61,20 +60,20 @@ class MultiTaskSegmentor(EncoderDecoder):
                  train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
                  init_cfg: dict | None = None):
-        source = weights_source(
+        source, prefix, backbone = weights_source(
             dict(pretrained=pretrained, backbone=backbone, init_cfg=init_cfg))
         built = build_tasks(tasks)
         if auxiliary_head is not None:
             auxiliary_head = dict(auxiliary_head, tasks=built)
         super().__init__(
-            backbone=without_weights(backbone),
+            backbone=backbone,
             decode_head=dict(decode_head, tasks=built),
             auxiliary_head=auxiliary_head,
             train_cfg=train_cfg,
             test_cfg=ConfigDict(complete_test_cfg(test_cfg)),
             init_cfg=init_cfg)
         self.tasks = {task.name: task for task in built}
-        self.pretrained, self.pretrained_prefix = source
+        self.pretrained, self.pretrained_prefix = source, prefix
         train_cfg = train_cfg or {}
         precision = train_cfg.get('precision', 'float32')
         if precision not in PRECISIONS:

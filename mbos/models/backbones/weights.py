@@ -32,9 +32,10 @@ _MAY_LACK = re.compile(r'^(timm_model\.)?norms?\d*\.|num_batches_tracked$|'
                        r'relative_position_index$')
 
 
-def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
+def weights_source(model_cfg: Mapping) -> tuple[str | None, str, dict]:
     """``model.pretrained``, or the checkpoint of ``backbone.init_cfg``, or
-    None, and the prefix of the tensors' names in it.
+    None; the prefix of the tensors' names in it; and the backbone's config
+    without either.
 
     Raises:
         ValueError: If there are both, or the backbone would download some.
@@ -43,7 +44,7 @@ def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
         raise ValueError("model.init_cfg of type 'Pretrained' would load what "
                          'fits and leave out the rest: name the checkpoint '
                          'of a whole network in load_from.')
-    backbone, given = model_cfg['backbone'], model_cfg.get('pretrained')
+    backbone, given = dict(model_cfg['backbone']), model_cfg.get('pretrained')
     own, prefix = backbone.get('pretrained'), ''
     if backbone.get('type') == 'TIMMBackbone' and backbone.get(
             'pretrained', True):
@@ -51,24 +52,16 @@ def weights_source(model_cfg: Mapping) -> tuple[str | None, str]:
             "mmseg's TIMMBackbone would download its weights: use "
             "type='TimmFeatures' and name a file in model.pretrained, or set "
             'backbone.pretrained=False.')
-    init_cfg = backbone.get('init_cfg')
-    if _is_pretrained(init_cfg):
+    if isinstance(own, str):
+        del backbone['pretrained']
+    if _is_pretrained(backbone.get('init_cfg')):
+        init_cfg = backbone.pop('init_cfg')
         own, prefix = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
     if given and own:
         raise ValueError(
             f'model.pretrained={given!r} and the weights of the backbone '
             f'itself, {own!r}, contradict each other: give one.')
-    return (given, '') if given else (own or None, prefix)
-
-
-def without_weights(backbone_cfg: Mapping) -> dict:
-    """A backbone's config without the weights that it names itself."""
-    cfg = dict(backbone_cfg)
-    if _is_pretrained(cfg.get('init_cfg')):
-        del cfg['init_cfg']
-    if isinstance(cfg.get('pretrained'), str):
-        del cfg['pretrained']
-    return cfg
+    return given or own or None, prefix, backbone
 
 
 def _is_pretrained(init_cfg: object) -> bool:

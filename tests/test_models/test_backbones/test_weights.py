@@ -123,7 +123,7 @@ def test_contradictions_are_one_sentence(cfg, message):
 def test_other_initialisations_are_left_to_mmcv():
     init_cfg = dict(type='Constant', layer='Conv2d', val=0.5)
     cfg = dict(backbone=dict(RESNET, init_cfg=init_cfg))
-    assert weights_source(cfg) == (None, '')
+    assert weights_source(cfg) == (None, '', cfg['backbone'])
     model = tiny_model(**cfg)
     model.init_weights()
     assert (model.backbone.conv1.weight == 0.5).all()
