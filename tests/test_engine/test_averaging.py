@@ -1,6 +1,5 @@
 """The exponential moving average (EMA) of the weights."""
 import json
-import logging
 import types
 
 import pytest
@@ -24,37 +23,31 @@ class Network(nn.Module):
         self.discriminators = nn.Linear(1, 1)
 
 
-def started(**arguments):
-    hook = EMAWeightsHook(**arguments)
-    runner = types.SimpleNamespace(
-        model=Network(), hooks=[hook], logger=logging.getLogger('test'))
+def stepped(momentum, warm_up, *values):
+    """A run whose steps of the optimizers set the weights to values; every
+    second iteration only gathers gradients."""
+    hook = EMAWeightsHook(momentum, warm_up)
+    runner = types.SimpleNamespace(model=Network(), hooks=[hook])
     hook.before_run(runner)
+    for value in values:
+        with torch.no_grad():
+            runner.model.weight.fill_(value)
+            runner.model.running_mean.fill_(value)
+        for runner.outputs in (dict(stepped=True), {}):
+            hook.after_train_iter(runner)
     return hook, runner
 
 
-def step(hook, runner, value):
-    """A step of the optimizers that sets the weights to a value."""
-    with torch.no_grad():
-        runner.model.weight.fill_(value)
-        runner.model.running_mean.fill_(value)
-    runner.outputs = dict(stepped=True)
-    hook.after_train_iter(runner)
-
-
 @pytest.mark.parametrize(
-    'arguments, values, expected',
+    'momentum, warm_up, values, expected',
     [
         # 0 + 0.25 * 4 = 1; 1 + 0.25 * 7
-        (dict(momentum=0.25, warm_up=0), (4., 8.), 2.75),
+        (0.25, 0, (4., 8.), 2.75),
         # 1, 1/2, 1/3, then 0.25: 4, 6, 5, 4.5, 4.125
-        (dict(momentum=0.25, warm_up=1), (4., 8., 3., 3., 3.), 4.125),
+        (0.25, 1, (4., 8., 3., 3., 3.), 4.125),
     ])
-def test_average_by_hand(arguments, values, expected):
-    hook, runner = started(**arguments)
-    for value in values:
-        step(hook, runner, value)
-        runner.outputs = {}  # gradients accumulate
-        hook.after_train_iter(runner)
+def test_average_by_hand(momentum, warm_up, values, expected):
+    hook, runner = stepped(momentum, warm_up, *values)
     assert set(hook.average) == {'weight', 'running_mean'}
     assert hook.average['weight'].tolist() == pytest.approx([expected] * 2)
     assert hook.average['running_mean'].item() == pytest.approx(expected)
@@ -62,20 +55,20 @@ def test_average_by_hand(arguments, values, expected):
 
 
 def test_network_has_the_average_for_a_while():
-    hook, runner = started(momentum=0.5, warm_up=0)
-    step(hook, runner, 8.)
+    hook, runner = stepped(0.5, 0, 8.)
+
+    def check_states():
+        found = [s['weight'].tolist() for s in hook.states(runner.model)]
+        assert found == [[4., 4.], [8., 8.]]
+
     with averaged_weights(runner):
         with averaged_weights(runner):  # no second exchange
             assert runner.model.weight.tolist() == [4., 4.]
-        state, training = hook.states(runner.model)
-        assert state['weight'].tolist() == [4., 4.]
-        assert training['weight'].tolist() == [8., 8.]
+        check_states()
     with pytest.raises(KeyError), averaged_weights(runner):
         raise KeyError
     assert runner.model.weight.tolist() == [8., 8.], 'after an error too'
-    state, training = hook.states(runner.model)
-    assert state['weight'].tolist() == [4., 4.]
-    assert training['weight'].tolist() == [8., 8.]
+    check_states()
     runner.hooks = []
     with averaged_weights(runner):
         assert runner.model.weight.tolist() == [8., 8.]
@@ -83,15 +76,12 @@ def test_network_has_the_average_for_a_while():
 
 @pytest.fixture(scope='module')
 def averaged(tmp_path_factory):
-    """A run of stage 1 with mmcv's hook in its config."""
+    """A run of stage 1 with mmcv's name of the hook in its config."""
     root = tmp_path_factory.mktemp('averaged')
     write_data(root / 'data', TWO)
-    config = write_config(
-        root / 'averaged.py',
-        config_of(
-            root / 'data',
-            TWO,
-            custom_hooks=[dict(type='EMAHook', momentum=0.1)]))
+    hooks = [dict(type='EMAHook', momentum=0.1)]
+    config = write_config(root / 'averaged.py',
+                          config_of(root / 'data', TWO, custom_hooks=hooks))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         assert run_tool(patch, 'train.py', config, '--work-dir', 'run') is None
@@ -118,8 +108,7 @@ def test_whoever_reads_the_checkpoint_gets_the_average(averaged, tool,
                 '--eval', 'mIoU', '--work-dir', 'scores') is None
     found = json.loads((tmp_path / 'scores/eval_c1.json').read_text())
     logged = val_lines(averaged.work)[-1]
-    for label in ('EX', 'HE', 'SE', 'MA'):
-        key = f'lesion.Dice.{label}'
+    for key in (f'lesion.Dice.{label}' for label in ('EX', 'HE', 'SE', 'MA')):
         assert logged[f'c1_test.{key}'] == pytest.approx(
             found['figures'][key], abs=1e-4)
 

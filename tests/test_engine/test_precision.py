@@ -17,28 +17,27 @@ def network(precision):
         discriminator=dict(type='PatchDiscriminator', channels=4),
         train_cfg=dict(images_per_pass=2, precision=precision))
     model.init_weights()
-    return model.train()
+    return model.train(), GradientStepHook(loss_scaling=precision == 'fp16')
 
 
 def batch():
     rng = torch.Generator().manual_seed(1)
-    labels = [
-        stack_planes(
-            TASKS, 32, 32, **{
-                task:
-                torch.randint(CLASSES[task] + 1, (32, 32),
-                              generator=rng).numpy()
-            }) for task in TASKS
-    ]
+    planes = {
+        task: torch.randint(CLASSES[task] + 1, (32, 32),
+                            generator=rng).numpy()
+        for task in TASKS
+    }
+    labels = [stack_planes(TASKS, 32, 32, **{t: planes[t]}) for t in TASKS]
     return dict(
         img=torch.randn(3, 3, 32, 32, generator=rng),
         img_metas=[make_meta(f'{t}_set', truth=[t]) for t in TASKS],
         labels=torch.stack(labels))
 
 
-def step(precision, hook):
-    model = network(precision)
-    dtypes = {}
+def step(precision):
+    """Losses, gradients, and the dtypes of three layers."""
+    (model, hook), dtypes = network(precision), {}
+    scale = hook.scaler.get_scale()
     for name in ('backbone.patch_embed.projection',
                  'decode_head.cross_task_attention.block.q',
                  'discriminators.vessel.convs.0'):
@@ -46,7 +45,7 @@ def step(precision, hook):
             lambda module, args, out, name=name: dtypes.update(
                 {name: out.dtype}))
     losses = model.train_step(batch(), backward=hook.backward)['losses']
-    gradients = {n: p.grad for n, p in model.named_parameters()}
+    gradients = {n: p.grad / scale for n, p in model.named_parameters()}
     return losses, gradients, list(dtypes.values())
 
 
@@ -55,29 +54,27 @@ def step(precision, hook):
     ('fp16', torch.float16, 0.15),
 ])
 def test_mixed_precision(precision, dtype, tolerance):
-    hook = GradientStepHook(loss_scaling=precision == 'fp16')
-    scale = hook.scaler.get_scale()
-    losses, gradients, dtypes = step(precision, hook)
-    expected, exact, _ = step('float32', GradientStepHook())
+    losses, gradients, dtypes = step(precision)
+    expected, exact, _ = step('float32')
     assert dtypes == [dtype, dtype, torch.float32]
     assert all(v.dtype == torch.float32 for v in losses.values())
     for name, value in losses.items():
         wanted = expected[name].item()
         assert value.item() == pytest.approx(wanted, rel=0.02, abs=1e-4)
     for name, gradient in exact.items():
-        error = (gradients[name] / scale - gradient).norm()
+        error = (gradients[name] - gradient).norm()
         assert error <= tolerance * gradient.norm(), name
 
 
 def mean_loss(precision, steps=200, counted=50):
     """Mean of the summed loss over the last steps of a short run."""
-    model = network(precision)
-    hook = GradientStepHook(loss_scaling=precision == 'fp16')
+    model, hook = network(precision)
+    parts = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        parts['discriminators' in name].append(parameter)
     optimizers = [
-        torch.optim.AdamW(parameters, lr=1e-3, fused=True) for parameters in ([
-            p for n, p in model.named_parameters()
-            if ('discriminators' in n) is wanted
-        ] for wanted in (False, True))
+        torch.optim.AdamW(part, lr=1e-3, fused=True)
+        for part in parts.values()
     ]
     data, losses = batch(), []
     for _ in range(steps):
@@ -101,11 +98,10 @@ def test_runs_in_mixed_precision_learn_alike():
 
 
 def test_loss_scale_survives_a_resume(runs, tool):
-    options = ('--cfg-options', 'precision=fp16')
-    assert tool('train.py', runs.config1, '--work-dir', 'one',
-                *options) is None
-    assert tool('train.py', runs.config1, '--work-dir', 'two', '--resume-from',
-                'one/iter_2.pth', *options) is None
+    arguments = ('train.py', runs.config1, '--cfg-options', 'precision=fp16',
+                 '--work-dir')
+    assert tool(*arguments, 'one') is None
+    assert tool(*arguments, 'two', '--resume-from', 'one/iter_2.pth') is None
     one, two = (
         torch.load(f'{work}/iter_4.pth', weights_only=True)
         for work in ('one', 'two'))

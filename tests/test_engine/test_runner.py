@@ -1,6 +1,10 @@
+"""The runner and its checkpoints: whole or not there, and the right ones kept.
+"""
 import enum
 import io
 import os
+import resource
+import signal
 from collections import defaultdict
 from itertools import repeat
 
@@ -11,8 +15,11 @@ from mmcv.runner import build_runner
 from mmcv.utils import get_logger
 from torch import nn
 
+from mbos.engine.checkpoint_hook import list_checkpoints, save_atomically
 from mbos.engine.hooks import GradientStepHook
 from mbos.engine.runner import storable
+
+pytestmark = pytest.mark.usefixtures('no_waiting')
 
 
 class Line(nn.Module):
@@ -23,22 +30,22 @@ class Line(nn.Module):
         self.w = nn.Parameter(torch.zeros(1))
 
     def train_step(self, batch, optimizer, backward):
-        loss = (self.w - batch['y']).square().sum()
+        loss = (self.w - 1).square().sum()
         backward(loss)
         return dict(loss=loss.detach(), losses={}, num_samples=1)
 
 
-class Ones:
-    """An endless loader."""
+class Endless:
+    """A loader of nothing."""
 
     def __iter__(self):
-        return repeat(dict(y=torch.ones(1)))
+        return repeat({})
 
     def __len__(self):
         return 1 << 30
 
 
-def make_runner(folder, iterations, resume=None, several=False, **checkpoint):
+def train(folder, iterations, resume=None, several=False, **checkpoint):
     model = Line()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
     runner = build_runner(
@@ -50,28 +57,27 @@ def make_runner(folder, iterations, resume=None, several=False, **checkpoint):
             logger=get_logger('test'),
             meta=dict(note='mine')))
     step = GradientStepHook()
+    saving = dict(dict(type='SubfolderCheckpointHook', interval=2),
+                  **checkpoint)  # yapf: disable
     runner.register_training_hooks(
         dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False), step,
-        dict(
-            type='SubfolderCheckpointHook',
-            **dict(dict(interval=2), **checkpoint)))
+        saving)
     if resume:
         runner.resume(str(resume))
-    runner.run([Ones()], [('train', 1)], backward=step.backward)
+    runner.run([Endless()], [('train', 1)], backward=step.backward)
     return runner
-
-
-@pytest.fixture(autouse=True)
-def impatient(no_waiting):
-    """mmcv's runner sleeps a second at its end."""
 
 
 def content(path):
     return torch.load(path, weights_only=True)
 
 
+def numbers(folder):
+    return [number for number, _ in list_checkpoints(str(folder))]
+
+
 def test_checkpoints_count_finished_iterations(tmp_path):
-    make_runner(tmp_path, 5)
+    train(tmp_path, 5)
     assert sorted(os.listdir(tmp_path)) == [
         'iter_2.pth', 'iter_4.pth', 'iter_5.pth', 'latest.pth'
     ]
@@ -85,26 +91,69 @@ def test_checkpoints_count_finished_iterations(tmp_path):
 
 @pytest.mark.parametrize('several', [False, True])
 def test_resumed_run_is_the_uninterrupted_one(tmp_path, several):
-    whole = make_runner(tmp_path / 'a', 6, several=several)
+    whole = train(tmp_path / 'a', 6, several=several)
     for name in ('iter_2.pth', 'iter_4.pth'):
-        resumed = make_runner(
+        resumed = train(
             tmp_path / 'b', 6, tmp_path / 'a' / name, several=several)
         assert resumed.iter == whole.iter == 6
         assert torch.equal(resumed.model.w, whole.model.w)
     first, second = (content(tmp_path / run / 'latest.pth') for run in 'ab')
     assert first['meta']['iter'] == second['meta']['iter'] == 6
-    momentum = [
-        c['optimizer']['generator']['state'][0]['momentum_buffer']
-        for c in (first, second)
-    ]
-    assert torch.equal(*momentum)
+    assert torch.equal(
+        *(c['optimizer']['generator']['state'][0]['momentum_buffer']
+          for c in (first, second)))
 
 
-def test_subfolder(tmp_path):
-    make_runner(tmp_path, 4, subfolder='ckpt', max_keep_ckpts=1)
-    assert os.listdir(tmp_path) == ['ckpt']
-    assert sorted(os.listdir(tmp_path /
-                             'ckpt')) == ['iter_4.pth', 'latest.pth']
+@pytest.mark.parametrize('iterations', [(8, ), (3, 6, 8), (5, 8)])
+def test_the_last_are_kept_over_restarts(tmp_path, iterations):
+    """In the subfolder; whatever interval and signals left between."""
+    resume, folder = None, tmp_path / 'ckpt'
+    for last in iterations:
+        train(tmp_path, last, resume, subfolder='ckpt', max_keep_ckpts=2)
+        resume = folder / f'iter_{last}.pth'
+    kept = numbers(folder)
+    assert len(kept) == 2 and kept[0] == 8 and os.listdir(tmp_path) == ['ckpt']
+    assert os.readlink(folder / 'latest.pth') == 'iter_8.pth'
+
+
+def test_later_ones_of_another_run_do_not_count(tmp_path):
+    save_atomically(dict(), str(tmp_path / 'iter_40.pth'))
+    train(tmp_path, 6, max_keep_ckpts=1)
+    assert numbers(tmp_path) == [40, 6]
+
+
+def test_old_ones_go_when_the_new_one_is_there(tmp_path, monkeypatch):
+    seen, remove = [], os.remove
+
+    def look(path):
+        if str(path).endswith('.pth'):
+            seen.append(numbers(tmp_path))
+        remove(path)
+
+    monkeypatch.setattr(os, 'remove', look)
+    train(tmp_path, 6, max_keep_ckpts=1)
+    assert seen == [[4, 2], [6, 4]]
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 100 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_full_disk_leaves_the_last_one(tmp_path, small_disk):
+    path = str(tmp_path / 'iter_2.pth')
+    save_atomically(dict(a=torch.ones(10)), path)
+    with pytest.raises(OSError, match='max_keep_ckpts.*--auto-resume') as bad:
+        save_atomically(dict(a=torch.ones(100_000)), path)
+    assert bad.value.filename == path
+    assert os.listdir(tmp_path) == ['iter_2.pth']
+    assert len(content(path)['a']) == 10
 
 
 class Phase(enum.IntEnum):
@@ -121,9 +170,7 @@ class Phase(enum.IntEnum):
 ])  # yapf: disable
 def test_what_checkpoints_hold_is_read_without_running_code(value, expected):
     """Whatever hooks put into them."""
-    plain = storable(value)
-    assert plain == expected
     stream = io.BytesIO()
-    torch.save(plain, stream)
+    torch.save(storable(value), stream)
     stream.seek(0)
     assert torch.load(stream, weights_only=True) == expected

@@ -14,8 +14,6 @@ from mbos.apis import load_model
 from mbos.checkpoints.loading import read_checkpoint
 from tests.tiny_runs import FOVEA, TWO, config_of, write_config, write_data
 
-FOUR = (FOVEA, 'odoc', 'lesion', 'vessel')
-
 
 def records(work, mode):
     """Lines of the JSON log of one mode."""
@@ -24,30 +22,22 @@ def records(work, mode):
     return [line for line in lines if line.get('mode') == mode]
 
 
-def names_of_stage1(tasks):
-    return {f'{h}.loss_truth.{t}' for h in ('decode', 'aux') for t in tasks}
-
-
-def names_of_stage2(tasks, home):
-    """Names of all that stage 2 logs; ``home`` is the dataset that labels
+def terms_of(home, adversarial):
+    """Names of all losses and accuracies; ``home`` is the dataset that labels
     each task."""
-    names = set()
-    for head in ('decode', 'aux'):
-        for t in tasks:
-            names |= {
-                f'{head}.{n}.{t}'
-                for n in ('loss_truth', 'loss_disc_source', 'disc_acc_source',
-                          'disc_acc_target')
-            }
-            names |= {
-                f'{head}.{n}.{t}.on_{home[other]}'
-                for n in ('loss_pseudo', 'loss_adv', 'loss_disc_target')
-                for other in tasks if other != t
-            }
-    return names
+    own, others = ['loss_truth'], []
+    if adversarial:
+        own += ['loss_disc_source', 'disc_acc_source', 'disc_acc_target']
+        others = ['loss_pseudo', 'loss_adv', 'loss_disc_target']
+    names = [f'{name}.{task}' for name in own for task in home]
+    names += [
+        f'{name}.{task}.on_{home[other]}' for name in others for task in home
+        for other in home if other != task
+    ]
+    return {f'{head}.{name}' for head in ('decode', 'aux') for name in names}
 
 
-def logged_values(record):
+def terms_in(record):
     return {k for k in record if k.startswith(('decode.', 'aux.'))}
 
 
@@ -57,7 +47,7 @@ def tensorboard_tags(work):
     return events.Tags()
 
 
-def test_log_of_stage_1(runs):
+def test_logs_of_stage_1(runs):
     assert {'iter_2.pth', 'iter_4.pth', 'latest.pth',
             'stage1.py'} <= set(os.listdir(runs.work1))
     log, = runs.work1.glob('*.log')
@@ -66,14 +56,12 @@ def test_log_of_stage_1(runs):
                    'Dataset c0: 3 images', 'Data checked in', 'eta: ',
                    'data_time: ', 'loss_truth: '):
         assert wanted in text, wanted
-
-
-def test_logs_of_stage_1(runs):
     train = records(runs.work1, 'train')
     assert [line['iter'] for line in train] == [2, 4]
     for line in train:
-        assert logged_values(line) == names_of_stage1(TWO)
-        total = sum(line[name] for name in names_of_stage1(TWO))
+        names = terms_of(dict(vessel='c0', lesion='c1'), False)
+        assert terms_in(line) == names
+        total = sum(line[name] for name in names)
         assert line['loss'] == pytest.approx(total, abs=1e-4)
         assert {'time', 'data_time', 'lr'} <= set(line)
     # linear decay to 0 at iteration 4; the rate of the iteration logged
@@ -81,16 +69,16 @@ def test_logs_of_stage_1(runs):
 
 
 def test_logs_of_stage_2(runs):
-    expected = names_of_stage2(TWO, dict(vessel='c0', lesion='c1'))
+    expected = terms_of(dict(vessel='c0', lesion='c1'), True)
     for line in records(runs.work2, 'train'):
-        assert logged_values(line) == expected
+        assert terms_in(line) == expected
         total = sum(v for k, v in line.items() if '.loss_' in k)
         assert line['loss'] == pytest.approx(total, abs=1e-3)
-        for name in expected:
-            assert 'disc_acc' not in name or 0 <= line[name] <= 1
-        assert set(
-            line['lr']) == {'generator', 'discriminators',
-                            'auxiliary_discriminators'}  # yapf: disable
+        assert all(0 <= line[name] <= 1 for name in expected
+                   if 'disc_acc' in name)
+        assert set(line['lr']) == {
+            'generator', 'discriminators', 'auxiliary_discriminators'
+        }
     tags = tensorboard_tags(runs.work2)['scalars']
     assert {f'train/{name}' for name in expected | {'loss'}} <= set(tags)
     assert any(tag.startswith('learning_rate') for tag in tags)
@@ -114,8 +102,7 @@ def test_checkpoint_says_what_it_is(runs):
     one, two = map(read_checkpoint, (runs.checkpoint1, runs.checkpoint2))
     assert one['meta']['mbos_stage'] == 'multi_task'
     assert two['meta']['mbos_stage'] == 'adversarial'
-    for content in (one, two):
-        meta = content['meta']
+    for meta in (one['meta'], two['meta']):
         assert meta['iter'] == 4 and meta['seed'] == 0
         assert [t['name'] for t in meta['mbos_tasks']] == list(TWO)
         assert meta['mbos_model']['tasks'] == list(TWO)
@@ -129,47 +116,41 @@ def test_checkpoint_says_what_it_is(runs):
 
 def test_stage_2_starts_from_stage_1(runs, tool, tmp_path):
     """Without a step, the generator is stage 1's; discriminators are new."""
-    cfg = config_of(
-        runs.data,
-        TWO,
-        True,
-        optimizer__generator__lr=0.0,
-        optimizer__generator__weight_decay=0.0,
-        runner__max_iters=1,
-        checkpoint_config__interval=1)
-    config = write_config(tmp_path / 'frozen.py', cfg)
-    assert tool('train.py', config, '--no-validate', '--load-from',
-                runs.checkpoint1) is None
+    assert tool('train.py', runs.config2, '--no-validate', '--load-from',
+                runs.checkpoint1, '--work-dir', 'w', '--cfg-options',
+                'optimizer.generator.lr=0.0', 'runner.max_iters=1',
+                'optimizer.generator.weight_decay=0.0') is None
     one = read_checkpoint(runs.checkpoint1)['state_dict']
-    two = read_checkpoint('work_dirs/frozen/ckpt/iter_1.pth')['state_dict']
+    two = read_checkpoint('w/ckpt/iter_1.pth')['state_dict']
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
-    assert not os.path.exists('work_dirs/frozen/overlays'), 'no evaluation'
+    assert not os.path.exists('w/overlays'), 'no evaluation'
 
 
 @pytest.mark.parametrize('adversarial', [False, True])
 def test_four_tasks_and_two_images(tool, tmp_path, adversarial):
     """One task is the user's own, and each dataset gives two images."""
-    write_data(tmp_path / 'data', FOUR)
+    tasks = (FOVEA, 'odoc', 'lesion', 'vessel')
+    write_data(tmp_path / 'data', tasks)
     config = write_config(
         tmp_path / 'four.py',
         config_of(
             tmp_path / 'data',
-            FOUR,
+            tasks,
             adversarial,
             runner__max_iters=1,
             evaluation__interval=1,
-            checkpoint_config__interval=1,
             log_config__interval=1,
             data__samples_per_gpu=2))
     assert tool('train.py', config, '--seed', 3) is None
     work = tmp_path / 'work_dirs' / 'four'
-    tasks = ('fovea', 'odoc', 'lesion', 'vessel')
-    home = {task: f'c{i}' for i, task in enumerate(tasks)}
+    names = ('fovea', 'odoc', 'lesion', 'vessel')
     line, = records(work, 'train')
-    assert logged_values(line) == (
-        names_of_stage2(tasks, home)
-        if adversarial else names_of_stage1(tasks))
+    assert terms_in(line) == terms_of(
+        {
+            name: f'c{i}'
+            for i, name in enumerate(names)
+        }, adversarial)
     evaluated, = records(work, 'val')
     assert 'c0_test.fovea.Dice.fovea' in evaluated
     folder = 'ckpt' if adversarial else '.'
@@ -189,6 +170,15 @@ def test_all_that_is_missing_is_said_at_once(runs, tool, tmp_path):
     for missing in ('no_swin.pth', 'c0/gone', 'c1/gone', 'c0_test/gone',
                     'c1_test/gone', '--no-validate'):
         assert missing in said, said
+    assert not (tmp_path / 'w').exists()
+
+
+@pytest.mark.parametrize('key', ['checkpoint_config', 'evaluation'])
+def test_checkpoints_come_after_whole_steps(runs, tool, tmp_path, key):
+    assert f'{key}.interval is 3' in tool('train.py', runs.config1,
+                                          '--work-dir', 'w', '--cfg-options',
+                                          'optimizer_config.accumulate=2',
+                                          f'{key}.interval=3')
     assert not (tmp_path / 'w').exists()
 
 
@@ -218,15 +208,3 @@ def test_hooks_of_ones_own_do_not_spoil_checkpoints(runs, tool, tmp_path):
     for work, options in (('x', ()), ('y', ('custom_hooks=[]', ))):
         assert tool(*arguments, work, '--resume-from', 'w/iter_2.pth',
                     '--cfg-options', 'runner.max_iters=4', *options) is None
-
-
-@pytest.mark.parametrize('changes, key', [
-    (dict(checkpoint_config__interval=3), 'checkpoint_config.interval is 3'),
-    (dict(evaluation__interval=1), 'evaluation.interval is 1'),
-])
-def test_checkpoints_come_after_steps(runs, tool, tmp_path, changes, key):
-    config = write_config(
-        tmp_path / 'a.py',
-        config_of(runs.data, TWO, optimizer_config__accumulate=2, **changes))
-    assert key in tool('train.py', config, '--work-dir', 'w')
-    assert not (tmp_path / 'w').exists()

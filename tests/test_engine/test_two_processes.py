@@ -13,24 +13,21 @@ slow = pytest.mark.slow
 SGD = dict(type='SGD', lr=0.01, momentum=0.9)
 
 
-def plain_config(data, adversarial=False):
+def plain_config(data, adversarial):
     """Without dropout, which each process draws for itself, and with SGD.
 
     Adam divides by the size of gradients, so where they are nearly 0 it would
     magnify the last bits of a sum to whole steps.
     """
-    optimizer = SGD
-    if adversarial:
-        optimizer = dict(
-            constructor='NamedOptimizersConstructor',
-            generator=SGD,
-            discriminators=SGD,
-            auxiliary_discriminators=SGD)
+    parts = ('generator', 'discriminators', 'auxiliary_discriminators')
+    several = dict({name: SGD
+                    for name in parts},
+                   constructor='NamedOptimizersConstructor')
     cfg = config_of(
         data,
         TWO,
         adversarial,
-        optimizer=optimizer,
+        optimizer=several if adversarial else SGD,
         runner__max_iters=3,
         evaluation__interval=3,
         log_config__interval=1,
@@ -47,18 +44,9 @@ def lines(work):
     return [json.loads(line) for line in path.read_text().splitlines()[1:]]
 
 
-def finished(done):
+def launch(*arguments, folder):
+    done = run_script(*arguments, folder=folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
-@pytest.fixture
-def uneven(runs, tmp_path):
-    """Three images of one collection, seven of the other: 3 iterations of 3
-    processes go 3 times through the one and more than once through the other.
-    """
-    data = shutil.copytree(runs.data, tmp_path / 'uneven')
-    write_collection(data / 'c1', ['lesion'], 7, 10, ['vessel'])
-    return data
 
 
 @pytest.mark.parametrize('stage, processes', [
@@ -67,26 +55,24 @@ def uneven(runs, tmp_path):
     (2, 2),
     pytest.param(2, 3, marks=slow),
 ])
-def test_training(runs, uneven, tool, tmp_path, stage, processes):
+def test_training(runs, tool, tmp_path, stage, processes):
     """N processes of 1 image train like 1 process of N images: losses and
-    metrics within 2e-5, weights within 1e-5, the same in all processes."""
-    config = write_config(tmp_path / 'a.py', plain_config(uneven, stage == 2))
-    if stage == 1:
-        script, options, folder = 'dist_train_multi_task.sh', (), ''
-    else:
-        script, folder = 'dist_train_gan.sh', 'ckpt'
+    metrics within 2e-5, weights within 1e-5, the same in all processes.
+
+    One collection has three images, the other seven: 3 iterations of 3
+    processes go 3 times through the one and more than once through the other.
+    """
+    data = shutil.copytree(runs.data, tmp_path / 'uneven')
+    write_collection(data / 'c1', ['lesion'], 7, 10, ['vessel'])
+    config = write_config(tmp_path / 'a.py', plain_config(data, stage == 2))
+    script, options, last = 'dist_train_multi_task.sh', (), 'iter_3.pth'
+    if stage == 2:
+        script, last = 'dist_train_gan.sh', 'ckpt/iter_3.pth'
         options = ('--load-from', runs.checkpoint1)
     assert tool('train.py', config, '--work-dir', 'one', *options,
                 '--cfg-options', f'data.samples_per_gpu={processes}') is None
-    finished(
-        run_script(
-            script,
-            config,
-            processes,
-            '--work-dir',
-            'many',
-            *options,
-            folder=tmp_path))
+    options = ('--work-dir', 'many', *options)
+    launch(script, config, processes, *options, folder=tmp_path)
     ranks = [
         torch.load(tmp_path / f'many/rank_{rank}.pth', weights_only=True)
         for rank in range(processes)
@@ -97,13 +83,10 @@ def test_training(runs, uneven, tool, tmp_path, stage, processes):
     pairs = list(zip(lines(tmp_path / 'one'), lines(tmp_path / 'many')))
     assert len(pairs) == 4 and pairs[-1][0]['mode'] == 'val'
     for one, many in pairs:
-        names = {k for k in one if '.' in k or k == 'loss'}
-        assert names <= set(many)
-        for name in names:
+        for name in (k for k in one if '.' in k or k == 'loss'):
             assert abs(one[name] - many[name]) <= 2e-5, name
     one, many = (
-        read_checkpoint(str(tmp_path / work / folder /
-                            'iter_3.pth'))['state_dict']
+        read_checkpoint(str(tmp_path / work / last))['state_dict']
         for work in ('one', 'many'))
     for name, value in one.items():
         torch.testing.assert_close(many[name], value, rtol=1e-4, atol=1e-5)
@@ -119,26 +102,26 @@ def test_evaluation(runs, tool, tmp_path, processes):
     for name in ('images/eye_1.jpg', 'vessel/eye_1.png'):
         (data / 'c0_test' / name).unlink()
     config = write_config(tmp_path / 'a.py', config_of(data, TWO, True))
-    more = (config, runs.checkpoint2, '--eval', 'mIoU', '--datasets', 'all',
-            '--vis', '--output_dir', 'maps', '--work-dir')
-    assert tool('test.py', *more, 'one') is None
-    (tmp_path / 'maps').rename(tmp_path / 'one/maps')
-    more = (*more[:2], processes, *more[2:])
-    finished(run_script('dist_test_gan.sh', *more, 'two', folder=tmp_path))
-    (tmp_path / 'maps').rename(tmp_path / 'two/maps')
+    what = (config, runs.checkpoint2)
+    more = ('--eval', 'mIoU', '--datasets', 'all', '--vis', '--output_dir',
+            'maps', '--work-dir')
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    assert tool('test.py', *what, *more, one) is None
+    (tmp_path / 'maps').rename(one / 'maps')
+    launch('dist_test_gan.sh', *what, processes, *more, two, folder=tmp_path)
+    (tmp_path / 'maps').rename(two / 'maps')
     for name, images in (('eval_c0.json', 1), ('eval_c1.json', 3)):
         first, second = (
-            json.loads((tmp_path / work / name).read_text())
-            for work in ('one', 'two'))
+            json.loads((work / name).read_text()) for work in (one, two))
         assert first == second and first['figures']
         assert first['images'] == images
-    pages = [(tmp_path / w / 'report.html').read_text()
-             for w in ('one', 'two')]
-    assert pages[0] == pages[1] and 'report_files/c1/lesion' in pages[0]
+    page = (one / 'report.html').read_text()
+    assert page == (two / 'report.html').read_text()
+    assert 'report_files/c1/lesion' in page
     maps = [{
-        str(path.relative_to(tmp_path / work)): path.read_bytes()
-        for path in (tmp_path / work / 'maps').rglob('*.png')
-    } for work in ('one', 'two')]
+        str(path.relative_to(work)): path.read_bytes()
+        for path in (work / 'maps').rglob('*.png')
+    } for work in (one, two)]
     assert maps[0] == maps[1] and len(maps[0]) == 2 * (1 + 3)
 
 

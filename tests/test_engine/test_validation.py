@@ -11,8 +11,7 @@ from mbos.apis import load_config
 from mbos.engine.rehearsal import (check_validation, validated_test_images,
                                    warn_of_useless_labels)
 from tests.test_reliability.runs import best_of, val_lines, write_long_config
-from tests.tiny_runs import (SIZE, TEST, TWO, config_of, member, write_config,
-                             write_data)
+from tests.tiny_runs import SIZE, TWO, config_of, write_config, write_data
 
 PUBLISHED = 'configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_refuge' \
     '_semi_OD_0.1_0.05_60k_128_group_window_size16{}.py'
@@ -73,23 +72,6 @@ def test_splits_of_one_folder(tmp_path, val, test, shared):
     cfg['data'].update(val=[sets['val']], test='c0')
     cfg = load_config(write_config(tmp_path / 'a.py', cfg))
     assert bool(validated_test_images(cfg)) == shared
-
-
-def test_training_saves_the_best_mean_over_tasks(runs, tool, tmp_path):
-    best = dict(interval=2, pre_eval=True, save_best='mDice', rule='greater')
-    cfg = config_of(runs.data, TWO, evaluation=best, custom_hooks=[])
-    cfg['data']['val'] = [
-        member(i, f'c{i}', TEST, ann_dirs={t: f'c{i}/{t}'})
-        for i, t in enumerate(TWO)
-    ]
-    config = write_config(tmp_path / 'best.py', cfg)
-    assert tool('train.py', config, '--work-dir', 'w') is None
-    assert len(best_of(tmp_path / 'w')) == 1
-    log, = (tmp_path / 'w').glob('*.log')
-    text = log.read_text()
-    assert 'VALIDATION ON TEST IMAGES' not in text
-    assert 'c1.lesion.Dice.EX: ' in text and '\tmDice: ' in text
-    assert not (tmp_path / 'w/.evaluation').exists()
 
 
 def test_best_by_any_metric_that_there_is(runs, log):

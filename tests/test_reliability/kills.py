@@ -19,7 +19,6 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from mbos import apis
@@ -35,51 +34,39 @@ assert apis  # imported before forking
 ITERATIONS = 12
 
 
-def start(folder, run, name, *arguments):
-    """Start a tool in a forked process with a session of its own.
+class Part:
+    """Something that is killed.
 
-    Args:
-        run (callable): ``runpy.run_path`` or ``runpy.run_module``.
+    ``whole`` and ``work`` are the folders of the run that is left alone and
+    of the one that is killed. Subclasses have ``command(folder)``: where to
+    run what, as runpy takes it; ``reset()``, ``check_after_kill()`` and
+    ``compare()``.
     """
 
-    def work():
-        os.setsid()
-        os.chdir(folder)
-        log = os.open('output.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        sys.argv = [name, *map(str, arguments)]
-        run(name, run_name='__main__')
+    def __init__(self, name, root, whole='whole', work='killed'):
+        self.name, self.root = name, root
+        self.whole, self.work = root / whole, root / work
 
-    sys.stdout.flush()
-    process = multiprocessing.get_context('fork').Process(target=work)
-    process.start()
-    return process
+    def start(self, folder):
+        """Start in a forked process with a session of its own."""
+        where, run, name, *arguments = self.command(folder)
 
+        def work():
+            os.setsid()
+            os.chdir(where)
+            log = os.open('output.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            sys.argv = [name, *map(str, arguments)]
+            run(name, run_name='__main__')
 
-def wait_for_session(number, seconds=10):
-    """Wait until nothing is left of a session whose leader was killed."""
-    end = time.monotonic() + seconds
-    left = [number]
-    while left:
-        assert time.monotonic() < end, f'left behind: {left}'
-        left = []
-        for path in Path('/proc').glob('[0-9]*/stat'):
-            with suppress(OSError):
-                fields = path.read_text().rpartition(')')[2].split()
-                if int(fields[3]) == number and fields[0] != 'Z':
-                    left.append(path.parent.name)
-        time.sleep(0.02)
-
-
-class Part:
-    """Something that is killed. Subclasses have ``name``; ``whole`` and
-    ``work``, the folders of the run that is left alone and of the one that is
-    killed; ``start(folder)``, ``reset()``, ``check_after_kill()`` and
-    ``compare()``."""
+        sys.stdout.flush()
+        process = multiprocessing.get_context('fork').Process(target=work)
+        process.start()
+        return process
 
     def half_written(self):
-        """Names of temporary files, a set."""
+        """Names of temporary files."""
         return {path.name for path in self.work.rglob('*.tmp')}
 
     def finish(self, folder):
@@ -102,12 +89,12 @@ class Part:
         while aimed and process.exitcode is None and not (self.half_written() -
                                                           old):
             pass
-        process.kill()
+        if process.exitcode is None:
+            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
         process.join()
         if process.exitcode == 0:  # it was faster
             return None
         assert process.exitcode == -signal.SIGKILL, process.exitcode
-        wait_for_session(process.pid)
         half = self.half_written() - old
         return f'half written: {", ".join(half)}' if half else 'between files'
 
@@ -122,9 +109,7 @@ class Part:
                 self.reset()
                 continue
             seen.append(found)
-            print(
-                f'{self.name}: kill {len(seen)} after {delay:.2f} s, {found}',
-                flush=True)
+            print(f'{self.name}: kill {len(seen)}, {delay:.2f} s, {found}')
             self.check_after_kill()
         self.finish(self.work)
         return seen
@@ -134,9 +119,9 @@ class Training(Part):
     """Either stage, with a checkpoint at every iteration."""
 
     def __init__(self, root, stage):
-        self.name, self.root = f'stage {stage}', root
-        self.whole, self.work = root / f'whole{stage}', root / f'killed{stage}'
-        self.subfolder = 'ckpt' if stage == 2 else ''
+        super().__init__(f'stage {stage}', root, f'whole{stage}',
+                         f'killed{stage}')
+        self.last = f'{"ckpt/" if stage == 2 else ""}iter_{ITERATIONS}.pth'
         self.config = write_long_config(
             root / f'stage{stage}.py',
             root / 'data',
@@ -146,10 +131,10 @@ class Training(Part):
             checkpoint_config__max_keep_ckpts=3,
             data__workers_per_gpu=stage - 1)
 
-    def start(self, folder):
-        return start(self.root, runpy.run_path, f'{ROOT}/tools/train.py',
-                     self.config, '--work-dir', folder, '--auto-resume',
-                     '--seed', 7)
+    def command(self, folder):
+        return (self.root, runpy.run_path, f'{ROOT}/tools/train.py',
+                self.config, '--work-dir', folder, '--auto-resume', '--seed',
+                7)
 
     def reset(self):
         shutil.rmtree(self.work)
@@ -159,37 +144,32 @@ class Training(Part):
             read_run(str(path))
 
     def compare(self):
-        last = f'{self.subfolder}/iter_{ITERATIONS}.pth'.lstrip('/')
-        assert_same_checkpoint(self.whole / last, self.work / last)
+        assert_same_checkpoint(self.whole / self.last, self.work / self.last)
         names = [
             sorted(
-                p.name for p in work.rglob('*')
+                p.name for p in work.rglob('*.*')
                 if p.suffix in ('.pth', '.tmp'))
             for work in (self.whole, self.work)
         ]
         assert names[0] == names[1], names
         assert train_lines(self.work) == train_lines(self.whole)
         assert val_lines(self.work) == val_lines(self.whole)
-        return f'{last}, log lines and evaluations equal bit for bit'
+        return f'{self.last}, log lines and evaluations equal bit for bit'
 
 
 class Tree(Part):
-    """Something that fills a folder of files, compared byte for byte.
-
-    Args:
-        prepare (callable): Fills the folder with what is worked on.
-        command (Sequence): Of :func:`start`.
-    """
+    """Something that fills a folder of files, compared byte for byte;
+    ``prepare(folder)`` fills it with what is worked on."""
 
     def __init__(self, name, root, prepare, *command):
-        self.name, self.prepare, self.command = name, prepare, command
-        self.whole, self.work = root / 'whole', root / 'killed'
+        super().__init__(name, root)
+        self.prepare, self.arguments = prepare, command
         for folder in (self.whole, self.work):
             folder.mkdir(parents=True)
             prepare(folder)
 
-    def start(self, folder):
-        return start(folder, *self.command)
+    def command(self, folder):
+        return folder, *self.arguments
 
     def reset(self):
         shutil.rmtree(self.work)
@@ -209,9 +189,9 @@ class Tree(Part):
         of an unfinished preparation says so."""
         whole = self.files(self.whole)
         for name, content in self.files(self.work).items():
-            if name.endswith(RECORD) and UNFINISHED.encode() in content:
-                continue
-            if not name.endswith(('.tmp', '.csv', '.part')):
+            unfinished = name.endswith(
+                RECORD) and UNFINISHED.encode() in content
+            if not unfinished and not name.endswith(('.tmp', '.csv', '.part')):
                 assert content == whole[name], name
 
     def compare(self):
@@ -273,10 +253,10 @@ def main():
         for name in args.parts:
             part = PARTS[name](root)
             seconds = part.finish(part.whole)
-            print(f'{part.name}: undisturbed {seconds:.1f} s', flush=True)
+            print(f'{part.name}: undisturbed {seconds:.1f} s')
             seen += part.kill_repeatedly(args.kills, seconds, rng)
             results[part.name] = part.compare()
-            print(f'{part.name}: {results[part.name]}', flush=True)
+            print(f'{part.name}: {results[part.name]}')
     half = sum('half written' in found for found in seen)
     summary = dict(kills=len(seen), while_writing=half, equal=results)
     print(json.dumps(summary, indent=2))

@@ -28,16 +28,13 @@ def write_long_config(path, data, adversarial=False, iterations=8, **changes):
         lr_config__warmup_ratio=0.1)
     cfg = config_of(data, TWO, adversarial, **dict(defaults, **changes))
     # the best checkpoint must not be chosen on test images
-    cfg['test_sets'] = {
-        name: {
-            **test_set, 'img_dir': test_set['img_dir'].replace('_test', ''),
-            'ann_dirs': {
-                task: folder.replace('_test', '')
-                for task, folder in test_set['ann_dirs'].items()
-            }
+    for name, test_set in cfg['test_sets'].items():
+        cfg['test_sets'][name] = dict(
+            test_set, img_dir=test_set['img_dir'].replace('_test', ''))
+        cfg['test_sets'][name]['ann_dirs'] = {
+            task: folder.replace('_test', '')
+            for task, folder in test_set['ann_dirs'].items()
         }
-        for name, test_set in cfg['test_sets'].items()
-    }
     cfg['data']['test'] = cfg['test_sets']['c0']
     return write_config(path, cfg)
 
@@ -62,23 +59,17 @@ def log_lines(work):
             mode = line.get('mode')
             if mode is None:
                 continue
-            values = {
-                k: v
-                for k, v in line.items()
-                if k not in ('time', 'data_time', 'memory', 'epoch')
-            }
+            for key in ('time', 'data_time', 'memory', 'epoch'):
+                line.pop(key, None)
             # mmcv gives the number of images as the iteration of evaluations
             last = line['iter'] if mode == 'train' else last
-            assert lines.setdefault((mode, last), values) == values, last
+            assert lines.setdefault((mode, last), line) == line, last
     return lines
 
 
 def train_lines(work):
     """Only the lines of training, by iteration."""
-    return {
-        i: v
-        for (mode, i), v in log_lines(work).items() if mode == 'train'
-    }
+    return {i: v for (m, i), v in log_lines(work).items() if m == 'train'}
 
 
 def val_lines(work):
@@ -90,16 +81,15 @@ def assert_same_content(one, two, where=''):
     """Compare weights, optimizers, schedules and states, bit for bit."""
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, two), where
-    elif isinstance(one, dict):
-        assert set(one) == set(two), where
-        for key, value in one.items():
-            assert_same_content(value, two[key], f'{where}.{key}')
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(two), where
-        for i, (a, b) in enumerate(zip(one, two)):
-            assert_same_content(a, b, f'{where}[{i}]')
-    else:
+        return
+    if isinstance(one, (list, tuple)):
+        one, two = dict(enumerate(one)), dict(enumerate(two))
+    if not isinstance(one, dict):
         assert one == two, f'{where}: {one!r} and {two!r}'
+        return
+    assert set(one) == set(two), where
+    for key, value in one.items():
+        assert_same_content(value, two[key], f'{where}.{key}')
 
 
 def assert_same_checkpoint(one, two):
@@ -132,11 +122,9 @@ def start(*command, folder):
 def wait_for(pattern, folder, process, seconds=120):
     """Wait until the output of a started command holds a pattern."""
     end = time.time() + seconds
-    path = Path(folder) / 'output.txt'
-    while time.time() < end:
-        text = path.read_text(errors='replace')
-        if re.search(pattern, text):
-            return
+    text = ''
+    while not re.search(pattern, text):
         assert process.poll() is None, f'ended early:\n{text[-3000:]}'
+        assert time.time() < end, f'{pattern} did not come:\n{text[-3000:]}'
         time.sleep(0.05)
-    raise AssertionError(f'{pattern} did not come:\n{text[-3000:]}')
+        text = (Path(folder) / 'output.txt').read_text(errors='replace')

@@ -15,13 +15,14 @@ from tests.test_reliability.runs import (assert_same_checkpoint, folder_of,
 def damage(path, how):
     """Damage a file as a full disk, a bad disk or a bad copy would."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(
-        dict(
-            cut=content[:len(content) // 2],
-            flipped=content,
-            empty=b'',
-            text=b'<html>not found</html>')[how])
+    half = len(content) // 2
+    content[half] ^= 1
+    damaged = dict(
+        cut=content[:half],
+        flipped=content,
+        empty=b'',
+        text=b'<html>not found</html>')
+    path.write_bytes(damaged[how])
 
 
 def log_of(work):
@@ -30,7 +31,8 @@ def log_of(work):
 
 @pytest.fixture
 def begun(long_runs, tmp_path):
-    """Work directory of a run with checkpoints of iterations 2, 4 and 6."""
+    """Function that makes a run with checkpoints of iterations 2, 4 and 6 in
+    the work directory ``w``."""
 
     def make(stage=1):
         run = long_runs[stage]
@@ -45,7 +47,8 @@ def begun(long_runs, tmp_path):
 
 @pytest.fixture
 def resumed(begun, tool):
-    """Function that goes on from iteration 6 with changes of the config."""
+    """Function that goes on from iteration 6 in ``x``, with changes of the
+    config."""
 
     def run(*options, stage=1):
         run, folder = begun(stage)
@@ -56,22 +59,18 @@ def resumed(begun, tool):
     return run
 
 
-@pytest.mark.parametrize('how', ['cut', 'flipped', 'empty', 'text'])
-def test_damaged_files_are_seen(long_runs, tmp_path, how):
-    good = long_runs[1].checkpoints / 'iter_4.pth'
-    assert read_run(str(good))['meta']['iter'] == 4
-    path = shutil.copy(good, tmp_path / 'iter_4.pth')
-    damage(path, how)
+@pytest.mark.parametrize('how', ['cut', 'flipped', 'empty', 'text', 'bare'])
+def test_what_cannot_be_continued_is_seen(long_runs, tmp_path, how):
+    path = tmp_path / 'iter_4.pth'
+    shutil.copy(long_runs[1].checkpoints / path.name, path)
+    content = read_run(str(path))
+    assert content['meta']['iter'] == 4
+    if how == 'bare':
+        torch.save(dict(state_dict=content['state_dict']), path)
+    else:
+        damage(path, how)
     with pytest.raises(ValueError, match=str(path)):
         read_run(str(path))
-
-
-def test_weights_alone_are_not_enough(long_runs, tmp_path):
-    content = read_checkpoint(str(long_runs[1].checkpoints / 'iter_4.pth'))
-    path = str(tmp_path / 'iter_9.pth')
-    torch.save(dict(state_dict=content['state_dict']), path)
-    with pytest.raises(ValueError, match='holds weights only'):
-        read_run(path)
 
 
 @pytest.mark.parametrize('stage', [1, 2])
@@ -92,13 +91,22 @@ def test_newest_whole_one_is_taken(begun, tool, tmp_path, stage):
 
 
 def test_without_any_it_starts_anew(long_runs, tool, tmp_path):
-    assert tool('train.py', long_runs[1].config, '--work-dir', 'w',
-                '--auto-resume', '--cfg-options', 'runner.max_iters=1') is None
+    arguments = ('train.py', long_runs[1].config, '--work-dir', 'w',
+                 '--cfg-options', 'runner.max_iters=1')
+    assert tool(*arguments, '--auto-resume') is None
     assert 'Nothing to resume in w' in log_of(tmp_path / 'w')
     assert 'earlier run' not in log_of(tmp_path / 'w')
-    assert tool('train.py', long_runs[1].config, '--work-dir', 'w',
-                '--cfg-options', 'runner.max_iters=1') is None
+    assert tool(*arguments) is None
     assert 'iter_1.pth is of an earlier run' in log_of(tmp_path / 'w')
+
+
+def test_a_finished_run_says_so(long_runs, tool, tmp_path, caplog):
+    run = long_runs[1]
+    last = shutil.copytree(run.work, tmp_path / 'w') / 'iter_8.pth'
+    assert tool('train.py', run.config, '--work-dir', 'w',
+                '--auto-resume') is None
+    assert 'nothing is left to train' in caplog.text
+    assert last.read_bytes() == (run.work / 'iter_8.pth').read_bytes()
 
 
 def test_another_run_is_refused(begun, tool, tmp_path):
@@ -149,45 +157,37 @@ def test_what_does_not_matter_may_change(begun, tool, tmp_path):
 def settings_in(path, name='generator'):
     """The different values of each setting of an optimizer's groups."""
     groups = read_checkpoint(str(path))['optimizer'][name]['param_groups']
-    return {key: {g.get(key) for g in groups} for key in (
-        'lr', 'initial_lr', 'betas', 'weight_decay')}  # yapf: disable
+    keys = ('lr', 'initial_lr', 'betas', 'weight_decay')
+    return {key: {g.get(key) for g in groups} for key in keys}
 
 
 def test_changed_settings_are_in_force(resumed, tmp_path):
-    """Of a checkpoint that the user names, all that the config says."""
-    assert resumed('runner.max_iters=7', 'optimizer.lr=0.5',
-                   'optimizer.weight_decay=0.25', 'optimizer.betas=(0.5,0.75)',
-                   'lr_config.power=0.0', 'log_config.interval=1') is None
-    log = log_of(tmp_path / 'x')
-    assert "The config's are in force" in log
-    assert 'lr_config.power was 1.0, is 0.0' in log
-    line, = train_lines(tmp_path / 'x').values()
-    assert line['lr'] == 0.5
-    assert settings_in(tmp_path / 'x/iter_7.pth') == dict(
-        lr={0.5}, initial_lr={0.5}, betas={(0.5, 0.75)},
-        weight_decay={0.25, 0.0})  # yapf: disable
-
-
-def test_overrides_of_several_optimizers_are_in_force(resumed, tmp_path):
-    """Each of the optimizer that it names, and of no other."""
-    norm = 'optimizer.generator.paramwise_cfg.custom_keys.norm.lr_mult=3.0'
+    """Of a checkpoint that the user names, all that the config says, of each
+    optimizer that it names."""
     assert resumed(
         'optimizer.discriminators.lr=0.5',
         'optimizer.generator.weight_decay=0.25',
-        norm,
+        'optimizer.generator.paramwise_cfg.custom_keys.norm.lr_mult=3.0',
         'optimizer.auxiliary_discriminators.betas=(0.5,0.75)',
-        'lr_config=None',
+        'lr_config.power=0.0',
         'runner.max_iters=7',
+        'log_config.interval=1',
         stage=2) is None
-    last = tmp_path / 'x/ckpt/iter_7.pth'
-    generator = settings_in(last)
-    assert generator['lr'] == {0.001, 0.003}
-    assert generator['weight_decay'] == {0.0, 0.25}
-    assert generator['betas'] == {(0.9, 0.999)}
-    assert settings_in(last, 'discriminators')['lr'] == {0.5}
-    assert settings_in(last,
-                       'auxiliary_discriminators')['betas'] == {(0.5, 0.75)}
-    assert 'optimizer.discriminators.lr was' in log_of(tmp_path / 'x')
+    log = log_of(tmp_path / 'x')
+    assert "The config's are in force" in log
+    assert 'lr_config.power was 1.0, is 0.0' in log
+    assert 'optimizer.discriminators.lr was' in log
+    line, = train_lines(tmp_path / 'x').values()
+    assert line['lr']['discriminators'] == 0.5
+    generator, judges, others = (
+        settings_in('x/ckpt/iter_7.pth', name)
+        for name in ('generator', 'discriminators',
+                     'auxiliary_discriminators'))
+    assert generator == dict(
+        lr={0.001, 0.003}, initial_lr={0.001, 0.003}, betas={(0.9, 0.999)},
+        weight_decay={0.0, 0.25})  # yapf: disable
+    assert judges['lr'] == judges['initial_lr'] == {0.5}
+    assert others['betas'] == {(0.5, 0.75)}
 
 
 def test_schedules_come_and_go(begun, tool, tmp_path):
@@ -208,13 +208,6 @@ def test_schedules_come_and_go(begun, tool, tmp_path):
     assert found['initial_lr'] == {0.001}
     done = tool('train.py', run.config, '--work-dir', 'x', '--auto-resume')
     assert 'momentum_config.policy was' in done and '--resume-from' in done
-
-
-def test_a_finished_run_says_so(begun, tool, caplog):
-    run, _ = begun()
-    assert tool('train.py', run.config, '--work-dir', run.work,
-                '--auto-resume') is None
-    assert 'nothing is left to train' in caplog.text
 
 
 @pytest.mark.parametrize('options, said', [

@@ -44,3 +44,8 @@ def test_best_is_kept(long_runs):
     score = last['meta']['hook_msgs']['best_score']
     assert best['meta']['hook_msgs']['best_score'] == score > 0
     assert last['progress']['evaluation_pending'] is False
+    log, = run.work.glob('*.log')
+    text = log.read_text()
+    assert 'VALIDATION ON TEST IMAGES' not in text
+    assert 'c1_test.lesion.Dice.EX: ' in text and '\tmDice: ' in text
+    assert not (run.work / '.evaluation').exists()

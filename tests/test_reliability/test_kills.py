@@ -9,7 +9,7 @@ from tests.tiny_runs import ROOT, script_environment
 
 
 @pytest.mark.parametrize('arguments, kills, half, parts', [
-    (('--kills', '2', '--parts', 'stage1', 'labels'), 4, 1, 2),
+    (('--kills', '2', '--parts', 'stage1'), 2, 1, 1),
     pytest.param(('--kills', '8', '--seed', '1'), 32, 8, 4,
                  marks=pytest.mark.slow),
 ])  # yapf: disable

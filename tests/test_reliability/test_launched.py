@@ -16,29 +16,28 @@ from tests.tiny_runs import ROOT
 slow = pytest.mark.slow
 
 
-def state_of(pid):
-    """State and parent of a process; None if it has ended."""
+def parent_of(pid):
+    """None if the process has ended."""
     try:
         text = Path(f'/proc/{pid}/stat').read_text()
     except OSError:
         return None
     state, parent = text.rpartition(')')[2].split()[:2]
-    return None if state == 'Z' else (state, int(parent))
+    return None if state == 'Z' else int(parent)
 
 
 def children_of(pid):
     """Processes that a process has started, and those that they have."""
     found = []
     for entry in filter(str.isdigit, os.listdir('/proc')):
-        state = state_of(entry)
-        if state and state[1] == pid:
+        if parent_of(entry) == pid:
             found += [int(entry), *children_of(int(entry))]
     return found
 
 
 def wait_until_gone(pids, seconds):
     end = time.time() + seconds
-    while any(map(state_of, pids)):
+    while any(map(parent_of, pids)):
         assert time.time() < end, f'still there: {pids}'
         time.sleep(0.1)
 
@@ -58,8 +57,9 @@ def launch(long_runs, tmp_path):
 
     def begin(*arguments, processes=2):
         (tmp_path / 'output.txt').write_bytes(b'')
+        script = ROOT / 'tools/dist_train_multi_task.sh'
         process = start(
-            ROOT / 'tools/dist_train_multi_task.sh',
+            script,
             config,
             processes,
             '--work-dir',
@@ -73,7 +73,7 @@ def launch(long_runs, tmp_path):
     yield begin
     for process in started:
         for pid in [*children_of(process.pid), process.pid]:
-            if state_of(pid):
+            if parent_of(pid):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 

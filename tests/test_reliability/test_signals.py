@@ -23,7 +23,7 @@ def default_signals():
     defaults = {number: signal.SIG_DFL for number in SIGNALS}
     defaults[signal.SIGINT] = signal.default_int_handler
     before = {n: signal.signal(n, handler) for n, handler in defaults.items()}
-    yield
+    yield defaults
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -49,9 +49,7 @@ def train(long_runs, tool, tmp_path):
     def run(stage, iteration, *numbers, options=()):
         changes = dict(long_runs[stage].changes)
         hook = dict(
-            type='SendSignal',
-            iteration=iteration,
-            numbers=[int(number) for number in numbers])
+            type='SendSignal', iteration=iteration, numbers=list(numbers))
         config = write_long_config(
             tmp_path / f'stage{stage}.py',
             long_runs[stage].data,
@@ -72,32 +70,31 @@ def goes_on(tool, run, folder):
     assert log_lines('w') == log_lines(run.work)
 
 
-@pytest.mark.parametrize('stage, numbers, came, iteration', [
-    (1, (signal.SIGTERM, ), 6, 6),
-    pytest.param(1, (signal.SIGUSR1, ), 5, 5, marks=slow),
-    pytest.param(2, (signal.SIGINT, ), 1, 2, marks=slow),
-    (2, (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), 5, 6),
+@pytest.mark.parametrize('stage, names, came, iteration', [
+    (1, ['SIGTERM'], 6, 6),
+    pytest.param(1, ['SIGUSR1'], 5, 5, marks=slow),
+    pytest.param(2, ['SIGINT'], 1, 2, marks=slow),
+    (2, ['SIGHUP', 'SIGTERM', 'SIGTERM'], 5, 6),
 ])
-def test_saves_and_goes_on(long_runs, train, tool, stage, numbers, came,
-                           iteration):
+def test_saves_and_goes_on(long_runs, train, tool, default_signals, stage,
+                           names, came, iteration):
     """Where a checkpoint is due or not, but after a step of the optimizers,
     every second iteration in stage 2; launchers may send more signals."""
+    numbers = [int(signal.Signals[name]) for name in names]
     assert train(stage, came, *numbers) == EXIT_INTERRUPTED == 75
-    assert signal.getsignal(numbers[0]) in (signal.SIG_DFL,
-                                            signal.default_int_handler)
+    assert signal.getsignal(numbers[0]) == default_signals[numbers[0]]
     log = next(Path('w').glob('*.log')).read_text()
     assert log.count(f'Saving checkpoint at {iteration}') == 1
-    assert (f'Interrupted ({signal.Signals(numbers[0]).name}) after iteration '
-            f'{iteration} of 8') in log
+    assert f'Interrupted ({names[0]}) after iteration {iteration} of 8' in log
     folder = folder_of('w', stage == 2)
-    assert read_checkpoint(str(
-        folder / f'iter_{iteration}.pth'))['meta']['iter'] == iteration
-    assert os.readlink(folder / 'latest.pth') == f'iter_{iteration}.pth'
+    path = folder / f'iter_{iteration}.pth'
+    assert read_checkpoint(str(path))['meta']['iter'] == iteration
+    assert os.readlink(folder / 'latest.pth') == path.name
     goes_on(tool, long_runs[stage], folder)
 
 
 def test_in_the_last_iteration_the_run_just_ends(train):
-    assert train(1, 8, signal.SIGTERM, options=['--no-validate']) is None
+    assert train(1, 8, 15, options=['--no-validate']) is None
     content = read_checkpoint('w/iter_8.pth')
     assert content['meta']['iter'] == 8
     assert not content['progress']['evaluation_pending']
@@ -127,10 +124,10 @@ def test_during_an_evaluation(long_runs, tool, tmp_path, monkeypatch,
     goes_on(tool, run, tmp_path / 'w')
 
 
-def test_second_ctrl_c_aborts_at_once(train, tmp_path):
-    assert train(1, 3, signal.SIGINT, signal.SIGINT) == 130
-    assert not (tmp_path / 'w/iter_3.pth').exists()
-    assert (tmp_path / 'w/iter_2.pth').exists()
+def test_second_ctrl_c_aborts_at_once(train):
+    assert train(1, 3, 2, 2) == 130
+    assert not os.path.exists('w/iter_3.pth')
+    assert os.path.exists('w/iter_2.pth')
 
 
 def test_before_training_nothing_is_left(long_runs, tool, tmp_path,

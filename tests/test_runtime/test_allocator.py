@@ -23,41 +23,27 @@ def faults_of_blocks(size=8 * 2**20):
 
 kept = runpy.run_path(sys.argv[1])['keep_freed_memory']()
 faults_of_blocks()
-print(kept, faults_of_blocks())
+print(int(kept), faults_of_blocks())
 '''
 PAGES = 20 * 8 * 2**20 // os.sysconf('SC_PAGE_SIZE')
 
-glibc = pytest.mark.skipif(
-    platform.libc_ver()[0] != 'glibc', reason='needs glibc')
 
-
-def measure(**variables):
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs glibc')
+@pytest.mark.parametrize('chosen', [
+    {},
+    dict(MALLOC_MMAP_THRESHOLD_='1048576'),
+    dict(GLIBC_TUNABLES='glibc.malloc.mmap_threshold=1048576'),
+])
+def test_freed_blocks_serve_again_unless_the_user_chose(chosen):
     run = subprocess.run([sys.executable, '-c', SCRIPT, allocator.__file__],
-                         env=dict(os.environ, **variables),
+                         env=dict(os.environ, **chosen),
                          capture_output=True,
                          text=True,
                          check=True)
-    kept, faults = run.stdout.split()
-    return kept == 'True', int(faults)
-
-
-@glibc
-def test_freed_blocks_serve_again():
-    kept, faults = measure()
-    assert kept
-    assert faults < PAGES / 10  # not asked for anew
-
-
-@glibc
-@pytest.mark.parametrize('variables', [
-    dict(MALLOC_MMAP_THRESHOLD_='1048576'),
-    dict(MALLOC_TRIM_THRESHOLD_='1048576'),
-    dict(GLIBC_TUNABLES='glibc.malloc.mmap_threshold=1048576'),
-])
-def test_what_the_user_chose_stays(variables):
-    kept, faults = measure(**variables)
-    assert not kept
-    assert faults >= PAGES  # each block from the system
+    kept, faults = map(int, run.stdout.split())
+    assert kept == (not chosen)
+    # not asked for anew, or each block from the system
+    assert faults >= PAGES if chosen else faults < PAGES / 10
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):

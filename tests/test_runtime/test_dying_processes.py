@@ -9,10 +9,10 @@ from tests.tiny_runs import PARTS, TWO, config_of, run_script, write_config
 slow = pytest.mark.slow
 SECONDS = 60
 ENDS = dict(
-    exception=(1, 'failed: RuntimeError: the fault of this process\n'
-               'Its traceback is above'),
-    kill=(137, 'was killed by SIGKILL'),
-    exit=(3, 'left with status 3'),
+    exception=(1, 'Process {} .* failed: RuntimeError: the fault of this '
+               'process\nIts traceback is above'),
+    kill=(137, 'Process {} .* was killed by SIGKILL'),
+    exit=(3, 'Process {} .* left with status 3'),
     exit_well=(1, 'left by sys.exit before the run was over'),
     exit_hard=(1, 'No process reported an error'))
 """dict: Exit status and last words of a run, by how a process ends."""
@@ -27,45 +27,37 @@ def check_end(done, how, rank):
     status, reason = ENDS[how]
     assert done.returncode == status, shown[-3000:]
     end = '\n'.join(done.stderr.rstrip().splitlines()[-2:])
-    assert re.search(reason, end), end[-3000:]
-    if how in ('exception', 'kill', 'exit'):
-        assert f'Process {rank} (pid ' in end
-    if how == 'exception':
-        assert re.search(r'Traceback.*_raise\n.*RuntimeError: the fault',
-                         shown, re.DOTALL)
+    assert re.search(reason.format(rank), end), end[-3000:]
+    assert how != 'exception' or re.search(
+        r'Traceback.*_raise\n.*RuntimeError: the fault', shown, re.DOTALL)
 
 
 @pytest.fixture
 def launch(runs, tmp_path):
-    """Function that trains in several processes, of which one may die."""
+    """Function that trains in several processes, of which one may die: in an
+    iteration, or where a dataset is checked or scored."""
 
-    def run(how, rank, where=None, processes=2, environment=None, **changes):
-        cfg = config_of(runs.data, TWO, custom_imports=PARTS, **changes)
-        if where is None:
-            cfg['custom_hooks'] = [
-                dict(type='FailingHook', how=how, rank=rank)
-            ]
+    def run(where, processes=2, environment=None, changes=None, **fault):
+        cfg = config_of(runs.data, TWO, custom_imports=PARTS, **changes or {})
+        if where == 'training':
+            cfg['custom_hooks'] = [dict(type='FailingHook', **fault)]
         else:
             cfg['data']['val'][0].update(
-                type='FailingDataset', how=how, rank=rank, **where)
+                type='FailingDataset', where=where, **fault)
+        config = write_config(tmp_path / 'a.py', cfg)
+        script = 'dist_train_multi_task.sh'
         return run_script(
-            'dist_train_multi_task.sh',
-            write_config(tmp_path / 'a.py', cfg),
-            processes,
-            folder=tmp_path,
-            **(environment or {}))
+            script, config, processes, folder=tmp_path, **environment or {})
 
     return run
 
 
-@pytest.mark.parametrize('processes, rank', [
-    pytest.param(2, 0, marks=slow),
-    pytest.param(2, 1, marks=slow),
-    pytest.param(3, 2, marks=slow)
-])
+@slow
+@pytest.mark.parametrize('processes, rank', [(2, 0), (2, 1), (3, 2)])
 @pytest.mark.parametrize('how', ENDS)
 def test_training(launch, how, rank, processes):
-    check_end(launch(how, rank, processes=processes), how, rank)
+    done = launch('training', processes, how=how, rank=rank)
+    check_end(done, how, rank)
 
 
 @pytest.mark.parametrize('how, where, rank', [('exception', 'scoring', 1)] + [
@@ -75,19 +67,14 @@ def test_training(launch, how, rank, processes):
 ])
 def test_data_check_and_evaluation(launch, how, rank, where):
     """In the first validation set."""
-    done = launch(how, rank, dict(where=where), evaluation__interval=1)
-    check_end(done, how, rank)
+    every = dict(evaluation__interval=1)
+    check_end(launch(where, changes=every, how=how, rank=rank), how, rank)
 
 
 def test_error_of_all_is_told_once_and_last(runs, tmp_path):
     """Not once by each process, nor followed by torchrun's traceback."""
-    done = run_script(
-        'dist_train_gan.sh',
-        runs.config2,
-        2,
-        '--load-from',
-        'no.pth',
-        folder=tmp_path)
+    wrong = (runs.config2, 2, '--load-from', 'no.pth')
+    done = run_script('dist_train_gan.sh', *wrong, folder=tmp_path)
     shown = done.stdout + done.stderr
     assert done.returncode == 1 and 'Traceback' not in shown
     assert shown.count("checkpoint 'no.pth' not found") == 1
@@ -98,9 +85,10 @@ def test_error_of_all_is_told_once_and_last(runs, tmp_path):
 def test_slow_check_of_the_data(launch):
     """Others wait for the first process, longer than for anything else."""
     done = launch(
-        'kill',
-        -1,
-        dict(where='check', seconds=20),
+        'check',
         environment=dict(MBOS_TIMEOUT_MINUTES='0.15'),
-        runner__max_iters=1)
+        changes=dict(runner__max_iters=1),
+        how='kill',
+        rank=-1,
+        seconds=20)
     assert done.returncode == 0, done.stderr[-3000:]
