@@ -2,15 +2,15 @@
 more of them before it is trained with.
 
 A rule is a key with dots, or several, and what the value must be: a type, as
-annotations have it, a tuple of choices, or a :class:`Kind`.
+annotations have it, a range, a tuple of choices, or a :class:`Kind`.
 """
 import difflib
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import UnionType
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from mmcv import Config
 
@@ -23,7 +23,8 @@ SIMILAR = 0.75
 """float: How much alike a mistyped key and the one that was meant are."""
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True)
+class Kind:
     """A condition on a value, and the words for it in a sentence."""
 
     is_right: Callable[[Any], object]
@@ -34,8 +35,8 @@ def fits(value: object, kind: Any) -> bool:
     """Whether a value is as a rule says."""
     if isinstance(kind, Kind):
         return bool(kind.is_right(value))
-    if isinstance(kind, tuple):
-        return value in kind
+    if isinstance(kind, (tuple, range)):
+        return value in kind and type(value) is type(kind[0])
     if isinstance(kind, UnionType):
         return any(fits(value, one) for one in get_args(kind))
     of = get_args(kind)
@@ -52,8 +53,12 @@ def fits(value: object, kind: Any) -> bool:
 def _words(kind: Any) -> str:
     if isinstance(kind, Kind):
         return kind.expected
+    if isinstance(kind, range):
+        return f'a whole number from {kind[0]} to {kind[-1]}'
     if isinstance(kind, tuple):
         return ' or '.join(map(repr, kind))
+    if get_origin(kind) is list:
+        return f'a list, of each {_words(*get_args(kind))}'
     return str(kind) if get_args(kind) else kind.__name__
 
 
@@ -66,12 +71,6 @@ def value_at(config: object, path: str) -> Any:
     return config
 
 
-def _whole_number(least: int, most: float = math.inf) -> Kind:
-    limit = 'up' if most == math.inf else f'to {most}'
-    return Kind(lambda value: fits(value, int) and least <= value <= most,
-                f'a whole number from {least} {limit}')
-
-
 def _has_type(value: object) -> bool:
     return isinstance(value_at(value, 'type'), str)
 
@@ -81,16 +80,8 @@ def _is_head(value: Any) -> bool:
                                  or not value['type'].endswith('Head'))
 
 
-def _list_of(is_right: Callable[[Any], object], expected: str) -> Kind:
-    return Kind(
-        lambda value: isinstance(value,
-                                 (list, tuple)) and all(map(is_right, value)),
-        expected)
-
-
 def _is_step(value: Any) -> bool:
-    return _has_type(value) and ('transforms' not in value
-                                 or fits(value['transforms'], PIPELINE))
+    return _has_type(value) and fits(value.get('transforms', []), PIPELINE)
 
 
 def _is_hook(value: Any) -> bool:
@@ -103,8 +94,9 @@ def _is_further_hook(value: Any) -> bool:
          'LrUpdaterHook'))
 
 
+MOST = 10**9
 FLAG = (True, False)
-PIPELINE = _list_of(_is_step, 'a list of transforms, each a dict with a type')
+PIPELINE: Any = list[Kind(_is_step, 'a dict with a type')]
 RULES = {
     'model data test_sets prediction prediction.postprocessing': dict,
     'work_dir data_root model.pretrained model.backbone.init_cfg.checkpoint '
@@ -119,7 +111,7 @@ RULES = {
     'model.decode_head.head.in_index model.decode_head.head.in_channels '
     'model.auxiliary_head.head.in_index '
     'model.auxiliary_head.head.in_channels': int | list[int],
-    'data.workers_per_gpu data.test_workers': _whole_number(0, MOST_WORKERS),
+    'data.workers_per_gpu data.test_workers': range(MOST_WORKERS + 1),
     'prediction.pipeline': PIPELINE,
     'prediction.thresholds prediction.postprocessing.specks':
         dict[str, float | dict[str, float]],
@@ -144,11 +136,11 @@ DATASET = {
 """dict[str, Any]: What the settings of a PartialLabelDataset must be."""
 TRAINING = {
     'runner.max_iters evaluation.interval log_config.interval':
-        _whole_number(1),
-    'data.samples_per_gpu': _whole_number(1, 4096),
-    'seed': _whole_number(0, 2**64 - 1),
+        range(1, MOST),
+    'data.samples_per_gpu': range(1, 4097),
+    'seed': range(2**64),
     'checkpoint_config.interval checkpoint_config.max_keep_ckpts':
-        _whole_number(-1),
+        range(-1, MOST),
     'compile cudnn_benchmark tf32 auto_resume accelerate '
     'checkpoint_config.save_last': FLAG,
     'load_from resume_from checkpoint_config.subfolder': str,
@@ -171,12 +163,12 @@ TRAINING = {
         "accumulate=N to gather gradients; precision='fp16' scales losses"),
     'runner.type': ('CheckedIterRunner', ),
     'checkpoint_config.type': ('SubfolderCheckpointHook', ),
-    'log_config.hooks': _list_of(
-        _is_hook, "a list such as [dict(type='CompactTextLoggerHook')], "
-        'without by_epoch=True'),
-    'custom_hooks': _list_of(
-        _is_further_hook, 'a list of dicts with a type, without by_epoch=True '
-        'and what optimizer_config, lr_config and checkpoint_config give'),
+    'log_config.hooks': list[Kind(
+        _is_hook, "such as dict(type='CompactTextLoggerHook'), without "
+        'by_epoch=True')],
+    'custom_hooks': list[Kind(
+        _is_further_hook, 'a dict with a type, without by_epoch=True, and none'
+        ' that optimizer_config, lr_config and checkpoint_config give')],
 }  # yapf: disable
 """dict[str, Any]: What else settings must be for training."""
 REQUIRED_IN_TRAINING = (

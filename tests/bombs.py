@@ -2,64 +2,41 @@
 import io
 import struct
 import zlib
+from functools import partial
 
 from PIL import Image
 
 
-def _small(kind):
+def bomb(kind, width, height):
+    """A whole file of 8x8 pixels with another size in its header."""
     stream = io.BytesIO()
     Image.new('RGB', (8, 8), (90, 60, 30)).save(stream, kind)
-    return bytearray(stream.getvalue())
-
-
-def png(width, height):
-    """A PNG of one byte of pixels."""
-
-    def chunk(name, content):
-        return (struct.pack('>I', len(content)) + name + content +
-                struct.pack('>I', zlib.crc32(name + content)))
-
-    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) +
-            chunk(b'IDAT', zlib.compress(b'\0')) + chunk(b'IEND', b''))
-
-
-def jpeg(width, height):
-    """A whole JPEG of 8x8 pixels with another size in its header."""
-    content = _small('JPEG')
-    start = content.index(b'\xff\xc0') + 5
-    content[start:start + 4] = struct.pack('>HH', height, width)
+    content = bytearray(stream.getvalue())
+    if kind == 'PPM':
+        return bytes(content.replace(b'8 8', b'%d %d' % (width, height)))
+    if kind == 'PNG':
+        struct.pack_into('>II', content, 16, width, height)
+        struct.pack_into('>I', content, 29, zlib.crc32(content[12:29]))
+    elif kind == 'JPEG':
+        start = content.index(b'\xff\xc0') + 5
+        struct.pack_into('>HH', content, start, height, width)
+    elif kind == 'BMP':
+        struct.pack_into('<ii', content, 18, width, height)
+    elif kind == 'GIF':  # its screen, and its frame behind the palette
+        frame = content.index(b'\x2c', 13 + 3 * 2**(1 + (content[10] & 7)))
+        for start in (6, frame + 5):
+            struct.pack_into('<HH', content, start, width, height)
+    else:
+        for tag, value in ((256, width), (257, height)):
+            start = content.index(struct.pack('<HHI', tag, 4, 1)) + 8
+            struct.pack_into('<I', content, start, value)
     return bytes(content)
 
 
-def bmp(width, height):
-    """A BMP without pixels."""
-    return (b'BM' + struct.pack('<IHHI', 54, 0, 0, 54) + struct.pack(
-        '<IiiHHIIiiII', 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0))
-
-
-def gif(width, height):
-    """A GIF of 8x8 pixels whose frame and screen are of another size."""
-    content = _small('GIF')
-    content[6:10] = struct.pack('<HH', width, height)
-    start = content.index(b'\x2c', 13 + 3 * 2**(1 + (content[10] & 7)))
-    content[start + 5:start + 9] = struct.pack('<HH', width, height)
-    return bytes(content)
-
-
-def ppm(width, height):
-    """A PPM without pixels."""
-    return b'P6 %d %d 255\n' % (width, height)
-
-
-def tiff(width, height):
-    """A TIFF with one short strip."""
-    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8),
-               (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1),
-               (278, 4, 1, height), (279, 4, 1, 1)]
-    directory = struct.pack('<H', len(entries)) + b''.join(
-        struct.pack('<HHII', *entry) for entry in entries)
-    return b'II*\0' + struct.pack('<I', 9) + b'\0' + directory + b'\0' * 4
-
-
-BOMBS = dict(png=png, jpg=jpeg, bmp=bmp, gif=gif, ppm=ppm, tif=tiff)
+BOMBS = {
+    suffix: partial(bomb, kind)
+    for suffix, kind in dict(
+        png='PNG', jpg='JPEG', bmp='BMP', gif='GIF', ppm='PPM',
+        tif='TIFF').items()
+}  # yapf: disable
+png, ppm = BOMBS['png'], BOMBS['ppm']

@@ -33,26 +33,22 @@ BROKEN = '''[...document.images].filter((i) => !i.naturalWidth).map(
 def why_not():
     """Why Chromium does not start on this machine; '' if it does."""
     try:
-        dom, _ = _start('data:text/html,<p>here', '--dump-dom')
+        dom, _ = _opened('data:text/html,<p>here')
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     return '' if '<p>here' in dom else 'it shows nothing'
 
 
-def run_chromium(url, *flags):
-    """Open a page; returns what it dumps and its console's lines."""
-    if why_not():
-        pytest.skip(f'{CHROMIUM} does not start: {why_not()}')
-    return _start(url, *flags)
-
-
-def _start(url, *flags):
+def _opened(url, width=1200):
+    """What a page has become, and its console's lines."""
     with tempfile.TemporaryDirectory() as profile:
-        done = subprocess.run(
-            [CHROMIUM, *FLAGS, f'--user-data-dir={profile}', *flags, url],
-            capture_output=True,
-            text=True,
-            timeout=60)
+        done = subprocess.run([
+            CHROMIUM, *FLAGS, f'--user-data-dir={profile}', '--dump-dom',
+            f'--window-size={width},900', url
+        ],
+                              capture_output=True,
+                              text=True,
+                              timeout=60)
     return done.stdout, re.findall(r'CONSOLE[^\]]*\] (.*)', done.stderr)
 
 
@@ -63,10 +59,11 @@ def ask_page(path, question, fragment='', actions='', width=1200):
     and after ``actions``, statements that may ``await``. Fails if the page
     wrote to the console.
     """
-    path = Path(path)
-    copy = path.with_name(f'asked_{path.name}')
+    if why_not():
+        pytest.skip(f'{CHROMIUM} does not start: {why_not()}')
+    copy = Path(path).with_name(f'asked_{Path(path).name}')
     copy.write_text(
-        path.read_text(encoding='utf-8') + f'''<script>
+        Path(path).read_text(encoding='utf-8') + f'''<script>
         addEventListener('load', async () => {{
             {actions};
             document.documentElement.dataset.answer =
@@ -74,9 +71,8 @@ def ask_page(path, question, fragment='', actions='', width=1200):
         }});</script>''',
         encoding='utf-8')
     try:
-        url = f'file://{quote(str(copy.resolve()))}'
-        dom, console = run_chromium(f'{url}#{fragment}' if fragment else url,
-                                    '--dump-dom', f'--window-size={width},900')
+        url = f'file://{quote(str(copy.resolve()))}#{fragment}'
+        dom, console = _opened(url.rstrip('#'), width)
     finally:
         copy.unlink()
     assert not console, console

@@ -62,9 +62,9 @@ def load_release(model, key, seed):
 @functools.lru_cache(maxsize=None)
 def our_names(key):
     """By the release's parameter names, ours; none for dead ones."""
+    tasks = build_tasks(TASKS)
     return {
-        name:
-        list(from_release({name: torch.zeros(shape)}, build_tasks(TASKS))[0])
+        name: list(from_release({name: torch.zeros(shape)}, tasks)[0])
         for name, shape in shapes(key).items()
         if not name.endswith('relative_position_index')
     }
@@ -72,10 +72,8 @@ def our_names(key):
 
 def release_norms(values, key):
     """Norms of our tensors, gathered under the release's names."""
-    norms = {
-        name: float(value.double().norm())
-        for name, value in values.items() if value is not None
-    }
+    norms = {n: float(v.double().norm())
+             for n, v in values.items() if v is not None}  # yapf: disable
     return {
         name: float(np.linalg.norm([norms.get(n, 0.) for n in ours]))
         for name, ours in our_names(key).items()
@@ -94,8 +92,7 @@ def tolerance_of(dtype, float32=1e-4):
 
 def assert_close(actual, expected, tolerance=1e-4):
     """Compare arrays, relative to the largest value."""
-    actual = np.asarray(actual.detach() if hasattr(actual, 'detach')
-                        else actual, dtype=np.float64)  # yapf: disable
+    actual = np.asarray(torch.as_tensor(actual).detach(), dtype=np.float64)
     assert actual.shape == expected.shape
     error = np.abs(actual - expected).max()
     assert error <= tolerance * np.abs(expected).max(), error
@@ -144,6 +141,5 @@ def check_steps(moved, walked, start, data, steps, dtype):
         floor = steps * SPACING * start[name] if cancels else 1e-9
         return max(relative * expected, floor)
 
-    plural = 's' if steps > 1 else ''
-    check_norms(moved, data, f'after_{steps}_step{plural}/delta_norm/',
-                tolerance)
+    prefix = f'after_{steps}_step{"s" if steps > 1 else ""}/delta_norm/'
+    check_norms(moved, data, prefix, tolerance)

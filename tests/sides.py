@@ -11,14 +11,9 @@ from torch import nn
 
 
 class Sides:
-    """Notes the sides in one run, and imposes them in another.
-
-    Attributes:
-        total (int): Number of inputs seen.
-        moved (int): How many of them would have lain on the other side than
-            the imposed one.
-        largest (float): The largest of those, relative to the largest input
-            of the same layer.
+    """Notes the sides in one run, and imposes them in another: how many inputs
+    there were, how many would have lain on the other side, and the largest of
+    those, relative to the largest input of the same layer.
     """
 
     def __init__(self):
@@ -46,18 +41,9 @@ class Sides:
         if wrong.any():
             self.moved += int(wrong.sum())
             size = x.detach().abs()
-            self.largest = max(self.largest,
-                               float(size[wrong].max() / size.max()))
+            largest = float(size[wrong].max() / size.max())
+            self.largest = max(self.largest, largest)
         return side
-
-
-def _replace(module, choose):
-    for name, child in module.named_children():
-        if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
-            slope = getattr(child, 'negative_slope', 0.0)
-            setattr(module, name, _Kink(slope, choose))
-        else:
-            _replace(child, choose)
 
 
 class _Kink(nn.Module):
@@ -68,3 +54,12 @@ class _Kink(nn.Module):
 
     def forward(self, x):
         return torch.where(self.choose(x), x, self.slope * x)
+
+
+def _replace(module, choose):
+    for name, child in module.named_children():
+        if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
+            slope = getattr(child, 'negative_slope', 0.0)
+            setattr(module, name, _Kink(slope, choose))
+        else:
+            _replace(child, choose)

@@ -36,14 +36,12 @@ STAGE2_CONFIG = (
     '0.1_0.05_60k_128_group_window_size16.py')
 STAGE1_CASES = pytest.mark.parametrize('name',
                                        ['stage1_tiny', 'stage1_tiny_rect'])
-GAN_CASES = [('gan_tiny', 'gan_tiny_window8', 8),
-             ('gan_tiny_window16', 'gan_tiny_window16', 16)]
-KERNELS = pytest.mark.parametrize('kernels', ['plain', 'accelerated'])
+GAN_CASES = pytest.mark.parametrize(
+    'name, key, window', [('gan_tiny', 'gan_tiny_window8', 8),
+                          ('gan_tiny_window16', 'gan_tiny_window16', 16)])
+KERNELS = pytest.mark.parametrize(
+    'kernels', [lambda model: model, accelerate], ids=['plain', 'accelerated'])
 PRECISIONS = pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
-
-
-def with_kernels(kernels, model):
-    return accelerate(model) if kernels == 'accelerated' else model
 
 
 def check_imposed(sides):
@@ -58,7 +56,16 @@ def check_imposed(sides):
 
 def stage1_model(data, dtype, kernels):
     model = load_release(tiny_model(), 'stage1_tiny', int(data['seed']))
-    return with_kernels(kernels, model.to(dtype))
+    return kernels(model.to(dtype))
+
+
+@torch.no_grad()
+def check_logits(model, data, prefix, dtype):
+    img = image(data['eval/img'], dtype)
+    logits = model.eval().split(model.encode_decode(img, []))
+    for task in TASKS:
+        assert_close(logits[task], data[f'{prefix}/logits_{task}'],
+                     tolerance_of(dtype))
 
 
 @KERNELS
@@ -66,25 +73,18 @@ def stage1_model(data, dtype, kernels):
 @STAGE1_CASES
 def test_stage1_logits(name, dtype, kernels):
     data = load(name)
-    model = stage1_model(data, dtype, kernels).eval()
-    img = image(data['eval/img'], dtype)
-    with torch.no_grad():
-        logits = model.split(model.encode_decode(img, []))
-    for task in TASKS:
-        assert_close(logits[task], data[f'eval/logits_{task}'],
-                     tolerance_of(dtype))
+    check_logits(stage1_model(data, dtype, kernels), data, 'eval', dtype)
 
 
 @KERNELS
 @STAGE1_CASES
 def test_stage1_losses_and_gradients(name, kernels):
     data, sides = load(name), Sides()
-    model = stage1_model(data, torch.float64, kernels)
-    sides.note(model)
-    check_stage1_training(model, data, torch.float64)
-    model = stage1_model(data, torch.float32, kernels)
-    sides.impose(model)
-    check_stage1_training(model, data, torch.float32)
+    for dtype, meet in ((torch.float64, sides.note), (torch.float32,
+                                                      sides.impose)):
+        model = stage1_model(data, dtype, kernels)
+        meet(model)
+        check_stage1_training(model, data, dtype)
     check_imposed(sides)
 
 
@@ -114,28 +114,28 @@ def check_stage1_training(model, data, dtype):
 
 def gan_batch(data):
     """The six images of the golden training step."""
-    planes = dict(
+    pseudo = dict(
         vessel_dataset=('lesion', 'odoc'),
         lesion_dataset=('vessel', 'odoc'),
         odoc_dataset=('vessel', ))
     images, metas, labels = [], [], []
+
+    def add(key, meta, tasks):
+        images.append(image(data[f'{key}/img'][0]))
+        metas.append(meta)
+        planes = {task: np.squeeze(data[f'{key}/{name}'])
+                  for task, name in tasks.items()}  # yapf: disable
+        labels.append(stack_planes(TASKS, *images[-1].shape[1:], **planes))
+
     for task in TASKS:
-        key = f'train/{task}_dataset'
-        images.append(image(data[f'{key}/img'][0]))
-        metas.append(make_meta(f'{task}_dataset', truth=[task]))
-        labels.append(
-            stack_planes(TASKS, *images[-1].shape[1:],
-                         **{task: np.squeeze(data[f'{key}/label'])}))
-    for name, tasks in planes.items():
-        key = f'train/{name}_pseudo'
-        images.append(image(data[f'{key}/img'][0]))
+        name = f'{task}_dataset'
+        add(f'train/{name}', make_meta(name, truth=[task]), {task: 'label'})
+    for name, tasks in pseudo.items():
         weights = dict(lesion=2.0) if name == 'vessel_dataset' else None
-        metas.append(make_meta(name, pseudo=tasks, weights=weights))
-        labels.append(
-            stack_planes(
-                TASKS, *images[-1].shape[1:],
-                **{t: np.squeeze(data[f'{key}/label_{t}'])
-                   for t in tasks}))  # yapf: disable
+        add(f'train/{name}_pseudo',
+            make_meta(name, pseudo=tasks, weights=weights),
+            {task: f'label_{task}'
+             for task in tasks})
     return dict(
         img=torch.stack(images), img_metas=metas, labels=torch.stack(labels))
 
@@ -163,50 +163,50 @@ def published_loss_names():
 
 
 def gan_model(key, window, seed, kernels):
-    return with_kernels(
-        kernels,
-        load_release(tiny_model(window=window, adversarial=True), key, seed))
+    model = tiny_model(window=window, adversarial=True)
+    return kernels(load_release(model, key, seed))
 
 
 @KERNELS
 @PRECISIONS
-@pytest.mark.parametrize('name, key, window', GAN_CASES)
+@GAN_CASES
 def test_gan_logits_and_verdicts(name, key, window, dtype, kernels):
     data, tolerance = load(name), tolerance_of(dtype)
     model = gan_model(key, window, int(data['seed']), kernels)
-    model = model.eval().to(dtype)
+    model, img = model.eval().to(dtype), image(data['eval/img'], dtype)
     with torch.no_grad():
-        img = image(data['eval/img'], dtype)
         features = model.extract_feat(img)
         for prefix, head, discriminators in (('', model.decode_head,
                                               model.discriminators),
                                              ('aux_', model.auxiliary_head,
                                               model.auxiliary_discriminators)):
             for task, logits in head(features).items():
-                logits = torch.nn.functional.interpolate(
-                    logits, img.shape[2:], mode='bilinear')
+                logits = resized(logits, img)
                 assert_close(logits, data[f'eval/{prefix}logits_{task}'],
                              tolerance)
                 assert_close(discriminators[task](logits.sigmoid()),
                              data[f'eval/{prefix}disc_{task}'], tolerance)
 
 
-@pytest.mark.parametrize('images_per_pass, kernels', [(4, 'plain'),
-                                                      (1, 'accelerated')])
-@pytest.mark.parametrize('name, key, window', GAN_CASES)
+def resized(logits, img):
+    return torch.nn.functional.interpolate(
+        logits, img.shape[2:], mode='bilinear')
+
+
+@pytest.mark.parametrize('images_per_pass, kernels', [(4, lambda model: model),
+                                                      (1, accelerate)])
+@GAN_CASES
 def test_gan_training(name, key, window, images_per_pass, kernels):
     """Every loss term, gradient norm, step length and the logits after."""
     data, sides = load(name), Sides()
-    for dtype in (torch.float64, torch.float32):
+    for dtype, meet in ((torch.float64, sides.note), (torch.float32,
+                                                      sides.impose)):
         model = gan_model(key, window, int(data['seed']), kernels)
         model = model.train().to(dtype)
         model.train_cfg['images_per_pass'] = images_per_pass
-        if dtype == torch.float64:
-            sides.note(model)
-        else:
-            sides.impose(model)
+        meet(model)
         train_gan(model, data, key, dtype)
-        check_gan_logits_after(model, data, dtype)
+        check_logits(model, data, 'after_3_steps', dtype)
     check_imposed(sides)
 
 
@@ -244,16 +244,6 @@ def change(model, before):
     return {n: p.detach() - before[n] for n, p in model.named_parameters()}
 
 
-def check_gan_logits_after(model, data, dtype):
-    model.eval()
-    with torch.no_grad():
-        img = image(data['eval/img'], dtype)
-        logits = model.split(model.encode_decode(img, []))
-    for task in TASKS:
-        assert_close(logits[task], data[f'after_3_steps/logits_{task}'],
-                     tolerance_of(dtype))
-
-
 def check_gan_losses(losses, data, tolerance):
     names = published_loss_names()
     terms = {k.split('/')[-1] for k in data if k.startswith('train/log/loss_')}
@@ -280,11 +270,9 @@ def test_published_configs(config, key):
     cfg = Config.fromfile(osp.join(ROOT, config))
     cfg.model.pretrained = None
     model = load_release(build_segmentor(cfg.model), key, int(data['seed']))
-    for kernels, dtype in (('plain', torch.float64),
-                           ('accelerated', torch.float64), ('accelerated',
-                                                            torch.float32)):
-        model = with_kernels(kernels, model.eval().to(dtype))
-        check_published(model, key, data, dtype)
+    check_published(model.eval().double(), key, data, torch.float64)
+    for dtype in (torch.float64, torch.float32):
+        check_published(accelerate(model.to(dtype)), key, data, dtype)
 
 
 @torch.no_grad()
@@ -296,10 +284,9 @@ def check_published(model, key, data, dtype):
         if f'{key}/{prefix}logits_vessel' not in data:
             continue
         for task, logits in head(features).items():
-            logits = torch.nn.functional.interpolate(
-                logits, img.shape[2:], mode='bilinear')
             found = f'{key}/{prefix}logits_{task}'
-            assert_close(logits, data[found], tolerance_of(dtype))
+            assert_close(
+                resized(logits, img), data[found], tolerance_of(dtype))
             compared.add(found)
     assert compared == {name for name in data if name.startswith(f'{key}/')}
 
@@ -307,20 +294,14 @@ def check_published(model, key, data, dtype):
 # ---- losses
 
 
-def loss_cases():
-    return sorted({k.split('/')[0] for k in load('losses')})
-
-
 @PRECISIONS
-@pytest.mark.parametrize('case', loss_cases())
+@pytest.mark.parametrize('case',
+                         sorted({k.split('/')[0]
+                                 for k in load('losses')}))
 def test_losses(case, dtype):
     data = load('losses')
-    _, *mode, channels, kind, smooth = case.split('_')
-    task = {
-        ('C1', 'plain'): 'vessel',
-        ('C4', 'plain'): 'lesion',
-        ('C2', 'odoc'): 'odoc'
-    }[channels, kind]
+    _, *mode, channels, _, smooth = case.split('_')
+    task = dict(C1='vessel', C4='lesion', C2='odoc')[channels]
     loss = BinaryLoss(
         mode='_'.join(mode),
         smooth=float(smooth[len('smooth'):]),
@@ -338,70 +319,40 @@ def test_losses(case, dtype):
 
 # ---- metrics
 
-# Names of the golden file, and ours where they differ.
-GOLDEN_NAMES = {
-    'vessel':
-    dict(
-        auc='AUC',
-        se='Sensitivity@Otsu',
-        sp='Specificity@Otsu',
-        ppv='PPV@Otsu',
-        ACC='Accuracy'),
-    'lesion':
-    dict(se='Sensitivity', sp='PPV', dice='Dice', auc_roc='AUC', mae='MAE'),
-    'odoc': {},
-}
-
-
-@pytest.fixture(scope='module')
-def golden():
-    return load('metrics')
-
-
-def golden_sums(golden, name, **kwargs):
-    task = BUILTIN_TASKS[name]
-    count = sum(
-        key.startswith(f'{name}/') and key.endswith('/prob') for key in golden)
-    assert count > 0
-    return [
-        update(golden[f'{name}/{i}/prob'], golden[f'{name}/{i}/label'], task,
-               **kwargs) for i in range(count)
-    ]
+GOLDEN_NAMES = dict(
+    vessel=dict(
+        auc='AUC', se='Sensitivity@Otsu', sp='Specificity@Otsu',
+        ppv='PPV@Otsu', ACC='Accuracy'),
+    lesion=dict(
+        se='Sensitivity', sp='PPV', dice='Dice', auc_roc='AUC', mae='MAE'),
+    odoc={})  # yapf: disable
+"""dict: Names of the golden file, and ours where they differ."""
 
 
 @pytest.mark.parametrize('ignore_index', [255, None])
-@pytest.mark.parametrize('name', list(GOLDEN_NAMES))
-def test_published_figures_are_those_of_the_release(golden, name,
-                                                    ignore_index):
-    task = BUILTIN_TASKS[name]
-    sums = golden_sums(golden, name, ignore_index=ignore_index)
-    table = compute(sums, task)['published']
-    checked = set()
+@pytest.mark.parametrize('name', [*GOLDEN_NAMES, 'od'])
+def test_published_figures_are_those_of_the_release(name, ignore_index):
+    """And of masks that have the disc alone."""
+    golden, disc_only = load('metrics'), name == 'od'
+    source = 'odoc' if disc_only else name
+    task = Task('odoc', ('disc', )) if disc_only else BUILTIN_TASKS[name]
+    sums = []
+    while f'{source}/{len(sums)}/prob' in golden:
+        prob, labels = (
+            golden[f'{source}/{len(sums)}/{part}']
+            for part in ('prob', 'label'))
+        if disc_only:
+            prob, labels = prob[:1], (labels > 0).astype(np.uint8)
+        sums.append(update(prob, labels, task, ignore_index=ignore_index))
+    table, checked = compute(sums, task)['published'], set()
     for key, expected in golden.items():
         if not key.startswith(f'{name}/ref/'):
             continue
         metric = key.split('/')[-1]
-        row = table[GOLDEN_NAMES[name].get(metric, metric)]
-        checked.add(GOLDEN_NAMES[name].get(metric, metric))
-        ours = [row[c] for c in task.classes]
-        np.testing.assert_allclose(ours, expected[1:], rtol=0, atol=1e-5)
-        if 'background' in row:
-            np.testing.assert_allclose(
-                row['background'], expected[0], rtol=0, atol=1e-5)
-    assert checked == set(table)
-
-
-def test_disc_only_masks_give_the_figures_of_the_release(golden):
-    images = sorted({
-        key.split('/')[1]
-        for key in golden if key.startswith('odoc/') and 'ref' not in key
-    })
-    probs = [golden[f'odoc/{i}/prob'][0] for i in images]
-    masks = [(golden[f'odoc/{i}/label'] > 0).astype(np.uint8) for i in images]
-    disc = Task('odoc', ('disc', ))
-    sums = [update(p[None], m, disc) for p, m in zip(probs, masks)]
-    table = compute(sums, disc)['published']
-    for metric in ('IoU', 'Dice'):
-        ours = [table[metric]['background'], table[metric]['disc']]
-        np.testing.assert_allclose(
-            ours, golden[f'od/ref/{metric}'], rtol=0, atol=1e-5)
+        metric = GOLDEN_NAMES[source].get(metric, metric)
+        checked.add(metric)
+        row = table[metric]
+        found = [row.get('background', expected[0])]
+        found += [row[c] for c in task.classes]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert checked and (disc_only or checked == set(table))

@@ -7,12 +7,13 @@ from .errors import RefusedError
 from .images import max_image_pixels
 
 SUFFIXES = ('.dcm', '.dicom')
-MAGIC_AT, MAGIC_END = 128, 132
 
 
-def is_dicom(start: bytes) -> bool:
-    """Whether a file's first bytes are those of DICOM."""
-    return start[MAGIC_AT:MAGIC_END] == b'DICM'
+def is_dicom(stream: BinaryIO) -> bool:
+    """Whether a file begins as DICOM does."""
+    start = stream.read(132)
+    stream.seek(0)
+    return start[128:] == b'DICM'
 
 
 def _dataset(path: str, stream: BinaryIO, **options: bool) -> Any:

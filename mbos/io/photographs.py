@@ -32,17 +32,13 @@ ORIENTATIONS = range(1, 9)
 LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
 LONGEST_EXIF = 1 << 16
 DEPTHS = (8, 10, 12, 14, 16, 32)
-JPEG_FLAGS = {
-    factor: flag | cv2.IMREAD_IGNORE_ORIENTATION
-    for factor, flag in ((1, cv2.IMREAD_COLOR), (2,
-                                                 cv2.IMREAD_REDUCED_COLOR_2),
-                         (4, cv2.IMREAD_REDUCED_COLOR_4),
-                         (8, cv2.IMREAD_REDUCED_COLOR_8))
+REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8
 }
-"""dict[int, int]: How OpenCV reads a JPEG, by what divides its sides."""
-COLOURLESS = 3
-"""Largest difference of two colour channels of a photograph without colour,
-in grey values; compression makes some."""
+COLOURLESS = 3  # grey values by which channels differ after compression
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
 """tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
 PNG_EXIF = {'exif', 'Raw profile type exif'}
@@ -75,11 +71,10 @@ class Layout:
 
     def turn(self, stored: np.ndarray) -> np.ndarray:
         """Make stored pixels upright, as EXIF defines the orientations."""
-        kind = self.orientation
-        pixels = stored.swapaxes(0, 1) if kind > 4 else stored
-        return pixels[::-1 if kind in (3, 4, 7,
-                                       8) else 1, ::-1 if kind in (2, 3, 6,
-                                                                   7) else 1]
+        pixels = stored.swapaxes(0, 1) if self.orientation > 4 else stored
+        rows = -1 if self.orientation in (3, 4, 7, 8) else 1
+        columns = -1 if self.orientation in (2, 3, 6, 7) else 1
+        return pixels[::rows, ::columns]
 
     def turn_mask(self, mask: np.ndarray) -> np.ndarray:
         """Make a mask (H, W) of the photograph upright.
@@ -143,7 +138,6 @@ class EncodedPhotograph:
 
         Args:
             factor: Divides the sides, which are rounded up; 1, 2, 4 or 8.
-                Only 1 where :attr:`can_reduce` is false.
             bgr: Whether channels are in mmcv's order instead of RGB.
         """
         return self.read(factor, bgr).image
@@ -153,9 +147,11 @@ class EncodedPhotograph:
         notes, layout, image = [], self.layout, None
         with _errors(self.path):
             if self._is_whole_jpeg:
-                image = _imdecode(self._content, JPEG_FLAGS[factor])
+                flag = REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+                image = _imdecode(self._content, flag)
             if image is None:
                 image = _stored_pixels(self.path, self._kind, self._content)
+                image = image[::factor, ::factor]
                 image = image[..., ::-1] if bgr and image.ndim == 3 else image
             elif not bgr:
                 image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -196,9 +192,7 @@ def _read_header(path: str, stream: BinaryIO) -> tuple[Layout, str]:
     """How a photograph is stored: 'DICOM', 'TIFF', 'JPEG' if OpenCV reads it
     as Pillow does, or ''.
     """
-    start = stream.read(dicom.MAGIC_END)
-    stream.seek(0)
-    if dicom.is_dicom(start):
+    if dicom.is_dicom(stream):
         return Layout(dicom.shape_of(path, stream)), 'DICOM'
     kind = ''
     with open_image(path, stream) as image:
@@ -264,15 +258,13 @@ def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:
         image.load()
         if image.mode.startswith(('I', 'F')):
             values = np.asarray(image)
-            # Pillow minds that 0 is white in 8 bits only
-            is_inverse = tags.get(TIFF_PHOTOMETRIC) == 0
-            return 65535 - values if is_inverse and (values.dtype
-                                                     == np.uint16) else values
+            if values.dtype == np.uint16 and tags.get(TIFF_PHOTOMETRIC) == 0:
+                return 65535 - values  # Pillow minds 8 bits only
+            return values
         if deep:
             # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
             found = _imdecode(content, cv2.IMREAD_UNCHANGED)
-            if found is not None and found.shape[2:] and (found.dtype
-                                                          == np.uint16):
+            if found is not None and found.ndim == 3 and found.itemsize == 2:
                 return found[..., 2::-1]
         is_grey = image.mode in ('1', 'L', 'LA', 'La')
         return np.asarray(image.convert('L' if is_grey else 'RGB'))
