@@ -1,4 +1,4 @@
-"""mmcv without compiled operators, and what a light ``import mbos`` costs."""
+"""mmcv without compiled operators, and what starts and imports leave out."""
 import subprocess
 import sys
 import textwrap
@@ -35,6 +35,20 @@ def test_import_costs_no_torch():
     assert 'mbos.cli' in loaded
     assert not {'torch', 'mmcv', 'mmseg', 'numpy', 'cv2', 'PIL', 'argparse'
                 } & set(loaded)
+
+
+def test_compiler_and_interpolation_come_when_they_are_used():
+    run('''
+        from mbos.startup import import_models
+        import_models()
+        assert not {'torch._dynamo', 'scipy.interpolate'} & set(sys.modules)
+        import torch
+        double = torch.compile(lambda x: 2 * x, backend='eager')
+        assert double(torch.ones(1)).item() == 2
+        assert torch.compiler.disable.__module__ == 'torch.compiler'
+        from mmseg.models.backbones import beit
+        assert beit.interpolate.interp1d([0, 1], [0, 4])(0.5) == 2
+    ''')
 
 
 def test_configs_of_version_01_register_the_parts():

@@ -15,17 +15,21 @@ def tiny_model_cfg(tasks=TASKS, window=None, adversarial=False, **overrides):
     It is the configuration of the golden files named ``*_tiny``: no dropout,
     no drop path, ignored pixels counted as background.
     """
-    norm_cfg = dict(type='GN', num_groups=1)
+    # yapf: disable
+    norm = dict(dropout_ratio=0.0, norm_cfg=dict(type='GN', num_groups=1))
     decode_head = dict(
         type='MultiTaskHead',
         head=dict(
-            type='UPerHead',
-            in_channels=[12, 24, 48, 96],
-            in_index=[0, 1, 2, 3],
-            channels=16,
-            dropout_ratio=0.0,
-            norm_cfg=norm_cfg),
+            type='UPerHead', in_channels=[12, 24, 48, 96],
+            in_index=[0, 1, 2, 3], channels=16, **norm),
         loss_decode=dict(type='BinaryLoss', ignore_index=None))
+    auxiliary_head = dict(
+        type='MultiTaskHead',
+        head=dict(
+            type='FCNHead', in_channels=48, in_index=2, channels=16,
+            num_convs=1, concat_input=False, **norm),
+        loss_decode=dict(
+            type='BinaryLoss', loss_weight=0.4, ignore_index=None))
     if window is not None:
         decode_head['cross_task_attention'] = dict(
             num_heads=4, window_size=window)
@@ -33,27 +37,13 @@ def tiny_model_cfg(tasks=TASKS, window=None, adversarial=False, **overrides):
         type='MultiTaskSegmentor',
         tasks=list(tasks),
         backbone=dict(
-            type='SwinTransformer',
-            embed_dims=12,
-            depths=[1, 1, 2, 1],
-            num_heads=[1, 2, 3, 4],
-            drop_path_rate=0.0),
+            type='SwinTransformer', embed_dims=12, depths=[1, 1, 2, 1],
+            num_heads=[1, 2, 3, 4], drop_path_rate=0.0),
         decode_head=decode_head,
-        auxiliary_head=dict(
-            type='MultiTaskHead',
-            head=dict(
-                type='FCNHead',
-                in_channels=48,
-                in_index=2,
-                channels=16,
-                num_convs=1,
-                concat_input=False,
-                dropout_ratio=0.0,
-                norm_cfg=norm_cfg),
-            loss_decode=dict(
-                type='BinaryLoss', loss_weight=0.4, ignore_index=None)),
+        auxiliary_head=auxiliary_head,
         train_cfg=dict(),
         test_cfg=dict(mode='whole'))
+    # yapf: enable
     if adversarial:
         cfg['type'] = 'AdversarialSegmentor'
         cfg['discriminator'] = dict(type='PatchDiscriminator', channels=64)

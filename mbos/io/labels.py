@@ -1,7 +1,6 @@
 """Reading and writing of label PNGs and listing of data folders."""
 import os
 import zlib
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -57,30 +56,8 @@ def save_labels(path: str | os.PathLike,
     save_image(path, image, compress_type=zlib.Z_RLE)
 
 
-def as_suffixes(suffix: str | Sequence[str]) -> list[str]:
-    """Turn one suffix or several into a list, the longest first."""
-    suffixes = [suffix] if isinstance(suffix, str) else list(suffix)
-    if not suffixes or not all(isinstance(s, str) and s for s in suffixes):
-        raise ValueError(f"Expected a suffix like '.jpg' or a list of "
-                         f'suffixes, got {suffix!r}.')
-    return sorted(suffixes, key=len, reverse=True)
-
-
 def list_names(folder: str) -> list[str]:
     """List the visible files of a folder, sorted."""
     return sorted(
         entry.name for entry in os.scandir(folder)
         if not entry.name.startswith('.') and entry.is_file())
-
-
-def stems_of(names: Sequence[str],
-             suffixes: Sequence[str]) -> dict[str, list[str]]:
-    """Group the file names that have one of the suffixes, of upper or lower
-    case, by their stem.
-    """
-    stems: dict[str, list[str]] = {}
-    for name in names:
-        found = [s for s in suffixes if name.lower().endswith(s.lower())]
-        if found and name[:-len(found[0])]:
-            stems.setdefault(name[:-len(found[0])], []).append(name)
-    return stems
