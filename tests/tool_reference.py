@@ -35,7 +35,7 @@ further arguments on to the commands below.
 Exit status: 0 done; 1 an error, explained on the last line; 2 wrong usage;
 75 interrupted training, which goes on with `--auto-resume`
 ([reliability.md](reliability.md)); 130 another interrupted command, which goes
-on when it is given again (an evaluation ends with 1).
+on when it is given again.
 '''
 
 

@@ -109,22 +109,18 @@ def evaluate(model, datasets: dict, cfg: mmcv.Config, env,
     """Print the tables of all test sets; write the metrics and, if it is
     wanted, the page of what has been evaluated."""
     bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
-    chosen, images, problem = {}, args.report_images, None
+    chosen = {}
     if args.threshold_from_val:
         chosen = apis.thresholds_from_val(model, datasets, cfg, env,
                                           args.checkpoint)
     plan = apis.EvaluationPlan(args.checkpoint, bootstrap, chosen)
-    try:
-        for path in apis.evaluate_test_sets(model, datasets, cfg, env, plan):
-            print(f'Metrics written to {path}')
-    except apis.EvaluationError as error:
-        images, problem = 0, error
+    for path in apis.evaluate_test_sets(model, datasets, cfg, env, plan):
+        print(f'Metrics written to {path}')
     if env.is_main and not args.no_report:
         sha256 = apis.file_sha256(args.checkpoint)
-        page = apis.write_report(model, datasets, cfg, sha256, images)
+        page = apis.write_report(model, datasets, cfg, sha256,
+                                 args.report_images)
         print(f'Report written to {page}')
-    if problem:
-        raise problem
 
 
 def visualise(model, dataset, cfg: mmcv.Config, env, output_dir: str,

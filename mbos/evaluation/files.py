@@ -66,13 +66,12 @@ def _task_content(report, dataset, task, chosen_on) -> dict:
             }
             for key, row in intervals.items()
         }
-    index = {dataset.stem(i): i for i in range(len(dataset))}
     content['per_image'] = [
         dict(
             name=row['name'],
-            image=dataset.image_path(index[row['name']]),
+            image=dataset.image_path(i),
             mask=dataset.truth[task].file(row['name'])) | row
-        for row in report['per_image']
+        for i, row in enumerate(report['per_image'])
     ]
     return content
 

@@ -48,8 +48,7 @@ def write_report(model: nn.Module,
                                                 == checkpoint_sha256):
             found[content['dataset']] = content
     for name, dataset in datasets.items():
-        if name in found:
-            _write_pictures(model, dataset, cfg.work_dir, found[name], images)
+        _write_pictures(model, dataset, cfg.work_dir, found[name], images)
     order = [name for name in cfg.get('test_sets') or {} if name in found]
     tasks = {task.name: task for task in build_tasks(cfg.model.tasks)}
     sections = [

@@ -1,15 +1,13 @@
 """Evaluation of test sets: one network pass per image, sums on disk.
 
-An image that several test sets have, seen through the same pipeline, goes
-through the network once. Images are dealt out to the processes one by one; no
-image is evaluated twice, and a process may get none. Sums of a run that ended
-early are used again where nothing that they depend on has changed.
+Images are dealt out to the processes one by one; no image is evaluated twice,
+and a process may get none. Sums of a run that ended early are used again where
+nothing that they depend on has changed.
 """
 import hashlib
 import os
 import os.path as osp
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import mmcv
 import torch
@@ -28,56 +26,40 @@ from mbos.runtime.environment import Environment
 STORE = '.partial'
 """str: Folder in the work directory for sums of runs that are not done."""
 
-Member = tuple[str, int]
-"""tuple: Name of a test set and position of an image in it."""
-
 
 class EvaluationError(ValueError):
     """An image that could not be evaluated."""
 
 
 def evaluate_in_turn(
-    model: nn.Module, datasets: Mapping, cfg: Config, env: Environment,
-    checkpoint_sha256: str
-) -> Iterator[tuple[str, dict[int, str], str | None]]:
+        model: nn.Module, datasets: Mapping, cfg: Config, env: Environment,
+        checkpoint_sha256: str) -> Iterator[tuple[str, list[str]]]:
     """Run the network of a checkpoint over test sets, one after the other.
 
-    After an error no more images are evaluated; the other sets come with what
-    is known of them. The sums of a whole set are removed when the caller asks
-    for the next one.
+    Yields the name of each set and, in the first process, the files with the
+    sums of its images, in order, which are removed when the caller asks for
+    the next set.
 
-    Yields:
-        tuple: Name of the set; files of sums by position of the image, none
-        but in the first process; why images are missing, if any are.
+    Raises:
+        EvaluationError: In all processes, if one cannot evaluate an image. The
+            sums of those that are done wait for the next run.
     """
-    store = osp.join(cfg.work_dir, STORE)
     run_key = f'{mbos.__version__} {checkpoint_sha256} {plain(cfg.model)!r}'
-    paths = {
-        (name, i): osp.join(store, name,
-                            f'{image_key(run_key, dataset, i)}.npz')
-        for name, dataset in datasets.items()
-        for i in range(len(dataset))
-    }
-    left, error = dict(datasets), None
     for name, dataset in datasets.items():
-        if error is None:
-            error = _of_all(_evaluate(model, name, left, paths, cfg, env), env)
-        places = {
-            i: paths[name, i]
-            for i in range(len(dataset))
-            if env.is_main and osp.exists(paths[name, i])
-        }
-        missing = len(dataset) - len(places)
-        if error is None:
-            error = _of_all(
-                f'{store}: sums of {missing} of {len(dataset)} evaluated '
-                f'images of {name} are missing. Give each evaluation a '
-                '--work-dir of its own, on a disk that all its processes see.'
-                if env.is_main and missing else None, env)
-        yield name, places, error
-        if not missing:
-            remove_sums(osp.join(store, name))
-        del left[name]
+        folder = osp.join(cfg.work_dir, STORE, name)
+        keys = (image_key(run_key, dataset, i) for i in range(len(dataset)))
+        paths = [osp.join(folder, f'{key}.npz') for key in keys]
+        left = [i for i, path in enumerate(paths) if not osp.exists(path)]
+        error = None
+        env.barrier()  # all have looked before any writes
+        try:
+            _evaluate(model, dataset, left, paths, cfg, env)
+        except EvaluationError as problem:
+            error = str(problem)
+        _raise_together(error, env)
+        yield name, paths if env.is_main else []
+        if env.is_main:
+            remove_sums(folder)
 
 
 def image_key(run_key: str, dataset, index: int) -> str:
@@ -97,75 +79,35 @@ def image_key(run_key: str, dataset, index: int) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _of_all(error: str | None, env: Environment) -> str | None:
-    """What went wrong in any process."""
+@torch.no_grad()
+def _evaluate(model, dataset, left: Sequence[int], paths: Sequence[str], cfg,
+              env) -> None:
+    """Evaluate this process's share of the images that are left."""
+    mine = left[env.rank::env.world_size]
+    loader = iter(
+        build_test_loader(Subset(dataset, mine), cfg, env, deal=False))
+    progress = mmcv.ProgressBar(len(left)) if env.is_main and left else None
+    for done, index in enumerate(mine, 1):
+        path = dataset.image_path(index)
+        try:
+            prob = predict_batch(model, next(loader), list(dataset.truth))
+            sums, = dataset.pre_eval(prob, index)
+        except (ValueError, RuntimeError, OSError) as problem:
+            text = str(problem)
+            raise EvaluationError(text if path in
+                                  text else f'{path}: {text}') from problem
+        save_sums(paths[index], sums)
+        while progress and progress.completed < min(done * env.world_size,
+                                                    len(left)):
+            progress.update()
+
+
+def _raise_together(error: str | None, env: Environment) -> None:
+    """Raise what went wrong in any process."""
     errors = [error]
     env.barrier()  # without a limit: shares may take unequal time
     if env.distributed:
         errors = [None] * env.world_size
         dist.all_gather_object(errors, error)
-    return '\n'.join(e for e in errors if e) or None
-
-
-def _evaluate(model, name, datasets, paths, cfg, env) -> str | None:
-    """Evaluate this process's share of the images of a test set that are not
-    done, for all sets that have them; returns what went wrong."""
-    passes = [
-        members for members in _shared_members(datasets)
-        if name in dict(members) and not all(
-            osp.exists(paths[member]) for member in members)
-    ]
-    env.barrier()  # all have looked before any writes
-    try:
-        for member, sums in _new_sums(model, name, datasets, passes, cfg, env):
-            save_sums(paths[member], sums)
-    except EvaluationError as problem:
-        return str(problem)
-    except KeyboardInterrupt:
-        if env.distributed:
-            raise
-        return 'Interrupted.'
-    return None
-
-
-def _shared_members(datasets: Mapping) -> list[list[Member]]:
-    """Members of test sets that have an image file and pipeline in common."""
-    members = defaultdict(list)
-    for name, dataset in datasets.items():
-        for index in range(len(dataset)):
-            path = osp.realpath(dataset.image_path(index))
-            members[path, dataset.pipeline_text].append((name, index))
-    return list(members.values())
-
-
-@torch.no_grad()
-def _new_sums(model, name, datasets, passes, cfg,
-              env) -> Iterator[tuple[Member, dict]]:
-    mine = passes[env.rank::env.world_size]
-    images = Subset(datasets[name], [dict(members)[name] for members in mine])
-    loader = iter(build_test_loader(images, cfg, env, deal=False))
-    progress = mmcv.ProgressBar(
-        len(passes)) if env.is_main and passes else None
-    for members in mine:
-        path = datasets[name].image_path(dict(members)[name])
-        try:
-            prob = predict_batch(model, next(loader),
-                                 _labelled(datasets, members))
-            found = [((other, i), datasets[other].pre_eval(prob, i)[0])
-                     for other, i in members]
-        except (ValueError, RuntimeError, OSError) as problem:
-            text = str(problem)
-            raise EvaluationError(text if path in
-                                  text else f'{path}: {text}') from problem
-        yield from found
-        if progress:
-            left = len(passes) - progress.completed
-            for _ in range(min(env.world_size, left)):
-                progress.update()
-
-
-def _labelled(datasets, members) -> list[str] | None:
-    """The tasks that are labelled on an image; None where these are all."""
-    labelled = {t for name, _ in members for t in datasets[name].truth}
-    known = {task.name for task in datasets[members[0][0]].tasks}
-    return None if labelled == known else sorted(labelled)
+    if any(errors):
+        raise EvaluationError('\n'.join(e for e in errors if e))

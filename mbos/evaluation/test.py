@@ -15,7 +15,7 @@ from mbos.io.files import file_sha256
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.runtime.environment import Environment
 from .files import write_evaluation
-from .run import EvaluationError, evaluate_in_turn
+from .run import evaluate_in_turn
 
 TRUTH_KEYS = ('ann_dirs', 'fov_dir')
 
@@ -41,8 +41,8 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
     than the first.
 
     Raises:
-        EvaluationError: If an image cannot be evaluated. The metrics of those
-            that are done have been written then, marked as incomplete.
+        EvaluationError: If an image cannot be evaluated. What is done is used
+            by the next evaluation of the same.
     """
     for name, dataset in datasets.items():
         if not dataset.truth:
@@ -53,36 +53,23 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
             task: dict(val=chosen['thresholds'])
             for task, chosen in plan.chosen.items()
         }
-    sha256 = file_sha256(plan.checkpoint)
-    written, unfinished, error = [], [], None
-    for name, places, error in evaluate_in_turn(model, datasets, cfg, env,
-                                                sha256):
+    head = dict(
+        checkpoint=plan.checkpoint,
+        checkpoint_sha256=file_sha256(plan.checkpoint),
+        config=osp.basename(cfg.filename or ''),
+        bootstrap=plan.bootstrap and vars(plan.bootstrap))
+    written = []
+    for name, paths in evaluate_in_turn(model, datasets, cfg, env,
+                                        head['checkpoint_sha256']):
+        if not env.is_main:
+            continue
         dataset = datasets[name]
-        if error is not None:
-            unfinished.append(f'{name} {len(places)} of {len(dataset)}')
-        if places:
-            head = dict(
-                dataset=name,
-                complete=len(places) == len(dataset),
-                images=len(places),
-                images_expected=len(dataset),
-                checkpoint=plan.checkpoint,
-                checkpoint_sha256=sha256,
-                config=osp.basename(cfg.filename or ''),
-                bootstrap=plan.bootstrap and vars(plan.bootstrap))
-            if not head['complete']:
-                head['error'] = error
-            reports = dataset.compute(
-                list(places.values()), list(places), plan.bootstrap)
-            print_log('')  # the progress bar has left its line open
-            dataset.print_tables(reports)
-            written += write_evaluation(cfg.work_dir, dataset, reports, head,
-                                        plan.chosen)
-    if error is not None:
-        raise EvaluationError(
-            f'{error}\nImages done: {", ".join(unfinished)}. Their metrics '
-            'are written with "complete": false; the same command goes on '
-            'from there.')
+        reports = dataset.compute(paths, bootstrap=plan.bootstrap)
+        print_log('')  # the progress bar has left its line open
+        dataset.print_tables(reports)
+        head.update(dataset=name, images=len(paths))
+        written += write_evaluation(cfg.work_dir, dataset, reports, head,
+                                    plan.chosen)
     env.barrier()
     return written
 

@@ -15,7 +15,7 @@ from mbos.metrics.report import gather
 from mbos.metrics.score_curves import best_threshold
 from mbos.metrics.sums_store import StoredSums
 from mbos.runtime.environment import Environment
-from .run import EvaluationError, evaluate_in_turn
+from .run import evaluate_in_turn
 
 
 def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
@@ -42,20 +42,20 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
     val_sets = {one.name: one for one in getattr(whole, 'datasets', [whole])}
     _require_apart(val_sets, datasets)
     check_data(list(val_sets.values()), env)
-    counts, sets = defaultdict(dict), defaultdict(list)
-    for name, places, error in evaluate_in_turn(model, val_sets, cfg, env,
-                                                file_sha256(checkpoint)):
-        if error is not None:
-            raise EvaluationError(error)
+    sets: dict = defaultdict(list)
+    counts: dict = defaultdict(dict)
+    for name, paths in evaluate_in_turn(model, val_sets, cfg, env,
+                                        file_sha256(checkpoint)):
         dataset = val_sets[name]
-        for task in dataset.tasks if places else ():
+        for task in dataset.tasks if paths else ():
             if task.name not in dataset.truth:
                 continue
             sets[task].append(name)
-            scored = dataset.scored_task(task)
-            _, scores = gather(StoredSums(places.values(), task.name), scored)
-            for label, own in zip(scored.classes, scores[:, 0].swapaxes(0, 1)):
-                counts[task][label] = own + counts[task].get(label, 0)
+            own, scored = counts[task], dataset.scored_task(task)
+            _, scores = gather(StoredSums(paths, task.name), scored)
+            for label, sides in zip(scored.classes, scores[:,
+                                                           0].swapaxes(0, 1)):
+                own[label] = sides + own.get(label, 0)
     chosen = [{
         task.name: _choice(task, counts[task], names)
         for task, names in sets.items()
