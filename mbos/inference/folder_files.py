@@ -45,12 +45,8 @@ class OutputFolder:
         return osp.join(self.folder, name)
 
     def claim(self, header: dict, overwrite: bool = False) -> None:
-        """Make sure that nothing of another checkpoint gets mixed in.
-
-        Raises:
-            ValueError: If the folder holds other predictions or other files,
-                unless they are to be replaced.
-        """
+        """Make sure that nothing of another checkpoint gets mixed in: with a
+        ValueError, unless that is to be replaced."""
         theirs = _made_by(read_json(self.path(RUN)) or {})
         changed = [
             f'{key} {theirs.get(key)!r} instead of {value!r}'
@@ -65,9 +61,11 @@ class OutputFolder:
                 'options, another --out, or --overwrite to make everything '
                 'again.')
         remove_leftovers(self.folder)
-        save_text(
-            self.path('README.txt'),
-            render_page('predictions.txt', tasks=self.tasks))
+        for name in WRITTEN:  # other folders are not looked at
+            for base, _, _ in os.walk(self.path(name)):
+                remove_leftovers(base)
+        text = render_page('predictions.txt', tasks=self.tasks)
+        save_text(self.path('README.txt'), text)
         if changed:
             for record in self.all_records():
                 self.remove(record['name'])
@@ -97,28 +95,25 @@ class OutputFolder:
         return dict(record, name=name)
 
     def remove(self, name: str) -> None:
-        """Remove what was written of a photograph, also if only in part; the
-        record last, so that it is found again where this is interrupted."""
+        """Remove what was written of a photograph; the record last, so that
+        it is found again where this is interrupted."""
         for pattern in (LABELS, OVERLAY, PROBABILITIES, RECORD):
             pattern = pattern.format(
                 name=glob.escape(name), task='*', of_class='*')
-            for end in ('.*.tmp', ''):
-                for path in Path(self.folder).glob(pattern + end):
-                    path.unlink()
+            for path in Path(self.folder).glob(pattern):
+                path.unlink()
 
     def write_maps(self, name: str, task: Task, labels: np.ndarray,
                    prob: np.ndarray | None) -> tuple[str, list[str]]:
         """Write a label map, and a 16-bit PNG per class of probabilities if
         there are any; returns their paths below the folder."""
-        path = LABELS.format(name=name, task=task.name)
+        names = dict(name=name, task=task.name)
+        path, paths = LABELS.format(**names), []
         save_labels(self.path(path), labels, task)
-        paths = []
         for of_class, plane in zip(task.classes, () if prob is None else prob):
             values = np.rint(plane * 65535).astype(np.uint16)
-            paths.append(
-                PROBABILITIES.format(
-                    name=name, task=task.name, of_class=of_class))
             content = cv2.imencode('.png', values)[1].tobytes()
+            paths.append(PROBABILITIES.format(of_class=of_class, **names))
             save_bytes(self.path(paths[-1]), content)
         return path, paths
 
@@ -146,16 +141,14 @@ class OutputFolder:
         records = self.all_records(names)
         table = io.StringIO()
         head = ['image', 'source', 'width', 'height', *columns(self.tasks)]
-        writer = csv.DictWriter(
-            table, head, extrasaction='ignore', lineterminator='\n')
-        writer.writeheader()
+        writer = csv.writer(table, lineterminator='\n')
+        writer.writerow(head)
         for record in records:
-            row = {
-                # six digits are more than any of these is good for
-                key: f'{value:.6g}' if isinstance(value, float) else value
-                for key, value in record['measurements'].items()
-            }
-            writer.writerow(dict(record, **row, image=record['name']))
+            row = dict(record, **record['measurements'], image=record['name'])
+            # six digits are more than any of these is good for
+            writer.writerow(
+                f'{value:.6g}' if isinstance(value, float) else value
+                for value in map(row.get, head))
         save_text(self.path('measurements.csv'), table.getvalue())
         images = [{key: record[key] for key in LISTED} for record in records]
         save_json(self.path(RUN), dict(header, images=images, failed=failed))
@@ -167,26 +160,19 @@ class OutputFolder:
         """Write ``gallery.html`` of those photographs that are still there,
         with pictures of a longer side; returns its path."""
         run = read_json(self.path(RUN)) or {}
-        images = [
-            self._shown(record) for record in records
-            if osp.isfile(record['source'])
-        ]
-        return gallery.write_gallery(
-            self.folder,
-            images,
-            self.tasks,
-            title=f'Predictions: {osp.basename(osp.abspath(self.folder))}',
-            thumbnail=thumbnail,
-            note=f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
-            f'{run.get("checkpoint_sha256", "?")[:12]})')
+        images = [self._shown(r) for r in records if osp.isfile(r['source'])]
+        title = f'Predictions: {osp.basename(osp.abspath(self.folder))}'
+        note = (f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
+                f'{run.get("checkpoint_sha256", "?")[:12]})')
+        return gallery.write_gallery(self.folder, images, self.tasks, title,
+                                     note, thumbnail)
 
     def _shown(self, record: dict) -> gallery.GalleryImage:
         values = dict(record['measurements'])
         flags = [f.replace('_', ' ') for f in values.pop('flags').split()]
         labels = {t: self.path(p) for t, p in record['labels'].items()}
-        links = {}
-        if record['overlay']:
-            links['overlay'] = self.path(record['overlay'])
+        overlay = record['overlay']
+        links = dict(overlay=self.path(overlay)) if overlay else {}
         return gallery.GalleryImage(record['name'], record['source'], labels,
                                     values, flags, links)
 

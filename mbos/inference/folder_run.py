@@ -61,10 +61,7 @@ class FolderRun:
             found: Names,
             progress: Callable[[int], object] = lambda number: None) -> None:
         """Predict what is not done yet, or has changed since; ``progress`` is
-        called with numbers of photographs.
-
-        A photograph that cannot be read is listed as failed. Tables are
-        written however the run ends.
+        called with numbers of photographs. Tables are written however it ends.
 
         Raises:
             ValueError: If the folder holds predictions of another checkpoint
@@ -72,12 +69,12 @@ class FolderRun:
         """
         header = self._header()
         self.out.claim(header, self.overwrite)
-        known = {
-            record['source']: record['name']
-            for record in self.out.all_records()
-            if osp.exists(record['source'])
-        }
-        names = name_photographs(found, known)
+        names = name_photographs(
+            found, {
+                record['source']: record['name']
+                for record in self.out.all_records()
+                if osp.exists(record['source'])
+            })
         wanted = [
             item for item in names.items()
             if self.overwrite or not self.out.is_done(*item)
@@ -135,19 +132,19 @@ class FolderRun:
         row = measure(labels, self.tasks, view, photograph.image)
         overlay = self.write_pictures(name, photograph, labels, row['flags'])
         height, width = photograph.image.shape[:2]
-        self.out.write_record(
-            dict(
-                files,
-                name=name,
-                source=osp.abspath(path),
-                file=file_identity(path),
-                width=width,
-                height=height,
-                field_of_view=dict(
-                    box=view.box, certain=view.certain, several=view.several),
-                notes=prepared.notes,
-                measurements=row,
-                overlay=overlay))
+        about = dict(box=view.box, certain=view.certain, several=view.several)
+        record = dict(
+            files,
+            name=name,
+            source=osp.abspath(path),
+            file=file_identity(path),
+            width=width,
+            height=height,
+            field_of_view=about,
+            notes=prepared.notes,
+            measurements=row,
+            overlay=overlay)
+        self.out.write_record(record)
         return []
 
     def write_labels(self, name: str, prepared: PreparedPhotograph,

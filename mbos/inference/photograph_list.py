@@ -14,18 +14,14 @@ outputs are called: a path without suffix and with ``/``."""
 
 def find_photographs(inputs: Sequence[str],
                      exclude: str | None = None) -> tuple[Names, list[str]]:
-    """Photographs in the order of the inputs, sorted in each folder.
+    """Photographs in the order of the inputs, sorted in each folder, with
+    names that may be equal; and the files that were left out of folders.
 
     Args:
-        inputs (Sequence[str]): Files, which are taken whatever their suffix;
-            folders, which are searched with all below them for
-            ``SUFFIXES``; and patterns such as ``'eyes/*.jpg'``, in which
-            ``**`` stands for any folders.
-        exclude (str, optional): Folder of the outputs, which is not searched.
-
-    Returns:
-        tuple[Names, list[str]]: Names, of which several may be equal, and the
-        files that were left out of folders.
+        inputs: Files, which are taken whatever their suffix; folders, which
+            are searched with all below them for ``SUFFIXES``; and patterns
+            such as ``'eyes/*.jpg'``, in which ``**`` stands for any folders.
+        exclude: Folder of the outputs, which is not searched.
 
     Raises:
         FileNotFoundError: If an input stands for no photograph.

@@ -18,18 +18,15 @@ the one object."""
 
 
 class Postprocessor:
-    """Takes out of the label maps of a photograph what the rules say.
-
-    Nothing is taken out for lying outside of a field of view that is
-    uncertain.
-    """
+    """Takes out of the label maps of a photograph what the rules say; nothing
+    for lying outside of a field of view that is uncertain."""
 
     def __init__(self, view: FieldOfView, rules: Postprocessing):
         self.rules = rules
         self.area = np.count_nonzero(view.mask)
         self.rim = None
         if rules.rim is not None and view.certain:
-            self.rim = ~_without_rim(view.mask, rules.rim)
+            self.rim = _rim(view.mask, rules.rim)
 
     def __call__(self, task: Task, labels: np.ndarray,
                  prob: np.ndarray | TaskMaps) -> None:
@@ -47,17 +44,15 @@ class Postprocessor:
                 _remove_specks(task, labels, value, share * self.area)
 
 
-def _without_rim(mask: np.ndarray, share: float) -> np.ndarray:
-    """Where a field of view is, less a rim of a share of its diameter.
-
-    Where the frame cuts it off, there is no rim.
-    """
-    inside = (mask > 0).astype(np.uint8)
+def _rim(mask: np.ndarray, share: float) -> np.ndarray:
+    """What is outside a field of view, or closer to its edge than a share of
+    its diameter. Where the frame cuts it off, there is no rim."""
     if not share:
-        return inside > 0
+        return mask == 0
+    inside = (mask > 0).astype(np.uint8)
     _, _, width, height = cv2.boundingRect(inside)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    return distance > share * max(width, height)
+    return distance <= share * max(width, height)
 
 
 def _keep_one_object(task: Task, labels: np.ndarray,
@@ -87,9 +82,8 @@ def _remove_specks(task: Task, labels: np.ndarray, value: int,
                    smallest: float) -> None:
     """Remove the parts of a class that have fewer pixels.
 
-    Numbering all parts takes ten times as long as finding their outlines,
-    which show which parts may be too small: one has at least as many pixels
-    as it is wide or high.
+    Their outlines show which may be too small, in a tenth of the time of
+    numbering all: a part has at least as many pixels as it is wide or high.
     """
     found = (labels >= value if task.nested else labels == value).view(
         np.uint8)

@@ -21,19 +21,18 @@ Image = str | os.PathLike | np.ndarray
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """What may differ from one prediction to the next.
+    """What may differ from one prediction to the next; None is as the network
+    was tested.
 
     Attributes:
         scales: Factors of the size that the network was tested at; predicted
             is the mean over them. Default: only that size.
         flip: Whether the mirrored photograph is predicted too.
-        mode: ``'whole'`` image or ``'slide'``, a sliding window. Default of
-            this and the next two: the model's test_cfg.
+        mode: ``'whole'`` image or ``'slide'``, a sliding window.
         window, stride: Side of the window, and between two windows, in pixels
             of the scaled photograph.
         threshold: Probability that a class must exceed: a number for all, or
-            by task name, a number or numbers by class. Default of this and
-            the next: as the checkpoint says.
+            by task name, a number or numbers by class.
         crop: ``'fov'``, ``'pad'`` or ``'none'``.
         postprocess: Whether the network's rules are applied, or which of
             them, by name.
@@ -60,14 +59,10 @@ class Prediction:
     which is how EXIF says that it should be shown.
 
     Attributes:
-        labels: By task name, label map (H, W), uint8: 0 background, k the
-            task's class number k. For nested tasks, the innermost class that
-            holds the pixel: 1 disc rim, 2 cup.
-        probabilities: By task name, (C, H, W), float32, in the order of the
-            label values; 0 outside the crop to the field of view. Empty if
-            they were not asked for.
-        field_of_view: ``box``, ``mask``, and ``certain``, False if nothing in
-            the photograph looks like the retina of an eye.
+        labels: By task name, (H, W), uint8: 0 background, k the task's class
+            number k; of nested classes the innermost that holds the pixel.
+        probabilities: By task name, (C, H, W), float32; 0 outside the crop to
+            the field of view. Empty if they were not asked for.
         notes: What was done to read the photograph.
     """
 
@@ -125,19 +120,11 @@ def available_cores() -> int:
 
 
 class PhotographPredictor:
-    """Photographs in, label maps out, with a network in any runtime.
-
-    Preparing, running and restoring are separate, so that reading, the network
-    and writing can go on at the same time.
-
-    Attributes:
-        test_cfg (dict): Mode, window and stride, as mmseg's ``test_cfg``.
-
-    Raises:
-        ValueError: If the options do not fit the network.
-    """
+    """Photographs in, label maps out, with a network in any runtime; a
+    ValueError says that the options do not fit the network."""
 
     test_cfg: dict
+    """Mode, window and stride, as mmseg's ``test_cfg``."""
 
     def __init__(self, tasks: Mapping[str, Task], settings: PredictionSettings,
                  options: PredictionOptions, align_corners: bool):
@@ -145,33 +132,27 @@ class PhotographPredictor:
         self.options = options
         self.align_corners = align_corners
         self.crop = options.crop or settings.crop
-        self.thresholds = self._thresholds(settings)
         rules = options.postprocess
         if isinstance(rules, bool):
             rules = RULES if rules else ()
         self.postprocessing = settings.postprocessing.only(rules)
-
-    def _thresholds(
-            self, settings: PredictionSettings) -> dict[str, dict[str, float]]:
-        """By task and class: those given, all others as the network says."""
-        given = self.options.threshold
+        given = options.threshold
         if not isinstance(given, Mapping):
             given = {} if given is None else dict.fromkeys(self.tasks, given)
         unknown = [name for name in given if name not in self.tasks]
         if unknown:
             raise ValueError(f'threshold names the unknown task {unknown[0]!r}'
                              f'; the tasks are {", ".join(self.tasks)}.')
-        found = {}
-        for name, task in self.tasks.items():
-            stored = task.thresholds(settings.threshold(name))
+        self.thresholds = {}
+        for name, task in self.tasks.items():  # others as the network says
             of_task = given.get(name, {})
             if isinstance(of_task, Mapping):
+                stored = task.thresholds(settings.threshold(name))
                 of_task = {**stored, **of_task}
-            found[name] = task.thresholds(of_task)
-        return found
+            self.thresholds[name] = task.thresholds(of_task)
 
     def make_input(self, square: np.ndarray) -> Any:
-        """The network's input of a prepared photograph, RGB, (S, S, 3)."""
+        """The network's input of a padded crop, RGB, (S, S, 3)."""
         raise NotImplementedError
 
     def run(self, inputs: Any) -> dict[str, list[np.ndarray]]:
@@ -194,9 +175,9 @@ class PhotographPredictor:
         prepared: PreparedPhotograph,
         with_probabilities: bool = True
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-        """Put logits of :meth:`run` back into the photograph: by task, its
-        name, labels (H, W), uint8, postprocessed, and probabilities (C, H, W),
-        float32, as the network gives them."""
+        """Put logits of :meth:`run` back into the photograph: for each task
+        its name, postprocessed labels, and probabilities if wanted, as
+        :class:`Prediction` has them."""
         clean = Postprocessor(prepared.field_of_view, self.postprocessing)
         for name, views in logits.items():
             maps = TaskMaps(self.tasks[name], views, prepared.geometry,

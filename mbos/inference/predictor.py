@@ -46,9 +46,8 @@ def load_model(checkpoint: str = DEFAULT,
         checkpoint: Of either stage, ours or released by the authors, or the
             name of a network that comes with the package. Default:
             'fundus-light', which finds vessels, lesions, disc and cup.
-        config: The config it was trained with. Checkpoints hold what is needed
-            of it; for those that do not, as the authors', the default is the
-            published config of their stage.
+        config: The config it was trained with, if the checkpoint does not hold
+            what is needed of it. Default: the published one of its stage.
         device: Default: the first GPU, or CPU where there is none.
         logger: Logs what was assumed or dropped. Default: mmseg's.
 
@@ -108,12 +107,11 @@ def predict(model: nn.Module,
             images: Image | Sequence[Image],
             probabilities: bool = True,
             **options) -> Prediction | list[Prediction]:
-    """Predict photographs.
+    """Predict a photograph, a path or RGB (H, W, 3), uint8; or a list of them,
+    of any sizes, which gives a list.
 
     Args:
         model: Of :func:`load_model`.
-        images: A path, or an RGB photograph (H, W, 3), uint8; or a list of
-            these, of any sizes, which gives a list.
         probabilities: Whether to keep probabilities, which take 4 bytes per
             class and pixel.
         **options: As :class:`PredictionOptions`.

@@ -129,21 +129,15 @@ def predict_first(model: nn.Module,
 def augment_test_sets(cfg: Config) -> None:
     """Let the probabilities of every image of the test and validation sets be
     averaged over scales and flips, which ``aug_test`` of the config may give.
-
-    Raises:
-        ValueError: If ``aug_test`` is wrong, or a pipeline has no
-            ``MultiScaleFlipAug`` with a scale.
-    """
+    A ValueError says that it, or a pipeline, is not fit for that."""
     options = dict(AUGMENTATION, **(cfg.get('aug_test') or {}))
     if (set(options) != set(AUGMENTATION) or not options['img_ratios']
             or set(options['flip_direction']) - {'horizontal', 'vertical'}):
         raise ValueError(
             f'aug_test gives {options}, expected img_ratios, at least one, '
             'and flip_direction, of horizontal and vertical.')
-    for part in [
-            cfg.data.get('test'),
-            cfg.data.get('val'), *(cfg.get('test_sets') or {}).values()
-    ]:
+    parts = [cfg.data.get('test'), cfg.data.get('val')]
+    for part in [*parts, *(cfg.get('test_sets') or {}).values()]:
         for member in part.get('datasets', [part]) if part else []:
             steps = member['pipeline']
             loading = [s for s in steps if s['type'].startswith('Load')]

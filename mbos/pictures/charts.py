@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
-from .document import render_page, shown_number
+from .document import shown_number
 
+Notes = dict[str, str]
+Chart = tuple[str, str, Notes]
+"""tuple: Title, SVG, and what the legend says of each class."""
 STYLE = osp.join(osp.dirname(__file__), 'templates', 'charts.mplstyle')
 VARIABLES = ('s0', 's1', 's2', 's3', 's4', 's5', 'faint', 'line', 'grid',
              'ink', 'panel')
@@ -24,7 +26,7 @@ WIDTH, HEIGHT, ROW = 3.6, 3.5, 0.45
 """float: Inches of a chart, and height of a row of dots."""
 
 
-def task_charts(content: Mapping) -> list[Markup]:
+def task_charts(content: Mapping) -> list[Chart]:
     """Draw curves, on which the operating point is marked, calibration and
     distribution of a task."""
     import matplotlib.style  # most who import this draw no chart
@@ -79,7 +81,7 @@ def _used(bins: Mapping) -> np.ndarray:
 
 
 def _curves(content: Mapping, title: str, metric: str, across: str,
-            up: str) -> Markup:
+            up: str) -> Chart:
     """Two columns of the curves against each other, from where pixels of the
     highest score, which may be many, are found together."""
     axes, notes = _axes(across, up), {}
@@ -110,7 +112,7 @@ def _curves(content: Mapping, title: str, metric: str, across: str,
     return _chart(title, axes, notes)
 
 
-def _calibration(bins_of: Mapping) -> Markup:
+def _calibration(bins_of: Mapping) -> Chart:
     axes = _axes('predicted probability', 'share of true pixels')
     axes.plot((0, 1), (0, 1), ':', color=FAINT, linewidth=1)
     notes = {}
@@ -121,7 +123,7 @@ def _calibration(bins_of: Mapping) -> Markup:
     return _chart('Calibration', axes, notes)
 
 
-def _distribution(content: Mapping) -> Markup:
+def _distribution(content: Mapping) -> Chart:
     """A row of dots per class, with quartiles."""
     classes, notes = content['classes'], {}
     axes = _axes('Dice', height=ROW * len(classes) + 0.5)
@@ -154,14 +156,12 @@ def _axes(across: str, up: str = '', height: float = HEIGHT) -> Any:
     return axes
 
 
-def _chart(title: str, axes: Any, notes: Mapping[str, str]) -> Markup:
-    """A chart with its title and a legend, which has a note on each class."""
+def _chart(title: str, axes: Any, notes: Notes) -> Chart:
     file = io.StringIO()
     axes.figure.savefig(file, format='svg', transparent=True)
     # ids are the same in every chart
     unwanted = r'^.*?(?=<svg)|<metadata>.*?</metadata>| id="[\w.]+_\d+"'
     svg = re.sub(unwanted, '', file.getvalue(), flags=re.DOTALL)
-    svg = re.sub('#0000f([0-9a])',
-                 lambda found: f'var(--{VARIABLES[int(found[1], 16)]})', svg)
-    return Markup(
-        render_page('chart.html', title=title, notes=notes, svg=Markup(svg)))
+    for number, name in enumerate(VARIABLES):
+        svg = svg.replace(f'#0000f{number:x}', f'var(--{name})')
+    return title, svg, notes

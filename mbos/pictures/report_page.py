@@ -6,8 +6,6 @@ else.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from markupsafe import Markup
-
 from .charts import task_charts
 from .document import render_page
 
@@ -46,10 +44,7 @@ class Section:
     def __post_init__(self):
         self.content = self.evaluation['tasks'][self.task]
         self.anchor = f'{self.evaluation["dataset"]}.{self.task}'
-
-    def charts(self) -> list[Markup]:
-        """Curves, calibration and distribution."""
-        return task_charts(self.content)
+        self.charts = task_charts(self.content)
 
     def main_value(self, kind: str, name: str) -> Mapping | None:
         """A metric's mean, or its value for the first class that has one."""

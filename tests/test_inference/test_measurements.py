@@ -12,16 +12,16 @@ SIZE = 300
 EVERYWHERE = np.ones((SIZE, SIZE), np.uint8)
 
 
-def view_of(mask, certain=True):
-    return FieldOfView((0, 0, SIZE, SIZE), mask, certain)
+def measured(task, labels, mask=EVERYWHERE, certain=True, image=None):
+    view = FieldOfView((0, 0, SIZE, SIZE), mask, certain)
+    return measure({task.name: labels}, [task], view, image)
 
 
-def plane(**values):
-    """Rectangles ``value=[(top, bottom, left, right), ...]``."""
+def plane(*boxes):
+    """Rectangles (value, top, bottom, left, right)."""
     labels = np.zeros((SIZE, SIZE), np.uint8)
-    for value, boxes in values.items():
-        for top, bottom, left, right in boxes:
-            labels[top:bottom, left:right] = int(value[1:])
+    for value, top, bottom, left, right in boxes:
+        labels[top:bottom, left:right] = value
     return labels
 
 
@@ -32,11 +32,10 @@ def ellipse(row, column, half_height, half_width):
 
 
 def test_lesions_are_counted_and_weighed():
-    labels = plane(
-        _1=[(10, 20, 10, 20), (50, 52, 50, 55)], _4=[(90, 91, 7, 8)])
+    labels = plane((1, 10, 20, 10, 20), (1, 50, 52, 50, 55), (4, 90, 91, 7, 8))
     labels[20, 20] = 1  # touches the first by a corner: the same part
     labels[21, 22] = 255  # ignored
-    row = measure(dict(lesion=labels), [LESION], view_of(EVERYWHERE))
+    row = measured(LESION, labels)
     assert row['lesion.EX.components'] == 2
     assert row['lesion.EX.area_px'] == 100 + 1 + 10
     assert row['lesion.EX.area_share'] == 111 / 90000
@@ -46,11 +45,8 @@ def test_lesions_are_counted_and_weighed():
 
 
 def test_only_the_field_of_view_counts():
-    view = np.zeros((SIZE, SIZE), np.uint8)
-    view[:, 30:280] = 1
-    row = measure(
-        dict(vessel=plane(_1=[(100, 110, 20, 40)])), [VESSEL], view_of(view))
-    assert row == {
+    view = plane((1, 0, SIZE, 30, 280))
+    assert measured(VESSEL, plane((1, 100, 110, 20, 40)), view) == {
         'field_of_view.area_px': SIZE * 250,
         'field_of_view.diameter_px': SIZE,
         'vessel.components': 1,
@@ -63,7 +59,7 @@ def test_only_the_field_of_view_counts():
 def test_disc_and_cup_of_known_ellipses():
     labels = ellipse(150, 220, 40, 30).astype(np.uint8)
     labels[ellipse(155, 215, 24, 20)] = 2
-    row = measure(dict(odoc=labels), [ODOC], view_of(EVERYWHERE))
+    row = measured(ODOC, labels)
     # rows 150 - 40 to 150 + 40
     assert row['odoc.disc.vertical_diameter_px'] == 81
     assert row['odoc.cup.vertical_diameter_px'] == 49
@@ -77,75 +73,63 @@ def test_disc_and_cup_of_known_ellipses():
 
 
 def test_the_largest_disc_counts_and_a_second_is_flagged():
-    labels = plane(
-        _1=[(100, 150, 40, 80), (10, 30, 200, 220), (200, 210, 100, 105)],
-        _2=[(110, 120, 50, 60), (15, 25, 205, 215)])
-    row = measure(dict(odoc=labels), [ODOC], view_of(EVERYWHERE))
+    labels = plane((1, 100, 150, 40, 80), (1, 10, 30, 200, 220),
+                   (1, 200, 210, 100, 105), (2, 110, 120, 50, 60),
+                   (2, 15, 25, 205, 215))
+    row = measured(ODOC, labels)
     assert row['odoc.disc.components'] == 3
     assert row['odoc.disc.area_px'] == 50 * 40
     assert row['odoc.cup.area_px'] == 100, "the other disc's cup is not here"
     assert row['odoc.cup_to_disc_vertical'] == 10 / 50
     assert row['flags'] == 'second_disc'  # 400 of 2000 pixels
     labels[10:30, 200:220] = 0
-    assert measure(dict(odoc=labels), [ODOC],
-                   view_of(EVERYWHERE))['flags'] == ''
-
-
-@pytest.mark.parametrize(
-    'column, side',
-    [
-        (60, 'left'),
-        (240, 'right'),
-        (150, None),
-        (125, None),  # 24.5 of 300 pixels
-        (115, 'left'),  # 34.5 of 300
-    ])
-def test_side_of_the_eye(column, side):
-    labels = ellipse(150, column, 20, 20).astype(np.uint8)
-    row = measure(dict(odoc=labels), [ODOC], view_of(EVERYWHERE))
-    assert row['eye_side'] == side
-
-
-def test_no_disc():
-    row = measure(dict(odoc=plane()), [ODOC], view_of(EVERYWHERE))
+    assert measured(ODOC, labels)['flags'] == ''
+    row = measured(ODOC, plane())
     assert row['flags'] == 'no_disc' and row['odoc.disc.area_px'] == 0
     for name in ('odoc.disc.centre_x_px', 'odoc.cup_to_disc_vertical',
                  'eye_side'):
         assert row[name] is None
 
 
+# 125 is off the centre by 24.5 of 300 pixels, 115 by 34.5
+@pytest.mark.parametrize('column, side', [(60, 'left'), (115, 'left'),
+                                          (125, None), (240, 'right')])
+def test_side_of_the_eye(column, side):
+    labels = ellipse(150, column, 20, 20).astype(np.uint8)
+    assert measured(ODOC, labels)['eye_side'] == side
+
+
 @pytest.mark.parametrize('grey, colour, view, certain, flags', [
     (80, 20, EVERYWHERE, True, ''),
     (80, 0, EVERYWHERE, True, 'no_colour'),
     (10, 20, EVERYWHERE, True, 'mostly_dark'),
-    (80, 20, EVERYWHERE, False, 'no_field_of_view'),
     (80, 20, np.pad(np.ones((200, 200)), 50), True, 'small_field_of_view'),
     (80, 20, 0 * EVERYWHERE, False, 'no_field_of_view small_field_of_view'),
 ])
 def test_flags_of_the_photograph(grey, colour, view, certain, flags):
     image = np.full((SIZE, SIZE, 3), grey, np.uint8)
     image[..., 0] += np.uint8(colour)
-    row = measure(
-        dict(vessel=plane()), [VESSEL], view_of(view, certain), image)
+    row = measured(VESSEL, plane(), view, certain, image)
     assert row['flags'] == flags
 
 
 def test_any_tasks():
     """Classes and nesting of one's own, and no field of view at all."""
-    layers = Task('layers', ('a', 'b', 'c'), nested=True)
-    spots = Task('spots', ('x', 'y'))
+    tasks = [
+        Task('layers', ('a', 'b', 'c'), nested=True),
+        Task('spots', ('x', 'y'))
+    ]
     labels = dict(
-        layers=plane(
-            _1=[(100, 150, 40, 80)],
-            _2=[(110, 140, 50, 60)],
-            _3=[(120, 125, 52, 56)]),
-        spots=plane(_2=[(1, 2, 1, 3)]))
-    row = measure(labels, [layers, spots], view_of(EVERYWHERE))
+        layers=plane((1, 100, 150, 40, 80), (2, 110, 140, 50, 60),
+                     (3, 120, 125, 52, 56)),
+        spots=plane((2, 1, 2, 1, 3)))
+    row, empty = (
+        measure(labels, tasks, FieldOfView((0, 0, SIZE, SIZE), mask))
+        for mask in (EVERYWHERE, 0 * EVERYWHERE))
     assert row['layers.b_to_a_vertical'] == 30 / 50
     assert row['layers.c_to_a_vertical'] == 5 / 50
     assert row['layers.b.area_px'] == 300, 'the innermost class is part of it'
     assert row['spots.y.area_px'] == 2
-    empty = measure(labels, [layers, spots], view_of(0 * EVERYWHERE))
     assert empty['spots.y.area_share'] is None
-    assert list(row) == list(empty) == columns([layers, spots])
+    assert list(row) == list(empty) == columns(tasks)
     assert list(row)[-1] == 'flags' and 'eye_side' not in row

@@ -62,18 +62,16 @@ def test_discs_and_cups_of_drishti():
             experts = np.loadtxt(published).mean()
             ratios.append(row['odoc.cup_to_disc_vertical'] - experts)
         y, x = np.loadtxt(truth / f'AvgBoundary/{truth.name}_diskCenter.txt')
-        centres.append(
-            np.hypot(row['odoc.disc.centre_x_px'] - x,
-                     row['odoc.disc.centre_y_px'] - y) /
-            row['odoc.disc.vertical_diameter_px'])
+        off = np.hypot(row['odoc.disc.centre_x_px'] - x,
+                       row['odoc.disc.centre_y_px'] - y)
+        centres.append(off / row['odoc.disc.vertical_diameter_px'])
     assert largest('cup-to-disc ratio', ratios) < 0.04
     assert largest('disc centre / disc diameter', centres) < 0.02
     # the experts' average outline of the last one, as a label map
     labels = np.zeros_like(labels)
     for value, part in enumerate(('OD', 'Cup'), 1):
-        outline = np.loadtxt(truth /
-                             f'AvgBoundary/{truth.name}_{part}AvgBoundary.txt')
-        outline = outline[:, ::-1].round().astype(np.int32)
+        name = f'AvgBoundary/{truth.name}_{part}AvgBoundary.txt'
+        outline = np.loadtxt(truth / name)[:, ::-1].round().astype(np.int32)
         cv2.fillPoly(labels, [outline], value)
     row = measured(image, labels, ODOC)
     error = row['odoc.cup_to_disc_vertical'] - experts
@@ -99,15 +97,14 @@ def test_vessel_density_of_drive():
 def idrid(name):
     """Photograph, lesion labels and disc labels of IDRiD."""
     base = ROOT / name / 'A. Segmentation'
-    truth = base / '2. All Segmentation Groundtruths'
     for image in sorted((base / '1. Original Images').glob('*/*.jpg')):
-        split = truth / image.parent.name
-        disc = mask(split / '5. Optic Disc' / f'{image.stem}_OD.tif') > 0
+        truth = base / '2. All Segmentation Groundtruths' / image.parent.name
+        disc = mask(truth / '5. Optic Disc' / f'{image.stem}_OD.tif') > 0
         lesions = np.zeros(disc.shape, np.uint8)
         for value, folder in enumerate(LESION_FOLDERS, 1):
             name = f'{image.stem}_{LESION.classes[value - 1]}.tif'
-            if (split / folder / name).exists():
-                lesions[mask(split / folder / name) > 0] = value
+            if (truth / folder / name).exists():
+                lesions[mask(truth / folder / name) > 0] = value
         yield image, lesions, disc.astype(np.uint8)
 
 
@@ -117,7 +114,7 @@ def test_lesions_and_discs_of_idrid():
     for name in ('IDRiD', 'IDRiD_small'):
         for image, lesions, disc in idrid(name):
             row = measured(image, lesions, LESION)
-            row.update(measured(image, disc, ODOC))
+            row |= measured(image, disc, ODOC)
             for value, key in enumerate(LESION.classes, 1):
                 true = lesions == value
                 count = ndimage.label(true, np.ones((3, 3)))[1]
@@ -131,8 +128,8 @@ def test_lesions_and_discs_of_idrid():
                 continue
             sides.append(row['eye_side'])
             other = large.get(image.stem, row)
-            shares = [k for k in row if k.endswith('area_share')]
-            assert largest(f'{image.stem} at 1000 and 4288 pixels, shares',
-                           [row[k] - other[k] for k in shares]) < 0.001
+            errors = [row[k] - other[k] for k in row if 'area_share' in k]
+            quantity = f'{image.stem} at 1000 and 4288 pixels, shares'
+            assert largest(quantity, errors) < 0.001
     assert largest('area by area of the mask', areas) < 0.005
     assert sides.count(None) == 1 and len(sides) == 16

@@ -6,7 +6,8 @@ import pytest
 
 from mbos.pictures.charts import (calibration_error, operating_point,
                                   task_charts)
-from tests.evaluations import make_task
+from mbos.pictures.report_page import Section, render_report
+from tests.evaluations import make_evaluation, make_task
 
 
 def lines(svg, colour):
@@ -28,8 +29,8 @@ def dots(svg, colour):
 
 
 def test_curves_and_their_legends():
-    content = make_task(('EX', '<b>'))
-    precision, roc, *_ = task_charts(content)
+    content = make_task(('EX', 'HE'))
+    (_, precision, notes), (_, roc, notes_of_roc), *_ = task_charts(content)
     # recall 0.2, 0.8, 1 at precision 1, 0.8, 0.1, from (0, 1) on
     line, = lines(precision, 's1')
     expected = np.array([(0, 1), (.2, 1), (.8, .8), (1, .1)])
@@ -38,32 +39,36 @@ def test_curves_and_their_legends():
     expected = [(0, 0), (0, .2), (.02, .8), (1, 1)]
     np.testing.assert_allclose(line, expected, atol=0.001)
     assert len(dots(roc, 's0')) == 1, 'the operating point'
-    for text in ('EX (AP 0.650, 10 % of pixels)', '&lt;b&gt;'):
-        assert text in precision
-    assert 'AUC – ' in roc.replace(',', ' ') and '<b>' not in precision
+    assert notes['EX'] == 'AP 0.650, 10 % of pixels'
+    assert notes_of_roc['EX'] == 'AUC –, 10 % of pixels'
     content['curves']['EX'].update(
         recall=[], precision=[], false_positive_rate=[], positives=0)
-    for svg in task_charts(content)[:2]:
+    for _, svg, _ in task_charts(content)[:2]:
         assert not lines(svg, 's0') and len(dots(svg, 's0')) == 1
 
 
 def test_twelve_classes_look_different():
-    names = [f'class {number}' for number in range(12)]
-    svg = task_charts(make_task(names))[1]
-    keys = re.findall(r'class="key (colour-. dash-.)"', svg)
-    drawn = re.findall(r'<path d=[^>]*style="([^"]*var\(--s\d\)[^"]*)"', svg)
-    assert len(set(keys)) == len({s for s in drawn if 'fill: none' in s}) == 12
+    names = [f'<i>{number} $x_$' for number in range(12)]
+    evaluation = make_evaluation(lesion=make_task(names))
+    page = render_report([Section(evaluation, 'lesion')], '')
+    assert '<i>' not in page and page.count('&lt;i&gt;11 $x_$') > 2
+    keys = re.findall(r'class="key (colour-. dash-.)"', page)
+    assert len(set(keys)) == 12
     assert len({key[-6:] for key in keys[:4]}) == 4, 'also without colour'
+    _, svg, _ = task_charts(evaluation['tasks']['lesion'])[1]
+    looks = re.findall(r'<path d=[^>]*style="([^"]*var\(--s\d\)[^"]*)"', svg)
+    assert len({look for look in looks if 'fill: none' in look}) == 12
 
 
 def test_rows_of_dots_show_the_median():
     content = make_task(('EX', ), 5, dice=[0, 0.25, 0.5, 0.75, 1.0])
-    svg = task_charts(content)[-1]
+    _, svg, notes = task_charts(content)[-1]
     columns = dots(svg, 's0')
     assert len(columns) == 5 + 1
     assert columns[-1] == pytest.approx((columns.min() + columns.max()) / 2)
-    assert 'EX (median 0.500 of 5 images)' in svg
-    assert 'median –' in task_charts(make_task(('EX', ), 1, dice=[None]))[-1]
+    assert notes == dict(EX='median 0.500 of 5 images')
+    _, _, notes = task_charts(make_task(('EX', ), 1, dice=[None]))[-1]
+    assert notes == dict(EX='median – of 0 images')
 
 
 def test_calibration_and_operating_point_by_hand():
