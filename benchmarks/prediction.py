@@ -205,22 +205,20 @@ def time_steps(args: argparse.Namespace, folder: Path,
 def time_photograph(run, path: Path) -> dict[str, float]:
     """One step after the other of a photograph, in processor seconds."""
     from mbos.inference.measurements import measure
-    from mbos.inference.prediction import prepare_photograph
     from mbos.io import files
+    from mbos.io.field_of_view import find_field_of_view
     from mbos.io.photographs import read_photograph
     clock, predictor = Clock(), run.predictor
     photograph = clock('read', read_photograph)(path)
-    prepared, square = clock('field of view',
-                             prepare_photograph)(photograph, predictor.crop)
+    image = photograph.image
+    view = clock('field of view', find_field_of_view)(image)
+    square = clock('crop', predictor.geometry(view).apply)(image, False)
     inputs = clock('resize', predictor.make_input)(square)
     logits = clock('network', predictor.run)(inputs)
     with mock.patch.object(files, 'save_whole', clock('write',
                                                       files.save_whole)):
-        labels, _ = clock('restore', run.write_labels)(path.stem, prepared,
-                                                       logits)
-        row = clock('measure',
-                    measure)(labels, run.tasks, prepared.field_of_view,
-                             photograph.image)
+        labels, _ = clock('restore', run.write_labels)(path.stem, view, logits)
+        row = clock('measure', measure)(labels, run.tasks, view, image)
         clock('draw', run.write_pictures)(path.stem, photograph, labels,
                                           row['flags'])
     return clock.seconds

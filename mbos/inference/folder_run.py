@@ -10,6 +10,7 @@ import numpy as np
 import mbos
 from mbos.io import is_printable
 from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.field_of_view import FieldOfView
 from mbos.io.files import file_sha256, save_image
 from mbos.io.photographs import Photograph, PhotographError, read_photograph
 from mbos.painter import DrawnTask, shrink
@@ -18,7 +19,7 @@ from mbos.pictures.overlay_picture import overlay_picture
 from .folder_files import OVERLAY, OutputFolder, file_identity
 from .measurements import columns, measure
 from .photograph_list import Names, name_photographs
-from .prediction import PhotographPredictor, PreparedPhotograph
+from .prediction import PhotographPredictor
 
 Maps = dict[str, np.ndarray]
 
@@ -123,12 +124,11 @@ class FolderRun:
             photograph = _read(path)
         except PhotographError as error:
             return [dict(source=path, reason=str(error))]
-        prepared, inputs = self.predictor.prepare(photograph)
+        view, inputs = self.predictor.prepare(photograph)
         logits = self.predictor.run(inputs)
         del inputs  # they are large
         self.out.remove(name)
-        labels, files = self.write_labels(name, prepared, logits)
-        view = prepared.field_of_view
+        labels, files = self.write_labels(name, view, logits)
         row = measure(labels, self.tasks, view, photograph.image)
         overlay = self.write_pictures(name, photograph, labels, row['flags'])
         height, width = photograph.image.shape[:2]
@@ -141,20 +141,20 @@ class FolderRun:
             width=width,
             height=height,
             field_of_view=about,
-            notes=prepared.notes,
+            notes=photograph.notes,
             measurements=row,
             overlay=overlay)
         self.out.write_record(record)
         return []
 
-    def write_labels(self, name: str, prepared: PreparedPhotograph,
+    def write_labels(self, name: str, view: FieldOfView,
                      logits: Mapping) -> tuple[Maps, dict[str, dict]]:
         """Restore and write label maps, and probabilities if wanted; returns
         label maps by task, and the files of both by task."""
         maps: Maps = {}
         files: dict[str, dict] = dict(labels={}, probabilities={})
         for task_name, labels, prob in self.predictor.restore(
-                logits, prepared, self.probabilities):
+                logits, view, self.probabilities):
             task = self.predictor.tasks[task_name]
             path, paths = self.out.write_maps(name, task, labels, prob)
             maps[task_name] = labels

@@ -90,28 +90,6 @@ def as_photograph(image: Image) -> Photograph:
     return Photograph(image)
 
 
-@dataclass(frozen=True)
-class PreparedPhotograph:
-    """Where the crop of a photograph lies; it is padded, but not scaled."""
-
-    geometry: Geometry
-    field_of_view: FieldOfView
-    notes: tuple[str, ...] = ()
-
-
-def prepare_photograph(
-        photograph: Photograph,
-        crop: str = 'fov') -> tuple[PreparedPhotograph, np.ndarray]:
-    """Crop and pad a photograph as the training data were: to RGB, (S, S, 3),
-    uint8; of any shape with ``crop='none'``."""
-    height, width = photograph.image.shape[:2]
-    view = find_field_of_view(photograph.image)
-    box = view.box if crop == 'fov' else None
-    geometry = make_geometry('', (width, height), box, square=crop != 'none')
-    return (PreparedPhotograph(geometry, view, photograph.notes),
-            geometry.apply(photograph.image, is_label=False))
-
-
 def available_cores() -> int:
     """How many of the processor's cores this process may use."""
     if hasattr(os, 'sched_getaffinity'):
@@ -163,24 +141,33 @@ class PhotographPredictor:
     def share_processor(self, number: int) -> None:
         """Expect so many threads that predict at the same time."""
 
-    def prepare(self,
-                photograph: Photograph) -> tuple[PreparedPhotograph, Any]:
+    def geometry(self, view: FieldOfView) -> Geometry:
+        """How a photograph is cropped and padded, as the training data were;
+        it is not scaled yet."""
+        height, width = view.mask.shape
+        box = view.box if self.crop == 'fov' else None
+        square = self.crop != 'none'
+        return make_geometry('', (width, height), box, square)
+
+    def prepare(self, photograph: Photograph) -> tuple[FieldOfView, Any]:
         """Find the field of view and make the network's input."""
-        prepared, square = prepare_photograph(photograph, self.crop)
-        return prepared, self.make_input(square)
+        view = find_field_of_view(photograph.image)
+        square = self.geometry(view).apply(photograph.image, is_label=False)
+        return view, self.make_input(square)
 
     def restore(
         self,
         logits: Mapping[str, Sequence[np.ndarray]],
-        prepared: PreparedPhotograph,
+        view: FieldOfView,
         with_probabilities: bool = True
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
         """Put logits of :meth:`run` back into the photograph: for each task
         its name, postprocessed labels, and probabilities if wanted, as
         :class:`Prediction` has them."""
-        clean = Postprocessor(prepared.field_of_view, self.postprocessing)
+        clean = Postprocessor(view, self.postprocessing)
+        geometry = self.geometry(view)
         for name, views in logits.items():
-            maps = TaskMaps(self.tasks[name], views, prepared.geometry,
+            maps = TaskMaps(self.tasks[name], views, geometry,
                             self.align_corners)
             labels, prob = maps.read(self.thresholds[name], with_probabilities)
             clean(self.tasks[name], labels, maps)
@@ -188,10 +175,11 @@ class PhotographPredictor:
 
     def predict(self, image: Image, probabilities: bool = True) -> Prediction:
         """Predict a photograph."""
-        prepared, inputs = self.prepare(as_photograph(image))
-        found = Prediction({}, {}, prepared.field_of_view, prepared.notes)
+        photograph = as_photograph(image)
+        view, inputs = self.prepare(photograph)
+        found = Prediction({}, {}, view, photograph.notes)
         for name, labels, prob in self.restore(
-                self.run(inputs), prepared, probabilities):
+                self.run(inputs), view, probabilities):
             found.labels[name] = labels
             if prob is not None:
                 found.probabilities[name] = prob

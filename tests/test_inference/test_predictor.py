@@ -19,8 +19,7 @@ from mbos.checkpoints.settings import (Postprocessing, PredictionSettings,
 from mbos.config import plain
 from mbos.inference.predictor import Predictor
 from mbos.tasks import ODOC, build_tasks
-from tests.tiny_runs import (NORMALIZE, TEST, config_of, draw_eye,
-                             write_config)
+from tests.tiny_runs import NORMALIZE, TEST, config_of, draw_eye, write_config
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
 
 SIZE = 96
