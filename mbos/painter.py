@@ -130,16 +130,13 @@ def _strengths(gain: float, opacity: float) -> np.ndarray:
     return np.rint(255 * opacity * shares).astype(np.uint8)
 
 
-def fitted_size(width: int, height: int, longest: int) -> tuple[int, int]:
-    """Width and height of a copy whose longer side is at most that long."""
-    scale = min(1.0, longest / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def shrink(image: np.ndarray, longest: int) -> np.ndarray:
-    """A copy of an image whose longer side is at most that long."""
-    size = fitted_size(image.shape[1], image.shape[0], longest)
-    return image if size == image.shape[1::-1] else _resized(image, size)
+    """An image, or a copy whose longer side is that long if it is longer."""
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(s * scale)) for s in image.shape[1::-1])
+    return _resized(image, (width, height))
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

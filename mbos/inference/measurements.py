@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from mbos.io.field_of_view import FieldOfView
+from mbos.io.field_of_view import GREY_THRESHOLD, FieldOfView
 from mbos.io.photographs import is_colourless
 from mbos.tasks import Task
 
@@ -22,14 +22,8 @@ CENTRED = 0.1
 does not show the side."""
 SECOND = 0.1
 """Share of the largest part's area from which on another part is doubtful."""
-SMALL_DIAMETER = 256
-"""Pixels; smaller fields of view show neither thin vessels nor small lesions.
-"""
-SMALL_SHARE = 0.1
-"""Of the photograph's area."""
-DARK = 20
-"""Grey value below which more than half of a mostly dark view lies: the one
-that separates retina from background in preparation."""
+SMALL_DIAMETER, SMALL_SHARE = 256, 0.1
+"""Pixels, and share of the photograph's area, of a small field of view."""
 
 
 def columns(tasks: Sequence[Task]) -> list[str]:
@@ -63,7 +57,7 @@ def measure(labels: Mapping[str, np.ndarray],
                              or area < SMALL_SHARE * inside.size))
     if image is not None:
         grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-        dark = cv2.inRange(grey, 0, DARK - 1) & inside
+        dark = cv2.inRange(grey, 0, GREY_THRESHOLD - 1) & inside
         doubts['mostly_dark'] = 2 * cv2.countNonZero(dark) > area
         doubts['no_colour'] = is_colourless(image)
     side: Row = {}
@@ -91,7 +85,12 @@ def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:
         if task.num_classes == 1:
             key, share = task.name, 'density'
         mask = (plane == value).view(np.uint8)
-        row[f'{key}.components'] = _number_of_parts(mask)
+        # by outlines: in a tenth of the time that it takes to number parts
+        _, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP,
+                                        cv2.CHAIN_APPROX_SIMPLE)
+        parents = [] if hierarchy is None else hierarchy[0, :, 3]
+        # those with a parent are holes
+        row[f'{key}.components'] = int(np.less(parents, 0).sum())
         row |= _area(key, cv2.countNonZero(mask), area, share)
     return row
 
@@ -101,15 +100,6 @@ def _area(name: str, pixels: int, of: int, share: str = 'area_share') -> Row:
         f'{name}.area_px': pixels,
         f'{name}.{share}': pixels / of if of else None
     }
-
-
-def _number_of_parts(mask: np.ndarray) -> int:
-    """Parts, joined by sides or corners, by their outlines: in a tenth of the
-    time that it takes to number them."""
-    _, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP,
-                                    cv2.CHAIN_APPROX_SIMPLE)
-    # contours without a parent are no holes
-    return 0 if hierarchy is None else int((hierarchy[0, :, 3] < 0).sum())
 
 
 def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, dict]:
@@ -147,10 +137,9 @@ def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, dict]:
 
 def _side(centre: float | None, left: int, width: int) -> Row:
     """The eye's side by where the disc lies: the nose is on its side."""
-    if centre is None:
-        return dict(disc_offset_share=None, eye_side=None)
-    offset = (centre - (left + (width - 1) / 2)) / width
-    side = None
-    if abs(offset) >= CENTRED:
-        side = 'right' if offset > 0 else 'left'
+    offset = side = None
+    if centre is not None:
+        offset = (centre - (left + (width - 1) / 2)) / width
+        if abs(offset) >= CENTRED:
+            side = 'right' if offset > 0 else 'left'
     return dict(disc_offset_share=offset, eye_side=side)

@@ -45,14 +45,14 @@ class OnnxPredictor(PhotographPredictor):
                 'onnxruntime, or use --backend torch.') from error
         given = onnxruntime.SessionOptions()
         given.log_severity_level = 3
-        given.intra_op_num_threads = int(
-            os.environ.get('OMP_NUM_THREADS') or available_cores())
+        threads = os.environ.get('OMP_NUM_THREADS') or available_cores()
+        given.intra_op_num_threads = int(threads)
         # freed memory goes back, so that other photographs' arrays fit
         given.enable_cpu_mem_arena = False
         self.session = onnxruntime.InferenceSession(
             path, given, providers=['CPUExecutionProvider'])
-        known = json.loads(
-            self.session.get_modelmeta().custom_metadata_map[METADATA])
+        meta = self.session.get_modelmeta().custom_metadata_map
+        known = json.loads(meta[METADATA])
         tasks = {d['name']: build_task(d) for d in known['tasks']}
         super().__init__(tasks, settings_from_meta(known['settings']), options,
                          known['align_corners'])
@@ -67,13 +67,10 @@ class OnnxPredictor(PhotographPredictor):
     def make_input(self, square: np.ndarray) -> list[np.ndarray]:
         """The photograph at the network's size, as mmcv resizes it: RGB in
         0..255, (3, S, S), float32; mirrored too, if wanted."""
-        if square.shape[0] != self.side:
-            square = cv2.resize(square, (self.side, self.side))
-        steps = (1, -1) if self.options.flip else (1, )
+        image = cv2.resize(square, (self.side, self.side)).transpose(2, 0, 1)
         return [
-            np.ascontiguousarray(
-                square.transpose(2, 0, 1)[..., ::step], np.float32)
-            for step in steps
+            np.ascontiguousarray(image[..., ::step], np.float32)
+            for step in ((1, -1) if self.options.flip else (1, ))
         ]
 
     def run(self, inputs: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
@@ -96,8 +93,7 @@ def graph_of(checkpoint: str, config: str, write: Callable) -> str:
     ``write`` is called with the file to write.
     """
     parts = FORMAT, mbos.__version__, file_sha256(checkpoint), config
-    text = '\n'.join(parts)
-    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    key = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:32]
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     path = osp.join(cache, 'mbos', 'onnx', f'{key}.onnx')
     if not osp.isfile(path):

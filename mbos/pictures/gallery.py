@@ -17,7 +17,6 @@ from mbos.painter import DrawnTask, draw_layer, shrink
 from mbos.tasks import Task
 from .document import css_colours, link_to, render_page
 
-PAGE = 'gallery.html'
 PICTURES = 'gallery_files'
 THUMBNAIL = 512
 THREADS = 4
@@ -84,16 +83,9 @@ def write_gallery(out_dir: str,
         dict(name=t.name, nested=t.nested, classes=css_colours(t))
         for t in tasks
     ]
-    page = osp.join(out_dir, PAGE)
-    save_text(
-        page,
-        render_page(
-            'gallery.html',
-            title=title,
-            note=note,
-            items=items,
-            tasks=shown,
-            columns=columns))
+    values = dict(title=title, note=note, tasks=shown, columns=columns)
+    page = osp.join(out_dir, 'gallery.html')
+    save_text(page, render_page('gallery.html', items=items, **values))
     return page
 
 
@@ -117,12 +109,10 @@ def _with_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
                     'again.')
             labels[task.name] = DrawnTask(plane, task)
         write_pictures(out_dir, image.name, photograph, labels, longest)
-    links = dict(photograph=image.photograph) | image.links
     with Image.open(thumbnail) as small:
-        size = small.size
-    return dict(
-        size=size,
-        thumbnail=link_to(thumbnail, out_dir),
+        found = dict(size=small.size, thumbnail=link_to(thumbnail, out_dir))
+    links = dict(photograph=image.photograph) | image.links
+    return found | dict(
         layers={
             t: link_to(path, out_dir)
             for t, path in layers.items()

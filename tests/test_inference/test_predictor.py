@@ -1,6 +1,5 @@
 """The Python interface of prediction."""
 import copy
-import json
 from collections import OrderedDict
 
 import mmcv
@@ -13,13 +12,11 @@ from PIL import Image
 from mbos.apis import load_config, load_model, predict
 from mbos.checkpoints.loading import checkpoint_meta
 from mbos.checkpoints.release_layout import to_release
-from mbos.checkpoints.settings import (Postprocessing, PredictionSettings,
-                                       settings_from_meta, settings_meta,
-                                       settings_of)
-from mbos.config import plain
+from mbos.checkpoints.settings import PredictionSettings, settings_of
 from mbos.inference.predictor import Predictor
-from mbos.tasks import ODOC, build_tasks
-from tests.tiny_runs import NORMALIZE, TEST, config_of, draw_eye, write_config
+from mbos.tasks import ODOC
+from tests.test_inference.test_augmentation import as_input
+from tests.tiny_runs import TEST, draw_eye
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
 
 SIZE = 96
@@ -74,18 +71,11 @@ def network(request, tmp_path):
 
 
 def view_of(image, side, flip=False):
-    """A network input and its meta information, by mmcv alone."""
-    scaled = mmcv.imresize(image[..., ::-1], (side, side))
-    if flip:
-        scaled = scaled[:, ::-1]
-    normal = mmcv.imnormalize(scaled, np.array(NORMALIZE['mean']),
-                              np.array(NORMALIZE['std']))
-    meta = dict(
-        ori_shape=image.shape,
-        img_shape=(side, side, 3),
-        flip=flip,
-        flip_direction='horizontal')
-    return torch.from_numpy(normal.transpose(2, 0, 1).copy())[None], [meta]
+    """A network input and its meta information."""
+    view = as_input(image[..., ::-1], side)[..., ::-1 if flip else 1]
+    meta = dict(ori_shape=image.shape, img_shape=(side, side, 3), flip=flip)
+    return torch.from_numpy(
+        view.copy())[None], [dict(meta, flip_direction='horizontal')]
 
 
 def test_checkpoint_holds_everything(network):
@@ -223,28 +213,22 @@ def test_release_falls_back_to_the_published_settings(tmp_path, caplog,
         assert torch.equal(value, model.state_dict()[name]), name
 
 
-def test_mmseg_functions(tmp_path, network):
+@pytest.mark.parametrize('stage', '12')
+def test_mmseg_functions(tmp_path, runs, stage):
     """init_segmentor, inference_segmentor and show_result of mmseg itself."""
-    model, _ = network()
-    adversarial = model.stage == 'adversarial'
-    text = config_of(tmp_path, TASKS, adversarial)
-    if adversarial:
-        text['model']['discriminator']['channels'] = 64
-    config = write_config(tmp_path / 'config.py', text)
-    cfg = load_config(config)
-    path = str(tmp_path / 'of_config.pth')
-    meta = checkpoint_meta(model, plain(cfg.model), settings_of(cfg))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    config, path = (
+        getattr(runs, part + stage) for part in ('config', 'checkpoint'))
     file, image = str(tmp_path / 'eye.png'), draw_eye(TASKS, 3)[0]
     Image.fromarray(image).save(file)
     theirs = init_segmentor(config, path, device='cpu')
-    assert theirs.CLASSES[0] == 'vessel.vessel' and len(theirs.PALETTE) == 7
+    assert theirs.CLASSES[0] == 'vessel.vessel' and len(theirs.PALETTE) == 5
     ours = load_model(path, device='cpu')
+    assert ours.settings.steps() == settings_of(load_config(config)).steps()
     mine = predict(ours, image, crop='none')
     result = inference_segmentor(theirs, file)
     for found in (result, inference_segmentor(ours, file),
                   inference_segmentor(theirs, image[..., ::-1].copy())):
-        for name in TASKS:
+        for name in ours.tasks:
             np.testing.assert_allclose(
                 found[0][name], mine.probabilities[name], atol=1e-5)
     out = str(tmp_path / 'out.png')
@@ -252,24 +236,6 @@ def test_mmseg_functions(tmp_path, network):
     np.testing.assert_array_equal(mmcv.imread(out), picture)
     changed = (picture != image[..., ::-1]).any(axis=2)
     assert changed[mine.labels['vessel'] > 0].all()
-
-
-def test_training_writes_what_prediction_reads(tmp_path):
-    """The settings of a config come back from JSON-like meta."""
-    text = config_of(tmp_path, TASKS)
-    rules = dict(rim=0.01, one_object=['odoc'], specks=dict(vessel=1e-5))
-    text['prediction'] = dict(
-        crop='pad', thresholds=dict(lesion=0.25), postprocessing=rules)
-    cfg = load_config(write_config(tmp_path / 'config.py', text))
-    found = settings_of(cfg)
-    assert found.crop == 'pad'
-    assert found.thresholds == dict(vessel=0.5, lesion=0.25, odoc=0.5)
-    stored = settings_meta(build_tasks(cfg.model.tasks), found)
-    again = settings_from_meta(json.loads(json.dumps(stored)))
-    assert again.postprocessing == Postprocessing(**rules)
-    assert again.image_scale == (64, 64)
-    assert again.steps() == found.steps()
-    assert again.normalization['std'] == [60., 40., 20.]
 
 
 @pytest.mark.parametrize('image, options, said', [
@@ -295,12 +261,12 @@ def test_black_and_tiny_photographs(size):
     assert not result.field_of_view.certain
 
 
-@pytest.mark.parametrize('environment, threads', [('', 2), ('4', 4)])
+@pytest.mark.parametrize('environment, threads', [(None, 2), ('4', 4)])
 def test_threads_divide_the_cores(monkeypatch, environment, threads):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if environment:
+        monkeypatch.setenv('OMP_NUM_THREADS', environment)
     before = torch.get_num_threads()
-    monkeypatch.setenv('OMP_NUM_THREADS', environment)
-    if not environment:
-        monkeypatch.delenv('OMP_NUM_THREADS')
     try:
         torch.set_num_threads(4)
         Predictor(Oracle()).share_processor(2)
