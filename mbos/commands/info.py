@@ -4,7 +4,7 @@ Exit status 1 if MBOS cannot work as it is installed.
 """
 import argparse
 import platform
-import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -66,25 +66,16 @@ def devices() -> tuple[list[str], list[str]]:
         ]
     gpus = range(torch.cuda.device_count())
     lines = [f'cuda:{i}  {torch.cuda.get_device_name(i)}' for i in gpus]
-    driver = None if gpus else nvidia_driver()
-    problems = [
+    lines.append(f'cpu  {torch.get_num_threads()} threads')
+    if gpus or not shutil.which('nvidia-smi') or subprocess.run(
+        ['nvidia-smi'], stdout=subprocess.DEVNULL).returncode:
+        return lines, []
+    return lines, [
         f'there is an NVIDIA GPU, but torch {torch.__version__} cannot use '
-        f'it; its driver supports CUDA {driver}: update the driver, or '
-        'install torch and torchvision from an index for that CUDA, such as '
+        'it: update the driver, or install torch and torchvision from an '
+        'index for the CUDA that nvidia-smi shows, such as '
         'https://download.pytorch.org/whl/cu126'
     ]
-    return [*lines, f'cpu  {torch.get_num_threads()} threads'
-            ], problems if driver else []
-
-
-def nvidia_driver() -> str | None:
-    """The newest CUDA that the driver supports; None without a GPU."""
-    try:
-        done = subprocess.run(['nvidia-smi'], capture_output=True, text=True)
-    except OSError:
-        return None
-    found = re.search(r'CUDA Version: *([\d.]+)', done.stdout)
-    return found.group(1) if found and done.returncode == 0 else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

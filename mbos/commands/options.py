@@ -1,9 +1,9 @@
 """What the command lines share: arguments as tables, one row for each."""
 import argparse
-import difflib
 from collections.abc import Iterable
 
 FLAG = dict(action='store_true')
+SOME = dict(nargs='+', default=[])
 Row = tuple[str, str, dict]
 """Name, or names with a blank between them; what it means; and the rest of
 what ``add_argument`` takes."""
@@ -24,12 +24,6 @@ def add_arguments(parser, arguments: Iterable[Row]) -> None:
     """Add arguments to a parser or to a group of it."""
     for names, meaning, settings in arguments:
         parser.add_argument(*names.split(), help=meaning, **settings)
-
-
-def similar(name: str, known: Iterable[str]) -> str:
-    """A question that names what was meant, '' where nothing is like it."""
-    found = difflib.get_close_matches(name, known, 1)
-    return f' Did you mean {found[0]}?' if found else ''
 
 
 class ConfigOptions(argparse.Action):

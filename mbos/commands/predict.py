@@ -15,6 +15,7 @@ Research software, not a medical device.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 from tqdm import tqdm
 
@@ -32,9 +33,11 @@ from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
-from .options import FLAG, ConfigOptions, add_arguments, make_parser
+from .options import FLAG, SOME, ConfigOptions, add_arguments, make_parser
 
 SHOWN = 20
+WRITTEN = ('workers', 'overwrite', 'probabilities', 'overlay_size',
+           'thumbnail')
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
 UNUSUAL = {
     'no_field_of_view': 'nothing in it looks like the retina of an eye',
@@ -85,26 +88,18 @@ PREDICTION = [
     ('--stride', 'between two windows', dict(type=int, metavar='PIXELS')),
     ('--scales', 'predict at these multiples of the size that the network '
      'was tested at, and average; as 0.75 1.0 1.25',
-     dict(type=float, nargs='+', default=[], metavar='FACTOR')),
+     dict(SOME, type=float, metavar='FACTOR')),
     ('--flip', 'predict the mirrored photograph too, and average', FLAG),
     ('--threshold',
      "probability that a class must exceed (default: the checkpoint's)",
-     dict(
-         nargs='+',
-         type=threshold,
-         default=[],
-         metavar='VALUE | TASK[.CLASS]=VALUE')),
+     dict(SOME, type=threshold, metavar='VALUE | TASK[.CLASS]=VALUE')),
     ('--crop', 'crop to the field of view, only pad to a square, or take '
      "photographs as they are (default: the checkpoint's)",
      dict(choices=CROPS)),
     ('--postprocess', "which of the network's own rules to apply: rim removes "
      'what lies on the edge of the field of view, one_object all discs but '
      'one, specks the smallest parts (all, none or some; default: all)',
-     dict(
-         nargs='+',
-         choices=['all', 'none', *RULES],
-         default=['all'],
-         metavar='RULE')),
+     dict(nargs='+', choices=['all', 'none', *RULES], default=['all'])),
     ('--cfg-options', 'override parts of CONFIG',
      dict(nargs='+', action=ConfigOptions, metavar='KEY=VALUE')),
 ]
@@ -116,7 +111,8 @@ RUN = [
     ('--overlay-size', 'longer side of the overlay pictures; 0: as the '
      'photograph (default: 1600)',
      dict(type=int, default=1600, metavar='PIXELS')),
-    ('--no-overlays', 'write no overlays', FLAG),
+    ('--no-overlays', 'write no overlays',
+     dict(dest='overlay_size', action='store_const', const=None)),
     ('--no-gallery', 'write no gallery.html', FLAG),
     ('--overwrite', 'make everything again; what another checkpoint or other '
      'options wrote into DIR is removed', FLAG),
@@ -150,18 +146,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.cfg_options and args.config is None:
         parser.error('--cfg-options changes a config: give it before the '
                      'checkpoint')
-    return args
-
-
-def prediction_options(args: argparse.Namespace) -> PredictionOptions:
-    """How each photograph is predicted."""
-    names = ('scales', 'flip', 'mode', 'window', 'stride', 'crop')
+    args.threshold = thresholds(args.threshold)
+    args.thumbnail = None if args.no_gallery else THUMBNAIL
     rules = dict(all=True, none=False).get(args.postprocess[0])
-    return PredictionOptions(
-        **{name: getattr(args, name)
-           for name in names},
-        threshold=thresholds(args.threshold),
-        postprocess=args.postprocess if rules is None else rules)
+    args.postprocess = args.postprocess if rules is None else rules
+    return args
 
 
 def report(run: FolderRun) -> None:
@@ -203,7 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @quick_imports()
-def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
+def torch_predictor(args: argparse.Namespace,
+                    options: PredictionOptions) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
     from mbos.accelerate import is_wanted
     from mbos.accelerate.prediction import prepare_for_prediction
@@ -214,10 +204,11 @@ def torch_predictor(args: argparse.Namespace) -> PhotographPredictor:
         model = load_model(args.checkpoint, config, args.device)
     if is_wanted(next(model.parameters()).device, config):
         prepare_for_prediction(model)
-    return Predictor(model, prediction_options(args))
+    return Predictor(model, options)
 
 
-def onnx_predictor(args: argparse.Namespace) -> PhotographPredictor:
+def onnx_predictor(args: argparse.Namespace,
+                   options: PredictionOptions) -> PhotographPredictor:
     """The network in ONNX Runtime; torch makes its graph the first time."""
     from mbos.inference.onnx_predictor import OnnxPredictor, graph_of
 
@@ -235,7 +226,7 @@ def onnx_predictor(args: argparse.Namespace) -> PhotographPredictor:
         config = load_config(args.config, args.cfg_options)
         text = config.pretty_text
     graph = graph_of(args.checkpoint, text, write)
-    return OnnxPredictor(graph, prediction_options(args))
+    return OnnxPredictor(graph, options)
 
 
 def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
@@ -250,19 +241,16 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
             f'Left out are {count_kinds(left_out)}, which are not read as '
             'photographs.',
             file=sys.stderr)
+    names = [field.name for field in fields(PredictionOptions)]
+    options = PredictionOptions(**{n: getattr(args, n) for n in names})
     run = FolderRun(
-        make(args),
-        args.checkpoint,
-        args.out,
-        workers=args.workers,
-        overwrite=args.overwrite,
-        probabilities=args.probabilities,
-        overlay_size=None if args.no_overlays else args.overlay_size,
-        thumbnail=None if args.no_gallery else THUMBNAIL)
+        make(args, options), args.checkpoint, args.out,
+        **{n: getattr(args, n)
+           for n in WRITTEN})
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a line of a log each
     with tqdm(total=len(found), unit='photograph', mininterval=seconds) as bar:
         run(found, bar.update)
     report(run)
-    if not args.no_gallery and run.records:
+    if args.thumbnail and run.records:
         print(f'Look at {run.out.write_gallery(run.records)}')
     return 1 if run.failed else 0

@@ -4,13 +4,11 @@
 
 is ``python -m prepare_dataset.COLLECTION RAW OUT``.
 """
-import ast
 import runpy
 import sys
 from pathlib import Path
 
 import prepare_dataset
-from .options import similar
 
 
 def collections() -> dict[str, str]:
@@ -19,8 +17,7 @@ def collections() -> dict[str, str]:
     for path in sorted(Path(prepare_dataset.__file__).parent.glob('*.py')):
         text = path.read_text(encoding='utf-8')
         if "__name__ == '__main__'" in text:
-            description = ast.get_docstring(ast.parse(text)) or ''
-            found[path.stem] = description.partition('\n')[0].rstrip('.:')
+            found[path.stem] = text.partition('\n')[0].strip('".:')
     return found
 
 
@@ -41,7 +38,5 @@ def main() -> int:
     for collection, description in known.items():
         print(f'  {collection:{width}}  {description}', file=stream)
     if name and not asked:
-        print(
-            f'\nmbos prepare: no collection {name!r}.{similar(name, known)}',
-            file=stream)
+        print(f'\nmbos prepare: no collection {name!r}', file=stream)
     return 0 if asked else 2

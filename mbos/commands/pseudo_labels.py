@@ -21,7 +21,7 @@ from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels)
 from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
-from .options import FLAG, add_config_options, make_parser
+from .options import FLAG, SOME, add_config_options, make_parser
 
 REPORT = 'pseudo_label_report.json'
 ARGUMENTS = [
@@ -36,7 +36,7 @@ ARGUMENTS = [
      dict(metavar='CONFIG')),
     ('--truth',
      'ground truth of images that get pseudo labels, for the report',
-     dict(nargs='+', default=[], metavar='DATASET.TASK=FOLDER')),
+     dict(SOME, metavar='DATASET.TASK=FOLDER')),
     ('--allow-stage2', 'accept a stage-2 checkpoint', FLAG),
     ('--overwrite', 'replace labels that have no manifest', FLAG),
 ]

@@ -16,13 +16,13 @@ from mbos.checkpoints.settings import settings_meta, settings_of
 from mbos.evaluation.paired_comparison import read_evaluations
 from mbos.io.files import save_text
 from mbos.tasks import build_tasks
-from .options import FLAG, make_parser
+from .options import FLAG, SOME, make_parser
 
 ARGUMENTS = [
     ('checkpoint', 'checkpoint of a training run', {}),
     ('prefix', 'path of the new files up to the hash', {}),
     ('--eval', 'metrics for the card, as tools/test.py writes them',
-     dict(nargs='+', default=[], metavar='JSON')),
+     dict(SOME, metavar='JSON')),
     ('--notes', 'what the card shall say of training data and limits',
      dict(default='')),
     ('--config', 'config whose `prediction` (thresholds, postprocessing, '

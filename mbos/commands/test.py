@@ -78,8 +78,6 @@ def parse_args() -> argparse.Namespace:
                      '--datasets, or name idrid_od there instead of --OD')
     if args.source and not args.vis:
         parser.error('--source is for --vis')
-    if args.report_images < 0:
-        parser.error('--report-images must be at least 0')
     return args
 
 
