@@ -62,11 +62,11 @@ class FailingDataset(PartialLabelDataset):
         self.fault, self.where, self.seconds = (how, rank), where, seconds
         super().__init__(**kwargs)
 
-    def masks(self):
+    def manifests(self):
         if self.where == 'check':
             time.sleep(self.seconds)
             fail(*self.fault)
-        return super().masks()
+        return super().manifests()
 
     def pre_eval(self, preds, indices):
         if self.where == 'scoring':

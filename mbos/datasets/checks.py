@@ -1,5 +1,8 @@
-"""Checks of the data before training: each problem names file and remedy."""
+"""Which files a dataset reads, and checks of them before training: each
+problem names file and remedy.
+"""
 import json
+import logging
 import os.path as osp
 import re
 import time
@@ -9,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mmcv.utils import print_log
 from mmseg.datasets import build_dataset
+from mmseg.utils import get_root_logger
 from torch.utils.data import Dataset
 
-from mbos.io import (RefusedError, problems_of_links, problems_of_names,
-                     read_text)
-from mbos.io.photographs import EncodedPhotograph, Layout
+from mbos.io import RefusedError, check_inside, read_text
+from mbos.io.labels import list_names
+from mbos.io.photographs import EncodedPhotograph, Layout, count_kinds
 from .label_folder import PSEUDO, LabelFolder
 
 MAX_SHOWN = 10
@@ -66,8 +70,8 @@ class Checked:
 
 
 def build_members(datasets: Iterable[dict | Dataset], **defaults) -> list:
-    """Build datasets from their configs; others pass as they are. One
-    DataError says what is missing of any of them.
+    """Build datasets from their configs, with one DataError for all of them;
+    others pass as they are.
     """
     built, problems = [], []
     for dataset in datasets:
@@ -86,10 +90,8 @@ def check_data(datasets: Iterable[Checked | None],
                env,
                logger=None,
                full: bool = True) -> None:
-    """Check datasets in the first process, before training.
-
-    A DataError there says what is wrong; launchers end the other processes.
-    With ``full=False`` images and masks are not read.
+    """Check datasets in the first process, in which a DataError is raised;
+    launchers end the others. Without ``full``, files are not read.
     """
     if env.is_main:
         start = time.time()
@@ -100,12 +102,76 @@ def check_data(datasets: Iterable[Checked | None],
     env.barrier()  # without a limit: large data take long to read
 
 
-def problems_of_place(folder: str, root: str | None) -> list[str]:
-    """Look for links out of the data root and for unprintable names."""
-    if not osp.isdir(folder):
-        return []
-    links = problems_of_links(root or folder, folder)
-    return problems_of_names(folder) + links
+def find_images(folder: str, suffix: str | Sequence[str],
+                data_root: str | None) -> dict[str, str]:
+    """List the file names of the images in a folder by stem, sorted.
+
+    Upper and lower case of suffixes are the same, and so are ``.jpg`` and
+    ``.jpeg``, ``.tif`` and ``.tiff``. Of several, the longest counts.
+    """
+    for place, key in ((data_root, 'data_root'), (folder, 'img_dir')):
+        if place is not None and not osp.isdir(place):
+            raise DataError([
+                f'{place}: folder not found from the working directory; '
+                'prepare the dataset with python -m '
+                f'prepare_dataset.<collection>, or set {key}.'
+            ])
+    given = [suffix] if isinstance(suffix, str) else suffix
+    suffixes = sorted(map(_spelling, given), key=len, reverse=True)
+    images, others, problems = {}, [], []
+    for name in list_names(folder):
+        spelling = _spelling(name)
+        end = next(filter(spelling.endswith, suffixes), spelling)
+        stem = name[:len(spelling) - len(end)]
+        if not stem:
+            others.append(name)
+        elif images.setdefault(stem, name) != name:
+            problems.append(
+                f'{osp.join(folder, images[stem])}: has the same stem as '
+                f'{name}; keep one of them, or name one img_suffix only.')
+    left_out = count_kinds(others)
+    if not images:
+        problems.append(f'{folder}: no image with suffix {suffix!r}, but '
+                        f'{left_out or "no file at all"}; set img_suffix or '
+                        'img_dir, or prepare the dataset first.')
+    if problems:
+        raise DataError(problems)
+    if left_out:
+        print_log(
+            f'{folder}: left out are {left_out}; set img_suffix if they are '
+            'to be used.', get_root_logger(), logging.WARNING)
+    return dict(sorted(images.items()))
+
+
+def _spelling(name: str) -> str:
+    """A name in lower case, .jpeg as .jpg and .tiff as .tif."""
+    return re.sub(r'(?<=\.jp)e(?=g$)|(?<=\.tif)f$', '', name.lower())
+
+
+def read_split(path: str, images: dict[str, str],
+               data_root: str | None) -> dict[str, str]:
+    """Choose the images that a split file names: a stem or file name per line.
+
+    ``images`` are file names by stem, and so is what returns, sorted.
+    """
+    try:
+        if data_root:
+            check_inside(data_root, path)
+        lines = [line.strip() for line in read_text(path).splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError([
+            f'{path}: split file cannot be read ({error}); write one image '
+            'stem per line, or leave split out.'
+        ]) from error
+    by_name = {name: stem for stem, name in images.items()}
+    chosen = {by_name.get(line, line) for line in lines if line}
+    problems = [
+        f'{path}: {stem!r} is not an image of the image folder; correct or '
+        'remove the line.' for stem in sorted(chosen - set(images))
+    ]
+    if problems or not chosen:
+        raise DataError(problems or [f'{path}: the split file is empty.'])
+    return {stem: images[stem] for stem in sorted(chosen)}
 
 
 def problems_of_folder(folder: LabelFolder, stems: Sequence[str]) -> list[str]:
@@ -155,10 +221,16 @@ def _problems_of_pixels(members: Sequence) -> list[str]:
     """Read every image and every mask."""
     paths = {m.image_path(i): None for m in members for i in range(len(m))}
     layouts = dict(zip(paths, _in_threads(_probe, paths)))
-    masks = [(folder, stem, layouts[image], allow_unlabelled)
-             for member in members
-             for image, folder, stem, allow_unlabelled in member.masks()
-             if isinstance(layouts[image], Layout)]
+    masks = []
+    for member in members:
+        made_here = member.manifests()
+        for folder in member.mask_folders():
+            # what the truth ignores is 255 in labels that keep it
+            allow = member.allow_unlabelled or folder.path in made_here
+            for i in range(len(member)):
+                layout = layouts[member.image_path(i)]
+                if isinstance(layout, Layout):
+                    masks.append((folder, member.stem(i), layout, allow))
     found = [*layouts.values()]
     found += _in_threads(lambda mask: LabelFolder.problem(*mask), masks)
     return [problem for problem in found if isinstance(problem, str)]

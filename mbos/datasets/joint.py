@@ -45,18 +45,15 @@ def _permutation(seed: int, member: int, cycle: int, size: int) -> np.ndarray:
 class JointDataset(Checked, Dataset):
     """Join datasets: an item holds one sample of each of them.
 
-    Every member is shuffled on its own without end. Item i of a member is
-    ``permutation[i % length]`` with a permutation that follows from the seed,
-    the member and the cycle ``i // length``, and all random transforms are
-    drawn from a state that follows from the seed, the member and i. So there
-    is nothing to save for a resumed run, and neither the number of workers
-    nor that of processes changes what index i means (docs/method.md,
-    section 4).
+    Every member is shuffled on its own without end. Its permutation of a cycle
+    follows from the seed, the member and the number of the cycle, its random
+    transforms from the seed, the member and the index. So there is nothing to
+    save for a resumed run, and neither workers nor processes change what an
+    index means (docs/method.md, section 4).
 
-    Members, ``datasets`` or their configs, may have the same name. Those in a
-    list of their own take turns: item i holds a sample of member ``i % n`` of
-    such a list only, so that a step costs no more where collections are many.
-    ``cache_dir`` is the folder of an :class:`ArrayCache` of all members.
+    Of members in a list of their own, which take turns, item i holds a sample
+    of member ``i % n`` only, so that a step costs no more where collections
+    are many. ``cache_dir`` is the folder of an :class:`ArrayCache`.
     """
 
     def __init__(self,
@@ -93,8 +90,7 @@ class JointDataset(Checked, Dataset):
         ]
 
     def _name_learnt_classes(self, task: Task) -> None:
-        """Note in all planes which classes of the task have truth, if some do.
-        """
+        """Note in all planes which classes have truth, if only some do."""
         folders = [member.truth.get(task.name) for member in self.datasets]
         labelled = {name for folder in folders if folder
                     for name in folder.classes}  # yapf: disable
@@ -104,15 +100,12 @@ class JointDataset(Checked, Dataset):
                 member.planes[task.name]['learnt'] = learnt
 
     def __len__(self) -> int:
-        """Items until the longest member was seen once; any index is answered.
-        """
+        """Items until the longest member was seen once; there is no end."""
         return max(
             len(turns) * len(self.datasets[k]) for turns in self.turns
             for k in turns)
 
     def __getitem__(self, index: int) -> list[dict]:
-        """Get one sample of each member, or list of members that take turns.
-        """
         samples = []
         for turns in self.turns:
             k = turns[index % len(turns)]
@@ -124,6 +117,5 @@ class JointDataset(Checked, Dataset):
         return samples
 
     def __iter__(self) -> Iterator[list[dict]]:
-        """Go once through ``len`` items; indices never run out by themselves.
-        """
+        """Go once through ``len`` items."""
         return (self[index] for index in range(len(self)))

@@ -17,10 +17,8 @@ Sample = dict[str, DataContainer]
 
 
 class InfiniteIndexSampler(Sampler):
-    """Deal the indices 0, 1, 2, ... to the processes of a run, without end.
-
-    In iteration n, process r takes the indices ``(n * world_size + r) *
-    samples_per_gpu + (0 .. samples_per_gpu - 1)``.
+    """Deal the indices 0, 1, 2, ... to the processes of a run, without end,
+    ``samples_per_gpu`` to each in turn. ``start`` is the first iteration.
     """
 
     def __init__(self, rank: int, world_size: int, start: int,
@@ -54,12 +52,12 @@ def collate_samples(
         batch: Sequence[Sample | list[Sample]]) -> dict[str, object]:
     """Join samples, or items of :class:`JointDataset`, to a batch for one GPU.
 
-    Items are flattened: all members of the first one come first.
+    All members of the first item come first.
 
     Returns:
         dict: ``img`` (N, 3, H, W) and ``labels`` (N, T, H, W), or lists of N
-        tensors where sizes differ (images are never padded to each other's
-        size), and ``img_metas``, N dicts; each in mmcv's list of one per GPU.
+        tensors where sizes differ, and ``img_metas``, N dicts; each in mmcv's
+        list of one per GPU.
     """
     samples = []
     for item in batch:
@@ -117,21 +115,17 @@ def build_test_loader(dataset: Dataset,
                       cfg: Config,
                       env,
                       deal: bool = True) -> DataLoader:
-    """A loader of one image of a test set at a time, in order.
-
-    With ``deal``, several processes share the images; otherwise each gets all
-    of them.
+    """A loader of one image of a test set at a time, in order: of those of
+    this process with ``deal``, of all otherwise.
     """
-    workers = cfg.data.get('test_workers')
-    if workers is None:
-        workers = cfg.data.get('workers_per_gpu') or 0
+    workers = cfg.data.get('test_workers', cfg.data.get('workers_per_gpu'))
     sampler = DistributedSampler(
         dataset, env.world_size, env.rank,
         shuffle=False) if deal and env.distributed else None
     return DataLoader(
         dataset,
         sampler=sampler,
-        num_workers=workers,
+        num_workers=workers or 0,
         collate_fn=partial(collate, samples_per_gpu=1),
         pin_memory=env.device.type == 'cuda',
         worker_init_fn=start_worker)

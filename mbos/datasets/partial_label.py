@@ -1,18 +1,18 @@
 """A dataset of which only some tasks are labelled."""
 import math
 import os.path as osp
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
+from mbos.io import problems_of_links, problems_of_names
 from mbos.io.photographs import read_layout
 from mbos.tasks import IGNORE_INDEX, Task, build_tasks
-from .checks import (Checked, problems_of_folder, problems_of_manifest,
-                     problems_of_place, read_manifest)
-from .image_files import find_images, read_split
+from .checks import (Checked, find_images, problems_of_folder,
+                     problems_of_manifest, read_manifest, read_split)
 from .label_folder import ABSENT, LabelFolder, read_entries
 from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin
@@ -30,13 +30,12 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     reads them, too.
 
     Args:
-        name: Name of the dataset in logs and metas.
         tasks: All tasks of the model.
         ann_dirs, pseudo_dirs: Folder of ground truth and of pseudo labels by
             task. Where it labels only some classes of the task,
             ``dict(path='train/OD', classes=['disc'])``; see
             :class:`LabelFolder`, also for ``binary=True``.
-        weights: Weight of a plane's loss by task; 1 where it names none.
+        weights: Weight of a plane's loss by task, 1 by default.
         split: File with the stems to use, one per line.
         fov_dir: Folder of masks, 0 outside the field of view, for the metrics
             inside it, which are left out where the folder is missing, as in
@@ -203,21 +202,13 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         """Collect what is wrong with folders and lists of files."""
         stems = [info['stem'] for info in self.img_infos]
         folders = self.mask_folders()
-        found = problems_of_place(self.img_dir, self.data_root)
+        found = []
+        places = [self.img_dir, *(folder.path for folder in folders)]
+        for place in filter(osp.isdir, places):
+            found += problems_of_names(place)
+            found += problems_of_links(self.data_root or place, place)
         for folder in folders:
-            found += problems_of_place(folder.path, self.data_root)
             found += problems_of_folder(folder, stems)
         for folder in self.pseudo.values():
             found += problems_of_manifest(folder, stems)
         return found
-
-    def masks(self) -> Iterator[tuple[str, LabelFolder, str, bool]]:
-        """All masks: the image, folder and stem, and whether masks of 0 and
-        255 alone are good.
-        """
-        made_here = self.manifests()
-        for folder in self.mask_folders():
-            # what the truth ignores is 255 in labels that keep it
-            allow = self.allow_unlabelled or folder.path in made_here
-            for i in range(len(self)):
-                yield self.image_path(i), folder, self.stem(i), allow

@@ -1,11 +1,17 @@
 """Scoring of predictions, per task and image by image."""
+import math
 import os.path as osp
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mmcv import Config
 from mmcv.utils import print_log
+from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
 from prettytable import PrettyTable
+from torch.utils.data import Dataset
 
+from mbos.config import build_checked
 from mbos.io.labels import translate
 from mbos.metrics import sums as metrics
 from mbos.metrics.bootstrap import Bootstrap
@@ -13,6 +19,9 @@ from mbos.metrics.report import compute
 from mbos.metrics.sums_store import StoredSums, remove_sums, save_sums
 from mbos.metrics.tables import summary
 from mbos.tasks import Task
+from .checks import Checked, DataError, build_members
+
+LOGGED = ('Dice', 'IoU', 'mDice', 'mIoU')
 
 Prediction = dict[str, np.ndarray]
 
@@ -35,11 +44,8 @@ class ScoringMixin:
         """Reduce predictions to the sums that the metrics need.
 
         ``preds``, of one image or several, are probabilities of shape (C, H,
-        W) by task, at the size of the prepared image.
-
-        Returns:
-            list[dict | str]: For each image the sums by task, of the tasks
-            that have ground truth here; with ``sums_folder``, where they are.
+        W) by task, at the size of the prepared image. Returns for each image
+        the sums by task with ground truth, or with ``sums_folder`` their file.
         """
         preds = [preds] if isinstance(preds, dict) else preds
         found = []
@@ -102,10 +108,8 @@ class ScoringMixin:
                  results: Sequence,
                  metric: str | Sequence[str] = 'mIoU',
                  logger=None) -> dict[str, float]:
-        """Print a table per task and return all metrics by '<task>.<metric>'.
-
-        ``metric`` is accepted as mmseg's tools pass it; everything is computed
-        whatever it says.
+        """Print a table per task and return all metrics by '<task>.<metric>',
+        whatever ``metric`` says, which mmseg's tools pass.
         """
         values = self.print_tables(self.compute(results), logger)
         if self.sums_folder is not None:
@@ -127,6 +131,78 @@ class ScoringMixin:
                 f'{format_table(rows)}', logger)
             values |= {f'{name}.{key}': value for key, value in flat.items()}
         return values
+
+
+@DATASETS.register_module()
+class EvaluationSets(Checked, ConcatDataset):
+    """Evaluate test sets one by one and put their names before the metrics,
+    'drive.vessel.mDice', where mmseg's ConcatDataset numbers them.
+    """
+
+    def __init__(self,
+                 datasets: Sequence[dict | Dataset],
+                 test_mode: bool = True):
+        super().__init__(build_members(datasets, test_mode=test_mode))
+        names = [getattr(dataset, 'name', None) for dataset in self.datasets]
+        if None in names or len(set(names)) < len(names):
+            raise ValueError(
+                'EvaluationSets needs PartialLabelDatasets, or subclasses of '
+                f'it, of different names, got {names}.')
+
+    def evaluate(self,
+                 results: Sequence[dict],
+                 metric: str | Sequence[str] = 'mIoU',
+                 logger=None) -> dict[str, float]:
+        """Evaluate every test set; ``results`` are those of set after set.
+
+        Returns Dice and IoU by '<dataset>.<task>.<metric>', since a line of
+        the log has no place for more, after their means over tasks, of which
+        ``save_best='auto'`` takes the first, 'mDice'.
+        """
+        by_set, start = {}, 0
+        for end, dataset in zip(self.cumulative_sizes, self.datasets):
+            own = results[start:end]
+            by_set[dataset.name] = dataset.evaluate(own, metric, logger)
+            start = end
+        return mean_over_tasks(by_set) | {
+            f'{name}.{key}': value
+            for name, values in by_set.items()
+            for key, value in values.items() if key.split('.')[1] in LOGGED
+        }
+
+
+def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
+    """Average Dice and IoU over classes, datasets of a task, and tasks.
+
+    Background is not a class here: on photographs of a retina it is nearly
+    always right. ``values`` are by dataset and '<task>.<metric>.<class>';
+    undefined ones are left out, and 'mDice' or 'mIoU' is NaN where all are.
+    """
+    means = {}
+    for metric in ('Dice', 'IoU'):
+        classes, sets = defaultdict(list), defaultdict(list)
+        for dataset, metrics in values.items():
+            for key, value in metrics.items():
+                task, name, *label = key.split('.', 2)
+                if name == metric and label != ['background'] \
+                        and not math.isnan(value):
+                    classes[task, dataset].append(value)
+        for (task, _), found in classes.items():
+            sets[task].append(np.mean(found))
+        tasks = [np.mean(found) for found in sets.values()]
+        means[f'm{metric}'] = float(np.mean(tasks)) if tasks else math.nan
+    return means
+
+
+def build_val_set(cfg: Config):
+    """The validation set of a config; a DataError says what is missing."""
+    try:
+        return build_checked(build_dataset, cfg.data.val, dict(test_mode=True))
+    except DataError as error:
+        raise DataError(error.problems + [
+            'data.val: these are for evaluation during training; prepare '
+            'them, name other sets in data.val, or pass --no-validate.'
+        ]) from error
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from mmcv import Config
 from torch import nn
 
 from mbos.datasets.checks import check_data
-from mbos.datasets.evaluation_sets import build_val_set
+from mbos.datasets.scoring import build_val_set
 from mbos.io.files import file_sha256
 from mbos.metrics.report import gather
 from mbos.metrics.score_curves import best_threshold

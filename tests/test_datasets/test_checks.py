@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mbos.datasets import DataError
-from mbos.datasets.image_files import find_images
+from mbos.datasets.checks import find_images
 from mbos.io import RefusedError
 from mbos.io.labels import save_labels
 from tests.bombs import png

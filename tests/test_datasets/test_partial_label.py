@@ -5,7 +5,7 @@ from mmseg.apis import single_gpu_test
 from mmseg.datasets import build_dataloader, build_dataset
 from torch import nn
 
-from mbos.datasets.evaluation_sets import mean_over_tasks
+from mbos.datasets.scoring import mean_over_tasks
 from mbos.io.labels import read_labels, save_labels
 from tests.test_datasets.conftest import TEST, shape_of
 

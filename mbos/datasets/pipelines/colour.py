@@ -1,8 +1,7 @@
 """Colour jitter, tones, grayscale and blur of images in BGR, before Normalize.
 
-``prob`` is the probability of any change. ``channel_order`` 'rgb' works on the
-true colours; 'bgr' takes the loaded image as if it were RGB, as the published
-release does (docs/method.md, section 8).
+``channel_order`` 'bgr' takes the loaded image as if it were RGB, as the
+published release does (docs/method.md, section 8).
 """
 import cv2
 import numpy as np
@@ -61,11 +60,9 @@ class ColorJitter(ColourTransform):
 class RandomGamma(ColourTransform):
     """Bend the tone curve, as cameras and exposures differ.
 
-    Grey values g become ``255 (g / 255) ** gamma``: black and white stay, what
-    lies between gets darker (gamma > 1) or brighter. The exponent of all
-    channels is drawn from 1 / gamma to gamma, evenly on a logarithmic scale,
-    and multiplied for each channel by one that ``channel_gamma`` gives in the
-    same way, which shifts colours.
+    Grey values g become ``255 (g / 255) ** exponent``. The exponent is drawn
+    from 1 / gamma to gamma, evenly on a logarithmic scale, and multiplied for
+    each channel by one that ``channel_gamma`` gives likewise.
     """
 
     def __init__(self,

@@ -1,9 +1,10 @@
 """Loading of images: whole, or no more than a random crop needs."""
 import os.path as osp
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+import cv2
 import mmcv
 import numpy as np
 from mmseg.datasets import PIPELINES
@@ -12,7 +13,6 @@ from mmseg.datasets.pipelines import RandomCrop, Resize
 from mbos.io.labels import read_labels
 from mbos.io.photographs import EncodedPhotograph
 from mbos.tasks import IGNORE_INDEX
-from .region import Region
 
 
 def plane_key(task: str) -> str:
@@ -61,11 +61,7 @@ def _decode(path: str) -> np.ndarray:
 
 @PIPELINES.register_module()
 class LoadPlanes:
-    """Load the label planes that the dataset has for this image.
-
-    Absent planes are not made before :class:`FormatPlanes`, so they cost
-    nothing on the way.
-    """
+    """Load the label planes that the dataset has for this image."""
 
     def __call__(self, results: dict) -> dict:
         _add_planes(results, _read_planes(results))
@@ -74,10 +70,8 @@ class LoadPlanes:
 
 @PIPELINES.register_module()
 class LoadPhotograph:
-    """Load an image, BGR, with the reader of photographs.
-
-    ``PartialLabelDataset`` puts it in the place of ``LoadImageFromFile``,
-    which leaves depth and rotation to other libraries.
+    """Load an image, BGR, with the reader of photographs, which knows of
+    depth and rotation.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -93,29 +87,86 @@ def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
     return [own if step == stock else step for step in pipeline]
 
 
+@dataclass(frozen=True)
+class Region:
+    """A box of an image that is resized, without resizing the image: what
+    ``cv2.resize`` and a slice give, images up to one grey value.
+
+    ``source`` and ``size`` are height and width of the image and of what it is
+    resized to; ``box`` is top, bottom, left and right in the resized image,
+    cut off where it lies outside.
+    """
+    source: tuple[int, int]
+    size: tuple[int, int]
+    box: tuple[int, int, int, int]
+
+    def __post_init__(self):
+        (height, width), (top, bottom, left, right) = self.size, self.box
+        box = (top, min(bottom, height), left, min(right, width))
+        object.__setattr__(self, 'box', box)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the box."""
+        top, bottom, left, right = self.box
+        return bottom - top, right - left
+
+    def reduction(self) -> int:
+        """The largest factor by which the image may be decoded smaller."""
+        ratio = min(n / m for n, m in zip(self.source, self.size))
+        return next((factor for factor in (8, 4, 2) if factor <= ratio), 1)
+
+    def sample_image(self, image: np.ndarray, factor: int = 1) -> np.ndarray:
+        """Interpolate the box bilinearly from an image of shape ``source``, or
+        decoded ``factor`` times smaller, with sides rounded up.
+        """
+        down, right = np.divide(self.source, self.size) / factor
+        # centres of pixels lie half a pixel from their borders
+        y, x = (np.array(self.box[::2]) + 0.5) * (down, right) - 0.5
+        top, left = max(int(y), 0), max(int(x), 0)
+        matrix = np.array([[right, 0, x - left], [0, down, y - top]])
+        return cv2.warpAffine(
+            image[top:, left:],
+            matrix,
+            self.shape[::-1],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE)
+
+    def sample_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Take the nearest label of each pixel of the box."""
+        top, bottom, left, right = self.box
+        rows = _nearest(self.source[0], self.size[0], top, bottom)
+        columns = _nearest(self.source[1], self.size[1], left, right)
+        return np.asarray(labels[rows])[:, columns]
+
+
+def _nearest(source: int, size: int, first: int, last: int) -> np.ndarray:
+    """The pixels of an axis that cv2.resize(INTER_NEAREST) takes."""
+    # written as OpenCV does, since x / (b / a) and x * a / b round apart
+    index = np.floor(np.arange(first, last) * (1 / (size / source)))
+    return np.minimum(index.astype(np.int64), source - 1)
+
+
 @PIPELINES.register_module()
 class LoadRandomCrop:
     """Load a random crop of the image at a random scale, and its planes.
 
-    It stands for ``LoadImageFromFile``, ``LoadPlanes``, ``Resize`` and
-    ``RandomCrop``: it draws the same random numbers, so it yields the same
-    crops. But it decodes and resizes no more than the crop needs. Labels are
-    the same to the bit. Grey values are, up to one, the same where images
-    are decoded at full size: with ``reduced_decoding=False``, or from the
-    ``cache_dir`` of the dataset (docs/data_loading.md has measurements).
+    It draws the same random numbers and yields the same crops as
+    ``LoadImageFromFile``, ``LoadPlanes``, ``Resize`` and ``RandomCrop``, but
+    decodes and resizes no more than the crop needs (docs/data_loading.md).
+    Labels are the same to the bit, grey values up to one, unless decoding is
+    reduced.
 
     Args:
         img_scale, ratio_range, keep_ratio: As for ``Resize``.
         crop_size: Height and width.
-        reduced_decoding: Decode JPEG files at a half, a quarter or an eighth
-            of their sides where that still is no smaller than what they are
-            resized to. Such images are smoother, since all pixels count,
-            where bilinear interpolation takes four and skips those between.
-        look_for: By task, the probability that the crop is one that shows
-            the task: it holds a pixel of a class that is drawn from those of
-            the image's label plane, rare ones as often as common ones. Other
-            crops, and those of images where the task's plane is absent or
-            empty, fall anywhere.
+        reduced_decoding: Decode JPEG files, where there is no cache, at a
+            half, a quarter or an eighth of their sides if that is no smaller
+            than what they are resized to. Such images are smoother.
+        look_for: By task, the probability that the crop holds a pixel of a
+            class that is drawn from those of the task's label plane, rare
+            ones as often as common ones. Other crops, and those of images
+            whose plane is absent or empty, fall anywhere.
     """
 
     def __init__(self,
@@ -179,10 +230,8 @@ class LoadRandomCrop:
 
 
 def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
-    """Move a crop so that it holds a pixel of a class drawn from the plane.
-
-    The ``plane`` is of the whole image; 0 and 255 are not classes, and a plane
-    without any moves nothing.
+    """Move a crop so that it holds a pixel of a class that is drawn from the
+    plane of the whole image, if there is one.
     """
     classes = np.setdiff1d(plane, (0, IGNORE_INDEX))
     if not len(classes):

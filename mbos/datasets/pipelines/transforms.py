@@ -33,9 +33,7 @@ def check_probability(value: float) -> float:
 @PIPELINES.register_module()
 class RotateFromList:
     """Rotate by one of the ``angles`` (degrees, clockwise), keeping the size.
-
-    Corners are filled with ``pad_val``, a grey value before Normalize, and
-    those of the planes with ``seg_pad_val``.
+    Corners are filled with ``pad_val`` and, of the planes, ``seg_pad_val``.
     """
 
     def __init__(self,
@@ -71,15 +69,12 @@ def flip_all(results: dict, direction: str) -> dict:
 
 @PIPELINES.register_module()
 class IndependentFlip:
-    """Flip horizontally and vertically, each by its own draw.
-
-    mmseg's RandomFlip keeps its decision in the results, so a second one in
-    the same pipeline repeats the first one's flip and undoes it.
+    """Flip horizontally and vertically, each by its own draw; a second
+    RandomFlip of mmseg repeats the first one's flip and undoes it.
 
     ``mode`` is 'independent' or as in the published release (docs/method.md,
     section 8): 'published_cancelling' flips nothing, as its labelled pipeline
-    of stage 1; 'published_vertical_only' drops the horizontal flip, as that of
-    stage 2.
+    of stage 1; 'published_vertical_only' does as that of stage 2.
     """
 
     MODES = {
@@ -101,7 +96,6 @@ class IndependentFlip:
                       check_probability(prob_vertical))
 
     def __call__(self, results: dict) -> dict:
-        """Flip image and planes; set 'flip' and 'flip_direction'."""
         flips = (np.random.rand(2) < self.probs) & self.allowed
         direction = self.DIRECTIONS[int(flips[0])][int(flips[1])]
         results['flip'] = direction is not None
@@ -114,9 +108,8 @@ class DiscSideFlip:
     """Flip horizontally so that the disc lies on one ``side`` in all images.
 
     Goes before the random flips (docs/method.md, section 8). ``folder`` has
-    label maps of disc and cup, one per image, of the image's stem: prepared
-    ones (REFUGE's ``train/ann``) or predicted ones, of which the largest
-    connected part counts. Images without a disc stay as they are.
+    label maps of disc and cup, one per image: prepared or predicted ones, of
+    which the largest part counts. Images without a disc stay as they are.
     """
 
     def __init__(self, folder: str, side: str = 'left'):
@@ -193,12 +186,9 @@ class CutOut:
 
 @PIPELINES.register_module()
 class LabelBorder:
-    """Give rows at the top and the bottom of a task's plane one label.
-
-    Goes right after LoadPlanes. It reproduces the published release
-    (docs/method.md, section 8), whose masks of the padded REFUGE photographs
-    call the padding optic cup. ``top`` and ``bottom`` are rows of an image of
-    ``height`` rows; for others they are scaled.
+    """Give ``top`` and ``bottom`` rows of ``height`` of a task's plane one
+    label, as the release's masks of padded REFUGE photographs, which call the
+    padding optic cup (docs/method.md, section 8). Goes right after LoadPlanes.
     """
 
     def __init__(self, task: str, label: int, top: int, bottom: int,
@@ -218,11 +208,9 @@ class LabelBorder:
 
 @PIPELINES.register_module()
 class FormatPlanes:
-    """Turn the results into a training sample.
-
-    The sample is a dict of ``img``, a float tensor of shape (3, H, W),
-    ``labels``, a uint8 tensor of shape (T, H, W) with one plane per task in
-    canonical order (absent planes are 255), and ``img_metas``.
+    """Turn the results into a training sample: ``img``, float (3, H, W),
+    ``labels``, uint8 (T, H, W), a plane per task in canonical order, 255 where
+    it is absent, and ``img_metas``.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -249,9 +237,8 @@ class FormatPlanes:
 
 @PIPELINES.register_module()
 class CollectImage(Collect):
-    """mmseg's Collect for testing: the image, with the dataset's name.
-
-    A photograph of no dataset, as of mmseg's ``inference_segmentor``, has ''.
+    """mmseg's Collect for testing: the image, with the dataset's name, '' for
+    a photograph of none.
     """
 
     def __init__(self):

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mbos.datasets.pipelines.region import Region
+from mbos.datasets.pipelines.loading import Region
 
 
 def corners(size, side):
