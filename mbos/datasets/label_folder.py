@@ -138,13 +138,11 @@ def read_entries(member: Mapping, key: str,
     found = {}
     for name, entry in (member.get(key) or {}).items():
         try:
+            if name not in known:
+                raise ValueError(f'unknown task; there are {", ".join(known)}')
             folder = _read_entry(entry, known[name], **more)
             path = osp.join(member.get('data_root') or '', folder.path)
             found[name] = replace(folder, path=path)
-        except KeyError as error:
-            raise ValueError(
-                f'Dataset {member.get("name")!r}, {key}: unknown task '
-                f'{name!r}; the tasks are {", ".join(known)}.') from error
         except (TypeError, ValueError) as error:
             raise ValueError(f'Dataset {member.get("name")!r}, {key}, {name}: '
                              f'{error}') from error
@@ -153,10 +151,7 @@ def read_entries(member: Mapping, key: str,
 
 def labelled_classes(task: Task, members: Sequence[Mapping]) -> set[str]:
     """Classes of a task of which some of the dataset configs has truth."""
-    entries = [(member.get('ann_dirs') or {}).get(task.name)
-               for member in members]
-    return {
-        name
-        for entry in entries if entry is not None
-        for name in _read_entry(entry, task).classes
-    }
+    truths = [member.get('ann_dirs') or {} for member in members]
+    folders = [_read_entry(truth[task.name], task)
+               for truth in truths if task.name in truth]  # yapf: disable
+    return {name for folder in folders for name in folder.classes}

@@ -9,7 +9,7 @@ from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
 from mbos.io import problems_of_links, problems_of_names
-from mbos.io.photographs import read_layout
+from mbos.io.photographs import Layout, read_layout
 from mbos.tasks import IGNORE_INDEX, Task, build_tasks
 from .checks import (Checked, find_images, problems_of_folder,
                      problems_of_manifest, read_manifest, read_split)
@@ -146,6 +146,11 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         self._log(f'{len(images)} images in {img_dir} ({kinds})')
         return [dict(filename=n, stem=s) for s, n in images.items()]
 
+    @property
+    def stems(self) -> list[str]:
+        """Stems of the images' file names."""
+        return [info['stem'] for info in self.img_infos]
+
     def stem(self, idx: int) -> str:
         """Get the stem of an image's file name."""
         return self.img_infos[idx]['stem']
@@ -153,6 +158,10 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     def image_path(self, idx: int) -> str:
         """Get the file of an image."""
         return osp.join(self.img_dir, self.img_infos[idx]['filename'])
+
+    def layout(self, idx: int) -> Layout:
+        """Get how an image is stored."""
+        return read_layout(self.image_path(idx))
 
     def get_ann_info(self, idx: int) -> dict[str, LabelFolder]:
         """Get the folders of the label planes that are there, by task."""
@@ -164,6 +173,8 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         # a copy: what a transform writes into one sample stays there
         planes = {name: dict(plane) for name, plane in self.planes.items()}
         results.update(
+            filename=path,
+            ori_filename=results['img_info']['filename'],
             layout=read_layout(path),
             seg_fields=[],
             img_prefix=self.img_dir,
@@ -187,7 +198,7 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         return self._read(self.fov, idx) > 0 if self.fov else None
 
     def _read(self, folder: LabelFolder, idx: int) -> np.ndarray:
-        return folder.read(self.stem(idx), read_layout(self.image_path(idx)))
+        return folder.read(self.stem(idx), self.layout(idx))
 
     def mask_folders(self) -> list[LabelFolder]:
         """Folders of all masks, that of the field of view the last."""
@@ -200,7 +211,6 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
 
     def missing_files(self) -> list[str]:
         """Collect what is wrong with folders and lists of files."""
-        stems = [info['stem'] for info in self.img_infos]
         folders = self.mask_folders()
         found = []
         places = [self.img_dir, *(folder.path for folder in folders)]
@@ -208,7 +218,7 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             found += problems_of_names(place)
             found += problems_of_links(self.data_root or place, place)
         for folder in folders:
-            found += problems_of_folder(folder, stems)
+            found += problems_of_folder(folder, self.stems)
         for folder in self.pseudo.values():
-            found += problems_of_manifest(folder, stems)
+            found += problems_of_manifest(folder, self.stems)
         return found

@@ -120,7 +120,7 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
     facts = {key: value_at(cfg, key) for key in _DECIDES}
     facts.update(processes=env.world_size, ema=(averaging or [None])[0])
     for position, member in enumerate(train_set.datasets):
-        names = '\n'.join(member.stem(i) for i in range(len(member)))
+        names = '\n'.join(member.stems)
         facts[f'images.{position}_{member.name}'] = dict(
             number=len(member),
             names=hashlib.sha256(names.encode()).hexdigest()[:16],

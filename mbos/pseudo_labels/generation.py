@@ -17,6 +17,7 @@ from mbos.checkpoints.network import stage_of, stored_model_cfg
 from mbos.checkpoints.release_layout import is_release_state
 from mbos.config import (build_checked, imported_packages, member_datasets,
                          stage1_model_cfg)
+from mbos.datasets import PartialLabelDataset
 from mbos.datasets.checks import MANIFEST
 from mbos.datasets.label_folder import (LabelFolder, labelled_classes,
                                         read_entries)
@@ -26,7 +27,7 @@ from mbos.inference.test_sets import (load_segmentor, predict_dataset,
 from mbos.io import RefusedError
 from mbos.io.files import file_sha256, read_json, remove_leftovers, save_json
 from mbos.io.labels import save_labels
-from mbos.io.photographs import Layout, read_layout
+from mbos.io.photographs import read_layout
 from mbos.runtime.environment import Environment
 from mbos.tasks import IGNORE_INDEX, build_tasks
 
@@ -48,57 +49,40 @@ class ImageFolder:
     """
 
     member: Mapping
-    name: str
-    img_dir: str
     targets: list[LabelFolder] = field(default_factory=list)
-    dataset: object = None
+    dataset: PartialLabelDataset | None = None
     truth: list[tuple[LabelFolder, list[str]]] = field(default_factory=list)
 
     @property
-    def stems(self) -> list[str]:
-        """The stems of the images."""
-        return _stems(self.dataset)
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.member['name']
 
-    def layout(self, index: int) -> Layout:
-        """How an image is stored."""
-        return read_layout(self.dataset.image_path(index))
-
-
-def _stems(dataset) -> list[str]:
-    return [dataset.stem(i) for i in range(len(dataset))]
-
-
-def image_dir(member: Mapping) -> str:
-    """Folder of a dataset's images."""
-    return osp.join(member.get('data_root') or '', member['img_dir'])
+    @property
+    def img_dir(self) -> str:
+        """The folder of the images."""
+        root = self.member.get('data_root') or ''
+        return osp.join(root, self.member['img_dir'])
 
 
 def find_image_folders(cfg: Config) -> list[ImageFolder]:
     """Collect every pseudo-label folder that a stage-2 config reads, by image
     folder, in the order of the config.
 
-    A ValueError is raised if no dataset reads pseudo labels, two uses of one
-    folder contradict each other, or a task or class is unknown or nowhere
-    labelled.
+    A ValueError is raised if there is none, or a task or class is unknown or
+    nowhere labelled.
     """
     tasks = build_tasks(cfg.model.tasks)
     members = member_datasets(cfg.data.train)
-    found, users = {}, {}
+    found: dict[tuple, ImageFolder] = {}
     for member in members:
-        images = image_dir(member)
-        key = images, member.get('split')
+        folder = ImageFolder(member)
         for target in read_entries(member, 'pseudo_dirs', tasks).values():
             _check_learnt(target, members)
-            folder = found.setdefault(
-                key, ImageFolder(member, member['name'], images))
-            use = users.setdefault(target.path, (key, target))
-            if use != (key, target):
-                raise ValueError(
-                    f'{target.path}: the config reads it for other images, '
-                    f'tasks or classes, too, than for {target.task.name!r} of '
-                    f'{images}; give each its own folder.')
-            if target not in folder.targets:
-                folder.targets.append(target)
+            images = folder.img_dir, member.get('split')
+            targets = found.setdefault(images, folder).targets
+            if target not in targets:
+                targets.append(target)
     if not found:
         raise ValueError(
             f'{cfg.filename}: no dataset of data.train has pseudo_dirs, so '
@@ -108,19 +92,14 @@ def find_image_folders(cfg: Config) -> list[ImageFolder]:
 
 def _check_learnt(target: LabelFolder, members: Sequence[Mapping]) -> None:
     """Refuse to label classes without truth of a task that has some."""
-    task = target.task
-    learnt = [
-        name for name in task.classes
-        if name in labelled_classes(task, members)
-    ]
-    missing = [name for name in target.classes if name not in learnt]
-    if learnt and missing:
+    labelled = labelled_classes(target.task, members)
+    missing = [name for name in target.classes if name not in labelled]
+    if labelled and missing:
         raise ValueError(
             f'{target.path}: no dataset of data.train labels '
-            f'{", ".join(missing)} of task {task.name!r}, so a network '
-            'trained on them cannot predict it; name the classes to label, '
-            f'such as pseudo_dirs=dict({task.name}=dict(path=..., '
-            f'classes={learnt})).')
+            f'{", ".join(missing)} of task {target.task.name!r}, so a network '
+            'trained on them cannot predict it; name the classes to label, as '
+            f'dict(path=..., classes={sorted(labelled)}), in pseudo_dirs.')
 
 
 def generator_cfg(cfg: Config,
@@ -160,13 +139,10 @@ def _check_tasks(folders: Sequence[ImageFolder], model: nn.Module) -> None:
                 'checkpoint that was trained for it.')
 
 
-def _open_datasets(folders: Iterable[ImageFolder], cfg: Config) -> None:
+def _open_datasets(folders: Sequence[ImageFolder], cfg: Config) -> None:
     """Fill in the images of all folders, and the partial truth of them."""
     test = cfg.data.test
     test = member_datasets(test[0] if isinstance(test, list) else test)[0]
-    labelled = [
-        m for m in member_datasets(cfg.data.train) if m.get('ann_dirs')
-    ]
 
     def build(member, **changes):
         images = {k: v for k, v in member.items() if k not in TRAINING_KEYS}
@@ -175,13 +151,20 @@ def _open_datasets(folders: Iterable[ImageFolder], cfg: Config) -> None:
 
     for folder in folders:
         folder.dataset = build(folder.member, pipeline=test['pipeline'])
-        place = osp.realpath(folder.img_dir)
-        for member in labelled:
-            if osp.realpath(image_dir(member)) == place:
-                known = build(member, pipeline=[], ann_dirs=member['ann_dirs'])
-                folder.truth += [(truth, _stems(known))
-                                 for truth in known.truth.values()
-                                 if not truth.is_complete]
+    for member in member_datasets(cfg.data.train):
+        place, truth = osp.realpath(
+            ImageFolder(member).img_dir), member.get('ann_dirs')
+        same = [
+            folder for folder in folders
+            if osp.realpath(folder.img_dir) == place
+        ]
+        if truth and same:
+            known = build(member, pipeline=[], ann_dirs=truth)
+            partial = [(labels, known.stems)
+                       for labels in known.truth.values()
+                       if not labels.is_complete]
+            for folder in same:
+                folder.truth += partial
 
 
 def make_labels(prob: Tensor,
@@ -250,12 +233,12 @@ def generate_pseudo_labels(cfg: Config,
         threshold, margin: See :func:`make_labels`.
         overwrite: See :func:`claim_folder`.
     """
-    room = min(threshold, 1 - threshold)
-    if not 0 <= threshold < 1 or not 0 <= margin <= room:
+    if not 0 <= threshold < 1 or not 0 <= margin <= min(
+            threshold, 1 - threshold):
         raise ValueError(
-            f'threshold is {threshold}, margin {margin}: expected at least 0, '
-            'a threshold below 1, and a margin of at most its distance from 0 '
-            f'and 1, {room:g}.')
+            f'threshold is {threshold}, margin {margin}: expected a threshold '
+            'from 0 and below 1, and a margin of at most its distance from '
+            'both.')
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
     with naming(checkpoint):  # its own network, perhaps
@@ -272,7 +255,7 @@ def generate_pseudo_labels(cfg: Config,
         made_by['margin'] = margin
     for folder in folders if env.is_main else ():
         for target in folder.targets:
-            paths = [target.file(stem) for stem in folder.stems]
+            paths = [target.file(stem) for stem in folder.dataset.stems]
             claim_folder(target.path, _manifest(folder, target, made_by),
                          paths, overwrite)
     env.barrier()  # all folders are claimed
@@ -287,7 +270,7 @@ def generate_pseudo_labels(cfg: Config,
 def _manifest(folder: ImageFolder, target: LabelFolder, made_by: dict) -> dict:
     """What is noted of the labels in a folder."""
     task = target.task
-    manifest = dict(made_by, task=task.name, images=folder.stems)
+    manifest = dict(made_by, task=task.name, images=folder.dataset.stems)
     if not target.is_complete:
         manifest['classes'] = list(target.classes)
     kept = {
@@ -302,15 +285,17 @@ def _manifest(folder: ImageFolder, target: LabelFolder, made_by: dict) -> dict:
 
 def _pending(folder: ImageFolder) -> list[int]:
     """Positions of images that lack labels, or have them in another size."""
+    images = folder.dataset
 
     def is_done(index, stem):
+        files = [target.file(stem) for target in folder.targets]
         try:
-            shapes = {read_layout(t.file(stem)).shape for t in folder.targets}
+            shapes = {read_layout(file).shape for file in files}
         except (OSError, RefusedError):
             return False
-        return shapes == {folder.layout(index).shape}
+        return shapes == {images.layout(index).shape}
 
-    return [i for i, stem in enumerate(folder.stems) if not is_done(i, stem)]
+    return [i for i, stem in enumerate(images.stems) if not is_done(i, stem)]
 
 
 def _label(model: nn.Module, folder: ImageFolder, indices: Sequence[int],
@@ -322,7 +307,7 @@ def _label(model: nn.Module, folder: ImageFolder, indices: Sequence[int],
     images = Subset(folder.dataset, indices)
     for position, prob in predict_dataset(model, images, cfg, env):
         index = indices[position]
-        stem, layout = folder.dataset.stem(index), folder.layout(index)
+        stem, layout = folder.dataset.stem(index), folder.dataset.layout(index)
         for target in folder.targets:
             task = target.task
             truth = [(known.read(stem, layout), known.classes)

@@ -38,73 +38,66 @@ def parse_truth(entries: Sequence[str],
 
 def make_report(labelled: Sequence[ImageFolder],
                 truth: Mapping[str, str]) -> list[dict]:
-    """Report on all folders that ``generate_pseudo_labels`` returned, a row of
-    :func:`report_folder` each, and warn of those that are nearly empty.
-    """
-    rows = []
-    for folder in labelled:
-        for target in folder.targets:
-            task = target.task.name
-            truth_dir = truth.get(f'{folder.name}.{task}')
-            row = report_folder(folder, target, truth_dir)
-            share = row['images_with_nothing'] / row['images']
-            row['nearly_empty'] = share > NEARLY_EMPTY
-            if row['nearly_empty']:
-                warnings.warn(
-                    f'{target.path}: nothing was found in {100 * share:.0f} % '
-                    f'of the images. If {task} does occur in {folder.name}, '
-                    'train stage 1 longer or lower --threshold; if it does '
-                    'not, take the folder out of the config.')
-            rows.append(row)
-    return rows
+    """Report on all folders that ``generate_pseudo_labels`` returned, and warn
+    of those that are nearly empty.
 
-
-def report_folder(folder: ImageFolder,
-                  target: LabelFolder,
-                  truth_dir: str | None = None) -> dict:
-    """Count what the pseudo labels in a folder hold.
-
-    ``truth_dir`` may have ground truth of some of the images only.
+    ``truth`` are folders, by 'dataset.task', of ground truth of some images.
 
     Returns:
-        dict: ``dataset``, ``task``, ``folder``, ``images``,
-        ``images_with_nothing``, ``share`` (of pixels) and
-        ``images_with_class`` by class; with truth also ``images_with_truth``
-        and ``Dice`` by class, pooled over pixels.
+        list[dict]: Of each folder ``dataset``, ``task``, ``folder``,
+        ``images``, ``images_with_nothing``, ``nearly_empty``, ``share`` (of
+        pixels) and ``images_with_class`` by class; with truth also
+        ``images_with_truth`` and ``Dice`` by class, pooled over pixels.
     """
-    names, stems = target.classes, folder.stems
+    return [
+        _row(folder, target, truth.get(f'{folder.name}.{target.task.name}'))
+        for folder in labelled for target in folder.targets
+    ]
+
+
+def _row(folder: ImageFolder, target: LabelFolder,
+         truth_dir: str | None) -> dict:
+    names, task = target.classes, target.task.name
     masks = replace(target, path=truth_dir or '')
-    scored = [s for s in stems if truth_dir and osp.isfile(masks.file(s))]
-    pixels = empty = 0
+    pixels = images = empty = scored = 0
     area, present, both, each = torch.zeros((4, len(names))).double()
-    for stem in stems:
+    for stem in folder.dataset.stems:
         predicted, _ = _read(target, stem)
-        found = _pixels(predicted)
+        found = _count(predicted)
         pixels += predicted[0].numel()
+        images += 1
         area += found
         present += found > 0
         empty += not found.any()
-        if stem in scored:
+        if truth_dir and osp.isfile(masks.file(stem)):
+            scored += 1
             truth, valid = _read(masks, stem)
             if truth.shape != predicted.shape:
                 raise ValueError(
                     f'{masks.file(stem)}: the mask has {truth.shape[1:]} '
                     f'pixels, the pseudo label {predicted.shape[1:]}; prepare '
                     'truth and images alike.')
-            predicted = predicted & valid
-            both += _pixels(predicted & truth)
-            each += _pixels(predicted) + _pixels(truth)
+            both += _count(predicted & truth)
+            each += _count(predicted & valid) + _count(truth)
+    share = empty / images
+    if share > NEARLY_EMPTY:
+        warnings.warn(
+            f'{target.path}: nothing was found in {100 * share:.0f} % of the '
+            f'images. If {task} does occur in {folder.name}, train stage 1 '
+            'longer or lower --threshold; if it does not, take the folder out '
+            'of the config.')
     row = dict(
         dataset=folder.name,
-        task=target.task.name,
+        task=task,
         folder=target.path,
-        images=len(stems),
+        images=images,
         images_with_nothing=empty,
-        share=dict(zip(names, (area / max(pixels, 1)).tolist())),
+        nearly_empty=share > NEARLY_EMPTY,
+        share=dict(zip(names, (area / pixels).tolist())),
         images_with_class=dict(zip(names,
                                    present.long().tolist())))
     if truth_dir:
-        row['images_with_truth'] = len(scored)
+        row['images_with_truth'] = scored
         row['Dice'] = dict(zip(names, (2 * both / each).tolist()))
     return row
 
@@ -117,8 +110,7 @@ def _read(folder: LabelFolder, stem: str) -> tuple[Tensor, Tensor]:
     return targets[channels], valid[channels]
 
 
-def _pixels(masks: Tensor) -> Tensor:
-    """Pixels of each of some masks (C, H, W)."""
+def _count(masks: Tensor) -> Tensor:
     return masks.flatten(1).sum(1)
 
 

@@ -195,7 +195,7 @@ def test_at_most_ten_are_shown(make, root):
 
 
 @pytest.mark.parametrize('changes, expected', [
-    (dict(ann_dirs=dict(drusen='ann')), "ann_dirs: unknown task 'drusen'"),
+    (dict(ann_dirs=dict(drusen='ann')), 'ann_dirs, drusen: unknown task; there are ves'),
     (dict(tasks=['drusen']), "Unknown task 'drusen'"),
     (dict(weights=dict(drusen=1)), "by task .*got {'drusen': 1}"),
     (dict(weights=dict(vessel=-1)), 'weights of at least 0'),

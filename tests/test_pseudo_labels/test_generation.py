@@ -162,7 +162,7 @@ def test_uncertain_pixels_are_ignored(setting):
     assert 0 < uncertain.mean() < 1
     np.testing.assert_array_equal(with_margin[uncertain], 255)
     np.testing.assert_array_equal(with_margin[~uncertain], sure[~uncertain])
-    with pytest.raises(ValueError, match='0.5: .* from 0 and 1, 0.4'):
+    with pytest.raises(ValueError, match='threshold is 0.6, margin 0.5'):
         run(setting, threshold=0.6, margin=0.5)
 
 
@@ -207,10 +207,6 @@ def test_only_named_classes_are_labelled(setting):
         build_dataset(cfg.data.train.datasets[1])
 
 
-def same_folder(datasets):
-    datasets[2].pseudo_dirs = ConfigDict(vessel='ddr/v')
-
-
 def no_pseudo_labels(datasets):
     del datasets[1:]
 
@@ -224,12 +220,11 @@ def nobody_labels_cups(datasets):
 
 
 @pytest.mark.parametrize('change, expected', [
-    (same_folder, 'ddr/v: .* give each its own folder'),
     (no_pseudo_labels, 'give the stage-2 config'),
     (unknown_class,
      "'ddr', pseudo_dirs, odoc: Task 'odoc' has the classes disc"),
     (nobody_labels_cups, 'no dataset of data.train labels cup of task .odoc.*'
-     r"odoc=dict\(path=..., classes=\['disc'\]"),
+     r"dict\(path=..., classes=\['disc'\]"),
 ])
 def test_refuses_configs_that_make_no_sense(setting, change, expected):
     cfg = stage2(setting)

@@ -5,15 +5,16 @@ import pytest
 from mbos.datasets.label_folder import LabelFolder
 from mbos.io.labels import save_labels
 from mbos.pseudo_labels.generation import ImageFolder
-from mbos.pseudo_labels.report import (make_report, parse_truth, report_folder,
-                                       report_table)
+from mbos.pseudo_labels.report import (make_report, parse_truth, report_table)
 from mbos.tasks import ODOC, VESSEL
 
 
 class Images(list):
     """Stands for a dataset."""
 
-    stem = staticmethod(str)
+    @property
+    def stems(self):
+        return [str(i) for i in range(len(self))]
 
 
 def labelled(path, task, planes, classes=None):
@@ -22,7 +23,7 @@ def labelled(path, task, planes, classes=None):
         save_labels(path / f'{i}.png', plane)
     target = LabelFolder(str(path), task, classes or task.classes)
     images = Images(planes)
-    return ImageFolder({}, 'ddr', '', [target], images), target
+    return ImageFolder(dict(name='ddr'), [target], images)
 
 
 @pytest.mark.parametrize('classes', [('disc', 'cup'), ('disc', )])
@@ -33,9 +34,9 @@ def test_report_by_hand(tmp_path, classes):
     truth = np.zeros((4, 5), np.uint8)
     truth[0] = 1
     truth[3, 0] = 255
-    folder, target = labelled(tmp_path / 'o', ODOC, labels, classes)
+    folder = labelled(tmp_path / 'o', ODOC, labels, classes)
     save_labels(tmp_path / 'truth/0.png', truth)
-    row = report_folder(folder, target, str(tmp_path / 'truth'))
+    row, = make_report([folder], {'ddr.odoc': str(tmp_path / 'truth')})
     # disc: 5 pixels in both, 10 and 5 in each; the cup is not there
     expected = dict(
         share=dict(disc=10 / 40, cup=4 / 40),
@@ -51,7 +52,7 @@ def test_report_by_hand(tmp_path, classes):
 def test_report_warns_of_nearly_empty_folders(tmp_path):
     planes = np.zeros((6, 4, 4), np.uint8)
     planes[0, 0, 0] = 1
-    folder, _ = labelled(tmp_path, VESSEL, planes)
+    folder = labelled(tmp_path, VESSEL, planes)
     with pytest.warns(UserWarning, match='nothing was found in 83 %'):
         row, = make_report([folder], {})
     assert row['nearly_empty']
@@ -59,7 +60,7 @@ def test_report_warns_of_nearly_empty_folders(tmp_path):
 
 def test_truth_arguments(tmp_path):
     given = f'ddr.vessel={tmp_path}'
-    folder, _ = labelled(tmp_path, VESSEL, [])
+    folder = labelled(tmp_path, VESSEL, [])
     assert parse_truth([given], [folder]) == {'ddr.vessel': str(tmp_path)}
     for wrong in ('ddr=x', 'ddr.vessel=nowhere', f'ddr.odoc={tmp_path}'):
         with pytest.raises(ValueError, match=f'{wrong}.*: ddr.vessel'):

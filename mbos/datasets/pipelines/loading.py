@@ -1,5 +1,4 @@
 """Loading of images: whole, or no more than a random crop needs."""
-import os.path as osp
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,21 +37,11 @@ def _add_planes(results: dict, planes: dict[str, np.ndarray]) -> None:
 
 def _add_image(results: dict, image: np.ndarray) -> None:
     """Add an image with the metas of mmseg's ``LoadImageFromFile``."""
+    for key in ('img_shape', 'ori_shape', 'pad_shape'):
+        results[key] = image.shape
     norm = dict(
         mean=np.zeros(3, np.float32), std=np.ones(3, np.float32), to_rgb=False)
-    shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'),
-                           image.shape)
-    results.update(
-        shapes,
-        img=image,
-        filename=_path_of(results),
-        ori_filename=results['img_info']['filename'],
-        scale_factor=1.0,
-        img_norm_cfg=norm)
-
-
-def _path_of(results: dict) -> str:
-    return osp.join(results['img_prefix'], results['img_info']['filename'])
+    results.update(img=image, scale_factor=1.0, img_norm_cfg=norm)
 
 
 def _decode(path: str) -> np.ndarray:
@@ -75,7 +64,7 @@ class LoadPhotograph:
     """
 
     def __call__(self, results: dict) -> dict:
-        _add_image(results, _decode(_path_of(results)))
+        _add_image(results, _decode(results['filename']))
         return results
 
 
@@ -93,17 +82,11 @@ class Region:
     ``cv2.resize`` and a slice give, images up to one grey value.
 
     ``source`` and ``size`` are height and width of the image and of what it is
-    resized to; ``box`` is top, bottom, left and right in the resized image,
-    cut off where it lies outside.
+    resized to; ``box`` is top, bottom, left and right in the resized image.
     """
     source: tuple[int, int]
     size: tuple[int, int]
     box: tuple[int, int, int, int]
-
-    def __post_init__(self):
-        (height, width), (top, bottom, left, right) = self.size, self.box
-        box = (top, min(bottom, height), left, min(right, width))
-        object.__setattr__(self, 'box', box)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -134,17 +117,13 @@ class Region:
 
     def sample_labels(self, labels: np.ndarray) -> np.ndarray:
         """Take the nearest label of each pixel of the box."""
-        top, bottom, left, right = self.box
-        rows = _nearest(self.source[0], self.size[0], top, bottom)
-        columns = _nearest(self.source[1], self.size[1], left, right)
-        return np.asarray(labels[rows])[:, columns]
-
-
-def _nearest(source: int, size: int, first: int, last: int) -> np.ndarray:
-    """The pixels of an axis that cv2.resize(INTER_NEAREST) takes."""
-    # written as OpenCV does, since x / (b / a) and x * a / b round apart
-    index = np.floor(np.arange(first, last) * (1 / (size / source)))
-    return np.minimum(index.astype(np.int64), source - 1)
+        places = []
+        for axis, (source, size) in enumerate(zip(self.source, self.size)):
+            pixels = np.arange(*self.box[2 * axis:2 * axis + 2])
+            # as OpenCV rounds: x / (b / a) and x * a / b are not the same
+            nearest = np.floor(pixels * (1 / (size / source))).astype(int)
+            places.append(np.minimum(nearest, source - 1))
+        return np.asarray(labels[places[0]])[:, places[1]]
 
 
 @PIPELINES.register_module()
@@ -188,24 +167,21 @@ class LoadRandomCrop:
         self._crop = RandomCrop(tuple(crop_size))
 
     def __call__(self, results: dict) -> dict:
-        path, cache = _path_of(results), results['cache']
-        if cache is None:
-            photograph, planes = EncodedPhotograph(path), _read_planes(results)
-            region = self._draw(photograph.shape, planes, results)
-            can_reduce = self.reduced_decoding and photograph.can_reduce
-            factor = region.reduction() if can_reduce else 1
-            image = photograph.decode(factor, bgr=True)
+        path, cache, factor = results['filename'], results['cache'], 1
+        read = partial(cache.get, decode=read_labels) if cache else read_labels
+        planes = _read_planes(results, read)
+        region = self._draw(results['layout'].shape, planes, results)
+        if cache:
+            image = cache.get(path, _decode)
         else:
-            image, factor = cache.get(path, _decode), 1
-            planes = _read_planes(results,
-                                  partial(cache.get, decode=read_labels))
-            region = self._draw(image.shape[:2], planes, results)
+            photograph = EncodedPhotograph(path)
+            if self.reduced_decoding and photograph.can_reduce:
+                factor = region.reduction()
+            image = photograph.decode(factor, bgr=True)
         _add_image(results, region.sample_image(image, factor))
-        _add_planes(results, {
-            task: region.sample_labels(p)
-            for task, p in planes.items()
-        })
         results['ori_shape'] = (*region.source, 3)
+        crops = {task: region.sample_labels(planes[task]) for task in planes}
+        _add_planes(results, crops)
         return results
 
     def _draw(self, source: tuple[int, int], planes: dict[str, np.ndarray],
@@ -220,7 +196,8 @@ class LoadRandomCrop:
         size = size[::-1]
         # only the shape is looked at
         box = self._crop.get_crop_bbox(np.broadcast_to(np.uint8(0), size))
-        region = Region(source, size, box)
+        ends = size[0], size[0], size[1], size[1]  # of crops that are larger
+        region = Region(source, size, tuple(map(min, box, ends)))
         if self.look_for:  # else nothing is drawn, as by mmseg's transforms
             place = np.searchsorted(self._limits, np.random.rand(), 'right')
             task = [*self.look_for, None][place]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mbos.datasets import JointDataset, PartialLabelDataset
 from mbos.datasets.as_released import plain_loading
-from mbos.datasets.pipelines.loading import LoadRandomCrop
+from mbos.datasets.pipelines.loading import LoadRandomCrop, Region
 from mbos.io.labels import save_labels
 from mbos.io.photographs import EncodedPhotograph
 from tests.test_datasets.conftest import train_loader
@@ -103,9 +103,7 @@ def assert_same_crops(folder, step, grey, seeds=range(6)):
 
 
 @pytest.mark.parametrize('changes', [
-    dict(),
     dict(keep_ratio=False),
-    dict(ratio_range=None),
     dict(ratio_range=None, img_scale=(300, 150)),
     dict(img_scale=(1000, 900), crop_size=(300, 200)),
     dict(crop_size=(1000, 1000)),
@@ -155,6 +153,63 @@ def test_workers_and_cache_change_nothing(folder, tmp_path):
     assert len(os.listdir(kept)) == 9  # an image and two planes, three times
     assert_same(cold, samples(folder, 0, kept))
     assert_same(cold, samples(folder, 0, steps=EXACT))
+
+
+@pytest.mark.parametrize('source', [(300, 400), (97, 61), (512, 512)])
+@pytest.mark.parametrize('size', [(300, 400), (150, 201), (777, 555)])
+def test_region_of_noise(source, size):
+    """On noise a shift by a hundredth of a pixel shows."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (*source, 3), np.uint8)
+    whole = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    bottom, right = size
+    for box in ((0, 60, 0, 60), (bottom - 60, bottom, right - 60, right),
+                (bottom // 2, bottom // 2 + 60, right // 3, right // 3 + 60)):
+        top, bottom_, left, right_ = box
+        found = Region(source, size, box).sample_image(image)
+        difference = np.abs(
+            found.astype(int) - whole[top:bottom_, left:right_])
+        assert difference.max() <= 1 and difference.mean() < 0.2
+
+
+def test_every_scale_takes_the_labels_that_opencv_takes():
+    for source in (61, 512, 565, 1024, 2124, 3416):
+        ramp = np.arange(source, dtype=np.uint16)[None].repeat(2, 0)
+        for size in range(30, 2100, 37):
+            expected = cv2.resize(
+                ramp, (size, 2), interpolation=cv2.INTER_NEAREST)
+            region = Region((2, source), (2, size), (0, 2, 0, size))
+            assert (region.sample_labels(ramp) == expected).all()
+
+
+@pytest.mark.parametrize('source, size, factor', [
+    ((2048, 2048), (1024, 1024), 2),
+    ((2048, 2048), (1025, 1025), 1),
+    ((3416, 3416), (854, 854), 4),
+    ((3416, 3416), (100, 100), 8),
+    ((500, 4000), (400, 500), 1),
+])
+def test_reduction_by_hand(source, size, factor):
+    assert Region(source, size, (0, 1, 0, 1)).reduction() == factor
+
+
+@pytest.mark.parametrize('factor', [2, 8])
+def test_smaller_image_is_sampled_at_the_same_places(factor):
+    """A ramp shows where a pixel comes from: means of blocks lie on it."""
+    source = 251, 317
+    y, x = np.mgrid[:source[0], :source[1]].astype(np.float32)
+    ramp = np.stack([y, x, y + x], -1)
+    small = tuple(-(-n // factor) for n in source)
+    padding = [(0, m * factor - n) for n, m in zip(source, small)] + [(0, 0)]
+    # what a JPEG decoder does: it has whole blocks, the last one continued
+    blocks = np.pad(ramp, padding, mode='reflect', reflect_type='odd')
+    blocks = blocks.reshape(small[0], factor, small[1], factor, 3)
+    reduced = blocks.mean((1, 3)).astype(np.float32)
+    region = Region(source, (30, 37), (3, 27, 5, 33))
+    np.testing.assert_allclose(
+        region.sample_image(reduced, factor),
+        region.sample_image(ramp),
+        atol=1e-3)
 
 
 def spotted(tmp_path, spots):
@@ -220,10 +275,10 @@ def test_looking_for_a_class_stays_in_the_image(tmp_path, side):
         assert results['img'].shape == (133, 200, 3)
 
 
-def test_probabilities_of_what_to_look_for():
-    for wrong in (dict(lesion=-0.1), dict(lesion=0.6, odoc=0.6)):
-        with pytest.raises(ValueError, match='Expected .*look_for'):
-            LoadRandomCrop((20, 20), (10, 10), look_for=wrong)
+@pytest.mark.parametrize('probs', [(-0.1, 0), (0.6, 0.6)])
+def test_probabilities_of_what_to_look_for(probs):
+    with pytest.raises(ValueError, match='Expected .*look_for'):
+        LoadRandomCrop((20, 20), (10, 10), look_for=dict(zip('ab', probs)))
 
 
 def test_errors_name_the_file(folder):
