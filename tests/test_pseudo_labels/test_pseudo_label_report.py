@@ -5,7 +5,7 @@ import pytest
 from mbos.datasets.label_folder import LabelFolder
 from mbos.io.labels import save_labels
 from mbos.pseudo_labels.generation import ImageFolder
-from mbos.pseudo_labels.report import (make_report, parse_truth, report_table)
+from mbos.pseudo_labels.report import make_report, parse_truth, report_table
 from mbos.tasks import ODOC, VESSEL
 
 
