@@ -18,11 +18,10 @@ LOWEST, BITS = 2.0**-32, 11
 def _make_edges() -> np.ndarray:
     """Float32 numbers of few bits, their distances from 1, and twentieths."""
     ends = np.float32([LOWEST, 0.5]).view(np.int32)
-    small = np.arange(ends[0], ends[1], 1 << (23 - BITS), np.int32)
+    small = np.arange(*ends, 1 << (23 - BITS), np.int32)
     small = small.view(np.float32)
-    return np.unique(
-        np.concatenate([small, 1 - small,
-                        np.arange(1, 21) / 20]).astype(np.float32))
+    edges = np.concatenate([small, 1 - small, np.arange(1, 21) / 20])
+    return np.unique(edges.astype(np.float32))
 
 
 EDGES = _make_edges()
@@ -48,12 +47,11 @@ def rank_scores(prob: np.ndarray,
                           prob.flatten() if mask is None else prob[mask])
     for scores in ranked:
         scores.sort()  # in place: they are copies; NaN become the last
-    if len(ranked.pixels
-           ) and not 0 <= ranked.pixels[0] <= (ranked.pixels[-1]) <= 1:
+    low, high = ranked.pixels[[0, -1]] if len(ranked.pixels) else (0, 1)
+    if not 0 <= low <= high <= 1:
         raise ValueError(
-            f'Probabilities must lie in [0, 1], got {ranked.pixels[0]} to '
-            f'{ranked.pixels[-1]}; where they are NaN, the network or its '
-            'checkpoint is broken.')
+            f'Probabilities must lie in [0, 1], got {low} to {high}; where '
+            'they are NaN, the network or its checkpoint is broken.')
     return ranked
 
 
@@ -71,10 +69,9 @@ def count_above(ranked: RankedScores,
 
 
 def area_and_precision(parts: Sequence[RankedScores]) -> tuple[float, float]:
-    """Exact ROC AUC and average precision of the pixels of all parts.
-
-    Equal scores are ties, as in scikit-learn, which would sort them again.
-    NaN without positives; the area also without negatives.
+    """Exact ROC AUC and average precision of the pixels of all parts; NaN
+    without positives, the area also without negatives. Equal scores are ties,
+    as in scikit-learn, which would sort them again.
     """
     positives = np.sort(np.concatenate([p.positives for p in parts]))
     total = len(positives)
@@ -107,9 +104,8 @@ def histogram(ranked: RankedScores) -> np.ndarray:
 
 def rank_histograms(positives: np.ndarray,
                     negatives: np.ndarray) -> np.ndarray:
-    """ROC AUC and average precision of counts (..., bins): (..., 2).
-
-    NaN where undefined.
+    """ROC AUC and average precision of counts (..., bins): (..., 2), NaN where
+    undefined.
     """
     num_pos, num_neg = positives.sum(-1), negatives.sum(-1)
     below = np.cumsum(negatives, -1, dtype=np.float64) - negatives / 2

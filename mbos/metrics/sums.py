@@ -5,8 +5,7 @@ them into metrics. Sums hold no map, and lists of sums of several processes,
 joined, give exactly what one process gives.
 
 Which metrics there are depends on the task (docs/method.md, sections 8 and
-9): one class (the vessel protocol), exclusive classes (the lesion protocol)
-or nested classes (the disc and cup protocol). ``tables`` names them all.
+9): one class, exclusive or nested classes. ``tables`` names them all.
 """
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import torch
 from mbos.tasks import IGNORE_INDEX, Task
 from .scores import (area_and_precision, count_above, histogram,
                      pack_histograms, rank_scores)
+from .tables import ratio
 
 OPERATING_POINT = 0.5
 """float: Threshold of the published counts."""
@@ -43,14 +43,12 @@ def update(prob: np.ndarray,
            threshold: float = OPERATING_POINT,
            ignore_index: int | None = IGNORE_INDEX,
            points: Mapping[str, Sequence[float]] | None = None) -> Sums:
-    """Make the sums of one image.
+    """Make the sums of one image from probabilities (C, H, W), float32, and
+    labels of the task (H, W), uint8.
 
     Args:
-        prob: Probabilities (C, H, W), float32.
-        label: Labels of the task (H, W), uint8.
         fov: Boolean field of view (H, W); with it, all comparable metrics
             exist inside it, too.
-        threshold: Operating point of the comparable counts.
         ignore_index: Label of the pixels left out. None treats 255 as the
             release does: left out of the counts of a single class but
             negative in its curves, background of exclusive classes,
@@ -69,7 +67,7 @@ def update(prob: np.ndarray,
                 f'{prob.shape}.')
     targets, valid, count_valid = _encode(label, task, ignore_index)
     limits = {f'{threshold:.4g}': task.num_classes * [threshold]}
-    limits.update(points or {})
+    limits |= points or {}
     thresholds = np.array(list(limits.values()), dtype=np.float32)
     of_class = partial(_class_sums, _parts(fov, valid))
     # The threads end here: a process that is forked later has none of them.
@@ -83,20 +81,14 @@ def update(prob: np.ndarray,
             _confusion(p > OPERATING_POINT, t, count_valid)
             for p, t in zip(prob, targets)
         ])
-    return dict(
+    sums = dict(
         points=np.array(list(limits)),
         thresholds=thresholds,
         counts=counts,
         ranking=ranking,
         scores=pack_histograms(scores),
         curve=curve,
-        published=published,
-        **_of_kind(task, prob, targets, valid, thresholds))
-
-
-def _of_kind(task, prob, targets, valid, thresholds) -> Sums:
-    """What only one kind of task has."""
-    sums = {}
+        published=published)
     if task.num_classes == 1:
         sums['otsu'] = _otsu(prob[0], targets[0], valid)
     if task.nested:
@@ -106,18 +98,15 @@ def _of_kind(task, prob, targets, valid, thresholds) -> Sums:
 
 
 def _encode(label, task, ignore_index):
-    """Make targets, validity of scores and validity of published counts.
-
-    A validity of None means all pixels.
+    """Make targets, validity of scores and validity of published counts, None
+    for all pixels.
     """
     is_ignored = label == (
         IGNORE_INDEX if ignore_index is None else ignore_index)
-    values = np.arange(1, task.num_classes + 1, dtype=np.uint8)
-    values = values.reshape(-1, 1, 1)
+    values = np.arange(1, task.num_classes + 1, dtype=np.uint8)[:, None, None]
+    targets = label == values
     if task.nested:
         targets = (label >= values) & (label <= task.num_classes)
-    else:
-        targets = label == values
     if not is_ignored.any():
         return targets, None, None
     valid = ~is_ignored
@@ -144,15 +133,12 @@ def _class_sums(masks, prob, target, thresholds):
     follows from it: ``ranking``, ``scores``, ``counts`` by region, ``curve``.
     """
     parts = [rank_scores(prob, target, mask) for mask in masks]
-    # all parts together, then the first one, inside the field of view
-    regions = [parts, parts[:1]][:len(parts)]
-    ranking = [area_and_precision(region) for region in regions]
-    scores, counts = ([
-        sum(found[:len(region)]) for region in regions
-    ] for found in ([histogram(part) for part in parts],
-                    [count_above(part, thresholds) for part in parts]))
+    # regions are all parts together, then the one in the field of view
+    ranking = [area_and_precision(parts[:n]) for n in range(len(parts), 0, -1)]
+    scores = np.cumsum([histogram(part) for part in parts], 0)[::-1]
+    counts = [count_above(part, thresholds) for part in parts]
     curve = sum(count_above(part, CURVE) for part in parts)
-    return ranking, np.stack(scores, axis=1), counts, curve
+    return ranking, scores.swapaxes(0, 1), np.cumsum(counts, 0)[::-1], curve
 
 
 def _confusion(predicted, target, valid):
@@ -163,28 +149,21 @@ def _confusion(predicted, target, valid):
     true_pos = np.count_nonzero(predicted & target)
     false_pos = np.count_nonzero(predicted) - true_pos
     false_neg = np.count_nonzero(target) - true_pos
-    return np.array([
-        true_pos, false_pos, false_neg,
-        total - true_pos - false_pos - false_neg
-    ])
+    true_neg = total - true_pos - false_pos - false_neg
+    return np.array([true_pos, false_pos, false_neg, true_neg])
 
 
 def _otsu(prob, target, valid):
-    """Compute Se, Sp, PPV and the threshold at the image's Otsu threshold.
-
-    The threshold is that of the 8-bit map ``floor(255 p)``; pixels above it
-    are foreground.
+    """Se, Sp and PPV at the image's Otsu threshold, which is that of the 8-bit
+    map ``floor(255 p)``; pixels above it are foreground.
     """
     if valid is not None:
         prob, target = prob[valid], target[valid]
-    grey = (prob * np.float32(255)).astype(np.uint8)
-    threshold = 0
+    grey, threshold = (prob * np.float32(255)).astype(np.uint8), 0
     if grey.size:
         threshold = int(cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0])
     tp, fp, fn, tn = _confusion(grey > threshold, target, None)
-    pairs = [(tp, tp + fn), (tn, tn + fp), (tp, tp + fp)]
-    return np.array([a / b if b else np.nan
-                     for a, b in pairs] + [threshold / 255])
+    return ratio(np.array([tp, tn, tp]), np.array([tp + fn, tn + fp, tp + fp]))
 
 
 def _nested(prob, targets, valid, limits):

@@ -15,11 +15,10 @@ Table = dict[str, dict[str, np.ndarray]]
 'mean'."""
 
 CONFUSION = ('tp', 'fp', 'fn', 'tn')
-"""tuple[str]: Order of the counts in sums."""
+"""Order of the counts in sums."""
 
 REGIONS = ('', '-fov')
-"""tuple[str]: Ends of names of metrics of all pixels, and of those inside the
-field of view."""
+"""Ends of names: of all pixels, and of those inside the field of view."""
 
 
 def ratio(above, below) -> np.ndarray:
@@ -59,18 +58,16 @@ def overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
         Accuracy=ratio(tp + tn, tp + fp + fn + tn))
 
 
-def _named(values: dict[str, np.ndarray],
-           classes: Sequence[str],
-           end: str = '') -> Table:
-    """Name values (..., C) by class, add their mean, and append the end to the
-    names of the metrics.
+def _named(values: dict[str, np.ndarray], classes: Sequence[str]) -> Table:
+    """Name values (..., C) by class, or by the last classes where there are
+    fewer columns, and add their mean.
     """
     table = {}
-    for key, of_classes in values.items():
-        row = {name: of_classes[..., i] for i, name in enumerate(classes)}
-        if len(classes) > 1:
-            row['mean'] = mean_of_defined(of_classes)
-        table[key + end] = row
+    for key, columns in values.items():
+        names = classes[-columns.shape[-1]:]
+        table[key] = {name: columns[..., i] for i, name in enumerate(names)}
+        if len(names) > 1:
+            table[key]['mean'] = mean_of_defined(columns)
     return table
 
 
@@ -107,14 +104,13 @@ def published_table(stacked: dict, task: Task, weights: np.ndarray) -> Table:
             AUPR=_area_of_eleven(_totals(weights, stacked['curve'])))
         return _named(values, classes)
     common = ('IoU', 'Dice', 'Precision', 'Recall')
-    table = _named({key: found[key] for key in common}, classes)
+    values = {key: found[key] for key in common}
     if task.num_classes == 1:
-        own = dict(Accuracy=found['Accuracy'][:, 1:], AUC=area)
+        values |= dict(Accuracy=found['Accuracy'][:, 1:], AUC=area)
         otsu = _means(weights, stacked['otsu'])
         for i, key in enumerate(('Sensitivity', 'Specificity', 'PPV')):
-            own[f'{key}@Otsu'] = otsu[:, i:i + 1]
-        table |= _named(own, task.classes)
-    return table
+            values[f'{key}@Otsu'] = otsu[:, i:i + 1]
+    return _named(values, classes)
 
 
 def _area_of_eleven(counts):
@@ -126,9 +122,9 @@ def _area_of_eleven(counts):
     return -np.trapezoid(precision, recall, axis=-1)
 
 
-def image_table(stacked: dict, task: Task) -> Table:
-    """The metrics of every image. ``stacked`` are sums, of all images."""
-    table: Table = {}
+def _image_values(stacked: dict, task: Task) -> dict[str, np.ndarray]:
+    """The metrics of every image, (images, C), from the stacked sums."""
+    values: dict[str, np.ndarray] = {}
     for region, end in zip(range(stacked['counts'].shape[1]), REGIONS):
         by_region = task.nested and not end
         counts = stacked['counts'][:, region]
@@ -137,16 +133,15 @@ def image_table(stacked: dict, task: Task) -> Table:
         for index, point in enumerate(stacked['points'][0]):
             at = f'@{point}' * (index > 0) + end
             found = overlap(counts[:, index])
-            values = {key: found[key] for key in ('Dice', 'IoU')}
+            values |= {key + at: found[key] for key in ('Dice', 'IoU')}
             if not index:
                 ranking = stacked['ranking'][:, region]
-                values |= dict(AP=ranking[..., 1], AUC=ranking[..., 0])
-            table |= _named(values, task.classes, at)
+                values['AP' + at] = ranking[..., 1]
+                values['AUC' + at] = ranking[..., 0]
             if by_region and task.num_classes > 1:
                 heights = stacked['heights'][:, index]
-                errors = {'Ratio-error': _ratio_errors(heights)}
-                table |= _named(errors, task.classes[1:], at)
-    return table
+                values['Ratio-error' + at] = _ratio_errors(heights)
+    return values
 
 
 def _ratio_errors(heights):
@@ -161,7 +156,7 @@ def image_rows(stacked: dict, task: Task, names: Iterable) -> list[dict]:
     ``counts`` (for nested classes ``regions``, too): {operating point: {class:
     {'tp': ...}}}.
     """
-    table = image_table(stacked, task)
+    table = _named(_image_values(stacked, task), task.classes)
     counts = dict(counts=stacked['counts'][:, 0])
     if task.nested:
         counts['regions'] = stacked['regions']
@@ -188,30 +183,26 @@ def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
     """The comparable metrics of a task; ``rankings`` are pooled ROC AUC and
     average precision, (draws, R, C, 2).
     """
-    images = image_table(stacked, task)
-
-    def image_mean(key):
-        values = [v for c, v in images[key].items() if c != 'mean']
-        return _means(weights, np.stack(values, axis=-1))
-
-    table: Table = {}
+    images = {
+        key: _means(weights, values)
+        for key, values in _image_values(stacked, task).items()
+    }
+    values = {}
     for region, end in zip(range(rankings.shape[1]), REGIONS):
         area, precision = np.moveaxis(rankings[:, region], -1, 0)
-        values = {'AP': precision, 'AUC-pooled': area}
+        values |= {f'AP{end}': precision, f'AUC-pooled{end}': area}
         for key in ('AP', 'AUC', 'Dice'):
-            values[f'{key}-image'] = image_mean(key + end)
+            values[f'{key}-image{end}'] = images[key + end]
         for index, point in enumerate(stacked['points'][0]):
+            at = f'@{point}{end}'
             if index:
-                values[f'Dice-image@{point}'] = image_mean(
-                    f'Dice@{point}{end}')
-            found = overlap(
-                _totals(weights, stacked['counts'][:, region, index]))
+                values[f'Dice-image{at}'] = images[f'Dice{at}']
+            counts = stacked['counts'][:, region, index]
+            found = overlap(_totals(weights, counts))
             found['Sensitivity'] = found.pop('Recall')
-            values |= {f'{k}@{point}': v for k, v in found.items()}
-        table |= _named(values, task.classes, end)
-    errors = [key for key in images if key.startswith('Ratio-error')]
-    return table | _named({key: image_mean(key)
-                           for key in errors}, task.classes[1:])
+            values |= {key + at: value for key, value in found.items()}
+    errors = {k: v for k, v in images.items() if k.startswith('Ratio-error')}
+    return _named(values | errors, task.classes)
 
 
 def summary(report: dict) -> tuple[list[list[str]], dict[str, float]]:

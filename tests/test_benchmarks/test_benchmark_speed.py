@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import accelerators, baseline, common, growth
+from benchmarks import accelerators, baseline, growth
 from benchmarks import model as models
 from benchmarks import speed, steps
 from mbos.accelerate import accelerate
@@ -84,37 +84,23 @@ def test_a_convolution_and_a_product_are_counted():
     assert steps.count_flops(work) == 2 * conv + 2 * 5 * 6 * 5
 
 
-def test_resident_memory():
-    before = common.resident('VmHWM')
-    block = torch.ones(2**24)  # 64 MB
-    assert common.resident('VmRSS') <= common.resident('VmHWM')
-    assert common.resident('VmHWM') >= before
-    assert block.numel() * 4 / 2**20 <= common.resident('VmRSS')
-
-
 def test_goals():
     stage2 = dict(
         baseline=dict(seconds=1.0, peak_mb=1000.0),
-        ours=dict(seconds=0.59, peak_mb=410.0),
-        low_memory=dict(seconds=0.7, peak_mb=190.0))
-    goals = {g['name']: g for g in speed.judge(dict(stage2=stage2))}
-    time = goals["stage-2 step, time over the baseline's"]
-    assert time['reached'] and time['value'] == pytest.approx(0.59)
-    memory = goals["stage-2 step, peak memory over the baseline's"]
-    assert not memory['reached'] and memory['value'] == pytest.approx(0.41)
-    low = goals['low-memory stage 2, time over our own']
-    assert low['reached'] and low['value'] == pytest.approx(0.7 / 0.59)
-    assert not any('stage-1' in name for name in goals)
+        ours=dict(seconds=0.59, peak_mb=410.0))
+    goals = [g.values() for g in speed.judge(dict(stage2=stage2))]
+    assert list(map(list, goals)) == [[
+        "stage-2 step, time over the baseline's", 0.59, 0.65, True
+    ], ["stage-2 step, peak memory over the baseline's", 0.41, 0.30, False]]
     del stage2['baseline']
-    assert len(speed.judge(dict(stage2=stage2))) == 1
+    assert speed.judge(dict(stage2=stage2)) == []
 
 
 @pytest.mark.parametrize('case', ['stage1', 'stage2', 'inference'])
 def test_speed(case, capsys):
     """Every side; a tiny network gains nothing, so --check complains."""
     code = speed.main([*TINY, '--cases', case, '--json', '--check'])
-    out, err = capsys.readouterr()
-    report = json.loads(out)
+    report = json.loads(capsys.readouterr().out)
     sides = report['cases'][case]
     assert tuple(sides) == speed.SIDES[case]
     for found in sides.values():
@@ -122,12 +108,8 @@ def test_speed(case, capsys):
         assert found['seconds'] > 0 and found['cpu_seconds'] > 0
     ours = sides['ours']
     assert ours['flops'] > 1e7 and ours['floor_seconds'] > 0
-    ratio = ours['seconds'] / sides['baseline']['seconds']
-    assert report['goals'][0]['value'] == pytest.approx(
-        ratio) or case == 'stage2'
-    missed = [g['name'] for g in report['goals'] if not g['reached']]
-    assert code == (1 if missed else 0)
-    assert all(name in err for name in missed)
+    reached = [goal['reached'] for goal in report['goals']]
+    assert reached and code == (not all(reached))
     assert f'| {case}, ours | {ours["seconds"]:.2f} |' in speed.as_text(report)
 
 

@@ -1,9 +1,11 @@
-"""Intervals: against resampling by hand with scikit-learn."""
+"""Intervals and differences: by hand, scikit-learn and scipy."""
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from mbos.metrics.bootstrap import Bootstrap
+from mbos.metrics import bootstrap
+from mbos.metrics.bootstrap import Bootstrap, holm
 from mbos.metrics.report import compute
 from mbos.metrics.sums import update
 from tests.test_metrics.test_sums import EXCLUSIVE, SINGLE, make_image
@@ -21,25 +23,23 @@ def test_weights_are_draws_with_replacement():
 
 
 def test_interval_by_hand():
-    bootstrap = Bootstrap(resamples=101, level=0.9)
-    assert bootstrap.interval(np.arange(101.)) == pytest.approx((5, 95))
-    draws = np.arange(101.)
+    interval, draws = Bootstrap(
+        resamples=101, level=0.9).interval, np.arange(101.)
+    assert interval(draws) == pytest.approx((5, 95))
     draws[60:] = np.nan
-    assert bootstrap.interval(draws) == pytest.approx((2.95, 56.05))
+    assert interval(draws) == pytest.approx((2.95, 56.05))
     draws[40:] = np.nan
-    assert np.isnan(bootstrap.interval(draws)).all()
+    assert np.isnan(interval(draws)).all()
     with pytest.raises(ValueError, match='1 resample'):
         Bootstrap(0)
 
 
 def test_intervals_are_those_of_drawing_images_again():
     images = [make_image(SINGLE, seed, shape=(20, 25)) for seed in range(6)]
-    bootstrap = Bootstrap(resamples=40, level=0.5)
-    found = compute([update(p, y, SINGLE) for p, y, _, _ in images],
-                    SINGLE,
-                    bootstrap=bootstrap)['intervals']
-    draws = []
-    for weights in bootstrap.weights(6):
+    given, draws = Bootstrap(resamples=40, level=0.5), []
+    sums = [update(p, y, SINGLE) for p, y, _, _ in images]
+    found = compute(sums, SINGLE, bootstrap=given)['intervals']
+    for weights in given.weights(6):
         picked = [i for i, w in enumerate(weights) for _ in range(int(w))]
         valid = [images[i][3] for i in picked]
         score, truth = (
@@ -78,3 +78,75 @@ def test_undefined_where_a_class_never_occurs_or_one_image_is_all():
         for pair in row.values() for end in pair
     ]
     assert np.isnan(ends).all()
+
+
+NAN = float('nan')
+
+
+def compare_means(first, second, draws=Bootstrap(10000)):
+    return bootstrap.compare_means(np.transpose([first, second]), draws)
+
+
+@pytest.mark.parametrize('images, shift, p_value', [
+    (4, 0, 1),
+    (30, 0.1, 2 / 10001),
+    (30, -0.1, 2 / 10001),
+    (8, 0.1, 2 / 2**8),
+    (1, 0.1, 1),
+])
+def test_constant_shift(images, shift, p_value):
+    """Certain, but no more than so many images of one sign can tell."""
+    first = np.linspace(0.2, 0.6, images)
+    found = compare_means(first, first + shift)
+    assert found.images == images
+    assert found.first == pytest.approx(first.mean())
+    assert (found.difference, found.low, found.high,
+            found.p_value) == pytest.approx((shift, shift, shift, p_value))
+
+
+def test_two_images_by_hand():
+    """Differences +1 and -0.5: draws give 1, 0.25, 0.25 or -0.5."""
+    found = compare_means([0, 0.5], [1, 0])
+    assert (found.first, found.second) == (0.25, 0.5)
+    assert (found.low, found.high) == (-0.5, 1)
+    assert found.p_value == pytest.approx(2 / 4, abs=0.03)
+
+
+def test_undefined_images_are_left_out():
+    found = compare_means([0.5, NAN, 0.1, 0.3], [0.7, 0.2, NAN, 0.3])
+    assert found.images == 2
+    assert (found.first, found.second) == pytest.approx((0.4, 0.5))
+    nothing = compare_means([NAN], [0.5])
+    assert nothing.images == 0 and np.isnan(nothing.p_value)
+
+
+def test_interval_is_scipys():
+    rng = np.random.default_rng(1)
+    first = rng.random(25)
+    second = first + rng.normal(0.02, 0.1, 25)
+    found = compare_means(first, second, Bootstrap(20000))
+    scipys = stats.bootstrap((second - first, ),
+                             np.mean,
+                             n_resamples=20000,
+                             method='percentile',
+                             random_state=0).confidence_interval
+    assert (found.low, found.high) == pytest.approx(scipys, abs=0.002)
+    again = compare_means(first, second, Bootstrap(20000))
+    assert again == found, 'the draws are seeded'
+
+
+def test_p_values_of_no_difference_are_uniform():
+    """Of 200 pairs without a difference about 5 % have p < 0.05."""
+    rng = np.random.default_rng(0)
+    low = sum(
+        compare_means(*rng.normal(
+            size=(2, 40)), Bootstrap(500, seed=seed)).p_value < 0.05
+        for seed in range(200))
+    assert 3 <= low <= 22
+
+
+def test_holm_by_hand():
+    assert holm([0.01, NAN, 0.04,
+                 0.03]) == pytest.approx([0.03, NAN, 0.06, 0.06], nan_ok=True)
+    assert holm([0.6, 0.5]) == [1, 1]
+    assert holm([]) == []

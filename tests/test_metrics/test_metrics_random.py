@@ -93,12 +93,11 @@ def test_all_figures(task, seed):
                 assert table[f'{key}-image'][name] == pytest.approx(
                     np.nanmean(of_images))
         tp, fp, fn, tn = confusion(truth, score)
-        for key, above, below in (('Dice', 2 * tp, 2 * tp + fp + fn),
-                                  ('IoU', tp, tp + fp + fn), ('Sensitivity',
-                                                              tp, tp + fn),
-                                  ('Accuracy', tp + tn, len(truth)),
-                                  ('Specificity', tn, tn + fp), ('Precision',
-                                                                 tp, tp + fp)):
+        for key, above, below in (
+            ('Dice', 2 * tp, 2 * tp + fp + fn), ('IoU', tp, tp + fp + fn),
+            ('Sensitivity', tp, tp + fn), ('Accuracy', tp + tn, len(truth)),
+            ('Specificity', tn, tn + fp), ('Precision', tp, tp + fp)
+        ):  # yapf: disable
             expected = above / below if below else np.nan
             assert table[key + '@0.5'][name] == pytest.approx(
                 expected, nan_ok=True), key
