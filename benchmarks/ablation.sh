@@ -72,4 +72,4 @@ for seed in $seeds; do
   score "lesion_$seed" stage1_lesion idrid_lesions
   score "odoc_$seed" stage1_odoc idrid_discs drishti_gs
 done
-$python "$root/benchmarks/ablation_table.py" work_dirs
+$python -m benchmarks.ablation_table work_dirs

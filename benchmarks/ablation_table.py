@@ -1,6 +1,6 @@
 """The table of benchmarks/ablation.sh.
 
-usage: python benchmarks/ablation_table.py WORK_DIRS
+usage: python -m benchmarks.ablation_table WORK_DIRS
 """
 import argparse
 import json

@@ -1,8 +1,8 @@
 """What each accelerator of mbos.accelerate is worth on CPU.
 
 examples:
-    python benchmarks/accelerators.py                 # 512x512 and 1024x1024
-    python benchmarks/accelerators.py --cases inference --rounds 5
+    python -m benchmarks.accelerators                 # 512x512 and 1024x1024
+    python -m benchmarks.accelerators --cases inference --rounds 5
 
 The published stage-2 step, or an inference, with all accelerators, with all
 but one, with none, and by the schedule of the published release, each in a
@@ -10,13 +10,9 @@ process of its own, in turn. Time is that of the processor, all threads
 together, so that a busy machine does little harm; the first step of a process
 is not counted.
 """
-import os.path as osp
 import sys
 from collections import defaultdict
 from statistics import median
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 from benchmarks import speed
 from benchmarks.common import markdown

@@ -1,6 +1,6 @@
 """Time of a training step of any config, on random images.
 
-    python benchmarks/config_step.py CONFIG [CONFIG ...] [--size 384]
+    python -m benchmarks.config_step CONFIG [CONFIG ...] [--size 384]
         [--steps 3] [--parts] [--cfg-options key=value ...]
 
 Each config's network takes steps forward and backward, on one thread of the
@@ -13,12 +13,7 @@ the same backbone and heads on the same images, forward and backward, from the
 heads' own maps. Samples are read from the files of ``data.train`` for it.
 """
 import logging
-import os.path as osp
-import sys
 import types
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import torch
 from mmcv import Config

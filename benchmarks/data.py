@@ -1,6 +1,6 @@
 """Measure how fast training images are loaded, and where the time goes.
 
-``python benchmarks/data.py IDRID [--samples 10] [--check]``
+``python -m benchmarks.data IDRID [--samples 10] [--check]``
 
 The full-size photographs (4288x2848) of an unpacked IDRiD folder are prepared
 twice: at full size and, as by default, at 2048 pixels at most. Four ways of
@@ -30,9 +30,6 @@ import cv2
 import mmcv
 import torch
 from mmseg.datasets import PIPELINES
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 from benchmarks.common import markdown
 from mbos.commands.options import FLAG, make_parser

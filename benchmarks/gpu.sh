@@ -41,19 +41,19 @@ part() {  # part NAME SECONDS COMMAND...
     $((SECONDS - start)) "$*" | tee -a "$out/summary.txt"
 }
 
-speed=("$python" benchmarks/speed.py --device "$device" --steps 10 --warmup 3 --size 512)
-predict=("$python" benchmarks/prediction.py --device "$device" --cores 8 --count 12)
+speed=("$python" -m benchmarks.speed --device "$device" --steps 10 --warmup 3 --size 512)
+predict=("$python" -m benchmarks.prediction --device "$device" --cores 8 --count 12)
 train=("$python" -m quickstart --iters1 100 --iters2 60)
 if [ -n "$quick" ]; then
-  speed=("$python" benchmarks/speed.py --device "$device" --steps 1 --warmup 1
+  speed=("$python" -m benchmarks.speed --device "$device" --steps 1 --warmup 1
          --size 64 --inference-size 64 --width tiny --threads 1)
-  predict=("$python" benchmarks/prediction.py --device "$device" --quick)
+  predict=("$python" -m benchmarks.prediction --device "$device" --quick)
   train=("$python" -m quickstart --iters1 4 --iters2 2)
 fi
 train+=(--fresh --no-goals --out "$out/training")
 
 part info 30 "$python" -m mbos info
-part reference_numbers 60 "$python" benchmarks/reference_numbers.py --device "$device"
+part reference_numbers 60 "$python" -m benchmarks.reference_numbers --device "$device"
 for case in stage1 stage2 inference; do
   part "float32_$case" 60 "${speed[@]}" --cases $case
   part "tf32_$case" 45 "${speed[@]}" --cases $case --tf32 --sides baseline ours

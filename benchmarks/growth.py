@@ -1,16 +1,11 @@
 """How a stage-2 step grows with tasks, image side and images per dataset.
 
 example:
-    python benchmarks/growth.py --size 64
+    python -m benchmarks.growth --size 64
 
 Every point is a process of its own, with the published network. Times are
 those of the processor, so a busy machine does little harm.
 """
-import os.path as osp
-import sys
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 from benchmarks import speed
 from benchmarks.common import markdown

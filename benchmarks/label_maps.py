@@ -1,6 +1,6 @@
 """What thresholds and postprocessing are worth on validation photographs.
 
-usage: python benchmarks/label_maps.py CONFIG CHECKPOINT [--out choices.json]
+usage: python -m benchmarks.label_maps CONFIG CHECKPOINT [--out choices.json]
 
 Every photograph of the config's data.val is predicted, as `mbos predict` does.
 Then thresholds by class are chosen, those of the best Dice over all
@@ -10,14 +10,9 @@ with each rule of postprocessing on its own. The table has Dice over all pixels
 of a set; its first column is of the checkpoint's own thresholds and rules.
 """
 import json
-import os.path as osp
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import numpy as np
 import torch

@@ -1,9 +1,9 @@
 """Time and memory of ``mbos predict`` over a folder of photographs.
 
-    python benchmarks/prediction.py [CHECKPOINT] [--config CONFIG]
+    python -m benchmarks.prediction [CHECKPOINT] [--config CONFIG]
         [--photographs FOLDER] [--megapixels 2 6 12] [--cores 1 2]
         [--backends torch onnxruntime] [--against CHECKOUT]
-    python benchmarks/prediction.py --quick     # a minute, to try it
+    python -m benchmarks.prediction --quick     # a minute, to try it
 
 By default, the network that comes with MBOS and the photographs of demo/,
 which takes about four minutes on two idle cores. Each row is printed as soon
@@ -32,9 +32,6 @@ from pathlib import Path
 from unittest import mock
 
 import cv2
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 from benchmarks.common import Clock, markdown
 from mbos.commands.options import FLAG, make_parser

@@ -1,20 +1,16 @@
 """The published release's numbers on a device, as the tests have them on CPU.
 
-    python benchmarks/reference_numbers.py --device cuda
+    python -m benchmarks.reference_numbers --device cuda
 
 Logits, losses and gradients of a small network with the release's weights
 (tests/data/golden), in float64 and float32, TF32 off. Exit status 1 if one is
 further off than the tests allow.
 """
-import os.path as osp
 import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import mbos.registration  # noqa: F401
 from mbos.commands.options import make_parser

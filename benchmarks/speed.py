@@ -1,10 +1,10 @@
 """Time and memory of training and inference against the release's schedule.
 
 examples:
-    python benchmarks/speed.py                       # all cases at 256x256
-    python benchmarks/speed.py --check               # exit 1 on a missed goal
-    python benchmarks/speed.py --size 512 --cases stage2
-    python benchmarks/speed.py --device cuda --precision bf16 --compile
+    python -m benchmarks.speed                       # all cases at 256x256
+    python -m benchmarks.speed --check               # exit 1 on a missed goal
+    python -m benchmarks.speed --size 512 --cases stage2
+    python -m benchmarks.speed --device cuda --precision bf16 --compile
 
 Every side of a case (the baseline, this library, its low-memory mode) is a
 process of its own; they take their steps in turn. docs/performance.md
@@ -15,16 +15,12 @@ import json
 import logging
 import multiprocessing
 import os
-import os.path as osp
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from statistics import median
-
-if not __package__:  # started by its path
-    sys.path[0] = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 import torch
 

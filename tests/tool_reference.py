@@ -108,7 +108,8 @@ def section(tool, folder='tools'):
     lines = [f'## {title}`{folder}/{tool}.py`', '']
     for paragraph in (parser.description or '').strip().split('\n\n'):
         paragraph = re.sub(r'^examples?:\n', '', paragraph)
-        if paragraph.lstrip().startswith(('mbos ', f'python {folder}/')):
+        if paragraph.lstrip().startswith(
+            ('mbos ', f'python {folder}/', 'python -m ')):
             commands = [line.strip() for line in paragraph.splitlines()]
             lines += ['```bash', *commands, '```', '']
         elif paragraph:
