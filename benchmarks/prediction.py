@@ -181,6 +181,7 @@ def time_steps(args: argparse.Namespace, folder: Path,
     os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported
     from mbos.commands import predict
     from mbos.inference.folder_run import FolderRun
+    from mbos.inference.prediction import PredictionOptions
     from mbos.runtime.allocator import keep_freed_memory
     keep_freed_memory()  # as the command does
     parsed = predict.parse_args(
@@ -188,7 +189,8 @@ def time_steps(args: argparse.Namespace, folder: Path,
     make = (
         predict.torch_predictor
         if parsed.backend == 'torch' else predict.onnx_predictor)
-    run_of_one = FolderRun(make(parsed), parsed.checkpoint, str(out))
+    run_of_one = FolderRun(
+        make(parsed, PredictionOptions()), parsed.checkpoint, str(out))
     found = [
         time_photograph(run_of_one, path) for path in sorted(folder.iterdir())
     ]

@@ -1,8 +1,7 @@
 """Two evaluations of the same test sets beside each other.
 
-The metrics have the names that an evaluation gives them: ``Dice-image``,
-``AP-image``, ``AUC-image`` and ``Ratio-error`` are means over images, and
-``Dice@0.5`` is of the pooled pixels. They are of the images that both
+Metrics have the names that an evaluation gives them; ``Dice@0.5`` is of the
+pooled pixels, others are means over images. They are of the images that both
 evaluations have.
 """
 import glob
@@ -26,11 +25,7 @@ FEW_IMAGES = 10
 
 
 def read_evaluations(path: str) -> dict[str, dict]:
-    """Read an ``eval_<set>.json``, or a folder of them, by test set.
-
-    Raises:
-        ValueError: If there is none, or one is not what it should be.
-    """
+    """Read an ``eval_<set>.json``, or a folder of them, by test set."""
     names = sorted(glob.glob(evaluation_path(glob.escape(path), '*')))
     found = {}
     for name in names or [path]:

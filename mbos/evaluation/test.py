@@ -34,11 +34,9 @@ class EvaluationPlan:
 
 def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
                        env: Environment, plan: EvaluationPlan) -> list[str]:
-    """Print and write the metrics of test sets, each as soon as it is done.
-
-    The test sets have been checked by :func:`check_data`, and have the names
-    that their files get. Returns the files written; none in other processes
-    than the first.
+    """Print and write the metrics of test sets, each as soon as it is done;
+    returns the files, none in other processes than the first. The sets have
+    been checked by :func:`check_data`, and have the names of their files.
 
     Raises:
         EvaluationError: If an image cannot be evaluated. What is done is used
@@ -75,13 +73,8 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
 
 
 def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
-    """The test set of a config, in test mode.
-
-    ``name`` is one of ``test_sets``; '' is ``data.test``. Without truth,
-    images are enough.
-
-    Raises:
-        ValueError: If the config has no such test set.
+    """A test set of a config, in test mode: one of ``test_sets`` or, without a
+    name, ``data.test``. Without truth, images are enough.
     """
     where = f'test_sets.{name}' if name else 'data.test'
     test_set = find_test_set(cfg, name) if name else cfg.data.get('test')

@@ -23,7 +23,7 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
     """Choose thresholds on ``data.val`` for an evaluation of test sets.
 
     A class gets the threshold of the highest Dice over the pixels of all sets
-    that label it. ``checkpoint`` is the file that the network was loaded from.
+    that label it.
 
     Returns:
         dict[str, dict]: By task that a set labels: ``sets``, their names;
@@ -31,9 +31,8 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
         does not occur). The same in every process.
 
     Raises:
-        EvaluationError: If an image cannot be evaluated.
-        ValueError: If the config has no validation set, or one shares images
-            with a test set.
+        ValueError: If the config has no validation set, one shares images with
+            a test set, or an image cannot be evaluated.
     """
     if cfg.data.get('val') is None:
         raise ValueError('The config has no data.val to choose thresholds '

@@ -1,10 +1,8 @@
 """Bootstrap over images: intervals of metrics, and whether two models differ.
 
-An image is drawn as a whole, because its pixels are not independent. A set of
-draws is a matrix of weights: how often each image is in each draw; so every
-metric of all draws is a product with sums per image. scipy.stats.bootstrap
-draws for one metric at a time and knows no weights, which pooled rankings
-need.
+An image is drawn as a whole, because its pixels are not independent. Draws are
+a matrix of weights, how often each image is in each, so every metric of all
+draws is a product with sums per image. scipy.stats.bootstrap knows no weights.
 """
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ import numpy as np
 from .scores import rank_histograms
 
 GROUPS = 512
-"""int: Groups of scores with equal numbers of pixels, for positives and for
+"""Groups of scores with equal numbers of pixels, for positives and for
 negatives, that pooled rankings of draws are computed from."""
 
 
@@ -36,18 +34,16 @@ class Bootstrap:
 
     def weights(self, images: int) -> np.ndarray:
         """How often each image is in each draw, (resamples, images)."""
-        rng = np.random.default_rng(self.seed)
-        share = np.full(images, 1 / images)
+        rng, share = np.random.default_rng(self.seed), [1 / images] * images
         return rng.multinomial(images, share, self.resamples).astype(float)
 
     def interval(self, draws: np.ndarray) -> tuple[float, float]:
         """Percentiles of a metric over the draws that have a value; NaN where
         half of them have none.
         """
-        defined = draws[~np.isnan(draws)]
+        defined, tail = draws[~np.isnan(draws)], (1 - self.level) / 2
         if 2 * len(defined) < len(draws) or len(defined) == 0:
-            return float('nan'), float('nan')
-        tail = (1 - self.level) / 2
+            return np.nan, np.nan
         low, high = np.quantile(defined, (tail, 1 - tail))
         return float(low), float(high)
 
@@ -75,9 +71,7 @@ def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
 
 
 def _group_starts(scores: np.ndarray) -> np.ndarray:
-    """First bins of groups of neighbouring ones, none with many of the pixels,
-    from positives and negatives by bin, (2, bins).
-    """
+    """First bins of the groups, from positives and negatives, (2, bins)."""
     first = [[0]]
     for ranks in np.cumsum(scores, axis=1):
         steps = np.linspace(0, ranks[-1], GROUPS + 1)[1:]
@@ -116,16 +110,15 @@ def compare_sums(sums: np.ndarray, metric: Callable[[np.ndarray], np.ndarray],
                  bootstrap: Bootstrap) -> Difference:
     """Compare metrics of sums over images, such as Dice of pooled counts.
 
-    Images are drawn with both models' sums together, because easy images are
-    easy for both. The p value is twice the share of the draws in which the
-    difference lies on the less likely side of 0; a draw of exactly 0 counts on
-    both sides, and one is added to both counts, so p is never 0 (Davison and
-    Hinkley, Bootstrap Methods and their Application, section 4.2). Nor is it
-    below 2 / 2 ** n of n images, what n differences of one sign are worth: the
-    draws of a few images are too much alike to show more.
-
     ``sums`` are what each image adds, (images, 2 models, ...); ``metric`` goes
-    from sums (..., 2, ...) to the models' metrics (..., 2).
+    from sums (..., 2, ...) to the models' metrics (..., 2). Images are drawn
+    with both models' sums together, because easy images are easy for both.
+
+    The p value is twice the share of the draws in which the difference lies on
+    the less likely side of 0; a draw of exactly 0 counts on both sides, and
+    one is added to both counts (Davison and Hinkley, Bootstrap Methods and
+    their Application, section 4.2). It is at least 2 / 2 ** n of n images,
+    what n differences of one sign are worth: draws of few images are alike.
     """
     images = len(sums)
     if images == 0:

@@ -1,8 +1,7 @@
 """Metrics of a test set from the sums of its images.
 
-The sums may be a list in memory or read from a file one by one: they are gone
-through twice at most, and nothing that is kept grows with more than a few
-numbers per image.
+The sums may be a list in memory or read from files one by one: they are gone
+through twice at most, and only a few numbers per image are kept.
 """
 from collections.abc import Sequence
 
@@ -33,9 +32,6 @@ def compute(sums: Sequence[dict],
         bootstrap or with a single image; ``per_image``, see ``image_rows``;
         ``curves``, ``calibration`` and, with a field of view, the same with
         ``-fov``, by class, see ``score_curves``.
-
-    Raises:
-        ValueError: If there are no images.
     """
     count = len(sums)
     stacked, scores = gather(sums, task)
@@ -89,14 +85,8 @@ def _rankings(sums, task, scores, weights):
 
 
 def gather(sums: Sequence[dict], task: Task) -> tuple[dict, np.ndarray]:
-    """Go through the sums of all images once.
-
-    Returns:
-        tuple[dict, ndarray]: The sums without scores, stacked over images,
-        and the scores of all images together, (2, R, C, bins).
-
-    Raises:
-        ValueError: If there are no images.
+    """The sums of all images without scores, stacked, and the scores of all
+    images together, (2, R, C, bins); a ValueError if there are no images.
     """
     if not len(sums):
         raise ValueError(f'Task {task.name!r}: no image to evaluate. Check '

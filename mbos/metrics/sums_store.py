@@ -15,11 +15,8 @@ from mbos.io.files import save_whole
 
 def save_sums(path: str, sums: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Write the sums of an image, by task and name."""
-    arrays = {
-        f'{task}/{name}': value
-        for task, own in sums.items()
-        for name, value in own.items()
-    }
+    arrays = {f'{task}/{name}': value for task, own in sums.items()
+              for name, value in own.items()}  # yapf: disable
     save_whole(path, lambda file: np.savez(file, **arrays))
 
 
