@@ -53,11 +53,9 @@ def find_config(path: str) -> str:
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config, apply overrides, and complete its datasets.
-
-    Datasets that name no ``tasks`` get the model's, and those without
-    ``data_root`` the config's own; validation sets become one
-    ``EvaluationSets``, and ``data.test`` may be a name in ``test_sets``.
+    """Read a config, apply overrides, and complete its datasets: those that
+    name no ``tasks`` get the model's, those without ``data_root`` the config's;
+    validation sets become one ``EvaluationSets``.
 
     Raises:
         FileNotFoundError: If there is no such config.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +68,7 @@ class Task:
 
     @property
     def num_classes(self) -> int:
-        """int: Number of sigmoid channels."""
+        """Number of sigmoid channels."""
         return len(self.classes)
 
     def as_config(self) -> dict:
@@ -78,15 +79,12 @@ class Task:
 
     @property
     def colours(self) -> tuple[Colour, ...]:
-        """tuple: RGB colour of each class."""
-        return self.palette or tuple(OTHER_COLOURS[i % len(OTHER_COLOURS)]
-                                     for i in range(self.num_classes))
+        """RGB colour of each class."""
+        return self.palette or tuple(
+            islice(cycle(OTHER_COLOURS), self.num_classes))
 
     def channels(self, classes: Sequence[str]) -> list[int]:
-        """Positions of some of the classes, in the order of the task.
-
-        A ValueError is raised for none, an unknown one, and one twice.
-        """
+        """Positions of some of the classes, each once, in the task's order."""
         is_list = isinstance(classes, Collection) and \
             not isinstance(classes, str)
         found = [i for i, name in enumerate(self.classes)
@@ -100,22 +98,18 @@ class Task:
 
     def part(self, classes: Sequence[str]) -> 'Task':
         """The task of some of the classes alone; itself where these are all.
-
         A single class that is left of nested ones is not nested.
         """
         chosen = self.channels(classes)
         if len(chosen) == self.num_classes:
             return self
-        return Task(
-            self.name,
-            tuple(self.classes[i] for i in chosen),
-            nested=self.nested and len(chosen) > 1,
-            palette=tuple(self.colours[i] for i in chosen))
+        names, palette = ([values[i] for i in chosen]
+                          for values in (self.classes, self.colours))
+        return Task(self.name, names, self.nested and len(chosen) > 1, palette)
 
     def part_values(self, classes: Sequence[str]) -> np.ndarray:
-        """Labels of :meth:`part` by label of the task, shape (256, ), uint8.
-
-        Other nested classes become the next one around them that is kept,
+        """Labels of :meth:`part` by label of the task, shape (256, ), uint8:
+        other nested classes become the next one around them that is kept,
         other exclusive ones background.
         """
         values = np.arange(256, dtype=np.uint8)
@@ -201,10 +195,7 @@ class Task:
         return torch.where(valid, targets.to(prob.dtype), prob)
 
     def thresholds(self, given: Threshold) -> dict[str, float]:
-        """Thresholds by class, from 0 and below 1; 0.5 of one not named.
-
-        A ValueError is raised for unknown classes and other numbers.
-        """
+        """Thresholds by class, from 0 and below 1; 0.5 of one not named."""
         if not isinstance(given, Mapping):
             given = dict.fromkeys(self.classes, given)
         for name, value in given.items():
@@ -276,11 +267,9 @@ def build_task(cfg: TaskLike) -> Task:
 
 
 def build_tasks(cfgs: Sequence[TaskLike]) -> tuple[Task, ...]:
-    """Make all tasks of a config, in an order that the config cannot change.
-
-    The published tasks come first, in the published order, then the others by
-    name. So neither the initial weights nor the meaning of the channels that
-    cross-task attention concatenates depend on how a config lists its tasks.
+    """Make all tasks of a config: the published ones, in the published order,
+    then the others by name. So neither the initial weights nor the channels of
+    cross-task attention depend on how a config lists its tasks.
     """
     if isinstance(cfgs, (str, dict)) or not cfgs:
         raise ValueError(f'Expected a list of tasks, got {cfgs!r}.')

@@ -1,4 +1,4 @@
-"""Makes docs/tools.md from the tools' own help.
+"""Makes docs/tools.md, after its introduction, from the tools' own help.
 
 ``python -m tests.tool_reference``
 """
@@ -15,28 +15,6 @@ PAGE = ROOT / 'docs/tools.md'
 ORDER = ('train', 'test', 'predict', 'generate_pseudo_labels', 'compare',
          'gallery', 'publish_model', 'export_onnx',
          'convert_pssnet_checkpoint', 'convert_swin_checkpoint', 'quickstart')
-HEAD = '''# Commands and their options
-
-A heading `mbos COMMAND` means a command where MBOS is installed, which is also
-a file in `tools/` of a checkout. All run from any folder; `data/`, `pretrain/`
-and `work_dirs/` are relative to the working directory. `mbos --help` lists the
-commands, `mbos info` prints versions, devices and what is missing, and
-`mbos prepare COLLECTION RAW OUT` prepares data ([data.md](data.md)).
-`--help` says the same as this page, which is made from it
-(`python -m tests.tool_reference`).
-
-Shell scripts: `tools/setup_env.sh` (environment),
-`tools/dist_train_multi_task.sh CONFIG GPUS`,
-`tools/dist_train_gan.sh CONFIG GPUS`,
-`tools/dist_test_gan.sh CONFIG CHECKPOINT GPUS`, `tools/slurm_train.sh`,
-`tools/slurm_test.sh`, `tools/quickstart.sh`, `tools/lint.sh`. They pass
-further arguments on to the commands below.
-
-Exit status: 0 done; 1 an error, explained on the last line; 2 wrong usage;
-75 interrupted training, which goes on with `--auto-resume`
-([reliability.md](reliability.md)); 130 another interrupted command, which goes
-on when it is given again.
-'''
 
 
 class Parsed(Exception):
@@ -128,10 +106,11 @@ def section(tool, folder='tools'):
 
 
 def page():
-    """The text of docs/tools.md."""
+    """The text of docs/tools.md, with the introduction that it has."""
     benchmarks = sorted(scripts('benchmarks'))
+    head = PAGE.read_text(encoding='utf-8').partition('\n## ')[0]
     return '\n'.join([
-        HEAD, *map(section, tools()),
+        head, *map(section, tools()),
         *(section(name, 'benchmarks') for name in benchmarks)
     ])
 

@@ -1,7 +1,6 @@
 """Files that are written whole or not at all: the one way to write a file."""
 import hashlib
 import json
-import math
 import os
 import os.path as osp
 import re
@@ -60,14 +59,8 @@ def save_json(path: Path, content: object) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON has not, by None."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    """A value as JSON has it, with None in place of NaN and infinities."""
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def read_json(path: Path) -> dict | None:
