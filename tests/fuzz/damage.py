@@ -11,7 +11,6 @@ import torch
 
 DAMAGE = dict(on=True)
 """dict: Whether anything is changed; off to see that whole files are read."""
-INTERESTING = (0, 1, 2, 7, 0x10, 0x7f, 0x80, 0xfe, 0xff)
 WORDS = (0, 1, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
          0xffffffff)
 HEADER = 96
@@ -47,7 +46,7 @@ def _word(rng, rest):
 
 SPLICES = (
     lambda rng, rest: (1, bytes([rest[0] ^ 1 << int(rng.integers(8))])),
-    lambda rng, rest: (1, bytes([pick(rng, INTERESTING)])),
+    lambda rng, rest: (1, pick(rng, (b'\0', b'\x7f', b'\xff'))),
     _word,
     lambda rng, rest: (len(rest), b''),  # cut off
     lambda rng, rest: (_size(rng), b''),  # removed
@@ -160,20 +159,18 @@ def mutate_nested(rng, value, types=(), names=('no such key', )):
 def mutate_state(rng, state):
     """Damage names, shapes, types and values of some tensors."""
     out = OrderedDict(state)
-    for _ in range(_size(rng, 3) if DAMAGE['on'] else 0):
-        if not out:
-            break
+    for _ in range(_size(rng, min(3, len(out))) if DAMAGE['on'] else 0):
         name = pick(rng, list(out))
-        value, choice = out[name], rng.random()
+        value, choice = out.pop(name), rng.random()
         if choice < 0.1:
-            del out[name]
-        elif choice < 0.2:
-            number = pick(rng, NUMBERS)
-            out[re.sub(r'\d+', number, name, count=1)] = out.pop(name)
+            continue
+        if choice < 0.2:
+            name = re.sub(r'\d+', pick(rng, NUMBERS), name, count=1)
         elif choice < 0.3:
-            out[pick(rng, PATHS)] = out.pop(name)
+            name = pick(rng, PATHS)
         elif not isinstance(value, torch.Tensor) or value.is_sparse:
-            out[name] = deepcopy(pick(rng, ODD))
+            value = deepcopy(pick(rng, ODD))
         elif value.numel() < 10**7:  # or it claims too much already
-            out[name] = pick(rng, TENSORS)(rng, value)
+            value = pick(rng, TENSORS)(rng, value)
+        out[name] = value
     return out
