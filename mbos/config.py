@@ -53,9 +53,10 @@ def find_config(path: str) -> str:
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config, apply overrides, and complete its datasets: those that
-    name no ``tasks`` get the model's, those without ``data_root`` the config's;
-    validation sets become one ``EvaluationSets``.
+    """Read a config, apply overrides, and complete its datasets.
+
+    Those that name no ``tasks`` get the model's, those without ``data_root``
+    the config's; validation sets become one ``EvaluationSets``.
 
     Raises:
         FileNotFoundError: If there is no such config.
