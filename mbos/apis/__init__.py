@@ -4,7 +4,7 @@ from mbos.checkpoints.settings import PredictionSettings
 from mbos.config import (build_checked, find_config, load_config,
                          member_datasets, stage1_model_cfg)
 from mbos.datasets.checks import check_data
-from mbos.engine.overlay_hook import EvaluationOverlayHook
+from mbos.engine.evaluation_hook import EvaluationOverlayHook
 from mbos.engine.train import train_segmentor
 from mbos.evaluation.report import write_report
 from mbos.evaluation.run import EvaluationError

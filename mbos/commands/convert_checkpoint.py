@@ -15,7 +15,7 @@ from mbos.checkpoints.loading import (checkpoint_meta, fit_weights, left_out,
 from mbos.checkpoints.network import describe_network
 from mbos.checkpoints.release_layout import is_release_state, to_release
 from mbos.config import build_checked, load_config, plain
-from mbos.engine.checkpoint_hook import save_atomically
+from mbos.engine.runner import save_atomically
 from mbos.faults import first_of
 from .options import FLAG, make_parser
 

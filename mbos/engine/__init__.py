@@ -1,10 +1,9 @@
 """Training: optimizers, hooks, runner, resume and rehearsal."""
-from .checkpoint_hook import SubfolderCheckpointHook
+from .evaluation_hook import EvaluationOverlayHook
 from .hooks import GradientStepHook, IterationSeedHook
 from .optimizers import NamedOptimizersConstructor
-from .overlay_hook import EvaluationOverlayHook
 from .run_log import CompactTextLoggerHook, LossLogHook
-from .runner import CheckedIterRunner
+from .runner import CheckedIterRunner, SubfolderCheckpointHook
 
 __all__ = [
     'CheckedIterRunner', 'CompactTextLoggerHook', 'EvaluationOverlayHook',

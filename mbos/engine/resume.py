@@ -11,8 +11,8 @@ from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.config_rules import value_at
 from mbos.faults import first_of
 from mbos.runtime.environment import Environment
-from .checkpoint_hook import list_checkpoints
 from .optimizers import as_dict
+from .runner import list_checkpoints
 
 # Of the config, what decides how weights come out. The rest may be changed
 # between the parts of a run: where things are, what is logged, saved and

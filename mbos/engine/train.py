@@ -31,7 +31,6 @@ from mbos.models.checks import check_network
 from mbos.runtime.environment import Environment, set_random_seed, wrap_model
 from mbos.runtime.signals import StopHook, StopSignals
 from .averaging import EMAWeightsHook
-from .checkpoint_hook import SubfolderCheckpointHook
 from .evaluation_hook import SafeDistEvalHook, SafeEvalHook
 from .hooks import GradientStepHook, IterationSeedHook, find_hook
 from .optimizers import fused_by_default
@@ -40,7 +39,7 @@ from .resume import (check_resumable, check_same_run, choose_checkpoint,
                      run_facts)
 from .run_log import LossLogHook, open_log, run_logger
 from .runner import (EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY,
-                     CheckedIterRunner)
+                     CheckedIterRunner, SubfolderCheckpointHook)
 
 ONLY_DISTRIBUTED = ('gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
 

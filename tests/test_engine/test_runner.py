@@ -15,9 +15,8 @@ from mmcv.runner import build_runner
 from mmcv.utils import get_logger
 from torch import nn
 
-from mbos.engine.checkpoint_hook import list_checkpoints, save_atomically
 from mbos.engine.hooks import GradientStepHook
-from mbos.engine.runner import storable
+from mbos.engine.runner import list_checkpoints, save_atomically, storable
 
 pytestmark = pytest.mark.usefixtures('no_waiting')
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mbos.checkpoints.loading import read_checkpoint
-from mbos.engine.checkpoint_hook import list_checkpoints
+from mbos.engine.runner import list_checkpoints
 from mbos.runtime import signals as interruption
 from tests.test_reliability.runs import start, wait_for, write_long_config
 from tests.tiny_runs import ROOT
