@@ -1,15 +1,13 @@
-"""What thresholds and postprocessing are worth on validation photographs.
+"""What postprocessing is worth on validation photographs.
 
-usage: python -m benchmarks.label_maps CONFIG CHECKPOINT [--out choices.json]
+usage: python -m benchmarks.label_maps CONFIG CHECKPOINT
 
 Every photograph of the config's data.val is predicted, as `mbos predict` does.
-Then thresholds by class are chosen, those of the best Dice over all
-photographs, each counted by shares of its field of view so that large files do
-not count more; and label maps at these thresholds are scored as they are and
-with each rule of postprocessing on its own. The table has Dice over all pixels
-of a set; its first column is of the checkpoint's own thresholds and rules.
+Label maps at the checkpoint's thresholds (`mbos test --threshold-from-val`
+finds those of the best Dice) are scored as they are and with each rule of
+postprocessing on its own. The table has Dice over all pixels of a set; its
+first column is of the checkpoint's own thresholds and rules.
 """
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,13 +19,10 @@ from tqdm import tqdm
 
 from benchmarks.common import markdown
 from mbos.apis import load_config, load_model, member_datasets, predict
-from mbos.checkpoints.settings import Postprocessing
+from mbos.checkpoints.settings import Postprocessing, PredictionSettings
 from mbos.commands.options import FLAG, make_parser
 from mbos.inference.postprocessing import Postprocessor
 from mbos.io.field_of_view import FieldOfView
-from mbos.io.files import save_json
-from mbos.metrics.score_curves import best_threshold
-from mbos.metrics.scores import histogram, rank_scores
 from mbos.tasks import Task
 
 RULES = {
@@ -59,7 +54,7 @@ class Predicted(NamedTuple):
     valid: np.ndarray
 
 
-def predict_all(model, cfg, flip: bool, stage: str) -> Iterator[Predicted]:
+def predict_all(model, cfg, flip: bool) -> Iterator[Predicted]:
     """Predict all validation photographs."""
     tasks = list(model.tasks.values())
     for member in member_datasets(cfg.data.val):
@@ -67,8 +62,7 @@ def predict_all(model, cfg, flip: bool, stage: str) -> Iterator[Predicted]:
         dataset = build_dataset(
             dict(member, tasks=tasks, test_mode=True, data_root=root))
         labelled = [task for task in tasks if task.name in dataset.truth]
-        title = f'{stage}: {dataset.name}'
-        for index in tqdm(range(len(dataset)), title, disable=None):
+        for index in tqdm(range(len(dataset)), dataset.name, disable=None):
             path = dataset.image_path(index)
             found = predict(model, path, flip=flip, postprocess=False)
             for task in labelled:
@@ -84,51 +78,32 @@ def predict_all(model, cfg, flip: bool, stage: str) -> Iterator[Predicted]:
                                 valid)
 
 
-def choose_thresholds(photos: Iterator[Predicted]) -> dict[str, dict]:
-    """The threshold of each class with the highest Dice, by task."""
-    counts: dict = defaultdict(dict)
-    for photo in photos:
-        area = np.count_nonzero(photo.view.mask)
-        own = counts[photo.task.name]
-        for name, prob, target, valid in zip(photo.task.classes, photo.prob,
-                                             photo.target, photo.valid):
-            ranked = rank_scores(prob, target, valid)
-            own[name] = own.get(name, 0) + histogram(ranked) / area
-    return {
-        task: {
-            name: best_threshold(*sides)[0]
-            for name, sides in own.items()
-        }
-        for task, own in counts.items()
-    }
-
-
-def label_maps(photo: Predicted, settings,
-               thresholds: dict) -> Iterator[tuple[str, np.ndarray]]:
+def label_maps(
+        photo: Predicted,
+        settings: PredictionSettings) -> Iterator[tuple[str, np.ndarray]]:
     """Label maps (H, W) of a photograph by every rule."""
-    task, chosen = photo.task, thresholds[photo.task.name]
+    task, own = photo.task, settings.threshold(photo.task.name)
     ways = {
-        'own settings':
-        (settings.threshold(task.name), settings.postprocessing),
+        'own settings': (own, settings.postprocessing),
         'at 0.5': (0.5, Postprocessing())
     }
     for rule, given in RULES.items():
         if 'specks' in given:
             given = dict(specks={task.name: given['specks']})
-        ways[rule] = chosen, Postprocessing(**given)
+        ways[rule] = own, Postprocessing(**given)
     for name, (threshold, rules) in ways.items():
         labels = task.decode(torch.from_numpy(photo.prob), threshold).numpy()
         Postprocessor(photo.view, rules)(task, labels, photo.prob)
         yield name, labels
 
 
-def score(photos: Iterator[Predicted], settings,
-          thresholds: dict) -> dict[str, dict[str, float]]:
+def score(photos: Iterator[Predicted],
+          settings: PredictionSettings) -> dict[str, dict[str, float]]:
     """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
     sums: dict = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
     for photo in photos:
         task, target = photo.task, photo.target & photo.valid
-        for rule, labels in label_maps(photo, settings, thresholds):
+        for rule, labels in label_maps(photo, settings):
             found, _ = task.encode(torch.from_numpy(labels))
             found = found.numpy() & photo.valid
             for name, a, b in zip(task.classes, found, target):
@@ -145,28 +120,19 @@ def score(photos: Iterator[Predicted], settings,
 
 
 def main(argv=None) -> None:
-    """Choose thresholds, then print a table of all rules."""
-    parser = make_parser(__doc__, [
+    """Print a table of all rules."""
+    args = make_parser(__doc__, [
         ('config', '', {}),
         ('checkpoint', '', {}),
         ('--flip', '', FLAG),
-        ('--out', 'JSON file with all numbers', {}),
-    ])
-    args = parser.parse_args(argv)
-    cfg = load_config(args.config)
+    ]).parse_args(argv)
     model = load_model(args.checkpoint, device='cpu')
-    thresholds = choose_thresholds(
-        predict_all(model, cfg, args.flip, 'thresholds'))
-    print(json.dumps(thresholds, indent=1))
-    results = score(
-        predict_all(model, cfg, args.flip, 'rules'), model.settings,
-        thresholds)
+    photos = predict_all(model, load_config(args.config), args.flip)
+    results = score(photos, model.settings)
     rows = [('', *results)]
     rows += [(key, *(f'{row[key]:.4f}' for row in results.values()))
              for key in results['at 0.5']]
     print(markdown(rows))
-    if args.out:
-        save_json(args.out, dict(thresholds=thresholds, dice=results))
 
 
 if __name__ == '__main__':

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .scores import rank_histograms
+from .scores import EDGES, rank_histograms
 
-GROUPS = 512
-"""Groups of scores with equal numbers of pixels, for positives and for
-negatives, that pooled rankings of draws are computed from."""
+GROUP = 64
+"""Neighbouring bins of scores that are ties in pooled rankings of draws."""
 
 
 @dataclass(frozen=True)
@@ -48,36 +47,22 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
+def resampled_rankings(images: Iterable[np.ndarray],
                        weights: np.ndarray) -> np.ndarray:
     """Pooled ROC AUC and average precision of every draw, (draws, R, C, 2),
-    NaN where undefined.
-
-    ``images`` are the scores of each image by bin, (2, R, C, bins), ``scores``
-    those of all images together, ``weights`` of shape (draws, images).
+    NaN where undefined, of weights (draws, images) and the scores of each
+    image by bin, (2, R, C, bins).
     """
-    places = list(np.ndindex(scores.shape[1:3]))
-    starts = [_group_starts(scores[:, r, c]) for r, c in places]
-    grouped: list[list] = [[] for _ in places]
-    for counts in images:
-        for own, first, (r, c) in zip(grouped, starts, places):
-            own.append(np.add.reduceat(counts[:, r, c], first, -1))
-    found = np.empty((len(weights), *scores.shape[1:3], 2))
-    for own, (r, c) in zip(grouped, places):
+    starts = range(0, len(EDGES), GROUP)
+    grouped = np.stack(
+        [np.add.reduceat(counts, starts, -1, np.uint32) for counts in images])
+    found = np.empty((len(weights), *grouped.shape[2:4], 2))
+    for r, c in np.ndindex(grouped.shape[2:4]):
+        own = grouped[:, :, r, c].astype(float)
         for i in range(0, len(weights), 100):  # bounds the memory
-            drawn = np.tensordot(weights[i:i + 100], np.stack(own), 1)
+            drawn = np.tensordot(weights[i:i + 100], own, 1)
             found[i:i + 100, r, c] = rank_histograms(drawn[:, 0], drawn[:, 1])
     return found
-
-
-def _group_starts(scores: np.ndarray) -> np.ndarray:
-    """First bins of the groups, from positives and negatives, (2, bins)."""
-    first = [[0]]
-    for ranks in np.cumsum(scores, axis=1):
-        steps = np.linspace(0, ranks[-1], GROUPS + 1)[1:]
-        first.append(np.searchsorted(ranks, steps) + 1)
-    starts = np.unique(np.concatenate(first))
-    return starts[starts < scores.shape[1]]
 
 
 class Difference(NamedTuple):

@@ -45,18 +45,6 @@ def test_evaluation_of_data_test(runs, tool, tmp_path, capfd):
     assert again == pytest.approx(written['figures'], nan_ok=True)
 
 
-def test_evaluation_of_named_sets(runs, tool, tmp_path):
-    for folder, names in (('w', 'all'), ('v', 'c1')):
-        assert tool('test.py', runs.config1, runs.checkpoint1, *EVAL,
-                    '--datasets', names, '--work-dir', folder) is None
-    assert sorted(os.listdir(tmp_path / 'w')) == [
-        'eval_c0.json', 'eval_c0_vessel.csv', 'eval_c1.json',
-        'eval_c1_lesion.csv', 'report.html', 'report_files'
-    ]
-    both, one = (figures(tmp_path / f'{f}/eval_c1.json') for f in 'wv')
-    assert both == one and 'lesion.mDice' in one['figures']
-
-
 def test_optic_disc_masks(runs, tool, tmp_path):
     """--OD scores the disc alone, whatever data.test is."""
     tasks = ('vessel', 'odoc')

@@ -9,7 +9,6 @@ from sklearn.metrics import f1_score
 
 from mbos.metrics.report import compute
 from mbos.metrics.sums import update
-from mbos.metrics.tables import summary
 from mbos.tasks import Task
 
 SINGLE = Task('crack', ('crack', ))
@@ -159,19 +158,6 @@ def test_another_operating_point_leaves_the_published_one_alone():
     assert moved['comparable']['Dice@0.3']['crack'] == pytest.approx(
         f1_score(target[0][valid], prob[0][valid] > 0.3))
     assert 'Dice@0.5' not in moved['comparable']
-
-
-def test_summary_names():
-    prob, label, _, _ = make_image(SINGLE, 10)
-    metrics = compute([update(prob, label, SINGLE)], SINGLE)
-    rows, flat = summary(metrics)
-    assert rows[0] == ['metric', 'background', 'crack', 'mean']
-    assert all(len(row) == len(rows[0]) for row in rows)
-    dice = metrics['published']['Dice']
-    assert flat['Dice.crack'] == dice['crack']
-    assert flat['mDice'] == dice['mean']
-    assert flat['AUC-pooled.crack'] == pytest.approx(
-        flat['AUC-image.crack'], abs=1e-4)
 
 
 PROB = np.full((1, 4, 4), 0.5, np.float32)
