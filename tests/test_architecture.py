@@ -1,4 +1,4 @@
-"""The structure of the code: who imports whom, and habits of the house."""
+"""The structure of the code: who imports whom."""
 import ast
 from functools import lru_cache
 from graphlib import TopologicalSorter
@@ -146,34 +146,3 @@ def test_no_cycles():
         }
         for module, path in modules.items()
     }).prepare()
-
-
-def public(body):
-    """Public functions and classes, and the public methods of classes."""
-    for node in body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) \
-                and not node.name.startswith('_'):
-            yield node
-            if isinstance(node, ast.ClassDef):
-                yield from public(node.body)
-
-
-@pytest.mark.parametrize('path', FILES, ids=relative)
-def test_habits(path):
-    """Docstrings, files below 500 lines, functions of 60 at most; no printing
-    but by commands.
-    """
-    tree = tree_of(path)
-    assert len(path.read_text().splitlines()) < 500
-    if package_of(path) != 'prepare_dataset':
-        assert ast.get_docstring(tree) or not tree.body, 'of the module'
-        for node in public(tree.body):
-            inherited = node.name in ('forward', 'init_weights')
-            assert ast.get_docstring(node) or inherited, node.name
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            size = node.end_lineno - node.lineno + 1
-            assert size <= 60, f'{node.name} has {size} lines'
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != 'print' or path not in LIBRARY \
-                or room_of(path) in ('commands', 'cli'), node.lineno
