@@ -7,7 +7,7 @@ whose dark side falls below 20, and backgrounds brighter than 20 are searched
 again with other thresholds; a round contour is preferred to a wider banner.
 Where nothing looks like a retina, or two retinas do, nothing is cropped.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,15 +45,21 @@ class FieldOfView:
 
 def find_field_of_view(image: np.ndarray) -> FieldOfView:
     """Find the retina in an RGB photograph (H, W, 3), uint8."""
-    shape = image.shape[:2]
     smooth = cv2.medianBlur(image, 5)
-    for number, foreground in enumerate(_candidates(image, smooth)):
-        contours = _contours(foreground)
+    grey, dark = _grey(image), _grey(smooth)
+    planes = [(grey, GREY_THRESHOLD)]  # as published
+    # Noise of the black background must not survive a low threshold.
+    planes += [(dark, threshold) for threshold in DARK_THRESHOLDS]
+    # The retina is red; a film scan's background is grey or green.
+    planes += [(smooth[..., 0], threshold) for threshold in BRIGHT_THRESHOLDS]
+    shape, faint = grey.shape, dark > DARK_THRESHOLDS[-1]
+    for number, (plane, threshold) in enumerate(planes):
+        contours = _contours(plane > threshold)
         retinas = [c for c in contours if _looks_like_retina(c, shape)]
         if not retinas:
             continue
-        retina, faint = retinas[0], _contours(_faint(smooth))
-        others = _like(retina, contours) or _like(retina, faint)
+        retina, *_ = retinas
+        others = _like(retina, contours) or _like(retina, _contours(faint))
         if others:
             return _whole(shape, [retina, *others])
         # A dim side is frayed at any threshold; the retina is not.
@@ -62,26 +68,12 @@ def find_field_of_view(image: np.ndarray) -> FieldOfView:
     several = _several_retinas(image)
     if several:
         return _whole(shape, several)
-    small = _small_retina(image, smooth)
+    small = _small_retina(grey > GREY_THRESHOLD, faint)
     return _whole(shape) if small is None else _field_of_view(small, shape)
 
 
-def _candidates(image: np.ndarray, smooth: np.ndarray) -> Iterator[np.ndarray]:
-    """Thresholded images, the published one first."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    yield grey > GREY_THRESHOLD
-    # Noise of the black background must not survive a low threshold.
-    dark = cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY)
-    for threshold in DARK_THRESHOLDS:
-        yield dark > threshold
-    # The retina is red; a film scan's background is grey or green.
-    for threshold in BRIGHT_THRESHOLDS:
-        yield smooth[..., 0] > threshold
-
-
-def _faint(smooth: np.ndarray) -> np.ndarray:
-    """All that is not black."""
-    return cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY) > DARK_THRESHOLDS[-1]
+def _grey(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def _contours(foreground: np.ndarray, dilate: bool = True) -> list[np.ndarray]:
@@ -137,8 +129,7 @@ def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
     scale = max(1.0, max(image.shape[:2]) / SEARCHED_SIDE)
     size = [max(1, round(side / scale)) for side in image.shape[1::-1]]
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    bright = (grey > GREY_THRESHOLD).astype(np.uint8)
+    bright = (_grey(small) > GREY_THRESHOLD).astype(np.uint8)
     parts = _parts(bright, max(3, min(size) // 5))
     discs = [
         part for part in parts
@@ -166,17 +157,16 @@ def _parts(foreground: np.ndarray, width: int) -> list[np.ndarray]:
     return parts
 
 
-def _small_retina(image: np.ndarray, smooth: np.ndarray) -> np.ndarray | None:
+def _small_retina(*foregrounds: np.ndarray) -> np.ndarray | None:
     """A disc in a large black frame, None if it may be a bright spot.
 
     The edge of a disc is where it is at any threshold, and beyond it there
     is nothing.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) > GREY_THRESHOLD
-    found = []
-    for foreground in (grey, _faint(smooth)):
+    found, boxes = [], []
+    for foreground in foregrounds:
         largest, *_ = _contours(foreground) or [None]
-        if largest is None or not _looks_like_retina(largest, image.shape[:2],
+        if largest is None or not _looks_like_retina(largest, foreground.shape,
                                                      SMALLEST_ALONE):
             return None
         x, y, width, height = cv2.boundingRect(largest)
@@ -184,10 +174,10 @@ def _small_retina(image: np.ndarray, smooth: np.ndarray) -> np.ndarray | None:
         if inside < ALONE * np.count_nonzero(foreground):
             return None
         found.append(largest)
-    boxes = np.array([cv2.boundingRect(contour) for contour in found])
-    if np.ptp(boxes, axis=0).max() > 0.05 * boxes[:, 2:].max() + 4:
-        return None
-    return found[0]
+        boxes.append((x, y, width, height))
+    largest_side = np.array(boxes)[:, 2:].max()
+    is_stable = np.ptp(boxes, axis=0).max() <= 0.05 * largest_side + 4
+    return found[0] if is_stable else None
 
 
 def _whole(
