@@ -11,6 +11,7 @@ from benchmarks import model as networks
 from benchmarks.baseline import ReleaseSchedule
 from mbos.accelerate import ACCELERATORS, accelerate, keep_freed_memory
 from mbos.engine.hooks import GradientStepHook
+from mbos.models.inference import mean_probabilities
 
 
 def make_step(settings: dict) -> Callable:
@@ -57,7 +58,8 @@ def predict_step(model, image, ours: bool) -> Callable:
     @torch.no_grad()
     def predict():
         if ours:
-            return model.inference(image, [meta], True)
+            views = model.view_logits(image, [meta])
+            return mean_probabilities(views, shape[:2], model.align_corners)
         return ReleaseSchedule(model, {}).predict(image)
 
     return predict

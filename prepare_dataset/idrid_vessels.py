@@ -7,6 +7,7 @@ Writes ``IDRiD-FOVCrop-padding/{train,test}/vessel`` with the crop of the
 photographs, which ``prepare_dataset.idrid`` prepares.
 """
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +26,15 @@ def find(raw: Path, split: str, vessels: Path) -> Found | None:
     images = gather(found, idrid.kind_of, split).get('images')
     if not images:
         return None
+    # with the same lists of problems
+    below = replace(found, folder=vessels)
     maps = gather(
-        Found(vessels), lambda path, folders:
-        ('vessel', path.stem.replace('_vessel', ''))).get('vessel', {})
+        below, lambda path, folders:
+        ('vessel', path.stem.replace('_vessel', '')))
+    vessel = maps.get('vessel', {})
     found.items = [
-        Item(stem, image, dict(vessel=partial(binary, maps[stem])))
-        for stem, image in images.items() if stem in maps
+        Item(stem, image, dict(vessel=partial(binary, vessel[stem])))
+        for stem, image in images.items() if stem in vessel
     ]
     return found
 

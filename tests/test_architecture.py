@@ -19,7 +19,7 @@ ROOMS = {
     'metrics': 'tasks io',
     'pictures': 'tasks io painter',
     'datasets': 'tasks config io metrics',
-    'models': 'tasks faults io painter',
+    'models': 'tasks faults io',
     'accelerate': 'tasks runtime models',
     'checkpoints': 'tasks config faults io models accelerate',
     'zoo': '',

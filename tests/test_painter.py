@@ -1,5 +1,4 @@
 """The painter, and that every tool shows a label map in the same colours."""
-import types
 
 import cv2
 import numpy as np
@@ -8,7 +7,6 @@ from PIL import Image
 
 from mbos.checkpoints.settings import settings_meta
 from mbos.io.labels import save_labels
-from mbos.models import MultiTaskSegmentor
 from mbos.painter import LEVELS, DrawnTask, draw_layer, draw_overlay, shrink
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import overlay_picture
@@ -125,20 +123,12 @@ def label_png(labels, folder):
     return Image.open(folder / 'labels.png').convert('RGB')
 
 
-def shown_result(labels, folder):
-    network = types.SimpleNamespace(tasks=dict(odoc=ODOC))
-    prob = dict(odoc=np.stack([labels >= 1, labels == 2]) * 1.0)
-    black = np.zeros((300, 300, 3), np.uint8)
-    return MultiTaskSegmentor.show_result(network, black, prob)[..., ::-1]
-
-
 PICTURES = dict(
     overlay=lambda labels, folder: overlay(labels, ODOC),
     gallery=lambda labels, folder: rgba(labels, ODOC, (150, 150))[..., :3],
     prediction=lambda labels, folder: overlay_picture(
         np.zeros((300, 300, 3), np.uint8), dict(odoc=labels), [ODOC]),
-    label_png=label_png,
-    shown_result=shown_result)
+    label_png=label_png)
 
 
 @pytest.mark.parametrize('tool', PICTURES)

@@ -55,7 +55,7 @@ def load_model(checkpoint: str = DEFAULT,
         nn.Module: A segmentor in evaluation mode, on CPU accelerated unless
         the config says ``accelerate = False``, with ``tasks`` (Task by
         name) and ``settings`` (:class:`PredictionSettings`). mmseg's
-        ``inference_segmentor`` and ``show_result`` take it too.
+        ``inference_segmentor`` takes it too.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -3,7 +3,6 @@ import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import mmcv
 import numpy as np
 import torch
 from mmcv import ConfigDict
@@ -12,8 +11,6 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.ops import resize
 from torch import Tensor
 
-from mbos.io.photographs import EncodedPhotograph
-from mbos.painter import draw_overlay
 from mbos.tasks import TaskLike, build_tasks
 from .backbones.weights import load_backbone_weights, weights_source
 from .checks import batch_norms, images_per_pass
@@ -280,55 +277,12 @@ class MultiTaskSegmentor(EncoderDecoder):
         height, width = img_meta[0]['img_shape'][:2]
         return mirrored_back(logits[..., :height, :width], img_meta[0])
 
-    def inference(self, img: Tensor, img_meta: list[dict],
-                  rescale: bool) -> Tensor:
-        """Probabilities of all tasks, (N, sum of C, H, W); as in mmseg."""
-        return torch.stack([
-            self._probabilities([logits], meta, rescale)
-            for logits, meta in zip(self.view_logits(img, img_meta), img_meta)
-        ])
-
-    def _probabilities(self, views: list[Tensor], meta: dict,
-                       rescale: bool) -> Tensor:
-        """Mean probabilities of one image, (C, H, W)."""
-        size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
-        return mean_probabilities(views, size, self.align_corners)
-
-    def show_result(self, img: str | np.ndarray, result: dict | list,
-                    palette=None, win_name='', show=False, wait_time=0,
-                    out_file=None, opacity=0.5,
-                    threshold=0.5) -> np.ndarray:  # yapf: disable
-        """Draw a result on its image, as mmseg's tools ask for.
-
-        ``img`` is BGR as mmcv reads it, or a file; ``result`` is that of
-        ``inference_segmentor``; ``palette`` is not used: each task has its
-        colours. Returns the picture, BGR, uint8.
-        """
-        result = result[0] if isinstance(result, (list, tuple)) else result
-        if isinstance(img, str):
-            img = EncodedPhotograph(img).decode(bgr=True)
-        labels = {
-            name: task.decode(torch.from_numpy(result[name]),
-                              threshold).numpy()
-            for name, task in self.tasks.items()
-        }
-        picture = draw_overlay(img[..., ::-1], labels,
-                               list(self.tasks.values()), opacity)
-        picture = np.ascontiguousarray(picture[..., ::-1])
-        if show:
-            mmcv.imshow(picture, win_name, wait_time)
-        if out_file is not None:
-            mmcv.imwrite(picture, out_file)
-        return picture
-
     def simple_test(self,
                     img: Tensor,
                     img_meta: list[dict],
                     rescale: bool = True,
                     tasks: Sequence[str] | None = None) -> list[dict]:
-        """Float32 probabilities (C, H, W) by task name, of every image and of
-        the ``tasks`` that are wanted.
-        """
+        """As :meth:`aug_test` of a single view."""
         return self.aug_test([img], [img_meta], rescale, tasks)
 
     def aug_test(self,
@@ -336,18 +290,25 @@ class MultiTaskSegmentor(EncoderDecoder):
                  img_metas: list[list[dict]],
                  rescale: bool = True,
                  tasks: Sequence[str] | None = None) -> list[dict]:
-        """Mean probabilities over views of every image; as simple_test."""
+        """Float32 probabilities (C, H, W) by task name, of every image and of
+        the ``tasks`` that are wanted; the mean over views.
+        """
         imgs, img_metas = unique_views(imgs, img_metas)
         views = [
             self.split(self.view_logits(*view, tasks=tasks))
             for view in zip(imgs, img_metas)
         ]
+
+        def probabilities(task: str, image: int, meta: dict) -> np.ndarray:
+            size = tuple(meta['ori_shape' if rescale else 'img_shape'][:2])
+            logits = [view[task][image] for view in views]
+            found = mean_probabilities(logits, size, self.align_corners)
+            return found.float().cpu().numpy()
+
         return [{
-            task:
-            self._probabilities([view[task][i] for view in views], meta,
-                                rescale).float().cpu().numpy()
+            task: probabilities(task, image, meta)
             for task in self.tasks if tasks is None or task in tasks
-        } for i, meta in enumerate(img_metas[0])]
+        } for image, meta in enumerate(img_metas[0])]
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

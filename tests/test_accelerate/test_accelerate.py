@@ -74,7 +74,7 @@ def test_other_classes_are_left_alone():
 ])
 def test_on_cpu_unless_the_config_says_no(device, cfg, wanted, monkeypatch):
     kept = []
-    monkeypatch.setattr('mbos.accelerate.switch.keep_freed_memory',
+    monkeypatch.setattr('mbos.accelerate.keep_freed_memory',
                         lambda: kept.append(True))
     assert is_wanted(device, cfg) == wanted
     model = tiny_model()

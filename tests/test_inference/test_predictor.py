@@ -215,7 +215,7 @@ def test_release_falls_back_to_the_published_settings(tmp_path, caplog,
 
 @pytest.mark.parametrize('stage', '12')
 def test_mmseg_functions(tmp_path, runs, stage):
-    """init_segmentor, inference_segmentor and show_result of mmseg itself."""
+    """init_segmentor and inference_segmentor of mmseg itself."""
     config, path = (
         getattr(runs, part + stage) for part in ('config', 'checkpoint'))
     file, image = str(tmp_path / 'eye.png'), draw_eye(TASKS, 3)[0]
@@ -231,11 +231,6 @@ def test_mmseg_functions(tmp_path, runs, stage):
         for name in ours.tasks:
             np.testing.assert_allclose(
                 found[0][name], mine.probabilities[name], atol=1e-5)
-    out = str(tmp_path / 'out.png')
-    picture = theirs.show_result(file, result, out_file=out)
-    np.testing.assert_array_equal(mmcv.imread(out), picture)
-    changed = (picture != image[..., ::-1]).any(axis=2)
-    assert changed[mine.labels['vessel'] > 0].all()
 
 
 @pytest.mark.parametrize('image, options, said', [

@@ -16,10 +16,10 @@ from mbos.models.backbones.weights import (load_backbone_weights,
 EMBED, DEPTHS, HEADS, WINDOW = 8, (2, 1, 2), (1, 2, 4), 7
 
 
-def make_backbone(embed=EMBED):
+def make_backbone():
     """A small SwinTransformer of mmseg with bare outputs."""
     backbone = SwinTransformer(
-        embed_dims=embed,
+        embed_dims=EMBED,
         depths=DEPTHS,
         num_heads=HEADS,
         strides=(4, 2, 2),
@@ -105,19 +105,6 @@ def test_conversion_is_stable_under_saving(reference, tmp_path):
     assert list(first) == list(second)
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['swin.pth']
-
-
-@pytest.mark.parametrize('lacking, embed, message', [
-    ('layers.2.downsample.reduction.weight', EMBED,
-     'stages.1.downsample.reduction.weight is miss'),
-    ('none', 16, r'\(8, 3, 4, 4\), needed \(16, 3, 4, 4\)'),
-])
-def test_other_weights_do_not_fit(reference, tmp_path, lacking, embed,
-                                  message):
-    state = reference.state_dict()
-    state.pop(lacking, None)
-    with pytest.raises(ValueError, match=message):
-        load_backbone_weights(make_backbone(embed), saved(state, tmp_path))
 
 
 @pytest.mark.parametrize('content, message', [

