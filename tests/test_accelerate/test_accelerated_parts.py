@@ -43,7 +43,7 @@ def results(function, module, inputs):
     out = function(inputs)
     out = list(out) if isinstance(out, (list, tuple)) else [out]
     torch.manual_seed(1)
-    total = sum((torch.randn_like(x) * x).sum() for x in out)
+    total = sum((torch.randn(x.shape, dtype=x.dtype) * x).sum() for x in out)
     leaves = inputs + list(module.parameters() if module else [])
     grads = torch.autograd.grad(total, leaves, allow_unused=True)
     return out, [g for g in grads if g is not None]
