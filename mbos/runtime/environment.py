@@ -13,7 +13,7 @@ import torch.distributed as dist
 from mmcv.parallel import MMDataParallel
 from torch import nn
 
-from .processes import wait_for_all
+from .processes import patient_group, wait_for_all
 from .signals import end_with_launcher
 
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
@@ -95,6 +95,7 @@ def set_up_environment(launcher: str = 'none') -> Environment:
         backend = 'cpu:gloo,cuda:nccl'  # by where a tensor is
         torch.cuda.set_device(device)
     dist.init_process_group(backend, timeout=_timeout())
+    patient_group()  # connected, so that a death is noticed
     return Environment(device, dist.get_rank(), dist.get_world_size())
 
 

@@ -1,10 +1,13 @@
 """What the processes of a run agree on, and how they wait for each other."""
+import time
 from datetime import timedelta
 from functools import cache
 
 import torch
 import torch.distributed as dist
 from mmcv.runner import get_dist_info
+
+POLL = 0.05
 
 
 def any_process(mine: bool) -> bool:
@@ -20,12 +23,17 @@ def any_process(mine: bool) -> bool:
 
 
 @cache
-def _patient_group() -> dist.ProcessGroup:
+def patient_group() -> dist.ProcessGroup:
     """All processes; other exchanges give up after some minutes."""
     return dist.new_group(backend='gloo', timeout=timedelta(days=365))
 
 
 def wait_for_all() -> None:
-    """Wait until all processes are here, however long they take."""
-    if get_dist_info()[1] > 1:
-        dist.barrier(_patient_group())
+    """Wait until all processes are here, however long they take, or one has
+    died; signals are handled meanwhile."""
+    if get_dist_info()[1] == 1:
+        return
+    arrival = dist.barrier(patient_group(), async_op=True)
+    while not arrival.is_completed():
+        time.sleep(POLL)
+    arrival.wait()

@@ -123,16 +123,3 @@ def test_evaluation(runs, tool, tmp_path, processes):
         for path in (work / 'maps').rglob('*.png')
     } for work in (one, two)]
     assert maps[0] == maps[1] and len(maps[0]) == 2 * (1 + 3)
-
-
-@slow
-def test_wrong_data_end_both_processes(runs, tmp_path):
-    """Nobody waits for the process that reads the data and gives up."""
-    data = shutil.copytree(runs.data, tmp_path / 'data')
-    mask = data / 'c0/vessel/eye_0.png'
-    mask.write_bytes(mask.read_bytes()[:100])
-    config = write_config(tmp_path / 'a.py', config_of(data, TWO))
-    done = run_script('dist_train_gan.sh', config, 2, folder=tmp_path)
-    assert done.returncode == 1
-    assert f'{mask}: cannot be read' in done.stderr
-    assert not (tmp_path / 'work_dirs').exists()

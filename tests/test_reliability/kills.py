@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from mbos import apis
@@ -32,6 +33,18 @@ from tests.tiny_runs import ROOT, TWO, write_collection, write_data
 
 assert apis  # imported before forking
 ITERATIONS = 12
+
+
+def kill_all(process, seconds=10):
+    """Kill a process and its workers, and wait until nothing is left."""
+    process.kill()
+    process.join()
+    end = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        while True:
+            os.killpg(process.pid, signal.SIGKILL)
+            assert time.monotonic() < end, 'workers are left behind'
+            time.sleep(0.02)
 
 
 class Part:
@@ -89,9 +102,7 @@ class Part:
         while aimed and process.exitcode is None and not (self.half_written() -
                                                           old):
             pass
-        if process.exitcode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
-        process.join()
+        kill_all(process)
         if process.exitcode == 0:  # it was faster
             return None
         assert process.exitcode == -signal.SIGKILL, process.exitcode

@@ -21,8 +21,8 @@ def join(monkeypatch):
                         lambda backend, **kwargs: calls.append(backend))
     monkeypatch.setattr(dist, 'get_rank', lambda: 1)
     monkeypatch.setattr(dist, 'get_world_size', lambda: 2)
-    monkeypatch.setattr('mbos.runtime.environment.end_with_launcher',
-                        lambda: None)
+    for name in ('end_with_launcher', 'patient_group'):
+        monkeypatch.setattr(f'mbos.runtime.environment.{name}', lambda: None)
 
     def run(launcher, gpus=0, **variables):
         monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus > 0)
