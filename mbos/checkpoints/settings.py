@@ -106,7 +106,7 @@ class PredictionSettings:
         return next(iter(self._scales()), None)
 
     def _scales(self) -> list[tuple[int, int]]:
-        """As tuples, which a checkpoint or a JSON file turns into lists."""
+        """As tuples, which a JSON file turns into lists."""
         given = self.augmentation.get('img_scale') or []
         several = given and not isinstance(given[0], numbers.Real)
         return [tuple(s) for s in (given if several else [given]) if s]
@@ -137,23 +137,23 @@ class PredictionSettings:
         """
         step = copy.deepcopy(self.augmentation)
         found = self._scales()
+        if scales and not found:
+            raise ValueError('The test pipeline keeps the size of images, so '
+                             'there is nothing to scale by `scales`.')
         if scales:
-            if not found:
-                raise ValueError('The test pipeline keeps the size of images, '
-                                 'so there is nothing to scale by `scales`.')
-            step['img_scale'] = [
+            found = [
                 tuple(max(1, round(side * s)) for side in found[0])
                 for s in scales
             ]
             step.pop('img_ratios', None)
-        elif found:
+        if found:
             step['img_scale'] = found if len(found) > 1 else found[0]
-        kinds = [transform['type'] for transform in step['transforms']]
         if flips:
             step.update(flip=True, flip_direction=list(flips))
-        if flips and 'RandomFlip' not in kinds:
+            kinds = [transform['type'] for transform in step['transforms']]
             after = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
-            step['transforms'].insert(after, dict(type='RandomFlip'))
+            if 'RandomFlip' not in kinds:
+                step['transforms'].insert(after, dict(type='RandomFlip'))
         return [
             step if t['type'] == AUGMENTATION else copy.deepcopy(t)
             for t in self.pipeline if not t['type'].startswith('Load')
@@ -171,18 +171,17 @@ def settings_of(cfg: Config) -> PredictionSettings:
     """
     from mbos.config import member_datasets, plain
     given = plain(cfg.get('prediction') or {})
+    given = {key: value for key, value in given.items() if value is not None}
     with blamed_on(
             'data.test or prediction do not say how photographs are prepared',
             'Write data.test as configs/_base_/datasets does.'):
         test = member_datasets(cfg.data.get('test') or {})[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
         thresholds = {t.name: common for t in build_tasks(cfg.model.tasks)}
+        thresholds |= given.get('thresholds', {})
         return _settings(
-            dict(
-                pipeline=given.get('pipeline') or plain(test['pipeline']),
-                crop=given.get('crop', 'fov'),
-                thresholds=thresholds | (given.get('thresholds') or {}),
-                postprocessing=given.get('postprocessing')))
+            dict(pipeline=plain(test.get('pipeline'))) | given
+            | dict(thresholds=thresholds))
 
 
 def _settings(stored: dict) -> PredictionSettings:

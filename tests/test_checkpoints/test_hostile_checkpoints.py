@@ -53,13 +53,11 @@ def test_reading(hostile, tmp_path, place):
     assert not (tmp_path / 'run').exists()
     torch.load(path, weights_only=False)  # it would have worked
     assert (tmp_path / 'run').is_dir()
-
-
-def test_reading_a_plain_pickle(tmp_path):
-    path = tmp_path / 'hostile.pth'
-    path.write_bytes(pickle.dumps(Payload(tmp_path / 'run')))
+    os.rmdir(tmp_path / 'run')
+    with open(path, 'wb') as file:  # of no archive
+        pickle.dump(Payload(tmp_path / 'run'), file)
     with pytest.raises(ValueError, match='plain values'):
-        read_checkpoint(str(path))
+        read_checkpoint(path)
     assert not (tmp_path / 'run').exists()
 
 
@@ -109,10 +107,8 @@ def test_network_is_read_without_weights_of_its_own(content):
 
 @pytest.mark.parametrize('part, key, value', [
     ('backbone', 'type', 'TIMMBackbone'),
-    ('backbone', 'type', 'os.system'),
     ('backbone', 'type', 'mmcls.ResNet'),
     ('backbone', 'type', 7),
-    ('backbone', 'embed_dims', 10**6),
     ('backbone', 'depths', [1, 1, 10**9, 1]),
     ('backbone', 'drop_path_rate', float('nan')),
     ('decode_head', 'head', 'type'),
@@ -132,10 +128,7 @@ def nested(depth):
     return config
 
 
-@pytest.mark.parametrize(
-    'stored',
-    [7, [], {}, dict(type=dict()), 'x' * 10,
-     nested(10000)])
+@pytest.mark.parametrize('stored', [7, {}, dict(type=dict()), nested(10000)])
 def test_what_is_no_config(content, stored):
     content['meta']['mbos_model'] = stored
     with pytest.raises(ValueError, match='a.pth: the network that it'):
@@ -144,7 +137,6 @@ def test_what_is_no_config(content, stored):
 
 @pytest.mark.parametrize('change', [
     dict(pipeline=7),
-    dict(pipeline=[]),
     dict(pipeline=[{}]),
     dict(crop='?'),
     dict(thresholds=dict(vessel='x')),

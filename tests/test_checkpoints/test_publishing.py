@@ -79,9 +79,15 @@ def test_published_file(trained, tool, tmp_path, capsys):
     assert 'left out: optimizer' in said and 'discriminators left out' in said
 
 
-def test_half_precision_safetensors(trained, tool, tmp_path):
+def test_half_precision_safetensors_with_settings_of_a_config(
+        trained, tool, tmp_path):
     """Anybody's reader finds the weights, and MBOS all that it needs."""
-    tool(NAME, 'a.pth', 'm', '--half', '--safetensors')
+    text = config_of(tmp_path, TASKS)
+    rules = dict(rim=0.01, one_object=['odoc'], specks=dict(lesion=1e-4))
+    text['prediction'] = dict(
+        thresholds=dict(lesion=dict(EX=0.25)), postprocessing=rules)
+    config = write_config(tmp_path / 'config.py', text)
+    tool(NAME, 'a.pth', 'm', '--half', '--safetensors', '--config', config)
     written, = tmp_path.glob('m-*.safetensors')
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
     assert written.name == f'm-{digest[:8]}.safetensors'
@@ -95,22 +101,12 @@ def test_half_precision_safetensors(trained, tool, tmp_path):
             assert torch.equal(found[name], own[name].half())
     meta = read_checkpoint(str(written))['meta']
     assert meta['iter'] == 12 and meta['mbos_model']['type']
+    settings = settings_from_meta(meta)
+    assert settings.thresholds == dict(
+        vessel=0.5, lesion=dict(EX=0.25), odoc=0.5)
+    assert settings.postprocessing == Postprocessing(**rules)
     text = (tmp_path / f'm-{digest[:8]}.md').read_text()
     assert 'None were given' in text and 'Ask before relying' in text
-
-
-def test_settings_of_a_config(trained, tool, tmp_path):
-    """Thresholds that were chosen after training."""
-    text = config_of(tmp_path, TASKS)
-    rules = dict(rim=0.01, one_object=['odoc'], specks=dict(lesion=1e-4))
-    text['prediction'] = dict(
-        thresholds=dict(lesion=dict(EX=0.25)), postprocessing=rules)
-    config = write_config(tmp_path / 'config.py', text)
-    tool(NAME, 'a.pth', 'm', '--config', config)
-    path, = tmp_path.glob('m-*.pth')
-    found = settings_from_meta(read_checkpoint(str(path))['meta'])
-    assert found.thresholds == dict(vessel=0.5, lesion=dict(EX=0.25), odoc=0.5)
-    assert found.postprocessing == Postprocessing(**rules)
 
 
 def test_discriminators_can_be_kept(trained, tool, tmp_path):

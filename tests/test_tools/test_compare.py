@@ -39,19 +39,6 @@ def pair(*args, **kwargs):
     return *both, *(e['tasks']['lesion']['per_image'] for e in both)
 
 
-def test_the_same_evaluation_twice(compare, tmp_path):
-    a = write(tmp_path / 'a.json', make_evaluation())
-    code, out = compare(a, a, '--json')
-    assert code is None
-    rows = json.loads(out)['rows']
-    # 2 classes and their mean; Dice per image and pooled, AP, AUC
-    assert len(rows) == 3 * 4
-    for row in rows:
-        assert row['difference'] == row['low'] == row['high'] == 0
-        assert row['p_value'] == row['p_holm'] == 1
-        assert row['better'] is None and row['images'] == 12
-
-
 def test_a_constant_shift(compare, tmp_path):
     a = write(tmp_path / 'a.json', make_evaluation())
     b = write(
@@ -70,6 +57,14 @@ def test_a_constant_shift(compare, tmp_path):
             # 9 such rows and 3 of p = 1
             assert row['p_holm'] == pytest.approx(12 * 2 / 2**12)
             assert row['better'] == 'second'
+    code, out = compare(a, a, '--json')
+    rows = json.loads(out)['rows']
+    # 2 classes and their mean; Dice per image and pooled, AP, AUC
+    assert len(rows) == 3 * 4
+    for row in rows:
+        assert row['difference'] == row['low'] == row['high'] == 0
+        assert row['p_value'] == row['p_holm'] == 1
+        assert row['better'] is None and row['images'] == 12
 
 
 def test_pooled_dice_by_hand():
@@ -173,19 +168,11 @@ def renamed(content):
     (make_evaluation(vessel=make_task()), 'no task of ddr in common'),
     (make_evaluation(lesion=make_task(('HE', 'EX'))), 'classes is'),
     (dict(make_evaluation(), format=1), 'b.json: not an'),
-    ([], 'b.json: not an'),
     ('no json', 'b.json: not an'),
 ])
 def test_what_cannot_be_compared(compare, tmp_path, other, words):
     a = write(tmp_path / 'a.json', make_evaluation())
     assert words in compare(a, write(tmp_path / 'b.json', other))[0]
-
-
-def test_wrong_usage(compare, tmp_path):
-    a = write(tmp_path / 'a.json', make_evaluation())
-    (tmp_path / 'text.json').write_text('{')
-    (tmp_path / 'empty').mkdir()
-    for name in ('text.json', 'empty', 'gone'):
-        assert f'{name}: not an evaluation' in compare(a, name)[0]
+    assert 'gone: not an evaluation' in compare(a, 'gone')[0]
     assert 'Dice-image' in compare(a, a, '--metrics', 'nonsense')[0]
     assert compare(a, a, '--resamples', '5')[0] == 2

@@ -1,11 +1,10 @@
-"""What the launcher of several processes passes on, and says of their end."""
+"""What the launcher of several processes says of their end.
+
+Signals that it passes on: test_reliability/test_launched.py.
+"""
 import json
 import os
 import runpy
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,40 +79,3 @@ def test_cores_are_shared_out(monkeypatch, gpus, cores, processes, given,
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
     LAUNCHER['share_cores'](processes)
     assert given['OMP_NUM_THREADS'] == given['MKL_NUM_THREADS'] == threads
-
-
-WORKER = """
-import os, signal, sys, time
-def leave(number, frame):
-    time.sleep(0.5)  # a checkpoint
-    open(f'saved_{os.environ["RANK"]}', 'w').close()
-    sys.exit(75)
-signal.signal(signal.SIGTERM, leave)
-open(f'started_{os.environ["RANK"]}', 'w').close()
-time.sleep(60)
-"""
-
-
-def test_signals_reach_the_processes(tmp_path):
-    (tmp_path / 'worker.py').write_text(WORKER)
-    process = subprocess.Popen(
-        [
-            sys.executable, TOOL, '--standalone', '--nproc-per-node=2',
-            '--local-addr=127.0.0.1', 'worker.py'
-        ],  # yapf: disable
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1'))
-    try:
-        end = time.time() + 60
-        while len(list(tmp_path.glob('started_*'))) < 2:
-            assert time.time() < end and process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        _, shown = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 75, shown
-    assert len(list(tmp_path.glob('saved_*'))) == 2
-    assert 'Traceback' not in shown
