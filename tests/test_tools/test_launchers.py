@@ -35,24 +35,20 @@ class Launcher:
     """Runs launchers in a folder with a stub in place of Python."""
 
     def __init__(self, folder):
-        self.folder = folder
-        self.bin = folder / 'bin'
+        self.folder, self.bin = folder, folder / 'bin'
         self.record = folder / 'record.json'
         self.stub = STUB.format(python=sys.executable)
         self.python = write_script(self.bin / 'stub', self.stub)
 
     def run(self, script, *arguments, **environment):
         env = {k: v for k, v in os.environ.items() if k not in OURS}
-        env.update(
+        env |= dict(
             PATH=f'{self.bin}:{os.environ["PATH"]}',
             PYTHON=str(self.python),
-            RECORD=str(self.record))
-        env.update(environment)
-        return subprocess.run([str(TOOLS / script), *arguments],
-                              cwd=self.folder,
-                              env=env,
-                              capture_output=True,
-                              text=True)
+            RECORD=str(self.record)) | environment
+        command = [str(TOOLS / script), *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True)
 
     def call(self, script, *arguments, **environment):
         """Run a launcher and return what the stub saw."""
@@ -67,13 +63,11 @@ def launcher(tmp_path):
 
 
 @pytest.mark.parametrize('script, files, arguments, tool', [
-    ('dist_train_multi_task.sh', [CONFIG],
-     ['--seed', '1', '--cfg-options', 'a.b=c d'], 'train.py'),
+    ('dist_train_multi_task.sh', [CONFIG], ['--cfg-options', 'a.b=c d'
+                                            ], 'train.py'),
     (TRAIN, [CONFIG], ['--seed', '1'], 'train.py'),
-    ('dist_test_gan.sh', [CONFIG, 'iter_1.pth'], [
-        '--vis', '--source', 'refuge', '--output_dir', 'out', '--eval', 'mIoU',
-        '--OD'
-    ], 'test.py'),
+    ('dist_test_gan.sh', [CONFIG, 'a.pth'], ['--vis', '--source', 'refuge'
+                                             ], 'test.py'),
 ])
 def test_command(launcher, script, files, arguments, tool):
     seen = launcher.call(script, *files, '2', *arguments)
@@ -137,11 +131,10 @@ def test_environment_of_the_checkout_is_found(launcher):
 
 
 @pytest.mark.parametrize('tool, files, environment, gpus, per_node, cores', [
-    ('train', [CONFIG], dict(
-        GPUS='16', SRUN_ARGS='--time=1:00 --quiet', PORT='4321'), 16, 8, 5),
-    ('test', [CONFIG, 'iter_1.pth'], dict(
-        GPUS='2', CPUS_PER_TASK='3'), 2, 2, 3),
-])  # yapf: disable
+    ('train', [CONFIG],
+     dict(GPUS='16', SRUN_ARGS='--time=1:00 --quiet', PORT='4321'), 16, 8, 5),
+    ('test', [CONFIG, 'a.pth'], dict(GPUS='2', CPUS_PER_TASK='3'), 2, 2, 3),
+])
 def test_slurm(launcher, tool, files, environment, gpus, per_node, cores):
     write_script(launcher.bin / 'srun', launcher.stub)
     seen = launcher.call(f'slurm_{tool}.sh', 'gpu', 'first try', *files,

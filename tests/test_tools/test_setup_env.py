@@ -74,15 +74,14 @@ class Sandbox:
         (self.bin / name).chmod(0o755)
 
     def run(self, *arguments, **environment):
-        env = dict(
-            PATH=str(self.bin), HOME=str(self.root.parent), LOG=str(self.log))
-        env.update(environment)
+        home = self.root.parent
+        env = dict(PATH=str(self.bin), HOME=str(home), LOG=str(self.log))
         script = str(self.root / 'tools' / 'setup_env.sh')
         return subprocess.run(['bash', script, *arguments],
-                              env=env,
+                              env=env | environment,
                               capture_output=True,
                               text=True,
-                              cwd=self.root.parent)
+                              cwd=home)
 
     def lines(self):
         """What the stub did since the last look."""
