@@ -68,7 +68,7 @@ def test_data(runs, refuse, tmp_path, name, damage, path, words):
         ('no_0.*no_1', 'test.py',
          ('ONE', 'CHECKPOINT', *EVAL, '--datasets', 'all', '--cfg-options',
           'test_sets.c0.img_dir=no_0', 'test_sets.c1.img_dir=no_1')),
-        ('moon.*the tasks are', 'train.py',
+        ('moon.*unknown task', 'train.py',
          ('ONE', '--cfg-options', 'data.val.0.ann_dirs.moon=c0/vessel')),
         ('no.pth.*No such file', 'test.py', ('TWO', 'no.pth', *EVAL)),
         ("stage1/iter_4.pth.*'multi_task'.*'adversarial'.*Use", 'test.py',
