@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads import FCNHead, UPerHead
 from torch import Tensor, nn
 
+from mbos.models.cross_task_attention import merge_windows, position_bias
 from mbos.models.losses import adversarial_loss
 from mbos.models.supervision import FOOL, SOURCE, SUPERVISED
 
@@ -164,31 +165,12 @@ def attend_to_others(xta: nn.Module, task: str, maps: dict[str,
 def attend(block: nn.Module, x: Tensor, other: Tensor) -> Tensor:
     """One ordered pair: norms, queries, keys, values, scores, feed-forward.
     """
-    n, c, h, w = x.shape
-    side, heads = block.window_size, block.num_heads
-    pad = (0, -w % side, 0, -h % side)
-    rows, columns = (h + pad[3]) // side, (w + pad[1]) // side
-
-    def windows(y):
-        y = F.pad(y, pad).permute(0, 2, 3, 1).contiguous()
-        y = y.view(n, rows, side, columns, side, c)
-        y = y.permute(0, 1, 3, 2, 4, 5).contiguous()
-        return block.norm1(y.view(-1, side * side, c))
-
-    def split(y):
-        return y.view(len(y), -1, heads, c // heads).transpose(1, 2)
-
-    query = split(block.q(windows(x))) * (c // heads)**-0.5
-    key, value = map(split, block.kv(windows(other)).chunk(2, dim=-1))
-    bias = block.relative_position_bias_table[
-        block.relative_position_index.view(-1)]
-    bias = bias.view(side**2, side**2, heads).permute(2, 0, 1).contiguous()
-    scores = query @ key.transpose(-2, -1) + bias.unsqueeze(0)
-    out = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(
-        -1, side * side, c)
-    out = block.proj(out).view(n, rows, columns, side, side, c)
-    out = out.permute(0, 1, 3, 2, 4, 5).contiguous()
-    out = out.view(n, rows * side, columns * side, c)[:, :h, :w]
-    x = x.permute(0, 2, 3, 1) + out
+    query = block.queries(block.windows(x))
+    key, value = block.keys_values(block.windows(other))
+    scores = query * query.shape[-1]**-0.5 @ key.transpose(-2, -1)
+    scores = scores + position_bias(block)[None]
+    out = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
+    x = x + merge_windows(block.proj(out), block.window_size, x.shape[-2:])
+    x = x.permute(0, 2, 3, 1)
     x = block.ffn(block.norm2(x), identity=x)
     return x.permute(0, 3, 1, 2).contiguous()

@@ -122,7 +122,7 @@ def _area_of_eleven(counts):
     return -np.trapezoid(precision, recall, axis=-1)
 
 
-def _image_values(stacked: dict, task: Task) -> dict[str, np.ndarray]:
+def image_values(stacked: dict, task: Task) -> dict[str, np.ndarray]:
     """The metrics of every image, (images, C), from the stacked sums."""
     values: dict[str, np.ndarray] = {}
     for region, end in zip(range(stacked['counts'].shape[1]), REGIONS):
@@ -156,7 +156,7 @@ def image_rows(stacked: dict, task: Task, names: Iterable) -> list[dict]:
     ``counts`` (for nested classes ``regions``, too): {operating point: {class:
     {'tp': ...}}}.
     """
-    table = _named(_image_values(stacked, task), task.classes)
+    table = _named(image_values(stacked, task), task.classes)
     counts = dict(counts=stacked['counts'][:, 0])
     if task.nested:
         counts['regions'] = stacked['regions']
@@ -185,7 +185,7 @@ def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
     """
     images = {
         key: _means(weights, values)
-        for key, values in _image_values(stacked, task).items()
+        for key, values in image_values(stacked, task).items()
     }
     values = {}
     for region, end in zip(range(rankings.shape[1]), REGIONS):
