@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 import mbos
-from mbos.io import is_printable
+from mbos.io import RefusedError, is_printable
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.field_of_view import FieldOfView
 from mbos.io.files import file_sha256, save_image
-from mbos.io.photographs import Photograph, PhotographError, read_photograph
+from mbos.io.photographs import Photograph, read_photograph
 from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
@@ -122,7 +122,7 @@ class FolderRun:
         path, name = item
         try:
             photograph = _read(path)
-        except PhotographError as error:
+        except RefusedError as error:
             return [dict(source=path, reason=str(error))]
         view, inputs = self.predictor.prepare(photograph)
         logits = self.predictor.run(inputs)
@@ -187,6 +187,6 @@ class FolderRun:
 
 def _read(path: str) -> Photograph:
     if not is_printable(path):
-        raise PhotographError(f'{path!r}: the file name has characters that '
-                              'cannot be printed; rename the file.')
+        raise RefusedError(f'{path!r}: the file name has characters that '
+                           'cannot be printed; rename the file.')
     return read_photograph(path)

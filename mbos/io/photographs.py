@@ -46,10 +46,6 @@ START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284
 
 
-class PhotographError(RefusedError):
-    """A file is not a photograph that can be read; the message says why."""
-
-
 @dataclass(frozen=True)
 class Layout:
     """How a photograph is stored: height and width of the stored pixels, and
@@ -102,7 +98,7 @@ class EncodedPhotograph:
     """A photograph's file in memory, whose size is known before decoding.
 
     Where there is ``content`` to decode instead of the file, the path is a
-    name for errors: ``PhotographError`` for what is missing, empty, not a
+    name for errors: ``RefusedError`` for what is missing, empty, not a
     picture, or claims an absurd size.
 
     Attributes:
@@ -228,8 +224,8 @@ def _errors(path: str) -> Iterator[None]:
     """Turns what decoders raise into one sentence about the file."""
     try:
         yield
-    except RefusedError as error:
-        raise PhotographError(str(error)) from error
+    except RefusedError:
+        raise
     except Exception as error:  # decoders raise many kinds on bad bytes
         reason = f'cannot be read ({error}); is it complete? Copy it again'
         if isinstance(error, FileNotFoundError):
@@ -239,7 +235,7 @@ def _errors(path: str) -> Iterator[None]:
                 'damaged, or of a kind that is not read, such as a TIFF of ' \
                 'floating-point colours; copy it, or export it again with 8 ' \
                 'or 16 bits'
-        raise PhotographError(f'{path}: {reason}.') from error
+        raise RefusedError(f'{path}: {reason}.') from error
 
 
 def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:

@@ -36,10 +36,8 @@ FAULTY = dict(
     wrong_error=lambda folder: bytes(10**11),  # too much memory
     wrong_name=lambda folder: int('x'),
     wrong_half=lambda folder: (folder / 'out.tmp').touch(),
-    wrong_code=lambda folder: Path('hostile_code_was_run').touch(),
     read=lambda folder: None)
-"""dict: Readers that do what must not happen, to see that it is seen, by what
-becomes of them; and one that does not."""
+"""dict: Readers that do what must not happen, by what becomes of them."""
 
 
 class Outcome(NamedTuple):
