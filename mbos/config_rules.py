@@ -36,7 +36,8 @@ def fits(value: object, kind: Any) -> bool:
     if isinstance(kind, Kind):
         return bool(kind.is_right(value))
     if isinstance(kind, (tuple, range)):
-        return value in kind and type(value) is type(kind[0])
+        # a range would look for what is no whole number one by one
+        return type(value) is type(kind[0]) and value in kind
     if isinstance(kind, UnionType):
         return any(fits(value, one) for one in get_args(kind))
     of = get_args(kind)

@@ -280,6 +280,7 @@ def test_what_may_be_left_out_or_stay(tmp_path):
     (dict(model__test_cfg=dict(mode='whole', strid=3)), "'stride'"),
     (dict(model__train_cfg=dict(sampler={})), 'model.train_cfg.sampler'),
     (dict(seed=2**64), 'seed .*18446744073709551615'),
+    (dict(runner__max_iters=4.5), 'runner.max_iters is 4.5'),
     (dict(compile='a.b'), 'compile.*True or False'),
     (dict(precision='fp8'), "precision.*'bf16'"),
 ])  # yapf: disable
