@@ -167,11 +167,7 @@ def _translated(path: str, content: dict, model: nn.Module,
     tasks that only the checkpoint or only the model has."""
     state, tasks = content['state_dict'], list(model.tasks.values())
     if is_release_state(state):
-        try:
-            check_release_tasks(state, tasks)
-        except ValueError as error:
-            raise ValueError(f'{path}, released by the authors, does not fit '
-                             f'the config: {error}') from error
+        check_release_tasks(state, tasks, path)
         found, dropped = from_release(state, tasks)
         notes = ['released by the authors, names converted']
         notes += left_out(content)

@@ -65,7 +65,8 @@ def is_release_state(state: State) -> bool:
         or re.match(r'decode_head\.conv_seg\.\d+\.', name) for name in state)
 
 
-def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
+def check_release_tasks(state: State, tasks: Sequence[Task],
+                        path: str) -> None:
     """Refuse a released state dict of other tasks than the config's: a
     ValueError says where their number or the channels of one differ."""
     channels = {}
@@ -78,9 +79,10 @@ def check_release_tasks(state: State, tasks: Sequence[Task]) -> None:
     if found != [task.num_classes for task in tasks]:
         names = ', '.join(f'{t.name} {t.num_classes}' for t in tasks)
         raise ValueError(
-            f'it has {len(found)} tasks with {found} channels, the config '
-            f'{len(tasks)} ({names}): use the config it was trained with, '
-            'or copy the file again if it should have these tasks.')
+            f'{path}, released by the authors, has {len(found)} tasks with '
+            f'{found} channels, the config {len(tasks)} ({names}): use the '
+            'config it was trained with, or copy the file again if it should '
+            'have these tasks.')
 
 
 def from_release(state: State,

@@ -35,25 +35,19 @@ ARGUMENTS = [
 ]
 
 
-def read_metrics(path: str, checkpoint: str) -> dict[str, dict]:
-    """The metrics that ``tools/test.py`` wrote, by test set; a ValueError
-    says where they are of another checkpoint."""
-    found = read_evaluations(path)
-    for content in found.values():
-        if content['checkpoint_sha256'] != apis.file_sha256(checkpoint):
-            raise ValueError(f'{path} has the metrics of another checkpoint, '
-                             f'{content["checkpoint"]}: evaluate this one.')
-    return {name: content['figures'] for name, content in found.items()}
-
-
 def main() -> None:
     """Publish a checkpoint."""
     args = make_parser(__doc__, ARGUMENTS).parse_args()
     content, notes = publishing.published_content(
         read_checkpoint(args.checkpoint), args.keep_discriminators)
-    metrics: dict[str, dict] = {}
+    metrics, digest = {}, apis.file_sha256(args.checkpoint)
     for path in args.eval:
-        metrics.update(read_metrics(path, args.checkpoint))
+        for name, evaluation in read_evaluations(path).items():
+            metrics[name] = evaluation['figures']
+            if evaluation['checkpoint_sha256'] != digest:
+                raise ValueError(
+                    f'{path} has the metrics of another checkpoint, '
+                    f'{evaluation["checkpoint"]}: evaluate this one.')
     if 'mbos_model' not in content['meta']:
         raise ValueError(
             f'{args.checkpoint} does not describe its network, as those of '

@@ -27,6 +27,8 @@ ARGUMENTS = [
     ('config', 'config file', {}),
     ('checkpoint', 'checkpoint of the same config, or the name of a network '
      "of mbos.zoo, 'fundus-light'", dict(type=checkpoint_path)),
+    ('--datasets', "test sets of the config's test_sets, or 'all' (default: "
+     'data.test)', dict(nargs='+', default=[''], metavar='NAME')),
 ]
 EVALUATION = [
     ('--eval', 'compute the metrics; all of them, whichever is named',
@@ -54,10 +56,6 @@ PICTURES = [
      dict(metavar='MODE')),
     ('--output_dir --output-dir', 'for --vis', {}),
 ]
-WHERE = [
-    ('--datasets', "test sets of the config's test_sets, or 'all' (default: "
-     'data.test)', dict(nargs='+', default=[''], metavar='NAME')),
-]
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,7 +63,6 @@ def parse_args() -> argparse.Namespace:
     parser = make_parser(__doc__, ARGUMENTS)
     add_arguments(parser.add_argument_group('evaluation'), EVALUATION)
     add_arguments(parser.add_argument_group('pictures'), PICTURES)
-    add_arguments(parser, WHERE)
     add_launcher_arguments(parser)
     add_config_options(parser)
     args = parser.parse_args()

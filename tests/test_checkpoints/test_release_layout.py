@@ -80,7 +80,8 @@ def test_each_task_gets_its_own_share():
 ])
 def test_other_task_lists_are_refused(tasks, found):
     with pytest.raises(ValueError, match=found):
-        check_release_tasks(released('gan_tiny_window8'), build_tasks(tasks))
+        check_release_tasks(
+            released('gan_tiny_window8'), build_tasks(tasks), 'a.pth')
 
 
 def test_to_release_refuses_attention_that_the_release_lacks():

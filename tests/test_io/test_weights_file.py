@@ -95,5 +95,5 @@ def test_released_tensors_without_dimensions(name):
         f'decode_head.{name}': torch.tensor(1.)
     }, ['vessel', 'odoc']
     with pytest.raises(ValueError, match='tasks with|another number of tasks'):
-        check_release_tasks(state, build_tasks(tasks))
+        check_release_tasks(state, build_tasks(tasks), 'a.pth')
         from_release(state, build_tasks(tasks))
