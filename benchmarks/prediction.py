@@ -211,7 +211,8 @@ def time_photograph(run, path: Path) -> dict[str, float]:
     photograph = clock('read', read_photograph)(path)
     image = photograph.image
     view = clock('field of view', find_field_of_view)(image)
-    square = clock('crop', predictor.geometry(view).apply)(image, False)
+    geometry = predictor.geometry(view)
+    square = clock('field of view', geometry.apply)(image, is_label=False)
     inputs = clock('resize', predictor.make_input)(square)
     logits = clock('network', predictor.run)(inputs)
     with mock.patch.object(files, 'save_whole', clock('write',

@@ -9,7 +9,7 @@ from mbos.checkpoints.settings import settings_meta
 from mbos.io.labels import save_labels
 from mbos.painter import LEVELS, DrawnTask, draw_layer, draw_overlay, shrink
 from mbos.pictures.document import css_colours
-from mbos.pictures.overlay_picture import overlay_picture
+from mbos.pictures.overlay_picture import BACKGROUND, overlay_picture
 from mbos.tasks import BUILTIN_TASKS, ODOC, OTHER_COLOURS, Task
 
 ONE = Task('vessel', ('vessel', ), palette=((0, 100, 200), ))
@@ -118,6 +118,29 @@ def test_every_one_of_many_classes_has_its_colour(classes):
         np.testing.assert_array_equal(layer[0, 1, :3], colours[value - 1])
 
 
+def test_picture_with_a_legend():
+    tasks = list(BUILTIN_TASKS.values())
+
+    def draw(height, width):
+        image = np.full((height, width, 3), 100, np.uint8)
+        return overlay_picture(image, {}, tasks, 'eye. Not a device')
+
+    picture = draw(600, 900)
+    assert picture.shape[1] == 900 and 600 < picture.shape[0] < 680
+    assert (picture[:600] == 100).all(), 'nothing was found'
+    assert (picture[605] == BACKGROUND).all()
+    strip = picture[600:].reshape(-1, 3)
+    for colour in (c for task in tasks for c in task.palette):
+        assert (strip == colour).all(axis=1).any(), colour
+    narrow = draw(100, 60)
+    assert narrow.shape[1] == 640, 'wide enough for the legend'
+    assert (narrow[50, 320] == 100).all() and (narrow[50, 5] == 18).any()
+    for shape in ((1, 1), (3, 700)):
+        labels = {t.name: np.ones(shape, np.uint8) for t in tasks}
+        image = np.zeros((*shape, 3), np.uint8)
+        assert overlay_picture(image, labels, tasks).ndim == 3
+
+
 def label_png(labels, folder):
     save_labels(folder / 'labels.png', labels, ODOC)
     return Image.open(folder / 'labels.png').convert('RGB')
@@ -143,27 +166,27 @@ def test_all_tools_give_the_same_colours(tool, tmp_path):
     assert settings_meta([ODOC])['PALETTE'][1] == [190, 15, 85]
 
 
-SIGHT = dict(
-    all=np.eye(3),
-    no_red=[[.152, 1.053, -.205], [.115, .786, .099], [-.004, -.048, 1.052]],
-    no_green=[[.367, .861, -.228], [.280, .673, .047], [-.012, .043, .969]],
-    no_blue=[[1.256, -.077, -.179], [-.078, .931, .148], [.005, .691, .304]])
-"""What people see of linear RGB (Machado et al., 2009)."""
 RETINA = ((190, 90, 40), (160, 70, 15), (110, 45, 15))
 BRIGHT_DISC = ((250, 200, 120), (255, 215, 40), (240, 160, 90))
 
 
-@pytest.mark.parametrize('sight', SIGHT)
+# what people see of linear RGB (Machado et al., 2009)
+@pytest.mark.parametrize('sight', [
+    np.eye(3),
+    [[.152, 1.053, -.205], [.115, .786, .099], [-.004, -.048, 1.052]],
+    [[.367, .861, -.228], [.280, .673, .047], [-.012, .043, .969]],
+    [[1.256, -.077, -.179], [-.078, .931, .148], [.005, .691, .304]],
+], ids=['all', 'no_red', 'no_green', 'no_blue'])  # yapf: disable
 def test_builtin_colours_differ_for_every_eye(sight):
 
     def seen(colours):
-        linear = (np.array(colours) / 255)**2.2 @ np.array(SIGHT[sight]).T
-        rgb = linear.clip(0, 1)**(1 / 2.2)
-        return cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+        linear = (np.array(colours) / 255)**2.2 @ np.array(sight).T
+        rgb = np.float32(linear.clip(0, 1)**(1 / 2.2))
+        return cv2.cvtColor(rgb[None], cv2.COLOR_RGB2LAB)[0]
 
     def nearest(some, others):
-        return np.linalg.norm(
-            seen(some)[:, None] - seen(others), axis=-1).min()
+        apart = seen(some)[:, None] - seen(others)
+        return np.linalg.norm(apart, axis=-1).min()
 
     colours = [c for t in BUILTIN_TASKS.values() for c in t.colours]
     for i, colour in enumerate(colours):

@@ -10,13 +10,8 @@ import os.path as osp
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from mbos.faults import first_of
-from mbos.io.files import (read_json, remove_leftovers, save_bytes, save_json,
-                           save_text)
-from mbos.io.labels import save_labels
+from mbos.io.files import read_json, remove_leftovers, save_json, save_text
 from mbos.pictures import gallery
 from mbos.pictures.document import render_page
 from mbos.tasks import Task
@@ -102,24 +97,6 @@ class OutputFolder:
                 name=glob.escape(name), task='*', of_class='*')
             for path in Path(self.folder).glob(pattern):
                 path.unlink()
-
-    def write_maps(self, name: str, task: Task, labels: np.ndarray,
-                   prob: np.ndarray | None) -> tuple[str, list[str]]:
-        """Write a label map, and a 16-bit PNG per class of probabilities if
-        there are any; returns their paths below the folder."""
-        names = dict(name=name, task=task.name)
-        path, paths = LABELS.format(**names), []
-        save_labels(self.path(path), labels, task)
-        for of_class, plane in zip(task.classes, () if prob is None else prob):
-            values = np.rint(plane * 65535).astype(np.uint16)
-            content = cv2.imencode('.png', values)[1].tobytes()
-            paths.append(PROBABILITIES.format(of_class=of_class, **names))
-            save_bytes(self.path(paths[-1]), content)
-        return path, paths
-
-    def write_record(self, record: dict) -> None:
-        """Write what is known of a photograph, which marks it as done."""
-        save_json(self.path(RECORD.format(name=record['name'])), record)
 
     # ---- all photographs
 

@@ -5,18 +5,21 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
+import cv2
 import numpy as np
 
 import mbos
 from mbos.io import RefusedError, is_printable
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.field_of_view import FieldOfView
-from mbos.io.files import file_sha256, save_image
+from mbos.io.files import file_sha256, save_bytes, save_image, save_json
+from mbos.io.labels import save_labels
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
-from .folder_files import OVERLAY, OutputFolder, file_identity
+from .folder_files import (LABELS, OVERLAY, PROBABILITIES, RECORD,
+                           OutputFolder, file_identity)
 from .measurements import columns, measure
 from .photograph_list import Names, name_photographs
 from .prediction import PhotographPredictor
@@ -121,7 +124,10 @@ class FolderRun:
         the record last; returns why it failed, if it did."""
         path, name = item
         try:
-            photograph = _read(path)
+            if not is_printable(path):
+                raise RefusedError(f'{path!r}: the file name cannot be '
+                                   'printed; rename the file.')
+            photograph = read_photograph(path)
         except RefusedError as error:
             return [dict(source=path, reason=str(error))]
         view, inputs = self.predictor.prepare(photograph)
@@ -144,22 +150,30 @@ class FolderRun:
             notes=photograph.notes,
             measurements=row,
             overlay=overlay)
-        self.out.write_record(record)
+        save_json(self.out.path(RECORD.format(name=name)), record)
         return []
 
     def write_labels(self, name: str, view: FieldOfView,
                      logits: Mapping) -> tuple[Maps, dict[str, dict]]:
-        """Restore and write label maps, and probabilities if wanted; returns
-        label maps by task, and the files of both by task."""
+        """Restore and write label maps, and a 16-bit PNG per class of
+        probabilities if wanted; returns label maps by task, and the paths of
+        both by task."""
         maps: Maps = {}
         files: dict[str, dict] = dict(labels={}, probabilities={})
         for task_name, labels, prob in self.predictor.restore(
                 logits, view, self.probabilities):
             task = self.predictor.tasks[task_name]
-            path, paths = self.out.write_maps(name, task, labels, prob)
+            names = dict(name=name, task=task_name)
             maps[task_name] = labels
-            files['labels'][task_name] = path
-            files['probabilities'][task_name] = paths
+            path = files['labels'][task_name] = LABELS.format(**names)
+            save_labels(self.out.path(path), labels, task)
+            paths = files['probabilities'][task_name] = []
+            planes = () if prob is None else prob
+            for of_class, plane in zip(task.classes, planes):
+                values = np.rint(plane * 65535).astype(np.uint16)
+                content = cv2.imencode('.png', values)[1].tobytes()
+                paths.append(PROBABILITIES.format(of_class=of_class, **names))
+                save_bytes(self.out.path(paths[-1]), content)
         return maps, files
 
     def write_pictures(self, name: str, photograph: Photograph, labels: Maps,
@@ -183,10 +197,3 @@ class FolderRun:
             gallery.write_pictures(self.out.folder, name, image, drawn,
                                    thumbnail)
         return overlay
-
-
-def _read(path: str) -> Photograph:
-    if not is_printable(path):
-        raise RefusedError(f'{path!r}: the file name has characters that '
-                           'cannot be printed; rename the file.')
-    return read_photograph(path)

@@ -113,6 +113,9 @@ class PhotographPredictor:
         rules = options.postprocess
         if isinstance(rules, bool):
             rules = RULES if rules else ()
+        if not set(rules) <= set(RULES):
+            raise ValueError(f'postprocess is {rules}, expected some of '
+                             f'{", ".join(RULES)}.')
         self.postprocessing = settings.postprocessing.only(rules)
         given = options.threshold
         if not isinstance(given, Mapping):

@@ -1,10 +1,4 @@
-"""The Python interface: a checkpoint and photographs in, label maps out.
-
-    from mbos.apis import load_model, predict
-    model = load_model('iter_60000.pth')
-    result = predict(model, 'eye.jpg')
-    result.labels['vessel']         # (H, W), uint8, as the photograph
-"""
+"""The Python interface: a checkpoint and photographs in, label maps out."""
 import logging
 import os
 from collections import defaultdict
@@ -166,11 +160,8 @@ class Predictor(PhotographPredictor):
             img=image, img_fields=['img'], scale_factor=1.0, dataset='')
         loaded.update(filename=None, ori_filename=None)
         results = self.pipeline(loaded)
-        images = [
-            image if isinstance(image, Tensor) else image.data
-            for image in results['img']
-        ]
-        metas = [meta.data for meta in results['img_metas']]
+        images, metas = ([part.data for part in results[key]]
+                         for key in ('img', 'img_metas'))
         return list(zip(*unique_views(images, metas)))
 
     @torch.no_grad()

@@ -18,10 +18,8 @@ ROWS = 64
 
 class TaskMaps:
     """A task's logits of each view of a crop, (C, h, w), read at the size of
-    the photograph.
-
-    Logits are resized to the size of the crop before the sigmoid, and the
-    probabilities of several views are averaged. Outside the crop all is 0.
+    the photograph: resized before the sigmoid, the probabilities of several
+    views averaged, 0 outside the crop.
 
     ``maps[index, rows, columns]`` is the probability of a class in a window
     within the crop, as of an array (C, H, W).

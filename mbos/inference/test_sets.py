@@ -29,16 +29,13 @@ AUGMENTATION = dict(
 def load_segmentor(model_cfg: dict,
                    checkpoint: str,
                    env: Environment,
-                   logger=None,
                    cfg: Config | None = None) -> nn.Module:
     """Build the network of a config's ``model`` for inference, wrapped and in
     evaluation mode, with the weights of a checkpoint, ours or the authors'.
-
-    ``logger`` logs what was dropped; ``cfg`` says whether to accelerate.
-    """
+    ``cfg`` says whether to accelerate."""
     model_cfg = dict(model_cfg, pretrained=None)
     model = build_checked(build_segmentor, ConfigDict(model_cfg))
-    load_weights(model, checkpoint, logger)
+    load_weights(model, checkpoint)
     accelerate_on_cpu(model, env.device, cfg)
     return wrap_model(model, env).eval()
 

@@ -5,31 +5,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.inference.folder_files import OutputFolder
+from mbos.io.files import save_json
+from mbos.io.labels import save_labels
 from mbos.tasks import ODOC
 
 
 @pytest.fixture
 def predictions(tmp_path):
     """A folder of two photographs, laid out as in docs/prediction.md."""
-    folder = OutputFolder(str(tmp_path / 'out'), [ODOC])
     for name in ('a', 'b'):
         photo = tmp_path / f'{name}.png'
         Image.new('RGB', (80, 60), (90, 60, 30)).save(photo)
         plane = np.zeros((60, 80), np.uint8)
         plane[20:40, 20:40] = 1
-        labels = folder.write_maps(name, ODOC, plane, None)[0]
-        folder.write_record(
-            dict(
-                name=name,
-                source=str(photo),
-                file=[0, 0],
-                width=80,
-                height=60,
-                labels=dict(odoc=labels),
-                probabilities={},
-                overlay=None,
-                measurements=dict(ratio=0.5, flags='two_discs')))
+        save_labels(tmp_path / f'out/labels/odoc/{name}.png', plane)
+        record = dict(
+            name=name,
+            source=str(photo),
+            file=[0, 0],
+            width=80,
+            height=60,
+            labels=dict(odoc=f'labels/odoc/{name}.png'),
+            probabilities={},
+            overlay=None,
+            measurements=dict(ratio=0.5, flags='two_discs'))
+        save_json(tmp_path / f'out/records/{name}.json', record)
     task = dict(
         ODOC.as_config(), palette=[[1, 2, 3], [4, 5, 6]], threshold=0.5)
     run = dict(tasks=[task], images=[dict(name='b'), dict(name='a')])
