@@ -18,76 +18,67 @@ HEAD = 20
 """int: Height of the line above a tile, with the name of its photograph."""
 PER_SPLIT = 8
 COLUMNS = 4
-FOV = 'fov'
 BESIDES = '-'
 """str: In names of folders that hold a second opinion, which is not drawn."""
 
 
-def _tile(path: Path, labels: Mapping[str, Labels]) -> np.ndarray:
-    """One photograph, and the same with its labels and its field of view."""
-    tile = np.zeros((TILE, 2 * TILE, 3), np.uint8)
+def _tile(path: Path, labels: Mapping[str, Labels], place: str) -> Image.Image:
+    """One photograph, and the same with its labels and its field of view,
+    below a line with its split, its name and its place in it.
+    """
+    tile = Image.new('RGB', (2 * TILE, HEAD + TILE))
+    title = f'{path.parents[1].name}/{path.name}  ({place})'
+    font = ImageFont.load_default(13)
+    ImageDraw.Draw(tile).text((4, HEAD / 2), title, font=font, anchor='lm')
     try:
         photograph = shrink(open_photograph(path).decode(), TILE)
     except RefusedError:
         return tile
-    height, width = photograph.shape[:2]
     overlay = photograph.copy()
-    fov = _labels(path, FOV)
+    fov = _labels(path, 'fov')
     if fov is not None:
-        fov = scale_labels(fov, (width, height))
+        fov = scale_labels(fov, photograph.shape[1::-1])
         overlay[fov > cv2.erode(fov, np.ones((3, 3), np.uint8))] = 255
     # of several folders the first is on top
     for name, kind in reversed(labels.items()):
         plane = _labels(path, name)
-        if plane is not None and name != FOV and BESIDES not in name:
+        if plane is not None and name != 'fov' and BESIDES not in name:
             task = kind.shown_as
             overlay = draw_overlay(overlay, {task.name: plane}, [task])
-    tile[:height, :width] = photograph
-    tile[:height, TILE:TILE + width] = overlay
+    tile.paste(Image.fromarray(photograph), (0, HEAD))
+    tile.paste(Image.fromarray(overlay), (TILE, HEAD))
     return tile
 
 
 def _labels(photograph: Path, folder: str) -> np.ndarray | None:
-    """Labels of a photograph; None without a file that has any."""
+    """Labels of a photograph; None without a file that has any: what is wrong
+    with it stands in the table of the check.
+    """
     path = photograph.parents[1] / folder / f'{photograph.stem}.png'
     try:
-        labels = np.array(open_image(path)) if path.exists() else None
+        labels = np.array(open_image(path)).astype(np.uint8)
     except RefusedError:
-        labels = None
-    # What is wrong with a file stands in the table of the check.
-    if labels is None or labels.ndim != 2:
         return None
-    return labels.astype(np.uint8)
-
-
-def _named(path: Path, tile: np.ndarray, place: str) -> np.ndarray:
-    """A tile below a line with its split, its name and its place in it."""
-    picture = Image.new('RGB', (tile.shape[1], HEAD + tile.shape[0]))
-    picture.paste(Image.fromarray(tile), (0, HEAD))
-    ImageDraw.Draw(picture).text(
-        (4, HEAD / 2),
-        f'{path.parents[1].name}/{path.name}  ({place})',
-        font=ImageFont.load_default(13),
-        anchor='lm')
-    return np.asarray(picture)
+    return labels if labels.ndim == 2 else None
 
 
 def write_sheet(path: Path, splits: Sequence[list[Path]],
                 labels: Mapping[str, Labels]) -> None:
     """Draw some photographs of each split, evenly chosen, split by split."""
-    rows = []
+    tiles: list[Image.Image | None] = []
     for photographs in splits:
-        step = max(1, len(photographs) // PER_SPLIT)
-        chosen = range(0, len(photographs), step)[:PER_SPLIT]
-        tiles = [
-            _named(photographs[i], _tile(photographs[i], labels),
-                   f'{i + 1} of {len(photographs)}') for i in chosen
+        number = len(photographs)
+        step = max(1, number // PER_SPLIT)
+        tiles += [
+            _tile(photographs[i], labels, f'{i + 1} of {number}')
+            for i in range(0, number, step)[:PER_SPLIT]
         ]
-        while len(tiles) % COLUMNS:
-            tiles.append(np.zeros_like(tiles[0]))
-        rows += [
-            np.hstack(tiles[i:i + COLUMNS])
-            for i in range(0, len(tiles), COLUMNS)
-        ]
-    if rows:
-        save_image(path, np.vstack(rows), quality=90)
+        tiles += [None] * (-len(tiles) % COLUMNS)
+    width, height = 2 * TILE, HEAD + TILE
+    sheet = Image.new('RGB', (COLUMNS * width, len(tiles) // COLUMNS * height))
+    for place, tile in enumerate(tiles):
+        if tile:
+            row, column = divmod(place, COLUMNS)
+            sheet.paste(tile, (column * width, row * height))
+    if tiles:
+        save_image(path, sheet, quality=90)
