@@ -184,8 +184,8 @@ def measure_parts(args) -> str:
     model = apis.load_segmentor(cfg.model, checkpoint, env, cfg=cfg)
     data, network = type(dataset), type(model.module)
     timed = [(data, '__getitem__', 'read, resize'),
-             (network, 'simple_test', 'network'),
-             (network, '_probabilities', 'enlarge'),
+             (network, 'view_logits', 'network'),
+             (network, 'aug_test', 'enlarge'),
              (data, 'pre_eval', 'read masks, score'),
              (data, 'compute', 'tables, intervals')]
     with ExitStack() as stack:
