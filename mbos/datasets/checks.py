@@ -7,7 +7,7 @@ import os.path as osp
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mmcv.utils import print_log
@@ -188,7 +188,7 @@ def problems_of_folder(folder: LabelFolder, stems: Sequence[str]) -> list[str]:
 def read_manifest(folder: str) -> dict | None:
     """What is noted of the labels in a folder, None without a manifest."""
     path = osp.join(folder, MANIFEST)
-    return json.loads(read_text(path)) if osp.exists(path) else None
+    return dict(json.loads(read_text(path))) if osp.exists(path) else None
 
 
 def problems_of_manifest(folder: LabelFolder,
@@ -220,20 +220,21 @@ def problems_of_manifest(folder: LabelFolder,
 def _problems_of_pixels(members: Sequence) -> list[str]:
     """Read every image and every mask."""
     paths = {m.image_path(i): None for m in members for i in range(len(m))}
-    layouts = dict(zip(paths, _in_threads(_probe, paths)))
-    masks = []
-    for member in members:
-        made_here = member.manifests()
-        for folder in member.mask_folders():
-            # what the truth ignores is 255 in labels that keep it
-            allow = member.allow_unlabelled or folder.path in made_here
-            for i in range(len(member)):
-                layout = layouts[member.image_path(i)]
-                if isinstance(layout, Layout):
-                    masks.append((folder, member.stem(i), layout, allow))
-    found = [*layouts.values()]
-    found += _in_threads(lambda mask: LabelFolder.problem(*mask), masks)
-    return [problem for problem in found if isinstance(problem, str)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        layouts = dict(zip(paths, pool.map(_probe, paths)))
+        masks = []
+        for member in members:
+            made_here = member.manifests()
+            for folder in member.mask_folders():
+                # what the truth ignores is 255 in labels that keep it
+                allow = member.allow_unlabelled or folder.path in made_here
+                for i, stem in enumerate(member.stems):
+                    layout = layouts[member.image_path(i)]
+                    if isinstance(layout, Layout):
+                        masks.append((folder, stem, layout, allow))
+        found = pool.map(lambda mask: LabelFolder.problem(*mask), masks)
+        problems = [*layouts.values(), *found]
+    return [problem for problem in problems if isinstance(problem, str)]
 
 
 def _probe(path: str) -> Layout | str:
@@ -247,8 +248,3 @@ def _probe(path: str) -> Layout | str:
     except RefusedError as error:
         return f'{error} Or leave the image out by a split file.'
     return photograph.layout
-
-
-def _in_threads(function: Callable, items: Iterable) -> list:
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(function, items))

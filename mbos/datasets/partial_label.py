@@ -30,13 +30,11 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
     reads them, too.
 
     Args:
-        tasks: All tasks of the model.
         ann_dirs, pseudo_dirs: Folder of ground truth and of pseudo labels by
             task. Where it labels only some classes of the task,
             ``dict(path='train/OD', classes=['disc'])``; see
             :class:`LabelFolder`, also for ``binary=True``.
         weights: Weight of a plane's loss by task, 1 by default.
-        split: File with the stems to use, one per line.
         fov_dir: Folder of masks, 0 outside the field of view, for the metrics
             inside it, which are left out where the folder is missing, as in
             trees that the release prepared.

@@ -181,8 +181,8 @@ def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
     means = {}
     for metric in ('Dice', 'IoU'):
         classes, sets = defaultdict(list), defaultdict(list)
-        for dataset, metrics in values.items():
-            for key, value in metrics.items():
+        for dataset, found in values.items():
+            for key, value in found.items():
                 task, name, *label = key.split('.', 2)
                 if name == metric and label != ['background'] \
                         and not math.isnan(value):

@@ -4,13 +4,13 @@ import os.path as osp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import mmcv
 import numpy as np
 import torch
 from mmcv import Config
 from mmseg.datasets import build_dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset
+from tqdm import tqdm
 
 from mbos.checkpoints.loading import read_checkpoint
 from mbos.checkpoints.network import stage_of, stored_model_cfg
@@ -189,9 +189,9 @@ def make_labels(prob: Tensor,
     return task.decode(prob, threshold).masked_fill(ignored, IGNORE_INDEX)
 
 
-def claim_folder(folder: str,
+def claim_folder(folder: LabelFolder,
+                 stems: Sequence[str],
                  manifest: dict,
-                 paths: Sequence[str],
                  overwrite: bool = False) -> None:
     """Make a folder ready: labels that other weights made are removed, before
     the manifest says what makes those that follow.
@@ -199,15 +199,15 @@ def claim_folder(folder: str,
     A ValueError is raised if there are labels of unknown origin, and not
     ``overwrite``.
     """
-    remove_leftovers(folder)
-    path = osp.join(folder, MANIFEST)
-    old = [path for path in paths if osp.exists(path)]
+    remove_leftovers(folder.path)
+    path = osp.join(folder.path, MANIFEST)
+    old = list(filter(osp.exists, map(folder.file, stems)))
     known = read_json(path)
     if old and known is None and not overwrite:
         raise ValueError(
-            f'{folder}: holds {len(old)} label(s), e.g. '
-            f'{osp.basename(old[0])}, without a {MANIFEST} that says what '
-            'made them; move them away, or add --overwrite to replace them.')
+            f'{old[0]}: this and other labels have no {MANIFEST} that says '
+            'what made them; move them away, or add --overwrite to replace '
+            'them.')
     if known is None or any(known.get(k) != manifest.get(k) for k in ORIGIN):
         for label in old:
             os.unlink(label)
@@ -224,14 +224,10 @@ def generate_pseudo_labels(cfg: Config,
                            overwrite: bool = False) -> list[ImageFolder]:
     """Write every pseudo label that a stage-2 config reads.
 
-    A run that was stopped goes on where it was. A ValueError is raised if
-    config, checkpoint and folders do not go together.
-
-    Args:
-        cfg: The stage-2 config, completed by ``load_config``.
-        checkpoint, model_cfg, allow_stage2: See :func:`generator_cfg`.
-        threshold, margin: See :func:`make_labels`.
-        overwrite: See :func:`claim_folder`.
+    A run that was stopped goes on where it was. See :func:`generator_cfg` of
+    ``model_cfg`` and ``allow_stage2``, :func:`make_labels` of ``threshold``
+    and ``margin``, :func:`claim_folder` of ``overwrite``. A ValueError is
+    raised if config, checkpoint and folders do not go together.
     """
     if not 0 <= threshold < 1 or not 0 <= margin <= min(
             threshold, 1 - threshold):
@@ -255,11 +251,11 @@ def generate_pseudo_labels(cfg: Config,
         made_by['margin'] = margin
     for folder in folders if env.is_main else ():
         for target in folder.targets:
-            paths = [target.file(stem) for stem in folder.dataset.stems]
-            claim_folder(target.path, _manifest(folder, target, made_by),
-                         paths, overwrite)
+            manifest = _manifest(folder, target, made_by)
+            claim_folder(target, folder.dataset.stems, manifest, overwrite)
     env.barrier()  # all folders are claimed
-    pending = [_pending(folder) for folder in folders]
+    pending = [[i for i in range(len(f.dataset)) if not _is_done(f, i)]
+               for f in folders]  # yapf: disable
     env.barrier()  # all have looked before anyone writes
     for folder, indices in zip(folders, pending):
         _label(model, folder, indices, cfg, env, threshold, margin)
@@ -273,29 +269,21 @@ def _manifest(folder: ImageFolder, target: LabelFolder, made_by: dict) -> dict:
     manifest = dict(made_by, task=task.name, images=folder.dataset.stems)
     if not target.is_complete:
         manifest['classes'] = list(target.classes)
-    kept = {
-        name
-        for truth, _ in folder.truth if truth.task == task
-        for name in truth.classes
-    }
+    kept = [truth.classes for truth, _ in folder.truth if truth.task == task]
     if kept:
-        manifest['truth'] = [name for name in task.classes if name in kept]
+        manifest['truth'] = list(task.part(set().union(*kept)).classes)
     return manifest
 
 
-def _pending(folder: ImageFolder) -> list[int]:
-    """Positions of images that lack labels, or have them in another size."""
-    images = folder.dataset
-
-    def is_done(index, stem):
-        files = [target.file(stem) for target in folder.targets]
-        try:
-            shapes = {read_layout(file).shape for file in files}
-        except (OSError, RefusedError):
-            return False
-        return shapes == {images.layout(index).shape}
-
-    return [i for i, stem in enumerate(images.stems) if not is_done(i, stem)]
+def _is_done(folder: ImageFolder, index: int) -> bool:
+    """Whether an image has all its labels, in its size."""
+    stem = folder.dataset.stem(index)
+    files = [target.file(stem) for target in folder.targets]
+    try:
+        shapes = {read_layout(file).shape for file in files}
+    except (OSError, RefusedError):
+        return False
+    return shapes == {folder.dataset.layout(index).shape}
 
 
 def _label(model: nn.Module, folder: ImageFolder, indices: Sequence[int],
@@ -303,11 +291,12 @@ def _label(model: nn.Module, folder: ImageFolder, indices: Sequence[int],
            margin: float) -> None:
     """Label this process's share of images, by one network pass each."""
     own = len(indices[env.rank::env.world_size])
-    bar = mmcv.ProgressBar(own) if env.is_main and own else None
-    images = Subset(folder.dataset, indices)
-    for position, prob in predict_dataset(model, images, cfg, env):
+    images = folder.dataset
+    found = predict_dataset(model, Subset(images, indices), cfg, env)
+    for position, prob in tqdm(
+            found, folder.name, own, disable=None if env.is_main else True):
         index = indices[position]
-        stem, layout = folder.dataset.stem(index), folder.dataset.layout(index)
+        stem, layout = images.stem(index), images.layout(index)
         for target in folder.targets:
             task = target.task
             truth = [(known.read(stem, layout), known.classes)
@@ -316,5 +305,3 @@ def _label(model: nn.Module, folder: ImageFolder, indices: Sequence[int],
             own_prob = torch.from_numpy(prob[task.name])
             labels = make_labels(own_prob, target, truth, threshold, margin)
             save_labels(target.file(stem), labels.numpy(), task)
-        if bar is not None:
-            bar.update()

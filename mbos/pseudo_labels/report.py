@@ -42,12 +42,8 @@ def make_report(labelled: Sequence[ImageFolder],
     of those that are nearly empty.
 
     ``truth`` are folders, by 'dataset.task', of ground truth of some images.
-
-    Returns:
-        list[dict]: Of each folder ``dataset``, ``task``, ``folder``,
-        ``images``, ``images_with_nothing``, ``nearly_empty``, ``share`` (of
-        pixels) and ``images_with_class`` by class; with truth also
-        ``images_with_truth`` and ``Dice`` by class, pooled over pixels.
+    With it, a row has ``Dice`` by class, pooled over pixels; ``share`` is that
+    of pixels.
     """
     return [
         _row(folder, target, truth.get(f'{folder.name}.{target.task.name}'))

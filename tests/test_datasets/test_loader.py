@@ -27,27 +27,20 @@ class Threads(Dataset):
 
 
 @pytest.mark.parametrize('device, pinned', [('cpu', False), ('cuda', True)])
-def test_pinned_memory_follows_the_device(device, pinned):
+def test_loaders_follow_device_and_config(device, pinned):
     env = Environment(torch.device(device))
     loader = build_train_loader(Threads(), CFG, env)
     assert loader.pin_memory is pinned and loader.persistent_workers
-    assert build_test_loader(Threads(), CFG, env).pin_memory is pinned
+    loader = build_test_loader(Threads(), CFG, env)
+    assert loader.pin_memory is pinned and loader.num_workers == 2
+    cfg = ConfigDict(data=dict(CFG.data, test_workers=0))
+    assert build_test_loader(Threads(), cfg, env).num_workers == 0
 
 
 def test_workers_of_tests_leave_the_cores_to_each_other():
     found = torch.stack(list(build_test_loader(Threads(), CFG, CPU)))
     # OpenCV says 1 for "no threads beside this one"
     assert found.max() == 1
-
-
-@pytest.mark.parametrize('data, expected', [
-    (dict(test_workers=0, workers_per_gpu=4), 0),
-    (dict(workers_per_gpu=1), 1),
-    ({}, 0),
-])
-def test_processes_that_load_test_images(data, expected):
-    loader = build_test_loader([0], ConfigDict(data=data), CPU)
-    assert loader.num_workers == expected
 
 
 def sample(height, value):

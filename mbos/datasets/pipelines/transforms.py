@@ -149,8 +149,6 @@ class CutOut:
     share of the image, ``aspect`` that of its height / width.
     """
 
-    ATTEMPTS = 100
-
     def __init__(self,
                  prob: float = 0.5,
                  area: tuple[float, float] = (0.02, 0.4),
@@ -162,7 +160,7 @@ class CutOut:
 
     def draw_box(self, height: int, width: int) -> tuple[slice, slice]:
         """Draw rows and columns; none where the image is too small."""
-        for _ in range(self.ATTEMPTS):
+        for _ in range(100):
             pixels = np.random.uniform(*self.area) * height * width
             aspect = np.random.uniform(*self.aspect)
             h = int(round((pixels * aspect)**0.5))

@@ -2,7 +2,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 from mmseg.datasets.pipelines import Compose
 
 from mbos.datasets.pipelines.transforms import (CutOut, DiscSideFlip,
@@ -63,8 +62,8 @@ def test_rotation_by_hand():
     labels = np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0]], np.uint8)
     results = RotateFromList([90])(results_of(labels))
     # clockwise: the left column becomes the top row
-    expected = [[0, 4, 1], [0, 0, 2], [0, 0, 3]]
-    assert results['labels.lesion'].tolist() == expected
+    assert results['labels.lesion'].tolist() == [[0, 4, 1], [0, 0, 2],
+                                                 [0, 0, 3]]
 
 
 @pytest.mark.parametrize('fill, expected', [
@@ -130,20 +129,6 @@ def test_cut_out_fills_image_and_labels():
     assert (after['labels.lesion'][~inside] == 1).all()
     assert (after['img'][~inside] == image[~inside]).all()
     assert len(np.unique(after['img'][inside])) > 200
-
-
-def test_format_makes_absent_planes():
-    sample = FormatPlanes()(results_of(blocks()))
-    labels = sample['labels'].data
-    assert labels.dtype == torch.uint8 and labels.shape == (2, 48, 40)
-    assert (labels[0] == 255).all()
-    assert (labels[1].numpy() == blocks()).all()
-    assert sample['img'].data.dtype == torch.float32
-    assert sample['img'].data.shape == (3, 48, 40)
-    assert sample['img'].data[0].unique().tolist() == [250.]
-    metas = sample['img_metas'].data
-    assert metas['dataset'] == 'ddr' and metas['flip'] is False
-    assert list(metas['planes']) == ['vessel', 'lesion']
 
 
 def test_format_reports_a_forgotten_plane():
