@@ -22,8 +22,8 @@ from mbos.config import build_checked, plain
 from mbos.config_rules import check_training, value_at
 from mbos.datasets import JointDataset
 from mbos.datasets.checks import check_data
-from mbos.datasets.scoring import build_val_set
 from mbos.datasets.loader import build_test_loader, build_train_loader
+from mbos.datasets.scoring import build_val_set
 from mbos.faults import FaultList, InvalidConfigError, blamed_on, naming
 from mbos.io.files import save_text
 from mbos.models.backbones.weights import find_backbone_weights, weights_source
