@@ -14,10 +14,11 @@ from mbos.tasks import IGNORE_INDEX, Task, build_tasks
 from .checks import (Checked, find_images, problems_of_folder,
                      problems_of_manifest, read_manifest, read_split)
 from .label_folder import ABSENT, LabelFolder, read_entries
-from .pipelines.loading import with_photographs
 from .scoring import ScoringMixin
 
 FIELD_OF_VIEW = Task('field_of_view', ('inside', ))
+# mmseg's leaves depth and rotation to other libraries
+STOCK, OWN = dict(type='LoadImageFromFile'), dict(type='LoadPhotograph')
 
 
 @DATASETS.register_module()
@@ -85,7 +86,7 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
         self.planes = self._planes(weights or {})
         self.fov = self._fov_folder(data_root, fov_dir, ann_suffix)
         super().__init__(
-            with_photographs(pipeline),
+            [OWN if step == STOCK else step for step in pipeline],
             img_dir,
             img_suffix=img_suffix,
             split=split,

@@ -60,9 +60,9 @@ class ImageFolder:
 
     @property
     def img_dir(self) -> str:
-        """The folder of the images."""
+        """The folder of the images, without links."""
         root = self.member.get('data_root') or ''
-        return osp.join(root, self.member['img_dir'])
+        return osp.realpath(osp.join(root, self.member['img_dir']))
 
 
 def find_image_folders(cfg: Config) -> list[ImageFolder]:
@@ -152,19 +152,14 @@ def _open_datasets(folders: Sequence[ImageFolder], cfg: Config) -> None:
     for folder in folders:
         folder.dataset = build(folder.member, pipeline=test['pipeline'])
     for member in member_datasets(cfg.data.train):
-        place, truth = osp.realpath(
-            ImageFolder(member).img_dir), member.get('ann_dirs')
-        same = [
-            folder for folder in folders
-            if osp.realpath(folder.img_dir) == place
-        ]
+        place, truth = ImageFolder(member).img_dir, member.get('ann_dirs')
+        same = [folder for folder in folders if folder.img_dir == place]
         if truth and same:
             known = build(member, pipeline=[], ann_dirs=truth)
-            partial = [(labels, known.stems)
-                       for labels in known.truth.values()
-                       if not labels.is_complete]
             for folder in same:
-                folder.truth += partial
+                folder.truth += [(labels, known.stems)
+                                 for labels in known.truth.values()
+                                 if not labels.is_complete]
 
 
 def make_labels(prob: Tensor,

@@ -53,15 +53,6 @@ def test_sample(make):
     ]
 
 
-def test_load_refuses_a_mask_of_another_size(make, root):
-    dataset = make()
-    save_labels(root / 'ann/eye_1.png', np.ones((8, 8), np.uint8))
-    for read in (dataset.__getitem__,
-                 lambda i: dataset.get_gt_plane(i, 'lesion')):
-        with pytest.raises(ValueError, match='eye_1.png: the mask has shape'):
-            read(1)
-
-
 def test_single_gpu_test_and_evaluate(make_test_set, caplog):
     dataset = make_test_set()
     loader = build_dataloader(

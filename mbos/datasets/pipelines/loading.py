@@ -60,20 +60,13 @@ class LoadPlanes:
 @PIPELINES.register_module()
 class LoadPhotograph:
     """Load an image, BGR, with the reader of photographs, which knows of
-    depth and rotation.
+    depth and rotation. Datasets put it in the place of ``LoadImageFromFile``
+    without arguments.
     """
 
     def __call__(self, results: dict) -> dict:
         _add_image(results, _decode(results['filename']))
         return results
-
-
-def with_photographs(pipeline: Sequence[dict]) -> list[dict]:
-    """Replace mmseg's loading of images by :class:`LoadPhotograph`, unless the
-    config gives it arguments.
-    """
-    stock, own = dict(type='LoadImageFromFile'), dict(type='LoadPhotograph')
-    return [own if step == stock else step for step in pipeline]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """LoadRandomCrop against the four transforms that it stands for."""
-
 import cv2
 import numpy as np
 import pytest
-from mmseg.datasets.pipelines import Compose
 from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
@@ -220,14 +218,3 @@ def test_looking_for_a_class_stays_in_the_image(tmp_path, side):
 def test_probabilities_of_what_to_look_for(probs):
     with pytest.raises(ValueError, match='Expected .*look_for'):
         LoadRandomCrop((20, 20), (10, 10), look_for=dict(zip('ab', probs)))
-
-
-def test_plain_loading_is_the_released_pipeline():
-    last = dict(type='B', k=1)
-    assert plain_loading([FAST, last]) == [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadPlanes'),
-        dict(type='Resize', img_scale=(200, 200), ratio_range=(0.5, 2.0)),
-        dict(type='RandomCrop', crop_size=(90, 110)), last
-    ]
-    Compose(plain_loading([FAST]))
