@@ -13,6 +13,7 @@ written, docs/measurements.md what measurements.csv means.
 Research software, not a medical device.
 """
 import argparse
+import os.path as osp
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -26,8 +27,8 @@ from mbos.inference.folder_run import FolderRun
 from mbos.inference.photograph_list import find_photographs
 from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
                                        available_cores)
-from mbos.io.errors import sentence_of
-from mbos.io.photographs import count_kinds
+from mbos.io.errors import RefusedError, sentence_of
+from mbos.io.photographs import count_kinds, is_photograph_name, read_layout
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
@@ -136,6 +137,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if not paths:
         parser.error('give at least one photograph, folder or pattern; a '
                      'CONFIG is followed by its checkpoint')
+    if not is_named:
+        refuse_network(paths[0])
     if checkpoint == DEFAULT:
         print(f'Network {DEFAULT}, which comes with MBOS; what it was trained '
               f'on and how good it is: {card_path(DEFAULT)}')
@@ -151,6 +154,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     rules = dict(all=True, none=False).get(args.postprocess[0])
     args.postprocess = args.postprocess if rules is None else rules
     return args
+
+
+def refuse_network(path: str) -> None:
+    """Refuse a first path that is meant for a network, unlike photographs:
+    that which comes with MBOS would predict the others."""
+    checkpoint_path(path)  # raises where a network's name is misspelt
+    if not osp.isfile(path) or is_photograph_name(osp.basename(path)):
+        return
+    try:
+        read_layout(path)
+    except RefusedError as error:
+        remedy = 'leave it out, or rename it'
+        if path.endswith('.onnx'):
+            remedy = 'give the checkpoint instead, and --backend onnxruntime'
+        raise RefusedError(
+            f'{path}: neither a photograph nor named like a checkpoint '
+            f'({", ".join(CHECKPOINTS)}); {remedy}.') from error
 
 
 def report(run: FolderRun) -> None:
@@ -172,8 +192,8 @@ def report(run: FolderRun) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; returns 1 if a file could not be read, 130 if interrupted."""
-    args = parse_args(argv)
     try:
+        args = parse_args(argv)
         if args.backend == 'torch':
             keep_freed_memory()
             with quick_imports():
