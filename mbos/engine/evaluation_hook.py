@@ -79,19 +79,22 @@ class _SafeEvaluation:
         saver.after_evaluation(runner)
 
     def _save_ckpt(self, runner, key_score):
-        """Save the best checkpoint, then remove those that it beats.
+        """Save the best checkpoint, then remove this run's that it beats; what
+        other runs left in the folder stays.
 
         A score that is undefined, NaN, is never the best.
         """
-        runner.meta['hook_msgs']['best_of'] = self._best_of()
+        messages = runner.meta['hook_msgs']
+        messages['best_of'] = self._best_of()
+        beaten = messages.get('best_ckpt')
         self.best_ckpt_path = None  # mmcv would remove it first
         super()._save_ckpt(runner, key_score)
         if self.best_ckpt_path is None:
             return
-        best = Path(self.best_ckpt_path)
-        for path in best.parent.glob(f'best_{self.key_indicator}_iter_*.pth'):
-            if path != best:
-                path.unlink(missing_ok=True)
+        best, beaten = Path(self.best_ckpt_path), Path(beaten or '')
+        # a run that was resumed in another folder leaves the first one alone
+        if beaten != best and beaten.parent == best.parent:
+            beaten.unlink(missing_ok=True)
         sync_folder(self.out_dir)
 
 

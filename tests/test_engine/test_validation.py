@@ -1,13 +1,17 @@
 """Validation during training: on which images, and what it keeps."""
+import logging
 import math
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mmseg.datasets import build_dataset
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mbos.apis import load_config
+from mbos.engine.evaluation_hook import SafeEvalHook
 from mbos.engine.rehearsal import (check_validation, validated_test_images,
                                    warn_of_useless_labels)
 from tests.test_reliability.runs import best_of, val_lines, write_long_config
@@ -114,6 +118,48 @@ def test_undefined_scores_are_never_the_best(tmp_path, tool):
     last = val_lines(tmp_path / 'w')[-1]
     assert math.isnan(last['mDice']) and math.isnan(last['mIoU'])
     assert best_of(tmp_path / 'w') == []
+
+
+def save_best(folder, messages, **scores):
+    """Evaluate the iterations ``i2``, ``i4``, ... of a run; return what its
+    checkpoints say of the best."""
+
+    def write(out_dir, filename_tmpl, create_symlink):
+        (Path(out_dir) / filename_tmpl).write_text('new')
+
+    runner = types.SimpleNamespace(
+        meta=dict(hook_msgs=messages),
+        work_dir=str(folder),
+        logger=logging.getLogger('best'),
+        evaluation_pending=False,
+        save_checkpoint=write)
+    hook = SafeEvalHook(
+        DataLoader(NO_SETS),
+        signals=None,
+        by_epoch=False,
+        save_best='mDice',
+        rule='greater')
+    hook.before_run(runner)
+    for name, score in scores.items():
+        runner.iter = int(name[1:]) - 1
+        hook._save_ckpt(runner, score)
+    return runner.meta['hook_msgs']
+
+
+def test_best_of_another_run_is_kept(tmp_path):
+    """Also by a run that began anew in its folder and was resumed."""
+    other = tmp_path / 'best_mDice_iter_40.pth'
+    other.write_text('old')
+    messages = save_best(tmp_path, {}, i2=0.1, i4=0.2, i6=0.15)
+    assert best_of(tmp_path) == ['best_mDice_iter_4.pth', other.name]
+    # the same evaluation again, then a better one
+    save_best(tmp_path, messages, i4=0.3, i8=0.4)
+    assert best_of(tmp_path) == [other.name, 'best_mDice_iter_8.pth']
+    assert other.read_text() == 'old'
+    (tmp_path / 'x').mkdir()  # resumed in another folder
+    save_best(tmp_path / 'x', messages, i10=0.5)
+    assert best_of(tmp_path) == [other.name, 'best_mDice_iter_8.pth']
+    assert best_of(tmp_path / 'x') == ['best_mDice_iter_10.pth']
 
 
 def test_labels_that_no_loss_reads_are_named(tmp_path, log):
