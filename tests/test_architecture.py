@@ -19,7 +19,7 @@ ROOMS = {
     'metrics': 'tasks io',
     'pictures': 'tasks io painter',
     'datasets': 'tasks config io metrics',
-    'models': 'tasks faults io',
+    'models': 'tasks faults io painter',
     'accelerate': 'tasks runtime models',
     'checkpoints': 'tasks config faults io models accelerate',
     'zoo': '',

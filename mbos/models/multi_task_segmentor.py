@@ -3,6 +3,7 @@ import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import mmcv
 import numpy as np
 import torch
 from mmcv import ConfigDict
@@ -11,6 +12,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.ops import resize
 from torch import Tensor
 
+from mbos.painter import draw_overlay
 from mbos.tasks import TaskLike, build_tasks
 from .backbones.weights import load_backbone_weights, weights_source
 from .checks import batch_norms, images_per_pass
@@ -309,6 +311,37 @@ class MultiTaskSegmentor(EncoderDecoder):
             task: probabilities(task, image, meta)
             for task in self.tasks if tasks is None or task in tasks
         } for image, meta in enumerate(img_metas[0])]
+
+    def show_result(self,
+                    img: str | np.ndarray,
+                    result: list[dict] | dict[str, np.ndarray],
+                    palette: list | None = None,
+                    win_name: str = '',
+                    show: bool = False,
+                    wait_time: int = 0,
+                    out_file: str | None = None,
+                    opacity: float = 0.5,
+                    threshold: float = 0.5) -> np.ndarray:
+        """Draw a result on its image, as mmseg's tools ask for.
+
+        ``img`` is BGR, or a file; ``result`` is that of mmseg's
+        ``inference_segmentor``. ``palette`` is not used: each task has its
+        colours. Returns the picture, BGR, uint8.
+        """
+        by_task = result[0] if isinstance(result, (list, tuple)) else result
+        labels = {
+            name: task.decode(torch.from_numpy(by_task[name]),
+                              threshold).numpy()
+            for name, task in self.tasks.items()
+        }
+        image = mmcv.bgr2rgb(mmcv.imread(img))
+        picture = mmcv.rgb2bgr(
+            draw_overlay(image, labels, list(self.tasks.values()), opacity))
+        if show:
+            mmcv.imshow(picture, win_name, wait_time)
+        if out_file is not None:
+            mmcv.imwrite(picture, out_file)
+        return picture
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from mbos.checkpoints.loading import checkpoint_meta
 from mbos.checkpoints.release_layout import to_release
 from mbos.checkpoints.settings import PredictionSettings, settings_of
 from mbos.inference.predictor import Predictor
+from mbos.painter import draw_overlay
 from mbos.tasks import ODOC
 from tests.test_inference.test_augmentation import as_input
 from tests.tiny_runs import TEST, draw_eye
@@ -215,7 +216,7 @@ def test_release_falls_back_to_the_published_settings(tmp_path, caplog,
 
 @pytest.mark.parametrize('stage', '12')
 def test_mmseg_functions(tmp_path, runs, stage):
-    """init_segmentor and inference_segmentor of mmseg itself."""
+    """init_segmentor, inference_segmentor and show_result of mmseg itself."""
     config, path = (
         getattr(runs, part + stage) for part in ('config', 'checkpoint'))
     file, image = str(tmp_path / 'eye.png'), draw_eye(TASKS, 3)[0]
@@ -231,6 +232,12 @@ def test_mmseg_functions(tmp_path, runs, stage):
         for name in ours.tasks:
             np.testing.assert_allclose(
                 found[0][name], mine.probabilities[name], atol=1e-5)
+    out = str(tmp_path / 'out.png')
+    picture = theirs.show_result(file, result, out_file=out)
+    expected = draw_overlay(image, mine.labels, list(ours.tasks.values()), 0.5)
+    np.testing.assert_array_equal(picture[..., ::-1], expected)
+    np.testing.assert_array_equal(mmcv.imread(out), picture)
+    assert (picture[..., ::-1] != image).any()
 
 
 @pytest.mark.parametrize('image, options, said', [
