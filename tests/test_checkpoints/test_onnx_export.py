@@ -82,11 +82,25 @@ def test_one_size_for_swin(tmp_path):
     compare(model, path, 1, 3, 70, 101)
 
 
+@pytest.mark.parametrize('groups, affine', [(1, True), (4, False)])
+def test_moments_of_groups(groups, affine):
+    norm = torch.nn.GroupNorm(groups, 8, affine=affine)
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = 3 * torch.randn(2, 8, 13, 21) + 5
+    exact = onnx_export.ExactGroupNorm(norm)
+    torch.testing.assert_close(exact(x), norm(x), atol=1e-5, rtol=0)
+
+
 @pytest.mark.slow
 def test_the_network_that_comes_with_the_package(tmp_path):
+    """At the size it is used at, where maps have millions of values."""
     model = load_model(device='cpu')
     path = str(tmp_path / 'light.onnx')
-    assert onnx_export.export_onnx(model, path, {}) < 1e-4
+    onnx_export.export_onnx(model, path, {})
+    network = onnx_export.ProbabilityNetwork(model)
+    shape = (1, 1152, 1152)
+    assert onnx_export.largest_difference(network, path, shape) < 1e-4
 
 
 @pytest.fixture
