@@ -3,7 +3,9 @@
 ``mbos pseudo-labels STAGE2_CONFIG STAGE1_CHECKPOINT``
 
 Every folder that the config names in ``pseudo_dirs`` is written, image by
-image; a run that was stopped goes on where it was. Several processes:
+image; a run that was stopped goes on where it was. A report,
+``pseudo_label_report.json``, is written beside the checkpoint, or into the
+config's ``work_dir`` if the network comes with MBOS. Several processes:
 ``python tools/launch.py --standalone --nproc-per-node=N
 tools/generate_pseudo_labels.py ... --launcher pytorch``.
 """
@@ -20,7 +22,7 @@ from mbos.pseudo_labels import report
 from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels)
 from mbos.runtime.environment import add_launcher_arguments
-from mbos.zoo import checkpoint_path
+from mbos.zoo import NETWORKS, checkpoint_path
 from .options import FLAG, SOME, add_config_options, make_parser
 
 REPORT = 'pseudo_label_report.json'
@@ -69,7 +71,9 @@ def write_labels(cfg: Config, args: argparse.Namespace) -> None:
     if not env.is_main:
         return
     rows = report.make_report(labelled, truth)
-    path = osp.join(osp.dirname(args.checkpoint), REPORT)
+    ours = args.checkpoint in map(checkpoint_path, NETWORKS)
+    folder = cfg.work_dir if ours else osp.dirname(args.checkpoint)
+    path = osp.join(folder, REPORT)
     names = ('checkpoint', 'config', 'threshold', 'margin')
     made_by = {name: getattr(args, name) for name in names}
     save_json(path, dict(made_by, folders=rows))

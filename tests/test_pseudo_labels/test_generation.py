@@ -1,5 +1,6 @@
 """tools/generate_pseudo_labels.py, with a tiny network on tiny images."""
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mbos.io.labels import read_labels, save_labels
 from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels,
                                            generator_cfg)
+from mbos.zoo import NETWORKS
 from tests.processes import run_processes
 from tests.utils import tiny_model, tiny_model_cfg
 
@@ -298,6 +300,22 @@ def test_command_line(setting, monkeypatch, capsys):
     assert [row['images'] for row in report['folders']] == [3, 3, 3]
     assert report['folders'][0]['images_with_truth'] == 1
     assert call('--margin', '0.1')['margin'] == 0.1
+
+
+def test_report_on_a_network_of_the_package(setting, monkeypatch):
+    """It goes into the work directory, not into the package."""
+    ours = setting / 'package/stage1.pth'
+    ours.parent.mkdir()
+    (setting / 'stage1.pth').rename(ours)
+    monkeypatch.setattr('mbos.zoo.__file__', str(ours.parent / '__init__.py'))
+    monkeypatch.setitem(NETWORKS, 'tiny', ours.name)
+    monkeypatch.chdir(setting)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    monkeypatch.setattr('sys.argv', ['pseudo-labels', 'stage2.py', 'tiny'])
+    main()
+    assert list(ours.parent.iterdir()) == [ours]
+    report = Path('work_dirs/stage2/pseudo_label_report.json').read_text()
+    assert json.loads(report)['checkpoint'] == str(ours)
 
 
 def test_two_processes_share_the_images(setting):
