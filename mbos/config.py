@@ -135,8 +135,12 @@ def _complete_datasets(cfg: Config) -> None:
 
 
 def find_test_set(cfg: Config, name: str) -> dict:
-    """Config of a test set; a ValueError says which ones there are."""
-    sets = cfg.get('test_sets') or {}
+    """Config of a test set, one of ``test_sets`` or else ``data.test`` by its
+    name; a ValueError says which ones there are."""
+    sets = dict(cfg.get('test_sets') or {})
+    own = value_at(cfg, 'data.test.name')
+    if own:
+        sets.setdefault(own, cfg.data.test)
     if name in sets:
         return sets[name]
     raise ValueError(f'The config has no test set {name!r}: it has '

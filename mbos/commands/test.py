@@ -27,8 +27,9 @@ ARGUMENTS = [
     ('config', 'config file', {}),
     ('checkpoint', 'checkpoint of the same config, or the name of a network '
      "of mbos.zoo, 'fundus-light'", dict(type=checkpoint_path)),
-    ('--datasets', "test sets of the config's test_sets, or 'all' (default: "
-     'data.test)', dict(nargs='+', default=[''], metavar='NAME')),
+    ('--datasets', "test sets of the config's test_sets, the name of "
+     "data.test, or 'all' (default: data.test)",
+     dict(nargs='+', default=[''], metavar='NAME')),
 ]
 EVALUATION = [
     ('--eval', 'compute the metrics; all of them, whichever is named',
@@ -93,9 +94,10 @@ def task_of_source(source: str, cfg: mmcv.Config) -> str:
     } | SOURCES | dict(zip(tasks, tasks))
     task = known.get(source, known.get(source.lower()))
     if task not in tasks:
-        raise ValueError(
-            f'Unknown --source {source!r}: use a task ({", ".join(tasks)}) or '
-            f'a dataset ({", ".join(n for n in known if n not in tasks)}).')
+        others = [n for n, t in known.items() if t in tasks and n not in tasks]
+        datasets = f' or a dataset ({", ".join(others)})' if others else ''
+        raise ValueError(f'Unknown --source {source!r}: use a task '
+                         f'({", ".join(tasks)}){datasets}.')
     return task
 
 

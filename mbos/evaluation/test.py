@@ -73,10 +73,11 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
 
 
 def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
-    """A test set of a config, in test mode: one of ``test_sets`` or, without a
-    name, ``data.test``. Without truth, images are enough.
+    """A test set of a config, in test mode: one of ``test_sets``, or
+    ``data.test`` by its name or without one. Without truth, images are enough.
     """
-    where = f'test_sets.{name}' if name else 'data.test'
+    others = cfg.get('test_sets') or {}
+    where = f'test_sets.{name}' if name in others else 'data.test'
     test_set = find_test_set(cfg, name) if name else cfg.data.get('test')
     if not isinstance(test_set, dict):
         raise InvalidConfigError(

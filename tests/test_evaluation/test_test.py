@@ -65,6 +65,18 @@ def test_optic_disc_masks(runs, tool, tmp_path):
     assert not [n for n in names if 'cup' in n or 'vessel' in n]
 
 
+def test_data_test_by_its_name(runs):
+    """A set of test_sets that has the same name goes first."""
+    cfg = load_config(runs.config1)
+    cfg.data.test = dict(cfg.test_sets.c1, name='mine')
+    cfg.test_sets = {}
+    assert build_test_set(cfg, 'mine').name == 'mine'
+    with pytest.raises(ValueError, match="no test set 'moon': it has mine"):
+        build_test_set(cfg, 'moon')
+    cfg.test_sets = dict(mine=dict(cfg.data.test, name='other'))
+    assert build_test_set(cfg, 'mine').name == 'other'
+
+
 @pytest.mark.parametrize('options, expected', [
     ([], ['lesion', 'overlays', 'vessel']),
     (['--source', 'lesion'], ['eye_0.png', 'eye_1.png', 'overlays']),
