@@ -22,6 +22,9 @@ def test_names(monkeypatch, tmp_path):
     assert zoo.DEFAULT in zoo.NETWORKS
     assert Path(zoo.checkpoint_path('fundus-light')).is_file()
     assert zoo.checkpoint_path('iter_4.pth') == 'iter_4.pth'
+    for misspelt in ('fundus-lihgt', 'fundus_light', 'Fundus-Light'):
+        with pytest.raises(FileNotFoundError, match='mean fundus-light?'):
+            load_model(misspelt)
     monkeypatch.chdir(tmp_path)
     Path('fundus-light').touch()  # a file of the user's goes first
     assert zoo.checkpoint_path('fundus-light') == 'fundus-light'

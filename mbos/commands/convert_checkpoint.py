@@ -8,6 +8,8 @@ our names. The network is checked against a config: by default the published
 one of the file's stage, or the one that our file describes. Everything
 that is dropped, missing or refilled is said.
 """
+import os.path as osp
+
 from mmseg.models import build_segmentor
 
 from mbos.checkpoints.loading import (checkpoint_meta, fit_weights, left_out,
@@ -30,6 +32,8 @@ ARGUMENTS = [
 def main() -> None:
     """Convert a file."""
     args = make_parser(__doc__, ARGUMENTS).parse_args()
+    if osp.realpath(args.input) == osp.realpath(args.output):
+        raise ValueError(f'{args.output}: IN and OUT are the same file.')
     content = read_checkpoint(args.input)
     if is_release_state(content['state_dict']) == args.to_release:
         raise ValueError(

@@ -24,7 +24,8 @@ def find_photographs(inputs: Sequence[str],
         exclude: Folder of the outputs, which is not searched.
 
     Raises:
-        FileNotFoundError: If an input stands for no photograph.
+        FileNotFoundError: If an input is not there, or stands for no
+            photograph.
     """
     found: dict[str, tuple[str, str]] = {}
     left_out: list[str] = []
@@ -37,6 +38,8 @@ def find_photographs(inputs: Sequence[str],
                 names |= _search(path, exclude, left_out)
             else:
                 names[path] = osp.splitext(osp.basename(path))[0]
+        if not matches and not glob.has_magic(given):
+            raise FileNotFoundError(f'{given}: no such file or folder.')
         if not names:
             raise FileNotFoundError(
                 f'{given}: no photographs found; expected a file, a pattern, '

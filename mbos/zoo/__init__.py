@@ -2,6 +2,7 @@
 
 docs/light_network.md says how they are made.
 """
+from difflib import get_close_matches
 from pathlib import Path
 
 NETWORKS = {'fundus-light': 'fundus_light.safetensors'}
@@ -12,8 +13,14 @@ DEFAULT = 'fundus-light'
 
 
 def checkpoint_path(given: str) -> str:
-    """The file that is meant by a path or by the name of a network here."""
-    if given not in NETWORKS or Path(given).exists():
+    """The file that is meant by a path or by the name of a network here; a
+    FileNotFoundError says which name one that is no file is like."""
+    if Path(given).exists():
+        return given
+    if given not in NETWORKS:
+        for near in get_close_matches(str(given), NETWORKS, 1, 0.8):
+            raise FileNotFoundError(
+                f'{given}: no such file; did you mean {near}?')
         return given
     return str(Path(__file__).parent / NETWORKS[given])
 

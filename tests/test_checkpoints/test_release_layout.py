@@ -129,6 +129,7 @@ def test_what_is_not_converted(files, tool):
     state, content, command = files
     name, given, out, *config = command
     assert 'asked for already' in tool(*command, '--to-release')
+    assert 'the same file' in tool(name, given, os.path.abspath(given))
     # the published config is wider
     assert 'of another size' in tool(name, given, out)
     # indices left out are computed, weights are not

@@ -229,7 +229,8 @@ def test_full_disk(monkeypatch, run, out, eyes, checkpoints, capsys):
 
 @pytest.mark.parametrize('given, said', [
     (['empty'], 'no photographs found'),
-    (['missing.jpg'], 'no photographs found'),
+    (['*.jpg'], 'no photographs found'),
+    (['missing.jpg'], 'missing.jpg: no such file or folder'),
     (['eyes', '--threshold', 'fovea=0.5'], "unknown task 'fovea'"),
     (['eyes', '--threshold', 'odoc=0.5', 'odoc.cup=0.4'], "no class ''"),
     (['eyes', '--device', 'cuda:99'], 'There is no device cuda:99'),
@@ -253,6 +254,11 @@ def test_first_path_is_no_photograph(monkeypatch, tmp_path, eyes, run, out,
     (tmp_path / first).write_bytes(b'\x08\x08 no picture')
     answer = run(first, 'eyes')
     assert answer.startswith(f'Error: {first}: ') and said in answer
+    assert not out.exists()
+
+
+def test_misspelt_network(run, out, eyes):
+    assert 'did you mean fundus-light?' in run('fundus-lihgt', eyes)
     assert not out.exists()
 
 

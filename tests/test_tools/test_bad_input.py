@@ -74,6 +74,10 @@ def test_data(runs, refuse, tmp_path, name, damage, path, words):
         ("stage1/iter_4.pth.*'multi_task'.*'adversarial'.*Use", 'test.py',
          ('TWO', 'CHECKPOINT', *EVAL)),
         ('no.pth.*not found', 'train.py', ('ONE', '--load-from', 'no.pth')),
+        ('mean fundus-light', 'train.py',
+         ('ONE', '--load-from', 'fundus-ligth')),
+        ('mean fundus-light', 'generate_pseudo_labels.py',
+         ('TWO', 'fundus_light')),
         ("stage1/iter_4.pth.*'multi_task'.*'adversarial'", 'train.py',
          ('TWO', '--resume-from', 'CHECKPOINT')),
         # said before the data are looked at
