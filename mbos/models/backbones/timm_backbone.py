@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mbos.io.weights_file import reason_of
 
 # They would download weights, or take the maps away.
-_RESERVED = ('features_only', 'out_indices', 'pretrained', 'pretrained_cfg',
+_RESERVED = ('features_only', 'pretrained', 'pretrained_cfg',
              'pretrained_cfg_overlay', 'checkpoint_path', 'cache_dir',
              'scriptable', 'exportable', 'num_classes')
 
@@ -34,6 +34,8 @@ class TimmFeatures(BaseModule):
             pixels of the image one of theirs covers along a side. Default:
             all from stride 4 upwards, or all maps of a model whose maps have
             equal strides.
+        out_indices (Sequence[int], optional): Which maps to return, by their
+            place in timm's list, instead of ``strides``.
         norm_eval (bool): Whether BatchNorm keeps its running statistics while
             the network trains, so that an image's result depends on no other
             image; its weights train all the same.
@@ -48,6 +50,7 @@ class TimmFeatures(BaseModule):
     def __init__(self,
                  model_name: str,
                  strides: Sequence[int] | None = None,
+                 out_indices: Sequence[int] | None = None,
                  norm_eval: bool = True,
                  init_cfg: dict | None = None,
                  **options):
@@ -56,8 +59,11 @@ class TimmFeatures(BaseModule):
         if reserved:
             raise ValueError(
                 f'TimmFeatures takes no {", ".join(reserved)}: name ImageNet '
-                'weights in model.pretrained, and choose maps by strides and '
-                'by in_index of the heads.')
+                'weights in model.pretrained, and choose maps by strides or '
+                'out_indices.')
+        if strides is not None and out_indices is not None:
+            raise ValueError('TimmFeatures takes strides or out_indices, not '
+                             'both.')
         self.model_name = model_name
         self.norm_eval = norm_eval
         self.options = {
@@ -65,7 +71,7 @@ class TimmFeatures(BaseModule):
             for key, value in options.items()
         }
         net = self._create()
-        indices = _choose(net, model_name, strides)
+        indices = list(out_indices or _choose(net, model_name, strides))
         if indices != list(net.feature_info.out_indices):
             net = self._create(out_indices=indices)
         self.timm_model = net
@@ -168,8 +174,7 @@ def _choose(net: nn.Module, name: str,
         wrong = [s for s in strides if equal or s not in there]
         raise ValueError(
             f'{name} has no map of stride {wrong[0]} alone: its maps have the '
-            f'strides {there}; choose others, or maps by in_index of the '
-            'heads.')
+            f'strides {there}; choose others, or maps by out_indices.')
     return [i for i, s in zip(indices, there) if s in strides]
 
 

@@ -47,6 +47,7 @@ def test_maps_are_those_of_the_whole_model(name):
 @pytest.mark.parametrize('settings, strides', [
     (dict(strides=(2, 8)), (2, 8)),
     (dict(strides=(8, 2)), (2, 8)),
+    (dict(out_indices=[1, 2]), (4, 8)),
 ])
 def test_chosen_maps(settings, strides):
     backbone = TimmFeatures('resnet10t', **settings)
@@ -62,9 +63,10 @@ def test_chosen_maps(settings, strides):
     (dict(model_name='hf-hub:someone/model'), 'has no model'),
     (dict(model_name='nonesuch_at_all_123'), 'has no model'),
     (dict(model_name='resnet10t', strides=(4, 7)), 'no map of stride 7.*32'),
-    (dict(model_name='vit_tiny_patch16_224', strides=(16, )), 'in_index'),
+    (dict(model_name='vit_tiny_patch16_224', strides=(16, )), 'out_indices'),
     (dict(model_name='resnet10t', pretrained=True), 'model.pretrained'),
-    (dict(model_name='resnet10t', out_indices=(1, )), 'no out_indices'),
+    (dict(model_name='resnet10t', strides=(4, ), out_indices=(1, )), 'both'),
+    (dict(model_name='resnet10t', out_indices=(1, 9)), 'feature maps'),
 ])
 def test_what_timm_lacks_is_one_sentence(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
