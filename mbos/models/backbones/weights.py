@@ -4,13 +4,17 @@
 package that holds weights. mmseg's ``backbone.init_cfg`` of type 'Pretrained'
 means the same; mmcv would load what fits of it and leave out the rest.
 """
+import contextlib
+import copy
 import importlib.util
 import logging
 import os
 import os.path as osp
 import re
+import tempfile
 from collections.abc import Mapping
 
+import torch
 from mmseg.models.backbones import SwinTransformer
 from torch import Tensor, nn
 
@@ -26,6 +30,8 @@ PACKAGES = {
 """By name of a distribution, its module and the file of weights in it."""
 
 _PACKAGE = 'package:'
+# Their own ``init_weights`` interpolates these to the size of the config.
+_INTERPOLATED = ('pos_embed', 'relative_position_bias_table')
 # A checkpoint of a classifier has no norms of a backbone's outputs, an old one
 # no counters, and indices are computed; all keep their initial values.
 _MAY_LACK = re.compile(r'^(timm_model\.)?norms?\d*\.|num_batches_tracked$|'
@@ -171,6 +177,7 @@ def load_backbone_weights(backbone: nn.Module,
     else:
         parts = {key.split('.')[0] for key in own}  # others: a classifier's
         found = {k: v for k, v in state.items() if k.split('.')[0] in parts}
+    found = _interpolated(found, backbone)
     wrong = [
         f'{key} is missing' for key in own
         if key not in found and not _MAY_LACK.search(key)
@@ -192,3 +199,29 @@ def load_backbone_weights(backbone: nn.Module,
         len(state) - len(found))
     missing = backbone.load_state_dict(found, strict=False).missing_keys
     return [key for key in missing if not key.endswith('_index')]
+
+
+def _interpolated(state: dict[str, Tensor],
+                  backbone: nn.Module) -> dict[str, Tensor]:
+    """Weights by position as the backbone's own ``init_weights`` fits them to
+    its size; those that it does not fit stay as they are.
+    """
+    own = backbone.state_dict()
+    resized = [
+        key for key, value in state.items() if key.endswith(_INTERPOLATED)
+        and key in own and value.shape != own[key].shape
+    ]
+    if not resized:
+        return state
+    fitted = copy.deepcopy(backbone)
+    places = fitted.state_dict()
+    for key in resized:
+        places[key].fill_(float('nan'))
+    with tempfile.TemporaryDirectory() as folder:
+        path = osp.join(folder, 'weights.pth')
+        torch.save(dict(state_dict={**own, **state}), path)
+        fitted.init_cfg = dict(type='Pretrained', checkpoint=path)
+        with contextlib.suppress(Exception):  # shapes that it cannot fit
+            fitted.init_weights()
+    filled = [key for key in resized if not places[key].isnan().any()]
+    return {**state, **{key: places[key] for key in filled}}

@@ -16,14 +16,14 @@ from mbos.models.backbones.weights import (load_backbone_weights,
 EMBED, DEPTHS, HEADS, WINDOW = 8, (2, 1, 2), (1, 2, 4), 7
 
 
-def make_backbone():
+def make_backbone(window=WINDOW, heads=HEADS):
     """A small SwinTransformer of mmseg with bare outputs."""
     backbone = SwinTransformer(
         embed_dims=EMBED,
         depths=DEPTHS,
-        num_heads=HEADS,
+        num_heads=heads,
         strides=(4, 2, 2),
-        window_size=WINDOW,
+        window_size=window,
         out_indices=(0, 1, 2),
         drop_path_rate=0.)
     backbone.eval()  # returns nothing in mmseg
@@ -105,6 +105,23 @@ def test_conversion_is_stable_under_saving(reference, tmp_path):
     assert list(first) == list(second)
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['swin.pth']
+
+
+def test_bias_table_follows_the_window(reference, tmp_path):
+    state = reference.state_dict()
+    name = 'layers.0.blocks.0.attn.relative_position_bias_table'
+    state[name] = torch.full_like(state[name], 0.25)
+    backbone = make_backbone(window=4)
+    path = saved(state, tmp_path)
+    load_backbone_weights(backbone, path)
+    attention = backbone.stages[0].blocks[0].attn.w_msa
+    torch.testing.assert_close(attention.relative_position_bias_table,
+                               torch.full((49, 1), 0.25))
+    with pytest.raises(ValueError, match=r'shape \(169, 1\), needed \(49, 2'):
+        load_backbone_weights(make_backbone(4, (2, 2, 4)), path)
+    state[name] = torch.zeros(7, 1)
+    with pytest.raises(ValueError, match=r'shape \(7, 1\), needed \(49, 1'):
+        load_backbone_weights(backbone, saved(state, tmp_path))
 
 
 @pytest.mark.parametrize('content, message', [

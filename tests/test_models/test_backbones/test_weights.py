@@ -24,6 +24,13 @@ CONVNEXT = dict(
     arch=dict(depths=[1, 1, 1, 1], channels=[4, 8, 16, 32]),
     out_indices=[0, 1, 2, 3],
     gap_before_final_norm=False)
+VIT = dict(
+    type='VisionTransformer',
+    img_size=(64, 64),
+    patch_size=16,
+    embed_dims=12,
+    num_layers=1,
+    num_heads=2)
 
 
 def build(cfg, seed=0):
@@ -90,6 +97,20 @@ def test_another_network_is_refused(tmp_path, other, message):
     text = str(caught.value)
     assert path in text and 'ResNet' in text and '\n' not in text
     assert_holds(backbone, before)
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+def test_position_embeddings_are_interpolated(tmp_path, prefix):
+    """From 2x2 to 4x4 positions, as mmseg does; a constant stays one."""
+    small = build(dict(VIT, img_size=(32, 32)))
+    with torch.no_grad():
+        small.pos_embed[:, 1:] = torch.arange(12.)
+    named = {prefix + k: v for k, v in small.state_dict().items()}
+    backbone = build(VIT, seed=1)
+    load_backbone_weights(backbone, save(named, tmp_path / 'a'))
+    positions = torch.arange(12.).expand(1, 16, 12)
+    embedding = torch.cat([small.pos_embed[:, :1], positions], dim=1)
+    assert_holds(backbone, dict(small.state_dict(), pos_embed=embedding))
 
 
 @pytest.mark.parametrize('prefix, given', [
