@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .scores import EDGES, rank_histograms
+from .scores import rank_histograms
 
-GROUP = 64
-"""Neighbouring bins of scores that are ties in pooled rankings of draws."""
+GROUPS = 512
+"""Groups of neighbouring bins of scores, which are ties in pooled rankings of
+draws: bins of equal width are too few where most scores are near 1."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +48,39 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def resampled_rankings(images: Iterable[np.ndarray],
+def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
                        weights: np.ndarray) -> np.ndarray:
     """Pooled ROC AUC and average precision of every draw, (draws, R, C, 2),
-    NaN where undefined, of weights (draws, images) and the scores of each
-    image by bin, (2, R, C, bins).
+    NaN where undefined, of weights (draws, images), the scores of each image
+    by bin, (2, R, C, bins), and those of all images together.
     """
-    starts = range(0, len(EDGES), GROUP)
-    grouped = np.stack(
-        [np.add.reduceat(counts, starts, -1, np.uint32) for counts in images])
-    found = np.empty((len(weights), *grouped.shape[2:4], 2))
-    for r, c in np.ndindex(grouped.shape[2:4]):
-        own = grouped[:, :, r, c].astype(float)
+    starts = {
+        (r, c): group_starts(scores[:, r, c])
+        for r, c in np.ndindex(scores.shape[1:3])
+    }
+    grouped: dict[tuple, list] = {place: [] for place in starts}
+    for counts in images:
+        for (r, c), own in starts.items():
+            grouped[r, c].append(np.add.reduceat(counts[:, r, c], own, -1))
+    found = np.empty((len(weights), *scores.shape[1:3], 2))
+    for (r, c), parts in grouped.items():
         for i in range(0, len(weights), 100):  # bounds the memory
-            drawn = np.tensordot(weights[i:i + 100], own, 1)
+            drawn = np.tensordot(weights[i:i + 100], np.stack(parts), 1)
             found[i:i + 100, r, c] = rank_histograms(drawn[:, 0], drawn[:, 1])
     return found
+
+
+def group_starts(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
+    """First bins of groups, none with many of the pixels: at most twice as
+    many as asked for. ``scores`` are positives and negatives, (2, bins).
+    """
+    starts = np.zeros(scores.shape[1] + 1, dtype=bool)
+    starts[0] = True
+    for side in scores:
+        ranks = np.cumsum(side)
+        steps = np.linspace(0, ranks[-1], groups + 1)[1:]
+        starts[np.searchsorted(ranks, steps) + 1] = True
+    return np.flatnonzero(starts[:-1])
 
 
 class Difference(NamedTuple):

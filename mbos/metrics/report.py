@@ -78,7 +78,7 @@ def _rankings(sums, task, scores, weights):
         return whole
     images = (
         unpack_histograms(one['scores'], task.num_classes) for one in sums)
-    draws = resampled_rankings(images, weights)
+    draws = resampled_rankings(images, scores, weights)
     # moved by what their coarser bins do to the whole set
     draws = (draws[1:] + whole - draws[:1]).clip(0, 1)
     return np.concatenate([whole, draws])
