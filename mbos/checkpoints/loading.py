@@ -17,7 +17,8 @@ from .release_layout import check_release_tasks, from_release, is_release_state
 from .settings import PredictionSettings, settings_meta
 
 SAFETENSORS = '.safetensors'
-_ADDITIONS = ('decode_head.cross_task_attention.', 'auxiliary_head.')
+_ATTENTION = 'decode_head.cross_task_attention.'
+_ADDITIONS = (_ATTENTION, 'auxiliary_head.')
 
 
 class _LeftOut:
@@ -179,8 +180,8 @@ def _translated(path: str, content: dict, model: nn.Module,
     found, notes = own_weights(state, model.state_dict())
     if changed:
         found = {n: v for n, v in found.items() if not _is_of(n, changed)}
-        notes.append('nothing is taken over of the tasks that it and the '
-                     f'config do not share: {", ".join(changed)}')
+        notes.append('taken over but for the tasks that it and the config do '
+                     f'not share: {", ".join(changed)}')
     return found, notes, changed
 
 
@@ -214,9 +215,9 @@ def _changed_tasks(path: str, meta: dict, tasks: Sequence[Task],
 def _is_of(name: str, tasks: Sequence[str]) -> bool:
     """Whether weights are of some of these tasks; those of the attention
     between tasks are of all."""
-    inner = [part for part in name.split('.')[1:] if part != 'heads']
-    return bool(tasks) and inner[:1] in [['cross_task_attention'],
-                                         *([task] for task in tasks)]
+    parts = ('decode_head.heads.', 'auxiliary_head.heads.', *DISCRIMINATORS)
+    own = [f'{part}{task}.' for part in parts for task in tasks]
+    return bool(tasks) and name.startswith((_ATTENTION, *own))
 
 
 def checkpoint_meta(model: nn.Module,

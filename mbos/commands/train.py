@@ -15,8 +15,7 @@ from .options import FLAG, add_config_options, make_parser
 ARGUMENTS = [
     ('config', 'config file', {}),
     ('--work-dir', 'where logs and checkpoints go', {}),
-    ('--load-from', 'checkpoint to start from, or fundus-light',
-     dict(type=checkpoint_path)),
+    ('--load-from', 'checkpoint to start from, or fundus-light', {}),
     ('--resume-from', 'checkpoint to go on from', {}),
     ('--auto-resume', 'go on from the newest whole checkpoint of the work '
      'directory, if there is one', FLAG),
@@ -40,6 +39,8 @@ def main() -> None:
     for key in ('work_dir', 'load_from', 'resume_from', 'seed'):
         if getattr(args, key) is not None:
             cfg[key] = getattr(args, key)
+    if cfg.get('load_from'):
+        cfg.load_from = checkpoint_path(cfg.load_from)
     cfg.setdefault('seed', 0)
     cfg.auto_resume = args.auto_resume or cfg.get('auto_resume', False)
     apis.train_segmentor(

@@ -75,7 +75,7 @@ def test_data(runs, refuse, tmp_path, name, damage, path, words):
          ('TWO', 'CHECKPOINT', *EVAL)),
         ('no.pth.*not found', 'train.py', ('ONE', '--load-from', 'no.pth')),
         ('mean fundus-light', 'train.py',
-         ('ONE', '--load-from', 'fundus-ligth')),
+         ('ONE', '--cfg-options', 'load_from=fundus-ligth')),
         ('mean fundus-light', 'generate_pseudo_labels.py',
          ('TWO', 'fundus_light')),
         ("stage1/iter_4.pth.*'multi_task'.*'adversarial'", 'train.py',
