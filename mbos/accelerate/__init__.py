@@ -16,7 +16,7 @@ from mbos.models.cross_task_attention import CrossTaskBlock
 from mbos.runtime.allocator import keep_freed_memory
 from .attention import CachedCrossTaskBlock, CachedWindowMSA
 from .decoder import LateEnlargingUPerHead
-from .feed_forward import ThriftyFFN
+from .feed_forward import CachedFFN
 from .swin import SkippingSwinBlock
 
 __all__ = [
@@ -30,7 +30,7 @@ ACCELERATORS: dict[str, dict[type, type]] = dict(
         CrossTaskBlock: CachedCrossTaskBlock
     },
     decoder={UPerHead: LateEnlargingUPerHead},
-    feed_forward={FFN: ThriftyFFN},
+    feed_forward={FFN: CachedFFN},
     stochastic_depth={SwinBlock: SkippingSwinBlock})
 """dict[str, dict[type, type]]: By accelerator, the class that stands in for
 each class of mmcv, mmseg or this library. It is a subclass without attributes

@@ -5,7 +5,6 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from mmseg.models.backbones.swin import SwinBlock
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 
 class SkippingSwinBlock(SwinBlock):
@@ -35,27 +34,11 @@ def _branch(x: Tensor, path: DropPath, parts: tuple[nn.Module, ...],
     """Add a branch, or nothing, as the only image's path is drawn."""
     scale = path(x.new_ones(1, 1, 1)).item()
     if not scale:
-        return _Dropped.apply(x, *(p for m in parts for p in m.parameters()))
+        # zero gradients: with none, the optimizer would skip the weights
+        weights = [p for part in parts for p in part.parameters()]
+        return x + sum(weight.flatten()[:0].sum() for weight in weights)
     path.training = False  # it is drawn already
     try:
         return torch.add(x, compute(), alpha=scale)
     finally:
         path.training = True
-
-
-class _Dropped(torch.autograd.Function):
-    """The identity, giving the weights of a dropped branch zero gradients.
-
-    With no gradient at all, the optimizer would pass over them: no weight
-    decay, no momentum.
-    """
-
-    @staticmethod
-    def forward(ctx, x, *weights):
-        ctx.like = [(weight.shape, weight.new_zeros(())) for weight in weights]
-        return x.view_as(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        return (grad, *(zero.expand(shape) for shape, zero in ctx.like))
