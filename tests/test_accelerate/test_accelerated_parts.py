@@ -199,7 +199,9 @@ def test_decoder_that_predicts():
 @torch.no_grad()
 @pytest.mark.parametrize('pieces_of', [1, 3, 10])
 @pytest.mark.parametrize('change', [
-    dict(), dict(add_identity=False), dict(num_fcs=3),
+    dict(),
+    dict(add_identity=False),
+    dict(num_fcs=3),
     dict(dropout_layer=dict(type='DropPath', drop_prob=0.5))
 ])
 def test_feed_forward(pieces_of, change, monkeypatch):
