@@ -24,18 +24,20 @@ from tqdm import tqdm
 from mbos.io import RefusedError
 from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import find_field_of_view
+from mbos.io.labels import read_labels
 from mbos.io.photographs import Layout
 from . import aria, ddr, drishti_gs, drive, idrid, refuge, reta, stare
 from .cli import make_parser
 from .description import Collection, Labels
-from .files import read_geometry
-from .labels import open_image, open_photograph
-from .record import FILE, Record, labels_of, part_note, read_records, shares
+from .labels import open_photograph
+from .record import (FILE, GEOMETRY, Record, labels_of, read_geometry,
+                     read_records)
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
     module.COLLECTION
     for module in (reta, ddr, refuge, drive, stare, aria, idrid, drishti_gs))
+AGAIN = 'prepare the collection again'
 PREVIEW = 768
 """Side of the copy in which the retina is found, to make a thumbnail of it."""
 THUMBNAIL = (32, 32)
@@ -56,12 +58,11 @@ class SplitReport:
     name: str
     expected: int = 0
     training: bool = False
-    published: bool = True
     images: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    pixels: Counter = field(default_factory=Counter)
     empty: Counter = field(default_factory=Counter)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     thumbnails: dict[str, np.ndarray] = field(default_factory=dict)
@@ -70,8 +71,6 @@ class SplitReport:
         """The rows of the table."""
         yield (f'{self.name}: {len(self.images)} images, {self.expected} '
                f'expected, {len(self.problems)} problems')
-        if self.published and len(self.images) != self.expected:
-            yield part_note(len(self.images), self.expected)
         yield from (f'  note: {note}' for note in self.notes)
         shown = [f'{w}x{h}' for w, h in sorted(set(self.sizes.values()))]
         if len(shown) > 3:
@@ -82,11 +81,11 @@ class SplitReport:
         if oblong:
             yield (f'  note: {len(oblong)} images are not square, such as '
                    f'{oblong[0]}; the published preparation pads to squares')
-        for folder, count in self.labels.items():
-            if folder in self.pixels:
-                yield (f'  {folder:8} {count} masks, {self.empty[folder]} '
-                       'without foreground; pixels '
-                       f'{shares(self.pixels[folder])}')
+        for folder, pixels in self.pixels.items():
+            shares = ', '.join(f'{value}: {100 * n / pixels.sum():.3f} %'
+                               for value, n in enumerate(pixels) if n)
+            yield (f'  {folder:8} {self.labels[folder]} masks, '
+                   f'{self.empty[folder]} without foreground; pixels {shares}')
 
 
 def check_split(folder: Path, collection: Collection, split: str, workers: int,
@@ -105,7 +104,6 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
         f'{folder.name} {split}',
         collection.splits[split].expected,
         split == 'train',
-        collection.published,
         images,
         # What the preparation could not do is not complete here either.
         [problem for r in recorded for problem in r.problems])
@@ -119,7 +117,7 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
     prepared = set().union(*(r.photographs for r in recorded))
     report.problems += [
         f'{base / "images" / stem}{collection.image_suffix}: is missing, '
-        'although it was prepared; prepare the collection again.'
+        f'although it was prepared; {AGAIN}.'
         for stem in prepared - images.keys()
     ]
     labels = _check_masks(report, base, collection, split, records)
@@ -132,9 +130,9 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
             if small is not None:
                 report.sizes[stem], report.thumbnails[stem] = size, small
             for name, pixels in counts.items():
-                report.pixels[name] = report.pixels.get(name, 0) + pixels
+                report.pixels[name] = report.pixels[name] + pixels
                 report.empty[name] += not pixels[1:255].any()
-    _check_geometry(report, base / 'geometry.csv')
+    _check_geometry(report, base)
     report.problems.sort()
     return report
 
@@ -167,12 +165,10 @@ def _check_masks(report: SplitReport, base: Path, collection: Collection,
             report.labels[name] = len(masks)
         report.problems += [
             f'{base / name / stem}.png: is missing, its photograph is there; '
-            'prepare the collection again.'
-            for stem in (expected & there) - masks
-        ]
-        report.problems += [
+            f'{AGAIN}.' for stem in (expected & there) - masks
+        ] + [
             f'{base / name / stem}.png: has no photograph; remove it, or '
-            'prepare the collection again.' for stem in masks - there
+            f'{AGAIN}.' for stem in masks - there
         ]
     if unlabelled and len(kinds) > 1:
         report.notes.append(f'{len(unlabelled)} photographs have no labels, '
@@ -196,7 +192,7 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
             continue
         try:
             counts[name] = _count_values(mask, kind.largest, photograph.layout)
-        except RefusedError as error:
+        except ValueError as error:
             problems.append(str(error))
             continue
         # Every eye has vessels and a disc, but not every one lesions.
@@ -208,16 +204,12 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
 
 def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
     """Count the pixels of each value 0 to 255 of a mask."""
-    image = open_image(path)
-    if image.mode not in ('P', 'L', '1'):
-        raise RefusedError(f'{path}: is a picture of mode {image.mode} '
-                           'instead of label values; prepare it again.')
-    if image.size[::-1] not in (layout.shape, layout.stored):
-        height, width = layout.shape
-        raise RefusedError(
-            f'{path}: is {image.size[0]}x{image.size[1]}, its photograph '
-            f'{width}x{height}; prepare it again.')
-    counts = np.bincount(np.array(image, np.uint8).ravel(), minlength=256)
+    labels = read_labels(str(path))
+    if labels.shape not in (layout.shape, layout.stored):
+        sizes = [f'{s[1]}x{s[0]}' for s in (labels.shape, layout.shape)]
+        raise RefusedError(f'{path}: is {sizes[0]}, its photograph {sizes[1]};'
+                           ' prepare it again.')
+    counts = np.bincount(labels.ravel(), minlength=256)
     found = np.flatnonzero(counts)
     # 0 and 255 alone are a black-and-white mask, not ignored pixels.
     black_and_white = found.tolist() == [0, 255]
@@ -228,10 +220,10 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
     return counts
 
 
-def _check_geometry(report: SplitReport, path: Path) -> None:
+def _check_geometry(report: SplitReport, base: Path) -> None:
     """Compare geometry.csv, which the release's trees do not have."""
     try:
-        rows = read_geometry(path)
+        rows = read_geometry(base)
     except RefusedError as error:
         report.problems.append(str(error))
         return
@@ -241,9 +233,9 @@ def _check_geometry(report: SplitReport, path: Path) -> None:
         if prepared != size:
             has = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
             report.problems.append(
-                f'{path}: has {has} for {report.images[stem]} of '
+                f'{base / GEOMETRY}: has {has} for {report.images[stem]} of '
                 f'{size[0]}x{size[1]}, so that predictions could not be put '
-                'back; prepare the collection again with --force.')
+                f'back; {AGAIN} with --force.')
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
@@ -279,9 +271,8 @@ def _prepared(
     known = {collection.folder: collection for collection in COLLECTIONS}
     folders = [out]
     if out.resolve().name not in known and not (out / FILE).is_file():
-        own = sorted(p.parent for p in out.glob(f'*/{FILE}'))
-        folders = [out / name for name in known]
-        folders += [folder for folder in own if folder.name not in known]
+        own = sorted(p.parent.name for p in out.glob(f'*/{FILE}'))
+        folders = [out / name for name in dict.fromkeys([*known, *own])]
     for folder in folders:
         name = folder.resolve().name
         records = read_records(folder)
@@ -326,10 +317,10 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 1 if anything is wrong."""
     parser = make_parser(__doc__)
-    parser.add_argument('out', metavar='OUT')
-    parser.add_argument('--workers', type=int, default=2)
-    parser.add_argument(
-        '--sheet', action='store_true', help='draw contact sheets')
+    add = parser.add_argument
+    add('out', metavar='OUT')
+    add('--workers', type=int, default=2)
+    add('--sheet', action='store_true', help='draw contact sheets')
     args = parser.parse_args(argv)
     try:
         reports = check(**vars(args))

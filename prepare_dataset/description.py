@@ -56,13 +56,7 @@ class Collection:
         default_factory=lambda: dict(ann=Labels(task='vessel')))
     image_suffix: str = '.jpg'
     with_images: bool = True  # or labels only
-    published: bool = True  # whether an owner publishes Split.expected
     recipe: Mapping[str, object] = field(default_factory=dict)  # must not vary
-
-    @property
-    def all_labels(self) -> dict[str, Labels]:
-        """The label folders and ``fov``."""
-        return {**self.labels, 'fov': FIELD_OF_VIEW}
 
     def split_folder(self, name: str) -> str:
         """Folder of a split, below that of the collection."""

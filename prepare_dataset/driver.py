@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from mbos.io import RefusedError, problems_of_links
 from mbos.io.files import remove_leftovers
 from .description import Collection
-from .files import read_geometry, write_geometry
 from .layout import Found, Item, note_of_left_out
-from .record import (UNFINISHED, Record, SplitRecord, part_note, read_records,
-                     save_records, shares)
+from .record import (UNFINISHED, Record, SplitRecord, read_geometry,
+                     read_records, save_records, write_geometry)
 from .worker import Job, Outcome, prepare_item, start_worker
 
 MAX_SIDE = dict(train=2048)
@@ -38,8 +36,6 @@ class SplitSummary:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    published: bool = True
 
     def add(self, outcome: Outcome) -> None:
         """Count one photograph."""
@@ -50,19 +46,12 @@ class SplitSummary:
         self.skipped += outcome.skipped
         self.prepared += not outcome.skipped
         self.counts.update(outcome.counts)
-        for key, value in outcome.pixels.items():
-            self.pixels[key] = self.pixels.get(key, 0) + value
 
     def lines(self, name: str) -> Iterator[str]:
         """The text of a summary."""
         yield (f'{name}: {self.found} photographs found, {self.expected} '
                f'expected; {self.prepared} prepared, {self.skipped} already '
                f'there, {len(self.errors)} problems')
-        if self.published and self.found != self.expected:
-            yield part_note(self.found, self.expected)
-        for folder, pixels in self.pixels.items():
-            yield (f'  {folder}: share of pixels by label value: '
-                   f'{shares(pixels)}')
         yield from (f'  {k}: {count}' for k, count in self.counts.items()
                     if count)
         yield from (f'  note: {note}' for note in self.notes[:MAX_NOTES])
@@ -129,10 +118,6 @@ def run(collection: Collection,
             found = collection.find(raw, name)
         except RefusedError as error:  # must not stop the other splits
             found = Found(problems=[str(error)])
-        if found is None and splits:
-            raise RefusedError(
-                f'{raw}: nothing of split {name!r} of {collection.name} '
-                'found; unpack the archive that holds it.')
         if found is None:
             summary.notes.append(f'{raw} holds no split {name!r}; left out.')
             continue
@@ -156,15 +141,11 @@ def run(collection: Collection,
 def _check_arguments(collection: Collection, raw: Path, out: Path,
                      max_side: int | None) -> None:
     if not raw.is_dir():
-        what = 'is a file: unpack it' if raw.exists() else (
-            'does not exist: download and unpack the collection')
-        raise RefusedError(
-            f'{raw}: {what}, then give the folder of {collection.name}.')
+        raise RefusedError(f'{raw}: is not a folder; download and unpack '
+                           f'{collection.name}, then give its folder.')
     problems = problems_of_links(raw, recursive=True)
     if problems:
         raise RefusedError('\n'.join(problems))
-    if out.exists() and not out.is_dir():
-        raise RefusedError(f'{out}: is not a folder; choose another OUT.')
     if out.resolve().is_relative_to(raw.resolve()):
         raise RefusedError(f'{out}: lies inside the raw folder {raw}; choose '
                            'a folder outside it.')
@@ -181,8 +162,7 @@ def _run_split(collection: Collection, name: str, found: Found, job: Job,
         collection.splits[name].expected,
         len(found.items),
         errors=list(found.problems),
-        notes=[*found.notes, *note_of_left_out(found.left_out)],
-        published=collection.published)
+        notes=[*found.notes, *note_of_left_out(found.left_out)])
     noted = SplitRecord(collection.split_folder(name), result.expected)
     if not found.items:
         if not result.errors:
@@ -198,10 +178,10 @@ def _run_split(collection: Collection, name: str, found: Found, job: Job,
                    result)
     there = [item for item in found.items if job.is_there(item)]
     noted.photographs = [item.stem for item in there]
-    for label in collection.labels:
-        lacking = [item.stem for item in there if label not in item.labels]
-        if lacking:
-            noted.lacking[label] = lacking
+    noted.lacking = {
+        label: [item.stem for item in there if label not in item.labels]
+        for label in collection.labels
+    }
     noted.problems = result.errors
     save()
     return result
@@ -211,8 +191,7 @@ def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
                    result: SplitSummary) -> None:
     for path in job.targets(items[0]).values():
         remove_leftovers(path.parent)
-    table = job.folder / 'geometry.csv'
-    rows = read_geometry(table)
+    rows = read_geometry(job.folder)
     saved = dict(rows)
     tasks = [(item, job, rows.get(item.stem)) for item in items]
     done = _outcomes(tasks, workers)
@@ -224,7 +203,7 @@ def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
                 rows[outcome.stem] = outcome.geometry
     finally:
         if rows != saved:
-            write_geometry(table, rows.values())
+            write_geometry(job.folder, rows.values())
     result.errors.sort()
 
 

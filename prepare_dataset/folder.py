@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mbos.faults import first_of
 from mbos.io import RefusedError
 from mbos.tasks import BUILTIN_TASKS
 from .check import COLLECTIONS
@@ -27,17 +28,15 @@ from .cli import add_options, finish
 from .cli import make_parser as base_parser
 from .description import Collection, Split
 from .driver import Summary, run
-from .layout import (IMAGE_SUFFIXES, Found, Item, note_of_left_out,
-                     visible_files)
-from .own_masks import Masks, MissingMaskError, masks_of, without_masks
-from .patterns import MaskPattern, Photograph, list_photographs, named
+from .layout import (IMAGE_SUFFIXES, IMAGES, Found, Item, note_of_left_out,
+                     taken, visible_files)
+from .own_masks import Masks, masks_of
+from .patterns import (MaskPattern, MissingMaskError, Photograph,
+                       list_photographs)
 from .record import read_records
 from .splits import WHOLE, group_of, split_photographs
 
 SUFFIXES = ('.jpg', '.png', '.tif')
-UNNAMED = ('image', 'images', 'img', 'imgs', 'photos', 'photographs', 'fundus',
-           'original', 'originals', 'data')
-"""Names of folders that say nothing about what is in them."""
 
 
 def prepare(images,
@@ -69,21 +68,34 @@ def prepare(images,
         raise RefusedError(f'{folder}: is not a folder; give the folder that '
                            'holds the photographs.')
     name = name or _name_of(folder)
-    _check_name(name)
     everything = list_photographs(folder, only, fields)
     labels = masks_of(folder, everything, masks, classes, nested, values,
                       optional)
-    fovs = MaskPattern('--fov', fov, folder, everything) if fov else None
     patterns = [p for m in labels for p in m.patterns.values()]
-    photographs = without_masks(everything, [*patterns, *[fovs] * bool(fovs)])
+    fovs = [MaskPattern('--fov', fov, folder, everything)] if fov else []
+    photographs = _without_masks(everything, [*patterns, *fovs])
     divided, notes = split_photographs(photographs, splits,
                                        group_of(photographs, group), seed)
     found = {
         split: find_items(members, labels, fovs, skip_unlabelled, folder)
         for split, members in divided.items()
     }
-    collection = _describe(name, found, labels, crop, suffix)
-    _check_earlier(out / name, collection)
+    collection = Collection(
+        name,
+        name,
+        lambda raw, split: found[split], {
+            split:
+            Split(
+                len(members.items) + len(members.problems),
+                crop=crop,
+                folder='' if split == WHOLE else split)
+            for split, members in found.items()
+        }, {m.folder: m.describe()
+            for m in labels},
+        suffix,
+        recipe=dict({m.folder: m.recipe()
+                     for m in labels}, crop=crop))
+    _check_name(out / name, collection)
     summary = run(collection, folder, out, **options)
     summary.notes += notes
     for pattern in patterns:
@@ -95,63 +107,44 @@ def prepare(images,
     return summary
 
 
-def _describe(name: str, found: Mapping[str, Found], labels: Sequence[Masks],
-              crop: str, suffix: str) -> Collection:
-    splits = {
-        split:
-        Split(
-            len(members.items) + len(members.problems),
-            crop=crop,
-            folder='' if split == WHOLE else split)
-        for split, members in found.items()
-    }
-    return Collection(
-        name,
-        name,
-        lambda raw, split: found[split],
-        splits, {masks.folder: masks.describe()
-                 for masks in labels},
-        suffix,
-        published=False,
-        recipe=dict({m.folder: m.recipe()
-                     for m in labels}, crop=crop))
-
-
 def _name_of(folder: Path) -> str:
     """The name of a folder, or of the one above it."""
     folder = folder.resolve()
-    if folder.name.lower() in UNNAMED and folder.parent.name:
+    if folder.name.lower() in IMAGES and folder.parent.name:
         folder = folder.parent
     return folder.name
 
 
-def _check_name(name: str) -> None:
-    taken = {collection.folder.lower() for collection in COLLECTIONS}
-    if not name or '/' in name or name[0] == '.' or name.lower() in taken:
-        raise RefusedError(
-            f'--name {name!r}: is not the name of a folder, or that of a '
-            'collection which has a command of its own; choose another name.')
+def _without_masks(photographs: Sequence[Photograph],
+                   patterns: Sequence[MaskPattern]) -> list[Photograph]:
+    """Leave out files that are the mask of another photograph, and refuse
+    photographs of one name.
+    """
+    masks = set().union(*(pattern.all_files() for pattern in patterns))
+    rest = [p for p in photographs if p.path not in masks] or photographs
+    first: dict[str, Photograph] = {}
+    for photograph in rest:
+        other = first.setdefault(photograph.name.casefold(), photograph)
+        if other is not photograph:
+            raise RefusedError(taken(photograph.path, other.path))
+    return list(rest)
 
 
 def find_items(photographs: Sequence[Photograph], masks: Sequence[Masks],
-               fovs: MaskPattern | None, skip_unlabelled: bool,
+               fovs: Sequence[MaskPattern], skip_unlabelled: bool,
                folder: Path) -> Found:
     """Find the masks of a split's photographs.
 
     With ``skip_unlabelled``, photographs that lack a mask are left out; else
     they are errors.
     """
-    found = Found(folder=folder)
-    skipped = []
+    found, skipped = Found(folder), []
     for photograph in photographs:
         try:
             labels = {m.folder: m.reader(photograph) for m in masks}
-            fov = fovs and fovs.find(photograph)
-            if fovs and fov is None:
-                raise RefusedError(f'{fovs.lack(photograph)}leave --fov out: '
-                                   'fields of view are found then.')
+            fov = [pattern.find(photograph) for pattern in fovs]
             found.items.append(
-                Item(photograph.name, photograph.path, labels, fov))
+                Item(photograph.name, photograph.path, labels, *fov))
         except RefusedError as error:
             if skip_unlabelled and isinstance(error, MissingMaskError):
                 skipped.append(photograph.relative)
@@ -159,22 +152,28 @@ def find_items(photographs: Sequence[Photograph], masks: Sequence[Masks],
                 found.problems.append(str(error))
     if skipped:
         found.notes.append(f'{len(skipped)} photographs without a mask are '
-                           f'left out: {named(skipped)}.')
+                           f'left out: {first_of(skipped)}.')
     return found
 
 
-def _check_earlier(folder: Path, collection: Collection) -> None:
+def _check_name(folder: Path, collection: Collection) -> None:
     """Refuse what would mix two preparations of one name: photographs that
-    are in other splits now, or other masks.
+    are in other splits now, or other masks; or folders of something else.
     """
-    remove = f'remove {folder} and prepare it again, or choose another --name.'
-    record = read_records(folder).get(collection.name)
+    name = collection.name
+    known = [own.folder.lower() for own in COLLECTIONS]
+    record = read_records(folder).get(name)
+    taken_by_others = record is None and folder.exists() and any(
+        folder.iterdir())
+    if '/' in name or name[:1] in ('', '.') or name.lower() in known or (
+            taken_by_others):
+        raise RefusedError(
+            f'{folder}: is not the name of a folder, or is there without '
+            'having been prepared by this command, or belongs to a collection '
+            'which has a command of its own; choose another name by --name.')
     if record is None:
-        if folder.exists() and any(folder.iterdir()):
-            raise RefusedError(
-                f'{folder}: is there, but was not prepared by this command; '
-                'choose another --name.')
         return
+    remove = f'remove {folder} and prepare it again, or choose another --name.'
     for key, value in collection.recipe.items():
         if record.recipe.get(key, value) != value:
             raise RefusedError(
@@ -201,14 +200,13 @@ def config_snippet(collection: Collection, folder: Path,
     trained = [m for m in masks if not m.is_second]
     lines = ['For a config (docs/how_to.md, "Add a dataset"):']
     for task in (m.task for m in trained):
-        if task != BUILTIN_TASKS.get(task.name):
-            nested = ', nested=True' if task.nested else ''
-            lines.append(f'# a task of model.tasks: dict(name={task.name!r}, '
-                         f'classes={task.classes!r}{nested})')
-            for near in difflib.get_close_matches(task.name, BUILTIN_TASKS, 1):
-                if near != task.name:
-                    lines.append(f'# NOTE: {task.name} is a task of its own; '
-                                 f'the built-in one is {near}')
+        if task == BUILTIN_TASKS.get(task.name):
+            continue
+        nested = ', nested=True' if task.nested else ''
+        lines.append(f'# a task of model.tasks: dict(name={task.name!r}, '
+                     f'classes={task.classes!r}{nested})')
+        for near in difflib.get_close_matches(task.name, BUILTIN_TASKS, 1):
+            lines.append(f'# NOTE: the built-in task is {near}')
     for split in collection.splits:
         lines += _entry(collection, split, folder, trained)
     if not trained:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 import mbos.io
+from mbos.faults import first_of
 from mbos.io import RefusedError
 from mbos.io.photographs import EncodedPhotograph, Layout
 
@@ -67,9 +68,8 @@ def _upright(values: np.ndarray, path: Path, layout: Layout) -> np.ndarray:
 
 def _unexpected(path: Path, expected: str, found: Sequence[int],
                 remedy: str) -> RefusedError:
-    shown = ', '.join(map(str, found[:8])) + (', ...' * (len(found) > 8))
-    return RefusedError(
-        f'{path}: expected {expected}, found {shown}; {remedy}.')
+    return RefusedError(f'{path}: expected {expected}, found '
+                        f'{first_of(map(str, found), 8)}; {remedy}.')
 
 
 def read_values(path: Path, layout: Layout) -> np.ndarray:
@@ -110,10 +110,14 @@ def class_values(path: Path, layout: Layout) -> np.ndarray:
     return _upright(values.astype(np.uint8), path, layout)
 
 
-def binary(path: Path, layout: Layout) -> Labelled:
-    """Read a mask of one structure: 0 is background, the other value is it.
+def binary(path: Path, layout: Layout,
+           accepted: Collection[int] = ()) -> Labelled:
+    """Read a mask of one structure: 0 is background, the other value is it, or
+    the accepted ones are.
     """
     values = read_values(path, layout)
+    if accepted:
+        return np.isin(values, [*accepted]).astype(np.uint8), {}
     found = np.unique(values)
     if len(found[found > 0]) > 1:
         raise _unexpected(
@@ -122,17 +126,9 @@ def binary(path: Path, layout: Layout) -> Labelled:
     return (values > 0).astype(np.uint8), {}
 
 
-def selected(path: Path, layout: Layout,
-             accepted: Collection[int]) -> Labelled:
-    """Read a mask of one structure, which some of its values stand for."""
-    table = np.zeros(256, np.uint8)
-    table[list(accepted)] = 1
-    return table[read_values(path, layout)], {}
-
-
 SOFT = range(128, 256)
 """range: What a mask with values of 0 to 255 shows for certain."""
-soft_binary = partial(selected, accepted=SOFT)
+soft_binary = partial(binary, accepted=SOFT)
 
 
 def decoded(path: Path, layout: Layout, meanings: Mapping[int,
@@ -160,19 +156,16 @@ def merge(*paths: Path | None,
     """Merge masks of the classes 1, 2, ...; a later one overwrites earlier
     ones. A path is None where the photograph has nothing of the class.
 
-    Args:
-        accepted: The values that count in each mask; empty for all but 0.
-        nested: Whether each class lies in the one before it, so that an
-            overlap is as it should be, and pixels outside are counted.
+    ``accepted`` are the values that count in each mask, empty for all but 0.
+    If each class lies in the one before it, ``nested``, an overlap is as it
+    should be, and pixels outside are counted.
     """
     labels = np.zeros(layout.shape, np.uint8)
     odd = 0
     for place, path in enumerate(paths):
         if path is None:
             continue
-        values = accepted[place] if accepted else ()
-        mask, _ = (
-            selected(path, layout, values) if values else binary(path, layout))
+        mask, _ = binary(path, layout, accepted[place] if accepted else ())
         inside = mask > 0
         if not nested:
             odd += np.count_nonzero(labels[inside])

@@ -5,23 +5,17 @@ What the user can correct is raised as ``RefusedError``.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 from mbos.io import RefusedError
 from mbos.tasks import BUILTIN_TASKS, IGNORE_INDEX, Task
 from .description import SECOND_OBSERVER, Labels
-from .labels import binary, decoded, merge, selected
-from .layout import taken
+from .labels import decoded, merge
 from .patterns import MaskPattern, Photograph
 
 SHOWN_BY_ALL = (BUILTIN_TASKS['vessel'], BUILTIN_TASKS['odoc'])
 """tuple[Task]: Tasks of which every eye shows something."""
-
-
-class MissingMaskError(RefusedError):
-    """A photograph has no mask where there should be one."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +24,11 @@ class Masks:
     has the key '', or one of each class that has some.
 
     The folder is called like the task, or for a second observer like the task
-    with ``-`` and more. ``values`` are labels by value, by the key of the
-    pattern; a photograph may lack the masks whose keys are ``optional``.
+    with ``-`` and more.
     """
     folder: str
     task: Task
     patterns: Mapping[str, MaskPattern]
-    values: Mapping[str, Mapping[int, int]]
-    optional: frozenset[str]
 
     @property
     def labelled(self) -> tuple[str, ...]:
@@ -60,8 +51,9 @@ class Masks:
     def recipe(self) -> dict:
         """What the labels depend on, to be recorded."""
         values = {
-            self.patterns[key].key: sorted(map(list, meanings.items()))
-            for key, meanings in self.values.items()
+            f'{self.folder}.{kind}'.strip('.'):
+            sorted(map(list, pattern.values.items()))
+            for kind, pattern in self.patterns.items() if pattern.values
         }
         return dict(
             classes=list(self.task.classes),
@@ -70,37 +62,23 @@ class Masks:
 
     def reader(self, photograph: Photograph) -> Callable:
         """Make the label reader of one photograph; see ``labels.py``."""
-        paths = {key: self._find(key, photograph) for key in self.patterns}
-        accepted = {
-            key: [value for value, label in meanings.items() if label]
-            for key, meanings in self.values.items()
-        }
-        if '' not in paths:
-            return partial(
-                merge,
-                *map(paths.get, self.task.classes),
-                accepted=[accepted.get(c, ()) for c in self.task.classes],
-                nested=self.task.nested)
-        path = paths['']
-        if path is None:
-            return partial(merge, None)
-        if self.task.num_classes > 1:
-            values = (*range(self.task.num_classes + 1), IGNORE_INDEX)
-            same = dict(zip(values, values))
-            return partial(decoded, path, meanings=self.values.get('', same))
-        if '' in accepted:
-            return partial(selected, path, accepted=accepted[''])
-        return partial(binary, path)
-
-    def _find(self, key: str, photograph: Photograph) -> Path | None:
-        pattern = self.patterns[key]
-        path = pattern.find(photograph)
-        if path is None and pattern.key not in self.optional:
-            raise MissingMaskError(
-                f'{pattern.lack(photograph)}leave such photographs out with '
-                f'--skip-unlabelled, or add --optional {pattern.key} if they '
-                'show nothing of it.')
-        return path
+        task, whole = self.task, self.patterns.get('')
+        if whole and task.num_classes > 1:
+            path = whole.find(photograph)
+            same = {k: k for k in (*range(task.num_classes + 1), IGNORE_INDEX)}
+            if path is None:
+                return partial(merge, None)
+            return partial(decoded, path, meanings=whole.values or same)
+        of_classes = [whole or self.patterns.get(c) for c in task.classes]
+        accepted = [
+            [value for value, label in (p.values or {}).items()
+             if label] if p else [] for p in of_classes
+        ]
+        return partial(
+            merge,
+            *(p and p.find(photograph) for p in of_classes),
+            accepted=accepted,
+            nested=task.nested)
 
 
 def parse_pairs(
@@ -114,10 +92,9 @@ def parse_pairs(
     pairs: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition('=')
-        if not (value and re.fullmatch(key, name)):
-            raise RefusedError(f'{option} {text!r}: expected {expected}.')
-        if name in pairs:
-            raise RefusedError(f'{option} names {name} twice.')
+        if not (value and re.fullmatch(key, name)) or name in pairs:
+            raise RefusedError(f'{option} {text!r}: expected {expected}, and '
+                               'each name once.')
         pairs[name] = value
     return pairs
 
@@ -132,67 +109,61 @@ def masks_of(folder: Path, photographs: Sequence[Photograph],
     pairs = parse_pairs('--masks', masks)
     meanings = parse_pairs('--values', values)
     chosen = parse_pairs('--classes', classes, r'\w+')
-    by_folder: dict[str, dict[str, str]] = {}
+    by_folder: dict[str, list[str]] = {}
     for key in pairs:
         name, _, kind = key.partition('.')
-        by_folder.setdefault(name, {})[kind] = key
+        by_folder.setdefault(name, []).append(kind)
     names = {folder.partition('-')[0] for folder in by_folder}
-    for option, given, known in (('--classes', chosen, names), ('--nested',
-                                                                nested, names),
-                                 ('--values', meanings,
-                                  pairs), ('--optional', optional, pairs)):
+    for option, given in dict(
+            classes=chosen, nested=nested, values=meanings,
+            optional=optional).items():
         for name in given:
-            if name not in known:
-                raise RefusedError(f'{option} names {name}, for which --masks '
-                                   'gives nothing; it gives '
-                                   f'{", ".join(known) or "nothing"}.')
+            if name not in (pairs if option in ('values',
+                                                'optional') else names):
+                raise RefusedError(f'--{option} names {name}, for which '
+                                   '--masks gives nothing; it gives '
+                                   f'{", ".join(pairs) or "nothing"}.')
     found = []
-    for name, keys in by_folder.items():
-        task = _task_of(name.partition('-')[0], by_folder, chosen, nested)
-        if '' in keys and len(keys) > 1:
+    for name, kinds in by_folder.items():
+        own = name.partition('-')[0]
+        known = [k for f, ks in by_folder.items() for k in ks
+                 if f.partition('-')[0] == own]  # yapf: disable
+        task = _task_of(own, known, chosen.get(own), own in nested)
+        if '' in kinds and len(kinds) > 1:
             raise RefusedError(
                 f'--masks gives {name} one mask of all classes and masks of '
                 'single classes; leave one of the two out.')
-        found.append(
-            Masks(
-                name, task, {
-                    kind: MaskPattern(key, pairs[key], folder, photographs)
-                    for kind, key in keys.items()
-                }, {
-                    kind:
-                    parse_values(key, meanings[key],
-                                 (kind, ) if kind else task.classes)
-                    for kind, key in keys.items() if key in meanings
-                }, frozenset(optional)))
+        patterns = {}
+        for kind in kinds:
+            key = f'{name}.{kind}'.strip('.')
+            labels = (kind, ) if kind else task.classes
+            patterns[kind] = MaskPattern(
+                key, pairs[key], folder, photographs,
+                parse_values(key, meanings[key], labels)
+                if key in meanings else None, key in optional)
+        found.append(Masks(name, task, patterns))
     return found
 
 
-def _task_of(name: str, by_folder: Mapping[str, Mapping[str, str]],
-             classes: Mapping[str, str], nested: Sequence[str]) -> Task:
+def _task_of(name: str, kinds: Sequence[str], classes: str | None,
+             nested: bool) -> Task:
     """A task that is neither built in nor described has the classes that have
     masks, or one of its own name.
     """
-    found = list(
-        dict.fromkeys(kind for folder, keys in by_folder.items()
-                      if folder.partition('-')[0] == name for kind in keys
-                      if kind))
+    found = dict.fromkeys(filter(None, kinds))
     task = BUILTIN_TASKS.get(name)
-    if task is None or name in classes:
-        chosen = classes[name].split(',') if name in classes else found
+    if task is None or classes:
+        chosen = tuple(classes.split(',') if classes else found) or (name, )
         try:
-            task = Task(
-                name,
-                tuple(chosen) or (name, ),
-                nested=name in nested or bool(task and task.nested))
+            nested = nested or bool(task and task.nested)
+            task = Task(name, chosen, nested=nested)
         except ValueError as error:
             raise RefusedError(f'--classes: {error}') from None
-    for wrong in set(found) - set(task.classes):
-        near = get_close_matches(wrong, task.classes, 1, 0.1)
+    for wrong in found.keys() - set(task.classes):
         raise RefusedError(
             f'--masks {name}.{wrong}: the classes of {name} are '
-            f'{", ".join(task.classes)}' +
-            (f'; did you mean {near[0]}?' if near else '.') +
-            f' Others are given by --classes {name}=...')
+            f'{", ".join(task.classes)}; others are given by --classes '
+            f'{name}=...')
     return task
 
 
@@ -211,12 +182,11 @@ def parse_values(key: str, text: str,
     try:
         for part in text.split(','):
             name, sign, numbers = part.rpartition(':')
-            if not sign and len(classes) > 1:
-                raise ValueError(part)
             first, _, last = numbers.partition('-')
             values = range(int(first), int(last or first) + 1)
-            if not values or values[0] < 0 or values[-1] > 255:
-                raise ValueError(numbers)
+            if not values or values[0] < 0 or values[-1] > 255 or (
+                    not sign and len(classes) > 1):
+                raise ValueError(part)
             for value in values:
                 label = labels[name] if sign else 1
                 if meanings.setdefault(value, label) != label:
@@ -228,18 +198,3 @@ def parse_values(key: str, text: str,
             'odoc=disc:128,cup:0,background:255, of '
             f'{", ".join(labels)}.') from None
     return meanings
-
-
-def without_masks(photographs: Sequence[Photograph],
-                  patterns: Iterable[MaskPattern]) -> list[Photograph]:
-    """Leave out files that are the mask of another photograph, and refuse
-    photographs of one name.
-    """
-    masks = set().union(*(pattern.all_files() for pattern in patterns))
-    rest = [p for p in photographs if p.path not in masks] or photographs
-    first: dict[str, Photograph] = {}
-    for photograph in rest:
-        other = first.setdefault(photograph.name.casefold(), photograph)
-        if other is not photograph:
-            raise RefusedError(taken(photograph.path, other.path))
-    return list(rest)

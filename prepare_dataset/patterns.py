@@ -7,16 +7,19 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from mbos.faults import first_of
 from mbos.io import RefusedError, is_printable
 from .layout import IMAGE_SUFFIXES, unprintable, visible_files
 
 FIELD = re.compile(r'\{(\w+)\}')
-MAX_NAMED = 3
-"""Files that a message names before it ends in "..."."""
+
+
+class MissingMaskError(RefusedError):
+    """A photograph has no mask where there should be one."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,16 @@ class Photograph:
     path: Path
     relative: str
     name: str
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str]
+
+    def is_called(self, pattern: str) -> bool:
+        """Whether its path in the folder, with or without suffix, its file
+        name, stem or name fits a pattern.
+        """
+        bare = self.relative.rsplit('.', 1)[0]
+        names = (self.relative, bare, self.path.name, self.path.stem,
+                 self.name)
+        return any(_fits(pattern, name) for name in names)
 
 
 def list_photographs(folder: Path,
@@ -45,8 +57,8 @@ def list_photographs(folder: Path,
     paths = []
     for path in visible_files(folder):
         shown = path.relative_to(folder).as_posix()
-        chosen_by = shown if '/' in pattern else path.name
-        if _is_image(path) and _fits(pattern, chosen_by):
+        if _is_image(path) and _fits(pattern,
+                                     shown if '/' in pattern else path.name):
             if not is_printable(shown):
                 raise RefusedError(unprintable(path))
             paths.append(path)
@@ -57,8 +69,7 @@ def list_photographs(folder: Path,
     stems = Counter(path.stem.casefold() for path in paths)
     photographs = []
     for path in sorted(paths):
-        relative = path.relative_to(folder)
-        name = path.stem
+        relative, name = path.relative_to(folder), path.stem
         if stems[name.casefold()] > 1:
             name = '_'.join(relative.with_suffix('').parts)
         fields = dict(stem=path.stem, dir=relative.parent.as_posix())
@@ -91,43 +102,53 @@ class MaskPattern:
     folder with files of the photographs' stems. A relative one starts in the
     folder of the photographs, or in the one above it, or in the working
     directory: where it fits first. Names fit in upper and lower case.
+
+    ``values`` are labels by value of the mask, where the user says what they
+    mean; a photograph may lack a mask that is ``optional``.
     """
 
-    def __init__(self, key: str, pattern: str, folder: Path,
-                 photographs: Sequence[Photograph]):
-        self.key = key
+    def __init__(self,
+                 key: str,
+                 pattern: str,
+                 folder: Path,
+                 photographs: Sequence[Photograph],
+                 values: Mapping[int, int] | None = None,
+                 optional: bool = False):
         self.text = f'{key}={pattern!r}'
+        self.values = values
+        self.optional = optional
         self._used: set[Path] = set()
         self._images_in = cache(_images_in)
-        tried = []
-        for base in (folder, folder.parent, Path()):
-            self._pattern = _complete(base, pattern)
-            self._check_fields(photographs[0])
-            if any(self._matches(photograph) for photograph in photographs):
-                return
-            tried.append(str(self._path(photographs[0])))
-        raise RefusedError(
-            f'{self.text} fits no file of any photograph; tried '
-            f'{", ".join(dict.fromkeys(tried))} for {photographs[0].path}.')
-
-    def _check_fields(self, photograph: Photograph) -> None:
-        names = FIELD.findall(self._pattern)
-        unknown = [name for name in names if name not in photograph.fields]
-        if unknown:
-            known = ', '.join(f'{{{k}}}' for k in photograph.fields)
-            raise RefusedError(
-                f'{self.text} names the unknown field {{{unknown[0]}}}; known '
-                f'are {known}, and named groups of --fields.')
-        if not names and any(c in self._pattern for c in '*?'):
+        names = FIELD.findall(pattern)
+        known = photographs[0].fields
+        for name in names:
+            if name not in known:
+                raise RefusedError(
+                    f'{self.text} names the unknown field {{{name}}}; known '
+                    f'are {", ".join(known)}, and named groups of --fields.')
+        if not names and any(c in pattern for c in '*?'):
             raise RefusedError(
                 f'{self.text} does not say which file belongs to which '
                 "photograph; put {stem} into it, such as 'masks/{stem}.png'.")
+        tried = {}
+        for base in (folder, folder.parent, Path()):
+            self._pattern = _complete(base, pattern)
+            if any(self._matches(photograph) for photograph in photographs):
+                return
+            tried[str(self._path(photographs[0]))] = base
+        raise RefusedError(
+            f'{self.text} fits no file of any photograph; tried '
+            f'{", ".join(tried)} for {photographs[0].path}.')
 
     def _path(self, photograph: Photograph) -> Path:
         """The pattern, filled in for one photograph."""
-        return Path(
-            FIELD.sub(lambda m: _escaped(photograph.fields[m[1]]),
-                      self._pattern))
+
+        def value(match: re.Match) -> str:
+            text = photograph.fields[match[1]]
+            # of a group that took no part anything fits
+            return text if text == '*' else glob.escape(text)
+
+        return Path(FIELD.sub(value, self._pattern))
 
     def _matches(self, photograph: Photograph) -> list[Path]:
         path = self._path(photograph)
@@ -138,20 +159,20 @@ class MaskPattern:
         ]
 
     def find(self, photograph: Photograph) -> Path | None:
-        """The mask of a photograph; None if there is none."""
+        """The mask of a photograph; None if there is none and need not be."""
         found = sorted(self._matches(photograph))
         if len(found) > 1:
             raise RefusedError(
                 f'{photograph.path}: {self.text} fits {len(found)} files, '
-                f'{named(found)}; make the pattern fit one.')
+                f'{first_of(map(str, found))}; make the pattern fit one.')
+        if not found and not self.optional:
+            expected = str(self._path(photograph)).replace('[[]', '[')
+            raise MissingMaskError(
+                f'{photograph.path}: has no mask {self.text}; expected '
+                f'{expected}. Add it, or see --skip-unlabelled and --optional.'
+            )
         self._used.update(found)
         return found[0] if found else None
-
-    def lack(self, photograph: Photograph) -> str:
-        """Say that a photograph has no mask, and where it is looked for."""
-        expected = str(self._path(photograph)).replace('[[]', '[')
-        return (f'{photograph.path}: has no mask {self.text}; expected '
-                f'{expected}. Add it, or ')
 
     def all_files(self) -> set[Path]:
         """All files that could be masks of any photograph."""
@@ -160,10 +181,10 @@ class MaskPattern:
 
     def left_over(self) -> list[str]:
         """A note about masks that belong to no photograph."""
-        rest = sorted(self.all_files() - self._used)
+        rest = sorted(map(str, self.all_files() - self._used))
         return [
             f'{len(rest)} files fit {self.text} but belong to no photograph '
-            f'that is prepared: {named(rest)}.'
+            f'that is prepared: {first_of(rest)}.'
         ] if rest else []
 
 
@@ -175,11 +196,6 @@ def _complete(base: Path, pattern: str) -> str:
     if path.is_dir():
         return str(Path(glob.escape(str(path)), '{stem}.*'))
     return str(path)
-
-
-def _escaped(value: str) -> str:
-    # of a group that took no part anything fits
-    return value if value == '*' else glob.escape(value)
 
 
 def _images_in(folder: str) -> list[Path]:
@@ -194,9 +210,3 @@ def _is_image(path: Path) -> bool:
 def _fits(pattern: str, text: str) -> bool:
     """As a shell's pattern, in upper or lower case."""
     return fnmatch.fnmatchcase(text.lower(), pattern.lower())
-
-
-def named(things: Sequence) -> str:
-    """The first of some names, in a line."""
-    shown = [str(thing) for thing in things[:MAX_NAMED]]
-    return ', '.join(shown) + (', ...' if len(things) > MAX_NAMED else '')

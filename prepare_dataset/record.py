@@ -1,32 +1,52 @@
-"""prepared.json: what a preparation wrote, for the check to compare.
+"""What a preparation wrote beside the images.
 
-A tree by itself does not say whether a missing mask was lost or never
-published, nor how many photographs there should be. The preparation knows.
+``geometry.csv`` says how each photograph became its prepared image. A tree by
+itself does not say whether a missing mask was lost or never published, nor how
+many photographs there should be: ``prepared.json`` does, for the check.
 """
+import csv
+import io
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-import numpy as np
-
 from mbos.io import RefusedError, read_text
-from mbos.io.files import save_text
-from .description import Collection, Labels, Split
+from mbos.io.files import save_json, save_text
+from mbos.io.geometry import Geometry
+from .description import FIELD_OF_VIEW, Collection, Labels, Split
 
+GEOMETRY = 'geometry.csv'
 FILE = 'prepared.json'
 UNFINISHED = 'the preparation was not finished; run the same command again.'
 
 
-def part_note(found: int, expected: int) -> str:
-    """A note that there are not as many photographs as are published."""
-    kind = 'a part' if found < expected else 'more'
-    return f'  note: this is {kind} of what the owner publishes'
+def read_geometry(folder: Path) -> dict[str, Geometry]:
+    """Read geometry.csv of a prepared split; an empty dict if there is none.
+
+    Raises:
+        RefusedError: If the file is damaged.
+    """
+    path = folder / GEOMETRY
+    if not path.exists():
+        return {}
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            rows = map(Geometry.from_row, csv.DictReader(file))
+            return {row.name: row for row in rows}
+    except (KeyError, TypeError, ValueError) as error:
+        raise RefusedError(f'{path}: cannot be read ({error!r}); remove the '
+                           'file, it will be made again.') from error
 
 
-def shares(pixels: np.ndarray) -> str:
-    """Shares of the label values, of which the pixels were counted."""
-    return ', '.join(f'{value}: {100 * n / pixels.sum():.3f} %'
-                     for value, n in enumerate(pixels) if n)
+def write_geometry(folder: Path, rows: Iterable[Geometry]) -> None:
+    """Write geometry.csv, sorted by name."""
+    stream = io.StringIO()
+    columns = [column.name for column in fields(Geometry)]
+    writer = csv.DictWriter(stream, columns, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(vars(row) for row in sorted(rows, key=lambda r: r.name))
+    save_text(folder / GEOMETRY, stream.getvalue())
 
 
 @dataclass
@@ -52,7 +72,6 @@ class Record:
     image_suffix: str = '.jpg'
     labels: dict[str, Labels] = field(default_factory=dict)
     splits: dict[str, SplitRecord] = field(default_factory=dict)
-    published: bool = True
     recipe: dict = field(default_factory=dict)
 
     def begin(self, collection: Collection) -> None:
@@ -60,7 +79,6 @@ class Record:
         earlier run could prepare nothing are forgotten.
         """
         self.image_suffix = collection.image_suffix
-        self.published = collection.published
         self.labels.update(collection.labels)
         self.recipe.update(collection.recipe)
         self.splits = {k: s for k, s in self.splits.items() if s.photographs}
@@ -71,14 +89,8 @@ class Record:
             key: Split(split.expected, folder=split.folder)
             for key, split in self.splits.items()
         }
-        return Collection(
-            name,
-            folder,
-            lambda raw, split: None,
-            splits,
-            self.labels,
-            self.image_suffix,
-            published=self.published)
+        return Collection(name, folder, lambda raw, split: None, splits,
+                          self.labels, self.image_suffix)
 
 
 def read_records(folder: Path) -> dict[str, Record]:
@@ -101,25 +113,25 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 
 def _record(entry: dict) -> Record:
+    # earlier versions had more in it
+    known = {f.name: entry[f.name] for f in fields(Record) if f.name in entry}
     labels = {k: Labels(**v) for k, v in entry['labels'].items()}
     splits = {k: SplitRecord(**v) for k, v in entry['splits'].items()}
     for name in (*labels, *(split.folder for split in splits.values())):
         if Path(name).is_absolute() or '..' in Path(name).parts:
             raise ValueError(f'{name!r} leads out of the folder')
-    return Record(**dict(entry, labels=labels, splits=splits))
+    return Record(**dict(known, labels=labels, splits=splits))
 
 
 def save_records(folder: Path, records: dict[str, Record]) -> None:
     """Write the records of a prepared folder."""
-    content = {name: asdict(record) for name, record in records.items()}
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    save_text(folder / FILE, text + '\n')
+    save_json(folder / FILE, {k: asdict(r) for k, r in records.items()})
 
 
 def labels_of(collection: Collection,
               records: dict[str, Record]) -> dict[str, Labels]:
-    """All label folders that a prepared collection may have."""
-    labels = collection.all_labels
+    """All label folders that a prepared collection may have, and ``fov``."""
+    labels = {**collection.labels, 'fov': FIELD_OF_VIEW}
     for record in records.values():
         for name, kind in record.labels.items():
             # records of version 0.1 name no task

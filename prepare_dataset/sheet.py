@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 from mbos.io import RefusedError
 from mbos.io.downscale import scale_labels
 from mbos.io.files import save_image
+from mbos.io.labels import read_labels
 from mbos.painter import draw_overlay, shrink
 from .description import Labels
-from .labels import open_image, open_photograph
+from .labels import open_photograph
 
 TILE = 320
 HEAD = 20
@@ -56,10 +57,9 @@ def _labels(photograph: Path, folder: str) -> np.ndarray | None:
     """
     path = photograph.parents[1] / folder / f'{photograph.stem}.png'
     try:
-        labels = np.array(open_image(path)).astype(np.uint8)
-    except RefusedError:
+        return read_labels(str(path))
+    except ValueError:
         return None
-    return labels if labels.ndim == 2 else None
 
 
 def write_sheet(path: Path, splits: Sequence[list[Path]],

@@ -2,14 +2,14 @@
 
 What the user can correct is raised as ``RefusedError``.
 """
-import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mbos.faults import first_of
 from mbos.io import RefusedError, read_text
 from .own_masks import parse_pairs
-from .patterns import Photograph, named, search
+from .patterns import Photograph, search
 
 WHOLE = 'all'
 """Name of the only split of a collection that has none."""
@@ -28,8 +28,8 @@ def group_of(photographs: Sequence[Photograph],
     for photograph in photographs if expression else ():
         match = search('--group', expression,
                        photograph.relative.rsplit('.', 1)[0], photograph.path)
-        groups[photograph.name] = ' '.join(
-            part or '' for part in match.groups()) or match.group()
+        parts = [part or '' for part in match.groups()]
+        groups[photograph.name] = ' '.join(parts) or match.group()
     return groups
 
 
@@ -71,7 +71,7 @@ def split_photographs(
         split_of.update({p.name: TRAIN for p in rest})
     elif rest:
         notes.append(f'{len(rest)} photographs are in no split and are left '
-                     f'out: {named([p.relative for p in rest])}.')
+                     f'out: {first_of(p.relative for p in rest)}.')
     divided: dict[str, list[Photograph]] = {name: [] for name in names}
     first: dict[str, Photograph] = {}
     for photograph in (p for p in photographs if p.name in split_of):
@@ -95,53 +95,35 @@ def split_photographs(
 
 def _listed(split: str, value: str,
             photographs: Sequence[Photograph]) -> list[Photograph]:
-    """Photographs of a list file or a pattern."""
+    """Photographs of a pattern, or of a file with a name or pattern a line."""
+    texts = [value]
     if Path(value).is_file():
-        return _of_file(Path(value), photographs)
-    found = [
-        p for p in photographs if any(
-            fnmatch.fnmatchcase(text.lower(), value.lower())
-            for text in (p.relative, p.name, p.path.name))
-    ]
-    if not found:
-        raise RefusedError(
-            f'--splits {split}={value}: is neither a share, nor a file that '
-            'lists photographs, nor a pattern that fits one, such as '
-            f'{photographs[0].relative}.')
-    return found
-
-
-def _of_file(path: Path,
-             photographs: Sequence[Photograph]) -> list[Photograph]:
-    try:
-        lines = read_text(path).splitlines()
-    except UnicodeDecodeError as error:
-        raise RefusedError(f'{path}: is not a list of names ({error}).') \
-            from error
-    known: dict[str, Photograph] = {}
-    for photograph in photographs:
-        for text in (photograph.relative, photograph.path.name,
-                     photograph.relative.rsplit('.', 1)[0],
-                     photograph.path.stem, photograph.name):
-            known.setdefault(text, photograph)
-    names = [n for n in map(str.strip, lines) if n and not n.startswith('#')]
-    for name in names:
-        if name not in known:
+        try:
+            lines = map(str.strip, read_text(value).splitlines())
+        except UnicodeDecodeError as error:
             raise RefusedError(
-                f'{path}: there is no photograph {name!r}; they are called '
-                f'{named([p.relative for p in photographs])}.')
-    return [known[name] for name in names]
+                f'{value}: is not a list of names ({error}).') from error
+        texts = [line for line in lines if line and not line.startswith('#')]
+    found = []
+    for text in texts:
+        fitting = [p for p in photographs if p.is_called(text)]
+        if not fitting:
+            raise RefusedError(
+                f'--splits {split}={value}: {text} is neither a share, nor a '
+                'file that lists photographs, nor a pattern that fits one; '
+                f'they are {first_of(p.relative for p in photographs)}.')
+        found += fitting
+    return found
 
 
 def _share_out(photographs: Sequence[Photograph], shares: Mapping[str, float],
                split_of: dict[str, str], groups: Mapping[str, str],
                seed: int) -> None:
     """Give whole groups to the splits until each has its share."""
-    if not all(share > 0 for share in shares.values()) or (sum(shares.values())
-                                                           > 1 + 1e-9):
-        given = ', '.join(f'{k}={share}' for k, share in shares.items())
-        raise RefusedError(f'--splits {given}: shares are larger than 0 and '
-                           'together at most 1.')
+    values = list(shares.values())
+    if not all(share > 0 for share in values) or sum(values) > 1 + 1e-9:
+        raise RefusedError(f'--splits gives the shares {values}: each must be '
+                           'larger than 0, and together at most 1.')
     members: dict[str, list[str]] = {}
     for photograph in photographs:
         if photograph.name not in split_of:

@@ -40,15 +40,13 @@ class Job:
 
     def targets(self, item: Item) -> dict[str, Path]:
         """The files to write, by folder."""
-        folders = [*item.labels, *['fov'] * self.with_images]
-        targets = {
-            name: self.folder / name / f'{item.stem}.png'
-            for name in folders
-        }
+        names = dict.fromkeys(item.labels, '.png')
         if self.with_images:
-            image = item.stem + self.image_suffix
-            targets['images'] = self.folder / 'images' / image
-        return targets
+            names |= dict(fov='.png', images=self.image_suffix)
+        return {
+            folder: self.folder / folder / (item.stem + suffix)
+            for folder, suffix in names.items()
+        }
 
     def is_there(self, item: Item) -> bool:
         """Whether all files of a photograph are there."""
@@ -56,20 +54,15 @@ class Job:
 
     def geometry(self, stem: str, size: tuple[int, int], box) -> Geometry:
         """What becomes of a photograph whose field of view has a box."""
-        return make_geometry(
-            stem,
-            size,
-            box=box if self.crop == 'fov' else None,
-            square=self.crop != 'none',
-            max_side=self.max_side)
+        box = box if self.crop == 'fov' else None
+        return make_geometry(stem, size, box, self.crop != 'none',
+                             self.max_side)
 
 
 @dataclass
 class Outcome:
-    """What came of one photograph: an error, or nothing to do, or files.
-
-    ``counts`` are those of the readers, ``pixels`` the number of pixels of
-    each value 0 to 255, by label folder.
+    """What came of one photograph: an error, or nothing to do, or files;
+    ``counts`` are those of the readers.
     """
     stem: str
     geometry: Geometry | None = None
@@ -77,7 +70,6 @@ class Outcome:
     error: str = ''
     notes: list[str] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
@@ -89,10 +81,10 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     except RefusedError as error:
         return Outcome(item.stem, error=str(error))
     except Exception as error:  # One bad file must not stop the others.
-        reason = sentence_of(error) if isinstance(error, OSError) \
-            else repr(error)
-        return Outcome(
-            item.stem, error=f'{item.image}: not prepared ({reason})')
+        known = isinstance(error, OSError)
+        reason = sentence_of(error) if known else repr(error)
+        text = f'{item.image}: not prepared ({reason})'
+        return Outcome(item.stem, error=text)
 
 
 def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
@@ -147,9 +139,8 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
         # The very same pixels: compressing them again only loses.
         save_bytes(path, item.image.read_bytes())
     else:
-        options = {'.tif': dict(compression='tiff_lzw')}
-        save_image(path, geometry.apply(image, is_label=False),
-                   **options.get(path.suffix, {}))
+        options = dict(compression='tiff_lzw') if path.suffix == '.tif' else {}
+        save_image(path, geometry.apply(image, is_label=False), **options)
     return outcome
 
 
@@ -169,8 +160,6 @@ def _labels(item: Item, layout: Layout, job: Job,
         counts = {**counts, CUT_OFF: int(np.count_nonzero(labels) - inside)}
         outcome.counts.update({f'{name}: {k}': n for k, n in counts.items()})
         prepared[name] = outcome.geometry.apply(labels, is_label=True)
-        outcome.pixels[name] = np.bincount(
-            prepared[name].ravel(), minlength=256)
     return prepared
 
 

@@ -19,21 +19,31 @@ from .plan import Plan
 from .report import GOALS, write_report
 from .steps import StepFailed, StepRunner
 
-PATHS = {
-    '--real': 'folder with the unpacked DRIVE, IDRiD and Drishti-GS',
-    '--out': 'work folder (default: work_dirs/quickstart/synthetic or real)'
-}
-NUMBERS = {
-    '--iters1': (None, 'iterations of stage 1, and of each single-task model '
-                 "(default: the config's)"),
-    '--iters2': (None, "iterations of stage 2 (default: the config's)"),
-    '--seed': (0, 'of training (default: 0)'),
-    '--max-side':
-    (1024, '--real: scale larger photographs down (default: 1024)'),
-    '--images': (None, 'generated: training photographs of each collection'),
-    '--val-images': (None, 'generated: validation photographs'),
-    '--test-images': (None, 'generated: test photographs'),
-    '--size': (None, 'generated: height of the photographs')
+
+def positive(text: str) -> int:
+    """A number of iterations; argparse names what is none."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError('must be at least 1')
+    return int(text)
+
+
+OPTIONS = {
+    '--real': (Path, 'DIR', None,
+               'folder with the unpacked DRIVE, IDRiD and Drishti-GS'),
+    '--out': (Path, 'DIR', None,
+              'work folder (default: work_dirs/quickstart/synthetic or real)'),
+    '--iters1': (positive, 'N', None, 'iterations of stage 1, and of each '
+                 "single-task model (default: the config's)"),
+    '--iters2':
+    (positive, 'N', None, "iterations of stage 2 (default: the config's)"),
+    '--seed': (int, 'N', 0, 'of training (default: 0)'),
+    '--max-side': (int, 'N', 1024, '--real: scale larger photographs down '
+                   '(default: 1024)'),
+    '--images':
+    (int, 'N', None, 'generated: training photographs of each collection'),
+    '--val-images': (int, 'N', None, 'generated: validation photographs'),
+    '--test-images': (int, 'N', None, 'generated: test photographs'),
+    '--size': (int, 'N', None, 'generated: height of the photographs')
 }
 FLAGS = {
     '--from-scratch': "start stage 2 from random weights instead of stage 1's",
@@ -47,24 +57,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name, text in PATHS.items():
-        parser.add_argument(name, type=Path, metavar='DIR', help=text)
-    for name, (default, text) in NUMBERS.items():
-        parser.add_argument(
-            name, type=int, metavar='N', default=default, help=text)
+    add = parser.add_argument
+    for name, (kind, what, default, text) in OPTIONS.items():
+        add(name, type=kind, metavar=what, default=default, help=text)
     for name, text in FLAGS.items():
-        parser.add_argument(name, action='store_true', help=text)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override parts of the configs')
-    args = parser.parse_args(argv)
-    for name in ('iters1', 'iters2'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f'--{name} must be at least 1')
-    return args
+        add(name, action='store_true', help=text)
+    text = 'override parts of the configs'
+    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=text)
+    return parser.parse_args(argv)
 
 
 def run(args) -> int:
@@ -75,10 +75,10 @@ def run(args) -> int:
     for name, found in plan.raw.items():
         print(f'  {name}: {found.images} in {found.folder}')
     if plan.is_real and VESSELS not in plan.raw:
-        print('  no IDRiD_vessels_* folder: hidden vessels and discs are not '
+        print(f'  no {VESSELS}_* folder: hidden vessels and discs are not '
               'scored')
-    print('Planned for at most '
-          f'{60 if plan.is_real else 10} minutes on 2 cores; --iters1 and '
+    minutes = 60 if plan.is_real else 10
+    print(f'Planned for at most {minutes} minutes on 2 cores; --iters1 and '
           '--iters2 make it shorter or longer.')
     pretrained = plan.stage1_cfg.model.get('pretrained')
     note = f'The backbone starts from {pretrained}.'
@@ -109,9 +109,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f'\nError: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            '\nInterrupted; the same command goes on from this step.',
-            file=sys.stderr)
+        again = 'Interrupted; the same command goes on from this step.'
+        print(f'\n{again}', file=sys.stderr)
         return 130
 
 

@@ -76,33 +76,28 @@ def read_figures(folder: str, test_set: str) -> dict[str, float]:
 
 def compare(datasets: Sequence,
             models: Mapping[str, Mapping[str, str]]) -> list[dict]:
-    """Put the Dice of several models beside each other.
+    """Put the Dice of several models beside each other, on test sets.
 
-    Args:
-        datasets: The test sets.
-        models: For each column, the folder of ``eval_*.json`` by task.
-
-    Returns:
-        list[dict]: Rows with ``test_set``, ``task``, ``class``, ``images``,
-        ``hidden``, and ``dice`` by column (None where there is none).
-        Classes that do not occur have no row.
+    ``models`` are for each column the folder of ``eval_*.json`` by task. Rows
+    have ``test_set``, ``task``, ``class``, ``images``, ``hidden``, and
+    ``dice`` by column (None where there is none). Classes that do not occur
+    have no row.
     """
     rows = []
     for dataset in datasets:
         for task, constant in constant_dice(dataset).items():
-            names = [c for c, value in constant.items() if value == value]
-            columns = {CONSTANT: {c: constant[c] for c in names}}
+            columns = {CONSTANT: {c: v for c, v in constant.items() if v == v}}
+            names = list(columns[CONSTANT])
             for model, folders in models.items():
                 figures = read_figures(folders.get(task, ''), dataset.name)
                 columns[model] = {
                     name: figures.get(f'{task}.Dice.{name}')
                     for name in names
                 }
-            if len(names) > 1:
-                for values in columns.values():
-                    known = None not in values.values()
-                    values['mean'] = sum(
-                        values.values()) / len(names) if known else None
+            for values in columns.values() if len(names) > 1 else ():
+                known = None not in values.values()
+                values['mean'] = sum(
+                    values.values()) / len(names) if known else None
             rows += [
                 {
                     'test_set': dataset.name,
@@ -111,26 +106,23 @@ def compare(datasets: Sequence,
                     'images': len(dataset),
                     # such training photographs never had these labels
                     'hidden': dataset.name.startswith('hidden_'),
-                    'dice': {
-                        column: values[label]
-                        for column, values in columns.items()
-                    }
+                    'dice': {k: values[label] for k, values in columns.items()}
                 } for label in columns[CONSTANT]
-            ]
+            ]  # yapf: disable
     return rows
 
 
 def comparison_table(rows: Sequence[dict]) -> list[list[str]]:
     """Lay rows of :func:`compare` out as text, the header first."""
     columns = list(rows[0]['dice']) if rows else []
-    table = [['test set', 'task', 'class', 'images', ''] + columns]
+    table = [['test set', 'task', 'class', 'images', '', *columns]]
     for row in rows:
+        dice = [row['dice'][column] for column in columns]
+        hidden = 'hidden' if row['hidden'] else ''
         table.append([
             row['test_set'], row['task'], row['class'],
-            str(row['images']), 'hidden' if row['hidden'] else ''
-        ] + [
-            '-' if row['dice'][c] is None else f'{row["dice"][c]:.3f}'
-            for c in columns
+            str(row['images']), hidden,
+            *('-' if value is None else f'{value:.3f}' for value in dice)
         ])
     return table
 
@@ -139,4 +131,4 @@ def markdown_table(table: Sequence[Sequence[str]]) -> str:
     """Format a table, the header first, in Markdown."""
     rule = ['---:' if i > 2 else '---' for i in range(len(table[0]))]
     lines = [table[0], rule, *table[1:]]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

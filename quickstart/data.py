@@ -1,9 +1,9 @@
 """What the quickstart does with data beyond preparing collections.
 
-``python -m quickstart.data synthetic COLLECTIONS DATA`` brings the truth
-that the generated collections leave out into the prepared folders.
-``python -m quickstart.data real DATA`` gathers the IDRiD photographs
-with vessel maps and disc masks, none of which training sees.
+``python -m quickstart.data DATA COLLECTIONS`` brings the truth that the
+generated collections leave out into the prepared folders.
+``python -m quickstart.data DATA`` gathers the IDRiD photographs with vessel
+maps and disc masks, none of which training sees.
 """
 import os
 import shutil
@@ -11,27 +11,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
 from mbos.io import RefusedError
-from mbos.io.labels import save_labels
+from mbos.io.labels import read_labels, save_labels
 from mbos.tasks import BUILTIN_TASKS
-from prepare_dataset import drishti_gs, drive, idrid
-from prepare_dataset.files import read_geometry
+from prepare_dataset import ddr, drishti_gs, drive, idrid, refuge, reta
+from prepare_dataset.record import read_geometry
 
-IDRID = 'IDRiD-FOVCrop-padding'
+SYNTHETIC = (reta, ddr, refuge, drive, idrid)
+REAL = (drive, idrid, drishti_gs)
 HIDDEN = 'hidden'
-# Prepared folder and own labels of each generated collection.
-SYNTHETIC = dict(
-    RETA=('RETA', 'vessel'),
-    DDR=('DDR-FOVCrop-padding', 'lesion'),
-    REFUGE=('REFUGE-FOVCrop-padding', 'odoc'),
-    DRIVE=('DRIVE-FOVCrop-padding', 'vessel'),
-    IDRiD=(IDRID, 'lesion'))
-REAL = dict(drive=drive, idrid=idrid, drishti=drishti_gs)
-OWNERS_NAMES = dict(drive='DRIVE', idrid='IDRiD', drishti='Drishti-GS')
-VESSELS = 'idrid_vessels'
+VESSELS = 'IDRiD_vessels'
 
 
 class Found(NamedTuple):
@@ -41,30 +30,33 @@ class Found(NamedTuple):
     images: int
 
 
-def write_hidden_truth(collections: Path, data: Path) -> dict[str, int]:
+def write_hidden_truth(data: Path, collections: Path) -> dict[str, int]:
     """Prepare the truth that generated collections leave out: number of label
     maps by folder written, ``<collection>/<split>/hidden/<task>``.
     """
     counts = {}
-    for name, (folder, own) in SYNTHETIC.items():
+    for collection in (module.COLLECTION for module in SYNTHETIC):
+        name = collection.name
         for source in sorted((collections / HIDDEN / name).glob('*/*')):
             split, task = source.parts[-2:]
-            rows = read_geometry(data / folder / split / 'geometry.csv')
-            if task == own or not rows:
+            folder = data / collection.folder / split
+            rows = read_geometry(folder)
+            if task == collection.labels['ann'].task or not rows:
                 continue
-            target = data / folder / split / HIDDEN / task
             for stem, geometry in rows.items():
-                plane = np.asarray(Image.open(source / f'{stem}.png'))
-                save_labels(target / f'{stem}.png',
+                plane = read_labels(str(source / f'{stem}.png'))
+                save_labels(folder / HIDDEN / task / f'{stem}.png',
                             geometry.apply(plane, is_label=True),
                             BUILTIN_TASKS[task])
-            counts[str(target.relative_to(data))] = len(rows)
+            counts[f'{collection.folder}/{split}/{HIDDEN}/{task}'] = len(rows)
     return counts
 
 
-def gather_hidden(data: Path) -> int:
-    """Put the IDRiD photographs with a vessel map and a disc mask together."""
-    root = data / IDRID
+def gather_hidden(data: Path) -> dict[str, int]:
+    """Put the IDRiD photographs with a vessel map and a disc mask together:
+    their number by folder written.
+    """
+    root = data / idrid.COLLECTION.folder
     shutil.rmtree(root / HIDDEN, ignore_errors=True)
     count = 0
     for vessel in sorted(root.glob('*/vessel/*.png')):
@@ -79,7 +71,7 @@ def gather_hidden(data: Path) -> int:
             if source.exists():
                 _link(source, target)
         count += 1
-    return count
+    return {f'{root.name}/{HIDDEN}': count}
 
 
 def _link(source: Path, target: Path) -> None:
@@ -101,55 +93,46 @@ def find_collections(folder: Path) -> dict[str, Found]:
     if not folder.is_dir():
         raise RefusedError(f'{folder}: there is no such folder; give the one '
                            'that holds DRIVE, IDRiD and Drishti-GS.')
-    children = sorted(p for p in folder.iterdir() if p.is_dir())
+    children = {
+        path: path.name.lower()
+        for path in sorted(folder.iterdir()) if path.is_dir()
+    }
     found = {}
-    for key, module in REAL.items():
-        candidates = [
-            Found(child, count_photographs(module, child))
-            for child in children if child.name.lower().startswith(key)
-            and 'vessel' not in child.name.lower()
-        ]
-        best = max(candidates, key=lambda c: c.images, default=None)
-        if best is None or best.images == 0:
-            name = OWNERS_NAMES[key]
+    for module in REAL:
+        name = module.COLLECTION.name
+        best = max(
+            (Found(child, count_photographs(module, child))
+             for child, called in children.items()
+             if called.startswith(name.lower()) and 'vessel' not in called),
+            key=lambda copy: copy.images,
+            default=Found(folder, 0))
+        if not best.images:
             raise RefusedError(
-                f'{best.folder if best else folder}: no photographs of {name} '
-                f'as it is published; unpack {name} there '
-                '(docs/collections.md says where it is published).')
-        found[key] = best
-    for child in children:
+                f'{best.folder}: no photographs of {name} as it is published; '
+                f'unpack {name} there (docs/collections.md says where it is '
+                'published).')
+        found[name] = best
+    for child, called in children.items():
         maps = [p for p in child.iterdir() if p.suffix.lower() == '.png']
-        if child.name.lower().startswith(VESSELS) and maps:
+        if called.startswith(VESSELS.lower()) and maps:
             found[VESSELS] = Found(child, len(maps))
     return found
 
 
 def count_photographs(module, raw: Path) -> int:
     """Number of labelled photographs in a raw collection, 0 if it is none."""
+    collection = module.COLLECTION
     try:
-        splits = [
-            module.COLLECTION.find(raw, s) for s in module.COLLECTION.splits
-        ]
+        splits = [collection.find(raw, split) for split in collection.splits]
     except RefusedError:
         return 0
     return sum(len(split.items) for split in splits if split is not None)
 
 
-def main(arguments: list[str]) -> int:
-    """Run one of the two commands."""
-    if len(arguments) == 3 and arguments[0] == 'synthetic':
-        counts = write_hidden_truth(Path(arguments[1]), Path(arguments[2]))
-        for name, count in counts.items():
-            print(f'{name}: {count} label maps')
-        return 0 if counts else 1
-    if len(arguments) == 2 and arguments[0] == 'real':
-        count = gather_hidden(Path(arguments[1]))
-        print(f'{IDRID}/{HIDDEN}: {count} photographs with vessel map and '
-              'disc mask')
-        return 0
-    print(__doc__, file=sys.stderr)
-    return 2
-
-
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    folders = [Path(argument) for argument in sys.argv[1:]]
+    written = (write_hidden_truth if len(folders) > 1 else gather_hidden)(
+        *folders)
+    for place, images in written.items():
+        print(f'{place}: {images} photographs')
+    sys.exit(0 if written else 1)

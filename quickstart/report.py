@@ -1,12 +1,11 @@
-"""The quickstart's end: one table, goals, and contact sheets."""
+"""The quickstart's end: one table, goals, and where the pictures are."""
 from collections.abc import Mapping, Sequence
 
 from mbos.apis import build_test_set
 from mbos.datasets.scoring import format_table
-from mbos.io.files import save_image, save_json, save_text
+from mbos.io.files import save_json, save_text
 from mbos.tasks import build_tasks
 from .comparison import compare, comparison_table, markdown_table
-from .contact_sheet import group_by_images, sheet_of
 from .plan import STAGES, Plan
 
 GOALS = {
@@ -47,25 +46,23 @@ def write_report(plan: Plan, times: list[list[str]], note: str,
     rows = compare(datasets, columns(plan))
     results = check_goals(rows, goals, HEADINGS['stage2'])
     table = comparison_table(rows)
-    pictures = draw_sheets(plan, datasets)
     save_json(
         plan.folder / 'comparison.json',
         dict(note=note, rows=rows, goals=results, seconds=dict(times[1:])))
-    text = [
-        f'# Quickstart on {plan.kind} photographs\n', note + '\n',
-        LEGEND + '\n',
-        markdown_table(table)
+    pages = [f'{stage}/report.html' for stage in STAGES]
+    paragraphs = [
+        f'# Quickstart on {plan.kind} photographs', note, LEGEND,
+        markdown_table(table), *goal_lines(results),
+        *(f'Pictures and curves: [{page}]({page})' for page in pages),
+        markdown_table(times)
     ]
-    text += [line + '\n' for line in goal_lines(results)]
-    text += [f'![{p}](pictures/{p.split("/")[-1]})\n' for p in pictures]
-    text += [markdown_table(times)]
-    save_text(plan.folder / 'comparison.md', '\n'.join(text))
+    save_text(plan.folder / 'comparison.md', '\n\n'.join(paragraphs) + '\n')
     print(
         format_table(table),
         LEGEND.replace('`', "'"),
         note,
         *goal_lines(results),
-        *(f'Picture: {path}' for path in pictures),
+        *(f'Pictures and curves: {plan.folder / page}' for page in pages),
         f'Table: {plan.folder / "comparison.md"} and comparison.json',
         f'Next: python tools/predict.py {plan.checkpoint("stage2")} '
         'PHOTOGRAPHS --out predictions',
@@ -105,17 +102,3 @@ def goal_lines(results: Sequence[dict]) -> list[str]:
         lines.append('The final model has learnt.' if good else
                      'The final model has NOT learnt what it should.')
     return lines
-
-
-def draw_sheets(plan: Plan, datasets: Sequence) -> list[str]:
-    """Draw a contact sheet per image folder."""
-    paths = []
-    for name, sets in group_by_images(datasets):
-        predictions = {
-            HEADINGS[stage]: str(plan.predictions(stage) / name)
-            for stage in STAGES
-        }
-        title = ', '.join(d.name for d in sets)
-        paths.append(str(plan.folder / 'pictures' / f'{name}.jpg'))
-        save_image(paths[-1], sheet_of(sets, predictions, title))
-    return paths

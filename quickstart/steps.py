@@ -43,13 +43,13 @@ class StepRunner:
     def __init__(self, folder: Path, fresh: bool = False):
         self.folder = folder
         self.path = folder / RECORD
-        if folder.exists() and not self.path.exists() and any(
-                folder.iterdir()):
+        known = self.path.exists()
+        if not known and folder.exists() and any(folder.iterdir()):
             raise ValueError(
                 f'{folder}: is not empty and was not made by the quickstart; '
                 'give another folder with --out.')
         self.done: dict[str, dict] = {}
-        if self.path.exists() and not fresh:
+        if known and not fresh:
             self.done = json.loads(self.path.read_text())['steps']
         self.is_new = False
         self.seconds: dict[str, float] = {}
@@ -66,11 +66,8 @@ class StepRunner:
         known = self.done.get(step.name, {})
         if (not self.is_new and known.get('command') == step.command
                 and step.output.exists()):
-            self.seconds[step.title] = known['seconds']
-            print(
-                f'Done before ({known["seconds"]:.0f} s); --fresh does all '
-                'again.',
-                flush=True)
+            seconds = self.seconds[step.title] = known['seconds']
+            print(f'Done before ({seconds:.0f} s); --fresh does all again.')
             return
         self.is_new = True
         self.done.pop(step.name, None)
@@ -82,16 +79,15 @@ class StepRunner:
         code = run_to_its_end(step.command)
         if code:
             raise StepFailed(
-                f'{step.title}: the command above ended with exit code '
-                f'{code}. What it says is above; the same quickstart goes on '
-                'from this step.')
+                f'{step.title}: the command above ended with exit code {code}.'
+                ' What it says is above; the same quickstart goes on from this'
+                ' step.')
         if not step.output.exists():
             raise StepFailed(f'{step.title}: {step.output} was not written.')
-        seconds = time.time() - start
-        self.seconds[step.title] = seconds
+        seconds = self.seconds[step.title] = time.time() - start
         self.done[step.name] = dict(command=step.command, seconds=seconds)
         self._save()
-        print(f'--- {seconds:.0f} s', flush=True)
+        print(f'--- {seconds:.0f} s')
 
     def _save(self) -> None:
         save_json(self.path, dict(steps=self.done))
@@ -104,19 +100,16 @@ class StepRunner:
 
 
 def run_to_its_end(command: list[str]) -> int:
-    """Run a command; whatever interrupts this one ends that one, too."""
-    process = subprocess.Popen(command, env=_environment())
+    """Run a command by this interpreter, with the checkout's packages;
+    whatever interrupts this process ends that one, too.
+    """
+    path = os.pathsep.join(filter(None, (ROOT, os.environ.get('PYTHONPATH'))))
+    python = os.environ.get('PYTHON', sys.executable)
+    environment = dict(os.environ, PYTHONPATH=path, PYTHON=python)
+    process = subprocess.Popen(command, env=environment)
     try:
         return process.wait()
     except BaseException:
         process.terminate()  # training saves a checkpoint
         process.wait()
         raise
-
-
-def _environment() -> dict[str, str]:
-    """This interpreter and the checkout's packages, in any folder."""
-    path = os.pathsep.join(
-        p for p in (ROOT, os.environ.get('PYTHONPATH')) if p)
-    python = os.environ.get('PYTHON', sys.executable)
-    return dict(os.environ, PYTHONPATH=path, PYTHON=python)

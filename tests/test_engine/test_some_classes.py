@@ -14,7 +14,7 @@ from PIL import Image
 from mbos.config import plain
 from mbos.io.labels import read_labels, save_labels
 from prepare_dataset import ddr, idrid, synthetic
-from prepare_dataset.files import read_geometry
+from prepare_dataset.record import read_geometry
 from tests.tiny_runs import ROOT, run_tool, write_config
 
 FOLDERS = dict(ddr='DDR-FOVCrop-padding', idrid='IDRiD-FOVCrop-padding')
@@ -28,7 +28,7 @@ def write_data(root):
     ddr.prepare(raw['DDR'], root)
     idrid.prepare(raw['IDRiD'], root)
     train = root / FOLDERS['ddr'] / 'train'
-    for stem, rows in read_geometry(train / 'geometry.csv').items():
+    for stem, rows in read_geometry(train).items():
         hidden = Image.open(raw['hidden'] / f'DDR/train/odoc/{stem}.png')
         plane = rows.apply(np.asarray(hidden), is_label=True)
         save_labels(str(train / f'disc/{stem}.png'), np.uint8(plane > 0))

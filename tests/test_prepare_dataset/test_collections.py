@@ -180,9 +180,9 @@ def test_wrong_raw_folder_says_so(tmp_path, module):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'raw.zip').write_bytes(b'')
     said = {
-        'none': 'does not exist',
+        'none': 'is not a folder',
         'empty': 'empty: nothing of',
-        'raw.zip': 'is a file: unpack it'
+        'raw.zip': 'is not a folder'
     }
     for raw, text in said.items():
         with pytest.raises(RefusedError, match=text):

@@ -12,7 +12,7 @@ from raw_trees import read
 from mbos.io import RefusedError
 from prepare_dataset import ddr, drive, driver, reta
 from prepare_dataset.cli import main
-from prepare_dataset.files import read_geometry
+from prepare_dataset.record import read_geometry
 
 FOLDER = 'DRIVE-FOVCrop-padding/train'
 
@@ -106,7 +106,7 @@ def test_training_splits_are_scaled_by_default(tmp_path, monkeypatch, option,
 def test_geometry_is_written(raw, tmp_path):
     drive.prepare(raw, tmp_path / 'out', workers=1)
     path = tmp_path / 'out' / FOLDER / 'geometry.csv'
-    rows = read_geometry(path)
+    rows = read_geometry(path.parent)
     assert list(rows) == [f'{number}_training' for number in range(21, 25)]
     row = rows['21_training']
     assert (row.width, row.height, row.box) == (120, 100, (18, 6, 85, 85))
@@ -117,7 +117,7 @@ def test_geometry_is_written(raw, tmp_path):
 
 @pytest.mark.parametrize('out, given, text', [
     ('raw/prepared', dict(), 'inside the raw folder'),
-    ('out', dict(splits=['test']), "nothing of split 'test'"),
+    ('out', dict(splits=['test']), 'nothing of DRIVE found'),
     ('out', dict(max_side=31), 'at least 32, or 0'),
 ])
 def test_what_cannot_be_prepared_at_all(raw, tmp_path, out, given, text):
@@ -127,8 +127,8 @@ def test_what_cannot_be_prepared_at_all(raw, tmp_path, out, given, text):
 
 @pytest.mark.parametrize('raw_name, out, code, said', [
     ('raw', 'out', 0, '4 photographs found, 20 expected'),
-    ('none', 'out', 1, 'does not exist'),
-    ('raw', 'file', 1, 'file: is not a folder; choose another OUT'),
+    ('none', 'out', 1, 'none: is not a folder'),
+    ('raw', 'file', 1, 'Not a directory'),
     ('raw', 'file/below', 1, 'Not a directory'),
     ('raw', 'blocked', 1, '21_training.tif: not prepared'),
 ])

@@ -10,8 +10,8 @@ from raw_trees import CUP, DISC, LESIONS, read, rectangle, save, save_grey
 
 from mbos.io import RefusedError
 from prepare_dataset.check import check
-from prepare_dataset.files import read_geometry
 from prepare_dataset.folder import main, prepare
+from prepare_dataset.record import read_geometry
 
 VESSELS = rectangle(40, 46, 80, 50)
 STEMS = [f'p{patient}{side}' for patient in (1, 2, 3) for side in 'LR']
@@ -54,7 +54,7 @@ def problems(eyes):
 
 def label(summary, folder, stem='p1L'):
     """A prepared label map in the place it has in the photograph."""
-    geometry = read_geometry(summary.folder / 'geometry.csv')[stem]
+    geometry = read_geometry(summary.folder)[stem]
     return geometry.restore(read(summary.folder / folder / f'{stem}.png'))
 
 
@@ -83,7 +83,7 @@ SPOT = "dict(path='{0}', classes=['{1}'])"
     (['fovea=manual1'], {}, 'fovea', VESSELS,
      "dict(name='fovea', classes=('fovea',))"),
     (['vessels=manual1'], {}, 'vessels', VESSELS,
-     'the built-in one is vessel'),
+     'the built-in task is vessel'),
     (['fluid.irf=manual1'], dict(classes=['fluid=srf,irf'],
                                  nested=['fluid']), 'fluid', VESSELS * 2,
      "classes=('srf', 'irf'), nested=True)"),
@@ -170,7 +170,7 @@ def test_splits_by_list_and_by_pattern(eyes):
     assert found == dict(
         train=['p2L', 'p2R'], val=['p1L', 'p1R'], test=['p3L', 'p3R'])
     path.write_text('p9L\n')
-    with pytest.raises(RefusedError, match="val.txt: there is no photograph"):
+    with pytest.raises(RefusedError, match="val.txt: p9L is neither"):
         prepare(eyes / 'images', splits=[f'val={path}'], **given)
 
 
@@ -180,8 +180,8 @@ def test_splits_by_list_and_by_pattern(eyes):
     (dict(masks=['vessel=manual1/p*.png']), 'put {stem} into it'),
     (dict(masks=['vessel=manual1/{stm}.png']), 'unknown field {stm}'),
     (dict(masks=['manual1']), "expected TASK=... or TASK.CLASS=..."),
-    (dict(masks=['vessel=manual1', 'vessel=manual1']), 'names vessel twice'),
-    (dict(masks=['odoc.disk=manual1']), 'did you mean disc?'),
+    (dict(masks=['vessel=manual1', 'vessel=manual1']), 'each name once'),
+    (dict(masks=['odoc.disk=manual1']), 'the classes of odoc are disc, cup'),
     (dict(masks=['odoc=manual1', 'odoc.disc=manual1']),
      'one mask of all classes and masks of single classes'),
     (dict(masks=['vessel=manual1'], values=['vessle=255']), 'names vessle'),
@@ -266,7 +266,7 @@ def test_two_preparations_of_one_name_are_not_mixed(eyes):
 
 def test_folders_that_others_made(eyes):
     save(eyes.parent / 'out/clinic/notes.png', VESSELS)
-    with pytest.raises(RefusedError, match='not prepared by this command'):
+    with pytest.raises(RefusedError, match='choose another name'):
         run(eyes, 'vessel=manual1')
     summary = run(eyes, 'vessel=manual1', name='mine')
     path = summary.folder / 'prepared.json'

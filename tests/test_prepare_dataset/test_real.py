@@ -10,7 +10,7 @@ import pytest
 from raw_trees import read
 
 from prepare_dataset import drishti_gs, drive, idrid
-from prepare_dataset.files import read_geometry
+from prepare_dataset.record import read_geometry
 
 REAL = Path(os.environ.get('MBOS_REAL_DATA', '/nonexistent'))
 
@@ -37,7 +37,7 @@ def test_drive_vessels_survive_the_crop(tmp_path):
     summary = drive.prepare(raw, tmp_path, splits=['test'])
     assert summary.ok
     base = tmp_path / 'DRIVE-FOVCrop-padding/test'
-    rows = read_geometry(base / 'geometry.csv')
+    rows = read_geometry(base)
     assert len(rows) == summary.splits['test'].found
     for name, geometry in rows.items():
         number = name.split('_')[0]
@@ -72,7 +72,7 @@ def test_dark_photographs_keep_their_whole_retina(tmp_path):
     raw = some('Drishti-GS_small', tmp_path / 'raw', '002', '004', '018')
     assert drishti_gs.prepare(raw, tmp_path, splits=['train']).ok
     base = tmp_path / 'Drishti-GS-FOVCrop-padding/train'
-    rows = read_geometry(base / 'geometry.csv')
+    rows = read_geometry(base)
     # At the published threshold the box of 002 loses 167 of 1000 columns.
     assert rows['drishtiGS_002'].box_width == 1000
     assert rows['drishtiGS_018'].box_width == 1000

@@ -1,4 +1,4 @@
-"""Comparison of models, and contact sheets, on pictures of 16 pixels."""
+"""Comparison of models on pictures of 16 pixels."""
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,8 +8,6 @@ from mbos.io.files import save_json
 from mbos.io.labels import save_labels
 from quickstart.comparison import (compare, comparison_table, constant_dice,
                                    markdown_table)
-from quickstart.contact_sheet import (FOOT, GAP, HEAD, LEFT, TILE,
-                                      group_by_images, sheet_of)
 
 
 @pytest.fixture
@@ -119,25 +117,3 @@ def test_table(test_set, tmp_path):
     assert lines[0].startswith('| test set | task |')
     assert lines[1] == '| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |'
     assert len(lines) == 6
-
-
-def test_contact_sheet_shows_truth_and_predictions(test_set, tmp_path):
-    first = test_set(labels=[np.ones((4, 4), np.uint8)])
-    disc = test_set(
-        'hidden_disc',
-        'OD',
-        labels=[np.zeros((4, 4), np.uint8)],
-        ann_dirs=dict(odoc=dict(path='OD', classes=['disc'])))
-    assert [(n, len(s))
-            for n, s in group_by_images([first, disc])] == [('drive', 2)]
-    save_labels(str(tmp_path / 'p/vessel/0.png'), np.zeros((4, 4), np.uint8))
-    sheet = sheet_of([first, disc], {'stage 1': str(tmp_path / 'p')}, 'drive')
-    assert sheet.shape == (2 * HEAD + TILE + GAP + FOOT,
-                           LEFT + 3 * (TILE + GAP), 3)
-    middle = [
-        sheet[2 * HEAD + TILE // 2, LEFT + i * (TILE + GAP) + TILE // 2]
-        for i in range(3)
-    ]
-    np.testing.assert_array_equal(middle[0], [90, 40, 20])
-    assert middle[1][2] > 100  # blue vessels
-    np.testing.assert_array_equal(middle[2], middle[0])

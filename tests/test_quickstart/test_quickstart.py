@@ -15,7 +15,7 @@ from PIL import Image
 from mbos.io import RefusedError
 from mbos.io.geometry import make_geometry
 from mbos.io.labels import read_labels
-from prepare_dataset.files import write_geometry
+from prepare_dataset.record import write_geometry
 from quickstart import data
 from quickstart.plan import Plan
 from quickstart.report import check_goals, goal_lines
@@ -50,9 +50,9 @@ def test_hidden_truth_gets_the_prepared_geometry(tmp_path):
         folder.mkdir(parents=True)
         Image.fromarray(raw).save(folder / 'a.png')
     prepared = prepared_data / 'DDR-FOVCrop-padding/test'
-    write_geometry(prepared / 'geometry.csv',
+    write_geometry(prepared,
                    [make_geometry('a', (40, 30), box=(5, 2, 20, 26))])
-    counts = data.write_hidden_truth(collections, prepared_data)
+    counts = data.write_hidden_truth(prepared_data, collections)
     assert counts == {  # lesions are what DDR labels itself
         'DDR-FOVCrop-padding/test/hidden/odoc': 1,
         'DDR-FOVCrop-padding/test/hidden/vessel': 1
@@ -64,7 +64,7 @@ def test_hidden_truth_gets_the_prepared_geometry(tmp_path):
 
 
 def test_gathers_photographs_with_both_masks(tmp_path):
-    root = tmp_path / data.IDRID
+    root = tmp_path / 'IDRiD-FOVCrop-padding'
     for split, kind, name in (('train', 'vessel', 'b.png'),
                               ('train', 'OD', 'b.png'), ('train', 'images',
                                                          'b.jpg'),
@@ -73,13 +73,14 @@ def test_gathers_photographs_with_both_masks(tmp_path):
         path = root / split / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'{split} {kind}')
-    assert data.gather_hidden(tmp_path) == 1  # c has no disc
+    written = {'IDRiD-FOVCrop-padding/hidden': 1}  # c has no disc
+    assert data.gather_hidden(tmp_path) == written
     files = sorted(
         str(p.relative_to(root / 'hidden'))
         for p in (root / 'hidden').rglob('*') if p.is_file())
     assert files == ['OD/b.png', 'images/b.jpg', 'vessel/b.png']
     assert (root / 'hidden/vessel/b.png').read_text() == 'train vessel'
-    assert data.gather_hidden(tmp_path) == 1  # may be run again
+    assert data.gather_hidden(tmp_path) == written  # may be run again
 
 
 def add_collections(folder, drive=True):
@@ -105,10 +106,10 @@ def test_finds_real_collections(tmp_path):
     raw_trees.make_drive(tmp_path / 'DRIVE', [21])
     found = data.find_collections(tmp_path)
     assert {k: (v.folder.name, v.images) for k, v in found.items()} == {
-        'drive': ('DRIVE', 1),
-        'idrid': ('IDRiD_small', 2),  # has more photographs than IDRiD
-        'drishti': ('Drishti-GS_small', 1),
-        'idrid_vessels': ('IDRiD_vessels_AVMapNet', 1)
+        'DRIVE': ('DRIVE', 1),
+        'IDRiD': ('IDRiD_small', 2),  # has more photographs than IDRiD
+        'Drishti-GS': ('Drishti-GS_small', 1),
+        'IDRiD_vessels': ('IDRiD_vessels_AVMapNet', 1)
     }  # yapf: disable
 
 
@@ -189,8 +190,8 @@ def test_commands_of_the_real_quickstart(tmp_path):
     assert plan.singles == ['vessel', 'lesion', 'odoc']
     names = [step.name for step in plan.data_steps()]
     assert names == [
-        'prepare_drive', 'prepare_idrid', 'prepare_drishti', 'prepare_vessels',
-        'hidden'
+        'prepare_dataset.drive', 'prepare_dataset.idrid',
+        'prepare_dataset.drishti_gs', 'prepare_vessels', 'hidden'
     ]
     prepared = tmp_path / 'out/data'
     for folder in ('DRIVE-FOVCrop-padding/test/ann',
@@ -248,7 +249,7 @@ def test_everything_end_to_end(tmp_path):
         (tmp_path / 'out/stage1/pseudo_label_report.json').read_text())
     assert len(labels['folders']) == 5
     assert all('Dice' in row for row in labels['folders'])
-    for name in ('drive', 'ddr', 'idrid', 'refuge'):
-        with Image.open(tmp_path / f'out/pictures/{name}.jpg') as picture:
-            assert picture.size[0] > 1000
-    assert '| drive | vessel |' in (tmp_path / 'out/comparison.md').read_text()
+    text = (tmp_path / 'out/comparison.md').read_text()
+    assert '| drive | vessel |' in text
+    for page in ('stage1/report.html', 'stage2/report.html'):
+        assert (tmp_path / 'out' / page).exists() and f'({page})' in text
