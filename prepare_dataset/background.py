@@ -29,9 +29,6 @@ def prepare(folder: str | Path,
     so: none where a mask that is there shows something, without ``force``.
     """
     source, target = Path(folder, 'images'), Path(folder, task)
-    if not source.is_dir():
-        raise RefusedError(f'{source}: is not a folder; give a prepared '
-                           'split, which holds the folder images.')
     masks = {
         source / name: (target / name).with_suffix('.png')
         for name in list_names(str(source))

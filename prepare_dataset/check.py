@@ -4,10 +4,10 @@
 
 OUT is the folder of all prepared collections or one of them, made by these
 commands or by the published release. Checks counts, pairs of images and
-labels, sizes, label values, empty labels, geometry.csv where it is there, and
-photographs that occur in a training split and in another one; prints a table
-with the pixels' shares of each label value. ``--sheet`` draws
-``OUT/sheets/<collection>.jpg``, photographs beside their labels.
+labels, sizes, label values, empty labels, and photographs that occur in a
+training split and in another one; prints a table with the pixels' shares of
+each label value. ``--sheet`` draws ``OUT/sheets/<collection>.jpg``,
+photographs beside their labels.
 """
 import sys
 from collections import Counter
@@ -30,8 +30,7 @@ from . import aria, ddr, drishti_gs, drive, idrid, refuge, reta, stare
 from .cli import make_parser
 from .description import Collection, Labels
 from .labels import open_photograph
-from .record import (FILE, GEOMETRY, Record, labels_of, read_geometry,
-                     read_records)
+from .record import FILE, Record, labels_of, read_records
 from .sheet import write_sheet
 
 COLLECTIONS = tuple(
@@ -132,7 +131,6 @@ def check_split(folder: Path, collection: Collection, split: str, workers: int,
             for name, pixels in counts.items():
                 report.pixels[name] = report.pixels[name] + pixels
                 report.empty[name] += not pixels[1:255].any()
-    _check_geometry(report, base)
     report.problems.sort()
     return report
 
@@ -218,24 +216,6 @@ def _count_values(path: Path, largest: int, layout: Layout) -> np.ndarray:
             f'{path}: expected the values 0 to {largest}, found '
             f'{", ".join(map(str, found[:8]))}; prepare it again.')
     return counts
-
-
-def _check_geometry(report: SplitReport, base: Path) -> None:
-    """Compare geometry.csv, which the release's trees do not have."""
-    try:
-        rows = read_geometry(base)
-    except RefusedError as error:
-        report.problems.append(str(error))
-        return
-    for stem, size in report.sizes.items() if rows else ():
-        row = rows.get(stem)
-        prepared = row and (row.prepared_width, row.prepared_height)
-        if prepared != size:
-            has = 'no line' if row is None else f'{prepared[0]}x{prepared[1]}'
-            report.problems.append(
-                f'{base / GEOMETRY}: has {has} for {report.images[stem]} of '
-                f'{size[0]}x{size[1]}, so that predictions could not be put '
-                f'back; {AGAIN} with --force.')
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:

@@ -19,7 +19,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what all commands have."""
     add = parser.add_argument
-    add('--workers', type=int, default=2, help='processes (default: 2)')
+    add('--workers', type=int, default=2, help='threads (default: 2)')
     text = 'scale larger prepared images down to N pixels, 0 for never ' \
         f'(default: {MAX_SIDE["train"]} for training splits, else never)'
     add('--max-side', type=int, metavar='N', help=text)

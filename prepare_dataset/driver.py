@@ -1,10 +1,8 @@
-"""Runs over a collection: splits, processes, progress, errors, summary."""
-import multiprocessing
+"""Runs over a collection: splits, progress, errors, summary."""
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from .description import Collection
 from .layout import Found, Item, note_of_left_out
 from .record import (UNFINISHED, Record, SplitRecord, read_geometry,
                      read_records, save_records, write_geometry)
-from .worker import Job, Outcome, prepare_item, start_worker
+from .worker import Job, Outcome, prepare_item
 
 MAX_SIDE = dict(train=2048)
 """Largest side of prepared images by split; training never looks closer than
@@ -98,16 +96,22 @@ def run(collection: Collection,
     """Prepare a collection and say what was done and what went wrong.
 
     ``raw`` is its unpacked folder, ``out`` the one that will contain it.
-    ``splits`` are by default all that the raw folder holds; with one worker
-    everything runs in this process. Larger images are scaled down to
-    ``max_side``, 0 for never; None is 2048 for training splits, else never.
+    ``splits`` are by default all that the raw folder holds; ``workers`` are
+    threads. Larger images are scaled down to ``max_side``, 0 for never; None
+    is 2048 for training splits, else never.
 
     Raises:
         RefusedError: If nothing can be prepared at all.
     """
     start = time.time()
     raw, out = Path(raw), Path(out)
-    _check_arguments(collection, raw, out, max_side)
+    check_raw(raw, collection.name)
+    if out.resolve().is_relative_to(raw.resolve()):
+        raise RefusedError(f'{out}: lies inside the raw folder {raw}; choose '
+                           'a folder outside it.')
+    if max_side and max_side < 32:
+        raise RefusedError('--max-side must be at least 32, or 0 for full '
+                           f'size, got {max_side}.')
     folder = out / collection.folder
     summary = Summary(collection.name, folder)
     records = read_records(folder)
@@ -122,12 +126,11 @@ def run(collection: Collection,
             summary.notes.append(f'{raw} holds no split {name!r}; left out.')
             continue
         side = MAX_SIDE.get(name) if max_side is None else max_side
-        job = Job(folder / collection.split_folder(name),
-                  collection.image_suffix, collection.splits[name].crop, side
-                  or None, force, collection.with_images, collection.labels)
+        job = Job(collection, name, folder / collection.split_folder(name),
+                  side or None, force)
         summary.splits[name] = _run_split(
-            collection, name, found, job, workers, record,
-            partial(save_records, folder, records))
+            job, found, workers, record, partial(save_records, folder,
+                                                 records))
     if not summary.splits:
         raise RefusedError(
             f'{raw}: nothing of {collection.name} found; give the folder that '
@@ -138,26 +141,20 @@ def run(collection: Collection,
     return summary
 
 
-def _check_arguments(collection: Collection, raw: Path, out: Path,
-                     max_side: int | None) -> None:
+def check_raw(raw: Path, name: str) -> None:
+    """Refuse what is no folder, or has links that lead out of it."""
     if not raw.is_dir():
         raise RefusedError(f'{raw}: is not a folder; download and unpack '
-                           f'{collection.name}, then give its folder.')
+                           f'{name}, then give its folder.')
     problems = problems_of_links(raw, recursive=True)
     if problems:
         raise RefusedError('\n'.join(problems))
-    if out.resolve().is_relative_to(raw.resolve()):
-        raise RefusedError(f'{out}: lies inside the raw folder {raw}; choose '
-                           'a folder outside it.')
-    if max_side and max_side < 32:
-        raise RefusedError('--max-side must be at least 32, or 0 for full '
-                           f'size, got {max_side}.')
 
 
-def _run_split(collection: Collection, name: str, found: Found, job: Job,
-               workers: int, record: Record,
+def _run_split(job: Job, found: Found, workers: int, record: Record,
                save: Callable[[], None]) -> SplitSummary:
     """Prepare a split and record what has come of it."""
+    collection, name = job.collection, job.split
     result = SplitSummary(
         collection.splits[name].expected,
         len(found.items),
@@ -174,8 +171,7 @@ def _run_split(collection: Collection, name: str, found: Found, job: Job,
     record.splits[name] = noted
     noted.problems = [f'{job.folder}: {UNFINISHED}']
     save()
-    _prepare_items(f'{collection.name} {name}', found.items, job, workers,
-                   result)
+    _prepare_items(job, found.items, workers, result)
     there = [item for item in found.items if job.is_there(item)]
     noted.photographs = [item.stem for item in there]
     noted.lacking = {
@@ -187,49 +183,22 @@ def _run_split(collection: Collection, name: str, found: Found, job: Job,
     return result
 
 
-def _prepare_items(title: str, items: Sequence[Item], job: Job, workers: int,
+def _prepare_items(job: Job, items: Sequence[Item], workers: int,
                    result: SplitSummary) -> None:
     for path in job.targets(items[0]).values():
         remove_leftovers(path.parent)
-    rows = read_geometry(job.folder)
-    saved = dict(rows)
-    tasks = [(item, job, rows.get(item.stem)) for item in items]
-    done = _outcomes(tasks, workers)
-    try:
-        for outcome in tqdm(
-                done, title, len(tasks), unit='image', disable=None):
-            result.add(outcome)
-            if outcome.geometry:
-                rows[outcome.stem] = outcome.geometry
-    finally:
-        if rows != saved:
-            write_geometry(job.folder, rows.values())
-    result.errors.sort()
-
-
-def _outcomes(tasks: Sequence[tuple], workers: int) -> Iterator[Outcome]:
-    """Prepare photographs, in any order."""
-    to_do = sum(
-        job.force or not known or not job.is_there(item)
-        for item, job, known in tasks)
-    if workers <= 1 or to_do <= 1:  # not worth a process
-        yield from (prepare_item(*task) for task in tasks)
-        return
-    # Forking a process that runs threads (OpenMP, OpenCV) can hang.
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(min(workers, to_do), context,
-                             start_worker) as pool:
-        futures = {pool.submit(prepare_item, *task): task[0] for task in tasks}
+    saved = read_geometry(job.folder)
+    rows = dict(saved)
+    title = f'{job.collection.name} {job.split}'
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        done = pool.map(lambda i: prepare_item(i, job, saved.get(i.stem)),
+                        items)
         try:
-            for future in as_completed(futures):
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    item = futures[future]
-                    yield Outcome(
-                        item.stem,
-                        error=f'{item.image}: not prepared, because a worker '
-                        'process died (out of memory?); run the command again '
-                        'with --workers 1.')
+            for outcome in tqdm(done, title, len(items), disable=None):
+                result.add(outcome)
+                if outcome.geometry:
+                    rows[outcome.stem] = outcome.geometry
         finally:
-            pool.shutdown(cancel_futures=True)
+            if rows != saved:
+                write_geometry(job.folder, rows.values())
+    result.errors.sort()

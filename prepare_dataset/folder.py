@@ -17,7 +17,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mbos.faults import first_of
@@ -80,6 +80,14 @@ def prepare(images,
         split: find_items(members, labels, fovs, skip_unlabelled, folder)
         for split, members in divided.items()
     }
+    # what the images and the labels of each folder depend on
+    recipe = dict(crop=[crop]) | {
+        m.folder: [
+            text for text in (*masks, *classes, *values)
+            if re.split('[.=]', text)[0] in (m.folder, m.task.name)
+        ]
+        for m in labels
+    }
     collection = Collection(
         name,
         name,
@@ -93,8 +101,7 @@ def prepare(images,
         }, {m.folder: m.describe()
             for m in labels},
         suffix,
-        recipe=dict({m.folder: m.recipe()
-                     for m in labels}, crop=crop))
+        recipe=recipe)
     _check_name(out / name, collection)
     summary = run(collection, folder, out, **options)
     summary.notes += notes
@@ -178,7 +185,7 @@ def _check_name(folder: Path, collection: Collection) -> None:
         if record.recipe.get(key, value) != value:
             raise RefusedError(
                 f'{folder}: {key} was prepared with {record.recipe[key]}, '
-                f'now {value} is asked for; {remove}')
+                f'now with {value}; {remove}')
     now = {
         item.stem: split
         for split in collection.splits
@@ -244,30 +251,22 @@ def _entry(collection: Collection, split: str, folder: Path,
 
 
 SEVERAL = dict(
-    masks=('TASK[.CLASS]=PATTERN',
-           "where masks are, e.g. vessel='manual1/{stem}.png'"),
-    classes=('TASK=CLASS,CLASS',
-             'all classes of a task in the order of label values (default: '
-             'those of vessel, lesion and odoc; else those that have masks)'),
-    nested=('TASK',
-            'tasks whose classes contain those after them (odoc does)'),
-    values=('TASK[.CLASS]=VALUES',
-            'what values mean, e.g. vessel=128-255 (the rest is background) '
-            'or odoc=disc:128,cup:0,background:255'),
+    masks=('TASK[.CLASS]=PATTERN', "such as vessel='manual1/{stem}.png'"),
+    classes=('TASK=CLASS,CLASS', 'all classes in the order of label values'),
+    nested=('TASK', 'whose classes contain those after them (odoc does)'),
+    values=('TASK[.CLASS]=VALUES', 'such as vessel=128-255 (the rest is '
+            'background) or odoc=disc:128,cup:0,background:255'),
     optional=('TASK[.CLASS]',
-              'masks that are missing where there is nothing to show'),
-    splits=('NAME=SHARE|LIST|PATTERN',
-            "e.g. val=0.2, val=val.txt or 'val=val/*'; the rest is for "
-            'training (default: no splits)'))
+              'masks that show nothing where they are missing'),
+    splits=('NAME=SHARE|LIST|PATTERN', "such as val=0.2, val=val.txt or "
+            "'val=val/*'; the rest is for training (default: no splits)"))
 """dict[str, tuple]: Options of several values: what they are, and help."""
 SINGLE = dict(
     name=('NAME', 'folder in OUT (default: that of the photographs)'),
-    fields=('REGEX', 'its named groups, searched in the stem, may be used in '
-            r"patterns, e.g. '(?P<number>\d+)_training'"),
-    group=('REGEX', 'what it finds in the path is the patient, who is never '
-           'divided'),
-    fov=('PATTERN', 'given masks of the field of view (default: they are '
-         'found)'))
+    fields=('REGEX', 'searched in the stem; its named groups may be used in '
+            r"patterns, such as '(?P<number>\d+)_training'"),
+    group=('REGEX', 'what it finds in the path is a patient, never divided'),
+    fov=('PATTERN', 'masks of the field of view (default: it is found)'))
 """dict[str, tuple]: The same of options of one value."""
 
 
@@ -282,14 +281,12 @@ def make_parser() -> argparse.ArgumentParser:
         add(f'--{name}', metavar=what, help=text, **several)
     for name, (what, text) in SINGLE.items():
         add(f'--{name}', metavar=what, help=text)
-    text = "which files are photographs, e.g. '*.jpg' (default: all image " \
-        'files that are not masks)'
+    text = "which are photographs, such as '*.jpg' (default: all but masks)"
     add('--images', dest='only', default='*', metavar='PATTERN', help=text)
     text = 'leave out photographs that lack a mask'
     add('--skip-unlabelled', action='store_true', help=text)
     add('--seed', type=int, default=0, help='of the shares (default: 0)')
-    text = 'crop to the field of view and pad to a square (default), only ' \
-        'pad, or neither'
+    text = 'crop to the field of view and pad to a square (default), or less'
     add('--crop', choices=('fov', 'pad', 'none'), default='fov', help=text)
     text = 'of the prepared images: .jpg (default), or without loss'
     add('--suffix', choices=SUFFIXES, default=SUFFIXES[0], help=text)

@@ -11,11 +11,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mbos.io import RefusedError, problems_of_links
 from . import idrid
 from .cli import main
 from .description import Collection
-from .driver import Summary, run
+from .driver import Summary, check_raw, run
 from .labels import binary
 from .layout import Found, Item, gather
 
@@ -53,12 +52,7 @@ def collection(vessels: Path) -> Collection:
 def prepare(raw, raw_vessels, out, **options) -> Summary:
     """Prepare the vessel maps; options and result as ``driver.run``."""
     vessels = Path(raw_vessels)
-    if not vessels.is_dir():
-        raise RefusedError(f'{vessels}: there is no such folder; give the '
-                           'folder that holds IDRiD_02.png and so on.')
-    problems = problems_of_links(vessels, recursive=True)
-    if problems:
-        raise RefusedError('\n'.join(problems))
+    check_raw(vessels, 'the vessel maps')
     return run(collection(vessels), raw, out, **options)
 
 

@@ -50,8 +50,7 @@ class Item:
     """One photograph and what is needed to prepare it.
 
     ``labels`` are by folder to write: functions that take ``layout=`` and
-    return labels and counts, see ``labels.py``. They are sent to other
-    processes.
+    return labels and counts, see ``labels.py``.
     """
     stem: str  # name of the prepared files without suffix
     image: Path

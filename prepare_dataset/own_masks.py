@@ -48,18 +48,6 @@ class Masks:
             return replace(SECOND_OBSERVER, largest=largest, task=name)
         return Labels(largest, self.task not in SHOWN_BY_ALL, task=name)
 
-    def recipe(self) -> dict:
-        """What the labels depend on, to be recorded."""
-        values = {
-            f'{self.folder}.{kind}'.strip('.'):
-            sorted(map(list, pattern.values.items()))
-            for kind, pattern in self.patterns.items() if pattern.values
-        }
-        return dict(
-            classes=list(self.task.classes),
-            masks=[p.text for p in self.patterns.values()],
-            values=values)
-
     def reader(self, photograph: Photograph) -> Callable:
         """Make the label reader of one photograph; see ``labels.py``."""
         task, whole = self.task, self.patterns.get('')

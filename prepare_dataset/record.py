@@ -115,6 +115,8 @@ def read_records(folder: Path) -> dict[str, Record]:
 def _record(entry: dict) -> Record:
     # earlier versions had more in it
     known = {f.name: entry[f.name] for f in fields(Record) if f.name in entry}
+    recipe = entry.get('recipe', {}).items()
+    known['recipe'] = {k: v for k, v in recipe if isinstance(v, list)}
     labels = {k: Labels(**v) for k, v in entry['labels'].items()}
     splits = {k: SplitRecord(**v) for k, v in entry['splits'].items()}
     for name in (*labels, *(split.folder for split in splits.values())):

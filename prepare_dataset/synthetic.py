@@ -10,7 +10,6 @@ The eyes of RETA are those of IDRiD's training set, as in reality. The same
 arguments always draw the same pixels.
 """
 import argparse
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,15 +20,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mbos.io.files import read_json, save_json
 from .synthetic_camera import Camera, photograph
 from .synthetic_eye import draw_eye
 from .synthetic_layouts import (Masks, write_ddr, write_drive, write_idrid,
                                 write_idrid_and_reta, write_refuge)
 
 COLLECTIONS = ('RETA', 'DDR', 'REFUGE', 'DRIVE', 'IDRiD')
-MARKER = 'synthetic.json'
-VERSION = 1
 SMALLEST_SIZE = 96
 
 CAMERAS = dict(
@@ -116,35 +112,14 @@ def _check(counts: dict[str, int], size: int) -> None:
                          'lesions vanish in smaller photographs.')
 
 
-def _is_drawn(out: Path, arguments: dict, force: bool) -> bool:
-    """Whether the same collections lie in a folder; else it is cleared.
-
-    Raises:
-        FileExistsError: If collections lie there that were not drawn here.
-    """
-    known = read_json(out / MARKER)
-    if known == dict(arguments, complete=True) and not force:
-        return True
-    for name in COLLECTIONS:
-        raw = out / 'raw' / name
-        if known is None and raw.exists():
-            raise FileExistsError(
-                f'{raw} exists but was not drawn by this program, which found '
-                f'no {MARKER} in {out}: give another folder.')
-        shutil.rmtree(raw, ignore_errors=True)
-        shutil.rmtree(out / 'hidden' / name, ignore_errors=True)
-    return False
-
-
 def generate(out: str | Path,
              images: int = 24,
              size: int = 352,
              seed: int = 0,
              val_images: int = 4,
              test_images: int = 8,
-             workers: int = 2,
-             force: bool = False) -> dict[str, Path]:
-    """Draw all collections, or nothing if the same are there already.
+             workers: int = 2) -> dict[str, Path]:
+    """Draw all collections.
 
     The folder gets ``raw`` and ``hidden``. DRIVE has an eighth of the training
     images. ``size`` is roughly the height of the photographs. Threads do not
@@ -153,23 +128,21 @@ def generate(out: str | Path,
 
     Raises:
         ValueError: If an argument is out of range.
-        FileExistsError: If the folder holds collections of other origin.
+        FileExistsError: If collections are there.
     """
     out = Path(out)
     counts = dict(train=images, val=val_images, test=test_images)
     _check(counts, size)
     folders = {name: out / 'raw' / name for name in COLLECTIONS}
     folders['hidden'] = out / 'hidden'
-    arguments = dict(version=VERSION, size=size, seed=seed, images=counts)
-    if _is_drawn(out, arguments, force):
-        return folders
-    save_json(out / MARKER, dict(arguments, complete=False))
+    for folder in folders.values():
+        if folder.exists():
+            raise FileExistsError(f'{folder} exists: give another folder.')
     jobs = list(_jobs(out, counts))
     with ThreadPoolExecutor(max(1, workers)) as pool:
         done = pool.map(lambda job: job.run(size, seed), jobs)
         for _ in tqdm(done, 'drawing photographs', len(jobs), disable=None):
             pass
-    save_json(out / MARKER, dict(arguments, complete=True))
     return folders
 
 
@@ -193,8 +166,6 @@ def main(args: list[str] = None) -> None:
             type=int,
             default=default,
             help=f'{text} (default: {default})')
-    parser.add_argument(
-        '--force', action='store_true', help='draw again what is there')
     folders = generate(**vars(parser.parse_args(args)))
     for name, folder in folders.items():
         print(f'{name}: {folder}')

@@ -1,15 +1,8 @@
-"""One photograph: read, crop, pad, write. Runs in the worker processes."""
-import multiprocessing
-import os
-import signal
-import threading
+"""One photograph: read, crop, pad, write."""
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mbos.io import RefusedError
@@ -19,7 +12,7 @@ from mbos.io.files import save_bytes, save_image
 from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.labels import save_labels
 from mbos.io.photographs import Layout
-from .description import Labels
+from .description import Collection, Labels
 from .labels import binary, open_photograph
 from .layout import Item
 
@@ -29,20 +22,18 @@ CUT_OFF = 'label pixels outside the crop, cut off'
 
 @dataclass(frozen=True)
 class Job:
-    """What holds for all photographs of a split; see ``Collection``."""
+    """What holds for all photographs of a split."""
+    collection: Collection
+    split: str
     folder: Path  # of the prepared split
-    image_suffix: str = '.jpg'
-    crop: str = 'fov'
     max_side: int | None = None  # larger images are scaled down
     force: bool = False  # overwrite what is there
-    with_images: bool = True
-    labels: Mapping[str, Labels] = field(default_factory=dict)
 
     def targets(self, item: Item) -> dict[str, Path]:
         """The files to write, by folder."""
         names = dict.fromkeys(item.labels, '.png')
-        if self.with_images:
-            names |= dict(fov='.png', images=self.image_suffix)
+        if self.collection.with_images:
+            names |= dict(fov='.png', images=self.collection.image_suffix)
         return {
             folder: self.folder / folder / (item.stem + suffix)
             for folder, suffix in names.items()
@@ -52,11 +43,20 @@ class Job:
         """Whether all files of a photograph are there."""
         return all(path.exists() for path in self.targets(item).values())
 
+    @property
+    def crop(self) -> str:
+        """See ``description.Split``."""
+        return self.collection.splits[self.split].crop
+
     def geometry(self, stem: str, size: tuple[int, int], box) -> Geometry:
         """What becomes of a photograph whose field of view has a box."""
         box = box if self.crop == 'fov' else None
         return make_geometry(stem, size, box, self.crop != 'none',
                              self.max_side)
+
+    def labels(self, folder: str) -> Labels:
+        """What is known of the masks of a folder."""
+        return self.collection.labels.get(folder, MAY_BE_EMPTY)
 
 
 @dataclass
@@ -90,7 +90,7 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
 def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     targets = job.targets(item)
     kept = [p for p in targets.values() if p.exists() and not job.force]
-    if known and kept and job.with_images:
+    if known and kept and job.collection.with_images:
         size = (known.width, known.height)
         asked = job.geometry(item.stem, size, known.box).prepared_width
         if asked != known.prepared_width:
@@ -106,7 +106,7 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     size = image.shape[1::-1]
     outcome = Outcome(item.stem)
     # Labels alone follow the images that are there already.
-    reuse = known and (kept or not job.with_images)
+    reuse = known and (kept or not job.collection.with_images)
     if reuse and (known.width, known.height) == size:
         geometry = known
     else:
@@ -128,8 +128,7 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
         labels['fov'] = geometry.apply(mask, is_label=True)
     for name, plane in labels.items():
         if targets[name] not in kept:
-            kind = job.labels.get(name, MAY_BE_EMPTY)
-            save_labels(targets[name], plane, kind.shown_as)
+            save_labels(targets[name], plane, job.labels(name).shown_as)
     path = targets.get('images')
     if path is None or path in kept:
         return outcome
@@ -151,8 +150,7 @@ def _labels(item: Item, layout: Layout, job: Job,
     prepared = {}
     for name, reader in item.labels.items():
         labels, counts = reader(layout=layout)
-        known = job.labels.get(name, MAY_BE_EMPTY)
-        if not (labels.any() or known.may_be_empty):
+        if not (labels.any() or job.labels(name).may_be_empty):
             raise RefusedError(
                 f'{item.image}: its mask for {name}/ is empty, while every '
                 'eye has what this mask should show; look at the raw mask.')
@@ -161,16 +159,3 @@ def _labels(item: Item, layout: Layout, job: Job,
         outcome.counts.update({f'{name}: {k}': n for k, n in counts.items()})
         prepared[name] = outcome.geometry.apply(labels, is_label=True)
     return prepared
-
-
-def start_worker() -> None:
-    """Keep a worker to one thread, leave Ctrl-C to the parent, end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed says nothing; its workers would wait forever."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)

@@ -80,7 +80,7 @@ class Plan:
             'generate', 'Draw photographs in the raw layouts of RETA, DDR, '
             'REFUGE, DRIVE and IDRiD',
             _module('prepare_dataset.synthetic', drawn, *options),
-            drawn / 'synthetic.json', [drawn])
+            drawn / 'hidden', [drawn])
         prepare = [
             self._prepare(module, drawn / 'raw' / module.COLLECTION.name)
             for module in SYNTHETIC

@@ -24,7 +24,7 @@ def test_masks_of_the_photographs_that_are_named(tmp_path, capsys):
     assert run('') == run('', '--images', '*_g') == run('images') == 1
     shown = capsys.readouterr().err
     for text in ('01_dr.png: is there and shows', 'no image',
-                 'prepared split'):
+                 'images/images: No such file'):
         assert text in shown
     assert run('', '--force') == 0
     assert not read_labels(str(annotated)).any()
