@@ -14,24 +14,16 @@ from torch import nn
 
 from mbos.models.cross_task_attention import CrossTaskBlock
 from mbos.runtime.allocator import keep_freed_memory
-from .attention import CachedCrossTaskBlock, CachedWindowMSA
-from .decoder import LateEnlargingUPerHead
-from .feed_forward import CachedFFN
-from .swin import SkippingSwinBlock
-
-__all__ = [
-    'ACCELERATORS', 'accelerate', 'accelerate_on_cpu', 'is_wanted',
-    'keep_freed_memory', 'restore'
-]
+from . import decoder, transformer
 
 ACCELERATORS: dict[str, dict[type, type]] = dict(
     attention={
-        WindowMSA: CachedWindowMSA,
-        CrossTaskBlock: CachedCrossTaskBlock
+        WindowMSA: transformer.CachedWindowMSA,
+        CrossTaskBlock: transformer.CachedCrossTaskBlock
     },
-    decoder={UPerHead: LateEnlargingUPerHead},
-    feed_forward={FFN: CachedFFN},
-    stochastic_depth={SwinBlock: SkippingSwinBlock})
+    decoder={UPerHead: decoder.LateEnlargingUPerHead},
+    feed_forward={FFN: transformer.CachedFFN},
+    stochastic_depth={SwinBlock: transformer.SkippingSwinBlock})
 """dict[str, dict[type, type]]: By accelerator, the class that stands in for
 each class of mmcv, mmseg or this library. It is a subclass without attributes
 of its own, so that the class of a module can be exchanged in place."""

@@ -1,5 +1,5 @@
 """mmseg's UPerHead, with convolutions of enlarged maps taken apart."""
-import functools
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -53,62 +53,40 @@ class LateEnlargingUPerHead(UPerHead):
         The list is empty afterwards: maps are large, and none is kept for
         longer than it is needed.
         """
-        conv, size = module.conv, maps[0].shape[2:]
-        weights = conv.weight.split([x.shape[1] for x in maps], dim=1)
-        total = conv.bias
-        if total is not None:
-            total = total.view(-1, 1, 1)
-        for weight in weights:
+        conv, size, corners = module.conv, maps[0].shape[2:], \
+            self.align_corners
+        weight, *others = conv.weight.split([x.shape[1] for x in maps], dim=1)
+        total = F.conv2d(maps.pop(0), weight, conv.bias, padding=conv.padding)
+        for weight in others:
             x = maps.pop(0)
-            if worth_enlarging_in_bands(weight, x.shape[2:], total):
-                add_enlarged_convolution(total, x, weight, self.align_corners)
+            if not torch.is_grad_enabled() and is_late_cheaper(
+                    weight, x.shape[2:], size, BAND):
+                add_enlarged_convolution(total, x, weight, corners)
                 continue
-            if worth_enlarging_late(weight, x.shape[2:], size):
-                part = enlarged_convolution(x, weight, size,
-                                            self.align_corners)
+            if is_late_cheaper(weight, x.shape[2:], size):
+                part = enlarged_convolution(x, weight, size, corners)
             else:
                 if x.shape[2:] != size:
                     x = self._enlarged(x, size)
                 part = F.conv2d(x, weight, padding=conv.padding)
-            total = part if total is None else part.add_(total)
+            total = part.add_(total)
         if module.with_norm:
             total = module.norm(total)
         return module.activate(total) if module.with_activation else total
 
 
-def worth_enlarging_late(weight: Tensor, size: tuple[int, int],
-                         enlarged: tuple[int, int]) -> bool:
-    """Whether :func:`enlarged_convolution` multiplies half as often, or less.
-    """
-    k = weight.shape[-1]
-    return _saves_half(weight, size, enlarged, k * size[0], k * size[1])
-
-
-def worth_enlarging_in_bands(weight: Tensor, size: tuple[int, int],
-                             total: Tensor | None) -> bool:
-    """Whether :func:`add_enlarged_convolution` to ``total`` is possible and
-    faster than the other ways.
-    """
-    if torch.is_grad_enabled() or total is None or total.dim() < 4:
-        return False
-    enlarged, k = total.shape[2:], weight.shape[-1]
-    down, across = (k * (BAND * small / large + 2)
-                    for small, large in zip(size, enlarged))
-    # few products in one piece are faster than fewer in pieces
-    is_small = k * sum(size) < 4 * (down + across)
-    if is_small and worth_enlarging_late(weight, size, enlarged):
-        return False
-    return _saves_half(weight, size, enlarged, down, across)
-
-
-def _saves_half(weight: Tensor, size: tuple[int, int],
-                enlarged: tuple[int, int], down: float, across: float) -> bool:
-    """Whether mixing the small map and then multiplying ``down`` times for a
-    value of the tall map and ``across`` times for one of the wide map is half
-    of the multiplications, or less.
+def is_late_cheaper(weight: Tensor,
+                    size: tuple[int, int],
+                    enlarged: tuple[int, int],
+                    band: int | None = None) -> bool:
+    """Whether mixing the channels of a small map and then enlarging it, in
+    one piece or in bands, takes half of the multiplications, or less.
     """
     _, channels, k, _ = weight.shape
     (h, w), (tall, wide) = size, enlarged
+    # values of the small map that one of the enlarged map is multiplied with
+    down, across = (k * (band * small / large + 2 if band else small)
+                    for small, large in zip(size, enlarged))
     mixing = k * k * channels * h * w
     late = mixing + k * down * tall * w + across * tall * wide
     return 2 * late <= channels * k * k * tall * wide
@@ -129,8 +107,8 @@ def enlarged_convolution(x: Tensor, weight: Tensor, size: tuple[int, int],
     # (k_y, C_in, k_x, C_out)
     mixing = weight.permute(2, 1, 3, 0).reshape(k, channels, k * out)
     mixed = tokens @ mixing  # (N, k_y, h * w, k_x * C_out)
-    down = _shifts(h, size[0], k, align_corners, mixed)
-    across = _shifts(w, size[1], k, align_corners, mixed)
+    down = _shifts(h, size[0], k, align_corners).to(mixed)
+    across = _shifts(w, size[1], k, align_corners).to(mixed)
     # (H, k_y * h) times (k_y * h, w * k_x * C_out)
     tall = down.transpose(0, 1).flatten(1) @ mixed.view(n, k * h, -1)
     # (W, w * k_x) times (w * k_x, C_out), for every row
@@ -163,12 +141,11 @@ def add_enlarged_convolution(total: Tensor, x: Tensor, weight: Tensor,
             sums[rows].addmm_(matrix.to(tall), tall[columns])
 
 
-@functools.lru_cache(maxsize=32)
+@lru_cache(maxsize=32)
 def _bands(length: int, enlarged: int, k: int,
            align_corners: bool) -> list[tuple[slice, slice, Tensor]]:
     """Enlarging along an axis: rows, what they mix, and by which matrix."""
-    like = torch.empty(0, dtype=torch.float64)
-    shifts = _shifts(length, enlarged, k, align_corners, like)
+    shifts = _shifts(length, enlarged, k, align_corners)
     matrix = shifts.permute(1, 2, 0).flatten(1)  # (enlarged, length * k)
     found = []
     for first in range(0, enlarged, BAND):
@@ -179,12 +156,10 @@ def _bands(length: int, enlarged: int, k: int,
     return found
 
 
-def _shifts(length: int, enlarged: int, k: int, align_corners: bool,
-            like: Tensor) -> Tensor:
+def _shifts(length: int, enlarged: int, k: int, align_corners: bool) -> Tensor:
     """Enlarging along an axis, seen by each weight: (k, enlarged, length)."""
     identity = torch.eye(length, dtype=torch.float64)[None]
     matrix = F.interpolate(
         identity, enlarged, mode='linear', align_corners=align_corners)[0].T
     matrix = F.pad(matrix, (0, 0, k // 2, k // 2))
-    shifted = torch.stack([matrix[i:i + enlarged] for i in range(k)])
-    return shifted.to(like.device, like.dtype)
+    return torch.stack([matrix[i:i + enlarged] for i in range(k)])

@@ -4,6 +4,7 @@ Weights change and maps are overwritten, so such a network is neither trained
 nor saved.
 """
 import sys
+from collections import Counter
 
 import torch
 import torch.nn.functional as F
@@ -25,22 +26,21 @@ def prepare_for_prediction(model: nn.Module) -> None:
     model.to(memory_format=torch.channels_last)
     conv_same = getattr(sys.modules.get('timm.layers'), 'Conv2dSame', None)
     for module in model.modules():
-        if isinstance(module, ConvModule):
-            _overwrite(module)
-        elif type(module) is conv_same:
+        if type(module) is conv_same:
             module.__class__ = _PaddedWhileConvolving
+        elif isinstance(module, ConvModule) and module.with_activation \
+                and module.order == ('conv', 'norm', 'act'):
+            _overwrite(module)
 
 
 def _overwrite(block: ConvModule) -> None:
     """Let what comes after a convolution overwrite its output."""
-    if not block.with_activation or block.order != ('conv', 'norm', 'act'):
-        return
+    norm = block.norm if block.with_norm else None
     if hasattr(block.activate, 'inplace'):
         block.activate.inplace = True
-    if (block.with_norm and type(block.norm) is nn.GroupNorm
-            and block.norm.num_groups == 1 and block.norm.affine
-            and type(block.activate) is nn.ReLU):
-        block.norm.__class__ = _OverwritingNormAndReLU
+    if type(norm) is nn.GroupNorm and norm.num_groups == 1 and norm.affine \
+            and type(block.activate) is nn.ReLU:
+        norm.__class__ = _OverwritingNormAndReLU
         block.activate = nn.Identity()
 
 
@@ -86,11 +86,10 @@ class _PaddedWhileConvolving(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, C, H, W) to half of height and width, rounded up."""
-        k = self.kernel_size[0]
-        is_usual = self.stride == (2, 2) and self.dilation == (1, 1)
-        odd_sides = x.shape[-1] % 2 or x.shape[-2] % 2
-        if self.kernel_size != (k, k) or k % 2 == 0 or not is_usual \
-                or odd_sides:
+        k, is_odd = self.kernel_size[0], x.shape[-1] % 2 or x.shape[-2] % 2
+        if (self.kernel_size, self.stride,
+                self.dilation) != ((k, k), (2, 2),
+                                   (1, 1)) or k % 2 == 0 or is_odd:
             return sys.modules['timm.layers'].Conv2dSame.forward(self, x)
         weight = F.pad(self.weight, (1, 0, 1, 0))
         weight = weight.contiguous(memory_format=torch.channels_last)
@@ -108,23 +107,24 @@ class _Tracer(fx.Tracer):
 
 
 @torch.no_grad()
-def fold_batch_norm(network: nn.Module) -> int:
+def fold_batch_norm(network: nn.Module) -> None:
     """Fold BatchNorm into convolutions whose output goes nowhere else, of a
-    network in evaluation mode, in place; how many were folded.
+    network in evaluation mode, in place.
 
     What the network does is read from a trace of it; where a part cannot be
     traced, the parts within it are.
     """
     if not any(isinstance(m, _BatchNorm) for m in network.modules()):
-        return 0
+        return
     try:
         nodes = _Tracer().trace(network).nodes
     except Exception:  # control flow that depends on values, of any kind
-        return sum(map(fold_batch_norm, network.children()))
+        for child in network.children():
+            fold_batch_norm(child)
+        return
     modules = dict(network.named_modules())
     calls = [node for node in nodes if node.op == 'call_module']
-    targets = [node.target for node in calls]
-    folded = 0
+    used = Counter(node.target for node in calls)
     for node in calls:
         norm, before = modules[node.target], node.args[0]
         is_fixed = isinstance(norm, _BatchNorm) and not norm.training \
@@ -132,16 +132,14 @@ def fold_batch_norm(network: nn.Module) -> int:
         if not is_fixed or before not in calls or len(before.users) > 1:
             continue
         conv = modules[before.target]
-        once = targets.count(node.target) == targets.count(before.target) == 1
-        if not isinstance(conv, nn.Conv2d) or not once:
+        if not isinstance(conv, nn.Conv2d) or (used[node.target],
+                                               used[before.target]) != (1, 1):
             continue
-        folded_weights = fuse_conv_bn_weights(conv.weight, conv.bias,
-                                              norm.running_mean,
-                                              norm.running_var, norm.eps,
-                                              norm.weight, norm.bias)
-        conv.weight, conv.bias = folded_weights
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias,
+                                                      norm.running_mean,
+                                                      norm.running_var,
+                                                      norm.eps, norm.weight,
+                                                      norm.bias)
         parent, _, name = node.target.rpartition('.')
         # timm's BatchNorm has an activation in it
         setattr(modules[parent], name, getattr(norm, 'act', nn.Identity()))
-        folded += 1
-    return folded

