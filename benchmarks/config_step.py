@@ -22,7 +22,7 @@ import mbos.registration  # noqa: F401
 from benchmarks import model as networks
 from benchmarks.common import in_turn, markdown
 from mbos.accelerate import accelerate_on_cpu
-from mbos.commands.options import FLAG, add_config_options, make_parser
+from mbos.commands.options import FLAG, config_options, make_parser
 from mbos.config import load_config, member_datasets
 from mbos.datasets.loader import build_train_loader
 from mbos.engine.averaging import EMAWeightsHook
@@ -114,8 +114,8 @@ def main(argv: list[str] | None = None) -> None:
         ('--size', 'side of the images', dict(type=int, default=384)),
         ('--steps', 'steps that are timed', dict(type=int, default=3)),
         ('--parts', 'where the time goes', FLAG),
+        config_options(),
     ])
-    add_config_options(parser)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     logging.disable(logging.INFO)

@@ -27,7 +27,8 @@ def test_help_lists_all_commands():
     ((), 'usage: mbos COMMAND'),
     (('predikt', ), "no command 'predikt'. Did you mean predict?"),
     (('prepare', ), 'idrid'),
-    (('prepare', 'drve'), "no collection 'drve'"),
+    (('publish', 'a', 'b', '--nots', 'x'), 'did you mean --notes?'),
+    (('prepare', 'drve'), "invalid choice: 'drve'"),
 ])
 def test_wrong_usage(arguments, words):
     done = mbos(*arguments)

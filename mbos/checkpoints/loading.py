@@ -1,7 +1,9 @@
-"""Loading checkpoints of either stage, ours and the authors'."""
+"""Loading checkpoints of either stage: ours, the authors', and those in which
+wrappers, averages or other code left more than a network's weights."""
 import codecs
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from mmcv.utils import print_log
@@ -11,14 +13,16 @@ from mbos.faults import first_of
 from mbos.io.weights_file import read_safetensors, read_weights_only
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from mbos.tasks import Task, build_tasks
-from .foreign_state import own_weights, without_wrapper
 from .network import stage_of
 from .release_layout import check_release_tasks, from_release, is_release_state
 from .settings import PredictionSettings, settings_meta
 
 SAFETENSORS = '.safetensors'
+PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
+         'auxiliary_discriminators')
+"""tuple[str]: Parts of the segmentors of this package."""
 _ATTENTION = 'decode_head.cross_task_attention.'
-_ADDITIONS = (_ATTENTION, 'auxiliary_head.')
+State = Mapping[str, Tensor]
 
 
 class _LeftOut:
@@ -35,10 +39,9 @@ class _LeftOut:
         pass
 
 
-_NUMPY = [(_LeftOut, f'numpy.{name}') for name in ('ndarray', 'dtype')] + [
-    (_LeftOut, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
-    for name in ('_reconstruct', 'scalar')
-] + [codecs.encode]
+_NUMPY = [codecs.encode] + [(_LeftOut, f'numpy.{name}') for name in (
+    'ndarray', 'dtype', 'core.multiarray.scalar', '_core.multiarray.scalar',
+    'core.multiarray._reconstruct', '_core.multiarray._reconstruct')]
 
 
 def read_checkpoint(path: str) -> dict:
@@ -53,27 +56,68 @@ def read_checkpoint(path: str) -> dict:
     """
     if path.endswith(SAFETENSORS):
         tensors, metadata = read_safetensors(path)
-        content = dict(state_dict=tensors, meta=metadata.get('mbos', {}))
-        with suppress(ValueError, RecursionError, TypeError):
+        content = dict(state_dict=tensors, meta=metadata.get('mbos', '{}'))
+        with suppress(ValueError, RecursionError):  # then refused below
             content['meta'] = json.loads(content['meta'])
     else:
         content = read_weights_only(path, _NUMPY)
     if not isinstance(content, dict) or 'state_dict' not in content:
         content = dict(state_dict=content)
-    if content.get('meta') is None:
-        content['meta'] = {}
-    parts = [
-        content[k] for k in ('state_dict', 'meta', 'optimizer') if k in content
-    ]
-    if not all(isinstance(part, dict) for part in parts) or not all(
-            isinstance(name, str) and isinstance(value, Tensor)
-            for name, value in content['state_dict'].items()):
+    content['meta'] = content.get('meta') or {}
+    state = content['state_dict']
+    if not all(
+            isinstance(content.get(part, {}), dict)
+            for part in ('state_dict', 'meta', 'optimizer')) or not all(
+                isinstance(name, str) and isinstance(value, Tensor)
+                for name, value in state.items()):
         raise ValueError(
             f'{path} is not a checkpoint of a segmentor: expected a '
             'state_dict of tensors and, if there, meta and optimizer as '
             'dicts. Copy it again, or take another one.')
-    content['state_dict'] = without_wrapper(content['state_dict'])
+    content['state_dict'] = without_wrapper(state)
     return content
+
+
+def without_wrapper(state: State) -> dict[str, Tensor]:
+    """Names without what data parallelism, averaging and compiling of the
+    whole network put before them."""
+    if any(name.split('.')[0] in PARTS for name in state):
+        return dict(state)
+    wrappers = re.compile(r'^(module\.|_orig_mod\.)+')
+    return {wrappers.sub('', name): value for name, value in state.items()}
+
+
+def without_foreign(state: State, own: Iterable[str] = ()) -> State:
+    """What belongs to parts of a network, whether it has such weights or not:
+    others than its own mean another network, which is an error. ``own`` are
+    the names of its own state, which may have parts of the user's."""
+    parts = {*PARTS, *(name.split('.')[0] for name in own)}
+    return {n: v for n, v in state.items() if n.split('.')[0] in parts}
+
+
+def own_weights(state: State, own: Iterable[str] = ()) -> tuple[State, list]:
+    """A network's weights, averages of mmcv's ``EMAHook`` in their place, and
+    sentences on what was done; ``own`` as of :func:`without_foreign`."""
+    buffers = {'ema_' + name.replace('.', '_'): name for name in state}
+    average = {buffers[n]: v for n, v in state.items() if n in buffers}
+    state = {n: v for n, v in state.items() if n not in buffers}
+    kept = without_foreign({**state, **average}, own)
+    foreign = [name for name in state if name not in kept]
+    notes = []
+    if average:
+        notes.append(f'{len(average)} weights taken from the average that '
+                     "mmcv's EMAHook made (ema_*)")
+    if foreign:
+        notes.append('left out, as it belongs to no part of the network: '
+                     f'{first_of(foreign)}')
+    return kept, notes
+
+
+def left_out(content: dict, kept_meta: tuple[str, ...] = ()) -> list[str]:
+    """A sentence on what a checkpoint holds beside weights, if anything."""
+    names = sorted(set(content) - {'state_dict', 'meta'})
+    names += [f'meta.{k}' for k in content['meta'] if k not in kept_meta]
+    return [f'left out: {", ".join(names)}'] if names else []
 
 
 def load_weights(model: nn.Module,
@@ -83,8 +127,7 @@ def load_weights(model: nn.Module,
     """Load a checkpoint into a segmentor, whole or not at all.
 
     Args:
-        logger (logging.Logger, optional): Gets what was dropped and what was
-            missing.
+        logger (logging.Logger, optional): Gets what :func:`fit_weights` says.
         allow_missing (bool): Whether training starts here: the model may have
             whole parts that the checkpoint lacks, as when stage 2 starts from
             stage 1, and other tasks, whose parts are left as initialised.
@@ -104,36 +147,40 @@ def fit_weights(model: nn.Module,
                 path: str,
                 content: dict,
                 allow_missing: bool = False) -> tuple[dict, list[str]]:
-    """Turn a checkpoint's weights into those of a segmentor, all checked; it
-    is not changed. Arguments and errors are those of :func:`load_weights`.
-
-    Returns:
-        tuple[dict, list[str]]: The state dict under our names, and sentences
-        on everything that was dropped or is missing.
-    """
-    own = model.state_dict()
-    found, notes, changed = _translated(path, content, model, allow_missing)
-    state = {
-        name: value
-        for name, value in found.items()
-        if name in own or not name.startswith(DISCRIMINATORS)
-    }
+    """A checkpoint's weights under the names of a segmentor, which is not
+    changed, and sentences on what was dropped or is missing. Arguments and
+    errors are those of :func:`load_weights`."""
+    own, tasks = model.state_dict(), list(model.tasks.values())
+    replaced: tuple[str, ...] = ()
+    if is_release_state(content['state_dict']):
+        found, notes = _released(path, content, tasks)
+    else:
+        found, notes = own_weights(content['state_dict'], own)
+        others = _other_tasks(path, content['meta'], tasks, allow_missing)
+        if others:
+            notes.append('taken over but for the tasks that it and the config '
+                         f'do not share: {", ".join(others)}')
+            replaced = _parts_of(others)
+    found = {n: v for n, v in found.items() if not n.startswith(replaced)}
+    state = {n: v for n, v in found.items()
+             if n in own or not n.startswith(DISCRIMINATORS)}  # yapf: disable
+    if len(found) > len(state):
+        notes.append(f'not used here: {len(found) - len(state)} weights of '
+                     'the discriminators')
     missing = [
         name for name in own
         if name not in state and not name.endswith('relative_position_index')
     ]
     # parts that may be absent, but as a whole only
-    parts = DISCRIMINATORS + (_ADDITIONS if allow_missing else ())
-    optional = tuple(
+    parts = DISCRIMINATORS
+    if allow_missing:
+        parts += (_ATTENTION, 'auxiliary_head.')
+    absent = tuple(
         part for part in parts
         if not any(name.startswith(part) for name in state))
-    lacking = [
-        name for name in missing
-        if not name.startswith(optional) and not _is_of(name, changed)
-    ]
     misfits = {
         'lacks weights':
-        lacking,
+        [name for name in missing if not name.startswith(absent + replaced)],
         'has weights without a place':
         [name for name in state if name not in own],
         'has weights of another size': [
@@ -144,10 +191,8 @@ def fit_weights(model: nn.Module,
         'has weights that are NaN or infinite':
         [name for name, value in state.items() if not value.isfinite().all()]
     }
-    faults = [
-        f'it {fault}: {first_of(names)}' for fault, names in misfits.items()
-        if names
-    ]
+    faults = [f'it {fault}: {first_of(names)}'
+              for fault, names in misfits.items() if names]  # yapf: disable
     if faults:
         raise ValueError(
             f'{path} does not fit the config: it is of stage '
@@ -156,44 +201,23 @@ def fit_weights(model: nn.Module,
             'or the checkpoint of an earlier iteration if the run diverged.')
     if missing:
         notes.append(f'missing, left as initialised: {first_of(missing)}')
-    if len(found) > len(state):
-        notes.append(f'not used here: {len(found) - len(state)} weights of '
-                     'the discriminators')
     return state, notes
 
 
-def _translated(path: str, content: dict, model: nn.Module,
-                allow_missing: bool) -> tuple[dict, list[str], list[str]]:
-    """A checkpoint's weights under our names, what is left behind, and the
-    tasks that only the checkpoint or only the model has."""
-    state, tasks = content['state_dict'], list(model.tasks.values())
-    if is_release_state(state):
-        check_release_tasks(state, tasks, path)
-        found, dropped = from_release(state, tasks)
-        notes = ['released by the authors, names converted']
-        notes += left_out(content)
-        if dropped:
-            notes.append(f'{len(dropped)} tensors without use dropped: '
-                         f'{first_of(dropped)}')
-        return found, notes, []
-    changed = _changed_tasks(path, content['meta'], tasks, allow_missing)
-    found, notes = own_weights(state, model.state_dict())
-    if changed:
-        found = {n: v for n, v in found.items() if not _is_of(n, changed)}
-        notes.append('taken over but for the tasks that it and the config do '
-                     f'not share: {", ".join(changed)}')
-    return found, notes, changed
+def _released(path: str, content: dict,
+              tasks: Sequence[Task]) -> tuple[dict, list[str]]:
+    """Weights of the authors' under our names, and what is left behind."""
+    check_release_tasks(content['state_dict'], tasks, path)
+    found, dropped = from_release(content['state_dict'], tasks)
+    notes = ['released by the authors, names converted', *left_out(content)]
+    if dropped:
+        notes.append(f'{len(dropped)} tensors without use dropped: '
+                     f'{first_of(dropped)}')
+    return found, notes
 
 
-def left_out(content: dict, kept_meta: tuple[str, ...] = ()) -> list[str]:
-    """A sentence on what a checkpoint holds beside weights, if anything."""
-    names = sorted(set(content) - {'state_dict', 'meta'})
-    names += [f'meta.{k}' for k in content['meta'] if k not in kept_meta]
-    return [f'left out: {", ".join(names)}'] if names else []
-
-
-def _changed_tasks(path: str, meta: dict, tasks: Sequence[Task],
-                   allowed: bool) -> list[str]:
+def _other_tasks(path: str, meta: dict, tasks: Sequence[Task],
+                 allowed: bool) -> list[str]:
     """Names of the tasks that only the checkpoint or only the config has."""
     if meta.get('mbos_tasks') is None:
         return []
@@ -202,22 +226,21 @@ def _changed_tasks(path: str, meta: dict, tasks: Sequence[Task],
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f'{path} describes its tasks in a way that cannot '
                          f'be understood ({error}): copy it again.') from error
-    changed = sorted({task.name for task in set(stored) ^ set(tasks)})
-    if changed and not allowed:
+    other = sorted({task.name for task in set(stored) ^ set(tasks)})
+    if other and not allowed:
         theirs, ours = ('; '.join(f'{t.name} {t.classes}{" nested" * t.nested}'
                                   for t in side) for side in (stored, tasks))
         raise ValueError(f'{path} was trained for the tasks {theirs}, the '
                          f'config has {ours}: use the config it was trained '
                          'with.')
-    return changed
+    return other
 
 
-def _is_of(name: str, tasks: Sequence[str]) -> bool:
-    """Whether weights are of some of these tasks; those of the attention
-    between tasks are of all."""
+def _parts_of(tasks: Sequence[str]) -> tuple[str, ...]:
+    """How names of the weights of tasks begin; the attention between tasks is
+    of all of them."""
     parts = ('decode_head.heads.', 'auxiliary_head.heads.', *DISCRIMINATORS)
-    own = [f'{part}{task}.' for part in parts for task in tasks]
-    return bool(tasks) and name.startswith((_ATTENTION, *own))
+    return _ATTENTION, *(f'{p}{task}.' for p in parts for task in tasks)
 
 
 def checkpoint_meta(model: nn.Module,

@@ -16,10 +16,10 @@ from mbos.config import load_config
 from .settings import PredictionSettings, settings_from_meta, settings_of
 
 PUBLISHED_CONFIGS = dict(
-    multi_task='configs/_multi_task_/upernet_swin_tiny_patch4_window7_512x512_'
-    '40k_multi_pretrain_224x224_1K_group_idrid_ddr_refuge.py',
-    adversarial='configs/_multi_gan_/gan_bdice_vessel_lesion_OD_idrid_ddr_'
-    'refuge_semi_OD_0.1_0.05_60k_128_group_window_size16.py')
+    multi_task='upernet_swin_tiny_patch4_window7_512x512_40k_multi_pretrain_'
+    '224x224_1K_group_idrid_ddr_refuge',
+    adversarial='gan_bdice_vessel_lesion_OD_idrid_ddr_refuge_semi_OD_0.1_0.05_'
+    '60k_128_group_window_size16')
 """dict[str, str]: The published config of each stage."""
 _STAGE2_NAMES = ('generator.', 'discriminators.',
                  'decode_head.cross_task_attention.')
@@ -46,32 +46,31 @@ def describe_network(
         config: Config | None = None,
         logger: logging.Logger | None = None
 ) -> tuple[dict, PredictionSettings]:
-    """The config of a checkpoint's network, and its prediction settings.
-
-    They are the given config's, else what the checkpoint says, else those of
-    the published config of its stage, which is logged.
+    """The config of a checkpoint's network, and its prediction settings: those
+    of the given config, else what the checkpoint says, else those of the
+    published config of its stage, which is logged.
 
     Raises:
         ValueError: If the checkpoint names what is not built from one.
     """
     if config is not None and config.data.get('test'):
         return config.model, settings_of(config)
-    stored = settings_from_meta(content['meta'])
+    settings = settings_from_meta(content['meta'])
     if config is not None:
-        return config.model, stored or settings_of(config)
+        return config.model, settings or settings_of(config)
     model_cfg = stored_model_cfg(path, content)
-    if model_cfg is not None and stored is not None:
-        return model_cfg, stored
-    stage = stage_of(content)
-    published = load_config(PUBLISHED_CONFIGS[stage])
-    settings = stored or settings_of(published)
-    if logger is not None:
-        logger.info(
-            f'{path} does not say all of its network and its preprocessing; '
-            f'the rest is taken from the published config of stage {stage}: '
-            f'scaled into {settings.image_scale}, {settings.normalization}. '
-            'Give the config if it was trained otherwise.')
-    return model_cfg or published.model, settings
+    if model_cfg is None or settings is None:
+        stage = stage_of(content)
+        published = load_config(PUBLISHED_CONFIGS[stage])
+        model_cfg = model_cfg or published.model
+        settings = settings or settings_of(published)
+        if logger is not None:
+            logger.info(
+                f'{path} does not say all of its network and preprocessing; '
+                f'the rest is as in the published config of stage {stage}: '
+                f'scaled into {settings.image_scale}, '
+                f'{settings.normalization}. Give its config if it is another.')
+    return model_cfg, settings
 
 
 def stored_model_cfg(
@@ -79,11 +78,8 @@ def stored_model_cfg(
     """The config of a checkpoint's network, if it holds one.
 
     Parts of the packages ``imported``, as by a config of the user's, may be
-    built as well.
-
-    Raises:
-        ValueError: If it names parts of other packages, or sizes that do not
-            go with the checkpoint's tensors.
+    built as well. A ValueError is raised if it names parts of others, or sizes
+    that do not go with the checkpoint's tensors.
     """
     stored = content['meta'].get('mbos_model')
     if stored is None:

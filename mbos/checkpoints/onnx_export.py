@@ -20,9 +20,9 @@ from .settings import settings_meta
 OPSET = 17
 INPUT, METADATA = 'image', 'mbos'
 DYNAMIC = {0: 'images', 2: 'height', 3: 'width'}
-SHAPES = ((2, 96, 128), (1, 96, 128), (2, 128, 128), (2, 157, 211))
-"""tuple: Number, height and width of the images that a graph of any size is
-traced with, and of those that it is compared with."""
+SHAPES = ((2, 3, 96, 128), (1, 3, 96, 128), (2, 3, 128, 128), (2, 3, 157, 211))
+"""tuple: Shapes of the images that a graph of any size is traced with, the
+first, and compared with."""
 UNDERSTOOD = {
     'LoadImageFromFile', 'MultiScaleFlipAug', 'Resize', 'RandomFlip',
     'Normalize', 'ImageToTensor', 'DefaultFormatBundle', 'Collect',
@@ -69,20 +69,19 @@ class ExactGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise maps of shape (N, C, H, W)."""
-        number, channels, height, width = x.shape
-        x = x.reshape(number, self.norm.num_groups, -1, height, width)
-        x = x - self.mean(x)
-        x = x * (self.mean(x * x) + self.norm.eps).rsqrt()
-        x = x.reshape(number, channels, height, width)
+        groups = x.unflatten(1, (self.norm.num_groups, -1))
+        groups = groups - self.mean(groups)
+        groups = groups * (self.mean(groups**2) + self.norm.eps).rsqrt()
+        x = groups.reshape(x.shape)
         if not self.norm.affine:
             return x
         return (x * self.norm.weight[:, None, None] +
                 self.norm.bias[:, None, None])
 
     @staticmethod
-    def mean(x: Tensor) -> Tensor:
-        """Mean of each group, (N, G, 1, 1, 1), of (N, G, C / G, H, W)."""
-        return x.mean(4, keepdim=True).mean((2, 3), keepdim=True)
+    def mean(groups: Tensor) -> Tensor:
+        """Means (N, G, 1, 1, 1) of groups (N, G, C / G, H, W)."""
+        return groups.mean(4, keepdim=True).mean((2, 3), keepdim=True)
 
 
 REPLACEMENTS = {
@@ -152,12 +151,16 @@ def export_onnx(model: nn.Module,
         ValueError: If the network cannot be exported, or not for any size.
     """
     network = ProbabilityNetwork(model.eval(), logits)
-    shapes = ((1, *size), ) if size else SHAPES
+    shapes = ((1, 3, *size), ) if size else SHAPES
     with whole_path(path) as unchecked:
         try:
-            _write(
-                ProbabilityNetwork(exportable(model), logits), unchecked,
-                description, shapes[0], {} if size else DYNAMIC)
+            traced = ProbabilityNetwork(exportable(model), logits).eval()
+            _write(traced, unchecked, shapes[0], {} if size else DYNAMIC)
+            graph = onnx.load(unchecked)
+            text = json.dumps(description)
+            onnx.helper.set_model_props(graph, {METADATA: text})
+            onnx.checker.check_model(graph)
+            onnx.save(graph, unchecked)
             difference = max(
                 largest_difference(network, unchecked, s) for s in shapes)
             if not difference <= TOLERANCE:
@@ -172,50 +175,43 @@ def export_onnx(model: nn.Module,
     return difference
 
 
-def _write(network: nn.Module, path: str, description: dict,
-           shape: tuple[int, int, int], dynamic: dict) -> None:
+@torch.no_grad()
+def _write(network: ProbabilityNetwork, path: str, shape: tuple[int, ...],
+           dynamic: dict) -> None:
     names = list(network.model.tasks)
-    number, height, width = shape
-    with torch.no_grad(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # about checks on shapes, which hold for every size
         warnings.simplefilter('ignore')
         torch.onnx.export(
-            network.eval(), (torch.rand(number, 3, height, width), ),
+            network, (torch.rand(shape), ),
             path,
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=names,
             dynamic_axes=dict.fromkeys([INPUT, *names], dynamic))
-    graph = onnx.load(path)
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = METADATA, json.dumps(description)
-    onnx.checker.check_model(graph)
-    onnx.save(graph, path)
 
 
+@torch.no_grad()
 def largest_difference(network: ProbabilityNetwork, path: str,
-                       shape: tuple[int, int, int]) -> float:
+                       shape: tuple[int, ...]) -> float:
     """The largest difference of a probability between a network and a graph
-    of it in ONNX Runtime, on random images, of which the number, height and
-    width are given; infinite where the graph does not run on them."""
+    of it in ONNX Runtime, on random images of a shape; infinite where the
+    graph does not run on them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is reported by its result
-    number, height, width = shape
-    image = np.random.default_rng(0).uniform(
-        0, 255, (number, 3, height, width)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, shape).astype(np.float32)
     session = onnxruntime.InferenceSession(
         path, options, providers=['CPUExecutionProvider'])
     try:
         theirs = session.run(list(network.model.tasks), {INPUT: image})
     except Exception:  # onnxruntime's errors have no common kind
         return math.inf
-    with torch.no_grad():
-        pairs = list(zip(network(torch.from_numpy(image)), theirs))
+    pairs = list(zip(network(torch.tensor(image)), map(torch.tensor, theirs)))
     if network.logits:
-        pairs = [(ours.sigmoid(), 1 / (1 + np.exp(-x))) for ours, x in pairs]
-    return max(
-        float(np.abs(ours.numpy() - theirs).max()) for ours, theirs in pairs)
+        pairs = [(ours.sigmoid(), other.sigmoid()) for ours, other in pairs]
+    return max(float((ours - other).abs().max()) for ours, other in pairs)
 
 
 def write_prediction_graph(model: nn.Module, path: str) -> None:
@@ -223,16 +219,13 @@ def write_prediction_graph(model: nn.Module, path: str) -> None:
 
     It takes photographs at the size that the network was tested at, one at a
     time, and gives logits. Its metadata has tasks and settings of prediction.
-
-    Raises:
-        ValueError: If the network or its test pipeline needs torch.
+    A ValueError is raised if the network or its test pipeline needs torch.
     """
     settings, tasks = model.settings, list(model.tasks.values())
-    steps = settings.augmentation['transforms']
+    steps, scale = settings.augmentation['transforms'], settings.image_scale
     unknown = {s['type'] for s in steps + settings.pipeline} - UNDERSTOOD
-    scale = settings.image_scale
-    if unknown or scale is None or not all(
-            s.get('keep_ratio', True) for s in steps):
+    stretched = not all(s.get('keep_ratio', True) for s in steps)
+    if unknown or scale is None or stretched:
         raise ValueError(
             'The test pipeline of this network '
             f'({", ".join(sorted(unknown)) or "no scale, or stretched"}) '

@@ -11,36 +11,29 @@ import mbos
 from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.files import file_sha256, save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
-from .foreign_state import SEGMENTORS, own_weights
-from .loading import SAFETENSORS, left_out
+from .loading import SAFETENSORS, left_out, own_weights
 
+SEGMENTORS = ('MultiTaskSegmentor', 'AdversarialSegmentor')
 # The rest of the meta information is about a machine or a run's state
 _KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
          'mbos_stage', 'mbos_model', 'mbos_prediction', 'mbos_version',
          'mmseg_version')
+_SCORES = ('Dice', 'IoU', 'mDice', 'mIoU')
+_NO_SCORES = 'None were given; `tools/test.py --eval mIoU` computes them.'
+_NO_NOTES = ('The publisher said nothing about the training data. Ask before '
+             'relying on this model.')
 
 
-def published_content(
-        content: dict,
-        keep_discriminators: bool = False) -> tuple[dict, list[str]]:
-    """Keep of a checkpoint what inference needs, and nothing private.
-
-    The discriminators of stage 2 are for further training only.
-
-    Returns:
-        tuple[dict, list[str]]: ``state_dict`` and ``meta``, and sentences on
-        what was left out.
-    """
-    meta, state = content['meta'], content['state_dict']
+def published_content(content: dict) -> tuple[dict, list[str]]:
+    """Keep of a checkpoint what inference needs, and nothing private:
+    ``state_dict`` and ``meta``; and sentences on what was left out."""
+    meta = content['meta']
     model = meta.get('mbos_model') or {}
     # a segmentor of the user's may have any parts
-    own = () if model.get('type') in SEGMENTORS else state
-    state, notes = own_weights(state, own)
-    weights = {
-        name: value.contiguous()
-        for name, value in state.items()
-        if keep_discriminators or not name.startswith(DISCRIMINATORS)
-    }
+    own = () if model.get('type') in SEGMENTORS else content['state_dict']
+    state, notes = own_weights(content['state_dict'], own)
+    weights = {name: value.contiguous() for name, value in state.items()
+               if not name.startswith(DISCRIMINATORS)}  # yapf: disable
     if len(weights) < len(state):
         notes.append(f'{len(state) - len(weights)} weights of discriminators '
                      'left out')
@@ -56,20 +49,17 @@ def half_precision(state: dict) -> dict:
         name: value.half() if value.is_floating_point() else value
         for name, value in state.items()
     }
-    lost = [name for name, v in halved.items() if not v.isfinite().all()]
-    if lost:
-        raise ValueError(f'{lost[0]} has values that 16 bits cannot hold: '
-                         'publish it without --half.')
+    for name, value in halved.items():
+        if not value.isfinite().all():
+            raise ValueError(f'{name} has values that 16 bits cannot hold: '
+                             'publish it without --half.')
     return halved
 
 
-def save_with_hash(content: dict, prefix: str, suffix: str = '.pth') -> str:
-    """Write a checkpoint as ``<prefix>-<hash>.pth``, or ``.safetensors``.
-
-    Returns:
-        str: The path; its hash is the start of the file's SHA-256, as
-        ``torch.hub`` checks it.
-    """
+def save_with_hash(content: dict, prefix: str, suffix: str) -> str:
+    """Write a checkpoint as ``<prefix>-<hash>.pth``, or ``.safetensors``;
+    returns the path. The hash is the start of the file's SHA-256, as
+    ``torch.hub`` checks it."""
     if suffix == SAFETENSORS:
         meta = json.dumps(content['meta'], sort_keys=True)
         data = safetensors.torch.save(content['state_dict'], dict(mbos=meta))
@@ -84,27 +74,18 @@ def save_with_hash(content: dict, prefix: str, suffix: str = '.pth') -> str:
 
 def model_card(path: str, content: dict, metrics: dict[str, dict],
                notes: str) -> str:
-    """Describe a published model.
-
-    ``metrics`` are by test set, and by '<task>.<metric>' as ``tools/test.py``
-    writes them.
-    """
+    """Describe a published model; ``metrics`` are by test set, and by
+    '<task>.<metric>' as ``tools/test.py`` writes them."""
     meta, name = content['meta'], osp.basename(path)
     weights = sum(value.numel() for value in content['state_dict'].values())
     tasks = '\n'.join(
         f'- **{task["name"]}**: {"nested " * task["nested"]}classes '
         f'{", ".join(task["classes"])}' for task in meta.get('mbos_tasks', ()))
-    table = ['| test set | metric | value |', '|---|---|---:|'] + [
+    scores = '\n'.join(['| test set | metric | value |', '|---|---|---:|'] + [
         f'| {test_set} | {key} | {"-" if value is None else f"{value:.4f}"} |'
         for test_set, values in metrics.items()
-        for key, value in values.items()
-        if key.split('.')[1] in ('Dice', 'IoU', 'mDice', 'mIoU')
-    ]
-    if not metrics:
-        table = ['None were given; `tools/test.py --eval mIoU` computes them.']
-    notes = notes or ('The publisher said nothing about the training data. '
-                      'Ask before relying on this model.')
-    scores = '\n'.join(table)
+        for key, value in values.items() if key.split('.')[1] in _SCORES
+    ])
     return f'''# {osp.splitext(name)[0]}
 
 > {DISCLAIMER}
@@ -133,11 +114,11 @@ result = predict(model, 'photograph.jpg')
 
 ## Metrics
 
-{scores}
+{scores if metrics else _NO_SCORES}
 
 ## Training data and limits
 
-{notes}
+{notes or _NO_NOTES}
 
 Predictions on photographs of other cameras, other populations or other fields
 of view than those trained on may be wrong without any sign of it.

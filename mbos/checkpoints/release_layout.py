@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mbos.models.cross_task_attention import relative_position_index
 from mbos.tasks import Task
 
 State = dict[str, Tensor]
@@ -81,24 +80,19 @@ def check_release_tasks(state: State, tasks: Sequence[Task],
         raise ValueError(
             f'{path}, released by the authors, has {len(found)} tasks with '
             f'{found} channels, the config {len(tasks)} ({names}): use the '
-            'config it was trained with, or copy the file again if it should '
-            'have these tasks.')
+            'config it was trained with, or copy the file again.')
 
 
 def from_release(state: State,
                  tasks: Sequence[Task]) -> tuple[State, list[str]]:
-    """Turn a released state dict into ours.
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: Our state dict, and the names that
-        have no place in it.
-    """
-    task_names = {str(i): task.name for i, task in enumerate(tasks)}
+    """Turn a released state dict into ours; returns it, and the names that
+    have no place in it."""
+    names = {str(i): task.name for i, task in enumerate(tasks)}
     result: State = {}
     dropped = []
     for given, value in state.items():
         name = given.removeprefix(_GENERATOR)
-        ours = _renamed(name, task_names, to_release=False)
+        ours = _renamed(name, names, to_release=False)
         if ours is not None:
             result[ours] = value
         elif (name.startswith(_HEADS) and not name.startswith(_ATTENTION)
@@ -111,18 +105,10 @@ def from_release(state: State,
     return result, dropped
 
 
-def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
+def to_release(state: State, tasks: Sequence[Task]) -> State:
     """Turn the whole state dict of one of our networks into one that the
-    release could load.
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: The release's state dict, and the
-        names in it that are filled with copies, since nothing reads them.
-
-    Raises:
-        ValueError: If the cross-task attention has a block per pair, which
-            the release cannot use.
-    """
+    release loads: all that it reads. A ValueError is raised if the cross-task
+    attention has a block per pair, which the release cannot use."""
     if any(name.startswith(_OURS + 'blocks.') for name in state):
         raise ValueError('The release knows only one shared cross-task '
                          'attention block; this checkpoint has one per pair.')
@@ -138,33 +124,9 @@ def to_release(state: State, tasks: Sequence[Task]) -> tuple[State, list[str]]:
             shares.setdefault(f'{head}.{tail}', {})[positions[task]] = value
     for name, by_position in shares.items():
         result[name] = torch.cat([v for _, v in sorted(by_position.items())])
-    copies = _dead_copies(result, len(tasks))
-    result.update(copies)
     stage2 = any(name.startswith((_ATTENTION, *_GAME)) for name in result)
     prefix = _GENERATOR if stage2 else ''
     return {
         name if name.startswith(_GAME) else prefix + name: value
         for name, value in result.items()
-    }, [prefix + name for name in copies]
-
-
-def _dead_copies(state: State, tasks: int) -> State:
-    """What the release allocates for the attention but never reads."""
-    attention = {n: v for n, v in state.items() if n.startswith(_ATTENTION)}
-    copies: State = {}
-    if not attention:
-        return copies
-    table = attention[f'{_ATTENTION}w_msa.0.relative_position_bias_table']
-    index = relative_position_index((round(len(table)**0.5) + 1) // 2)
-    for pair in range(tasks * (tasks - 1)):
-        copies[f'{_ATTENTION}w_msa.{pair}.relative_position_index'] = index
-        for kind in ('weight', 'bias'):
-            copies[f'{_ATTENTION}w_msa.{pair}.norm2.{kind}'] = attention[
-                f'{_ATTENTION}norm2.0.{kind}']
-        if pair > 0:
-            copies.update({
-                re.sub(r'\.0\.', f'.{pair}.', name, count=1): value
-                for name, value in attention.items()
-                if not name.startswith(f'{_ATTENTION}proj.')
-            })
-    return copies
+    }

@@ -5,7 +5,6 @@ uses a model has to know its scale, its normalisation or its thresholds. They
 are read without torch and mmcv, for prediction in another runtime.
 """
 from __future__ import annotations
-import copy
 import numbers
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -24,8 +23,7 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def _check(name: str, given: Threshold, limit: float) -> None:
-    """Refuse what is not a number, or numbers by class, from 0 to below a
-    limit."""
+    """Refuse all but numbers, perhaps by class, from 0 to below a limit."""
     for value in given.values() if isinstance(given, dict) else [given]:
         if not isinstance(value, numbers.Real) or not 0 <= value < limit:
             raise ValueError(f'{name} is {given!r}, expected at least 0 and '
@@ -55,7 +53,7 @@ class Postprocessing:
         given = self.specks.get(task, 0)
         return given.get(name, 0) if isinstance(given, dict) else given
 
-    def only(self, rules: Collection[str]) -> 'Postprocessing':
+    def only(self, rules: Collection[str]) -> Postprocessing:
         """Some of the rules, given by name."""
         return Postprocessing(**{n: getattr(self, n) for n in rules})
 
@@ -130,32 +128,28 @@ class PredictionSettings:
     ) -> list[dict]:
         """The pipeline after loading, with test-time augmentation: ``scales``
         are factors of the image scale, by default as the pipeline says,
-        ``flips`` of 'horizontal' and 'vertical'.
-
-        Raises:
-            ValueError: If scales are asked of a pipeline that keeps sizes.
-        """
-        step = copy.deepcopy(self.augmentation)
-        found = self._scales()
-        if scales and not found:
-            raise ValueError('The test pipeline keeps the size of images, so '
-                             'there is nothing to scale by `scales`.')
+        ``flips`` of 'horizontal' and 'vertical'. A ValueError is raised for
+        scales of a pipeline that keeps sizes."""
+        step, found = dict(self.augmentation), self._scales()
         if scales:
-            found = [
-                tuple(max(1, round(side * s)) for side in found[0])
-                for s in scales
-            ]
+            if not found:
+                raise ValueError('The test pipeline keeps the size of images, '
+                                 'so there is nothing to scale by `scales`.')
+            width, height = found[0]
+            found = [(max(1, round(width * s)), max(1, round(height * s)))
+                     for s in scales]
             step.pop('img_ratios', None)
         if found:
             step['img_scale'] = found if len(found) > 1 else found[0]
         if flips:
             step.update(flip=True, flip_direction=list(flips))
             kinds = [transform['type'] for transform in step['transforms']]
-            after = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
             if 'RandomFlip' not in kinds:
+                after = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
+                step['transforms'] = list(step['transforms'])
                 step['transforms'].insert(after, dict(type='RandomFlip'))
         return [
-            step if t['type'] == AUGMENTATION else copy.deepcopy(t)
+            step if t['type'] == AUGMENTATION else dict(t)
             for t in self.pipeline if not t['type'].startswith('Load')
         ]
 
@@ -164,10 +158,8 @@ def settings_of(cfg: Config) -> PredictionSettings:
     """The prediction settings of a config of ``load_config``.
 
     ``data.test`` gives the pipeline and the threshold; ``prediction`` may set
-    ``crop``, ``thresholds``, ``pipeline`` and ``postprocessing``.
-
-    Raises:
-        InvalidConfigError: If it holds none, or they are wrong.
+    ``crop``, ``thresholds``, ``pipeline`` and ``postprocessing``. An
+    InvalidConfigError is raised if they are missing or wrong.
     """
     from mbos.config import member_datasets, plain
     given = plain(cfg.get('prediction') or {})
@@ -178,10 +170,9 @@ def settings_of(cfg: Config) -> PredictionSettings:
         test = member_datasets(cfg.data.get('test') or {})[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
         thresholds = {t.name: common for t in build_tasks(cfg.model.tasks)}
-        thresholds |= given.get('thresholds', {})
-        return _settings(
-            dict(pipeline=plain(test.get('pipeline'))) | given
-            | dict(thresholds=thresholds))
+        thresholds |= given.pop('thresholds', {})
+        given = dict(pipeline=plain(test.get('pipeline'))) | given
+        return _settings(dict(given, thresholds=thresholds))
 
 
 def _settings(stored: dict) -> PredictionSettings:
@@ -197,9 +188,7 @@ def settings_meta(tasks: Sequence[Task],
     meta = dict(
         CLASSES=[f'{t.name}.{c}' for t in tasks for c in t.classes],
         PALETTE=[list(c) for t in tasks for c in t.colours])
-    if settings is not None:
-        meta[META_KEY] = asdict(settings)
-    return meta
+    return meta if settings is None else meta | {META_KEY: asdict(settings)}
 
 
 def settings_from_meta(meta: dict) -> PredictionSettings | None:
@@ -209,8 +198,8 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
         return None
     try:
         settings = _settings(stored)
-        settings.steps((1.0, ) if settings.image_scale else None,
-                       ('horizontal', ))
+        scales = (1.0, ) if settings.image_scale else None
+        settings.steps(scales, ('horizontal', ))
         return settings
     except Exception as error:  # whoever wrote it may provoke any of them
         raise ValueError(

@@ -40,8 +40,8 @@ def main() -> None:
     if args.json == STDOUT:
         print(json.dumps(without_nan(content), indent=2, allow_nan=False))
         return
-    for letter, path, side in (('A', args.first, first), ('B', args.second,
-                                                          second)):
+    for letter, path, side in zip('AB', (args.first, args.second),
+                                  (first, second)):
         made_by = dict.fromkeys(e['checkpoint'] for e in side.values())
         print(f'{letter}: {path} ({", ".join(made_by)})')
     print(format_table(pairs.difference_table(found['rows'])))

@@ -30,6 +30,11 @@ ARGUMENTS = [
 ]
 
 
+def convert(path: str) -> dict:
+    """The weights of a file in mmseg's layout."""
+    return convert_swin(read_backbone_state(path), path)
+
+
 def download(out: str) -> dict:
     """Fetch the weights of Swin-T, in mmseg's layout; an OSError says what to
     put where."""
@@ -39,19 +44,13 @@ def download(out: str) -> dict:
             path = osp.join(folder, osp.basename(SWIN_TINY_URL))
             torch.hub.download_url_to_file(
                 SWIN_TINY_URL, path, progress=sys.stderr.isatty())
-            return convert_swin(read_backbone_state(path), path)
+            return convert(path)
     except Exception as error:  # urllib's and http's have no common kind
         raise OSError(
-            f'Could not download the weights: {error}\n'
-            'Without network access, do one of these:\n'
-            f'  - download {SWIN_TINY_URL} elsewhere and put it at {out}\n'
-            '    (about 110 MB; it needs no conversion);\n'
-            '  - download model.safetensors of '
-            'timm/swin_tiny_patch4_window7_224.ms_in1k from\n'
-            '    huggingface.co elsewhere and run mbos convert-backbone '
-            f'model.safetensors {out};\n'
-            '  - set model.pretrained=None to train from scratch (worse).'
-        ) from error
+            f'Could not download the weights ({error}). Download '
+            f'{SWIN_TINY_URL} elsewhere and put it at {out} (110 MB, no '
+            'conversion needed), or set model.pretrained=None to train from '
+            'scratch, which is worse.') from error
 
 
 def main() -> None:
@@ -62,8 +61,6 @@ def main() -> None:
         parser.error('give two files, IN and OUT; with --download OUT alone')
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     out = args.files[-1] if args.files else DEFAULT_OUT
-    state = (
-        download(out) if args.download else convert_swin(
-            read_backbone_state(args.files[0]), args.files[0]))
+    state = download(out) if args.download else convert(args.files[0])
     save_swin_weights(state, out)
     print(f"wrote {out}: {len(state)} tensors in mmseg's layout")

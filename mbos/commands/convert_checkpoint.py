@@ -6,7 +6,7 @@
 Training and testing load released files as they are; this writes them under
 our names. The network is checked against a config: by default the published
 one of the file's stage, or the one that our file describes. Everything
-that is dropped, missing or refilled is said.
+that is dropped or missing is said.
 """
 import os.path as osp
 
@@ -18,7 +18,6 @@ from mbos.checkpoints.network import describe_network
 from mbos.checkpoints.release_layout import is_release_state, to_release
 from mbos.config import build_checked, load_config, plain
 from mbos.engine.runner import save_atomically
-from mbos.faults import first_of
 from .options import FLAG, make_parser
 
 ARGUMENTS = [
@@ -44,15 +43,9 @@ def main() -> None:
     model_cfg = dict(plain(model_cfg), pretrained=None)
     model = build_checked(build_segmentor, dict(model_cfg))
     state, notes = fit_weights(model, args.input, content)
-    own = model.state_dict()  # has indices that some files leave out
-    state = {n: v for n, v in own.items() if n.endswith('_index')} | state
     meta = checkpoint_meta(model, model_cfg, settings)
     if args.to_release:
-        state, refilled = to_release(state, list(model.tasks.values()))
-        meta = {}
-        if refilled:
-            notes.append(f'{len(refilled)} tensors without use refilled: '
-                         f'{first_of(refilled)}')
+        state, meta = to_release(state, list(model.tasks.values())), {}
         notes += left_out(content)
     for note in notes:
         print(f'{args.input}: {note}')

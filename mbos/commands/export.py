@@ -30,17 +30,14 @@ ARGUMENTS = [
 
 def describe(model, size: tuple[int, int] | None = None) -> dict:
     """What users of the file should know, in plain types."""
-    settings, tasks = model.settings, model.tasks
-    height, width = size or ('height', 'width')
+    settings, (height, width) = model.settings, size or ('height', 'width')
     return dict(
         tasks={
-            name:
-            dict(
-                classes=task.classes, nested=task.nested, palette=task.palette)
-            for name, task in tasks.items()
+            name: task.as_config()
+            for name, task in model.tasks.items()
         },
         thresholds={name: settings.threshold(name)
-                    for name in tasks},
+                    for name in model.tasks},
         image_scale=settings.image_scale,
         crop=settings.crop,
         input=f'RGB, 0..255, float32, (N, 3, {height}, {width})',
@@ -56,8 +53,8 @@ def main() -> None:
     if args.size and min(args.size) < 1:
         parser.error('--size: give pixels from 1 upwards')
     model = apis.load_model(args.checkpoint, args.config, device='cpu')
-    size = args.size and tuple(args.size)
-    difference = export_onnx(model, args.output, describe(model, size), size)
+    difference = export_onnx(model, args.output, describe(model, args.size),
+                             args.size)
     print(f'largest difference of a probability: {difference:.1e}')
     print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB; '
           f'outputs {", ".join(model.tasks)}')

@@ -12,7 +12,6 @@ from mbos.pictures.gallery import THUMBNAIL
 from mbos.tasks import build_tasks
 from .options import make_parser
 
-TASK_KEYS = ('name', 'classes', 'nested', 'palette')
 ARGUMENTS = [
     ('out', 'folder that tools/predict.py wrote', {}),
     ('--size', 'longer side of the pictures in pixels (default: %(default)s)',
@@ -30,8 +29,9 @@ def main() -> None:
     if 'tasks' not in run:
         raise ValueError(f'{args.out}: no readable {RUN} in it; give the '
                          '--out folder of tools/predict.py.')
-    tasks = [{key: task[key] for key in TASK_KEYS} for task in run['tasks']]
-    folder = OutputFolder(args.out, build_tasks(tasks))
+    keys = 'name', 'classes', 'nested', 'palette'
+    tasks = build_tasks([{k: task[k] for k in keys} for task in run['tasks']])
+    folder = OutputFolder(args.out, tasks)
     records = folder.all_records(image['name'] for image in run['images'])
     gone = [r['source'] for r in records if not osp.isfile(r['source'])]
     if len(gone) == len(records):

@@ -42,16 +42,10 @@ def installed(name: str) -> tuple[str, str] | None:
     return None
 
 
-def problem_of(name: str) -> str | None:
-    """What is wrong with a required distribution, with the remedy."""
-    found, wanted = installed(name), FIXED.get(name)
-    if found and wanted in (None, found[1]):
-        return None
-    remedy = f'pip install {name}' + (f'=={wanted}' if wanted else '')
-    if name == 'mmcv':
-        remedy = INSTALL_MMCV
-    what = f'{" ".join(found)} does not serve' if found else name
-    return f'{what}: {remedy}'
+def remedy_of(name: str) -> str:
+    """The command that installs a required distribution."""
+    version = f'=={FIXED[name]}' if name in FIXED else ''
+    return INSTALL_MMCV if name == 'mmcv' else f'pip install {name}{version}'
 
 
 def devices() -> tuple[list[str], list[str]]:
@@ -60,10 +54,9 @@ def devices() -> tuple[list[str], list[str]]:
         import torch
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
-        return [], [
-            f'torch and torchvision do not import together ({error}): install '
-            'both from the same index (docs/install.md)'
-        ]
+        return [], [f'torch and torchvision do not import together ({error}): '
+                    'install both from the same index (docs/install.md)'
+                    ]  # yapf: disable
     gpus = range(torch.cuda.device_count())
     lines = [f'cuda:{i}  {torch.cuda.get_device_name(i)}' for i in gpus]
     lines.append(f'cpu  {torch.get_num_threads()} threads')
@@ -72,9 +65,8 @@ def devices() -> tuple[list[str], list[str]]:
         return lines, []
     return lines, [
         f'there is an NVIDIA GPU, but torch {torch.__version__} cannot use '
-        'it: update the driver, or install torch and torchvision from an '
-        'index for the CUDA that nvidia-smi shows, such as '
-        'https://download.pytorch.org/whl/cu126'
+        'it: update the driver, or install torch and torchvision for the CUDA '
+        'that nvidia-smi shows (docs/install.md)'
     ]
 
 
@@ -83,21 +75,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     print(f'mbos {mbos.__version__}, Python {platform.python_version()}, '
           f'{platform.platform()}')
-    for name, version in filter(None, map(installed, REQUIRED)):
-        note = '  (without compiled operators; MBOS calls none of them)'
-        print(f'  {name:24} {version}{note if name == "mmcv" else ""}')
+    problems = []
+    for name in REQUIRED:
+        found, version = installed(name) or (name, None)
+        if version:
+            print(f'  {found:24} {version}')
+        if not version or version != FIXED.get(name, version):
+            wrong = f' {version} does not serve' if version else ''
+            problems.append(f'{found}{wrong}: {remedy_of(name)}')
     for extra, names in EXTRAS.items():
-        found = {name: installed(name) for name in names}
-        missing = [name for name in names if not found[name]]
-        state = ', '.join(f'{n} {found[n][1]}' for n in names if found[n])
+        found = dict(filter(None, map(installed, names)))
+        state = ', '.join(map(' '.join, found.items()))
+        missing = ', '.join(name for name in names if name not in found)
         if missing:
-            remedy = f'pip install "mbos[{extra}]"'
-            state = f'missing {", ".join(missing)}: {remedy}'
+            state = f'missing {missing}: pip install "mbos[{extra}]"'
         print(f'  optional, {extra:15} {state}')
-    lines, problems = devices()
+    lines, wrong = devices()
     for line in lines:
         print(f'  device {line}')
-    problems = [*filter(None, map(problem_of, REQUIRED)), *problems]
+    problems += wrong
     for problem in problems:
         print(f'Missing: {problem}', file=sys.stderr)
     return 1 if problems else 0

@@ -1,22 +1,47 @@
 """What the command lines share: arguments as tables, one row for each."""
 import argparse
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Mapping
 
-FLAG = dict(action='store_true')
-SOME = dict(nargs='+', default=[])
 Row = tuple[str, str, dict]
 """Name, or names with a blank between them; what it means; and the rest of
 what ``add_argument`` takes."""
+FLAG = dict(action='store_true')
+SOME = dict(nargs='+', default=[])
+LAUNCHER: list[Row] = [
+    ('--launcher', 'who started the processes of this run',
+     dict(choices=['none', 'pytorch', 'slurm'], default='none')),
+    ('--local-rank --local_rank',
+     'of old launchers: not read, as they set LOCAL_RANK too', dict(type=int)),
+]
 
 
-def make_parser(description: str | None, arguments: Iterable[Row],
-                **settings) -> argparse.ArgumentParser:
-    """A parser of these arguments that shows the description as it is."""
-    parser = argparse.ArgumentParser(
+class Parser(argparse.ArgumentParser):
+    """Says which option is like one that it does not know."""
+
+    def error(self, message: str):
+        if message.startswith('unrecognized arguments: '):
+            given = message.split()[2].partition('=')[0]
+            for known in difflib.get_close_matches(given,
+                                                   self._option_string_actions,
+                                                   1):
+                message += f'; did you mean {known}?'
+        super().error(message)
+
+
+def make_parser(description: str | None,
+                arguments: Iterable[Row],
+                groups: Mapping[str, Iterable[Row]] = {},
+                usage: str | None = None) -> argparse.ArgumentParser:
+    """A parser of these arguments, and of groups of more by their titles, that
+    shows the description as it is."""
+    parser = Parser(
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **settings)
+        usage=usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, arguments)
+    for title, rows in groups.items():
+        add_arguments(parser.add_argument_group(title), rows)
     return parser
 
 
@@ -42,13 +67,7 @@ class ConfigOptions(argparse.Action):
                          'KEY=VALUE, such as runner.max_iters=100')
 
 
-def add_config_options(parser: argparse.ArgumentParser,
-                       what: str = 'the config') -> None:
-    """Add ``--cfg-options``, which overrides parts of a config."""
-    parser.add_argument(
-        '--cfg-options',
-        '--options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help=f'override parts of {what}')
+def config_options(what: str = 'the config') -> Row:
+    """The row of ``--cfg-options``, which overrides parts of a config."""
+    settings = dict(nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    return '--cfg-options --options', f'override parts of {what}', settings

@@ -34,8 +34,9 @@ from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
 from mbos.tasks import Threshold
 from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
-from .options import FLAG, SOME, ConfigOptions, add_arguments, make_parser
+from .options import FLAG, SOME, config_options, make_parser
 
+USAGE = '%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR [options]'
 SHOWN = 20
 WRITTEN = ('workers', 'overwrite', 'probabilities', 'overlay_size',
            'thumbnail')
@@ -63,10 +64,8 @@ def thresholds(
     for name, value in given:
         task, _, of_class = name.partition('.')
         found.setdefault(task, {})[of_class] = value
-    by_task = {
-        task: values[''] if list(values) == [''] else values
-        for task, values in found.items()
-    }
+    by_task = {task: values[''] if list(values) == [''] else values
+               for task, values in found.items()}  # yapf: disable
     return by_task[''] if list(by_task) == [''] else by_task or None
 
 
@@ -101,8 +100,7 @@ PREDICTION = [
      'what lies on the edge of the field of view, one_object all discs but '
      'one, specks the smallest parts (all, none or some; default: all)',
      dict(nargs='+', choices=['all', 'none', *RULES], default=['all'])),
-    ('--cfg-options', 'override parts of CONFIG',
-     dict(nargs='+', action=ConfigOptions, metavar='KEY=VALUE')),
+    config_options('CONFIG'),
 ]
 RUN = [
     ('--workers', 'photographs that are predicted side by side, each by a '
@@ -122,12 +120,11 @@ RUN = [
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    usage = '%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR ' \
-        '[options]'
-    parser = make_parser(__doc__, ARGUMENTS, usage=usage)
-    add_arguments(parser.add_argument_group('how to predict'), PREDICTION)
-    add_arguments(
-        parser.add_argument_group('how to work and what to write'), RUN)
+    groups = {
+        'how to predict': PREDICTION,
+        'how to work and what to write': RUN
+    }
+    parser = make_parser(__doc__, ARGUMENTS, groups, USAGE)
     args = parser.parse_args(argv)
     paths = args.inputs = args.paths
     args.config = paths.pop(0) if paths[0].endswith('.py') else None
@@ -151,8 +148,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
                      'checkpoint')
     args.threshold = thresholds(args.threshold)
     args.thumbnail = None if args.no_gallery else THUMBNAIL
-    rules = dict(all=True, none=False).get(args.postprocess[0])
-    args.postprocess = args.postprocess if rules is None else rules
+    rules, alone = args.postprocess, dict(all=True, none=False)
+    if len(rules) > 1 and alone.keys() & rules:
+        parser.error('--postprocess: all and none stand alone')
+    args.postprocess = alone.get(rules[0], rules)
     return args
 
 
@@ -165,12 +164,10 @@ def refuse_network(path: str) -> None:
     try:
         read_layout(path)
     except RefusedError as error:
-        remedy = 'leave it out, or rename it'
-        if path.endswith('.onnx'):
-            remedy = 'give the checkpoint instead, and --backend onnxruntime'
         raise RefusedError(
             f'{path}: neither a photograph nor named like a checkpoint '
-            f'({", ".join(CHECKPOINTS)}); {remedy}.') from error
+            f'({", ".join(CHECKPOINTS)}); leave it out, rename it, or give '
+            'the checkpoint that it was made of.') from error
 
 
 def report(run: FolderRun) -> None:
@@ -178,16 +175,17 @@ def report(run: FolderRun) -> None:
     print(f'{run.done} photograph(s) predicted, {run.skipped} were there '
           f'already; written to {run.out_dir}')
     for flag, why in UNUSUAL.items():
-        names = [
-            record['name'] for record in run.records
-            if flag in record['measurements']['flags'].split()
-        ]
+        names = [record['name'] for record in run.records
+                 if flag in record['measurements']['flags'].split()
+                 ]  # yapf: disable
         if names:
             print(f'{flag}: {why}. {len(names)} photograph(s): '
                   f'{first_of(names, SHOWN)}')
     if run.failed:
-        reasons = [f'\n  {failure["reason"]}' for failure in run.failed]
-        print(f'{len(reasons)} file(s) could not be read:{"".join(reasons)}')
+        print(
+            f'{len(run.failed)} file(s) could not be read:',
+            *(failure['reason'] for failure in run.failed),
+            sep='\n  ')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -211,17 +209,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def read_config(args: argparse.Namespace):
+    """The config that the command line names, if it does."""
+    from mbos.config import load_config
+    return args.config and load_config(args.config, args.cfg_options)
+
+
+def load_network(args: argparse.Namespace, config, device: str | None):
+    """The network that the command line names, in torch."""
+    from mbos.inference.predictor import load_model
+    with naming(args.config or args.checkpoint):
+        return load_model(args.checkpoint, config, device)
+
+
 @quick_imports()
 def torch_predictor(args: argparse.Namespace,
                     options: PredictionOptions) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
     from mbos.accelerate import is_wanted
     from mbos.accelerate.prediction import prepare_for_prediction
-    from mbos.config import load_config
-    from mbos.inference.predictor import Predictor, load_model
-    config = args.config and load_config(args.config, args.cfg_options)
-    with naming(args.config or args.checkpoint):
-        model = load_model(args.checkpoint, config, args.device)
+    from mbos.inference.predictor import Predictor
+    config = read_config(args)
+    model = load_network(args, config, args.device)
     if is_wanted(next(model.parameters()).device, config):
         prepare_for_prediction(model)
     return Predictor(model, options)
@@ -231,22 +240,15 @@ def onnx_predictor(args: argparse.Namespace,
                    options: PredictionOptions) -> PhotographPredictor:
     """The network in ONNX Runtime; torch makes its graph the first time."""
     from mbos.inference.onnx_predictor import OnnxPredictor, graph_of
+    config = read_config(args) if args.config else None
 
     def write(path: str) -> None:
         from mbos.checkpoints.onnx_export import write_prediction_graph
-        from mbos.inference.predictor import load_model
         print('Making the ONNX graph of this network, once.', file=sys.stderr)
-        with naming(args.config or args.checkpoint):
-            model = load_model(args.checkpoint, config, 'cpu')
-        write_prediction_graph(model, path)
+        write_prediction_graph(load_network(args, config, 'cpu'), path)
 
-    config, text = None, ''
-    if args.config:
-        from mbos.config import load_config
-        config = load_config(args.config, args.cfg_options)
-        text = config.pretty_text
-    graph = graph_of(args.checkpoint, text, write)
-    return OnnxPredictor(graph, options)
+    text = config.pretty_text if config else ''
+    return OnnxPredictor(graph_of(args.checkpoint, text, write), options)
 
 
 def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
@@ -257,16 +259,16 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
     """
     found, left_out = find_photographs(args.inputs, args.out)
     if left_out:
-        print(
-            f'Left out are {count_kinds(left_out)}, which are not read as '
-            'photographs.',
-            file=sys.stderr)
-    names = [field.name for field in fields(PredictionOptions)]
-    options = PredictionOptions(**{n: getattr(args, n) for n in names})
+        print(f'Left out, not read as photographs: {count_kinds(left_out)}.',
+              file=sys.stderr)  # yapf: disable
+    given = vars(args)
+    options = PredictionOptions(
+        **{f.name: given[f.name]
+           for f in fields(PredictionOptions)})
     run = FolderRun(
         make(args, options), args.checkpoint, args.out,
-        **{n: getattr(args, n)
-           for n in WRITTEN})
+        **{name: given[name]
+           for name in WRITTEN})
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a line of a log each
     with tqdm(total=len(found), unit='photograph', mininterval=seconds) as bar:
         run(found, bar.update)

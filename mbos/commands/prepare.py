@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import prepare_dataset
+from .options import make_parser
 
 
 def collections() -> dict[str, str]:
@@ -22,21 +23,15 @@ def collections() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run the command that ``sys.argv`` names; prints all without one."""
+    """Run the command that ``sys.argv`` names."""
     known = collections()
-    name = sys.argv[1] if len(sys.argv) > 1 else ''
-    if name in known:
-        del sys.argv[1]
-        # its worker processes find it by the name of the main module
-        runpy.run_module(
-            f'prepare_dataset.{name}', run_name='__main__', alter_sys=True)
-        return 0
-    asked = name in ('-h', '--help')
-    stream = sys.stdout if asked else sys.stderr
-    width = max(map(len, known))
-    print('usage: mbos prepare COLLECTION [ARGUMENTS]\n', file=stream)
-    for collection, description in known.items():
-        print(f'  {collection:{width}}  {description}', file=stream)
-    if name and not asked:
-        print(f'\nmbos prepare: no collection {name!r}', file=stream)
-    return 0 if asked else 2
+    lines = [f'    {name:16}  {text}' for name, text in known.items()]
+    parser = make_parser('\n'.join([__doc__, *lines]), [
+        ('collection', 'one of these', dict(choices=known)),
+    ])  # yapf: disable
+    name = parser.parse_args(sys.argv[1:2]).collection
+    del sys.argv[1]
+    # its worker processes find it by the name of the main module
+    runpy.run_module(
+        f'prepare_dataset.{name}', run_name='__main__', alter_sys=True)
+    return 0

@@ -21,9 +21,8 @@ from mbos.io.files import save_json
 from mbos.pseudo_labels import report
 from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels)
-from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import NETWORKS, checkpoint_path
-from .options import FLAG, SOME, add_config_options, make_parser
+from .options import FLAG, LAUNCHER, SOME, config_options, make_parser
 
 REPORT = 'pseudo_label_report.json'
 ARGUMENTS = [
@@ -41,15 +40,15 @@ ARGUMENTS = [
      dict(SOME, metavar='DATASET.TASK=FOLDER')),
     ('--allow-stage2', 'accept a stage-2 checkpoint', FLAG),
     ('--overwrite', 'replace labels that have no manifest', FLAG),
+    *LAUNCHER,
+    config_options('the stage-2 config'),
 ]
+OPTIONS = ('threshold', 'margin', 'allow_stage2', 'overwrite')
 
 
 def main() -> None:
     """Write all labels, then report on them."""
-    parser = make_parser(__doc__, ARGUMENTS)
-    add_launcher_arguments(parser)
-    add_config_options(parser, 'the stage-2 config')
-    args = parser.parse_args()
+    args = make_parser(__doc__, ARGUMENTS).parse_args()
     cfg = load_config(args.config, args.cfg_options)
     with naming(cfg.filename):
         write_labels(cfg, args)
@@ -59,15 +58,10 @@ def write_labels(cfg: Config, args: argparse.Namespace) -> None:
     """Write the labels that a config reads, as the command line says."""
     truth = report.parse_truth(args.truth, find_image_folders(cfg))
     env = set_up_environment(args.launcher)
-    labelled = generate_pseudo_labels(
-        cfg,
-        args.checkpoint,
-        env,
-        threshold=args.threshold,
-        margin=args.margin,
-        model_cfg=args.model_config and load_config(args.model_config).model,
-        allow_stage2=args.allow_stage2,
-        overwrite=args.overwrite)
+    options = {name: getattr(args, name) for name in OPTIONS}
+    if args.model_config:
+        options['model_cfg'] = load_config(args.model_config).model
+    labelled = generate_pseudo_labels(cfg, args.checkpoint, env, **options)
     if not env.is_main:
         return
     rows = report.make_report(labelled, truth)

@@ -31,7 +31,6 @@ ARGUMENTS = [
     ('--half', 'weights as 16-bit numbers', FLAG),
     ('--safetensors',
      'write PREFIX-<hash>.safetensors, which other programs read too', FLAG),
-    ('--keep-discriminators', 'keep what only further training needs', FLAG),
 ]
 
 
@@ -39,7 +38,7 @@ def main() -> None:
     """Publish a checkpoint."""
     args = make_parser(__doc__, ARGUMENTS).parse_args()
     content, notes = publishing.published_content(
-        read_checkpoint(args.checkpoint), args.keep_discriminators)
+        read_checkpoint(args.checkpoint))
     metrics, digest = {}, apis.file_sha256(args.checkpoint)
     for path in args.eval:
         for name, evaluation in read_evaluations(path).items():
@@ -60,8 +59,8 @@ def main() -> None:
     if args.half:
         content['state_dict'] = publishing.half_precision(
             content['state_dict'])
-    path = publishing.save_with_hash(
-        content, args.prefix, SAFETENSORS if args.safetensors else '.pth')
+    suffix = SAFETENSORS if args.safetensors else '.pth'
+    path = publishing.save_with_hash(content, args.prefix, suffix)
     card = osp.splitext(path)[0] + '.md'
     save_text(card, publishing.model_card(path, content, metrics, args.notes))
     for note in notes:

@@ -8,6 +8,7 @@ import os.path as osp
 
 import mmcv
 import torch
+from tqdm import tqdm
 
 from mbos import apis
 from mbos.faults import FaultList, naming
@@ -17,10 +18,9 @@ from mbos.io.labels import save_labels
 from mbos.io.photographs import read_photograph
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.painter import draw_overlay
-from mbos.runtime.environment import add_launcher_arguments
 from mbos.tasks import build_tasks
 from mbos.zoo import checkpoint_path
-from .options import FLAG, add_arguments, add_config_options, make_parser
+from .options import FLAG, LAUNCHER, config_options, make_parser
 
 SOURCES = dict(refuge='odoc', ddr='lesion', idrid='vessel', reta='vessel')
 ARGUMENTS = [
@@ -30,6 +30,8 @@ ARGUMENTS = [
     ('--datasets', "test sets of the config's test_sets, the name of "
      "data.test, or 'all' (default: data.test)",
      dict(nargs='+', default=[''], metavar='NAME')),
+    *LAUNCHER,
+    config_options(),
 ]
 EVALUATION = [
     ('--eval', 'compute the metrics; all of them, whichever is named',
@@ -61,43 +63,31 @@ PICTURES = [
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = make_parser(__doc__, ARGUMENTS)
-    add_arguments(parser.add_argument_group('evaluation'), EVALUATION)
-    add_arguments(parser.add_argument_group('pictures'), PICTURES)
-    add_launcher_arguments(parser)
-    add_config_options(parser)
+    parser = make_parser(__doc__, ARGUMENTS,
+                         dict(evaluation=EVALUATION, pictures=PICTURES))
     args = parser.parse_args()
     if not args.eval and not args.vis and not args.OD:
         parser.error('nothing to do: give --eval mIoU, --vis, or both')
     if args.vis and not args.output_dir:
         parser.error('--vis needs --output_dir')
+    if args.source and not args.vis:
+        parser.error('--source is for --vis')
     if args.OD and args.datasets != ['']:
         parser.error('--OD has a test set of its own, idrid_od: leave out '
                      '--datasets, or name idrid_od there instead of --OD')
-    if args.source and not args.vis:
-        parser.error('--source is for --vis')
     return args
 
 
 def task_of_source(source: str, cfg: mmcv.Config) -> str:
-    """The task that ``--source`` means: its name, or that of a dataset, a
-    published one or a training set of the config that labels one task; a
+    """The task that ``--source`` means: its name, or that of a dataset; a
     ValueError says what there is."""
     tasks = [task.name for task in build_tasks(cfg.model.tasks)]
-    labelled = {
-        member['name']: list(member.get('ann_dirs') or ())
-        for member in apis.member_datasets(cfg.data.train)
-    }
-    known = {
-        name: found[0]
-        for name, found in labelled.items() if len(found) == 1
-    } | SOURCES | dict(zip(tasks, tasks))
-    task = known.get(source, known.get(source.lower()))
+    task = source if source in tasks else SOURCES.get(source.lower())
     if task not in tasks:
-        others = [n for n, t in known.items() if t in tasks and n not in tasks]
-        datasets = f' or a dataset ({", ".join(others)})' if others else ''
+        names = ', '.join(name for name in SOURCES if SOURCES[name] in tasks)
         raise ValueError(f'Unknown --source {source!r}: use a task '
-                         f'({", ".join(tasks)}){datasets}.')
+                         f'({", ".join(tasks)}), or a dataset that stands for '
+                         f'one ({names or "there is none"}).')
     return task
 
 
@@ -125,8 +115,9 @@ def visualise(model, dataset, cfg: mmcv.Config, env, output_dir: str,
     """Write ``overlays`` of a test set, and label maps of all tasks, a folder
     each, or of one only."""
     tasks = [t for t in dataset.tasks if only in (None, t.name)]
-    progress = mmcv.ProgressBar(len(dataset)) if env.is_main else None
-    for index, prob in apis.predict_dataset(model, dataset, cfg, env):
+    found = apis.predict_dataset(model, dataset, cfg, env)
+    quiet = None if env.is_main else True
+    for index, prob in tqdm(found, total=len(dataset), disable=quiet):
         stem, labels = dataset.stem(index), {}
         for task in tasks:
             plane = task.decode(torch.from_numpy(prob[task.name])).numpy()
@@ -136,8 +127,6 @@ def visualise(model, dataset, cfg: mmcv.Config, env, output_dir: str,
         image = read_photograph(dataset.image_path(index)).image
         overlay = draw_overlay(image, labels, tasks)
         save_image(osp.join(output_dir, 'overlays', f'{stem}.jpg'), overlay)
-        if progress:
-            progress.update()
     if env.is_main:
         print(f'\nPredictions written to {output_dir}')
 
@@ -158,7 +147,7 @@ def run(cfg: mmcv.Config, args: argparse.Namespace) -> None:
     only = task_of_source(args.source, cfg) if args.source else None
     names = ['idrid_od'] if args.OD else args.datasets
     if names == ['all']:
-        names = list(cfg.get('test_sets') or ['']) or ['']
+        names = list(cfg.get('test_sets') or [''])
     env = apis.set_up_environment(args.launcher)
     scored = bool(args.eval or args.OD)
     datasets, faults = {}, FaultList()

@@ -5,12 +5,9 @@ start (``tools/dist_train_*.sh``, ``tools/slurm_train.sh``). SIGTERM, SIGINT,
 SIGHUP and SIGUSR1 make it save a checkpoint and end with status 75; the same
 command with ``--auto-resume`` goes on (docs/reliability.md).
 """
-import argparse
-
 from mbos import apis
-from mbos.runtime.environment import add_launcher_arguments
 from mbos.zoo import checkpoint_path
-from .options import FLAG, add_config_options, make_parser
+from .options import FLAG, LAUNCHER, config_options, make_parser
 
 ARGUMENTS = [
     ('config', 'config file', {}),
@@ -21,20 +18,14 @@ ARGUMENTS = [
      'directory, if there is one', FLAG),
     ('--no-validate', 'do not evaluate on data.val during training', FLAG),
     ('--seed', 'random seed (default: 0)', dict(type=int)),
+    *LAUNCHER,
+    config_options('the config, such as runner.max_iters=100'),
 ]
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = make_parser(__doc__.splitlines()[0], ARGUMENTS)
-    add_launcher_arguments(parser)
-    add_config_options(parser, 'the config, such as runner.max_iters=100')
-    return parser.parse_args()
 
 
 def main() -> None:
     """Complete the config and train."""
-    args = parse_args()
+    args = make_parser(__doc__.splitlines()[0], ARGUMENTS).parse_args()
     cfg = apis.load_config(args.config, args.cfg_options)
     for key in ('work_dir', 'load_from', 'resume_from', 'seed'):
         if getattr(args, key) is not None:

@@ -15,8 +15,7 @@ from mmcv.runner import (RUNNERS, CheckpointHook, IterBasedRunner,
 from mmcv.runner.hooks import HOOKS, EvalHook
 from mmcv.utils import build_from_cfg
 
-from mbos.checkpoints.foreign_state import split_foreign
-from mbos.checkpoints.loading import read_checkpoint
+from mbos.checkpoints.loading import read_checkpoint, without_foreign
 from mbos.faults import blamed_on, first_line
 from mbos.io.files import (remove_leftovers, replace_link, sync_folder,
                            whole_path)
@@ -138,7 +137,7 @@ class CheckedIterRunner(IterBasedRunner):
     def _load_weights(self, content: dict) -> None:
         """Load the weights that training had, and their average if any."""
         model = unwrapped(self.model)
-        state, _ = split_foreign(content['state_dict'], model.state_dict())
+        state = without_foreign(content['state_dict'], model.state_dict())
         training = content.get('training_weights') or {}
         model.load_state_dict({**state, **training})
         hook = find_hook(self, EMAWeightsHook)

@@ -1,5 +1,4 @@
 """Devices, processes and random seeds of a run."""
-import argparse
 import os
 import random
 import subprocess
@@ -48,20 +47,6 @@ class Environment:
     def barrier(self) -> None:
         """Wait for the other processes, however long they take."""
         wait_for_all()
-
-
-def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options by which launchers say who a process is."""
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm'],
-        default='none',
-        help='who started the processes of this run')
-    parser.add_argument(
-        '--local-rank',
-        '--local_rank',
-        type=int,
-        help='of old launchers: not read, as they set LOCAL_RANK too')
 
 
 def set_up_environment(launcher: str = 'none') -> Environment:

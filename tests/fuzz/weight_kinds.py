@@ -50,7 +50,7 @@ def our_content():
 def released_content():
     """The same network as the authors' release would have written it."""
     model, _ = network()
-    state, _ = to_release(model.state_dict(), list(model.tasks.values()))
+    state = to_release(model.state_dict(), list(model.tasks.values()))
     return dict(meta=dict(iter=4), state_dict=state)
 
 

@@ -99,7 +99,7 @@ def test_the_network_that_comes_with_the_package(tmp_path):
     path = str(tmp_path / 'light.onnx')
     onnx_export.export_onnx(model, path, {})
     network = onnx_export.ProbabilityNetwork(model)
-    shape = (1, 1152, 1152)
+    shape = (1, 3, 1152, 1152)
     assert onnx_export.largest_difference(network, path, shape) < 1e-4
 
 

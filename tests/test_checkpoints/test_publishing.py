@@ -109,16 +109,6 @@ def test_half_precision_safetensors_with_settings_of_a_config(
     assert 'None were given' in text and 'Ask before relying' in text
 
 
-def test_discriminators_can_be_kept(trained, tool, tmp_path):
-    """And the same weights have the same name."""
-    for folder in 'ab':
-        tool(NAME, 'a.pth', f'{folder}/m', '--keep-discriminators')
-    one, two = sorted(tmp_path.glob('[ab]/*.pth'))
-    assert one.name == two.name
-    names = torch.load(one, weights_only=True)['state_dict']
-    assert set(names) == set(trained.state_dict())
-
-
 @pytest.mark.parametrize('content, said', [
     ([], 'eval.json: not an evaluation'),
     (make_evaluation(checkpoint='b.pth'), 'another checkpoint, b.pth'),

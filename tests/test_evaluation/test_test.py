@@ -81,7 +81,6 @@ def test_data_test_by_its_name(runs):
     ([], ['lesion', 'overlays', 'vessel']),
     (['--source', 'lesion'], ['eye_0.png', 'eye_1.png', 'overlays']),
     (['--source', 'DDR'], ['eye_0.png', 'eye_1.png', 'overlays']),
-    (['--source', 'c1'], ['eye_0.png', 'eye_1.png', 'overlays']),
     (['--source', 'vessel', '--datasets', 'all'], ['c0', 'c1']),
 ])
 def test_label_maps_and_overlays(runs, tool, tmp_path, options, expected):

@@ -243,17 +243,13 @@ def test_refused_before_anything_is_written(monkeypatch, tmp_path, eyes, run,
     assert not out.exists()
 
 
-@pytest.mark.parametrize('first, said', [
-    ('head.onnx', 'give the checkpoint instead, and --backend onnxruntime'),
-    ('net', 'neither a photograph nor named like a checkpoint'),
-    ('README.md', 'leave it out, or rename it'),
-])
+@pytest.mark.parametrize('first', ['head.onnx', 'net', 'README.md'])
 def test_first_path_is_no_photograph(monkeypatch, tmp_path, eyes, run, out,
-                                     first, said):
+                                     first):
     monkeypatch.chdir(tmp_path)
     (tmp_path / first).write_bytes(b'\x08\x08 no picture')
     answer = run(first, 'eyes')
-    assert answer.startswith(f'Error: {first}: ') and said in answer
+    assert answer.startswith(f'Error: {first}: neither a photograph nor')
     assert not out.exists()
 
 

@@ -198,7 +198,7 @@ def test_release_falls_back_to_the_published_settings(tmp_path, caplog,
                                                       network):
     """The authors' files hold neither: network and preprocessing by stage."""
     model, loaded = network()
-    state, _ = to_release(
+    state = to_release(
         OrderedDict(model.state_dict()), list(model.tasks.values()))
     content = torch.load(tmp_path / 'a.pth')
     meta = dict(mbos_model=content['meta']['mbos_model'])
