@@ -50,24 +50,20 @@ class ReleaseSchedule:
         planes, terms = model.plan_batch(batch['img_metas'], batch['labels'],
                                          batch['img'].dtype)
         logits = [self.logits(image[None]) for image in batch['img']]
-        losses, verdicts = {}, {}
-        for prefix in model.dense_heads:
-            for term in terms:
-                name = f'{prefix}.{term.name}'
-                if term.role == SUPERVISED:
-                    losses[name] = self._supervised(prefix, term, logits,
+
+        def losses_of(chosen):
+            return {
+                f'{prefix}.{term.name}': self._loss(prefix, term, logits,
                                                     planes)
-                elif term.role == FOOL:
-                    weight = model.adversarial_weights[prefix]
-                    losses[name] = weight * self._adversarial(
-                        prefix, term, logits)
+                for prefix in model.dense_heads
+                for term in chosen
+            }
+
+        of_generator = (SUPERVISED, FOOL)
+        losses = losses_of([t for t in terms if t.role in of_generator])
         sum(losses.values()).backward()
         after_generator()
-        for prefix in model.dense_heads:
-            for term in terms:
-                if term.role not in (SUPERVISED, FOOL):
-                    verdicts[f'{prefix}.{term.name}'] = self._adversarial(
-                        prefix, term, logits)
+        verdicts = losses_of([t for t in terms if t.role not in of_generator])
         if verdicts:
             sum(verdicts.values()).backward()
         return {k: v.detach() for k, v in {**losses, **verdicts}.items()}
@@ -106,31 +102,33 @@ class ReleaseSchedule:
             for task, x in maps.items()
         }
 
-    def _supervised(self, prefix, term, logits, planes):
-        loss = self.model.dense_heads[prefix].loss_decode
-        total = 0
+    def _loss(self, prefix, term, logits, planes):
+        """A term of the loss, image by image."""
+        loss, total = self.model.dense_heads[prefix].loss_decode, 0
         for row, weight in zip(term.rows, term.weights):
-            value = dice_with_full_targets(logits[row][prefix][term.task],
-                                           planes[term.task][row],
-                                           self.model.tasks[term.task], loss)
-            total = total + weight * loss.loss_weight * value
+            x = logits[row][prefix][term.task]
+            if term.role == SUPERVISED:
+                task = self.model.tasks[term.task]
+                value = loss.loss_weight * dice_with_full_targets(
+                    x, planes[term.task][row], task, loss)
+            else:
+                value = self._adversarial(prefix, term, x)
+            total = total + weight * value
         return total
 
     def _adversarial(self, prefix, term, logits):
         """The loss of the generator, or of a discriminator; each passes
         gradients to itself only.
         """
-        model, fools, total = self.model, term.role == FOOL, 0
+        model, fools = self.model, term.role == FOOL
         discriminator = (model.discriminators if prefix == 'decode' else
                          model.auxiliary_discriminators)[term.task]
         discriminator.requires_grad_(not fools)
-        for row, weight in zip(term.rows, term.weights):
-            x = logits[row][prefix][term.task]
-            verdict = discriminator((x if fools else x.detach()).sigmoid())
-            is_real = fools or term.role == SOURCE
-            total = total + weight * adversarial_loss(verdict, is_real).sum()
+        x = logits if fools else logits.detach()
+        verdict = discriminator(x.sigmoid())
         discriminator.requires_grad_(True)
-        return total
+        loss = adversarial_loss(verdict, fools or term.role == SOURCE).sum()
+        return loss * (model.adversarial_weights[prefix] if fools else 1)
 
 
 def dice_with_full_targets(logits: Tensor, plane: Tensor, task,

@@ -1,8 +1,13 @@
 """What several benchmarks need."""
-import statistics
+import multiprocessing
+import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from statistics import median
+from unittest import mock
 
 
 def markdown(rows: Sequence[Sequence[object]]) -> str:
@@ -26,30 +31,46 @@ def in_turn(acts: dict[str, Callable[[], object]],
             start = time.process_time()
             act()
             found[name].append(time.process_time() - start)
-    return {k: statistics.median(v[1:]) for k, v in found.items()}
+    return {k: median(v[1:]) for k, v in found.items()}
 
 
-class Clock:
-    """Processor seconds by step; a step within another is not counted twice.
+def time_parts(act: Callable[[], object],
+               parts: Iterable[tuple[object, str, str]]) -> dict[str, float]:
+    """Processor seconds of the parts of a call, and of the 'rest'. Parts are
+    functions, by owner and name, and what each is called; one within another
+    is not counted twice.
     """
+    seconds: dict[str, float] = defaultdict(float)
 
-    def __init__(self):
-        self.seconds = defaultdict(float)
+    def unassigned() -> float:
+        return time.process_time() - sum(seconds.values())
 
-    def _unassigned(self) -> float:
-        return time.process_time() - sum(self.seconds.values())
+    def timed(part: str, function: Callable) -> Callable:
 
-    def __call__(self, step: str, function: Callable) -> Callable:
-        """A function each call of which is timed."""
-
-        def timed(*args, **kwargs):
-            start = self._unassigned()
+        def call(*args, **kwargs):
+            start = unassigned()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[step] += self._unassigned() - start
+                seconds[part] += unassigned() - start
 
-        return timed
+        return call
+
+    with ExitStack() as stack:
+        for owner, name, part in parts:
+            function = timed(part, getattr(owner, name))
+            stack.enter_context(mock.patch.object(owner, name, function))
+        timed('rest', act)()
+    return seconds
+
+
+def in_own_process(function: Callable, *args: object) -> dict:
+    """Call a function in a process of its own; what it prints goes to stderr,
+    so that it does not mix with the results.
+    """
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, context, os.dup2, (2, 1)) as pool:
+        return pool.submit(function, *args).result()
 
 
 def resident(field: str) -> float:

@@ -69,42 +69,40 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
     model.zero_grad()
 
 
-def time_parts(cfg: Config, model: torch.nn.Module, batch: dict,
-               steps: int) -> str:
+def parts_of_step(cfg: Config, model: torch.nn.Module, batch: dict,
+                  steps: int) -> str:
     """Processor time of each part of a step, medians of steps in turn, and its
     share of the bare network's: a Markdown table.
     """
     given = cfg.optimizer_config
     options = {k: given[k] for k in ('accumulate', 'grad_clip') if k in given}
-    step_hook, average = GradientStepHook(**options), EMAWeightsHook()
-    optimizers = networks.build_optimizers(model, cfg)
+    hook, average = GradientStepHook(**options), EMAWeightsHook()
     runner = types.SimpleNamespace(
-        meta={}, iter=0, max_iters=10**6, model=model, optimizer=optimizers,
-        data_batch=batch, logger=logging.getLogger())  # yapf: disable
+        meta={}, iter=0, max_iters=10**6, model=model, data_batch=batch,
+        optimizer=networks.build_optimizers(model, cfg),
+        logger=logging.getLogger())  # yapf: disable
     average.before_run(runner)
     cfg.merge_from_dict({'seed': 0, 'data.workers_per_gpu': 0})
     cpu = Environment(torch.device('cpu'))
     samples = iter(build_train_loader(build_train_set(cfg), cfg, cpu))
 
     def step():
-        runner.outputs = model.train_step(batch, backward=step_hook.backward)
+        runner.outputs = model.train_step(batch, backward=hook.backward)
 
     parts = in_turn(
         {
             'bare network': lambda: bare_step(model, batch),
             'data': lambda: next(samples),
-            'clear gradients': lambda: step_hook.before_train_iter(runner),
+            'clear gradients': lambda: hook.before_train_iter(runner),
             'network and losses': step,
-            'clip and optimizer': lambda: step_hook.after_train_iter(runner),
+            'clip and optimizer': lambda: hook.after_train_iter(runner),
             'EMA': lambda: average.after_train_iter(runner),
         }, steps)
     bare = parts['bare network']
-    whole = sum(parts.values()) - bare
-    parts['all but the bare network'] = whole
-    parts['the same without data'] = whole - parts['data']
-    return markdown([('part', 'CPU s', 'of the bare network'),
-                     *((name, f'{seconds:.3f}', f'{seconds / bare:.2f}')
-                       for name, seconds in parts.items())])
+    parts['all but the bare network'] = sum(parts.values()) - bare
+    rows = [(name, f'{seconds:.3f}', f'{seconds / bare:.2f}')
+            for name, seconds in parts.items()]
+    return markdown([('part', 'CPU s', 'of the bare network'), *rows])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -127,8 +125,8 @@ def main(argv: list[str] | None = None) -> None:
         batch = random_batch(cfg, args.size)
         accelerate_on_cpu(model, torch.device('cpu'), cfg)
         if args.parts:
-            parts = time_parts(cfg, model, batch, args.steps)
-            print(f'{path}\n\n{parts}\n', flush=True)
+            print(
+                f'{path}\n\n{parts_of_step(cfg, model, batch, args.steps)}\n')
             continue
 
         def step():
@@ -137,10 +135,8 @@ def main(argv: list[str] | None = None) -> None:
 
         seconds = in_turn(dict(step=step), args.steps)['step']
         first = first or seconds
-        print(
-            f'{seconds:7.2f} s  {seconds / first:5.2f} x  '
-            f'{len(batch["img"])} images  {path}',
-            flush=True)
+        print(f'{seconds:7.2f} s  {seconds / first:5.2f} x  '
+              f'{len(batch["img"])} images  {path}')
 
 
 if __name__ == '__main__':

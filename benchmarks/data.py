@@ -16,10 +16,8 @@ has a core to itself and finds the files in memory; so other programs disturb
 the results little.
 """
 import copy
-import os.path as osp
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -29,9 +27,8 @@ from statistics import mean, median
 import cv2
 import mmcv
 import torch
-from mmseg.datasets import PIPELINES
 
-from benchmarks.common import markdown
+from benchmarks.common import markdown, time_parts
 from mbos.commands.options import FLAG, make_parser
 from mbos.datasets import PartialLabelDataset
 from mbos.datasets.array_cache import ArrayCache
@@ -54,108 +51,72 @@ Times = dict[str, float]
 """Processor seconds of a sample by transform."""
 
 
-def pipeline_of(kind: str, way: str) -> list[dict]:
-    """The published pipeline of one kind of images, loaded in one way."""
+def make_dataset(root: Path, kind: str, way: str) -> PartialLabelDataset:
+    """Prepared images of one kind, by its published pipeline, loaded in one
+    way.
+    """
     cfg = mmcv.Config.fromfile(str(CONFIG))
     member = cfg.data.train.datasets[0 if kind == 'labelled' else -1]
     steps = copy.deepcopy(member['pipeline'])
     if way == 'plain':
-        return plain_loading(steps)
-    steps[0]['reduced_decoding'] = way == 'reduced'
-    return steps
+        steps = plain_loading(steps)
+    else:
+        steps[0]['reduced_decoding'] = way == 'reduced'
+    data = PartialLabelDataset(
+        name='idrid',
+        tasks=['vessel', 'lesion', 'odoc'],
+        data_root=str(root / idrid.FOLDER / 'train'),
+        img_dir='images',
+        ann_dirs=PLANES[kind],
+        pipeline=steps)
+    if way == 'cache':
+        data.cache = ArrayCache(str(root / 'cache'))
+    return data
 
 
-def time_samples(data: PartialLabelDataset, steps: list[dict],
-                 samples: int) -> Times:
+def time_samples(data: PartialLabelDataset, samples: int) -> Times:
     """Load so many samples; what is drawn follows from a sample's number."""
-    spent: Times = defaultdict(float)
-    transforms = [(step['type'], PIPELINES.build(step)) for step in steps]
-    for number in range(samples):
-        i = number % len(data)
-        results = dict(
-            img_info=data.img_infos[i], ann_info=data.get_ann_info(i))
-        data.pre_pipeline(results)
-        with seeded((0, number)):
-            for name, transform in transforms:
-                start = time.process_time()
-                results = transform(results)
-                spent[name] += time.process_time() - start
-    return {name: seconds / samples for name, seconds in spent.items()}
+
+    def load():
+        for number in range(samples):
+            with seeded((0, number)):
+                data[number % len(data)]
+
+    names = dict.fromkeys(type(step) for step in data.pipeline.transforms)
+    parts = [(step, '__call__', step.__name__) for step in names]
+    return {
+        name: seconds / samples
+        for name, seconds in time_parts(load, parts).items()
+    }
 
 
-def measure_ways(root: Path, kind: str, cache_dir: str, samples: int,
+def measure_ways(root: Path, kind: str, samples: int,
                  rounds: int) -> dict[str, Times]:
     """Measure all ways in turn, so that a busy machine slows all of them:
     medians of the rounds, by way.
     """
     found = defaultdict(list)
+    sets = {way: make_dataset(root, kind, way) for way in WAYS}
     for number in range(1 + rounds):
-        for way in WAYS:
-            data = PartialLabelDataset(
-                name='idrid',
-                tasks=['vessel', 'lesion', 'odoc'],
-                data_root=str(root / idrid.FOLDER / 'train'),
-                img_dir='images',
-                ann_dirs=PLANES[kind],
-                pipeline=[])
-            if way == 'cache':
-                data.cache = ArrayCache(cache_dir)
+        for way, data in sets.items():
             # the first round warms up, and fills the cache
-            times = time_samples(data, pipeline_of(kind, way),
-                                 samples if number else len(data))
+            times = time_samples(data, samples if number else len(data))
             found[way] += [times] * (number > 0)
     return {
-        way: {
-            name: median(times[name] for times in own)
-            for name in own[0]
-        }
+        way: {name: median(times[name] for times in own)
+              for name in own[0]}
         for way, own in found.items()
-    }
+    }  # yapf: disable
 
 
-def measure(raw: str, samples: int,
-            rounds: int) -> dict[str, dict[str, dict[str, Times]]]:
-    """Prepare photographs and measure: by preparation, kind and way."""
-    cv2.setNumThreads(0)  # as a worker of the loader
-    torch.set_num_threads(1)
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, side in SIDES.items():
-            root, cache = Path(folder, name), osp.join(folder, f'{name}_cache')
-            with redirect_stdout(sys.stderr):
-                idrid.prepare(Path(raw), root, workers=1, max_side=side)
-            found[name] = {
-                kind: measure_ways(root, kind, cache, samples, rounds)
-                for kind in PLANES
-            }
-    return found
-
-
-def rates(kinds: dict[str, dict[str, Times]]) -> dict[str, float]:
-    """Images per second of a worker by way, half of them of each kind."""
-    return {
-        way: 1 / mean(sum(ways[way].values()) for ways in kinds.values())
-        for way in WAYS
-    }
-
-
-def as_text(found: dict[str, dict[str, dict[str, Times]]]) -> str:
-    """The results as tables in Markdown."""
-    tables = []
-    for name, kinds in found.items():
-        for kind, ways in kinds.items():
-            rows = [(f'{name}, {kind}: milliseconds', *WAYS)]
-            for step in dict.fromkeys(s for own in ways.values() for s in own):
-                rows.append(
-                    (step, *(f'{1e3 * own[step]:.1f}' if step in own else ''
+def table_of(title: str, ways: dict[str, Times]) -> str:
+    """Milliseconds by transform and way, in Markdown."""
+    rows = [(f'{title}: milliseconds', *ways)]
+    for step in dict.fromkeys(name for own in ways.values() for name in own):
+        rows.append((step, *(f'{1e3 * own[step]:.1f}' if step in own else ''
                              for own in ways.values())))
-            rows.append(('images/s', *(f'{1 / sum(own.values()):.1f}'
-                                       for own in ways.values())))
-            tables.append(markdown(rows))
-    rows = [('images/s of a worker, half of each kind', *WAYS)]
-    rows += [(name, *(f'{rate:.1f}' for rate in rates(kinds).values()))
-             for name, kinds in found.items()]
-    return '\n\n'.join([*tables, markdown(rows)])
+    rates = (f'{1 / sum(own.values()):.1f}' for own in ways.values())
+    return markdown([*rows, ('images/s', *rates)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,10 +127,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         ('--rounds', '', dict(type=int, default=3)),
         ('--check', 'exit 1 if the goal is missed', FLAG),
     ]).parse_args(argv)
-    found = measure(args.raw, args.samples, args.rounds)
-    full = rates(found['full'])
-    ratio = full['cache'] / full['plain']
-    print(f'{as_text(found)}\n\nFrom the cache {ratio:.1f} times as many '
+    cv2.setNumThreads(0)  # as a worker of the loader
+    torch.set_num_threads(1)
+    rates = {}
+    for name, side in SIDES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            with redirect_stdout(sys.stderr):
+                idrid.prepare(
+                    Path(args.raw), Path(folder), workers=1, max_side=side)
+            kinds = {
+                kind:
+                measure_ways(Path(folder), kind, args.samples, args.rounds)
+                for kind in PLANES
+            }
+        for kind, ways in kinds.items():
+            print(f'{table_of(f"{name}, {kind}", ways)}\n')
+        rates[name] = [
+            1 / mean(sum(ways[way].values()) for ways in kinds.values())
+            for way in WAYS
+        ]
+    rows = [('images/s of a worker, half of each kind', *WAYS)]
+    rows += [(name, *(f'{rate:.1f}' for rate in own))
+             for name, own in rates.items()]
+    ratio = rates['full'][WAYS.index('cache')] / rates['full'][0]
+    print(f'{markdown(rows)}\n\nFrom the cache {ratio:.1f} times as many '
           f'images per second as plain at full size (goal: {GOAL:.0f}).')
     return int(args.check and ratio < GOAL)
 

@@ -14,14 +14,11 @@ parts: what a whole evaluation of a test set takes, in processor time.
 memory: the highest resident memory of a whole evaluation, in a process per
 number of images; the network is a stand-in that costs nothing.
 """
-import multiprocessing
 import os
 import os.path as osp
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from unittest import mock
 
 import numpy as np
 import torch
@@ -29,7 +26,8 @@ from mmcv import Config
 from sklearn.metrics import roc_curve
 
 import mbos.registration  # noqa: F401
-from benchmarks.common import Clock, in_turn, markdown, resident
+from benchmarks.common import (in_own_process, in_turn, markdown, resident,
+                               time_parts)
 from mbos import apis
 from mbos.commands.options import FLAG, make_parser
 from mbos.datasets import PartialLabelDataset
@@ -40,47 +38,23 @@ from mbos.metrics.sums import update
 from mbos.tasks import LESION
 from mbos.zoo import checkpoint_path
 
-KINDS = ('network', 'uniform')
 GOAL = 10
-
-
-def parse_args():
-    """Parse the command line."""
-    number = dict(type=int)
-    parser = make_parser(__doc__, [
-        ('what', '', dict(choices=['speed', 'memory', 'parts'])),
-        ('config', 'for parts', dict(nargs='?')),
-        ('checkpoint', 'for parts', dict(nargs='?')),
-        ('--dataset', 'name in test_sets', dict(default='')),
-        ('--size', 'side of an image in pixels', dict(number, default=1024)),
-        ('--repeat', 'runs of each side (median)', dict(number, default=7)),
-        ('--images', '', dict(number, nargs='+', default=[10, 200])),
-        ('--threads', '', dict(number, default=os.cpu_count())),
-        ('--check', 'exit 1 if a goal is missed', FLAG),
-    ])
-    args = parser.parse_args()
-    if args.what == 'parts' and args.checkpoint is None:
-        parser.error('parts needs CONFIG and CHECKPOINT')
-    return args
 
 
 def make_image(size: int,
                kind: str,
                seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (4, H, W) and labels (H, W) of round lesions.
+    """Probabilities (4, H, W) and labels (H, W) of square lesions.
 
     Probabilities of the kind 'network' are near 0 almost everywhere, and know
     something of the lesions; 'uniform' ones know nothing.
     """
     rng = np.random.default_rng(seed)
     label = np.zeros((size, size), np.uint8)
-    radius = max(2, size // 100)
-    rows, columns = np.mgrid[-radius:radius + 1, -radius:radius + 1]
-    disc = rows**2 + columns**2 <= radius**2
-    for value in range(1, 5):
-        for top, left in rng.integers(0, size - 2 * radius - 1, (20, 2)):
-            part = label[top:top + 2 * radius + 1, left:left + 2 * radius + 1]
-            part[disc] = value
+    side = max(4, size // 50)
+    for number, (top,
+                 left) in enumerate(rng.integers(0, size - side, (80, 2))):
+        label[top:top + side, left:left + side] = 1 + number % 4
     shape = (4, size, size)
     if kind == 'uniform':
         return rng.random(shape, dtype=np.float32), label
@@ -101,39 +75,13 @@ def baseline(prob: np.ndarray, label: np.ndarray) -> None:
             np.count_nonzero(found)
 
 
-def measure_speed(size: int, repeat: int) -> list[dict]:
+def measure_speed(size: int, kind: str, repeat: int) -> dict[str, float]:
     """Medians of both sides, in processor seconds per image."""
-    found = []
-    for kind in KINDS:
-        prob, label = make_image(size, kind)
-        sides = dict(
-            baseline=lambda: baseline(prob, label),
-            ours=lambda: update(prob, label, LESION))
-        seconds = in_turn(sides, repeat)
-        ratio = seconds['baseline'] / seconds['ours']
-        found.append(dict(scores=kind, **seconds, ratio=ratio))
-    return found
-
-
-def make_test_set(folder: str, count: int, size: int) -> PartialLabelDataset:
-    """One photograph and mask under many names."""
-    image, label = osp.join(folder, 'i/0.png'), osp.join(folder, 'l/0.png')
-    save_image(image, np.full((size, size, 3), 90, np.uint8))
-    save_labels(label, make_image(size, 'uniform')[1])
-    for first in (image, label):
-        for index in range(1, count):
-            os.link(first, osp.join(osp.dirname(first), f'{index}.png'))
-    return PartialLabelDataset(
-        'generated', [LESION],
-        'i', [
-            dict(type='LoadImageFromFile'),
-            dict(type='ImageToTensor', keys=['img']),
-            dict(type='CollectImage')
-        ],
-        data_root=folder,
-        img_suffix='.png',
-        ann_dirs=dict(lesion='l'),
-        test_mode=True)
+    prob, label = make_image(size, kind)
+    sides = dict(
+        baseline=lambda: baseline(prob, label),
+        ours=lambda: update(prob, label, LESION))
+    return in_turn(sides, repeat)
 
 
 class StandIn(torch.nn.Module):
@@ -148,11 +96,29 @@ class StandIn(torch.nn.Module):
         return [dict(lesion=prob)]
 
 
-def evaluate_images(count: int, size: int, threads: int) -> dict:
-    """Evaluate in this process, and look at its memory."""
+def measure_memory(count: int, size: int, threads: int) -> dict[str, float]:
+    """Evaluate one photograph and mask under many names in this process, and
+    look at its memory.
+    """
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        dataset = make_test_set(folder, count, size)
+        image, label = osp.join(folder, 'i/0.png'), osp.join(folder, 'l/0.png')
+        save_image(image, np.full((size, size, 3), 90, np.uint8))
+        save_labels(label, make_image(size, 'uniform')[1])
+        for first in (image, label):
+            for index in range(1, count):
+                os.link(first, osp.join(osp.dirname(first), f'{index}.png'))
+        dataset = PartialLabelDataset(
+            'generated', [LESION],
+            'i', [
+                dict(type='LoadImageFromFile'),
+                dict(type='ImageToTensor', keys=['img']),
+                dict(type='CollectImage')
+            ],
+            data_root=folder,
+            img_suffix='.png',
+            ann_dirs=dict(lesion='l'),
+            test_mode=True)
         cfg = Config(
             dict(model={}, work_dir=folder, data=dict(workers_per_gpu=0)))
         start = time.perf_counter()
@@ -161,68 +127,71 @@ def evaluate_images(count: int, size: int, threads: int) -> dict:
         apis.evaluate_test_sets(StandIn(), dict(generated=dataset), cfg,
                                 apis.Environment(torch.device('cpu')), plan)
         seconds = time.perf_counter() - start
-    return dict(images=count, peak_mb=resident('VmHWM'), seconds=seconds)
+    return dict(peak_mb=resident('VmHWM'), seconds=seconds)
 
 
-def measure_memory(counts: list[int], size: int, threads: int) -> list[dict]:
-    """Peak memory for each number of images, in a process of its own."""
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        return [
-            pool.apply(evaluate_images, (count, size, threads))
-            for count in counts
-        ]
-
-
-def measure_parts(args) -> str:
+def measure_parts(config: str, checkpoint: str, test_set: str) -> str:
     """Processor seconds of the parts of an evaluation, a Markdown table."""
-    clock = Clock()
-    cfg = apis.load_config(args.config)
-    env = apis.set_up_environment('none')
-    dataset = apis.build_test_set(cfg, args.dataset)
-    checkpoint = checkpoint_path(args.checkpoint)
+    cfg, env = apis.load_config(config), apis.set_up_environment('none')
+    dataset = apis.build_test_set(cfg, test_set)
+    checkpoint = checkpoint_path(checkpoint)
     model = apis.load_segmentor(cfg.model, checkpoint, env, cfg=cfg)
     data, network = type(dataset), type(model.module)
-    timed = [(data, '__getitem__', 'read, resize'),
+    parts = [(data, '__getitem__', 'read, resize'),
              (network, 'view_logits', 'network'),
              (network, 'aug_test', 'enlarge'),
              (data, 'pre_eval', 'read masks, score'),
              (data, 'compute', 'tables, intervals')]
-    with ExitStack() as stack:
-        cfg.work_dir = stack.enter_context(tempfile.TemporaryDirectory())
-        for owner, name, part in timed:
-            function = clock(part, getattr(owner, name))
-            stack.enter_context(mock.patch.object(owner, name, function))
-        clock('rest', apis.evaluate_test_sets)(model, {
-            dataset.name: dataset
-        }, cfg, env, apis.EvaluationPlan(checkpoint, Bootstrap()))
-    whole = sum(clock.seconds.values())
+    plan = apis.EvaluationPlan(checkpoint, Bootstrap())
+    with tempfile.TemporaryDirectory() as cfg.work_dir:
+        seconds = time_parts(
+            lambda: apis.evaluate_test_sets(model, {dataset.name: dataset},
+                                            cfg, env, plan), parts)
+    whole = sum(seconds.values())
     rows = [('part', 'CPU s each', 'share')]
-    rows += [(name, f'{seconds / len(dataset):.3f}', f'{seconds / whole:.0%}')
-             for name, seconds in dict(clock.seconds, all=whole).items()]
+    rows += [(name, f'{own / len(dataset):.3f}', f'{own / whole:.0%}')
+             for name, own in dict(seconds, all=whole).items()]
     return f'{len(dataset)} photographs\n\n{markdown(rows)}'
 
 
-def main():
+def main() -> None:
     """Measure and print."""
-    args = parse_args()
+    number = dict(type=int)
+    parser = make_parser(__doc__, [
+        ('what', '', dict(choices=['speed', 'memory', 'parts'])),
+        ('config', 'for parts', dict(nargs='?')),
+        ('checkpoint', 'for parts', dict(nargs='?')),
+        ('--dataset', 'name in test_sets', dict(default='')),
+        ('--size', 'side of an image in pixels', dict(number, default=1024)),
+        ('--repeat', 'runs of each side (median)', dict(number, default=7)),
+        ('--images', '', dict(number, nargs='+', default=[10, 200])),
+        ('--threads', '', dict(number, default=os.cpu_count())),
+        ('--check', 'exit 1 if a goal is missed', FLAG),
+    ])
+    args = parser.parse_args()
     torch.set_num_threads(args.threads)
     size, good = f'{args.size}x{args.size}, 4 classes', True
     if args.what == 'parts':
-        print(f'\n{measure_parts(args)}')
+        if args.checkpoint is None:
+            parser.error('parts needs CONFIG and CHECKPOINT')
+        print(f'\n{measure_parts(args.config, args.checkpoint, args.dataset)}')
     elif args.what == 'speed':
-        for row in measure_speed(args.size, args.repeat):
-            print(f'{size}, {row["scores"]} scores, {args.threads} threads: '
-                  f'baseline {1e3 * row["baseline"]:.0f} ms, here '
-                  f'{1e3 * row["ours"]:.0f} ms, {row["ratio"]:.1f} times as '
-                  'fast')
-            good = good and row['ratio'] >= GOAL
+        for kind in ('network', 'uniform'):
+            found = measure_speed(args.size, kind, args.repeat)
+            ratio = found['baseline'] / found['ours']
+            print(f'{size}, {kind} scores, {args.threads} threads: baseline '
+                  f'{1e3 * found["baseline"]:.0f} ms, here '
+                  f'{1e3 * found["ours"]:.0f} ms, {ratio:.1f} times as fast')
+            good = good and ratio >= GOAL
     else:
-        rows = measure_memory(args.images, args.size, args.threads)
-        for row in rows:
-            print(f'{row["images"]} images of {size}: peak '
-                  f'{row["peak_mb"]:.0f} MB, {row["seconds"]:.0f} s')
-        good = rows[-1]['peak_mb'] < 1.1 * rows[0]['peak_mb']
+        peaks = []
+        for count in args.images:
+            found = in_own_process(measure_memory, count, args.size,
+                                   args.threads)
+            peaks.append(found['peak_mb'])
+            print(f'{count} images of {size}: peak {peaks[-1]:.0f} MB, '
+                  f'{found["seconds"]:.0f} s')
+        good = peaks[-1] < 1.1 * peaks[0]
     if args.check and not good:
         sys.exit('Goal missed.')
 

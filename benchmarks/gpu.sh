@@ -41,11 +41,11 @@ part() {  # part NAME SECONDS COMMAND...
     $((SECONDS - start)) "$*" | tee -a "$out/summary.txt"
 }
 
-speed=("$python" -m benchmarks.speed --device "$device" --steps 10 --warmup 3 --size 512)
+speed=("$python" -m benchmarks.speed --device "$device" --rounds 1 --steps 10 --warmup 3 --size 512)
 predict=("$python" -m benchmarks.prediction --device "$device" --cores 8 --count 12)
 train=("$python" -m quickstart --iters1 100 --iters2 60)
 if [ -n "$quick" ]; then
-  speed=("$python" -m benchmarks.speed --device "$device" --steps 1 --warmup 1
+  speed=("$python" -m benchmarks.speed --device "$device" --rounds 1
          --size 64 --inference-size 64 --width tiny --threads 1)
   predict=("$python" -m benchmarks.prediction --device "$device" --quick)
   train=("$python" -m quickstart --iters1 4 --iters2 2)
@@ -53,7 +53,8 @@ fi
 train+=(--fresh --no-goals --out "$out/training")
 
 part info 30 "$python" -m mbos info
-part reference_numbers 60 "$python" -m benchmarks.reference_numbers --device "$device"
+part reference_numbers 120 env MBOS_TEST_DEVICE="$device" "$python" -m pytest -q \
+  -p no:cacheprovider tests/test_golden.py -k 'plain or losses'
 for case in stage1 stage2 inference; do
   part "float32_$case" 60 "${speed[@]}" --cases $case
   part "tf32_$case" 45 "${speed[@]}" --cases $case --tf32 --sides baseline ours

@@ -10,106 +10,79 @@ first column is of the checkpoint's own thresholds and rules.
 """
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmseg.datasets import build_dataset
 from tqdm import tqdm
 
 from benchmarks.common import markdown
-from mbos.apis import load_config, load_model, member_datasets, predict
+from mbos.apis import Prediction, load_config, load_model, predict
 from mbos.checkpoints.settings import Postprocessing, PredictionSettings
 from mbos.commands.options import FLAG, make_parser
+from mbos.datasets.scoring import build_val_set
 from mbos.inference.postprocessing import Postprocessor
-from mbos.io.field_of_view import FieldOfView
 from mbos.tasks import Task
-
-RULES = {
-    'as it is': {},
-    **{f'rim {share}': dict(rim=float(share))
-       for share in ('0', '0.0025', '0.005', '0.01')},
-    'one object': dict(one_object=['odoc']),
-    **{f'specks {share}': dict(specks=float(share))
-       for share in ('3e-6', '1e-5', '3e-5', '1e-4')},
-}  # yapf: disable
-"""dict[str, dict]: Rules by their name in the table; the same specks are
-removed of every class."""
 
 INSIDE = ('vessel', )
 """tuple[str]: Tasks that are scored inside the field of view only, as the
 collections of vessels do."""
 
 
-class Predicted(NamedTuple):
-    """A labelled task of a photograph: its probabilities, what is labelled and
-    where that is known, all (C, H, W).
-    """
+def rules_of(task: Task) -> dict[str, Postprocessing]:
+    """Rules by their name in the table; the same specks of every class."""
+    rules = {'as it is': Postprocessing()}
+    for share in ('0', '0.0025', '0.005', '0.01'):
+        rules[f'rim {share}'] = Postprocessing(rim=float(share))
+    rules['one object'] = Postprocessing(one_object=['odoc'])
+    for share in ('3e-6', '1e-5', '3e-5', '1e-4'):
+        rules[f'specks {share}'] = Postprocessing(
+            specks={task.name: float(share)})
+    return rules
 
-    dataset: str
-    task: Task
-    view: FieldOfView
-    prob: np.ndarray
-    target: np.ndarray
-    valid: np.ndarray
+
+def label_maps(
+        task: Task, found: Prediction,
+        settings: PredictionSettings) -> Iterator[tuple[str, np.ndarray]]:
+    """Label maps (H, W) of a photograph by every rule."""
+    prob, own = found.probabilities[task.name], settings.threshold(task.name)
+    ways = {
+        'own settings': (own, settings.postprocessing),
+        'at 0.5': (0.5, Postprocessing()),
+        **{
+            name: (own, rules)
+            for name, rules in rules_of(task).items()
+        }
+    }
+    for name, (threshold, rules) in ways.items():
+        labels = task.decode(torch.from_numpy(prob), threshold).numpy()
+        Postprocessor(found.field_of_view, rules)(task, labels, prob)
+        yield name, labels
 
 
-def predict_all(model, cfg, flip: bool) -> Iterator[Predicted]:
-    """Predict all validation photographs."""
-    tasks = list(model.tasks.values())
-    for member in member_datasets(cfg.data.val):
-        root = member.get('data_root', cfg.get('data_root'))
-        dataset = build_dataset(
-            dict(member, tasks=tasks, test_mode=True, data_root=root))
-        labelled = [task for task in tasks if task.name in dataset.truth]
+def score(model, cfg, flip: bool) -> dict[str, dict[str, float]]:
+    """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
+    sums: dict = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
+    for dataset in build_val_set(cfg).datasets:
+        tasks = [task for task in dataset.tasks if task.name in dataset.truth]
         for index in tqdm(range(len(dataset)), dataset.name, disable=None):
             path = dataset.image_path(index)
-            found = predict(model, path, flip=flip, postprocess=False)
-            for task in labelled:
+            photo = predict(model, path, flip=flip, postprocess=False)
+            for task in tasks:
                 plane = dataset.get_gt_plane(index, task.name)
                 known = task.known_mask(dataset.truth[task.name].classes)
                 target, valid = task.encode(
                     torch.from_numpy(plane).long(), known=known)
                 valid = valid.numpy() & known[:, None, None].numpy()
                 if task.name in INSIDE:
-                    valid &= found.field_of_view.mask > 0
-                yield Predicted(dataset.name, task, found.field_of_view,
-                                found.probabilities[task.name], target.numpy(),
-                                valid)
-
-
-def label_maps(
-        photo: Predicted,
-        settings: PredictionSettings) -> Iterator[tuple[str, np.ndarray]]:
-    """Label maps (H, W) of a photograph by every rule."""
-    task, own = photo.task, settings.threshold(photo.task.name)
-    ways = {
-        'own settings': (own, settings.postprocessing),
-        'at 0.5': (0.5, Postprocessing())
-    }
-    for rule, given in RULES.items():
-        if 'specks' in given:
-            given = dict(specks={task.name: given['specks']})
-        ways[rule] = own, Postprocessing(**given)
-    for name, (threshold, rules) in ways.items():
-        labels = task.decode(torch.from_numpy(photo.prob), threshold).numpy()
-        Postprocessor(photo.view, rules)(task, labels, photo.prob)
-        yield name, labels
-
-
-def score(photos: Iterator[Predicted],
-          settings: PredictionSettings) -> dict[str, dict[str, float]]:
-    """Dice over all pixels, by rule and '<set>.<task>.<class>'."""
-    sums: dict = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
-    for photo in photos:
-        task, target = photo.task, photo.target & photo.valid
-        for rule, labels in label_maps(photo, settings):
-            found, _ = task.encode(torch.from_numpy(labels))
-            found = found.numpy() & photo.valid
-            for name, a, b in zip(task.classes, found, target):
-                sums[rule][f'{photo.dataset}.{task.name}.{name}'] += (
-                    2 * np.count_nonzero(a & b),
-                    np.count_nonzero(a) + np.count_nonzero(b))
+                    valid &= photo.field_of_view.mask > 0
+                target = target.numpy() & valid
+                for rule, labels in label_maps(task, photo, model.settings):
+                    found, _ = task.encode(torch.from_numpy(labels))
+                    found = found.numpy() & valid
+                    for name, a, b in zip(task.classes, found, target):
+                        sums[rule][f'{dataset.name}.{task.name}.{name}'] += (
+                            2 * np.count_nonzero(a & b),
+                            np.count_nonzero(a) + np.count_nonzero(b))
     return {
         rule: {
             key: float(a / b)
@@ -127,8 +100,7 @@ def main(argv=None) -> None:
         ('--flip', '', FLAG),
     ]).parse_args(argv)
     model = load_model(args.checkpoint, device='cpu')
-    photos = predict_all(model, load_config(args.config), args.flip)
-    results = score(photos, model.settings)
+    results = score(model, load_config(args.config), args.flip)
     rows = [('', *results)]
     rows += [(key, *(f'{row[key]:.4f}' for row in results.values()))
              for key in results['at 0.5']]

@@ -1,8 +1,7 @@
 """Time and memory of ``mbos predict`` over a folder of photographs.
 
-    python -m benchmarks.prediction [CHECKPOINT] [--config CONFIG]
-        [--photographs FOLDER] [--megapixels 2 6 12] [--cores 1 2]
-        [--backends torch onnxruntime] [--against CHECKOUT]
+    python -m benchmarks.prediction [CHECKPOINT] [--photographs FOLDER]
+        [--megapixels 2 6 12] [--cores 1 2] [--backends torch onnxruntime]
     python -m benchmarks.prediction --quick     # a minute, to try it
 
 By default, the network that comes with MBOS and the photographs of demo/,
@@ -12,67 +11,35 @@ as it is measured.
 Runs: each takes a folder of one size in a process of its own, kept to some
 cores. Seconds of a photograph are those between the first ones, as many as
 there are cores, and the end of the run; processor seconds are of the whole
-run, the start included; the peak is the process's resident memory. With
---against, runs of another checkout of MBOS take turns with these, and all are
-compared with it.
-Steps: what one photograph costs, one step after the other on one thread, in
-processor seconds; that is where to look for what to make faster.
+run, the start included; the peak is the process's resident memory.
+Steps: what a photograph of a run on one thread costs in processor seconds, to
+see what to make faster.
 """
-import argparse
-import json
 import os
-import os.path as osp
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import cv2
 
-from benchmarks.common import Clock, markdown
+from benchmarks.common import in_own_process, markdown, time_parts
 from mbos.commands.options import FLAG, make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong usage ends with status 2."""
-    number = dict(type=int)
-    args = make_parser(__doc__, [
-        ('checkpoint', 'default: the network that comes with MBOS',
-         dict(nargs='?', default='fundus-light')),
-        ('--config', '', {}),
-        ('--photographs', 'folder of JPEGs; default: those of demo/',
-         dict(type=Path, default=ROOT / 'demo/photographs')),
-        ('--count', 'photographs', dict(number, default=6)),
-        ('--megapixels', '', dict(type=float, nargs='+', default=[2, 6, 12])),
-        ('--cores', '', dict(number, nargs='+', default=[1, 2])),
-        ('--backends', 'of mbos predict', dict(nargs='+', default=['torch'])),
-        ('--device', '', dict(default='cpu')),
-        ('--against', 'another checkout, as it was before', {}),
-        ('--quick', 'two photographs of 0.3 MP', FLAG),
-    ]).parse_args(argv)
-    if args.quick:
-        args.count, args.megapixels, args.cores = 2, [0.3], [1]
-    if osp.exists(args.checkpoint):
-        args.checkpoint = osp.abspath(args.checkpoint)
-    return args
-
-
-def scaled_photographs(source: Path, out: Path, megapixels: float,
-                       count: int) -> Path:
-    """A folder in ``out`` of copies of JPEGs of ``source``, or below it, at a
+def scaled_photographs(source: Path, folder: Path, megapixels: float,
+                       count: int) -> None:
+    """Fill a folder with copies of JPEGs of ``source``, or below it, at a
     size. Photographs are repeated where there are fewer than ``count``.
     """
     found = sorted(
         p for p in source.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg'))
     if not found:
         raise SystemExit(f'{source}: no JPEG in it or below it.')
-    folder = out / f'{megapixels:g}'
     folder.mkdir(parents=True)
     for number in range(count):
         image = cv2.imread(str(found[number % len(found)]))
@@ -83,39 +50,19 @@ def scaled_photographs(source: Path, out: Path, megapixels: float,
         cv2.imwrite(
             str(folder / f'{number}.jpg'), image,
             [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return folder
 
 
-# ---- whole runs
-
-
-def predict_arguments(args: argparse.Namespace, backend: str,
-                      photographs: Path, out: Path) -> list[str]:
-    """What ``mbos predict`` is given."""
-    chosen = ['--backend', backend]
-    if backend == 'torch':
-        chosen = ['--device', args.device]
-    config = [args.config] if args.config else []
-    folders = [str(photographs), '--out', str(out)]
-    return [*config, args.checkpoint, *folders, *chosen]
-
-
-def run(command: Sequence[str], checkout: Path, cores: int, out: Path,
-        count: int) -> dict:
+def run(command: Sequence[str], cores: int, out: Path) -> dict[str, float]:
     """Predict a folder in a process of its own, on the first cores.
 
-    Returns:
-        dict: ``first``, wall seconds until the first photograph is written,
-        and ``wall``, of each one after the first ``cores``; ``cpu``, processor
-        seconds in all; ``peak_mb``.
+    Returns wall seconds until the ``first`` photograph is written, and of each
+    (``wall``) after the first ``cores``; ``cpu`` seconds in all; ``peak_mb``.
     """
-    env = dict(os.environ, PYTHONPATH=str(checkout))
+    env = dict(os.environ, PYTHONPATH=str(ROOT))
     env.pop('OMP_NUM_THREADS', None)
+    command = ['taskset', '-c', f'0-{cores - 1}', *command]
     start = time.time()
-    process = subprocess.Popen(['taskset', '-c', f'0-{cores - 1}', *command],
-                               env=env,
-                               cwd=checkout,
-                               stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     end = time.time()
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -123,133 +70,93 @@ def run(command: Sequence[str], checkout: Path, cores: int, out: Path,
         raise SystemExit(f'Failed, see above: {" ".join(command)}')
     written = sorted(path.stat().st_mtime
                      for path in (out / 'records').glob('*.json'))
-    begun = max(1, min(cores, count - 1))
+    begun = max(1, min(cores, len(written) - 1))
     return dict(
         first=written[0] - start,
-        wall=(end - written[begun - 1]) / max(1, count - begun),
+        wall=(end - written[begun - 1]) / max(1,
+                                              len(written) - begun),
         cpu=usage.ru_utime + usage.ru_stime,
         peak_mb=usage.ru_maxrss / 1024)
 
 
-def compare_runs(args: argparse.Namespace, folders: dict[float, Path],
-                 work: Path) -> Iterator[dict]:
-    """Every size, number of cores, backend and checkout, in turn."""
-    sides = [('', ROOT, backend) for backend in args.backends]
-    if args.against:
-        sides.insert(0, ('before: ', Path(args.against).resolve(), 'torch'))
-    python = [sys.executable, '-W', 'ignore', '-m', 'mbos', 'predict']
-    for megapixels, folder in folders.items():
-        for cores in args.cores:
-            for label, checkout, backend in sides:
-                out = Path(tempfile.mkdtemp(dir=work))
-                given = predict_arguments(args, backend, folder, out)
-                yield dict(
-                    megapixels=megapixels,
-                    cores=cores,
-                    side=f'{label}{backend}',
-                    **run(python + given, checkout, cores, out, args.count))
-
-
-def runs_table(found: Sequence[dict]) -> str:
-    """The runs, with the first side of each case as what is compared with."""
-    rows = [[
-        'megapixels', 'cores', 'side', 's to the first', 's each',
-        'photographs/min', 'CPU s', 'peak MB', 'CPU s, share of the first side'
-    ]]
-    first: dict = {}
-    for row in found:
-        base = first.setdefault((row['megapixels'], row['cores']), row)['cpu']
-        rows.append([
-            f'{row["megapixels"]:g}', row['cores'], row['side'],
-            f'{row["first"]:.1f}', f'{row["wall"]:.2f}',
-            f'{60 / max(row["wall"], 1e-3):.0f}', f'{row["cpu"]:.2f}',
-            f'{row["peak_mb"]:.0f}', f'{row["cpu"] / base:.2f}'
-        ])
-    return markdown(rows)
-
-
-# ---- steps of one photograph
-
-
-def time_steps(args: argparse.Namespace, folder: Path,
-               out: Path) -> dict[str, float]:
-    """Processor seconds of each step, the median over the photographs.
-
-    The first photograph, at which libraries and the network set themselves
-    up, is left out if there are others.
-    """
+def time_steps(arguments: list[str]) -> dict[str, float]:
+    """Processor seconds of each step of a run on one thread."""
     os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported
     from mbos.commands import predict
-    from mbos.inference.folder_run import FolderRun
-    from mbos.inference.prediction import PredictionOptions
-    from mbos.runtime.allocator import keep_freed_memory
-    keep_freed_memory()  # as the command does
-    parsed = predict.parse_args(
-        predict_arguments(args, args.backends[0], folder, out))
-    make = (
-        predict.torch_predictor
-        if parsed.backend == 'torch' else predict.onnx_predictor)
-    run_of_one = FolderRun(
-        make(parsed, PredictionOptions()), parsed.checkpoint, str(out))
-    found = [
-        time_photograph(run_of_one, path) for path in sorted(folder.iterdir())
-    ]
-    found = found[1:] or found
-    return {
-        step: statistics.median(of[step] for of in found)
-        for step in found[0]
-    }
-
-
-def time_photograph(run, path: Path) -> dict[str, float]:
-    """One step after the other of a photograph, in processor seconds."""
-    from mbos.inference.measurements import measure
+    from mbos.inference import folder_run, onnx_predictor, prediction
+    from mbos.inference.predictor import Predictor
     from mbos.io import files
-    from mbos.io.field_of_view import find_field_of_view
-    from mbos.io.photographs import read_photograph
-    clock, predictor = Clock(), run.predictor
-    photograph = clock('read', read_photograph)(path)
-    image = photograph.image
-    view = clock('field of view', find_field_of_view)(image)
-    geometry = predictor.geometry(view)
-    square = clock('field of view', geometry.apply)(image, is_label=False)
-    inputs = clock('resize', predictor.make_input)(square)
-    logits = clock('network', predictor.run)(inputs)
-    with mock.patch.object(files, 'save_whole', clock('write',
-                                                      files.save_whole)):
-        labels, _ = clock('restore', run.write_labels)(path.stem, view, logits)
-        row = clock('measure', measure)(labels, run.tasks, view, image)
-        clock('draw', run.write_pictures)(path.stem, photograph, labels,
-                                          row['flags'])
-    return clock.seconds
-
-
-def steps_table(steps: dict[float, dict[str, float]]) -> str:
-    """Processor seconds of each step, a column for each size."""
-    rows = [['CPU s of a photograph', *(f'{m:g} MP' for m in steps)]]
-    for step in next(iter(steps.values())):
-        rows.append([step, *(f'{of[step]:.2f}' for of in steps.values())])
-    rows.append(['all', *(f'{sum(of.values()):.2f}' for of in steps.values())])
-    return markdown(rows)
+    parts = [(folder_run, 'read_photograph', 'read'),
+             (prediction, 'find_field_of_view', 'field of view'),
+             (folder_run.FolderRun, 'write_labels', 'restore'),
+             (folder_run, 'measure', 'measure'),
+             (folder_run.FolderRun, 'write_pictures', 'draw'),
+             (files, 'save_whole', 'write'),
+             (predict, 'predict_inputs', 'start and end')]
+    for predictor in (Predictor, onnx_predictor.OnnxPredictor):
+        parts += [(predictor, 'make_input', 'resize'),
+                  (predictor, 'run', 'network')]
+    return dict(
+        time_parts(lambda: predict.main([*arguments, '--workers', '1']),
+                   parts))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    args = parse_args(argv)
-    with tempfile.TemporaryDirectory() as name:
-        work, found = Path(name), []
-        folders = {
-            m: scaled_photographs(args.photographs, work / 'in', m, args.count)
-            for m in args.megapixels
-        }
-        for row in compare_runs(args, folders, work):
-            found.append(row)
-            print(json.dumps(row), file=sys.stderr, flush=True)
-        steps = {
-            m: time_steps(args, folder, work / 'steps')
-            for m, folder in folders.items()
-        }
-    print(f'{runs_table(found)}\n\n{steps_table(steps)}')
+    number = dict(type=int)
+    args = make_parser(__doc__, [
+        ('checkpoint', 'default: the network that comes with MBOS',
+         dict(nargs='?', default='fundus-light')),
+        ('--photographs', 'folder of JPEGs; default: those of demo/',
+         dict(type=Path, default=ROOT / 'demo/photographs')),
+        ('--count', 'photographs', dict(number, default=6)),
+        ('--megapixels', '', dict(type=float, nargs='+', default=[2, 6, 12])),
+        ('--cores', '', dict(number, nargs='+', default=[1, 2])),
+        ('--backends', 'of mbos predict', dict(nargs='+', default=['torch'])),
+        ('--device', '', dict(default='cpu')),
+        ('--quick', 'two photographs of 0.3 MP', FLAG),
+    ]).parse_args(argv)
+    if args.quick:
+        args.count, args.megapixels, args.cores = 2, [0.3], [1]
+    rows = [[
+        'megapixels', 'cores', 'backend', 's to the first', 's each',
+        'photographs/min', 'CPU s', 'peak MB'
+    ]]
+    steps = {}
+    with tempfile.TemporaryDirectory() as work:
+        for size in args.megapixels:
+            folder = Path(work, f'{size:g}')
+            scaled_photographs(args.photographs, folder, size, args.count)
+
+            def arguments(backend):
+                out = tempfile.mkdtemp(dir=work)
+                return [
+                    args.checkpoint,
+                    str(folder), '--out', out, '--device', args.device,
+                    '--backend', backend
+                ]
+
+            for cores in args.cores:
+                for backend in args.backends:
+                    given = arguments(backend)
+                    found = run(
+                        [sys.executable, '-m', 'mbos', 'predict', *given],
+                        cores, Path(given[3]))
+                    rows.append([
+                        f'{size:g}', cores, backend, f'{found["first"]:.1f}',
+                        f'{found["wall"]:.2f}',
+                        f'{60 / max(found["wall"], 1e-3):.0f}',
+                        f'{found["cpu"]:.2f}', f'{found["peak_mb"]:.0f}'
+                    ])
+                    print(*rows[-1], file=sys.stderr, flush=True)
+            steps[size] = in_own_process(time_steps,
+                                         arguments(args.backends[0]))
+    heads = ['CPU s of a photograph', *(f'{size:g} MP' for size in steps)]
+    names = dict.fromkeys(name for own in steps.values() for name in own)
+    table = [[name, *(f'{own.get(name, 0) / args.count:.2f}'
+                      for own in steps.values())]
+             for name in names]  # yapf: disable
+    print(f'{markdown(rows)}\n\n{markdown([heads, *table])}')
 
 
 if __name__ == '__main__':

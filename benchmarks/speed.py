@@ -4,37 +4,35 @@ examples:
     python -m benchmarks.speed                       # all cases at 256x256
     python -m benchmarks.speed --check               # exit 1 on a missed goal
     python -m benchmarks.speed --size 512 --cases stage2
+    python -m benchmarks.speed --size 512 --accelerators
+    python -m benchmarks.speed --cases stage2 --sides ours --tasks 8
     python -m benchmarks.speed --device cuda --precision bf16 --compile
 
-Every side of a case (the baseline, this library, its low-memory mode) is a
-process of its own; they take their steps in turn. docs/performance.md
-explains the cases and the goals.
+The sides of a case (the baseline, this library, its low-memory mode, and it
+without one of its accelerators) take turns, each time in a process of its own.
+docs/performance.md explains the cases and the goals.
 """
-import argparse
 import json
 import logging
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from argparse import Namespace
+from collections import defaultdict
 from statistics import median
 
+import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from benchmarks.common import markdown, resident
-from benchmarks.steps import count_flops, make_step
-from mbos.commands import options
-from mbos.commands.options import FLAG
+from benchmarks.common import in_own_process, markdown, resident
+from benchmarks.steps import make_step
+from mbos.accelerate import ACCELERATORS
+from mbos.commands.options import FLAG, make_parser
 
-SIDES = dict(
-    stage2=('baseline', 'ours', 'low_memory'),
-    stage1=('baseline', 'ours'),
-    inference=('baseline', 'ours'))
-IMAGES = dict(stage2=6, stage1=3, inference=1)
-"""dict: Images of a step."""
+CASES = ('stage2', 'stage1', 'inference')
+SIDES = ('baseline', 'ours', 'low_memory')
+WITHOUT = tuple(f'without_{n}' for n in (*ACCELERATORS, 'allocator', 'all'))
 MATMUL_SIDE = 2048
 
 GOALS = {
@@ -53,109 +51,76 @@ GOALS = {
 }
 """By name: case, value, side, that other side, and the highest ratio."""
 
-# ---- in the process of a side
 
-
-class Case:
-    """What a process measures; ``settings`` are those of ``make_step``, and
-    ``threads`` and ``tf32``.
+def measure(settings: dict) -> dict[str, float]:
+    """Measure steps in this process: median ``seconds`` and, of all threads,
+    ``cpu_seconds``, peak memory and what the libraries alone take. With CUDA,
+    memory is that of the GPU's allocator.
     """
+    logging.disable(logging.INFO)  # mmcv logs every parameter
+    torch.set_num_threads(settings['threads'])
+    torch.backends.cuda.matmul.allow_tf32 = settings['tf32']
+    torch.backends.cudnn.allow_tf32 = settings['tf32']
+    on_gpu, libraries = settings['device'] != 'cpu', resident('VmRSS')
+    work = make_step(settings)
 
-    def __init__(self, settings: dict):
-        os.dup2(2, 1)  # what a library prints must not mix with the results
-        logging.disable(logging.INFO)  # mmcv logs every parameter
-        torch.set_num_threads(settings['threads'])
-        torch.backends.cuda.matmul.allow_tf32 = settings['tf32']
-        torch.backends.cudnn.allow_tf32 = settings['tf32']
-        self.device = settings['device']
-        self.libraries = resident('VmRSS')
-        self.work = make_step(settings)
-
-    def timed(self, act: Callable) -> dict:
-        """``seconds`` of a call, and the threads' ``cpu_seconds``."""
+    def timed(act):
         start, start_cpu = time.perf_counter(), time.process_time()
         act()
-        if self.device != 'cpu':
+        if on_gpu:
             torch.cuda.synchronize()
-        return dict(
-            seconds=time.perf_counter() - start,
-            cpu_seconds=time.process_time() - start_cpu)
+        return time.perf_counter() - start, time.process_time() - start_cpu
 
-    def step(self) -> dict:
-        """Time the case once."""
-        return self.timed(self.work)
-
-    def memory(self) -> dict:
-        """Peak so far, and what the libraries alone take, in MB.
-
-        With CUDA the peak is that of the GPU's allocator.
-        """
-        if self.device != 'cpu':
-            peak = torch.cuda.max_memory_allocated() / 2**20
-            return dict(peak_mb=peak, libraries_mb=0.0)
-        return dict(peak_mb=resident('VmHWM'), libraries_mb=self.libraries)
-
-    def floor(self) -> dict:
-        """Operations of one step, a multiply-add being two, and the seconds
-        that they take at the best rate of float32 matrix products.
-        """
-        a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=self.device)
-        best = min(self.timed(lambda: a @ a)['seconds'] for _ in range(8))
-        flops = count_flops(self.work)
-        return dict(
-            flops=flops, floor_seconds=flops * best / (2 * MATMUL_SIDE**3))
+    warmup = settings['warmup']
+    times = [timed(work) for _ in range(warmup + settings['steps'])][warmup:]
+    seconds, cpu_seconds = np.median(times, axis=0).tolist()
+    found = dict(
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        peak_mb=resident('VmHWM'),
+        libraries_mb=libraries)
+    if on_gpu:
+        peak = torch.cuda.max_memory_allocated() / 2**20
+        found.update(peak_mb=peak, libraries_mb=0.0)
+    if settings['side'] == 'ours' and not settings['compile']:
+        a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=settings['device'])
+        best = min(timed(lambda: a @ a)[0] for _ in range(8))
+        found['flops'] = count_flops(work)
+        found['floor_seconds'] = found['flops'] * best / (2 * MATMUL_SIDE**3)
+    return found
 
 
-def ask_case(settings: dict, method: str) -> dict:
-    """Call a method of this process's case, which is made at first."""
-    global _case
-    _case = _case or Case(settings)
-    return getattr(_case, method)()
-
-
-_case: Case | None = None
-
-# ---- in the process that compares
-
-
-def measure(sides: dict[str, dict],
-            steps: int,
-            warmup: int = 1) -> dict[str, dict]:
-    """Measure sides, given by their settings, each in a process, step by step
-    in turn: median times, memory, and the floor of the one named 'ours'.
+def count_flops(work) -> int:
+    """Operations of the matrix products and convolutions of a call, a
+    multiply-add being two.
     """
-    context = multiprocessing.get_context('spawn')
-    with ExitStack() as stack:
-        pools = {
-            name: stack.enter_context(ProcessPoolExecutor(1, context))
-            for name in sides
+    known = {  # torch does not know that of CPUs
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+        lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v)
+    }
+    with FlopCounterMode(display=False, custom_mapping=known) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def measure_case(case: str, args: Namespace) -> dict[str, dict[str, float]]:
+    """Medians of all rounds, by side."""
+    rounds = defaultdict(list)
+    sides = [*SIDES[:2], *WITHOUT] if args.accelerators else args.sides
+    for _ in range(args.rounds):
+        for side in sides:
+            if side == 'low_memory' and case != 'stage2':
+                continue
+            settings = dict(vars(args), case=case, side=side)
+            rounds[side].append(in_own_process(measure, settings))
+            print(f'{case}, {side}: {rounds[side][-1]}', file=sys.stderr)
+    return {
+        side: {
+            key: median(one[key] for one in own)
+            for key in own[0]
         }
-
-        def ask(name, method):
-            return pools[name].submit(ask_case, sides[name], method).result()
-
-        times = [{
-            name: ask(name, 'step')
-            for name in sides
-        } for _ in range(warmup + steps)]
-        found = {name: ask(name, 'memory') for name in sides}
-        for key in ('seconds', 'cpu_seconds'):
-            for name, own in found.items():
-                own[key] = median(step[name][key] for step in times[warmup:])
-        if 'ours' in sides:
-            found['ours'] |= ask('ours', 'floor')
-        return found
-
-
-def settings_of(case: str, side: str, args: argparse.Namespace) -> dict:
-    """What a process is asked for."""
-    size = args.inference_size if case == 'inference' else args.size
-    names = ('width', 'device', 'precision', 'compile', 'tf32', 'threads')
-    given = {name: getattr(args, name) for name in names}
-    return dict(given, case=case, side=side, size=size, tasks=3, images=1)
-
-
-# ---- report
+        for side, own in rounds.items()
+    }
 
 
 def judge(cases: dict[str, dict[str, dict]]) -> list[dict]:
@@ -174,77 +139,66 @@ def judge(cases: dict[str, dict[str, dict]]) -> list[dict]:
 
 def as_text(report: dict) -> str:
     """``settings``, ``cases`` and ``goals`` as Markdown tables."""
-    settings = report['settings']
-    size, large = settings['size'], settings['inference_size']
-    rows = [('case and side', 'seconds', 'CPU s', 'images/s', 'peak MB',
-             'without libraries', 'TFLOP', 'share of the floor')]
+    rows = [('case and side', 'seconds', 'CPU s', 'ours saves', 'peak MB',
+             'ours saves', 'without libraries', 'TFLOP', 'share of the floor')]
     for case, sides in report['cases'].items():
         for side, found in sides.items():
-            seconds, peak = found['seconds'], found['peak_mb']
+            ours, peak = sides.get('ours', found), found['peak_mb']
+            time_saved, memory_saved = (f'{1 - ours[key] / found[key]:.1%}'
+                                        for key in ('cpu_seconds', 'peak_mb'))
             row = [
-                f'{case}, {side}', f'{seconds:.2f}',
-                f'{found["cpu_seconds"]:.2f}', f'{IMAGES[case] / seconds:.2f}',
-                f'{peak:.0f}', f'{peak - found["libraries_mb"]:.0f}', '', ''
+                f'{case}, {side}', f'{found["seconds"]:.2f}',
+                f'{found["cpu_seconds"]:.2f}', time_saved, f'{peak:.0f}',
+                memory_saved, f'{peak - found["libraries_mb"]:.0f}', '', ''
             ]
             if 'flops' in found:
-                row[-2:] = (f'{found["flops"] / 1e12:.2f}',
-                            f'{found["floor_seconds"] / seconds:.0%}')
+                share = found['floor_seconds'] / found['seconds']
+                row[-2:] = f'{found["flops"] / 1e12:.2f}', f'{share:.0%}'
             rows.append(row)
     goals = [('goal', 'measured', 'at most', '')]
     goals += [(g['name'], f'{g["value"]:.3f}', f'{g["bound"]:.2f}',
                'reached' if g['reached'] else 'MISSED')
               for g in report['goals']]
-    return (f'Training images {size}x{size}, inference {large}x{large}, '
-            f'{settings["device"]}, {settings["threads"]} threads, '
-            f'{settings["precision"]}, median of {settings["steps"]} steps. '
-            'The floor is the time of our matrix products and convolutions, '
-            'forward and backward, at the rate of float32 matrix products.'
-            f'\n\n{markdown(rows)}\n\n{markdown(goals)}')
+    given = ', '.join(f'{k} {v}' for k, v in report['settings'].items())
+    return (f'{given}\n\nThe floor is the time of our matrix products and '
+            'convolutions, forward and backward, at the rate of float32 '
+            f'matrix products.\n\n{markdown(rows)}\n\n{markdown(goals)}')
 
 
-def make_parser(doc: str | None, size: int) -> argparse.ArgumentParser:
-    """Options of what is measured, for several benchmarks."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure, report and check; the exit code."""
     number = dict(type=int)
-    return options.make_parser(doc, [
-        ('--size', 'side of training images', dict(number, default=size)),
+    args = make_parser(__doc__, [
+        ('--size', 'side of training images', dict(number, default=256)),
         ('--inference-size', '', dict(number, default=1024)),
-        ('--cases', '', dict(nargs='+', choices=SIDES, default=list(SIDES))),
+        ('--cases', '', dict(nargs='+', choices=CASES, default=CASES)),
+        ('--sides', '', dict(
+            nargs='+', choices=SIDES + WITHOUT, default=SIDES)),
+        ('--accelerators', 'ours, the baseline and ours without each '
+         'accelerator, in place of --sides', FLAG),
+        ('--tasks', 'with a dataset each', dict(number, default=3)),
+        ('--images', 'of a dataset in a step', dict(number, default=1)),
         ('--device', 'cpu or cuda', dict(default='cpu')),
         ('--precision', 'of ours: float32, bf16, fp16',
          dict(default='float32')),
         ('--compile', 'ours through torch.compile', FLAG),
         ('--tf32', 'TF32 for both sides, on a GPU', FLAG),
-        ('--steps', 'steps that count', dict(number, default=5)),
+        ('--rounds', 'processes of a side', dict(number, default=3)),
+        ('--steps', 'steps of a process that count', dict(number, default=1)),
+        ('--warmup', 'steps before them', dict(number, default=1)),
         ('--threads', '', dict(number, default=len(os.sched_getaffinity(0)))),
         ('--width', 'the network; "tiny" is for tests of this tool',
          dict(choices=('published', 'tiny'), default='published')),
-    ])
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Measure, report and check; the exit code."""
-    parser = make_parser(__doc__, size=256)
-    options.add_arguments(parser, [
-        ('--sides', 'only these, where the memory is too small for all at '
-         'once (26 GB at 512x512)',
-         dict(nargs='+', choices=SIDES['stage2'], default=SIDES['stage2'])),
-        ('--warmup', 'steps before them', dict(type=int, default=1)),
         ('--json', 'results as JSON', FLAG),
         ('--check', 'exit 1 if a goal is missed', FLAG),
-    ])
-    args = parser.parse_args(argv)
-    cases = {}
-    for case in args.cases:
-        sides = [side for side in SIDES[case] if side in args.sides]
-        settings = {side: settings_of(case, side, args) for side in sides}
-        cases[case] = measure(settings, args.steps, args.warmup)
+    ]).parse_args(argv)
+    cases = {case: measure_case(case, args) for case in args.cases}
     report = dict(settings=vars(args), cases=cases, goals=judge(cases))
     print(json.dumps(report, indent=1) if args.json else as_text(report))
     missed = [g['name'] for g in report['goals'] if not g['reached']]
     if args.check and missed:
         print(f'missed: {"; ".join(missed)}', file=sys.stderr)
-        return 1
-    return 0
+    return int(args.check and bool(missed))
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ def test_all_ways_are_measured(tmp_path, capsys):
     assert data.main([str(raw.parent), '--samples', '2', '--rounds', '1']) == 0
     out = capsys.readouterr().out
     for head in ('full, labelled: milliseconds', 'default, strong',
-                 'LoadRandomCrop', 'LoadImageFromFile', 'FormatPlanes'):
+                 'LoadRandomCrop', 'LoadPhotograph', 'FormatPlanes'):
         assert f'| {head}' in out
     rates, = re.findall(r'^\| full \| (.*) \|$', out, re.M)
     plain, *_, cache = map(float, rates.split(' | '))
