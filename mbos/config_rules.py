@@ -194,12 +194,10 @@ KNOWN = {
         'prediction resume_from runner seed test_sets tf32 work_dir workflow',
     'data': 'samples_per_gpu workers_per_gpu test_workers train val test',
     'runner': 'type max_iters',
-    'evaluation': 'interval start metric pre_eval save_best rule greater_keys '
-                  'less_keys out_dir by_epoch gpu_collect tmpdir '
-                  'broadcast_bn_buffer',
+    'evaluation': 'interval start metric pre_eval save_best rule out_dir '
+                  'by_epoch',
     'checkpoint_config': 'type interval by_epoch subfolder max_keep_ckpts '
-                         'save_optimizer save_last sync_buffer '
-                         'create_symlink meta',
+                         'save_last',
     'log_config': 'interval hooks',
     'model.test_cfg': 'mode crop_size stride',
     'model.train_cfg': 'images_per_pass low_memory precision',

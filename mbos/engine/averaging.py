@@ -38,37 +38,33 @@ class EMAWeightsHook(Hook):
             raise ValueError('EMAWeightsHook expects 0 < momentum <= 1 and '
                              'warm_up from 0 up, got '
                              f'momentum={momentum}, warm_up={warm_up}.')
-        self.momentum = momentum
-        self.warm_up = warm_up
-        self.steps = 0
+        self.momentum, self.warm_up, self.steps = momentum, warm_up, 0
         self.average: dict[str, Tensor] = {}
         self.in_use = False  # the two have changed places
 
-    def start_from(self, average: dict[str, Tensor], steps: int) -> None:
-        """Go on with the average of an earlier part of the run."""
-        self.average = {k: v.detach().clone() for k, v in average.items()}
-        self.steps = steps
-
     def before_run(self, runner) -> None:
-        """Start from the weights that training starts from."""
+        """Start from the weights that training starts from, unless resumed."""
         if not self.average:
-            self.start_from(self.weights(runner.model), 0)
+            weights = self.weights(runner.model).items()
+            self.average = {k: v.detach().clone() for k, v in weights}
 
     def after_train_iter(self, runner) -> None:
         """Move the average if the optimizers have stepped."""
         if not runner.outputs.get('stepped'):
             return
-        momentum, warm_up = self.momentum, self.warm_up
-        if warm_up:
-            momentum = max(momentum, warm_up / (warm_up + self.steps))
+        momentum = self.warm_up / max(1, self.warm_up + self.steps)
         self.steps += 1
         weights = self.weights(runner.model)
         torch._foreach_lerp_([*self.average.values()], [*weights.values()],
-                             momentum)
+                             max(self.momentum, momentum))
 
     def resume_state(self, runner) -> dict:
         """Number of steps; the weights are in the checkpoint already."""
         return dict(steps=self.steps)
+
+    def load_resume_state(self, state: dict, runner) -> None:
+        """Go on from :meth:`resume_state`."""
+        self.steps = state['steps']
 
     def states(self, model: nn.Module) -> tuple[dict, dict]:
         """What a checkpoint holds: a state dict with the averaged weights, and
@@ -100,11 +96,10 @@ class EMAWeightsHook(Hook):
 def averaged_weights(runner) -> Iterator[None]:
     """Context in which a run's network has its averaged weights, if any."""
     hook = find_hook(runner, EMAWeightsHook)
-    if hook is None or hook.in_use:
-        yield
-        return
-    hook.swap(runner.model)
+    if hook is not None:
+        hook.swap(runner.model)
     try:
         yield
     finally:
-        hook.swap(runner.model)
+        if hook is not None:
+            hook.swap(runner.model)

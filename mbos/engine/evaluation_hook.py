@@ -13,7 +13,7 @@ from mbos.inference.test_sets import predict_image
 from mbos.io.files import save_image, sync_folder
 from mbos.io.photographs import read_photograph
 from mbos.painter import draw_overlay, shrink
-from mbos.runtime.processes import wait_for_all
+from mbos.runtime.environment import wait_for_all
 from mbos.runtime.signals import Interrupted, StopSignals
 from .averaging import averaged_weights
 from .hooks import find_hook
@@ -32,70 +32,63 @@ class _SafeEvaluation:
     def before_run(self, runner):
         """Do the evaluation that the run before did not get to."""
         super().before_run(runner)
-        before = runner.meta.get('hook_msgs', {}).get('best_of')
-        if self.save_best and before not in (None, self._best_of()):
-            runner.logger.warning(f'The best score so far is of {before}; '
-                                  f'that of {self._best_of()} begins anew.')
-            runner.meta['hook_msgs'].clear()
+        if self.save_best:
+            sets = [d.name for d in self.dataloader.dataset.datasets]
+            now = dict(metric=self.save_best, rule=self.rule, sets=sets)
+            messages = runner.meta['hook_msgs']
+            before = messages.get('best_of', now)
+            if before != now:
+                runner.logger.warning(f'The best score so far is of {before}; '
+                                      f'that of {now} begins anew.')
+                messages.clear()
+            messages['best_of'] = now
         if runner.evaluation_pending:
-            runner.mode = 'train'
-            runner._iter -= 1  # the iteration that it belongs to
+            # of the iteration that it belongs to, whose rate is logged
+            runner.mode, runner._iter = 'train', runner.iter - 1
             schedule = find_hook(runner, LrUpdaterHook)
-            try:
-                if schedule is not None:
-                    schedule.before_train_iter(runner)  # the rate is logged
-                self.after_train_iter(runner)
-            finally:
-                runner._iter += 1
-
-    def _best_of(self) -> dict:
-        """What the best score is a score of."""
-        sets = [d.name for d in self.dataloader.dataset.datasets]
-        return dict(metric=self.save_best, rule=self.rule, sets=sets)
+            if schedule is not None:
+                schedule.before_train_iter(runner)
+            self.after_train_iter(runner)
+            runner._iter += 1
 
     def after_train_iter(self, runner):
         """Evaluate and log, behind the loggers and the checkpoint."""
         if not self._should_evaluate(runner):
             return
-        saver = find_hook(runner, SubfolderCheckpointHook)
         runner.log_buffer.clear()
         try:
             with self.signals.at_once(), averaged_weights(runner):
                 self._do_evaluate(runner)
+                wait_for_all()  # the first writes metrics, pictures, pages
         except (Interrupted, Exception) as error:
             # a worker process that a signal ended fails the evaluation too
             if self.signals.received is None:
                 raise
-            path = saver.save_gathered(runner)
             runner.logger.warning(
-                f'Interrupted while evaluating iteration {runner.iter + 1}; '
-                f'saved {path}. The same command with --auto-resume evaluates '
-                'it and goes on.')
+                f'Interrupted while evaluating iteration {runner.iter + 1}, '
+                'which is saved. The same command with --auto-resume '
+                'evaluates it and goes on.')
             raise Interrupted from error
         for hook in runner.hooks:
             if isinstance(hook, LoggerHook) and runner.log_buffer.ready:
                 hook.log(runner)
         runner.log_buffer.clear()
-        saver.after_evaluation(runner)
+        find_hook(runner, SubfolderCheckpointHook).after_evaluation(runner)
 
     def _save_ckpt(self, runner, key_score):
         """Save the best checkpoint, then remove this run's that it beats; what
-        other runs left in the folder stays.
+        other runs left in the folder, or this one in another, stays.
 
         A score that is undefined, NaN, is never the best.
         """
-        messages = runner.meta['hook_msgs']
-        messages['best_of'] = self._best_of()
-        beaten = messages.get('best_ckpt')
+        beaten = runner.meta['hook_msgs'].get('best_ckpt')
         self.best_ckpt_path = None  # mmcv would remove it first
         super()._save_ckpt(runner, key_score)
-        if self.best_ckpt_path is None:
-            return
-        best, beaten = Path(self.best_ckpt_path), Path(beaten or '')
-        # a run that was resumed in another folder leaves the first one alone
-        if beaten != best and beaten.parent == best.parent:
-            beaten.unlink(missing_ok=True)
-        sync_folder(self.out_dir)
+        best = self.best_ckpt_path
+        if best and beaten and beaten != best \
+                and osp.dirname(beaten) == osp.dirname(best):
+            Path(beaten).unlink(missing_ok=True)
+            sync_folder(self.out_dir)
 
 
 class SafeEvalHook(_SafeEvaluation, EvalHook):
@@ -104,10 +97,6 @@ class SafeEvalHook(_SafeEvaluation, EvalHook):
 
 class SafeDistEvalHook(_SafeEvaluation, DistEvalHook):
     """mmseg's evaluation in several processes."""
-
-    def _do_evaluate(self, runner):
-        super()._do_evaluate(runner)
-        wait_for_all()  # the first process writes metrics, pictures, pages
 
 
 @HOOKS.register_module()
@@ -122,8 +111,7 @@ class EvaluationOverlayHook(Hook):
     """
 
     def __init__(self, samples: int = 2, size: int = 512):
-        self.samples = samples
-        self.size = size
+        self.samples, self.size = samples, size
 
     @master_only
     def after_train_iter(self, runner):
@@ -138,27 +126,19 @@ class EvaluationOverlayHook(Hook):
                     self._draw(runner, dataset, i * len(dataset) // count)
 
     def _draw(self, runner, dataset, index):
-        done = runner.iter + 1
-        name = f'{dataset.name}_{dataset.stem(index)}'
+        prob = predict_image(runner.model, dataset, index)
+        layers = [{}, {t.name: t.decode(torch.from_numpy(prob[t.name])).numpy()
+                       for t in dataset.tasks}]  # yapf: disable
+        if dataset.truth:
+            layers.append(dataset.get_gt_seg_map_by_idx(index))
+        photo = read_photograph(dataset.image_path(index)).image
+        photo = shrink(photo, self.size)
+        picture = np.concatenate(
+            [draw_overlay(photo, layer, dataset.tasks) for layer in layers], 1)
+        done, name = runner.iter + 1, f'{dataset.name}_{dataset.stem(index)}'
         folder = osp.join(runner.work_dir, 'overlays', f'iter_{done}')
-        picture = overlay_panels(runner.model, dataset, index, self.size)
         save_image(osp.join(folder, f'{name}.jpg'), picture)
         for hook in runner.hooks:
             if isinstance(hook, TensorboardLoggerHook):
                 hook.writer.add_image(
                     f'overlays/{name}', picture, done, dataformats='HWC')
-
-
-def overlay_panels(model, dataset, index: int, size: int) -> np.ndarray:
-    """Photograph, prediction and, where there is one, ground truth: RGB (H,
-    2 W or 3 W, 3), uint8."""
-    prob = predict_image(model, dataset, index)
-    layers = [{}, {
-        task.name: task.decode(torch.from_numpy(prob[task.name])).numpy()
-        for task in dataset.tasks
-    }]
-    if dataset.truth:
-        layers.append(dataset.get_gt_seg_map_by_idx(index))
-    image = shrink(read_photograph(dataset.image_path(index)).image, size)
-    panels = [draw_overlay(image, layer, dataset.tasks) for layer in layers]
-    return np.concatenate(panels, axis=1)

@@ -10,10 +10,9 @@ from mmcv.runner import HOOKS, Hook, allreduce_grads, get_dist_info
 from torch import Tensor, nn
 
 from mbos.faults import first_of
+from mbos.runtime.environment import any_process
 from .optimizers import as_dict
 
-PATIENCE = 20
-"""int: Iterations on a GPU between two looks, for which the host waits."""
 _SHOWN = 12
 
 
@@ -69,15 +68,13 @@ class GradientStepHook(Hook):
             nn.utils.clip_grad_norm_([], **grad_clip)  # fails where they do
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.scaler = torch.amp.GradScaler(device, enabled=loss_scaling)
-        self.guard = FiniteGuard()
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss, scaled if wanted, to the weights'."""
         self.scaler.scale(loss).backward()
 
     def resume_state(self, runner) -> dict:
-        """The loss scale, once all iterations so far are known to be sound."""
-        self.guard.settle()
+        """The loss scale."""
         return dict(scaler=self.scaler.state_dict())
 
     def load_resume_state(self, state: dict, runner) -> None:
@@ -94,12 +91,13 @@ class GradientStepHook(Hook):
     def after_train_iter(self, runner):
         """Exchange gradients and step, if it is time."""
         self.gathered += 1
-        due = self.every_n_iters(runner,
-                                 self.accumulate) or self.is_last_iter(runner)
+        due = self.is_last_iter(runner) or self.every_n_iters(
+            runner, self.accumulate)
+        parameters = list(runner.model.parameters())
         if due:
-            average_gradients(runner.model.parameters())
-        gradients = [p.grad for p in runner.model.parameters()]
-        self.guard.look(runner, [] if self.scaler.is_enabled() else gradients)
+            average_gradients(parameters)
+        found = [] if self.scaler.is_enabled() else parameters
+        check_finite(runner, [p.grad for p in found if p.grad is not None])
         if due:
             self._step(runner)
             self.gathered = 0
@@ -108,21 +106,18 @@ class GradientStepHook(Hook):
     def _step(self, runner):
         """Step every optimizer with the mean of the gathered gradients."""
         for optimizer in as_dict(runner.optimizer).values():
-            parameters = [
-                p for g in optimizer.param_groups for p in g['params']
-                if p.grad is not None
-            ]
+            owned = [p for g in optimizer.param_groups for p in g['params']]
+            parameters = [p for p in owned if p.grad is not None]
             if not parameters:
                 continue  # the scaler refuses to step without gradients
             if self.gathered > 1:
-                torch._foreach_div_([p.grad for p in parameters],
-                                    self.gathered)
+                gradients = [p.grad for p in parameters]
+                torch._foreach_div_(gradients, self.gathered)
             if self.grad_clip is not None:
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parameters, **self.grad_clip)
             self.scaler.step(optimizer)
         self.scaler.update()
-        # stepping with a scaler has waited for the device already
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             raise FloatingPointError(
                 'Gradients overflow in half precision however small the '
@@ -130,51 +125,17 @@ class GradientStepHook(Hook):
                 "checkpoint is good. Set precision='bf16' or 'float32'.")
 
 
-class FiniteGuard:
-    """Ends a run, in all processes, when a loss or gradient is not finite.
-
-    On CPU that is before the optimizers step. On GPUs it may be ``PATIENCE``
-    iterations later; the weights in memory are broken by then, but none are
-    saved, since every checkpoint is preceded by :meth:`settle`.
-    """
-
-    def __init__(self, patience: int | None = None):
-        self.patience = patience
-        self._unread: list[tuple] = []
-
-    def look(self, runner, gradients: list[Tensor | None]) -> None:
-        """Look at the iteration that has just been computed; raises as
-        :meth:`settle`."""
-        losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
-        values = [*losses.values(), *(g for g in gradients if g is not None)]
-        # without a halt of the host
-        ends = [e.float() for v in values for e in torch.aminmax(v.detach())]
-        flag = (~torch.isfinite(torch.stack(ends))).any().float()
-        self._unread.append((flag, runner.iter + 1, losses, images_of(runner)))
-        patience = self.patience or (PATIENCE if flag.is_cuda else 1)
-        if len(self._unread) >= patience:
-            self.settle()
-
-    def settle(self) -> None:
-        """Make sure that all iterations so far were sound, or raise a
-        FloatingPointError that names terms, iteration and images."""
-        unread, self._unread = self._unread, []
-        if not unread:
-            return
-        flags = torch.stack([flag for flag, *_ in unread])
-        if get_dist_info()[1] > 1:
-            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        for is_bad, (_, *evidence) in zip(flags.tolist(), unread):
-            if is_bad:
-                raise FloatingPointError(
-                    f'{_summary(*evidence)} Nothing was saved since; the last '
-                    'checkpoint is good. Look at these images and their '
-                    'labels, or lower the learning rate.')
-
-
-def _summary(iteration: int, losses: dict[str, Tensor],
-             images: list[str]) -> str:
-    """Names terms and images of the processes at fault; all must call."""
+def check_finite(runner, gradients: Iterable[Tensor]) -> None:
+    """End a run, in all processes and before the optimizers step, when a loss
+    or a gradient is not finite: by a FloatingPointError that names terms,
+    iteration and images."""
+    losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
+    values = [value.detach() for value in (*losses.values(), *gradients)]
+    ends = [end.float() for value in values for end in torch.aminmax(value)]
+    if not any_process(not torch.isfinite(torch.stack(ends)).all()):
+        return
+    metas = getattr(runner.data_batch.get('img_metas'), 'data', [])
+    images = [meta['filename'] for batch in metas for meta in batch]
     mine = _not_finite(losses), images
     found = [mine] * get_dist_info()[1]
     if len(found) > 1:
@@ -185,14 +146,10 @@ def _summary(iteration: int, losses: dict[str, Tensor],
     what = f'the loss {first_of(terms, _SHOWN)}' if terms else (
         'gradients, while all losses are finite')
     names = first_of([name for _, names in found for name in names], _SHOWN)
-    return f'Not finite in iteration {iteration}: {what}. Images: {names}.'
-
-
-def images_of(runner) -> list[str]:
-    """File names of the images of the running iteration, where known."""
-    metas = getattr(runner, 'data_batch', {}).get('img_metas')
-    batches = getattr(metas, 'data', [])
-    return [meta['filename'] for batch in batches for meta in batch]
+    raise FloatingPointError(
+        f'Not finite in iteration {runner.iter + 1}: {what}. Images: {names}. '
+        'The last checkpoint is good. Look at these images and their labels, '
+        'or lower the learning rate.')
 
 
 def check_finite_weights(model: nn.Module, iteration: int) -> None:
@@ -216,8 +173,7 @@ class IterationSeedHook(Hook):
     a resumed run draws what an uninterrupted one draws."""
 
     def __init__(self, seed: int, rank: int = 0):
-        self.seed = seed
-        self.rank = rank
+        self.seed, self.rank = seed, rank
 
     def before_train_iter(self, runner):
         """Seed Python, NumPy and torch."""

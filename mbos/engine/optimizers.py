@@ -7,7 +7,7 @@ from mbos.runtime.environment import unwrapped
 
 REST = 'generator'
 FUSED_TYPES = ('Adam', 'AdamW', 'SGD')
-CHOICES = ('fused', 'foreach', 'differentiable', 'maximize')
+CHOICES = {'fused', 'foreach', 'differentiable', 'maximize'}
 
 
 @OPTIMIZER_BUILDERS.register_module()
@@ -29,22 +29,20 @@ class NamedOptimizersConstructor:
     def __init__(self,
                  optimizer_cfg: dict[str, dict],
                  paramwise_cfg: dict | None = None):
-        if paramwise_cfg is not None or REST not in optimizer_cfg:
-            raise ValueError(
-                f'optimizer has {sorted(optimizer_cfg)}, expected {REST!r} '
-                'and parts of the model, each with its own paramwise_cfg.')
-        self.optimizer_cfg = optimizer_cfg
+        self.optimizer_cfg, self.paramwise_cfg = optimizer_cfg, paramwise_cfg
 
     def __call__(self, model: nn.Module) -> dict[str, Optimizer]:
         parts = dict(unwrapped(model).named_children())
-        named = set(self.optimizer_cfg) - {REST}
-        if named - set(parts):
+        named = set(self.optimizer_cfg)
+        known = REST in named and named <= {REST, *parts}
+        if self.paramwise_cfg is not None or not known:
             raise ValueError(
-                f'optimizer has {", ".join(named - set(parts))}, expected '
-                f'parts of the model: {", ".join(parts)}.')
+                f'optimizer has {", ".join(sorted(named))}, expected {REST!r} '
+                f'and parts of the model ({", ".join(parts)}), each with its '
+                'own paramwise_cfg.')
         # under their own names, so that keys of paramwise_cfg still match
         parts[REST] = nn.Module()
-        for name in set(parts) - named - {REST}:
+        for name in set(parts) - named:
             parts[REST].add_module(name, parts[name])
         return {
             name: build_optimizer(parts[name], cfg)
@@ -61,10 +59,8 @@ def as_dict(optimizer: Optimizer | dict) -> dict[str, Optimizer]:
 def fused_by_default(cfg: dict) -> dict:
     """A copy of an optimizer's config with torch's fused steps, which read and
     write each weight once, unless the type has none or the config chooses."""
-    cfg = {
-        key: fused_by_default(value) if isinstance(value, dict) else value
-        for key, value in cfg.items()
-    }
-    if cfg.get('type') in FUSED_TYPES and not set(cfg) & set(CHOICES):
+    cfg = {key: fused_by_default(value) if isinstance(value, dict) else value
+           for key, value in cfg.items()}  # yapf: disable
+    if cfg.get('type') in FUSED_TYPES and not CHOICES & set(cfg):
         cfg['fused'] = True
     return cfg

@@ -6,13 +6,11 @@ here, in one sentence, rather than at the first validation, hours later.
 import difflib
 import logging
 import os.path as osp
-from contextlib import suppress
 
 import torch
 from mmcv import Config
-from mmcv.runner import BaseRunner, LrUpdaterHook
+from mmcv.runner import LrUpdaterHook
 from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
-from torch import nn
 
 from mbos.config import member_datasets
 from mbos.datasets import PartialLabelDataset
@@ -22,6 +20,7 @@ from mbos.faults import InvalidConfigError, blamed_on
 from mbos.inference.test_sets import first_sample, predict_first
 from mbos.io import read_text
 from mbos.tasks import build_tasks
+from .runner import CheckedIterRunner
 
 DRAWS = 3
 """int: Samples of an image, as transforms draw whether to do anything."""
@@ -39,32 +38,26 @@ def validated_test_images(cfg: Config) -> dict[str, list[str]]:
         tests[test.get('name', 'data.test')] = test
     found = {}
     for val in member_datasets(cfg.data.val):
-        shared = [
-            name for name, test in tests.items()
-            if not name.endswith('_val') and _overlap(val, test)
-        ]
-        if shared:
-            found[val['name']] = shared
+        folder, names = _images(val)
+        for name, test in tests.items():
+            other_folder, others = _images(test)
+            if not name.endswith('_val') and folder == other_folder and (
+                    not names or not others or names & others):
+                found.setdefault(val['name'], []).append(name)
     return found
 
 
-def _overlap(one: dict, two: dict) -> bool:
-    if 'img_dir' not in one or 'img_dir' not in two:
-        return False
-    (folder, names), (other_folder, other_names) = _images(one), _images(two)
-    return folder == other_folder and bool(not names or not other_names
-                                           or names & other_names)
-
-
-def _images(dataset: dict) -> tuple[str, set[str]]:
+def _images(dataset: dict) -> tuple[object, set[str]]:
     """Folder of a dataset's images, and the names of its split, if any."""
+    if 'img_dir' not in dataset:
+        return object(), set()  # of a type of one's own: equal to no other
     root, split = dataset.get('data_root') or '', dataset.get('split')
     folder = osp.realpath(osp.join(root, dataset['img_dir']))
-    names = {split} if split else set()
-    with suppress(OSError, ValueError):  # the dataset will refuse it
-        lines = read_text(osp.join(root, split)).splitlines() if split else ()
-        names = {line.strip() for line in lines} - {''}
-    return folder, names
+    try:
+        lines = read_text(osp.join(root, split)).splitlines() if split else []
+    except (OSError, ValueError):  # the dataset will refuse it
+        lines = [split]
+    return folder, {line.strip() for line in lines} - {''}
 
 
 def check_validation(cfg: Config, val_set, logger: logging.Logger) -> None:
@@ -89,11 +82,10 @@ def check_validation(cfg: Config, val_set, logger: logging.Logger) -> None:
         if type(dataset) is not PartialLabelDataset:
             return  # sets of one's own may have metrics of their own
         for task, folder in dataset.truth.items():
-            labels = 'background', *folder.classes
-            known += [
-                f'{dataset.name}.{task}.{name}' for metric in ('Dice', 'IoU')
-                for name in (f'm{metric}', *(f'{metric}.{c}' for c in labels))
-            ]
+            for metric in ('Dice', 'IoU'):
+                labels = f'm{metric}', f'{metric}.background', *(
+                    f'{metric}.{name}' for name in folder.classes)
+                known += [f'{dataset.name}.{task}.{n}' for n in labels]
     if chosen not in (None, 'auto', *known):
         alike = difflib.get_close_matches(str(chosen), known, 3, 0.5)
         raise InvalidConfigError(
@@ -118,38 +110,29 @@ def warn_of_useless_labels(cfg: Config, logger: logging.Logger) -> None:
     names = [m['name'] for m in members if m.get('pseudo_dirs')]
     if names and cfg.model.type == 'MultiTaskSegmentor':
         logger.warning(
-            'Stage 1 learns from ground truth alone: pseudo_dirs of '
-            f'{", ".join(names)} are not read by any loss. They are for stage '
-            '2 (AdversarialSegmentor).')
+            f'Stage 1 reads no pseudo labels: pseudo_dirs of '
+            f'{", ".join(names)} are for stage 2 (AdversarialSegmentor).')
 
 
-def rehearse(runner: BaseRunner, train_set, items: int, val_set=None) -> None:
+def rehearse(runner: CheckedIterRunner, train_set, items: int,
+             val_set) -> None:
     """Let the first image of each dataset go the way of all others, and refuse
     the config at the first step that fails.
 
     Weights, buffers and gradients are afterwards what they were. ``items`` is
     how many items of the training data make a batch.
     """
-    for hook in runner.hooks:
-        if isinstance(hook, (LrUpdaterHook, MomentumUpdaterHook)):
-            with blamed_on(f'{type(hook).__name__} gives no value',
-                           'Correct lr_config or momentum_config.'):
-                hook.before_run(runner)
-                hook.before_train_iter(runner)
+    schedules = LrUpdaterHook, MomentumUpdaterHook
+    runner.call_hook('before_run', schedules)
+    runner.call_hook('before_train_iter', schedules)
     for dataset in train_set.datasets:
         for draw in range(DRAWS):
             first_sample(dataset, 'data.train', draw)
-    _train_once(runner.model, train_set, items)
-    sets = () if val_set is None else val_set.datasets
-    predict_first(runner.model, sets, 'data.val', score=True)
-    runner.model.train()
-
-
-def _train_once(model: nn.Module, train_set, items: int) -> None:
     with blamed_on(
             'data.train: the samples of its datasets do not make a batch',
             'Let each training pipeline end with FormatPlanes.'):
         batch = collate_samples([train_set[i] for i in range(items)])
+    model = runner.model
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     model.train()
     with blamed_on(
@@ -159,3 +142,6 @@ def _train_once(model: nn.Module, train_set, items: int) -> None:
         model.train_step(batch, None, backward=torch.Tensor.backward)
     model.load_state_dict(buffers, strict=False)
     model.zero_grad(set_to_none=True)
+    sets = () if val_set is None else val_set.datasets
+    predict_first(model, sets, 'data.val', score=True)
+    model.train()

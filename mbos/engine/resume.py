@@ -24,15 +24,14 @@ _DOES_NOT = ('test_cfg', 'pretrained', 'images_per_pass', 'init_cfg',
              'data_root')
 _NEVER = ('.type', '.amsgrad')
 _AVERAGING = ('EMAWeightsHook', 'EMAHook')
-_SHOWN = 6
 
 
 def choose_checkpoint(cfg: Config, env: Environment,
                       logger: logging.Logger) -> None:
     """With ``auto_resume``, set ``resume_from`` to the newest whole checkpoint
     of the work directory; without, warn of those that are there."""
-    folder = cfg.checkpoint_config.get('subfolder', '')
-    found = [p for _, p in list_checkpoints(osp.join(cfg.work_dir, folder))]
+    folder = osp.join(cfg.work_dir, cfg.checkpoint_config.get('subfolder', ''))
+    found = [path for _, path in list_checkpoints(folder)]
     if not cfg.get('auto_resume'):
         if found and not cfg.resume_from:
             logger.warning(
@@ -47,11 +46,9 @@ def choose_checkpoint(cfg: Config, env: Environment,
     if env.distributed:
         dist.broadcast_object_list(chosen, src=0)
     cfg.resume_from, = chosen
-    if cfg.resume_from:
-        logger.info(f'Going on from {cfg.resume_from}.')
-    else:
-        logger.info(f'Nothing to resume in {cfg.work_dir}: the run starts '
-                    'from its beginning.')
+    logger.info(f'Going on from {cfg.resume_from}.' if cfg.resume_from else
+                f'Nothing to resume in {cfg.work_dir}: the run starts from '
+                'its beginning.')
 
 
 def _newest_whole(paths: list[str], logger: logging.Logger) -> str | None:
@@ -80,16 +77,14 @@ def read_run(path: str) -> dict:
 
 
 def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
-    """Check that a checkpoint continues a run of exactly this network, and
-    return its meta information.
+    """Read a checkpoint that continues a run of exactly this network.
 
     Raises:
         ValueError: If tasks, stage, weights or optimizers do not fit; and as
             :func:`read_run`.
     """
     content = read_run(path)
-    training = content.get('training_weights') or {}
-    weights = {**content['state_dict'], **training}
+    weights = content['state_dict'] | (content.get('training_weights') or {})
     state, _ = fit_weights(model, path, {**content, 'state_dict': weights})
     stage = content['meta'].get('mbos_stage')
     differing = sorted(set(model.state_dict()) ^ set(state))
@@ -97,7 +92,8 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
         differing.append(f'stage {stage}')
     for name, one in as_dict(optimizer).items():
         groups = value_at(content['optimizer'], f'{name}.param_groups') or []
-        if _sizes(groups) != _sizes(one.param_groups):
+        sizes = [len(value_at(group, 'params') or ()) for group in groups]
+        if sizes != [len(group['params']) for group in one.param_groups]:
             differing.append(f'the parameter groups of the optimizer {name} '
                              '(paramwise_cfg, frozen parts)')
     if differing:
@@ -105,11 +101,7 @@ def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
             f'{path} cannot be continued with this config: they differ in '
             f'{first_of(differing)}. Use the config it was trained with, or '
             'start from its weights with --load-from.')
-    return content['meta']
-
-
-def _sizes(groups: list) -> list[int]:
-    return [len(value_at(group, 'params') or ()) for group in groups]
+    return content
 
 
 def run_facts(cfg: Config, env: Environment, train_set) -> dict:
@@ -120,10 +112,10 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
     facts = {key: value_at(cfg, key) for key in _DECIDES}
     facts.update(processes=env.world_size, ema=(averaging or [None])[0])
     for position, member in enumerate(train_set.datasets):
-        names = '\n'.join(member.stems)
+        names = '\n'.join(member.stems).encode()
         facts[f'images.{position}_{member.name}'] = dict(
             number=len(member),
-            names=hashlib.sha256(names.encode()).hexdigest()[:16],
+            names=hashlib.sha256(names).hexdigest()[:16],
             pseudo_labels={
                 osp.basename(folder): manifest.get('checkpoint_sha256')
                 for folder, manifest in member.manifests().items()
@@ -139,16 +131,11 @@ def check_same_run(stored: dict, facts: dict, cfg: Config,
     named continues with a warning, unless the states of the optimizers could
     not be used.
     """
-    path, before = cfg.resume_from, stored.get('mbos_run')
-    if stored['iter'] >= cfg.runner.max_iters:
-        logger.warning(
-            f'{path} is of iteration {stored["iter"]}, and runner.max_iters '
-            f'is {cfg.runner.max_iters}: nothing is left to train.')
-    if before is None:
-        logger.warning(f'{path} does not hold the settings of its run, so '
-                       'they are not compared with the config.')
-        return
-    changes = compare(before, facts)
+    path, end = cfg.resume_from, cfg.runner.max_iters
+    if stored['iter'] >= end:
+        logger.warning(f'{path} is of iteration {stored["iter"]}, and '
+                       f'runner.max_iters is {end}: nothing is left to train.')
+    changes = compare(stored.get('mbos_run') or facts, facts)
     if 'processes' in changes:
         logger.warning(
             f'{changes.pop("processes")}: an iteration takes another number '
@@ -158,20 +145,17 @@ def check_same_run(stored: dict, facts: dict, cfg: Config,
         changes.pop('data.samples_per_gpu', None)
     if not changes:
         return
-    said = f'{path} was saved with other settings: '
-    first = first_of(changes.values(), _SHOWN)
+    said = f'{path} was saved with other settings: ' + first_of(
+        changes.values(), 12)
     if any(k.startswith('optimizer.') and k.endswith(_NEVER) for k in changes):
-        remedy = ('The state of an optimizer cannot follow that: restore '
-                  'them, or start from the weights with --load-from')
-    elif cfg.get('auto_resume'):
-        remedy = ('Restore them; or, if the change is meant, continue with '
-                  f'--resume-from {path}, or start anew with another '
-                  '--work-dir')
-    else:
-        logger.warning(f'{said}{"; ".join(changes.values())}. '
-                       "The config's are in force from here on.")
-        return
-    raise ValueError(f'{said}{first}. {remedy}.')
+        raise ValueError(
+            f'{said}. The state of an optimizer cannot follow that: restore '
+            'them, or start from the weights with --load-from.')
+    if cfg.get('auto_resume'):
+        raise ValueError(
+            f'{said}. Restore them; or, if the change is meant, continue with '
+            f'--resume-from {path}, or start anew with another --work-dir.')
+    logger.warning(f"{said}. The config's are in force from here on.")
 
 
 def compare(before: dict, now: dict) -> dict[str, str]:
@@ -184,12 +168,9 @@ def compare(before: dict, now: dict) -> dict[str, str]:
 
 
 def _flat(value, where: str = '') -> dict:
-    """What decides, by key with dots; lists of dicts and lists are numbered.
-    """
+    """What decides, by key with dots; items of lists are numbered."""
     if isinstance(value, (list, tuple)):
-        value = list(value)
-        if any(isinstance(item, (dict, list, tuple)) for item in value):
-            value = dict(enumerate(value))
+        value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {where: value}
     return {

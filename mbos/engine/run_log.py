@@ -1,11 +1,8 @@
 """The log of a run: its file, the facts at its top, and its lines."""
 import logging
-import os.path as osp
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
-from shutil import which
 
 import torch
 import torch.distributed as dist
@@ -16,7 +13,6 @@ from mmseg import __version__ as mmseg_version
 from mmseg.utils import get_root_logger
 
 import mbos
-from mbos.config import REPOSITORY
 
 FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
 
@@ -40,22 +36,13 @@ def open_log(kept: MemoryHandler, path: str, cfg: Config) -> None:
     """Begin the log file with environment, config and all lines so far."""
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter(FORMAT))
-    version = f'{mbos.__version__}+{git_commit()}'
-    facts = dict(collect_env(), MMSegmentation=mmseg_version, MBOS=version)
+    facts = collect_env()
+    facts.update(MMSegmentation=mmseg_version, MBOS=mbos.__version__)
     text = '\n'.join(f'{key}: {value}' for key, value in facts.items())
     file.stream.write(f'{text}\nConfig:\n{cfg.pretty_text}\n')
     kept.setTarget(file)
     kept.flush()
     kept.capacity = 1  # lines go to the file as they come
-
-
-def git_commit() -> str:
-    """The commit of this checkout, or 'unknown' where it is none."""
-    if not osp.exists(osp.join(REPOSITORY, '.git')) or not which('git'):
-        return 'unknown'
-    command = ['git', '-C', REPOSITORY, 'rev-parse', '--short', 'HEAD']
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.strip() or 'unknown'
 
 
 @HOOKS.register_module()
@@ -71,16 +58,13 @@ class LossLogHook(Hook):
 
     def after_train_iter(self, runner):
         """Gather the values, and pass their means on."""
-        outputs = runner.outputs
-        losses = dict(outputs['losses'], loss=outputs['loss'])
+        losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.count += 1
         if self.every_n_iters(runner, self.interval):
-            runner.log_buffer.output.update({
-                n: s / self.count
-                for n, s in self._mean_sums().items()
-            })
+            means = {n: s / self.count for n, s in self._mean_sums().items()}
+            runner.log_buffer.output.update(means)
             self.sums, self.count = {}, 0
 
     def resume_state(self, runner) -> dict:

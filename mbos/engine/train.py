@@ -38,10 +38,13 @@ from .rehearsal import check_validation, rehearse, warn_of_useless_labels
 from .resume import (check_resumable, check_same_run, choose_checkpoint,
                      run_facts)
 from .run_log import LossLogHook, open_log, run_logger
-from .runner import (EMA_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY,
-                     CheckedIterRunner, SubfolderCheckpointHook)
+from .runner import CheckedIterRunner
 
-ONLY_DISTRIBUTED = ('gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
+# The average follows the optimizers' step (40), before all hooks that look at
+# the network (50); checkpoints the log line of an iteration (90), so that none
+# is lost, and before evaluation, which takes long.
+EMA_PRIORITY = 45
+CHECKPOINT_PRIORITY, EVALUATION_PRIORITY, STOP_PRIORITY = 92, 94, 96
 
 
 def train_segmentor(cfg: Config,
@@ -66,8 +69,6 @@ def train_segmentor(cfg: Config,
             train_set, val_set = find_inputs(cfg, env, validate, logger)
             runner = make_runner(cfg, env, train_set, val_set, signals, logger)
             rehearse(runner, train_set, cfg.data.samples_per_gpu, val_set)
-            if cfg.resume_from:
-                runner.resume(cfg.resume_from)
             prepare_work_dir(cfg, env, val_set)
             runner.work_dir = osp.abspath(cfg.work_dir)
             if env.is_main:
@@ -89,7 +90,13 @@ def find_inputs(cfg: Config, env: Environment, validate: bool,
     faults = FaultList()
     train_set = val_set = None
     with faults.noting():
-        check_files(cfg)
+        key = 'resume_from' if cfg.resume_from else 'load_from'
+        if cfg[key] and not osp.isfile(cfg[key]):
+            raise FileNotFoundError(
+                f'{key}: checkpoint {cfg[key]!r} not found.')
+        source, *_ = weights_source(cfg.model)
+        if source and not cfg[key]:
+            find_backbone_weights(source, cfg.model.backbone.type)
     with faults.noting():
         train_set = build_train_set(cfg)
     if validate:
@@ -113,22 +120,15 @@ def build_train_set(cfg: Config) -> JointDataset:
     return train_set
 
 
-def check_files(cfg: Config) -> None:
-    """Complain about missing weights before the data are read."""
-    key = 'resume_from' if cfg.resume_from else 'load_from'
-    if cfg[key] and not osp.isfile(cfg[key]):
-        raise FileNotFoundError(f'{key}: checkpoint {cfg[key]!r} not found.')
-    source, *_ = weights_source(cfg.model)
-    if source and not cfg[key]:
-        find_backbone_weights(source, cfg.model.backbone.type)
-
-
 def make_runner(cfg: Config, env: Environment, train_set, val_set,
                 signals: StopSignals,
                 logger: logging.Logger) -> CheckedIterRunner:
-    """The runner of a run with all its hooks, compared with the checkpoint
-    that it is to go on from."""
-    set_backends(cfg)
+    """The runner of a run with all its hooks, where the checkpoint that it is
+    to go on from left off."""
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    if cfg.get('tf32') is not None:  # else torch decides
+        torch.backends.cuda.matmul.allow_tf32 = cfg.tf32
+        torch.backends.cudnn.allow_tf32 = cfg.tf32
     model = prepare_model(cfg, env, logger)
     images = cfg.data.samples_per_gpu * len(train_set.turns)
     with blamed_on('The backbone takes no image as the config has it',
@@ -137,9 +137,6 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
     optimizer = build_checked(build_optimizer, model,
                               fused_by_default(plain(cfg.optimizer)))
     facts = run_facts(cfg, env, train_set)
-    if cfg.resume_from:
-        stored = check_resumable(model, optimizer, cfg.resume_from)
-        check_same_run(stored, facts, cfg, logger)
     settings = settings_of(cfg) if cfg.data.get('test') else None
     meta = dict(
         checkpoint_meta(model, plain(cfg.model), settings),
@@ -148,23 +145,15 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
         mbos_run=facts,
         mbos_version=mbos.__version__,
         mmseg_version=mmseg_version)
-    parts = dict(
-        model=wrap_model(model, env),
-        optimizer=optimizer,
-        logger=logger,
-        meta=meta)
+    parts = dict(model=wrap_model(model, env), optimizer=optimizer,
+                 logger=logger, meta=meta)  # yapf: disable
     runner = build_checked(build_runner, plain(cfg.runner), parts)
     register_hooks(runner, cfg, env, val_set, signals)
+    if cfg.resume_from:
+        stored = check_resumable(model, optimizer, cfg.resume_from)
+        check_same_run(stored['meta'], facts, cfg, logger)
+        runner.resume(stored)
     return runner
-
-
-def set_backends(cfg: Config) -> None:
-    """Choose how NVIDIA GPUs compute; without ``tf32`` torch decides."""
-    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
-    tf32 = cfg.get('tf32')
-    if tf32 is not None:
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def prepare_model(cfg: Config, env: Environment,
@@ -194,42 +183,37 @@ def prepare_model(cfg: Config, env: Environment,
 def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
                    val_set, signals: StopSignals) -> None:
     """Register schedule, step, checkpoints, logs, evaluation and extras."""
-    step = dict(
-        dict(loss_scaling=cfg.get('precision') == 'fp16'),
-        **plain(cfg.optimizer_config))
-    # no argument of build_checked, which would blame the first of them
+
+    scaling = dict(loss_scaling=cfg.get('precision') == 'fp16')
+    # no arguments of build_checked, which would blame the first of them
     build_checked(
-        partial(runner.register_training_hooks, plain(cfg.lr_config), step,
-                plain(cfg.checkpoint_config), plain(cfg.log_config),
-                plain(cfg.get('momentum_config'))))
+        partial(runner.register_training_hooks, plain(cfg.lr_config),
+                scaling | plain(cfg.optimizer_config), None,
+                plain(cfg.log_config), plain(cfg.get('momentum_config'))))
     check_intervals(cfg, find_hook(runner, GradientStepHook).accumulate)
     runner.register_hook(LossLogHook(cfg.log_config.interval))
-    runner.register_hook(
-        IterationSeedHook(cfg.seed, env.rank), priority='VERY_HIGH')
+    runner.register_hook(IterationSeedHook(cfg.seed, env.rank), 'VERY_HIGH')
+    saver = build_checked(build_from_cfg, plain(cfg.checkpoint_config), HOOKS)
+    runner.register_hook(saver, CHECKPOINT_PRIORITY)
     if val_set is not None:
-        build = SafeDistEvalHook if env.distributed else SafeEvalHook
-        settings = dict(plain(cfg.evaluation), pre_eval=True)
-        settings.pop('metric', None)  # every metric is computed
-        for key in () if env.distributed else ONLY_DISTRIBUTED:
-            settings.pop(key, None)
-        if not {'greater_keys', 'less_keys'} & set(settings):
-            settings.setdefault('rule', 'greater')  # as of Dice and IoU
+        # of Dice and IoU, the greater is the better
+        settings = dict(rule='greater') | plain(cfg.evaluation)
+        settings.update(signals=signals, pre_eval=True)
+        kind = SafeDistEvalHook if env.distributed else SafeEvalHook
         loader = build_test_loader(val_set, cfg, env)
-        hook = build_checked(
-            partial(build, loader, signals=signals, **settings))
-        runner.register_hook(hook, priority=EVALUATION_PRIORITY)
-    saver = find_hook(runner, SubfolderCheckpointHook)
-    runner.register_hook(StopHook(signals, saver), priority=STOP_PRIORITY)
-    for hook in plain(cfg.get('custom_hooks') or []):
-        priority = hook.pop('priority', 'NORMAL')
-        built = build_checked(build_from_cfg, hook, HOOKS)
-        if isinstance(built, EMAWeightsHook):
+        hook = build_checked(partial(kind, loader, **settings))
+        runner.register_hook(hook, EVALUATION_PRIORITY)
+    runner.register_hook(StopHook(signals, saver), STOP_PRIORITY)
+    for given in plain(cfg.get('custom_hooks') or []):
+        priority = given.pop('priority', 'NORMAL')
+        hook = build_checked(build_from_cfg, given, HOOKS)
+        if isinstance(hook, EMAWeightsHook):
             priority = EMA_PRIORITY
-        build_checked(partial(runner.register_hook, built, priority=priority))
+        build_checked(partial(runner.register_hook, hook, priority))
 
 
 def check_intervals(cfg: Config, accumulate: int) -> None:
-    """Let checkpoints, which may be taken before an evaluation, come after
+    """Let checkpoints, which are taken before evaluations too, come after
     whole steps of the optimizers only."""
     for key in ('checkpoint_config.interval', 'evaluation.interval',
                 'evaluation.start'):
@@ -246,9 +230,8 @@ def prepare_work_dir(cfg: Config, env: Environment, val_set) -> None:
     os.makedirs(cfg.work_dir, exist_ok=True)
     sums = osp.join(cfg.work_dir, '.evaluation')
     if env.is_main:
-        save_text(
-            osp.join(cfg.work_dir, osp.basename(cfg.filename)),
-            cfg.pretty_text)
+        path = osp.join(cfg.work_dir, osp.basename(cfg.filename))
+        save_text(path, cfg.pretty_text)
         # of a run that was killed while it evaluated
         shutil.rmtree(sums, ignore_errors=True)
     env.barrier()  # a resumed run may begin with an evaluation

@@ -1,25 +1,30 @@
-"""Devices, processes and random seeds of a run."""
+"""Devices and processes of a run: who they are, what they agree on, and how
+they wait for each other."""
+import ctypes
 import os
 import random
+import signal
 import subprocess
-from contextlib import suppress
+import sys
+import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from mmcv.parallel import MMDataParallel
+from mmcv.runner import get_dist_info
 from torch import nn
-
-from .processes import patient_group, wait_for_all
-from .signals import end_with_launcher
 
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
 """str: Variable with the minutes that a process waits for what all processes
 do together, such as an exchange of gradients."""
 SLURM = dict(
     RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS')
+POLL = 0.05
+_PR_SET_PDEATHSIG = 1
 
 
 class LaunchError(RuntimeError):
@@ -37,7 +42,7 @@ class Environment:
     @property
     def distributed(self) -> bool:
         """bool: Whether there are several processes, or one under torchrun."""
-        return dist.is_available() and dist.is_initialized()
+        return is_joined()
 
     @property
     def is_main(self) -> bool:
@@ -47,6 +52,11 @@ class Environment:
     def barrier(self) -> None:
         """Wait for the other processes, however long they take."""
         wait_for_all()
+
+
+def is_joined() -> bool:
+    """Whether this process is one of a group, be it the only one."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def set_up_environment(launcher: str = 'none') -> Environment:
@@ -79,18 +89,15 @@ def set_up_environment(launcher: str = 'none') -> Environment:
         device = torch.device('cuda', local_rank)
         backend = 'cpu:gloo,cuda:nccl'  # by where a tensor is
         torch.cuda.set_device(device)
-    dist.init_process_group(backend, timeout=_timeout())
+    minutes = os.environ.get(TIMEOUT, '10')
+    try:
+        timeout = timedelta(minutes=float(minutes))
+    except (ValueError, OverflowError) as error:
+        raise LaunchError(
+            f'{TIMEOUT} is {minutes!r}, expected minutes.') from error
+    dist.init_process_group(backend, timeout=timeout)
     patient_group()  # connected, so that a death is noticed
     return Environment(device, dist.get_rank(), dist.get_world_size())
-
-
-def _timeout() -> timedelta:
-    text = os.environ.get(TIMEOUT, '10')
-    with suppress(ValueError, OverflowError):
-        timeout = timedelta(minutes=float(text))
-        if timeout > timedelta(0):
-            return timeout
-    raise LaunchError(f'{TIMEOUT} is {text!r}, expected minutes.')
 
 
 def _take_slurm_variables() -> None:
@@ -109,6 +116,45 @@ def _take_slurm_variables() -> None:
         command = ['scontrol', 'show', 'hostname', given['SLURM_NODELIST']]
         hosts = subprocess.check_output(command, text=True)
         given['MASTER_ADDR'] = hosts.split()[0]
+
+
+def end_with_launcher() -> None:
+    """Let the kernel send SIGTERM to this process when its launcher dies, so
+    that none is left behind. Linux only."""
+    if sys.platform.startswith('linux'):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        launcher = os.environ.get('MBOS_LAUNCHER_PID')
+        if launcher and os.getppid() != int(launcher):  # it died before
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def any_process(mine: bool) -> bool:
+    """Whether something is so in any process; all must ask.
+
+    Tensors of the CPU go through gloo, so nobody waits for a GPU.
+    """
+    if get_dist_info()[1] == 1:
+        return mine
+    flag = torch.tensor(float(mine))
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag)
+
+
+@cache
+def patient_group() -> dist.ProcessGroup:
+    """All processes; other exchanges give up after some minutes."""
+    return dist.new_group(backend='gloo', timeout=timedelta(days=365))
+
+
+def wait_for_all() -> None:
+    """Wait until all processes are here, however long they take, or one has
+    died; signals are handled meanwhile."""
+    if get_dist_info()[1] == 1:
+        return
+    arrival = dist.barrier(patient_group(), async_op=True)
+    while not arrival.is_completed():
+        time.sleep(POLL)
+    arrival.wait()
 
 
 def set_random_seed(seed: int) -> None:

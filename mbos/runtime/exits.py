@@ -14,7 +14,7 @@ import torch.distributed as dist
 from mbos.faults import first_line, place_in_own_code
 from mbos.io.errors import sentence_of
 from mbos.mmcv_ops import MissingOperatorError
-from .environment import LaunchError
+from .environment import LaunchError, is_joined
 
 EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
                    MissingOperatorError)
@@ -33,7 +33,7 @@ _DEFECT = (
 _LOST = re.compile(
     r'[Cc]onnection (was )?(closed|reset|refused|aborted)|[Bb]roken pipe|'
     r'[Tt]imed out waiting|[Ww]atchdog|remote process exited|'
-    r'failed to recv, got 0 bytes')
+    r'failed to recv, got 0 bytes|DistBackendError|DistNetworkError')
 
 
 def run_tool(main: Callable[[], object]) -> None:
@@ -46,11 +46,10 @@ def run_tool(main: Callable[[], object]) -> None:
     """
     if not faulthandler.is_enabled():
         faulthandler.enable()  # shows where a crash of the interpreter was
-    joined = dist.is_initialized if dist.is_available() else bool
     try:
         status = main()
     except SystemExit as leaving:
-        if leaving.code in (0, None) and joined():
+        if leaving.code in (0, None) and is_joined():
             # the others would wait for this process
             _leave('A process left by sys.exit before the run was over.',
                    leaving)
@@ -67,23 +66,18 @@ def run_tool(main: Callable[[], object]) -> None:
         _leave(f'{first_line(error)}. {_LESS_MEMORY}', error)
     except Exception as error:
         text = f'{type(error).__name__}: {error}'
-        if joined() and _is_lost(error):
+        lost = isinstance(error, RuntimeError) and _LOST.search(text)
+        if lost and is_joined():
             _leave(f'Lost the other processes: {text}', error, 'lost')
         _write_down(text, error, 'traceback')
         place = place_in_own_code(error)
         error.add_note(f'\nIt arose in {place}, which is not part of MBOS.'
                        if place else _DEFECT)
         raise
-    if joined():
+    if is_joined():
         dist.destroy_process_group()
     if status:
         sys.exit(status)
-
-
-def _is_lost(error: Exception) -> bool:
-    kinds = (dist.DistBackendError, dist.DistNetworkError)
-    return isinstance(error, kinds) or isinstance(
-        error, RuntimeError) and bool(_LOST.search(str(error)))
 
 
 def _leave(text: str, error: BaseException, kind: str = 'explained') -> None:
@@ -97,13 +91,10 @@ def _write_down(text: str,
                 kind: str = 'explained') -> None:
     """Leave a note for torchrun, if that started this process; ``kind`` is how
     ``tools/launch.py`` reports it: ``explained``, ``traceback``, ``lost``."""
-    if ERROR_FILE not in os.environ:
-        return
-    now = time.time_ns()
-    extra = dict(
-        py_callstack=''.join(traceback.format_exception(error)),
-        timestamp=str(now // 10**9),
-        nanoseconds=now,
-        kind=kind)
-    with open(os.environ[ERROR_FILE], 'w', encoding='utf-8') as file:
-        json.dump(dict(message=dict(message=text, extraInfo=extra)), file)
+    if ERROR_FILE in os.environ:
+        now = time.time_ns()
+        calls = ''.join(traceback.format_exception(error))
+        extra = dict(py_callstack=calls, timestamp=str(now // 10**9),
+                     nanoseconds=now, kind=kind)  # yapf: disable
+        with open(os.environ[ERROR_FILE], 'w', encoding='utf-8') as file:
+            json.dump(dict(message=dict(message=text, extraInfo=extra)), file)

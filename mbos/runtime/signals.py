@@ -1,20 +1,17 @@
 """Signals that ask a run to end: it saves a checkpoint first."""
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmcv.runner import Hook, get_dist_info
 
-from .processes import any_process, wait_for_all
+from .environment import any_process, wait_for_all
 
 EXIT_INTERRUPTED = 75
 """int: Status of a run that was interrupted and can be resumed (the number
 that ``sysexits.h`` calls EX_TEMPFAIL: try again later)."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(SystemExit):
@@ -34,10 +31,8 @@ class StopSignals:
     """
 
     def __init__(self):
-        self.received = None
-        self._deferred = False
-        self._before = {}
-        self._pid = os.getpid()
+        self.received, self._deferred = None, False
+        self._before, self._pid = {}, os.getpid()
 
     def __enter__(self) -> 'StopSignals':
         for number in SIGNALS:
@@ -54,15 +49,13 @@ class StopSignals:
             return
         if number == signal.SIGINT == self.received:
             raise KeyboardInterrupt
-        first = self.received is None
-        self.received = self.received or number
+        first, self.received = self.received is None, self.received or number
         if not self._deferred:
             raise Interrupted
         if first and get_dist_info()[0] == 0:  # logging is not safe in here
-            name = signal.Signals(number).name
-            os.write(
-                2, f'\n{name}: saving a checkpoint after this iteration; '
-                'Ctrl-C (again) aborts at once.\n'.encode())
+            text = (f'\n{signal.Signals(number).name}: saving a checkpoint '
+                    'after this iteration; Ctrl-C (again) aborts at once.\n')
+            os.write(2, text.encode())
 
     @contextmanager
     def deferred(self, wanted: bool = True) -> Iterator[None]:
@@ -88,8 +81,7 @@ class StopHook(Hook):
     optimizers stepped: all processes end after the same one."""
 
     def __init__(self, signals: StopSignals, checkpoints):
-        self.signals = signals
-        self.checkpoints = checkpoints
+        self.signals, self.checkpoints = signals, checkpoints
 
     def after_train_iter(self, runner):
         """Save and leave, unless the run ends by itself now."""
@@ -97,22 +89,11 @@ class StopHook(Hook):
         if (not asked or self.is_last_iter(runner)
                 or not runner.outputs.get('stepped')):
             return
-        path = self.checkpoints.save(runner)
+        self.checkpoints.save(runner)
         wait_for_all()  # launchers end all when the first has left
-        number = self.signals.received or signal.SIGTERM
+        name = signal.Signals(self.signals.received or signal.SIGTERM).name
         runner.logger.warning(
-            f'Interrupted ({signal.Signals(number).name}) after iteration '
-            f'{runner.iter + 1} of {runner.max_iters}; saved {path}. The same '
-            'command with --auto-resume goes on from there.')
+            f'Interrupted ({name}) after iteration {runner.iter + 1} of '
+            f'{runner.max_iters}, which is saved. The same command with '
+            '--auto-resume goes on from there.')
         raise Interrupted
-
-
-def end_with_launcher() -> None:
-    """Let the kernel send SIGTERM to this process when its launcher dies, so
-    that none is left behind. Linux only."""
-    if not sys.platform.startswith('linux'):
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    launcher = os.environ.get('MBOS_LAUNCHER_PID')
-    if launcher and os.getppid() != int(launcher):  # it died before
-        os.kill(os.getpid(), signal.SIGTERM)

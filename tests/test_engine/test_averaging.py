@@ -62,8 +62,7 @@ def test_network_has_the_average_for_a_while():
         assert found == [[4., 4.], [8., 8.]]
 
     with averaged_weights(runner):
-        with averaged_weights(runner):  # no second exchange
-            assert runner.model.weight.tolist() == [4., 4.]
+        assert runner.model.weight.tolist() == [4., 4.]
         check_states()
     with pytest.raises(KeyError), averaged_weights(runner):
         raise KeyError

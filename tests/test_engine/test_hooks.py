@@ -43,7 +43,12 @@ class Parts(nn.Module):
 
 def runner_of(model, **optimizers):
     return types.SimpleNamespace(
-        model=model, optimizer=optimizers, iter=0, max_iters=5, _max_iters=5)
+        model=model,
+        optimizer=optimizers,
+        data_batch={},
+        iter=0,
+        max_iters=5,
+        _max_iters=5)
 
 
 def train(hook, runner, *losses):

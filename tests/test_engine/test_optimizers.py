@@ -62,7 +62,7 @@ def test_each_parameter_is_in_one_optimizer():
 @pytest.mark.parametrize('cfg, paramwise, words', [
     (dict(judges=ADAM), None, "expected 'generator'"),
     (dict(generator=GENERATOR), dict(), 'paramwise_cfg'),
-    (dict(generator=GENERATOR, judge=ADAM), None, 'has judge, .* judges'),
+    (dict(generator=GENERATOR, judge=ADAM), None, 'judge, .* judges'),
 ])
 def test_wrong_configs(cfg, paramwise, words):
     with pytest.raises(ValueError, match=words):

@@ -62,7 +62,7 @@ def train(folder, iterations, resume=None, several=False, **checkpoint):
         dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False), step,
         saving)
     if resume:
-        runner.resume(str(resume))
+        runner.resume(content(resume))
     runner.run([Endless()], [('train', 1)], backward=step.backward)
     return runner
 

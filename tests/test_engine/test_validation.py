@@ -175,4 +175,4 @@ def test_labels_that_no_loss_reads_are_named(tmp_path, log):
         load_config(write_config(tmp_path / 'b.py', cfg)), log)
     classes, pseudo = log.lines
     assert "labels HE, SE, MA of task 'lesion'" in classes
-    assert 'pseudo_dirs of c1 are not read by any loss' in pseudo
+    assert 'pseudo_dirs of c1 are for stage 2' in pseudo

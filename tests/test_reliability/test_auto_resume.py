@@ -216,5 +216,5 @@ def test_compare_by_hand():
     assert compare(before, now) == {
         'b.c.1.d': 'b.c.1.d was 2, is 4',
         'b.e': 'b.e was 3, is None',
-        'g': 'g was [1, 2], is [1, 2, 3]'
+        'g.2': 'g.2 was None, is 3'
     }
