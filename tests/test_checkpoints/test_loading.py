@@ -22,9 +22,8 @@ ONE = torch.ones(1)
 def logged(monkeypatch):
     """What was logged."""
     lines = []
-    monkeypatch.setattr(
-        'mbos.checkpoints.loading.print_log',
-        lambda text, logger=None: lines.append(text))
+    monkeypatch.setattr('mbos.checkpoints.loading.print_log',
+                        lambda text, logger: lines.append(text))
     return lines
 
 
@@ -50,8 +49,7 @@ def assert_same(model, other, part=''):
 @pytest.mark.parametrize('window', [None, 8])
 @pytest.mark.parametrize('write', [save, save_released])
 def test_all_weights_arrive(tmp_path, write, window):
-    source, model = (
-        tiny_model(window=window, adversarial=bool(window)) for _ in range(2))
+    source, model = (tiny_model(TASKS, window, bool(window)) for _ in range(2))
     load_weights(model, write(tmp_path / 'a.pth', source))
     assert_same(model, source)
 
@@ -234,9 +232,8 @@ def test_what_other_code_leaves_in_checkpoints(runs, tool, tmp_path, capsys):
     assert tool('train.py', runs.config1, '--work-dir', 'w', '--no-validate',
                 '--resume-from', 'spoiled.pth', '--cfg-options',
                 'runner.max_iters=5') is None
-    assert set(read_checkpoint('w/iter_5.pth')['state_dict']) == set(
-        read_checkpoint(runs.checkpoint1)['state_dict'])
     assert tool('publish_model.py', 'spoiled.pth', 'p') is None
     assert 'no part of the network: teacher.' in capsys.readouterr().out
     published, = tmp_path.glob('p-*.pth')
-    assert set(read_checkpoint(str(published))['state_dict']) == set(whole)
+    for path in ('w/iter_5.pth', str(published)):
+        assert set(read_checkpoint(path)['state_dict']) == set(whole)

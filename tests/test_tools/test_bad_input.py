@@ -54,37 +54,31 @@ def test_data(runs, refuse, tmp_path, name, damage, path, words):
     refuse(f'{path}.*{words}', name, config, *more)
 
 
-@pytest.mark.parametrize(
-    'words, name, arguments',
-    [
-        ('moon.*it has c0, c1', 'test.py',
-         ('ONE', 'CHECKPOINT', *EVAL, '--datasets', 'moon')),
-        ('idrid_od.*it has c0, c1', 'test.py', ('ONE', 'CHECKPOINT', '--OD')),
-        (r'moon.*a task \(vessel, lesion\).*\(ddr, idrid, reta\)', 'test.py',
-         ('ONE', 'CHECKPOINT', *VIS, 'moon')),
-        # a dataset of which the model lacks the task
-        (r'refuge.*use a task.*one \((?!.*refuge)', 'test.py',
-         ('ONE', 'CHECKPOINT', *VIS, 'refuge')),
-        ('no_0.*no_1', 'test.py',
-         ('ONE', 'CHECKPOINT', *EVAL, '--datasets', 'all', '--cfg-options',
-          'test_sets.c0.img_dir=no_0', 'test_sets.c1.img_dir=no_1')),
-        ('moon.*unknown task', 'train.py',
-         ('ONE', '--cfg-options', 'data.val.0.ann_dirs.moon=c0/vessel')),
-        ('no.pth.*No such file', 'test.py', ('TWO', 'no.pth', *EVAL)),
-        ("stage1/iter_4.pth.*'multi_task'.*'adversarial'.*Use", 'test.py',
-         ('TWO', 'CHECKPOINT', *EVAL)),
-        ('no.pth.*not found', 'train.py', ('ONE', '--load-from', 'no.pth')),
-        ('mean fundus-light', 'train.py',
-         ('ONE', '--cfg-options', 'load_from=fundus-ligth')),
-        ('mean fundus-light', 'generate_pseudo_labels.py',
-         ('TWO', 'fundus_light')),
-        ("stage1/iter_4.pth.*'multi_task'.*'adversarial'", 'train.py',
-         ('TWO', '--resume-from', 'CHECKPOINT')),
-        # said before the data are looked at
-        ('pretrain/swin.pth.*Download.*model.pretrained=None', 'train.py',
-         ('ONE', '--cfg-options', 'model.pretrained=pretrain/swin.pth',
-          'data_root=nowhere')),
-    ])
+@pytest.mark.parametrize('words, name, arguments', [
+    ('moon.*it has c0, c1', 'test.py',
+     ('ONE', 'CHECKPOINT', *EVAL, '--datasets', 'moon')),
+    ('idrid_od.*it has c0, c1', 'test.py', ('ONE', 'CHECKPOINT', '--OD')),
+    # of a dataset of which the model lacks the task
+    (r"'refuge': use a task \(vessel, lesion\).*\(ddr, idrid, reta\)",
+     'test.py', ('ONE', 'CHECKPOINT', *VIS, 'refuge')),
+    ('no_0.*no_1', 'test.py',
+     ('ONE', 'CHECKPOINT', *EVAL, '--datasets', 'all', '--cfg-options',
+      'test_sets.c0.img_dir=no_0', 'test_sets.c1.img_dir=no_1')),
+    ('moon.*unknown task', 'train.py',
+     ('ONE', '--cfg-options', 'data.val.0.ann_dirs.moon=c0/vessel')),
+    ('no.pth.*No such file', 'test.py', ('TWO', 'no.pth', *EVAL)),
+    ('no.pth.*not found', 'train.py', ('ONE', '--load-from', 'no.pth')),
+    ('mean fundus-light', 'train.py',
+     ('ONE', '--cfg-options', 'load_from=fundus-ligth')),
+    ('mean fundus-light', 'generate_pseudo_labels.py',
+     ('TWO', 'fundus_light')),
+    ("stage1/iter_4.pth.*'multi_task'.*'adversarial'", 'train.py',
+     ('TWO', '--resume-from', 'CHECKPOINT')),
+    # said before the data are looked at
+    ('pretrain/swin.pth.*Download.*model.pretrained=None', 'train.py',
+     ('ONE', '--cfg-options', 'model.pretrained=pretrain/swin.pth',
+      'data_root=nowhere')),
+])  # yapf: disable
 def test_arguments(refuse, words, name, arguments):
     refuse(words, name, *arguments)
 

@@ -1,6 +1,4 @@
 """tools/gallery.py on what tools/predict.py leaves behind."""
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,27 +11,20 @@ from mbos.tasks import ODOC
 @pytest.fixture
 def predictions(tmp_path):
     """A folder of two photographs, laid out as in docs/prediction.md."""
+    plane = np.pad(np.ones((20, 20), np.uint8), ((20, 20), (20, 40)))
     for name in ('a', 'b'):
         photo = tmp_path / f'{name}.png'
         Image.new('RGB', (80, 60), (90, 60, 30)).save(photo)
-        plane = np.zeros((60, 80), np.uint8)
-        plane[20:40, 20:40] = 1
-        save_labels(tmp_path / f'out/labels/odoc/{name}.png', plane)
+        labels = f'labels/odoc/{name}.png'
+        save_labels(tmp_path / 'out' / labels, plane)
         record = dict(
-            name=name,
-            source=str(photo),
-            file=[0, 0],
-            width=80,
-            height=60,
-            labels=dict(odoc=f'labels/odoc/{name}.png'),
-            probabilities={},
-            overlay=None,
-            measurements=dict(ratio=0.5, flags='two_discs'))
+            name=name, source=str(photo), file=[0, 0], width=80, height=60,
+            labels=dict(odoc=labels), probabilities={}, overlay=None,
+            measurements=dict(ratio=0.5, flags='two_discs'))  # yapf: disable
         save_json(tmp_path / f'out/records/{name}.json', record)
-    task = dict(
-        ODOC.as_config(), palette=[[1, 2, 3], [4, 5, 6]], threshold=0.5)
+    task = dict(ODOC.as_config(), palette=[[1, 2, 3], [4, 5, 6]], threshold=.5)
     run = dict(tasks=[task], images=[dict(name='b'), dict(name='a')])
-    (tmp_path / 'out/run.json').write_text(json.dumps(run))
+    save_json(tmp_path / 'out/run.json', run)
     return tmp_path / 'out'
 
 

@@ -55,9 +55,8 @@ class Sandbox:
     """A checkout, a home and a PATH without a compiler."""
 
     def __init__(self, folder):
-        self.root = folder / 'checkout'
-        self.log = folder / 'log'
-        self.bin = folder / 'bin'
+        self.root, self.bin = folder / 'checkout', folder / 'bin'
+        self.home, self.log = folder, folder / 'log'
         (self.root / 'tools').mkdir(parents=True)
         shutil.copy(ROOT / 'tools' / 'setup_env.sh', self.root / 'tools')
         shutil.copy(ROOT / 'requirements.txt', self.root)
@@ -68,30 +67,24 @@ class Sandbox:
         self.script('uname', '#!/bin/sh\necho Linux x86_64\n')
         self.script('python3.11', STUB.replace('@PYTHON@', sys.executable))
 
-    def script(self, name, text):
-        (self.bin / name).unlink(missing_ok=True)
+    def script(self, name, text='#!/bin/sh\n'):
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
     def run(self, *arguments, **environment):
-        home = self.root.parent
-        env = dict(PATH=str(self.bin), HOME=str(home), LOG=str(self.log))
+        env = dict(PATH=str(self.bin), HOME=str(self.home), LOG=str(self.log))
         script = str(self.root / 'tools' / 'setup_env.sh')
         return subprocess.run(['bash', script, *arguments],
                               env=env | environment,
                               capture_output=True,
                               text=True,
-                              cwd=home)
-
-    def lines(self):
-        """What the stub did since the last look."""
-        found = self.log.read_text() if self.log.exists() else ''
-        self.log.unlink(missing_ok=True)
-        return found.splitlines()
+                              cwd=self.home)
 
     def steps(self):
-        """First words of that."""
-        return [line.split()[0] for line in self.lines()]
+        """What the stub did since the last look, the first words."""
+        found = self.log.read_text() if self.log.exists() else ''
+        self.log.unlink(missing_ok=True)
+        return [line.split()[0] for line in found.splitlines()]
 
 
 @pytest.fixture
@@ -99,18 +92,14 @@ def sandbox(tmp_path):
     return Sandbox(tmp_path)
 
 
-def pinned(name):
-    """The version of requirements.txt."""
-    text = (ROOT / 'requirements.txt').read_text()
-    return re.search(rf'^{name}==(\S+)', text, re.M).group(1)
-
-
 def test_fresh_environment_without_a_compiler(sandbox):
     done = sandbox.run()
     assert done.returncode == 0, done.stderr
-    assert sandbox.lines() == [
-        'venv', f'install -q torch=={pinned("torch")} '
-        f'torchvision=={pinned("torchvision")}',
+    text = (ROOT / 'requirements.txt').read_text()
+    torch, vision = (re.search(rf'^{name}==\S+', text, re.M)[0]
+                     for name in ('torch', 'torchvision'))  # yapf: disable
+    assert sandbox.log.read_text().splitlines() == [
+        'venv', f'install -q {torch} {vision}',
         f'install -q -r {sandbox.root}/requirements.txt', 'mmcv', 'verify'
     ]
     site = sandbox.root / '.venv' / 'lib' / 'python3.11' / 'site-packages'
@@ -118,14 +107,15 @@ def test_fresh_environment_without_a_compiler(sandbox):
     command = sandbox.root / '.venv/bin/mbos'
     assert '-m mbos' in command.read_text() and os.access(command, os.X_OK)
     # a second time nothing, unless the requirements or the options change
+    sandbox.log.unlink()
     assert 'all in place' in sandbox.run().stdout and sandbox.steps() == []
     with open(sandbox.root / 'requirements.txt', 'a') as file:
         file.write('tqdm\n')
     assert sandbox.run().returncode == 0
     assert sandbox.steps() == ['install', 'install', 'mmcv', 'verify']
-    sandbox.script('c++', '#!/bin/sh\n')
+    sandbox.script('c++')
     assert sandbox.run(MBOS_MMCV='full').returncode == 0
-    assert sandbox.lines()[-2] == 'mmcv --full'
+    assert 'mmcv --full' in sandbox.log.read_text()
 
 
 def test_parallel_runs_install_once(sandbox):
@@ -136,7 +126,7 @@ def test_parallel_runs_install_once(sandbox):
     assert sum('all in place' in d.stdout for d in done) == 2
 
 
-@pytest.mark.parametrize('step', ['torch', 'requirements', 'mmcv'])
+@pytest.mark.parametrize('step', ['torch', 'mmcv'])
 def test_stopped_half_way_goes_on(sandbox, step):
     done = sandbox.run(FAIL=step)
     assert done.returncode == 1 and 'no such network' in done.stderr
@@ -159,32 +149,30 @@ def test_stopped_half_way_goes_on(sandbox, step):
 ])
 def test_which_torch_and_why(sandbox, gpu, environment, why, index):
     if gpu:
-        sandbox.script('nvidia-smi', '#!/bin/sh\n')
+        sandbox.script('nvidia-smi')
     done = sandbox.run(**environment)
     assert done.returncode == 0 and why in done.stdout
     assert ('the CUDA build' in done.stdout) == bool(why)
-    assert sandbox.lines()[1].startswith(f'install -q {index}torch==')
+    assert f'install -q {index}torch==' in sandbox.log.read_text()
 
 
-@pytest.mark.parametrize('arguments, environment, status, said', [
-    ([], dict(OLD='1'), 1, 'no Python 3.11 to 3.13.*python3.13.*PYTHON='),
-    ([], dict(PYTHON='/no/python'), 1, 'among /no/python: install one'),
-    ([], dict(MBOS_MMCV='full'), 1, 'compiler'),
-    ([], dict(MBOS_VENV='bin'), 1, 'set MBOS_VENV to another'),
-    ([], dict(MBOS_VENV='log/venv'), 1, 'set MBOS_VENV to a folder that can'),
-    (['--check'], {}, 0, 'nothing is missing'),
-    ([], dict(MBOS_SETUP='0'), 0, ''),
-    (['--what'], {}, 2, ''),
-    (['--help'], {}, 0, 'MBOS_TORCH_INDEX'),
+@pytest.mark.parametrize('argument, environment, status, said', [
+    ('', dict(OLD='1'), 1, 'no Python 3.11 to 3.13.*python3.13.*PYTHON='),
+    ('', dict(MBOS_MMCV='full'), 1, 'compiler'),
+    ('', dict(MBOS_VENV='bin'), 1, 'set MBOS_VENV to another'),
+    ('', dict(MBOS_VENV='log/venv'), 1, 'set MBOS_VENV to a folder that can'),
+    ('--check', {}, 0, 'nothing is missing'),
+    ('', dict(MBOS_SETUP='0'), 0, ''),
+    ('--what', {}, 2, ''),
+    ('--help', {}, 0, 'MBOS_TORCH_INDEX'),
 ])
-def test_runs_that_change_nothing(sandbox, arguments, environment, status,
+def test_runs_that_change_nothing(sandbox, argument, environment, status,
                                   said):
     sandbox.log.touch()
     files = set(sandbox.bin.iterdir())
-    done = sandbox.run(*arguments, **environment)
+    done = sandbox.run(*filter(None, [argument]), **environment)
     assert done.returncode == status
     assert re.search(said, done.stdout + done.stderr), done
-    assert 'pipefail' not in done.stdout
     assert sandbox.steps() == []
     assert not (sandbox.root / '.venv').exists()
     assert set(sandbox.bin.iterdir()) == files
