@@ -33,6 +33,7 @@ from tests.tiny_runs import ROOT, TWO, write_collection, write_data
 
 assert apis  # imported before forking
 ITERATIONS = 12
+LAST = f'iter_{ITERATIONS}.pth'
 
 
 def kill_all(process, seconds=10):
@@ -50,23 +51,29 @@ def kill_all(process, seconds=10):
 class Part:
     """Something that is killed.
 
-    ``whole`` and ``work`` are the folders of the run that is left alone and
-    of the one that is killed. Subclasses have ``command(folder)``: where to
-    run what, as runpy takes it; ``reset()``, ``check_after_kill()`` and
-    ``compare()``.
+    It runs in the folder ``work``, and without a kill in ``whole``.
+    ``command`` is what runs there, as runpy takes it; ``prepare(folder)``
+    writes what it works on. What is there is compared byte for byte.
     """
 
-    def __init__(self, name, root, whole='whole', work='killed'):
-        self.name, self.root = name, root
-        self.whole, self.work = root / whole, root / work
+    def __init__(self, root, name, prepare, *command):
+        self.name, self.prepare, self.command = name, prepare, command
+        self.whole, self.work = root / name / 'whole', root / name / 'killed'
+        self.begin(self.whole)
+        self.begin(self.work)
+
+    def begin(self, folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.prepare(folder)
 
     def start(self, folder):
         """Start in a forked process with a session of its own."""
-        where, run, name, *arguments = self.command(folder)
+        run, name, *arguments = self.command
 
         def work():
             os.setsid()
-            os.chdir(where)
+            os.chdir(folder)
             log = os.open('output.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -99,8 +106,8 @@ class Part:
         old = self.half_written()  # of the kill before
         process = self.start(self.work)
         process.join(delay)
-        while aimed and process.exitcode is None and not (self.half_written() -
-                                                          old):
+        while aimed and process.exitcode is None and self.half_written(
+        ) <= old:
             pass
         kill_all(process)
         if process.exitcode == 0:  # it was faster
@@ -116,76 +123,14 @@ class Part:
         while len(seen) < kills:
             delay = rng.uniform(0, seconds)
             found = self.kill_once(delay, aimed=len(seen) % 2 == 1)
-            if found is None:  # it was at its end: begin again
-                self.reset()
+            if found is None:
+                self.begin(self.work)
                 continue
             seen.append(found)
             print(f'{self.name}: kill {len(seen)}, {delay:.2f} s, {found}')
             self.check_after_kill()
         self.finish(self.work)
         return seen
-
-
-class Training(Part):
-    """Either stage, with a checkpoint at every iteration."""
-
-    def __init__(self, root, stage):
-        super().__init__(f'stage {stage}', root, f'whole{stage}',
-                         f'killed{stage}')
-        self.last = f'{"ckpt/" if stage == 2 else ""}iter_{ITERATIONS}.pth'
-        self.config = write_long_config(
-            root / f'stage{stage}.py',
-            root / 'data',
-            stage == 2,
-            iterations=ITERATIONS,
-            checkpoint_config__interval=1,
-            checkpoint_config__max_keep_ckpts=3,
-            data__workers_per_gpu=stage - 1)
-
-    def command(self, folder):
-        return (self.root, runpy.run_path, f'{ROOT}/tools/train.py',
-                self.config, '--work-dir', folder, '--auto-resume', '--seed',
-                7)
-
-    def reset(self):
-        shutil.rmtree(self.work)
-
-    def check_after_kill(self):
-        for path in self.work.rglob('*.pth'):
-            read_run(str(path))
-
-    def compare(self):
-        assert_same_checkpoint(self.whole / self.last, self.work / self.last)
-        names = [
-            sorted(
-                p.name for p in work.rglob('*.*')
-                if p.suffix in ('.pth', '.tmp'))
-            for work in (self.whole, self.work)
-        ]
-        assert names[0] == names[1], names
-        assert train_lines(self.work) == train_lines(self.whole)
-        assert val_lines(self.work) == val_lines(self.whole)
-        return f'{self.last}, log lines and evaluations equal bit for bit'
-
-
-class Tree(Part):
-    """Something that fills a folder of files, compared byte for byte;
-    ``prepare(folder)`` fills it with what is worked on."""
-
-    def __init__(self, name, root, prepare, *command):
-        super().__init__(name, root)
-        self.prepare, self.arguments = prepare, command
-        for folder in (self.whole, self.work):
-            folder.mkdir(parents=True)
-            prepare(folder)
-
-    def command(self, folder):
-        return folder, *self.arguments
-
-    def reset(self):
-        shutil.rmtree(self.work)
-        self.work.mkdir()
-        self.prepare(self.work)
 
     def files(self, folder):
         return {
@@ -213,6 +158,43 @@ class Tree(Part):
         return f'{len(whole)} files equal byte for byte'
 
 
+class Training(Part):
+    """Either stage, with a checkpoint at every iteration; its files hold times
+    and folders, so they are read."""
+
+    def check_after_kill(self):
+        for path in self.work.rglob('*.pth'):
+            read_run(str(path))
+
+    def compare(self):
+        both = self.whole / 'w', self.work / 'w'
+        found = [{
+            path.relative_to(folder)
+            for path in folder.rglob('*') if path.suffix in ('.pth', '.tmp')
+        } for folder in both]
+        assert found[0] == found[1], found
+        last, = (path for path in found[0] if path.name == LAST)
+        assert_same_checkpoint(*(folder / last for folder in both))
+        for lines in (train_lines, val_lines):
+            assert lines(both[0]) == lines(both[1])
+        return f'{last}, log lines and evaluations equal bit for bit'
+
+
+def training(root, stage):
+    """A run of a stage with evaluations and warm-up."""
+    config = write_long_config(
+        root / f'stage{stage}.py',
+        root / 'data',
+        stage == 2,
+        iterations=ITERATIONS,
+        checkpoint_config__interval=1,
+        checkpoint_config__max_keep_ckpts=3,
+        data__workers_per_gpu=stage - 1)
+    return Training(root, f'stage {stage}', lambda folder: None,
+                    runpy.run_path, f'{ROOT}/tools/train.py', config,
+                    '--work-dir', 'w', '--auto-resume', '--seed', 7)
+
+
 def labelling(root):
     """Pseudo labels of two collections, by the network of stage 1."""
 
@@ -221,25 +203,24 @@ def labelling(root):
             write_collection(folder / f'data/c{i}', [task], 16, 10 * i)
             write_collection(folder / f'data/c{i}_test', [task], 1, i)
         write_long_config(folder / 'stage2.py', Path('data'), True)
-        shutil.copy(root / f'whole1/iter_{ITERATIONS}.pth',
-                    folder / 'stage1.pth')
+        shutil.copy(root / f'stage 1/whole/w/{LAST}', folder / 'stage1.pth')
 
-    return Tree('pseudo labels', root / 'labels', prepare, runpy.run_path,
+    return Part(root, 'pseudo labels', prepare, runpy.run_path,
                 f'{ROOT}/tools/generate_pseudo_labels.py', 'stage2.py',
                 'stage1.pth')
 
 
 def preparation(root):
-    """DRIVE with two worker processes."""
-    return Tree('data preparation', root / 'prepared',
+    """DRIVE with two workers."""
+    return Part(root, 'data preparation',
                 lambda folder: make_drive(folder / 'raw', range(21, 41)),
                 runpy.run_module, 'prepare_dataset.drive', 'raw', 'out',
                 '--workers', '2')
 
 
 PARTS = dict(
-    stage1=lambda root: Training(root, 1),
-    stage2=lambda root: Training(root, 2),
+    stage1=lambda root: training(root, 1),
+    stage2=lambda root: training(root, 2),
     labels=labelling,
     data=preparation)
 
@@ -249,20 +230,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--kills', type=int, default=10, help='of each part')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--parts',
-        nargs='+',
-        choices=list(PARTS),
-        default=list(PARTS),
-        help='default: all; labels need stage1')
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=[*PARTS],
+                        help='default: all; labels need stage1')  # yapf: disable
     args = parser.parse_args()
     rng = random.Random(args.seed)
     seen, results = [], {}
     with tempfile.TemporaryDirectory(prefix='kills') as folder:
         root = Path(folder)
         write_data(root / 'data', TWO)
-        for name in args.parts:
-            part = PARTS[name](root)
+        for part in (PARTS[name](root) for name in args.parts):
             seconds = part.finish(part.whole)
             print(f'{part.name}: undisturbed {seconds:.1f} s')
             seen += part.kill_repeatedly(args.kills, seconds, rng)
