@@ -10,9 +10,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-REMEDY = ("take GroupNorm (norm_cfg=dict(type='GN', num_groups=1)) or keep "
-          'the running statistics (backbone.norm_eval=True)')
-
 
 def check_network(model: nn.Module, images: int) -> None:
     """Refuse what would end or falsify the first iteration, a step of some
@@ -22,14 +19,7 @@ def check_network(model: nn.Module, images: int) -> None:
         ValueError: If heads expect other maps than the backbone gives, or if
             BatchNorm does not go with ``train_cfg``.
     """
-    norms = batch_norms(model.train())
-    if model.low_memory and norms:
-        # its running statistics would be updated twice
-        raise ValueError(
-            'train_cfg.low_memory=True computes activations twice, which '
-            f'BatchNorm ({norms[0]}) does not bear: set low_memory=False, or '
-            f'{REMEDY}.')
-    images_per_pass(model.train_cfg, images, False, norms)
+    images_per_pass(model.train_cfg, images, False, batch_norms(model.train()))
     channels = backbone_channels(model)
     for name, head in model.dense_heads.items():
         part = dict(decode='decode_head', aux='auxiliary_head')[name]
@@ -54,18 +44,25 @@ def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
         ValueError: If the setting is neither 'auto' nor a positive number, or
             separates images that BatchNorm mixes.
     """
-    setting = (train_cfg or {}).get('images_per_pass', 'auto')
+    train_cfg = train_cfg or {}
+    setting = train_cfg.get('images_per_pass', 'auto')
     if setting == 'auto':
-        return 1 if alone and not norms else images
-    if not isinstance(setting, int) or setting < 1:
+        limit = 1 if alone and not norms else images
+    elif isinstance(setting, int) and setting > 0:
+        limit = setting
+    else:
         raise ValueError(f'train_cfg.images_per_pass is {setting!r}: give '
                          "'auto' or a number of images from 1 upwards.")
-    if norms and setting < images:
+    low_memory = bool(train_cfg.get('low_memory'))
+    if norms and (limit < images or low_memory):
         raise ValueError(
-            f'train_cfg.images_per_pass={setting} separates the {images} '
-            f'images of a step, which BatchNorm ({norms[0]}) mixes: set '
-            f"images_per_pass='auto', or {REMEDY}.")
-    return setting
+            f'train_cfg has images_per_pass={setting!r}, {low_memory=}, which '
+            f'separates the {images} images of a step or computes them twice; '
+            f'BatchNorm ({norms[0]}) mixes and counts them: set '
+            "images_per_pass='auto' and low_memory=False, or take GroupNorm "
+            "(norm_cfg=dict(type='GN', num_groups=1)) or keep the running "
+            'statistics (backbone.norm_eval=True).')
+    return limit
 
 
 def backbone_channels(model: nn.Module) -> list[int]:

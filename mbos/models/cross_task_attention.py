@@ -1,6 +1,7 @@
 """Cross-task attention, xTA (docs/method.md, section 2, step 3)."""
 from collections.abc import Sequence
 from functools import cache
+from itertools import permutations
 
 import torch
 import torch.nn.functional as F
@@ -19,22 +20,20 @@ def partition_windows(x: Tensor, window: int) -> Tensor:
     """
     n, c, h, w = x.shape
     x = F.pad(x, (0, -w % window, 0, -h % window))
-    rows, cols = x.shape[2] // window, x.shape[3] // window
-    x = x.view(n, c, rows, window, cols, window)
+    x = x.unflatten(3, (-1, window)).unflatten(2, (-1, window))
     return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, window * window, c)
 
 
-def merge_windows(windows: Tensor, window: int, size: tuple[int,
-                                                            int]) -> Tensor:
-    """Undo :func:`partition_windows`, cropping the padding; the maps (N, C, H,
-    W) are channels last in memory.
+def merge_windows(windows: Tensor, window: int, size) -> Tensor:
+    """Undo :func:`partition_windows` for maps of a size (H, W), cropping the
+    padding; the maps (N, C, H, W) are channels last in memory.
     """
     h, w = size
     # sizes may be tensors of a traced graph, where only this form rounds up
     rows, cols = ((length + window - 1) // window for length in size)
-    x = windows.view(-1, rows, cols, window, window, windows.shape[-1])
-    x = x.transpose(2, 3).reshape(-1, rows * window, cols * window,
-                                  windows.shape[-1])
+    c = windows.shape[-1]
+    x = windows.view(-1, rows, cols, window, window, c).transpose(2, 3)
+    x = x.reshape(-1, rows * window, cols * window, c)
     return x[:, :h, :w].permute(0, 3, 1, 2)
 
 
@@ -43,11 +42,8 @@ def relative_position_index(window: int) -> Tensor:
     (window ** 2, window ** 2), values below (2 * window - 1) ** 2.
     """
     axis = torch.arange(window)
-    y, x = torch.meshgrid(axis, axis, indexing='ij')
-    y, x = y.flatten(), x.flatten()
-    dy = y[:, None] - y[None, :] + window - 1
-    dx = x[:, None] - x[None, :] + window - 1
-    return dy * (2 * window - 1) + dx
+    place = (axis[:, None] * (2 * window - 1) + axis).flatten()
+    return place[:, None] + place.flip(0)
 
 
 def position_bias(attention: nn.Module) -> Tensor:
@@ -189,19 +185,13 @@ class CrossTaskAttention(BaseModule):
         else:
             self.blocks = ModuleDict({
                 f'{i}_from_{j}': CrossTaskBlock(*args)
-                for i in self.task_names
-                for j in self.task_names if j != i
+                for i, j in permutations(self.task_names, 2)
             })
         self.fuse = ConvModule(
             width * (len(self.task_names) - 1),
             channels,
             kernel_size=1,
             norm_cfg=dict(type='GN', num_groups=1))
-
-    def _block(self, asking: str, asked: str) -> CrossTaskBlock:
-        if self.share_block:
-            return self.block
-        return self.blocks[f'{asking}_from_{asked}']
 
     def forward(
             self,
@@ -210,14 +200,16 @@ class CrossTaskAttention(BaseModule):
         """Refine the maps (N, C, H, W) of the tasks in ``rows``, of the images
         of these indices, or None for all. Default: all tasks on all images.
         """
-        if rows is None:
-            rows = dict.fromkeys(self.task_names)
+        rows = dict.fromkeys(self.task_names) if rows is None else rows
         if len(self.task_names) == 1:
             return {t: select(features[t], i) for t, i in rows.items()}
         small = {t: self._shrink(x) for t, x in features.items()}
 
         def of_images(x: Tensor, task: str) -> Tensor:
-            return _select_windows(x, len(small[task]), rows[task])
+            if rows[task] is None:
+                return x
+            by_image = x.unflatten(0, (len(small[task]), -1))
+            return select(by_image, rows[task]).flatten(0, 1)
 
         # with a shared block, these serve several pairs of tasks
         @cache
@@ -234,18 +226,22 @@ class CrossTaskAttention(BaseModule):
 
         bias_of = cache(position_bias)
         refined = {}
-        for task in rows:
-            x, answers = select(small[task], rows[task]), []
+        for task, images in rows.items():
+            x, answers = select(small[task], images), []
             for other in (t for t in self.task_names if t != task):
-                block = self._block(task, other)
+                block = self.block if self.share_block else self.blocks[
+                    f'{task}_from_{other}']
                 query = queries(block, task)
                 key, value = (
                     of_images(y, task) for y in keys_values(block, other))
                 answers.append(
                     maybe_recomputed(self.recompute, block, x, query, key,
                                      value, bias_of(block)))
-            whole = select(features[task], rows[task])
-            refined[task] = self._add(whole, answers)
+            whole = select(features[task], images)
+            found = self.fuse(torch.cat(answers, dim=1))
+            if self.downscale > 1:
+                found = F.interpolate(found, whole.shape[-2:], mode='bilinear')
+            refined[task] = whole + found
         return refined
 
     def _shrink(self, x: Tensor) -> Tensor:
@@ -253,21 +249,6 @@ class CrossTaskAttention(BaseModule):
         if self.downscale > 1:
             x = F.avg_pool2d(x, self.downscale, ceil_mode=True)
         return self.narrow(x)
-
-    def _add(self, x: Tensor, answers: list[Tensor]) -> Tensor:
-        """A map with what the blocks found for it."""
-        out = self.fuse(torch.cat(answers, dim=1))
-        if self.downscale > 1:
-            out = F.interpolate(out, x.shape[-2:], mode='bilinear',
-                                align_corners=False)  # yapf: disable
-        return x + out
-
-
-def _select_windows(x: Tensor, images: int, index: Tensor | None) -> Tensor:
-    """Of a tensor (images * windows, ...), the windows of some images."""
-    if index is None:
-        return x
-    return select(x.unflatten(0, (images, -1)), index).flatten(0, 1)
 
 
 def select(x: Tensor, index: Tensor | None) -> Tensor:

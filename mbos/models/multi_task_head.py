@@ -67,12 +67,10 @@ class MultiTaskHead(BaseModule):
                 "'ce' or 'ce_dice', or a subclass of it.")
         self.drop_whole_tasks = drop_whole_tasks
         self.recompute = False
-        self.cross_task_attention = None
-        if cross_task_attention is not None:
-            self.cross_task_attention = CrossTaskAttention(
-                list(self.tasks),
-                channels=self.any_head.channels,
-                **cross_task_attention)
+        xta = cross_task_attention
+        self.cross_task_attention = None if xta is None else (
+            CrossTaskAttention(
+                list(self.tasks), channels=self.any_head.channels, **xta))
 
     @property
     def any_head(self) -> nn.Module:
@@ -95,51 +93,35 @@ class MultiTaskHead(BaseModule):
             self.cross_task_attention.recompute = True
 
     def _decode(self, task: str, inputs: list[Tensor]) -> Tensor:
+        """The map before a task's classifier, (n, channels, h, w)."""
         head = self.heads[task]
         feature = head._forward_feature(inputs)
-        if head.dropout is None:
-            return feature
-        if self.drop_whole_tasks:
+        if head.dropout is not None and self.drop_whole_tasks:
             # Dropout2d on (N, 1, C, H * W) drops the task as one channel
             return head.dropout(feature.flatten(2)[:, None]).view_as(feature)
-        return head.dropout(feature)
-
-    def features(self, inputs: list[Tensor], rows: Rows) -> dict[str, Tensor]:
-        """Each wanted task's map before its classifier, (n, channels, h, w),
-        from backbone maps (N, C_l, H_l, W_l).
-        """
-        if self.cross_task_attention is None:
-            return {
-                task:
-                maybe_recomputed(self.recompute, self._decode, task,
-                                 [select(x, index) for x in inputs])
-                for task, index in rows.items()
-            }
-        # Every task's map is asked by the others, so all are needed.
-        features = {
-            task: maybe_recomputed(self.recompute, self._decode, task, inputs)
-            for task in self.tasks
-        }
-        return self.cross_task_attention(features, rows)
+        return feature if head.dropout is None else head.dropout(feature)
 
     def forward(self,
                 inputs: list[Tensor],
                 rows: Rows | None = None) -> dict[str, Tensor]:
-        """Logits (n, C, h, w) of the wanted tasks and images, by task name;
-        default: every task on every image.
+        """Logits (n, C, h, w) of the wanted tasks and images, by task name,
+        from backbone maps (N, C_l, H_l, W_l); default: every task on every
+        image.
         """
-        if rows is None:
-            rows = dict.fromkeys(self.tasks)
-        groups = [rows]
+        rows = dict.fromkeys(self.tasks) if rows is None else rows
         if self.cross_task_attention is None:  # one by one: maps are large
-            groups = [{task: index} for task, index in rows.items()]
-        logits = {}
-        for some in groups:
-            logits.update({
-                task: self.heads[task].conv_seg(feature)
-                for task, feature in self.features(inputs, some).items()
-            })
-        return logits
+            return {
+                task: self.heads[task].conv_seg(
+                    maybe_recomputed(self.recompute, self._decode, task,
+                                     [select(x, index) for x in inputs]))
+                for task, index in rows.items()
+            }  # yapf: disable
+        # Every task's map is asked by the others, so all are needed.
+        features = self.cross_task_attention({
+            task: maybe_recomputed(self.recompute, self._decode, task, inputs)
+            for task in self.tasks
+        }, rows)  # yapf: disable
+        return {t: self.heads[t].conv_seg(x) for t, x in features.items()}
 
     def forward_test(self, inputs: list[Tensor], img_metas: list[dict],
                      test_cfg: dict) -> Tensor:
@@ -149,8 +131,8 @@ class MultiTaskHead(BaseModule):
         needs them, nothing is computed for them.
         """
         wanted = (test_cfg or {}).get('tasks') or self.tasks
-        logits = self(inputs,
-                      dict.fromkeys(t for t in self.tasks if t in wanted))
+        rows = dict.fromkeys(t for t in self.tasks if t in wanted)
+        logits = self(inputs, rows)
         nothing = torch.zeros_like(next(iter(logits.values()))[:, :1])
         return torch.cat([
             logits.get(name, nothing.expand(-1, task.num_classes, -1, -1))
@@ -159,13 +141,11 @@ class MultiTaskHead(BaseModule):
 
 
 def _build_task_head(cfg: dict, task: Task) -> nn.Module:
-    classes = task.num_classes
-    head = build_head(
-        dict(cfg, num_classes=classes, out_channels=classes, threshold=0.5))
+    n = task.num_classes
+    head = build_head(dict(cfg, num_classes=n, out_channels=n, threshold=0.5))
     if not hasattr(head, '_forward_feature'):
         raise ValueError(
             f'{type(head).__name__} does not serve as the head of a task, '
             'since it gives no map before its classifier: take UPerHead, '
-            "FCNHead, PSPHead, ASPPHead or another of mmseg's heads with "
-            '_forward_feature.')
+            'FCNHead, PSPHead or another that has _forward_feature.')
     return head

@@ -83,7 +83,9 @@ def slow(net, whole):
         added = []
         for n in range(len(x)):
             answers = [
-                slow_block(net._block(i, j), x[n], features[j][n])
+                slow_block(
+                    net.block if net.share_block else
+                    net.blocks[f'{i}_from_{j}'], x[n], features[j][n])
                 for j in net.task_names if j != i
             ]
             conv = net.fuse.conv.weight[:, :, 0, 0]

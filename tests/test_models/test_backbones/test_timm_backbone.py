@@ -65,7 +65,6 @@ def test_chosen_maps(settings, strides):
     (dict(model_name='resnet10t', strides=(4, 7)), 'no map of stride 7.*32'),
     (dict(model_name='vit_tiny_patch16_224', strides=(16, )), 'out_indices'),
     (dict(model_name='resnet10t', pretrained=True), 'model.pretrained'),
-    (dict(model_name='resnet10t', strides=(4, ), out_indices=(1, )), 'both'),
     (dict(model_name='resnet10t', out_indices=(1, 9)), 'feature maps'),
 ])
 def test_what_timm_lacks_is_one_sentence(arguments, message):
