@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mbos.tasks import TaskLike
 from .losses import adversarial_loss, at_least_float32
-from .multi_task_segmentor import MultiTaskSegmentor, pick
+from .multi_task_segmentor import ByTask, MultiTaskSegmentor, pick
 from .patch_discriminator import fixed_verdicts, verdict_accuracy
 from .recomputation import maybe_recomputed
 from .supervision import (FOOL, SOURCE, SUPERVISED, Term, adversarial_terms,
@@ -40,7 +40,6 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             terms per head, ``decode`` and ``aux``. Default: 0.1 and 0.02.
         pseudo_weight (float): Weight of the pseudo-label terms; the planes'
             own weights multiply it.
-        **kwargs: As :class:`MultiTaskSegmentor`.
     """
 
     stage = 'adversarial'
@@ -64,23 +63,19 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             discriminator if self.with_auxiliary_head else None)
 
     def _build_discriminators(self, cfg: dict | None) -> nn.ModuleDict:
-        if cfg is None:
-            return nn.ModuleDict()
         return nn.ModuleDict({
-            task.name:
-            HEADS.build(dict(cfg, in_channels=task.num_classes))
-            for task in self.tasks.values()
-        })
+            name: HEADS.build(dict(cfg, in_channels=task.num_classes))
+            for name, task in self.tasks.items() if cfg is not None
+        })  # yapf: disable
 
     def init_weights(self):
         """Initialise generator and discriminators."""
         super().init_weights()
-        for modules in (self.discriminators, self.auxiliary_discriminators):
-            for discriminator in modules.values():
-                discriminator.init_weights()
+        for discriminator in (*self.discriminators.values(),
+                              *self.auxiliary_discriminators.values()):
+            discriminator.init_weights()
 
-    def plan(self, img_metas: list[dict], counts: dict[str,
-                                                       Tensor]) -> list[Term]:
+    def plan(self, img_metas: list[dict], counts: ByTask) -> list[Term]:
         """Ground truth, pseudo-label and adversarial terms of a batch."""
         tasks = list(self.tasks)
         terms = truth_terms(img_metas, tasks, counts)
@@ -90,18 +85,17 @@ class AdversarialSegmentor(MultiTaskSegmentor):
             terms += adversarial_terms(img_metas, tasks, like)
         return terms
 
-    def head_losses(self, prefix: str, logits: dict[str, Tensor],
-                    rows: dict[str, list[int]], labels: dict[str, Tensor],
-                    terms: list[Term]) -> dict[str, Tensor]:
+    def head_losses(self, prefix: str, logits: ByTask, rows: dict[str,
+                                                                  list[int]],
+                    labels: ByTask, terms: list[Term]) -> dict[str, Tensor]:
         """Supervised and adversarial values of one head."""
         values = super().head_losses(prefix, logits, rows, labels, terms)
         discriminators = (
             self.discriminators
             if prefix == 'decode' else self.auxiliary_discriminators)
+        game_terms = [term for term in terms if term.role != SUPERVISED]
         for task in logits:
-            game = [
-                t for t in terms if t.task == task and t.role != SUPERVISED
-            ]
+            game = [term for term in game_terms if term.task == task]
             if not game:
                 continue
             prob = at_least_float32(logits[task]).sigmoid()

@@ -1,7 +1,6 @@
 """Stage 1, the pseudo-label generator, and inference of both stages."""
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import mmcv
 import numpy as np
@@ -24,6 +23,7 @@ from .recomputation import recompute_backbone
 from .supervision import SUPERVISED, Term, truth_terms, wanted_rows
 
 Images = Tensor | list[Tensor]
+ByTask = dict[str, Tensor]
 PRECISIONS = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
 
@@ -32,8 +32,8 @@ class MultiTaskSegmentor(EncoderDecoder):
     """One backbone and, for each task, a decoder and an auxiliary decoder.
 
     Args:
-        decode_head (dict): Config of a ``MultiTaskHead``, without tasks.
-        auxiliary_head (dict, optional): The same, for the auxiliary head.
+        decode_head (dict): Config of a ``MultiTaskHead``, without tasks; as
+            ``auxiliary_head``, which may be left out.
         pretrained (str, optional): Weights for the backbone: a file, or
             'package:NAME' for an installed package.
         train_cfg (dict, optional): ``images_per_pass``: how many images pass
@@ -62,12 +62,11 @@ class MultiTaskSegmentor(EncoderDecoder):
         source, prefix, backbone = weights_source(
             dict(pretrained=pretrained, backbone=backbone, init_cfg=init_cfg))
         built = build_tasks(tasks)
-        if auxiliary_head is not None:
-            auxiliary_head = dict(auxiliary_head, tasks=built)
         super().__init__(
             backbone=backbone,
             decode_head=dict(decode_head, tasks=built),
-            auxiliary_head=auxiliary_head,
+            auxiliary_head=auxiliary_head
+            and dict(auxiliary_head, tasks=built),
             train_cfg=train_cfg,
             test_cfg=ConfigDict(complete_test_cfg(test_cfg)),
             init_cfg=init_cfg)
@@ -107,25 +106,22 @@ class MultiTaskSegmentor(EncoderDecoder):
 
     # ---- training
 
-    def plan(self, img_metas: list[dict], counts: dict[str,
-                                                       Tensor]) -> list[Term]:
+    def plan(self, img_metas: list[dict], counts: ByTask) -> list[Term]:
         """The loss terms of a batch; ``counts`` are by task 1.0 for images
         whose plane has a valid pixel, (N, ).
         """
         return truth_terms(img_metas, list(self.tasks), counts)
 
-    def head_losses(self, prefix: str, logits: dict[str, Tensor],
-                    rows: dict[str, list[int]], labels: dict[str, Tensor],
-                    terms: list[Term]) -> dict[str, Tensor]:
+    def head_losses(self, prefix: str, logits: ByTask, rows: dict[str,
+                                                                  list[int]],
+                    labels: ByTask, terms: list[Term]) -> dict[str, Tensor]:
         """Values of the terms for one head, from logits at label size,
         (n, C, H, W), of the images ``rows``, and label planes of all images,
         (N, H, W).
         """
         loss = self.dense_heads[prefix].loss_decode
         values = {}
-        for term in terms:
-            if term.role != SUPERVISED:
-                continue
+        for term in (term for term in terms if term.role == SUPERVISED):
             picked = pick(logits[term.task], rows[term.task], term.rows)
             task = self.tasks[term.task]
             per_image = loss(picked, labels[term.task][term.rows], task,
@@ -133,7 +129,7 @@ class MultiTaskSegmentor(EncoderDecoder):
             values[term.name] = (per_image * term.weights).sum()
         return values
 
-    def group_losses(self, img: Tensor, labels: dict[str, Tensor],
+    def group_losses(self, img: Tensor, labels: ByTask,
                      terms: list[Term]) -> dict[str, Tensor]:
         """One forward pass over images (N, 3, H, W), and its losses: scalars
         by ``<head>.<term>``; see :func:`total_loss`.
@@ -143,13 +139,11 @@ class MultiTaskSegmentor(EncoderDecoder):
         features = self.extract_feat(img)
         losses = {}
         for prefix, head in self.dense_heads.items():
-            enlarge = partial(
-                resize,
-                size=img.shape[2:],
-                mode='bilinear',
-                align_corners=head.align_corners)
             logits = {
-                task: enlarge(at_least_float32(value))
+                task:
+                resize(
+                    at_least_float32(value), img.shape[2:], None, 'bilinear',
+                    head.align_corners)
                 for task, value in head(features, index).items()
             }
             values = self.head_losses(prefix, logits, rows, labels, terms)
@@ -184,17 +178,17 @@ class MultiTaskSegmentor(EncoderDecoder):
             enabled=self.reduced_precision is not None)
         losses = {}
         for group in self._groups(img):
-            group_terms = [term.restrict(group) for term in terms]
-            group_terms = [term for term in group_terms if term.rows]
-            if not group_terms:
+            parts = [term.restrict(group) for term in terms]
+            parts = [term for term in parts if term.rows]
+            if not parts:
                 continue
-            images = torch.stack([img[row] for row in group])
-            group_planes = {
-                task: torch.stack([planes[row] for row in group])
-                for task, planes in by_task.items()
-            }
+
+            def of_group(values: Sequence[Tensor]) -> Tensor:
+                return torch.stack([values[row] for row in group])
+
+            planes = {task: of_group(x) for task, x in by_task.items()}
             with precision:
-                values = self.group_losses(images, group_planes, group_terms)
+                values = self.group_losses(of_group(img), planes, parts)
             if backward is not None:
                 backward(total_loss(values))
                 values = {k: v.detach() for k, v in values.items()}
@@ -215,9 +209,8 @@ class MultiTaskSegmentor(EncoderDecoder):
         images = len(data_batch['img_metas'])
         return dict(loss=total_loss(losses), losses=values, num_samples=images)
 
-    def plan_batch(
-            self, img_metas: list[dict], labels: Sequence[Tensor],
-            dtype: torch.dtype) -> tuple[dict[str, list[Tensor]], list[Term]]:
+    def plan_batch(self, img_metas: list[dict], labels: Sequence[Tensor],
+                   dtype: torch.dtype) -> tuple[dict, list[Term]]:
         """Label planes by task, and the losses of a batch."""
         order = list(img_metas[0]['planes'])
         if set(order) != set(self.tasks):
@@ -279,13 +272,10 @@ class MultiTaskSegmentor(EncoderDecoder):
         height, width = img_meta[0]['img_shape'][:2]
         return mirrored_back(logits[..., :height, :width], img_meta[0])
 
-    def simple_test(self,
-                    img: Tensor,
-                    img_meta: list[dict],
-                    rescale: bool = True,
-                    tasks: Sequence[str] | None = None) -> list[dict]:
+    def simple_test(self, img: Tensor, img_meta: list[dict], *args,
+                    **kwargs) -> list[dict]:
         """As :meth:`aug_test` of a single view."""
-        return self.aug_test([img], [img_meta], rescale, tasks)
+        return self.aug_test([img], [img_meta], *args, **kwargs)
 
     def aug_test(self,
                  imgs: list[Tensor],
@@ -320,8 +310,7 @@ class MultiTaskSegmentor(EncoderDecoder):
                     show: bool = False,
                     wait_time: int = 0,
                     out_file: str | None = None,
-                    opacity: float = 0.5,
-                    threshold: float = 0.5) -> np.ndarray:
+                    opacity: float = 0.5) -> np.ndarray:
         """Draw a result on its image, as mmseg's tools ask for.
 
         ``img`` is BGR, or a file; ``result`` is that of mmseg's
@@ -330,8 +319,7 @@ class MultiTaskSegmentor(EncoderDecoder):
         """
         by_task = result[0] if isinstance(result, (list, tuple)) else result
         labels = {
-            name: task.decode(torch.from_numpy(by_task[name]),
-                              threshold).numpy()
+            name: task.decode(torch.from_numpy(by_task[name])).numpy()
             for name, task in self.tasks.items()
         }
         image = mmcv.bgr2rgb(mmcv.imread(img))
@@ -353,10 +341,10 @@ def total_loss(losses: dict[str, Tensor]) -> Tensor:
 def index_rows(rows: dict[str, list[int]], images: int, device) -> Rows:
     """Indices as tensors, None where all images are wanted."""
     return {
-        task:
-        None if len(wanted) == images else torch.tensor(wanted, device=device)
+        task: None if len(wanted) == images else
+        torch.tensor(wanted, device=device)
         for task, wanted in rows.items()
-    }
+    }  # yapf: disable
 
 
 def pick(values: Tensor, have: list[int], want: list[int]) -> Tensor:

@@ -17,6 +17,8 @@ from mbos.tasks import Task
 TRUTH, PSEUDO, ABSENT = 'truth', 'pseudo', 'absent'
 SUPERVISED = 'supervised'
 FOOL, SOURCE, TARGET = 'fool', 'source', 'target'
+Groups = dict[str, list[int]]
+"""Images of a batch by dataset name."""
 
 
 @dataclass
@@ -73,8 +75,8 @@ def plane_classes(metas: Sequence[dict],
     return classes if any(classes) else None
 
 
-def rows_by_dataset(metas: Sequence[dict],
-                    wanted: Callable[[dict], bool]) -> dict[str, list[int]]:
+def rows_by_dataset(metas: Sequence[dict], wanted: Callable[[dict],
+                                                            bool]) -> Groups:
     """Indices of the images that a condition holds for, by dataset name."""
     groups = {}
     for row, meta in enumerate(metas):
@@ -83,8 +85,7 @@ def rows_by_dataset(metas: Sequence[dict],
     return dict(sorted(groups.items()))
 
 
-def labelled_rows(metas: Sequence[dict], task: str,
-                  kind: str) -> dict[str, list[int]]:
+def labelled_rows(metas: Sequence[dict], task: str, kind: str) -> Groups:
     """Indices of the images with a plane of a kind, by dataset name."""
     return rows_by_dataset(metas, lambda m: m['planes'][task]['kind'] == kind)
 
@@ -108,17 +109,16 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
     """
     terms = []
     for task in tasks:
-        groups = labelled_rows(metas, task, TRUTH)
-        if not groups:
-            continue
-        rows = sum(groups.values(), [])
+        groups = labelled_rows(metas, task, TRUTH).values()
+        rows = sum(groups, [])
         weights = [
             plane_weights(metas, task, group, counts[task], 1 / len(groups))
-            for group in groups.values()
+            for group in groups
         ]
-        terms.append(
-            Term(f'loss_truth.{task}', task, SUPERVISED, rows,
-                 torch.cat(weights), plane_classes(metas, task, rows)))
+        if rows:
+            terms.append(
+                Term(f'loss_truth.{task}', task, SUPERVISED, rows,
+                     torch.cat(weights), plane_classes(metas, task, rows)))
     return terms
 
 
@@ -136,38 +136,20 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
     ]  # yapf: disable
 
 
-def takes_part_in_game(meta: dict) -> bool:
-    """Whether an image is source or target: it carries no pseudo labels."""
-    return all(plane['kind'] != PSEUDO for plane in meta['planes'].values())
-
-
-def is_whole_truth(meta: dict, task: str) -> bool:
-    """Whether an image carries truth of all that any dataset labels."""
-    plane = meta['planes'][task]
-    if plane['kind'] != TRUTH:
-        return False
-    return not plane.get('classes') or (set(plane['classes']) == set(
-        plane.get('learnt', ())))
-
-
-def source_and_target(
-        metas: Sequence[dict],
-        task: str) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Images of the datasets that label a task, and of those that do not.
+def side_of(meta: dict, task: str) -> str | None:
+    """Whether an image is source or target for a task's discriminator; None
+    where it carries pseudo labels.
 
     The game is about the classes that some dataset labels. A source labels
     all of them; a dataset that labels only some is a target: the network's
-    other classes there have no truth to learn from. Both are empty where one
-    of them is: such a task has no adversarial term.
+    other classes there have no truth to learn from.
     """
-
-    def groups(whole: bool) -> dict[str, list[int]]:
-        return rows_by_dataset(
-            metas, lambda meta: takes_part_in_game(meta) and is_whole_truth(
-                meta, task) == whole)
-
-    source, target = groups(True), groups(False)
-    return (source, target) if source and target else ({}, {})
+    if any(plane['kind'] == PSEUDO for plane in meta['planes'].values()):
+        return None
+    plane = meta['planes'][task]
+    classes, learnt = plane.get('classes'), plane.get('learnt', ())
+    whole = not classes or set(classes) == set(learnt)
+    return SOURCE if plane['kind'] == TRUTH and whole else TARGET
 
 
 def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
@@ -177,7 +159,8 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
 
     Fooling terms have weight 1 per target dataset; the head's adversarial
     weight multiplies them. A discriminator's terms weigh 0.5 for the mean over
-    source datasets and 0.5 for the mean over target datasets.
+    source datasets and 0.5 for the mean over target datasets. A task without
+    either has no adversarial term.
     """
 
     def even(rows: list[int], total: float) -> Tensor:
@@ -185,18 +168,19 @@ def adversarial_terms(metas: Sequence[dict], tasks: Sequence[str],
 
     terms = []
     for task in tasks:
-        source, target = source_and_target(metas, task)
+        source, target = (
+            rows_by_dataset(metas, lambda meta: side_of(meta, task) == side)
+            for side in (SOURCE, TARGET))
+        if not source or not target:
+            continue
 
         def add(name, role, rows, weights):
             classes = plane_classes(metas, task, rows, 'learnt')
             terms.append(Term(name, task, role, rows, weights, classes))
 
-        if source:
-            shares = [
-                even(rows, 0.5 / len(source)) for rows in source.values()
-            ]
-            add(f'loss_disc_source.{task}', SOURCE, sum(source.values(), []),
-                torch.cat(shares))
+        shares = [even(rows, 0.5 / len(source)) for rows in source.values()]
+        add(f'loss_disc_source.{task}', SOURCE, sum(source.values(), []),
+            torch.cat(shares))
         for dataset, rows in target.items():
             add(f'loss_adv.{task}.on_{dataset}', FOOL, rows, even(rows, 1.0))
             add(f'loss_disc_target.{task}.on_{dataset}', TARGET, rows,

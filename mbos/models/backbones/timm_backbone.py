@@ -25,10 +25,8 @@ class TimmFeatures(BaseModule):
 
     Args:
         model_name (str): timm's name, such as 'tf_efficientnet_lite0'.
-        strides (Sequence[int], optional): Which maps to return, by how many
-            pixels of the image one of theirs covers along a side. Default:
-            all from stride 4 upwards, or all maps of a model whose maps have
-            equal strides.
+        strides (Sequence[int], optional): Which maps to return. Default: all
+            from stride 4 upwards, or all where maps have equal strides.
         out_indices (Sequence[int], optional): Which maps to return, by their
             place in timm's list, instead of ``strides``.
         norm_eval (bool): Whether BatchNorm keeps its running statistics while
@@ -37,9 +35,7 @@ class TimmFeatures(BaseModule):
         **options: Further arguments of the timm model, such as
             ``drop_path_rate`` or ``img_size``.
 
-    Raises:
-        ValueError: If timm lacks the model or its maps, or the model lacks
-            the maps asked for.
+    What timm lacks, or the model, is a ``ValueError``.
     """
 
     def __init__(self,
@@ -50,7 +46,7 @@ class TimmFeatures(BaseModule):
                  init_cfg: dict | None = None,
                  **options):
         super().__init__(init_cfg)
-        if options.pop('pretrained', False):
+        if options.get('pretrained') or options.get('checkpoint_path'):
             raise ValueError('TimmFeatures downloads nothing: name ImageNet '
                              'weights in model.pretrained of the config.')
         self.model_name = model_name
@@ -105,9 +101,8 @@ class TimmFeatures(BaseModule):
 
     def recompute_activations(self) -> None:
         """Keep little of a forward pass, for the low-memory mode."""
-        net = self.timm_model
-        if not hasattr(net, 'set_grad_checkpointing'):
-            net = getattr(net, 'model', net)  # FeatureGetterNet wraps it
+        # FeatureGetterNet wraps the model
+        net = getattr(self.timm_model, 'model', self.timm_model)
         try:
             net.set_grad_checkpointing(True)
         except (AttributeError, AssertionError, NotImplementedError) as error:
@@ -123,10 +118,9 @@ class TimmFeatures(BaseModule):
         left out; those that belong to no part of the model keep their names.
         """
         import timm
+        options = dict(self.options, pretrained=False)
         with torch.random.fork_rng(devices=[]):  # initialised in vain
-            whole = timm.create_model(
-                self.model_name, pretrained=False,
-                **self.options).state_dict()
+            whole = timm.create_model(self.model_name, **options).state_dict()
         state = {k.removeprefix('timm_model.'): v for k, v in state.items()}
         if any(key.startswith('_blocks.') for key in state):
             # EfficientNet-PyTorch has other names for the same layers, which
@@ -159,11 +153,11 @@ def _choose(net: nn.Module, name: str,
     equal = len(set(there)) < len(there)
     if strides is None:
         return [i for i, s in zip(indices, there) if s >= 4 or equal]
-    if equal or not set(strides) <= set(there):
-        wrong = [s for s in strides if equal or s not in there]
-        raise ValueError(
-            f'{name} has no map of stride {wrong[0]} alone: its maps have the '
-            f'strides {there}; choose others, or maps by out_indices.')
+    for stride in strides:
+        if equal or stride not in there:
+            raise ValueError(
+                f'{name} has no map of stride {stride} alone: its maps have '
+                f'the strides {there}; choose others, or by out_indices.')
     return [i for i, s in zip(indices, there) if s in strides]
 
 
