@@ -230,8 +230,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--kills', type=int, default=10, help='of each part')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=[*PARTS],
-                        help='default: all; labels need stage1')  # yapf: disable
+    parser.add_argument(
+        '--parts', nargs='+', choices=PARTS, help='labels need stage1')
+    parser.set_defaults(parts=PARTS)
     args = parser.parse_args()
     rng = random.Random(args.seed)
     seen, results = [], {}
