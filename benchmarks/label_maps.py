@@ -20,7 +20,7 @@ from mbos.apis import Prediction, load_config, load_model, predict
 from mbos.checkpoints.settings import Postprocessing, PredictionSettings
 from mbos.commands.options import FLAG, make_parser
 from mbos.datasets.scoring import build_val_set
-from mbos.inference.postprocessing import Postprocessor
+from mbos.inference.label_maps import Postprocessor
 from mbos.tasks import Task
 
 INSIDE = ('vessel', )

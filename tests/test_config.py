@@ -323,7 +323,7 @@ SEGFORMER = dict(
     (put('model.backbone', dict(type='NoBackbone')),
      ['NoBackbone', 'custom_imports']),
     (put('model.test_cfg', dict(mode='slide', crop_size=32, stride=48)),
-     ['stride', 'larger']),
+     ['stride', 'left out']),
     (put('optimizer.type', 'AdamV'), ['AdamV']),
     (put('optimizer_config.grad_clip', dict(max_norm='x')), ["'x'"]),
     (put('lr_config.policy', 'polly'), ['Polly']),

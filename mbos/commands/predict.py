@@ -23,8 +23,7 @@ from tqdm import tqdm
 from mbos.checkpoints.settings import CROPS, RULES
 from mbos.cli import quick_imports
 from mbos.faults import first_of, naming
-from mbos.inference.folder_run import FolderRun
-from mbos.inference.photograph_list import find_photographs
+from mbos.inference.folder_run import FolderRun, find_photographs
 from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
                                        available_cores)
 from mbos.io.errors import RefusedError, sentence_of

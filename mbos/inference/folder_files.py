@@ -63,20 +63,25 @@ class OutputFolder:
         save_text(self.path('README.txt'), text)
         if changed:
             for record in self.all_records():
-                self.remove(record['name'])
+                self._remove(record['name'])
             save_json(self.path(RUN), dict(header, images=[], failed=[]))
 
-    # ---- one photograph
+    def _remove(self, name: str) -> None:
+        """Remove what was written of a photograph; the record last, so that
+        it is found again where this is interrupted."""
+        names = dict(name=glob.escape(name), task='*', of_class='*')
+        for pattern in (LABELS, OVERLAY, PROBABILITIES, RECORD):
+            for path in Path(self.folder).glob(pattern.format(**names)):
+                path.unlink()
 
     def is_done(self, path: str, name: str) -> bool:
         """Whether a photograph was predicted as it is now, and is kept."""
         record = self._record(name)
-        if record is None:
+        if record is None or record['file'] != file_identity(path):
             return False
         files = [*record['labels'].values(), record['overlay'] or RUN]
         files += sum(record['probabilities'].values(), [])
-        return record['file'] == file_identity(path) and all(
-            osp.isfile(self.path(file)) for file in files)
+        return all(osp.isfile(self.path(file)) for file in files)
 
     def _record(self, name: str) -> dict | None:
         """What is known of a photograph; None if it is not done.
@@ -85,20 +90,8 @@ class OutputFolder:
         made the folder wrote that, and files are removed by their names.
         """
         record = read_json(self.path(RECORD.format(name=name))) or {}
-        if not set(record).issuperset(('file', 'measurements', *LISTED)):
-            return None
-        return dict(record, name=name)
-
-    def remove(self, name: str) -> None:
-        """Remove what was written of a photograph; the record last, so that
-        it is found again where this is interrupted."""
-        for pattern in (LABELS, OVERLAY, PROBABILITIES, RECORD):
-            pattern = pattern.format(
-                name=glob.escape(name), task='*', of_class='*')
-            for path in Path(self.folder).glob(pattern):
-                path.unlink()
-
-    # ---- all photographs
+        is_whole = set(record).issuperset(('file', 'measurements', *LISTED))
+        return dict(record, name=name) if is_whole else None
 
     def all_records(self, names: Iterable[str] = ()) -> list[dict]:
         """Records of this and of earlier runs: those of the names first, in
@@ -116,8 +109,8 @@ class OutputFolder:
         """Write the table of measurements and ``run.json``; returns the
         records in the order of the table, which begins with ``names``."""
         records = self.all_records(names)
-        table = io.StringIO()
         head = ['image', 'source', 'width', 'height', *columns(self.tasks)]
+        table = io.StringIO()
         writer = csv.writer(table, lineterminator='\n')
         writer.writerow(head)
         for record in records:
@@ -137,21 +130,23 @@ class OutputFolder:
         """Write ``gallery.html`` of those photographs that are still there,
         with pictures of a longer side; returns its path."""
         run = read_json(self.path(RUN)) or {}
-        images = [self._shown(r) for r in records if osp.isfile(r['source'])]
+        images = []
+        for record in records:
+            if not osp.isfile(record['source']):
+                continue
+            values = dict(record['measurements'])
+            flags = [f.replace('_', ' ') for f in values.pop('flags').split()]
+            labels = {t: self.path(p) for t, p in record['labels'].items()}
+            overlay = record['overlay']
+            links = dict(overlay=self.path(overlay)) if overlay else {}
+            images.append(
+                gallery.GalleryImage(record['name'], record['source'], labels,
+                                     values, flags, links))
         title = f'Predictions: {osp.basename(osp.abspath(self.folder))}'
         note = (f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
                 f'{run.get("checkpoint_sha256", "?")[:12]})')
         return gallery.write_gallery(self.folder, images, self.tasks, title,
                                      note, thumbnail)
-
-    def _shown(self, record: dict) -> gallery.GalleryImage:
-        values = dict(record['measurements'])
-        flags = [f.replace('_', ' ') for f in values.pop('flags').split()]
-        labels = {t: self.path(p) for t, p in record['labels'].items()}
-        overlay = record['overlay']
-        links = dict(overlay=self.path(overlay)) if overlay else {}
-        return gallery.GalleryImage(record['name'], record['source'], labels,
-                                    values, flags, links)
 
 
 def _made_by(run: dict) -> dict:

@@ -1,9 +1,13 @@
 """Predicting many photographs into a folder, whatever some of them are."""
+import glob
 import json
+import os
 import os.path as osp
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import chain, count
 
 import cv2
 import numpy as np
@@ -14,30 +18,104 @@ from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.field_of_view import FieldOfView
 from mbos.io.files import file_sha256, save_bytes, save_image, save_json
 from mbos.io.labels import save_labels
-from mbos.io.photographs import Photograph, read_photograph
+from mbos.io.photographs import (SUFFIXES, Photograph, is_photograph_name,
+                                 read_photograph)
 from mbos.painter import DrawnTask, shrink
 from mbos.pictures import gallery
 from mbos.pictures.overlay_picture import overlay_picture
 from .folder_files import (LABELS, OVERLAY, PROBABILITIES, RECORD,
                            OutputFolder, file_identity)
 from .measurements import columns, measure
-from .photograph_list import Names, name_photographs
 from .prediction import PhotographPredictor
 
+Names = dict[str, str]
+"""dict[str, str]: By the file of a photograph, as the user named it, what its
+outputs are called: a path without suffix and with ``/``."""
 Maps = dict[str, np.ndarray]
+
+
+def find_photographs(inputs: Sequence[str],
+                     exclude: str | None = None) -> tuple[Names, list[str]]:
+    """Photographs in the order of the inputs, sorted in each folder, with
+    names that may be equal; and the files that were left out of folders.
+
+    Inputs are files, which are taken whatever their suffix; folders, which are
+    searched with all below them, but for ``exclude``, that of the outputs; and
+    patterns such as ``'eyes/*.jpg'``, in which ``**`` stands for any folders.
+    A FileNotFoundError says that one of them stands for no photograph.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    left_out: list[str] = []
+    for given in inputs:
+        names: Names = {}
+        is_there = osp.exists(given)
+        for path in [given] if is_there else sorted(
+                glob.glob(given, recursive=True)):
+            if osp.isdir(path):
+                names |= _search(path, exclude, left_out)
+            else:
+                names[path] = osp.splitext(osp.basename(path))[0]
+        if not names:
+            raise FileNotFoundError(
+                f'{given}: {"" if is_there else "no such file, and "}no '
+                'photographs found; expected a file, a pattern, or a folder, '
+                f'not that of the outputs, with {", ".join(SUFFIXES)} in it.')
+        for path, name in names.items():
+            found.setdefault(osp.realpath(path), (path, name))
+    return dict(found.values()), left_out
+
+
+def _search(folder: str, exclude: str | None, left_out: list[str]) -> Names:
+    """Photographs in and below a folder, hidden ones left out."""
+    names: Names = {}
+    seen = {exclude and osp.realpath(exclude)}
+    for base, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith('.'))
+        if osp.realpath(base) in seen:  # as in links that lead in circles
+            folders.clear()
+            continue
+        seen.add(osp.realpath(base))
+        for file in sorted(f for f in files if not f.startswith('.')):
+            path = osp.join(base, file)
+            if is_photograph_name(file):
+                name = osp.splitext(osp.relpath(path, folder))[0]
+                names[path] = name.replace(os.sep, '/')
+            else:
+                left_out.append(path)
+    return names
+
+
+def name_photographs(found: Names, known: Mapping[str, str]) -> Names:
+    """Give each photograph a name of its own.
+
+    Photographs of one name get that of their folder put before, and a number
+    behind where that is not enough. What was named in an earlier run (by its
+    absolute path in ``known``) keeps its name. Names count as equal that
+    differ in case only, as some file systems have it.
+    """
+    alike = Counter(name.casefold() for name in found.values())
+    taken = {name.casefold() for name in known.values()}
+    names: Names = {}
+    for path, name in found.items():
+        whole = osp.abspath(path)
+        if alike[name.casefold()] > 1 or name.casefold() in taken:
+            folder = whole.split(os.sep)[-2 - name.count('/')]
+            name = f'{folder}/{name}'.lstrip('/')
+        numbered = (f'{name}_{number}' for number in count(2))
+        names[path] = known.get(whole) or next(
+            n for n in chain([name], numbered) if n.casefold() not in taken)
+        taken.add(names[path].casefold())
+    return names
 
 
 @dataclass
 class FolderRun:
-    """Predicts photographs and writes everything about them into a folder.
+    """Predicts photographs, in some threads side by side, and writes
+    everything about them into a folder.
 
     Attributes:
-        workers: Threads that predict photographs side by side; each needs the
-            memory of a photograph and of the network's maps.
-        overlay_size: Longer side of the overlays in pixels; 0 is the
-            photograph's own, None writes none.
-        thumbnail: Longer side of the gallery's pictures; None leaves them to
-            whoever writes the gallery.
+        overlay_size, thumbnail: Longer side of the overlays and of the
+            gallery's pictures; 0 is the photograph's own, None writes none.
         done, skipped: Numbers of photographs predicted now, and there already.
         failed: ``source`` and ``reason`` of those that cannot be read.
         records: What is known of all photographs in the folder.
@@ -60,25 +138,18 @@ class FolderRun:
         self.tasks = list(self.predictor.tasks.values())
         self.out = OutputFolder(self.out_dir, self.tasks)
 
-    def __call__(
-            self,
-            found: Names,
-            progress: Callable[[int], object] = lambda number: None) -> None:
+    def __call__(self, found: Names, progress: Callable[[int],
+                                                        object]) -> None:
         """Predict what is not done yet, or has changed since; ``progress`` is
         called with numbers of photographs. Tables are written however it ends.
-
-        Raises:
-            ValueError: If the folder holds predictions of another checkpoint
-                or with other options.
+        A ValueError says that the folder holds predictions of another
+        checkpoint or with other options.
         """
         header = self._header()
         self.out.claim(header, self.overwrite)
-        names = name_photographs(
-            found, {
-                record['source']: record['name']
-                for record in self.out.all_records()
-                if osp.exists(record['source'])
-            })
+        known = {r['source']: r['name'] for r in self.out.all_records()
+                 if osp.exists(r['source'])}  # yapf: disable
+        names = name_photographs(found, known)
         wanted = [
             item for item in names.items()
             if self.overwrite or not self.out.is_done(*item)
@@ -89,7 +160,7 @@ class FolderRun:
         self.predictor.share_processor(workers)
         pool = ThreadPoolExecutor(workers)
         try:
-            for failed in pool.map(self._predict, wanted):
+            for failed in pool.map(lambda item: self._predict(*item), wanted):
                 self.failed += failed
                 self.done += not failed
                 progress(1)
@@ -108,21 +179,19 @@ class FolderRun:
             test_cfg=predictor.test_cfg,
             probabilities=self.probabilities,
             overlay_size=self.overlay_size)
-        tasks = [dict(t.as_config(), palette=t.colours) for t in self.tasks]
         header = dict(
             note=DISCLAIMER,
             mbos_version=mbos.__version__,
             checkpoint=self.checkpoint,
             checkpoint_sha256=file_sha256(self.checkpoint),
             options=options,
-            tasks=tasks,
+            tasks=[dict(t.as_config(), palette=t.colours) for t in self.tasks],
             columns=columns(self.tasks))
         return json.loads(json.dumps(header))  # as it will be read
 
-    def _predict(self, item: tuple[str, str]) -> list[dict]:
-        """Predict a photograph of a path and name, and write everything of it,
-        the record last; returns why it failed, if it did."""
-        path, name = item
+    def _predict(self, path: str, name: str) -> list[dict]:
+        """Predict a photograph and write everything of it, the record last;
+        returns why it failed, if it did."""
         try:
             if not is_printable(path):
                 raise RefusedError(f'{path!r}: the file name cannot be '
@@ -133,23 +202,14 @@ class FolderRun:
         view, inputs = self.predictor.prepare(photograph)
         logits = self.predictor.run(inputs)
         del inputs  # they are large
-        self.out.remove(name)
         labels, files = self.write_labels(name, view, logits)
         row = measure(labels, self.tasks, view, photograph.image)
         overlay = self.write_pictures(name, photograph, labels, row['flags'])
-        height, width = photograph.image.shape[:2]
         about = dict(box=view.box, certain=view.certain, several=view.several)
-        record = dict(
-            files,
-            name=name,
-            source=osp.abspath(path),
-            file=file_identity(path),
-            width=width,
-            height=height,
-            field_of_view=about,
-            notes=photograph.notes,
-            measurements=row,
-            overlay=overlay)
+        record = files | dict(name=name, overlay=overlay, measurements=row)
+        record |= dict(source=osp.abspath(path), file=file_identity(path))
+        record |= dict(field_of_view=about, notes=photograph.notes)
+        record['height'], record['width'] = photograph.image.shape[:2]
         save_json(self.out.path(RECORD.format(name=name)), record)
         return []
 
@@ -160,14 +220,13 @@ class FolderRun:
         both by task."""
         maps: Maps = {}
         files: dict[str, dict] = dict(labels={}, probabilities={})
-        for task_name, labels, prob in self.predictor.restore(
+        for task, labels, prob in self.predictor.restore(
                 logits, view, self.probabilities):
-            task = self.predictor.tasks[task_name]
-            names = dict(name=name, task=task_name)
-            maps[task_name] = labels
-            path = files['labels'][task_name] = LABELS.format(**names)
+            names = dict(name=name, task=task.name)
+            maps[task.name] = labels
+            path = files['labels'][task.name] = LABELS.format(**names)
             save_labels(self.out.path(path), labels, task)
-            paths = files['probabilities'][task_name] = []
+            paths = files['probabilities'][task.name] = []
             planes = () if prob is None else prob
             for of_class, plane in zip(task.classes, planes):
                 values = np.rint(plane * 65535).astype(np.uint16)
@@ -186,8 +245,8 @@ class FolderRun:
         if size is not None:
             small = shrink(image, size) if size > 0 else image
             said = ', '.join(flags.split()).replace('_', ' ')
-            parts = [osp.basename(name), said, DISCLAIMER]
-            caption = '. '.join(filter(None, parts))
+            caption = '. '.join(
+                filter(None, [osp.basename(name), said, DISCLAIMER]))
             picture = overlay_picture(small, drawn, self.tasks, caption)
             overlay = OVERLAY.format(name=name)
             save_image(self.out.path(overlay), picture, quality=90)

@@ -45,16 +45,13 @@ def measure(labels: Mapping[str, np.ndarray],
     inside = (view.mask > 0).astype(np.uint8) * 255
     area = cv2.countNonZero(inside)
     left, _, width, height = cv2.boundingRect(inside)
-    diameter = max(width, height)
-    row: Row = {
-        'field_of_view.area_px': area,
-        'field_of_view.diameter_px': diameter
-    }
+    size = dict(area_px=area, diameter_px=max(width, height))
+    row: Row = {f'field_of_view.{key}': value for key, value in size.items()}
+    is_small = area < SMALL_SHARE * inside.size
     doubts = dict(
         several_fields_of_view=view.several,
         no_field_of_view=not (view.certain or view.several),
-        small_field_of_view=(diameter < SMALL_DIAMETER
-                             or area < SMALL_SHARE * inside.size))
+        small_field_of_view=is_small or size['diameter_px'] < SMALL_DIAMETER)
     if image is not None:
         grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
         dark = cv2.inRange(grey, 0, GREY_THRESHOLD - 1) & inside
@@ -91,15 +88,9 @@ def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:
         parents = [] if hierarchy is None else hierarchy[0, :, 3]
         # those with a parent are holes
         row[f'{key}.components'] = int(np.less(parents, 0).sum())
-        row |= _area(key, cv2.countNonZero(mask), area, share)
+        row[f'{key}.area_px'] = pixels = cv2.countNonZero(mask)
+        row[f'{key}.{share}'] = pixels / area if area else None
     return row
-
-
-def _area(name: str, pixels: int, of: int, share: str = 'area_share') -> Row:
-    return {
-        f'{name}.area_px': pixels,
-        f'{name}.{share}': pixels / of if of else None
-    }
 
 
 def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, dict]:
@@ -110,23 +101,21 @@ def _nested(task: Task, plane: np.ndarray, area: int) -> tuple[Row, dict]:
     plane = np.ascontiguousarray(plane[y:y + height, x:x + width])
     sizes = np.zeros(0)
     if plane.size:  # OpenCV does not survive arrays without pixels
-        _, number, stats, _ = cv2.connectedComponentsWithStats(
-            plane, connectivity=8)
+        _, number, stats, _ = cv2.connectedComponentsWithStats(plane)
         sizes = stats[1:, cv2.CC_STAT_AREA]
         plane[number != 1 + sizes.argmax()] = 0
     large = np.count_nonzero(sizes >= SECOND * sizes.max(initial=0))
+    row: Row = {f'{outer}.components': len(sizes)}
     rows, cols = np.nonzero(plane)
-    row: Row = {
-        f'{outer}.components': len(sizes),
-        f'{outer}.centre_x_px': float(x + cols.mean()) if large else None,
-        f'{outer}.centre_y_px': float(y + rows.mean()) if large else None
-    }
+    for axis, start, places in ('x', x, cols), ('y', y, rows):
+        row[f'{outer}.centre_{axis}_px'] = float(
+            start + places.mean()) if large else None
     for value, name in enumerate(task.classes, 1):
-        mask = plane >= value
-        row |= _area(name, int(np.count_nonzero(mask)), area)
+        heights = np.count_nonzero(plane >= value, axis=0)
+        row[f'{name}.area_px'] = pixels = int(heights.sum())
+        row[f'{name}.area_share'] = pixels / area if area else None
         # of the column with most pixels, as in the metrics and in REFUGE
-        row[f'{name}.vertical_diameter_px'] = int(
-            mask.sum(axis=0).max(initial=0))
+        row[f'{name}.vertical_diameter_px'] = int(heights.max(initial=0))
     whole = row[f'{outer}.vertical_diameter_px']
     for name in inner:
         part = row[f'{name}.vertical_diameter_px']

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import os.path as osp
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -25,12 +26,7 @@ FORMAT = '1'  # of the metadata; graphs of another one are made again
 
 
 class OnnxPredictor(PhotographPredictor):
-    """Predicts with ONNX Runtime on CPU, by a graph of :func:`graph_of`.
-
-    Raises:
-        ImportError: If onnxruntime is missing.
-        ValueError: If the options need another backend.
-    """
+    """Predicts with ONNX Runtime on CPU, by a graph of :func:`graph_of`."""
 
     test_cfg = dict(mode='whole')
 
@@ -45,8 +41,8 @@ class OnnxPredictor(PhotographPredictor):
                 'onnxruntime, or use --backend torch.') from error
         given = onnxruntime.SessionOptions()
         given.log_severity_level = 3
-        threads = os.environ.get('OMP_NUM_THREADS') or available_cores()
-        given.intra_op_num_threads = int(threads)
+        given.intra_op_num_threads = int(
+            os.environ.get('OMP_NUM_THREADS') or available_cores())
         # freed memory goes back, so that other photographs' arrays fit
         given.enable_cpu_mem_arena = False
         self.session = onnxruntime.InferenceSession(
@@ -68,19 +64,16 @@ class OnnxPredictor(PhotographPredictor):
         """The photograph at the network's size, as mmcv resizes it: RGB in
         0..255, (3, S, S), float32; mirrored too, if wanted."""
         image = cv2.resize(square, (self.side, self.side)).transpose(2, 0, 1)
-        return [
-            np.ascontiguousarray(image[..., ::step], np.float32)
-            for step in ((1, -1) if self.options.flip else (1, ))
-        ]
+        return [np.ascontiguousarray(image[..., ::step], np.float32)
+                for step in (1, -1)[:1 + self.options.flip]]  # yapf: disable
 
     def run(self, inputs: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
         """Run the network, for one thread at a time: it uses all cores, and
         its maps take most of the memory."""
-        found: dict[str, list[np.ndarray]] = {name: [] for name in self.tasks}
+        found = defaultdict(list)
         for step, image in zip((1, -1), inputs):  # -1: mirrored
             with self.turn:
-                logits = self.session.run(
-                    list(self.tasks), {INPUT: image[None]})
+                logits = self.session.run([*self.tasks], {INPUT: image[None]})
             for name, of_task in zip(self.tasks, logits):
                 found[name].append(of_task[0, ..., ::step])
         return found

@@ -13,8 +13,7 @@ from mbos.io.field_of_view import FieldOfView, find_field_of_view
 from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.photographs import Photograph, read_photograph
 from mbos.tasks import Task, Threshold
-from .postprocessing import Postprocessor
-from .restoring import TaskMaps
+from .label_maps import Postprocessor, TaskMaps
 
 Image = str | os.PathLike | np.ndarray
 
@@ -26,16 +25,14 @@ class PredictionOptions:
 
     Attributes:
         scales: Factors of the size that the network was tested at; predicted
-            is the mean over them. Default: only that size.
-        flip: Whether the mirrored photograph is predicted too.
+            is the mean over them, and with ``flip`` over the mirrored ones.
         mode: ``'whole'`` image or ``'slide'``, a sliding window.
         window, stride: Side of the window, and between two windows, in pixels
             of the scaled photograph.
         threshold: Probability that a class must exceed: a number for all, or
             by task name, a number or numbers by class.
         crop: ``'fov'``, ``'pad'`` or ``'none'``.
-        postprocess: Whether the network's rules are applied, or which of
-            them, by name.
+        postprocess: Which of the network's rules to apply, or all or none.
     """
 
     scales: Sequence[float] = ()
@@ -53,7 +50,7 @@ class PredictionOptions:
                              'above 0 and up to 8.')
 
 
-@dataclass
+@dataclass(repr=False)
 class Prediction:
     """What a network says about a photograph of H x W pixels when upright,
     which is how EXIF says that it should be shown.
@@ -71,22 +68,17 @@ class Prediction:
     field_of_view: FieldOfView
     notes: Sequence[str] = ()
 
-    def __repr__(self) -> str:
-        height, width = self.field_of_view.mask.shape
-        return f'Prediction({width}x{height} pixels, {", ".join(self.labels)})'
-
 
 def as_photograph(image: Image) -> Photograph:
     """A photograph from a path or an array; a ValueError if it is neither, or
     of another shape or kind."""
     if isinstance(image, (str, os.PathLike)):
         return read_photograph(image)
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or (
-            image.ndim != 3 or image.shape[2] != 3 or not image.size):
+    kind, shape = getattr(image, 'dtype', type(image)), np.shape(image)
+    if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(
             'Expected a path or an RGB photograph of shape (H, W, 3) and '
-            f'dtype uint8, got {getattr(image, "dtype", type(image))} of '
-            f'shape {np.shape(image)}; give the path to have it converted.')
+            f'dtype uint8, got {kind} of shape {shape}.')
     return Photograph(image)
 
 
@@ -99,10 +91,12 @@ def available_cores() -> int:
 
 class PhotographPredictor:
     """Photographs in, label maps out, with a network in any runtime; a
-    ValueError says that the options do not fit the network."""
+    ValueError says that the options do not fit the network.
+
+    ``test_cfg`` has mode, window and stride, as mmseg's.
+    """
 
     test_cfg: dict
-    """Mode, window and stride, as mmseg's ``test_cfg``."""
 
     def __init__(self, tasks: Mapping[str, Task], settings: PredictionSettings,
                  options: PredictionOptions, align_corners: bool):
@@ -112,24 +106,23 @@ class PhotographPredictor:
         self.crop = options.crop or settings.crop
         rules = options.postprocess
         if isinstance(rules, bool):
-            rules = RULES if rules else ()
+            rules = RULES * rules
         if not set(rules) <= set(RULES):
             raise ValueError(f'postprocess is {rules}, expected some of '
                              f'{", ".join(RULES)}.')
         self.postprocessing = settings.postprocessing.only(rules)
-        given = options.threshold
+        given = {} if options.threshold is None else options.threshold
         if not isinstance(given, Mapping):
-            given = {} if given is None else dict.fromkeys(self.tasks, given)
-        unknown = [name for name in given if name not in self.tasks]
-        if unknown:
-            raise ValueError(f'threshold names the unknown task {unknown[0]!r}'
-                             f'; the tasks are {", ".join(self.tasks)}.')
+            given = dict.fromkeys(self.tasks, given)
+        for name in given:
+            if name not in self.tasks:
+                raise ValueError(f'threshold names the unknown task {name!r}; '
+                                 f'the tasks are {", ".join(self.tasks)}.')
         self.thresholds = {}
-        for name, task in self.tasks.items():  # others as the network says
+        for name, task in self.tasks.items():
             of_task = given.get(name, {})
-            if isinstance(of_task, Mapping):
-                stored = task.thresholds(settings.threshold(name))
-                of_task = {**stored, **of_task}
+            if isinstance(of_task, Mapping):  # others as the network says
+                of_task = task.thresholds(settings.threshold(name)) | of_task
             self.thresholds[name] = task.thresholds(of_task)
 
     def make_input(self, square: np.ndarray) -> Any:
@@ -137,8 +130,7 @@ class PhotographPredictor:
         raise NotImplementedError
 
     def run(self, inputs: Any) -> dict[str, list[np.ndarray]]:
-        """Run the network: by task name, the logits of each view, (C, h, w),
-        not mirrored any more."""
+        """The logits of each view by task name, (C, h, w), mirrored back."""
         raise NotImplementedError
 
     def share_processor(self, number: int) -> None:
@@ -147,10 +139,9 @@ class PhotographPredictor:
     def geometry(self, view: FieldOfView) -> Geometry:
         """How a photograph is cropped and padded, as the training data were;
         it is not scaled yet."""
-        height, width = view.mask.shape
         box = view.box if self.crop == 'fov' else None
-        square = self.crop != 'none'
-        return make_geometry('', (width, height), box, square)
+        return make_geometry('', view.mask.shape[::-1], box, self.crop
+                             != 'none')
 
     def prepare(self, photograph: Photograph) -> tuple[FieldOfView, Any]:
         """Find the field of view and make the network's input."""
@@ -159,31 +150,29 @@ class PhotographPredictor:
         return view, self.make_input(square)
 
     def restore(
-        self,
-        logits: Mapping[str, Sequence[np.ndarray]],
-        view: FieldOfView,
-        with_probabilities: bool = True
-    ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-        """Put logits of :meth:`run` back into the photograph: for each task
-        its name, postprocessed labels, and probabilities if wanted, as
+        self, logits: Mapping[str, Sequence[np.ndarray]], view: FieldOfView,
+        with_probabilities: bool
+    ) -> Iterator[tuple[Task, np.ndarray, np.ndarray | None]]:
+        """Put logits of :meth:`run` back into the photograph: postprocessed
+        labels of each task, and probabilities if wanted, as
         :class:`Prediction` has them."""
         clean = Postprocessor(view, self.postprocessing)
         geometry = self.geometry(view)
         for name, views in logits.items():
-            maps = TaskMaps(self.tasks[name], views, geometry,
-                            self.align_corners)
+            task = self.tasks[name]
+            maps = TaskMaps(task, views, geometry, self.align_corners)
             labels, prob = maps.read(self.thresholds[name], with_probabilities)
-            clean(self.tasks[name], labels, maps)
-            yield name, labels, prob
+            clean(task, labels, maps)
+            yield task, labels, prob
 
     def predict(self, image: Image, probabilities: bool = True) -> Prediction:
         """Predict a photograph."""
         photograph = as_photograph(image)
         view, inputs = self.prepare(photograph)
         found = Prediction({}, {}, view, photograph.notes)
-        for name, labels, prob in self.restore(
-                self.run(inputs), view, probabilities):
-            found.labels[name] = labels
+        logits = self.run(inputs)
+        for task, labels, prob in self.restore(logits, view, probabilities):
+            found.labels[task.name] = labels
             if prob is not None:
-                found.probabilities[name] = prob
+                found.probabilities[task.name] = prob
         return found

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mbos.accelerate import accelerate, is_wanted
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.checkpoints.network import describe_network, stage_of
-from mbos.checkpoints.settings import PredictionSettings, settings_meta
+from mbos.checkpoints.settings import settings_meta
 from mbos.config import build_checked, generator_model_cfg, load_config
 from mbos.faults import first_line, naming
 from mbos.models.inference import complete_test_cfg, unique_views
@@ -38,8 +38,7 @@ def load_model(checkpoint: str = DEFAULT,
 
     Args:
         checkpoint: Of either stage, ours or released by the authors, or the
-            name of a network that comes with the package. Default:
-            'fundus-light', which finds vessels, lesions, disc and cup.
+            name of a network that comes with the package.
         config: The config it was trained with, if the checkpoint does not hold
             what is needed of it. Default: the published one of its stage.
         device: Default: the first GPU, or CPU where there is none.
@@ -48,12 +47,10 @@ def load_model(checkpoint: str = DEFAULT,
     Returns:
         nn.Module: A segmentor in evaluation mode, on CPU accelerated unless
         the config says ``accelerate = False``, with ``tasks`` (Task by
-        name) and ``settings`` (:class:`PredictionSettings`). mmseg's
+        name) and ``settings`` (``PredictionSettings``). mmseg's
         ``inference_segmentor`` takes it too.
 
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint, or does not fit the config.
+    A ValueError says that it is no checkpoint, or does not fit the config.
     """
     logger = logger or get_root_logger()
     name, checkpoint = checkpoint, checkpoint_path(checkpoint)
@@ -76,11 +73,10 @@ def load_model(checkpoint: str = DEFAULT,
     if is_wanted(device, config):
         accelerate(model)
     model.settings, model.stage = settings, stage_of(content)
-    # what mmseg's own functions read
-    meta = settings_meta(list(model.tasks.values()))
-    model.CLASSES, model.PALETTE = meta['CLASSES'], meta['PALETTE']
     pipeline = [dict(type='LoadImageFromFile')] + settings.steps()
     build_checked(Compose, pipeline)  # before the first photograph
+    # what mmseg's own functions read
+    vars(model).update(settings_meta(list(model.tasks.values())))
     test = dict(pipeline=pipeline)
     model.cfg = Config(dict(model=model_cfg, data=dict(test=test)))
     return model
@@ -104,14 +100,9 @@ def predict(model: nn.Module,
     """Predict a photograph, a path or RGB (H, W, 3), uint8; or a list of them,
     of any sizes, which gives a list.
 
-    Args:
-        model: Of :func:`load_model`.
-        probabilities: Whether to keep probabilities, which take 4 bytes per
-            class and pixel.
-        **options: As :class:`PredictionOptions`.
-
-    Raises:
-        ValueError: If an image is not a photograph, or an option is wrong.
+    Probabilities take 4 bytes per class and pixel. ``options`` are those of
+    :class:`PredictionOptions`. A ValueError says that an image is not a
+    photograph, or an option wrong.
     """
     single = isinstance(images, Image)
     found = iterate_predictions(model, [images] if single else images,
@@ -134,14 +125,14 @@ class Predictor(PhotographPredictor):
     def __init__(self,
                  model: nn.Module,
                  options: PredictionOptions = PredictionOptions()):
-        settings: PredictionSettings = model.settings
-        super().__init__(model.tasks, settings, options, model.align_corners)
+        super().__init__(model.tasks, model.settings, options,
+                         model.align_corners)
         self.model = model
         self.device = next(model.parameters()).device
         # a GPU works no faster for two, and its memory is small
         self.turn = nullcontext() if self.device.type == 'cpu' else Lock()
         flips = ['horizontal'] if options.flip else []
-        self.pipeline = Compose(settings.steps(options.scales, flips))
+        self.pipeline = Compose(model.settings.steps(options.scales, flips))
         self.test_cfg = complete_test_cfg(model.test_cfg, options.mode,
                                           options.window, options.stride)
 
@@ -154,12 +145,11 @@ class Predictor(PhotographPredictor):
     def make_input(self, square: np.ndarray) -> list[View]:
         """A view for each scale and flip of the test pipeline."""
         image = cv2.cvtColor(square, cv2.COLOR_RGB2BGR)  # as mmseg's are
-        loaded = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'),
-                               image.shape)
-        loaded.update(
-            img=image, img_fields=['img'], scale_factor=1.0, dataset='')
-        loaded.update(filename=None, ori_filename=None)
-        results = self.pipeline(loaded)
+        sizes = ('img_shape', 'ori_shape', 'pad_shape')
+        results = self.pipeline(
+            dict.fromkeys(sizes, image.shape) | dict(
+                img=image, img_fields=['img'], scale_factor=1.0, dataset='',
+                filename=None, ori_filename=None))  # yapf: disable
         images, metas = ([part.data for part in results[key]]
                          for key in ('img', 'img_metas'))
         return list(zip(*unique_views(images, metas)))
@@ -169,9 +159,9 @@ class Predictor(PhotographPredictor):
         """Run the network, one view after the other."""
         found = defaultdict(list)
         for image, meta in inputs:
+            batch = image[None].to(self.device)
             with self.turn:
-                logits = self.model.view_logits(image[None].to(self.device),
-                                                [meta], self.test_cfg)
+                logits = self.model.view_logits(batch, [meta], self.test_cfg)
                 logits = logits.float().cpu()
             for name, of_task in self.model.split(logits).items():
                 found[name].append(of_task[0].numpy())

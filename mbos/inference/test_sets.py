@@ -33,14 +33,13 @@ def load_segmentor(model_cfg: dict,
     """Build the network of a config's ``model`` for inference, wrapped and in
     evaluation mode, with the weights of a checkpoint, ours or the authors'.
     ``cfg`` says whether to accelerate."""
-    model_cfg = dict(model_cfg, pretrained=None)
-    model = build_checked(build_segmentor, ConfigDict(model_cfg))
+    model_cfg = ConfigDict(model_cfg, pretrained=None)
+    model = build_checked(build_segmentor, model_cfg)
     load_weights(model, checkpoint)
     accelerate_on_cpu(model, env.device, cfg)
     return wrap_model(model, env).eval()
 
 
-@torch.no_grad()
 def predict_dataset(model: nn.Module, dataset, cfg: Config,
                     env: Environment) -> Iterator[tuple[int, Probabilities]]:
     """Index and probabilities of the images in this process's share of a test
@@ -57,8 +56,7 @@ def predict_batch(model: nn.Module,
                   tasks: Sequence[str] | None = None) -> Probabilities:
     """Probabilities of the one image of a test loader's batch, of all tasks
     or of those that are wanted."""
-    options = {} if tasks is None else dict(tasks=tuple(tasks))
-    result, = model(return_loss=False, **batch, **options)
+    result, = model(return_loss=False, tasks=tasks, **batch)
     return result
 
 
@@ -66,9 +64,8 @@ def predict_image(model: nn.Module, dataset, index: int) -> Probabilities:
     """Probabilities of one image, by one process alone: mmseg's loader makes
     all of them meet. A network in training is put back into training."""
     was_training = model.training
-    model.eval()
     try:
-        return predict_batch(model, collate([dataset[index]]))
+        return predict_batch(model.eval(), collate([dataset[index]]))
     finally:
         model.train(was_training)
 
@@ -84,17 +81,16 @@ def first_sample(dataset, where: str, draw: int = 0) -> dict:
         with seeded((draw, )):
             return dataset[0]
     except Exception as error:
-        steps = [
+        steps = ['its first step'] + [
             type(frame.f_locals.get('self')).__name__
             for frame, _ in traceback.walk_tb(error.__traceback__)
             if frame.f_code.co_name == '__call__'
         ]
         with blamed_on(
                 f'{where}: the pipeline of dataset {dataset.name!r} fails at '
-                f'{steps[-1] if steps else "its first step"}',
-                'Labels are planes of several tasks here, so transforms of '
-                'mmseg that read or change gt_semantic_seg do not serve: take '
-                'those of configs/_base_/datasets.'):
+                f'{steps[-1]}', 'Transforms of mmseg that read or change '
+                'gt_semantic_seg do not serve, as labels are planes of several'
+                ' tasks: take those of configs/_base_/datasets.'):
             raise
 
 
@@ -107,17 +103,16 @@ def predict_first(model: nn.Module,
     network is in evaluation mode afterwards.
     """
     model.eval()
-    seen = set()
-    for dataset in datasets:
-        text = getattr(dataset, 'pipeline_text', id(dataset))
-        if text in seen or not len(dataset):
-            continue
-        seen.add(text)
+    by_pipeline = {
+        getattr(dataset, 'pipeline_text', id(dataset)): dataset
+        for dataset in datasets if len(dataset)
+    }
+    for dataset in by_pipeline.values():
         sample = first_sample(dataset, where)
         with blamed_on(
                 f'{where}: the first image of dataset {dataset.name!r} cannot '
-                f'be predicted{" and scored" if score else ""} as the config '
-                'has it', 'Correct its pipeline, or model.test_cfg.'):
+                'be predicted or scored as the config has it',
+                'Correct its pipeline, or model.test_cfg.'):
             result = predict_batch(model, collate([sample]))
             if score:
                 dataset.pre_eval([result], [0])

@@ -10,6 +10,8 @@ from torch import Tensor
 
 MODES = ('whole', 'slide')
 DEFAULT_WINDOW = 512
+SMALLEST_WINDOW = 32  # a pixel of the smallest maps of a backbone
+MOST_OVERLAPS = 8  # windows of which a pixel is part, along a side
 FLIP_AXIS = dict(horizontal=-1, vertical=-2)
 
 
@@ -24,7 +26,8 @@ def complete_test_cfg(test_cfg: Mapping | None,
     whole image; windows of 512 pixels, two thirds of a window apart.
 
     Raises:
-        ValueError: If the mode is unknown, or windows would leave pixels out.
+        ValueError: If the mode is unknown, windows would leave pixels out, or
+            there would be so many that it takes for ever.
     """
     cfg = dict(test_cfg or {})
     cfg['mode'] = mode or cfg.get('mode', 'whole')
@@ -39,9 +42,13 @@ def complete_test_cfg(test_cfg: Mapping | None,
     steps = _pair(
         'stride', stride or (None if window else cfg.get('stride'))
         or [max(1, side * 2 // 3) for side in sides])
-    if any(step > side for step, side in zip(steps, sides)):
-        raise ValueError(f'stride {steps[0]} is larger than the window '
-                         f'{sides[0]}: pixels would be left out.')
+    for step, side in zip(steps, sides):
+        if side < SMALLEST_WINDOW or not side / MOST_OVERLAPS <= step <= side:
+            raise ValueError(
+                f'The window is {side} and the stride {step} pixels, expected '
+                f'a window of {SMALLEST_WINDOW} or more and a stride from an '
+                'eighth of it to all of it: otherwise pixels are left out, or '
+                'windows are without number.')
     return dict(cfg, crop_size=sides, stride=steps)
 
 

@@ -24,6 +24,8 @@ VARIABLES = ('s0', 's1', 's2', 's3', 's4', 's5', 'faint', 'line', 'grid',
 FAINT, PANEL = '#0000f6', '#0000fa'
 WIDTH, HEIGHT, ROW = 3.6, 3.5, 0.45
 """float: Inches of a chart, and height of a row of dots."""
+POINT = dict(marker='o', ls='', ms=7, mec=PANEL, clip_on=False)
+DIAGONAL = dict(color=FAINT, linestyle=':', linewidth=1)
 
 
 def task_charts(content: Mapping) -> list[Chart]:
@@ -33,12 +35,10 @@ def task_charts(content: Mapping) -> list[Chart]:
     charts = []
     with matplotlib.style.context(STYLE):
         if content.get('curves'):
-            charts.append(
-                _curves(content, 'Precision and recall', 'AP', 'recall',
-                        'precision'))
-            charts.append(
-                _curves(content, 'ROC', 'AUC-pooled', 'false_positive_rate',
-                        'recall'))
+            for curves in (('Precision and recall', 'AP', 'recall',
+                            'precision'), ('ROC', 'AUC-pooled',
+                                           'false_positive_rate', 'recall')):
+                charts.append(_curves(content, *curves))
         if content.get('calibration'):
             charts.append(_calibration(content['calibration']))
         charts.append(_distribution(content))
@@ -67,9 +67,8 @@ def calibration_error(bins: Mapping) -> float | None:
     """Expected calibration error: mean distance of score and frequency over
     the pixels of ``calibration`` of a class; None without pixels."""
     score, frequency, count = _used(bins)
-    if not len(count):
-        return None
-    return float(count @ np.abs(score - frequency) / count.sum())
+    distances = np.abs(score - frequency)
+    return float(count @ distances / count.sum()) if len(count) else None
 
 
 def _used(bins: Mapping) -> np.ndarray:
@@ -86,7 +85,7 @@ def _curves(content: Mapping, title: str, metric: str, across: str,
     highest score, which may be many, are found together."""
     axes, notes = _axes(across, up), {}
     if title == 'ROC':
-        axes.plot((0, 1), (0, 1), ':', color=FAINT, linewidth=1)
+        axes.plot((0, 1), (0, 1), **DIAGONAL)
     for label in content['classes']:
         curve = content['curves'][label]
         first = curve['precision'][:1]  # nothing of an empty curve
@@ -96,14 +95,7 @@ def _curves(content: Mapping, title: str, metric: str, across: str,
         y = np.array(lowest + curve[up], float)
         line, = axes.plot(x, y, clip_on=False)
         point = operating_point(content, label)
-        axes.plot(
-            point[across],
-            point[up],
-            'o',
-            color=line.get_color(),
-            markersize=7,
-            markeredgecolor=PANEL,
-            clip_on=False)
+        axes.plot(point[across], point[up], color=line.get_color(), **POINT)
         value = content['comparable'].get(metric, {}).get(label, {})
         total = curve['positives'] + curve['negatives']
         share = 100 * curve['positives'] / max(total, 1)
@@ -114,7 +106,7 @@ def _curves(content: Mapping, title: str, metric: str, across: str,
 
 def _calibration(bins_of: Mapping) -> Chart:
     axes = _axes('predicted probability', 'share of true pixels')
-    axes.plot((0, 1), (0, 1), ':', color=FAINT, linewidth=1)
+    axes.plot((0, 1), (0, 1), **DIAGONAL)
     notes = {}
     for label, bins in bins_of.items():
         score, frequency, _ = _used(bins)
@@ -137,13 +129,12 @@ def _distribution(content: Mapping) -> Chart:
         heights = row + (np.arange(len(values)) * 0.618034 % 1 - 0.5) / 2
         low, middle, high = np.quantile(
             values, (0.25, 0.5, 0.75)) if len(values) else 3 * [np.nan]
-        colour = f'C{row % 6}'
-        axes.barh(row, high - low, 0.66, low, color=colour, alpha=0.2)
-        axes.plot(
-            values, heights, 'o', color=colour, alpha=0.55, clip_on=False)
-        axes.plot(middle, row, '|', color=colour, markersize=20, mew=2)
-        notes[label] = f'median {shown_number(middle, 3)} of ' \
-            f'{len(values)} images'
+        look = dict(color=f'C{row % 6}', clip_on=False)
+        axes.barh(row, high - low, 0.66, low, alpha=0.2, **look)
+        axes.plot(values, heights, 'o', alpha=0.55, **look)
+        axes.plot(middle, row, '|', markersize=20, mew=2, **look)
+        median = shown_number(middle, 3)
+        notes[label] = f'median {median} of {len(values)} images'
     return _chart('Dice of the images', axes, notes)
 
 

@@ -12,8 +12,7 @@ from mbos.tasks import Task
 def link_to(path: str, folder: str) -> str:
     """The relative URL of a file, as seen from a page in a folder; what has a
     meaning in URLs, such as ``#`` or ``:``, is quoted."""
-    relative = osp.relpath(osp.abspath(path), osp.abspath(folder))
-    return quote(relative.replace(os.sep, '/'))
+    return quote(osp.relpath(path, folder).replace(os.sep, '/'))
 
 
 def css_colours(task: Task) -> list[tuple[str, str]]:
@@ -24,9 +23,7 @@ def css_colours(task: Task) -> list[tuple[str, str]]:
 
 def shown_number(value: float | None, digits: int = 4) -> str:
     """Format a metric; a dash where it is undefined."""
-    if value is None or value != value:
-        return '–'
-    return f'{value:.{digits}f}'
+    return '–' if value is None or value != value else f'{value:.{digits}f}'
 
 
 _TEMPLATES = jinja2.Environment(
@@ -36,7 +33,7 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True)
-_TEMPLATES.filters['number'] = shown_number
+_TEMPLATES.filters |= dict(number=shown_number, colours=css_colours)
 
 
 def render_page(template: str, **values) -> str:

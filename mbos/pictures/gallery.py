@@ -2,7 +2,6 @@
 import os.path as osp
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,10 +11,10 @@ from PIL import Image
 
 from mbos.io.files import save_image, save_text, without_nan
 from mbos.io.labels import read_labels
-from mbos.io.photographs import EncodedPhotograph
+from mbos.io.photographs import read_photograph
 from mbos.painter import DrawnTask, draw_layer, shrink
 from mbos.tasks import Task
-from .document import css_colours, link_to, render_page
+from .document import link_to, render_page
 
 PICTURES = 'gallery_files'
 THUMBNAIL = 512
@@ -49,87 +48,62 @@ def write_gallery(out_dir: str,
                   tasks: Sequence[Task],
                   title: str = 'Predictions',
                   note: str = '',
-                  thumbnail: int = THUMBNAIL) -> str:
+                  longest: int = THUMBNAIL) -> str:
     """Write ``gallery.html`` and its pictures into a folder of predictions.
 
     Pictures that are newer than what they show are kept, so writing it again
-    is quick. ``note`` stands below the title, ``thumbnail`` is the longer side
-    of pictures in pixels. Returns the page's file.
-
-    Raises:
-        ValueError: If two images have one name, labels are of an unknown
-            task, or a picture is unreadable or has another size than its
-            labels.
+    is quick. ``note`` stands below the title, ``longest`` is the longer side
+    of pictures in pixels. Returns the page's file. A ValueError says that a
+    picture is unreadable or has another size than its labels.
     """
-    counts = Counter(image.name for image in images)
-    wrong = [name for name, count in counts.items() if count > 1]
-    labelled = {name for image in images for name in image.labels}
-    wrong += labelled - {task.name for task in tasks}
-    if wrong:
-        raise ValueError(
-            'Images of the gallery need names that differ, and labels of its '
-            f'tasks, {", ".join(task.name for task in tasks)}; got '
-            f'{", ".join(map(repr, wrong))}.')
     columns = list(dict.fromkeys(c for i in images for c in i.measurements))
 
     def item_of(image: GalleryImage) -> dict:
-        values = [image.measurements.get(column) for column in columns]
-        return _with_pictures(out_dir, image, tasks, thumbnail) | dict(
-            name=image.name, flags=list(image.flags), values=values)
+        """Names, values and URLs of an image, after its pictures are made."""
+        thumbnail, layers = _make_pictures(out_dir, image, tasks, longest)
+        with Image.open(thumbnail) as small:
+            size = small.size
+        links = dict(photograph=image.photograph) | image.links
+        return dict(
+            name=image.name,
+            flags=list(image.flags),
+            values=[image.measurements.get(column) for column in columns],
+            size=size,
+            thumbnail=link_to(thumbnail, out_dir),
+            layers={
+                t: link_to(path, out_dir)
+                for t, path in layers.items()
+            },
+            links=[(t, link_to(path, out_dir)) for t, path in links.items()])
 
     with ThreadPoolExecutor(THREADS) as pool:
         items = without_nan(list(pool.map(item_of, images)))
-    shown = [
-        dict(name=t.name, nested=t.nested, classes=css_colours(t))
-        for t in tasks
-    ]
-    values = dict(title=title, note=note, tasks=shown, columns=columns)
     page = osp.join(out_dir, 'gallery.html')
+    values = dict(title=title, note=note, tasks=tasks, columns=columns)
     save_text(page, render_page('gallery.html', items=items, **values))
     return page
 
 
-def _with_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
-                   longest: int) -> dict:
-    """URLs of an image, and the size of its pictures, after those that are
-    missing were made."""
-    drawn = [task for task in tasks if task.name in image.labels]
-    thumbnail, layers = _paths(out_dir, image.name, [t.name for t in drawn])
-    if not _is_current([thumbnail, *layers.values()],
-                       [image.photograph, *image.labels.values()], longest):
-        photograph, shape = read_photograph(image.photograph, longest)
-        labels = {}
-        for task in drawn:
-            path = image.labels[task.name]
-            plane = read_labels(path)
-            if plane.shape != shape:
-                raise ValueError(
-                    f'{path}: has {plane.shape} rows and columns, its '
-                    f'photograph {image.photograph} {shape}; predict it '
-                    'again.')
-            labels[task.name] = DrawnTask(plane, task)
-        write_pictures(out_dir, image.name, photograph, labels, longest)
-    with Image.open(thumbnail) as small:
-        found = dict(size=small.size, thumbnail=link_to(thumbnail, out_dir))
-    links = dict(photograph=image.photograph) | image.links
-    return found | dict(
-        layers={
-            t: link_to(path, out_dir)
-            for t, path in layers.items()
-        },
-        links=[(text, link_to(path, out_dir)) for text, path in links.items()])
-
-
-def read_photograph(path: str,
-                    longest: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a photograph as it is displayed, RGB, roughly at a small size of at
-    least ``longest`` pixels, and its own height and width."""
-    photograph = EncodedPhotograph(path)
-    side = max(photograph.shape)
-    # JPEG files can be decoded small, which takes a fraction of the time
-    factors = (8, 4, 2) if photograph.can_reduce else ()
-    factor = next((f for f in factors if side >= longest * f), 1)
-    return photograph.decode(factor), photograph.shape
+def _make_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
+                   longest: int) -> tuple[str, dict[str, str]]:
+    """Files of an image's thumbnail, and of its layers by task, after those
+    that are missing or old were made."""
+    thumbnail, layers = _paths(out_dir, image.name, image.labels)
+    sources = [image.photograph, *image.labels.values()]
+    if _is_current([thumbnail, *layers.values()], sources, longest):
+        return thumbnail, layers
+    photograph, labels = read_photograph(image.photograph).image, {}
+    for task in tasks:
+        if task.name not in image.labels:
+            continue
+        plane = read_labels(image.labels[task.name])
+        if plane.shape != photograph.shape[:2]:
+            raise ValueError(
+                f'{image.labels[task.name]}: has {plane.shape} rows and '
+                f'columns, its photograph {image.photograph} '
+                f'{photograph.shape[:2]}; predict it again.')
+        labels[task.name] = DrawnTask(plane, task)
+    return write_pictures(out_dir, image.name, photograph, labels, longest)
 
 
 def _is_current(made: Sequence[str], sources: Sequence[str],
@@ -143,16 +117,14 @@ def _is_current(made: Sequence[str], sources: Sequence[str],
         return max(small.size) == longest
 
 
-def write_pictures(out_dir: str,
-                   name: str,
-                   photograph: np.ndarray,
+def write_pictures(out_dir: str, name: str, photograph: np.ndarray,
                    labels: Mapping[str, DrawnTask],
-                   longest: int = THUMBNAIL) -> None:
+                   longest: int) -> tuple[str, dict[str, str]]:
     """Draw and write the page's pictures of one image, which
     :func:`write_gallery` then keeps: for those who have the arrays at hand.
 
     The photograph may be smaller than its labels; ``longest`` is the longer
-    side of what is drawn.
+    side of what is drawn. Returns the files.
     """
     small = shrink(photograph, longest)
     thumbnail, layers = _paths(out_dir, name, labels)
@@ -160,6 +132,7 @@ def write_pictures(out_dir: str,
         layer = draw_layer(labels[task], small.shape[1::-1])
         save_image(path, layer, optimize=True)
     save_image(thumbnail, small, quality=85, optimize=True)
+    return thumbnail, layers
 
 
 def _paths(out_dir: str, name: str,

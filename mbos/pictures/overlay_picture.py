@@ -7,9 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mbos.painter import LabelMaps, draw_overlay
 from mbos.tasks import Task
 
-BACKGROUND = (18, 18, 22)
-INK = (235, 235, 235)
-FAINT = (150, 150, 158)
+BACKGROUND, INK, FAINT = (18, 18, 22), (235, 235, 235), (150, 150, 158)
 SMALLEST = 640
 """int: Width from which a legend is readable; narrower pictures get bars."""
 
@@ -54,7 +52,7 @@ def draw_legend(pen: ImageDraw.ImageDraw,
                 pen.rectangle(box, outline=colour, width=max(2, size // 5))
             else:
                 pen.rectangle(box, fill=colour)
-            text = left + 2 * half + 0.4 * size
-            pen.text((text, middle), name, INK, font, anchor='lm')
-            left = text + pen.textlength(name, font) + 1.5 * size
+            left += 2 * half + 0.4 * size
+            pen.text((left, middle), name, INK, font, anchor='lm')
+            left += pen.textlength(name, font) + 1.5 * size
     return left

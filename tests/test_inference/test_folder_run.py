@@ -230,7 +230,7 @@ def test_full_disk(monkeypatch, run, out, eyes, checkpoints, capsys):
 @pytest.mark.parametrize('given, said', [
     (['empty'], 'no photographs found'),
     (['*.jpg'], 'no photographs found'),
-    (['missing.jpg'], 'missing.jpg: no such file or folder'),
+    (['missing.jpg'], 'missing.jpg: no such file'),
     (['eyes', '--threshold', 'fovea=0.5'], "unknown task 'fovea'"),
     (['eyes', '--threshold', 'odoc=0.5', 'odoc.cup=0.4'], "no class ''"),
     (['eyes', '--device', 'cuda:99'], 'There is no device cuda:99'),

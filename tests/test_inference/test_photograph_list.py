@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mbos.inference.photograph_list import find_photographs, name_photographs
+from mbos.inference.folder_run import find_photographs, name_photographs
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def files(tmp_path):
     return touch
 
 
-def names(folder, *inputs, known=None, **options):
+def names(folder, *inputs, known={}, **options):
     found, _ = find_photographs([str(folder / i) for i in inputs], **options)
     return list(name_photographs(found, known).values())
 
@@ -30,7 +30,7 @@ def test_folders_files_and_patterns(tmp_path, files):
           'more/x.bmp', 'more/x.csv', 'more/sub/y.bmp', 'single.dat')
     inputs = ['single.dat', 'in', 'more/*', 'in/a.png', '**/x.bmp']
     assert names(tmp_path, *inputs) == [
-        'single', 'a', 'b', 'sub/c', 'sub/deep/e', 'y', 'x_bmp', 'x_csv'
+        'single', 'a', 'b', 'sub/c', 'sub/deep/e', 'y', 'more/x', 'more/x_2'
     ]
     found, left_out = find_photographs([str(tmp_path / 'in')])
     assert list(found)[0] == str(tmp_path / 'in/a.png')
@@ -65,7 +65,7 @@ def test_equal_names_keep_apart(tmp_path, files):
           'left/4.jpg', 'left/4.png', 'left/4.JPG')
     inputs = ('left/1.jpg', 'right', 'x/y', 'z/y', 'left/4.jpg', 'left/4.png')
     assert names(tmp_path, *inputs) == [
-        'left/1', 'right/1', '2', 'x/y/3', 'z/y/3', '4_jpg', '4_png'
+        'left/1', 'right/1', '2', 'y/3', 'y/3_2', 'left/4', 'left/4_2'
     ]
     # only the case of the suffix differs
     assert len({n.casefold() for n in names(tmp_path, 'left')}) == 4

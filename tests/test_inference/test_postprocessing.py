@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mbos.checkpoints.settings import Postprocessing
-from mbos.inference.postprocessing import Postprocessor
+from mbos.inference.label_maps import Postprocessor
 from mbos.io.field_of_view import FieldOfView
 from mbos.tasks import LESION, ODOC, VESSEL
 

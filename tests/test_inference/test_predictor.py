@@ -116,7 +116,7 @@ def test_paths_and_lists(tmp_path, network):
         for name in TASKS:
             np.testing.assert_array_equal(alone.labels[name],
                                           found.labels[name])
-    assert alone.probabilities == {} and len(repr(alone)) < 200
+    assert alone.probabilities == {}
 
 
 @pytest.mark.parametrize('options', [

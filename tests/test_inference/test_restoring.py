@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbos.inference.restoring import ROWS, TaskMaps
+from mbos.inference.label_maps import ROWS, TaskMaps
 from mbos.io.geometry import make_geometry
 from mbos.models.inference import mean_probabilities
 from mbos.tasks import LESION, ODOC, VESSEL

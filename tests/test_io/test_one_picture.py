@@ -13,7 +13,6 @@ from mbos.inference.prediction import as_photograph
 from mbos.io import RefusedError
 from mbos.io.photographs import (EncodedPhotograph, Layout, is_colourless,
                                  read_layout, read_photograph, to_8_bits)
-from mbos.pictures.gallery import read_photograph as shown_on_a_page
 from prepare_dataset.labels import binary, open_photograph
 
 HEIGHT, WIDTH = 24, 40
@@ -86,8 +85,7 @@ def check_every_place(path, expected, atol=0):
             prepare=open_photograph(path).decode(),
             train=EncodedPhotograph(path).decode(bgr=True)[..., ::-1],
             validate=dataset[index]['img'][..., ::-1],
-            predict=as_photograph(str(path)).image,
-            page=shown_on_a_page(str(path), 10**6)[0]).items():
+            predict=as_photograph(str(path)).image).items():
         assert image.dtype == np.uint8, place
         np.testing.assert_allclose(
             image.astype(int), expected.astype(int), atol=atol, err_msg=place)

@@ -30,6 +30,8 @@ def test_what_a_config_leaves_out_and_options_change(given, options, expected):
 @pytest.mark.parametrize('wrong, message', [
     (dict(mode='crop'), "'crop': use one of"),
     (dict(mode='slide', crop_size=(32, 32), stride=(33, 16)), 'left out'),
+    (dict(mode='slide', crop_size=(32, 32), stride=(3, 16)), 'stride 3'),
+    (dict(mode='slide', crop_size=31), 'window is 31'),
     (dict(mode='slide', crop_size=0.5), 'crop_size is 0.5'),
     (dict(mode='slide', crop_size=(32, )), 'expected pixels'),
 ])

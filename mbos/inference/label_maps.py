@@ -1,19 +1,27 @@
-"""Logits, put back into the photograph a few rows at a time.
+"""From logits to the label map of a photograph.
 
-They are enlarged bilinearly, as in testing, and compared with the threshold
-block by block. An enlarged value lies between its neighbours in the small
-map: where none of these exceeds the threshold, nothing is computed. NumPy
-alone, so that it serves networks in any runtime.
+Logits are enlarged bilinearly, as in testing, and compared with the threshold
+a few rows at a time. An enlarged value lies between its neighbours in the
+small map: where none of these exceeds the threshold, nothing is computed.
+Then rims, second discs and specks are taken out, by rules of the network
+(docs/prediction.md; docs/light_network.md says what each was worth). NumPy and
+OpenCV alone, so that it serves networks in any runtime.
 """
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
+from mbos.checkpoints.settings import Postprocessing
+from mbos.io.field_of_view import FieldOfView
 from mbos.io.geometry import Geometry
 from mbos.tasks import Task, Threshold
 
 ROWS = 64
 """Rows of the photograph in a block, which then fits the processor's cache."""
+LARGE = 0.25
+"""float: Share of the largest part's size from which on another part may be
+the one object."""
 
 
 class TaskMaps:
@@ -47,12 +55,11 @@ class TaskMaps:
         """Label map (H, W), uint8, as ``Task.decode`` makes it, and
         probabilities (C, H, W), float32, if wanted."""
         limits = np.float32(list(self.task.thresholds(threshold).values()))
+        with np.errstate(divide='ignore'):
+            logits = np.log(limits / (1 - limits))
         labels, prob = np.zeros(self.shape, np.uint8), None
         if with_probabilities:
             prob = np.zeros((len(limits), *self.shape), np.float32)
-        with np.errstate(divide='ignore'):
-            logits = np.log(limits / (1 - limits))[:, None, None]
-        above = [view.logits > logits for view in self._views]
         inside = labels[self._crop]
         for start in range(0, len(inside), ROWS):
             rows = slice(start, start + ROWS)
@@ -61,7 +68,10 @@ class TaskMaps:
             for index, limit in enumerate(limits):
                 columns = slice(0, block.shape[1])
                 if prob is None:
-                    columns = self._where_found(index, rows, above)
+                    spans = [view.span_above(logits[index], index, rows)
+                             for view in self._views]  # yapf: disable
+                    starts, stops = zip(*spans)
+                    columns = slice(min(starts), max(stops))
                 if columns.start >= columns.stop:
                     continue
                 score = self._probability(index, rows, columns)
@@ -73,17 +83,6 @@ class TaskMaps:
                     np.copyto(highest[:, columns], score, where=found)
                 block[:, columns][found] = index + 1
         return labels, prob
-
-    def _where_found(self, index: int, rows: slice,
-                     above: Sequence[np.ndarray]) -> slice:
-        """Columns of the crop where a class may be in some rows; ``above``
-        says where the logits of each view exceed the limits."""
-        spans = [
-            view.span_of(found[index], rows)
-            for view, found in zip(self._views, above)
-        ]
-        starts, stops = zip(*spans)
-        return slice(min(starts), max(stops))
 
     def _probability(self, index: int, rows: slice,
                      columns: slice) -> np.ndarray:
@@ -122,12 +121,14 @@ class _View:
         wide = _mixed(small[:, left], small[:, right], across)
         return _mixed(wide[upper - first], wide[lower - first], down[:, None])
 
-    def span_of(self, above: np.ndarray, rows: slice) -> tuple[int, int]:
-        """First and last column of the crop where a class may be in some rows,
-        of where its logits exceed the limit; the last is 0 if nowhere."""
+    def span_above(self, limit: float, index: int,
+                   rows: slice) -> tuple[int, int]:
+        """First and last column of the crop where a class's logits may exceed
+        a limit in some rows; the last is 0 if nowhere."""
         upper, lower, _ = (part[rows] for part in self.rows)
         left, right, _ = self.columns
-        found = np.flatnonzero(above[upper[0]:lower[-1] + 1].any(axis=0))
+        above = self.logits[index, upper[0]:lower[-1] + 1] > limit
+        found = np.flatnonzero(above.any(axis=0))
         if not len(found):
             return len(left), 0
         return (int(np.searchsorted(right, found[0])),
@@ -156,3 +157,86 @@ def _mixed(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
     high *= share
     high += low
     return high
+
+
+class Postprocessor:
+    """Takes out of the label maps of a photograph what the rules say; nothing
+    for lying outside of a field of view that is uncertain."""
+
+    def __init__(self, view: FieldOfView, rules: Postprocessing):
+        self.rules = rules
+        self.area = np.count_nonzero(view.mask)
+        self.rim = None
+        if rules.rim is not None and view.certain:
+            # where the frame cuts the field of view off, there is no rim
+            _, _, width, height = cv2.boundingRect(view.mask)
+            distance = cv2.distanceTransform(view.mask, cv2.DIST_L2, 3)
+            self.rim = distance <= rules.rim * max(width, height)
+
+    def __call__(self, task: Task, labels: np.ndarray,
+                 prob: np.ndarray | TaskMaps) -> None:
+        """Change a task's label map (H, W), uint8, in place; of the
+        probabilities of its classes, (C, H, W), windows are read."""
+        if self.rim is not None:
+            labels[self.rim] = 0
+        if task.name in self.rules.one_object:
+            # of nested classes one of each
+            for index in range(task.num_classes if task.nested else 1):
+                _keep_one_object(task, labels, prob, index + 1)
+        for value, name in enumerate(task.classes, 1):
+            share = self.rules.smallest(task.name, name)
+            if share:
+                _remove_specks(task, labels, value, share * self.area)
+
+
+def _keep_one_object(task: Task, labels: np.ndarray,
+                     prob: np.ndarray | TaskMaps, value: int) -> None:
+    """Of what has this label or a higher one, keep the part with the highest
+    mean probability among those of at least a quarter of the largest one's
+    size."""
+    found = (labels >= value).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(found)
+    window = (slice(y, y + height), slice(x, x + width))
+    if not width:
+        return
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(found[window]))
+    if count == 2:  # one part, and what is around it
+        return
+    classes = [value - 1] if task.nested else range(task.num_classes)
+    score = np.max([prob[(index, *window)] for index in classes], axis=0)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    means = np.bincount(parts.ravel(), score.ravel(), count) / sizes
+    means[sizes < LARGE * sizes[1:].max()] = -1
+    others = np.arange(count) != 1 + means[1:].argmax()
+    _take_out(task, labels[window], others[parts], value)
+
+
+def _remove_specks(task: Task, labels: np.ndarray, value: int,
+                   smallest: float) -> None:
+    """Remove the parts of a class that have fewer pixels.
+
+    Their outlines show which may be too small, in a tenth of the time of
+    numbering all: a part has at least as many pixels as it is wide or high.
+    """
+    found = (labels >= value if task.nested else labels == value).view(
+        np.uint8)
+    outlines, hierarchy = cv2.findContours(found, cv2.RETR_CCOMP,
+                                           cv2.CHAIN_APPROX_SIMPLE)
+    for index, outline in enumerate(outlines):
+        x, y, width, height = cv2.boundingRect(outline)
+        is_hole = hierarchy[0, index, 3] >= 0
+        if is_hole or max(width, height) >= smallest:
+            continue
+        window = (slice(y, y + height), slice(x, x + width))
+        _, parts = cv2.connectedComponents(np.ascontiguousarray(found[window]))
+        column, row = outline[0, 0]
+        part = parts == parts[row - y, column - x]
+        if np.count_nonzero(part) < smallest:
+            _take_out(task, labels[window], part, value)
+
+
+def _take_out(task: Task, labels: np.ndarray, where: np.ndarray,
+              value: int) -> None:
+    """Nested classes leave the class around them; others the background."""
+    labels[where & (labels >= value)] = value - 1 if task.nested else 0
