@@ -375,5 +375,7 @@ def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
         yield from _problems_of_datasets(given['datasets'], key)
     elif given['type'] == 'PartialLabelDataset':
         where = f'{key}, dataset {given.get("name")!r}: '
+        known = ' '.join(['type tasks', *DATASET]).split()
+        yield from (where + text for text in _unknown(given, known, ''))
         yield from _missing(given, 'name img_dir pipeline', where)
         yield from _wrong(given, DATASET, where)

@@ -62,11 +62,11 @@ class FailingDataset(PartialLabelDataset):
         self.fault, self.where, self.seconds = (how, rank), where, seconds
         super().__init__(**kwargs)
 
-    def manifests(self):
+    def image_path(self, idx):
         if self.where == 'check':
             time.sleep(self.seconds)
             fail(*self.fault)
-        return super().manifests()
+        return super().image_path(idx)
 
     def pre_eval(self, preds, indices):
         if self.where == 'scoring':

@@ -179,8 +179,6 @@ def test_as_released(path):
     assert losses == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
     if stage2:
         assert model.decode_head.cross_task_attention.share_block
-    flips = 'published_' + ('vertical_only'
-                            if path == RELEASED[0] else 'cancelling')
     for member in cfg.data.train.datasets:
         assert [p.seg_pad_val for p in steps(member, 'Pad')] == [0]
         labelled = bool(member.get('ann_dirs'))
@@ -188,8 +186,9 @@ def test_as_released(path):
         names = [s.type for s in member.pipeline if s.type != 'LabelBorder']
         assert names[:4] == LOADING
         flip, = steps(member, 'IndependentFlip')
-        assert flip.get('mode', 'independent') == (
-            flips if labelled else 'independent')
+        if labelled:  # none takes effect, or the vertical one
+            assert flip.prob_horizontal == 0
+            assert flip.prob_vertical == (0.5 if stage2 else 0)
         borders = steps(member, 'LabelBorder')
         assert len(borders) == (labelled and member.name == 'refuge')
         for kind in ('ColorJitter', 'RandomGrayscale'):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mbos import cli
 from mbos.apis import load_config
+from mbos.datasets.checks import check_pixels
 from mbos.engine.rehearsal import check_validation, warn_of_useless_labels
 from mbos.io.labels import save_labels
 from tests import tool_reference
@@ -154,8 +155,7 @@ def test_config(path, text, here, caplog):
         for part in (cfg.data.val, cfg.data.test))
     check_validation(cfg, val_set, logger)
     assert not [r for r in caplog.records if r.name == 'test_docs']
-    for part in (train_set, val_set, test_set):
-        part.check(full=True)
+    check_pixels([train_set, val_set, test_set])
     labelled = {(meta['dataset'], task, plane['kind'])
                 for meta in (sample['img_metas'].data
                              for sample in train_set[0])

@@ -31,11 +31,10 @@ published = published_data(
         PartialLabelDataset=dict(ignore_index=None)),
     labelled_arguments=dict(
         # the horizontal flip is undone
-        IndependentFlip=dict(mode='published_vertical_only')),
+        IndependentFlip=dict(prob_horizontal=0.0)),
     # the rows that REFUGE's training images are padded with, 34 of 2124 above
     # and below, are labelled cup
-    borders=dict(
-        refuge=dict(task='odoc', label=2, top=34, bottom=34, height=2124)),
+    border=dict(task='odoc', label=2, top=34, bottom=34, height=2124),
     # validation on the test splits
     val=('drive', 'stare', 'ddr', 'refuge'))
 data = published.pop('data')

@@ -25,11 +25,10 @@ published = published_data(
         PartialLabelDataset=dict(ignore_index=None)),
     labelled_arguments=dict(
         # two flips that undo each other
-        IndependentFlip=dict(mode='published_cancelling')),
+        IndependentFlip=dict(prob_horizontal=0.0, prob_vertical=0.0)),
     # the rows that REFUGE's training images are padded with, 34 of 2124 above
     # and below, are labelled cup
-    borders=dict(
-        refuge=dict(task='odoc', label=2, top=34, bottom=34, height=2124)),
+    border=dict(task='odoc', label=2, top=34, bottom=34, height=2124),
     # validation on the test splits
     val=('drive', 'stare', 'ddr', 'refuge'))
 data = published.pop('data')

@@ -17,8 +17,6 @@ VERSION = 2
 RESERVE = 1 << 30
 """int: Bytes of the disk that are left free for others."""
 
-Decoder = Callable[[str], np.ndarray]
-
 
 class ArrayCache:
     """Keep what was decoded from files as arrays that are mapped, not read.
@@ -30,18 +28,17 @@ class ArrayCache:
     """
 
     def __init__(self, folder: str):
-        self.folder = folder
+        self.folder = Path(folder)
         self._full = False
 
-    def get(self, path: str, decode: Decoder) -> np.ndarray:
-        """Get the array of a file, decoding it where it is not there yet.
-
-        It may be mapped from the disk: do not write into it.
+    def get(self, path: str, decode: Callable) -> np.ndarray:
+        """Get the array of a file, decoding it where it is not there yet. It
+        may be mapped from the disk: do not write into it.
         """
         status = os.stat(path)
         name = hashlib.sha1(osp.abspath(path).encode()).hexdigest()[:20]
         stamp = f'{VERSION}-{status.st_mtime_ns:x}-{status.st_size:x}'
-        entry = Path(self.folder, f'{name}-{stamp}.npy')
+        entry = self.folder / f'{name}-{stamp}.npy'
         with suppress(OSError, ValueError, EOFError):  # missing, or not whole
             return np.load(entry, mmap_mode='r')
         array = decode(path)
@@ -57,12 +54,12 @@ class ArrayCache:
         return array
 
     def _save(self, entry: Path, array: np.ndarray) -> None:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(entry.parent).free
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
         if free < RESERVE + array.nbytes:
             raise OSError(f'{free / 1e9:.1f} GB of the disk are free')
         save_whole(entry, lambda file: np.save(file, array))
         name = entry.name.partition('-')[0]
-        for other in entry.parent.glob(f'{name}-*.npy'):
+        for other in self.folder.glob(f'{name}-*.npy'):
             if other != entry:  # of an earlier version of the same file
                 other.unlink(missing_ok=True)

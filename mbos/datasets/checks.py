@@ -7,6 +7,7 @@ import os.path as osp
 import re
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,9 +16,10 @@ from mmseg.datasets import build_dataset
 from mmseg.utils import get_root_logger
 from torch.utils.data import Dataset
 
-from mbos.io import RefusedError, check_inside, read_text
+from mbos.io import (RefusedError, check_inside, problems_of_links,
+                     problems_of_names, read_text)
 from mbos.io.labels import list_names
-from mbos.io.photographs import EncodedPhotograph, Layout, count_kinds
+from mbos.io.photographs import EncodedPhotograph, count_kinds
 from .label_folder import PSEUDO, LabelFolder
 
 MAX_SHOWN = 10
@@ -50,23 +52,10 @@ class DataError(ValueError):
         return str(self).split(BULLET)[1:]
 
 
-class Checked:
-    """What single datasets share with those of several ``datasets``."""
-
-    def problems(self, full: bool = True) -> list[str]:
-        """Collect what is wrong with the files, one sentence per problem.
-
-        ``full`` reads every image and mask, an image of several datasets once.
-        """
-        members = getattr(self, 'datasets', [self])
-        found = [p for member in members for p in member.missing_files()]
-        return found + (_problems_of_pixels(members) if full else [])
-
-    def check(self, full: bool = True) -> None:
-        """Raise one DataError for all problems."""
-        problems = self.problems(full)
-        if problems:
-            raise DataError(problems)
+def refuse(problems: Sequence[str]) -> None:
+    """Raise one DataError for all problems, if there are any."""
+    if problems:
+        raise DataError(problems)
 
 
 def build_members(datasets: Iterable[dict | Dataset], **defaults) -> list:
@@ -81,41 +70,62 @@ def build_members(datasets: Iterable[dict | Dataset], **defaults) -> list:
             built.append(dataset)
         except DataError as error:
             problems += error.problems
-    if problems:
-        raise DataError(problems)
+    refuse(problems)
     return built
 
 
-def check_data(datasets: Iterable[Checked | None],
-               env,
-               logger=None,
-               full: bool = True) -> None:
-    """Check datasets in the first process, in which a DataError is raised;
-    launchers end the others. Without ``full``, files are not read.
+def check_data(datasets: Iterable[Dataset | None], env, logger=None) -> None:
+    """Read every image and mask in the first process, in which a DataError is
+    raised; launchers end the others.
     """
     if env.is_main:
         start = time.time()
-        for dataset in datasets:
-            if dataset is not None:
-                dataset.check(full)
+        check_pixels(filter(None, datasets))
         print_log(f'Data checked in {time.time() - start:.0f} s', logger)
     env.barrier()  # without a limit: large data take long to read
 
 
-def find_images(folder: str, suffix: str | Sequence[str],
-                data_root: str | None) -> dict[str, str]:
+def check_pixels(datasets: Iterable[Dataset]) -> None:
+    """Read every mask and image, an image of several datasets once."""
+    masks = defaultdict(list)
+    for member in (m for d in datasets for m in getattr(d, 'datasets', [d])):
+        # what the truth ignores is 255 in labels that keep it
+        folders = [(folder, member.allow_unlabelled
+                    or osp.exists(osp.join(folder.path, MANIFEST)))
+                   for folder in member.mask_folders()]
+        for i, stem in enumerate(member.stems):
+            masks[member.image_path(i)] += [(folder, stem, allow)
+                                            for folder, allow in folders]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(_problems_of_image, masks, masks.values())
+        refuse([problem for problems in found for problem in problems])
+
+
+def _problems_of_image(path: str, masks: Sequence[tuple]) -> list[str]:
+    """Read an image, just far enough to know that it is whole, and masks."""
+    try:
+        photograph = EncodedPhotograph(path)
+        # JPEG: an eighth of the size, but all of the file
+        photograph.decode(8 if photograph.can_reduce else 1)
+    except RefusedError as error:
+        return [f'{error} Or leave the image out by a split file.']
+    found = (folder.problem(stem, photograph.layout, allow)
+             for folder, stem, allow in masks)
+    return list(filter(None, found))
+
+
+def find_images(folder: str, suffix: str | Sequence[str]) -> dict[str, str]:
     """List the file names of the images in a folder by stem, sorted.
 
     Upper and lower case of suffixes are the same, and so are ``.jpg`` and
     ``.jpeg``, ``.tif`` and ``.tiff``. Of several, the longest counts.
     """
-    for place, key in ((data_root, 'data_root'), (folder, 'img_dir')):
-        if place is not None and not osp.isdir(place):
-            raise DataError([
-                f'{place}: folder not found from the working directory; '
-                'prepare the dataset with python -m '
-                f'prepare_dataset.<collection>, or set {key}.'
-            ])
+    if not osp.isdir(folder):
+        raise DataError([
+            f'{folder}: folder not found from the working directory; prepare '
+            'the dataset with python -m prepare_dataset.<collection>, or set '
+            'data_root and img_dir.'
+        ])
     given = [suffix] if isinstance(suffix, str) else suffix
     suffixes = sorted(map(_spelling, given), key=len, reverse=True)
     images, others, problems = {}, [], []
@@ -134,8 +144,7 @@ def find_images(folder: str, suffix: str | Sequence[str],
         problems.append(f'{folder}: no image with suffix {suffix!r}, but '
                         f'{left_out or "no file at all"}; set img_suffix or '
                         'img_dir, or prepare the dataset first.')
-    if problems:
-        raise DataError(problems)
+    refuse(problems)
     if left_out:
         print_log(
             f'{folder}: left out are {left_out}; set img_suffix if they are '
@@ -164,25 +173,34 @@ def read_split(path: str, images: dict[str, str],
             'stem per line, or leave split out.'
         ]) from error
     by_name = {name: stem for stem, name in images.items()}
-    chosen = {by_name.get(line, line) for line in lines if line}
-    problems = [
+    chosen = sorted({by_name.get(line, line) for line in lines if line})
+    refuse([
         f'{path}: {stem!r} is not an image of the image folder; correct or '
-        'remove the line.' for stem in sorted(chosen - set(images))
-    ]
-    if problems or not chosen:
-        raise DataError(problems or [f'{path}: the split file is empty.'])
-    return {stem: images[stem] for stem in sorted(chosen)}
+        'remove the line.' for stem in chosen if stem not in images
+    ] if chosen else [f'{path}: the split file is empty.'])
+    return {stem: images[stem] for stem in chosen}
 
 
-def problems_of_folder(folder: LabelFolder, stems: Sequence[str]) -> list[str]:
-    """Find images without a mask."""
-    missing = [stem for stem in stems if not osp.isfile(folder.file(stem))]
-    remedy = MAKE if folder.kind == PSEUDO else 'prepare the dataset again'
-    return [
-        f'{folder.path}: {len(missing)} of {len(stems)} masks are missing '
-        f'({folder.kind}, {folder.task.name}), such as {missing[0]}'
-        f'{folder.suffix}; {remedy}, or correct the config.'
-    ] if missing else []
+def problems_of_files(dataset) -> list[str]:
+    """What is wrong with the folders and lists of files of a dataset."""
+    found = []
+    folders, stems = dataset.mask_folders(), dataset.stems
+    for place in [dataset.img_dir, *(folder.path for folder in folders)]:
+        if osp.isdir(place):
+            found += problems_of_names(place)
+            found += problems_of_links(dataset.data_root or place, place)
+    for folder in folders:
+        missing = [stem for stem in stems if not osp.isfile(folder.file(stem))]
+        remedy = MAKE if folder.kind == PSEUDO else 'prepare the dataset again'
+        if missing:
+            found.append(
+                f'{folder.path}: {len(missing)} of {len(stems)} masks are '
+                f'missing ({folder.kind}, {folder.task.name}), such as '
+                f'{missing[0]}{folder.suffix}; {remedy}, or correct the '
+                'config.')
+        if folder.kind == PSEUDO:
+            found += _problems_of_manifest(folder, stems)
+    return found
 
 
 def read_manifest(folder: str) -> dict | None:
@@ -191,8 +209,8 @@ def read_manifest(folder: str) -> dict | None:
     return dict(json.loads(read_text(path))) if osp.exists(path) else None
 
 
-def problems_of_manifest(folder: LabelFolder,
-                         stems: Sequence[str]) -> list[str]:
+def _problems_of_manifest(folder: LabelFolder,
+                          stems: Sequence[str]) -> list[str]:
     """Check that pseudo labels were made for this use of their folder."""
     path = osp.join(folder.path, MANIFEST)
     try:
@@ -215,36 +233,3 @@ def problems_of_manifest(folder: LabelFolder,
         f'{len(stems)} images, but the config reads {wanted}; {MAKE}, or '
         'correct pseudo_dirs.'
     ]
-
-
-def _problems_of_pixels(members: Sequence) -> list[str]:
-    """Read every image and every mask."""
-    paths = {m.image_path(i): None for m in members for i in range(len(m))}
-    with ThreadPoolExecutor(THREADS) as pool:
-        layouts = dict(zip(paths, pool.map(_probe, paths)))
-        masks = []
-        for member in members:
-            made_here = member.manifests()
-            for folder in member.mask_folders():
-                # what the truth ignores is 255 in labels that keep it
-                allow = member.allow_unlabelled or folder.path in made_here
-                for i, stem in enumerate(member.stems):
-                    layout = layouts[member.image_path(i)]
-                    if isinstance(layout, Layout):
-                        masks.append((folder, stem, layout, allow))
-        found = pool.map(lambda mask: LabelFolder.problem(*mask), masks)
-        problems = [*layouts.values(), *found]
-    return [problem for problem in problems if isinstance(problem, str)]
-
-
-def _probe(path: str) -> Layout | str:
-    """How an image is stored, or what is wrong with it: decoded just far
-    enough to know that it is whole.
-    """
-    try:
-        photograph = EncodedPhotograph(path)
-        # JPEG: an eighth of the size, but all of the file
-        photograph.decode(8 if photograph.can_reduce else 1)
-    except RefusedError as error:
-        return f'{error} Or leave the image out by a split file.'
-    return photograph.layout

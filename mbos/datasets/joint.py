@@ -1,7 +1,7 @@
 """Sampling by dataset: one image of every member per item."""
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -10,9 +10,9 @@ import torch
 from mmseg.datasets import DATASETS
 from torch.utils.data import Dataset
 
-from mbos.tasks import Task
 from .array_cache import ArrayCache
-from .checks import Checked, build_members
+from .checks import build_members
+from .label_folder import labelled_classes
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def seeded(key: Sequence[int]):
     non-negative integers; the three states are put back afterwards.
     """
     words = np.random.SeedSequence(list(key)).generate_state(6)
-    before = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(int(words[0]) << 32 | int(words[1]))
     np.random.seed(words[2:4])
     # torch.manual_seed would also reset the CUDA generators, and with them
@@ -42,7 +42,7 @@ def _permutation(seed: int, member: int, cycle: int, size: int) -> np.ndarray:
 
 
 @DATASETS.register_module()
-class JointDataset(Checked, Dataset):
+class JointDataset(Dataset):
     """Join datasets: an item holds one sample of each of them.
 
     Every member is shuffled on its own without end. Its permutation of a cycle
@@ -71,7 +71,6 @@ class JointDataset(Checked, Dataset):
                              'and so does a list of those that take turns.')
         self.datasets = build_members(members)
         first = self.datasets[0]
-        self.CLASSES, self.PALETTE = first.CLASSES, first.PALETTE
         for member in self.datasets:
             if member.tasks != first.tasks:
                 raise ValueError(
@@ -81,23 +80,18 @@ class JointDataset(Checked, Dataset):
             if cache_dir:
                 member.cache = ArrayCache(cache_dir)
         for task in first.tasks:
-            self._name_learnt_classes(task)
+            # planes name the classes with truth, if only some have it
+            labelled = labelled_classes(task, [m.truth for m in self.datasets])
+            if 0 < len(labelled) < task.num_classes:
+                learnt = task.part(labelled).classes
+                for member in self.datasets:
+                    member.planes[task.name]['learnt'] = learnt
         # members are numbered by name, so that their order means nothing
         names = [member.name for member in self.datasets]
         self._keys = [
             zlib.crc32(f'{name}#{names[:k].count(name)}'.encode())
             for k, name in enumerate(names)
         ]
-
-    def _name_learnt_classes(self, task: Task) -> None:
-        """Note in all planes which classes have truth, if only some do."""
-        folders = [member.truth.get(task.name) for member in self.datasets]
-        labelled = {name for folder in folders if folder
-                    for name in folder.classes}  # yapf: disable
-        if 0 < len(labelled) < task.num_classes:
-            learnt = task.part(labelled).classes
-            for member in self.datasets:
-                member.planes[task.name]['learnt'] = learnt
 
     def __len__(self) -> int:
         """Items until the longest member was seen once; there is no end."""
@@ -115,7 +109,3 @@ class JointDataset(Checked, Dataset):
             with seeded((self.seed, key, index)):
                 samples.append(member[int(order[position])])
         return samples
-
-    def __iter__(self) -> Iterator[list[dict]]:
-        """Go once through ``len`` items."""
-        return (self[index] for index in range(len(self)))

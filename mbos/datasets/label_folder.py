@@ -1,7 +1,7 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -71,17 +71,17 @@ class LabelFolder:
                 'same crop.')
         return labels
 
-    @cached_property
-    def _values(self) -> tuple[int, ...]:
+    @property
+    def _values(self) -> list[int]:
         """The task's label values of the labelled classes."""
-        return tuple(i + 1 for i in self.task.channels(self.classes))
+        return [i + 1 for i in self.task.channels(self.classes)]
 
     @cached_property
     def _translation(self) -> np.ndarray | None:
         """The task's label value by value of the masks, (256, ) uint8; None
         where they are the same.
         """
-        if len(self._values) > 1:
+        if len(self.classes) > 1:
             return None
         table = np.arange(256, dtype=np.uint8)
         table[1:256 if self.binary else 2] = self._values[0]
@@ -99,32 +99,27 @@ class LabelFolder:
             counts = Image.fromarray(self._upright(stem, layout)).histogram()
         except ValueError as error:
             return str(error)
-        found = {value for value, count in enumerate(counts) if count}
-        known = {*self._values}
+        found = set(np.flatnonzero(counts).tolist()) - {0}
+        known = set(self._values)
         if len(known) == 1 and not known & found:
             known = {1}
-        wrong = sorted(found - known - {0, IGNORE_INDEX})
-        labelled = allow_unlabelled or known & found
-        if self.binary or not wrong and (labelled
-                                         or IGNORE_INDEX not in found):
+        wrong = sorted(found - known - {IGNORE_INDEX})
+        if self.binary or not wrong and (allow_unlabelled
+                                         or found != {IGNORE_INDEX}):
             return None
-        what = 'looks like a 0/255 mask'
-        remedy = ('so 255 would not be learnt; write 1 instead of 255, say '
-                  'binary=True beside the path in ann_dirs (of one class), or '
-                  'set allow_unlabelled=True if 255 does mean ignored')
-        if wrong:
-            what = f'has label values {wrong[:8]}'
-            remedy = ('prepare the masks with prepare_dataset, map their '
-                      'values, or correct `classes` of the folder')
+        what = f'has label values {wrong[:8]}'
+        remedy = ('prepare the masks with prepare_dataset, map their values, '
+                  'or correct `classes` of the folder')
+        if not wrong:
+            what = 'looks like a 0/255 mask'
+            remedy = ('so 255 would not be learnt; write 1 instead of 255, '
+                      'say binary=True beside the path in ann_dirs (of one '
+                      'class), or set allow_unlabelled=True if 255 does mean '
+                      'ignored')
         classes = ', '.join(map('{} {}'.format, self._values, self.classes))
         return (f'{self.file(stem)}: {what}, but task {self.task.name!r} '
                 f'expects 0 background, {classes}, {IGNORE_INDEX} ignored: '
                 f'{remedy}.')
-
-
-def _read_entry(entry: str | Mapping, task: Task, **more) -> LabelFolder:
-    given = dict(path=entry) if isinstance(entry, str) else entry
-    return LabelFolder(task=task, **more, **given)
 
 
 def read_entries(member: Mapping, key: str,
@@ -140,18 +135,22 @@ def read_entries(member: Mapping, key: str,
         try:
             if name not in known:
                 raise ValueError(f'unknown task; there are {", ".join(known)}')
-            folder = _read_entry(entry, known[name], **more)
-            path = osp.join(member.get('data_root') or '', folder.path)
-            found[name] = replace(folder, path=path)
-        except (TypeError, ValueError) as error:
+            given = dict(path=entry) if isinstance(entry, str) else {**entry}
+            path = osp.join(member.get('data_root') or '', given.pop('path'))
+            found[name] = LabelFolder(path, known[name], **given, **more)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f'Dataset {member.get("name")!r}, {key}, {name}: '
                              f'{error}') from error
     return found
 
 
-def labelled_classes(task: Task, members: Sequence[Mapping]) -> set[str]:
-    """Classes of a task of which some of the dataset configs has truth."""
-    truths = [member.get('ann_dirs') or {} for member in members]
-    folders = [_read_entry(truth[task.name], task)
-               for truth in truths if task.name in truth]  # yapf: disable
-    return {name for folder in folders for name in folder.classes}
+def labelled_classes(task: Task,
+                     truths: Iterable[Mapping[str, LabelFolder]]) -> set[str]:
+    """Classes of a task of which some of the datasets' ``ann_dirs``, as
+    :func:`read_entries` returns them, have truth.
+    """
+    return {
+        label
+        for truth in truths if task.name in truth
+        for label in truth[task.name].classes
+    }

@@ -48,31 +48,25 @@ class BatchContainer(DataContainer):
         return BatchContainer([pinned], stack=self.stack)
 
 
-def collate_samples(
-        batch: Sequence[Sample | list[Sample]]) -> dict[str, object]:
+def collate_samples(batch: Sequence[Sample | list[Sample]]) -> dict:
     """Join samples, or items of :class:`JointDataset`, to a batch for one GPU.
 
-    All members of the first item come first.
-
-    Returns:
-        dict: ``img`` (N, 3, H, W) and ``labels`` (N, T, H, W), or lists of N
-        tensors where sizes differ, and ``img_metas``, N dicts; each in mmcv's
-        list of one per GPU.
+    All members of the first item come first. Returns ``img`` (N, 3, H, W) and
+    ``labels`` (N, T, H, W), or lists of N tensors where sizes differ, and
+    ``img_metas``, N dicts; each in mmcv's list of one per GPU.
     """
-    samples = []
-    for item in batch:
-        samples.extend(item if isinstance(item, (list, tuple)) else [item])
-    images, labels, metas = ([sample[key].data for sample in samples]
-                             for key in ('img', 'labels', 'img_metas'))
-    return dict(
-        img=_join(images),
-        labels=_join(labels),
-        img_metas=DataContainer([metas], cpu_only=True))
-
-
-def _join(tensors: list[torch.Tensor]) -> BatchContainer:
-    same = len({tensor.shape for tensor in tensors}) == 1
-    return BatchContainer([torch.stack(tensors) if same else tensors], same)
+    samples = [sample for item in batch
+               for sample in (item if isinstance(item, list) else [item])
+               ]  # yapf: disable
+    joined = dict(
+        img_metas=DataContainer([[s['img_metas'].data for s in samples]],
+                                cpu_only=True))
+    for key in ('img', 'labels'):
+        tensors = [sample[key].data for sample in samples]
+        same = len({tensor.shape for tensor in tensors}) == 1
+        stacked = torch.stack(tensors) if same else tensors
+        joined[key] = BatchContainer([stacked], same)
+    return joined
 
 
 def build_train_loader(dataset: JointDataset,

@@ -8,11 +8,9 @@ from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
-from mbos.io import problems_of_links, problems_of_names
 from mbos.io.photographs import Layout, read_layout
 from mbos.tasks import IGNORE_INDEX, Task, build_tasks
-from .checks import (Checked, find_images, problems_of_folder,
-                     problems_of_manifest, read_manifest, read_split)
+from .checks import find_images, problems_of_files, read_split, refuse
 from .label_folder import ABSENT, LabelFolder, read_entries
 from .scoring import ScoringMixin
 
@@ -22,13 +20,12 @@ STOCK, OWN = dict(type='LoadImageFromFile'), dict(type='LoadPhotograph')
 
 
 @DATASETS.register_module()
-class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
+class PartialLabelDataset(ScoringMixin, CustomDataset):
     """Images with a label plane for some of the model's tasks.
 
     Every task of the model has a plane, and every plane a kind: ``truth``,
     ``pseudo`` or ``absent``. Images and masks belong together by stem, and
-    are sorted by it. A DataError says which files are missing; :meth:`check`
-    reads them, too.
+    are sorted by it. A DataError says which files are missing.
 
     Args:
         ann_dirs, pseudo_dirs: Folder of ground truth and of pseudo labels by
@@ -68,23 +65,24 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
                  allow_unlabelled: bool = False,
                  ignore_index: int | None = IGNORE_INDEX,
                  threshold: float = 0.5):
+        given = locals()  # as a config has them
         self.name = name
         self.tasks = build_tasks(tasks)
         self.allow_unlabelled = allow_unlabelled
         self.threshold = threshold
         # says which test sets see an image in the same way
         self.pipeline_text = repr(pipeline)
-        given = dict(
-            name=name,
-            data_root=data_root,
-            ann_suffix=ann_suffix,
-            ann_dirs=ann_dirs,
-            pseudo_dirs=pseudo_dirs)
         self.truth = read_entries(given, 'ann_dirs', self.tasks)
         self.pseudo = read_entries(given, 'pseudo_dirs', self.tasks)
         self.folders = self.pseudo | self.truth
         self.planes = self._planes(weights or {})
-        self.fov = self._fov_folder(data_root, fov_dir, ann_suffix)
+        path, self.fov = osp.join(data_root or '', fov_dir or ''), None
+        if fov_dir and osp.isdir(path):
+            self.fov = LabelFolder(
+                path, FIELD_OF_VIEW, binary=True, suffix=ann_suffix)
+        elif fov_dir:
+            self._log(f'{path} not found, so there are no metrics inside the '
+                      'field of view; prepare_dataset writes it.')
         super().__init__(
             [OWN if step == STOCK else step for step in pipeline],
             img_dir,
@@ -93,9 +91,8 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
             data_root=data_root,
             test_mode=test_mode,
             ignore_index=ignore_index,
-            classes=[f'{t.name}.{c}' for t in self.tasks for c in t.classes],
-            palette=[list(c) for t in self.tasks for c in t.colours])
-        self.check(full=False)
+            classes=[f'{t.name}.{c}' for t in self.tasks for c in t.classes])
+        refuse(problems_of_files(self))
 
     def _log(self, text: str) -> None:
         print_log(f'Dataset {self.name}: {text}', logger=get_root_logger())
@@ -109,7 +106,7 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
                 f'Dataset {self.name!r}: a task has both ground truth and '
                 'pseudo labels; keep one of them, or list the images twice, '
                 'once with each.')
-        if set(weights) - set(names) or not all(
+        if not weights.keys() <= set(names) or not all(
                 0 <= weight < math.inf for weight in weights.values()):
             raise ValueError(
                 f'Dataset {self.name!r}: expected weights of at least 0 by '
@@ -124,35 +121,22 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
                 planes[name]['classes'] = folder.classes
         return planes
 
-    def _fov_folder(self, root, path, suffix) -> LabelFolder | None:
-        path = path and osp.join(root or '', path)
-        if path and osp.isdir(path):
-            return LabelFolder(path, FIELD_OF_VIEW, binary=True, suffix=suffix)
-        if path:
-            self._log(f'{path} not found, so there are no metrics inside the '
-                      'field of view; prepare_dataset writes it.')
-        return None
-
     def load_annotations(self, img_dir, img_suffix, ann_dir, seg_map_suffix,
                          split) -> list[dict]:
         """List file name and stem of the images, for the base class."""
-        images = find_images(img_dir, img_suffix, self.data_root)
+        images = find_images(img_dir, img_suffix)
         if split is not None:
             images = read_split(split, images, self.data_root)
         kinds = ', '.join(
             ' '.join([task, plane['kind'], *plane.get('classes', ())])
             for task, plane in self.planes.items())
         self._log(f'{len(images)} images in {img_dir} ({kinds})')
+        self.stems = list(images)
         return [dict(filename=n, stem=s) for s, n in images.items()]
-
-    @property
-    def stems(self) -> list[str]:
-        """Stems of the images' file names."""
-        return [info['stem'] for info in self.img_infos]
 
     def stem(self, idx: int) -> str:
         """Get the stem of an image's file name."""
-        return self.img_infos[idx]['stem']
+        return self.stems[idx]
 
     def image_path(self, idx: int) -> str:
         """Get the file of an image."""
@@ -168,56 +152,34 @@ class PartialLabelDataset(ScoringMixin, Checked, CustomDataset):
 
     def pre_pipeline(self, results: dict) -> None:
         """Add what the transforms need to know of an image and its planes."""
-        path = osp.join(self.img_dir, results['img_info']['filename'])
-        # a copy: what a transform writes into one sample stays there
-        planes = {name: dict(plane) for name, plane in self.planes.items()}
+        name = results['img_info']['filename']
+        path = osp.join(self.img_dir, name)
         results.update(
             filename=path,
-            ori_filename=results['img_info']['filename'],
+            ori_filename=name,
             layout=read_layout(path),
-            seg_fields=[],
             img_prefix=self.img_dir,
+            seg_fields=[],
             dataset=self.name,
             cache=self.cache,
-            planes=planes)
+            # a copy: what a transform writes into one sample stays there
+            planes={
+                task: dict(p)
+                for task, p in self.planes.items()
+            })
 
     def get_gt_plane(self, idx: int, task: str) -> np.ndarray:
         """Read the ground truth of an image at its full size: (H, W), uint8.
 
         Only the classes in ``truth[task].classes`` are labelled.
         """
-        return self._read(self.truth[task], idx)
-
-    def get_gt_seg_map_by_idx(self, index: int) -> dict[str, np.ndarray]:
-        """Read all ground truth of an image, by task."""
-        return {task: self.get_gt_plane(index, task) for task in self.truth}
+        return self.truth[task].read(self.stems[idx], self.layout(idx))
 
     def get_fov(self, idx: int) -> np.ndarray | None:
         """Read the field of view, bool of (H, W); None without ``fov_dir``."""
-        return self._read(self.fov, idx) > 0 if self.fov else None
-
-    def _read(self, folder: LabelFolder, idx: int) -> np.ndarray:
-        return folder.read(self.stem(idx), self.layout(idx))
+        fov, stem = self.fov, self.stems[idx]
+        return fov and fov.read(stem, self.layout(idx)) > 0
 
     def mask_folders(self) -> list[LabelFolder]:
         """Folders of all masks, that of the field of view the last."""
         return [*self.folders.values(), *filter(None, [self.fov])]
-
-    def manifests(self) -> dict[str, dict]:
-        """Get the manifests of the pseudo labels that have one, by folder."""
-        found = {f.path: read_manifest(f.path) for f in self.pseudo.values()}
-        return {path: content for path, content in found.items() if content}
-
-    def missing_files(self) -> list[str]:
-        """Collect what is wrong with folders and lists of files."""
-        folders = self.mask_folders()
-        found = []
-        places = [self.img_dir, *(folder.path for folder in folders)]
-        for place in filter(osp.isdir, places):
-            found += problems_of_names(place)
-            found += problems_of_links(self.data_root or place, place)
-        for folder in folders:
-            found += problems_of_folder(folder, self.stems)
-        for folder in self.pseudo.values():
-            found += problems_of_manifest(folder, self.stems)
-        return found

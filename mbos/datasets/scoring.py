@@ -1,4 +1,5 @@
 """Scoring of predictions, per task and image by image."""
+import logging
 import math
 import os.path as osp
 from collections import defaultdict
@@ -19,7 +20,7 @@ from mbos.metrics.report import compute
 from mbos.metrics.sums_store import StoredSums, remove_sums, save_sums
 from mbos.metrics.tables import summary
 from mbos.tasks import Task
-from .checks import Checked, DataError, build_members
+from .checks import DataError, build_members
 
 LOGGED = ('Dice', 'IoU', 'mDice', 'mIoU')
 
@@ -67,11 +68,9 @@ class ScoringMixin:
         """The sums of one image and task, of the classes that are labelled."""
         label = self.get_gt_plane(idx, task.name)
         scored = self.scored_task(task)
-        points = {
-            name: [limits[c] for c in scored.classes]
-            for name, limits in self.operating_points.get(task.name,
-                                                          {}).items()
-        }
+        given = self.operating_points.get(task.name, {})
+        points = {name: [limits[c] for c in scored.classes]
+                  for name, limits in given.items()}  # yapf: disable
         try:
             prob = np.asarray(pred[task.name])
             if scored is not task:
@@ -86,22 +85,17 @@ class ScoringMixin:
 
     def compute(self,
                 results: Sequence,
-                indices: Sequence[int] | None = None,
                 bootstrap: Bootstrap | None = None) -> dict[str, dict]:
-        """Compute all metrics by task from what :meth:`pre_eval` gave of some
-        images or all.
-
-        ``bootstrap`` is as for ``metrics.report.compute``.
+        """Compute all metrics by task from what :meth:`pre_eval` gave of all
+        images; ``bootstrap`` is as for ``metrics.report.compute``.
         """
-        indices = range(len(self)) if indices is None else indices
-        names = [self.stem(i) for i in indices]
         reports = {}
         for task in self.tasks:
             if task.name in self.truth:
                 sums = StoredSums(results, task.name) if isinstance(
                     results[0], str) else [r[task.name] for r in results]
                 reports[task.name] = compute(sums, self.scored_task(task),
-                                             names, bootstrap)
+                                             self.stems, bootstrap)
         return reports
 
     def evaluate(self,
@@ -121,7 +115,7 @@ class ScoringMixin:
                      reports: dict[str, dict],
                      logger=None) -> dict[str, float]:
         """Print a table per task of what :meth:`compute` gave; returns metrics
-        by '<task>.<metric>'.
+        by '<task>.<metric>'. Where there is nothing to score, it is said.
         """
         values = {}
         for name, report in reports.items():
@@ -130,11 +124,20 @@ class ScoringMixin:
                 f'\n{self.name}, {name}, {report["images"]} images:\n'
                 f'{format_table(rows)}', logger)
             values |= {f'{name}.{key}': value for key, value in flat.items()}
+            if all(math.isnan(flat[f'Dice.{c}']) for c in report['classes']):
+                print_log(
+                    f'{self.name}: its Dice of {name} is undefined (nan), as '
+                    'no image has any of it, or all is ignored (255).', logger,
+                    logging.WARNING)
+        if not reports:
+            print_log(
+                f'{self.name} has no ground truth (ann_dirs), so it gives no '
+                'metrics.', logger, logging.WARNING)
         return values
 
 
 @DATASETS.register_module()
-class EvaluationSets(Checked, ConcatDataset):
+class EvaluationSets(ConcatDataset):
     """Evaluate test sets one by one and put their names before the metrics,
     'drive.vessel.mDice', where mmseg's ConcatDataset numbers them.
     """
@@ -180,16 +183,17 @@ def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
     """
     means = {}
     for metric in ('Dice', 'IoU'):
-        classes, sets = defaultdict(list), defaultdict(list)
-        for dataset, found in values.items():
+        sets = defaultdict(list)
+        for found in values.values():
+            classes = defaultdict(list)
             for key, value in found.items():
                 task, name, *label = key.split('.', 2)
                 if name == metric and label != ['background'] \
                         and not math.isnan(value):
-                    classes[task, dataset].append(value)
-        for (task, _), found in classes.items():
-            sets[task].append(np.mean(found))
-        tasks = [np.mean(found) for found in sets.values()]
+                    classes[task].append(value)
+            for task, numbers in classes.items():
+                sets[task].append(np.mean(numbers))
+        tasks = [np.mean(numbers) for numbers in sets.values()]
         means[f'm{metric}'] = float(np.mean(tasks)) if tasks else math.nan
     return means
 

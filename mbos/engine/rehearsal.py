@@ -14,7 +14,7 @@ from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 
 from mbos.config import member_datasets
 from mbos.datasets import PartialLabelDataset
-from mbos.datasets.label_folder import labelled_classes
+from mbos.datasets.label_folder import labelled_classes, read_entries
 from mbos.datasets.loader import collate_samples
 from mbos.faults import InvalidConfigError, blamed_on
 from mbos.inference.test_sets import first_sample, predict_first
@@ -98,8 +98,10 @@ def warn_of_useless_labels(cfg: Config, logger: logging.Logger) -> None:
     """Say which classes have no truth although others of their task have, and
     that stage 1 learns from ground truth alone."""
     members = member_datasets(cfg.data.train)
-    for task in build_tasks(cfg.model.tasks):
-        labelled = labelled_classes(task, members)
+    tasks = build_tasks(cfg.model.tasks)
+    truths = [read_entries(m, 'ann_dirs', tasks) for m in members]
+    for task in tasks:
+        labelled = labelled_classes(task, truths)
         missing = [name for name in task.classes if name not in labelled]
         if labelled and missing:
             logger.warning(

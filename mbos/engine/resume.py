@@ -9,6 +9,7 @@ from torch import nn
 
 from mbos.checkpoints.loading import fit_weights, read_checkpoint
 from mbos.config_rules import value_at
+from mbos.datasets.checks import read_manifest
 from mbos.faults import first_of
 from mbos.runtime.environment import Environment
 from .optimizers import as_dict
@@ -117,8 +118,9 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
             number=len(member),
             names=hashlib.sha256(names).hexdigest()[:16],
             pseudo_labels={
-                osp.basename(folder): manifest.get('checkpoint_sha256')
-                for folder, manifest in member.manifests().items()
+                osp.basename(folder.path): (read_manifest(folder.path)
+                                            or {}).get('checkpoint_sha256')
+                for folder in member.pseudo.values()
             })
     return _flat(facts)
 

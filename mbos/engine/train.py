@@ -103,10 +103,8 @@ def find_inputs(cfg: Config, env: Environment, validate: bool,
         with faults.noting():
             val_set = build_val_set(cfg)
             check_validation(cfg, val_set, logger)
-    with faults.noting():
-        # reading all takes long, and something is to be mended in any case
-        check_data([train_set, val_set], env, logger, full=not faults.errors)
-    faults.raise_all()
+    faults.raise_all()  # before all is read, which takes long
+    check_data([train_set, val_set], env, logger)
     return train_set, val_set
 
 

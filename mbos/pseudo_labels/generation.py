@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmcv import Config
 from mmseg.datasets import build_dataset
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Subset
 from tqdm import tqdm
 
@@ -70,15 +70,24 @@ def find_image_folders(cfg: Config) -> list[ImageFolder]:
     folder, in the order of the config.
 
     A ValueError is raised if there is none, or a task or class is unknown or
-    nowhere labelled.
+    nowhere labelled although others of the task are.
     """
     tasks = build_tasks(cfg.model.tasks)
     members = member_datasets(cfg.data.train)
+    truths = [read_entries(m, 'ann_dirs', tasks) for m in members]
     found: dict[tuple, ImageFolder] = {}
     for member in members:
         folder = ImageFolder(member)
         for target in read_entries(member, 'pseudo_dirs', tasks).values():
-            _check_learnt(target, members)
+            labelled = labelled_classes(target.task, truths)
+            missing = [c for c in target.classes if c not in labelled]
+            if labelled and missing:
+                raise ValueError(
+                    f'{target.path}: no dataset of data.train labels '
+                    f'{", ".join(missing)} of task {target.task.name!r}, so a '
+                    'network trained on them cannot predict it; name the '
+                    'classes to label, as dict(path=..., '
+                    f'classes={sorted(labelled)}), in pseudo_dirs.')
             images = folder.img_dir, member.get('split')
             targets = found.setdefault(images, folder).targets
             if target not in targets:
@@ -88,18 +97,6 @@ def find_image_folders(cfg: Config) -> list[ImageFolder]:
             f'{cfg.filename}: no dataset of data.train has pseudo_dirs, so '
             'there is nothing to write; give the stage-2 config.')
     return list(found.values())
-
-
-def _check_learnt(target: LabelFolder, members: Sequence[Mapping]) -> None:
-    """Refuse to label classes without truth of a task that has some."""
-    labelled = labelled_classes(target.task, members)
-    missing = [name for name in target.classes if name not in labelled]
-    if labelled and missing:
-        raise ValueError(
-            f'{target.path}: no dataset of data.train labels '
-            f'{", ".join(missing)} of task {target.task.name!r}, so a network '
-            'trained on them cannot predict it; name the classes to label, as '
-            f'dict(path=..., classes={sorted(labelled)}), in pseudo_dirs.')
 
 
 def generator_cfg(cfg: Config,
@@ -128,17 +125,6 @@ def generator_cfg(cfg: Config,
     return cfg.model if is_stage2 else stage1_model_cfg(cfg.model)
 
 
-def _check_tasks(folders: Sequence[ImageFolder], model: nn.Module) -> None:
-    """Make sure that the network predicts what the config wants."""
-    have = {t.name: t.classes for t in model.tasks.values()}
-    for task in (t.task for f in folders for t in f.targets):
-        if have.get(task.name) != task.classes:
-            raise ValueError(
-                f'The config wants pseudo labels of {task.name!r} '
-                f'{task.classes}, the checkpoint predicts {have}: use a '
-                'checkpoint that was trained for it.')
-
-
 def _open_datasets(folders: Sequence[ImageFolder], cfg: Config) -> None:
     """Fill in the images of all folders, and the partial truth of them."""
     test = cfg.data.test
@@ -156,10 +142,11 @@ def _open_datasets(folders: Sequence[ImageFolder], cfg: Config) -> None:
         same = [folder for folder in folders if folder.img_dir == place]
         if truth and same:
             known = build(member, pipeline=[], ann_dirs=truth)
+            partial = [(labels, known.stems)
+                       for labels in known.truth.values()
+                       if not labels.is_complete]
             for folder in same:
-                folder.truth += [(labels, known.stems)
-                                 for labels in known.truth.values()
-                                 if not labels.is_complete]
+                folder.truth += partial
 
 
 def make_labels(prob: Tensor,
@@ -234,7 +221,13 @@ def generate_pseudo_labels(cfg: Config,
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
     with naming(checkpoint):  # its own network, perhaps
         model = load_segmentor(model_cfg, checkpoint, env, cfg=cfg)
-    _check_tasks(folders, model.module)
+    have = {t.name: t.classes for t in model.module.tasks.values()}
+    for task in (t.task for f in folders for t in f.targets):
+        if have.get(task.name) != task.classes:
+            raise ValueError(
+                f'The config wants pseudo labels of {task.name!r} '
+                f'{task.classes}, the checkpoint predicts {have}: use a '
+                'checkpoint that was trained for it.')
     _open_datasets(folders, cfg)
     predict_first(model, [f.dataset for f in folders], 'data.test')
     made_by = dict(
@@ -246,57 +239,54 @@ def generate_pseudo_labels(cfg: Config,
         made_by['margin'] = margin
     for folder in folders if env.is_main else ():
         for target in folder.targets:
-            manifest = _manifest(folder, target, made_by)
+            manifest = made_by | _facts(folder, target)
             claim_folder(target, folder.dataset.stems, manifest, overwrite)
     env.barrier()  # all folders are claimed
     pending = [[i for i in range(len(f.dataset)) if not _is_done(f, i)]
                for f in folders]  # yapf: disable
     env.barrier()  # all have looked before anyone writes
     for folder, indices in zip(folders, pending):
-        _label(model, folder, indices, cfg, env, threshold, margin)
+        images = Subset(folder.dataset, indices)
+        mine = len(indices[env.rank::env.world_size])
+        for position, prob in tqdm(
+                predict_dataset(model, images, cfg, env), folder.name, mine,
+                disable=None if env.is_main else True):  # yapf: disable
+            _label(folder, indices[position], prob, threshold, margin)
     env.barrier()
     return folders
 
 
-def _manifest(folder: ImageFolder, target: LabelFolder, made_by: dict) -> dict:
-    """What is noted of the labels in a folder."""
+def _facts(folder: ImageFolder, target: LabelFolder) -> dict:
+    """What is noted of the labels in a folder, besides what made them."""
     task = target.task
-    manifest = dict(made_by, task=task.name, images=folder.dataset.stems)
+    facts = dict(task=task.name, images=folder.dataset.stems)
     if not target.is_complete:
-        manifest['classes'] = list(target.classes)
+        facts['classes'] = list(target.classes)
     kept = [truth.classes for truth, _ in folder.truth if truth.task == task]
     if kept:
-        manifest['truth'] = list(task.part(set().union(*kept)).classes)
-    return manifest
+        facts['truth'] = list(task.part(set().union(*kept)).classes)
+    return facts
 
 
 def _is_done(folder: ImageFolder, index: int) -> bool:
     """Whether an image has all its labels, in its size."""
     stem = folder.dataset.stem(index)
-    files = [target.file(stem) for target in folder.targets]
     try:
-        shapes = {read_layout(file).shape for file in files}
+        shapes = {read_layout(t.file(stem)).shape for t in folder.targets}
     except (OSError, RefusedError):
         return False
     return shapes == {folder.dataset.layout(index).shape}
 
 
-def _label(model: nn.Module, folder: ImageFolder, indices: Sequence[int],
-           cfg: Config, env: Environment, threshold: float,
-           margin: float) -> None:
-    """Label this process's share of images, by one network pass each."""
-    own = len(indices[env.rank::env.world_size])
-    images = folder.dataset
-    found = predict_dataset(model, Subset(images, indices), cfg, env)
-    for position, prob in tqdm(
-            found, folder.name, own, disable=None if env.is_main else True):
-        index = indices[position]
-        stem, layout = images.stem(index), images.layout(index)
-        for target in folder.targets:
-            task = target.task
-            truth = [(known.read(stem, layout), known.classes)
-                     for known, stems in folder.truth
-                     if known.task == task and stem in stems]
-            own_prob = torch.from_numpy(prob[task.name])
-            labels = make_labels(own_prob, target, truth, threshold, margin)
-            save_labels(target.file(stem), labels.numpy(), task)
+def _label(folder: ImageFolder, index: int, probabilities: Mapping,
+           threshold: float, margin: float) -> None:
+    """Write all labels of an image."""
+    stem, layout = folder.dataset.stem(index), folder.dataset.layout(index)
+    for target in folder.targets:
+        task = target.task
+        truth = [(known.read(stem, layout), known.classes)
+                 for known, stems in folder.truth
+                 if known.task == task and stem in stems]
+        prob = torch.from_numpy(probabilities[task.name])
+        labels = make_labels(prob, target, truth, threshold, margin)
+        save_labels(target.file(stem), labels.numpy(), task)

@@ -53,15 +53,14 @@ def make_report(labelled: Sequence[ImageFolder],
 
 def _row(folder: ImageFolder, target: LabelFolder,
          truth_dir: str | None) -> dict:
-    names, task = target.classes, target.task.name
+    names, task, stems = target.classes, target.task.name, folder.dataset.stems
     masks = replace(target, path=truth_dir or '')
-    pixels = images = empty = scored = 0
+    pixels = empty = scored = 0
     area, present, both, each = torch.zeros((4, len(names))).double()
-    for stem in folder.dataset.stems:
+    for stem in stems:
         predicted, _ = _read(target, stem)
         found = _count(predicted)
         pixels += predicted[0].numel()
-        images += 1
         area += found
         present += found > 0
         empty += not found.any()
@@ -75,7 +74,7 @@ def _row(folder: ImageFolder, target: LabelFolder,
                     'truth and images alike.')
             both += _count(predicted & truth)
             each += _count(predicted & valid) + _count(truth)
-    share = empty / images
+    share = empty / len(stems)
     if share > NEARLY_EMPTY:
         warnings.warn(
             f'{target.path}: nothing was found in {100 * share:.0f} % of the '
@@ -86,12 +85,11 @@ def _row(folder: ImageFolder, target: LabelFolder,
         dataset=folder.name,
         task=task,
         folder=target.path,
-        images=images,
+        images=len(stems),
         images_with_nothing=empty,
         nearly_empty=share > NEARLY_EMPTY,
         share=dict(zip(names, (area / pixels).tolist())),
-        images_with_class=dict(zip(names,
-                                   present.long().tolist())))
+        images_with_class=dict(zip(names, map(int, present))))
     if truth_dir:
         row['images_with_truth'] = scored
         row['Dice'] = dict(zip(names, (2 * both / each).tolist()))

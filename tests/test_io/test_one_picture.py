@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from mbos.datasets import PartialLabelDataset
+from mbos.datasets.checks import check_pixels
 from mbos.inference.prediction import as_photograph
 from mbos.io import RefusedError
 from mbos.io.photographs import (EncodedPhotograph, Layout, is_colourless,
@@ -224,7 +225,7 @@ def test_masks_follow(tmp_path, orientation, drawn_on):
     for pipeline in (LOAD, [dict(type='LoadRandomCrop', **size)]):
         dataset = eyes(
             tmp_path, pipeline, ann_dirs=dict(vessel='vessel'), fov_dir='fov')
-        dataset.check()
+        check_pixels([dataset])
         sample = dataset[0]
         np.testing.assert_array_equal(sample['labels.vessel'], truth)
         np.testing.assert_allclose(

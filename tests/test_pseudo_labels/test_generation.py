@@ -12,7 +12,7 @@ from PIL import Image
 from mbos.apis import Environment, file_sha256, load_config, load_segmentor
 from mbos.checkpoints.loading import checkpoint_meta
 from mbos.commands.pseudo_labels import main
-from mbos.datasets.checks import DataError
+from mbos.datasets.checks import DataError, check_pixels
 from mbos.io.labels import read_labels, save_labels
 from mbos.pseudo_labels.generation import (find_image_folders,
                                            generate_pseudo_labels,
@@ -143,7 +143,7 @@ def test_labels_are_what_the_network_predicts(setting):
         config=str(setting / 'stage2.py'),
         checkpoint=checkpoint,
         checkpoint_sha256=file_sha256(checkpoint))
-    build_dataset(stage2(setting).data.train.datasets[1]).check(full=True)
+    check_pixels([build_dataset(stage2(setting).data.train.datasets[1])])
 
 
 def test_uncertain_pixels_are_ignored(setting):
@@ -192,7 +192,7 @@ def test_only_named_classes_are_labelled(setting):
     cfg, truth = label_discs(setting, classes=['disc'])
     run(setting, cfg=cfg)
     np.testing.assert_array_equal(label(setting, 'o'), truth)
-    build_dataset(cfg.data.train.datasets[1]).check(full=True)
+    check_pixels([build_dataset(cfg.data.train.datasets[1])])
     cfg, _ = label_discs(setting)
     with pytest.raises(DataError, match=r"manifest.json: .*\['disc'\]"):
         build_dataset(cfg.data.train.datasets[1])

@@ -9,21 +9,15 @@ import torchvision
 from mmseg.datasets import PIPELINES
 from PIL import Image
 
-from .transforms import check_probability
-
-
-def _is_rgb(order: str) -> bool:
-    if order not in ('rgb', 'bgr'):
-        raise ValueError("Expected channel_order 'rgb', or 'bgr' for the "
-                         f'published behaviour, got {order!r}.')
-    return order == 'rgb'
+from .transforms import check_choice, check_probability
 
 
 class ColourTransform:
     """Calls ``_change`` of the image, (H, W, 3) uint8, with a probability."""
 
-    def __init__(self, prob: float):
+    def __init__(self, prob: float, channel_order: str = 'rgb'):
         self.prob = check_probability(prob)
+        self.is_rgb = check_choice(channel_order, ('rgb', 'bgr')) == 'rgb'
 
     def __call__(self, results: dict) -> dict:
         if np.random.rand() < self.prob:
@@ -45,15 +39,14 @@ class ColorJitter(ColourTransform):
                  hue: float = 0.25,
                  prob: float = 0.8,
                  channel_order: str = 'rgb'):
-        super().__init__(prob)
+        super().__init__(prob, channel_order)
         self.jitter = torchvision.transforms.ColorJitter(
             brightness, contrast, saturation, hue)
-        self.step = -1 if _is_rgb(channel_order) else 1
 
     def _change(self, image: np.ndarray) -> np.ndarray:
-        image = np.ascontiguousarray(image[..., ::self.step])
-        return np.asarray(self.jitter(
-            Image.fromarray(image)))[..., ::self.step]
+        step = -1 if self.is_rgb else 1
+        image = Image.fromarray(np.ascontiguousarray(image[..., ::step]))
+        return np.asarray(self.jitter(image))[..., ::step]
 
 
 @PIPELINES.register_module()
@@ -85,12 +78,11 @@ class RandomGrayscale(ColourTransform):
     """Replace the colours by their luma, on three channels."""
 
     def __init__(self, prob: float = 0.2, channel_order: str = 'rgb'):
-        super().__init__(prob)
-        self.code = cv2.COLOR_BGR2GRAY if _is_rgb(
-            channel_order) else cv2.COLOR_RGB2GRAY
+        super().__init__(prob, channel_order)
 
     def _change(self, image: np.ndarray) -> np.ndarray:
-        return np.repeat(cv2.cvtColor(image, self.code)[..., None], 3, axis=2)
+        code = cv2.COLOR_BGR2GRAY if self.is_rgb else cv2.COLOR_RGB2GRAY
+        return np.repeat(cv2.cvtColor(image, code)[..., None], 3, axis=2)
 
 
 @PIPELINES.register_module()
@@ -104,5 +96,4 @@ class RandomGaussianBlur(ColourTransform):
         self.sigma = tuple(sigma)
 
     def _change(self, image: np.ndarray) -> np.ndarray:
-        sigma = np.random.uniform(*self.sigma)
-        return cv2.GaussianBlur(image, (0, 0), sigma)
+        return cv2.GaussianBlur(image, (0, 0), np.random.uniform(*self.sigma))

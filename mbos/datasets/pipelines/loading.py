@@ -19,20 +19,17 @@ def plane_key(task: str) -> str:
     return f'labels.{task}'
 
 
-def _read_planes(results: dict,
-                 read: Callable = read_labels) -> dict[str, np.ndarray]:
+def _read_planes(results: dict, read: Callable = read_labels) -> dict:
+    """Read the planes that the dataset has for this image, by task."""
     stem, layout = results['img_info']['stem'], results['layout']
-    return {
-        task: folder.read(stem, layout, read)
-        for task, folder in results['ann_info'].items()
-    }
+    folders = results['ann_info']
+    return {task: folders[task].read(stem, layout, read) for task in folders}
 
 
 def _add_planes(results: dict, planes: dict[str, np.ndarray]) -> None:
     """Put planes where mmseg's transforms find them."""
-    for task, plane in planes.items():
-        results[plane_key(task)] = plane
-        results['seg_fields'].append(plane_key(task))
+    results.update({plane_key(task): planes[task] for task in planes})
+    results['seg_fields'] += map(plane_key, planes)
 
 
 def _add_image(results: dict, image: np.ndarray) -> None:
@@ -89,7 +86,7 @@ class Region:
 
     def reduction(self) -> int:
         """The largest factor by which the image may be decoded smaller."""
-        ratio = min(n / m for n, m in zip(self.source, self.size))
+        ratio = min(np.divide(self.source, self.size))
         return next((factor for factor in (8, 4, 2) if factor <= ratio), 1)
 
     def sample_image(self, image: np.ndarray, factor: int = 1) -> np.ndarray:
@@ -117,6 +114,26 @@ class Region:
             nearest = np.floor(pixels * (1 / (size / source))).astype(int)
             places.append(np.minimum(nearest, source - 1))
         return np.asarray(labels[places[0]])[:, places[1]]
+
+    def moved_to_label(self, plane: np.ndarray) -> 'Region':
+        """Move the box so that it holds a pixel of a class that is drawn from
+        the plane of the whole image, if there is one.
+        """
+        classes = np.setdiff1d(plane, (0, IGNORE_INDEX))
+        if not len(classes):
+            return self
+        value = np.random.choice(classes)
+        pixel = np.random.choice(np.flatnonzero(plane == value))
+        box = []
+        for position, length, size, source in zip(
+                np.unravel_index(pixel, plane.shape), self.shape, self.size,
+                self.source):
+            middle = int((position + 0.5) * size / source)
+            start = np.random.randint(
+                max(middle - length + 1, 0),
+                min(middle, size - length) + 1)
+            box += [start, start + length]
+        return replace(self, box=tuple(box))
 
 
 @PIPELINES.register_module()
@@ -195,26 +212,5 @@ class LoadRandomCrop:
             place = np.searchsorted(self._limits, np.random.rand(), 'right')
             task = [*self.look_for, None][place]
             if task in planes:
-                return _moved_to_label(region, planes[task])
+                return region.moved_to_label(planes[task])
         return region
-
-
-def _moved_to_label(region: Region, plane: np.ndarray) -> Region:
-    """Move a crop so that it holds a pixel of a class that is drawn from the
-    plane of the whole image, if there is one.
-    """
-    classes = np.setdiff1d(plane, (0, IGNORE_INDEX))
-    if not len(classes):
-        return region
-    value = np.random.choice(classes)
-    pixel = np.random.choice(np.flatnonzero(plane == value))
-    position = np.unravel_index(pixel, plane.shape)
-    box = []
-    for axis, length in enumerate(region.shape):
-        resized = region.size[axis]
-        middle = int((position[axis] + 0.5) * resized / plane.shape[axis])
-        first = max(middle - length + 1, 0)
-        last = min(middle, resized - length)
-        start = np.random.randint(first, last + 1)
-        box += [start, start + length]
-    return replace(region, box=tuple(box))

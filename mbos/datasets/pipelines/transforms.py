@@ -4,9 +4,8 @@ Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
 under ``plane_key(task)`` and is named in ``seg_fields``, where mmseg's own
 transforms (Resize, RandomCrop, Pad, ...) find it.
 """
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-import cv2
 import mmcv
 import numpy as np
 import torch
@@ -18,9 +17,8 @@ from mbos.tasks import IGNORE_INDEX, ODOC
 from ..label_folder import LabelFolder
 from .loading import plane_key
 
-META_KEYS = ('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape',
-             'scale_factor', 'flip', 'flip_direction', 'img_norm_cfg')
-"""tuple[str]: The metas that mmseg collects."""
+META_KEYS = (*Collect([]).meta_keys, 'dataset')
+"""tuple[str]: Metas of test images: mmseg's, and the dataset's name."""
 
 
 def check_probability(value: float) -> float:
@@ -30,32 +28,30 @@ def check_probability(value: float) -> float:
     return value
 
 
+def check_choice(value: str, choices: Collection[str]) -> str:
+    """Return one of some texts, or say that it is none of them."""
+    if value not in choices:
+        raise ValueError(f'Expected {" or ".join(choices)}, got {value!r}.')
+    return value
+
+
 @PIPELINES.register_module()
 class RotateFromList:
     """Rotate by one of the ``angles`` (degrees, clockwise), keeping the size.
-    Corners are filled with ``pad_val`` and, of the planes, ``seg_pad_val``.
+    Corners are filled with 0, and those of the planes with 255, ignored.
     """
 
-    def __init__(self,
-                 angles: Sequence[float],
-                 pad_val: float = 0,
-                 seg_pad_val: int = IGNORE_INDEX):
+    def __init__(self, angles: Sequence[float]):
         self.angles = tuple(angles)
-        self.pad_val = (pad_val, ) * 3
-        self.seg_pad_val = seg_pad_val
 
     def __call__(self, results: dict) -> dict:
         angle = self.angles[np.random.randint(len(self.angles))]
         if angle == 0:
             return results
-        results['img'] = mmcv.imrotate(
-            results['img'], angle, border_value=self.pad_val)
+        results['img'] = mmcv.imrotate(results['img'], angle)
+        filled = dict(border_value=IGNORE_INDEX, interpolation='nearest')
         for key in results['seg_fields']:
-            results[key] = mmcv.imrotate(
-                results[key],
-                angle,
-                border_value=self.seg_pad_val,
-                interpolation='nearest')
+            results[key] = mmcv.imrotate(results[key], angle, **filled)
         return results
 
 
@@ -71,33 +67,19 @@ def flip_all(results: dict, direction: str) -> dict:
 class IndependentFlip:
     """Flip horizontally and vertically, each by its own draw; a second
     RandomFlip of mmseg repeats the first one's flip and undoes it.
-
-    ``mode`` is 'independent' or as in the published release (docs/method.md,
-    section 8): 'published_cancelling' flips nothing, as its labelled pipeline
-    of stage 1; 'published_vertical_only' does as that of stage 2.
     """
 
-    MODES = {
-        'independent': (True, True),
-        'published_cancelling': (False, False),
-        'published_vertical_only': (False, True)
-    }
     DIRECTIONS = ((None, 'vertical'), ('horizontal', 'diagonal'))
 
     def __init__(self,
                  prob_horizontal: float = 0.5,
-                 prob_vertical: float = 0.5,
-                 mode: str = 'independent'):
-        if mode not in self.MODES:
-            raise ValueError(f'Expected mode to be one of '
-                             f'{", ".join(self.MODES)}, got {mode!r}.')
-        self.allowed = self.MODES[mode]
+                 prob_vertical: float = 0.5):
         self.probs = (check_probability(prob_horizontal),
                       check_probability(prob_vertical))
 
     def __call__(self, results: dict) -> dict:
-        flips = (np.random.rand(2) < self.probs) & self.allowed
-        direction = self.DIRECTIONS[int(flips[0])][int(flips[1])]
+        horizontal, vertical = np.random.rand(2) < self.probs
+        direction = self.DIRECTIONS[int(horizontal)][int(vertical)]
         results['flip'] = direction is not None
         results['flip_direction'] = direction
         return flip_all(results, direction) if direction else results
@@ -109,41 +91,31 @@ class DiscSideFlip:
 
     Goes before the random flips (docs/method.md, section 8). ``folder`` has
     label maps of disc and cup, one per image: prepared or predicted ones, of
-    which the largest part counts. Images without a disc stay as they are.
+    which the middle of all pixels counts. Images without a disc stay as they
+    are.
     """
 
     def __init__(self, folder: str, side: str = 'left'):
-        if side not in ('left', 'right'):
-            raise ValueError(f"Expected side 'left' or 'right', got {side!r}.")
         self.folder = LabelFolder(folder, ODOC)
-        self.side = side
-        self._sides: dict[str, str | None] = {}
+        self.side = check_choice(side, ('left', 'right'))
 
     def __call__(self, results: dict) -> dict:
-        stem = results['img_info']['stem']
-        if stem not in self._sides:
-            self._sides[stem] = self._find_side(stem, results['layout'])
-        if self._sides[stem] not in (None, self.side):
-            flip_all(results, 'horizontal')
-        return results
-
-    def _find_side(self, stem, layout) -> str | None:
+        stem, layout = results['img_info']['stem'], results['layout']
         problem = self.folder.problem(stem, layout)
         if problem:
             raise ValueError(problem)
         labels = self.folder.read(stem, layout)
-        disc = ((labels > 0) & (labels != IGNORE_INDEX)).astype(np.uint8)
-        _, _, stats, centres = cv2.connectedComponentsWithStats(disc)
-        if len(stats) == 1:  # background alone
-            return None
-        largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-        middle = (disc.shape[1] - 1) / 2
-        return 'right' if centres[largest, 0] > middle else 'left'
+        columns = np.nonzero((labels > 0) & (labels != IGNORE_INDEX))[1]
+        if len(columns):
+            is_left = np.median(columns) < (labels.shape[1] - 1) / 2
+            if is_left != (self.side == 'left'):
+                flip_all(results, 'horizontal')
+        return results
 
 
 @PIPELINES.register_module()
 class CutOut:
-    """Replace a rectangle by random pixels and its labels by ``seg_fill``.
+    """Replace a rectangle by random pixels and its labels by 255, ignored.
 
     ``prob`` is the probability of any rectangle, ``area`` the range of its
     share of the image, ``aspect`` that of its height / width.
@@ -152,11 +124,9 @@ class CutOut:
     def __init__(self,
                  prob: float = 0.5,
                  area: tuple[float, float] = (0.02, 0.4),
-                 aspect: tuple[float, float] = (0.3, 3.3),
-                 seg_fill: int = IGNORE_INDEX):
+                 aspect: tuple[float, float] = (0.3, 3.3)):
         self.prob = check_probability(prob)
         self.area, self.aspect = tuple(area), tuple(aspect)
-        self.seg_fill = seg_fill
 
     def draw_box(self, height: int, width: int) -> tuple[slice, slice]:
         """Draw rows and columns; none where the image is too small."""
@@ -176,7 +146,7 @@ class CutOut:
             box = self.draw_box(*results['img'].shape[:2])
             for key in ['img', *results['seg_fields']]:
                 results[key] = results[key].copy()
-                results[key][box] = self.seg_fill
+                results[key][box] = IGNORE_INDEX
             inside = results['img'][box]
             inside[:] = np.random.randint(0, 256, inside.shape)
         return results
@@ -191,8 +161,7 @@ class LabelBorder:
 
     def __init__(self, task: str, label: int, top: int, bottom: int,
                  height: int):
-        self.key = plane_key(task)
-        self.label = label
+        self.key, self.label = plane_key(task), label
         self.top, self.bottom, self.height = top, bottom, height
 
     def __call__(self, results: dict) -> dict:
@@ -224,9 +193,8 @@ class FormatPlanes:
         labels = np.stack(planes).astype(np.uint8, copy=False)
         channels_first = np.ascontiguousarray(
             image.transpose(2, 0, 1), dtype=np.float32)
-        metas = {key: results.get(key) for key in META_KEYS}
-        metas.update(
-            flip=bool(metas['flip']), dataset=results['dataset'], planes=tasks)
+        metas = {key: results.get(key) for key in (*META_KEYS, 'planes')}
+        metas['flip'] = bool(metas['flip'])
         return dict(
             img=DataContainer(torch.from_numpy(channels_first), stack=True),
             labels=DataContainer(torch.from_numpy(labels), stack=True),
@@ -240,7 +208,7 @@ class CollectImage(Collect):
     """
 
     def __init__(self):
-        super().__init__(keys=['img'], meta_keys=META_KEYS + ('dataset', ))
+        super().__init__(['img'], META_KEYS)
 
     def __call__(self, results: dict) -> dict:
         defaults = dict(dataset='', flip=False, flip_direction=None)
