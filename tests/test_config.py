@@ -216,6 +216,7 @@ def predicting(**given):
     (predicting(thresholds=dict(lesion=dict(EX=0.5, XX=0.5))), 'lesion.XX'),
     (predicting(threshold=0.5), 'prediction.threshold is not read'),
     (put('prediction', dict(postprocessing=dict(rims=0.1))), 'rims'),
+    (put(f'{FIRST}.img_sufix', '.png'), "did you mean 'img_suffix'"),
     (put('prediction', dict(postprocessing=dict(one_object=['disc']))),
      'one_object.disc'),
 ])  # yapf: disable

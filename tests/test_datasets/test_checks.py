@@ -89,17 +89,13 @@ def some(*classes, **more):
      dict(img_suffix=['.png', '.tif']), 'same stem as eye_0.tif'),
     (remove('ann/eye_3.png'), {}, 'ann: 1 of 5 masks are missing (truth, '
      'lesion), such as eye_3.png'),
-    (None, dict(ann_dirs=dict(lesion='masks')), 'masks: 5 of 5 masks are'),
     (None, dict(ann_suffix='.gif', pseudo_dirs={}, weights={}), 'eye_0.gif'),
     (small_mask('ann/eye_1.png'), {}, 'ann/eye_1.png: the mask has shape (9'),
     (lambda root: Image.new('RGB', (56, 42)).save(root / 'ann/eye_1.png'), {},
      "ann/eye_1.png: has Pillow mode 'RGB', expected one channel"),
     (cut('images/eye_2.png'), {}, 'images/eye_2.png: cannot be read'),
-    (cut('ann/eye_3.png'), {}, 'ann/eye_3.png: cannot be read'),
     (cut_jpeg, dict(img_suffix='.jpg'), 'eye_2.jpg: cannot be read'),
-    (pipe('ann/eye_1.png'), {}, 'such as eye_1.png'),
     (pipe('pseudo/manifest.json'), {}, 'not a regular file but a pipe'),
-    (None, dict(fov_dir='images/../ann/..'), '(truth, field_of_view)'),
     (small_mask('ann/eye_0.png'), dict(ann_dirs={}, fov_dir='ann'),
      'ann/eye_0.png: the mask has shape (9'),
     (None, dict(pseudo_dirs=dict(vessel='ddr_v')),
@@ -108,15 +104,11 @@ def some(*classes, **more):
     (manifest(classes=['x']), {}, "manifest.json: made for ('vessel'"),
     (manifest(images=['eye_0']), {}, 'without 4 of the 5 images'),
     (manifest(images=7), {}, 'manifest.json: is not a manifest'),
-    (text('pseudo/manifest.json', '{'), {}, 'manifest.json: is not a man'),
-    (text('pseudo/manifest.json', '{}'), {}, 'manifest.json: is not a man'),
     (text('pseudo/manifest.json', 'null'), {}, 'manifest.json: is not a m'),
-    (pipe('a.txt'), dict(split='a.txt'), 'not a regular file but a pipe'),
     (None, dict(split='none.txt'), 'none.txt: split file cannot be read'),
     (text('a.txt', '\n'), dict(split='a.txt'), 'a.txt: the split file is em'),
     (text('a.txt', 'eye_1\neye_9\n'), dict(split='a.txt'), "t: 'eye_9' is"),
     (link_outside, dict(split='a.txt'), 'a link leads out of'),
-    (text('a.txt', 'eye_1\0'), dict(split='a.txt'), r"'eye_1\x00' is not an"),
 ])  # yapf: disable
 def test_one_problem(make, root, damage, changes, expected):
     if damage:
@@ -181,6 +173,12 @@ def test_which_images_are_taken(tmp_path, suffix, names, left_out, caplog):
     assert all(f'left out are {left_out}; set' in text for text in said)
 
 
+def test_names_that_break_logs(make, root):
+    copy('images/eye_0.png', 'images/eye\n9.png')(root)
+    with pytest.raises(DataError, match=r"'eye\\n9.png'"):
+        make()
+
+
 def test_pseudo_labels_without_a_manifest(make, root):
     os.remove(root / 'pseudo/manifest.json')
     with pytest.warns(UserWarning, match='manifest.json not found'):
@@ -224,11 +222,3 @@ def test_links_out_of_the_data_root(make, root, monkeypatch, name):
         make)
     monkeypatch.setenv('MBOS_ALLOW_LINKS', str(root.parent))
     check_pixels([make()])
-
-
-def test_names_that_break_logs(make, root):
-    for folder in ('images', 'ann', 'pseudo'):
-        copy(f'{folder}/eye_0.png', f'{folder}/eye\n9.png')(root)
-    with pytest.raises(DataError) as error:
-        make()
-    assert sum(r"'eye\n9.png'" in p for p in error.value.problems) >= 3

@@ -98,16 +98,15 @@ def test_members_that_take_turns():
 
 def test_surrounding_random_state_is_untouched():
     joint = JointDataset([Numbers('a', 4)], seed=1)
-
-    def draw(touch):
+    draws = []
+    for index in (2, None):
         random.seed(0)
         np.random.seed(0)
         torch.manual_seed(0)
-        if touch:
-            joint[2]
-        return random.random(), np.random.rand(), torch.rand(1).item()
-
-    assert draw(True) == draw(False)
+        if index is not None:
+            joint[index]
+        draws.append((random.random(), np.random.rand(), torch.rand(1)))
+    assert draws[0] == draws[1]
 
 
 @pytest.mark.parametrize('members, expected', [
@@ -128,12 +127,9 @@ def test_wrong_members(members, expected):
 ])
 def test_planes_name_the_classes_that_have_truth(make, entries, learnt):
     """Only of tasks of which some classes have it, and some have not."""
-    members = [
-        make(
-            ann_dirs=dict(
-                lesion=dict(path='ann', classes=classes)) if classes else {})
-        for classes in entries
-    ]
+    given = [dict(lesion=dict(path='ann', classes=c)) if c else {}
+             for c in entries]  # yapf: disable
+    members = [make(ann_dirs=ann_dirs) for ann_dirs in given]
     for sample in JointDataset(members)[0]:
         planes = sample['img_metas'].data['planes']
         assert planes.pop('lesion').get('learnt') == learnt

@@ -68,12 +68,8 @@ def test_single_gpu_test_and_evaluate(make_test_set, caplog):
     assert f'{values["lesion.IoU.EX"]:.4f}' in caplog.text
     report = dataset.compute(results)['lesion']
     assert report['per_image'][1]['name'] == 'eye_1'
-
-
-def test_pre_eval_takes_one_image_or_several(make_test_set):
-    dataset = make_test_set()
-    several = dataset.pre_eval([prediction(), prediction(shape_of(1))], [0, 1])
-    np.testing.assert_equal(dataset.pre_eval(prediction(), 0), several[:1])
+    # one image or several
+    np.testing.assert_equal(dataset.pre_eval(prediction(), 0), results[:1])
 
 
 @pytest.mark.parametrize('lesion, expected', [
@@ -169,8 +165,8 @@ def test_one_class_of_nested_ones(score, name):
     entry = dict(odoc=dict(path='ann', classes=[name], binary=True))
     values = score(pred, labels, ann_dirs=entry)
     assert values[f'odoc.IoU.{name}'] == pytest.approx(10 / 20)
-    assert {key.split('.')[2]
-            for key in values if 'odoc.Dice.' in key} == {'background', name}
+    assert {k.split('.')[2] for k in values
+            if 'odoc.Dice.' in k} == {'background', name}  # yapf: disable
 
 
 def test_evaluation_sets(make_test_set):
@@ -184,10 +180,27 @@ def test_evaluation_sets(make_test_set):
              for n in (*own, 'mDice', 'mIoU')]  # yapf: disable
     assert list(values)[0] == 'mDice'
     assert sorted(values) == sorted([*names, 'mDice', 'mIoU'])
-    assert values['ddr.lesion.mDice'] == pytest.approx(values['mDice'])
-    assert values['mDice'] > 0
+    assert values['ddr.lesion.mDice'] == pytest.approx(values['mDice']) != 0
     with pytest.raises(ValueError, match='different names'):
         EvaluationSets(members[:1] * 2)
+
+
+@pytest.mark.parametrize('ann_dirs, expected', [
+    ({}, 'ddr has no ground truth'),
+    (dict(odoc='ann'), 'ddr: its Dice of odoc is undefined'),
+])
+def test_nothing_to_score(make_test_set, root, caplog, ann_dirs, expected):
+    for i in range(5):
+        ignored = np.full(shape_of(i), 255, np.uint8)
+        save_labels(root / f'ann/eye_{i}.png', ignored)
+    sets = EvaluationSets([make_test_set(ann_dirs=ann_dirs)])
+    preds = [prediction(shape_of(i)) for i in range(5)]
+    values = sets.evaluate(sets.pre_eval(preds, list(range(5))), logger='t')
+    assert np.isnan(values['mDice'])
+    assert [
+        expected in r.message for r in caplog.records
+        if r.levelname == 'WARNING'
+    ] == [True]
 
 
 def test_mean_over_tasks_counts_each_task_once():

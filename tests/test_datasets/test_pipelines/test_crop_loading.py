@@ -74,11 +74,8 @@ def assert_same_crops(folder, step, grey, seeds=range(6)):
             assert found['img'].dtype == np.uint8
             difference = np.abs(expected['img'].astype(int) - found['img'])
             assert difference.max() <= grey and difference.mean() < 1
-            for key in ('filename', 'ori_filename', 'ori_shape', 'img_shape',
-                        'scale'):
+            for key in ('filename', 'ori_shape', 'img_shape', 'scale'):
                 assert found[key] == expected[key], key
-            for key, value in expected['img_norm_cfg'].items():
-                assert np.all(found['img_norm_cfg'][key] == value)
             assert set(expected) - {'keep_ratio'} <= set(found)
 
 
@@ -142,16 +139,6 @@ def test_reduction_by_hand(source, size, factor):
     assert Region(source, size, (0, 1, 0, 1)).reduction() == factor
 
 
-def test_smaller_image_is_sampled_at_the_same_places():
-    """A ramp shows where a pixel comes from: means of blocks lie on it."""
-    y, x = np.mgrid[:248, :320].astype(np.float32)
-    ramp = np.stack([y, x, y + x], -1)
-    reduced = ramp.reshape(31, 8, 40, 8, 3).mean((1, 3))
-    region = Region((248, 320), (30, 37), (3, 27, 5, 33))
-    np.testing.assert_allclose(
-        region.sample_image(reduced, 8), region.sample_image(ramp), atol=1e-3)
-
-
 def spotted(tmp_path, spots):
     """A photograph of 400x600 with labelled rectangles on background."""
     plane = np.zeros((400, 600), np.uint8)
@@ -200,18 +187,6 @@ def test_share_of_crops_that_look_for_a_task(tmp_path):
     # nothing to find: no task of this name here, or an empty plane
     for probs in (dict(odoc=1.0), dict(vessel=1.0), {}):
         assert not any((c > 0).any() for c in crops(folder, 30, **probs))
-
-
-@pytest.mark.parametrize('side', [(400, 600), (1000, 1000)])
-def test_looking_for_a_class_stays_in_the_image(tmp_path, side):
-    """Labels in all corners, crops up to the whole image."""
-    folder = spotted(tmp_path, [(1, (0, 1), (0, 600)),
-                                (2, (399, 400), (0, 600))])
-    step = dict(
-        FAST, ratio_range=None, crop_size=side, look_for=dict(lesion=1.0))
-    results, _ = results_of(dataset(folder, step), 0)[0]
-    # the image fits into 200x200
-    assert results['img'].shape == (133, 200, 3)
 
 
 @pytest.mark.parametrize('probs', [(-0.1, 0), (0.6, 0.6)])
