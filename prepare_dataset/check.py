@@ -48,11 +48,8 @@ between 63 eyes of DRIVE, IDRiD, Drishti-GS and STARE."""
 
 @dataclass
 class SplitReport:
-    """What was found in one split.
-
-    Photographs, sizes and thumbnails are by stem; numbers of masks, of those
-    without foreground, and pixels of each value are by label folder. Problems
-    are wrong file by file, notes are not a fault.
+    """What was found in one split, by stem or by label folder: numbers of
+    masks, of those without foreground, and pixels of each value.
     """
     name: str
     expected: int = 0
@@ -89,10 +86,7 @@ class SplitReport:
 
 def check_split(folder: Path, collection: Collection, split: str, workers: int,
                 records: Mapping[str, Record]) -> SplitReport | None:
-    """Check one split of a prepared collection; None if it is not there.
-
-    ``records`` are what preparations recorded of the folder, if they did.
-    """
+    """Check one split of a prepared collection; None if it is not there."""
     base = folder / collection.split_folder(split)
     records = {k: r for k, r in records.items() if split in r.splits}
     recorded = [record.splits[split] for record in records.values()]
@@ -139,9 +133,9 @@ def _check_masks(report: SplitReport, base: Path, collection: Collection,
                  split: str, records: Mapping[str, Record]) -> dict:
     """Compare masks and photographs; the label folders that there are.
 
-    The preparation's record says which photographs must have a mask. Without
-    one all have those that are not optional, unless the owner publishes none
-    of a split; fields of view are there for all, or for none.
+    The record says which photographs must have a mask. Without one all have
+    those that are not optional, unless the owner publishes none of a split;
+    fields of view are there for all, or for none.
     """
     kinds, there = labels_of(collection, records), set(report.images)
     unlabelled, labels = set(there), {}
@@ -266,9 +260,6 @@ def _prepared(
 def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
     """Check a prepared tree or one collection: a report per split, and one of
     duplicates.
-
-    Raises:
-        RefusedError: If there is no prepared collection.
     """
     out = Path(out)
     reports: list[SplitReport] = []
@@ -288,10 +279,9 @@ def check(out, workers: int = 2, sheet: bool = False) -> list[SplitReport]:
         raise RefusedError(f'{out}: holds none of {names}, and no folder '
                            f'with {FILE}; prepare a collection first.')
     duplicates = find_duplicates(reports)
-    if duplicates:
-        name = 'training against other splits'
-        reports.append(SplitReport(name, problems=duplicates))
-    return reports
+    title = 'training against other splits'
+    return reports + [SplitReport(title, problems=duplicates)
+                      ] * bool(duplicates)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from .cli import main
 from .description import Collection, Labels, Split
 from .driver import run
 from .labels import merge
-from .layout import Found, Plane, gather, pair
+from .layout import Plane, find_by_names
 
 LESIONS = dict(
     EX={'ex', 'hard exudates', 'hard_exudates', 'hardexudates', 'exudates'},
@@ -43,21 +43,7 @@ def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
     return 'images', path.stem
 
 
-def find(raw: Path, split: str) -> Found | None:
-    """Find the photographs and lesion masks."""
-    found = Found(raw)
-    files = gather(found, kind_of, split)
-    images = files.pop('images', {})
-    labelled = set().union(*files.values())
-    there = {name: path for name, path in images.items() if name in labelled}
-    if there:
-        files['images'] = there
-    if len(there) < len(images):
-        found.notes.append(f'{len(images) - len(there)} photographs have no '
-                           'lesion mask and are left out.')
-    return pair(found, files, PLANES)
-
-
+find = partial(find_by_names, kind_of=kind_of, planes=PLANES)
 COLLECTION = Collection(
     'DDR',
     'DDR-FOVCrop-padding',

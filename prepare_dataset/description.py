@@ -30,10 +30,8 @@ FIELD_OF_VIEW = Labels(optional=True)
 
 @dataclass(frozen=True)
 class Split:
-    """A split of a collection.
-
-    ``crop`` is ``'fov'`` (to the field of view, then pad to a square),
-    ``'pad'`` (only pad) or ``'none'``.
+    """A split; ``crop`` is ``'fov'`` (to the field of view, then pad to a
+    square), ``'pad'`` (only pad) or ``'none'``.
     """
     expected: int  # photographs in the owner's release
     crop: str = 'fov'
@@ -43,10 +41,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection, described.
-
-    ``find(raw, split)`` returns what the raw folder holds of a split, or None
-    if it holds nothing of it.
+    """A collection; ``find(raw, split)`` returns what the raw folder holds of
+    a split, or None if it holds nothing of it.
     """
     name: str  # for messages
     folder: str  # of the prepared collection

@@ -48,11 +48,6 @@ def find(raw: Path, split: str) -> Found | None:
             'test/1st_manual is missing, as in the copies of DRIVE published '
             'today: images are prepared without labels, so that they can be '
             'segmented but not scored.')
-    unmasked = sum(item.fov is None for item in found.items)
-    if unmasked:
-        found.notes.append(
-            f'{unmasked} photographs have no file in {split}/mask: the field '
-            'of view in fov/ is found instead.')
     return found
 
 

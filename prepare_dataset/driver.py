@@ -20,8 +20,6 @@ from .worker import Job, Outcome, prepare_item
 MAX_SIDE = dict(train=2048)
 """Largest side of prepared images by split; training never looks closer than
 1024 x 2. Other splits keep full size, so that metrics stay comparable."""
-MAX_NOTES = 20
-"""Notes of a split that a summary shows; errors are all shown."""
 
 
 @dataclass
@@ -52,9 +50,7 @@ class SplitSummary:
                f'there, {len(self.errors)} problems')
         yield from (f'  {k}: {count}' for k, count in self.counts.items()
                     if count)
-        yield from (f'  note: {note}' for note in self.notes[:MAX_NOTES])
-        if len(self.notes) > MAX_NOTES:
-            yield f'  note: {len(self.notes) - MAX_NOTES} more like these'
+        yield from (f'  note: {note}' for note in self.notes)
         yield from (f'  ERROR {error}' for error in self.errors)
 
 

@@ -31,11 +31,10 @@ def open_image(path: Path) -> Image.Image:
         if path.suffix != '.gz':
             with mbos.io.open_image(path) as image:
                 return image.copy()
-        # A PPM is read from its start, so no more is unpacked than its header
-        # claims, whatever the archive holds.
         mbos.io.check_regular(path)
-        with gzip.open(path) as file, \
-                mbos.io.open_image(path, file, ('PPM', )) as image:
+        # of a PPM no more is unpacked than its header claims
+        with gzip.open(path) as file, mbos.io.open_image(
+                path, file, ('PPM', )) as image:
             return image.copy()
     except RefusedError:
         raise
@@ -181,8 +180,7 @@ def refuge(path: Path, layout: Layout) -> Labelled:
     """Read a REFUGE mask of either polarity: labels 1 disc rim and 2 cup.
 
     The release has 0 cup, 128 disc and 255 background; copies with the
-    inverse, and with 0, 1 and 2, circulate. The background is what the mask's
-    frame shows. Counts ``'inverted masks'``.
+    inverse, and with 0, 1 and 2, circulate. The mask's frame is background.
     """
     values = class_values(path, layout)
     if values.max(initial=0) <= 2:  # copies with class numbers

@@ -47,10 +47,8 @@ JPEG = ('.jpg', '.jpeg')
 
 @dataclass(frozen=True)
 class Item:
-    """One photograph and what is needed to prepare it.
-
-    ``labels`` are by folder to write: functions that take ``layout=`` and
-    return labels and counts, see ``labels.py``.
+    """One photograph; its labels are readers by folder to write, see
+    ``labels.py``, that take ``layout=``.
     """
     stem: str  # name of the prepared files without suffix
     image: Path
@@ -60,10 +58,8 @@ class Item:
 
 @dataclass
 class Found:
-    """What a raw collection holds of one split, in ``folder``.
-
-    Problems are files that are missing or left over, notes what is not a
-    fault; the files in ``left_out`` are not read as images.
+    """What a raw collection holds of one split, in ``folder``; the files in
+    ``left_out`` are not read as images.
     """
     folder: Path | None = None
     items: list[Item] = field(default_factory=list)
@@ -74,10 +70,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Plane:
-    """How masks become the labels of one folder.
-
-    ``if_missing`` is what is done with a photograph that lacks one:
-    ``REFUSE`` is a problem, ``LEAVE_OUT`` a note, ``GO_WITHOUT`` neither.
+    """How masks become the labels of one folder; a photograph that lacks one
+    is a problem (``REFUSE``), a note (``LEAVE_OUT``) or neither.
     """
     reader: Callable  # see labels.py
     masks: Sequence[str]  # kinds, in the order of the reader's arguments
@@ -89,11 +83,9 @@ def gather(found: Found,
            kind_of: KindOf,
            split: str | None = None,
            suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Files]:
-    """Sort the images in ``found.folder`` by kind, then by name.
-
-    With a split, files count whose nearest folder that is called like a split
-    is called like this one. ``found`` gets a problem for every second file of
-    one kind and name.
+    """Sort the images in ``found.folder`` by kind, then by name: with a split,
+    those whose nearest folder that is called like a split is called like it.
+    A second file of one kind and name is a problem.
     """
     files: dict[str, Files] = {}
     raw = found.folder

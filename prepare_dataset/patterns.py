@@ -50,9 +50,8 @@ def list_photographs(folder: Path,
                      expression: str | None = None) -> list[Photograph]:
     """List the image files in a folder and below it, by relative path.
 
-    ``pattern`` chooses them, such as ``'*.jpg'`` or ``'images/*.jpg'``, in
-    upper or lower case; ``expression`` is searched in the stem, and its named
-    groups become fields.
+    ``pattern`` chooses them, such as ``'*.jpg'`` or ``'images/*.jpg'``; the
+    named groups of ``expression``, searched in the stem, become fields.
     """
     paths = []
     for path in visible_files(folder):

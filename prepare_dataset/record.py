@@ -23,9 +23,6 @@ UNFINISHED = 'the preparation was not finished; run the same command again.'
 
 def read_geometry(folder: Path) -> dict[str, Geometry]:
     """Read geometry.csv of a prepared split; an empty dict if there is none.
-
-    Raises:
-        RefusedError: If the file is damaged.
     """
     path = folder / GEOMETRY
     if not path.exists():
@@ -96,9 +93,6 @@ class Record:
 def read_records(folder: Path) -> dict[str, Record]:
     """Read the records of a prepared folder, by name of the collection; a
     missing file is empty.
-
-    Raises:
-        RefusedError: If the file is damaged.
     """
     path = folder / FILE
     if not path.exists():

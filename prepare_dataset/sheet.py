@@ -2,15 +2,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mbos.io import RefusedError
-from mbos.io.downscale import scale_labels
 from mbos.io.files import save_image
 from mbos.io.labels import read_labels
 from mbos.painter import draw_overlay, shrink
+from mbos.tasks import Task
 from .description import Labels
 from .labels import open_photograph
 
@@ -19,8 +18,8 @@ HEAD = 20
 """int: Height of the line above a tile, with the name of its photograph."""
 PER_SPLIT = 8
 COLUMNS = 4
-BESIDES = '-'
-"""str: In names of folders that hold a second opinion, which is not drawn."""
+OUTLINE = Task('fov', ('inside', ), True, ((255, 255, 255), ))
+"""Task: Shows the field of view."""
 
 
 def _tile(path: Path, labels: Mapping[str, Labels], place: str) -> Image.Image:
@@ -35,16 +34,12 @@ def _tile(path: Path, labels: Mapping[str, Labels], place: str) -> Image.Image:
         photograph = shrink(open_photograph(path).decode(), TILE)
     except RefusedError:
         return tile
-    overlay = photograph.copy()
-    fov = _labels(path, 'fov')
-    if fov is not None:
-        fov = scale_labels(fov, photograph.shape[1::-1])
-        overlay[fov > cv2.erode(fov, np.ones((3, 3), np.uint8))] = 255
-    # of several folders the first is on top
+    overlay = photograph
+    # of several folders the first is on top; a second opinion is not drawn
     for name, kind in reversed(labels.items()):
         plane = _labels(path, name)
-        if plane is not None and name != 'fov' and BESIDES not in name:
-            task = kind.shown_as
+        if plane is not None and '-' not in name:
+            task = OUTLINE if name == 'fov' else kind.shown_as
             overlay = draw_overlay(overlay, {task.name: plane}, [task])
     tile.paste(Image.fromarray(photograph), (0, HEAD))
     tile.paste(Image.fromarray(overlay), (TILE, HEAD))

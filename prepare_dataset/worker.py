@@ -17,7 +17,6 @@ from .labels import binary, open_photograph
 from .layout import Item
 
 MAY_BE_EMPTY = Labels(may_be_empty=True)
-CUT_OFF = 'label pixels outside the crop, cut off'
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,6 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
 def _labels(item: Item, layout: Layout, job: Job,
             outcome: Outcome) -> dict[str, np.ndarray]:
     """Read and prepare all labels, and count what is worth reporting."""
-    x, y, width, height = outcome.geometry.box
     prepared = {}
     for name, reader in item.labels.items():
         labels, counts = reader(layout=layout)
@@ -154,8 +152,6 @@ def _labels(item: Item, layout: Layout, job: Job,
             raise RefusedError(
                 f'{item.image}: its mask for {name}/ is empty, while every '
                 'eye has what this mask should show; look at the raw mask.')
-        inside = np.count_nonzero(labels[y:y + height, x:x + width])
-        counts = {**counts, CUT_OFF: int(np.count_nonzero(labels) - inside)}
         outcome.counts.update({f'{name}: {k}': n for k, n in counts.items()})
         prepared[name] = outcome.geometry.apply(labels, is_label=True)
     return prepared

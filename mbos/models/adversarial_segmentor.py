@@ -33,13 +33,10 @@ class AdversarialSegmentor(MultiTaskSegmentor):
     terms have no gradient for the discriminators, and theirs none for the
     predictions, so one backward pass gives both their gradients.
 
-    Args:
-        discriminator (dict, optional): Config of the discriminators, without
-            ``in_channels``. None leaves the adversarial terms out.
-        adversarial_weights (dict[str, float]): Weight of the adversarial
-            terms per head, ``decode`` and ``aux``. Default: 0.1 and 0.02.
-        pseudo_weight (float): Weight of the pseudo-label terms; the planes'
-            own weights multiply it.
+    ``discriminator`` is their config without ``in_channels``; None leaves the
+    adversarial terms out. ``adversarial_weights`` are of these terms per head,
+    ``decode`` and ``aux``, by default 0.1 and 0.02; ``pseudo_weight`` of the
+    pseudo-label terms, which the planes' own weights multiply.
     """
 
     stage = 'adversarial'
@@ -116,11 +113,10 @@ class AdversarialSegmentor(MultiTaskSegmentor):
         """Values of one task's adversarial terms, and the verdicts' accuracy,
         from probabilities (n, C, H, W) of the images ``have``.
         """
-        fooling, judged = ([
-            row for row in have if any(
-                row in term.rows and (term.role == FOOL) == fools
-                for term in terms)
-        ] for fools in (True, False))
+        fooling, judged = (
+            sorted({r for t in terms if (t.role == FOOL) == fools
+                    for r in t.rows})
+            for fools in (True, False))  # yapf: disable
         for_generator = self._verdicts(
             partial(fixed_verdicts, discriminator), pick(prob, have, fooling))
         for_discriminator = self._verdicts(discriminator,

@@ -13,11 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 def check_network(model: nn.Module, images: int) -> None:
     """Refuse what would end or falsify the first iteration, a step of some
-    images.
-
-    Raises:
-        ValueError: If heads expect other maps than the backbone gives, or if
-            BatchNorm does not go with ``train_cfg``.
+    images: heads that expect other maps than the backbone gives, and BatchNorm
+    that does not go with ``train_cfg``.
     """
     images_per_pass(model.train_cfg, images, False, batch_norms(model.train()))
     channels = backbone_channels(model)
@@ -36,13 +33,8 @@ def batch_norms(model: nn.Module) -> list[str]:
 
 def images_per_pass(train_cfg: Mapping | None, images: int, alone: bool,
                     norms: list[str]) -> int:
-    """How many images of equal size pass the network together.
-
-    ``alone`` is whether 'auto' is one image, where no norm mixes them.
-
-    Raises:
-        ValueError: If the setting is neither 'auto' nor a positive number, or
-            separates images that BatchNorm mixes.
+    """How many images of equal size pass the network together; ``alone`` is
+    whether 'auto' is one image, where no norm mixes them.
     """
     train_cfg = train_cfg or {}
     setting = train_cfg.get('images_per_pass', 'auto')

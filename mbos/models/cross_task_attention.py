@@ -47,8 +47,8 @@ def relative_position_index(window: int) -> Tensor:
 
 
 def position_bias(attention: nn.Module) -> Tensor:
-    """The learnt bias of every pair of window positions, (heads, L, L), of a
-    :class:`CrossTaskBlock` or mmseg's ``WindowMSA``.
+    """The learnt bias of each pair of window positions, (heads, L, L); mmseg's
+    ``WindowMSA`` has the same parts.
     """
     index = attention.relative_position_index
     bias = attention.relative_position_bias_table.index_select(
@@ -76,15 +76,12 @@ class CrossTaskBlock(BaseModule):
         self.proj = nn.Linear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window_size - 1)**2, num_heads))
+        index = relative_position_index(window_size)
         self.register_buffer(
-            'relative_position_index',
-            relative_position_index(window_size),
-            persistent=False)
+            'relative_position_index', index, persistent=False)
         self.norm2 = nn.LayerNorm(channels)
         self.ffn = FFN(
-            embed_dims=channels,
-            feedforward_channels=feedforward_ratio * channels,
-            act_cfg=dict(type='GELU'))
+            channels, feedforward_ratio * channels, act_cfg=dict(type='GELU'))
 
     def init_weights(self):
         """Truncated normal for the attention; the feed-forward keeps its."""
@@ -106,10 +103,9 @@ class CrossTaskBlock(BaseModule):
         """Queries of :meth:`windows`: (windows, heads, L, C / heads)."""
         return self._split_heads(self.q(windows))
 
-    def keys_values(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_values(self, windows: Tensor) -> list[Tensor]:
         """Keys and values of :meth:`windows`, each shaped as the queries."""
-        key, value = self.kv(windows).chunk(2, dim=-1)
-        return self._split_heads(key), self._split_heads(value)
+        return [*map(self._split_heads, self.kv(windows).chunk(2, dim=-1))]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor,
                bias: Tensor) -> Tensor:
@@ -142,19 +138,10 @@ class CrossTaskAttention(BaseModule):
     ``width`` channels, and what ``conv`` gives is enlarged before it is added
     to ``x_i`` itself.
 
-    Args:
-        task_names (Sequence[str]): The tasks in canonical order.
-        channels (int): Channels of every task's map.
-        window_size (int): Side of the attention windows, in pixels of the
-            maps that the blocks see.
-        share_block (bool): Whether one block serves all ordered pairs of
-            tasks, as published. False gives each pair its own.
-        width (int, optional): Channels within the blocks. Default: those of
-            the maps, as published.
-        downscale (int): How many pixels of a map, along a side, become one
-            within the blocks. Default: 1, as published.
-        feedforward_ratio (int): Hidden over outer width of the blocks'
-            feed-forward.
+    One block serves all ordered pairs of tasks, unless ``share_block`` is
+    False. ``window_size`` is in pixels of the maps that the blocks see, and
+    ``feedforward_ratio`` hidden over outer width of their feed-forward. The
+    defaults are as published.
     """
 
     def __init__(self,

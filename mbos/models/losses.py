@@ -64,12 +64,8 @@ def mean_of_channels(values: Tensor, counts: Tensor) -> Tensor:
 class BinaryLoss(nn.Module):
     """Dice loss, cross entropy or their sum, on the channels of one task.
 
-    Args:
-        mode (str): ``'dice'``, ``'ce'`` or ``'ce_dice'``.
-        smooth (float): Smoothing term of the dice loss.
-        ignore_index (int, optional): Label value that takes no part. None
-            counts such pixels as background, which reproduces the published
-            release.
+    ``smooth`` is that of the dice loss, ``ignore_index`` the label value that
+    takes no part; None counts such pixels as background, as published.
     """
 
     MODES = ('dice', 'ce', 'ce_dice')

@@ -28,16 +28,11 @@ class MultiTaskHead(BaseModule):
     Args:
         head (dict): Config of mmseg's ``UPerHead``, ``FCNHead`` or another
             head that offers ``_forward_feature``, without ``num_classes``.
-        loss_decode (dict): Config of a loss that takes (logits, labels, task)
-            and returns one value per image, such as ``BinaryLoss``.
+        loss_decode (dict): Config of a ``BinaryLoss`` or the like.
         cross_task_attention (dict, optional): Arguments of
             :class:`CrossTaskAttention`; None leaves it out.
         drop_whole_tasks (bool): Whether dropout drops all channels of a task
-            at once, which reproduces the published release, instead of single
-            channels.
-
-    Raises:
-        ValueError: If head or loss are of a kind that does not serve.
+            at once, which reproduces the published release.
     """
 
     def __init__(self,
@@ -51,8 +46,8 @@ class MultiTaskHead(BaseModule):
         self.tasks = {task.name: task for task in build_tasks(tasks)}
         # mmcv's ModuleDict, because torch's hides its parts from init_weights
         self.heads = ModuleDict({
-            task.name: _build_task_head(head, task)
-            for task in self.tasks.values()
+            n: _build_task_head(head, t)
+            for n, t in self.tasks.items()
         })
         # what mmseg asks of a head; all channels are sigmoid
         self.align_corners = self.any_head.align_corners

@@ -156,18 +156,15 @@ class MultiTaskSegmentor(EncoderDecoder):
                       labels: Images,
                       backward: Callable | None = None,
                       **kwargs) -> dict[str, Tensor]:
-        """Losses of a batch of partially labelled images.
+        """Losses of a batch of partially labelled images, (N, 3, H, W), or N
+        images of unequal sizes.
 
-        Args:
-            img: Shape (N, 3, H, W), or N images of unequal sizes.
-            img_metas: With ``dataset`` and ``planes``: by task name, ``kind``
-                (truth, pseudo, absent) and ``weight``, and ``classes`` where
-                the plane labels only some of them.
-            labels: Label planes, (N, T, H, W), in the order of
-                ``img_metas[...]['planes']``.
-            backward: Called with the summed loss of each group of images as
-                soon as it is there, so that its graph is freed before the
-                next. The values returned are then detached.
+        ``img_metas`` have ``dataset`` and ``planes``: by task name, ``kind``
+        (truth, pseudo, absent) and ``weight``, and ``classes`` where the plane
+        labels only some; ``labels`` are the planes in their order, (N, T, H,
+        W). ``backward`` is called with the summed loss of each group of images
+        as soon as it is there, so that its graph is freed before the next.
+        The values returned are then detached.
         """
         # weights as exact as the losses: float32 does not have 0.05
         dtype = at_least_float32(img[0]).dtype
@@ -205,9 +202,13 @@ class MultiTaskSegmentor(EncoderDecoder):
         sum of all that trains; ``losses``, every value by name, detached.
         """
         losses = self(**data_batch, backward=backward)
-        values = {name: value.detach() for name, value in losses.items()}
-        images = len(data_batch['img_metas'])
-        return dict(loss=total_loss(losses), losses=values, num_samples=images)
+        return dict(
+            loss=total_loss(losses),
+            losses={
+                name: value.detach()
+                for name, value in losses.items()
+            },
+            num_samples=len(data_batch['img_metas']))
 
     def plan_batch(self, img_metas: list[dict], labels: Sequence[Tensor],
                    dtype: torch.dtype) -> tuple[dict, list[Term]]:
@@ -261,8 +262,7 @@ class MultiTaskSegmentor(EncoderDecoder):
         ``img_shape`` in mmseg's meta information is their size without
         padding. Channels of other tasks than ``tasks`` are 0.
         """
-        # mmseg reads the model's test_cfg: that of a copy which shares all
-        # else, as several threads may predict
+        # mmseg reads the model's test_cfg, and several threads may predict
         network = copy.copy(self)
         network.test_cfg = ConfigDict(
             complete_test_cfg(test_cfg or self.test_cfg), tasks=tasks)
@@ -305,28 +305,21 @@ class MultiTaskSegmentor(EncoderDecoder):
     def show_result(self,
                     img: str | np.ndarray,
                     result: list[dict] | dict[str, np.ndarray],
-                    palette: list | None = None,
-                    win_name: str = '',
-                    show: bool = False,
-                    wait_time: int = 0,
                     out_file: str | None = None,
-                    opacity: float = 0.5) -> np.ndarray:
-        """Draw a result on its image, as mmseg's tools ask for.
+                    opacity: float = 0.5,
+                    **kwargs) -> np.ndarray:
+        """Draw what mmseg's ``inference_segmentor`` gives on an image, BGR or
+        a file, as mmseg's tools ask for: the picture, BGR, uint8.
 
-        ``img`` is BGR, or a file; ``result`` is that of mmseg's
-        ``inference_segmentor``. ``palette`` is not used: each task has its
-        colours. Returns the picture, BGR, uint8.
+        Each task has its colours; other arguments of mmseg are not used.
         """
         by_task = result[0] if isinstance(result, (list, tuple)) else result
         labels = {
             name: task.decode(torch.from_numpy(by_task[name])).numpy()
             for name, task in self.tasks.items()
         }
-        image = mmcv.bgr2rgb(mmcv.imread(img))
-        picture = mmcv.rgb2bgr(
-            draw_overlay(image, labels, list(self.tasks.values()), opacity))
-        if show:
-            mmcv.imshow(picture, win_name, wait_time)
+        image, tasks = mmcv.bgr2rgb(mmcv.imread(img)), [*self.tasks.values()]
+        picture = mmcv.rgb2bgr(draw_overlay(image, labels, tasks, opacity))
         if out_file is not None:
             mmcv.imwrite(picture, out_file)
         return picture

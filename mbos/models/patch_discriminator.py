@@ -1,4 +1,5 @@
 """The discriminator of one task's predictions (docs/method.md, section 6)."""
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,9 @@ class PatchDiscriminator(BaseModule):
     4x4 convolutions of stride 2, LeakyReLU 0.2 between them, no norm. A
     verdict is about a patch of ``downscale * 2 ** num_convs`` pixels a side.
 
-    Args:
-        in_channels (int): Channels of the task's probabilities.
-        channels (int): Width of the first convolution; each but the last
-            doubles it.
-        downscale (int): Over how many pixels, along a side, probabilities are
-            averaged first. The defaults are as published.
+    The first convolution has ``channels`` channels; each but the last doubles
+    them. Probabilities are first averaged over ``downscale`` pixels along a
+    side. The defaults are as published.
     """
 
     def __init__(self,
@@ -37,12 +35,10 @@ class PatchDiscriminator(BaseModule):
                 f', downscale={downscale}: give 1 or more for each.')
         self.downscale = downscale
         self.patch_size = downscale * 2**num_convs
-        widths = [
-            in_channels, *(channels * 2**i for i in range(num_convs - 1)), 1
-        ]
+        hidden = [channels * 2**i for i in range(num_convs - 1)]
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1)
-            for a, b in zip(widths[:-1], widths[1:]))
+            for a, b in pairwise([in_channels, *hidden, 1]))
         self.act = nn.LeakyReLU(0.2, inplace=True)  # of convolutions only
 
     def init_weights(self):

@@ -8,10 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 
 def maybe_recomputed(recompute: bool, function: Callable, *args):
-    """Call a function, and if wanted keep no more of it than its arguments.
-
-    What the backward pass needs is then computed again when it comes to it,
-    with the same random numbers.
+    """Call a function, and if wanted keep no more of it than its arguments:
+    the backward pass computes it again, with the same random numbers.
     """
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *args, use_reentrant=False)
@@ -24,9 +22,6 @@ def recompute_backbone(backbone: nn.Module) -> None:
     It has a method ``recompute_activations``, or parts with mmseg's setting
     ``with_cp``. These are checkpointed from outside: mmseg's own way warns,
     and does not allow gradients of chosen inputs.
-
-    Raises:
-        ValueError: If it has neither.
     """
     if hasattr(backbone, 'recompute_activations'):
         backbone.recompute_activations()

@@ -27,8 +27,7 @@ class Term:
 
     Its role is ``supervised``: against the label plane; ``fool``: the
     discriminator shall take it for source; ``source``, ``target``: the
-    discriminator's own verdict. ``classes`` are those that each plane labels,
-    in the game those that any dataset labels; None for all.
+    discriminator's own verdict.
     """
 
     name: str  # in the logs, such as loss_truth.vessel
@@ -36,6 +35,7 @@ class Term:
     role: str
     rows: list[int]  # of the batch
     weights: Tensor  # of each of them, (len(rows), )
+    # those that each plane labels, in the game any dataset; None for all
     classes: list[Sequence[str] | None] | None = None
 
     def restrict(self, rows: Sequence[int]) -> 'Term':
@@ -124,9 +124,7 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
 
 def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
                  counts: dict[str, Tensor], factor: float) -> list[Term]:
-    """Supervision by pseudo labels: one term per dataset and task, all of them
-    weighed by a factor.
-    """
+    """Supervision by pseudo labels: one term per dataset and task."""
     return [
         Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED, rows,
              plane_weights(metas, task, rows, counts[task], factor),

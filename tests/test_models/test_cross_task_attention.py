@@ -77,15 +77,17 @@ def slow_shrink(net, x):
 
 
 def slow(net, whole):
+
+    def block_of(i, j):
+        return net.block if net.share_block else net.blocks[f'{i}_from_{j}']
+
     out = {}
     features = {task: slow_shrink(net, x) for task, x in whole.items()}
     for i, x in features.items():
         added = []
         for n in range(len(x)):
             answers = [
-                slow_block(
-                    net.block if net.share_block else
-                    net.blocks[f'{i}_from_{j}'], x[n], features[j][n])
+                slow_block(block_of(i, j), x[n], features[j][n])
                 for j in net.task_names if j != i
             ]
             conv = net.fuse.conv.weight[:, :, 0, 0]
@@ -138,15 +140,6 @@ def test_rows_are_a_part_of_the_whole(settings):
     assert torch.allclose(part['b'], whole['b'][:1])
     assert torch.allclose(part['c'], whole['c'][[3, 1]])
     assert set(net(features, dict(b=None))) == {'b'}
-
-
-def test_a_single_task_is_left_alone():
-    net = CrossTaskAttention(('a', ), CHANNELS)
-    x = torch.randn(3, CHANNELS, 4, 4)
-    assert not list(net.parameters())
-    assert net(dict(a=x))['a'] is x
-    picked = net(dict(a=x), dict(a=torch.tensor([2, 0])))['a']
-    assert torch.equal(picked, x[[2, 0]])
 
 
 @pytest.mark.parametrize('share_block', [True, False])

@@ -58,23 +58,6 @@ def test_nested_classes_by_hand():
     assert value.item() == pytest.approx((disc + cup) / 2, rel=1e-5)
 
 
-@pytest.mark.parametrize('mode', BinaryLoss.MODES)
-def test_ignored_pixels_have_no_say(mode):
-    labels = torch.randint(0, 2, (2, 4, 4), dtype=torch.uint8)
-    labels[0, :2] = 255
-    labels[1] = 255
-    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
-    loss = BinaryLoss(mode=mode)
-    value = loss(logits, labels, VESSEL)
-    assert value[1] == 0
-    value.sum().backward()
-    assert not logits.grad[0, :, :2].any() and not logits.grad[1].any()
-    assert logits.grad[0, :, 2:].all()
-    # the same as cutting the ignored rows off
-    cut = loss(logits[:1, :, 2:], labels[:1, 2:], VESSEL)
-    assert torch.allclose(value[:1], cut)
-
-
 DISC = torch.tensor([[True, False]])
 
 
@@ -116,17 +99,6 @@ def test_cross_entropy_of_one_lesion_by_hand():
     assert value.item() == pytest.approx(first, rel=1e-5)
 
 
-@pytest.mark.parametrize('mode', BinaryLoss.MODES)
-def test_unknown_pixels_have_no_gradient(mode):
-    labels = torch.randint(0, 2, (2, 6, 6), dtype=torch.uint8)
-    labels[:, 0] = 255
-    logits = torch.randn(2, 2, 6, 6, requires_grad=True)
-    known = torch.tensor([[True, False], [True, True]])
-    BinaryLoss(mode=mode)(logits, labels, ODOC, known).sum().backward()
-    _, valid = ODOC.encode(labels, known=known)
-    assert torch.equal(logits.grad != 0, valid)
-
-
 def test_adversarial_loss_by_hand():
     logits = torch.tensor([[[[0.0, math.log(3)]]], [[[0.0, 0.0]]]])
     # sigmoid(log 3) = 3/4
@@ -135,8 +107,3 @@ def test_adversarial_loss_by_hand():
     target = adversarial_loss(logits, False).tolist()
     assert source == pytest.approx([(half + math.log(4 / 3)) / 2, half])
     assert target == pytest.approx([(half + math.log(4)) / 2, half])
-
-
-def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="'iou': use one of dice, ce"):
-        BinaryLoss(mode='iou')

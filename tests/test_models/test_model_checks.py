@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmseg.models import build_segmentor
 
-from mbos.models.checks import check_network, images_per_pass
+from mbos.models.checks import check_network
 from tests.utils import make_meta, stack_planes, tiny_model, tiny_model_cfg
 
 BN = dict(type='BN', requires_grad=True)
@@ -65,18 +65,9 @@ def test_a_setting_that_separates_images_is_refused(limit):
     with pytest.raises(ValueError, match=message):
         check_network(model, 4)
     check_network(model, limit)
-
-
-def test_low_memory_is_refused_with_it():
     with pytest.raises(ValueError, match='low_memory=True.*norm_eval=True'):
         check_network(network(low_memory=True), 4)
     check_network(network(True, low_memory=True), 4)
-
-
-@pytest.mark.parametrize('setting', [0, 'all', 1.5, None])
-def test_settings_that_mean_nothing(setting):
-    with pytest.raises(ValueError, match='images_per_pass is.*from 1'):
-        images_per_pass(dict(images_per_pass=setting), 4, True, [])
 
 
 SWIN = tiny_model_cfg().backbone.to_dict()

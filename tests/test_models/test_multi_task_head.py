@@ -41,17 +41,6 @@ def test_logits_by_task():
     assert torch.equal(side_by_side, torch.cat(list(logits.values()), 1))
 
 
-@pytest.mark.parametrize('window', [None, 8])
-def test_rows_are_a_part_of_the_whole(window):
-    net, inputs = head(window=window).double().eval(), maps(images=4)
-    inputs = [x.double() for x in inputs]
-    whole = net(inputs)
-    part = net(inputs, dict(odoc=torch.tensor([2, 0]), vessel=None))
-    assert set(part) == {'odoc', 'vessel'}
-    assert torch.allclose(part['vessel'], whole['vessel'])
-    assert torch.allclose(part['odoc'], whole['odoc'][[2, 0]])
-
-
 @pytest.mark.parametrize('tasks', [TASKS, ('vessel', )])
 def test_initial_weights(tasks):
     """Fan-out counts the groups of all tasks; classifiers are N(0, 0.01)."""

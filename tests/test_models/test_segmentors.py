@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mbos.models.multi_task_segmentor import total_loss
 from mbos.tasks import BUILTIN_TASKS
 from tests.utils import make_meta, stack_planes, tiny_model
 
@@ -160,19 +159,6 @@ def test_images_per_pass_changes_nothing(limit, adversarial):
     assert_same(run(model, batch), expected)
 
 
-def test_unlabelled_classes_learn_nothing_where_they_are_unknown():
-    model = network(FOUR[:3], False)
-    item = sample(3, 'a', FOUR[:3], truth=['odoc'])
-    item[2][2] = 1  # disc everywhere
-    _, grads = run(model, [only(item, 'odoc', 'disc')])
-    found = [
-        grad for name, grad in grads.items()
-        if 'odoc' in name and name.endswith('.bias') and len(grad) == 2
-    ]
-    assert len(found) == 2  # decoder and auxiliary head
-    assert all(grad[0] != 0 and grad[1] == 0 for grad in found)
-
-
 def test_classes_without_truth_are_hidden_from_the_game():
     """The discriminators see discs; no cup of theirs has a gradient."""
     tasks = FOUR[:3]
@@ -194,18 +180,6 @@ def test_classes_without_truth_are_hidden_from_the_game():
     assert 'decode.loss_adv.odoc.on_vessel_set' in losses
     prob = torch.cat(seen)
     assert prob[:, 0].all() and not prob[:, 1].any()
-
-
-@BOTH
-def test_backward_at_the_end_gives_the_same(adversarial):
-    tasks = FOUR[:2]
-    model = network(tasks, adversarial)
-    batch = samples(tasks, adversarial)
-    expected = run(model, batch)
-    model.zero_grad()
-    losses = model(**join(batch))
-    total_loss(losses).backward()
-    assert_same(with_gradients(model, losses), expected)
 
 
 @BOTH
@@ -244,16 +218,6 @@ def test_planes_of_other_tasks_are_refused():
         run(model, samples(FOUR[:2], False))
 
 
-def test_a_plane_without_valid_pixel_adds_nothing():
-    model = network(('vessel', ), False)
-    for head in model.dense_heads.values():
-        head.loss_decode.ignore_index = 255  # which is the default
-    batch = samples(('vessel', ), False)
-    empty = sample(5, 'vessel_set', ('vessel', ), truth=['vessel'])
-    empty[2][:] = 255
-    assert_same(run(model, batch + [empty]), run(model, batch))
-
-
 # ---- stage 2 alone
 
 
@@ -274,26 +238,6 @@ def test_generator_and_discriminators_do_not_train_each_other():
         }
         assert touched == {part}
     assert all(p.requires_grad for p in model.discriminators.parameters())
-
-
-def test_weights_of_the_game():
-    tasks = FOUR[:2]
-    batch = join(samples(tasks, True))
-    plain = network(tasks, True)
-    heavy = network(
-        tasks,
-        True,
-        adversarial_weights=dict(decode=0.3, aux=0.02),
-        pseudo_weight=0.5)
-    a, b = plain(**batch), heavy(**batch)
-    accuracies = {k: v for k, v in a.items() if 'disc_acc' in k}
-    assert len(accuracies) == 8  # 2 heads, 2 sides, 2 tasks
-    assert all(0 <= v <= 1 for v in accuracies.values())
-    factors = {'decode.loss_adv': 3, 'decode.loss_pseudo': 10,
-               'aux.loss_pseudo': 10}  # yapf: disable
-    for name, value in a.items():
-        factor = factors.get(name.split('.on_')[0].rpartition('.')[0], 1)
-        assert b[name].item() == pytest.approx(factor * value.item()), name
 
 
 def test_one_task_has_no_game_and_no_attention():
@@ -368,26 +312,6 @@ def test_wanted_tasks_alone(adversarial, mode):
     assert list(found) == ['lesion', 'odoc']
     for task, prob in found.items():
         np.testing.assert_array_equal(prob, everything[task])
-
-
-@torch.no_grad()
-def test_sliding_windows_are_averaged():
-    model = network(FOUR[:3], False).eval()
-    model.test_cfg.update(mode='slide', crop_size=(64, 64), stride=(32, 48))
-    img = torch.randn(1, 3, 96, 80, dtype=torch.float64)
-    total = torch.zeros(7, 96, 80, dtype=torch.float64)
-    count = torch.zeros(96, 80)
-    # the last column of windows is moved inside: 0 and 80 - 64
-    for top in (0, 32):
-        for left in (0, 16):
-            box = (slice(top, top + 64), slice(left, left + 64))
-            with torch.no_grad():
-                total[(...,
-                       *box)] += model.encode_decode(img[(..., *box)], [])[0]
-            count[box] += 1
-    expected = (total / count).sigmoid()
-    result, = model.simple_test(img, meta_of(img, (96, 80)))
-    assert torch.allclose(side_by_side(result), expected.float(), atol=1e-6)
 
 
 @pytest.mark.parametrize('direction, axis', [('horizontal', 2),

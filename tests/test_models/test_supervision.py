@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mbos.models.supervision import (Term, adversarial_terms, pseudo_terms,
+from mbos.models.supervision import (adversarial_terms, pseudo_terms,
                                      truth_terms)
 from tests.utils import TASKS, make_meta
 
@@ -133,15 +133,6 @@ def test_planes_of_some_classes():
     assert terms['loss_disc_target.odoc.on_idrid_od'] == approx({6: .1})
 
 
-def test_no_game_without_a_dataset_of_all_classes():
-    metas = METAS[:4] + [
-        make_meta('discs', truth=['odoc'], classes=dict(odoc=['disc'])),
-        make_meta('cups', truth=['odoc'], classes=dict(odoc=['cup'])),
-    ]
-    terms = adversarial_terms(metas, TASKS, LIKE)
-    assert {term.task for term in terms} == {'vessel', 'lesion'}
-
-
 def test_game_about_the_classes_that_have_truth():
     """Nobody labels cups: who labels discs labels all there is."""
     learnt = dict(odoc=('disc', ))
@@ -160,12 +151,3 @@ def test_game_about_the_classes_that_have_truth():
         'loss_disc_target.odoc.on_ddr': approx({1: .5}),
     }
     assert all(term.classes == [('disc', )] for term in terms)
-
-
-def test_terms_can_be_split_over_passes():
-    term = Term('loss', 'odoc', 'supervised', [1, 4, 5],
-                torch.tensor([.1, .2, .7]))
-    part = term.restrict([5, 0, 1])
-    assert part.rows == [2, 0]
-    assert part.weights.tolist() == pytest.approx([.1, .7])
-    assert term.restrict([0, 2]).rows == []

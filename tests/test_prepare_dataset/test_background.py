@@ -11,20 +11,17 @@ def test_masks_of_the_photographs_that_are_named(tmp_path, capsys):
     for name, size in {'01_dr': (30, 20), '01_h': (24, 16)}.items():
         Image.new('RGB', size).save(tmp_path / 'images' / f'{name}.jpg')
 
-    def run(folder, *options):
-        return main([str(tmp_path / folder), 'lesion', *options])
+    def run(*options):
+        return main([str(tmp_path), 'lesion', *options])
 
-    assert run('', '--images', '*_h') == 0
+    assert run('--images', '*_h') == 0
     assert [p.name for p in (tmp_path / 'lesion').iterdir()] == ['01_h.png']
     mask = read_labels(str(tmp_path / 'lesion/01_h.png'))
     np.testing.assert_array_equal(mask, np.zeros((16, 24)))
-    assert '1 masks of background' in capsys.readouterr().out
     annotated = tmp_path / 'lesion/01_dr.png'
     save_labels(annotated, np.ones((20, 30), np.uint8))
-    assert run('') == run('', '--images', '*_g') == run('images') == 1
+    assert run() == run('--images', '*_g') == 1
     shown = capsys.readouterr().err
-    for text in ('01_dr.png: is there and shows', 'no image',
-                 'images/images: No such file'):
-        assert text in shown
-    assert run('', '--force') == 0
+    assert '01_dr.png: is there and shows' in shown and 'no image' in shown
+    assert run('--force') == 0
     assert not read_labels(str(annotated)).any()

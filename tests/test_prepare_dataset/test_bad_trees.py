@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import raw_trees
-from raw_trees import CUP, read, rectangle, save, save_grey
+from raw_trees import CUP, read, save_grey
 
 from mbos.io import RefusedError
 from prepare_dataset import (ddr, drishti_gs, drive, idrid, idrid_vessels,
-                             refuge, stare)
+                             refuge)
 from prepare_dataset.labels import open_image
 from tests.bombs import BOMBS, ppm
 
@@ -81,29 +81,6 @@ def test_what_is_wrong_is_named_and_the_rest_is_prepared(
 def pack(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content))
-
-
-def test_packed_photographs(tmp_path):
-    """Truncated, without a mask or photograph, and a bomb."""
-    raw = tmp_path / 'STARE'
-    picture = save(tmp_path / 'a.ppm', raw_trees.photograph()).read_bytes()
-    vessels = rectangle(40, 46, 80, 50).astype(np.uint8)
-    mask = save(tmp_path / 'a.ppm', vessels).read_bytes()
-    for number in range(1, 6):
-        pack(raw / f'stare-images/im{number}.ppm.gz', picture)
-        pack(raw / f'labels-ah/im{number}.ah.ppm.gz', mask)
-    truncate(raw / 'stare-images/im1.ppm.gz')
-    (raw / 'stare-images/im2.ppm.gz').unlink()
-    (raw / 'labels-ah/im3.ah.ppm.gz').unlink()
-    pack(raw / 'stare-images/im4.ppm.gz', ppm(60000, 60000))
-    summary = stare.prepare(raw, tmp_path / 'out', workers=1)
-    assert len(summary.errors) == 3
-    for parts in (('im1.ppm.gz', 'cannot be read'), ('im2.ah.ppm.gz',
-                                                     'no photograph im2'),
-                  ('im4.ppm.gz', 'its header claims')):
-        assert any(all(p in e for p in parts) for e in summary.errors)
-    assert '1 photographs have no labels-ah mask' in str(summary)
-    assert [p.stem for p in tmp_path.glob('out/*/images/*')] == ['im5']
 
 
 def test_packed_bombs(tmp_path):

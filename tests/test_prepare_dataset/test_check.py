@@ -6,7 +6,7 @@ import pytest
 import raw_trees
 from raw_trees import read
 
-from prepare_dataset import ddr, drive, idrid, refuge, reta, sheet
+from prepare_dataset import ddr, drive, idrid, refuge, reta
 from prepare_dataset.check import check, main
 
 FOLDER = 'DRIVE-FOVCrop-padding'
@@ -70,20 +70,6 @@ def test_values_within_the_task_and_ignored_pixels_pass(
             ] == [True] * (found is not None)  # yapf: disable
 
 
-def test_contact_sheet_shows_labels_and_outlines_the_field_of_view(out):
-    check(out, sheet=True)
-    image = read(out / f'sheets/{FOLDER}.jpg')
-    assert image[:sheet.HEAD].max() > 200  # its name
-    photograph, overlay = np.hsplit(image[sheet.HEAD:sheet.HEAD + 85, :640], 2)
-    # Vessels lie at x 40 to 80, y 46 to 50; the crop begins at (18, 6).
-    red, _, blue = overlay[42, 40].astype(int)
-    assert blue > photograph[42, 40, 2] + 60 and blue > red + 60
-    assert photograph[42, 40, 1] > 80
-    # The collection's own mask begins at x 30.
-    assert (overlay[60, 12] > 200).all()
-    assert not (photograph[60, 12] > 200).all()
-
-
 def test_empty_masks(tmp_path):
     """An eye may be without lesions, but not without a disc."""
     raw = raw_trees.make_idrid(tmp_path / 'raw')
@@ -95,15 +81,6 @@ def test_empty_masks(tmp_path):
     problem, = report.problems
     assert 'OD/IDRiD_02.png: is empty' in problem
     assert report.empty['ann'] == 1
-
-
-def test_images_that_are_not_square_are_noted(out):
-    for file in (out / FOLDER / 'train').glob('*/21_training.*'):
-        raw_trees.save(file, read(file)[:80])
-    report, = check(out)
-    text = '\n'.join(report.lines())
-    assert '85x80, 85x85' in text and '1 images are not square' in text
-    assert report.problems == []
 
 
 def test_duplicates_between_collections(tmp_path):

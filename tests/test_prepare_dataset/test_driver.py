@@ -12,7 +12,6 @@ from raw_trees import read
 from mbos.io import RefusedError
 from prepare_dataset import ddr, drive, driver, reta
 from prepare_dataset.cli import main
-from prepare_dataset.record import read_geometry
 
 FOLDER = 'DRIVE-FOVCrop-padding/train'
 
@@ -77,18 +76,6 @@ def test_second_run_skips_and_force_writes_again(raw, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {'raw', 'out'}
 
 
-def test_existing_files_of_another_size_are_not_mixed(raw, tmp_path):
-    out = tmp_path / 'out'
-    drive.prepare(raw, out, workers=1)
-    before = contents(out)
-    summary = drive.prepare(raw, out, workers=1, max_side=64)
-    assert len(summary.errors) == 4 and '--force' in summary.errors[0]
-    changed = set(before.items()) ^ set(contents(out).items())
-    assert {path for path, _ in changed} == {f'{FOLDER[:-6]}/prepared.json'}
-    assert drive.prepare(raw, out, workers=1, max_side=64, force=True).ok
-    assert read(out / FOLDER / 'images/21_training.tif').shape[:2] == (64, 64)
-
-
 @pytest.mark.parametrize('option, sides', [(None, (64, 85, 85)),
                                            (0, (85, 85, 85)),
                                            (70, (70, 70, 70))])
@@ -101,18 +88,6 @@ def test_training_splits_are_scaled_by_default(tmp_path, monkeypatch, option,
     for split, side in zip(('train', 'val', 'test'), sides):
         for path in (tmp_path / 'out').glob(f'*/{split}/*/*.*'):
             assert read(path).shape[:2] == (side, side)
-
-
-def test_geometry_is_written(raw, tmp_path):
-    drive.prepare(raw, tmp_path / 'out', workers=1)
-    path = tmp_path / 'out' / FOLDER / 'geometry.csv'
-    rows = read_geometry(path.parent)
-    assert list(rows) == [f'{number}_training' for number in range(21, 25)]
-    row = rows['21_training']
-    assert (row.width, row.height, row.box) == (120, 100, (18, 6, 85, 85))
-    path.write_text('name,width\n21_training,x\n')
-    with pytest.raises(RefusedError, match=r'geometry\.csv: cannot be read'):
-        drive.prepare(raw, tmp_path / 'out', workers=1)
 
 
 @pytest.mark.parametrize('out, given, text', [

@@ -6,9 +6,6 @@ from raw_trees import BOX, CENTRE, RADIUS, SIZE, photograph
 
 from mbos.io.field_of_view import find_field_of_view
 from mbos.io.geometry import make_geometry
-from prepare_dataset import synthetic
-from prepare_dataset.synthetic_camera import photograph as synthetic_photograph
-from prepare_dataset.synthetic_eye import draw_eye
 
 EYE = photograph((600, 600), (300, 300), 276)
 
@@ -73,16 +70,6 @@ def test_the_retina_is_found(change):
     assert within_one_percent(fov.box, square((310, 260), 220))
 
 
-@pytest.mark.parametrize('name', synthetic.CAMERAS)
-def test_box_of_drawn_photographs(name):
-    for number, camera in enumerate(synthetic.CAMERAS[name]):
-        rng = np.random.default_rng(number)
-        eye = draw_eye(camera.frame(352), rng, diseased=True)
-        true = cv2.boundingRect(eye.masks()['fov'].astype(np.uint8))
-        fov = find_field_of_view(synthetic_photograph(eye, camera, rng))
-        assert fov.certain and within_one_percent(fov.box, true)
-
-
 def beside(*images, axis=1):
     return np.concatenate(images, axis=axis)
 
@@ -93,18 +80,6 @@ def framed(image, size):
     top, left = (size[1] - len(image)) // 2, (size[0] - image.shape[1]) // 2
     out[top:top + len(image), left:left + image.shape[1]] = image
     return out
-
-
-def test_small_disc_in_a_large_black_frame_and_beside_a_thumbnail():
-    small = photograph((300, 300), (150, 150), 138)
-    fov = find_field_of_view(framed(small, (1500, 1000)))
-    # and two pixels of dilation on each side
-    assert fov.certain and fov.box == (610, 360, 281, 281)
-    thumbnail = np.zeros_like(EYE)
-    thumbnail[:200, :200] = EYE[::3, ::3]
-    fov = find_field_of_view(beside(EYE, thumbnail))
-    assert fov.certain
-    assert within_one_percent(fov.box, square((300, 300), 276))
 
 
 @pytest.mark.parametrize('image, number', [

@@ -4,12 +4,12 @@ import gzip
 import numpy as np
 import pytest
 from PIL import Image
-from raw_trees import (DISC, LESIONS, SIZE, lesion_labels, rectangle, save,
-                       save_grey, save_one_bit_palette)
+from raw_trees import (DISC, SIZE, rectangle, save, save_grey,
+                       save_one_bit_palette)
 
 from mbos.io import RefusedError
 from mbos.io.photographs import Layout
-from prepare_dataset import drishti_gs, labels
+from prepare_dataset import labels
 
 MASK = rectangle(10, 20, 30, 50)
 LAYOUT = Layout(SIZE[::-1])
@@ -56,20 +56,6 @@ def test_files_that_are_no_masks_are_named(tmp_path):
         labels.binary(path, LAYOUT)
 
 
-def test_merge_later_over_earlier(tmp_path):
-    paths = [
-        save_grey(tmp_path / f'{name}.tif', LESIONS[name])
-        for name in ('EX', 'HE', 'SE', 'MA')
-    ]
-    found, counts = labels.merge(*paths, layout=LAYOUT)
-    assert (found == lesion_labels()).all()
-    # HE over EX: 5 x 10 pixels; MA over EX and HE: 2 x 2 pixels.
-    assert counts == {'overlapping pixels': 54}
-    found, counts = labels.merge(None, None, paths[2], None, layout=LAYOUT)
-    assert np.unique(found).tolist() == [0, 3]
-    assert counts == {'overlapping pixels': 0}
-
-
 def test_refuge_without_cup_or_with_unknown_values(tmp_path):
     values = np.where(DISC, np.uint8(128), np.uint8(255))
     for background in (0, 255):
@@ -85,12 +71,3 @@ def test_refuge_without_cup_or_with_unknown_values(tmp_path):
     save(path, np.full_like(values, 128))
     with pytest.raises(RefusedError, match='frame of the mask'):
         labels.refuge(path, LAYOUT)
-
-
-def test_half_of_the_experts_make_the_disc(tmp_path):
-    disc = save(tmp_path / 'd.png', np.uint8([[0, 64, 128, 191, 255]]))
-    cup = save(tmp_path / 'c.png', np.uint8([[128, 0, 0, 64, 128]]))
-    reader = drishti_gs.PLANES['ann'].reader
-    found, counts = reader(disc, cup, layout=Layout((1, 5)))
-    assert found.tolist() == [[2, 0, 1, 1, 2]]
-    assert list(counts.values()) == [1]  # a cup outside the disc

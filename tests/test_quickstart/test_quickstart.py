@@ -214,14 +214,6 @@ def test_commands_of_the_real_quickstart(tmp_path):
     assert stage2.command[position + 1] == str(plan.checkpoint('stage1'))
 
 
-def test_commands_of_the_synthetic_quickstart(tmp_path):
-    plan = Plan(plan_arguments(tmp_path, from_scratch=True))
-    assert plan.data_steps()[0].command[-2:] == ['--size', '96']
-    assert plan.singles == []
-    last = f'iter_{plan.stage1_cfg.runner.max_iters}.pth'
-    assert plan.checkpoint('stage1').name == last
-
-
 def test_everything_end_to_end(tmp_path):
     command = ('tools/quickstart.sh --out out --size 128 --images 3 '
                '--val-images 1 --test-images 2 --iters1 2 --iters2 1')

@@ -39,32 +39,26 @@ def convert_swin(state: Mapping[str, Tensor],
     """Name Swin weights as mmseg's ``SwinTransformer`` does.
 
     What a backbone has no use for (classifier, last norm, index buffers) is
-    dropped and listed in the log, as is the layout.
-
-    Args:
-        source (str): What errors and the log call the weights.
+    dropped and listed in the log, as is the layout. ``source`` is what errors
+    and the log call the weights.
 
     Raises:
         ValueError: If they are not a Swin transformer's.
     """
     layout = swin_layout(state, source)
-    dropped = [key for key in state if _UNUSED.search(key)]
+    unused = [key for key in state if _UNUSED.search(key)]
     converted = dict(
         _converted(key, value, layout) for key, value in state.items()
-        if key not in dropped)
+        if key not in unused)
     logging.getLogger(__name__).info(
         '%s: Swin weights in the %s layout, %d tensors; not used by the '
-        'backbone: %s', source, layout, len(converted), ', '.join(dropped)
-        or 'none')
+        'backbone: %s', source, layout, len(converted), unused)
     return converted
 
 
 def swin_layout(state: Mapping[str, Tensor], source: str) -> str:
     """The layout of a Swin transformer's weights, by their names: 'official',
     'mmseg' or 'timm'.
-
-    Raises:
-        ValueError: If they are not of a Swin transformer.
     """
     if any(re.match(r'stages\..*\.attn\.w_msa\.', key) for key in state):
         return 'mmseg'
@@ -96,11 +90,9 @@ def _converted(key: str, value: Tensor, layout: str) -> tuple[str, Tensor]:
 
 
 def _reorder_merging(value: Tensor) -> Tensor:
-    """Bring a merging layer's inputs, (..., 4 * C), from concatenated to
-    unfolded order.
-
-    Concatenated are the pixels (row, column) 00, 10, 01, 11, each with all its
-    channels. Unfolding goes channel by channel through 00, 01, 10, 11.
+    """Bring a merging layer's inputs, (..., 4 * C), from concatenated order,
+    the pixels (row, column) 00, 10, 01, 11 each with all its channels, to
+    unfolded order, channel by channel through 00, 01, 10, 11.
     """
     pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return pixels.transpose(-1, -2).flatten(-2).contiguous()

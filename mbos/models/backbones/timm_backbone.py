@@ -24,7 +24,6 @@ class TimmFeatures(BaseModule):
     (docs/backbones.md).
 
     Args:
-        model_name (str): timm's name, such as 'tf_efficientnet_lite0'.
         strides (Sequence[int], optional): Which maps to return. Default: all
             from stride 4 upwards, or all where maps have equal strides.
         out_indices (Sequence[int], optional): Which maps to return, by their
@@ -32,8 +31,7 @@ class TimmFeatures(BaseModule):
         norm_eval (bool): Whether BatchNorm keeps its running statistics while
             the network trains, so that an image's result depends on no other
             image; its weights train all the same.
-        **options: Further arguments of the timm model, such as
-            ``drop_path_rate`` or ``img_size``.
+        **options: Of the timm model, such as ``drop_path_rate``.
 
     What timm lacks, or the model, is a ``ValueError``.
     """
@@ -112,10 +110,8 @@ class TimmFeatures(BaseModule):
 
     def match_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Name weights as this backbone does: of the whole timm model, of its
-        feature maps, or of EfficientNet-PyTorch's model.
-
-        Those that the maps do not need (the classifier, later stages) are
-        left out; those that belong to no part of the model keep their names.
+        feature maps, or of EfficientNet-PyTorch's model. Those that the maps
+        do not need (the classifier, later stages) are left out.
         """
         import timm
         options = dict(self.options, pretrained=False)
@@ -162,8 +158,7 @@ def _choose(net: nn.Module, name: str,
 
 
 def _plain(key: str) -> str:
-    """A name without what ``features_only`` changes in it.
-
-    It wraps the model ('body.', 'model.') or makes 'stages.0' 'stages_0'.
+    """A name without what ``features_only`` changes in it: it wraps the model
+    ('body.', 'model.') or makes 'stages.0' 'stages_0'.
     """
     return re.sub(r'^(body|model)\.', '', key).replace('_', '.')

@@ -78,10 +78,6 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
                           backbone: str) -> str:
     """The file that ``model.pretrained`` names; the type of the backbone is
     for the advice where it is missing.
-
-    Raises:
-        FileNotFoundError: If the file or the package is missing.
-        ValueError: If it is an address, or a package without weights.
     """
     path = source = os.fspath(source)
     name = source.removeprefix(_PACKAGE)
@@ -114,11 +110,7 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
 
 
 def read_backbone_state(path: str) -> dict[str, Tensor]:
-    """Read a file of weights, and of a whole segmentor its backbone's.
-
-    Raises:
-        ValueError: If it cannot be read, or holds no tensors.
-    """
+    """Read a file of weights, and of a whole segmentor its backbone's."""
     if path.endswith('.safetensors'):
         content = read_safetensors(path)[0]
     else:
@@ -139,27 +131,22 @@ def read_backbone_state(path: str) -> dict[str, Tensor]:
 
 def _inside(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """What is below a prefix, without it; everything where nothing is."""
-    inside = {
-        key[len(prefix):]: value
-        for key, value in state.items() if key.startswith(prefix)
-    }
-    return inside or state
+    n = len(prefix)
+    return {
+        k[n:]: v
+        for k, v in state.items() if k.startswith(prefix)
+    } or state
 
 
 def load_backbone_weights(backbone: nn.Module,
                           source: 'str | os.PathLike[str]',
                           prefix: str = '') -> list[str]:
-    """Fill a backbone with weights of the same network.
+    """Fill a backbone with weights of the same network, and return the names
+    of its weights that the file lacked.
 
     Swin transformers and timm models take several layouts; other backbones
-    need their own names, as mmseg's and mmcls's checkpoints have them.
-
-    ``prefix`` stands before the backbone's names in the file; 'backbone.' is
-    found by itself. Returns the backbone's weights that the file lacked.
-
-    Raises:
-        FileNotFoundError: If the file or the package is missing.
-        ValueError: If the weights cannot be read or are another network's.
+    need their own names, as mmseg's and mmcls's checkpoints have them, behind
+    ``prefix`` or 'backbone.'. Another network's weights are a ``ValueError``.
     """
     path = find_backbone_weights(source, type(backbone).__name__)
     state = _inside(prefix, read_backbone_state(path))
@@ -186,9 +173,8 @@ def load_backbone_weights(backbone: nn.Module,
             f'{path} does not fit the backbone {name}: {first_of(wrong)}. '
             'Give weights of the same network, under the names of mmseg or '
             'timm, or set model.pretrained=None to train from scratch.')
-    logging.getLogger(__name__).info(
-        '%s: %d tensors for the backbone, %d not used by it', path, len(found),
-        len(state) - len(found))
+    logging.getLogger(__name__).info('%s: %d of %d tensors for the backbone',
+                                     path, len(found), len(state))
     missing = backbone.load_state_dict(found, strict=False).missing_keys
     return [key for key in missing if not key.endswith('_index')]
 

@@ -39,9 +39,6 @@ def test_maps_are_those_of_the_whole_model(name):
                                               for c, s in zip(*FAMILIES[name])]
     for ours, timms in zip(maps, expected):
         torch.testing.assert_close(ours, timms)
-    if name == LITE0:  # convolutions on a CPU read such maps faster
-        assert all(
-            m.is_contiguous(memory_format=torch.channels_last) for m in maps)
 
 
 @pytest.mark.parametrize('settings, strides', [
@@ -88,17 +85,6 @@ def test_batch_norm_keeps_its_statistics_unless_asked(norm_eval):
     ]
     assert all(same) if norm_eval else not any(same)
     assert all(p.requires_grad for p in backbone.parameters())
-
-
-def test_the_classifier_may_have_any_number_of_classes(tmp_path):
-    model = timm.create_model('resnet10t', num_classes=5)
-    path = tmp_path / 'weights.pth'
-    torch.save(dict(state_dict=model.state_dict()), path)
-    backbone = TimmFeatures('resnet10t', strides=(4, 8))
-    assert load_backbone_weights(backbone, path) == []
-    torch.testing.assert_close(
-        backbone.state_dict()['timm_model.layer2.0.conv1.weight'],
-        model.layer2[0].conv1.weight)
 
 
 @pytest.mark.skipif(

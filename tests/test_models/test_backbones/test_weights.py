@@ -71,17 +71,6 @@ def test_the_same_network_is_filled(tmp_path, cfg, prefix):
     assert_holds(backbone, state)
 
 
-def test_norms_of_outputs_keep_their_initial_values(tmp_path):
-    """A classifier has one after its last stage only."""
-    state = build(CONVNEXT).state_dict()
-    lacking = {k: v for k, v in state.items() if not k.startswith('norm0.')}
-    backbone = build(CONVNEXT, seed=1)
-    before = backbone.norm0.weight.clone()
-    absent = load_backbone_weights(backbone, save(lacking, tmp_path / 'a'))
-    assert absent == ['norm0.weight', 'norm0.bias']
-    assert torch.equal(backbone.norm0.weight, before)
-
-
 @pytest.mark.parametrize('other, message', [
     (dict(RESNET, depth=34), 'layer1.2.conv1.weight has no place'),
     (dict(RESNET, base_channels=8), 'has the shape'),
@@ -142,15 +131,6 @@ def test_a_segmentor_starts_from_them(tmp_path, prefix, given):
 def test_contradictions_are_one_sentence(cfg, message):
     with pytest.raises(ValueError, match=message):
         weights_source(cfg)
-
-
-def test_other_initialisations_are_left_to_mmcv():
-    init_cfg = dict(type='Constant', layer='Conv2d', val=0.5)
-    cfg = dict(backbone=dict(RESNET, init_cfg=init_cfg))
-    assert weights_source(cfg) == (None, '', cfg['backbone'])
-    model = tiny_model(**cfg)
-    model.init_weights()
-    assert (model.backbone.conv1.weight == 0.5).all()
 
 
 @pytest.mark.parametrize('source, backbone, advice', [
