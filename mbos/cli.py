@@ -28,13 +28,13 @@ LIGHT = ('predict', 'prepare', 'info')
 
 def usage() -> str:
     """What ``mbos --help`` prints."""
-    lines = [f'  {name:18}  {text}' for name, text in COMMANDS.items()]
-    return '\n'.join([
-        'usage: mbos COMMAND [ARGUMENTS]\n',
-        'One network for every structure of an image, from datasets that each '
-        'label some.\n', *lines,
-        '\nmbos COMMAND --help describes a command; mbos --version.'
-    ])
+    lines = [f'  {name:18}  {text}\n' for name, text in COMMANDS.items()]
+    return f'''usage: mbos COMMAND [ARGUMENTS]
+
+One network for every structure, from datasets that each label some.
+
+{"".join(lines)}
+mbos COMMAND --help describes a command; mbos --version.'''
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,21 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(name)
     else:
         similar = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f' Did you mean {similar[0]}?' if similar else ''
+        hint = ''.join(f' Did you mean {command}?' for command in similar)
         text = f'mbos: no command {name!r}.{hint} `mbos --help` lists all.'
         print(text if name else usage(), file=sys.stderr)
         sys.exit(2)
 
 
 def run(name: str) -> None:
-    """Run a command with the arguments in ``sys.argv``.
-
-    An error that explains itself is one line and exit status 1.
-    """
+    """Run a command with the arguments in ``sys.argv``; an error that explains
+    itself is one line and exit status 1."""
+    module = f'mbos.commands.{name.replace("-", "_")}'
     try:
         with quick_imports():
-            command = importlib.import_module(
-                f'mbos.commands.{name.replace("-", "_")}').main
+            command = importlib.import_module(module).main
             if name not in LIGHT:
                 from mbos.runtime.exits import run_tool
     except ModuleNotFoundError as error:
@@ -80,8 +78,7 @@ def run(name: str) -> None:
 @contextmanager
 def quick_imports() -> Iterator[None]:
     """Let Python not look for garbage meanwhile, nor later in what is there:
-    torch and mmseg make hardly any, and it took a quarter of the time.
-    """
+    torch and mmseg make hardly any, and it took a quarter of the time."""
     gc.disable()
     try:
         yield

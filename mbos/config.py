@@ -39,14 +39,14 @@ def find_config(path: str) -> str:
     if osp.isfile(path):
         return path
     wanted = Path(path.removeprefix('configs/').removesuffix('.py') + '.py')
-    files = sorted(Path(CONFIGS).rglob('*.py'))
-    found = [file for file in files if file.name == wanted.name]
-    exact = Path(CONFIGS) / wanted
-    if exact in found or len(found) == 1 and wanted.name == str(wanted):
-        return str(exact if exact in found else found[0])
+    files = {file.relative_to(CONFIGS): file
+             for file in sorted(Path(CONFIGS).rglob('*.py'))}  # yapf: disable
+    found = [file for place, file in files.items()
+             if wanted in (place, Path(place.name))]  # yapf: disable
+    if len(found) == 1:
+        return str(found[0])
     alike = difflib.get_close_matches(wanted.name, {f.name for f in files})
-    similar = ', '.join(
-        str(file.relative_to(CONFIGS)) for file in files if file.name in alike)
+    similar = ', '.join(str(f) for f in files if f.name in alike)
     raise FileNotFoundError(
         f'Config {path!r} not found, neither from the working directory nor '
         f'in {CONFIGS}. There is {similar or "none with a similar name"}.')
@@ -75,7 +75,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
                 cfg.merge_from_dict(options)
         # what a config imports for its own use, such as Path, is dropped
         kept = {k: v for k, v in cfg._cfg_dict.items() if not callable(v)}
-        cfg = Config(plain(kept, 'config'), cfg.text, path)
+        cfg = Config(plain(kept), cfg.text, path)
         check_structure(cfg)
         if cfg.get('work_dir') is None:
             cfg.work_dir = osp.join('work_dirs', Path(path).stem)
@@ -86,10 +86,20 @@ def load_config(path: str, options: dict | None = None) -> Config:
 def imported_packages(cfg: Config) -> set[str]:
     """Packages that a config imports by ``custom_imports``."""
     names = value_at(cfg, 'custom_imports.imports') or []
-    return {
-        name.split('.')[0]
-        for name in ([names] if isinstance(names, str) else names)
-    }
+    return {name.split('.')[0] for name in np.atleast_1d(names)}
+
+
+def _read_file(path: str, *args: Any) -> tuple[dict, str]:
+    """Read a file; a base that is not there is one of MBOS, by its path in
+    ``configs``."""
+    parts = () if osp.isfile(path) else Path(path).parts
+    places = (Path(CONFIGS, *parts[i:]) for i in range(1, len(parts)))
+    ours = next(filter(Path.is_file, places), path)
+    return _mmcv_reads(str(ours), *args)
+
+
+_mmcv_reads = Config._file2dict
+Config._file2dict = staticmethod(_read_file)
 
 
 def _read(path: str) -> Config:
@@ -103,14 +113,12 @@ def _read(path: str) -> Config:
                 frame.f_locals['temp_config_file'].close()
         if place_in_own_code(error):  # in a module of custom_imports
             raise
-        hint = ''
-        if isinstance(error, ImportError):
-            if not str(error):  # mmcv's own
-                error = error.__context__ or error
-            hint = '; is it where Python looks, as PYTHONPATH says?'
+        if isinstance(error, ImportError) and not str(error):  # mmcv's own
+            error = error.__context__ or error
         raise InvalidConfigError(
-            f'Config {path} cannot be read ({first_line(error)}{hint}). '
-            'Correct it, or the configs in its _base_.') from error
+            f'Config {path} cannot be read ({first_line(error)}). Correct it, '
+            'the configs in its _base_, or PYTHONPATH, where Python looks for '
+            'what is imported.') from error
 
 
 def _complete_datasets(cfg: Config) -> None:
@@ -125,11 +133,9 @@ def _complete_datasets(cfg: Config) -> None:
             dataset.setdefault('data_root', cfg.get('data_root'))
     for key, kind in (('train', 'JointDataset'), ('val', 'EvaluationSets')):
         part = data.get(key)
-        if isinstance(part, Mapping) and 'datasets' in part:
-            if part['type'] != 'ConcatDataset':
-                continue
+        if value_at(part, 'type') == 'ConcatDataset':
             part = part['datasets']
-        if part is not None:
+        if value_at(part, 'datasets') is None and part is not None:
             members = [part] if isinstance(part, Mapping) else list(part)
             data[key] = ConfigDict(type=kind, datasets=members)
 
@@ -164,10 +170,8 @@ def build_checked(build: Callable, *args: Any) -> Any:
     import_module('mbos.registration')
     kinds = [a['type'] for a in args if isinstance(a, dict) and 'type' in a]
     what = kinds[0] if kinds else 'A part of the config'
-    with blamed_on(
-            f'{what} cannot be built as the config has it',
-            'Correct type and settings; of a type of your own or of another '
-            'package, name the module that registers it in custom_imports.'):
+    with blamed_on(f'{what} cannot be built as the config has it',
+                   'Correct type and settings.'):
         built = build(*args)
         if isinstance(built, nn.Module):
             check_operators(built)
@@ -177,7 +181,6 @@ def build_checked(build: Callable, *args: Any) -> Any:
 def stage1_model_cfg(model_cfg: dict) -> dict:
     """The stage-1 network of a stage-2 one: without cross-task attention."""
     cfg = generator_model_cfg(model_cfg)
-    cfg['type'] = 'MultiTaskSegmentor'
     cfg['decode_head'].pop('cross_task_attention', None)
     return cfg
 
@@ -194,27 +197,22 @@ def generator_model_cfg(model_cfg: dict) -> dict:
     return cfg
 
 
-def plain(value: Any, where: str = '') -> Any:
-    """A config part as built-in dicts, lists, tuples, numbers and texts.
-
-    Of a part that is named, what neither text nor a checkpoint can hold is
-    refused, with an ``InvalidConfigError``.
+def plain(value: Any, where: str = 'config') -> Any:
+    """A config part as built-in dicts, lists, tuples, numbers and texts; an
+    ``InvalidConfigError`` refuses what neither text nor a checkpoint can hold.
     """
     if isinstance(value, dict):
-        return {name: plain(item, where and f'{where}.{name}')
-                for name, item in value.items()}  # yapf: disable
+        return {k: plain(item, f'{where}.{k}') for k, item in value.items()}
     if isinstance(value, (list, tuple, range)):
         kind = tuple if isinstance(value, tuple) else list
-        return kind(plain(item, where and f'{where}.{i}')
-                    for i, item in enumerate(value))  # yapf: disable
+        return kind(plain(v, f'{where}.{i}') for i, v in enumerate(value))
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if where and not isinstance(value,
-                                (int, float, str, bytes, set, NoneType)):
-        raise InvalidConfigError(
-            f'{where} is {value!r}: write numbers, texts, lists and dicts, '
-            'and the name of a registered class as its type, since a run '
-            'keeps its config as text.')
-    return value
+    if isinstance(value, (int, float, str, bytes, set, NoneType)):
+        return value
+    raise InvalidConfigError(
+        f'{where} is {value!r}: write numbers, texts, lists and dicts, and '
+        'the name of a registered class as its type, since a run keeps its '
+        'config as text.')

@@ -1,4 +1,6 @@
 """Whose fault an error is: the config's, the user's own code's, or ours."""
+import difflib
+import inspect
 import os.path as osp
 import re
 import sysconfig
@@ -41,14 +43,13 @@ def first_of(names: Iterable[str], shown: int = 4) -> str:
 
 
 def first_line(error: BaseException, length: int = 300) -> str:
-    """Type and first line of an error, to be put into a sentence.
-
-    A long line loses its middle: many say last what is wrong. A silent
-    ``assert`` is quoted.
+    """Type and first line of an error, to be put into a sentence; a long line
+    loses its middle, and a silent ``assert`` is quoted.
     """
     text = str(error)
     if isinstance(error, AssertionError) and (not text or text.endswith(': ')):
-        text += _origins(error)[-1].line or ''
+        *_, cause = _chain(error)
+        text += traceback.extract_tb(cause.__traceback__)[-1].line or ''
     if isinstance(error, KeyError):  # quoted, once by each part around it
         text = re.sub(r'\\+n.*|\\+|^["\']+|["\']+$', '', text)
     text = text.strip().partition('\n')[0].strip().rstrip('.:')
@@ -57,20 +58,30 @@ def first_line(error: BaseException, length: int = 300) -> str:
     return f'{type(error).__name__}: {text}'.removesuffix(': ')
 
 
-def _origins(error: BaseException | None) -> list[traceback.FrameSummary]:
-    """Where an error was raised, and those that it wraps, as mmcv does."""
-    found = []
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it wraps, as mmcv does."""
     while error is not None:
-        found += traceback.extract_tb(error.__traceback__)[-1:]
+        yield error
         error = error.__context__
-    return found
 
 
-class FaultList:
+def _hint(error: BaseException) -> str:
+    """What to do about a type or an argument that does not exist."""
+    *_, cause = _chain(error)
+    if 'registry' in str(cause):
+        return (' Of a type of your own or of another package, name the '
+                'module that registers it in custom_imports.')
+    wrong = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    known: set[str] = set()
+    for frame, _ in traceback.walk_tb(cause.__traceback__):
+        for kind in inspect.getmro(frame.f_locals.get('obj_cls', object)):
+            known.update(inspect.signature(kind.__init__).parameters)
+    meant = difflib.get_close_matches(wrong[1], known, 1) if wrong else ()
+    return ''.join(f' Did you mean {name!r}?' for name in meant)
+
+
+class FaultList(list[Exception]):
     """Errors of several steps that do not need each other."""
-
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -78,16 +89,16 @@ class FaultList:
         try:
             yield
         except (ValueError, FileNotFoundError) as error:
-            self.errors.append(error)
+            self.append(error)
 
     def raise_all(self) -> None:
         """Raise what was kept, as one error."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if self.errors:
-            texts = [f'- {error}' for error in self.errors]
-            raise InvalidConfigError('\n'.join(
-                [f'{len(texts)} things are missing or wrong:', *texts]))
+        if len(self) == 1:
+            raise self[0]
+        if self:
+            raise InvalidConfigError(
+                '\n- '.join([f'{len(self)} things are missing or wrong:',
+                             *map(str, self)]))  # yapf: disable
 
 
 @contextmanager
@@ -105,9 +116,9 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         kind = type(error)
-        if kind is ValueError and any(
-                origin.filename.startswith(_PACKAGE)
-                for origin in _origins(error)):
+        raised = [traceback.extract_tb(e.__traceback__)[-1].filename
+                  for e in _chain(error)]  # yapf: disable
+        if kind is ValueError and any(f.startswith(_PACKAGE) for f in raised):
             raise InvalidConfigError(str(error)) from error
         explained = isinstance(error, ValueError) and not isinstance(
             error, UnicodeError) and kind is not ValueError
@@ -115,7 +126,7 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
                 place_in_own_code(error)):
             raise
         raise InvalidConfigError(
-            f'{what} ({first_line(error)}). {remedy}') from error
+            f'{what} ({first_line(error)}). {remedy}{_hint(error)}') from error
 
 
 @contextmanager

@@ -14,33 +14,21 @@ from pathlib import Path
 
 SITE = '''
 import builtins, sys
-if sys.version_info >= (3, 13):
-    plain_exec, plain_locals = builtins.exec, builtins.locals
 
-    def exec_into_locals(code, *scopes):
-        if getattr(code, 'co_filename', '') != 'mmcv/version.py':
-            return plain_exec(code, *(scopes or (
-                sys._getframe(1).f_globals, sys._getframe(1).f_locals)))
-        found = {}
-        plain_exec(code, found)
+def locals_with_version():
+    found = sys._getframe(1)
+    if found.f_code.co_name == 'get_version':
+        return dict(found.f_locals, __version__='1.7.2')
+    return found.f_locals
 
-        def found_locals():
-            builtins.locals = plain_locals
-            return found
-
-        builtins.exec, builtins.locals = plain_exec, found_locals
-
-    builtins.exec = exec_into_locals
+builtins.locals = locals_with_version
 '''
 """str: ``sitecustomize`` of the processes that build mmcv."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Install into the environment that runs this; returns pip's status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m mbos.install_mmcv',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser('python -m mbos.install_mmcv')
     what = 'mmcv-full, compiled for the torch that is installed'
     parser.add_argument('--full', action='store_true', help=what)
     full = parser.parse_args(argv).full

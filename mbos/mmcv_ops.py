@@ -18,10 +18,10 @@ INSTALL_MMCV_FULL = f'pip uninstall -y mmcv && {INSTALL_MMCV} --full'
 _ADVICE = ('The {} is compiled and only in mmcv-full, not in the installed '
            'mmcv: choose another part in the config, or install it with: '
            f'{INSTALL_MMCV_FULL}  (docs/install.md)')
+# What mmcv and mmseg warn of at every start, whatever is done: a release of
+# long ago, and a loss that MBOS replaces.
 HARMLESS = ('On January 1, 2023, MMCV will release',
             'Default ``avg_non_ignore`` is False')
-"""tuple[str]: Warnings that mmcv and mmseg give at every start, whatever is
-done: of a release of long ago, and of a loss that MBOS replaces."""
 
 
 class MissingOperatorError(RuntimeError):
@@ -50,8 +50,7 @@ class _LastFinder(MetaPathFinder, Loader):
         if fullname == 'mmcv':
             raise ModuleNotFoundError(
                 'mmcv is not installed, and a wheel of MBOS cannot require '
-                f'it. Type: {INSTALL_MMCV}',
-                name='mmcv')
+                f'it. Type: {INSTALL_MMCV}', name='mmcv')  # yapf: disable
         return ModuleSpec(fullname, self) if fullname == EXTENSION else None
 
     def create_module(self, spec):
@@ -62,9 +61,8 @@ class _LastFinder(MetaPathFinder, Loader):
 
 
 def provide_stand_in() -> None:
-    """Let ``mmcv.ops`` be imported without compiled operators, which this
-    imports neither mmcv nor torch for.
-    """
+    """Let ``mmcv.ops`` be imported without compiled operators; imports neither
+    mmcv nor torch."""
     sys.meta_path.append(_LastFinder())
     for start in HARMLESS:
         warnings.filterwarnings('ignore', message=start)
@@ -75,13 +73,10 @@ def provide_stand_in() -> None:
 
 def check_operators(model) -> None:
     """Raise a ``MissingOperatorError`` that names the first part of a network
-    which needs mmcv-full, where that is not installed.
-    """
-    if not isinstance(sys.modules.get(EXTENSION), MissingOperators):
-        return
+    which needs mmcv-full, where that is not installed."""
     for name, part in model.named_modules():
-        module = type(part).__module__
-        if module.startswith('mmcv.ops.') and hasattr(sys.modules[module],
-                                                      'ext_module'):
+        module = sys.modules[type(part).__module__]
+        if module.__name__.startswith('mmcv.ops.') and isinstance(
+                getattr(module, 'ext_module', None), MissingOperators):
             raise MissingOperatorError(
                 _ADVICE.format(f'{type(part).__name__} ({name})'))

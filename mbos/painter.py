@@ -6,6 +6,7 @@ contour where a task has several classes. What becomes thinner than a pixel
 keeps some opacity, so that vessels and small lesions stay visible.
 """
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -30,7 +31,6 @@ class DrawnTask:
     def __init__(self, labels: np.ndarray, task: Task):
         self.labels = labels
         self.task = task
-        self._outlines: dict[int, Sequence[np.ndarray]] = {}
 
     def cover(self,
               value: int,
@@ -55,17 +55,20 @@ class DrawnTask:
         highest = self.task.num_classes if self.task.nested else value
         return cv2.inRange(self.labels, value, highest)
 
+    @cached_property
+    def _outlines(self) -> list[Sequence[np.ndarray]]:
+        """Outlines by class, in the pixels of the label map."""
+        masks = map(self._mask, range(1, self.task.num_classes + 1))
+        how = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        return [cv2.findContours(mask, *how)[0] for mask in masks]
+
     def _contour(self, value: int, size: tuple[int, int],
                  width: int) -> np.ndarray:
         """Opacity of the outline, drawn at the size of the picture."""
-        if value not in self._outlines:
-            self._outlines[value], _ = cv2.findContours(
-                self._mask(value), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         scale = np.array(size) / self.labels.shape[::-1]
-        lines = [
-            np.rint(((line + 0.5) * scale - 0.5) * 2**FRACTION_BITS).astype(
-                np.int32) for line in self._outlines[value]
-        ]
+        scaled = [((line + 0.5) * scale - 0.5) * 2**FRACTION_BITS
+                  for line in self._outlines[value - 1]]  # yapf: disable
+        lines = [np.rint(line).astype(np.int32) for line in scaled]
         canvas = np.zeros(size[::-1], np.uint8)
         cv2.polylines(canvas, lines, True, 255, width, cv2.LINE_AA,
                       FRACTION_BITS)
@@ -88,12 +91,10 @@ def draw_overlay(image: np.ndarray,
     picture = image.copy()
     pixels = picture.reshape(-1, 3)
     for task in tasks:
-        if task.name not in labels:
-            continue
-        drawn = labels[task.name]
-        if not isinstance(drawn, DrawnTask):
+        drawn = labels.get(task.name)
+        if isinstance(drawn, np.ndarray):
             drawn = DrawnTask(drawn, task)
-        for value, colour in enumerate(task.colours, 1):
+        for value, colour in enumerate(task.colours if drawn else (), 1):
             cover = drawn.cover(value, image.shape[1::-1], opacity).ravel()
             covered = np.flatnonzero(cover)
             below = pixels[covered].astype(np.float32)

@@ -3,9 +3,6 @@ import importlib
 import sys
 from types import ModuleType
 
-COMPILER = ('torch._dynamo', 'torch._dynamo.utils')
-INTERPOLATION = 'scipy.interpolate'
-
 
 class _Late(ModuleType):
     """Imports the module of its name when something of it is used."""
@@ -26,22 +23,19 @@ def import_models() -> None:
     with SciPy. These three are not imported now, but can be, and then work.
     """
     import torch
-    package, utils = map(ModuleType, COMPILER)
-    package.__path__ = []
+    compiler, utils = map(ModuleType, ('torch._dynamo', 'torch._dynamo.utils'))
+    compiler.__path__ = []
     utils.is_compile_supported = lambda device: False
-    late = _Late(INTERPOLATION)
-    stand_ins = {module.__name__: module for module in (package, utils, late)
-                 if module.__name__ not in sys.modules}  # yapf: disable
-    disable = torch.compiler.disable
-    torch.compiler.disable = _unchanged
+    parts = compiler, utils, _Late('scipy.interpolate')
+    stand_ins = {part.__name__: part for part in parts
+                 if part.__name__ not in sys.modules}  # yapf: disable
+    disable, torch.compiler.disable = torch.compiler.disable, _unchanged
     sys.modules.update(stand_ins)
-    try:
-        importlib.import_module('mbos.registration')
-    finally:
-        torch.compiler.disable = disable
-        for name in stand_ins:
-            sys.modules.pop(name, None)
+    importlib.import_module('mbos.registration')
+    torch.compiler.disable = disable
+    for name in stand_ins:
+        sys.modules.pop(name, None)
 
 
 def _unchanged(function=None, **_):
-    return (lambda f: f) if function is None else function
+    return function or _unchanged

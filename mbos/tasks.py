@@ -5,7 +5,7 @@ A task is described once, here or in a config, and everyone else asks it
 """
 from __future__ import annotations
 import numbers
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
@@ -57,25 +57,18 @@ class Task:
             raise ValueError(f'Task {self.name!r} needs a sequence of 1 to '
                              f'254 different class names, got '
                              f'{self.classes!r}.')
+        palette = self.palette and tuple(map(tuple, self.palette))
         object.__setattr__(self, 'classes', tuple(self.classes))
-        if self.palette is None:
-            return
-        object.__setattr__(self, 'palette', tuple(map(tuple, self.palette)))
-        if len(self.palette) != len(self.classes):
+        object.__setattr__(self, 'palette', palette)
+        if len(self.colours) != len(self.classes):
             raise ValueError(
                 f'Task {self.name!r} has {len(self.classes)} classes but '
-                f'{len(self.palette)} colours.')
+                f'{len(self.colours)} colours.')
 
     @property
     def num_classes(self) -> int:
         """Number of sigmoid channels."""
         return len(self.classes)
-
-    def as_config(self) -> dict:
-        """Plain types that :func:`build_task` makes the same task of."""
-        palette = self.palette and list(map(list, self.palette))
-        classes = list(self.classes)
-        return dict(vars(self), classes=classes, palette=palette)
 
     @property
     def colours(self) -> tuple[Colour, ...]:
@@ -83,13 +76,15 @@ class Task:
         return self.palette or tuple(
             islice(cycle(OTHER_COLOURS), self.num_classes))
 
+    def as_config(self) -> dict:
+        """Plain types that :func:`build_task` makes the same task of."""
+        palette = self.palette and list(map(list, self.palette))
+        return dict(vars(self), classes=list(self.classes), palette=palette)
+
     def channels(self, classes: Sequence[str]) -> list[int]:
         """Positions of some of the classes, each once, in the task's order."""
-        is_list = isinstance(classes, Collection) and \
-            not isinstance(classes, str)
-        found = [i for i, name in enumerate(self.classes)
-                 if is_list and name in classes]  # yapf: disable
-        if not found or len(found) != len(classes):
+        found = [i for i, name in enumerate(self.classes) if name in classes]
+        if isinstance(classes, str) or not 0 < len(found) == len(classes):
             raise ValueError(
                 f'Task {self.name!r} has the classes '
                 f'{", ".join(self.classes)}: expected a list of some of them, '
@@ -113,12 +108,9 @@ class Task:
         other exclusive ones background.
         """
         values = np.arange(256, dtype=np.uint8)
-        kept = [i + 1 for i in self.channels(classes)]
-        for value in range(1, self.num_classes + 1):
-            if self.nested:
-                values[value] = sum(k <= value for k in kept)
-            else:
-                values[value] = kept.index(value) + 1 if value in kept else 0
+        kept = np.isin(np.arange(self.num_classes), self.channels(classes))
+        found = kept.cumsum() if self.nested else kept.cumsum() * kept
+        values[1:self.num_classes + 1] = found
         return values
 
     def encode(self,
@@ -145,16 +137,13 @@ class Task:
         """
         import torch
         labels = labels.unsqueeze(-3)
-        values = torch.arange(
-            1, self.num_classes + 1, device=labels.device).view(-1, 1, 1)
+        last = self.num_classes
+        values = torch.arange(1, last + 1, device=labels.device).view(-1, 1, 1)
+        targets = labels == values
         if self.nested:
-            targets = (labels >= values) & (labels <= self.num_classes)
-        else:
-            targets = labels == values
-        if ignore_index is None:
-            valid = torch.ones_like(labels, dtype=torch.bool)
-        else:
-            valid = labels != ignore_index
+            targets = (labels >= values) & (labels <= last)
+        valid = torch.ones_like(labels, dtype=torch.bool) \
+            if ignore_index is None else labels != ignore_index
         if known is not None:
             valid = valid & self._known_pixels(labels, values, known)
         return targets, valid.expand(targets.shape)
@@ -196,9 +185,10 @@ class Task:
 
     def thresholds(self, given: Threshold) -> dict[str, float]:
         """Thresholds by class, from 0 and below 1; 0.5 of one not named."""
-        if not isinstance(given, Mapping):
-            given = dict.fromkeys(self.classes, given)
-        for name, value in given.items():
+        found = dict.fromkeys(self.classes, 0.5)
+        found |= given if isinstance(given, Mapping) else dict.fromkeys(
+            found, given)
+        for name, value in found.items():
             if name not in self.classes:
                 raise ValueError(
                     f'Task {self.name!r} has no class {name!r}: its classes '
@@ -208,7 +198,7 @@ class Task:
                 raise ValueError(
                     f'The threshold of {self.name}.{name} is {value!r}, '
                     'expected at least 0 and below 1.')
-        return {name: given.get(name, 0.5) for name in self.classes}
+        return found
 
     def decode(self, prob: Tensor, threshold: Threshold = 0.5) -> Tensor:
         """Turn probabilities (..., C, H, W) into labels (..., H, W), uint8.
@@ -225,9 +215,8 @@ class Task:
         limits = list(self.thresholds(threshold).values())
         above = prob > prob.new_tensor(limits).view(-1, 1, 1)
         if self.nested:
-            values = torch.arange(
-                1, self.num_classes + 1, dtype=torch.uint8,
-                device=prob.device).view(-1, 1, 1)
+            values = torch.arange(1, len(limits) + 1, device=prob.device)
+            values = values.to(torch.uint8).view(-1, 1, 1)
             return (above * values).amax(dim=-3)
         if len(set(limits)) > 1:
             prob = torch.where(above, prob, -1.)
@@ -237,10 +226,8 @@ class Task:
 
 # Colours stand out from an orange retina, those of disc and cup from a bright
 # disc, too, and from each other, also for colour-blind readers.
-VESSEL = Task('vessel', ('vessel', ), palette=((30, 60, 255), ))
-LESION = Task(
-    'lesion', ('EX', 'HE', 'SE', 'MA'),
-    palette=((240, 225, 0), (245, 95, 250), (0, 140, 170), (0, 220, 190)))
+VESSEL = Task('vessel', ('vessel', ), palette=OTHER_COLOURS[:1])
+LESION = Task('lesion', ('EX', 'HE', 'SE', 'MA'), palette=OTHER_COLOURS[1:5])
 ODOC = Task(
     'odoc', ('disc', 'cup'),
     nested=True,

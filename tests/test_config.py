@@ -10,6 +10,7 @@ from mmseg.datasets import build_dataset
 
 from mbos.apis import (build_checked, find_config, load_config,
                        member_datasets, stage1_model_cfg)
+from mbos.checkpoints.settings import settings_of
 from mbos.config_rules import check_overrides, check_training
 from mbos.faults import InvalidConfigError
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
@@ -108,6 +109,15 @@ def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
             find_config(given)
 
 
+@pytest.mark.parametrize(
+    'base', ['light/light_stage1.py', 'configs/light/light_stage1.py'])
+def test_bases_of_mbos_by_their_path_in_configs(tmp_path, base):
+    (tmp_path / 'mine.py'
+     ).write_text(f"_base_ = '{base}'\nmine = {{{{_base_.train_pipeline}}}}\n")
+    cfg = load_config(str(tmp_path / 'mine.py'))
+    assert cfg.mine and cfg.model == load_config('light_stage1').model
+
+
 def test_stage_1_network_of_stage_2():
     """It is the network of the published stage-1 config."""
     ours = stage1_model_cfg(load_config(STAGE2_CONFIG).model)
@@ -174,18 +184,12 @@ def test_keys_that_are_read_pass_in_silence():
 
 UPER = dict(type='UPerHead', in_channels=[12, 24], channels=16)
 REPEATED = dict(type='RepeatDataset', dataset={})
-FIRST, RULES = 'data.train.datasets.0', 'prediction.postprocessing'
-
-
-def predicting(**given):
-    """Settings of prediction."""
-    return put('prediction', dict(postprocessing={}, **given))
+FIRST = 'data.train.datasets.0'
 
 
 @pytest.mark.parametrize('change, words', [
     (put('model', 3), 'model is 3, expected dict'),
     (put('model', None), 'model is missing'),
-    (put('model.decode_head.head.in_index', [0, 1., 2, 3]), 'in_index is'),
     (put('model.tasks', ['vessel', 'vein']), "model.tasks: .*'vein'"),
     (put('model.tasks', [5]), 'model.tasks'),
     (put('model.type', 'EncoderDecoder'), 'MultiTaskSegmentor'),
@@ -204,36 +208,47 @@ def predicting(**given):
     (put(f'{FIRST}.pipeline', [['x']]), "'c0': pipeline is .*x"),
     (put(f'{FIRST}.img_dir', 3), "'c0': img_dir is 3"),
     (put(f'{FIRST}.ann_dirs', 'vessel'), 'ann_dirs'),
-    (put(f'{FIRST}.weights', dict(vessel='1')), 'weights'),
+    (put(f'{FIRST}.weights', '1'), 'weights'),
     (put(f'{FIRST}.img_suffix', 4), 'img_suffix'),
     (put('data.test.pipeline',
          [dict(type='MultiScaleFlipAug', transforms=3)]), 'pipeline is .*3'),
     (put('test_sets', ['c0']), 'test_sets'),
     (put('test_sets.c0', 'c1'), 'test_sets.c0'),
     (put('prediction', 'fov'), 'prediction'),
-    (predicting(thresholds=0.5), 'prediction.thresholds'),
-    (predicting(thresholds=dict(vein=0.5)), 'prediction.thresholds.vein'),
-    (predicting(thresholds=dict(lesion=dict(EX=0.5, XX=0.5))), 'lesion.XX'),
-    (predicting(threshold=0.5), 'prediction.threshold is not read'),
-    (put('prediction', dict(postprocessing=dict(rims=0.1))), 'rims'),
-    (put(f'{FIRST}.img_sufix', '.png'), "did you mean 'img_suffix'"),
-    (put('prediction', dict(postprocessing=dict(one_object=['disc']))),
-     'one_object.disc'),
 ])  # yapf: disable
 def test_refused_when_it_is_read(tmp_path, change, words):
     with pytest.raises(InvalidConfigError, match=f'(?s)mine.py.*{words}'):
         load(tmp_path, change)
 
 
+@pytest.mark.parametrize('given, words', [
+    (dict(thresholds=0.5), 'prediction'),
+    (dict(thresholds=dict(vein=0.5)), "'vein'"),
+    (dict(thresholds=dict(lesion=dict(EX=0.5, XX=0.5))), "'XX'"),
+    (dict(threshold=0.5), "'threshold'"),
+    (dict(crop='square'), "'square'"),
+    (dict(postprocessing=dict(rims=0.1)), "'rims'"),
+    (dict(postprocessing=dict(specks=dict(lesion=dict(cup=0.1)))), "'cup'"),
+    (dict(postprocessing=dict(one_object=['disc'])), "'disc'"),
+])
+def test_refused_before_it_is_predicted_with(tmp_path, given, words):
+    cfg = load(tmp_path, put('prediction', given))
+    with pytest.raises(InvalidConfigError, match=words):
+        settings_of(cfg)
+
+
 def test_taken(tmp_path):
     rules = dict(
         rim=0, one_object=['vessel'], specks=dict(lesion=dict(EX=1e-5)))
     limits = dict(lesion=dict(EX=0.3), vessel=0.4)
-    load(tmp_path,
-         put('prediction', dict(thresholds=limits, postprocessing=rules)),
-         put('model.auxiliary_head', None), put('data.val', None),
-         put(f'{FIRST}.img_suffix', ('.jpg', '.png')),
-         put(f'{FIRST}.ann_dirs', dict(lesion=dict(path='a', classes=['EX']))))
+    settings_of(
+        load(
+            tmp_path,
+            put('prediction', dict(thresholds=limits, postprocessing=rules)),
+            put('model.auxiliary_head', None), put('data.val', None),
+            put(f'{FIRST}.img_suffix', ('.jpg', '.png')),
+            put(f'{FIRST}.ann_dirs',
+                dict(lesion=dict(path='a', classes=['EX'])))))
 
 
 # ---- what training would not do
@@ -282,7 +297,7 @@ def test_what_may_be_left_out_or_stay(tmp_path):
     (dict(model__train_cfg=dict(sampler={})), 'model.train_cfg.sampler'),
     (dict(seed=2**64), 'seed .*18446744073709551615'),
     (dict(runner__max_iters=4.5), 'runner.max_iters is 4.5'),
-    (dict(compile='a.b'), 'compile.*True or False'),
+    (dict(compile='a.b'), 'compile.*bool'),
     (dict(precision='fp8'), "precision.*'bf16'"),
 ])  # yapf: disable
 def test_refused_before_training(tmp_path, changes, words):
@@ -323,6 +338,10 @@ SEGFORMER = dict(
     (put('data.train', DELETE), ['data.train']),
     (put('model.backbone', dict(type='NoBackbone')),
      ['NoBackbone', 'custom_imports']),
+    (put('model.backbone.embed_dim', 12), ["Did you mean 'embed_dims'?"]),
+    (put(f'{HEAD}.chanels', 12), ["Did you mean 'channels'?"]),
+    (put('optimizer.weight_decy', 1), ["Did you mean 'weight_decay'?"]),
+    (put('data.train.datasets.0.img_sufix', '.jpg'), ["'img_suffix'?"]),
     (put('model.test_cfg', dict(mode='slide', crop_size=32, stride=48)),
      ['stride', 'left out']),
     (put('optimizer.type', 'AdamV'), ['AdamV']),

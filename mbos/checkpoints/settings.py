@@ -169,10 +169,19 @@ def settings_of(cfg: Config) -> PredictionSettings:
             'Write data.test as configs/_base_/datasets does.'):
         test = member_datasets(cfg.data.get('test') or {})[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
-        thresholds = {t.name: common for t in build_tasks(cfg.model.tasks)}
+        tasks = {t.name: t for t in build_tasks(cfg.model.tasks)}
+        thresholds = dict.fromkeys(tasks, common)
         thresholds |= given.pop('thresholds', {})
         given = dict(pipeline=plain(test.get('pipeline'))) | given
-        return _settings(dict(given, thresholds=thresholds))
+        settings = _settings(dict(given, thresholds=thresholds))
+        rules = settings.postprocessing
+        for name in (*thresholds, *rules.specks, *rules.one_object):
+            if name not in tasks:
+                raise ValueError(f'prediction names the task {name!r}; the '
+                                 f'model has {", ".join(tasks)}.')
+            for by_class in (thresholds[name], rules.specks.get(name, 0)):
+                tasks[name].thresholds(by_class)
+        return settings
 
 
 def _settings(stored: dict) -> PredictionSettings:
