@@ -122,7 +122,7 @@ def test_packages(path):
             name for name in names
             if is_within(name, 'mbos') and name != 'mbos' and not any(
                 is_within(name, f'mbos.{room}')
-                for room in ('io', 'tasks', 'painter'))
+                for room in ('io', 'tasks', 'painter', 'faults'))
         ]
     if path.parent == ROOT / 'mbos/io' and path.name != 'weights_file.py':
         wrong += [

@@ -347,7 +347,7 @@ SEGFORMER = dict(
     (put('optimizer.type', 'AdamV'), ['AdamV']),
     (put('optimizer_config.grad_clip', dict(max_norm='x')), ["'x'"]),
     (put('lr_config.policy', 'polly'), ['Polly']),
-    (put('lr_config.min_lr', (1, )), ['PolyLrUpdaterHook', 'lr_config']),
+    (put('lr_config.min_lr', (1, )), ['PolyLrUpdaterHook', "'tuple'"]),
     (put('log_config.hooks', [dict(type='NeptuneLoggerHook')]),
      ['neptune', 'pip install']),
     (put('load_from', 'https://a.b/c.pth'),
