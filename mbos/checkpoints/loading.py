@@ -21,7 +21,9 @@ SAFETENSORS = '.safetensors'
 PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'discriminators',
          'auxiliary_discriminators')
 """tuple[str]: Parts of the segmentors of this package."""
-_ATTENTION = 'decode_head.cross_task_attention.'
+_ATTENTION = 'decode_head.cross_task_attention.'  # of all tasks
+_BY_TASK = ('decode_head.heads', 'auxiliary_head.heads', 'discriminators',
+            'auxiliary_discriminators')
 State = Mapping[str, Tensor]
 
 
@@ -124,17 +126,13 @@ def load_weights(model: nn.Module,
                  path: str,
                  logger=None,
                  allow_missing: bool = False) -> None:
-    """Load a checkpoint into a segmentor, whole or not at all.
+    """Load a checkpoint into a segmentor, whole or not at all: a ValueError
+    says where tasks, stage or shapes do not fit, ``logger`` what is left out.
 
-    Args:
-        logger (logging.Logger, optional): Gets what :func:`fit_weights` says.
-        allow_missing (bool): Whether training starts here: the model may have
-            whole parts that the checkpoint lacks, as when stage 2 starts from
-            stage 1, and other tasks, whose parts are left as initialised.
-            Default: False; discriminators may always be lacking.
-
-    Raises:
-        ValueError: If tasks, stage or shapes do not fit.
+    With ``allow_missing``, training starts here: the model may have whole
+    parts that the checkpoint lacks, as when stage 2 starts from stage 1, and
+    other tasks, whose parts are left as initialised. Discriminators may
+    always be lacking.
     """
     content = read_checkpoint(path)
     state, notes = fit_weights(model, path, content, allow_missing)
@@ -160,7 +158,8 @@ def fit_weights(model: nn.Module,
         if others:
             notes.append('taken over but for the tasks that it and the config '
                          f'do not share: {", ".join(others)}')
-            replaced = _parts_of(others)
+            replaced = _ATTENTION, *(f'{part}.{task}.' for part in _BY_TASK
+                                     for task in others)  # yapf: disable
     found = {n: v for n, v in found.items() if not n.startswith(replaced)}
     state = {n: v for n, v in found.items()
              if n in own or not n.startswith(DISCRIMINATORS)}  # yapf: disable
@@ -228,26 +227,16 @@ def _other_tasks(path: str, meta: dict, tasks: Sequence[Task],
                          f'be understood ({error}): copy it again.') from error
     other = sorted({task.name for task in set(stored) ^ set(tasks)})
     if other and not allowed:
-        theirs, ours = ('; '.join(f'{t.name} {t.classes}{" nested" * t.nested}'
-                                  for t in side) for side in (stored, tasks))
-        raise ValueError(f'{path} was trained for the tasks {theirs}, the '
-                         f'config has {ours}: use the config it was trained '
-                         'with.')
+        raise ValueError(f'{path} was trained for other tasks than the config '
+                         f'has: they differ in {", ".join(other)}. Use the '
+                         'config that it was trained with.')
     return other
-
-
-def _parts_of(tasks: Sequence[str]) -> tuple[str, ...]:
-    """How names of the weights of tasks begin; the attention between tasks is
-    of all of them."""
-    parts = ('decode_head.heads.', 'auxiliary_head.heads.', *DISCRIMINATORS)
-    return _ATTENTION, *(f'{p}{task}.' for p in parts for task in tasks)
 
 
 def checkpoint_meta(model: nn.Module,
                     model_cfg: dict | None,
                     settings: PredictionSettings | None = None) -> dict:
-    """What a checkpoint holds about its network and its use, in plain
-    types."""
+    """What a checkpoint holds about its network, in plain types."""
     tasks = list(model.tasks.values())
     return dict(
         mbos_tasks=[task.as_config() for task in tasks],

@@ -134,28 +134,32 @@ def export_onnx(model: nn.Module,
                 description: dict,
                 size: tuple[int, int] | None = None,
                 logits: bool = False) -> float:
-    """Write a network as ONNX; a graph that differs from it is not kept.
+    """Write a network of ``load_model``, on CPU, as ONNX; returns the largest
+    difference of a probability. A graph that differs from it is not kept.
 
     Args:
-        model (nn.Module): Of ``load_model``, on CPU.
-        description (dict): What users of the file should know, in plain
-            types; kept as JSON in its metadata, under ``mbos``.
-        size (tuple[int, int], optional): Height and width of the one image
-            that the graph takes. Default: any number of images of any size.
-        logits (bool): Whether the graph ends before the sigmoid.
-
-    Returns:
-        float: The largest difference of a probability.
+        description: What users of the file should know, in plain types; kept
+            as JSON in its metadata, under ``mbos``.
+        size: Height and width of the one image that the graph takes. Default:
+            any number of images of any size.
+        logits: Whether the graph ends before the sigmoid.
 
     Raises:
         ValueError: If the network cannot be exported, or not for any size.
     """
     network = ProbabilityNetwork(model.eval(), logits)
-    shapes = ((1, 3, *size), ) if size else SHAPES
+    traced = ProbabilityNetwork(exportable(model), logits).eval()
+    shapes, names = ((1, 3, *size), ) if size else SHAPES, list(model.tasks)
+    dynamic = dict.fromkeys([INPUT, *names], {} if size else DYNAMIC)
     with whole_path(path) as unchecked:
         try:
-            traced = ProbabilityNetwork(exportable(model), logits).eval()
-            _write(traced, unchecked, shapes[0], {} if size else DYNAMIC)
+            with torch.no_grad(), warnings.catch_warnings():
+                # about checks on shapes, which hold for every size
+                warnings.simplefilter('ignore')
+                torch.onnx.export(
+                    traced, (torch.rand(shapes[0]), ), unchecked, dynamo=False,
+                    opset_version=OPSET, input_names=[INPUT],
+                    output_names=names, dynamic_axes=dynamic)  # yapf: disable
             graph = onnx.load(unchecked)
             text = json.dumps(description)
             onnx.helper.set_model_props(graph, {METADATA: text})
@@ -173,23 +177,6 @@ def export_onnx(model: nn.Module,
                 f'cannot be exported ({reason_of(error)}): take another '
                 f'backbone{advice}.') from error
     return difference
-
-
-@torch.no_grad()
-def _write(network: ProbabilityNetwork, path: str, shape: tuple[int, ...],
-           dynamic: dict) -> None:
-    names = list(network.model.tasks)
-    with warnings.catch_warnings():
-        # about checks on shapes, which hold for every size
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            network, (torch.rand(shape), ),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=names,
-            dynamic_axes=dict.fromkeys([INPUT, *names], dynamic))
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ Research software, not a medical device.
 import argparse
 import os.path as osp
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
@@ -40,14 +41,6 @@ SHOWN = 20
 WRITTEN = ('workers', 'overwrite', 'probabilities', 'overlay_size',
            'thumbnail')
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
-UNUSUAL = {
-    'no_field_of_view': 'nothing in it looks like the retina of an eye',
-    'several_fields_of_view': 'it shows several fields of view, such as '
-    'both eyes; cut it into one picture per eye',
-    'mostly_dark': 'it is mostly dark',
-    'small_field_of_view': 'its field of view is very small',
-    'no_colour': 'it has no colour, which networks are not trained for'
-}
 
 
 def threshold(text: str) -> tuple[str, float]:
@@ -78,7 +71,8 @@ ARGUMENTS = [
     ('--device', 'cpu, cuda, cuda:1, ... (default: the first GPU, or cpu)',
      {}),
 ]
-PREDICTION = [
+GROUPS = {}
+GROUPS['how to predict'] = [
     ('--mode',
      "whole photograph or sliding window (default: the checkpoint's)",
      dict(choices=['whole', 'slide'])),
@@ -101,7 +95,7 @@ PREDICTION = [
      dict(nargs='+', choices=['all', 'none', *RULES], default=['all'])),
     config_options('CONFIG'),
 ]
-RUN = [
+GROUPS['how to work and what to write'] = [
     ('--workers', 'photographs that are predicted side by side, each by a '
      'thread with memory of its own (default: one per core, 4 at most)',
      dict(type=int, default=min(4, available_cores()), metavar='N')),
@@ -119,11 +113,7 @@ RUN = [
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    groups = {
-        'how to predict': PREDICTION,
-        'how to work and what to write': RUN
-    }
-    parser = make_parser(__doc__, ARGUMENTS, groups, USAGE)
+    parser = make_parser(__doc__, ARGUMENTS, GROUPS, USAGE)
     args = parser.parse_args(argv)
     paths = args.inputs = args.paths
     args.config = paths.pop(0) if paths[0].endswith('.py') else None
@@ -131,8 +121,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         CHECKPOINTS)
     checkpoint = paths.pop(0) if paths and is_named else DEFAULT
     if not paths:
-        parser.error('give at least one photograph, folder or pattern; a '
-                     'CONFIG is followed by its checkpoint')
+        parser.error('give at least one photograph; a CONFIG needs its '
+                     'checkpoint')
     if not is_named:
         refuse_network(paths[0])
     if checkpoint == DEFAULT:
@@ -140,11 +130,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
               f'on and how good it is: {card_path(DEFAULT)}')
     args.checkpoint = checkpoint_path(checkpoint)
     if args.backend == 'onnxruntime' and args.device not in (None, 'cpu'):
-        parser.error('--backend onnxruntime runs on the CPU: leave --device '
-                     'out')
+        parser.error('--backend onnxruntime runs on the CPU, not on --device')
     if args.cfg_options and args.config is None:
-        parser.error('--cfg-options changes a config: give it before the '
-                     'checkpoint')
+        parser.error('--cfg-options needs a CONFIG before the checkpoint')
     args.threshold = thresholds(args.threshold)
     args.thumbnail = None if args.no_gallery else THUMBNAIL
     rules, alone = args.postprocess, dict(all=True, none=False)
@@ -173,13 +161,13 @@ def report(run: FolderRun) -> None:
     """Say what came of the run, what is doubtful and what failed."""
     print(f'{run.done} photograph(s) predicted, {run.skipped} were there '
           f'already; written to {run.out_dir}')
-    for flag, why in UNUSUAL.items():
-        names = [record['name'] for record in run.records
-                 if flag in record['measurements']['flags'].split()
-                 ]  # yapf: disable
-        if names:
-            print(f'{flag}: {why}. {len(names)} photograph(s): '
-                  f'{first_of(names, SHOWN)}')
+    flagged = defaultdict(list)
+    for record in run.records:
+        for flag in record['measurements']['flags'].split():
+            flagged[flag].append(record['name'])
+    for flag, names in sorted(flagged.items()):
+        print(f'{flag} (see docs/measurements.md): {len(names)} '
+              f'photograph(s), {first_of(names, SHOWN)}')
     if run.failed:
         print(
             f'{len(run.failed)} file(s) could not be read:',
@@ -208,17 +196,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def read_config(args: argparse.Namespace):
-    """The config that the command line names, if it does."""
+def load_network(args: argparse.Namespace, device: str | None) -> tuple:
+    """The network that the command line names, in torch, and its config."""
     from mbos.config import load_config
-    return args.config and load_config(args.config, args.cfg_options)
-
-
-def load_network(args: argparse.Namespace, config, device: str | None):
-    """The network that the command line names, in torch."""
     from mbos.inference.predictor import load_model
+    config = args.config and load_config(args.config, args.cfg_options)
     with naming(args.config or args.checkpoint):
-        return load_model(args.checkpoint, config, device)
+        return load_model(args.checkpoint, config, device), config
 
 
 @quick_imports()
@@ -228,8 +212,7 @@ def torch_predictor(args: argparse.Namespace,
     from mbos.accelerate import is_wanted
     from mbos.accelerate.prediction import prepare_for_prediction
     from mbos.inference.predictor import Predictor
-    config = read_config(args)
-    model = load_network(args, config, args.device)
+    model, config = load_network(args, args.device)
     if is_wanted(next(model.parameters()).device, config):
         prepare_for_prediction(model)
     return Predictor(model, options)
@@ -239,23 +222,22 @@ def onnx_predictor(args: argparse.Namespace,
                    options: PredictionOptions) -> PhotographPredictor:
     """The network in ONNX Runtime; torch makes its graph the first time."""
     from mbos.inference.onnx_predictor import OnnxPredictor, graph_of
-    config = read_config(args) if args.config else None
 
     def write(path: str) -> None:
         from mbos.checkpoints.onnx_export import write_prediction_graph
         print('Making the ONNX graph of this network, once.', file=sys.stderr)
-        write_prediction_graph(load_network(args, config, 'cpu'), path)
+        write_prediction_graph(load_network(args, 'cpu')[0], path)
 
-    text = config.pretty_text if config else ''
+    text = ''
+    if args.config:
+        from mbos.config import load_config
+        text = load_config(args.config, args.cfg_options).pretty_text
     return OnnxPredictor(graph_of(args.checkpoint, text, write), options)
 
 
 def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
-    """Predict what is not predicted yet, and say what came of it.
-
-    ``make`` loads the network that the arguments name. Returns 1 if a file
-    could not be read, else 0.
-    """
+    """Predict what is not predicted yet, and say what came of it; ``make``
+    loads the network. Returns 1 if a file could not be read, else 0."""
     found, left_out = find_photographs(args.inputs, args.out)
     if left_out:
         print(f'Left out, not read as photographs: {count_kinds(left_out)}.',

@@ -87,7 +87,6 @@ def test_what_is_not_built(content, value):
 
 
 @pytest.mark.parametrize('change', [
-    dict(pipeline=7),
     dict(pipeline=[{}]),
     dict(crop='?'),
     dict(thresholds=dict(vessel='x')),

@@ -1,4 +1,5 @@
 """Reading checkpoints: ours, the authors', of other code, and broken ones."""
+import copy
 import types
 from collections import OrderedDict
 
@@ -102,13 +103,12 @@ def test_broken_and_lacking_tensors_are_named_and_nothing_is_loaded(
     else:
         state[name][0] = float('nan')
     path = save(tmp_path / 'a.pth', source, state_dict=state)
-    before = {n: v.clone() for n, v in model.state_dict().items()}
+    before = copy.deepcopy(model)
     said = 'lacks' if lost else 'NaN'
     with pytest.raises(ValueError, match=f'a.pth does.*{said}.*{name}'):
         # a part that is there in part is no part that may be missing
         load_weights(model, path, allow_missing=True)
-    assert all(
-        torch.equal(v, before[n]) for n, v in model.state_dict().items())
+    assert_same(model, before)
 
 
 @pytest.mark.parametrize('write', [save, save_released])
@@ -126,7 +126,7 @@ def test_other_networks_are_refused(tmp_path, write, other, said):
 def test_tasks_of_the_same_name_must_be_the_same(tmp_path):
     path = save(tmp_path / 'a.pth', tiny_model())
     tasks = ['vessel', 'lesion', dict(name='odoc', classes=('disc', 'cup'))]
-    with pytest.raises(ValueError, match='odoc.*nested'):
+    with pytest.raises(ValueError, match='differ in odoc'):
         load_weights(tiny_model(tasks=tasks), path)
     load_weights(tiny_model(tasks=TASKS[::-1]), path)
 
@@ -137,71 +137,58 @@ def test_training_of_other_tasks_starts_from_what_is_shared(tmp_path, logged):
     new = dict(name='stages', classes=('fovea', ))  # as a part of Swin
     model = tiny_model(
         tasks=['odoc', new, 'vessel'], window=8, adversarial=True)
-    before = {n: v.clone() for n, v in model.state_dict().items()}
+    before = copy.deepcopy(model)
     load_weights(model, path, allow_missing=True)
     for part in ('backbone', 'decode_head.heads.odoc', 'discriminators.vessel',
                  'auxiliary_head.heads.vessel'):
         assert_same(model, source, part)
-    for name, value in model.state_dict().items():
-        if 'heads.stages' in name or 'cross_task' in name:
-            assert torch.equal(value, before[name]), name
+    for part in ('decode_head.heads.stages', 'decode_head.cross_task'):
+        assert_same(model, before, part)
     assert any('lesion, stages' in line for line in logged)
 
 
-@pytest.mark.parametrize('content', [
-    [1, 2],
-    dict(state_dict=dict(a=1)),
-    dict(state_dict=[ONE]),
-    dict(state_dict=dict(a=ONE), meta=[1]),
-])
+@pytest.mark.parametrize('content', [[1, 2],
+                                     dict(state_dict=dict(a=1)),
+                                     dict(state_dict=[ONE]),
+                                     dict(state_dict=dict(a=ONE), meta=[1])])
 def test_other_content_is_refused(tmp_path, content):
     path = tmp_path / 'a.pth'
     torch.save(content, path)
     with pytest.raises(ValueError, match='a.pth.*not a checkpoint'):
-        read_checkpoint(str(path))
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match='a.pth is not a whole checkpoint'):
-        read_checkpoint(str(path))
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match='a.pth'):
         read_checkpoint(str(path))
 
 
 class RawObjects:
     """An array of objects made out of bytes: pointers that lead anywhere."""
 
-    def __init__(self, state=None):
-        self.state = state
+    def __init__(self, *reduced):
+        self.reduced = reduced
 
     def __reduce__(self):
-        if self.state is None:
-            return np.ndarray, ((1, ), 'O', b'\x41' * 8)
-        return np._core.multiarray._reconstruct, (np.ndarray, (0, ),
-                                                  b'b'), self.state
+        return self.reduced
 
 
 @pytest.mark.parametrize('value', [
-    RawObjects(),
-    RawObjects((1, (1, ), np.dtype('O'), False, b'\x41' * 8)),
+    RawObjects(np.ndarray, ((1, ), 'O', b'A' * 8)),
+    RawObjects(np._core.multiarray._reconstruct, (np.ndarray, (0, ), b'b'),
+               (1, (1, ), np.dtype('O'), False, b'A' * 8)),
 ])
 def test_numpy_makes_nothing_out_of_a_file(tmp_path, value):
-    path = save(tmp_path / 'a.pth', tiny_model(), meta=dict(PALETTE=value))
-    found = read_checkpoint(path)['meta']['PALETTE']
+    torch.save(dict(state_dict={}, meta=dict(a=value)), tmp_path / 'a.pth')
+    found = read_checkpoint(str(tmp_path / 'a.pth'))['meta']['a']
     assert not isinstance(found, (np.ndarray, np.generic))
 
 
-@pytest.mark.parametrize(
-    'stored, names',
-    [
-        (('module.a', 'module.b.c'), ('a', 'b.c')),
-        (('module._orig_mod.backbone.a', ), ('backbone.a', )),
+def test_wrappers_are_taken_off():
+    for stored, names in (
+        ('module.a module.b.c', 'a b.c'),
+        ('module._orig_mod.backbone.a', 'backbone.a'),
         # as torch.optim.swa_utils.AveragedModel has them
-        (('n_averaged', 'module.backbone.a'), ('n_averaged', 'backbone.a')),
+        ('n_averaged module.backbone.a', 'n_averaged backbone.a'),
         # a part of the user's own
-        (('module.a', 'backbone.b'), ('module.a', 'backbone.b')),
-    ])
-def test_wrappers_are_taken_off(stored, names):
-    assert tuple(without_wrapper(dict.fromkeys(stored, ONE))) == names
+        ('module.a backbone.b', 'module.a backbone.b')):  # yapf: disable
+        state = dict.fromkeys(stored.split(), ONE)
+        assert ' '.join(without_wrapper(state)) == names
 
 
 def test_averages_of_mmcv():

@@ -197,7 +197,7 @@ def test_bad_files_are_listed_and_the_rest_is_done(run, out, eyes, checkpoints,
     assert set(rows) == {'a', 'b', 'deep', 'no_eye', 'sub/a'}
     assert 'no_colour' in rows['deep']['flags']
     assert 'no_field_of_view' in rows['no_eye']['flags']
-    assert 'no_field_of_view: nothing in it looks like' in said
+    assert 'no_field_of_view (see docs/measurements.md): 1 ' in said
     record = json.loads((out / 'records/deep.json').read_text())
     assert record['notes'] == ['16 bits reduced to 8']
     failed = json.loads((out / 'run.json').read_text())['failed']
@@ -261,7 +261,7 @@ def test_misspelt_network(run, out, eyes):
 def test_config_of_another_checkpoint(run, out, tmp_path, eyes, checkpoints):
     config = write_config(tmp_path / 'config.py',
                           config_of(tmp_path, ['vessel', 'odoc']))
-    assert 'was trained for the tasks' in run(config, checkpoints[0], eyes)
+    assert 'was trained for other tasks' in run(config, checkpoints[0], eyes)
     assert 'none.pth: No such file' in run(tmp_path / 'none.pth', eyes)
     assert not out.exists()
     fitting = write_config(tmp_path / 'fits.py', config_of(tmp_path, TASKS))
@@ -291,7 +291,7 @@ def test_what_paths_mean(given, config, checkpoint, inputs):
     ('c.py m.pth', 'at least one'),
     ('eyes --threshold vessel=x', 'argument --threshold'),
     ('m.pth eyes --backend onnxruntime --device cuda', 'runs on the CPU'),
-    ('m.pth eyes --cfg-options a=1', '--cfg-options changes a config'),
+    ('m.pth eyes --cfg-options a=1', '--cfg-options needs a CONFIG'),
 ])
 def test_wrong_usage(capsys, given, said):
     with pytest.raises(SystemExit) as left:

@@ -15,8 +15,8 @@ LAYERS = ('norm1', 'attn.qkv', 'attn.proj', 'norm2', 'mlp.fc1', 'mlp.fc2')
 def official():
     """The smallest transformer in the official layout, as bytes: one stage,
     one block; each tensor holds its position in the list."""
-    names = ['patch_embed.proj', 'patch_embed.norm'
-             ] + [f'layers.0.blocks.0.{layer}' for layer in LAYERS]
+    names = ['patch_embed.proj', 'patch_embed.norm',
+             *(f'layers.0.blocks.0.{x}' for x in LAYERS)]  # yapf: disable
     keys = [f'{name}.{kind}' for name in names for kind in ('weight', 'bias')]
     keys.append('layers.0.blocks.0.attn.relative_position_bias_table')
     state = {key: torch.full((2, ), float(i)) for i, key in enumerate(keys)}

@@ -63,7 +63,7 @@ def launcher(tmp_path):
 
 
 @pytest.mark.parametrize('script, files, arguments, tool', [
-    ('dist_train_multi_task.sh', [CONFIG], ['--cfg-options', 'a=c d'], 'train'),
+    ('dist_train_multi_task.sh', [CONFIG], ['--options', 'a=c d'], 'train'),
     (TRAIN, [CONFIG], ['--seed', '1'], 'train'),
     ('dist_test_gan.sh', [CONFIG, 'a.pth'], ['--source', 'refuge'], 'test'),
 ])  # yapf: disable
@@ -127,9 +127,9 @@ def test_environment_of_the_checkout_is_found(launcher):
 
 def test_slurm(launcher):
     write_script(launcher.bin / 'srun', launcher.stub)
-    seen = launcher.call(
-        'slurm_train.sh', 'gpu', 'first try', CONFIG, '--work-dir', 'w',
-        GPUS='16', SRUN_ARGS='--time=1:00 --quiet', PORT='4321')  # yapf: disable
+    given = dict(GPUS='16', SRUN_ARGS='--time=1:00 --quiet', PORT='4321')
+    seen = launcher.call('slurm_train.sh', 'gpu', 'first try', CONFIG,
+                         '--work-dir', 'w', **given)
     assert seen['arguments'] == [
         '--partition=gpu', '--job-name=first try', '--gres=gpu:8',
         '--ntasks=16', '--ntasks-per-node=8', '--cpus-per-task=5',

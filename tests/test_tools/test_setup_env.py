@@ -7,47 +7,30 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STUB = r'''#!@PYTHON@
-import os, pathlib, shutil, sys, time
-here = pathlib.Path(__file__).resolve()
-arguments = sys.argv[1:]
-log = open(os.environ['LOG'], 'a')
-
-if arguments == ['-V']:
-    print('Python 3.11.7')
-elif arguments[0] == '-c':
-    if '# probe' in arguments[1]:
-        sys.exit('OLD' in os.environ)
-    elif '# reach' in arguments[1]:  # whether the CPU index has both packages
-        sys.exit(0 if os.environ.get('REACHABLE') else 1)
-elif arguments[:2] == ['-m', 'mbos.install_mmcv']:
-    print('mmcv', *arguments[2:], file=log)
-    if os.environ.get('FAIL') == 'mmcv':
-        sys.exit('ERROR: no such network')
-elif arguments == ['-m', 'mbos', 'info']:
-    print('verify', file=log)
-elif arguments[:2] == ['-m', 'venv']:
-    print('venv', file=log)
-    folder = pathlib.Path(arguments[2])
-    (folder / 'lib/python3.11/site-packages').mkdir(parents=True)
-    (folder / 'bin').mkdir()
-    (folder / 'pyvenv.cfg').write_text('version = 3.11.7')
-    shutil.copy(here, folder / 'bin' / 'python')
-elif arguments == ['-m', 'pip', '--version']:
-    sys.exit('bin' != here.parent.name)
-elif arguments[:3] == ['-m', 'pip', 'install']:
-    print('install', *arguments[3:], file=log)
-    log.flush()
-    time.sleep(0.05)
-    if os.environ.get('FAIL', 'no step') in ' '.join(arguments):
-        sys.exit('ERROR: no such network')
+STUB = r'''#!/bin/sh
+log() { echo "$@" >>"$LOG"; }
+fail() {
+    case $* in *"${FAIL:-no step}"*) echo no such network >&2 && exit 1 ;; esac
+}
+case "$*" in
+-V) echo 'Python 3.11.7' ;;
+-c*'# probe'*) test -z "$OLD" ;;
+-c*'# reach'*) test -n "$REACHABLE" ;;
+'-m mbos.install_mmcv'*) shift 2; log mmcv "$@"; fail mmcv ;;
+'-m mbos info') log verify ;;
+'-m venv'*)
+    log venv
+    mkdir -p "$3/lib/python3.11/site-packages" "$3/bin"
+    echo 'version = 3.11.7' >"$3/pyvenv.cfg"
+    cp "$0" "$3/bin/python" ;;
+'-m pip install'*) shift 3; log install "$@"; sleep 0.05; fail "$@" ;;
+esac
 '''
 
 
@@ -61,11 +44,11 @@ class Sandbox:
         shutil.copy(ROOT / 'tools' / 'setup_env.sh', self.root / 'tools')
         shutil.copy(ROOT / 'requirements.txt', self.root)
         self.bin.mkdir()
-        for name in ('bash', 'cat', 'chmod', 'cmp', 'dirname', 'flock', 'ls',
-                     'mkdir', 'rm', 'sed'):
+        for name in ('bash', 'cat', 'chmod', 'cmp', 'cp', 'dirname', 'flock',
+                     'ls', 'mkdir', 'rm', 'sed', 'sleep'):
             (self.bin / name).symlink_to(shutil.which(name))
         self.script('uname', '#!/bin/sh\necho Linux x86_64\n')
-        self.script('python3.11', STUB.replace('@PYTHON@', sys.executable))
+        self.script('python3.11', STUB)
 
     def script(self, name, text='#!/bin/sh\n'):
         (self.bin / name).write_text(text)
