@@ -153,10 +153,11 @@ def dice_with_full_targets(logits: Tensor, plane: Tensor, task,
 def attend_to_others(xta: nn.Module, task: str, maps: dict[str,
                                                            Tensor]) -> Tensor:
     """Cross-task attention of one task, pair by pair."""
-    answers: list[Tensor] = [
-        attend(xta._block(task, other), maps[task], maps[other])
-        for other in maps if other != task
-    ]
+    answers: list[Tensor] = []
+    for other in (name for name in maps if name != task):
+        block = xta.block if xta.share_block else xta.blocks[
+            f'{task}_from_{other}']
+        answers.append(attend(block, maps[task], maps[other]))
     return maps[task] + xta.fuse(torch.cat(answers, dim=1))
 
 

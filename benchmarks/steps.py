@@ -1,4 +1,5 @@
 """Training steps and inference that the benchmarks measure."""
+import sys
 import types
 from collections.abc import Callable
 
@@ -69,6 +70,7 @@ def train_step(model, cfg, batch) -> Callable:
     runner = types.SimpleNamespace(
         meta={},
         iter=0,
+        _max_iters=sys.maxsize,
         model=model,
         optimizer=networks.build_optimizers(model, cfg),
         data_batch=batch)

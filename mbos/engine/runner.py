@@ -50,7 +50,8 @@ class CheckedIterRunner(IterBasedRunner):
             ours = type(hook).__module__.startswith('mbos.')
             with nullcontext() if ours else blamed_on(
                     f'The hook {type(hook).__name__} fails as the config has '
-                    'it', 'Correct its settings, or take it out.'):
+                    'it', 'Correct its settings (schedules: lr_config), or '
+                    'take it out.'):
                 if isinstance(hook, kinds):
                     getattr(hook, fn_name)(self)
 
