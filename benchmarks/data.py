@@ -35,6 +35,7 @@ from mbos.datasets.array_cache import ArrayCache
 from mbos.datasets.as_released import plain_loading
 from mbos.datasets.joint import seeded
 from prepare_dataset import idrid
+from prepare_dataset.driver import run
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs/_base_/datasets/fundus_stage2.py'
@@ -133,8 +134,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, side in SIDES.items():
         with tempfile.TemporaryDirectory() as folder:
             with redirect_stdout(sys.stderr):
-                idrid.prepare(
-                    Path(args.raw), Path(folder), workers=1, max_side=side)
+                run(idrid.COLLECTION,
+                    Path(args.raw),
+                    Path(folder),
+                    workers=1,
+                    max_side=side)
             kinds = {
                 kind:
                 measure_ways(Path(folder), kind, args.samples, args.rounds)

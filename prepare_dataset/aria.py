@@ -11,14 +11,12 @@ as the photographs in a folder that is called like one of masks. The
 photographs are only padded, as published.
 """
 import re
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
-from .driver import run
 from .labels import soft_binary
 from .layout import GO_WITHOUT, Plane, find_by_names, photograph_or_mask
 
@@ -51,7 +49,6 @@ COLLECTION = Collection(
         'ann-BSS': SECOND_OBSERVER
     },
     image_suffix='.tif')
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

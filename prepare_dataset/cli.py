@@ -2,11 +2,12 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from mbos.io import RefusedError
 from mbos.io.errors import sentence_of
 from .description import Collection
-from .driver import MAX_SIDE, Summary
+from .driver import MAX_SIDE, Summary, run
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -26,15 +27,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('--force', action='store_true', help='overwrite what is there')
 
 
-def main(collection: Collection,
-         prepare: Callable[..., Summary],
-         description: str | None,
-         raws: Sequence[str] = ('raw', ),
-         argv: Sequence[str] | None = None) -> int:
-    """Run a collection's command; see :func:`finish` for the exit code.
+def main(
+    collection: Collection,
+    description: str | None,
+    prepare: Callable[..., Summary] | None = None,
+    raws: Sequence[str] = ('raw', )
+) -> None:
+    """Run a collection's command, and exit as :func:`finish` says.
 
     ``prepare`` takes the raw folders, whose names are ``raws``, the output
-    folder and the options, and returns a summary.
+    folder and the options; it is ``driver.run`` by default.
     """
     parser = make_parser(description)
     add = parser.add_argument
@@ -46,9 +48,10 @@ def main(collection: Collection,
     splits, text = tuple(collection.splits), 'default: all that are there'
     add('--splits', nargs='+', choices=splits, help=text)
     add_options(parser)
-    arguments = vars(parser.parse_args(argv))
+    arguments = vars(parser.parse_args())
     folders = [arguments.pop(name) for name in (*raws, 'out')]
-    return finish(lambda: prepare(*folders, **arguments))
+    prepare = prepare or partial(run, collection)
+    sys.exit(finish(lambda: prepare(*folders, **arguments)))
 
 
 def finish(command: Callable[[], object]) -> int:

@@ -8,14 +8,12 @@ masks ``{train,test}/label/{EX,HE,MA,SE}/007-1774-100.tif``, which are called
 ``val``, ``images``, ``labels`` or ``annotations``, put the split below, or
 have photographs beside the folders of lesions, are understood.
 """
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Labels, Split
-from .driver import run
 from .labels import merge
 from .layout import Plane, find_by_names
 
@@ -50,7 +48,6 @@ COLLECTION = Collection(
     find,
     dict(train=Split(383), val=Split(149), test=Split(225)),
     labels=dict(ann=Labels(4, may_be_empty=True, task='lesion')))
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

@@ -7,14 +7,12 @@ and ``GT/drishtiGS_002/SoftMap/drishtiGS_002_{ODseg,cupseg}Softmap.png`` (the
 share of four experts; at least half of them must agree).
 """
 import re
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Labels, Split
-from .driver import run
 from .labels import SOFT, merge
 from .layout import Plane, find_by_names
 
@@ -37,7 +35,6 @@ COLLECTION = Collection(
     find,
     dict(train=Split(50), test=Split(51)),
     labels=dict(ann=Labels(2, task='odoc')))
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

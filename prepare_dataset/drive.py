@@ -6,15 +6,12 @@ RAW holds ``training`` and ``test``, each with ``images/21_training.tif``,
 ``1st_manual/21_manual1.gif``, ``mask/21_training_mask.gif`` and, in older
 copies, ``test/2nd_manual/01_manual2.gif``, which goes to ``ann-2nd``.
 """
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
-from .driver import run
 from .labels import binary
 from .layout import GO_WITHOUT, Found, Plane, gather, nearest, pair
 
@@ -61,7 +58,6 @@ COLLECTION = Collection(
         'ann-2nd': SECOND_OBSERVER
     },
     image_suffix='.tif')
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

@@ -1,5 +1,4 @@
 """Runs over a collection: splits, progress, errors, summary."""
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +61,6 @@ class Summary:
     splits: dict[str, SplitSummary] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     ending: str = ''
-    seconds: float = 0.0
 
     @property
     def errors(self) -> list[str]:
@@ -75,7 +73,7 @@ class Summary:
         return not self.errors
 
     def __str__(self) -> str:
-        lines = [f'{self.name} -> {self.folder} ({self.seconds:.1f} s)']
+        lines = [f'{self.name} -> {self.folder}']
         lines += [f'  note: {note}' for note in self.notes]
         for name, split in self.splits.items():
             lines += [f'  {line}' for line in split.lines(name)]
@@ -94,12 +92,9 @@ def run(collection: Collection,
     ``raw`` is its unpacked folder, ``out`` the one that will contain it.
     ``splits`` are by default all that the raw folder holds; ``workers`` are
     threads. Larger images are scaled down to ``max_side``, 0 for never; None
-    is 2048 for training splits, else never.
-
-    Raises:
-        RefusedError: If nothing can be prepared at all.
+    is 2048 for training splits, else never. A ``RefusedError`` is raised if
+    nothing can be prepared at all.
     """
-    start = time.time()
     raw, out = Path(raw), Path(out)
     check_raw(raw, collection.name)
     if out.resolve().is_relative_to(raw.resolve()):
@@ -133,7 +128,6 @@ def run(collection: Collection,
             'its archive unpacks to (docs/collections.md shows its tree).')
     if folder.is_dir():
         save_records(folder, records)
-    summary.seconds = time.time() - start
     return summary
 
 
@@ -195,6 +189,7 @@ def _prepare_items(job: Job, items: Sequence[Item], workers: int,
                 if outcome.geometry:
                     rows[outcome.stem] = outcome.geometry
         finally:
+            pool.shutdown(cancel_futures=True)  # of an interrupted run
             if rows != saved:
                 write_geometry(job.folder, rows.values())
     result.errors.sort()

@@ -14,7 +14,6 @@ beside ``vessel``, as a second observer's. Without ``--masks`` photographs
 are prepared for prediction and pseudo labels.
 """
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -212,8 +211,6 @@ def config_snippet(collection: Collection, folder: Path,
         nested = ', nested=True' if task.nested else ''
         lines.append(f'# a task of model.tasks: dict(name={task.name!r}, '
                      f'classes={task.classes!r}{nested})')
-        for near in difflib.get_close_matches(task.name, BUILTIN_TASKS, 1):
-            lines.append(f'# NOTE: the built-in task is {near}')
     for split in collection.splits:
         lines += _entry(collection, split, folder, trained)
     if not trained:

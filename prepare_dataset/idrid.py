@@ -8,14 +8,11 @@ Set}/IDRiD_01.jpg`` and ``A. Segmentation/2. All Segmentation Groundtruths/
 because no photograph has it, is absent. The optic disc goes to ``OD``.
 """
 import re
-import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Labels, Split
-from .driver import run
 from .labels import binary, merge
 from .layout import Files, Found, Plane, gather, nearest, pair
 
@@ -84,7 +81,6 @@ COLLECTION = Collection(
         ann=Labels(4, may_be_empty=True, task='lesion'),
         OD=Labels(optional=True, task='odoc'),
         vessel=Labels(optional=True, task='vessel')))  # of idrid_vessels
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

@@ -6,7 +6,6 @@ RAW_VESSELS holds ``IDRiD_02.png``, of the photographs' size, for any of them.
 Writes ``IDRiD-FOVCrop-padding/{train,test}/vessel`` with the crop of the
 photographs, which ``prepare_dataset.idrid`` prepares.
 """
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,5 +56,4 @@ def prepare(raw, raw_vessels, out, **options) -> Summary:
 
 
 if __name__ == '__main__':
-    raws = 'raw_idrid', 'raw_vessels'
-    sys.exit(main(collection(Path()), prepare, __doc__, raws))
+    main(collection(Path()), __doc__, prepare, ('raw_idrid', 'raw_vessels'))

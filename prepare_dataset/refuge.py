@@ -13,14 +13,12 @@ polarity are understood. The training photographs are only padded, as
 published.
 """
 import re
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Labels, Split
-from .driver import run
 from .labels import refuge
 from .layout import Found, Plane, gather, pair, photograph_or_mask
 
@@ -51,7 +49,6 @@ COLLECTION = Collection(
     find,
     dict(train=Split(400, crop='pad'), val=Split(400), test=Split(400)),
     labels=dict(ann=Labels(2, task='odoc')))
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

@@ -9,14 +9,12 @@ folder that is called like one of masks. Those of the 27 test photographs are
 withheld by the authors.
 """
 import re
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import Collection, Split
-from .driver import run
 from .labels import binary
 from .layout import LEAVE_OUT, Plane, find_by_names, photograph_or_mask
 
@@ -33,7 +31,6 @@ def kind_of(path: Path, folders: Sequence[str]) -> tuple[str, str] | None:
 find = partial(find_by_names, kind_of=kind_of, planes=PLANES, has_splits=False)
 COLLECTION = Collection('RETA', 'RETA', find,
                         dict(train=Split(54, crop='none')))
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

@@ -6,14 +6,12 @@ RAW holds what the archives of the images and of the two observers unpack to:
 ``stare-images/im0001.ppm.gz``, ``labels-ah/im0001.ah.ppm.gz`` (goes to
 ``ann``) and ``labels-vk/im0001.vk.ppm.gz`` (goes to ``ann-vk``).
 """
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .cli import main
 from .description import SECOND_OBSERVER, Collection, Labels, Split
-from .driver import run
 from .labels import binary
 from .layout import (GO_WITHOUT, IMAGE_SUFFIXES, LEAVE_OUT, Plane,
                      find_by_names, nearest)
@@ -51,7 +49,6 @@ COLLECTION = Collection(
         'ann': Labels(task='vessel'),
         'ann-vk': SECOND_OBSERVER
     })
-prepare = partial(run, COLLECTION)
 
 if __name__ == '__main__':
-    sys.exit(main(COLLECTION, prepare, __doc__))
+    main(COLLECTION, __doc__)

@@ -80,10 +80,10 @@ def prepare_item(item: Item, job: Job, known: Geometry | None) -> Outcome:
     except RefusedError as error:
         return Outcome(item.stem, error=str(error))
     except Exception as error:  # One bad file must not stop the others.
-        known = isinstance(error, OSError)
-        reason = sentence_of(error) if known else repr(error)
-        text = f'{item.image}: not prepared ({reason})'
-        return Outcome(item.stem, error=text)
+        system = isinstance(error, OSError)
+        reason = sentence_of(error) if system else repr(error)
+        return Outcome(
+            item.stem, error=f'{item.image}: not prepared ({reason})')
 
 
 def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:

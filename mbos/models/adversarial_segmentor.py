@@ -48,13 +48,9 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                  pseudo_weight: float = 0.05,
                  **kwargs):
         super().__init__(tasks=tasks, **kwargs)
-        self.adversarial_weights = dict(
-            adversarial_weights or dict(decode=0.1, aux=0.02))
+        default = dict(decode=0.1, aux=0.02)
+        self.adversarial_weights = default | dict(adversarial_weights or {})
         self.pseudo_weight = pseudo_weight
-        missing = set(self.dense_heads) - set(self.adversarial_weights)
-        if discriminator is not None and missing:
-            raise ValueError('adversarial_weights lacks the heads '
-                             f'{sorted(missing)}.')
         self.discriminators = self._build_discriminators(discriminator)
         self.auxiliary_discriminators = self._build_discriminators(
             discriminator if self.with_auxiliary_head else None)

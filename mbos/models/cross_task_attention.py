@@ -154,9 +154,6 @@ class CrossTaskAttention(BaseModule):
                  downscale: int = 1,
                  feedforward_ratio: int = 4):
         super().__init__()
-        if downscale < 1:
-            raise ValueError(f'cross_task_attention.downscale is {downscale}: '
-                             'give 1 or more.')
         self.recompute = False  # low-memory mode
         self.task_names = tuple(task_names)
         self.share_block = share_block

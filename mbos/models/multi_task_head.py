@@ -57,8 +57,7 @@ class MultiTaskHead(BaseModule):
         if not hasattr(self.loss_decode, 'counts'):
             raise ValueError(
                 f'{type(self.loss_decode).__name__} does not serve as '
-                'loss_decode: classes of a task may overlap and labels be '
-                "missing, so write dict(type='BinaryLoss', mode='dice'), "
+                "loss_decode: write dict(type='BinaryLoss', mode='dice'), "
                 "'ce' or 'ce_dice', or a subclass of it.")
         self.drop_whole_tasks = drop_whole_tasks
         self.recompute = False

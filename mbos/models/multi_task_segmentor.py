@@ -74,9 +74,6 @@ class MultiTaskSegmentor(EncoderDecoder):
         self.pretrained, self.pretrained_prefix = source, prefix
         train_cfg = train_cfg or {}
         precision = train_cfg.get('precision', 'float32')
-        if precision not in PRECISIONS:
-            raise ValueError(f'Unknown precision {precision!r}: use one of '
-                             f'{", ".join(PRECISIONS)}.')
         self.reduced_precision = PRECISIONS[precision]
         self.low_memory = train_cfg.get('low_memory', False)
         if self.low_memory:

@@ -29,10 +29,6 @@ class PatchDiscriminator(BaseModule):
                  downscale: int = 1,
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
-        if min(channels, num_convs, downscale) < 1:
-            raise ValueError(
-                f'discriminator has channels={channels}, num_convs={num_convs}'
-                f', downscale={downscale}: give 1 or more for each.')
         self.downscale = downscale
         self.patch_size = downscale * 2**num_convs
         hidden = [channels * 2**i for i in range(num_convs - 1)]

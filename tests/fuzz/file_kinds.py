@@ -12,6 +12,7 @@ from mbos.datasets import PartialLabelDataset
 from mbos.datasets.checks import check_pixels
 from mbos.io.labels import save_labels
 from prepare_dataset import drive, stare
+from prepare_dataset.driver import run
 from tests.tiny_runs import NORMALIZE, draw_eye
 from .damage import (DAMAGE, mutate, mutate_image, mutate_lines, mutate_nested,
                      pick)
@@ -142,7 +143,8 @@ def prepared(module, stem, files, folder, **options):
 
     def read():
         out = folder / 'out'
-        summary = module.prepare(folder / 'raw', out, workers=1, **options)
+        summary = run(
+            module.COLLECTION, folder / 'raw', out, workers=1, **options)
         there = list(out.rglob(f'{stem}.*'))
         assert len(there) == (0 if summary.errors else 3), there
         for path in there:

@@ -14,6 +14,7 @@ from PIL import Image
 from mbos.config import plain
 from mbos.io.labels import read_labels, save_labels
 from prepare_dataset import ddr, idrid, synthetic
+from prepare_dataset.driver import run
 from prepare_dataset.record import read_geometry
 from tests.tiny_runs import ROOT, run_tool, write_config
 
@@ -25,8 +26,8 @@ def write_data(root):
     """Two collections; their training sets label one class each."""
     raw = synthetic.generate(
         root / 'raw', images=16, size=192, val_images=1, test_images=5)
-    ddr.prepare(raw['DDR'], root)
-    idrid.prepare(raw['IDRiD'], root)
+    run(ddr.COLLECTION, raw['DDR'], root)
+    run(idrid.COLLECTION, raw['IDRiD'], root)
     train = root / FOLDERS['ddr'] / 'train'
     for stem, rows in read_geometry(train).items():
         hidden = Image.open(raw['hidden'] / f'DDR/train/odoc/{stem}.png')

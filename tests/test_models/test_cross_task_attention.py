@@ -160,7 +160,5 @@ def test_initial_weights(share_block):
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match='downscale is 0: give 1 or more'):
-        CrossTaskAttention(('a', 'b'), CHANNELS, downscale=0)
     with pytest.raises(ValueError, match='6 channels cannot be shared by 4'):
         CrossTaskAttention(('a', 'b'), 6, num_heads=4)

@@ -247,11 +247,6 @@ def test_one_task_has_no_game_and_no_attention():
     assert not any('discriminators' in n for n in grads)
 
 
-def test_adversarial_weights_must_cover_the_heads():
-    with pytest.raises(ValueError, match=r"lacks the heads \['aux'\]"):
-        network(FOUR[:2], True, adversarial_weights=dict(decode=0.1))
-
-
 # ---- inference
 
 

@@ -5,6 +5,7 @@ Also trees that somebody else packed: bombs, links, pipes, odd names.
 import gzip
 import os
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from raw_trees import CUP, read, save_grey
 from mbos.io import RefusedError
 from prepare_dataset import (ddr, drishti_gs, drive, idrid, idrid_vessels,
                              refuge)
+from prepare_dataset.driver import run
 from prepare_dataset.labels import open_image
 from tests.bombs import BOMBS, ppm
 
@@ -70,7 +72,7 @@ def test_what_is_wrong_is_named_and_the_rest_is_prepared(
         tmp_path, module, file, spoil, name, text, left):
     raw = raw_trees.MAKERS[module.__name__.split('.')[1]](tmp_path / 'raw')
     spoil(raw / file)
-    summary = module.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(module.COLLECTION, raw, tmp_path / 'out', workers=1)
     error, = (e for e in summary.errors if name in e and text in e)
     assert f'ERROR {error}' in str(summary)
     for folder in ('images', 'ann', 'fov'):
@@ -97,7 +99,7 @@ def test_packed_bombs(tmp_path):
 def test_missing_lesions_of_idrid(tmp_path, monkeypatch):
     raw = raw_trees.make_idrid(tmp_path / 'raw')
     shutil.rmtree(raw / TRUTH / '4. Soft Exudates')
-    summary = idrid.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(idrid.COLLECTION, raw, tmp_path / 'out', workers=1)
     assert summary.ok and 'has no masks of SE' in str(summary)
     path = 'out/IDRiD-FOVCrop-padding/train/ann/IDRiD_01.png'
     assert np.unique(read(tmp_path / path)).tolist() == [0, 1, 2, 4]
@@ -110,7 +112,7 @@ def test_missing_lesions_of_idrid(tmp_path, monkeypatch):
     for lesion in ('1', '2', '3'):
         folder, = (raw / TRUTH).glob(f'{lesion}.*')
         shutil.rmtree(folder)
-    errors = idrid.prepare(raw, tmp_path / 'out', workers=1).errors
+    errors = run(idrid.COLLECTION, raw, tmp_path / 'out', workers=1).errors
     assert any('none has masks of EX' in error for error in errors)
 
 
@@ -118,13 +120,13 @@ def test_links_out_of_the_raw_folder(tmp_path, monkeypatch):
     raw = raw_trees.make_drive(tmp_path / 'raw')
     shutil.move(raw / IMAGE, tmp_path / 'elsewhere.tif')
     (raw / IMAGE).symlink_to(tmp_path / 'elsewhere.tif')
-    for prepare in (drive.prepare,
+    for prepare in (partial(run, drive.COLLECTION),
                     lambda *a: idrid_vessels.prepare(tmp_path, *a)):
         with pytest.raises(RefusedError, match='leads out of.*MBOS_ALLOW_L'):
             prepare(raw, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
     monkeypatch.setenv('MBOS_ALLOW_LINKS', str(tmp_path))
-    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(drive.COLLECTION, raw, tmp_path / 'out', workers=1)
     assert summary.ok and summary.splits['train'].prepared == 2
 
 
@@ -138,7 +140,8 @@ def test_links_within_the_raw_folder(tmp_path):
     for name in 'abc':
         (raw / 'part1/images' / name).symlink_to('.')
     (tmp_path / 'link').symlink_to(raw)
-    summary = drive.prepare(tmp_path / 'link', tmp_path / 'out', workers=1)
+    summary = run(
+        drive.COLLECTION, tmp_path / 'link', tmp_path / 'out', workers=1)
     assert summary.splits['train'].prepared == 2
     error, = summary.errors
     assert r"'23\n_training.tif'" in error

@@ -8,6 +8,7 @@ from raw_trees import read
 
 from prepare_dataset import ddr, drive, idrid, refuge, reta
 from prepare_dataset.check import check, main
+from prepare_dataset.driver import run
 
 FOLDER = 'DRIVE-FOVCrop-padding'
 
@@ -15,7 +16,7 @@ FOLDER = 'DRIVE-FOVCrop-padding'
 @pytest.fixture
 def out(tmp_path):
     raw = raw_trees.make_drive(tmp_path / 'raw', range(21, 25))
-    drive.prepare(raw, tmp_path / 'out', workers=1)
+    run(drive.COLLECTION, raw, tmp_path / 'out', workers=1)
     return tmp_path / 'out'
 
 
@@ -61,7 +62,7 @@ def test_everything_wrong_is_named(out):
 def test_values_within_the_task_and_ignored_pixels_pass(
         tmp_path, value, found):
     raw = raw_trees.make_refuge(tmp_path / 'raw')
-    refuge.prepare(raw, tmp_path / 'out', splits=['train'], workers=1)
+    run(refuge.COLLECTION, raw, tmp_path / 'out', splits=['train'], workers=1)
     path = tmp_path / 'out/REFUGE-FOVCrop-padding/train/ann/g0001.png'
     values = read(path)
     values[0, 0] = value
@@ -73,7 +74,7 @@ def test_values_within_the_task_and_ignored_pixels_pass(
 def test_empty_masks(tmp_path):
     """An eye may be without lesions, but not without a disc."""
     raw = raw_trees.make_idrid(tmp_path / 'raw')
-    idrid.prepare(raw, tmp_path / 'b', workers=1)
+    run(idrid.COLLECTION, raw, tmp_path / 'b', workers=1)
     base = tmp_path / 'b/IDRiD-FOVCrop-padding/train'
     for name in ('ann/IDRiD_01.png', 'OD/IDRiD_02.png'):
         raw_trees.save(base / name, np.zeros((85, 85), np.uint8))
@@ -86,11 +87,11 @@ def test_empty_masks(tmp_path):
 def test_duplicates_between_collections(tmp_path):
     """RETA's training photographs must not be IDRiD's test ones."""
     raw = raw_trees.make_reta(tmp_path / 'reta')
-    reta.prepare(raw, tmp_path / 'out', workers=1)
+    run(reta.COLLECTION, raw, tmp_path / 'out', workers=1)
     raw = raw_trees.make_idrid(tmp_path / 'idrid')
     for path in sorted(raw.rglob('a. Training Set')):
         path.rename(path.with_name('b. Testing Set'))
-    idrid.prepare(raw, tmp_path / 'out', workers=1)
+    run(idrid.COLLECTION, raw, tmp_path / 'out', workers=1)
     found = problems(tmp_path / 'out')
     assert len(found) == 2
     assert 'IDRiD-FOVCrop-padding/test/images/IDRiD_01.jpg: shows' in found[0]
@@ -112,12 +113,12 @@ def test_preparation_and_check_agree(tmp_path, module, make, missing):
     """Also about a split of which nothing could be prepared."""
     raw, out = make(tmp_path / 'raw'), tmp_path / 'out'
     shutil.rmtree(raw / missing)
-    summary = module.prepare(raw, out, workers=1)
+    summary = run(module.COLLECTION, raw, out, workers=1)
     assert bool(wrong(out)) == (not summary.ok)
     failed = {k for k, split in summary.splits.items() if split.errors}
     if failed and not any(summary.splits[name].prepared for name in failed):
         rest = list(summary.splits.keys() - failed)
-        assert module.prepare(raw, out, splits=rest, workers=1).ok
+        assert run(module.COLLECTION, raw, out, splits=rest, workers=1).ok
         assert wrong(out) == []
     make(tmp_path / 'raw')
-    assert module.prepare(raw, out, workers=1).ok and wrong(out) == []
+    assert run(module.COLLECTION, raw, out, workers=1).ok and wrong(out) == []

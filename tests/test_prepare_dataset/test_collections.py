@@ -11,6 +11,7 @@ from mbos.io import RefusedError
 from prepare_dataset import (aria, ddr, drishti_gs, drive, idrid,
                              idrid_vessels, refuge, reta, stare)
 from prepare_dataset.check import check
+from prepare_dataset.driver import run
 
 VESSELS = rectangle(40, 46, 80, 50)
 
@@ -37,7 +38,7 @@ NUMBERED = dict(train=['001', '002'])
 def prepared(module, raw):
     """Prepare, and make sure that the check has nothing to add."""
     out = raw.parent / 'out'
-    summary = module.prepare(raw, out, workers=1)
+    summary = run(module.COLLECTION, raw, out, workers=1)
     assert summary.ok, summary.errors
     found = [p for report in check(out) for p in report.problems]
     assert not [p for p in found if 'shows the same' not in p]
@@ -79,7 +80,7 @@ def test_label_maps(tmp_path, module, counts, expected):
     raw = raw_trees.MAKERS[name](tmp_path / 'RAW/RAW').parent
     # The grading part of DDR's archive has folders of the same names.
     save(raw / 'RAW/DR_grading/train/image/x.jpg', photograph())
-    summary = module.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(module.COLLECTION, raw, tmp_path / 'out', workers=1)
     assert summary.ok
     assert {k: s.prepared for k, s in summary.splits.items()} == counts
     base = tmp_path / 'out' / module.COLLECTION.folder
@@ -95,12 +96,12 @@ def test_label_maps(tmp_path, module, counts, expected):
 def test_photographs_of_idrid_and_reta(tmp_path):
     """Cropped with little loss; or the very bytes, without withheld ones."""
     raw = raw_trees.make_idrid(tmp_path / 'IDRiD')
-    summary = idrid.prepare(raw, tmp_path, workers=1)
+    summary = run(idrid.COLLECTION, raw, tmp_path, workers=1)
     assert summary.splits['train'].counts['ann: overlapping pixels'] == 54
     image = read(tmp_path / idrid.FOLDER / 'train/images/IDRiD_01.jpg')
     assert np.abs(image.astype(int) - photograph()[6:91, 18:103]).mean() < 3
     raw = raw_trees.make_reta(tmp_path / 'raw')
-    summary = reta.prepare(raw, tmp_path, workers=1)
+    summary = run(reta.COLLECTION, raw, tmp_path, workers=1)
     assert '1 photographs have no vessel' in summary.splits['train'].notes[0]
     path = tmp_path / 'RETA/train/images/IDRiD_01.jpg'
     assert path.read_bytes() == (raw / 'train/IDRiD_01.jpg').read_bytes()
@@ -111,7 +112,7 @@ def test_drive_without_labels_and_with_a_second_observer(tmp_path):
     save(raw / 'test/images/01_test.tif', photograph())
     second = rectangle(40, 46, 60, 50)
     save_grey(raw / 'training/2nd_manual/21_manual2.gif', second)
-    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(drive.COLLECTION, raw, tmp_path / 'out', workers=1)
     assert summary.ok
     assert 'without labels' in summary.splits['test'].notes[0]
     base = tmp_path / 'out/DRIVE-FOVCrop-padding'
@@ -126,7 +127,7 @@ def test_idrid_vessels_take_the_crop_of_the_photographs(tmp_path):
     out = tmp_path / 'out'
     vessels = rectangle(30, 46, 90, 48)
     save_grey(tmp_path / 'maps/IDRiD_02.png', vessels)
-    idrid.prepare(raw, out, max_side=60, workers=1)
+    run(idrid.COLLECTION, raw, out, max_side=60, workers=1)
     summary = idrid_vessels.prepare(raw, tmp_path / 'maps', out, workers=1)
     assert summary.ok and summary.splits['train'].prepared == 1
     base = out / 'IDRiD-FOVCrop-padding/train'
@@ -149,7 +150,8 @@ def test_stare(tmp_path):
         packed = gzip.compress(path.read_bytes())
         path.with_suffix('.ppm.gz').write_bytes(packed)
         path.unlink()
-    assert stare.prepare(tmp_path / 'STARE', tmp_path / 'out', workers=1).ok
+    assert run(
+        stare.COLLECTION, tmp_path / 'STARE', tmp_path / 'out', workers=1).ok
     base = tmp_path / 'out/STARE-FOVCrop-padding'
     assert (read(base / 'ann/im0001.png') == cropped(VESSELS)).all()
     assert not read(base / 'ann-vk/im0001.png').any()
@@ -165,7 +167,7 @@ def test_aria(tmp_path):
         for observer in ('BDP', 'BSS'):
             save(raw / f'aria_{group}_markup_vessel/{name} _{observer}.tif',
                  vessels)
-    summary = aria.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(aria.COLLECTION, raw, tmp_path / 'out', workers=1)
     assert summary.ok and summary.splits['all'].prepared == 3
     base = tmp_path / 'out/ARIA-FOVCrop-padding'
     expected = padded(VESSELS)
@@ -179,7 +181,7 @@ def test_aria(tmp_path):
 def test_wrong_raw_folder_says_so(tmp_path, raw, text):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(RefusedError, match=text):
-        drive.prepare(tmp_path / raw, tmp_path / 'out')
+        run(drive.COLLECTION, tmp_path / raw, tmp_path / 'out')
 
 
 # ---- copies in other trees
@@ -266,6 +268,6 @@ def test_files_of_other_kinds_are_counted(tmp_path):
     raw = raw_trees.make_drive(tmp_path / 'raw')
     (raw / 'training/images/23_training.heic').write_bytes(b'?')
     (raw / 'training/images/notes.txt').write_text('?')
-    summary = drive.prepare(raw, tmp_path / 'out', workers=1)
+    summary = run(drive.COLLECTION, raw, tmp_path / 'out', workers=1)
     assert summary.ok
     assert 'left out are 1 .heic, 1 .txt' in str(summary)

@@ -12,6 +12,7 @@ from raw_trees import read
 from mbos.io import RefusedError
 from prepare_dataset import ddr, drive, driver, reta
 from prepare_dataset.cli import main
+from prepare_dataset.driver import run
 
 FOLDER = 'DRIVE-FOVCrop-padding/train'
 
@@ -36,7 +37,7 @@ def test_photograph_is_turned_upright_with_its_mask(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(path, exif=exif, quality=100)
-    assert reta.prepare(raw, tmp_path / 'out', workers=1).ok
+    assert run(reta.COLLECTION, raw, tmp_path / 'out', workers=1).ok
     with Image.open(tmp_path / 'out/RETA/train/images/IDRiD_01.jpg') as out:
         assert out.getexif().get(0x0112) is None
         upright = np.rot90(np.array(image), -1)
@@ -49,14 +50,14 @@ def test_photograph_is_turned_upright_with_its_mask(tmp_path):
 def test_second_run_skips_and_force_writes_again(raw, tmp_path):
     out = tmp_path / 'out'
     given = contents(raw)
-    drive.prepare(raw, out, workers=1)
+    run(drive.COLLECTION, raw, out, workers=1)
     before = contents(out)
     mark = out / FOLDER / 'ann/21_training.png'
     os.utime(mark, (1, 1))
-    summary = drive.prepare(raw, out, workers=1)
+    summary = run(drive.COLLECTION, raw, out, workers=1)
     assert summary.splits['train'].skipped == 4
     assert mark.stat().st_mtime == 1
-    summary = drive.prepare(raw, out, workers=2, force=True)
+    summary = run(drive.COLLECTION, raw, out, workers=2, force=True)
     assert summary.splits['train'].prepared == 4
     assert mark.stat().st_mtime > 1
     assert contents(out) == before  # whatever the number of processes
@@ -69,7 +70,7 @@ def test_second_run_skips_and_force_writes_again(raw, tmp_path):
     (base / 'geometry.csv').unlink()
     # Left behind by a process that was killed; no process has this id.
     (base / 'images/22_training.tif.99999999.tmp').write_bytes(b'half')
-    assert drive.prepare(raw, out, workers=1).ok
+    assert run(drive.COLLECTION, raw, out, workers=1).ok
     assert contents(out) == before
     # nothing is written elsewhere
     assert contents(raw) == given
@@ -84,7 +85,8 @@ def test_training_splits_are_scaled_by_default(tmp_path, monkeypatch, option,
     assert driver.MAX_SIDE == dict(train=2048)
     monkeypatch.setitem(driver.MAX_SIDE, 'train', 64)
     raw = raw_trees.make_ddr(tmp_path / 'raw')
-    assert ddr.prepare(raw, tmp_path / 'out', workers=1, max_side=option).ok
+    assert run(
+        ddr.COLLECTION, raw, tmp_path / 'out', workers=1, max_side=option).ok
     for split, side in zip(('train', 'val', 'test'), sides):
         for path in (tmp_path / 'out').glob(f'*/{split}/*/*.*'):
             assert read(path).shape[:2] == (side, side)
@@ -97,7 +99,7 @@ def test_training_splits_are_scaled_by_default(tmp_path, monkeypatch, option,
 ])
 def test_what_cannot_be_prepared_at_all(raw, tmp_path, out, given, text):
     with pytest.raises(RefusedError, match=text):
-        drive.prepare(raw, tmp_path / out, **given)
+        run(drive.COLLECTION, raw, tmp_path / out, **given)
 
 
 @pytest.mark.parametrize('raw_name, out, code, said', [
@@ -107,17 +109,19 @@ def test_what_cannot_be_prepared_at_all(raw, tmp_path, out, given, text):
     ('raw', 'file/below', 1, 'Not a directory'),
     ('raw', 'blocked', 1, '21_training.tif: not prepared'),
 ])
-def test_exit_codes(raw, tmp_path, capsys, raw_name, out, code, said):
+def test_exit_codes(raw, tmp_path, capsys, monkeypatch, raw_name, out, code,
+                    said):
     (tmp_path / 'file').write_text('x')
     images = tmp_path / 'blocked' / FOLDER / 'images'
     images.parent.mkdir(parents=True)
     images.write_text('in the way')
-    arguments = [str(tmp_path / raw_name), str(tmp_path / out)]
-    assert main(
-        drive.COLLECTION,
-        drive.prepare,
-        '',
-        argv=[*arguments, '--workers', '1']) == code
+    monkeypatch.setattr(
+        sys, 'argv',
+        ['drive', str(tmp_path / raw_name),
+         str(tmp_path / out)])
+    with pytest.raises(SystemExit) as ended:
+        main(drive.COLLECTION, '')
+    assert ended.value.code == code
     shown = capsys.readouterr()
     assert said in shown.out + shown.err
     assert 'Errno' not in shown.out + shown.err

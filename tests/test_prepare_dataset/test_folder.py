@@ -80,8 +80,6 @@ SPOT = "dict(path='{0}', classes=['{1}'])"
     (['lesion=seg'], {}, 'lesion', raw_trees.lesion_labels(), ''),
     (['fovea=manual1'], {}, 'fovea', VESSELS,
      "dict(name='fovea', classes=('fovea',))"),
-    (['vessels=manual1'], {}, 'vessels', VESSELS,
-     'the built-in task is vessel'),
     (['fluid.irf=manual1'], dict(classes=['fluid=srf,irf'],
                                  nested=['fluid']), 'fluid', VESSELS * 2,
      "classes=('srf', 'irf'), nested=True)"),

@@ -69,9 +69,8 @@ def weights_source(model_cfg: Mapping) -> tuple[str | None, str, dict]:
     return given or own or None, prefix, backbone
 
 
-def _is_pretrained(init_cfg: object) -> bool:
-    return isinstance(init_cfg,
-                      Mapping) and init_cfg.get('type') == 'Pretrained'
+def _is_pretrained(cfg: object) -> bool:
+    return isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained'
 
 
 def find_backbone_weights(source: 'str | os.PathLike[str]',
