@@ -1,22 +1,21 @@
 """Photographs in DICOM files, where pydicom is installed."""
-from typing import Any, BinaryIO
+import io
+from typing import Any
 
 import numpy as np
 
 from .errors import RefusedError
-from .images import max_image_pixels
+from .images import check_size
 
 SUFFIXES = ('.dcm', '.dicom')
 
 
-def is_dicom(stream: BinaryIO) -> bool:
+def is_dicom(content: bytes) -> bool:
     """Whether a file begins as DICOM does."""
-    start = stream.read(132)
-    stream.seek(0)
-    return start[128:] == b'DICM'
+    return content[128:132] == b'DICM'
 
 
-def _dataset(path: str, stream: BinaryIO, **options: bool) -> Any:
+def _dataset(path: str, content: bytes, **options: bool) -> Any:
     try:
         import pydicom
     except ImportError as error:
@@ -24,27 +23,23 @@ def _dataset(path: str, stream: BinaryIO, **options: bool) -> Any:
             f'{path}: is a DICOM file, which needs pydicom; install it with '
             "pip install 'mbos[dicom]', or export the photograph as PNG."
         ) from error
-    dataset = pydicom.dcmread(stream, **options)
-    rows, columns = dataset.get('Rows', 0), dataset.get('Columns', 0)
-    if not 0 < rows * columns <= max_image_pixels():
-        raise RefusedError(
-            f'{path}: is a DICOM file whose header claims {columns}x{rows} '
-            f'pixels, expected 1 to {max_image_pixels()}; leave it out.')
+    dataset = pydicom.dcmread(io.BytesIO(content), **options)
+    check_size(path, dataset.get('Columns', 0), dataset.get('Rows', 0))
     return dataset
 
 
-def shape_of(path: str, stream: BinaryIO) -> tuple[int, int]:
+def shape_of(path: str, content: bytes) -> tuple[int, int]:
     """Read height and width."""
-    dataset = _dataset(path, stream, stop_before_pixels=True)
+    dataset = _dataset(path, content, stop_before_pixels=True)
     return int(dataset.Rows), int(dataset.Columns)
 
 
-def read(path: str, stream: BinaryIO) -> np.ndarray:
+def read(path: str, content: bytes) -> np.ndarray:
     """Read the first frame, grey (H, W) or RGB (H, W, 3); of more than 8 bits
     as shares of white, float32, since the file says how many the camera has.
     """
     from pydicom.pixels import apply_color_lut, pixel_array
-    dataset = _dataset(path, stream)
+    dataset = _dataset(path, content)
     values = pixel_array(dataset, index=0)
     kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsStored)
     if kind == 'PALETTE COLOR':

@@ -55,10 +55,10 @@ def find_field_of_view(image: np.ndarray) -> FieldOfView:
     shape, faint = grey.shape, dark > DARK_THRESHOLDS[-1]
     for number, (plane, threshold) in enumerate(planes):
         contours = _contours(plane > threshold)
-        retinas = [c for c in contours if _looks_like_retina(c, shape)]
-        if not retinas:
+        retina = next((c for c in contours if _looks_like_retina(c, shape)),
+                      None)
+        if retina is None:
             continue
-        retina, *_ = retinas
         others = _like(retina, contours) or _like(retina, _contours(faint))
         if others:
             return _whole(shape, [retina, *others])
@@ -66,10 +66,10 @@ def find_field_of_view(image: np.ndarray) -> FieldOfView:
         return _field_of_view(
             cv2.convexHull(retina) if number else retina, shape)
     several = _several_retinas(image)
-    if several:
+    small = None if several else _small_retina(grey > GREY_THRESHOLD, faint)
+    if small is None:
         return _whole(shape, several)
-    small = _small_retina(grey > GREY_THRESHOLD, faint)
-    return _whole(shape) if small is None else _field_of_view(small, shape)
+    return _field_of_view(small, shape)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -109,15 +109,14 @@ def _like(retina: np.ndarray,
     """What is beside the retina, about as large, and no strip."""
     least, found = LIKE * cv2.contourArea(retina), []
     left, top, width, height = cv2.boundingRect(retina)
-    right, bottom = left + width, top + height
     for contour in contours:
-        x, y, width, height = cv2.boundingRect(contour)
-        is_strip = max(width, height) >= OBLONG * min(width, height)
+        x, y, w, h = cv2.boundingRect(contour)
         is_beside = (
-            x >= right or y >= bottom or x + width <= left
-            or y + height <= top)
-        if is_beside and not is_strip and width * height >= least and (
-                cv2.contourArea(contour) >= least):
+            x >= left + width or y >= top + height or x + w <= left
+            or y + h <= top)
+        is_strip = max(w, h) >= OBLONG * min(w, h)
+        if is_beside and not is_strip and (min(w * h, cv2.contourArea(contour))
+                                           >= least):
             found.append(contour)
     return found
 
@@ -130,19 +129,17 @@ def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
     size = [max(1, round(side / scale)) for side in image.shape[1::-1]]
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     bright = (_grey(small) > GREY_THRESHOLD).astype(np.uint8)
-    parts = _parts(bright, max(3, min(size) // 5))
     discs = [
-        part for part in parts
+        part for part in _parts(bright, max(3,
+                                            min(size) // 5))
         if _looks_like_retina(part, bright.shape, SMALLEST_ALONE)
     ]
-    areas = np.array([cv2.contourArea(disc) for disc in discs])
-    like = areas >= LIKE * areas.max(initial=0)
-    if like.sum() < 2 or areas[like].sum() < ALONE * np.count_nonzero(bright):
+    areas = [cv2.contourArea(disc) for disc in discs]
+    like = [n for n, area in enumerate(areas) if area >= LIKE * max(areas)]
+    held = sum(areas[n] for n in like)
+    if len(like) < 2 or held < ALONE * np.count_nonzero(bright):
         return []
-    return [
-        np.round(disc * scale).astype(np.int32)
-        for disc, is_like in zip(discs, like) if is_like
-    ]
+    return [np.round(discs[n] * scale).astype(np.int32) for n in like]
 
 
 def _parts(foreground: np.ndarray, width: int) -> list[np.ndarray]:
@@ -163,7 +160,7 @@ def _small_retina(*foregrounds: np.ndarray) -> np.ndarray | None:
     The edge of a disc is where it is at any threshold, and beyond it there
     is nothing.
     """
-    found, boxes = [], []
+    found = []
     for foreground in foregrounds:
         largest, *_ = _contours(foreground) or [None]
         if largest is None or not _looks_like_retina(largest, foreground.shape,
@@ -174,9 +171,8 @@ def _small_retina(*foregrounds: np.ndarray) -> np.ndarray | None:
         if inside < ALONE * np.count_nonzero(foreground):
             return None
         found.append(largest)
-        boxes.append((x, y, width, height))
-    largest_side = np.array(boxes)[:, 2:].max()
-    is_stable = np.ptp(boxes, axis=0).max() <= 0.05 * largest_side + 4
+    boxes = np.array([cv2.boundingRect(contour) for contour in found])
+    is_stable = np.ptp(boxes, axis=0).max() <= 0.05 * boxes[:, 2:].max() + 4
     return found[0] if is_stable else None
 
 

@@ -120,21 +120,13 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed from a folder,
     if there is one; folders in it are not looked into.
     """
-    for name in os.listdir(folder) if osp.isdir(folder) else ():
-        match = _TEMPORARY.search(name)
-        if match and not _is_running(int(match[1])):
-            with suppress(OSError):
-                os.remove(osp.join(folder, name))
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
+    names = os.listdir(folder) if osp.isdir(folder) else ()
+    for match in filter(None, map(_TEMPORARY.search, names)):
+        with suppress(OSError):  # also where it is somebody else's process
+            try:
+                os.kill(int(match[1]), 0)
+            except (ProcessLookupError, OverflowError):
+                os.remove(osp.join(folder, match.string))
 
 
 def file_sha256(path: str) -> str:

@@ -43,7 +43,6 @@ class Geometry:
         """Left, top, width and height of what is kept."""
         return self.x, self.y, self.box_width, self.box_height
 
-    @property
     def _parts(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Where the box is in the photograph, and in the padded image."""
         x, y, width, height = self.box
@@ -53,16 +52,16 @@ class Geometry:
 
     def apply(self, array: np.ndarray, is_label: bool) -> np.ndarray:
         """Crop, pad with zeros and scale an image or labels (H, W[, C])."""
-        kept, padded_part = self._parts
-        padded = np.zeros((self.padded_height, self.padded_width,
-                           *array.shape[2:]), array.dtype)  # yapf: disable
+        kept, padded_part = self._parts()
+        size = self.padded_width, self.padded_height
+        padded = np.zeros((*size[::-1], *array.shape[2:]), array.dtype)
         padded[padded_part] = array[kept]
-        size = (self.prepared_width, self.prepared_height)
-        if size == (self.padded_width, self.padded_height):
+        prepared = self.prepared_width, self.prepared_height
+        if prepared == size:
             return padded
         if is_label:  # whose values must not be mixed
-            return scale_labels(padded, size)
-        return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+            return scale_labels(padded, prepared)
+        return cv2.resize(padded, prepared, interpolation=cv2.INTER_AREA)
 
     def restore(self, array: np.ndarray) -> np.ndarray:
         """Put labels of the prepared size back into the photograph, 0 outside
@@ -73,12 +72,11 @@ class Geometry:
             raise ValueError(
                 f'{self.name}: labels of {array.shape[:2]} rows and columns '
                 f'do not belong to a prepared image of {expected}.')
-        kept, padded_part = self._parts
-        padded = cv2.resize(
-            array, (self.padded_width, self.padded_height),
-            interpolation=cv2.INTER_NEAREST_EXACT)
-        out = np.zeros((self.height, self.width, *array.shape[2:]),
-                       array.dtype)
+        kept, padded_part = self._parts()
+        size = self.padded_width, self.padded_height
+        padded = cv2.resize(array, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        shape = self.height, self.width, *array.shape[2:]
+        out = np.zeros(shape, array.dtype)
         out[kept] = padded[padded_part]
         return out
 

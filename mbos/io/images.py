@@ -16,42 +16,36 @@ from .paths import FilePath, check_regular
 FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'PPM', 'WEBP', 'JPEG2000')
 """tuple[str]: The formats that are read, by Pillow's names. Others start
 programs (EPS)."""
-DEFAULT_MAX_PIXELS = 256_000_000
-"""int: Five times the largest fundus cameras."""
 VARIABLE = 'MBOS_MAX_IMAGE_PIXELS'
+DEFAULT_LIMIT = '256000000'
+"""str: Five times the pixels of the largest fundus cameras."""
 
 
-def max_image_pixels() -> int:
-    """The most pixels that an image may have: the variable, or 256 million."""
-    text = os.environ.get(VARIABLE) or str(DEFAULT_MAX_PIXELS)
-    if not text.isascii() or not text.isdecimal() or int(text) == 0:
+def check_size(path: FilePath, width: int, height: int) -> None:
+    """Refuse what has more pixels than the variable says, or none."""
+    limit = os.environ.get(VARIABLE) or DEFAULT_LIMIT
+    if not limit.isascii() or not limit.isdecimal():
+        raise RefusedError(f'{VARIABLE} is {limit!r}, expected a number of '
+                           f'pixels such as {DEFAULT_LIMIT}.')
+    if not 0 < width * height <= int(limit):
         raise RefusedError(
-            f'{VARIABLE} is {text!r}, expected a number of pixels such as '
-            f'{DEFAULT_MAX_PIXELS}.')
-    return int(text)
+            f'{os.fspath(path)}: its header claims {width}x{height} pixels, '
+            f'expected 1 to {limit}; the file is damaged or made to exhaust '
+            f'memory. If it is as large as that, set {VARIABLE}.')
 
 
 @contextmanager
 def open_image(path: FilePath,
                stream: BinaryIO | None = None,
                formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
-    """Open an image whose header claims at most ``max_image_pixels()``.
+    """Open an image of a size that is allowed, which is not decoded yet.
 
-    It is not decoded yet. Where there is a ``stream`` to read instead of the
-    file, the path is a name for errors. Raises Pillow's and the system's
-    errors, too.
+    Where there is a ``stream`` to read instead of the file, the path is a
+    name for errors. Raises Pillow's and the system's errors, too.
     """
-    limit = max_image_pixels()
-    # above it, this check comes before Pillow's, which has other limits
-    Image.MAX_IMAGE_PIXELS = None
+    Image.MAX_IMAGE_PIXELS = None  # Pillow has other limits
     if stream is None:
         check_regular(path)
     with Image.open(stream or path, formats=formats) as image:
-        width, height = image.size
-        if width * height > limit:
-            raise RefusedError(
-                f'{os.fspath(path)}: its header claims {width}x{height} '
-                f'pixels, more than the {limit} allowed; the file is damaged '
-                'or made to exhaust memory. If it is as large as that, set '
-                f'{VARIABLE}.')
+        check_size(path, *image.size)
         yield image

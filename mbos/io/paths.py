@@ -2,6 +2,7 @@
 import os
 import os.path as osp
 import unicodedata
+from itertools import islice
 
 from .errors import RefusedError
 
@@ -34,13 +35,12 @@ def check_regular(path: FilePath) -> None:
 def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
     """Read a small text file in UTF-8, with or without a BOM."""
     check_regular(path)
-    with open(path, 'rb') as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
+    if os.stat(path).st_size > max_bytes:
         raise RefusedError(f'{os.fspath(path)}: has more than {max_bytes} '
                            'bytes, which is not a list of names; give the '
                            'right file.')
-    return content.decode('utf-8-sig')
+    with open(path, encoding='utf-8-sig') as file:
+        return file.read()
 
 
 def _is_within(path: str, folder: str) -> bool:
@@ -71,22 +71,17 @@ def check_inside(root: FilePath, path: FilePath) -> None:
 def problems_of_links(root: FilePath,
                       folder: FilePath | None = None,
                       recursive: bool = False) -> list[str]:
-    """A sentence for each of the first links in a folder that lead out of a
-    root.
-
-    ``folder`` is the root by default, and its own root where it does not lie
-    in the root as it is written.
+    """A sentence for each of the first links in a folder, by default the root,
+    that lead out of the root.
     """
-    folder = root if folder is None else folder
+    folder = folder or root
     if not _is_within(osp.abspath(folder), osp.abspath(root)):
         root = folder
     links = [folder]
-    for base, folders, files in os.walk(folder):
-        paths = (osp.join(base, name) for name in sorted(folders + files)
-                 if not name.startswith('.'))  # yapf: disable
-        links += filter(osp.islink, paths)
-        if not recursive:
-            break
+    for base, folders, files in islice(
+            os.walk(folder), None if recursive else 1):
+        names = (n for n in sorted(folders + files) if not n.startswith('.'))
+        links += filter(osp.islink, (osp.join(base, name) for name in names))
     problems = []
     for path in links:
         try:

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -28,9 +26,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
 """tuple[str]: What is taken for a photograph when a folder is searched, in
 lower case."""
 ORIENTATION = 0x0112
-ORIENTATIONS = range(1, 9)
 LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
-LONGEST_EXIF = 1 << 16
 DEPTHS = (8, 10, 12, 14, 16, 32)
 REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -103,6 +99,7 @@ class EncodedPhotograph:
 
     Attributes:
         layout (Layout): How it is stored.
+        shape (tuple[int, int]): Height and width when upright.
         can_reduce (bool): Whether decoding a smaller image saves time.
     """
 
@@ -114,17 +111,12 @@ class EncodedPhotograph:
                 with open(self.path, 'rb') as file:
                     content = file.read()
             self._content = content
-            stream = io.BytesIO(content)
-            self.layout, self._kind = _read_header(self.path, stream)
+            self.layout, self._kind = _read_header(self.path, content)
+        self.shape = self.layout.shape
         # OpenCV fills up the rest of a truncated JPEG without a word.
         self._is_whole_jpeg = self._kind == 'JPEG' and content.rfind(
             END_OF_IMAGE) > content.rfind(START_OF_SCAN)
         self.can_reduce = self._is_whole_jpeg and self.layout.is_upright
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width when upright."""
-        return self.layout.shape
 
     def decode(self, factor: int = 1, bgr: bool = False) -> np.ndarray:
         """Decode the photograph upright, (H, W, 3) uint8, smaller if asked.
@@ -143,8 +135,9 @@ class EncodedPhotograph:
         notes, layout, image = [], self.layout, None
         with _errors(self.path):
             if self._is_whole_jpeg:
-                flag = REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-                image = _imdecode(self._content, flag)
+                image = _imdecode(
+                    self._content,
+                    REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
             if image is None:
                 image = _stored_pixels(self.path, self._kind, self._content)
                 image = image[::factor, ::factor]
@@ -154,8 +147,7 @@ class EncodedPhotograph:
         if self._kind != 'TIFF':  # Pillow and OpenCV turn these
             image = layout.turn(image)
         if not layout.is_upright:
-            notes.append('turned upright (EXIF orientation '
-                         f'{layout.orientation})')
+            notes = [f'turned upright (EXIF orientation {layout.orientation})']
         image, depth = to_8_bits(image)
         if depth > 8:
             notes.append(f'{depth} bits reduced to 8')
@@ -176,47 +168,33 @@ def read_photograph(path: str | os.PathLike) -> Photograph:
 
 
 def read_layout(path: str | os.PathLike) -> Layout:
-    """Read the size and orientation of a photograph from its header."""
-    path = os.fspath(path)
-    with _errors(path):
-        check_regular(path)
-        with open(path, 'rb') as stream:
-            return _read_header(path, stream)[0]
+    """Read the size and orientation of a photograph, which is not decoded."""
+    return EncodedPhotograph(path).layout
 
 
-def _read_header(path: str, stream: BinaryIO) -> tuple[Layout, str]:
-    """How a photograph is stored: 'DICOM', 'TIFF', 'JPEG' if OpenCV reads it
-    as Pillow does, or ''.
+def _read_header(path: str, content: bytes) -> tuple[Layout, str]:
+    """How a photograph is stored, and in which format: Pillow's name, 'DICOM',
+    or '' for a JPEG that OpenCV does not read as Pillow does.
     """
-    if dicom.is_dicom(stream):
-        return Layout(dicom.shape_of(path, stream)), 'DICOM'
-    kind = ''
-    with open_image(path, stream) as image:
-        width, height = image.size
-        if image.format == 'TIFF':  # Pillow's size is that of the turned image
-            kind, exif = 'TIFF', image.tag_v2
-            width, height = exif[256], exif[257]
-        elif image.format == 'PNG' and not image.info.keys() & PNG_EXIF:
-            exif = _exif_behind_pixels(stream)
+    if dicom.is_dicom(content):
+        return Layout(dicom.shape_of(path, content)), 'DICOM'
+    with open_image(path, io.BytesIO(content)) as image:
+        size, kind = image.size, image.format
+        if kind == 'TIFF':  # Pillow's size is that of the turned image
+            exif = image.tag_v2
+            size = exif[256], exif[257]
+        elif kind == 'PNG' and not image.info.keys() & PNG_EXIF:
+            # it may be at the end, for which Pillow would decode all of it
+            late = LATE_EXIF.search(content, max(0, len(content) - 2**16))
+            exif = Image.Exif()
+            exif.load(b'Exif\0\0' + late[1] if late else b'')
         else:
             exif = image.getexif()
-        if image.format in ('JPEG', 'MPO') and image.mode in JPEG_MODES:
-            kind = 'JPEG'
-        orientation = exif.get(ORIENTATION, 1)
-    orientation = orientation if orientation in ORIENTATIONS else 1
-    return Layout((height, width), orientation), kind
-
-
-def _exif_behind_pixels(stream: BinaryIO) -> Image.Exif:
-    """EXIF at the end of a PNG, for which Pillow would decode all of it."""
-    place = stream.tell()
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - LONGEST_EXIF))
-    found = LATE_EXIF.search(stream.read())
-    stream.seek(place)
-    exif = Image.Exif()
-    exif.load(b'Exif\0\0' + found[1] if found else b'')
-    return exif
+        if kind in ('JPEG', 'MPO'):
+            kind = 'JPEG' if image.mode in JPEG_MODES else ''
+        orientation = exif.get(ORIENTATION)
+    orientation = orientation if orientation in range(1, 9) else 1
+    return Layout(size[::-1], orientation), kind
 
 
 @contextmanager
@@ -241,7 +219,7 @@ def _errors(path: str) -> Iterator[None]:
 def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:
     """Grey (H, W) or RGB (H, W, 3), of any depth."""
     if kind == 'DICOM':
-        return dicom.read(path, io.BytesIO(content))
+        return dicom.read(path, content)
     with open_image(path, io.BytesIO(content)) as image:
         tags = getattr(image, 'tag_v2', {})
         if tags.get(TIFF_PLANES) == 2 and max(tags.get(TIFF_BITS, [8])) > 8:
@@ -267,10 +245,7 @@ def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:
 
 
 def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-    except cv2.error:
-        return None
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
 
 
 def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -292,9 +267,8 @@ def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:
 def is_colourless(image: np.ndarray) -> bool:
     """Whether an RGB picture is grey throughout, within compression noise."""
     channels = cv2.split(np.ascontiguousarray(image[::4, ::4]))
-    return all(
-        cv2.absdiff(one, other).max(initial=0) <= COLOURLESS
-        for one, other in combinations(channels, 2))
+    spread = np.maximum.reduce(channels) - np.minimum.reduce(channels)
+    return bool(spread.max(initial=0) <= COLOURLESS)
 
 
 def is_photograph_name(name: str) -> bool:
@@ -304,8 +278,6 @@ def is_photograph_name(name: str) -> bool:
 
 def count_kinds(names: Iterable[str]) -> str:
     """Count files by suffix, such as ``'2 .heic, 1 .txt'``."""
-    kinds = Counter(
-        os.path.splitext(name)[1].lower() or 'without a suffix'
-        for name in names)
-    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    return ', '.join(f'{count} {kind}' for kind, count in order)
+    suffixes = (os.path.splitext(name)[1].lower() for name in names)
+    kinds = Counter(sorted(s or 'without a suffix' for s in suffixes))
+    return ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())

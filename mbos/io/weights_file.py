@@ -7,7 +7,7 @@ flipped bits, which torch does not notice.
 import os.path as osp
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,18 +29,15 @@ def read_weights_only(path: str, allowed: Sequence = ()) -> object:
         with torch.serialization.safe_globals(list(allowed)):
             content = torch.load(path, map_location='cpu', weights_only=True)
         _check_tensors(content, osp.getsize(path))
+        return content
     except Exception as error:  # a damaged file may provoke any of them
         names = _FORBIDDEN.search(str(error))
-        if names is not None:
-            raise ValueError(
-                f'{path} holds {names[1]}, more than tensors and plain '
-                'values. Loading it could run code, so it is refused: take a '
-                'file of weights only, or save the state_dict anew where you '
-                'trust the file.') from error
-        raise ValueError(
-            _damaged(path, 'checkpoint of tensors and plain values',
-                     error)) from error
-    return content
+        text = (f'{path} holds {names[1]}, more than tensors and plain values.'
+                ' Loading it could run code, so it is refused: take a file of '
+                'weights only, or save the state_dict anew where you trust '
+                'the file.') if names else _damaged(
+                    path, 'checkpoint of tensors and plain values', error)
+        raise ValueError(text) from error
 
 
 def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -94,14 +91,12 @@ def _check_tensors(content: object, size: int) -> None:
     while todo:
         value = todo.pop()
         if isinstance(value, Tensor):
-            if value.layout != torch.strided or value.is_quantized \
-                    or value.is_meta:
-                raise ValueError('it holds a tensor that is not a plain one')
-            if value.numel() * value.element_size() > size:
-                raise ValueError('it holds a tensor of shape '
-                                 f'{tuple(value.shape)}, larger than the file')
-        elif isinstance(value, (Mapping, list, tuple, set)) \
+            is_plain = value.layout == torch.strided and not (
+                value.is_quantized or value.is_meta)
+            if not is_plain or value.numel() * value.element_size() > size:
+                raise ValueError(f'it holds a tensor of {tuple(value.shape)}, '
+                                 'which is larger than the file, or not plain')
+        elif isinstance(value, (dict, list, tuple, set)) \
                 and id(value) not in seen:
             seen.add(id(value))
-            todo.extend(
-                value.values() if isinstance(value, Mapping) else value)
+            todo += value.values() if isinstance(value, dict) else value
