@@ -27,22 +27,14 @@ def open_image(path: Path) -> Image.Image:
     """Read the first frame of a file completely: an image of
     ``mbos.io.FORMATS``, or a packed PPM.
     """
-    try:
-        if path.suffix != '.gz':
-            with mbos.io.open_image(path) as image:
-                return image.copy()
-        mbos.io.check_regular(path)
-        # of a PPM no more is unpacked than its header claims
-        with gzip.open(path) as file, mbos.io.open_image(
-                path, file, ('PPM', )) as image:
+    if path.suffix != '.gz':
+        with mbos.io.open_image(path) as image:
             return image.copy()
-    except RefusedError:
-        raise
-    except Exception as error:  # Pillow raises many kinds on bad bytes.
-        raise RefusedError(
-            f'{path}: cannot be read ({error}): is it complete? Download or '
-            'unpack it again, or remove it together with its masks.'
-        ) from error
+    mbos.io.check_regular(path)
+    # of a PPM no more is unpacked than its header claims
+    with gzip.open(path) as file, mbos.io.open_image(path, file,
+                                                     ('PPM', )) as image:
+        return image.copy()
 
 
 def open_photograph(path: Path) -> EncodedPhotograph:

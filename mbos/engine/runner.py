@@ -16,8 +16,7 @@ from mmcv.runner import (HOOKS, RUNNERS, CheckpointHook, Hook, IterBasedRunner,
 from mmcv.runner.hooks import EvalHook
 
 from mbos.faults import blamed_on, first_line
-from mbos.io.files import (remove_leftovers, replace_link, sync_folder,
-                           whole_path)
+from mbos.io.files import remove_leftovers, sync_folder, whole_path
 from mbos.runtime.environment import unwrapped
 from .averaging import EMAWeightsHook
 from .hooks import check_finite_weights, find_hook
@@ -82,8 +81,9 @@ class CheckedIterRunner(IterBasedRunner):
         name = filename_tmpl.format(done)
         save_atomically(content, osp.join(out_dir, name))
         if create_symlink:
-            with suppress(OSError):  # disks without links
-                replace_link(name, osp.join(out_dir, 'latest.pth'))
+            link = osp.join(out_dir, 'latest.pth')
+            with suppress(OSError), whole_path(link) as link:
+                os.symlink(name, link)  # where the disk has links
 
     def resume(self, checkpoint: dict) -> None:
         """Go on from what ``check_resumable`` returns; hooks must be

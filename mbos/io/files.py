@@ -84,8 +84,7 @@ def save_image(path: Path, image: np.ndarray | Image.Image,
     suffix = osp.splitext(path)[1].lower()
     kind = Image.registered_extensions().get(suffix)
     if kind not in Image.SAVE:
-        raise ValueError(f'{path}: no picture format of that suffix; use .jpg '
-                         'or .png.')
+        raise ValueError(f'{path}: no picture format; use .jpg or .png.')
     if kind == 'JPEG':
         options = dict(quality=95, subsampling=0) | options
     if isinstance(image, np.ndarray):
@@ -105,15 +104,6 @@ def sync_folder(folder: str) -> None:
     """Bring renamed and removed names to the disk, if its system can do it."""
     with suppress(OSError):
         _sync(folder)
-
-
-def replace_link(target: str, link: str) -> None:
-    """Let a symbolic link point elsewhere; there is no moment without it."""
-    temporary = f'{link}.{os.getpid()}.tmp'
-    with suppress(FileNotFoundError):
-        os.remove(temporary)
-    os.symlink(target, temporary)
-    os.replace(temporary, link)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .errors import RefusedError
 from .paths import FilePath, check_regular
@@ -35,17 +35,38 @@ def check_size(path: FilePath, width: int, height: int) -> None:
 
 
 @contextmanager
+def refusing(path: FilePath) -> Iterator[None]:
+    """Turns what decoders raise into one sentence about the file."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except Exception as error:  # decoders raise many kinds on bad bytes
+        reason = f'cannot be read ({error}); is it complete? Copy it again'
+        if isinstance(error, FileNotFoundError):
+            reason = 'no such file'
+        elif isinstance(error, UnidentifiedImageError):
+            reason = f'is not a picture ({", ".join(FORMATS)}): empty, ' \
+                'damaged, or of a kind that is not read, such as a TIFF of ' \
+                'floating-point colours; copy it, or export it again with 8 ' \
+                'or 16 bits'
+        raise RefusedError(f'{os.fspath(path)}: {reason}.') from error
+
+
+@contextmanager
 def open_image(path: FilePath,
                stream: BinaryIO | None = None,
                formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
-    """Open an image of a size that is allowed, which is not decoded yet.
+    """Open an image of a size that is allowed, which is not decoded yet. What
+    is wrong with it, or found so while it is open, is refused.
 
     Where there is a ``stream`` to read instead of the file, the path is a
-    name for errors. Raises Pillow's and the system's errors, too.
+    name for errors.
     """
     Image.MAX_IMAGE_PIXELS = None  # Pillow has other limits
-    if stream is None:
-        check_regular(path)
-    with Image.open(stream or path, formats=formats) as image:
-        check_size(path, *image.size)
-        yield image
+    with refusing(path):
+        if stream is None:
+            check_regular(path)
+        with Image.open(stream or path, formats=formats) as image:
+            check_size(path, *image.size)
+            yield image

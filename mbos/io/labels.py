@@ -20,19 +20,13 @@ def read_labels(path: str) -> np.ndarray:
     """Read a label PNG of one channel as indices (H, W), uint8, whatever the
     colours of its palette; a ValueError says what is wrong with another file.
     """
-    try:
-        with open_image(path) as image:
-            if image.mode in LABEL_MODES:
-                return np.array(image, dtype=np.uint8)
-            raise RefusedError(
-                f'{path}: has Pillow mode {image.mode!r}, expected one channel'
-                f' of 8 bits (one of {", ".join(LABEL_MODES)}); save label '
-                'values, not colours, e.g. with mbos.io.labels.save_labels.')
-    except RefusedError:
-        raise
-    except Exception as error:  # a damaged file may provoke any of them
-        raise ValueError(f'{path}: cannot be read as a label mask '
-                         f'({error}); copy or prepare it again.') from error
+    with open_image(path) as image:
+        if image.mode in LABEL_MODES:
+            return np.array(image, dtype=np.uint8)
+        raise RefusedError(
+            f'{path}: has Pillow mode {image.mode!r}, expected one channel of '
+            f'8 bits (one of {", ".join(LABEL_MODES)}); save label values, '
+            'not colours, e.g. with mbos.io.labels.save_labels.')
 
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:

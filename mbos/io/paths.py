@@ -2,7 +2,6 @@
 import os
 import os.path as osp
 import unicodedata
-from itertools import islice
 
 from .errors import RefusedError
 
@@ -77,12 +76,12 @@ def problems_of_links(root: FilePath,
     folder = folder or root
     if not _is_within(osp.abspath(folder), osp.abspath(root)):
         root = folder
-    links = [folder]
-    for base, folders, files in islice(
-            os.walk(folder), None if recursive else 1):
+    links, problems = [os.fspath(folder)], []
+    for base, folders, files in os.walk(folder):
         names = (n for n in sorted(folders + files) if not n.startswith('.'))
         links += filter(osp.islink, (osp.join(base, name) for name in names))
-    problems = []
+        if not recursive:
+            break
     for path in links:
         try:
             check_inside(root, path)

@@ -7,17 +7,16 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from . import dicom
 from .errors import RefusedError
-from .images import FORMATS, open_image
+from .images import open_image, refusing
 from .paths import check_regular
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
@@ -28,12 +27,6 @@ lower case."""
 ORIENTATION = 0x0112
 LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
 DEPTHS = (8, 10, 12, 14, 16, 32)
-REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8
-}
 COLOURLESS = 3  # grey values by which channels differ after compression
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
 """tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
@@ -105,7 +98,7 @@ class EncodedPhotograph:
 
     def __init__(self, path: str | os.PathLike, content: bytes | None = None):
         self.path = os.fspath(path)
-        with _errors(self.path):
+        with refusing(self.path):
             if content is None:
                 check_regular(self.path)
                 with open(self.path, 'rb') as file:
@@ -133,11 +126,13 @@ class EncodedPhotograph:
     def read(self, factor: int = 1, bgr: bool = False) -> Photograph:
         """As :meth:`decode`, and say what was done besides."""
         notes, layout, image = [], self.layout, None
-        with _errors(self.path):
+        with refusing(self.path):
             if self._is_whole_jpeg:
+                name = f'REDUCED_COLOR_{factor}' if factor > 1 else 'COLOR'
                 image = _imdecode(
                     self._content,
-                    REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
+                    getattr(cv2, f'IMREAD_{name}')
+                    | cv2.IMREAD_IGNORE_ORIENTATION)
             if image is None:
                 image = _stored_pixels(self.path, self._kind, self._content)
                 image = image[::factor, ::factor]
@@ -195,25 +190,6 @@ def _read_header(path: str, content: bytes) -> tuple[Layout, str]:
         orientation = exif.get(ORIENTATION)
     orientation = orientation if orientation in range(1, 9) else 1
     return Layout(size[::-1], orientation), kind
-
-
-@contextmanager
-def _errors(path: str) -> Iterator[None]:
-    """Turns what decoders raise into one sentence about the file."""
-    try:
-        yield
-    except RefusedError:
-        raise
-    except Exception as error:  # decoders raise many kinds on bad bytes
-        reason = f'cannot be read ({error}); is it complete? Copy it again'
-        if isinstance(error, FileNotFoundError):
-            reason = 'no such file'
-        elif isinstance(error, UnidentifiedImageError):
-            reason = f'is not a picture ({", ".join(FORMATS)}): empty, ' \
-                'damaged, or of a kind that is not read, such as a TIFF of ' \
-                'floating-point colours; copy it, or export it again with 8 ' \
-                'or 16 bits'
-        raise RefusedError(f'{path}: {reason}.') from error
 
 
 def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_limit_can_be_set(tmp_path, monkeypatch):
     monkeypatch.setenv('MBOS_MAX_IMAGE_PIXELS', '3599999999')
     with pytest.raises(RefusedError, match='60000x60000.*3599999999'):
         read_layout(path)
-    for text in ('0', '-1', 'many', '1e9'):
+    for text in ('-1', 'many', '1e9'):
         monkeypatch.setenv('MBOS_MAX_IMAGE_PIXELS', text)
         with pytest.raises(RefusedError, match='expected a number'):
             read_layout(path)
