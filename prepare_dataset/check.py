@@ -22,10 +22,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from mbos.io import RefusedError
-from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import find_field_of_view
 from mbos.io.labels import read_labels
 from mbos.io.photographs import Layout
+from mbos.io.untrusted import sentence_of
 from . import aria, ddr, drishti_gs, drive, idrid, refuge, reta, stare
 from .cli import make_parser
 from .description import Collection, Labels

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from mbos.io import RefusedError
-from mbos.io.errors import sentence_of
+from mbos.io.untrusted import sentence_of
 from .description import Collection
 from .driver import MAX_SIDE, Summary, run
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from mbos.io import RefusedError
-from mbos.io.errors import sentence_of
 from mbos.io.field_of_view import find_field_of_view
 from mbos.io.files import save_bytes, save_image
 from mbos.io.geometry import Geometry, make_geometry
 from mbos.io.labels import save_labels
 from mbos.io.photographs import Layout
+from mbos.io.untrusted import sentence_of
 from .description import Collection, Labels
 from .labels import binary, open_photograph
 from .layout import Item

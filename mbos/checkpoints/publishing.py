@@ -8,8 +8,7 @@ import safetensors.torch
 import torch
 
 import mbos
-from mbos.io.disclaimer import DISCLAIMER
-from mbos.io.files import file_sha256, save_bytes
+from mbos.io.files import DISCLAIMER, file_sha256, save_bytes
 from mbos.models.adversarial_segmentor import DISCRIMINATORS
 from .loading import SAFETENSORS, left_out, own_weights
 

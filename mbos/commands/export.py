@@ -14,7 +14,7 @@ import os.path as osp
 
 from mbos import apis
 from mbos.checkpoints.onnx_export import export_onnx
-from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.files import DISCLAIMER
 from .options import make_parser
 
 ARGUMENTS = [

@@ -27,8 +27,8 @@ from mbos.faults import first_of, naming
 from mbos.inference.folder_run import FolderRun, find_photographs
 from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
                                        available_cores)
-from mbos.io.errors import RefusedError, sentence_of
 from mbos.io.photographs import count_kinds, is_photograph_name, read_layout
+from mbos.io.untrusted import RefusedError, sentence_of
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models

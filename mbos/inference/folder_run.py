@@ -14,9 +14,9 @@ import numpy as np
 
 import mbos
 from mbos.io import RefusedError, is_printable
-from mbos.io.disclaimer import DISCLAIMER
 from mbos.io.field_of_view import FieldOfView
-from mbos.io.files import file_sha256, save_bytes, save_image, save_json
+from mbos.io.files import (DISCLAIMER, file_sha256, save_bytes, save_image,
+                           save_json)
 from mbos.io.labels import save_labels
 from mbos.io.photographs import (SUFFIXES, Photograph, is_photograph_name,
                                  read_photograph)

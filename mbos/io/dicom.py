@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import RefusedError
-from .images import check_size
+from .untrusted import RefusedError, check_size
 
 SUFFIXES = ('.dcm', '.dicom')
 
@@ -15,7 +14,8 @@ def is_dicom(content: bytes) -> bool:
     return content[128:132] == b'DICM'
 
 
-def _dataset(path: str, content: bytes, **options: bool) -> Any:
+def read_dataset(path: str, content: bytes, **options: bool) -> Any:
+    """Read what pydicom reads, with its options."""
     try:
         import pydicom
     except ImportError as error:
@@ -28,18 +28,12 @@ def _dataset(path: str, content: bytes, **options: bool) -> Any:
     return dataset
 
 
-def shape_of(path: str, content: bytes) -> tuple[int, int]:
-    """Read height and width."""
-    dataset = _dataset(path, content, stop_before_pixels=True)
-    return int(dataset.Rows), int(dataset.Columns)
-
-
 def read(path: str, content: bytes) -> np.ndarray:
     """Read the first frame, grey (H, W) or RGB (H, W, 3); of more than 8 bits
     as shares of white, float32, since the file says how many the camera has.
     """
     from pydicom.pixels import apply_color_lut, pixel_array
-    dataset = _dataset(path, content)
+    dataset = read_dataset(path, content)
     values = pixel_array(dataset, index=0)
     kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsStored)
     if kind == 'PALETTE COLOR':

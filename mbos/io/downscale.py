@@ -65,8 +65,7 @@ def _shares(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _add_crests(out: np.ndarray, plane: _Plane) -> None:
     """Draw the middle of long structures of about a pixel's width."""
     size = out.shape[::-1]
-    factor = max(plane.parts.shape[0] / size[1],
-                 plane.parts.shape[1] / size[0])
+    factor = np.max(np.divide(plane.parts.shape, out.shape))
     is_long = plane.boxes[:, 2:4].max(axis=1) >= LONG * factor
     is_long[0] = False
     if not is_long.any():

@@ -15,6 +15,10 @@ _TEMPORARY = re.compile(r'\.(\d+)\.tmp$')
 
 Path = str | os.PathLike
 
+DISCLAIMER = ('Research software, not a medical device: not for diagnosis or '
+              'treatment.')
+"""str: On every page, model card and folder of predictions."""
+
 
 @contextmanager
 def whole_path(path: Path) -> Iterator[str]:

@@ -7,13 +7,10 @@ import numpy as np
 from PIL import Image
 
 from mbos.tasks import IGNORE_INDEX, OTHER_COLOURS, Task
-from .errors import RefusedError
 from .files import save_image
-from .images import open_image
+from .untrusted import RefusedError, open_image
 
 IGNORE_COLOUR = (224, 224, 224)
-LABEL_MODES = ('1', 'L', 'P')
-"""tuple[str]: Pillow modes of which a pixel is one label value."""
 
 
 def read_labels(path: str) -> np.ndarray:
@@ -21,11 +18,11 @@ def read_labels(path: str) -> np.ndarray:
     colours of its palette; a ValueError says what is wrong with another file.
     """
     with open_image(path) as image:
-        if image.mode in LABEL_MODES:
+        if image.mode in ('1', 'L', 'P'):
             return np.array(image, dtype=np.uint8)
         raise RefusedError(
             f'{path}: has Pillow mode {image.mode!r}, expected one channel of '
-            f'8 bits (one of {", ".join(LABEL_MODES)}); save label values, '
+            '8 bits (1, L or P); save label values, '
             'not colours, e.g. with mbos.io.labels.save_labels.')
 
 

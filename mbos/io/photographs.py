@@ -15,9 +15,7 @@ import numpy as np
 from PIL import Image
 
 from . import dicom
-from .errors import RefusedError
-from .images import open_image, refusing
-from .paths import check_regular
+from .untrusted import RefusedError, check_regular, open_image, refusing
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
             '.ppm', '.pgm', '.pnm', '.gif', '.webp', '.jp2', '.j2k', '.jpx',
@@ -112,27 +110,23 @@ class EncodedPhotograph:
         self.can_reduce = self._is_whole_jpeg and self.layout.is_upright
 
     def decode(self, factor: int = 1, bgr: bool = False) -> np.ndarray:
-        """Decode the photograph upright, (H, W, 3) uint8, smaller if asked.
-
-        JPEG is made of blocks of 8x8 pixels, of which it can decode the
-        means of 2x2, 4x4 or 8x8 pixels in less time than all of them.
-
-        Args:
-            factor: Divides the sides, which are rounded up; 1, 2, 4 or 8.
-            bgr: Whether channels are in mmcv's order instead of RGB.
-        """
+        """As :meth:`read`, without the notes."""
         return self.read(factor, bgr).image
 
     def read(self, factor: int = 1, bgr: bool = False) -> Photograph:
-        """As :meth:`decode`, and say what was done besides."""
+        """Decode the photograph upright; its sides are divided by a factor of
+        1, 2, 4 or 8 and rounded up, channels in mmcv's order if asked.
+
+        JPEG is made of blocks of 8x8 pixels, of which it can decode the
+        means of 2x2, 4x4 or 8x8 pixels in less time than all of them.
+        """
         notes, layout, image = [], self.layout, None
         with refusing(self.path):
             if self._is_whole_jpeg:
                 name = f'REDUCED_COLOR_{factor}' if factor > 1 else 'COLOR'
-                image = _imdecode(
-                    self._content,
-                    getattr(cv2, f'IMREAD_{name}')
-                    | cv2.IMREAD_IGNORE_ORIENTATION)
+                flag = getattr(cv2, f'IMREAD_{name}')
+                image = _imdecode(self._content,
+                                  flag | cv2.IMREAD_IGNORE_ORIENTATION)
             if image is None:
                 image = _stored_pixels(self.path, self._kind, self._content)
                 image = image[::factor, ::factor]
@@ -172,7 +166,8 @@ def _read_header(path: str, content: bytes) -> tuple[Layout, str]:
     or '' for a JPEG that OpenCV does not read as Pillow does.
     """
     if dicom.is_dicom(content):
-        return Layout(dicom.shape_of(path, content)), 'DICOM'
+        header = dicom.read_dataset(path, content, stop_before_pixels=True)
+        return Layout((int(header.Rows), int(header.Columns))), 'DICOM'
     with open_image(path, io.BytesIO(content)) as image:
         size, kind = image.size, image.format
         if kind == 'TIFF':  # Pillow's size is that of the turned image

@@ -53,9 +53,8 @@ def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _damaged(path: str, kind: str, error: Exception) -> str:
-    return (
-        f'{path} is not a whole {kind} ({reason_of(error)}; '
-        f'{osp.getsize(path)} bytes). Copy it again, or take another file.')
+    return f'{path} is not a whole {kind} ({reason_of(error)}; ' \
+        f'{osp.getsize(path)} bytes). Copy it again, or take another file.'
 
 
 def reason_of(error: Exception, length: int = 200) -> str:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from mbos.io.disclaimer import DISCLAIMER
+from mbos.io.files import DISCLAIMER
 from mbos.tasks import Task
 
 

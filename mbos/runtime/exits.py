@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from mbos.faults import first_line, place_in_own_code
-from mbos.io.errors import sentence_of
+from mbos.io.untrusted import sentence_of
 from mbos.mmcv_ops import MissingOperatorError
 from .environment import LaunchError, is_joined
 
