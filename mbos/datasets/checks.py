@@ -2,7 +2,6 @@
 problem names file and remedy.
 """
 import json
-import logging
 import os.path as osp
 import re
 import time
@@ -31,10 +30,9 @@ MAKE = ('run tools/generate_pseudo_labels.py with this config and a stage-1 '
 
 
 class DataError(ValueError):
-    """What is wrong with the data, with file names and remedies.
-
-    Made of one sentence per problem, or of the text of such an error: mmcv's
-    registries make it anew, with names of what they were building in front.
+    """What is wrong with the data: one sentence per problem, or the text of
+    such an error, which mmcv's registries make anew, with names of what they
+    were building in front.
     """
 
     def __init__(self, problems: str | Sequence[str]):
@@ -59,9 +57,7 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def build_members(datasets: Iterable[dict | Dataset], **defaults) -> list:
-    """Build datasets from their configs, with one DataError for all of them;
-    others pass as they are.
-    """
+    """Build those that are configs, with one DataError for all of them."""
     built, problems = [], []
     for dataset in datasets:
         try:
@@ -121,10 +117,10 @@ def find_images(folder: str, suffix: str | Sequence[str]) -> dict[str, str]:
     ``.jpeg``, ``.tif`` and ``.tiff``. Of several, the longest counts.
     """
     if not osp.isdir(folder):
-        raise DataError([
-            f'{folder}: folder not found from the working directory; prepare '
-            'the dataset with python -m prepare_dataset.<collection>, or set '
-            'data_root and img_dir.'
+        refuse([
+            f'{folder}: folder not found from the working directory; '
+            'prepare the dataset with python -m '
+            'prepare_dataset.<collection>, or set data_root and img_dir.'
         ])
     given = [suffix] if isinstance(suffix, str) else suffix
     suffixes = sorted(map(_spelling, given), key=len, reverse=True)
@@ -146,9 +142,8 @@ def find_images(folder: str, suffix: str | Sequence[str]) -> dict[str, str]:
                         'img_dir, or prepare the dataset first.')
     refuse(problems)
     if left_out:
-        print_log(
-            f'{folder}: left out are {left_out}; set img_suffix if they are '
-            'to be used.', get_root_logger(), logging.WARNING)
+        get_root_logger().warning(f'{folder}: left out are {left_out}; set '
+                                  'img_suffix if they are to be used.')
     return dict(sorted(images.items()))
 
 

@@ -67,8 +67,8 @@ class JointDataset(Dataset):
             self.turns.append(range(len(members), len(members) + len(turns)))
             members.extend(turns)
         if not all(self.turns) or not members:
-            raise ValueError('JointDataset needs at least one member dataset, '
-                             'and so does a list of those that take turns.')
+            raise ValueError('JointDataset, and each list of those that take '
+                             'turns, needs at least one member dataset.')
         self.datasets = build_members(members)
         first = self.datasets[0]
         for member in self.datasets:

@@ -21,9 +21,8 @@ class LabelFolder:
     """A folder of masks that label a task, or only some classes of it.
 
     Masks have the label values of the task. Where a single class is labelled,
-    1 means this class, too, whatever its value. Where they are ``binary``,
-    every value but 0 means the one class that is labelled, and no pixel is
-    ignored, as in masks of 0 and 255.
+    1 means it, too. In ``binary`` masks, as those of 0 and 255, every value
+    but 0 means the one class that is labelled, and no pixel is ignored.
     """
 
     path: str
@@ -78,8 +77,7 @@ class LabelFolder:
 
     @cached_property
     def _translation(self) -> np.ndarray | None:
-        """The task's label value by value of the masks, (256, ) uint8; None
-        where they are the same.
+        """The task's label by value of the masks, None where they are equal.
         """
         if len(self.classes) > 1:
             return None
@@ -91,9 +89,8 @@ class LabelFolder:
                 stem: str,
                 layout: Layout,
                 allow_unlabelled: bool = False) -> str | None:
-        """Say what is wrong with the mask of an image, if anything.
-
-        Masks of 0 and 255 alone are only good with ``allow_unlabelled``.
+        """Say what is wrong with the mask of an image, if anything; those of 0
+        and 255 alone are only good with ``allow_unlabelled``.
         """
         try:
             counts = Image.fromarray(self._upright(stem, layout)).histogram()
@@ -124,9 +121,9 @@ class LabelFolder:
 
 def read_entries(member: Mapping, key: str,
                  tasks: Sequence[Task]) -> dict[str, LabelFolder]:
-    """Read what a dataset's config has as ``ann_dirs`` or ``pseudo_dirs``, by
-    task: folders below ``data_root``, or dicts with their ``path``,
-    ``classes`` and ``binary``; a ValueError says what is wrong.
+    """Read ``ann_dirs`` or ``pseudo_dirs`` of a dataset's config, by task:
+    folders below ``data_root``, or dicts with ``path``, ``classes`` and
+    ``binary``; a ValueError says what is wrong.
     """
     known = {task.name: task for task in tasks}
     more = dict(suffix=member.get('ann_suffix', '.png'), kind=KINDS[key])

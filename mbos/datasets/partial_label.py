@@ -4,7 +4,6 @@ import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
-from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, CustomDataset
 from mmseg.utils import get_root_logger
 
@@ -29,21 +28,17 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
 
     Args:
         ann_dirs, pseudo_dirs: Folder of ground truth and of pseudo labels by
-            task. Where it labels only some classes of the task,
-            ``dict(path='train/OD', classes=['disc'])``; see
-            :class:`LabelFolder`, also for ``binary=True``.
+            task, or ``dict(path='train/OD', classes=['disc'])`` where it
+            labels only some classes; see :class:`LabelFolder`.
         weights: Weight of a plane's loss by task, 1 by default.
         fov_dir: Folder of masks, 0 outside the field of view, for the metrics
-            inside it, which are left out where the folder is missing, as in
-            trees that the release prepared.
-        test_mode: Leave the planes out of the samples; they are read when
-            predictions are scored.
+            inside it, which are left out where the folder is missing.
+        test_mode: Leave the planes out of the samples.
         allow_unlabelled: Accept masks of the values 0 and 255 only, which
             otherwise are taken for masks in the wrong encoding.
         ignore_index: Label value that the metrics leave out; None scores 255
             as the published release does (docs/method.md, section 8).
-        threshold: Operating point of the comparable metrics; the published
-            ones stay at 0.5.
+        threshold: Operating point of the comparable metrics.
     """
 
     cache = None  # an ArrayCache, where JointDataset is given one
@@ -81,8 +76,9 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             self.fov = LabelFolder(
                 path, FIELD_OF_VIEW, binary=True, suffix=ann_suffix)
         elif fov_dir:
-            self._log(f'{path} not found, so there are no metrics inside the '
-                      'field of view; prepare_dataset writes it.')
+            get_root_logger().info(
+                f'Dataset {name}: {path} not found, so there are no metrics '
+                'inside the field of view; prepare_dataset writes it.')
         super().__init__(
             [OWN if step == STOCK else step for step in pipeline],
             img_dir,
@@ -93,9 +89,6 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             ignore_index=ignore_index,
             classes=[f'{t.name}.{c}' for t in self.tasks for c in t.classes])
         refuse(problems_of_files(self))
-
-    def _log(self, text: str) -> None:
-        print_log(f'Dataset {self.name}: {text}', logger=get_root_logger())
 
     def _planes(self, weights: dict[str, float]) -> dict[str, dict]:
         """Kind and weight of each task's planes; ``classes`` if only of some.
@@ -111,13 +104,13 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             raise ValueError(
                 f'Dataset {self.name!r}: expected weights of at least 0 by '
                 f'task ({", ".join(names)}), got {weights}.')
-        planes = {
-            name: dict(kind=ABSENT, weight=float(weights.get(name, 1)))
-            for name in names
-        }
-        for name, folder in self.folders.items():
-            planes[name]['kind'] = folder.kind
-            if not folder.is_complete:
+        planes = {}
+        for name in names:
+            folder = self.folders.get(name)
+            planes[name] = dict(
+                kind=folder.kind if folder else ABSENT,
+                weight=float(weights.get(name, 1)))
+            if folder and not folder.is_complete:
                 planes[name]['classes'] = folder.classes
         return planes
 
@@ -130,7 +123,8 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         kinds = ', '.join(
             ' '.join([task, plane['kind'], *plane.get('classes', ())])
             for task, plane in self.planes.items())
-        self._log(f'{len(images)} images in {img_dir} ({kinds})')
+        get_root_logger().info(f'Dataset {self.name}: {len(images)} images in '
+                               f'{img_dir} ({kinds})')
         self.stems = list(images)
         return [dict(filename=n, stem=s) for s, n in images.items()]
 
@@ -147,7 +141,7 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         return read_layout(self.image_path(idx))
 
     def get_ann_info(self, idx: int) -> dict[str, LabelFolder]:
-        """Get the folders of the label planes that are there, by task."""
+        """Get the folders of the planes, by task."""
         return self.folders
 
     def pre_pipeline(self, results: dict) -> None:

@@ -42,11 +42,12 @@ class ScoringMixin:
 
     def pre_eval(self, preds: Prediction | list[Prediction],
                  indices: int | Sequence[int]) -> list:
-        """Reduce predictions to the sums that the metrics need.
+        """Reduce predictions, of one image or several, to the sums that the
+        metrics need: for each image those by task with ground truth, or with
+        ``sums_folder`` their file.
 
-        ``preds``, of one image or several, are probabilities of shape (C, H,
-        W) by task, at the size of the prepared image. Returns for each image
-        the sums by task with ground truth, or with ``sums_folder`` their file.
+        ``preds`` are probabilities of shape (C, H, W) by task, at the size of
+        the prepared image.
         """
         preds = [preds] if isinstance(preds, dict) else preds
         found = []
@@ -65,7 +66,6 @@ class ScoringMixin:
 
     def _sums(self, pred: Prediction, task: Task, idx: int,
               fov: np.ndarray | None) -> metrics.Sums:
-        """The sums of one image and task, of the classes that are labelled."""
         label = self.get_gt_plane(idx, task.name)
         scored = self.scored_task(task)
         given = self.operating_points.get(task.name, {})
@@ -114,10 +114,10 @@ class ScoringMixin:
     def print_tables(self,
                      reports: dict[str, dict],
                      logger=None) -> dict[str, float]:
-        """Print a table per task of what :meth:`compute` gave; returns metrics
-        by '<task>.<metric>'. Where there is nothing to score, it is said.
+        """Print tables of what :meth:`compute` gave; returns metrics by
+        '<task>.<metric>'.
         """
-        values = {}
+        values, empty = {}, []
         for name, report in reports.items():
             rows, flat = summary(report)
             print_log(
@@ -125,14 +125,13 @@ class ScoringMixin:
                 f'{format_table(rows)}', logger)
             values |= {f'{name}.{key}': value for key, value in flat.items()}
             if all(math.isnan(flat[f'Dice.{c}']) for c in report['classes']):
-                print_log(
-                    f'{self.name}: its Dice of {name} is undefined (nan), as '
-                    'no image has any of it, or all is ignored (255).', logger,
-                    logging.WARNING)
-        if not reports:
+                empty.append(name)
+        if empty or not reports:
             print_log(
-                f'{self.name} has no ground truth (ann_dirs), so it gives no '
-                'metrics.', logger, logging.WARNING)
+                f'{self.name}: nothing to score of {", ".join(empty) or "any"}'
+                ' task, as no image has ground truth of it that is not '
+                'ignored: its Dice is undefined (nan).', logger,
+                logging.WARNING)
         return values
 
 
@@ -156,11 +155,9 @@ class EvaluationSets(ConcatDataset):
                  results: Sequence[dict],
                  metric: str | Sequence[str] = 'mIoU',
                  logger=None) -> dict[str, float]:
-        """Evaluate every test set; ``results`` are those of set after set.
-
-        Returns Dice and IoU by '<dataset>.<task>.<metric>', since a line of
-        the log has no place for more, after their means over tasks, of which
-        ``save_best='auto'`` takes the first, 'mDice'.
+        """Evaluate every test set. Returns means over tasks, 'mDice' first,
+        which ``save_best='auto'`` takes, then Dice and IoU by
+        '<dataset>.<task>.<metric>': a log has no place for more.
         """
         by_set, start = {}, 0
         for end, dataset in zip(self.cumulative_sizes, self.datasets):
@@ -177,9 +174,9 @@ class EvaluationSets(ConcatDataset):
 def mean_over_tasks(values: Mapping[str, Mapping]) -> dict[str, float]:
     """Average Dice and IoU over classes, datasets of a task, and tasks.
 
-    Background is not a class here: on photographs of a retina it is nearly
-    always right. ``values`` are by dataset and '<task>.<metric>.<class>';
-    undefined ones are left out, and 'mDice' or 'mIoU' is NaN where all are.
+    ``values`` are by dataset and '<task>.<metric>.<class>'. Background, which
+    is nearly always right, and undefined ones are left out; the mean of none
+    is NaN.
     """
     means = {}
     for metric in ('Dice', 'IoU'):

@@ -40,12 +40,10 @@ ORIGIN = ('task', 'checkpoint_sha256', 'threshold', 'margin', 'classes',
 
 @dataclass
 class ImageFolder:
-    """Images that need pseudo labels.
-
-    ``member`` is the config of a dataset with these images, ``targets`` are
-    the folders to write, ``dataset`` has the images without labels. ``truth``
-    are folders of ground truth of only some classes of a task, and the stems
-    of which they have it.
+    """Images that need pseudo labels: ``member`` is the config of a dataset
+    with them, ``dataset`` has them without labels, ``targets`` are the folders
+    to write. ``truth`` are folders of ground truth of only some classes of a
+    task, and the stems of which they have it.
     """
 
     member: Mapping
@@ -67,10 +65,8 @@ class ImageFolder:
 
 def find_image_folders(cfg: Config) -> list[ImageFolder]:
     """Collect every pseudo-label folder that a stage-2 config reads, by image
-    folder, in the order of the config.
-
-    A ValueError is raised if there is none, or a task or class is unknown or
-    nowhere labelled although others of the task are.
+    folder; a ValueError says that there is none, or that a class is unknown or
+    nowhere labelled although others of its task are.
     """
     tasks = build_tasks(cfg.model.tasks)
     members = member_datasets(cfg.data.train)
@@ -84,9 +80,8 @@ def find_image_folders(cfg: Config) -> list[ImageFolder]:
             if labelled and missing:
                 raise ValueError(
                     f'{target.path}: no dataset of data.train labels '
-                    f'{", ".join(missing)} of task {target.task.name!r}, so a '
-                    'network trained on them cannot predict it; name the '
-                    'classes to label, as dict(path=..., '
+                    f'{", ".join(missing)} of task {target.task.name!r}; name '
+                    'the classes to label, as dict(path=..., '
                     f'classes={sorted(labelled)}), in pseudo_dirs.')
             images = folder.img_dir, member.get('split')
             targets = found.setdefault(images, folder).targets
@@ -103,20 +98,17 @@ def generator_cfg(cfg: Config,
                   checkpoint: str,
                   model_cfg: dict | None = None,
                   allow_stage2: bool = False) -> dict:
-    """Config of the network that the generator's checkpoint belongs to.
-
-    It is the one that is given, else what the checkpoint has stored, or the
-    stage-2 config's network without stage 2. A ValueError is raised for a
-    checkpoint of stage 2, if that is not allowed.
+    """Config of a checkpoint's network: the one that is given, else what the
+    checkpoint has stored, or the stage-2 config's without stage 2; a
+    ValueError if it is of stage 2 and that is not allowed.
     """
     content = read_checkpoint(checkpoint)
     is_stage2 = stage_of(content) == 'adversarial'
     if is_stage2 and not allow_stage2:
         raise ValueError(
-            f'{checkpoint} is of the wrong stage: it was trained with pseudo '
-            'labels (stage 2), expected a stage-1 checkpoint, such as '
-            'work_dirs/<stage-1 config>/iter_40000.pth. If you do mean it, '
-            'add --allow-stage2.')
+            f'{checkpoint} is of the wrong stage, 2: expected a checkpoint of '
+            'stage 1, which is trained without pseudo labels. If you do mean '
+            'it, add --allow-stage2.')
     if model_cfg is not None:
         return model_cfg
     if content['meta'].get('mbos_model') and not is_release_state(
@@ -157,9 +149,7 @@ def make_labels(prob: Tensor,
     """Labels (H, W), uint8, of an image: the truth where it is known, else
     what the probabilities (C, H, W) say of the classes to label; 255 where the
     truth is, or where a probability is less than ``margin`` away from the
-    threshold.
-
-    ``truth`` are label maps (H, W) and the classes of the task that they know.
+    threshold. ``truth`` are label maps and the classes that they know.
     """
     task = target.task
     prob = prob * task.known_mask(target.classes)[:, None, None]
@@ -176,10 +166,8 @@ def claim_folder(folder: LabelFolder,
                  manifest: dict,
                  overwrite: bool = False) -> None:
     """Make a folder ready: labels that other weights made are removed, before
-    the manifest says what makes those that follow.
-
-    A ValueError is raised if there are labels of unknown origin, and not
-    ``overwrite``.
+    the manifest says what makes those that follow; a ValueError if there are
+    labels of unknown origin, and not ``overwrite``.
     """
     remove_leftovers(folder.path)
     path = osp.join(folder.path, MANIFEST)
@@ -187,9 +175,8 @@ def claim_folder(folder: LabelFolder,
     known = read_json(path)
     if old and known is None and not overwrite:
         raise ValueError(
-            f'{old[0]}: this and other labels have no {MANIFEST} that says '
-            'what made them; move them away, or add --overwrite to replace '
-            'them.')
+            f'{old[0]}: no {MANIFEST} says what made these labels; move them '
+            'away, or add --overwrite to replace them.')
     if known is None or any(known.get(k) != manifest.get(k) for k in ORIGIN):
         for label in old:
             os.unlink(label)
@@ -204,19 +191,16 @@ def generate_pseudo_labels(cfg: Config,
                            model_cfg: dict | None = None,
                            allow_stage2: bool = False,
                            overwrite: bool = False) -> list[ImageFolder]:
-    """Write every pseudo label that a stage-2 config reads.
-
-    A run that was stopped goes on where it was. See :func:`generator_cfg` of
-    ``model_cfg`` and ``allow_stage2``, :func:`make_labels` of ``threshold``
-    and ``margin``, :func:`claim_folder` of ``overwrite``. A ValueError is
-    raised if config, checkpoint and folders do not go together.
+    """Write every pseudo label that a stage-2 config reads; a run that was
+    stopped goes on where it was. The arguments are those of
+    :func:`generator_cfg`, :func:`make_labels` and :func:`claim_folder`; a
+    ValueError says what does not go together.
     """
     if not 0 <= threshold < 1 or not 0 <= margin <= min(
             threshold, 1 - threshold):
         raise ValueError(
             f'threshold is {threshold}, margin {margin}: expected a threshold '
-            'from 0 and below 1, and a margin of at most its distance from '
-            'both.')
+            'in [0, 1) and a margin of at most its distance from 0 and 1.')
     folders = find_image_folders(cfg)
     model_cfg = generator_cfg(cfg, checkpoint, model_cfg, allow_stage2)
     with naming(checkpoint):  # its own network, perhaps
@@ -230,13 +214,11 @@ def generate_pseudo_labels(cfg: Config,
                 'checkpoint that was trained for it.')
     _open_datasets(folders, cfg)
     predict_first(model, [f.dataset for f in folders], 'data.test')
-    made_by = dict(
-        checkpoint=checkpoint,
-        checkpoint_sha256=file_sha256(checkpoint),
-        config=cfg.filename,
-        threshold=threshold)
+    sha256, given = file_sha256(checkpoint), dict(threshold=threshold)
     if margin:
-        made_by['margin'] = margin
+        given['margin'] = margin
+    made_by = dict(checkpoint=checkpoint, checkpoint_sha256=sha256,
+                   config=cfg.filename, **given)  # yapf: disable
     for folder in folders if env.is_main else ():
         for target in folder.targets:
             manifest = made_by | _facts(folder, target)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mbos.datasets.label_folder import LabelFolder
-from mbos.io.labels import read_labels
+from mbos.datasets.label_folder import TRUTH, LabelFolder
+from mbos.io.photographs import Layout
 from .generation import ImageFolder
 
 NEARLY_EMPTY = 0.8
@@ -54,11 +54,12 @@ def make_report(labelled: Sequence[ImageFolder],
 def _row(folder: ImageFolder, target: LabelFolder,
          truth_dir: str | None) -> dict:
     names, task, stems = target.classes, target.task.name, folder.dataset.stems
-    masks = replace(target, path=truth_dir or '')
+    masks = replace(target, path=truth_dir or '', kind=TRUTH)
     pixels = empty = scored = 0
     area, present, both, each = torch.zeros((4, len(names))).double()
-    for stem in stems:
-        predicted, _ = _read(target, stem)
+    for i, stem in enumerate(stems):
+        layout = folder.dataset.layout(i)
+        predicted, _ = _planes(target, stem, layout)
         found = _count(predicted)
         pixels += predicted[0].numel()
         area += found
@@ -66,12 +67,7 @@ def _row(folder: ImageFolder, target: LabelFolder,
         empty += not found.any()
         if truth_dir and osp.isfile(masks.file(stem)):
             scored += 1
-            truth, valid = _read(masks, stem)
-            if truth.shape != predicted.shape:
-                raise ValueError(
-                    f'{masks.file(stem)}: the mask has {truth.shape[1:]} '
-                    f'pixels, the pseudo label {predicted.shape[1:]}; prepare '
-                    'truth and images alike.')
+            truth, valid = _planes(masks, stem, layout)
             both += _count(predicted & truth)
             each += _count(predicted & valid) + _count(truth)
     share = empty / len(stems)
@@ -96,9 +92,10 @@ def _row(folder: ImageFolder, target: LabelFolder,
     return row
 
 
-def _read(folder: LabelFolder, stem: str) -> tuple[Tensor, Tensor]:
+def _planes(folder: LabelFolder, stem: str,
+            layout: Layout) -> tuple[Tensor, Tensor]:
     """Targets and validity of the labelled classes, (C, H, W)."""
-    labels = torch.from_numpy(read_labels(folder.file(stem)))
+    labels = torch.from_numpy(folder.read(stem, layout))
     channels = folder.task.channels(folder.classes)
     targets, valid = folder.task.encode(labels)
     return targets[channels], valid[channels]

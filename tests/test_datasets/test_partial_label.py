@@ -186,8 +186,8 @@ def test_evaluation_sets(make_test_set):
 
 
 @pytest.mark.parametrize('ann_dirs, expected', [
-    ({}, 'ddr has no ground truth'),
-    (dict(odoc='ann'), 'ddr: its Dice of odoc is undefined'),
+    ({}, 'ddr: nothing to score of any task'),
+    (dict(odoc='ann'), 'ddr: nothing to score of odoc'),
 ])
 def test_nothing_to_score(make_test_set, root, caplog, ann_dirs, expected):
     for i in range(5):

@@ -4,6 +4,7 @@ import pytest
 
 from mbos.datasets.label_folder import LabelFolder
 from mbos.io.labels import save_labels
+from mbos.io.photographs import Layout
 from mbos.pseudo_labels.generation import ImageFolder
 from mbos.pseudo_labels.report import make_report, parse_truth, report_table
 from mbos.tasks import ODOC, VESSEL
@@ -15,6 +16,9 @@ class Images(list):
     @property
     def stems(self):
         return [str(i) for i in range(len(self))]
+
+    def layout(self, index):
+        return Layout(self[index].shape)
 
 
 def labelled(path, task, planes, classes=None):

@@ -20,14 +20,12 @@ def plane_key(task: str) -> str:
 
 
 def _read_planes(results: dict, read: Callable = read_labels) -> dict:
-    """Read the planes that the dataset has for this image, by task."""
     stem, layout = results['img_info']['stem'], results['layout']
     folders = results['ann_info']
     return {task: folders[task].read(stem, layout, read) for task in folders}
 
 
 def _add_planes(results: dict, planes: dict[str, np.ndarray]) -> None:
-    """Put planes where mmseg's transforms find them."""
     results.update({plane_key(task): planes[task] for task in planes})
     results['seg_fields'] += map(plane_key, planes)
 
@@ -56,9 +54,8 @@ class LoadPlanes:
 
 @PIPELINES.register_module()
 class LoadPhotograph:
-    """Load an image, BGR, with the reader of photographs, which knows of
-    depth and rotation. Datasets put it in the place of ``LoadImageFromFile``
-    without arguments.
+    """Load an image, BGR, with its depth and rotation. Datasets put it in the
+    place of ``LoadImageFromFile`` without arguments.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -140,11 +137,10 @@ class Region:
 class LoadRandomCrop:
     """Load a random crop of the image at a random scale, and its planes.
 
-    It draws the same random numbers and yields the same crops as
-    ``LoadImageFromFile``, ``LoadPlanes``, ``Resize`` and ``RandomCrop``, but
-    decodes and resizes no more than the crop needs (docs/data_loading.md).
-    Labels are the same to the bit, grey values up to one, unless decoding is
-    reduced.
+    It draws and yields the same as ``LoadImageFromFile``, ``LoadPlanes``,
+    ``Resize`` and ``RandomCrop``, but decodes and resizes no more than the
+    crop needs (docs/data_loading.md). Labels are the same to the bit, grey
+    values up to one, unless decoding is reduced.
 
     Args:
         img_scale, ratio_range, keep_ratio: As for ``Resize``.
@@ -196,9 +192,7 @@ class LoadRandomCrop:
 
     def _draw(self, source: tuple[int, int], planes: dict[str, np.ndarray],
               results: dict) -> Region:
-        """Draw scale and crop of an image of (height, width) as mmseg does,
-        then whether the crop shows a task.
-        """
+        """Draw scale and crop as mmseg does, then whether it shows a task."""
         self._resize._random_scale(results)
         size = results['scale']
         if self.keep_ratio:

@@ -90,9 +90,8 @@ class DiscSideFlip:
     """Flip horizontally so that the disc lies on one ``side`` in all images.
 
     Goes before the random flips (docs/method.md, section 8). ``folder`` has
-    label maps of disc and cup, one per image: prepared or predicted ones, of
-    which the middle of all pixels counts. Images without a disc stay as they
-    are.
+    label maps of disc and cup, one per image, prepared or predicted. Images
+    without a disc stay as they are.
     """
 
     def __init__(self, folder: str, side: str = 'left'):
