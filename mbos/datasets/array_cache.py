@@ -42,15 +42,15 @@ class ArrayCache:
         with suppress(OSError, ValueError, EOFError):  # missing, or not whole
             return np.load(entry, mmap_mode='r')
         array = decode(path)
-        if not self._full:
-            try:
+        try:
+            if not self._full:
                 self._save(entry, array)
-            except OSError as error:
-                self._full = True
-                warnings.warn(
-                    f'{self.folder}: decoded images are no longer kept there '
-                    f'({error}); training goes on and decodes the others each '
-                    'time. Make room, or name another folder as cache_dir.')
+        except OSError as error:
+            self._full = True
+            warnings.warn(
+                f'{self.folder}: decoded images are no longer kept there '
+                f'({error}); training goes on and decodes the others each '
+                'time. Make room, or name another folder as cache_dir.')
         return array
 
     def _save(self, entry: Path, array: np.ndarray) -> None:
@@ -59,7 +59,6 @@ class ArrayCache:
         if free < RESERVE + array.nbytes:
             raise OSError(f'{free / 1e9:.1f} GB of the disk are free')
         save_whole(entry, lambda file: np.save(file, array))
-        name = entry.name.partition('-')[0]
-        for other in self.folder.glob(f'{name}-*.npy'):
+        for other in self.folder.glob(entry.name.partition('-')[0] + '-*.npy'):
             if other != entry:  # of an earlier version of the same file
                 other.unlink(missing_ok=True)

@@ -3,7 +3,6 @@ import random
 import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -33,12 +32,6 @@ def seeded(key: Sequence[int]):
         random.setstate(before[0])
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])
-
-
-@lru_cache(maxsize=64)
-def _permutation(seed: int, member: int, cycle: int, size: int) -> np.ndarray:
-    bits = np.random.PCG64([seed, member, cycle])
-    return np.random.Generator(bits).permutation(size)
 
 
 @DATASETS.register_module()
@@ -105,7 +98,8 @@ class JointDataset(Dataset):
             k = turns[index % len(turns)]
             member, key = self.datasets[k], self._keys[k]
             cycle, position = divmod(index // len(turns), len(member))
-            order = _permutation(self.seed, key, cycle, len(member))
+            bits = np.random.PCG64([self.seed, key, cycle])
+            order = np.random.Generator(bits).permutation(len(member))
             with seeded((self.seed, key, index)):
                 samples.append(member[int(order[position])])
         return samples

@@ -52,11 +52,8 @@ class ScoringMixin:
         preds = [preds] if isinstance(preds, dict) else preds
         found = []
         for pred, index in zip(preds, np.atleast_1d(indices), strict=True):
-            fov = self.get_fov(index)
-            sums = {
-                task.name: self._sums(pred, task, index, fov)
-                for task in self.tasks if task.name in self.truth
-            }
+            tasks = [t for t in self.tasks if t.name in self.truth]
+            sums = {t.name: self._sums(pred, t, index) for t in tasks}
             if self.sums_folder is not None:
                 path = osp.join(self.sums_folder, self.name, f'{index}.npz')
                 save_sums(path, sums)
@@ -64,10 +61,9 @@ class ScoringMixin:
             found.append(sums)
         return found
 
-    def _sums(self, pred: Prediction, task: Task, idx: int,
-              fov: np.ndarray | None) -> metrics.Sums:
-        label = self.get_gt_plane(idx, task.name)
-        scored = self.scored_task(task)
+    def _sums(self, pred: Prediction, task: Task, idx: int) -> metrics.Sums:
+        label, scored = self.get_gt_plane(idx,
+                                          task.name), self.scored_task(task)
         given = self.operating_points.get(task.name, {})
         points = {name: [limits[c] for c in scored.classes]
                   for name, limits in given.items()}  # yapf: disable
@@ -76,8 +72,8 @@ class ScoringMixin:
             if scored is not task:
                 prob = prob[task.channels(scored.classes)]
                 label = translate(label, task.part_values(scored.classes))
-            return metrics.update(prob, label, scored, fov, self.threshold,
-                                  self.ignore_index, points)
+            return metrics.update(prob, label, scored, self.get_fov(idx),
+                                  self.threshold, self.ignore_index, points)
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(
                 f'{self.image_path(idx)}, task {task.name!r}: the prediction '

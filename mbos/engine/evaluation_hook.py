@@ -130,8 +130,8 @@ class EvaluationOverlayHook(Hook):
         layers = [{}, {t.name: t.decode(torch.from_numpy(prob[t.name])).numpy()
                        for t in dataset.tasks}]  # yapf: disable
         if dataset.truth:
-            layers.append({task: dataset.get_gt_plane(index, task)
-                           for task in dataset.truth})
+            truth = {t: dataset.get_gt_plane(index, t) for t in dataset.truth}
+            layers.append(truth)
         photo = read_photograph(dataset.image_path(index)).image
         photo = shrink(photo, self.size)
         picture = np.concatenate(

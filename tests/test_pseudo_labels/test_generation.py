@@ -1,6 +1,6 @@
 """tools/generate_pseudo_labels.py, with a tiny network on tiny images."""
 import json
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from PIL import Image
 
 from mbos.apis import Environment, file_sha256, load_config, load_segmentor
 from mbos.checkpoints.loading import checkpoint_meta
-from mbos.commands.pseudo_labels import main
+from mbos.commands.pseudo_labels import REPORT, main
 from mbos.datasets.checks import DataError, check_pixels
 from mbos.io.labels import read_labels, save_labels
 from mbos.pseudo_labels.generation import (find_image_folders,
@@ -19,22 +19,11 @@ from mbos.pseudo_labels.generation import (find_image_folders,
                                            generator_cfg)
 from mbos.zoo import NETWORKS
 from tests.processes import run_processes
+from tests.test_datasets.conftest import TEST
+from tests.tiny_runs import write_config
 from tests.utils import tiny_model, tiny_model_cfg
 
 CPU = Environment(torch.device('cpu'))
-PIPELINE = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='MultiScaleFlipAug',
-        img_scale=(48, 48),
-        flip=False,
-        transforms=[
-            dict(type='Resize', keep_ratio=True),
-            dict(type='Normalize', mean=(90., ) * 3, std=(50., ) * 3),
-            dict(type='ImageToTensor', keys=['img']),
-            dict(type='CollectImage')
-        ])
-]
 
 
 def member(name, **changes):
@@ -44,7 +33,7 @@ def member(name, **changes):
         name=name,
         img_dir=f'{name}/images',
         img_suffix='.png',
-        pipeline=PIPELINE,
+        pipeline=TEST,
         **changes)
 
 
@@ -74,8 +63,7 @@ def setting(tmp_path):
             workers_per_gpu=0,
             train=dict(type='JointDataset', datasets=train),
             test=member('refuge')))
-    text = '\n'.join(f'{key} = {value!r}' for key, value in cfg.items())
-    (tmp_path / 'stage2.py').write_text(text + '\n')
+    write_config(tmp_path / 'stage2.py', cfg)
     save_checkpoint(tmp_path / 'stage1.pth', seed=0)
     return tmp_path
 
@@ -283,39 +271,29 @@ def test_task_that_the_checkpoint_lacks(setting):
 
 
 def test_command_line(setting, monkeypatch, capsys):
-    truth = setting / 'truth'
+    """The report lies beside the checkpoint, but for networks of the package
+    in the work directory."""
+    truth, package = setting / 'truth', setting / 'package'
     save_labels(truth / 'ddr_0.png', np.ones((40, 56), np.uint8))
+    package.mkdir()
+    shutil.copy(setting / 'stage1.pth', package)
+    monkeypatch.setattr('mbos.zoo.__file__', str(package / '__init__.py'))
+    monkeypatch.setitem(NETWORKS, 'tiny', 'stage1.pth')
     monkeypatch.chdir(setting)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
 
-    def call(*more):
-        monkeypatch.setattr(
-            'sys.argv', ['pseudo-labels', 'stage2.py', 'stage1.pth', *more])
+    def call(folder, *arguments):
+        monkeypatch.setattr('sys.argv', ['x', 'stage2.py', *arguments])
         main()
-        return json.loads((setting / 'pseudo_label_report.json').read_text())
+        return json.loads((setting / folder / REPORT).read_text())
 
-    report = call('--truth', f'ddr.vessel={truth}')
+    report = call('', 'stage1.pth', '--truth', f'ddr.vessel={truth}')
     assert len(labels_of(setting)) == 9
     assert 'share of pixels' in capsys.readouterr().out
     assert [row['images'] for row in report['folders']] == [3, 3, 3]
     assert report['folders'][0]['images_with_truth'] == 1
-    assert call('--margin', '0.1')['margin'] == 0.1
-
-
-def test_report_on_a_network_of_the_package(setting, monkeypatch):
-    """It goes into the work directory, not into the package."""
-    ours = setting / 'package/stage1.pth'
-    ours.parent.mkdir()
-    (setting / 'stage1.pth').rename(ours)
-    monkeypatch.setattr('mbos.zoo.__file__', str(ours.parent / '__init__.py'))
-    monkeypatch.setitem(NETWORKS, 'tiny', ours.name)
-    monkeypatch.chdir(setting)
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    monkeypatch.setattr('sys.argv', ['pseudo-labels', 'stage2.py', 'tiny'])
-    main()
-    assert list(ours.parent.iterdir()) == [ours]
-    report = Path('work_dirs/stage2/pseudo_label_report.json').read_text()
-    assert json.loads(report)['checkpoint'] == str(ours)
+    assert call('work_dirs/stage2', 'tiny', '--margin', '0.1')['margin'] == 0.1
+    assert list(map(str, package.iterdir())) == [str(package / 'stage1.pth')]
 
 
 def test_two_processes_share_the_images(setting):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from mbos.datasets import PartialLabelDataset
 from mbos.datasets.as_released import plain_loading
-from mbos.datasets.pipelines.loading import LoadRandomCrop, Region
+from mbos.datasets.pipelines.loading import Region
 from mbos.io.labels import save_labels
 from mbos.io.photographs import EncodedPhotograph
 
@@ -187,9 +187,3 @@ def test_share_of_crops_that_look_for_a_task(tmp_path):
     # nothing to find: no task of this name here, or an empty plane
     for probs in (dict(odoc=1.0), dict(vessel=1.0), {}):
         assert not any((c > 0).any() for c in crops(folder, 30, **probs))
-
-
-@pytest.mark.parametrize('probs', [(-0.1, 0), (0.6, 0.6)])
-def test_probabilities_of_what_to_look_for(probs):
-    with pytest.raises(ValueError, match='Expected .*look_for'):
-        LoadRandomCrop((20, 20), (10, 10), look_for=dict(zip('ab', probs)))
