@@ -20,7 +20,6 @@ from mbos.pseudo_labels.generation import (find_image_folders,
 from mbos.zoo import NETWORKS
 from tests.processes import run_processes
 from tests.test_datasets.conftest import TEST
-from tests.tiny_runs import write_config
 from tests.utils import tiny_model, tiny_model_cfg
 
 CPU = Environment(torch.device('cpu'))
@@ -63,7 +62,8 @@ def setting(tmp_path):
             workers_per_gpu=0,
             train=dict(type='JointDataset', datasets=train),
             test=member('refuge')))
-    write_config(tmp_path / 'stage2.py', cfg)
+    text = '\n'.join(f'{key} = {value!r}' for key, value in cfg.items())
+    (tmp_path / 'stage2.py').write_text(text + '\n')
     save_checkpoint(tmp_path / 'stage1.pth', seed=0)
     return tmp_path
 
