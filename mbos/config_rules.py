@@ -116,7 +116,7 @@ DATASET = {
 }  # yapf: disable
 """dict[str, Any]: What the settings of a PartialLabelDataset must be."""
 TRAINING = RULES | {
-    'aug_test custom_imports dist_params data.val data.test evaluation.start '
+    'custom_imports dist_params data.val data.test evaluation.start '
     'evaluation.save_best evaluation.rule evaluation.out_dir evaluation.metric'
     ' evaluation.pre_eval model.test_cfg.mode model.test_cfg.crop_size '
     'model.test_cfg.stride model.train_cfg.images_per_pass '

@@ -41,8 +41,8 @@ EVALUATION = [
     ('--work-dir', 'where the metrics go as JSON and CSV', {}),
     ('--threshold-from-val', 'also score at the threshold that gives each '
      'class its best Dice on data.val', FLAG),
-    ('--aug-test', 'average over scales and flips (aug_test in the config; '
-     'default: scales 0.75, 1, 1.25, both flips)', FLAG),
+    ('--aug-test', 'average over scales 0.75, 1 and 1.25 and both flips',
+     FLAG),
     ('--bootstrap',
      'resamples of the 95 %% intervals, 0 for none (default: 1000)',
      dict(type=int, default=1000, metavar='N')),

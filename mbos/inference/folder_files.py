@@ -21,8 +21,7 @@ RUN = 'run.json'
 RECORD, OVERLAY = 'records/{name}.json', 'overlays/{name}.jpg'
 LABELS = 'labels/{task}/{name}.png'
 PROBABILITIES = 'probabilities/{task}/{of_class}/{name}.png'
-WRITTEN = ('labels', 'overlays', 'probabilities', 'records')
-"""tuple[str]: The folders with a file or more per photograph."""
+WRITTEN = ('labels', 'overlays', 'probabilities', 'records')  # per photograph
 LISTED = ('name', 'source', 'width', 'height', 'labels', 'probabilities',
           'overlay')
 """tuple[str]: What ``run.json`` says of a photograph; records say more."""
@@ -42,12 +41,10 @@ class OutputFolder:
     def claim(self, header: dict, overwrite: bool = False) -> None:
         """Make sure that nothing of another checkpoint gets mixed in: with a
         ValueError, unless that is to be replaced."""
-        theirs = _made_by(read_json(self.path(RUN)) or {})
-        changed = [
-            f'{key} {theirs.get(key)!r} instead of {value!r}'
-            for key, value in _made_by(header).items()
-            if theirs.get(key) != value
-        ]
+        theirs, ours = map(_made_by, (read_json(self.path(RUN)) or {}, header))
+        changed = [f'{key} {theirs.get(key)!r} instead of {value!r}'
+                   for key, value in ours.items()
+                   if theirs.get(key) != value]  # yapf: disable
         is_used = any(osp.exists(self.path(name)) for name in WRITTEN)
         if changed and is_used and not overwrite:
             raise ValueError(
@@ -97,10 +94,8 @@ class OutputFolder:
         """Records of this and of earlier runs: those of the names first, in
         their order, then the others by name."""
         folder = Path(self.path('records'))
-        there = [
-            path.relative_to(folder).with_suffix('').as_posix()
-            for path in sorted(folder.rglob('*.json'))
-        ]
+        there = (path.relative_to(folder).with_suffix('').as_posix()
+                 for path in sorted(folder.rglob('*.json')))  # yapf: disable
         found = map(self._record, dict.fromkeys([*names, *there]))
         return [record for record in found if record is not None]
 
@@ -114,11 +109,10 @@ class OutputFolder:
         writer = csv.writer(table, lineterminator='\n')
         writer.writerow(head)
         for record in records:
-            row = dict(record, **record['measurements'], image=record['name'])
+            row = record | record['measurements'] | dict(image=record['name'])
             # six digits are more than any of these is good for
-            writer.writerow(
-                f'{value:.6g}' if isinstance(value, float) else value
-                for value in map(row.get, head))
+            writer.writerow(f'{v:.6g}' if isinstance(v, float) else v
+                            for v in map(row.get, head))  # yapf: disable
         save_text(self.path('measurements.csv'), table.getvalue())
         images = [{key: record[key] for key in LISTED} for record in records]
         save_json(self.path(RUN), dict(header, images=images, failed=failed))
@@ -143,8 +137,8 @@ class OutputFolder:
                 gallery.GalleryImage(record['name'], record['source'], labels,
                                      values, flags, links))
         title = f'Predictions: {osp.basename(osp.abspath(self.folder))}'
-        note = (f'{osp.basename(run.get("checkpoint", "?"))} (SHA-256 '
-                f'{run.get("checkpoint_sha256", "?")[:12]})')
+        checkpoint = osp.basename(run.get('checkpoint', '?'))
+        note = f'{checkpoint} (SHA-256 {_made_by(run)["checkpoint"]})'
         return gallery.write_gallery(self.folder, images, self.tasks, title,
                                      note, thumbnail)
 
@@ -152,7 +146,7 @@ class OutputFolder:
 def _made_by(run: dict) -> dict:
     """What all photographs of a folder share: checkpoint and options."""
     checkpoint = str(run.get('checkpoint_sha256'))[:12]
-    return dict(checkpoint=checkpoint, **(run.get('options') or {}))
+    return dict(checkpoint=checkpoint) | (run.get('options') or {})
 
 
 def file_identity(path: str) -> list[int]:

@@ -150,10 +150,9 @@ class FolderRun:
         known = {r['source']: r['name'] for r in self.out.all_records()
                  if osp.exists(r['source'])}  # yapf: disable
         names = name_photographs(found, known)
-        wanted = [
-            item for item in names.items()
-            if self.overwrite or not self.out.is_done(*item)
-        ]
+        wanted = [item for item in names.items()
+                  if self.overwrite or not self.out.is_done(*item)
+                  ]  # yapf: disable
         self.skipped = len(names) - len(wanted)
         progress(self.skipped)
         workers = max(1, min(self.workers, len(wanted)))
@@ -216,8 +215,7 @@ class FolderRun:
     def write_labels(self, name: str, view: FieldOfView,
                      logits: Mapping) -> tuple[Maps, dict[str, dict]]:
         """Restore and write label maps, and a 16-bit PNG per class of
-        probabilities if wanted; returns label maps by task, and the paths of
-        both by task."""
+        probabilities if wanted; returns maps and paths, by task."""
         maps: Maps = {}
         files: dict[str, dict] = dict(labels={}, probabilities={})
         for task, labels, prob in self.predictor.restore(
@@ -227,8 +225,8 @@ class FolderRun:
             path = files['labels'][task.name] = LABELS.format(**names)
             save_labels(self.out.path(path), labels, task)
             paths = files['probabilities'][task.name] = []
-            planes = () if prob is None else prob
-            for of_class, plane in zip(task.classes, planes):
+            for of_class, plane in zip(task.classes,
+                                       () if prob is None else prob):
                 values = np.rint(plane * 65535).astype(np.uint16)
                 content = cv2.imencode('.png', values)[1].tobytes()
                 paths.append(PROBABILITIES.format(of_class=of_class, **names))

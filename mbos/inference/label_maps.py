@@ -17,11 +17,8 @@ from mbos.io.field_of_view import FieldOfView
 from mbos.io.geometry import Geometry
 from mbos.tasks import Task, Threshold
 
-ROWS = 64
-"""Rows of the photograph in a block, which then fits the processor's cache."""
-LARGE = 0.25
-"""float: Share of the largest part's size from which on another part may be
-the one object."""
+ROWS = 64  # of the photograph in a block, which then fits a processor's cache
+LARGE = 0.25  # share of the largest part from which on another may be the one
 
 
 class TaskMaps:
@@ -39,7 +36,12 @@ class TaskMaps:
         self.shape = (geometry.height, geometry.width)
         x, y, width, height = geometry.box
         self._crop = (slice(y, y + height), slice(x, x + width))
-        self._views = [_View(view, geometry, align_corners) for view in logits]
+        self._views = [(view,
+                        _neighbours(view.shape[1], geometry.padded_height,
+                                    geometry.pad_top, height, align_corners),
+                        _neighbours(view.shape[2], geometry.padded_width,
+                                    geometry.pad_left, width, align_corners))
+                       for view in logits]
 
     def __getitem__(self, place: tuple[int, slice, slice]) -> np.ndarray:
         index, *window = place
@@ -68,10 +70,7 @@ class TaskMaps:
             for index, limit in enumerate(limits):
                 columns = slice(0, block.shape[1])
                 if prob is None:
-                    spans = [view.span_above(logits[index], index, rows)
-                             for view in self._views]  # yapf: disable
-                    starts, stops = zip(*spans)
-                    columns = slice(min(starts), max(stops))
+                    columns = self._span_above(logits[index], index, rows)
                 if columns.start >= columns.stop:
                     continue
                 score = self._probability(index, rows, columns)
@@ -84,55 +83,36 @@ class TaskMaps:
                 block[:, columns][found] = index + 1
         return labels, prob
 
+    def _span_above(self, limit: float, index: int, rows: slice) -> slice:
+        """Columns of the crop where a class's logits may exceed a limit in
+        some rows."""
+        start, stop = self.shape[1], 0
+        for logits, vertical, horizontal in self._views:
+            (upper, lower, _), (left, right, _) = vertical, horizontal
+            near = logits[index, upper[rows][0]:lower[rows][-1] + 1]
+            found = np.flatnonzero((near > limit).any(axis=0))
+            if len(found):
+                start = min(start, np.searchsorted(right, found[0]))
+                stop = max(stop, np.searchsorted(left, found[-1], 'right'))
+        return slice(start, stop)
+
     def _probability(self, index: int, rows: slice,
                      columns: slice) -> np.ndarray:
         """Of a class in a window of the crop, the mean of the views."""
         total = 0
-        for view in self._views:
-            value = view.enlarged(index, rows, columns)
+        for logits, vertical, horizontal in self._views:
+            upper, lower, down = (part[rows] for part in vertical)
+            left, right, across = (part[columns] for part in horizontal)
+            small = logits[index, upper[0]:lower[-1] + 1]
+            wide = _mixed(small[:, left], small[:, right], across)
+            value = _mixed(wide[upper - upper[0]], wide[lower - upper[0]],
+                           down[:, None])
             np.negative(value, out=value)
             with np.errstate(over='ignore'):  # of a sure background
                 np.exp(value, out=value)
             value += 1
             total = total + np.reciprocal(value, out=value)
         return total / len(self._views) if len(self._views) > 1 else total
-
-
-class _View:
-    """The logits of a view, and how they are enlarged to the crop."""
-
-    def __init__(self, logits: np.ndarray, geometry: Geometry,
-                 align_corners: bool):
-        _, height, width = logits.shape
-        self.logits = logits
-        self.rows = _neighbours(height, geometry.padded_height,
-                                geometry.pad_top, geometry.box_height,
-                                align_corners)
-        self.columns = _neighbours(width, geometry.padded_width,
-                                   geometry.pad_left, geometry.box_width,
-                                   align_corners)
-
-    def enlarged(self, index: int, rows: slice, columns: slice) -> np.ndarray:
-        """A window of a class's logits at the size of the crop."""
-        upper, lower, down = (part[rows] for part in self.rows)
-        left, right, across = (part[columns] for part in self.columns)
-        first = upper[0]
-        small = self.logits[index, first:lower[-1] + 1]
-        wide = _mixed(small[:, left], small[:, right], across)
-        return _mixed(wide[upper - first], wide[lower - first], down[:, None])
-
-    def span_above(self, limit: float, index: int,
-                   rows: slice) -> tuple[int, int]:
-        """First and last column of the crop where a class's logits may exceed
-        a limit in some rows; the last is 0 if nowhere."""
-        upper, lower, _ = (part[rows] for part in self.rows)
-        left, right, _ = self.columns
-        above = self.logits[index, upper[0]:lower[-1] + 1] > limit
-        found = np.flatnonzero(above.any(axis=0))
-        if not len(found):
-            return len(left), 0
-        return (int(np.searchsorted(right, found[0])),
-                int(np.searchsorted(left, found[-1], 'right')))
 
 
 def _neighbours(length: int, enlarged: int, start: int, count: int,
@@ -160,8 +140,8 @@ def _mixed(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 class Postprocessor:
-    """Takes out of the label maps of a photograph what the rules say; nothing
-    for lying outside of a field of view that is uncertain."""
+    """Takes out of the label maps of a photograph what the rules say; what is
+    outside of the field of view only where that is certain."""
 
     def __init__(self, view: FieldOfView, rules: Postprocessing):
         self.rules = rules
@@ -175,8 +155,8 @@ class Postprocessor:
 
     def __call__(self, task: Task, labels: np.ndarray,
                  prob: np.ndarray | TaskMaps) -> None:
-        """Change a task's label map (H, W), uint8, in place; of the
-        probabilities of its classes, (C, H, W), windows are read."""
+        """Change a task's label map (H, W), uint8, in place, by the
+        probabilities of its classes, (C, H, W)."""
         if self.rim is not None:
             labels[self.rim] = 0
         if task.name in self.rules.one_object:
@@ -214,13 +194,11 @@ def _keep_one_object(task: Task, labels: np.ndarray,
 
 def _remove_specks(task: Task, labels: np.ndarray, value: int,
                    smallest: float) -> None:
-    """Remove the parts of a class that have fewer pixels.
-
-    Their outlines show which may be too small, in a tenth of the time of
-    numbering all: a part has at least as many pixels as it is wide or high.
-    """
+    """Remove the parts of a class that have fewer pixels."""
     found = (labels >= value if task.nested else labels == value).view(
         np.uint8)
+    # In a tenth of the time of numbering all parts, outlines show which may be
+    # too small: a part has at least as many pixels as it is wide or high.
     outlines, hierarchy = cv2.findContours(found, cv2.RETR_CCOMP,
                                            cv2.CHAIN_APPROX_SIMPLE)
     for index, outline in enumerate(outlines):

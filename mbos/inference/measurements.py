@@ -15,13 +15,9 @@ from mbos.tasks import Task
 
 Row = dict[str, int | float | str | None]
 
-DISC_NAMES = ('disc', 'optic_disc', 'od')
-"""tuple[str]: Names of the class that shows the eye's side."""
-CENTRED = 0.1
-"""Share of the field of view's width: a disc that lies closer to its centre
-does not show the side."""
-SECOND = 0.1
-"""Share of the largest part's area from which on another part is doubtful."""
+DISC_NAMES = ('disc', 'optic_disc', 'od')  # of the class that shows the side
+CENTRED = 0.1  # share of the width: a disc closer to the centre shows no side
+SECOND = 0.1  # share of the largest part from which on another is doubtful
 SMALL_DIAMETER, SMALL_SHARE = 256, 0.1
 """Pixels, and share of the photograph's area, of a small field of view."""
 
@@ -36,11 +32,9 @@ def measure(labels: Mapping[str, np.ndarray],
             tasks: Sequence[Task],
             view: FieldOfView,
             image: np.ndarray | None = None) -> Row:
-    """Measure the label maps (H, W), uint8, of a photograph; by
-    :func:`columns`, None where there is nothing to measure.
-
-    The RGB photograph (H, W, 3), uint8, is for the flags on darkness and
-    colour.
+    """Measure the label maps (H, W), uint8, of a photograph; None is where
+    there is nothing to measure. The RGB photograph (H, W, 3), uint8, is for
+    the flags on darkness and colour.
     """
     inside = (view.mask > 0).astype(np.uint8) * 255
     area = cv2.countNonZero(inside)
@@ -70,8 +64,8 @@ def measure(labels: Mapping[str, np.ndarray],
         outer = task.classes[0]
         if outer.lower() in DISC_NAMES and not side:
             side = _side(row[f'{task.name}.{outer}.centre_x_px'], left, width)
-    flags = [name for name, is_so in doubts.items() if is_so]
-    return row | side | dict(flags=' '.join(flags))
+    flags = ' '.join(name for name, is_so in doubts.items() if is_so)
+    return row | side | dict(flags=flags)
 
 
 def _exclusive(task: Task, plane: np.ndarray, area: int) -> Row:

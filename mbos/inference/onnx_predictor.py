@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import os.path as osp
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -33,12 +32,7 @@ class OnnxPredictor(PhotographPredictor):
     def __init__(self,
                  path: str,
                  options: PredictionOptions = PredictionOptions()):
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError(
-                'onnxruntime is not installed: pip install onnx '
-                'onnxruntime, or use --backend torch.') from error
+        import onnxruntime
         given = onnxruntime.SessionOptions()
         given.log_severity_level = 3
         given.intra_op_num_threads = int(
@@ -52,31 +46,26 @@ class OnnxPredictor(PhotographPredictor):
         tasks = {d['name']: build_task(d) for d in known['tasks']}
         super().__init__(tasks, settings_from_meta(known['settings']), options,
                          known['align_corners'])
-        if options.mode == 'slide' or options.window or options.scales or (
-                self.crop == 'none'):
+        if any((options.mode == 'slide', options.window, options.scales,
+                options.flip, self.crop == 'none')):
             raise ValueError('The ONNX graph takes whole, square photographs '
-                             'at one size: sliding windows, scales and --crop '
-                             'none need --backend torch.')
+                             'once: sliding windows, scales, --flip and --crop'
+                             ' none need --backend torch.')
         self.side = known['side']
         self.turn = Lock()
 
-    def make_input(self, square: np.ndarray) -> list[np.ndarray]:
+    def make_input(self, square: np.ndarray) -> np.ndarray:
         """The photograph at the network's size, as mmcv resizes it: RGB in
-        0..255, (3, S, S), float32; mirrored too, if wanted."""
-        image = cv2.resize(square, (self.side, self.side)).transpose(2, 0, 1)
-        return [np.ascontiguousarray(image[..., ::step], np.float32)
-                for step in (1, -1)[:1 + self.options.flip]]  # yapf: disable
+        0..255, (1, 3, S, S), float32."""
+        image = cv2.resize(square, (self.side, self.side))
+        return np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
 
-    def run(self, inputs: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    def run(self, inputs: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Run the network, for one thread at a time: it uses all cores, and
         its maps take most of the memory."""
-        found = defaultdict(list)
-        for step, image in zip((1, -1), inputs):  # -1: mirrored
-            with self.turn:
-                logits = self.session.run([*self.tasks], {INPUT: image[None]})
-            for name, of_task in zip(self.tasks, logits):
-                found[name].append(of_task[0, ..., ::step])
-        return found
+        with self.turn:
+            logits = self.session.run([*self.tasks], {INPUT: inputs})
+        return {name: [one] for name, (one, ) in zip(self.tasks, logits)}
 
 
 def graph_of(checkpoint: str, config: str, write: Callable) -> str:

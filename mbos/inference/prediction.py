@@ -52,8 +52,7 @@ class PredictionOptions:
 
 @dataclass(repr=False)
 class Prediction:
-    """What a network says about a photograph of H x W pixels when upright,
-    which is how EXIF says that it should be shown.
+    """What a network says about a photograph of H x W pixels when upright.
 
     Attributes:
         labels: By task name, (H, W), uint8: 0 background, k the task's class
@@ -114,10 +113,9 @@ class PhotographPredictor:
         given = {} if options.threshold is None else options.threshold
         if not isinstance(given, Mapping):
             given = dict.fromkeys(self.tasks, given)
-        for name in given:
-            if name not in self.tasks:
-                raise ValueError(f'threshold names the unknown task {name!r}; '
-                                 f'the tasks are {", ".join(self.tasks)}.')
+        for name in given.keys() - self.tasks.keys():
+            raise ValueError(f'threshold names the unknown task {name!r}; '
+                             f'the tasks are {", ".join(self.tasks)}.')
         self.thresholds = {}
         for name, task in self.tasks.items():
             of_task = given.get(name, {})
@@ -137,8 +135,7 @@ class PhotographPredictor:
         """Expect so many threads that predict at the same time."""
 
     def geometry(self, view: FieldOfView) -> Geometry:
-        """How a photograph is cropped and padded, as the training data were;
-        it is not scaled yet."""
+        """How a photograph is cropped and padded, before it is scaled."""
         box = view.box if self.crop == 'fov' else None
         return make_geometry('', view.mask.shape[::-1], box, self.crop
                              != 'none')

@@ -1,5 +1,4 @@
 """The Python interface: a checkpoint and photographs in, label maps out."""
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,9 +31,8 @@ View = tuple[Tensor, dict]
 
 def load_model(checkpoint: str = DEFAULT,
                config: str | Config | None = None,
-               device: str | torch.device | None = None,
-               logger: logging.Logger | None = None) -> nn.Module:
-    """Load a network for prediction.
+               device: str | torch.device | None = None) -> nn.Module:
+    """Load a network for prediction; mmseg's log says what was assumed.
 
     Args:
         checkpoint: Of either stage, ours or released by the authors, or the
@@ -42,7 +40,6 @@ def load_model(checkpoint: str = DEFAULT,
         config: The config it was trained with, if the checkpoint does not hold
             what is needed of it. Default: the published one of its stage.
         device: Default: the first GPU, or CPU where there is none.
-        logger: Logs what was assumed or dropped. Default: mmseg's.
 
     Returns:
         nn.Module: A segmentor in evaluation mode, on CPU accelerated unless
@@ -52,7 +49,7 @@ def load_model(checkpoint: str = DEFAULT,
 
     A ValueError says that it is no checkpoint, or does not fit the config.
     """
-    logger = logger or get_root_logger()
+    logger = get_root_logger()
     name, checkpoint = checkpoint, checkpoint_path(checkpoint)
     if name != checkpoint:
         logger.info(f'{name} comes with MBOS; what it was trained on and how '

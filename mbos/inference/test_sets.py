@@ -21,9 +21,8 @@ from mbos.runtime.environment import Environment, wrap_model
 
 Probabilities = dict[str, np.ndarray]
 """dict[str, ndarray]: By task name, (C, H, W), float32."""
-AUGMENTATION = dict(
-    img_ratios=[0.75, 1.0, 1.25], flip_direction=['horizontal', 'vertical'])
-"""dict: What ``--aug-test`` does unless the config has ``aug_test``."""
+SCALES, FLIPS = (0.75, 1.0, 1.25), ('horizontal', 'vertical')
+"""Of ``--aug-test``."""
 
 
 def load_segmentor(model_cfg: dict,
@@ -120,18 +119,12 @@ def predict_first(model: nn.Module,
 
 def augment_test_sets(cfg: Config) -> None:
     """Let the probabilities of every image of the test and validation sets be
-    averaged over scales and flips, which ``aug_test`` of the config may give.
-    A ValueError says that it, or a pipeline, is not fit for that."""
-    options = dict(AUGMENTATION, **(cfg.get('aug_test') or {}))
-    if (set(options) != set(AUGMENTATION) or not options['img_ratios']
-            or set(options['flip_direction']) - {'horizontal', 'vertical'}):
-        raise ValueError(
-            f'aug_test gives {options}, expected img_ratios, at least one, '
-            'and flip_direction, of horizontal and vertical.')
+    averaged over scales and flips; a ValueError says that a pipeline is not
+    fit for that."""
     parts = [cfg.data.get('test'), cfg.data.get('val')]
     for part in [*parts, *(cfg.get('test_sets') or {}).values()]:
         for member in part.get('datasets', [part]) if part else []:
             steps = member['pipeline']
             loading = [s for s in steps if s['type'].startswith('Load')]
             member['pipeline'] = loading + PredictionSettings(steps).steps(
-                options['img_ratios'], options['flip_direction'])
+                SCALES, FLIPS)

@@ -22,6 +22,8 @@ VARIABLES = ('s0', 's1', 's2', 's3', 's4', 's5', 'faint', 'line', 'grid',
              'ink', 'panel')
 """tuple[str]: Colours of base.css; of classes first."""
 FAINT, PANEL = '#0000f6', '#0000fa'
+CURVES = (('Precision and recall', 'AP', 'recall', 'precision'),
+          ('ROC', 'AUC-pooled', 'false_positive_rate', 'recall'))
 WIDTH, HEIGHT, ROW = 3.6, 3.5, 0.45
 """float: Inches of a chart, and height of a row of dots."""
 POINT = dict(marker='o', ls='', ms=7, mec=PANEL, clip_on=False)
@@ -35,10 +37,7 @@ def task_charts(content: Mapping) -> list[Chart]:
     charts = []
     with matplotlib.style.context(STYLE):
         if content.get('curves'):
-            for curves in (('Precision and recall', 'AP', 'recall',
-                            'precision'), ('ROC', 'AUC-pooled',
-                                           'false_positive_rate', 'recall')):
-                charts.append(_curves(content, *curves))
+            charts += [_curves(content, *curves) for curves in CURVES]
         if content.get('calibration'):
             charts.append(_calibration(content['calibration']))
         charts.append(_distribution(content))
@@ -49,18 +48,16 @@ def operating_point(content: Mapping, label: str) -> dict[str, float]:
     """Recall, precision and false positive rate at the first threshold, of
     the pooled pixels; NaN where undefined, and without counts."""
     point = next(iter(content['thresholds']))
-    counts = [
-        row['counts'][point][label] for row in content['per_image']
-        if label in row.get('counts', {}).get(point, {})
-    ]
+    counts = [row['counts'][point] for row in content['per_image']
+              if point in row.get('counts', {})]  # yapf: disable
     tp, fp, fn, tn = (
-        sum(c[key] for c in counts) for key in ('tp', 'fp', 'fn', 'tn'))
-    shares = dict(
-        recall=(tp, fn), precision=(tp, fp), false_positive_rate=(fp, tn))
-    return {
-        name: part / (part + rest) if part + rest else np.nan
-        for name, (part, rest) in shares.items()
-    }
+        np.float64(sum(c[label][key] for c in counts if label in c))
+        for key in ('tp', 'fp', 'fn', 'tn'))
+    with np.errstate(invalid='ignore'):  # NaN is 0 / 0
+        return dict(
+            recall=tp / (tp + fn),
+            precision=tp / (tp + fp),
+            false_positive_rate=fp / (fp + tn))
 
 
 def calibration_error(bins: Mapping) -> float | None:

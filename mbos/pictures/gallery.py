@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -23,17 +24,9 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class GalleryImage:
-    """A photograph and what was found in it.
-
-    Attributes:
-        name: Unique in the gallery.
-        photograph: Its file.
-        labels: Label PNG by task, of the photograph's size as it is displayed
-            (after its EXIF orientation).
-        measurements: Numbers, or text, by name; None is undefined.
-        flags: What is doubtful, in a few words each.
-        links: Further files to open, by what they are.
-    """
+    """A photograph's name, unique in the gallery, its file, and what was found
+    in it: label PNGs of its upright size by task, numbers or text by name,
+    what is doubtful in a few words each, and further files to open."""
 
     name: str
     photograph: str
@@ -56,6 +49,7 @@ def write_gallery(out_dir: str,
     of pictures in pixels. Returns the page's file. A ValueError says that a
     picture is unreadable or has another size than its labels.
     """
+    url = partial(link_to, folder=out_dir)
     columns = list(dict.fromkeys(c for i in images for c in i.measurements))
 
     def item_of(image: GalleryImage) -> dict:
@@ -69,12 +63,12 @@ def write_gallery(out_dir: str,
             flags=list(image.flags),
             values=[image.measurements.get(column) for column in columns],
             size=size,
-            thumbnail=link_to(thumbnail, out_dir),
+            thumbnail=url(thumbnail),
             layers={
-                t: link_to(path, out_dir)
+                t: url(path)
                 for t, path in layers.items()
             },
-            links=[(t, link_to(path, out_dir)) for t, path in links.items()])
+            links=[(name, url(path)) for name, path in links.items()])
 
     with ThreadPoolExecutor(THREADS) as pool:
         items = without_nan(list(pool.map(item_of, images)))
@@ -89,9 +83,12 @@ def _make_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
     """Files of an image's thumbnail, and of its layers by task, after those
     that are missing or old were made."""
     thumbnail, layers = _paths(out_dir, image.name, image.labels)
-    sources = [image.photograph, *image.labels.values()]
-    if _is_current([thumbnail, *layers.values()], sources, longest):
-        return thumbnail, layers
+    newest = max(map(osp.getmtime, (image.photograph, *image.labels.values())))
+    if all(osp.isfile(path) and osp.getmtime(path) >= newest
+           for path in (thumbnail, *layers.values())):  # yapf: disable
+        with Image.open(thumbnail) as small:
+            if max(small.size) == longest:
+                return thumbnail, layers
     photograph, labels = read_photograph(image.photograph).image, {}
     for task in tasks:
         if task.name not in image.labels:
@@ -104,17 +101,6 @@ def _make_pictures(out_dir: str, image: GalleryImage, tasks: Sequence[Task],
                 f'{photograph.shape[:2]}; predict it again.')
         labels[task.name] = DrawnTask(plane, task)
     return write_pictures(out_dir, image.name, photograph, labels, longest)
-
-
-def _is_current(made: Sequence[str], sources: Sequence[str],
-                longest: int) -> bool:
-    """Whether pictures of this size are there, not older than what they
-    show."""
-    if not all(map(osp.isfile, made)) or \
-            min(map(osp.getmtime, made)) < max(map(osp.getmtime, sources)):
-        return False
-    with Image.open(made[0]) as small:
-        return max(small.size) == longest
 
 
 def write_pictures(out_dir: str, name: str, photograph: np.ndarray,

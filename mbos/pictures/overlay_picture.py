@@ -8,8 +8,7 @@ from mbos.painter import LabelMaps, draw_overlay
 from mbos.tasks import Task
 
 BACKGROUND, INK, FAINT = (18, 18, 22), (235, 235, 235), (150, 150, 158)
-SMALLEST = 640
-"""int: Width from which a legend is readable; narrower pictures get bars."""
+SMALLEST = 640  # width of a readable legend; narrower pictures get bars
 
 
 def overlay_picture(image: np.ndarray,

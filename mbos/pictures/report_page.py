@@ -3,6 +3,7 @@
 Made from what ``eval_<set>.json`` holds (docs/evaluation.md), and nothing
 else.
 """
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,21 +12,12 @@ from .document import render_page
 
 ROWS = 200
 """int: Most images in a table of the page; the CSV file has all."""
-OVERVIEW = [('published', 'Dice')
-            ] + [('comparable', name)
-                 for name in ('Dice-image', 'AP', 'AUC-pooled', 'Ratio-error')]
-"""tuple: Metrics of the table on top, by table and name."""
+COMPARABLE = ('Dice-image', 'AP', 'AUC-pooled', 'Ratio-error')
+OVERVIEW = [('published', 'Dice'), *(('comparable', n) for n in COMPARABLE)]
+"""list: Metrics of the table on top, by table and name."""
+Example = namedtuple('Example', 'name photograph truth prediction')
+"""Name of an image and URLs of its pictures, relative to the page."""
 IMAGE_FIGURES = ('Dice', 'IoU', 'AP', 'AUC', 'Ratio-error')
-
-
-@dataclass(frozen=True)
-class Example:
-    """URLs of the pictures of an image, relative to the page."""
-
-    name: str
-    photograph: str
-    truth: str
-    prediction: str
 
 
 @dataclass
@@ -84,21 +76,14 @@ class Section:
 
 def render_report(sections: Sequence[Section], title: str) -> str:
     """Make the page as HTML, with sections in the order given."""
-    evaluations = {s.evaluation['dataset']: s.evaluation for s in sections}
-    checkpoints = [(e['checkpoint'], e.get('checkpoint_sha256'))
-                   for e in evaluations.values()]
-    overview = [
-        metric for metric in OVERVIEW if any(
-            section.main_value(*metric) for section in sections)
-    ]
-    return render_page(
-        'report.html',
-        title=title,
-        evaluations=list(evaluations.values()),
-        checkpoints=list(dict.fromkeys(checkpoints)),
-        overview=overview,
-        sections=sections,
-        most=ROWS)
+    checkpoints = dict.fromkeys(
+        (s.evaluation['checkpoint'], s.evaluation.get('checkpoint_sha256'))
+        for s in sections)
+    overview = [metric for metric in OVERVIEW
+                if any(s.main_value(*metric) for s in sections)
+                ]  # yapf: disable
+    values = dict(checkpoints=checkpoints, overview=overview, most=ROWS)
+    return render_page('report.html', title=title, sections=sections, **values)
 
 
 def overall_dice(row: Mapping) -> float | None:
@@ -120,9 +105,7 @@ def choose_examples(rows: Sequence[Mapping],
     """Names of the images to show, ``count`` of each kind at most: the worst,
     the worst first, and the best, the best first. No image is in both, and
     none without a Dice."""
-    ranked = [
-        row['name'] for row in sorted(rows, key=image_rank)
-        if overall_dice(row) is not None
-    ]
+    ranked = [row['name'] for row in sorted(rows, key=image_rank)
+              if overall_dice(row) is not None]  # yapf: disable
     worst = ranked[:count]
     return worst, ranked[len(worst):][::-1][:count]

@@ -48,7 +48,6 @@ MORE = dict(
     prediction=dict(crop='fov', thresholds=dict(vessel=0.4)),
     precision='bf16',
     seed=0,
-    aug_test=dict(scales=[1.0], flip=True),
     workflow=[('train', 1)],
     log_level='INFO',
     accelerate=True,

@@ -6,7 +6,6 @@ prints it.
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,20 +66,8 @@ def test_discs_and_cups_of_drishti():
         centres.append(off / row['odoc.disc.vertical_diameter_px'])
     assert largest('cup-to-disc ratio', ratios) < 0.04
     assert largest('disc centre / disc diameter', centres) < 0.02
-    # the experts' average outline of the last one, as a label map
-    labels = np.zeros_like(labels)
-    for value, part in enumerate(('OD', 'Cup'), 1):
-        name = f'AvgBoundary/{truth.name}_{part}AvgBoundary.txt'
-        outline = np.loadtxt(truth / name)[:, ::-1].round().astype(np.int32)
-        cv2.fillPoly(labels, [outline], value)
-    row = measured(image, labels, ODOC)
-    error = row['odoc.cup_to_disc_vertical'] - experts
-    assert largest('ratio of the average outline', [error]) < 0.01
-    sides = [
-        measured(image, labels, ODOC)['eye_side']
-        for image, labels, _ in drishti('Drishti-GS_small')
-    ]
-    assert sides == [None] * 20, 'centred on the disc'
+    for image, labels, _ in drishti('Drishti-GS_small'):
+        assert measured(image, labels, ODOC)['eye_side'] is None, 'centred'
 
 
 def test_vessel_density_of_drive():
@@ -96,9 +83,9 @@ def test_vessel_density_of_drive():
 
 def idrid(name):
     """Photograph, lesion labels and disc labels of IDRiD."""
-    base = ROOT / name / 'A. Segmentation'
-    for image in sorted((base / '1. Original Images').glob('*/*.jpg')):
-        truth = base / '2. All Segmentation Groundtruths' / image.parent.name
+    for image in sorted(ROOT.glob(f'{name}/A. Segmentation/1. Or*/*/*.jpg')):
+        folder = image.parents[2] / '2. All Segmentation Groundtruths'
+        truth = folder / image.parent.name
         disc = mask(truth / '5. Optic Disc' / f'{image.stem}_OD.tif') > 0
         lesions = np.zeros(disc.shape, np.uint8)
         for value, folder in enumerate(LESION_FOLDERS, 1):
@@ -110,26 +97,17 @@ def idrid(name):
 
 def test_lesions_and_discs_of_idrid():
     """Every class against plain counts of its mask."""
-    sides, areas, large = [], [], {}
-    for name in ('IDRiD', 'IDRiD_small'):
-        for image, lesions, disc in idrid(name):
-            row = measured(image, lesions, LESION)
-            row |= measured(image, disc, ODOC)
-            for value, key in enumerate(LESION.classes, 1):
-                true = lesions == value
-                count = ndimage.label(true, np.ones((3, 3)))[1]
-                assert row[f'lesion.{key}.components'] == count
-                if true.any():
-                    areas.append(row[f'lesion.{key}.area_px'] / true.sum() - 1)
-            assert row['odoc.disc.components'] == 1
-            areas.append(row['odoc.disc.area_px'] / disc.sum() - 1)
-            if name == 'IDRiD':
-                large[image.stem] = row
-                continue
-            sides.append(row['eye_side'])
-            other = large.get(image.stem, row)
-            errors = [row[k] - other[k] for k in row if 'area_share' in k]
-            quantity = f'{image.stem} at 1000 and 4288 pixels, shares'
-            assert largest(quantity, errors) < 0.001
+    sides, areas = {}, []
+    for image, lesions, disc in idrid('IDRiD*'):
+        row = measured(image, lesions, LESION) | measured(image, disc, ODOC)
+        for value, key in enumerate(LESION.classes, 1):
+            true = lesions == value
+            count = ndimage.label(true, np.ones((3, 3)))[1]
+            assert row[f'lesion.{key}.components'] == count
+            if true.any():
+                areas.append(row[f'lesion.{key}.area_px'] / true.sum() - 1)
+        assert row['odoc.disc.components'] == 1
+        areas.append(row['odoc.disc.area_px'] / disc.sum() - 1)
+        sides.setdefault(image.name, row['eye_side'])
     assert largest('area by area of the mask', areas) < 0.005
-    assert sides.count(None) == 1 and len(sides) == 16
+    assert [*sides.values()].count(None) == 1 and len(sides) == 16

