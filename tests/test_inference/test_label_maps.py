@@ -55,18 +55,6 @@ def test_as_whole_maps_by_torch(task, threshold, sides, align_corners, box):
     assert 0 < np.mean(labels > 0) <= 1
 
 
-def test_a_single_pixel_is_found():
-    """At the last column and row of a map, and nowhere else."""
-    geometry = make_geometry('eye', (160, 160))
-    logits = np.full((1, 16, 16), -9, np.float32)
-    assert not TaskMaps(VESSEL, [logits], geometry, False).read(0.5)[0].any()
-    logits[0, -1, -1] = 9
-    labels = TaskMaps(VESSEL, [logits], geometry, False).read(0.5)[0]
-    rows, columns = np.nonzero(labels)
-    assert rows.min() == columns.min() == 150
-    assert rows.max() == columns.max() == 159
-
-
 def postprocess(task, labels, prob=None, certain=True, mask=None, **rules):
     """Labels after rules, in a field of view that is everywhere."""
     mask = np.ones(labels.shape, np.uint8) if mask is None else mask
