@@ -299,7 +299,7 @@ def test_published_figures_are_those_of_the_release(name, ignore_index):
         metric = key.split('/')[-1]
         metric = GOLDEN_NAMES[source].get(metric, metric)
         checked.add(metric)
-        row = table[metric]
+        row = {c: cell['value'] for c, cell in table[metric].items()}
         found = [row.get('background', expected[0])]
         found += [row[c] for c in task.classes]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

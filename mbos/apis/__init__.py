@@ -7,9 +7,8 @@ from mbos.datasets.checks import check_data
 from mbos.engine.evaluation_hook import EvaluationOverlayHook
 from mbos.engine.train import train_segmentor
 from mbos.evaluation.report import write_report
-from mbos.evaluation.run import EvaluationError
-from mbos.evaluation.test import (EvaluationPlan, build_test_set,
-                                  evaluate_test_sets)
+from mbos.evaluation.test import (EvaluationError, EvaluationPlan,
+                                  build_test_set, evaluate_test_sets)
 from mbos.evaluation.thresholds import thresholds_from_val
 from mbos.inference.prediction import Prediction, PredictionOptions
 from mbos.inference.predictor import iterate_predictions, load_model, predict

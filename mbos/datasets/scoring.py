@@ -17,7 +17,7 @@ from mbos.io.labels import translate
 from mbos.metrics import sums as metrics
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.report import compute
-from mbos.metrics.sums_store import StoredSums, remove_sums, save_sums
+from mbos.metrics.sums import StoredSums, remove_sums, save_sums
 from mbos.metrics.tables import summary
 from mbos.tasks import Task
 from .checks import DataError, build_members

@@ -3,12 +3,13 @@
 docs/evaluation.md is the reference of both formats.
 """
 import csv
+import glob
 import io
 import os.path as osp
 import shutil
 from collections.abc import Mapping
 
-from mbos.io.files import save_json, save_text, without_nan
+from mbos.io.files import read_json, save_json, save_text, without_nan
 from mbos.metrics.tables import summary
 from mbos.pictures.gallery import file_name
 from mbos.pictures.report_page import IMAGE_FIGURES, image_rank, overall_dice
@@ -28,6 +29,18 @@ def picture_folder(folder: str, test_set: str) -> str:
     return osp.join(folder, 'report_files', file_name(test_set))
 
 
+def saved_evaluations(path: str) -> dict[str, dict | None]:
+    """What evaluations left in a folder, or in one JSON, by file; None where
+    one is missing, damaged or of another format.
+    """
+    files = sorted(glob.glob(evaluation_path(glob.escape(path), '*')))
+    contents = {file: read_json(file) or {} for file in files or [path]}
+    return {
+        file: content if content.get('format') == FORMAT else None
+        for file, content in contents.items()
+    }
+
+
 def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
                      head: dict, chosen_on: Mapping[str, dict]) -> list[str]:
     """Write the JSON and the tables of a test set; returns the files.
@@ -39,7 +52,17 @@ def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
     for name, report in reports.items():
         _, flat = summary(report)
         figures |= {f'{name}.{key}': value for key, value in flat.items()}
-        tasks[name] = _task_content(report, dataset, name, chosen_on.get(name))
+        chosen, truth = chosen_on.get(name), dataset.truth[name]
+        rows = [
+            dict(name=row['name'], image=dataset.image_path(i),
+                 mask=truth.file(row['name'])) | row
+            for i, row in enumerate(report['per_image'])
+        ]  # yapf: disable
+        tasks[name] = report | dict(
+            per_image=rows,
+            ignore_index=dataset.ignore_index,
+            chosen_on=chosen and {k: chosen[k]
+                                  for k in ('sets', 'Dice')})
         written.append(evaluation_path(folder, head['dataset'], name))
         save_text(written[-1], _image_csv(tasks[name]))
     written.append(evaluation_path(folder, head['dataset']))
@@ -48,32 +71,6 @@ def write_evaluation(folder: str, dataset, reports: Mapping[str, dict],
     save_json(written[-1],
               dict(format=FORMAT, **head, figures=figures, tasks=tasks))
     return written
-
-
-def _task_content(report, dataset, task, chosen_on) -> dict:
-    """The part of the JSON that is about one task."""
-    content = dict(report, ignore_index=dataset.ignore_index)
-    content['chosen_on'] = chosen_on and {
-        key: chosen_on[key]
-        for key in ('sets', 'Dice')
-    }
-    for kind, intervals in content.pop('intervals').items():
-        content[kind] = {
-            key: {
-                column:
-                dict(value=report[kind][key][column], low=low, high=hi)
-                for column, (low, hi) in row.items()
-            }
-            for key, row in intervals.items()
-        }
-    content['per_image'] = [
-        dict(
-            name=row['name'],
-            image=dataset.image_path(i),
-            mask=dataset.truth[task].file(row['name'])) | row
-        for i, row in enumerate(report['per_image'])
-    ]
-    return content
 
 
 def _image_csv(content: dict) -> str:

@@ -4,16 +4,14 @@ Metrics have the names that an evaluation gives them; ``Dice@0.5`` is of the
 pooled pixels, others are means over images. They are of the images that both
 evaluations have.
 """
-import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from mbos.io.files import read_json
 from mbos.metrics.bootstrap import (Bootstrap, Difference, compare_means,
                                     compare_sums, holm)
 from mbos.metrics.tables import CONFUSION, mean_of_defined, overlap
-from .files import FORMAT, evaluation_path
+from .files import FORMAT, saved_evaluations
 
 METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
 """tuple[str]: What is compared unless others are named."""
@@ -26,13 +24,11 @@ FEW_IMAGES = 10
 
 def read_evaluations(path: str) -> dict[str, dict]:
     """Read an ``eval_<set>.json``, or a folder of them, by test set."""
-    names = sorted(glob.glob(evaluation_path(glob.escape(path), '*')))
     found = {}
-    for name in names or [path]:
-        content = read_json(name) or {}
-        if content.get('format') != FORMAT:
+    for file, content in saved_evaluations(path).items():
+        if content is None:
             raise ValueError(
-                f'{name}: not an evaluation of format {FORMAT}; give an '
+                f'{file}: not an evaluation of format {FORMAT}; give an '
                 'eval_<set>.json, or the --work-dir, of tools/test.py --eval.')
         found[content['dataset']] = content
     return found
@@ -44,10 +40,8 @@ def compare_evaluations(
     metrics: Sequence[str] = METRICS,
     bootstrap: Bootstrap = Bootstrap(10000)
 ) -> dict:
-    """Compare all test sets that both have.
-
-    ``first`` and ``second`` are evaluations by test set. ``metrics`` that a
-    task does not have are passed over.
+    """Compare all test sets that two evaluations, by test set, both have;
+    ``metrics`` that a task does not have are passed over.
 
     Returns:
         dict: ``rows``, each with ``test_set``, ``task``, ``class``,
@@ -67,13 +61,21 @@ def compare_evaluations(
         for task in _common(f'task of {name}', *pair):
             tasks = [side[task] for side in pair]
             images = _matched(f'{name}, {task}', tasks, notes)
-            found = _compared(images, tasks[0]['classes'], metrics, bootstrap)
-            rows += [dict(test_set=name, task=task, **row) for row in found]
+            classes = tasks[0]['classes']
+            for metric in metrics:
+                for label in [*classes, *['mean'] * (len(classes) > 1)]:
+                    found = _difference(
+                        images, metric,
+                        classes if label == 'mean' else [label], bootstrap)
+                    if found is not None:
+                        about = dict(test_set=name, task=task, metric=metric)
+                        about['class'] = label
+                        rows.append(about | found._asdict())
     if not rows:
         raise ValueError(f'No metric named {", ".join(metrics)} in both '
                          f'evaluations; usual ones are {", ".join(METRICS)}.')
     for row, p_value in zip(rows, holm([row['p_value'] for row in rows])):
-        row['p_holm'], row['better'] = p_value, None
+        row |= dict(p_holm=p_value, better=None)
         if p_value < 1 - bootstrap.level:
             lower = row['metric'].split('-fov')[0] in LOWER_IS_BETTER
             row['better'] = ('second' if
@@ -110,17 +112,6 @@ def _matched(where: str, tasks: list[dict], notes: list[str]) -> list[tuple]:
         notes.append(f'{where}: {len(names)} images are few; the intervals '
                      'are too narrow.')
     return [(sides[0][name], sides[1][name]) for name in names]
-
-
-def _compared(images: list[tuple], classes: list[str], metrics: Sequence[str],
-              bootstrap: Bootstrap) -> Iterator[dict]:
-    """Compare the metrics of all classes, and of their mean."""
-    for metric in metrics:
-        for label in [*classes, *['mean'] * (len(classes) > 1)]:
-            labels = classes if label == 'mean' else [label]
-            found = _difference(images, metric, labels, bootstrap)
-            if found is not None:
-                yield {'class': label, 'metric': metric, **found._asdict()}
 
 
 def _difference(images: list[tuple], metric: str, labels: list[str],
@@ -167,16 +158,15 @@ def difference_table(rows: Sequence[dict]) -> list[list[str]]:
         'interval', 'p', 'p (Holm)', 'better'
     ]]
     for row in rows:
-        text = {key: _shown(value) for key, value in row.items()}
+        texts = {key: _shown(value) for key, value in row.items()}
         for key in ('difference', 'low', 'high'):
-            text[key] = _shown(row[key], '+.4f')
-        text['interval'] = f'{text["low"]} to {text["high"]}'
-        if row['low'] != row['low']:
-            text['interval'] = UNDEFINED
-        text['letter'] = dict(first='A', second='B').get(row['better'], '')
+            texts[key] = _shown(row[key], '+.4f')
+        texts['interval'] = UNDEFINED if row['low'] != row['low'] else \
+            f'{texts["low"]} to {texts["high"]}'
+        texts['better'] = dict(first='A', second='B').get(row['better'], '')
         keys = ('test_set task class metric images first second difference '
-                'interval p_value p_holm letter')
-        table.append([text[key] for key in keys.split()])
+                'interval p_value p_holm better')
+        table.append([texts[key] for key in keys.split()])
     return table
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mbos.inference.test_sets import predict_image
-from mbos.io.files import read_json, save_image, save_text
+from mbos.io.files import save_image, save_text
 from mbos.io.photographs import read_photograph
 from mbos.painter import draw_overlay, shrink
 from mbos.pictures.document import css_colours, link_to
@@ -22,7 +22,7 @@ from mbos.pictures.gallery import file_name
 from mbos.pictures.report_page import (Example, Section, choose_examples,
                                        render_report)
 from mbos.tasks import Task, build_tasks
-from .files import FORMAT, evaluation_path, picture_folder
+from .files import evaluation_path, picture_folder, saved_evaluations
 
 SIDE = 640
 IMAGES = 3
@@ -40,13 +40,12 @@ def write_report(model: nn.Module,
     ``datasets`` are the test sets just evaluated, by the name of their files,
     of which ``images`` of the best and of the worst are shown for each task.
     """
-    found = {}
-    pattern = evaluation_path(glob.escape(cfg.work_dir), '*')
-    for path in sorted(glob.glob(pattern)):
-        content = read_json(path) or {}
-        if content.get('format') == FORMAT and (content['checkpoint_sha256']
-                                                == checkpoint_sha256):
-            found[content['dataset']] = content
+    saved = filter(None, saved_evaluations(cfg.work_dir).values())
+    found = {
+        content['dataset']: content
+        for content in saved
+        if content['checkpoint_sha256'] == checkpoint_sha256
+    }
     for name, dataset in datasets.items():
         _write_pictures(model, dataset, cfg.work_dir, found[name], images)
     order = [name for name in cfg.get('test_sets') or {} if name in found]
@@ -62,14 +61,16 @@ def write_report(model: nn.Module,
     return page
 
 
-def _picture(folder: str, name: str, kind: str) -> str:
-    return osp.join(folder, f'{file_name(name)}_{kind}.jpg')
+def _picture(work_dir: str, test_set: str, task: str, image: str,
+             kind: str) -> str:
+    return osp.join(
+        picture_folder(work_dir, test_set), task,
+        f'{file_name(image)}_{kind}.jpg')
 
 
 def _write_pictures(model, dataset, work_dir: str, content: dict,
                     count: int) -> None:
     """Predict the chosen images of a test set again, and draw them."""
-    folder = picture_folder(work_dir, content['dataset'])
     chosen = {
         task: sum(choose_examples(own['per_image'], count), [])
         for task, own in content['tasks'].items()
@@ -81,7 +82,7 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
         for task in tasks:
             pictures = example_pictures(dataset, index, task, prob)
             for kind, picture in zip(KINDS, pictures):
-                path = _picture(osp.join(folder, task), stem, kind)
+                path = _picture(work_dir, content['dataset'], task, stem, kind)
                 save_image(path, picture, quality=88, optimize=True)
 
 
@@ -107,16 +108,16 @@ def example_pictures(dataset, index: int, task_name: str,
 def _section(work_dir: str, content: dict, name: str,
              task: Task | None) -> Section:
     """A task of an evaluation, with the pictures that are there of it."""
-    folder = osp.join(picture_folder(work_dir, content['dataset']), name)
-    drawn = glob.glob(osp.join(glob.escape(folder), f'*_{KINDS[-1]}.jpg'))
+    place = work_dir, content['dataset'], name
+    drawn = glob.glob(osp.join(glob.escape(osp.dirname(
+        _picture(*place, '', ''))), f'*_{KINDS[-1]}.jpg'))  # yapf: disable
     worst, best = ([
         Example(
             stem,
-            *(link_to(_picture(folder, stem, kind), work_dir)
+            *(link_to(_picture(*place, stem, kind), work_dir)
               for kind in KINDS)) for stem in stems
     ] for stems in choose_examples(content['tasks'][name]['per_image'],
                                    (len(drawn) + 1) // 2))
-    table = link_to(
-        evaluation_path(work_dir, content['dataset'], name), work_dir)
+    table = link_to(evaluation_path(*place), work_dir)
     colours = dict(css_colours(task)) if task else {}
     return Section(content, name, colours, worst, best, table)

@@ -1,6 +1,5 @@
 """Thresholds chosen on the validation sets, never on test sets."""
 import os.path as osp
-from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,10 +11,10 @@ from mbos.datasets.checks import check_data
 from mbos.datasets.scoring import build_val_set
 from mbos.io.files import file_sha256
 from mbos.metrics.report import gather
-from mbos.metrics.score_curves import best_threshold
-from mbos.metrics.sums_store import StoredSums
+from mbos.metrics.scores import best_threshold
+from mbos.metrics.sums import StoredSums
 from mbos.runtime.environment import Environment
-from .run import evaluate_in_turn
+from .test import evaluate_in_turn
 
 
 def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
@@ -41,37 +40,41 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
     val_sets = {one.name: one for one in getattr(whole, 'datasets', [whole])}
     _require_apart(val_sets, datasets)
     check_data(list(val_sets.values()), env)
-    sets: dict = defaultdict(list)
-    counts: dict = defaultdict(dict)
+    found: dict = {}
     for name, paths in evaluate_in_turn(model, val_sets, cfg, env,
                                         file_sha256(checkpoint)):
         dataset = val_sets[name]
         for task in dataset.tasks if paths else ():
-            if task.name not in dataset.truth:
-                continue
-            sets[task].append(name)
-            own, scored = counts[task], dataset.scored_task(task)
-            _, scores = gather(StoredSums(paths, task.name), scored)
-            for label, sides in zip(scored.classes, scores[:,
-                                                           0].swapaxes(0, 1)):
-                own[label] = sides + own.get(label, 0)
+            if task.name in dataset.truth:
+                scored = dataset.scored_task(task)
+                sets, counts = found.setdefault(task.name, ([], {}))
+                sets.append(name)
+                _, scores = gather(StoredSums(paths, task.name), scored)
+                for index, label in enumerate(scored.classes):
+                    counts[label] = counts.get(label, 0) + scores[:, 0, index]
+    classes = {task.name: task.classes for task in dataset.tasks}
     chosen = [{
-        task.name: _choice(task, counts[task], names)
-        for task, names in sets.items()
+        task: _choice(classes[task], sets, counts)
+        for task, (sets, counts) in found.items()
     }]
     if env.distributed:
         dist.broadcast_object_list(chosen, src=0)
     return chosen[0]
 
 
-def _choice(task, counts, sets) -> dict:
+def _choice(classes, sets, counts) -> dict:
     nothing = np.zeros((2, 2))
-    best = {c: best_threshold(*counts.get(c, nothing)) for c in task.classes}
-    thresholds, dice = ({
-        c: pair[i]
-        for c, pair in best.items()
-    } for i in (0, 1))
-    return dict(sets=sets, thresholds=thresholds, Dice=dice)
+    best = {c: best_threshold(*counts.get(c, nothing)) for c in classes}
+    return dict(
+        sets=sets,
+        thresholds={
+            c: threshold
+            for c, (threshold, _) in best.items()
+        },
+        Dice={
+            c: dice
+            for c, (_, dice) in best.items()
+        })
 
 
 def _require_apart(val_sets: Mapping, test_sets: Mapping) -> None:

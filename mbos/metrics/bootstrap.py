@@ -44,33 +44,42 @@ class Bootstrap:
         defined, tail = draws[~np.isnan(draws)], (1 - self.level) / 2
         if 2 * len(defined) < len(draws) or len(defined) == 0:
             return np.nan, np.nan
-        low, high = np.quantile(defined, (tail, 1 - tail))
-        return float(low), float(high)
+        low, high = np.quantile(defined, (tail, 1 - tail)).tolist()
+        return low, high
 
 
-def resampled_rankings(images: Iterable[np.ndarray], scores: np.ndarray,
-                       weights: np.ndarray) -> np.ndarray:
+def pooled_rankings(scores: np.ndarray, images: Iterable[np.ndarray],
+                    weights: np.ndarray) -> np.ndarray:
     """Pooled ROC AUC and average precision of every draw, (draws, R, C, 2),
-    NaN where undefined, of weights (draws, images), the scores of each image
-    by bin, (2, R, C, bins), and those of all images together.
+    NaN where undefined; the first draw of ``weights``, (draws, images), is the
+    test set as it is.
+
+    ``scores`` are counts of all images by bin, (2, R, C, bins), ``images``
+    those of each. Other draws are ranked by groups of bins, and moved by what
+    these change for the whole set.
     """
+    found = np.empty((len(weights), *scores.shape[1:3], 2))
+    whole = found[0] = rank_histograms(*scores)
+    if len(weights) == 1:
+        return found
     starts = {
-        (r, c): group_starts(scores[:, r, c])
-        for r, c in np.ndindex(scores.shape[1:3])
+        place: _group_starts(scores[(slice(None), *place)])
+        for place in np.ndindex(scores.shape[1:3])
     }
     grouped: dict[tuple, list] = {place: [] for place in starts}
     for counts in images:
         for (r, c), own in starts.items():
             grouped[r, c].append(np.add.reduceat(counts[:, r, c], own, -1))
-    found = np.empty((len(weights), *scores.shape[1:3], 2))
     for (r, c), parts in grouped.items():
         for i in range(0, len(weights), 100):  # bounds the memory
             drawn = np.tensordot(weights[i:i + 100], np.stack(parts), 1)
             found[i:i + 100, r, c] = rank_histograms(drawn[:, 0], drawn[:, 1])
+    found = (found + whole - found[0]).clip(0, 1)
+    found[0] = whole
     return found
 
 
-def group_starts(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
+def _group_starts(scores: np.ndarray) -> np.ndarray:
     """First bins of groups, none with many of the pixels: at most twice as
     many as asked for. ``scores`` are positives and negatives, (2, bins).
     """
@@ -78,14 +87,13 @@ def group_starts(scores: np.ndarray, groups: int = GROUPS) -> np.ndarray:
     starts[0] = True
     for side in scores:
         ranks = np.cumsum(side)
-        steps = np.linspace(0, ranks[-1], groups + 1)[1:]
+        steps = np.linspace(0, ranks[-1], GROUPS + 1)[1:]
         starts[np.searchsorted(ranks, steps) + 1] = True
     return np.flatnonzero(starts[:-1])
 
 
 class Difference(NamedTuple):
     """What two models give on so many images; NaN where undefined.
-
     ``difference`` is second minus first, ``low`` and ``high`` its interval,
     ``p_value`` two-sided and not corrected for several comparisons.
     """
@@ -104,7 +112,6 @@ def compare_means(values: np.ndarray, bootstrap: Bootstrap) -> Difference:
     models). Images of which either is NaN are left out.
     """
     values = values[~np.isnan(values).any(axis=1)]
-    # with the number of images
     sums = np.stack([values, np.ones_like(values)], axis=-1)
     return compare_sums(sums, lambda s: s[..., 0] / s[..., 1], bootstrap)
 
@@ -113,9 +120,8 @@ def compare_sums(sums: np.ndarray, metric: Callable[[np.ndarray], np.ndarray],
                  bootstrap: Bootstrap) -> Difference:
     """Compare metrics of sums over images, such as Dice of pooled counts.
 
-    ``sums`` are what each image adds, (images, 2 models, ...); ``metric`` goes
-    from sums (..., 2, ...) to the models' metrics (..., 2). Images are drawn
-    with both models' sums together, because easy images are easy for both.
+    ``sums`` are what each image adds, (images, 2 models, ...), and drawn
+    together; ``metric`` goes from (..., 2, ...) to the metrics (..., 2).
 
     The p value is twice the share of the draws in which the difference lies on
     the less likely side of 0; a draw of exactly 0 counts on both sides, and

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mbos.tasks import Task
-from .bootstrap import Bootstrap, resampled_rankings
-from .score_curves import calibration, curve_points
-from .scores import rank_histograms, unpack_histograms
-from .tables import (REGIONS, comparable_table, each_cell, image_rows,
-                     published_table)
+from .bootstrap import Bootstrap, pooled_rankings
+from .scores import calibration, curve_points, unpack_histograms
+from .tables import REGIONS, comparable, image_rows, published, table_of
 
 
 def compute(sums: Sequence[dict],
@@ -24,25 +22,27 @@ def compute(sums: Sequence[dict],
     ``sums`` are what ``sums.update`` returned, one per image, in the order of
     the test set, all with the same arguments; ``names`` are of the images.
 
-    Returns:
-        dict: ``classes``, ``nested``, ``images``, how many; ``thresholds`` by
-        operating point and class; ``published`` and ``comparable``: {metric:
-        {class or 'background' or 'mean': float}}, NaN where undefined;
-        ``intervals``, both tables with (low, high), undefined without a
-        bootstrap or with a single image; ``per_image``, see ``image_rows``;
-        ``curves``, ``calibration`` and, with a field of view, the same with
-        ``-fov``, by class, see ``score_curves``.
+    Returns the part of an evaluation's JSON that is about a task
+    (docs/evaluation.md), with NaN where numbers are undefined, as intervals
+    are without a bootstrap or with a single image.
     """
     count = len(sums)
     stacked, scores = gather(sums, task)
     weights = np.ones((1, count))
     if bootstrap is not None and count > 1:
         weights = np.concatenate([weights, bootstrap.weights(count)])
-    rankings = _rankings(sums, task, scores, weights)
+    images = (
+        unpack_histograms(one['scores'], task.num_classes) for one in sums)
+    rankings = pooled_rankings(scores, images, weights)
     tables = dict(
-        published=published_table(stacked, task, weights),
-        comparable=comparable_table(stacked, task, weights, rankings))
+        published=published(stacked, task, weights),
+        comparable=comparable(stacked, task, weights, rankings))
     interval = (bootstrap or Bootstrap()).interval
+
+    def cell(draws):
+        low, high = interval(draws[1:])
+        return dict(value=float(draws[0]), low=low, high=high)
+
     report = dict(
         classes=list(task.classes),
         nested=task.nested,
@@ -52,36 +52,17 @@ def compute(sums: Sequence[dict],
             for point, values in zip(stacked['points'][0],
                                      stacked['thresholds'][0])
         },
-        intervals={
-            kind: each_cell(table, lambda draws: interval(draws[1:]))
-            for kind, table in tables.items()
-        },
         per_image=image_rows(stacked, task, names or range(count)))
-    for kind, table in tables.items():
-        report[kind] = each_cell(table, lambda draws: float(draws[0]))
+    for kind, values in tables.items():
+        report[kind] = table_of(values, task, cell)
     for region, end in zip(np.moveaxis(scores, 0, 2), REGIONS):
-        by_class = dict(zip(task.classes, region))
-        report[f'curves{end}'], report[f'calibration{end}'] = ({
-            name:
-            function(*counts)
-            for name, counts in by_class.items()
-        } for function in (curve_points, calibration))
+        for key, function in (('curves', curve_points), ('calibration',
+                                                         calibration)):
+            report[key + end] = {
+                name: function(*counts)
+                for name, counts in zip(task.classes, region)
+            }
     return report
-
-
-def _rankings(sums, task, scores, weights):
-    """Pooled ROC AUC and average precision of every draw, (draws, R, C, 2),
-    of which the first is the test set as it is.
-    """
-    whole = rank_histograms(*scores)[None]
-    if len(weights) == 1:
-        return whole
-    images = (
-        unpack_histograms(one['scores'], task.num_classes) for one in sums)
-    draws = resampled_rankings(images, scores, weights)
-    # moved by what their coarser bins do to the whole set
-    draws = (draws[1:] + whole - draws[:1]).clip(0, 1)
-    return np.concatenate([whole, draws])
 
 
 def gather(sums: Sequence[dict], task: Task) -> tuple[dict, np.ndarray]:

@@ -12,19 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .tables import ratio
+
 LOWEST, BITS = 2.0**-32, 11
 
-
-def _make_edges() -> np.ndarray:
-    """Float32 numbers of few bits, their distances from 1, and twentieths."""
-    ends = np.float32([LOWEST, 0.5]).view(np.int32)
-    small = np.arange(*ends, 1 << (23 - BITS), np.int32)
-    small = small.view(np.float32)
-    edges = np.concatenate([small, 1 - small, np.arange(1, 21) / 20])
-    return np.unique(edges.astype(np.float32))
-
-
-EDGES = _make_edges()
+# float32 numbers of few bits, their distances from 1, and twentieths
+_SMALL = np.arange(*np.float32([LOWEST, 0.5]).view(np.int32), 1 << (23 - BITS),
+                   np.int32).view(np.float32)
+EDGES = np.unique(
+    np.concatenate([_SMALL, 1 - _SMALL,
+                    np.float32(np.arange(1, 21) / 20)]))
 """ndarray: Highest score of each bin, ascending; the first bin begins at 0,
 the last one ends at 1."""
 
@@ -121,10 +118,80 @@ def rank_histograms(positives: np.ndarray,
 def pack_histograms(counts: np.ndarray) -> np.ndarray:
     """Compress counts (2, regions, classes, bins), most of which are 0."""
     packed = zlib.compress(counts.astype('<u4').tobytes(), 1)
-    return np.frombuffer(packed, dtype=np.uint8)
+    return np.frombuffer(packed, np.uint8)
 
 
 def unpack_histograms(packed: np.ndarray, classes: int) -> np.ndarray:
     """Undo :func:`pack_histograms`; the counts are uint32."""
-    counts = np.frombuffer(zlib.decompress(packed.tobytes()), dtype='<u4')
+    counts = np.frombuffer(zlib.decompress(packed), dtype='<u4')
     return counts.reshape(2, -1, classes, len(EDGES))
+
+
+# ---- curves, calibration and thresholds from counts in bins
+
+CURVE_POINTS = 500
+"""int: Most points of a curve that is written to a file."""
+
+CALIBRATION_BINS = 20
+"""int: Bins of equal width on [0, 1], whose ends are among ``EDGES``."""
+
+
+def best_threshold(positives: np.ndarray,
+                   negatives: np.ndarray) -> tuple[float, float | None]:
+    """The edge with the highest pooled Dice above it, the highest one if
+    several have it, and that Dice; 0.5 and None if no positive is above any.
+    """
+    # above each edge but the last one
+    true_pos = np.cumsum(positives[:0:-1])
+    if not true_pos.any():
+        return 0.5, None
+    found = true_pos + np.cumsum(negatives[:0:-1])
+    dice = 2 * true_pos / (found + positives.sum())
+    best = int(dice.argmax())
+    return float(EDGES[-2 - best]), float(dice[best])
+
+
+def curve_points(positives: np.ndarray,
+                 negatives: np.ndarray) -> dict[str, object]:
+    """Precision-recall and ROC curve in ``CURVE_POINTS`` points at most: lists
+    that docs/evaluation.md describes, empty without positives.
+    """
+    num_pos, num_neg = int(positives.sum()), int(negatives.sum())
+    curve = dict(threshold=[], recall=[], precision=[], false_positive_rate=[])
+    if num_pos:
+        used = np.flatnonzero(positives + negatives)[::-1]
+        hits, alarms = np.cumsum(positives[used]), np.cumsum(negatives[used])
+        # Evenly along both curves, and with alarms on a logarithmic scale: a
+        # precision-recall curve bends where there are few of them.
+        keep = np.unique([
+            np.searchsorted(x, np.linspace(x[0], x[-1], CURVE_POINTS // 3))
+            for x in (hits, alarms, np.log1p(alarms))
+        ])
+        hits, alarms = hits[keep], alarms[keep]
+        curve = dict(
+            # the score of which all pixels of a bin are above
+            threshold=np.append(0, EDGES)[used[keep]].tolist(),
+            recall=(hits / num_pos).tolist(),
+            precision=(hits / (hits + alarms)).tolist(),
+            false_positive_rate=ratio(alarms, num_neg).tolist())
+    return dict(curve, positives=num_pos, negatives=num_neg)
+
+
+def calibration(positives: np.ndarray,
+                negatives: np.ndarray) -> dict[str, list]:
+    """Compare scores with the share of positives among them, in bins of equal
+    width on [0, 1]; a bin includes its upper end, the first one also 0.
+    """
+    ends = np.arange(CALIBRATION_BINS + 1) / CALIBRATION_BINS
+    place = np.searchsorted(np.float32(ends[1:]), EDGES)
+    middle = EDGES - np.diff(EDGES, prepend=np.float32(0)) / 2
+    both = positives + negatives
+    counts, found, sums = (
+        np.bincount(place, values, CALIBRATION_BINS)
+        for values in (both, positives, both * middle))
+    return dict(
+        low=ends[:-1].tolist(),
+        high=ends[1:].tolist(),
+        count=counts.astype(int).tolist(),
+        positives=found.astype(int).tolist(),
+        mean_score=ratio(sums, counts).tolist())

@@ -7,14 +7,19 @@ joined, give exactly what one process gives.
 Which metrics there are depends on the task (docs/method.md, sections 8 and
 9): one class, exclusive or nested classes. ``tables`` names them all.
 """
+import os
+import os.path as osp
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import cv2
 import numpy as np
 import torch
 
+from mbos.io.files import save_whole
 from mbos.tasks import IGNORE_INDEX, Task
 from .scores import (area_and_precision, count_above, histogram,
                      pack_histograms, rank_scores)
@@ -113,11 +118,9 @@ def _encode(label, task, ignore_index):
     targets &= valid
     if ignore_index is not None:
         return targets, valid, valid
-    if task.num_classes == 1:
-        return targets, None, valid
     if task.nested:
         targets[0] |= is_ignored
-    return targets, None, None
+    return targets, None, valid if task.num_classes == 1 else None
 
 
 def _parts(fov, valid):
@@ -183,3 +186,42 @@ def _nested(prob, targets, valid, limits):
         for mask in masks
     ] for masks in (predicted, targets)]
     return np.stack(counts), np.array(heights, dtype=np.int64)
+
+
+def save_sums(path: str, sums: Mapping[str, Sums]) -> None:
+    """Write the sums of an image, by task: an archive without pickle, because
+    others may write to the folder.
+    """
+    arrays = {f'{task}/{name}': value for task, own in sums.items()
+              for name, value in own.items()}  # yapf: disable
+    save_whole(path, lambda file: np.savez(file, **arrays))
+
+
+def remove_sums(folder: str) -> None:
+    """Remove a folder of sums, and the one around it if that is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        os.rmdir(osp.dirname(folder))
+
+
+class StoredSums(Sequence):
+    """The sums of a test set for one task, read from their files when they are
+    asked for, so that memory does not hold them.
+    """
+
+    def __init__(self, paths: Sequence[str], task: str):
+        self.paths, self.start = paths, f'{task}/'
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sums:
+        path, start = self.paths[index], self.start
+        try:
+            with np.load(path) as archive:
+                names = [n for n in archive.files if n.startswith(start)]
+                return {n.removeprefix(start): archive[n] for n in names}
+        except Exception as error:  # of zipfile, zlib and NumPy: many kinds
+            raise ValueError(
+                f'{path}: no whole archive of arrays ({error}); remove the '
+                'folder, the images will be evaluated again.') from error

@@ -4,15 +4,15 @@ docs/evaluation.md defines every metric. Here each is computed for several
 draws of the images at once (``bootstrap``), the first of which is the test
 set as it is. Weights say how often each draw has each image, (draws, images).
 """
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from mbos.tasks import Task
 
-Table = dict[str, dict[str, np.ndarray]]
-"""Values of every draw, or image, by metric and by class, 'background' or
-'mean'."""
+Values = dict[str, np.ndarray]
+"""By metric, of every draw (or image) and of the last classes of 'background'
+and the task's: (draws, C)."""
 
 CONFUSION = ('tp', 'fp', 'fn', 'tn')
 """Order of the counts in sums."""
@@ -46,7 +46,7 @@ def _means(weights, values):
         _totals(weights, defined))
 
 
-def overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
+def overlap(counts: np.ndarray) -> Values:
     """Overlap metrics from counts (..., 4), in the order of CONFUSION."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts), -1, 0)
     return dict(
@@ -58,43 +58,32 @@ def overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
         Accuracy=ratio(tp + tn, tp + fp + fn + tn))
 
 
-def _named(values: dict[str, np.ndarray], classes: Sequence[str]) -> Table:
-    """Name values (..., C) by class, or by the last classes where there are
-    fewer columns, and add their mean.
+def table_of(values: Values, task: Task, cell: Callable) -> dict[str, dict]:
+    """Name values by metric and by class, 'background' or 'mean', that of
+    several columns; ``cell`` makes of a column what the table has.
     """
     table = {}
     for key, columns in values.items():
-        names = classes[-columns.shape[-1]:]
-        table[key] = {name: columns[..., i] for i, name in enumerate(names)}
+        names = ('background', *task.classes)[-columns.shape[-1]:]
+        parts = dict(zip(names, np.moveaxis(columns, -1, 0)))
         if len(names) > 1:
-            table[key]['mean'] = mean_of_defined(columns)
+            parts['mean'] = mean_of_defined(columns)
+        table[key] = {name: cell(column) for name, column in parts.items()}
     return table
 
 
-def each_cell(table: Table, function: Callable) -> dict[str, dict]:
-    """Call a function for each cell of a table."""
-    return {
-        key: {
-            name: function(values)
-            for name, values in row.items()
-        }
-        for key, row in table.items()
-    }
-
-
-def published_table(stacked: dict, task: Task, weights: np.ndarray) -> Table:
+def published(stacked: dict, task: Task, weights: np.ndarray) -> Values:
     """The published metrics of a task, from the stacked sums of all images."""
-    counts, classes = stacked['published'], task.classes
+    counts = stacked['published']
     total = _totals(weights, counts)
     area = _means(weights, stacked['ranking'][:, 0, :, 0])
-    if len(classes) == 1:
+    if task.num_classes == 1:
         # From the background both kinds of right and of wrong swap places.
         total = np.concatenate([total[..., ::-1], total], axis=1)
-        classes = ('background', *classes)
     found = overlap(total)
     if task.num_classes > 1 and not task.nested:
         wrong = ratio(counts[..., 1:3].sum(-1), counts.sum(-1))
-        values = dict(
+        return dict(
             IoU=found['IoU'],
             Dice=found['Dice'],
             PPV=found['Precision'],
@@ -102,15 +91,16 @@ def published_table(stacked: dict, task: Task, weights: np.ndarray) -> Table:
             MAE=_means(weights, wrong),
             AUC=area,
             AUPR=_area_of_eleven(_totals(weights, stacked['curve'])))
-        return _named(values, classes)
-    common = ('IoU', 'Dice', 'Precision', 'Recall')
-    values = {key: found[key] for key in common}
+    values = {
+        key: found[key]
+        for key in ('IoU', 'Dice', 'Precision', 'Recall')
+    }
     if task.num_classes == 1:
         values |= dict(Accuracy=found['Accuracy'][:, 1:], AUC=area)
         otsu = _means(weights, stacked['otsu'])
         for i, key in enumerate(('Sensitivity', 'Specificity', 'PPV')):
             values[f'{key}@Otsu'] = otsu[:, i:i + 1]
-    return _named(values, classes)
+    return values
 
 
 def _area_of_eleven(counts):
@@ -122,22 +112,21 @@ def _area_of_eleven(counts):
     return -np.trapezoid(precision, recall, axis=-1)
 
 
-def image_values(stacked: dict, task: Task) -> dict[str, np.ndarray]:
+def image_values(stacked: dict, task: Task) -> Values:
     """The metrics of every image, (images, C), from the stacked sums."""
-    values: dict[str, np.ndarray] = {}
+    values: Values = {}
     for region, end in zip(range(stacked['counts'].shape[1]), REGIONS):
         by_region = task.nested and not end
-        counts = stacked['counts'][:, region]
-        if by_region:
-            counts = stacked['regions']
+        counts = stacked['regions'] if by_region else \
+            stacked['counts'][:, region]
         for index, point in enumerate(stacked['points'][0]):
             at = f'@{point}' * (index > 0) + end
             found = overlap(counts[:, index])
             values |= {key + at: found[key] for key in ('Dice', 'IoU')}
             if not index:
                 ranking = stacked['ranking'][:, region]
-                values['AP' + at] = ranking[..., 1]
-                values['AUC' + at] = ranking[..., 0]
+                values |= {'AP' + at: ranking[..., 1],
+                           'AUC' + at: ranking[..., 0]}  # yapf: disable
             if by_region and task.num_classes > 1:
                 heights = stacked['heights'][:, index]
                 values['Ratio-error' + at] = _ratio_errors(heights)
@@ -152,34 +141,33 @@ def _ratio_errors(heights):
 
 
 def image_rows(stacked: dict, task: Task, names: Iterable) -> list[dict]:
-    """The metrics of every image: ``name``, {metric: {class: float}}, and
-    ``counts`` (for nested classes ``regions``, too): {operating point: {class:
-    {'tp': ...}}}.
+    """The metrics and counts of every image, as docs/evaluation.md describes
+    rows of ``per_image``.
     """
-    table = _named(image_values(stacked, task), task.classes)
+    points, values = stacked['points'][0], image_values(stacked, task)
     counts = dict(counts=stacked['counts'][:, 0])
     if task.nested:
         counts['regions'] = stacked['regions']
 
-    def by_class(values):
+    def by_point(of_image):
         return {
-            name: dict(zip(CONFUSION, own))
-            for name, own in zip(task.classes, values.tolist())
+            str(point): {
+                name: dict(zip(CONFUSION, own))
+                for name, own in zip(task.classes, of_classes.tolist())
+            }
+            for point, of_classes in zip(points, of_image)
         }
 
     return [
-        dict(name=str(name)) | each_cell(table, lambda of: float(of[i])) | {
-            kind: {
-                str(point): by_class(values)
-                for point, values in zip(stacked['points'][0], of_images[i])
-            }
-            for kind, of_images in counts.items()
-        } for i, name in enumerate(names)
-    ]
+        dict(name=str(name))
+        | table_of({k: v[i] for k, v in values.items()}, task, float)
+        | {kind: by_point(own[i]) for kind, own in counts.items()}
+        for i, name in enumerate(names)
+    ]  # yapf: disable
 
 
-def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
-                     rankings: np.ndarray) -> Table:
+def comparable(stacked: dict, task: Task, weights: np.ndarray,
+               rankings: np.ndarray) -> Values:
     """The comparable metrics of a task; ``rankings`` are pooled ROC AUC and
     average precision, (draws, R, C, 2).
     """
@@ -202,7 +190,7 @@ def comparable_table(stacked: dict, task: Task, weights: np.ndarray,
             found['Sensitivity'] = found.pop('Recall')
             values |= {key + at: value for key, value in found.items()}
     errors = {k: v for k, v in images.items() if k.startswith('Ratio-error')}
-    return _named(values | errors, task.classes)
+    return values | errors
 
 
 def summary(report: dict) -> tuple[list[list[str]], dict[str, float]]:
@@ -210,21 +198,20 @@ def summary(report: dict) -> tuple[list[list[str]], dict[str, float]]:
     and a flat dict with names as ``Dice.EX`` and ``mDice``, of which published
     ones win.
     """
-    kinds, flat = ('published', 'comparable'), {}
-    used = {c for kind in kinds for row in report[kind].values() for c in row}
-    columns = [c for c in ('background', *report['classes'], 'mean')
-               if c in used]  # yapf: disable
-    rows = [['metric', *columns]]
-    for kind in kinds:
-        for key, row in report[kind].items():
-            ends = report['intervals'][kind][key]
-            rows.append(
-                [key] +
-                [_cell(row[c], *ends[c]) if c in row else '' for c in columns])
-            for column, value in row.items():
+    rows, flat = [], {}
+    tables = report['published'], report['comparable']
+    used = {c for table in tables for row in table.values() for c in row}
+    columns = [
+        c for c in ('background', *report['classes'], 'mean') if c in used
+    ]
+    for table in tables:
+        for key, row in table.items():
+            rows.append([key, *(_cell(**row[c]) if c in row else ''
+                                for c in columns)])  # yapf: disable
+            for column, cell in row.items():
                 name = f'm{key}' if column == 'mean' else f'{key}.{column}'
-                flat.setdefault(name, value)
-    return rows, flat
+                flat.setdefault(name, cell['value'])
+    return [['metric', *columns], *rows], flat
 
 
 def _cell(value, low, high):

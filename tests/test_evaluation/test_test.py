@@ -79,29 +79,24 @@ def test_data_test_by_its_name(runs):
 
 @pytest.mark.parametrize('options, expected', [
     ([], ['lesion', 'overlays', 'vessel']),
-    (['--source', 'lesion'], ['eye_0.png', 'eye_1.png', 'overlays']),
     (['--source', 'DDR'], ['eye_0.png', 'eye_1.png', 'overlays']),
+    (['--source', 'c1'], ['eye_0.png', 'eye_1.png', 'overlays']),
     (['--source', 'vessel', '--datasets', 'all'], ['c0', 'c1']),
 ])
 def test_label_maps_and_overlays(runs, tool, tmp_path, options, expected):
-    """Of all tasks, or of one that is named, or a dataset stands for."""
-    assert tool('test.py', runs.config1, runs.checkpoint1, '--vis',
-                '--output_dir', 'out', *options) is None
+    """Of all tasks, or of one, of photographs without ground truth, too."""
+    config = config_of(runs.data, ('vessel', 'lesion'))
+    config['data']['test']['ann_dirs'] = dict(vessel='nowhere')
+    config = write_config(tmp_path / 'no_truth.py', config)
+    config = runs.config1 if 'c1' in options else config
+    assert tool('test.py', config, runs.checkpoint1, '--vis', '--output_dir',
+                'out', *options) is None
     assert sorted(os.listdir(tmp_path / 'out')) == expected
     if not options:
         assert sorted(os.listdir(
             tmp_path / 'out/overlays')) == ['eye_0.jpg', 'eye_1.jpg']
         plane = np.array(Image.open(tmp_path / 'out/lesion/eye_0.png'))
         assert plane.shape == (64, 64) and plane.max() <= 4
-
-
-def test_pictures_need_no_ground_truth(runs, tool, tmp_path):
-    config = config_of(runs.data, ('vessel', 'lesion'))
-    config['data']['test']['ann_dirs'] = dict(vessel='nowhere')
-    config = write_config(tmp_path / 'no_truth.py', config)
-    assert tool('test.py', config, runs.checkpoint1, '--vis', '--output_dir',
-                'out') is None
-    assert len(os.listdir(tmp_path / 'out/overlays')) == 2
 
 
 @pytest.mark.parametrize('arguments, words', [

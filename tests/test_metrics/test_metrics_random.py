@@ -4,12 +4,12 @@ import pytest
 from sklearn.metrics import (average_precision_score, confusion_matrix,
                              roc_auc_score)
 
-from mbos.metrics.report import compute
 from mbos.metrics.scores import (EDGES, area_and_precision, histogram,
                                  pack_histograms, rank_histograms, rank_scores,
                                  unpack_histograms)
 from mbos.metrics.sums import update
 from mbos.tasks import Task
+from tests.test_metrics.test_sums import compute
 
 TASKS = (Task('one', ('a', )), Task('two', ('a', 'b')),
          Task('nest', ('a', 'b'), nested=True))
@@ -74,33 +74,31 @@ def test_all_figures(task, seed):
     rng = np.random.default_rng([seed, task.num_classes, task.nested])
     images = [draw(rng, task) for _ in range(6)]
     report = compute([update(p, y, task) for p, y, _, _ in images], task)
+    table, rows = report['comparable'], report['per_image']
     for channel, name in enumerate(task.classes):
+
+        def check(row, keys, expected):
+            assert [row[key][name] for key in keys] == pytest.approx(
+                expected, abs=1e-12, nan_ok=True), keys
+
         parts = [(t[channel][v], p[channel][v]) for p, _, t, v in images]
-        for row, part in zip(report['per_image'], parts):
-            expected = ranking(*part)
-            found = row['AUC'][name], row['AP'][name]
-            assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        for row, part in zip(rows, parts):
+            check(row, ('AUC', 'AP'), ranking(*part))
             counts = row['counts']['0.5'][name]
             assert tuple(counts.values()) == confusion(*part)
         truth, score = map(np.concatenate, zip(*parts))
-        table = report['comparable']
-        found = table['AUC-pooled'][name], table['AP'][name]
-        assert found == pytest.approx(
-            ranking(truth, rounded(score)), abs=1e-12, nan_ok=True)
+        check(table, ('AUC-pooled', 'AP'), ranking(truth, rounded(score)))
         for key in ('AUC', 'AP'):
-            of_images = [row[key][name] for row in report['per_image']]
+            of_images = [row[key][name] for row in rows]
             if not np.isnan(of_images).all():
-                assert table[f'{key}-image'][name] == pytest.approx(
-                    np.nanmean(of_images))
+                check(table, [f'{key}-image'], [np.nanmean(of_images)])
         tp, fp, fn, tn = confusion(truth, score)
         for key, above, below in (
             ('Dice', 2 * tp, 2 * tp + fp + fn), ('IoU', tp, tp + fp + fn),
             ('Sensitivity', tp, tp + fn), ('Accuracy', tp + tn, len(truth)),
             ('Specificity', tn, tn + fp), ('Precision', tp, tp + fp)
         ):  # yapf: disable
-            expected = above / below if below else np.nan
-            assert table[key + '@0.5'][name] == pytest.approx(
-                expected, nan_ok=True), key
+            check(table, [key + '@0.5'], [above / below if below else np.nan])
 
 
 SQUEEZED = {

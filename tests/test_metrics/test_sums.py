@@ -3,17 +3,35 @@
 scikit-learn's numbers are in ``test_metrics_random.py``, the release's in
 ``tests/test_golden.py``.
 """
+import io
+import os
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from mbos.metrics.report import compute
-from mbos.metrics.sums import update
+from mbos.metrics import report
+from mbos.metrics.sums import StoredSums, remove_sums, save_sums, update
 from mbos.tasks import Task
 
 SINGLE = Task('crack', ('crack', ))
 EXCLUSIVE = Task('spot', ('a', 'b', 'c'))
 NESTED = Task('shell', ('outer', 'inner'), nested=True)
+
+
+def compute(sums, task, **options):
+    """The report of a task, with the values alone in its tables."""
+    found = report.compute(sums, task, **options)
+    for kind in ('published', 'comparable'):
+        found[kind] = {
+            key: {
+                column: cell['value']
+                for column, cell in row.items()
+            }
+            for key, row in found[kind].items()
+        }
+    return found
 
 
 def make_image(task, seed, shape=(40, 50)):
@@ -157,26 +175,57 @@ def test_another_operating_point_leaves_the_published_one_alone():
     assert moved['published'] == usual['published']
     assert moved['comparable']['Dice@0.3']['crack'] == pytest.approx(
         f1_score(target[0][valid], prob[0][valid] > 0.3))
-    assert 'Dice@0.5' not in moved['comparable']
 
 
 PROB = np.full((1, 4, 4), 0.5, np.float32)
 PLANE = np.zeros((4, 4), np.uint8)
 
 
-@pytest.mark.parametrize('prob, label, task, options, words', [
-    (np.where(np.eye(4) * np.eye(4)[1], np.nan,
-              PROB), PLANE, SINGLE, {}, '0.5 to nan'),
-    (PROB * 3, PLANE, SINGLE, {}, '1.5 to 1.5'),
-    (PROB, PLANE[1:], SINGLE, {}, r'shape \(3, 4'),
-    (PROB, PLANE, SINGLE, dict(fov=np.ones((2, 2), bool)), 'field of view'),
-    (PROB, PLANE, EXCLUSIVE, {}, '3 classes'),
+@pytest.mark.parametrize('prob, label, fov, words', [
+    (np.where(np.eye(4) > PROB, np.nan, PROB), PLANE, None, '0.5 to nan'),
+    (PROB * 3, PLANE, None, '1.5 to 1.5'),
+    (PROB, PLANE[1:], None, r'shape \(3, 4'),
+    (PROB, PLANE, np.ones((2, 2), bool), 'field of view'),
+    (PROB[[0, 0]], PLANE, None, '1 classes'),
 ])
-def test_images_that_cannot_be_counted(prob, label, task, options, words):
+def test_images_that_cannot_be_counted(prob, label, fov, words):
     with pytest.raises(ValueError, match=words):
-        update(prob, label, task, **options)
+        update(prob, label, SINGLE, fov)
 
 
 def test_no_images():
     with pytest.raises(ValueError, match='crack.*no image'):
         compute([], SINGLE)
+
+
+# ---- on disk
+
+
+def sums_of(i):
+    return dict(vessel=dict(counts=np.full(4, i)), odoc=dict(x=i))
+
+
+def test_written_sums_are_read(tmp_path):
+    paths = [str(tmp_path / f'all/new/{i}.npz') for i in range(5)]
+    for i, path in enumerate(paths):
+        save_sums(path, sums_of(i))
+    stored = StoredSums([paths[i] for i in (3, 0, 4)], 'vessel')
+    assert [one['counts'].tolist()
+            for one in stored] == [4 * [3], 4 * [0], 4 * [4]]
+    assert StoredSums(stored.paths, 'odoc')[1] == dict(x=0)
+    remove_sums(str(tmp_path / 'all/new'))
+    assert os.listdir(tmp_path) == []
+
+
+def test_damaged_and_hostile_files(tmp_path):
+    """No pickle is carried out; anything but a whole archive is refused."""
+    path, objects = tmp_path / 'a.npz', io.BytesIO()
+    save_sums(str(path), sums_of(1))
+    whole = path.read_bytes()
+    place = whole.index(np.full(4, 1).tobytes())
+    np.savez(objects, **{'vessel/x': np.array([object], dtype=object)})
+    for content in (whole[:-1], whole[:place] + b'\x02' + whole[place + 1:],
+                    objects.getvalue(), pickle.dumps(dict(a=1)), b''):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match='a.npz: no whole archive'):
+            StoredSums([str(path)], 'vessel')[0]
