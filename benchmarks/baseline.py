@@ -118,8 +118,7 @@ class ReleaseSchedule:
 
     def _adversarial(self, prefix, term, logits):
         """The loss of the generator, or of a discriminator; each passes
-        gradients to itself only.
-        """
+        gradients to itself only."""
         model, fools = self.model, term.role == FOOL
         discriminator = (model.discriminators if prefix == 'decode' else
                          model.auxiliary_discriminators)[term.task]
@@ -133,8 +132,7 @@ class ReleaseSchedule:
 
 def dice_with_full_targets(logits: Tensor, plane: Tensor, task,
                            loss) -> Tensor:
-    """Dice of one image, class by class, against float planes of full size.
-    """
+    """Dice of one image, class by class, against float planes of full size."""
     if loss.mode != 'dice':
         raise ValueError('The baseline has the dice loss only.')
     prob = logits.sigmoid()
@@ -162,8 +160,7 @@ def attend_to_others(xta: nn.Module, task: str, maps: dict[str,
 
 
 def attend(block: nn.Module, x: Tensor, other: Tensor) -> Tensor:
-    """One ordered pair: norms, queries, keys, values, scores, feed-forward.
-    """
+    """One ordered pair: norms, queries, keys, values, scores, feed-forward."""
     query = block.queries(block.windows(x))
     key, value = block.keys_values(block.windows(other))
     scores = query * query.shape[-1]**-0.5 @ key.transpose(-2, -1)

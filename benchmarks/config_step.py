@@ -35,8 +35,7 @@ from mbos.runtime.environment import Environment
 
 def random_batch(cfg: Config, size: int) -> dict:
     """An image of each training dataset, with random labels. Of members that
-    take turns, the first is taken.
-    """
+    take turns, the first is taken."""
     members = []
     for given in cfg.data.train.datasets:
         member, *_ = member_datasets(
@@ -51,8 +50,7 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
     """The network alone, forward and backward, one image at a time.
 
     Heads give what the losses of the batch read; the gradient that comes back
-    into each of their maps is 1.
-    """
+    into each of their maps is 1."""
     model.zero_grad()
     _, terms = model.plan_batch(batch['img_metas'], batch['labels'],
                                 torch.float32)
@@ -72,8 +70,7 @@ def bare_step(model: torch.nn.Module, batch: dict) -> None:
 def parts_of_step(cfg: Config, model: torch.nn.Module, batch: dict,
                   steps: int) -> str:
     """Processor time of each part of a step, medians of steps in turn, and its
-    share of the bare network's: a Markdown table.
-    """
+    share of the bare network's: a Markdown table."""
     given = cfg.optimizer_config
     options = {k: given[k] for k in ('accumulate', 'grad_clip') if k in given}
     hook, average = GradientStepHook(**options), EMAWeightsHook()

@@ -54,8 +54,7 @@ Times = dict[str, float]
 
 def make_dataset(root: Path, kind: str, way: str) -> PartialLabelDataset:
     """Prepared images of one kind, by its published pipeline, loaded in one
-    way.
-    """
+    way."""
     cfg = mmcv.Config.fromfile(str(CONFIG))
     member = cfg.data.train.datasets[0 if kind == 'labelled' else -1]
     steps = copy.deepcopy(member['pipeline'])
@@ -94,8 +93,7 @@ def time_samples(data: PartialLabelDataset, samples: int) -> Times:
 def measure_ways(root: Path, kind: str, samples: int,
                  rounds: int) -> dict[str, Times]:
     """Measure all ways in turn, so that a busy machine slows all of them:
-    medians of the rounds, by way.
-    """
+    medians of the rounds, by way."""
     found = defaultdict(list)
     sets = {way: make_dataset(root, kind, way) for way in WAYS}
     for number in range(1 + rounds):

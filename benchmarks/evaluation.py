@@ -47,8 +47,7 @@ def make_image(size: int,
     """Probabilities (4, H, W) and labels (H, W) of square lesions.
 
     Probabilities of the kind 'network' are near 0 almost everywhere, and know
-    something of the lesions; 'uniform' ones know nothing.
-    """
+    something of the lesions; 'uniform' ones know nothing."""
     rng = np.random.default_rng(seed)
     label = np.zeros((size, size), np.uint8)
     side = max(4, size // 50)
@@ -98,8 +97,7 @@ class StandIn(torch.nn.Module):
 
 def measure_memory(count: int, size: int, threads: int) -> dict[str, float]:
     """Evaluate one photograph and mask under many names in this process, and
-    look at its memory.
-    """
+    look at its memory."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         image, label = osp.join(folder, 'i/0.png'), osp.join(folder, 'l/0.png')

@@ -38,8 +38,7 @@ def stage_config(stage: int,
                  noise: bool = True,
                  **train_cfg) -> Config:
     """The published config of a stage, from scratch; beyond the published
-    tasks there are invented ones of one class each.
-    """
+    tasks there are invented ones of one class each."""
     cfg = Config.fromfile(str(CONFIGS / STAGE_CONFIGS[stage]))
     extra = [f'extra_{i}' for i in range(tasks - len(LABELLED))]
     names = [*LABELLED[:tasks], *(dict(name=n, classes=(n, )) for n in extra)]
@@ -87,8 +86,7 @@ def make_batch(cfg: Config,
 
     Every task has a dataset that labels it. In stage 2 each dataset comes a
     second time with pseudo labels of the other tasks, except lesions on the
-    dataset of discs, as published.
-    """
+    dataset of discs, as published."""
     names = [task.name for task in build_tasks(cfg.model.tasks)]
     members = [(name, {name: 'truth'}) for name in names]
     for name in names if stage == 2 else ():
@@ -104,8 +102,7 @@ def random_batch(cfg: Config,
                  size: int,
                  device: str = 'cpu') -> dict:
     """A random image for each of some members, which say the name of a dataset
-    and the kinds of planes that it has, by task.
-    """
+    and the kinds of planes that it has, by task."""
     tasks = build_tasks(cfg.model.tasks)
     generator = torch.Generator().manual_seed(0)
     metas = [dict(dataset=name, planes={}) for name, _ in members]

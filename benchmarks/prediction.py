@@ -34,8 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def scaled_photographs(source: Path, folder: Path, megapixels: float,
                        count: int) -> None:
     """Fill a folder with copies of JPEGs of ``source``, or below it, at a
-    size. Photographs are repeated where there are fewer than ``count``.
-    """
+    size. Photographs are repeated where there are fewer than ``count``."""
     found = sorted(
         p for p in source.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg'))
     if not found:

@@ -55,8 +55,7 @@ GOALS = {
 def measure(settings: dict) -> dict[str, float]:
     """Measure steps in this process: median ``seconds`` and, of all threads,
     ``cpu_seconds``, peak memory and what the libraries alone take. With CUDA,
-    memory is that of the GPU's allocator.
-    """
+    memory is that of the GPU's allocator."""
     logging.disable(logging.INFO)  # mmcv logs every parameter
     torch.set_num_threads(settings['threads'])
     torch.backends.cuda.matmul.allow_tf32 = settings['tf32']
@@ -92,8 +91,7 @@ def measure(settings: dict) -> dict[str, float]:
 
 def count_flops(work) -> int:
     """Operations of the matrix products and convolutions of a call, a
-    multiply-add being two.
-    """
+    multiply-add being two."""
     known = {  # torch does not know that of CPUs
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
         lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v)

@@ -18,8 +18,7 @@ def make_step(settings: dict) -> Callable:
 
     ``settings`` are the options of benchmarks/speed.py, and ``case`` (stage1,
     stage2, inference) and ``side``: baseline, ours, low_memory, or ours as
-    without_NAME, an accelerator, 'allocator' or 'all'.
-    """
+    without_NAME, an accelerator, 'allocator' or 'all'."""
     case, side, device = (settings[k] for k in ('case', 'side', 'device'))
     stage, ours = 1 if case == 'stage1' else 2, side != 'baseline'
     cfg = networks.stage_config(

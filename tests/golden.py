@@ -91,8 +91,7 @@ def assert_close(actual, expected, dtype, name=''):
 
 def check_norms(values, key, data, prefix):
     """Compare the norms, in float64, of our tensors by name with those that a
-    golden file lists under a prefix, by the release's names.
-    """
+    golden file lists under a prefix, by the release's names."""
     norms = {n: float(v.norm()) for n, v in values.items() if v is not None}
     expected = {
         name.removeprefix(prefix): float(value)

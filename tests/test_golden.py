@@ -14,8 +14,8 @@ from mmcv.runner import build_optimizer
 from mmseg.models import build_segmentor
 
 from mbos.accelerate import accelerate
-from mbos.metrics.report import compute
 from mbos.metrics.sums import update
+from mbos.metrics.tables import compute
 from mbos.models import BinaryLoss
 from mbos.models.multi_task_segmentor import total_loss
 from mbos.tasks import BUILTIN_TASKS, Task
@@ -141,12 +141,11 @@ def test_gan_logits_and_verdicts(name, key, window, dtype, kernels):
     data, model = load(name), tiny_model(window=window, adversarial=True)
     model = kernels(load_release(model, key, data, dtype)).eval()
     img = image(data['eval/img'], dtype)
+    heads = [('', model.decode_head, model.discriminators),
+             ('aux_', model.auxiliary_head, model.auxiliary_discriminators)]
     with torch.no_grad():
         features = model.extract_feat(img)
-        for prefix, head, discriminators in (('', model.decode_head,
-                                              model.discriminators),
-                                             ('aux_', model.auxiliary_head,
-                                              model.auxiliary_discriminators)):
+        for prefix, head, discriminators in heads:
             for task, logits in head(features).items():
                 logits = resized(logits, img)
                 assert_close(logits, data[f'eval/{prefix}logits_{task}'],

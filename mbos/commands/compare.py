@@ -49,7 +49,7 @@ def main() -> None:
     print('Interval: 95 %, and p: two-sided, of a paired bootstrap over '
           f'images ({args.resamples} draws).\np (Holm) is corrected for all '
           f'{defined} rows that have one; better: the one that it says is, at '
-          '0.05. –: undefined.')
+          '0.05. nan: undefined.')
     for note in found['notes']:
         print(f'Note: {note}')
     if args.json:

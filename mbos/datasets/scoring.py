@@ -16,9 +16,8 @@ from mbos.config import build_checked
 from mbos.io.labels import translate
 from mbos.metrics import sums as metrics
 from mbos.metrics.bootstrap import Bootstrap
-from mbos.metrics.report import compute
 from mbos.metrics.sums import StoredSums, remove_sums, save_sums
-from mbos.metrics.tables import summary
+from mbos.metrics.tables import compute, summary
 from mbos.tasks import Task
 from .checks import DataError, build_members
 
@@ -83,7 +82,7 @@ class ScoringMixin:
                 results: Sequence,
                 bootstrap: Bootstrap | None = None) -> dict[str, dict]:
         """Compute all metrics by task from what :meth:`pre_eval` gave of all
-        images; ``bootstrap`` is as for ``metrics.report.compute``.
+        images; ``bootstrap`` is as for ``metrics.tables.compute``.
         """
         reports = {}
         for task in self.tasks:

@@ -5,21 +5,17 @@ pooled pixels, others are means over images. They are of the images that both
 evaluations have.
 """
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
-from mbos.metrics.bootstrap import (Bootstrap, Difference, compare_means,
-                                    compare_sums, holm)
+from mbos.metrics.bootstrap import Bootstrap, compare_means, compare_sums, holm
 from mbos.metrics.tables import CONFUSION, mean_of_defined, overlap
-from .files import FORMAT, saved_evaluations
+from .report import FORMAT, saved_evaluations
 
 METRICS = ('Dice-image', 'Dice@0.5', 'AP-image', 'AUC-image', 'Ratio-error')
-"""tuple[str]: What is compared unless others are named."""
-
-UNDEFINED = '–'
 LOWER_IS_BETTER = ('Ratio-error', )
-FEW_IMAGES = 10
-"""int: With fewer, intervals are too narrow."""
+FEW_IMAGES = 10  # with fewer, intervals are too narrow
 
 
 def read_evaluations(path: str) -> dict[str, dict]:
@@ -45,7 +41,7 @@ def compare_evaluations(
 
     Returns:
         dict: ``rows``, each with ``test_set``, ``task``, ``class``,
-        ``metric``, what :class:`Difference` has, ``p_holm`` (Holm's
+        ``metric``, what :func:`compare_sums` gives, ``p_holm`` (Holm's
         correction over all rows) and ``better`` ('first', 'second' or None,
         by ``p_holm`` at the level of the bootstrap); ``notes``, sentences.
 
@@ -62,15 +58,13 @@ def compare_evaluations(
             tasks = [side[task] for side in pair]
             images = _matched(f'{name}, {task}', tasks, notes)
             classes = tasks[0]['classes']
-            for metric in metrics:
-                for label in [*classes, *['mean'] * (len(classes) > 1)]:
-                    found = _difference(
-                        images, metric,
-                        classes if label == 'mean' else [label], bootstrap)
-                    if found is not None:
-                        about = dict(test_set=name, task=task, metric=metric)
-                        about['class'] = label
-                        rows.append(about | found._asdict())
+            of_classes = [*classes, *['mean'] * (len(classes) > 1)]
+            for metric, label in product(metrics, of_classes):
+                labels = classes if label == 'mean' else [label]
+                found = _difference(images, metric, labels, bootstrap)
+                if found is not None:
+                    about = dict(test_set=name, task=task, metric=metric)
+                    rows.append(about | {'class': label} | found)
     if not rows:
         raise ValueError(f'No metric named {", ".join(metrics)} in both '
                          f'evaluations; usual ones are {", ".join(METRICS)}.')
@@ -115,12 +109,13 @@ def _matched(where: str, tasks: list[dict], notes: list[str]) -> list[tuple]:
 
 
 def _difference(images: list[tuple], metric: str, labels: list[str],
-                bootstrap: Bootstrap) -> Difference | None:
+                bootstrap: Bootstrap) -> dict | None:
     """Compare a metric, mean over some classes; None where the evaluations
-    lack it.
-    """
+    lack it."""
     key, _, point = metric.replace('-image', '').partition('@')
     is_overlap = key.startswith(('Dice', 'IoU'))
+    if point and metric != f'Dice@{point}':
+        return None
     if len(labels) > 1 and not is_overlap:
         labels = ['mean']
 
@@ -130,8 +125,6 @@ def _difference(images: list[tuple], metric: str, labels: list[str],
         counts = [row['counts'][point][label] for label in labels]
         return [[own[kind] for kind in CONFUSION] for own in counts]
 
-    if point and metric != f'Dice@{point}':
-        return None
     try:
         # (images, 2, labels), or pooled (images, 2, labels, 4)
         values = np.array([list(map(values_of, pair)) for pair in images],
@@ -157,20 +150,11 @@ def difference_table(rows: Sequence[dict]) -> list[list[str]]:
         'test set', 'task', 'class', 'metric', 'images', 'A', 'B', 'B - A',
         'interval', 'p', 'p (Holm)', 'better'
     ]]
+    letters = {None: '', 'first': 'A', 'second': 'B'}
+    form = ('{test_set}\t{task}\t{class}\t{metric}\t{images}\t{first:.4f}\t'
+            '{second:.4f}\t{difference:+.4f}\t{low:+.4f} to {high:+.4f}\t'
+            '{p_value:.4f}\t{p_holm:.4f}\t')
     for row in rows:
-        texts = {key: _shown(value) for key, value in row.items()}
-        for key in ('difference', 'low', 'high'):
-            texts[key] = _shown(row[key], '+.4f')
-        texts['interval'] = UNDEFINED if row['low'] != row['low'] else \
-            f'{texts["low"]} to {texts["high"]}'
-        texts['better'] = dict(first='A', second='B').get(row['better'], '')
-        keys = ('test_set task class metric images first second difference '
-                'interval p_value p_holm better')
-        table.append([texts[key] for key in keys.split()])
+        text = form.format(**row).replace('+nan', 'nan')
+        table.append((text + letters[row['better']]).split('\t'))
     return table
-
-
-def _shown(value: object, style: str = '.4f') -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return format(value, style) if value == value else UNDEFINED

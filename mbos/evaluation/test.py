@@ -14,7 +14,6 @@ import mmcv
 import torch
 import torch.distributed as dist
 from mmcv import Config
-from mmcv.utils import print_log
 from mmseg.datasets import build_dataset
 from torch import nn
 from torch.utils.data import Subset
@@ -29,11 +28,9 @@ from mbos.io.files import file_sha256
 from mbos.metrics.bootstrap import Bootstrap
 from mbos.metrics.sums import remove_sums, save_sums
 from mbos.runtime.environment import Environment
-from .files import write_evaluation
+from .report import write_evaluation
 
-TRUTH_KEYS = ('ann_dirs', 'fov_dir')
-STORE = '.partial'
-"""str: Folder in the work directory for sums of runs that are not done."""
+STORE = '.partial'  # of the work directory: sums of runs that are not done
 
 
 class EvaluationError(ValueError):
@@ -44,8 +41,7 @@ class EvaluationError(ValueError):
 class EvaluationPlan:
     """What is to be found out about a checkpoint file: intervals, if a
     ``bootstrap`` says how, and metrics at thresholds that
-    :func:`thresholds_from_val` has chosen.
-    """
+    :func:`thresholds_from_val` has chosen."""
 
     checkpoint: str
     bootstrap: Bootstrap | None = None
@@ -81,7 +77,6 @@ def evaluate_test_sets(model: nn.Module, datasets: Mapping, cfg: Config,
                                         head['checkpoint_sha256']):
         if env.is_main:
             reports = datasets[name].compute(paths, bootstrap=plan.bootstrap)
-            print_log('')  # the progress bar has left its line open
             datasets[name].print_tables(reports)
             head.update(dataset=name, images=len(paths))
             written += write_evaluation(cfg.work_dir, datasets[name], reports,
@@ -98,8 +93,7 @@ def evaluate_in_turn(
     Yields the name of each set and, in the first process, the files with the
     sums of its images, in order, which are removed when the caller asks for
     the next set. An EvaluationError is raised in all processes, if one cannot
-    evaluate an image; sums of those that are done wait for the next run.
-    """
+    evaluate an image; sums of those that are done wait for the next run."""
     run_key = f'{mbos.__version__} {checkpoint_sha256} {plain(cfg.model)!r}'
     for name, dataset in datasets.items():
         folder = osp.join(cfg.work_dir, STORE, name)
@@ -125,8 +119,7 @@ def evaluate_in_turn(
 
 def _image_key(run_key: str, dataset, index: int) -> str:
     """Name what the sums of an image depend on: other for other files, or the
-    same ones written again.
-    """
+    same ones written again."""
     files = [dataset.image_path(index)]
     files += [f.file(dataset.stem(index)) for f in dataset.mask_folders()]
     states = [(osp.abspath(file), state.st_size, state.st_mtime_ns)
@@ -145,8 +138,8 @@ def _evaluate(model, dataset, left: Sequence[int], paths: Sequence[str], cfg,
     mine = left[env.rank::env.world_size]
     loader = iter(
         build_test_loader(Subset(dataset, mine), cfg, env, deal=False))
-    progress = mmcv.ProgressBar(len(left)) if env.is_main and left else None
-    for done, index in enumerate(mine, 1):
+    shown = mmcv.track_iter_progress(mine) if env.is_main and mine else mine
+    for index in shown:
         path = dataset.image_path(index)
         try:
             prob = predict_batch(model, next(loader), list(dataset.truth))
@@ -156,9 +149,6 @@ def _evaluate(model, dataset, left: Sequence[int], paths: Sequence[str], cfg,
             raise EvaluationError(text if path in
                                   text else f'{path}: {text}') from problem
         save_sums(paths[index], sums)
-        while progress and progress.completed < min(done * env.world_size,
-                                                    len(left)):
-            progress.update()
 
 
 def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
@@ -173,7 +163,8 @@ def build_test_set(cfg: Config, name: str = '', with_truth: bool = True):
             f'{where} is {"missing" if test_set is None else "a list"}: give '
             'the dict of a dataset, or name others with --datasets.')
     if not with_truth:
-        test_set = {k: v for k, v in test_set.items() if k not in TRUTH_KEYS}
+        truth = ('ann_dirs', 'fov_dir')
+        test_set = {k: v for k, v in test_set.items() if k not in truth}
     dataset = build_checked(build_dataset, test_set, dict(test_mode=True))
     if not isinstance(dataset, PartialLabelDataset):
         raise InvalidConfigError(

@@ -10,29 +10,23 @@ from torch import nn
 from mbos.datasets.checks import check_data
 from mbos.datasets.scoring import build_val_set
 from mbos.io.files import file_sha256
-from mbos.metrics.report import gather
 from mbos.metrics.scores import best_threshold
 from mbos.metrics.sums import StoredSums
+from mbos.metrics.tables import gather
 from mbos.runtime.environment import Environment
 from .test import evaluate_in_turn
 
 
 def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
                         env: Environment, checkpoint: str) -> dict[str, dict]:
-    """Choose thresholds on ``data.val`` for an evaluation of test sets.
+    """Choose thresholds on ``data.val`` for an evaluation of test sets: for
+    each class the one of the highest Dice over the pixels of all sets that
+    label it.
 
-    A class gets the threshold of the highest Dice over the pixels of all sets
-    that label it.
-
-    Returns:
-        dict[str, dict]: By task that a set labels: ``sets``, their names;
-        ``thresholds`` and ``Dice`` by class (0.5 and None for a class that
-        does not occur). The same in every process.
-
-    Raises:
-        ValueError: If the config has no validation set, one shares images with
-            a test set, or an image cannot be evaluated.
-    """
+    Returns by task that a set labels, the same in every process: ``sets``,
+    their names; ``thresholds`` and ``Dice`` by class (0.5 and None for a class
+    that does not occur). A ValueError is raised if the config has no
+    validation set, or one shares images with a test set."""
     if cfg.data.get('val') is None:
         raise ValueError('The config has no data.val to choose thresholds '
                          'on: name validation splits there.')
@@ -45,36 +39,25 @@ def thresholds_from_val(model: nn.Module, datasets: Mapping, cfg: Config,
                                         file_sha256(checkpoint)):
         dataset = val_sets[name]
         for task in dataset.tasks if paths else ():
-            if task.name in dataset.truth:
-                scored = dataset.scored_task(task)
-                sets, counts = found.setdefault(task.name, ([], {}))
-                sets.append(name)
-                _, scores = gather(StoredSums(paths, task.name), scored)
-                for index, label in enumerate(scored.classes):
-                    counts[label] = counts.get(label, 0) + scores[:, 0, index]
-    classes = {task.name: task.classes for task in dataset.tasks}
-    chosen = [{
-        task: _choice(classes[task], sets, counts)
-        for task, (sets, counts) in found.items()
-    }]
+            if task.name not in dataset.truth:
+                continue
+            scored = dataset.scored_task(task)
+            sets, counts, _ = found.setdefault(task.name, ([], {}, task))
+            sets.append(name)
+            _, scores = gather(StoredSums(paths, task.name), scored)
+            for index, label in enumerate(scored.classes):
+                counts[label] = counts.get(label, 0) + scores[:, 0, index]
+    chosen = [{name: _choice(*own) for name, own in found.items()}]
     if env.distributed:
         dist.broadcast_object_list(chosen, src=0)
     return chosen[0]
 
 
-def _choice(classes, sets, counts) -> dict:
+def _choice(sets, counts, task) -> dict:
     nothing = np.zeros((2, 2))
-    best = {c: best_threshold(*counts.get(c, nothing)) for c in classes}
-    return dict(
-        sets=sets,
-        thresholds={
-            c: threshold
-            for c, (threshold, _) in best.items()
-        },
-        Dice={
-            c: dice
-            for c, (_, dice) in best.items()
-        })
+    best = [best_threshold(*counts.get(c, nothing)) for c in task.classes]
+    thresholds, dice = (dict(zip(task.classes, own)) for own in zip(*best))
+    return dict(sets=sets, thresholds=thresholds, Dice=dice)
 
 
 def _require_apart(val_sets: Mapping, test_sets: Mapping) -> None:

@@ -6,22 +6,18 @@ draws is a product with sums per image. scipy.stats.bootstrap knows no weights.
 """
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from .scores import rank_histograms
 
-GROUPS = 512
-"""Groups of neighbouring bins of scores, which are ties in pooled rankings of
-draws: bins of equal width are too few where most scores are near 1."""
+GROUPS = 512  # of bins, by numbers of pixels: most scores may be near 1
 
 
 @dataclass(frozen=True)
 class Bootstrap:
     """How intervals are made: how many draws, which share of them is inside,
-    and their seed, by which the same images get the same draws in every run.
-    """
+    and their seed, by which the same images get the same draws again."""
 
     resamples: int = 1000
     level: float = 0.95
@@ -39,8 +35,7 @@ class Bootstrap:
 
     def interval(self, draws: np.ndarray) -> tuple[float, float]:
         """Percentiles of a metric over the draws that have a value; NaN where
-        half of them have none.
-        """
+        half of them have none."""
         defined, tail = draws[~np.isnan(draws)], (1 - self.level) / 2
         if 2 * len(defined) < len(draws) or len(defined) == 0:
             return np.nan, np.nan
@@ -56,8 +51,7 @@ def pooled_rankings(scores: np.ndarray, images: Iterable[np.ndarray],
 
     ``scores`` are counts of all images by bin, (2, R, C, bins), ``images``
     those of each. Other draws are ranked by groups of bins, and moved by what
-    these change for the whole set.
-    """
+    these change for the whole set."""
     found = np.empty((len(weights), *scores.shape[1:3], 2))
     whole = found[0] = rank_histograms(*scores)
     if len(weights) == 1:
@@ -81,8 +75,7 @@ def pooled_rankings(scores: np.ndarray, images: Iterable[np.ndarray],
 
 def _group_starts(scores: np.ndarray) -> np.ndarray:
     """First bins of groups, none with many of the pixels: at most twice as
-    many as asked for. ``scores`` are positives and negatives, (2, bins).
-    """
+    many as asked for. ``scores`` are positives and negatives, (2, bins)."""
     starts = np.zeros(scores.shape[1] + 1, dtype=bool)
     starts[0] = True
     for side in scores:
@@ -92,33 +85,25 @@ def _group_starts(scores: np.ndarray) -> np.ndarray:
     return np.flatnonzero(starts[:-1])
 
 
-class Difference(NamedTuple):
-    """What two models give on so many images; NaN where undefined.
-    ``difference`` is second minus first, ``low`` and ``high`` its interval,
-    ``p_value`` two-sided and not corrected for several comparisons.
-    """
-
-    images: int
-    first: float = np.nan
-    second: float = np.nan
-    difference: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    p_value: float = np.nan
+DIFFERENCE = dict.fromkeys(
+    ('first', 'second', 'difference', 'low', 'high', 'p_value'), np.nan)
+"""What two models give: ``difference`` is second minus first, ``low`` and
+``high`` its interval, ``p_value`` two-sided and not corrected for several
+comparisons. NaN where undefined."""
 
 
-def compare_means(values: np.ndarray, bootstrap: Bootstrap) -> Difference:
-    """Compare the means of a metric over images, from values (images, 2
-    models). Images of which either is NaN are left out.
-    """
+def compare_means(values: np.ndarray, bootstrap: Bootstrap) -> dict:
+    """As :func:`compare_sums`, the means of values (images, 2 models) that are
+    not NaN for either."""
     values = values[~np.isnan(values).any(axis=1)]
     sums = np.stack([values, np.ones_like(values)], axis=-1)
     return compare_sums(sums, lambda s: s[..., 0] / s[..., 1], bootstrap)
 
 
 def compare_sums(sums: np.ndarray, metric: Callable[[np.ndarray], np.ndarray],
-                 bootstrap: Bootstrap) -> Difference:
-    """Compare metrics of sums over images, such as Dice of pooled counts.
+                 bootstrap: Bootstrap) -> dict:
+    """``DIFFERENCE`` and number of ``images`` of a metric of sums over images,
+    such as Dice of pooled counts.
 
     ``sums`` are what each image adds, (images, 2 models, ...), and drawn
     together; ``metric`` goes from (..., 2, ...) to the metrics (..., 2).
@@ -127,32 +112,32 @@ def compare_sums(sums: np.ndarray, metric: Callable[[np.ndarray], np.ndarray],
     the less likely side of 0; a draw of exactly 0 counts on both sides, and
     one is added to both counts (Davison and Hinkley, Bootstrap Methods and
     their Application, section 4.2). It is at least 2 / 2 ** n of n images,
-    what n differences of one sign are worth: draws of few images are alike.
-    """
+    what n differences of one sign are worth: draws of few images are alike."""
     images = len(sums)
+    found = DIFFERENCE | dict(images=images)
     if images == 0:
-        return Difference(0)
+        return found
     with np.errstate(invalid='ignore', divide='ignore'):
-        first, second = map(float, metric(sums.sum(axis=0)))
+        first, second = metric(sums.sum(axis=0)).tolist()
         drawn = metric(np.tensordot(bootstrap.weights(images), sums, 1))
+    found |= dict(first=first, second=second)
     draws = drawn[:, 1] - drawn[:, 0]
     draws = draws[~np.isnan(draws)]
-    if len(draws) == 0 or np.isnan([first, second]).any():
-        return Difference(images, first, second)
-    # differences that only rounding makes are none
-    draws[np.abs(draws) < 1e-12] = 0
-    sides = np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)
-    share = (min(sides) + 1) / (len(draws) + 1)
-    p_value = min(1.0, 2 * max(share, 0.5**images))
-    return Difference(images, first, second, second - first,
-                      *bootstrap.interval(draws), p_value)
+    if len(draws) and not np.isnan([first, second]).any():
+        # differences that only rounding makes are none
+        draws[np.abs(draws) < 1e-12] = 0
+        sides = np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)
+        share = (min(sides) + 1) / (len(draws) + 1)
+        low, high = bootstrap.interval(draws)
+        p_value = min(1.0, 2 * max(share, 0.5**images))
+        found |= dict(
+            difference=second - first, low=low, high=high, p_value=p_value)
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for several comparisons by Holm's method.
-
-    NaN stay NaN and do not count as comparisons. scipy has no such correction.
-    """
+    """Correct p values for several comparisons by Holm's method, which scipy
+    lacks; NaN stay NaN and do not count as comparisons."""
     values = np.array(p_values, dtype=np.float64)
     order = np.argsort(values)[:np.count_nonzero(~np.isnan(values))]
     steps = values[order] * np.arange(len(order), 0, -1)

@@ -8,43 +8,39 @@ narrow next to 1 as next to 0, so that what a saturated sigmoid squeezes below
 """
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from .tables import ratio
-
-LOWEST, BITS = 2.0**-32, 11
-
-# float32 numbers of few bits, their distances from 1, and twentieths
-_SMALL = np.arange(*np.float32([LOWEST, 0.5]).view(np.int32), 1 << (23 - BITS),
+# float32 numbers of 11 bits, their distances from 1, and twentieths
+_SMALL = np.arange(*np.float32([2.0**-32, 0.5]).view(np.int32), 1 << (23 - 11),
                    np.int32).view(np.float32)
 EDGES = np.unique(
     np.concatenate([_SMALL, 1 - _SMALL,
                     np.float32(np.arange(1, 21) / 20)]))
 """ndarray: Highest score of each bin, ascending; the first bin begins at 0,
 the last one ends at 1."""
+CURVE_POINTS = 500
+CALIBRATION_BINS = 20  # whose ends are among EDGES
+Ranked = tuple[np.ndarray, np.ndarray]
+"""Scores of some pixels, ascending: of positive ones, and of all."""
 
 
-class RankedScores(NamedTuple):
-    """Scores of some pixels, ascending: of positive ones, and of all."""
-
-    positives: np.ndarray
-    pixels: np.ndarray
+def ratio(above, below) -> np.ndarray:
+    """Divide; NaN where the denominator is 0."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.where(below != 0, np.true_divide(above, below), np.nan)
 
 
 def rank_scores(prob: np.ndarray,
                 target: np.ndarray,
-                mask: np.ndarray | None = None) -> RankedScores:
-    """Sort the probabilities of an image, or of the part in a mask.
-
-    ``target`` says which pixels are positive; all are of one shape.
-    """
-    ranked = RankedScores(prob[target if mask is None else target & mask],
-                          prob.flatten() if mask is None else prob[mask])
+                mask: np.ndarray | None = None) -> Ranked:
+    """Sort the probabilities of an image, or of the part in a mask; ``target``
+    says which pixels are positive."""
+    ranked = (prob[target if mask is None else target & mask],
+              prob.flatten() if mask is None else prob[mask])
     for scores in ranked:
         scores.sort()  # in place: they are copies; NaN become the last
-    low, high = ranked.pixels[[0, -1]] if len(ranked.pixels) else (0, 1)
+    low, high = ranked[1][[0, -1]] if len(ranked[1]) else (0, 1)
     if not 0 <= low <= high <= 1:
         raise ValueError(
             f'Probabilities must lie in [0, 1], got {low} to {high}; where '
@@ -52,35 +48,33 @@ def rank_scores(prob: np.ndarray,
     return ranked
 
 
-def count_above(ranked: RankedScores,
-                thresholds: Sequence[float]) -> np.ndarray:
+def count_above(ranked: Ranked, thresholds: Sequence[float]) -> np.ndarray:
     """Count true positives, false positives, false negatives and true
-    negatives of ``p > threshold`` in float32: int64 (thresholds, 4).
-    """
+    negatives of ``p > threshold`` in float32: int64 (thresholds, 4)."""
     limits = np.asarray(thresholds, dtype=np.float32)
     false_neg, negative = (
         np.searchsorted(scores, limits, side='right') for scores in ranked)
-    true_pos = len(ranked.positives) - false_neg
-    false_pos = len(ranked.pixels) - negative - true_pos
+    true_pos = len(ranked[0]) - false_neg
+    false_pos = len(ranked[1]) - negative - true_pos
     return np.stack([true_pos, false_pos, false_neg, negative - false_neg], -1)
 
 
-def area_and_precision(parts: Sequence[RankedScores]) -> tuple[float, float]:
+def area_and_precision(parts: Sequence[Ranked]) -> tuple[float, float]:
     """Exact ROC AUC and average precision of the pixels of all parts; NaN
     without positives, the area also without negatives. Equal scores are ties,
-    as in scikit-learn, which would sort them again.
-    """
-    positives = np.sort(np.concatenate([p.positives for p in parts]))
+    as in scikit-learn, which would sort them again."""
+    positives = np.sort(np.concatenate([own for own, _ in parts]))
     total = len(positives)
-    negatives = sum(len(p.pixels) for p in parts) - total
+    negatives = sum(len(pixels) for _, pixels in parts) - total
     if total == 0:
         return float('nan'), float('nan')
     starts = np.flatnonzero(np.diff(positives, prepend=np.float32(-1)))
     counts = np.diff(starts, append=total)
     # negatives below and not above each of the scores of positives
     below, upto = (
-        sum(np.searchsorted(p.pixels, positives[starts], side) for p in parts)
-        for side in ('left', 'right'))
+        sum(
+            np.searchsorted(pixels, positives[starts], side)
+            for _, pixels in parts) for side in ('left', 'right'))
     below, upto = below - starts, upto - starts - counts
     found = total - starts
     precision = found / (found + negatives - below)
@@ -89,21 +83,20 @@ def area_and_precision(parts: Sequence[RankedScores]) -> tuple[float, float]:
     return float(area), float(counts @ precision / total)
 
 
-def histogram(ranked: RankedScores) -> np.ndarray:
+def histogram(ranked: Ranked) -> np.ndarray:
     """Count positives and negatives in the bins: int64 (2, bins)."""
     # searching the fewer numbers among the more
     positives = np.bincount(
-        np.searchsorted(EDGES, ranked.positives), minlength=len(EDGES))
+        np.searchsorted(EDGES, ranked[0]), minlength=len(EDGES))
     pixels = np.diff(
-        np.searchsorted(ranked.pixels, EDGES, side='right'), prepend=0)
+        np.searchsorted(ranked[1], EDGES, side='right'), prepend=0)
     return np.stack([positives, pixels - positives])
 
 
 def rank_histograms(positives: np.ndarray,
                     negatives: np.ndarray) -> np.ndarray:
     """ROC AUC and average precision of counts (..., bins): (..., 2), NaN where
-    undefined.
-    """
+    undefined."""
     num_pos, num_neg = positives.sum(-1), negatives.sum(-1)
     below = np.cumsum(negatives, -1, dtype=np.float64) - negatives / 2
     positives, negatives = positives[..., ::-1], negatives[..., ::-1]
@@ -129,12 +122,6 @@ def unpack_histograms(packed: np.ndarray, classes: int) -> np.ndarray:
 
 # ---- curves, calibration and thresholds from counts in bins
 
-CURVE_POINTS = 500
-"""int: Most points of a curve that is written to a file."""
-
-CALIBRATION_BINS = 20
-"""int: Bins of equal width on [0, 1], whose ends are among ``EDGES``."""
-
 
 def best_threshold(positives: np.ndarray,
                    negatives: np.ndarray) -> tuple[float, float | None]:
@@ -154,8 +141,7 @@ def best_threshold(positives: np.ndarray,
 def curve_points(positives: np.ndarray,
                  negatives: np.ndarray) -> dict[str, object]:
     """Precision-recall and ROC curve in ``CURVE_POINTS`` points at most: lists
-    that docs/evaluation.md describes, empty without positives.
-    """
+    that docs/evaluation.md describes, empty without positives."""
     num_pos, num_neg = int(positives.sum()), int(negatives.sum())
     curve = dict(threshold=[], recall=[], precision=[], false_positive_rate=[])
     if num_pos:
@@ -180,8 +166,7 @@ def curve_points(positives: np.ndarray,
 def calibration(positives: np.ndarray,
                 negatives: np.ndarray) -> dict[str, list]:
     """Compare scores with the share of positives among them, in bins of equal
-    width on [0, 1]; a bin includes its upper end, the first one also 0.
-    """
+    width on [0, 1]; a bin includes its upper end, the first one also 0."""
     ends = np.arange(CALIBRATION_BINS + 1) / CALIBRATION_BINS
     place = np.searchsorted(np.float32(ends[1:]), EDGES)
     middle = EDGES - np.diff(EDGES, prepend=np.float32(0)) / 2

@@ -1,11 +1,8 @@
-"""Metrics of one task: small sums per image, then a table.
+"""Small sums per image, of which ``tables.compute`` makes metrics.
 
-``update`` makes the sums of one image, ``report.compute`` turns a list of
-them into metrics. Sums hold no map, and lists of sums of several processes,
-joined, give exactly what one process gives.
-
-Which metrics there are depends on the task (docs/method.md, sections 8 and
-9): one class, exclusive or nested classes. ``tables`` names them all.
+Sums hold no map, and lists of sums of several processes, joined, give exactly
+what one process gives. Which there are depends on the task (docs/method.md,
+sections 8 and 9): one class, exclusive or nested classes.
 """
 import os
 import os.path as osp
@@ -22,14 +19,10 @@ import torch
 from mbos.io.files import save_whole
 from mbos.tasks import IGNORE_INDEX, Task
 from .scores import (area_and_precision, count_above, histogram,
-                     pack_histograms, rank_scores)
-from .tables import ratio
+                     pack_histograms, rank_scores, ratio)
 
-OPERATING_POINT = 0.5
-"""float: Threshold of the published counts."""
-
-CURVE = tuple(i / 10 for i in range(11))
-"""tuple[float]: Thresholds of the published curve."""
+OPERATING_POINT = 0.5  # of the published counts
+CURVE = tuple(i / 10 for i in range(11))  # the published thresholds
 
 Sums = dict[str, np.ndarray]
 """Arrays by name, with R regions (all pixels; those in the field of view) and
@@ -51,18 +44,12 @@ def update(prob: np.ndarray,
     """Make the sums of one image from probabilities (C, H, W), float32, and
     labels of the task (H, W), uint8.
 
-    Args:
-        fov: Boolean field of view (H, W); with it, all comparable metrics
-            exist inside it, too.
-        ignore_index: Label of the pixels left out. None treats 255 as the
-            release does: left out of the counts of a single class but
-            negative in its curves, background of exclusive classes,
-            outermost of nested ones.
-        points: Further operating points by name, a threshold per class each.
-
-    Raises:
-        ValueError: If shapes do not fit, or a probability is not in [0, 1].
-    """
+    With a boolean field of view (H, W), comparable metrics exist inside it,
+    too. ``ignore_index`` labels pixels that are left out; None treats 255 as
+    the release does: left out of the counts of a single class but negative in
+    its curves, background of exclusive classes, outermost of nested ones.
+    ``points`` are further operating points, with a threshold per class.
+    A ValueError is raised if shapes do not fit or no probability is given."""
     prob = np.asarray(prob, dtype=np.float32)
     for plane in (label, label if fov is None else fov):
         if prob.shape != (task.num_classes, *plane.shape):
@@ -74,7 +61,10 @@ def update(prob: np.ndarray,
     limits = {f'{threshold:.4g}': task.num_classes * [threshold]}
     limits |= points or {}
     thresholds = np.array(list(limits.values()), dtype=np.float32)
-    of_class = partial(_class_sums, _parts(fov, valid))
+    masks = [valid] if fov is None else [fov.astype(bool), ~fov.astype(bool)]
+    if fov is not None and valid is not None:
+        masks = [mask & valid for mask in masks]
+    of_class = partial(_class_sums, masks)
     # The threads end here: a process that is forked later has none of them.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         columns = zip(*pool.map(of_class, prob, targets, thresholds.T))
@@ -104,8 +94,7 @@ def update(prob: np.ndarray,
 
 def _encode(label, task, ignore_index):
     """Make targets, validity of scores and validity of published counts, None
-    for all pixels.
-    """
+    for all pixels."""
     is_ignored = label == (
         IGNORE_INDEX if ignore_index is None else ignore_index)
     values = np.arange(1, task.num_classes + 1, dtype=np.uint8)[:, None, None]
@@ -123,18 +112,9 @@ def _encode(label, task, ignore_index):
     return targets, None, valid if task.num_classes == 1 else None
 
 
-def _parts(fov, valid):
-    """Divide the valid pixels: those in the field of view, and the others."""
-    if fov is None:
-        return [valid]
-    parts = fov.astype(bool), ~fov.astype(bool)
-    return parts if valid is None else [part & valid for part in parts]
-
-
 def _class_sums(masks, prob, target, thresholds):
-    """Rank the scores of one class in the parts of an image, and make what
-    follows from it: ``ranking``, ``scores``, ``counts`` by region, ``curve``.
-    """
+    """Rank the scores of one class in the parts of an image, that in the field
+    of view and the other, and make the sums that follow from it."""
     parts = [rank_scores(prob, target, mask) for mask in masks]
     # regions are all parts together, then the one in the field of view
     ranking = [area_and_precision(parts[:n]) for n in range(len(parts), 0, -1)]
@@ -158,8 +138,7 @@ def _confusion(predicted, target, valid):
 
 def _otsu(prob, target, valid):
     """Se, Sp and PPV at the image's Otsu threshold, which is that of the 8-bit
-    map ``floor(255 p)``; pixels above it are foreground.
-    """
+    map ``floor(255 p)``; pixels above it are foreground."""
     if valid is not None:
         prob, target = prob[valid], target[valid]
     grey, threshold = (prob * np.float32(255)).astype(np.uint8), 0
@@ -173,8 +152,7 @@ def _nested(prob, targets, valid, limits):
     """Count nested regions and measure their height, as REFUGE does.
 
     Both follow the label map, so a region holds all regions further in. The
-    height of a region is its largest number of pixels in one column.
-    """
+    height of a region is its largest number of pixels in one column."""
     predicted = prob > limits.reshape(-1, 1, 1)
     for inner in range(len(prob) - 1, 0, -1):
         predicted[inner - 1] |= predicted[inner]
@@ -190,8 +168,7 @@ def _nested(prob, targets, valid, limits):
 
 def save_sums(path: str, sums: Mapping[str, Sums]) -> None:
     """Write the sums of an image, by task: an archive without pickle, because
-    others may write to the folder.
-    """
+    others may write to the folder."""
     arrays = {f'{task}/{name}': value for task, own in sums.items()
               for name, value in own.items()}  # yapf: disable
     save_whole(path, lambda file: np.savez(file, **arrays))
@@ -206,8 +183,7 @@ def remove_sums(folder: str) -> None:
 
 class StoredSums(Sequence):
     """The sums of a test set for one task, read from their files when they are
-    asked for, so that memory does not hold them.
-    """
+    asked for, so that memory does not hold them."""
 
     def __init__(self, paths: Sequence[str], task: str):
         self.paths, self.start = paths, f'{task}/'
@@ -222,6 +198,5 @@ class StoredSums(Sequence):
                 names = [n for n in archive.files if n.startswith(start)]
                 return {n.removeprefix(start): archive[n] for n in names}
         except Exception as error:  # of zipfile, zlib and NumPy: many kinds
-            raise ValueError(
-                f'{path}: no whole archive of arrays ({error}); remove the '
-                'folder, the images will be evaluated again.') from error
+            raise ValueError(f'{path}: no whole archive of arrays ({error}); '
+                             'remove the folder.') from error

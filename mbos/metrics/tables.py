@@ -1,30 +1,81 @@
-"""Metrics from sums: the published ones and the comparable ones.
+"""Metrics of a test set from the sums of its images.
 
 docs/evaluation.md defines every metric. Here each is computed for several
 draws of the images at once (``bootstrap``), the first of which is the test
 set as it is. Weights say how often each draw has each image, (draws, images).
+Sums are gone through twice, and only a few numbers per image are kept.
 """
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from mbos.tasks import Task
+from .bootstrap import Bootstrap, pooled_rankings
+from .scores import calibration, curve_points, ratio, unpack_histograms
 
 Values = dict[str, np.ndarray]
 """By metric, of every draw (or image) and of the last classes of 'background'
 and the task's: (draws, C)."""
 
-CONFUSION = ('tp', 'fp', 'fn', 'tn')
-"""Order of the counts in sums."""
-
-REGIONS = ('', '-fov')
-"""Ends of names: of all pixels, and of those inside the field of view."""
+CONFUSION = ('tp', 'fp', 'fn', 'tn')  # order of the counts in sums
+REGIONS = ('', '-fov')  # ends of names: all pixels, those in the field of view
 
 
-def ratio(above, below) -> np.ndarray:
-    """Divide; NaN where the denominator is 0."""
-    with np.errstate(invalid='ignore', divide='ignore'):
-        return np.where(below != 0, np.true_divide(above, below), np.nan)
+def compute(sums: Sequence[dict],
+            task: Task,
+            names: Sequence[str] | None = None,
+            bootstrap: Bootstrap | None = None) -> dict:
+    """Turn the sums of images, of ``sums.update``, into metrics: the part of
+    an evaluation's JSON that is about a task (docs/evaluation.md), with NaN
+    where numbers are undefined, as intervals are without a bootstrap or with a
+    single image. ``names`` are of the images."""
+    count = len(sums)
+    stacked, scores = gather(sums, task)
+    weights = np.ones((1, count))
+    if bootstrap is not None and count > 1:
+        weights = np.concatenate([weights, bootstrap.weights(count)])
+    images = (
+        unpack_histograms(one['scores'], task.num_classes) for one in sums)
+    rankings = pooled_rankings(scores, images, weights)
+
+    def cell(draws):
+        low, high = (bootstrap or Bootstrap()).interval(draws[1:])
+        return dict(value=float(draws[0]), low=low, high=high)
+
+    report = dict(
+        classes=list(task.classes),
+        nested=task.nested,
+        images=count,
+        thresholds={
+            str(point): dict(zip(task.classes, values.tolist()))
+            for point, values in zip(stacked['points'][0],
+                                     stacked['thresholds'][0])
+        },
+        published=table_of(published(stacked, task, weights), task, cell),
+        comparable=table_of(
+            comparable(stacked, task, weights, rankings), task, cell),
+        per_image=image_rows(stacked, task, names or range(count)))
+    for region, end in zip(np.moveaxis(scores, 0, 2), REGIONS):
+        by_class = list(zip(task.classes, region))
+        report['curves' + end] = {c: curve_points(*own) for c, own in by_class}
+        report['calibration' + end] = {
+            c: calibration(*own)
+            for c, own in by_class
+        }
+    return report
+
+
+def gather(sums: Sequence[dict], task: Task) -> tuple[dict, np.ndarray]:
+    """The sums of all images without scores, stacked, and the scores of all
+    images together, (2, R, C, bins); a ValueError if there are no images."""
+    if not len(sums):
+        raise ValueError(f'Task {task.name!r}: no image to evaluate. Check '
+                         'the image and annotation folders of the test set.')
+    scores, light = np.int64(0), []
+    for one in sums:
+        light.append({k: v for k, v in one.items() if k != 'scores'})
+        scores = scores + unpack_histograms(one['scores'], task.num_classes)
+    return {key: np.stack([p[key] for p in light]) for key in light[0]}, scores
 
 
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
@@ -60,8 +111,7 @@ def overlap(counts: np.ndarray) -> Values:
 
 def table_of(values: Values, task: Task, cell: Callable) -> dict[str, dict]:
     """Name values by metric and by class, 'background' or 'mean', that of
-    several columns; ``cell`` makes of a column what the table has.
-    """
+    several columns; ``cell`` makes of a column what the table has."""
     table = {}
     for key, columns in values.items():
         names = ('background', *task.classes)[-columns.shape[-1]:]
@@ -128,22 +178,18 @@ def image_values(stacked: dict, task: Task) -> Values:
                 values |= {'AP' + at: ranking[..., 1],
                            'AUC' + at: ranking[..., 0]}  # yapf: disable
             if by_region and task.num_classes > 1:
-                heights = stacked['heights'][:, index]
-                values['Ratio-error' + at] = _ratio_errors(heights)
+                heights = stacked['heights'][:, index]  # (images, 2, C)
+                predicted, truth = np.moveaxis(
+                    ratio(heights, heights[..., :1]), 1, 0)
+                # Without the outermost region nothing is predicted.
+                errors = np.abs(np.nan_to_num(predicted) - truth)
+                values['Ratio-error' + at] = errors[:, 1:]
     return values
-
-
-def _ratio_errors(heights):
-    """Compare heights (images, 2, C), relative to the outermost region."""
-    predicted, truth = np.moveaxis(ratio(heights, heights[..., :1]), 1, 0)
-    # Without the outermost region nothing is predicted: a ratio of 0.
-    return np.abs(np.nan_to_num(predicted) - truth)[:, 1:]
 
 
 def image_rows(stacked: dict, task: Task, names: Iterable) -> list[dict]:
     """The metrics and counts of every image, as docs/evaluation.md describes
-    rows of ``per_image``.
-    """
+    rows of ``per_image``."""
     points, values = stacked['points'][0], image_values(stacked, task)
     counts = dict(counts=stacked['counts'][:, 0])
     if task.nested:
@@ -169,8 +215,7 @@ def image_rows(stacked: dict, task: Task, names: Iterable) -> list[dict]:
 def comparable(stacked: dict, task: Task, weights: np.ndarray,
                rankings: np.ndarray) -> Values:
     """The comparable metrics of a task; ``rankings`` are pooled ROC AUC and
-    average precision, (draws, R, C, 2).
-    """
+    average precision, (draws, R, C, 2)."""
     images = {
         key: _means(weights, values)
         for key, values in image_values(stacked, task).items()
@@ -196,23 +241,20 @@ def comparable(stacked: dict, task: Task, weights: np.ndarray,
 def summary(report: dict) -> tuple[list[list[str]], dict[str, float]]:
     """Lay out what ``compute`` returned: rows of a table, the header first,
     and a flat dict with names as ``Dice.EX`` and ``mDice``, of which published
-    ones win.
-    """
+    ones win."""
     rows, flat = [], {}
     tables = report['published'], report['comparable']
     used = {c for table in tables for row in table.values() for c in row}
-    columns = [
-        c for c in ('background', *report['classes'], 'mean') if c in used
-    ]
+    columns = ['background', *report['classes'], 'mean']
+    columns = [column for column in columns if column in used]
     for table in tables:
         for key, row in table.items():
-            rows.append([key, *(_cell(**row[c]) if c in row else ''
-                                for c in columns)])  # yapf: disable
+            texts = dict.fromkeys(columns, '')
             for column, cell in row.items():
                 name = f'm{key}' if column == 'mean' else f'{key}.{column}'
                 flat.setdefault(name, cell['value'])
+                has_interval = cell['low'] == cell['low']
+                texts[column] = '{value:.4f}'.format(**cell) + (
+                    ' [{low:.4f}, {high:.4f}]'.format(**cell) * has_interval)
+            rows.append([key, *texts.values()])
     return [['metric', *columns], *rows], flat
-
-
-def _cell(value, low, high):
-    return f'{value:.4f}' + f' [{low:.4f}, {high:.4f}]' * (low == low)

@@ -2,15 +2,12 @@
 import json
 import os
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mbos.evaluation.report import KINDS, example_pictures
-from mbos.tasks import build_tasks
-from tests.browser import BROKEN, REFERENCES, ask_page, needs_browser
+from mbos.evaluation.report import KINDS
 
 
 @pytest.fixture
@@ -50,15 +47,6 @@ def test_figures_and_pictures_are_those_of_the_run(report, runs):
     assert change[plane > 0].mean() > 10 * change[plane == 0].mean()
 
 
-@needs_browser
-def test_page_in_a_browser(report):
-    seen = ask_page(
-        report, f'''{{refs: {REFERENCES}, broken: {BROKEN},
-        pictures: document.images.length}}''')
-    assert not seen['broken'] and seen['pictures'] == 2 * 2 * 3
-    assert {url.split(':')[0] for url in seen['refs']} == {'file', 'data'}
-
-
 def test_sets_one_after_the_other(runs, tool, tmp_path):
     """The page has all sets of the checkpoint, and none of another."""
     page, old = tmp_path / 'w/report.html', tmp_path / 'w/eval_c0.json'
@@ -80,25 +68,3 @@ def test_sets_one_after_the_other(runs, tool, tmp_path):
     assert run('c1', '--no-report') == text
     text = run('c1')
     assert 'c0.vessel' not in text and 'report_files/c1/' in text
-
-
-def test_only_scored_classes_are_drawn(tmp_path):
-    """Of a test set with disc masks alone."""
-    path = str(tmp_path / 'a.png')
-    Image.new('RGB', (1000, 500)).save(path)
-    disc = np.zeros((500, 1000), np.uint8)
-    disc[100:400, 300:600] = 1
-    dataset = SimpleNamespace(
-        tasks=build_tasks(['odoc']),
-        threshold=0.5,
-        scored_task=lambda task: task.part(['disc']),
-        image_path=lambda index: path,
-        get_gt_plane=lambda index, task: disc)
-    prob = np.zeros((2, 500, 1000), np.float32)
-    prob[0, 200:300, 200:400] = 1
-    prob[1, 200:300, 600:900] = 1  # a cup, which the truth does not label
-    photo, truth, found = example_pictures(dataset, 0, 'odoc', dict(odoc=prob))
-    assert photo.shape == truth.shape == found.shape == (320, 640, 3)
-    for picture, left, right in ((found, 128, 256), (truth, 192, 384)):
-        columns = np.flatnonzero(picture.max(axis=(0, 2)))
-        assert columns[[0, -1]] == pytest.approx([left, right], abs=3)

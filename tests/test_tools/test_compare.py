@@ -120,7 +120,7 @@ def test_folders_images_of_only_one_and_undefined_values(compare, tmp_path):
         assert words in out
     code, out = compare('c', 'c')
     assert code is None and 'all 0 rows that have one' in out
-    assert out.count('| lesion |') == 3 * 4 and '| – | – |' in out
+    assert out.count('| lesion |') == 3 * 4 and '| nan to nan |' in out
 
 
 OTHER_IMAGES = make_task()
