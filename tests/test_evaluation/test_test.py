@@ -84,10 +84,8 @@ def evaluate(world, work, model=None, names=('v', 'le', 'other'), env=CPU,
 
 
 def written(world, work):
-    return {
-        path.name: path.read_text()
-        for path in sorted((world.folder / work).glob('eval_*'))
-    }
+    folder = world.folder / work
+    return {path.name: path.read_text() for path in folder.glob('eval_*')}
 
 
 def content(world, work, name):
@@ -102,8 +100,7 @@ def test_sets_have_the_same_files_together_and_apart(world):
         *((f'eye_{i}', 'vessel') for i in range(5)),
         *((f'eye_{i}', 'lesion') for i in [*range(5), 0, 1])
     ]
-    assert sorted(map(os.path.basename,
-                      files)) == sorted(written(world, 'together'))
+    assert set(map(os.path.basename, files)) == set(written(world, 'together'))
     for name in ('v', 'le', 'other'):
         evaluate(world, 'apart', names=[name])
     assert written(world, 'together') == written(world, 'apart')
@@ -348,7 +345,6 @@ def test_data_test_by_its_name(runs):
 @pytest.mark.parametrize('options, expected', [
     ([], ['lesion', 'overlays', 'vessel']),
     (['--source', 'DDR'], ['eye_0.png', 'eye_1.png', 'overlays']),
-    (['--source', 'c1'], ['eye_0.png', 'eye_1.png', 'overlays']),
     (['--source', 'vessel', '--datasets', 'all'], ['c0', 'c1']),
 ])
 def test_label_maps_and_overlays(runs, tool, tmp_path, options, expected):
@@ -356,7 +352,6 @@ def test_label_maps_and_overlays(runs, tool, tmp_path, options, expected):
     config = config_of(runs.data, ('vessel', 'lesion'))
     config['data']['test']['ann_dirs'] = dict(vessel='nowhere')
     config = write_config(tmp_path / 'no_truth.py', config)
-    config = runs.config1 if 'c1' in options else config
     assert tool('test.py', config, runs.checkpoint1, '--vis', '--output_dir',
                 'out', *options) is None
     assert sorted(os.listdir(tmp_path / 'out')) == expected

@@ -141,9 +141,6 @@ def test_scores_of_big_images(name):
         assert found == pytest.approx(exact, abs=5e-5)
 
 
-# ---- curves, calibration, thresholds
-
-
 def histogram_of(score, truth):
     return histogram(rank_scores(np.float32(score), np.array(truth, bool)))
 
