@@ -75,7 +75,7 @@ def parts_of_step(cfg: Config, model: torch.nn.Module, batch: dict,
     options = {k: given[k] for k in ('accumulate', 'grad_clip') if k in given}
     hook, average = GradientStepHook(**options), EMAWeightsHook()
     runner = types.SimpleNamespace(
-        meta={}, iter=0, max_iters=10**6, model=model, data_batch=batch,
+        meta={}, iter=0, _max_iters=10**6, model=model, data_batch=batch,
         optimizer=networks.build_optimizers(model, cfg),
         logger=logging.getLogger())  # yapf: disable
     average.before_run(runner)
