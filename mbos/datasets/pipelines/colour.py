@@ -9,7 +9,7 @@ import torchvision
 from mmseg.datasets import PIPELINES
 from PIL import Image
 
-from .transforms import check_probability
+from .transforms import check_choice, check_probability
 
 
 class ColourTransform:
@@ -17,10 +17,7 @@ class ColourTransform:
 
     def __init__(self, prob: float, channel_order: str = 'rgb'):
         self.prob = check_probability(prob)
-        if channel_order not in ('rgb', 'bgr'):
-            raise ValueError(f'Expected channel_order rgb or bgr, '
-                             f'got {channel_order!r}.')
-        self.is_rgb = channel_order == 'rgb'
+        self.is_rgb = check_choice(channel_order, ('rgb', 'bgr')) == 'rgb'
 
     def __call__(self, results: dict) -> dict:
         if np.random.rand() < self.prob:

@@ -4,7 +4,7 @@ Between ``LoadPlanes`` and ``FormatPlanes`` each plane lies in the results
 under ``plane_key(task)`` and is named in ``seg_fields``, where mmseg's own
 transforms (Resize, RandomCrop, Pad, ...) find it.
 """
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import mmcv
 import numpy as np
@@ -13,7 +13,8 @@ from mmcv.parallel import DataContainer
 from mmseg.datasets import PIPELINES
 from mmseg.datasets.pipelines import Collect
 
-from mbos.tasks import IGNORE_INDEX
+from mbos.tasks import IGNORE_INDEX, ODOC
+from ..label_folder import LabelFolder
 from .loading import plane_key
 
 META_KEYS = (*Collect([]).meta_keys, 'dataset')
@@ -24,6 +25,13 @@ def check_probability(value: float) -> float:
     """Return a probability, or say that it is not one."""
     if not 0 <= value <= 1:
         raise ValueError(f'Expected a probability in 0..1, got {value!r}.')
+    return value
+
+
+def check_choice(value: str, choices: Collection[str]) -> str:
+    """Return one of some texts, or say that it is none of them."""
+    if value not in choices:
+        raise ValueError(f'Expected {" or ".join(choices)}, got {value!r}.')
     return value
 
 
@@ -47,6 +55,14 @@ class RotateFromList:
         return results
 
 
+def flip_all(results: dict, direction: str) -> dict:
+    """Flip image and planes: 'horizontal', 'vertical' or 'diagonal' (both)."""
+    for key in ['img', *results['seg_fields']]:
+        flipped = mmcv.imflip(results[key], direction)
+        results[key] = np.ascontiguousarray(flipped)
+    return results
+
+
 @PIPELINES.register_module()
 class IndependentFlip:
     """Flip horizontally and vertically, each by its own draw; a second
@@ -66,10 +82,33 @@ class IndependentFlip:
         direction = self.DIRECTIONS[int(horizontal)][int(vertical)]
         results['flip'] = direction is not None
         results['flip_direction'] = direction
-        if direction:
-            for key in ['img', *results['seg_fields']]:
-                flipped = mmcv.imflip(results[key], direction)
-                results[key] = np.ascontiguousarray(flipped)
+        return flip_all(results, direction) if direction else results
+
+
+@PIPELINES.register_module()
+class DiscSideFlip:
+    """Flip horizontally so that the disc lies on one ``side`` in all images.
+
+    Goes before the random flips (docs/method.md, section 8). ``folder`` has
+    label maps of disc and cup, one per image, prepared or predicted. Images
+    without a disc stay as they are.
+    """
+
+    def __init__(self, folder: str, side: str = 'left'):
+        self.folder = LabelFolder(folder, ODOC)
+        self.side = check_choice(side, ('left', 'right'))
+
+    def __call__(self, results: dict) -> dict:
+        stem, layout = results['img_info']['stem'], results['layout']
+        problem = self.folder.problem(stem, layout)
+        if problem:
+            raise ValueError(problem)
+        labels = self.folder.read(stem, layout)
+        columns = np.nonzero((labels > 0) & (labels != IGNORE_INDEX))[1]
+        if len(columns):
+            is_left = np.median(columns) < (labels.shape[1] - 1) / 2
+            if is_left != (self.side == 'left'):
+                flip_all(results, 'horizontal')
         return results
 
 

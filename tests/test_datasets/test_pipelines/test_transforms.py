@@ -5,10 +5,11 @@ import pytest
 from mmseg.datasets.pipelines import Compose
 
 from mbos.datasets.pipelines.colour import RandomGrayscale
-from mbos.datasets.pipelines.loading import LoadRandomCrop
-from mbos.datasets.pipelines.transforms import (CutOut, FormatPlanes,
-                                                IndependentFlip, LabelBorder,
-                                                RotateFromList)
+from mbos.datasets.pipelines.transforms import (CutOut, DiscSideFlip,
+                                                FormatPlanes, IndependentFlip,
+                                                LabelBorder, RotateFromList)
+from mbos.io.labels import save_labels
+from mbos.io.photographs import Layout
 
 
 def results_of(labels, task='lesion'):
@@ -133,8 +134,7 @@ def test_format_reports_a_forgotten_plane():
 @pytest.mark.parametrize('transform, arguments', [
     (IndependentFlip, dict(prob_vertical=1.5)),
     (CutOut, dict(prob=-1)),
-    (LoadRandomCrop,
-     dict(img_scale=(9, 9), crop_size=(9, 9), look_for=dict(a=0.6, b=0.6))),
+    (DiscSideFlip, dict(folder='x', side='top')),
     (RandomGrayscale, dict(channel_order='RGB')),
 ])
 def test_wrong_arguments(transform, arguments):
@@ -159,3 +159,51 @@ def test_published_labels_of_padding(rows, border, expected):
     assert out['labels.odoc'].dtype == np.uint8
     assert not plane.any() and not out['labels.vessel'].any()
     assert LabelBorder('lesion', 2, 1, 1, 9)(results) is results
+
+
+def disc(column):
+    """A disc of 4 x 4 pixels that begins at a column of 20."""
+    labels = np.zeros((10, 20), np.uint8)
+    labels[3:7, column:column + 4] = 1
+    labels[4:6, column + 1:column + 3] = 2
+    return labels
+
+
+SPECKS = disc(1)
+SPECKS[::4, 14::2] = 1
+IGNORED = disc(14)
+IGNORED[:, :10] = 255
+
+
+@pytest.mark.parametrize('labels, side', [
+    (disc(2), 'left'),
+    (disc(15), 'right'),
+    (SPECKS, 'left'),
+    (IGNORED, 'right'),
+    (0 * SPECKS, None),
+])
+@pytest.mark.parametrize('wanted', ['left', 'right'])
+def test_flips_eyes_to_one_side(tmp_path, labels, side, wanted):
+    save_labels(tmp_path / 'eye 1.png', labels)
+    flip = DiscSideFlip(str(tmp_path), wanted)
+    shown = labels[:, ::-1] if side not in (None, wanted) else labels
+    for _ in range(2):
+        results = flip({
+            'img': np.repeat(labels[..., None], 3, 2),
+            'img_info': dict(stem='eye 1'),
+            'layout': Layout((10, 20)),
+            'seg_fields': ['labels.odoc'],
+            'labels.odoc': labels
+        })
+        assert (results['labels.odoc'] == shown).all()
+        assert (results['img'][..., 0] == shown).all()
+
+
+@pytest.mark.parametrize('values', [None, (255, 255), (1, 4)])
+def test_what_is_not_a_map_of_discs(tmp_path, values):
+    """None at all, a mask in black and white, and a map of lesions."""
+    if values:
+        save_labels(tmp_path / 'eye.png', np.array([values], np.uint8))
+    results = dict(img_info=dict(stem='eye'), layout=Layout((1, 2)))
+    with pytest.raises(ValueError, match='eye.png: '):
+        DiscSideFlip(str(tmp_path))(results)
