@@ -58,13 +58,12 @@ class FailingHook(Hook):
 class FailingDataset(PartialLabelDataset):
     """Fails when it is checked or when an image is scored."""
 
-    def __init__(self, how, rank, where, seconds=0, **kwargs):
-        self.fault, self.where, self.seconds = (how, rank), where, seconds
+    def __init__(self, how, rank, where, **kwargs):
+        self.fault, self.where = (how, rank), where
         super().__init__(**kwargs)
 
     def image_path(self, idx):
         if self.where == 'check':
-            time.sleep(self.seconds)
             fail(*self.fault)
         return super().image_path(idx)
 

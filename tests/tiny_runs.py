@@ -1,4 +1,5 @@
 """Runs of a few iterations: generated collections, configs, the tools."""
+import json
 import logging
 import os
 import pprint
@@ -21,31 +22,19 @@ SIZE = 64
 TWO = ('vessel', 'lesion')
 PARTS = dict(imports=['mbos', 'tests.run_parts'], allow_failed_imports=False)
 FOVEA = dict(name='fovea', classes=('fovea', ))
+# yapf: disable
 NORMALIZE = dict(
     type='Normalize', mean=[90., 60., 30.], std=[60., 40., 20.], to_rgb=True)
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadPlanes')]
-TRAIN = LOAD + [
-    dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.5),
-    NORMALIZE,
-    dict(type='FormatPlanes')
-]
-STRONG = LOAD + [
-    dict(type='ColorJitter'),
-    dict(type='CutOut'), NORMALIZE,
-    dict(type='FormatPlanes')
-]
-TEST = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='MultiScaleFlipAug',
-        img_scale=(SIZE, SIZE),
-        flip=False,
-        transforms=[
-            dict(type='Resize', keep_ratio=True), NORMALIZE,
-            dict(type='ImageToTensor', keys=['img']),
-            dict(type='CollectImage')
-        ])
-]
+FORMAT = [NORMALIZE, dict(type='FormatPlanes')]
+FLIP = dict(type='IndependentFlip', prob_horizontal=0.5, prob_vertical=0.5)
+TRAIN = LOAD + [FLIP] + FORMAT
+STRONG = LOAD + [dict(type='ColorJitter'), dict(type='CutOut')] + FORMAT
+TEST = [LOAD[0], dict(
+    type='MultiScaleFlipAug', img_scale=(SIZE, SIZE), flip=False, transforms=[
+        dict(type='Resize', keep_ratio=True), NORMALIZE,
+        dict(type='ImageToTensor', keys=['img']), dict(type='CollectImage')])]
+# yapf: enable
 
 
 def draw_eye(tasks, seed, size=SIZE):
@@ -86,12 +75,8 @@ def write_data(root, tasks):
 
 def member(i, folder, pipeline, **changes):
     """Config of collection ``i`` as a dataset."""
-    return dict(
-        dict(
-            type='PartialLabelDataset',
-            name=folder,
-            img_dir=f'{folder}/images',
-            pipeline=pipeline), **changes)
+    return dict(type='PartialLabelDataset', name=folder, pipeline=pipeline,
+                img_dir=f'{folder}/images', **changes)  # yapf: disable
 
 
 def config_of(root, tasks, adversarial=False, **changes):
@@ -103,62 +88,45 @@ def config_of(root, tasks, adversarial=False, **changes):
         model[head]['loss_decode'].pop('ignore_index')
         model[head]['head'].update(dropout_ratio=0.1, align_corners=False)
     names = [build_task(task).name for task in tasks]
-    train = [
-        member(i, f'c{i}', TRAIN, ann_dirs={t: f'c{i}/{t}'})
-        for i, t in enumerate(names)
-    ]
-    adamw = dict(
-        type='AdamW',
-        lr=1e-3,
-        weight_decay=0.01,
-        paramwise_cfg=dict(
+    # yapf: disable
+    train = [member(i, f'c{i}', TRAIN, ann_dirs={t: f'c{i}/{t}'})
+             for i, t in enumerate(names)]
+    no_decay = dict(decay_mult=0.0)
+    optimizer = adamw = dict(
+        type='AdamW', lr=1e-3, weight_decay=0.01, paramwise_cfg=dict(
             custom_keys=dict(
-                relative_position_bias_table=dict(decay_mult=0.0),
-                norm=dict(decay_mult=0.0))))
-    optimizer = adamw
+                relative_position_bias_table=no_decay, norm=no_decay)))
     if adversarial:
         model['discriminator']['channels'] = 4
         adam = dict(type='Adam', lr=2e-4, betas=(0.9, 0.99))
         optimizer = dict(
-            constructor='NamedOptimizersConstructor',
-            generator=adamw,
-            discriminators=adam,
-            auxiliary_discriminators=adam)
-        train += [
-            member(
-                i,
-                f'c{i}',
-                STRONG,
-                pseudo_dirs={
-                    other: f'c{i}/{other}_pseudo'
-                    for other in names if other != t
-                }) for i, t in enumerate(names)
-        ]
-    tests = {
-        f'c{i}': member(i, f'c{i}_test', TEST, ann_dirs={t: f'c{i}_test/{t}'})
-        for i, t in enumerate(names)
-    }
+            constructor='NamedOptimizersConstructor', generator=adamw,
+            discriminators=adam, auxiliary_discriminators=adam)
+        for i, t in enumerate(names):
+            pseudo = {o: f'c{i}/{o}_pseudo' for o in names if o != t}
+            train.append(member(i, f'c{i}', STRONG, pseudo_dirs=pseudo))
+    tests = {f'c{i}': member(i, f'c{i}_test', TEST,
+                             ann_dirs={t: f'c{i}_test/{t}'})
+             for i, t in enumerate(names)}
     cfg = dict(
         _base_=[str(ROOT / 'configs/_base_/default_runtime.py')],
         model=model,
         data_root=str(root),
         test_sets=tests,
         data=dict(
-            samples_per_gpu=1,
-            workers_per_gpu=0,
+            samples_per_gpu=1, workers_per_gpu=0,
             train=dict(type='JointDataset', datasets=train),
-            val=list(tests.values()),
-            test=tests['c0']),
+            val=list(tests.values()), test=tests['c0']),
         optimizer=optimizer,
         optimizer_config=dict(type='GradientStepHook'),
         lr_config=dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False),
         runner=dict(type='CheckedIterRunner', max_iters=4),
         checkpoint_config=dict(
-            type='SubfolderCheckpointHook',
-            interval=2,
+            type='SubfolderCheckpointHook', interval=2,
             subfolder='ckpt' if adversarial else ''),
         evaluation=dict(interval=4, metric='mIoU', pre_eval=True),
         log_config=dict(interval=2))
+    # yapf: enable
     for key, value in changes.items():
         *path, last = key.split('__')
         part = cfg
@@ -174,6 +142,17 @@ def write_config(path, cfg):
                      for key, value in cfg.items())
     Path(path).write_text(text + '\n')
     return str(path)
+
+
+def read_log(work, *modes):
+    """Lines of a run's JSON logs, the oldest first, but half ones of runs that
+    were killed: those of some modes, ``train`` or ``val``."""
+    lines = []
+    for path in sorted(Path(work).glob('*.log.json')):
+        for text in path.read_text().splitlines():
+            line = json.loads(text) if text.endswith('}') else {}
+            lines += [line] if line.get('mode') in modes else []
+    return lines
 
 
 def forget_loggers():
@@ -211,19 +190,14 @@ def run_tool(monkeypatch, name, *arguments):
 def script_environment(**variables):
     """Environment of commands of the checkout on CPU."""
     return dict(
-        os.environ,
-        PYTHON=sys.executable,
-        CUDA_VISIBLE_DEVICES='',
-        OMP_NUM_THREADS='1',
-        PYTHONPATH=str(ROOT),
-        **variables)
+        os.environ, PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='',
+        OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT),
+        **variables)  # yapf: disable
 
 
 def run_script(name, *arguments, folder, **environment):
     """Run a launcher of the checkout on CPU from another folder."""
-    return subprocess.run([str(ROOT / 'tools' / name), *map(str, arguments)],
-                          cwd=folder,
-                          env=script_environment(**environment),
-                          capture_output=True,
-                          text=True,
-                          timeout=300)
+    return subprocess.run(
+        [str(ROOT / 'tools' / name), *map(str, arguments)], cwd=folder,
+        env=script_environment(**environment), capture_output=True, text=True,
+        timeout=300)  # yapf: disable

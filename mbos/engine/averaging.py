@@ -24,13 +24,10 @@ class EMAWeightsHook(Hook):
     ``warm_up / (warm_up + t)``, so that the average does not drag the initial
     weights along.
 
-    Averaged are weights and buffers of floating-point numbers, such as the
-    running statistics of a BatchNorm, but not discriminators, which nothing
-    but training uses. Validation, the best checkpoint and sample pictures are
-    of the average.
-
-    It replaces mmcv's ``EMAHook``, which keeps the average in buffers of the
-    model and, with runners that count iterations, uses it nowhere.
+    Averaged are weights and buffers of floating-point numbers, but not
+    discriminators, which only training uses. Validation, the best checkpoint
+    and sample pictures are of the average. It replaces mmcv's ``EMAHook``,
+    which, with runners that count iterations, uses the average nowhere.
     """
 
     def __init__(self, momentum: float = 0.001, warm_up: int = 10):
@@ -67,8 +64,7 @@ class EMAWeightsHook(Hook):
         self.steps = state['steps']
 
     def states(self, model: nn.Module) -> tuple[dict, dict]:
-        """What a checkpoint holds: a state dict with the averaged weights, and
-        the weights that training goes on with."""
+        """A state dict with the average, and what training goes on with."""
         if self.in_use:
             return model.state_dict(), self.average
         return {**model.state_dict(), **self.average}, self.weights(model)

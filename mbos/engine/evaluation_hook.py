@@ -103,11 +103,10 @@ class SafeDistEvalHook(_SafeEvaluation, DistEvalHook):
 class EvaluationOverlayHook(Hook):
     """Draws predictions on images of the validation sets.
 
-    Whenever the run evaluates, ``samples`` images of every validation set,
-    spread evenly over it, are predicted and drawn: the photograph, the
-    prediction of all tasks, and the ground truth where there is one, side by
-    side, the longest side of each ``size`` pixels. The pictures go to
-    ``<work_dir>/overlays/iter_<N>`` and to TensorBoard.
+    At each evaluation, for ``samples`` images spread over each set:
+    photograph, prediction of all tasks, and ground truth where there is one,
+    side by side, the longest side of each ``size`` pixels, in
+    ``<work_dir>/overlays/iter_<N>`` and TensorBoard.
     """
 
     def __init__(self, samples: int = 2, size: int = 512):
@@ -129,9 +128,8 @@ class EvaluationOverlayHook(Hook):
         prob = predict_image(runner.model, dataset, index)
         layers = [{}, {t.name: t.decode(torch.from_numpy(prob[t.name])).numpy()
                        for t in dataset.tasks}]  # yapf: disable
-        if dataset.truth:
-            truth = {t: dataset.get_gt_plane(index, t) for t in dataset.truth}
-            layers.append(truth)
+        truth = {t: dataset.get_gt_plane(index, t) for t in dataset.truth}
+        layers += [truth] if truth else []
         photo = read_photograph(dataset.image_path(index)).image
         photo = shrink(photo, self.size)
         picture = np.concatenate(

@@ -22,11 +22,8 @@ def find_hook(runner, kind: type) -> Hook | None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average gradients over the processes.
-
-    Where some have none it is zero; where none has one it stays away, so that
-    the optimizer leaves the parameter alone.
-    """
+    """Average gradients over the processes; missing ones are zero, but stay
+    away where no process has one, so that the parameter is left alone."""
     if get_dist_info()[1] == 1:
         return
     parameters = [p for p in parameters if p.requires_grad]
@@ -46,12 +43,10 @@ class GradientStepHook(Hook):
     The model calls ``backward`` once for each group of images that goes
     through it. With ``accumulate=N`` all optimizers step, with the mean of the
     gradients gathered since, after every iteration whose number N divides, and
-    after the last one. ``grad_clip`` has arguments of
-    ``torch.nn.utils.clip_grad_norm_``, applied to each optimizer's parameters
-    on their own.
-
-    With ``loss_scaling``, as fp16 needs it, gradients that overflow are not a
-    fault: the scaler skips that step and lowers the scale.
+    after the last one. ``grad_clip`` has arguments of torch's
+    ``clip_grad_norm_``, for each optimizer on its own. With ``loss_scaling``,
+    for fp16, gradients that overflow are not a fault: the scaler skips that
+    step and lowers the scale.
     """
 
     def __init__(self,
@@ -126,9 +121,8 @@ class GradientStepHook(Hook):
 
 
 def check_finite(runner, gradients: Iterable[Tensor]) -> None:
-    """End a run, in all processes and before the optimizers step, when a loss
-    or a gradient is not finite: by a FloatingPointError that names terms,
-    iteration and images."""
+    """Raise a FloatingPointError, in all processes, when a loss or a gradient
+    is not finite: it names terms, iteration and images."""
     losses = dict(runner.outputs['losses'], loss=runner.outputs['loss'])
     values = [value.detach() for value in (*losses.values(), *gradients)]
     ends = [end.float() for value in values for end in torch.aminmax(value)]
@@ -153,8 +147,7 @@ def check_finite(runner, gradients: Iterable[Tensor]) -> None:
 
 
 def check_finite_weights(model: nn.Module, iteration: int) -> None:
-    """Refuse to save weights or buffers that are NaN or infinite, by a
-    FloatingPointError that names them."""
+    """Raise a FloatingPointError that names weights that are not finite."""
     wrong = _not_finite(model.state_dict())
     if wrong:
         raise FloatingPointError(

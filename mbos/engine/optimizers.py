@@ -17,13 +17,7 @@ class NamedOptimizersConstructor:
     Each key of the config is the name of a submodule, whose parameters that
     optimizer gets, with its own ``paramwise_cfg`` if wanted; the key
     ``generator`` gets all the others. Parts without parameters get none.
-
-    Example::
-
-        optimizer = dict(
-            constructor='NamedOptimizersConstructor',
-            generator=dict(type='AdamW', lr=6e-5),
-            discriminators=dict(type='Adam', lr=2e-4))
+    ``configs/_base_/schedules/schedule_60k_gan.py`` is an example.
     """
 
     def __init__(self,

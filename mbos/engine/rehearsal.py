@@ -22,8 +22,7 @@ from mbos.io import read_text
 from mbos.tasks import build_tasks
 from .runner import CheckedIterRunner
 
-DRAWS = 3
-"""int: Samples of an image, as transforms draw whether to do anything."""
+DRAWS = 3  # of an image, as transforms draw whether to do anything
 
 
 def validated_test_images(cfg: Config) -> dict[str, list[str]]:
@@ -68,9 +67,8 @@ def check_validation(cfg: Config, val_set, logger: logging.Logger) -> None:
                       for val, tests in found.items())
     if found and chosen:
         raise InvalidConfigError(
-            f'data.val has test images: {pairs}. The best checkpoint '
-            '(evaluation.save_best) must not be chosen on them: name '
-            'validation splits in data.val, or set '
+            f'data.val has test images: {pairs}. The best checkpoint must not '
+            'be chosen on them: name validation splits in data.val, or set '
             'evaluation.save_best=None.')
     if found:
         logger.warning(
@@ -109,21 +107,17 @@ def warn_of_useless_labels(cfg: Config, logger: logging.Logger) -> None:
                 f'task {task.name!r}, so what the network predicts of it means'
                 " nothing: take it out of the task's classes, or add a "
                 'dataset that labels it.')
-    names = [m['name'] for m in members if m.get('pseudo_dirs')]
+    names = ', '.join(m['name'] for m in members if m.get('pseudo_dirs'))
     if names and cfg.model.type == 'MultiTaskSegmentor':
-        logger.warning(
-            f'Stage 1 reads no pseudo labels: pseudo_dirs of '
-            f'{", ".join(names)} are for stage 2 (AdversarialSegmentor).')
+        logger.warning(f'pseudo_dirs of {names} are for stage 2 '
+                       '(AdversarialSegmentor): stage 1 does not read them.')
 
 
 def rehearse(runner: CheckedIterRunner, train_set, items: int,
              val_set) -> None:
     """Let the first image of each dataset go the way of all others, and refuse
-    the config at the first step that fails.
-
-    Weights, buffers and gradients are afterwards what they were. ``items`` is
-    how many items of the training data make a batch.
-    """
+    the config at the first step that fails; ``items`` of the training data
+    make a batch. Weights and buffers are afterwards what they were."""
     schedules = LrUpdaterHook, MomentumUpdaterHook
     runner.call_hook('before_run', schedules)
     runner.call_hook('before_train_iter', schedules)

@@ -43,7 +43,14 @@ def choose_checkpoint(cfg: Config, env: Environment,
     if cfg.resume_from:
         raise ValueError('--auto-resume and --resume-from contradict each '
                          'other: give one.')
-    chosen = [_newest_whole(found, logger) if env.is_main else None]
+    chosen = [None]
+    for path in found if env.is_main else ():
+        try:
+            read_run(path)
+            chosen = [path]
+            break
+        except (ValueError, OSError) as error:
+            logger.warning(f'Passed over: {error}')
     if env.distributed:
         dist.broadcast_object_list(chosen, src=0)
     cfg.resume_from, = chosen
@@ -52,23 +59,9 @@ def choose_checkpoint(cfg: Config, env: Environment,
                 'its beginning.')
 
 
-def _newest_whole(paths: list[str], logger: logging.Logger) -> str | None:
-    for path in paths:
-        try:
-            read_run(path)
-            return path
-        except (ValueError, OSError) as error:
-            logger.warning(f'Passed over: {error}')
-    return None
-
-
 def read_run(path: str) -> dict:
-    """Read a checkpoint, with all its checksums, that a run can continue.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or holds no training state.
-    """
+    """Read a checkpoint, with all its checksums, that a run can continue; a
+    ValueError says that it is damaged, or holds no training state."""
     content = read_checkpoint(path)
     if 'optimizer' not in content or 'iter' not in content['meta']:
         raise ValueError(
@@ -78,12 +71,8 @@ def read_run(path: str) -> dict:
 
 
 def check_resumable(model: nn.Module, optimizer, path: str) -> dict:
-    """Read a checkpoint that continues a run of exactly this network.
-
-    Raises:
-        ValueError: If tasks, stage, weights or optimizers do not fit; and as
-            :func:`read_run`.
-    """
+    """Read a checkpoint that continues a run of exactly this network; a
+    ValueError says what does not fit."""
     content = read_run(path)
     weights = content['state_dict'] | (content.get('training_weights') or {})
     state, _ = fit_weights(model, path, {**content, 'state_dict': weights})
@@ -109,9 +98,9 @@ def run_facts(cfg: Config, env: Environment, train_set) -> dict:
     """What makes a run the run it is, by key with dots; its checkpoints store
     it: settings, number and names of images, and who made pseudo labels."""
     hooks = cfg.get('custom_hooks') or []
-    averaging = [h for h in hooks if h.get('type') in _AVERAGING]
+    averaging = [h for h in hooks if h.get('type') in _AVERAGING] or [None]
     facts = {key: value_at(cfg, key) for key in _DECIDES}
-    facts.update(processes=env.world_size, ema=(averaging or [None])[0])
+    facts.update(processes=env.world_size, ema=averaging[0])
     for position, member in enumerate(train_set.datasets):
         names = '\n'.join(member.stems).encode()
         facts[f'images.{position}_{member.name}'] = dict(
@@ -130,8 +119,7 @@ def check_same_run(stored: dict, facts: dict, cfg: Config,
     """Compare a checkpoint's run with the one that shall continue it.
 
     With ``auto_resume``, differences are errors; a checkpoint that the user
-    named continues with a warning, unless the states of the optimizers could
-    not be used.
+    named continues with a warning, unless optimizers could not use its states.
     """
     path, end = cfg.resume_from, cfg.runner.max_iters
     if stored['iter'] >= end:

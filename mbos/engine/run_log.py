@@ -47,10 +47,7 @@ def open_log(kept: MemoryHandler, path: str, cfg: Config) -> None:
 
 @HOOKS.register_module()
 class LossLogHook(Hook):
-    """Hands the losses to the loggers, read from the device once an interval.
-
-    A resumed run goes on with the sums of the run before.
-    """
+    """Hands the mean losses since the last line to the loggers."""
 
     def __init__(self, interval: int):
         self.interval = interval
@@ -91,9 +88,7 @@ class CompactTextLoggerHook(TextLoggerHook):
     """mmcv's text logger, with the losses of a kind added up on the screen.
 
     The ``.log.json`` beside the log holds each of the dozens of terms by its
-    name, ``<head>.<kind>.<task>[.on_<dataset>]``. The line on the screen has
-    their sums by kind (``loss_truth``, ``loss_pseudo``, ``loss_adv``, ...),
-    and the mean accuracy of the discriminators.
+    name, ``<head>.<kind>.<task>[.on_<dataset>]`` (docs/logging.md).
     """
 
     def _log_info(self, log_dict, runner):

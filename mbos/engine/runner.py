@@ -49,8 +49,7 @@ class CheckedIterRunner(IterBasedRunner):
             ours = type(hook).__module__.startswith('mbos.')
             with nullcontext() if ours else blamed_on(
                     f'The hook {type(hook).__name__} fails as the config has '
-                    'it', 'Correct its settings (schedules: lr_config), or '
-                    'take it out.'):
+                    'it', 'Correct lr_config, custom_hooks or the like.'):
                 if isinstance(hook, kinds):
                     getattr(hook, fn_name)(self)
 
@@ -117,8 +116,7 @@ class CheckedIterRunner(IterBasedRunner):
 
 @HOOKS.register_module()
 class SubfolderCheckpointHook(CheckpointHook):
-    """mmcv's checkpoint hook, writing into a subfolder of the work directory,
-    and also before each evaluation.
+    """Saves at intervals and before evaluations, into a subfolder.
 
     Of the checkpoints up to the present iteration, the last
     ``max_keep_ckpts`` are kept, whichever run or signal wrote them; older
@@ -180,8 +178,7 @@ class SubfolderCheckpointHook(CheckpointHook):
 
 
 def save_atomically(content: dict, path: str) -> None:
-    """Write a checkpoint so that its name never stands for half a file; if the
-    disk is full, what was there before is left alone."""
+    """Write a checkpoint, whole or not at all, as when the disk is full."""
     try:
         with whole_path(path) as temporary:
             torch.save(content, temporary)
@@ -203,10 +200,8 @@ def list_checkpoints(folder: str) -> list[tuple[int, str]]:
 
 
 def storable(value: Any) -> Any:
-    """What a checkpoint may hold, so that it is read without running code.
-
-    Values of NumPy become plain ones, anything unknown its text.
-    """
+    """What a checkpoint may hold, so that it is read without running code:
+    values of NumPy become plain ones, anything unknown its text."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, Mapping):

@@ -121,8 +121,7 @@ def build_train_set(cfg: Config) -> JointDataset:
 def make_runner(cfg: Config, env: Environment, train_set, val_set,
                 signals: StopSignals,
                 logger: logging.Logger) -> CheckedIterRunner:
-    """The runner of a run with all its hooks, where the checkpoint that it is
-    to go on from left off."""
+    """The runner with all hooks, where its checkpoint, if any, left off."""
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     if cfg.get('tf32') is not None:  # else torch decides
         torch.backends.cuda.matmul.allow_tf32 = cfg.tf32
@@ -137,12 +136,9 @@ def make_runner(cfg: Config, env: Environment, train_set, val_set,
     facts = run_facts(cfg, env, train_set)
     settings = settings_of(cfg) if cfg.data.get('test') else None
     meta = dict(
-        checkpoint_meta(model, plain(cfg.model), settings),
-        seed=cfg.seed,
-        config=cfg.pretty_text,
-        mbos_run=facts,
-        mbos_version=mbos.__version__,
-        mmseg_version=mmseg_version)
+        checkpoint_meta(model, plain(cfg.model), settings), seed=cfg.seed,
+        config=cfg.pretty_text, mbos_run=facts, mbos_version=mbos.__version__,
+        mmseg_version=mmseg_version)  # yapf: disable
     parts = dict(model=wrap_model(model, env), optimizer=optimizer,
                  logger=logger, meta=meta)  # yapf: disable
     runner = build_checked(build_runner, plain(cfg.runner), parts)
@@ -158,9 +154,9 @@ def prepare_model(cfg: Config, env: Environment,
                   logger: logging.Logger) -> nn.Module:
     """Build and initialise the network, the same in every process."""
     set_random_seed(cfg.seed)
+    settings = cfg.model.get('train_cfg') or {}
     precision = cfg.get('precision', 'float32')
-    cfg.model.train_cfg = dict(
-        cfg.model.get('train_cfg') or {}, precision=precision)
+    cfg.model.train_cfg = dict(settings, precision=precision)
     model = build_checked(build_segmentor, cfg.model)
     if cfg.get('resume_from') or cfg.get('load_from'):
         # everything is overwritten, so ImageNet weights are not needed
@@ -181,7 +177,6 @@ def prepare_model(cfg: Config, env: Environment,
 def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
                    val_set, signals: StopSignals) -> None:
     """Register schedule, step, checkpoints, logs, evaluation and extras."""
-
     scaling = dict(loss_scaling=cfg.get('precision') == 'fp16')
     # no arguments of build_checked, which would blame the first of them
     build_checked(
@@ -211,8 +206,7 @@ def register_hooks(runner: CheckedIterRunner, cfg: Config, env: Environment,
 
 
 def check_intervals(cfg: Config, accumulate: int) -> None:
-    """Let checkpoints, which are taken before evaluations too, come after
-    whole steps of the optimizers only."""
+    """Let checkpoints come after whole steps of the optimizers only."""
     for key in ('checkpoint_config.interval', 'evaluation.interval',
                 'evaluation.start'):
         value = value_at(cfg, key) or 0
@@ -223,8 +217,7 @@ def check_intervals(cfg: Config, accumulate: int) -> None:
 
 
 def prepare_work_dir(cfg: Config, env: Environment, val_set) -> None:
-    """Make the work directory, write the config there, and let evaluations
-    keep their sums there, not in memory."""
+    """Make the work directory, for the config and for sums of evaluations."""
     os.makedirs(cfg.work_dir, exist_ok=True)
     sums = osp.join(cfg.work_dir, '.evaluation')
     if env.is_main:

@@ -1,5 +1,4 @@
-"""Devices and processes of a run: who they are, what they agree on, and how
-they wait for each other."""
+"""Devices and processes of a run, and how they wait for each other."""
 import ctypes
 import os
 import random
@@ -18,13 +17,10 @@ from mmcv.parallel import MMDataParallel
 from mmcv.runner import get_dist_info
 from torch import nn
 
+# minutes that a process waits for what all do together, as averaging gradients
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
-"""str: Variable with the minutes that a process waits for what all processes
-do together, such as an exchange of gradients."""
 SLURM = dict(
     RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS')
-POLL = 0.05
-_PR_SET_PDEATHSIG = 1
 
 
 class LaunchError(RuntimeError):
@@ -42,7 +38,7 @@ class Environment:
     @property
     def distributed(self) -> bool:
         """bool: Whether there are several processes, or one under torchrun."""
-        return is_joined()
+        return dist.is_available() and dist.is_initialized()
 
     @property
     def is_main(self) -> bool:
@@ -52,11 +48,6 @@ class Environment:
     def barrier(self) -> None:
         """Wait for the other processes, however long they take."""
         wait_for_all()
-
-
-def is_joined() -> bool:
-    """Whether this process is one of a group, be it the only one."""
-    return dist.is_available() and dist.is_initialized()
 
 
 def set_up_environment(launcher: str = 'none') -> Environment:
@@ -71,10 +62,6 @@ def set_up_environment(launcher: str = 'none') -> Environment:
         return Environment(torch.device('cuda:0' if gpus else 'cpu'))
     if launcher == 'slurm':
         _take_slurm_variables()
-    elif 'RANK' not in os.environ:
-        raise LaunchError(
-            '--launcher pytorch is for torchrun, which sets RANK and others: '
-            'use tools/dist_*.sh, or leave --launcher out.')
     else:
         end_with_launcher()
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
@@ -93,8 +80,7 @@ def set_up_environment(launcher: str = 'none') -> Environment:
     try:
         timeout = timedelta(minutes=float(minutes))
     except (ValueError, OverflowError) as error:
-        raise LaunchError(
-            f'{TIMEOUT} is {minutes!r}, expected minutes.') from error
+        raise LaunchError(f'{TIMEOUT} is {minutes!r}: {error}.') from error
     dist.init_process_group(backend, timeout=timeout)
     patient_group()  # connected, so that a death is noticed
     return Environment(device, dist.get_rank(), dist.get_world_size())
@@ -109,8 +95,8 @@ def _take_slurm_variables() -> None:
         raise LaunchError(f'--launcher slurm needs {missing} in the '
                           'environment: start it with srun '
                           '(tools/slurm_train.sh does).') from missing
-    tasks = given.get('SLURM_NTASKS_PER_NODE', '1')
-    given.setdefault('LOCAL_WORLD_SIZE', tasks)
+    given.setdefault('LOCAL_WORLD_SIZE', given.get('SLURM_NTASKS_PER_NODE',
+                                                   '1'))
     given.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in given:
         command = ['scontrol', 'show', 'hostname', given['SLURM_NODELIST']]
@@ -119,23 +105,19 @@ def _take_slurm_variables() -> None:
 
 
 def end_with_launcher() -> None:
-    """Let the kernel send SIGTERM to this process when its launcher dies, so
-    that none is left behind. Linux only."""
+    """Let Linux send SIGTERM to this process when its launcher dies."""
     if sys.platform.startswith('linux'):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG
         launcher = os.environ.get('MBOS_LAUNCHER_PID')
         if launcher and os.getppid() != int(launcher):  # it died before
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def any_process(mine: bool) -> bool:
-    """Whether something is so in any process; all must ask.
-
-    Tensors of the CPU go through gloo, so nobody waits for a GPU.
-    """
+    """Whether something is so in any process; all must ask."""
     if get_dist_info()[1] == 1:
         return mine
-    flag = torch.tensor(float(mine))
+    flag = torch.tensor(float(mine))  # by gloo, so nobody waits for a GPU
     dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     return bool(flag)
 
@@ -147,13 +129,12 @@ def patient_group() -> dist.ProcessGroup:
 
 
 def wait_for_all() -> None:
-    """Wait until all processes are here, however long they take, or one has
-    died; signals are handled meanwhile."""
+    """Wait until all are here or one has died; signals are handled."""
     if get_dist_info()[1] == 1:
         return
     arrival = dist.barrier(patient_group(), async_op=True)
     while not arrival.is_completed():
-        time.sleep(POLL)
+        time.sleep(0.05)
     arrival.wait()
 
 
@@ -165,14 +146,11 @@ def set_random_seed(seed: int) -> None:
 
 
 def wrap_model(model: nn.Module, env: Environment) -> MMDataParallel:
-    """Put a model on the process's device, ready for mmcv's batches.
-
-    Gradients are averaged over the processes by ``GradientStepHook``.
-    """
-    on_cpu = env.device.type == 'cpu'
-    index = -1 if on_cpu else env.device.index or 0
+    """Put a model on the process's device, ready for mmcv's batches;
+    ``GradientStepHook`` averages gradients over the processes."""
+    index = -1 if env.device.type == 'cpu' else env.device.index or 0
     wrapped = MMDataParallel(model.to(env.device), device_ids=[index])
-    if on_cpu:
+    if index < 0:
         wrapped.device_ids = []  # also on machines that have a GPU
     return wrapped
 

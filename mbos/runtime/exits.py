@@ -14,7 +14,7 @@ import torch.distributed as dist
 from mbos.faults import first_line, place_in_own_code
 from mbos.io.untrusted import sentence_of
 from mbos.mmcv_ops import MissingOperatorError
-from .environment import LaunchError, is_joined
+from .environment import LaunchError
 
 EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
                    MissingOperatorError)
@@ -22,14 +22,11 @@ EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
 INTERRUPTED = 130
 ERROR_FILE = 'TORCHELASTIC_ERROR_FILE'
 _LESS_MEMORY = (
-    'The memory is not enough: lower data.samples_per_gpu or the size of the '
-    'images, set model.train_cfg.low_memory=True or images_per_pass=1 '
-    '(docs/performance.md), or predict with --workers 1, --mode slide or '
-    '--device cpu')
+    'The memory is not enough: docs/training.md, "Little memory", says what '
+    'needs less; predict with --workers 1, --mode slide or --device cpu')
 _DEFECT = (
-    '\nThis is a defect of MBOS, not yours. Please report it, with all lines '
-    'above and your command, in the issue tracker of the project '
-    '(CONTRIBUTING.md).')
+    '\nThis is a defect of MBOS, not yours. Please report it with all lines '
+    'above and your command (CONTRIBUTING.md).')
 _LOST = re.compile(
     r'[Cc]onnection (was )?(closed|reset|refused|aborted)|[Bb]roken pipe|'
     r'[Tt]imed out waiting|[Ww]atchdog|remote process exited|'
@@ -37,28 +34,25 @@ _LOST = re.compile(
 
 
 def run_tool(main: Callable[[], object]) -> None:
-    """Run a tool to its end, in each process of a run.
+    """Run a tool to its end; a number that it returns is the exit status.
 
-    An error that explains itself ends the process with status 1 and no
-    traceback; any other is a defect, of ours or of the user's own code, and
-    its traceback ends with whose. A number that ``main`` returns is the
-    status.
+    An error that explains itself ends it with status 1 and no traceback; any
+    other is a defect, and its traceback ends with whose.
     """
     if not faulthandler.is_enabled():
         faulthandler.enable()  # shows where a crash of the interpreter was
+    joined = dist.is_initialized if dist.is_available() else bool
     try:
         status = main()
     except SystemExit as leaving:
-        if leaving.code in (0, None) and is_joined():
-            # the others would wait for this process
+        if leaving.code in (0, None) and joined():
             _leave('A process left by sys.exit before the run was over.',
-                   leaving)
+                   leaving)  # others would wait for it
         raise
     except KeyboardInterrupt as error:
-        _write_down('Interrupted.', error)
-        sys.stderr.write('Interrupted: the same command goes on from here; '
-                         'training, with --auto-resume, from its last '
-                         'checkpoint.\n')
+        _write_down('Interrupted.', error, 'explained')
+        sys.stderr.write('Interrupted: the same command goes on from here, '
+                         'training from its checkpoint with --auto-resume.\n')
         sys.exit(INTERRUPTED)
     except EXPECTED_ERRORS as error:
         _leave(f'Error: {sentence_of(error)}', error)
@@ -67,14 +61,14 @@ def run_tool(main: Callable[[], object]) -> None:
     except Exception as error:
         text = f'{type(error).__name__}: {error}'
         lost = isinstance(error, RuntimeError) and _LOST.search(text)
-        if lost and is_joined():
+        if lost and joined():
             _leave(f'Lost the other processes: {text}', error, 'lost')
         _write_down(text, error, 'traceback')
         place = place_in_own_code(error)
         error.add_note(f'\nIt arose in {place}, which is not part of MBOS.'
                        if place else _DEFECT)
         raise
-    if is_joined():
+    if joined():
         dist.destroy_process_group()
     if status:
         sys.exit(status)
@@ -86,9 +80,7 @@ def _leave(text: str, error: BaseException, kind: str = 'explained') -> None:
     sys.exit(1 if 'MBOS_LAUNCHER_PID' in os.environ else text)
 
 
-def _write_down(text: str,
-                error: BaseException,
-                kind: str = 'explained') -> None:
+def _write_down(text: str, error: BaseException, kind: str) -> None:
     """Leave a note for torchrun, if that started this process; ``kind`` is how
     ``tools/launch.py`` reports it: ``explained``, ``traceback``, ``lost``."""
     if ERROR_FILE in os.environ:

@@ -8,9 +8,7 @@ from mmcv.runner import Hook, get_dist_info
 
 from .environment import any_process, wait_for_all
 
-EXIT_INTERRUPTED = 75
-"""int: Status of a run that was interrupted and can be resumed (the number
-that ``sysexits.h`` calls EX_TEMPFAIL: try again later)."""
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
@@ -25,9 +23,9 @@ class StopSignals:
     """Context in which signals ask the run to end.
 
     They end it where it is, with :class:`Interrupted`; within
-    :meth:`deferred` the first one is noted as :attr:`received`. A second
-    Ctrl-C aborts at once. Signals that were ignored before stay so
-    (``nohup``); forked processes ignore all of them.
+    :meth:`deferred` the first is noted as :attr:`received`. A second Ctrl-C
+    aborts. Signals that were ignored before (``nohup``), and all in forked
+    processes, are ignored.
     """
 
     def __init__(self):
@@ -68,8 +66,7 @@ class StopSignals:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """End a long part that changes nothing when a signal comes, also if it
-        came before."""
+        """End what changes nothing when a signal comes or has come."""
         if self.received is not None:
             raise Interrupted
         with self.deferred(False):
@@ -77,7 +74,7 @@ class StopSignals:
 
 
 class StopHook(Hook):
-    """Ends the run after an iteration in which a process got a signal, and the
+    """Ends the run after an iteration in which a process got a signal and the
     optimizers stepped: all processes end after the same one."""
 
     def __init__(self, signals: StopSignals, checkpoints):

@@ -1,9 +1,11 @@
 """The exponential moving average (EMA) of the weights."""
+import datetime
 import json
 import types
 
 import pytest
 import torch
+from mmcv.runner import HOOKS, Hook
 from torch import nn
 
 from mbos.apis import load_model, read_checkpoint
@@ -57,28 +59,38 @@ def test_average_by_hand(momentum, warm_up, values, expected):
 def test_network_has_the_average_for_a_while():
     hook, runner = stepped(0.5, 0, 8.)
 
-    def check_states():
+    def check(weight):
+        assert runner.model.weight.tolist() == [weight] * 2
         found = [s['weight'].tolist() for s in hook.states(runner.model)]
         assert found == [[4., 4.], [8., 8.]]
 
-    with averaged_weights(runner):
-        assert runner.model.weight.tolist() == [4., 4.]
-        check_states()
     with pytest.raises(KeyError), averaged_weights(runner):
+        check(4.)
         raise KeyError
-    assert runner.model.weight.tolist() == [8., 8.], 'after an error too'
-    check_states()
-    runner.hooks = []
-    with averaged_weights(runner):
-        assert runner.model.weight.tolist() == [8., 8.]
+    check(8.)
+
+
+@HOOKS.register_module()
+class NotingHook(Hook):
+    """Adds a buffer to the network and notes what no checkpoint can hold."""
+
+    def before_run(self, runner):
+        runner.model.module.register_buffer('seen_images', torch.zeros(1))
+
+    def after_train_iter(self, runner):
+        runner.meta['began'] = datetime.date(2026, 1, 2)
+
+    def resume_state(self, runner):
+        return dict(runner=type(runner))
 
 
 @pytest.fixture(scope='module')
 def averaged(tmp_path_factory):
-    """A run of stage 1 with mmcv's name of the hook in its config."""
+    """A run of stage 1 with mmcv's name of the hook in its config, and a hook
+    of one's own, which must not spoil checkpoints."""
     root = tmp_path_factory.mktemp('averaged')
     write_data(root / 'data', TWO)
-    hooks = [dict(type='EMAHook', momentum=0.1)]
+    hooks = [dict(type='NotingHook'), dict(type='EMAHook', momentum=0.1)]
     config = write_config(root / 'averaged.py',
                           config_of(root / 'data', TWO, custom_hooks=hooks))
     with pytest.MonkeyPatch.context() as patch:
@@ -94,6 +106,7 @@ def test_whoever_reads_the_checkpoint_gets_the_average(averaged, tool,
     content = read_checkpoint(str(averaged.last))
     state, training = content['state_dict'], content['training_weights']
     assert content['progress']['hooks']['EMAWeightsHook'] == dict(steps=4)
+    assert content['meta']['began'] == '2026-01-02'
     differing = [n for n in training if not training[n].equal(state[n])]
     assert len(differing) > len(training) / 2
     model = load_model(str(averaged.last), device='cpu')
@@ -112,14 +125,17 @@ def test_whoever_reads_the_checkpoint_gets_the_average(averaged, tool,
             found['figures'][key], abs=1e-4)
 
 
-def test_a_run_goes_on_without_the_average(averaged, tool):
-    """With the weights of training, where the config has no hook now."""
-    assert tool('train.py', averaged.config, '--work-dir', 'w',
-                '--no-validate', '--resume-from', averaged.last,
-                '--cfg-options', 'runner.max_iters=5', 'custom_hooks=[]',
-                'optimizer.lr=0.0', 'optimizer.weight_decay=0.0') is None
+def test_a_run_goes_on_with_the_hooks_and_without(averaged, tool):
+    """Without, with the weights of training."""
+    for work, options in (('with', ()), ('w', ('custom_hooks=[]', ))):
+        assert tool('train.py', averaged.config, '--no-validate', '--work-dir',
+                    work, '--resume-from', averaged.last, '--cfg-options',
+                    'runner.max_iters=5', 'optimizer.lr=0.0',
+                    'optimizer.weight_decay=0.0', *options) is None
+    training = read_checkpoint(str(averaged.last))['training_weights']
+    kept = read_checkpoint('with/iter_5.pth')['training_weights']
     content = read_checkpoint('w/iter_5.pth')
     assert 'training_weights' not in content
-    training = read_checkpoint(str(averaged.last))['training_weights']
     for name, value in training.items():
         assert torch.equal(content['state_dict'][name], value), name
+        assert torch.equal(kept[name], value), name

@@ -43,12 +43,8 @@ class Parts(nn.Module):
 
 def runner_of(model, **optimizers):
     return types.SimpleNamespace(
-        model=model,
-        optimizer=optimizers,
-        data_batch={},
-        iter=0,
-        max_iters=5,
-        _max_iters=5)
+        model=model, optimizer=optimizers, data_batch={}, iter=0, max_iters=5,
+        _max_iters=5)  # yapf: disable
 
 
 def train(hook, runner, *losses):
@@ -67,8 +63,7 @@ def train(hook, runner, *losses):
 
 
 def loss_of(name, *inputs):
-    return lambda model: model.get_submodule(name)(torch.tensor([inputs])).sum(
-    )
+    return lambda model: getattr(model, name)(torch.tensor([inputs])).sum()
 
 
 def close(weights, *expected):
@@ -78,12 +73,10 @@ def close(weights, *expected):
 
 def test_step_and_untouched_parameter():
     model = Parts()
+    used = [*model.generator.parameters(), *model.idle.parameters()]
     runner = runner_of(
         model,
-        generator=torch.optim.AdamW(
-            [*model.generator.parameters(), *model.idle.parameters()],
-            lr=0.1,
-            weight_decay=0.5),
+        generator=torch.optim.AdamW(used, lr=0.1, weight_decay=0.5),
         judge=torch.optim.SGD(model.judge.parameters(), lr=0.1))
     model.idle.weight.grad = torch.ones(1, 2)  # of an earlier iteration
     judge, generator = (loss_of(n, 1., 3.) for n in ('judge', 'generator'))
@@ -168,77 +161,41 @@ def test_iteration_seed_depends_on_seed_rank_and_iteration():
         assert len(set(values)) == len(cases)
 
 
-class LogRunner:
-    """As much of a runner as the log hook looks at."""
-
-    def __init__(self, iterations):
-        self.iter, self._max_iters = 0, iterations
-        self.log_buffer = LogBuffer()
-
-    def log(self, hook, **losses):
-        values = {k: torch.tensor(float(v)) for k, v in losses.items()}
-        self.outputs = dict(losses=values, loss=sum(values.values()))
-        hook.after_train_iter(self)
-        self.iter += 1
-
-    def line(self):
-        self.log_buffer.average(self._max_iters)
-        line = dict(self.log_buffer.output)
-        self.log_buffer.clear_output()
-        return line
-
-
-def test_losses_are_means_over_the_interval():
-    runner, hook = LogRunner(6), LossLogHook(2)
-    runner.log(hook, a=1, b=2)
-    assert not runner.log_buffer.val_history
-    runner.log(hook, a=3, b=4)
-    assert runner.line() == dict(a=2., b=3., loss=5.)
-    for value in (10, 20):
-        runner.log(hook, a=value)
-    assert runner.line() == dict(a=15., loss=15.), 'none of the line before'
-
-
 def log_in_two(rank):
-    """Lines of two processes, without a break and with one after three of
-    four iterations."""
+    """Lines of one process, without a break and with one in the second."""
     lines = []
     for broken in (False, True):
-        runner, hook = LogRunner(4), LossLogHook(4)
-        for i, value in enumerate([0.1 + rank, 0.7 - rank, 1 / 3, 3.3]):
-            if broken and i == 3:
+        hook = LossLogHook(2)
+        runner = types.SimpleNamespace(log_buffer=LogBuffer())
+        for runner.iter, a in enumerate([1., 3., 0.1 + rank, 3.3 - rank]):
+            if broken and runner.iter == 3:
                 state = hook.resume_state(runner)
-                hook = LossLogHook(4)
+                hook = LossLogHook(2)
                 hook.load_resume_state(state, runner)
-            runner.log(hook, a=value)
-        lines.append(runner.line())
+            value = torch.tensor(a)
+            runner.outputs = dict(losses=dict(a=value), loss=2 * value)
+            hook.after_train_iter(runner)
+            if runner.log_buffer.output:
+                lines.append(dict(runner.log_buffer.output))
+                runner.log_buffer.clear_output()
     return lines
 
 
-def test_losses_are_means_over_the_processes_and_survive_a_break(tmp_path):
-    # 0.1 + 0.7 and 1.1 - 0.3, with 1/3 + 3.3 in both
-    expected = pytest.approx((0.8 + 1 / 3 + 3.3) / 4)
+def test_losses_are_means_over_an_interval_and_the_processes(tmp_path):
+    expected = [dict(a=2., loss=4.), dict(a=1.7, loss=3.4)] * 2
     for lines in run_processes(log_in_two, 2, tmp_path):
-        assert [line['a'] for line in lines] == [expected] * 2
+        assert lines == [pytest.approx(line) for line in expected]
 
 
 def test_lines_on_the_screen_have_sums_of_each_kind():
+    others = {'lr': 0.1, 'ddr_val.lesion.Dice.EX': 0.3, 'loss': 1.875}
     values = {
-        'lr': 0.1,
         'decode.loss_truth.vessel': 1.0,
         'aux.loss_truth.vessel': 0.25,
         'decode.loss_truth.odoc': 0.5,
         'decode.loss_adv.vessel.on_ddr': 0.125,
         'decode.disc_acc_source.vessel': 0.5,
         'aux.disc_acc_source.vessel': 1.0,
-        'ddr_val.lesion.Dice.EX': 0.3,
-        'loss': 1.875
     }
-    assert condense(values) == {
-        'lr': 0.1,
-        'loss_truth': 1.75,
-        'loss_adv': 0.125,
-        'disc_acc_source': 0.75,
-        'ddr_val.lesion.Dice.EX': 0.3,
-        'loss': 1.875
-    }
+    assert condense(values | others) == dict(
+        others, loss_truth=1.75, loss_adv=0.125, disc_acc_source=0.75)

@@ -22,12 +22,14 @@ def network(precision):
 
 def batch():
     rng = torch.Generator().manual_seed(1)
-    planes = {
-        task: torch.randint(CLASSES[task] + 1, (32, 32),
-                            generator=rng).numpy()
-        for task in TASKS
-    }
-    labels = [stack_planes(TASKS, 32, 32, **{t: planes[t]}) for t in TASKS]
+    labels = [
+        stack_planes(
+            TASKS, 32, 32, **{
+                task:
+                torch.randint(CLASSES[task] + 1, (32, 32),
+                              generator=rng).numpy()
+            }) for task in TASKS
+    ]
     return dict(
         img=torch.randn(3, 3, 32, 32, generator=rng),
         img_metas=[make_meta(f'{t}_set', truth=[t]) for t in TASKS],

@@ -1,91 +1,60 @@
 """Both stages, end to end, on pictures of 64 pixels."""
-import datetime
-import json
 import os
 
+import numpy as np
 import pytest
 import torch
-from mmcv.runner import HOOKS, Hook
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import \
     EventAccumulator
 
-from mbos.apis import load_model
 from mbos.checkpoints.loading import read_checkpoint
-from tests.tiny_runs import FOVEA, TWO, config_of, write_config, write_data
+from mbos.io.labels import read_labels, save_labels
+from tests.tiny_runs import (FOVEA, TWO, config_of, read_log, write_config,
+                             write_data)
 
 
-def records(work, mode):
-    """Lines of the JSON log of one mode."""
-    path, = work.glob('*.log.json')
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line for line in lines if line.get('mode') == mode]
-
-
-def terms_of(home, adversarial):
-    """Names of all losses and accuracies; ``home`` is the dataset that labels
-    each task."""
-    own, others = ['loss_truth'], []
-    if adversarial:
-        own += ['loss_disc_source', 'disc_acc_source', 'disc_acc_target']
-        others = ['loss_pseudo', 'loss_adv', 'loss_disc_target']
-    names = [f'{name}.{task}' for name in own for task in home]
-    names += [
-        f'{name}.{task}.on_{home[other]}' for name in others for task in home
-        for other in home if other != task
-    ]
-    return {f'{head}.{name}' for head in ('decode', 'aux') for name in names}
-
-
-def terms_in(record):
-    return {k for k in record if k.startswith(('decode.', 'aux.'))}
+def check_terms(line, tasks, adversarial):
+    """Each task has a home, and in stage 2 terms on that of each other; the
+    losses add up."""
+    own, others = (4, 3 * (tasks - 1)) if adversarial else (1, 0)
+    names = [k for k in line if k.startswith(('decode.', 'aux.'))]
+    assert len(names) == 2 * tasks * (own + others)
+    total = sum(line[name] for name in names if '.loss_' in name)
+    assert line['loss'] == pytest.approx(total, abs=1e-3)
+    assert all(0 <= line[n] <= 1 for n in names if '.disc_acc_' in n)
 
 
 def tensorboard_tags(work):
-    events = EventAccumulator(str(work / 'tf_logs'), {'images': 0})
-    events.Reload()
-    return events.Tags()
+    return EventAccumulator(str(work / 'tf_logs')).Reload().Tags()
 
 
 def test_logs_of_stage_1(runs):
-    assert {'iter_2.pth', 'iter_4.pth', 'latest.pth',
-            'stage1.py'} <= set(os.listdir(runs.work1))
     log, = runs.work1.glob('*.log')
     text = log.read_text()
-    for wanted in ('PyTorch:', 'MMCV: 1.7', 'MBOS: ', 'seed 0', 'Config:',
-                   'Dataset c0: 3 images', 'Data checked in', 'eta: ',
-                   'data_time: ', 'loss_truth: '):
+    for wanted in ('PyTorch:', 'MBOS: ', 'seed 0', 'Config:', 'loss_truth: ',
+                   'Dataset c0: 3 images'):
         assert wanted in text, wanted
-    train = records(runs.work1, 'train')
+    assert (runs.work1 / 'stage1.py').exists()
+    train = read_log(runs.work1, 'train')
     assert [line['iter'] for line in train] == [2, 4]
     for line in train:
-        names = terms_of(dict(vessel='c0', lesion='c1'), False)
-        assert terms_in(line) == names
-        total = sum(line[name] for name in names)
-        assert line['loss'] == pytest.approx(total, abs=1e-4)
-        assert {'time', 'data_time', 'lr'} <= set(line)
+        check_terms(line, 2, False)
     # linear decay to 0 at iteration 4; the rate of the iteration logged
     assert [line['lr'] for line in train] == pytest.approx([7.5e-4, 2.5e-4])
 
 
 def test_logs_of_stage_2(runs):
-    expected = terms_of(dict(vessel='c0', lesion='c1'), True)
-    for line in records(runs.work2, 'train'):
-        assert terms_in(line) == expected
-        total = sum(v for k, v in line.items() if '.loss_' in k)
-        assert line['loss'] == pytest.approx(total, abs=1e-3)
-        assert all(0 <= line[name] <= 1 for name in expected
-                   if 'disc_acc' in name)
-        assert set(line['lr']) == {
-            'generator', 'discriminators', 'auxiliary_discriminators'
-        }
+    for line in read_log(runs.work2, 'train'):
+        check_terms(line, 2, True)
+        assert 'decode.loss_adv.vessel.on_c1' in line
+        assert 'aux.loss_pseudo.lesion.on_c0' in line
     tags = tensorboard_tags(runs.work2)['scalars']
-    assert {f'train/{name}' for name in expected | {'loss'}} <= set(tags)
-    assert any(tag.startswith('learning_rate') for tag in tags)
+    assert {f'train/{name}' for name in line if '.' in name} <= set(tags)
 
 
 def test_metrics_and_overlays_at_evaluation(runs):
-    line, = records(runs.work1, 'val')
+    line, = read_log(runs.work1, 'val')
     for name in ('c0_test.vessel.mDice', 'c1_test.lesion.Dice.EX', 'mDice'):
         assert 0 <= line[name] <= 1
     tags = tensorboard_tags(runs.work1)
@@ -96,22 +65,6 @@ def test_metrics_and_overlays_at_evaluation(runs):
     # photograph, prediction, truth
     assert Image.open(folder / f'{expected[0]}.jpg').size == (3 * 64, 64)
     assert sorted(tags['images']) == [f'overlays/{n}' for n in expected]
-
-
-def test_checkpoint_says_what_it_is(runs):
-    one, two = map(read_checkpoint, (runs.checkpoint1, runs.checkpoint2))
-    assert one['meta']['mbos_stage'] == 'multi_task'
-    assert two['meta']['mbos_stage'] == 'adversarial'
-    for meta in (one['meta'], two['meta']):
-        assert meta['iter'] == 4 and meta['seed'] == 0
-        assert [t['name'] for t in meta['mbos_tasks']] == list(TWO)
-        assert meta['mbos_model']['tasks'] == list(TWO)
-        assert 'CheckedIterRunner' in meta['config']
-    assert set(one['optimizer']) == {'generator'}
-    assert set(two['optimizer']) == {
-        'generator', 'discriminators', 'auxiliary_discriminators'
-    }
-    assert set(one['state_dict']) < set(two['state_dict'])
 
 
 def test_stage_2_starts_from_stage_1(runs, tool, tmp_path):
@@ -129,34 +82,32 @@ def test_stage_2_starts_from_stage_1(runs, tool, tmp_path):
 
 @pytest.mark.parametrize('adversarial', [False, True])
 def test_four_tasks_and_two_images(tool, tmp_path, adversarial):
-    """One task is the user's own, and each dataset gives two images."""
+    """One task is the user's own, each dataset gives two images, and of one
+    task only some classes are labelled."""
     tasks = (FOVEA, 'odoc', 'lesion', 'vessel')
     write_data(tmp_path / 'data', tasks)
-    config = write_config(
-        tmp_path / 'four.py',
-        config_of(
-            tmp_path / 'data',
-            tasks,
-            adversarial,
-            runner__max_iters=1,
-            evaluation__interval=1,
-            log_config__interval=1,
-            data__samples_per_gpu=2))
+    cfg = config_of(
+        tmp_path / 'data', tasks, adversarial, runner__max_iters=1,
+        evaluation__interval=1, log_config__interval=1,
+        data__samples_per_gpu=2)  # yapf: disable
+    for entry in cfg['data']['train']['datasets'][2], cfg['test_sets']['c2']:
+        path = entry['ann_dirs']['lesion']
+        entry['ann_dirs']['lesion'] = dict(path=path, classes=['EX'])
+        for mask in (tmp_path / 'data' / path).iterdir():
+            save_labels(str(mask), np.uint8(read_labels(str(mask)) == 1))
+    config = write_config(tmp_path / 'four.py', cfg)
     assert tool('train.py', config, '--seed', 3) is None
     work = tmp_path / 'work_dirs' / 'four'
     names = ('fovea', 'odoc', 'lesion', 'vessel')
-    line, = records(work, 'train')
-    assert terms_in(line) == terms_of(
-        {
-            name: f'c{i}'
-            for i, name in enumerate(names)
-        }, adversarial)
-    evaluated, = records(work, 'val')
+    line, = read_log(work, 'train')
+    check_terms(line, 4, adversarial)
+    evaluated, = read_log(work, 'val')
     assert 'c0_test.fovea.Dice.fovea' in evaluated
+    assert 'c2_test.lesion.Dice.EX' in evaluated
+    assert 'c2_test.lesion.Dice.HE' not in evaluated
     folder = 'ckpt' if adversarial else '.'
     meta = read_checkpoint(str(work / folder / 'iter_1.pth'))['meta']
-    assert [t['name'] for t in meta['mbos_tasks']
-            ] == ['vessel', 'lesion', 'odoc', 'fovea']
+    assert {t['name'] for t in meta['mbos_tasks']} == set(names)
     assert meta['seed'] == 3
 
 
@@ -180,31 +131,3 @@ def test_checkpoints_come_after_whole_steps(runs, tool, tmp_path, key):
                                           'optimizer_config.accumulate=2',
                                           f'{key}.interval=3')
     assert not (tmp_path / 'w').exists()
-
-
-@HOOKS.register_module()
-class NotingHook(Hook):
-    """Adds a buffer to the network and notes what no checkpoint can hold."""
-
-    def before_run(self, runner):
-        runner.model.module.register_buffer('seen_images', torch.zeros(1))
-
-    def after_train_iter(self, runner):
-        runner.meta['began'] = datetime.date(2026, 1, 2)
-
-    def resume_state(self, runner):
-        return dict(runner=type(runner))
-
-
-def test_hooks_of_ones_own_do_not_spoil_checkpoints(runs, tool, tmp_path):
-    """They serve prediction, and resuming with the hook and without."""
-    hooks = [dict(type='NotingHook'), dict(type='EMAWeightsHook')]
-    config = write_config(tmp_path / 'a.py',
-                          config_of(runs.data, TWO, custom_hooks=hooks))
-    arguments = ('train.py', config, '--no-validate', '--work-dir')
-    assert tool(*arguments, 'w') is None
-    assert read_checkpoint('w/iter_4.pth')['meta']['began'] == '2026-01-02'
-    load_model('w/iter_4.pth', device='cpu')
-    for work, options in (('x', ()), ('y', ('custom_hooks=[]', ))):
-        assert tool(*arguments, work, '--resume-from', 'w/iter_2.pth',
-                    '--cfg-options', 'runner.max_iters=4', *options) is None

@@ -29,9 +29,6 @@ def long_runs(tmp_path_factory):
             assert run_tool(patch, 'train.py', config, '--work-dir',
                             work) is None
             found[stage] = types.SimpleNamespace(
-                config=config,
-                changes=changes,
-                work=work,
-                data=root / 'data',
-                checkpoints=folder_of(work, stage == 2))
+                config=config, changes=changes, work=work, data=root / 'data',
+                checkpoints=folder_of(work, stage == 2))  # yapf: disable
     return found

@@ -1,5 +1,4 @@
 """Tiny runs of both stages, and what is compared of them."""
-import json
 import re
 import subprocess
 import time
@@ -8,7 +7,8 @@ from pathlib import Path
 import torch
 
 from mbos.checkpoints.loading import read_checkpoint
-from tests.tiny_runs import TWO, config_of, script_environment, write_config
+from tests.tiny_runs import (TEST, TWO, config_of, member, read_log,
+                             script_environment, write_config)
 
 
 def write_long_config(path, data, adversarial=False, iterations=8, **changes):
@@ -17,25 +17,18 @@ def write_long_config(path, data, adversarial=False, iterations=8, **changes):
     Warm-up, dropout, random transforms, evaluation with the best kept, and
     checkpoints and log lines at intervals that do not divide each other.
     """
+    # yapf: disable
     defaults = dict(
-        runner__max_iters=iterations,
-        checkpoint_config__interval=2,
-        log_config__interval=3,
-        evaluation__interval=4,
-        evaluation__save_best='mDice',
-        lr_config__warmup='linear',
-        lr_config__warmup_iters=5,
-        lr_config__warmup_ratio=0.1)
+        runner__max_iters=iterations, checkpoint_config__interval=2,
+        log_config__interval=3, evaluation__interval=4,
+        evaluation__save_best='mDice', lr_config__warmup='linear',
+        lr_config__warmup_iters=5, lr_config__warmup_ratio=0.1)
+    # yapf: enable
     cfg = config_of(data, TWO, adversarial, **dict(defaults, **changes))
     # the best checkpoint must not be chosen on test images
-    for name, test_set in cfg['test_sets'].items():
-        cfg['test_sets'][name] = dict(
-            test_set, img_dir=test_set['img_dir'].replace('_test', ''))
-        cfg['test_sets'][name]['ann_dirs'] = {
-            task: folder.replace('_test', '')
-            for task, folder in test_set['ann_dirs'].items()
-        }
-    cfg['data']['test'] = cfg['test_sets']['c0']
+    cfg['test_sets'] = {}
+    cfg['data']['test'] = member(
+        0, 'c0', TEST, ann_dirs=dict(vessel='c0/vessel'))
     return write_config(path, cfg)
 
 
@@ -50,20 +43,12 @@ def log_lines(work):
     A line that was logged twice must be the same.
     """
     lines, last = {}, 0
-    for path in sorted(Path(work).glob('*.log.json')):
-        for text in path.read_text().splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:  # killed while it was written
-                continue
-            mode = line.get('mode')
-            if mode is None:
-                continue
-            for key in ('time', 'data_time', 'memory', 'epoch'):
-                line.pop(key, None)
-            # mmcv gives the number of images as the iteration of evaluations
-            last = line['iter'] if mode == 'train' else last
-            assert lines.setdefault((mode, last), line) == line, last
+    for line in read_log(work, 'train', 'val'):
+        for key in ('time', 'data_time', 'memory', 'epoch'):
+            line.pop(key, None)
+        # mmcv gives the number of images as the iteration of evaluations
+        last = line['iter'] if line['mode'] == 'train' else last
+        assert lines.setdefault((line['mode'], last), line) == line, last
     return lines
 
 
@@ -111,12 +96,8 @@ def start(*command, folder):
     """Start a command of the checkout on CPU; its output is collected."""
     with open(Path(folder) / 'output.txt', 'ab') as log:
         return subprocess.Popen(
-            list(map(str, command)),
-            cwd=folder,
-            env=script_environment(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True)
+            list(map(str, command)), cwd=folder, env=script_environment(),
+            stdout=log, stderr=log, start_new_session=True)  # yapf: disable
 
 
 def wait_for(pattern, folder, process, seconds=120):

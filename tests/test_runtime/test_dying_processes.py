@@ -37,17 +37,17 @@ def launch(runs, tmp_path):
     """Function that trains in several processes, of which one may die: in an
     iteration, or where a dataset is checked or scored."""
 
-    def run(where, processes=2, environment=None, changes=None, **fault):
-        cfg = config_of(runs.data, TWO, custom_imports=PARTS, **changes or {})
+    def run(where, processes=2, **fault):
+        cfg = config_of(
+            runs.data, TWO, custom_imports=PARTS, evaluation__interval=1)
         if where == 'training':
             cfg['custom_hooks'] = [dict(type='FailingHook', **fault)]
         else:
             cfg['data']['val'][0].update(
                 type='FailingDataset', where=where, **fault)
         config = write_config(tmp_path / 'a.py', cfg)
-        script = 'dist_train_multi_task.sh'
         return run_script(
-            script, config, processes, folder=tmp_path, **environment or {})
+            'dist_train_multi_task.sh', config, processes, folder=tmp_path)
 
     return run
 
@@ -56,8 +56,7 @@ def launch(runs, tmp_path):
 @pytest.mark.parametrize('processes, rank', [(2, 0), (2, 1), (3, 2)])
 @pytest.mark.parametrize('how', ENDS)
 def test_training(launch, how, rank, processes):
-    done = launch('training', processes, how=how, rank=rank)
-    check_end(done, how, rank)
+    check_end(launch('training', processes, how=how, rank=rank), how, rank)
 
 
 @pytest.mark.parametrize('how, where, rank', [('exception', 'scoring', 1)] + [
@@ -67,8 +66,7 @@ def test_training(launch, how, rank, processes):
 ])
 def test_data_check_and_evaluation(launch, how, rank, where):
     """In the first validation set."""
-    every = dict(evaluation__interval=1)
-    check_end(launch(where, changes=every, how=how, rank=rank), how, rank)
+    check_end(launch(where, how=how, rank=rank), how, rank)
 
 
 def test_error_of_all_is_told_once_and_last(runs, tmp_path):
@@ -79,16 +77,3 @@ def test_error_of_all_is_told_once_and_last(runs, tmp_path):
     assert done.returncode == 1 and 'Traceback' not in shown
     assert shown.count("checkpoint 'no.pth' not found") == 1
     assert done.stderr.rstrip().splitlines()[-1].startswith('Error: ')
-
-
-@slow
-def test_slow_check_of_the_data(launch):
-    """Others wait for the first process, longer than for anything else."""
-    done = launch(
-        'check',
-        environment=dict(MBOS_TIMEOUT_MINUTES='0.15'),
-        changes=dict(runner__max_iters=1),
-        how='kill',
-        rank=-1,
-        seconds=20)
-    assert done.returncode == 0, done.stderr[-3000:]

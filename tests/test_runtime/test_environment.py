@@ -1,6 +1,5 @@
 import time
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -58,12 +57,11 @@ def test_with_others(join, launcher, gpus, variables, device, backend):
 
 
 @pytest.mark.parametrize('launcher, gpus, variables, words', [
-    ('pytorch', 0, {}, 'torchrun.*tools/dist_'),
     ('slurm', 0, {}, 'SLURM_PROCID.*srun'),
     ('pytorch', 2, dict(TORCHRUN, LOCAL_WORLD_SIZE='3'),
      '3 processes.*only 2 GPU.*start 2'),
     *(('pytorch', 0, dict(TORCHRUN, MBOS_TIMEOUT_MINUTES=text),
-       'expected minutes') for text in ('soon', 'inf', 'nan')),
+       'MBOS_TIMEOUT_MINUTES') for text in ('soon', 'inf', 'nan')),
 ])  # yapf: disable
 def test_started_wrongly(join, launcher, gpus, variables, words):
     """Nobody waits for the others."""
@@ -72,19 +70,15 @@ def test_started_wrongly(join, launcher, gpus, variables, words):
 
 
 def slow_first(rank):
-    """Three barriers, to which the first process comes late."""
-    env = Environment(torch.device('cpu'), rank, 3)
-    times = []
-    for seconds in (2, 0, 0.5):
-        if rank == 0:
-            time.sleep(seconds)
-        env.barrier()
-        times.append(time.monotonic())
-    return times
+    """A barrier to which the first process comes late."""
+    if rank == 0:
+        time.sleep(2)
+    reached = time.monotonic()
+    Environment(torch.device('cpu'), rank, 3).barrier()
+    return reached, time.monotonic()
 
 
 def test_barrier_waits_longer_than_collectives(tmp_path):
     """As for a long check of the data, of which others know nothing."""
-    times = np.array(run_processes(slow_first, 3, tmp_path, timeout=1))
-    assert np.ptp(times, axis=0).max() < 0.4, 'all go on together'
-    assert (np.diff(times[:, [0, 2]], axis=1) > 0.5).all()
+    reached, left = zip(*run_processes(slow_first, 3, tmp_path, timeout=1))
+    assert max(reached) <= min(left)
