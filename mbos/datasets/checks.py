@@ -217,8 +217,7 @@ def _problems_of_manifest(folder: LabelFolder,
         classes = manifest.get('classes') or folder.task.classes
         made_for = manifest['task'], list(classes)
         missing = set(stems) - set(map(str, manifest['images']))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError,
-            RecursionError) as error:
+    except Exception as error:  # a damaged file may provoke any of them
         return [f'{path}: is not a manifest ({error!r}); {MAKE}.']
     wanted = folder.task.name, list(folder.classes)
     if made_for == wanted and not missing:

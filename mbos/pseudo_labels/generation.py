@@ -31,8 +31,6 @@ from mbos.io.photographs import read_layout
 from mbos.runtime.environment import Environment
 from mbos.tasks import IGNORE_INDEX, build_tasks
 
-# What makes a member a training set; the images alone are wanted.
-TRAINING_KEYS = {'ann_dirs', 'pseudo_dirs', 'weights', 'fov_dir'}
 # Labels are made again where one of these is another than in the manifest.
 ORIGIN = ('task', 'checkpoint_sha256', 'threshold', 'margin', 'classes',
           'truth')
@@ -123,9 +121,9 @@ def _open_datasets(folders: Sequence[ImageFolder], cfg: Config) -> None:
     test = member_datasets(test[0] if isinstance(test, list) else test)[0]
 
     def build(member, **changes):
-        images = {k: v for k, v in member.items() if k not in TRAINING_KEYS}
-        images.update(tasks=cfg.model.tasks, test_mode=True, **changes)
-        return build_checked(build_dataset, images)
+        images = dict(member, tasks=cfg.model.tasks, test_mode=True)
+        images |= dict(ann_dirs=None, pseudo_dirs=None, fov_dir=None)
+        return build_checked(build_dataset, images | changes)
 
     for folder in folders:
         folder.dataset = build(folder.member, pipeline=test['pipeline'])

@@ -155,20 +155,6 @@ def test_only_labelled_classes_are_scored(score):
     assert not {k for k in values if k.endswith(('.EX', '.MA'))}
 
 
-@pytest.mark.parametrize('name', ['disc', 'cup'])
-def test_one_class_of_nested_ones(score, name):
-    """In masks of 0 and 255; the other class has no say."""
-    labels = np.zeros((40, 56), np.uint8)
-    labels[:10] = 255
-    pred = prediction(value=0.0)
-    pred['odoc'][('disc', 'cup').index(name), :20] = 0.7
-    entry = dict(odoc=dict(path='ann', classes=[name], binary=True))
-    values = score(pred, labels, ann_dirs=entry)
-    assert values[f'odoc.IoU.{name}'] == pytest.approx(10 / 20)
-    assert {k.split('.')[2] for k in values
-            if 'odoc.Dice.' in k} == {'background', name}  # yapf: disable
-
-
 def test_evaluation_sets(make_test_set):
     members = [make_test_set(name=name) for name in ('ddr', 'idrid')]
     sets = EvaluationSets(members)

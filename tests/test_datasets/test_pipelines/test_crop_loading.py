@@ -128,17 +128,6 @@ def test_every_scale_takes_the_labels_that_opencv_takes():
             assert (region.sample_labels(ramp) == expected).all()
 
 
-@pytest.mark.parametrize('source, size, factor', [
-    ((2048, 2048), (1024, 1024), 2),
-    ((2048, 2048), (1025, 1025), 1),
-    ((3416, 3416), (854, 854), 4),
-    ((3416, 3416), (100, 100), 8),
-    ((500, 4000), (400, 500), 1),
-])
-def test_reduction_by_hand(source, size, factor):
-    assert Region(source, size, (0, 1, 0, 1)).reduction() == factor
-
-
 def spotted(tmp_path, spots):
     """A photograph of 400x600 with labelled rectangles on background."""
     plane = np.zeros((400, 600), np.uint8)
