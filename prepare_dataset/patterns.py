@@ -45,9 +45,8 @@ class Photograph:
         return any(_fits(pattern, name) for name in names)
 
 
-def list_photographs(folder: Path,
-                     pattern: str = '*',
-                     expression: str | None = None) -> list[Photograph]:
+def list_photographs(folder: Path, pattern: str,
+                     expression: str | None) -> list[Photograph]:
     """List the image files in a folder and below it, by relative path.
 
     ``pattern`` chooses them, such as ``'*.jpg'`` or ``'images/*.jpg'``; the

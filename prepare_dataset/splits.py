@@ -34,10 +34,9 @@ def group_of(photographs: Sequence[Photograph],
 
 
 def split_photographs(
-        photographs: Sequence[Photograph],
-        texts: Sequence[str],
+        photographs: Sequence[Photograph], texts: Sequence[str],
         groups: Mapping[str, str],
-        seed: int = 0) -> tuple[dict[str, list[Photograph]], list[str]]:
+        seed: int) -> tuple[dict[str, list[Photograph]], list[str]]:
     """Divide photographs into splits, as ``name=value`` of the command line
     says; returns them, and notes for the user.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mbos.tasks import TaskLike
 from .losses import adversarial_loss, at_least_float32
 from .multi_task_segmentor import ByTask, MultiTaskSegmentor, pick
-from .patch_discriminator import fixed_verdicts, verdict_accuracy
+from .patch_discriminator import fixed_verdicts
 from .recomputation import maybe_recomputed
 from .supervision import (FOOL, SOURCE, SUPERVISED, Term, adversarial_terms,
                           pseudo_terms, truth_terms)
@@ -127,7 +127,8 @@ class AdversarialSegmentor(MultiTaskSegmentor):
                 verdict = pick(for_discriminator, judged, term.rows)
                 per_image = adversarial_loss(verdict, is_source)
                 # the terms' weights add up to 0.5 over each side
-                accuracy = verdict_accuracy(verdict.detach(), is_source)
+                right = (verdict > 0) == is_source
+                accuracy = right.flatten(1).to(torch.float32).mean(-1)
                 key = f'disc_acc_{term.role}.{term.task}'
                 values[key] = values.get(
                     key, 0) + (2 * accuracy * term.weights).sum()

@@ -59,11 +59,8 @@ def position_bias(attention: nn.Module) -> Tensor:
 class CrossTaskBlock(BaseModule):
     """Attention from one task's map to another's, then a feed-forward."""
 
-    def __init__(self,
-                 channels: int,
-                 num_heads: int,
-                 window_size: int,
-                 feedforward_ratio: int = 4):
+    def __init__(self, channels: int, num_heads: int, window_size: int,
+                 feedforward_ratio: int):
         super().__init__()
         if channels % num_heads:
             raise ValueError(f'{channels} channels cannot be shared by '

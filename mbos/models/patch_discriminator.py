@@ -1,7 +1,6 @@
 """The discriminator of one task's predictions (docs/method.md, section 6)."""
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from mmcv.cnn import kaiming_init
 from mmcv.runner import BaseModule
@@ -59,12 +58,6 @@ class PatchDiscriminator(BaseModule):
         for conv in self.convs[:-1]:
             x = self.act(conv(x))
         return self.convs[-1](x)
-
-
-def verdict_accuracy(logits: Tensor, is_source: bool) -> Tensor:
-    """Share of patches judged rightly, per image: shape (N, )."""
-    right = (logits > 0) if is_source else (logits <= 0)
-    return right.flatten(1).to(torch.float32).mean(-1)
 
 
 def fixed_verdicts(discriminator: nn.Module, prob: Tensor) -> Tensor:

@@ -66,10 +66,8 @@ def wanted_rows(terms: list[Term],
     return {task: sorted(wanted) for task, wanted in rows.items() if wanted}
 
 
-def plane_classes(metas: Sequence[dict],
-                  task: str,
-                  rows: Sequence[int],
-                  key: str = 'classes') -> list | None:
+def plane_classes(metas: Sequence[dict], task: str, rows: Sequence[int],
+                  key: str) -> list | None:
     """Classes that are ``classes`` or ``learnt`` in the planes of images."""
     classes = [metas[row]['planes'][task].get(key) for row in rows]
     return classes if any(classes) else None
@@ -118,7 +116,8 @@ def truth_terms(metas: Sequence[dict], tasks: Sequence[str],
         if rows:
             terms.append(
                 Term(f'loss_truth.{task}', task, SUPERVISED, rows,
-                     torch.cat(weights), plane_classes(metas, task, rows)))
+                     torch.cat(weights),
+                     plane_classes(metas, task, rows, 'classes')))
     return terms
 
 
@@ -128,7 +127,7 @@ def pseudo_terms(metas: Sequence[dict], tasks: Sequence[str],
     return [
         Term(f'loss_pseudo.{task}.on_{dataset}', task, SUPERVISED, rows,
              plane_weights(metas, task, rows, counts[task], factor),
-             plane_classes(metas, task, rows))
+             plane_classes(metas, task, rows, 'classes'))
         for task in tasks
         for dataset, rows in labelled_rows(metas, task, PSEUDO).items()
     ]  # yapf: disable

@@ -4,8 +4,7 @@ import math
 import pytest
 import torch
 
-from mbos.models.patch_discriminator import (PatchDiscriminator,
-                                             fixed_verdicts, verdict_accuracy)
+from mbos.models.patch_discriminator import PatchDiscriminator, fixed_verdicts
 
 
 @pytest.mark.parametrize('settings, patch', [
@@ -72,9 +71,3 @@ def test_fixed_verdicts_have_a_gradient_for_the_probabilities_only():
     assert torch.allclose(prob.grad, expected)
     assert all(p.grad is None for p in net.parameters())
     assert all(p.requires_grad for p in net.parameters())
-
-
-def test_accuracy_by_hand():
-    logits = torch.tensor([[[[1., -1.], [2., 0.]]], [[[-1., -1.], [-1., 1.]]]])
-    assert verdict_accuracy(logits, True).tolist() == [0.5, 0.25]
-    assert verdict_accuracy(logits, False).tolist() == [0.5, 0.75]

@@ -238,6 +238,12 @@ def test_generator_and_discriminators_do_not_train_each_other():
         }
         assert touched == {part}
     assert all(p.requires_grad for p in model.discriminators.parameters())
+    for judge in model.discriminators.values():  # takes all for source
+        judge.convs[-1].weight.data.zero_()
+        judge.convs[-1].bias.data.fill_(1)
+    losses = model(**join(batch))
+    assert losses['decode.disc_acc_source.vessel'] == 1
+    assert losses['decode.disc_acc_target.vessel'] == 0
 
 
 def test_one_task_has_no_game_and_no_attention():
