@@ -4,7 +4,7 @@ import json
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import chain, count
@@ -51,10 +51,15 @@ def find_photographs(inputs: Sequence[str],
         is_there = osp.exists(given)
         for path in [given] if is_there else sorted(
                 glob.glob(given, recursive=True)):
-            if osp.isdir(path):
-                names |= _search(path, exclude, left_out)
-            else:
+            if not osp.isdir(path):
                 names[path] = osp.splitext(osp.basename(path))[0]
+                continue
+            for file in _files(path, exclude):
+                if is_photograph_name(osp.basename(file)):
+                    name = osp.splitext(osp.relpath(file, path))[0]
+                    names[file] = name.replace(os.sep, '/')
+                else:
+                    left_out.append(file)
         if not names:
             raise FileNotFoundError(
                 f'{given}: {"" if is_there else "no such file, and "}no '
@@ -65,9 +70,8 @@ def find_photographs(inputs: Sequence[str],
     return dict(found.values()), left_out
 
 
-def _search(folder: str, exclude: str | None, left_out: list[str]) -> Names:
-    """Photographs in and below a folder, hidden ones left out."""
-    names: Names = {}
+def _files(folder: str, exclude: str | None) -> Iterator[str]:
+    """Files in and below a folder but for hidden ones."""
     seen = {exclude and osp.realpath(exclude)}
     for base, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
@@ -75,14 +79,8 @@ def _search(folder: str, exclude: str | None, left_out: list[str]) -> Names:
             folders.clear()
             continue
         seen.add(osp.realpath(base))
-        for file in sorted(f for f in files if not f.startswith('.')):
-            path = osp.join(base, file)
-            if is_photograph_name(file):
-                name = osp.splitext(osp.relpath(path, folder))[0]
-                names[path] = name.replace(os.sep, '/')
-            else:
-                left_out.append(path)
-    return names
+        yield from (osp.join(base, file) for file in sorted(files)
+                    if not file.startswith('.'))  # yapf: disable
 
 
 def name_photographs(found: Names, known: Mapping[str, str]) -> Names:

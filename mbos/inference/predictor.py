@@ -25,8 +25,7 @@ from mbos.zoo import DEFAULT, card_path, checkpoint_path
 from .prediction import (Image, PhotographPredictor, Prediction,
                          PredictionOptions)
 
-View = tuple[Tensor, dict]
-"""A network input (3, h, w) and mmseg's meta information of it."""
+View = tuple[Tensor, dict]  # a network input (3, h, w) and mmseg's meta of it
 
 
 def load_model(checkpoint: str = DEFAULT,

@@ -21,8 +21,7 @@ from mbos.runtime.environment import Environment, wrap_model
 
 Probabilities = dict[str, np.ndarray]
 """dict[str, ndarray]: By task name, (C, H, W), float32."""
-SCALES, FLIPS = (0.75, 1.0, 1.25), ('horizontal', 'vertical')
-"""Of ``--aug-test``."""
+SCALES, FLIPS = (0.75, 1.0, 1.25), ('horizontal', 'vertical')  # --aug-test
 
 
 def load_segmentor(model_cfg: dict,

@@ -24,8 +24,7 @@ VARIABLES = ('s0', 's1', 's2', 's3', 's4', 's5', 'faint', 'line', 'grid',
 FAINT, PANEL = '#0000f6', '#0000fa'
 CURVES = (('Precision and recall', 'AP', 'recall', 'precision'),
           ('ROC', 'AUC-pooled', 'false_positive_rate', 'recall'))
-WIDTH, HEIGHT, ROW = 3.6, 3.5, 0.45
-"""float: Inches of a chart, and height of a row of dots."""
+WIDTH, HEIGHT, ROW = 3.6, 3.5, 0.45  # inches of a chart, and of a row of dots
 POINT = dict(marker='o', ls='', ms=7, mec=PANEL, clip_on=False)
 DIAGONAL = dict(color=FAINT, linestyle=':', linewidth=1)
 

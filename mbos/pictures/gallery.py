@@ -17,9 +17,7 @@ from mbos.painter import DrawnTask, draw_layer, shrink
 from mbos.tasks import Task
 from .document import link_to, render_page
 
-PICTURES = 'gallery_files'
 THUMBNAIL = 512
-THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def write_gallery(out_dir: str,
             },
             links=[(name, url(path)) for name, path in links.items()])
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(4) as pool:
         items = without_nan(list(pool.map(item_of, images)))
     page = osp.join(out_dir, 'gallery.html')
     values = dict(title=title, note=note, tasks=tasks, columns=columns)
@@ -124,7 +122,7 @@ def write_pictures(out_dir: str, name: str, photograph: np.ndarray,
 def _paths(out_dir: str, name: str,
            tasks: Iterable[str]) -> tuple[str, dict[str, str]]:
     """Files of an image's thumbnail, and of its layers by task."""
-    base = osp.join(out_dir, PICTURES, file_name(name))
+    base = osp.join(out_dir, 'gallery_files', file_name(name))
     return f'{base}.jpg', {task: f'{base}.{task}.png' for task in tasks}
 
 

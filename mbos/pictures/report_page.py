@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from .charts import task_charts
 from .document import render_page
 
-ROWS = 200
-"""int: Most images in a table of the page; the CSV file has all."""
+ROWS = 200  # at most in a table of images; the CSV file has all
 COMPARABLE = ('Dice-image', 'AP', 'AUC-pooled', 'Ratio-error')
 OVERVIEW = [('published', 'Dice'), *(('comparable', n) for n in COMPARABLE)]
 """list: Metrics of the table on top, by table and name."""
