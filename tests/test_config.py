@@ -6,7 +6,6 @@ import warnings
 
 import pytest
 from mmcv.runner.hooks import Hook
-from mmseg.datasets import build_dataset
 
 from mbos.apis import (build_checked, find_config, load_config,
                        member_datasets, stage1_model_cfg)
@@ -15,6 +14,8 @@ from mbos.config_rules import check_overrides, check_training
 from mbos.faults import InvalidConfigError
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 from tests.tiny_runs import ROOT, TWO, config_of, write_config, write_data
+
+DELETE = object()
 
 
 def put(path, value):
@@ -30,9 +31,6 @@ def put(path, value):
             part[int(last) if isinstance(part, list) else last] = value
 
     return change
-
-
-DELETE = object()
 
 
 def load(tmp_path, *changes, options=None):
@@ -124,15 +122,6 @@ def test_stage_1_network_of_stage_2():
     assert ours == load_config(STAGE1_CONFIG).model
 
 
-@pytest.mark.parametrize('cfg, words', [
-    (dict(type='Nonsense'), 'Nonsense is not in the dataset registry.*type'),
-    (dict(type='JointDataset', datasets=[], colour=1), 'Joint.*colour'),
-])
-def test_parts_that_cannot_be_built(cfg, words):
-    with pytest.raises(InvalidConfigError, match=words):
-        build_checked(build_dataset, cfg)
-
-
 def test_errors_of_the_users_own_code_are_left_alone():
 
     def fail(error):
@@ -156,7 +145,6 @@ CONFIG = dict(
 
 @pytest.mark.parametrize('key, meant', [
     ('data_rot', 'data_root'),
-    ('data.samples_per_gp', 'samples_per_gpu'),
     ('data.trian.datasets', 'train'),
     ('model.train_cfg.image_per_pass', 'images_per_pass'),
     ('optimizer.generater.lr', 'generator'),
@@ -192,29 +180,22 @@ FIRST = 'data.train.datasets.0'
     (put('model', None), 'model is missing'),
     (put('model.tasks', ['vessel', 'vein']), "model.tasks: .*'vein'"),
     (put('model.tasks', [5]), 'model.tasks'),
-    (put('model.type', 'EncoderDecoder'), 'MultiTaskSegmentor'),
     (put('model.decode_head', UPER), 'MultiTaskHead.*UPerHead'),
     (put('model.auxiliary_head', [UPER]), 'model.auxiliary_head .*one dict'),
     (put('model.backbone', 'ResNet'), "model.backbone is 'ResNet'"),
     (put('model.backbone.init_cfg', dict(checkpoint=[1])), 'init_cfg.check'),
-    (put('data_root', 5), 'data_root is 5'),
     *((put('data.test_workers', value), 'data.test_workers .*whole number')
       for value in (-1, 10**6, 1.5, 'x', True)),
     (put('data.train', REPEATED), 'data.train .*Repeat.*JointDataset'),
     (put('data.val', REPEATED), 'data.val .*Repeat.*list'),
-    (put('data.val', dict(name='c0')), 'data.val .*PartialLabelDataset'),
     (put(FIRST, 'c0'), "data.train has 'c0'"),
     (put(f'{FIRST}.pipeline', None), "'c0': pipeline is missing"),
     (put(f'{FIRST}.pipeline', [['x']]), "'c0': pipeline is .*x"),
     (put(f'{FIRST}.img_dir', 3), "'c0': img_dir is 3"),
     (put(f'{FIRST}.ann_dirs', 'vessel'), 'ann_dirs'),
-    (put(f'{FIRST}.weights', '1'), 'weights'),
-    (put(f'{FIRST}.img_suffix', 4), 'img_suffix'),
     (put('data.test.pipeline',
          [dict(type='MultiScaleFlipAug', transforms=3)]), 'pipeline is .*3'),
-    (put('test_sets', ['c0']), 'test_sets'),
     (put('test_sets.c0', 'c1'), 'test_sets.c0'),
-    (put('prediction', 'fov'), 'prediction'),
 ])  # yapf: disable
 def test_refused_when_it_is_read(tmp_path, change, words):
     with pytest.raises(InvalidConfigError, match=f'(?s)mine.py.*{words}'):
@@ -276,7 +257,6 @@ def test_what_may_be_left_out_or_stay(tmp_path):
     (dict(fp16={}, total_iters=3), "precision='fp16'.*runner.max_iters"),
     (dict(data__train_dataloader={}), 'data.train_dataloader .*samples_per'),
     (dict(data__samples_per_gpus=2), "did you mean 'samples_per_gpu'"),
-    (dict(data__samples_per_gpu=0), 'data.samples_per_gpu is 0'),
     (dict(workflow=[('train', 1), ('val', 1)]), 'workflow.*evaluation'),
     (dict(runner=dict(type='EpochBasedRunner', max_epochs=3)),
      'runner.max_epochs.*CheckedIterRunner'),
@@ -296,7 +276,6 @@ def test_what_may_be_left_out_or_stay(tmp_path):
     (dict(model__test_cfg=dict(mode='whole', strid=3)), "'stride'"),
     (dict(model__train_cfg=dict(sampler={})), 'model.train_cfg.sampler'),
     (dict(seed=2**64), 'seed .*18446744073709551615'),
-    (dict(runner__max_iters=4.5), 'runner.max_iters is 4.5'),
     (dict(compile='a.b'), 'compile.*bool'),
     (dict(precision='fp8'), "precision.*'bf16'"),
 ])  # yapf: disable
@@ -344,9 +323,7 @@ SEGFORMER = dict(
     (put('data.train.datasets.0.img_sufix', '.jpg'), ["'img_suffix'?"]),
     (put('model.test_cfg', dict(mode='slide', crop_size=32, stride=48)),
      ['stride', 'left out']),
-    (put('optimizer.type', 'AdamV'), ['AdamV']),
     (put('optimizer_config.grad_clip', dict(max_norm='x')), ["'x'"]),
-    (put('lr_config.policy', 'polly'), ['Polly']),
     (put('lr_config.min_lr', (1, )), ['PolyLrUpdaterHook', "'tuple'"]),
     (put('log_config.hooks', [dict(type='NeptuneLoggerHook')]),
      ['neptune', 'pip install']),

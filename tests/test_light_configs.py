@@ -142,14 +142,3 @@ def check_untrained(model):
     assert logits.shape == (1, 7, 64, 64) and (logits.sigmoid() < 0.1).all()
     features = model.extract_feat(image)
     assert [f.shape[-1] for f in features] == [32, 16, 8, 4, 2]
-
-
-def test_turns_with_healthy_eyes():
-    """As many of HRF as before, split by health, each seen half as often."""
-    members = member_datasets(light('light_healthy').data.train)
-    hrf = [m for m in members if m.name == 'hrf']
-    healthy, = (m for m in hrf if 'lesion' in m.ann_dirs)
-    assert all(stem.endswith('_h') for stem in stems(healthy.split))
-    both = [stem for member in hrf for stem in stems(member.split)]
-    assert sorted(both) == sorted(stems('hrf_train.txt'))
-    assert {path.stem for path in LIGHT.glob('*.py')} == set(IMAGES)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mbos.checkpoints.settings import settings_meta
 from mbos.io.labels import save_labels
-from mbos.painter import LEVELS, DrawnTask, draw_layer, draw_overlay, shrink
+from mbos.painter import LEVELS, DrawnTask, draw_layer, draw_overlay
 from mbos.pictures.document import css_colours
 from mbos.pictures.overlay_picture import BACKGROUND, overlay_picture
 from mbos.tasks import BUILTIN_TASKS, ODOC, OTHER_COLOURS, Task
@@ -32,16 +32,6 @@ def overlay(labels, task, size=None):
 
 def rgba(labels, task, size):
     return np.array(draw_layer(DrawnTask(labels, task), size).convert('RGBA'))
-
-
-@pytest.mark.parametrize('width, height, longest, expected', [
-    (4288, 2848, 512, (512, 340)),
-    (100, 80, 512, (100, 80)),
-    (5000, 2, 512, (512, 1)),
-])
-def test_size(width, height, longest, expected):
-    image = np.zeros((height, width, 3), np.uint8)
-    assert shrink(image, longest).shape[1::-1] == expected
 
 
 def test_areas_are_mixed_and_255_is_not_drawn():
