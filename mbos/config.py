@@ -31,11 +31,8 @@ the checkout otherwise."""
 
 def find_config(path: str) -> str:
     """A config file: one's own, or one of MBOS by its path in ``configs`` or
-    its name alone, with or without ``.py``.
-
-    Raises:
-        FileNotFoundError: If there is none; names those with similar names.
-    """
+    its name alone, with or without ``.py``; a FileNotFoundError names those
+    with similar names."""
     if osp.isfile(path):
         return path
     wanted = Path(path.removeprefix('configs/').removesuffix('.py') + '.py')
@@ -56,13 +53,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
     """Read a config, apply overrides, and complete its datasets.
 
     Those that name no ``tasks`` get the model's, those without ``data_root``
-    the config's; validation sets become one ``EvaluationSets``.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-        InvalidConfigError: If it cannot be read, has no network or no data, or
-            holds values that are not plain ones.
-        ValueError: If an override's key looks mistyped.
+    the config's; validation sets become one ``EvaluationSets``. A ValueError
+    says what is wrong with the config or an override.
     """
     import_module('mbos.registration')  # configs of 0.1 name only "mbos"
     path = find_config(path)
@@ -165,8 +157,7 @@ def member_datasets(dataset: Any) -> list[dict]:
 def build_checked(build: Callable, *args: Any) -> Any:
     """Build a part of a config; an ``InvalidConfigError`` is raised for
     unknown types and wrong settings, a ``MissingOperatorError`` for networks
-    that need mmcv-full.
-    """
+    that need mmcv-full."""
     import_module('mbos.registration')
     kinds = [a['type'] for a in args if isinstance(a, dict) and 'type' in a]
     what = kinds[0] if kinds else 'A part of the config'

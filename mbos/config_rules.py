@@ -8,29 +8,23 @@ import difflib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmcv import Config
 
 from mbos.faults import InvalidConfigError
 from mbos.tasks import build_tasks
 
+# Each is a process; more of them than this only fill the memory.
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
-"""int: Each is a process; more of them than this only fill the memory."""
-SIMILAR = 0.75
-"""float: How much alike a mistyped key and the one that was meant are."""
+SIMILAR = 0.75  # how much alike a mistyped key and the one that was meant are
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """The words for a condition on a value, and the condition."""
 
     words: str
     is_right: Callable[[Any], object]
-
-    def __str__(self) -> str:
-        return self.words
 
 
 def whole(low: int, high: int = 10**9) -> Kind:
@@ -190,8 +184,7 @@ INSTEAD = {
 
 def check_structure(cfg: Config) -> None:
     """Refuse a file that is not a config of MBOS, or whose parts have another
-    structure than expected: an ``InvalidConfigError`` names the first.
-    """
+    structure than expected: an ``InvalidConfigError`` names the first."""
     for problem in _problems(cfg):
         raise InvalidConfigError(problem)
 
@@ -199,11 +192,8 @@ def check_structure(cfg: Config) -> None:
 def check_training(cfg: Config) -> list[str]:
     """Fill in what a config of ``load_config`` may leave out, in place, and
     refuse what it asks for and would not get in training: an
-    ``InvalidConfigError`` names everything.
-
-    Returns:
-        list[str]: Sentences on what is not read, and may stay.
-    """
+    ``InvalidConfigError`` names everything. Returns sentences on what is not
+    read, and may stay."""
     for key, default in DEFAULTS.items():
         given = cfg.get(key) or default
         cfg[key] = {**default, **given} if fits(default, dict) else given
@@ -262,7 +252,7 @@ def _wrong(config: object,
             if value is None and key in required.split():
                 yield f'{where}{key} is missing: see docs/configs.md.'
             elif value is not None and not fits(value, kind):
-                words = kind.__name__ if isinstance(kind, type) else kind
+                words = getattr(kind, 'words', getattr(kind, '__name__', kind))
                 yield f'{where}{key} is {value!r:.80}, expected {words}.'
 
 

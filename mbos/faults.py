@@ -23,8 +23,7 @@ class InvalidConfigError(ValueError):
 
 def place_in_own_code(error: BaseException) -> str | None:
     """File and line where an error arose, if in code of the user's: the
-    innermost that is neither ours nor a library's, unless ours called it.
-    """
+    innermost that is neither ours nor a library's, unless ours called it."""
     place = None
     for frame in traceback.extract_tb(error.__traceback__):
         path = osp.abspath(frame.filename)
@@ -44,8 +43,7 @@ def first_of(names: Iterable[str], shown: int = 4) -> str:
 
 def first_line(error: BaseException, length: int = 300) -> str:
     """Type and first line of an error, to be put into a sentence; a long line
-    loses its middle, and a silent ``assert`` is quoted.
-    """
+    loses its middle, and a silent ``assert`` is quoted."""
     text = str(error)
     if isinstance(error, AssertionError) and (not text or text.endswith(': ')):
         *_, cause = _chain(error)
@@ -120,10 +118,9 @@ def blamed_on(what: str, remedy: str) -> Iterator[None]:
                   for e in _chain(error)]  # yapf: disable
         if kind is ValueError and any(f.startswith(_PACKAGE) for f in raised):
             raise InvalidConfigError(str(error)) from error
-        explained = isinstance(error, ValueError) and not isinstance(
-            error, UnicodeError) and kind is not ValueError
-        if explained or kind.__name__ == 'OutOfMemoryError' or (
-                place_in_own_code(error)):
+        if kind.__name__ == 'OutOfMemoryError' or place_in_own_code(error) or (
+                issubclass(kind, ValueError)
+                and kind not in (ValueError, UnicodeDecodeError)):
             raise
         raise InvalidConfigError(
             f'{what} ({first_line(error)}). {remedy}{_hint(error)}') from error

@@ -41,13 +41,11 @@ class DrawnTask:
         line = max(1, round(max(size) / 650))
         if self.task.nested:
             return self._contour(value, size, 2 * line)
-        several = self.task.num_classes > 1
         # by the share of each pixel that the class covers
-        area = cv2.LUT(
-            _resized(self._mask(value), size),
-            _strengths(GAIN, opacity * 2 / 3 if several else opacity))
-        if not several:
-            return area
+        share = _resized(self._mask(value), size)
+        if self.task.num_classes == 1:
+            return cv2.LUT(share, _strengths(GAIN, opacity))
+        area = cv2.LUT(share, _strengths(GAIN, opacity * 2 / 3))
         return np.maximum(area, self._contour(value, size, line))
 
     def _mask(self, value: int) -> np.ndarray:

@@ -31,16 +31,10 @@ class Task:
     """A named segmentation head with its own foreground classes.
 
     Label value 0 is background, value ``k`` is ``classes[k - 1]`` and 255 is
-    ignored. Every class is one sigmoid channel.
-
-    Args:
-        name: Letters, digits and underscores.
-        classes: In the order of their label values.
-        nested: Whether each class contains the ones after it, as the optic
-            disc contains the cup: the target of class ``k`` is then
-            ``label >= k`` instead of ``label == k``.
-        palette: RGB colour of each class, ``OTHER_COLOURS`` by default; tasks
-            of other colours are equal.
+    ignored. Every class is one sigmoid channel. Of ``nested`` classes each
+    contains the ones after it, as the optic disc contains the cup: the target
+    of class ``k`` is then ``label >= k`` instead of ``label == k``. The
+    ``palette`` gives RGB colours; tasks of other colours are equal.
     """
 
     name: str
@@ -93,8 +87,7 @@ class Task:
 
     def part(self, classes: Sequence[str]) -> 'Task':
         """The task of some of the classes alone; itself where these are all.
-        A single class that is left of nested ones is not nested.
-        """
+        A single class that is left of nested ones is not nested."""
         chosen = self.channels(classes)
         if len(chosen) == self.num_classes:
             return self
@@ -105,8 +98,7 @@ class Task:
     def part_values(self, classes: Sequence[str]) -> np.ndarray:
         """Labels of :meth:`part` by label of the task, shape (256, ), uint8:
         other nested classes become the next one around them that is kept,
-        other exclusive ones background.
-        """
+        other exclusive ones background."""
         values = np.arange(256, dtype=np.uint8)
         kept = np.isin(np.arange(self.num_classes), self.channels(classes))
         found = kept.cumsum() if self.nested else kept.cumsum() * kept
@@ -151,8 +143,7 @@ class Task:
     def _known_pixels(self, labels: Tensor, values: Tensor,
                       known: Tensor) -> Tensor:
         """Where each class is labelled or follows from those that are, of
-        labels (..., 1, H, W), values (C, 1, 1) and known (..., C).
-        """
+        labels (..., 1, H, W), values (C, 1, 1) and known (..., C)."""
         import torch
         known = known[..., None, None]
         level = labels.masked_fill(labels > self.num_classes, 0)
@@ -176,8 +167,7 @@ class Task:
                  classes: Sequence[str],
                  ignore_index: int = IGNORE_INDEX) -> Tensor:
         """Probabilities (..., C, H, W) with 0 and 1 where label planes (...,
-        H, W) of some of the classes say so, so that :meth:`decode` agrees.
-        """
+        H, W) of some of the classes say so, so that :meth:`decode` agrees."""
         import torch
         targets, valid = self.encode(labels, ignore_index,
                                      self.known_mask(classes))
@@ -256,8 +246,7 @@ def build_task(cfg: TaskLike) -> Task:
 def build_tasks(cfgs: Sequence[TaskLike]) -> tuple[Task, ...]:
     """Make all tasks of a config: the published ones, in the published order,
     then the others by name. So neither the initial weights nor the channels of
-    cross-task attention depend on how a config lists its tasks.
-    """
+    cross-task attention depend on how a config lists its tasks."""
     if isinstance(cfgs, (str, dict)) or not cfgs:
         raise ValueError(f'Expected a list of tasks, got {cfgs!r}.')
     tasks = {task.name: task for task in map(build_task, cfgs)}

@@ -11,7 +11,6 @@ from mmseg.datasets import PIPELINES
 from mmseg.models import build_segmentor
 
 from mbos.apis import load_config, member_datasets
-from mbos.checkpoints.loading import checkpoint_meta, load_weights
 from mbos.config import plain
 from mbos.tasks import build_tasks
 from tests.tiny_runs import ROOT
@@ -134,18 +133,10 @@ def test_data_sets_know_the_models_tasks(path):
                 for p in paths} == {member.img_dir.split('/')[0]}
 
 
-def test_stage2_starts_from_stage1(tmp_path):
+def test_stage2_starts_from_stage1():
     cfg, stage1 = variant('stage2_from_stage1'), load_config(STAGE1)
     assert cfg.load_from == osp.join(stage1.work_dir, 'iter_40000.pth')
     assert stage1.runner.max_iters == 40000
-    source, path = build_segmentor(shrink(stage1)), str(tmp_path / 'a.pth')
-    meta = checkpoint_meta(source, None)
-    torch.save(dict(state_dict=source.state_dict(), meta=meta), path)
-    model = build_segmentor(shrink(cfg))
-    load_weights(model, path, allow_missing=True)
-    loaded = model.state_dict()
-    assert all(
-        torch.equal(loaded[n], v) for n, v in source.state_dict().items())
 
 
 @each(find('ablation/*.py'))

@@ -99,15 +99,6 @@ def test_tasks_without_labels_or_palette():
     np.testing.assert_array_equal(picture[3, 5], OTHER_COLOURS[1])
 
 
-@pytest.mark.parametrize('classes', [40, 254])
-def test_every_one_of_many_classes_has_its_colour(classes):
-    colours = tuple((i, 255 - i, 7) for i in range(1, classes + 1))
-    task = Task('many', tuple(map(str, range(classes))), palette=colours)
-    for value in (1, classes // 2, classes):
-        layer = rgba(np.full((9, 9), value, np.uint8), task, (9, 9))
-        np.testing.assert_array_equal(layer[0, 1, :3], colours[value - 1])
-
-
 def test_picture_with_a_legend():
     tasks = list(BUILTIN_TASKS.values())
 
