@@ -40,15 +40,6 @@ class CachedWindowMSA(WindowMSA):
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
 
-class CachedCrossTaskBlock(CrossTaskBlock):
-    """Cross-task attention."""
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor,
-               bias: Tensor) -> Tensor:
-        """Attend within windows; see :func:`cached_attention`."""
-        return cached_attention(query, key, value, bias)
-
-
 def cached_attention(query: Tensor,
                      key: Tensor,
                      value: Tensor,
@@ -87,6 +78,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None,
     if mask is not None:
         scores.add_(mask[:, None])
     return scores.softmax(-1).to(query.dtype) @ value
+
+
+class CachedCrossTaskBlock(CrossTaskBlock):
+    """Cross-task attention, within windows."""
+    attend = staticmethod(cached_attention)
 
 
 class CachedFFN(FFN):
