@@ -2,6 +2,8 @@
 
 What holds for stage 1 must hold for stage 2, so most tests run on both.
 """
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -330,3 +332,19 @@ def test_augmentations_are_undone_and_averaged(direction, axis):
     expected = (whole(model, small, size) +
                 whole(model, large, size).flip(dims=(axis, ))) / 2
     assert torch.allclose(side_by_side(result), expected.float(), atol=1e-6)
+
+
+@torch.no_grad()
+def test_sliding_windows_are_averaged():
+    model = network(FOUR[:3], False).eval()
+    model.test_cfg.update(mode='slide', crop_size=(64, 64), stride=(32, 48))
+    img = torch.randn(1, 3, 96, 80, dtype=torch.float64)
+    total, count = torch.zeros(7, 96, 80), torch.zeros(96, 80)
+    # the last column of windows is moved inside: 0 and 80 - 64
+    for top, left in product((0, 32), (0, 16)):
+        box = (..., slice(top, top + 64), slice(left, left + 64))
+        total[box] += model.encode_decode(img[box], [])[0]
+        count[box] += 1
+    result, = model.simple_test(img, meta_of(img, (96, 80)))
+    expected = (total / count).sigmoid()
+    assert torch.allclose(side_by_side(result), expected, atol=1e-6)

@@ -1,6 +1,7 @@
-"""Low-memory mode."""
+"""Memory of a step, and what it reads from the device."""
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.test_models.test_segmentors import (FOUR, assert_same, join,
                                                network, run, samples)
@@ -50,3 +51,31 @@ def test_low_memory_keeps_less(adversarial):
     batch = samples(FOUR[:3], adversarial)[:1]
     low = twin(model, adversarial, low_memory=True)
     assert kept_bytes(low, batch) < 0.6 * kept_bytes(model, batch)
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the host wait for values of a tensor."""
+
+    NAMES = ('aten::_local_scalar_dense', 'aten::nonzero', 'aten::equal')
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.found += [n for n in self.NAMES if n == function.name()]
+        return function(*args, **(kwargs or {}))
+
+
+@BOTH
+@pytest.mark.parametrize('low_memory', [False, True])
+def test_a_step_reads_nothing_from_the_device(adversarial, low_memory):
+    train_cfg = dict(images_per_pass=2, low_memory=low_memory)
+    model = network(FOUR[:3], adversarial, train_cfg=train_cfg)
+    batch = join(samples(FOUR[:3], adversarial))
+    # sizes of windows are worked out once, on the host
+    model.train_step(batch, backward=lambda loss: loss.backward())
+    with Reads() as reads:
+        model.train_step(batch, backward=lambda loss: loss.backward())
+        assert reads.found == []
+        assert torch.ones(1) and len(reads.found) == 1
