@@ -255,5 +255,5 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
         run(found, bar.update)
     report(run)
     if args.thumbnail and run.records:
-        print(f'Look at {run.out.write_gallery(run.records)}')
+        print(f'Look at {run.out.write_gallery(run.records, args.thumbnail)}')
     return 1 if run.failed else 0

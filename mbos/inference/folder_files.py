@@ -8,6 +8,7 @@ import io
 import os
 import os.path as osp
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 from mbos.faults import first_of
@@ -59,17 +60,14 @@ class OutputFolder:
         text = render_page('predictions.txt', tasks=self.tasks)
         save_text(self.path('README.txt'), text)
         if changed:
-            for record in self.all_records():
-                self._remove(record['name'])
+            # records last: they are found again where this is interrupted
+            patterns = LABELS, OVERLAY, PROBABILITIES, RECORD
+            for record, pattern in product(self.all_records(), patterns):
+                pattern = pattern.format(
+                    name=glob.escape(record['name']), task='*', of_class='*')
+                for path in Path(self.folder).glob(pattern):
+                    path.unlink()
             save_json(self.path(RUN), dict(header, images=[], failed=[]))
-
-    def _remove(self, name: str) -> None:
-        """Remove what was written of a photograph; the record last, so that
-        it is found again where this is interrupted."""
-        names = dict(name=glob.escape(name), task='*', of_class='*')
-        for pattern in (LABELS, OVERLAY, PROBABILITIES, RECORD):
-            for path in Path(self.folder).glob(pattern.format(**names)):
-                path.unlink()
 
     def is_done(self, path: str, name: str) -> bool:
         """Whether a photograph was predicted as it is now, and is kept."""
@@ -81,11 +79,9 @@ class OutputFolder:
         return all(osp.isfile(self.path(file)) for file in files)
 
     def _record(self, name: str) -> dict | None:
-        """What is known of a photograph; None if it is not done.
-
-        Its name is where the record is, whatever stands in there: whoever
-        made the folder wrote that, and files are removed by their names.
-        """
+        """What is known of a photograph; None if it is not done. Its name is
+        where the record is, whatever stands in there: whoever made the folder
+        wrote that, and files are removed by their names."""
         record = read_json(self.path(RECORD.format(name=name))) or {}
         is_whole = set(record).issuperset(('file', 'measurements', *LISTED))
         return dict(record, name=name) if is_whole else None
@@ -118,16 +114,12 @@ class OutputFolder:
         save_json(self.path(RUN), dict(header, images=images, failed=failed))
         return records
 
-    def write_gallery(self,
-                      records: Sequence[dict],
-                      thumbnail: int = gallery.THUMBNAIL) -> str:
+    def write_gallery(self, records: Sequence[dict], thumbnail: int) -> str:
         """Write ``gallery.html`` of those photographs that are still there,
         with pictures of a longer side; returns its path."""
         run = read_json(self.path(RUN)) or {}
         images = []
-        for record in records:
-            if not osp.isfile(record['source']):
-                continue
+        for record in (r for r in records if osp.isfile(r['source'])):
             values = dict(record['measurements'])
             flags = [f.replace('_', ' ') for f in values.pop('flags').split()]
             labels = {t: self.path(p) for t, p in record['labels'].items()}

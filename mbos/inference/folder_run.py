@@ -6,7 +6,7 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain, count
 
 import cv2
@@ -88,8 +88,8 @@ def name_photographs(found: Names, known: Mapping[str, str]) -> Names:
 
     Photographs of one name get that of their folder put before, and a number
     behind where that is not enough. What was named in an earlier run (by its
-    absolute path in ``known``) keeps its name. Names count as equal that
-    differ in case only, as some file systems have it.
+    absolute path in ``known``) keeps its name, so that a run goes on as it
+    began. Names that differ in case only are one to some file systems.
     """
     alike = Counter(name.casefold() for name in found.values())
     taken = {name.casefold() for name in known.values()}
@@ -127,22 +127,19 @@ class FolderRun:
     probabilities: bool = False
     overlay_size: int | None = 1600
     thumbnail: int | None = gallery.THUMBNAIL
-    done: int = field(default=0, init=False)
-    skipped: int = field(default=0, init=False)
-    failed: list[dict] = field(default_factory=list, init=False)
-    records: list[dict] = field(default_factory=list, init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        self.done = self.skipped = 0
+        self.failed: list[dict] = []
+        self.records: list[dict] = []
         self.tasks = list(self.predictor.tasks.values())
         self.out = OutputFolder(self.out_dir, self.tasks)
 
-    def __call__(self, found: Names, progress: Callable[[int],
-                                                        object]) -> None:
+    def __call__(self, found: Names, progress: Callable[[int], None]) -> None:
         """Predict what is not done yet, or has changed since; ``progress`` is
         called with numbers of photographs. Tables are written however it ends.
         A ValueError says that the folder holds predictions of another
-        checkpoint or with other options.
-        """
+        checkpoint or with other options."""
         header = self._header()
         self.out.claim(header, self.overwrite)
         known = {r['source']: r['name'] for r in self.out.all_records()

@@ -34,8 +34,7 @@ def measure(labels: Mapping[str, np.ndarray],
             image: np.ndarray | None = None) -> Row:
     """Measure the label maps (H, W), uint8, of a photograph; None is where
     there is nothing to measure. The RGB photograph (H, W, 3), uint8, is for
-    the flags on darkness and colour.
-    """
+    the flags on darkness and colour."""
     inside = (view.mask > 0).astype(np.uint8) * 255
     area = cv2.countNonZero(inside)
     left, _, width, height = cv2.boundingRect(inside)

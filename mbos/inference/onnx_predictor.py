@@ -29,9 +29,7 @@ class OnnxPredictor(PhotographPredictor):
 
     test_cfg = dict(mode='whole')
 
-    def __init__(self,
-                 path: str,
-                 options: PredictionOptions = PredictionOptions()):
+    def __init__(self, path: str, options: PredictionOptions):
         import onnxruntime
         given = onnxruntime.SessionOptions()
         given.log_severity_level = 3
@@ -70,10 +68,8 @@ class OnnxPredictor(PhotographPredictor):
 
 def graph_of(checkpoint: str, config: str, write: Callable) -> str:
     """The ONNX graph of a checkpoint and the text of a config given with it.
-
     Where ``$XDG_CACHE_HOME/mbos/onnx`` (or ``~/.cache/mbos/onnx``) has none,
-    ``write`` is called with the file to write.
-    """
+    ``write`` is called with the file to write."""
     parts = FORMAT, mbos.__version__, file_sha256(checkpoint), config
     key = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:32]
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'

@@ -90,12 +90,9 @@ def available_cores() -> int:
 
 class PhotographPredictor:
     """Photographs in, label maps out, with a network in any runtime; a
-    ValueError says that the options do not fit the network.
+    ValueError says that the options do not fit the network."""
 
-    ``test_cfg`` has mode, window and stride, as mmseg's.
-    """
-
-    test_cfg: dict
+    test_cfg: dict  # mode, window and stride, as mmseg's
 
     def __init__(self, tasks: Mapping[str, Task], settings: PredictionSettings,
                  options: PredictionOptions, align_corners: bool):

@@ -64,7 +64,13 @@ def load_model(checkpoint: str = DEFAULT,
     for note in notes:
         logger.info(f'{checkpoint}: {note}')
     model.load_state_dict(state, strict=False)
-    device = _device(device)
+    if device is None:
+        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'There is no device {device} ({first_line(error)}): '
+                         'use cpu, cuda or cuda:N.') from error
     model = model.to(device).eval()
     if is_wanted(device, config):
         accelerate(model)
@@ -78,27 +84,14 @@ def load_model(checkpoint: str = DEFAULT,
     return model
 
 
-def _device(wanted: str | torch.device | None) -> torch.device:
-    """The device that is asked for, or the best there is."""
-    if wanted is None:
-        wanted = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-    try:
-        return torch.empty(0, device=wanted).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'There is no device {wanted} ({first_line(error)}): '
-                         'use cpu, cuda or cuda:N.') from error
-
-
 def predict(model: nn.Module,
             images: Image | Sequence[Image],
             probabilities: bool = True,
             **options) -> Prediction | list[Prediction]:
     """Predict a photograph, a path or RGB (H, W, 3), uint8; or a list of them,
-    of any sizes, which gives a list.
-
-    Probabilities take 4 bytes per class and pixel. ``options`` are those of
-    :class:`PredictionOptions`. A ValueError says that an image is not a
-    photograph, or an option wrong.
+    of any sizes, which gives a list. Probabilities take 4 bytes per class and
+    pixel. ``options`` are those of :class:`PredictionOptions`. A ValueError
+    says that an image is not a photograph, or an option wrong.
     """
     single = isinstance(images, Image)
     found = iterate_predictions(model, [images] if single else images,
@@ -118,9 +111,7 @@ def iterate_predictions(model: nn.Module,
 class Predictor(PhotographPredictor):
     """Predicts with a network in torch, of :func:`load_model`."""
 
-    def __init__(self,
-                 model: nn.Module,
-                 options: PredictionOptions = PredictionOptions()):
+    def __init__(self, model: nn.Module, options: PredictionOptions):
         super().__init__(model.tasks, model.settings, options,
                          model.align_corners)
         self.model = model

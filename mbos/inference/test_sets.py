@@ -72,9 +72,7 @@ def first_sample(dataset, where: str, draw: int = 0) -> dict:
     """The first sample of a dataset, so that a pipeline that does not fit
     fails at once, not in a worker process in mid-run: with an
     InvalidConfigError that says ``where`` in the config and which transform.
-
-    ``draw`` seeds transforms.
-    """
+    ``draw`` seeds transforms."""
     try:
         with seeded((draw, )):
             return dataset[0]
@@ -98,8 +96,7 @@ def predict_first(model: nn.Module,
                   score: bool = False) -> None:
     """Predict, and perhaps score, the first image of each test set that has a
     pipeline of its own, or raise an InvalidConfigError on what fails. The
-    network is in evaluation mode afterwards.
-    """
+    network is in evaluation mode afterwards."""
     model.eval()
     by_pipeline = {
         getattr(dataset, 'pipeline_text', id(dataset)): dataset

@@ -2,7 +2,6 @@
 import csv
 import errno
 import json
-import os
 
 import cv2
 import numpy as np
@@ -13,7 +12,6 @@ from mbos.apis import load_model, predict
 from mbos.commands import predict as predict_command
 from mbos.inference.measurements import columns, measure
 from mbos.io import files as io_files
-from mbos.tasks import LESION
 from mbos.zoo import checkpoint_path
 from tests.test_inference.test_predictor import photograph, save_network
 from tests.tiny_runs import config_of, run_tool, write_config
@@ -52,14 +50,8 @@ def out(tmp_path):
 @pytest.fixture
 def run(monkeypatch, out):
     """Function that runs ``tools/predict.py``; exit status or message."""
-
-    def run_into(*arguments):
-        if '--device' not in arguments:
-            arguments += ('--device', 'cpu')
-        return run_tool(monkeypatch, 'predict.py', *arguments, '--out',
-                        out) or 0
-
-    return run_into
+    fixed = 'predict.py', '--out', out, '--device', 'cpu'
+    return lambda *more: run_tool(monkeypatch, *fixed, *more) or 0
 
 
 def rows_of(out):
@@ -72,10 +64,8 @@ def names_of(out):
 
 
 def snapshot(out):
-    return {
-        path: (path.stat().st_mtime_ns, path.stat().st_ino)
-        for path in out.rglob('*') if path.is_file()
-    }
+    files = {p: p.stat() for p in out.rglob('*') if p.is_file()}
+    return {p: (s.st_mtime_ns, s.st_ino) for p, s in files.items()}
 
 
 def test_everything_is_written(run, out, eyes, checkpoints):
@@ -90,21 +80,19 @@ def test_everything_is_written(run, out, eyes, checkpoints):
         result = predict(model, row['source'])
         name, size = row['image'], (int(row['width']), int(row['height']))
         for task in tasks:
-            path = out / f'labels/{task.name}/{name}.png'
-            with Image.open(path) as written:
+            labels = result.labels[task.name]
+            of_task = zip(task.classes, result.probabilities[task.name])
+            with Image.open(out / f'labels/{task.name}/{name}.png') as written:
                 assert written.mode == 'P' and written.size == size
-                np.testing.assert_array_equal(written,
-                                              result.labels[task.name])
+                np.testing.assert_array_equal(written, labels)
                 assert tuple(written.getpalette()[3:6]) == task.palette[0]
-            probabilities = result.probabilities[task.name]
-            for of_class, prob in zip(task.classes, probabilities):
+            for of_class, prob in of_task:
                 path = out / f'probabilities/{task.name}/{of_class}/{name}.png'
                 values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
                 assert values.dtype == np.uint16
                 np.testing.assert_allclose(values / 65535, prob, atol=2e-5)
         expected = measure(result.labels, tasks, result.field_of_view)
-        for key in ('vessel.density', 'lesion.EX.components',
-                    'odoc.disc.vertical_diameter_px'):
+        for key in 'vessel.density', 'odoc.disc.vertical_diameter_px':
             assert float(row[key]) == pytest.approx(expected[key], rel=1e-5)
         with Image.open(out / 'overlays' / f'{name}.jpg') as overlay:
             assert overlay.height > size[1], 'a legend below'
@@ -116,7 +104,6 @@ def test_everything_is_written(run, out, eyes, checkpoints):
         assert 'not a medical device' in (out / file).read_text()
     assert 'lesion: 1 EX, 2 HE' in (out / 'README.txt').read_text()
     assert 'sub/a' in (out / 'gallery.html').read_text()
-    assert not list(out.rglob('*.tmp'))
 
 
 def test_going_on(run, out, tmp_path, eyes, checkpoints, capsys):
@@ -127,7 +114,6 @@ def test_going_on(run, out, tmp_path, eyes, checkpoints, capsys):
     (out / 'overlays/b.jpg.99999999.tmp').write_bytes(b'half')
     save(eyes / 'a.png', 84, 101)
     save(eyes / 'c.png')
-    capsys.readouterr()
     assert run(checkpoints[0], eyes, '--no-gallery') == 0
     assert '3 photograph(s) predicted, 1 were there' in capsys.readouterr().out
     after = snapshot(out)
@@ -159,10 +145,9 @@ def test_another_checkpoint_is_noticed(run, out, tmp_path, eyes, checkpoints):
     labels = (out / 'labels/vessel/a.png').read_bytes()
     (out / 'labels/vessel/a.png.99999999.tmp').write_text('half')
     record = json.loads((out / 'records/a.json').read_text())
-    hostile = [dict(record, labels=dict(vessel='../mine.txt')),
-               dict(record, name='../../mine'), dict(labels=3)
-               ]  # yapf: disable
-    for number, content in enumerate(hostile):
+    outside = dict(vessel='../mine.txt')
+    hostile = dict(labels=outside), dict(name='../../mine'), dict(labels=3)
+    for number, content in enumerate([record | h for h in hostile] + [{}]):
         (out / f'records/{number}.json').write_text(json.dumps(content))
     assert run(checkpoints[1], eyes / 'a.png', '--overwrite') == 0
     assert {path.read_text() for path in mine} == {'precious'}
@@ -192,30 +177,32 @@ def test_bad_files_are_listed_and_the_rest_is_done(run, out, eyes, checkpoints,
     record = json.loads((out / 'records/deep.json').read_text())
     assert record['notes'] == ['16 bits reduced to 8']
     failed = json.loads((out / 'run.json').read_text())['failed']
-    assert [os.path.basename(f['source'])
-            for f in failed] == ['half.png', 'text.jpg']
+    assert [f['source'][-8:] for f in failed] == ['half.png', 'text.jpg']
 
 
 def test_full_disk(monkeypatch, run, out, eyes, checkpoints, capsys):
-    """What was done is whole, and the next run goes on."""
+    """What was done is whole, and the next run goes on, with the same names:
+    those of a file name that differs in its suffix alone keep apart."""
+    save(eyes / 'a.jpg', 80, 90)
     real, calls = io_files.save_whole, []
 
     def full_after_a_while(path, write):
         if path.endswith(('.png', '.jpg')):
             calls.append(path)
             if len(calls) > 5:  # in the middle of the second photograph
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                raise OSError(errno.ENOSPC, 'No space left on device', path)
         real(path, write)
 
     arguments = (checkpoints[0], eyes, '--no-gallery', '--workers', 1)
     with monkeypatch.context() as patch:
         patch.setattr(io_files, 'save_whole', full_after_a_while)
         assert 'No space left on device' in run(*arguments)
-    assert names_of(out) == ['a'] and not list(out.rglob('*.tmp'))
-    capsys.readouterr()
+    assert names_of(out) == ['eyes/a'] and not list(out.rglob('*.tmp'))
     assert run(*arguments) == 0
-    assert '2 photograph(s) predicted, 1 were there' in capsys.readouterr().out
-    assert len(rows_of(out)) == 3
+    assert '3 photograph(s) predicted, 1 were there' in capsys.readouterr().out
+    assert names_of(out) == ['eyes/a', 'eyes/a_2', 'b', 'sub/a']
+    for name, size in ('eyes/a', (90, 80)), ('eyes/a_2', (100, 84)):
+        assert Image.open(out / f'labels/vessel/{name}.png').size == size
 
 
 @pytest.mark.parametrize('given, said', [
@@ -228,14 +215,20 @@ def test_full_disk(monkeypatch, run, out, eyes, checkpoints, capsys):
     ('two.py CHECKPOINT eyes', 'was trained for other tasks'),
     ('none.pth eyes', 'none.pth: No such file'),
     ('head.onnx eyes', 'head.onnx: neither a photograph nor'),
+    ('two.py CHECKPOINT', 'at least one'),
+    ('eyes --threshold vessel=x', 'argument --threshold'),
+    ('CHECKPOINT eyes --backend onnxruntime --device cuda', 'on the CPU'),
+    ('CHECKPOINT eyes --cfg-options a=1', '--cfg-options needs a CONFIG'),
 ])
 def test_refused_before_anything_is_written(monkeypatch, tmp_path, eyes, run,
-                                            out, checkpoints, given, said):
+                                            out, checkpoints, given, said,
+                                            capsys):
     write_config(tmp_path / 'two.py', config_of(tmp_path, ['vessel', 'odoc']))
     (tmp_path / 'head.onnx').write_bytes(b'\x08\x08 no picture')
     (tmp_path / 'empty').mkdir()
     monkeypatch.chdir(tmp_path)
-    assert said in run(*given.replace('CHECKPOINT', checkpoints[0]).split())
+    left = run(*given.replace('CHECKPOINT', checkpoints[0]).split())
+    assert said in (capsys.readouterr().err if left == 2 else left)
     assert not out.exists()
 
 
@@ -244,11 +237,9 @@ def test_config_and_thresholds(run, out, tmp_path, eyes, checkpoints):
     assert run(fitting, checkpoints[0], eyes / 'a.png', '--threshold',
                'vessel=0', 'odoc.cup=0.99') == 0
     assert float(rows_of(out)[0]['vessel.density']) > 0.99
-    known = json.loads((out / 'run.json').read_text())
-    assert known['options']['threshold'] == dict(
-        vessel=dict(vessel=0.0),
-        lesion=dict.fromkeys(LESION.classes, 0.5),
-        odoc=dict(disc=0.5, cup=0.99))
+    known = json.loads((out / 'run.json').read_text())['options']['threshold']
+    assert known['vessel'] == dict(vessel=0.0)
+    assert known['odoc'] == dict(disc=0.5, cup=0.99)
 
 
 @pytest.mark.parametrize('given, config, checkpoint, inputs', [
@@ -261,15 +252,3 @@ def test_what_paths_mean(given, config, checkpoint, inputs):
     args = predict_command.parse_args([*given.split(), '--out', 'o'])
     assert (args.config, args.inputs) == (config, inputs)
     assert args.checkpoint == checkpoint_path(checkpoint)
-
-
-@pytest.mark.parametrize('given, said', [
-    ('c.py m.pth', 'at least one'),
-    ('eyes --threshold vessel=x', 'argument --threshold'),
-    ('m.pth eyes --backend onnxruntime --device cuda', 'runs on the CPU'),
-    ('m.pth eyes --cfg-options a=1', '--cfg-options needs a CONFIG'),
-])
-def test_wrong_usage(capsys, given, said):
-    with pytest.raises(SystemExit) as left:
-        predict_command.parse_args([*given.split(), '--out', 'o'])
-    assert left.value.code == 2 and said in capsys.readouterr().err

@@ -1,26 +1,25 @@
 """The Python interface of prediction, and flips and scales of test sets."""
 import copy
 import json
-from collections import OrderedDict
+from itertools import product
 
 import cv2
 import mmcv
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from mmseg.apis import inference_segmentor, init_segmentor
 from PIL import Image
 
-from mbos.apis import (Environment, augment_test_sets, build_test_set,
-                       load_config, load_model, load_segmentor, predict)
+from mbos.apis import (augment_test_sets, build_test_set, load_config,
+                       load_model, predict)
 from mbos.checkpoints.loading import checkpoint_meta
-from mbos.checkpoints.release_layout import to_release
 from mbos.checkpoints.settings import PredictionSettings, settings_of
+from mbos.inference.prediction import PredictionOptions
 from mbos.inference.predictor import Predictor
-from mbos.inference.test_sets import predict_image
 from mbos.painter import draw_overlay
 from mbos.tasks import ODOC
+from tests.test_checkpoints.test_loading import assert_same, save_released
 from tests.tiny_runs import NORMALIZE, TEST, draw_eye
 from tests.utils import TASKS, tiny_model, tiny_model_cfg
 
@@ -34,10 +33,6 @@ def pipeline(size=SIZE, **normalize):
     step['img_scale'] = (size, size)
     step['transforms'][1].update(normalize)
     return [load, step]
-
-
-def settings(size=SIZE, **kwargs):
-    return PredictionSettings(pipeline(size), **kwargs)
 
 
 def photograph(height=84, width=100):
@@ -56,8 +51,9 @@ def save_network(path, seed=0, stage2=False, **kwargs):
     model = tiny_model(**options).eval()
     for head in model.decode_head.heads.values():
         torch.nn.init.normal_(head.conv_seg.weight)
-    cfg = tiny_model_cfg(**options).to_dict()
-    meta = checkpoint_meta(model, cfg, settings(**kwargs))
+    meta = checkpoint_meta(model,
+                           tiny_model_cfg(**options).to_dict(),
+                           PredictionSettings(pipeline(), **kwargs))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
     return model, str(path)
 
@@ -75,19 +71,14 @@ def network(request, tmp_path):
     return make
 
 
-def as_input(image, size):
-    """Resize, make RGB and normalise, without mmcv."""
-    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
-    image = image[..., ::-1].astype(np.float32) - np.float32(NORMALIZE['mean'])
-    return (image / np.float32(NORMALIZE['std'])).transpose(2, 0, 1)
-
-
 def view_of(image, side, flip=False):
-    """A network input and its meta information."""
-    view = as_input(image[..., ::-1], side)[..., ::-1 if flip else 1]
-    meta = dict(ori_shape=image.shape, img_shape=(side, side, 3), flip=flip)
-    return torch.from_numpy(
-        view.copy())[None], [dict(meta, flip_direction='horizontal')]
+    """A network input, made without mmcv, and its meta information."""
+    mean, std = (np.float32(NORMALIZE[key]) for key in ('mean', 'std'))
+    view = (cv2.resize(image, (side, side)) - mean) / std
+    view = view.transpose(2, 0, 1)[..., ::-1 if flip else 1]
+    meta = dict(ori_shape=image.shape, flip=flip, flip_direction='horizontal')
+    meta['img_shape'] = (side, side, 3)
+    return torch.from_numpy(view.copy())[None], [meta]
 
 
 def test_checkpoint_holds_everything(tmp_path, network):
@@ -122,11 +113,11 @@ def test_checkpoint_holds_everything(tmp_path, network):
     assert alone.probabilities == {}
 
 
-@pytest.mark.parametrize('options', [
-    dict(scales=(0.75, 1.0), flip=True),
-    dict(mode='slide', window=64, stride=32)
-])
-def test_augmentation_equals_mmseg(network, options):
+@pytest.mark.parametrize(
+    'options, views', [(dict(scales=(0.75, 1), flip=True), [(72, 0), (72, 1),
+                                                            (96, 0), (96, 1)]),
+                       (dict(mode='slide', window=64, stride=32), [(96, 0)])])
+def test_augmentation_equals_mmseg(network, options, views):
     """Against the segmentor's own aug_test and slide inference."""
     model, loaded = network(crop='none')
     image = draw_eye(TASKS, 3, size=80)[0]
@@ -134,13 +125,8 @@ def test_augmentation_equals_mmseg(network, options):
     if 'mode' in options:
         model.test_cfg = mmcv.ConfigDict(
             mode='slide', crop_size=(64, 64), stride=(32, 32))
-    views = [
-        view_of(image, round(SIZE * scale), flip)
-        for scale in options.get('scales', (1.0, ))
-        for flip in (False, True)[:1 + options.get('flip', False)]
-    ]
     with torch.no_grad():
-        expected, = model.aug_test(*zip(*views))
+        expected, = model.aug_test(*zip(*(view_of(image, *v) for v in views)))
     for name in TASKS:
         np.testing.assert_allclose(
             result.probabilities[name], expected[name], atol=1e-5)
@@ -167,12 +153,11 @@ class Oracle(torch.nn.Module):
         return dict(odoc=channels)
 
 
-@pytest.mark.parametrize('size, centre', [((301, 400), (140, 211)),
-                                          ((260, 333), (131, 90)),
-                                          ((300, 200), (150, 97))])
-def test_labels_survive_the_way_there_and_back(size, centre):
+@pytest.mark.parametrize('size, row, column', [((301, 400), 140, 211),
+                                               ((260, 333), 131, 90),
+                                               ((300, 200), 150, 97)])
+def test_labels_survive_the_way_there_and_back(size, row, column):
     """A crop at borders, odd sizes and odd paddings, exactly."""
-    row, column = centre
     rows, columns = np.mgrid[:size[0], :size[1]]
     far = np.hypot(rows - row, columns - column)
     labels = np.zeros(size, np.uint8)
@@ -192,36 +177,30 @@ def test_labels_survive_the_way_there_and_back(size, centre):
     assert np.mean(scaled != labels) < 0.01
     for value in (1, 2):
         before, after = (
-            np.argwhere(plane == value).mean(axis=0)
-            for plane in (labels, scaled))
-        assert np.abs(before - after).max() < 0.3
+            np.argwhere(plane == value) for plane in (labels, scaled))
+        assert np.abs(before.mean(0) - after.mean(0)).max() < 0.3
 
 
-def test_release_falls_back_to_the_published_settings(tmp_path, caplog,
-                                                      network):
+def test_release_has_the_published_settings(tmp_path, caplog, network):
     """The authors' files hold neither: network and preprocessing by stage."""
-    model, loaded = network()
-    state = to_release(
-        OrderedDict(model.state_dict()), list(model.tasks.values()))
-    content = torch.load(tmp_path / 'a.pth')
-    meta = dict(mbos_model=content['meta']['mbos_model'])
-    path = tmp_path / 'released.pth'
-    torch.save(dict(state_dict=state, meta=meta), path)
+    model, _ = network()
+    known = torch.load(tmp_path / 'a.pth')['meta']
+    path = save_released(
+        tmp_path / 'b.pth', model, meta=dict(mbos_model=known['mbos_model']))
     with caplog.at_level('INFO'):
-        loaded = load_model(str(path), device='cpu')
+        loaded = load_model(path, device='cpu')
     assert model.stage == loaded.stage
     assert loaded.settings.image_scale == (1024, 1024)
     assert loaded.settings.normalization['mean'] == [95.523, 57.776, 25.422]
     assert 'published config of stage' in caplog.text
-    for name, value in loaded.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
+    assert_same(loaded, model)
 
 
 @pytest.mark.parametrize('stage', '12')
 def test_mmseg_functions(tmp_path, runs, stage):
     """init_segmentor, inference_segmentor and show_result of mmseg itself."""
-    config, path = (
-        getattr(runs, part + stage) for part in ('config', 'checkpoint'))
+    config = getattr(runs, f'config{stage}')
+    path = getattr(runs, f'checkpoint{stage}')
     file, image = str(tmp_path / 'eye.png'), draw_eye(TASKS, 3)[0]
     Image.fromarray(image).save(file)
     theirs = init_segmentor(config, path, device='cpu')
@@ -259,49 +238,24 @@ def test_what_is_refused(image, options, said):
         predict(Oracle(), [image], **options)
 
 
-@pytest.mark.parametrize('size', [(1, 1), (3, 70), (64, 64)])
-def test_black_and_tiny_photographs(size):
-    result = predict(Oracle(), np.zeros((*size, 3), np.uint8))
-    assert result.labels['odoc'].shape == size
-    assert not result.field_of_view.certain
+def test_black_and_tiny_photographs():
+    for height, width in (1, 1), (3, 70), (64, 64):
+        result = predict(Oracle(), np.zeros((height, width, 3), np.uint8))
+        assert result.labels['odoc'].shape == (height, width)
 
 
 def test_threads_divide_the_cores(monkeypatch):
-    before, predictor = torch.get_num_threads(), Predictor(Oracle())
-    try:
-        torch.set_num_threads(4)
-        monkeypatch.setenv('OMP_NUM_THREADS', '4')
-        predictor.share_processor(2)
-        assert torch.get_num_threads() == 4
-        monkeypatch.delenv('OMP_NUM_THREADS')
-        predictor.share_processor(2)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    predictor, given = Predictor(Oracle(), PredictionOptions()), []
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 4)
+    monkeypatch.setattr(torch, 'set_num_threads', given.append)
+    monkeypatch.setenv('OMP_NUM_THREADS', '4')
+    predictor.share_processor(2)
+    monkeypatch.delenv('OMP_NUM_THREADS')
+    predictor.share_processor(2)
+    assert given == [2]
 
 
-@torch.no_grad()
-def test_flips_and_scales_by_hand(runs):
-    cfg = load_config(runs.config2)
-    augment_test_sets(cfg)
-    env, dataset = Environment(torch.device('cpu')), build_test_set(cfg, 'c0')
-    model = load_segmentor(cfg.model, runs.checkpoint2, env)
-    found = predict_image(model, dataset, 0)
-    image, expected = cv2.imread(dataset.image_path(0)), []
-    for ratio in (0.75, 1, 1.25):
-        for axes in ((), (1, ), (2, )):
-            view = np.flip(as_input(image, round(64 * ratio)), axes)
-            logits = model.module.encode_decode(
-                torch.from_numpy(view.copy())[None], [{}])
-            prob = F.interpolate(logits, image.shape[:2], mode='bilinear')
-            expected.append(np.flip(prob[0].sigmoid().numpy(), axes))
-    np.testing.assert_allclose(
-        np.concatenate(list(found.values())),
-        np.mean(expected, axis=0),
-        atol=1e-6)
-
-
-def test_flag(runs, tool, tmp_path):
+def test_flips_and_scales_of_test_sets(runs, tool, tmp_path):
     found = []
     for more in ((), ('--aug-test', )):
         assert tool('test.py', runs.config1, runs.checkpoint1, '--eval',
@@ -310,10 +264,13 @@ def test_flag(runs, tool, tmp_path):
         content = json.loads((tmp_path / 'w/eval_c0_test.json').read_text())
         found.append(content['figures']['vessel.AP.vessel'])
     assert found[0] != found[1]
-
-
-def test_pipeline_without_augmentation(runs):
     cfg = load_config(runs.config1)
+    augment_test_sets(cfg)
+    metas = [m.data for m in build_test_set(cfg, 'c0')[0]['img_metas']]
+    views = [(m['img_shape'][0], m['flip'] and m['flip_direction'])
+             for m in metas]  # yapf: disable
+    flips = False, 'horizontal', 'vertical'
+    assert set(views) == set(product((48, 64, 80), flips))
     cfg.data.test.pipeline = [dict(type='LoadImageFromFile')]
     with pytest.raises(ValueError, match='no MultiScaleFlipAug'):
         augment_test_sets(cfg)

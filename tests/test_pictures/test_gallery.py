@@ -2,6 +2,7 @@
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,22 +22,17 @@ LAYERS = '''[...document.querySelectorAll('.card .layer')].map(
     (l) => [l.dataset.task, getComputedStyle(l).display !== 'none'])'''
 
 
-def save_photograph(path, size=(60, 40), colour=(120, 60, 30), **options):
-    os.makedirs(path.parent, exist_ok=True)
-    Image.new('RGB', size, colour).save(path, **options)
-    return str(path)
-
-
 @pytest.fixture
 def images(tmp_path):
     """Four images of which two have labels."""
     found = []
+    (tmp_path / 'photographs').mkdir()
     rows = [('b', 0.5, 'left', ['no disc found']), ('a10', 0.25, 'right', []),
             ('a9', float('nan'), 'left', []),
             (NASTY, 1.5, None, ['<b>x</b>', 'dark'])]
     for position, (name, ratio, side, flags) in enumerate(rows):
-        photo = save_photograph(tmp_path / f'photographs/{position} #.jpg')
-        labels = {}
+        photo, labels = str(tmp_path / f'photographs/{position} #.jpg'), {}
+        Image.new('RGB', (60, 40), (120, 60, 30)).save(photo)
         for task in ('vessel', 'odoc') if position < 2 else ():
             labels[task] = str(tmp_path / f'out/{task}/{position}.png')
             save_labels(labels[task], np.pad([[1] * 40] * 20, 10))
@@ -69,8 +65,7 @@ def test_pictures_are_small_and_kept(images, tmp_path):
 
 
 def test_page_is_one_that_opens_from_disk(page, tmp_path):
-    with open(page) as file:
-        text = file.read()
+    text = Path(page).read_text()
     assert not external_references(text)
     assert '<i>' not in text and 'A &amp; &#34;B&#34; &lt;i&gt;' in text
     assert '<script>alert' not in text and '<b>x' not in text
@@ -132,7 +127,7 @@ def test_overlays_are_toggled_and_images_enlarged(page):
 
 
 def test_labels_of_another_size(images, tmp_path):
-    save_photograph(tmp_path / 'photographs/1 #.jpg', (61, 40))
+    Image.new('RGB', (61, 40)).save(tmp_path / 'photographs/1 #.jpg')
     with pytest.raises(ValueError, match=r'1\.png.*40, 60.*1 #\.jpg.*40, 61'):
         write_gallery(str(tmp_path / 'out'), images, TASKS)
 
