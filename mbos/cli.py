@@ -22,8 +22,6 @@ COMMANDS = {
 }
 """dict[str, str]: What each command does. Its code is the module of
 ``mbos.commands`` with the same name."""
-LIGHT = ('predict', 'prepare', 'info')
-"""tuple[str]: Commands that work without torch, or import it themselves."""
 
 
 def usage() -> str:
@@ -64,15 +62,14 @@ def run(name: str) -> None:
     try:
         with quick_imports():
             command = importlib.import_module(module).main
-            if name not in LIGHT:
-                from mbos.runtime.exits import run_tool
+            if name == 'info':  # works whatever is missing
+                sys.exit(command())
+            from mbos.runtime.exits import run_tool
+        run_tool(command)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split('.')[0] == 'mbos':
             raise
         sys.exit(f'{error}\n`mbos info` lists all that is missing.')
-    if name in LIGHT:
-        sys.exit(command())
-    run_tool(command)
 
 
 @contextmanager

@@ -28,11 +28,8 @@ State = Mapping[str, Tensor]
 
 
 class _LeftOut:
-    """Stands for a NumPy value in the meta information, as for a palette.
-
-    Nobody reads them, and NumPy would make arrays of objects out of any
-    bytes, which crashes the interpreter, or worse.
-    """
+    """Stands for a NumPy value in the meta information: nobody reads them, and
+    NumPy would make objects out of any bytes, which may crash Python."""
 
     def __init__(self, *args):
         pass
@@ -47,15 +44,9 @@ _NUMPY = [codecs.encode] + [(_LeftOut, f'numpy.{name}') for name in (
 
 
 def read_checkpoint(path: str) -> dict:
-    """Read a checkpoint without running code that it may hold.
-
-    Returns:
-        dict: ``state_dict``, ``meta`` and, if kept, ``optimizer``.
-
-    Raises:
-        ValueError: If it is not a checkpoint, is truncated, or holds more than
-            tensors and plain values.
-    """
+    """Read a checkpoint without running code that it may hold: a dict of
+    ``state_dict``, ``meta`` and, if kept, ``optimizer``. A ValueError is
+    raised if it is none, is truncated, or holds more than plain values."""
     if path.endswith(SAFETENSORS):
         tensors, metadata = read_safetensors(path)
         content = dict(state_dict=tensors, meta=metadata.get('mbos', '{}'))
@@ -67,15 +58,12 @@ def read_checkpoint(path: str) -> dict:
         content = dict(state_dict=content)
     content['meta'] = content.get('meta') or {}
     state = content['state_dict']
-    if not all(
-            isinstance(content.get(part, {}), dict)
-            for part in ('state_dict', 'meta', 'optimizer')) or not all(
-                isinstance(name, str) and isinstance(value, Tensor)
-                for name, value in state.items()):
-        raise ValueError(
-            f'{path} is not a checkpoint of a segmentor: expected a '
-            'state_dict of tensors and, if there, meta and optimizer as '
-            'dicts. Copy it again, or take another one.')
+    parts = [state, content['meta'], content.get('optimizer', {})]
+    if not all(isinstance(part, dict) for part in parts) or not all(
+            isinstance(name, str) and isinstance(value, Tensor)
+            for name, value in state.items()):
+        raise ValueError(f'{path} is not a checkpoint: expected a state_dict '
+                         'of tensors, meta and optimizer as dicts.')
     content['state_dict'] = without_wrapper(state)
     return content
 
@@ -89,21 +77,15 @@ def without_wrapper(state: State) -> dict[str, Tensor]:
     return {wrappers.sub('', name): value for name, value in state.items()}
 
 
-def without_foreign(state: State, own: Iterable[str] = ()) -> State:
-    """What belongs to parts of a network, whether it has such weights or not:
-    others than its own mean another network, which is an error. ``own`` are
-    the names of its own state, which may have parts of the user's."""
-    parts = {*PARTS, *(name.split('.')[0] for name in own)}
-    return {n: v for n, v in state.items() if n.split('.')[0] in parts}
-
-
 def own_weights(state: State, own: Iterable[str] = ()) -> tuple[State, list]:
-    """A network's weights, averages of mmcv's ``EMAHook`` in their place, and
-    sentences on what was done; ``own`` as of :func:`without_foreign`."""
+    """What a checkpoint has for parts of a network, averages of mmcv's
+    ``EMAHook`` in their place, and sentences on what was done; ``own`` are the
+    names of the network's state, which may have parts of the user's."""
+    parts = {*PARTS, *(name.split('.')[0] for name in own)}
     buffers = {'ema_' + name.replace('.', '_'): name for name in state}
     average = {buffers[n]: v for n, v in state.items() if n in buffers}
-    state = {n: v for n, v in state.items() if n not in buffers}
-    kept = without_foreign({**state, **average}, own)
+    state = {n: v for n, v in state.items() if n not in buffers} | average
+    kept = {n: v for n, v in state.items() if n.split('.')[0] in parts}
     foreign = [name for name in state if name not in kept]
     notes = []
     if average:
@@ -151,7 +133,12 @@ def fit_weights(model: nn.Module,
     own, tasks = model.state_dict(), list(model.tasks.values())
     replaced: tuple[str, ...] = ()
     if is_release_state(content['state_dict']):
-        found, notes = _released(path, content, tasks)
+        check_release_tasks(content['state_dict'], tasks, path)
+        found, dropped = from_release(content['state_dict'], tasks)
+        notes = ['released by the authors, names converted']
+        notes += left_out(content)
+        if dropped:
+            notes.append(f'dropped, without use: {first_of(dropped)}')
     else:
         found, notes = own_weights(content['state_dict'], own)
         others = _other_tasks(path, content['meta'], tasks, allow_missing)
@@ -166,30 +153,24 @@ def fit_weights(model: nn.Module,
     if len(found) > len(state):
         notes.append(f'not used here: {len(found) - len(state)} weights of '
                      'the discriminators')
-    missing = [
-        name for name in own
-        if name not in state and not name.endswith('relative_position_index')
-    ]
+    missing = [n for n in own if n not in state
+               and not n.endswith('relative_position_index')]  # yapf: disable
     # parts that may be absent, but as a whole only
     parts = DISCRIMINATORS
     if allow_missing:
         parts += (_ATTENTION, 'auxiliary_head.')
-    absent = tuple(
-        part for part in parts
-        if not any(name.startswith(part) for name in state))
+    absent = tuple(p for p in parts if not any(n.startswith(p) for n in state))
     misfits = {
         'lacks weights':
         [name for name in missing if not name.startswith(absent + replaced)],
         'has weights without a place':
         [name for name in state if name not in own],
-        'has weights of another size': [
-            f'{name} {tuple(value.shape)} instead of {tuple(own[name].shape)}'
-            for name, value in state.items()
-            if name in own and value.shape != own[name].shape
-        ],
+        'has weights of another size':
+        [f'{n} {tuple(v.shape)} instead of {tuple(own[n].shape)}'
+         for n, v in state.items() if n in own and v.shape != own[n].shape],
         'has weights that are NaN or infinite':
         [name for name, value in state.items() if not value.isfinite().all()]
-    }
+    }  # yapf: disable
     faults = [f'it {fault}: {first_of(names)}'
               for fault, names in misfits.items() if names]  # yapf: disable
     if faults:
@@ -201,18 +182,6 @@ def fit_weights(model: nn.Module,
     if missing:
         notes.append(f'missing, left as initialised: {first_of(missing)}')
     return state, notes
-
-
-def _released(path: str, content: dict,
-              tasks: Sequence[Task]) -> tuple[dict, list[str]]:
-    """Weights of the authors' under our names, and what is left behind."""
-    check_release_tasks(content['state_dict'], tasks, path)
-    found, dropped = from_release(content['state_dict'], tasks)
-    notes = ['released by the authors, names converted', *left_out(content)]
-    if dropped:
-        notes.append(f'{len(dropped)} tensors without use dropped: '
-                     f'{first_of(dropped)}')
-    return found, notes
 
 
 def _other_tasks(path: str, meta: dict, tasks: Sequence[Task],
@@ -227,9 +196,8 @@ def _other_tasks(path: str, meta: dict, tasks: Sequence[Task],
                          f'be understood ({error}): copy it again.') from error
     other = sorted({task.name for task in set(stored) ^ set(tasks)})
     if other and not allowed:
-        raise ValueError(f'{path} was trained for other tasks than the config '
-                         f'has: they differ in {", ".join(other)}. Use the '
-                         'config that it was trained with.')
+        raise ValueError(f'{path}: its tasks and those of the config differ '
+                         f'in {", ".join(other)}.')
     return other
 
 

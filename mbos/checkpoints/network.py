@@ -4,12 +4,12 @@ Somebody else may have written it. Parts are built by name from registries, so
 it could name any part of any registered kind and any size: those of mmseg and
 of this package are built, without weights of their own; others need a config.
 """
-import logging
 import numbers
 from collections.abc import Collection
 
 from mmcv import Config
 from mmcv.cnn import ACTIVATION_LAYERS, CONV_LAYERS, NORM_LAYERS
+from mmcv.utils import print_log
 from mmseg.models.builder import MODELS
 
 from mbos.config import load_config
@@ -40,12 +40,10 @@ def stage_of(content: dict) -> str:
     return 'adversarial' if stage2 else 'multi_task'
 
 
-def describe_network(
-        path: str,
-        content: dict,
-        config: Config | None = None,
-        logger: logging.Logger | None = None
-) -> tuple[dict, PredictionSettings]:
+def describe_network(path: str,
+                     content: dict,
+                     config: Config | None = None,
+                     logger=None) -> tuple[dict, PredictionSettings]:
     """The config of a checkpoint's network, and its prediction settings: those
     of the given config, else what the checkpoint says, else those of the
     published config of its stage, which is logged.
@@ -64,38 +62,33 @@ def describe_network(
         published = load_config(PUBLISHED_CONFIGS[stage])
         model_cfg = model_cfg or published.model
         settings = settings or settings_of(published)
-        if logger is not None:
-            logger.info(
-                f'{path} does not say all of its network and preprocessing; '
-                f'the rest is as in the published config of stage {stage}: '
-                f'scaled into {settings.image_scale}, '
-                f'{settings.normalization}. Give its config if it is another.')
+        print_log(
+            f'{path} does not say all of its network and preprocessing; the '
+            f'rest is as in the published config of stage {stage}: scaled '
+            f'into {settings.image_scale}, {settings.normalization}. Give its '
+            'config if it is another.', logger)
     return model_cfg, settings
 
 
 def stored_model_cfg(
     path: str, content: dict, imported: Collection[str] = ()) -> dict | None:
-    """The config of a checkpoint's network, if it holds one.
-
-    Parts of the packages ``imported``, as by a config of the user's, may be
-    built as well. A ValueError is raised if it names parts of others, or sizes
-    that do not go with the checkpoint's tensors.
-    """
+    """The config of a checkpoint's network, if it holds one. A ValueError is
+    raised if it names parts of other packages than ours and those
+    ``imported``, or sizes that do not go with the checkpoint's tensors."""
     stored = content['meta'].get('mbos_model')
     if stored is None:
         return None
     sides = [s for v in content['state_dict'].values() for s in v.shape]
-    packages = {*_PACKAGES, *imported}
     try:
         if not isinstance(stored, dict) or 'type' not in stored:
             raise ValueError('it is not the config of a network')
-        return _checked(stored, 4 * max([1024, *sides]), packages)
+        return _checked(stored, 4 * max([1024, *sides]),
+                        {*_PACKAGES, *imported})
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f'{path}: the network that it describes cannot be built '
-            f'({error}). Copy the file again, or give the config that it was '
-            'trained with; a part of your own must be in its custom_imports.'
-        ) from error
+            f'{path}: the network that it describes cannot be built ({error}).'
+            ' Copy it again, or give its config, with parts of your own in '
+            'custom_imports.') from error
 
 
 def _checked(value, largest: int, packages: set[str], key: str = ''):
@@ -114,8 +107,7 @@ def _checked(value, largest: int, packages: set[str], key: str = ''):
         parts = [registry.get(value) for registry in _REGISTRIES if known]
         found = {p.__module__.split('.')[0] for p in parts if p}
         if not found or found - packages or value == _DOWNLOADING:
-            raise ValueError(f'its part {value!r} is not built from a '
-                             'checkpoint')
+            raise ValueError(f'its part {value!r} is none of ours')
     elif isinstance(value, numbers.Real) and not abs(value) <= largest:
         raise ValueError(f'{key}={value!r} does not go with its weights')
     return value

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
 from mbos.accelerate import restore
-from mbos.io.files import whole_path
+from mbos.io.files import DISCLAIMER, whole_path
 from mbos.io.weights_file import reason_of
 from .settings import settings_meta
 
@@ -23,11 +23,9 @@ DYNAMIC = {0: 'images', 2: 'height', 3: 'width'}
 SHAPES = ((2, 3, 96, 128), (1, 3, 96, 128), (2, 3, 128, 128), (2, 3, 157, 211))
 """tuple: Shapes of the images that a graph of any size is traced with, the
 first, and compared with."""
-UNDERSTOOD = {
-    'LoadImageFromFile', 'MultiScaleFlipAug', 'Resize', 'RandomFlip',
-    'Normalize', 'ImageToTensor', 'DefaultFormatBundle', 'Collect',
-    'CollectImage'
-}
+UNDERSTOOD = set('LoadImageFromFile MultiScaleFlipAug Resize RandomFlip '
+                 'Normalize ImageToTensor DefaultFormatBundle Collect '
+                 'CollectImage'.split())
 """set[str]: Steps of a test pipeline that ``OnnxPredictor`` does itself."""
 TOLERANCE = 1e-4
 """float: Largest difference of a probability that counts as equal."""
@@ -84,20 +82,16 @@ class ExactGroupNorm(nn.Module):
         return groups.mean(4, keepdim=True).mean((2, 3), keepdim=True)
 
 
-REPLACEMENTS = {
-    nn.AdaptiveAvgPool2d: AnySizePooling,
-    nn.GroupNorm: ExactGroupNorm
-}
-
-
 def exportable(model: nn.Module) -> nn.Module:
     """A copy of a network without what ONNX cannot express, or runs less
     exactly."""
+    better = {nn.AdaptiveAvgPool2d: AnySizePooling,
+              nn.GroupNorm: ExactGroupNorm}  # yapf: disable
     model = restore(copy.deepcopy(model))
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if type(child) in REPLACEMENTS:
-                setattr(parent, name, REPLACEMENTS[type(child)](child))
+            if type(child) in better:
+                setattr(parent, name, better[type(child)](child))
     return model
 
 
@@ -110,8 +104,7 @@ class ProbabilityNetwork(nn.Module):
         self.model, self.logits = model, logits
         norm = model.settings.normalization
         if not norm.get('to_rgb', True):
-            raise ValueError('The network was trained on BGR, which the '
-                             'export does not know.')
+            raise ValueError('A network trained on BGR cannot be exported.')
         for name in ('mean', 'std'):
             values = torch.tensor(norm[name]).float().view(1, 3, 1, 1)
             self.register_buffer(name, values)
@@ -122,30 +115,34 @@ class ProbabilityNetwork(nn.Module):
         head = self.model.decode_head
         maps = head(self.model.extract_feat((image - self.mean) / self.std))
         size, corners = image.shape[2:], head.align_corners
-        enlarged = [
-            F.interpolate(maps[task], size, None, 'bilinear', corners)
-            for task in self.model.tasks
-        ]
+        enlarged = (F.interpolate(maps[task], size, None, 'bilinear', corners)
+                    for task in self.model.tasks)  # yapf: disable
         return tuple(x if self.logits else x.sigmoid() for x in enlarged)
+
+
+def describe(model: nn.Module) -> dict:
+    """What users of a graph should know, in plain types."""
+    settings, tasks = model.settings, model.tasks
+    return dict(
+        tasks={name: task.as_config() for name, task in tasks.items()},
+        thresholds={name: settings.threshold(name) for name in tasks},
+        image_scale=settings.image_scale,
+        crop=settings.crop,
+        disclaimer=DISCLAIMER,
+        settings=settings_meta(list(tasks.values()), settings),
+        align_corners=model.align_corners)  # yapf: disable
 
 
 def export_onnx(model: nn.Module,
                 path: str,
-                description: dict,
                 size: tuple[int, int] | None = None,
                 logits: bool = False) -> float:
-    """Write a network of ``load_model``, on CPU, as ONNX; returns the largest
-    difference of a probability. A graph that differs from it is not kept.
+    """Write a network of ``load_model``, on CPU, as ONNX, described in its
+    metadata; returns the largest difference of a probability.
 
-    Args:
-        description: What users of the file should know, in plain types; kept
-            as JSON in its metadata, under ``mbos``.
-        size: Height and width of the one image that the graph takes. Default:
-            any number of images of any size.
-        logits: Whether the graph ends before the sigmoid.
-
-    Raises:
-        ValueError: If the network cannot be exported, or not for any size.
+    The graph takes one image of a ``size`` (height, width), or any number of
+    any size, and ends before the sigmoid for ``logits``. A ValueError says
+    that there is none, or that it differs; then the file is as it was.
     """
     network = ProbabilityNetwork(model.eval(), logits)
     traced = ProbabilityNetwork(exportable(model), logits).eval()
@@ -161,7 +158,7 @@ def export_onnx(model: nn.Module,
                     opset_version=OPSET, input_names=[INPUT],
                     output_names=names, dynamic_axes=dynamic)  # yapf: disable
             graph = onnx.load(unchecked)
-            text = json.dumps(description)
+            text = json.dumps(describe(model))
             onnx.helper.set_model_props(graph, {METADATA: text})
             onnx.checker.check_model(graph)
             onnx.save(graph, unchecked)
@@ -174,8 +171,8 @@ def export_onnx(model: nn.Module,
             advice = '' if size else ', or give one size: --size HEIGHT WIDTH'
             raise ValueError(
                 f'A network with the backbone {type(model.backbone).__name__} '
-                f'cannot be exported ({reason_of(error)}): take another '
-                f'backbone{advice}.') from error
+                f'cannot be exported ({reason_of(error)}): take another one'
+                f'{advice}.') from error
     return difference
 
 
@@ -187,8 +184,7 @@ def largest_difference(network: ProbabilityNetwork, path: str,
     graph does not run on them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is reported by its result
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0, 255, shape).astype(np.float32)
+    image = np.random.default_rng(0).uniform(0, 255, shape).astype('f4')
     session = onnxruntime.InferenceSession(
         path, options, providers=['CPUExecutionProvider'])
     try:
@@ -205,11 +201,11 @@ def write_prediction_graph(model: nn.Module, path: str) -> None:
     """Write the graph that ``mbos predict --backend onnxruntime`` runs.
 
     It takes photographs at the size that the network was tested at, one at a
-    time, and gives logits. Its metadata has tasks and settings of prediction.
-    A ValueError is raised if the network or its test pipeline needs torch.
+    time, and gives logits. A ValueError is raised if the network or its test
+    pipeline needs torch.
     """
-    settings, tasks = model.settings, list(model.tasks.values())
-    steps, scale = settings.augmentation['transforms'], settings.image_scale
+    settings, scale = model.settings, model.settings.image_scale
+    steps = settings.augmentation['transforms']
     unknown = {s['type'] for s in steps + settings.pipeline} - UNDERSTOOD
     stretched = not all(s.get('keep_ratio', True) for s in steps)
     if unknown or scale is None or stretched:
@@ -217,13 +213,7 @@ def write_prediction_graph(model: nn.Module, path: str) -> None:
             'The test pipeline of this network '
             f'({", ".join(sorted(unknown)) or "no scale, or stretched"}) '
             'needs --backend torch.')
-    side = min(scale)
-    description = dict(
-        tasks=[task.as_config() for task in tasks],
-        settings=settings_meta(tasks, settings),
-        align_corners=model.align_corners,
-        side=side)
     try:
-        export_onnx(model, path, description, logits=True)
+        export_onnx(model, path, logits=True)
     except ValueError:  # not every backbone takes any size
-        export_onnx(model, path, description, (side, side), logits=True)
+        export_onnx(model, path, (min(scale), min(scale)), logits=True)

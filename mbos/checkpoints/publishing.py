@@ -19,8 +19,7 @@ _KEPT = ('CLASSES', 'PALETTE', 'iter', 'epoch', 'seed', 'mbos_tasks',
          'mmseg_version')
 _SCORES = ('Dice', 'IoU', 'mDice', 'mIoU')
 _NO_SCORES = 'None were given; `tools/test.py --eval mIoU` computes them.'
-_NO_NOTES = ('The publisher said nothing about the training data. Ask before '
-             'relying on this model.')
+_NO_NOTES = 'Nothing was said about them. Ask before relying on this model.'
 
 
 def published_content(content: dict) -> tuple[dict, list[str]]:
@@ -41,31 +40,27 @@ def published_content(content: dict) -> tuple[dict, list[str]]:
     return dict(state_dict=weights, meta=kept), notes
 
 
-def half_precision(state: dict) -> dict:
-    """Weights as 16-bit numbers, which takes half the space; a ValueError
-    names one that is too large for them."""
-    halved = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in state.items()
-    }
-    for name, value in halved.items():
-        if not value.isfinite().all():
+def halve(state: dict) -> None:
+    """Make 16-bit numbers of weights, which takes half the space; a
+    ValueError names one that is too large for them."""
+    for name, value in state.items():
+        if value.is_floating_point():
+            state[name] = value.half()
+        if not state[name].isfinite().all():
             raise ValueError(f'{name} has values that 16 bits cannot hold: '
                              'publish it without --half.')
-    return halved
 
 
 def save_with_hash(content: dict, prefix: str, suffix: str) -> str:
     """Write a checkpoint as ``<prefix>-<hash>.pth``, or ``.safetensors``;
     returns the path. The hash is the start of the file's SHA-256, as
     ``torch.hub`` checks it."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    data = buffer.getvalue()
     if suffix == SAFETENSORS:
         meta = json.dumps(content['meta'], sort_keys=True)
         data = safetensors.torch.save(content['state_dict'], dict(mbos=meta))
-    else:
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        data = buffer.getvalue()
     path = f'{prefix}-{hashlib.sha256(data).hexdigest()[:8]}{suffix}'
     save_bytes(path, data)
     return path

@@ -68,12 +68,10 @@ def check_release_tasks(state: State, tasks: Sequence[Task],
                         path: str) -> None:
     """Refuse a released state dict of other tasks than the config's: a
     ValueError says where their number or the channels of one differ."""
-    channels = {}
-    for name, value in state.items():
-        match = re.match(r'(?:generator\.)?decode_head\.conv_seg\.(\d{1,6})\.',
-                         name)
-        if match is not None:
-            channels[int(match[1])] = len(value) if value.dim() else 0
+    pattern = re.compile(r'(generator\.)?decode_head\.conv_seg\.(\d{1,6})\.')
+    channels = {int(match[2]): len(value) if value.dim() else 0
+                for name, value in state.items()
+                if (match := pattern.match(name))}  # yapf: disable
     found = [channels[index] for index in sorted(channels)]
     if found != [task.num_classes for task in tasks]:
         names = ', '.join(f'{t.name} {t.num_classes}' for t in tasks)
@@ -85,8 +83,8 @@ def check_release_tasks(state: State, tasks: Sequence[Task],
 
 def from_release(state: State,
                  tasks: Sequence[Task]) -> tuple[State, list[str]]:
-    """Turn a released state dict into ours; returns it, and the names that
-    have no place in it."""
+    """Turn a released state dict into ours; returns it, and names without a
+    place in it."""
     names = {str(i): task.name for i, task in enumerate(tasks)}
     result: State = {}
     dropped = []
@@ -124,9 +122,7 @@ def to_release(state: State, tasks: Sequence[Task]) -> State:
             shares.setdefault(f'{head}.{tail}', {})[positions[task]] = value
     for name, by_position in shares.items():
         result[name] = torch.cat([v for _, v in sorted(by_position.items())])
-    stage2 = any(name.startswith((_ATTENTION, *_GAME)) for name in result)
-    prefix = _GENERATOR if stage2 else ''
-    return {
-        name if name.startswith(_GAME) else prefix + name: value
-        for name, value in result.items()
-    }
+    if not any(name.startswith((_ATTENTION, *_GAME)) for name in result):
+        return result
+    return {name if name.startswith(_GAME) else _GENERATOR + name: value
+            for name, value in result.items()}  # yapf: disable

@@ -82,15 +82,12 @@ class PredictionSettings:
 
     def __post_init__(self):
         if self.crop not in CROPS:
-            raise ValueError(f'Unknown crop {self.crop!r}: use one of '
-                             f'{", ".join(CROPS)}.')
+            raise ValueError(f'crop is {self.crop!r}, not one of {CROPS}.')
         for task, given in self.thresholds.items():
             _check(f'The threshold of {task!r}', given, 1)
         if not any(t['type'] == AUGMENTATION for t in self.pipeline):
-            raise ValueError(
-                f'The test pipeline has no {AUGMENTATION}, which holds the '
-                'size that photographs are scaled to; write it as '
-                'configs/_base_/datasets/fundus_stage1.py does.')
+            raise ValueError(f'The test pipeline has no {AUGMENTATION}: write '
+                             'it as configs/_base_/datasets do.')
 
     @property
     def augmentation(self) -> dict:
@@ -121,11 +118,8 @@ class PredictionSettings:
         """The probability that a class of a task must exceed."""
         return self.thresholds.get(task, DEFAULT_THRESHOLD)
 
-    def steps(
-        self,
-        scales: Sequence[float] | None = None,
-        flips: Sequence[str] = ()
-    ) -> list[dict]:
+    def steps(self, scales: Sequence[float] = (),
+              flips: Sequence[str] = ()) -> list[dict]:  # yapf: disable
         """The pipeline after loading, with test-time augmentation: ``scales``
         are factors of the image scale, by default as the pipeline says,
         ``flips`` of 'horizontal' and 'vertical'. A ValueError is raised for
@@ -133,8 +127,7 @@ class PredictionSettings:
         step, found = dict(self.augmentation), self._scales()
         if scales:
             if not found:
-                raise ValueError('The test pipeline keeps the size of images, '
-                                 'so there is nothing to scale by `scales`.')
+                raise ValueError('`scales` needs a test pipeline that scales.')
             width, height = found[0]
             found = [(max(1, round(width * s)), max(1, round(height * s)))
                      for s in scales]
@@ -142,16 +135,14 @@ class PredictionSettings:
         if found:
             step['img_scale'] = found if len(found) > 1 else found[0]
         if flips:
+            transforms = step['transforms'] = list(step['transforms'])
             step.update(flip=True, flip_direction=list(flips))
-            kinds = [transform['type'] for transform in step['transforms']]
+            kinds = [transform['type'] for transform in transforms]
             if 'RandomFlip' not in kinds:
                 after = kinds.index('Resize') + 1 if 'Resize' in kinds else 0
-                step['transforms'] = list(step['transforms'])
-                step['transforms'].insert(after, dict(type='RandomFlip'))
-        return [
-            step if t['type'] == AUGMENTATION else dict(t)
-            for t in self.pipeline if not t['type'].startswith('Load')
-        ]
+                transforms.insert(after, dict(type='RandomFlip'))
+        rest = [t for t in self.pipeline if not t['type'].startswith('Load')]
+        return [step if t['type'] == AUGMENTATION else dict(t) for t in rest]
 
 
 def settings_of(cfg: Config) -> PredictionSettings:
@@ -170,8 +161,7 @@ def settings_of(cfg: Config) -> PredictionSettings:
         test = member_datasets(cfg.data.get('test') or {})[0]
         common = test.get('threshold', DEFAULT_THRESHOLD)
         tasks = {t.name: t for t in build_tasks(cfg.model.tasks)}
-        thresholds = dict.fromkeys(tasks, common)
-        thresholds |= given.pop('thresholds', {})
+        thresholds = dict.fromkeys(tasks, common) | given.get('thresholds', {})
         given = dict(pipeline=plain(test.get('pipeline'))) | given
         settings = _settings(dict(given, thresholds=thresholds))
         rules = settings.postprocessing
@@ -207,11 +197,9 @@ def settings_from_meta(meta: dict) -> PredictionSettings | None:
         return None
     try:
         settings = _settings(stored)
-        scales = (1.0, ) if settings.image_scale else None
-        settings.steps(scales, ('horizontal', ))
+        settings.steps([1.0] * bool(settings.image_scale), ['horizontal'])
         return settings
     except Exception as error:  # whoever wrote it may provoke any of them
         raise ValueError(
-            f'The checkpoint holds prediction settings that this version '
-            f'does not know ({error}): update, or give the config '
-            'that it was trained with.') from error
+            'The checkpoint holds prediction settings that this version does '
+            f'not know ({error}): update, or give its config.') from error

@@ -12,7 +12,6 @@ from mbos.io.files import save_json, without_nan
 from mbos.metrics.bootstrap import Bootstrap
 from .options import make_parser
 
-STDOUT = '-'
 ARGUMENTS = [
     ('first', 'eval_<set>.json or folder', dict(metavar='A')),
     ('second', 'the same, another model', dict(metavar='B')),
@@ -21,8 +20,8 @@ ARGUMENTS = [
      dict(nargs='+', default=list(pairs.METRICS), metavar='NAME')),
     ('--resamples', 'default: %(default)s', dict(type=int, default=10000)),
     ('--seed', 'of the draws (default: 0)', dict(type=int, default=0)),
-    ('--json', 'write JSON to a file, or without FILE to the terminal in '
-     'place of the table', dict(nargs='?', const=STDOUT, metavar='FILE')),
+    ('--json', 'write JSON, without FILE to the terminal instead of the table',
+     dict(nargs='?', const='-', metavar='FILE')),
 ]
 
 
@@ -35,21 +34,19 @@ def main() -> None:
     first, second = map(pairs.read_evaluations, (args.first, args.second))
     bootstrap = Bootstrap(args.resamples, seed=args.seed)
     found = pairs.compare_evaluations(first, second, args.metrics, bootstrap)
-    content = dict(
-        first=args.first, second=args.second, **vars(bootstrap), **found)
-    if args.json == STDOUT:
+    paths = dict(first=args.first, second=args.second)
+    content = paths | vars(bootstrap) | found
+    if args.json == '-':
         print(json.dumps(without_nan(content), indent=2, allow_nan=False))
         return
-    for letter, path, side in zip('AB', (args.first, args.second),
-                                  (first, second)):
+    for letter, path, side in zip('AB', paths.values(), (first, second)):
         made_by = dict.fromkeys(e['checkpoint'] for e in side.values())
         print(f'{letter}: {path} ({", ".join(made_by)})')
     print(format_table(pairs.difference_table(found['rows'])))
     defined = sum(row['p_value'] == row['p_value'] for row in found['rows'])
-    print('Interval: 95 %, and p: two-sided, of a paired bootstrap over '
-          f'images ({args.resamples} draws).\np (Holm) is corrected for all '
-          f'{defined} rows that have one; better: the one that it says is, at '
-          '0.05. nan: undefined.')
+    print('95 % interval and two-sided p of a paired bootstrap over images '
+          f'({args.resamples} draws).\np (Holm) is corrected for all '
+          f'{defined} rows that have one; better: at 0.05. nan: undefined.')
     for note in found['notes']:
         print(f'Note: {note}')
     if args.json:

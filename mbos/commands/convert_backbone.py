@@ -23,34 +23,26 @@ from .options import FLAG, make_parser
 
 DEFAULT_OUT = 'pretrain/swin_tiny_patch4_window7_224.pth'
 ARGUMENTS = [
-    ('files',
-     f'IN and OUT; with --download only OUT, by default {DEFAULT_OUT}',
+    ('files', f'IN and OUT, or with --download OUT (default: {DEFAULT_OUT})',
      dict(nargs='*', metavar='FILE')),
     ('--download', 'fetch the weights first', FLAG),
 ]
 
 
-def convert(path: str) -> dict:
-    """The weights of a file in mmseg's layout."""
-    return convert_swin(read_backbone_state(path), path)
-
-
 def download(out: str) -> dict:
-    """Fetch the weights of Swin-T, in mmseg's layout; an OSError says what to
-    put where."""
+    """The weights of Swin-T; an OSError says what to put where."""
     socket.setdefaulttimeout(30)
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = osp.join(folder, osp.basename(SWIN_TINY_URL))
             torch.hub.download_url_to_file(
                 SWIN_TINY_URL, path, progress=sys.stderr.isatty())
-            return convert(path)
+            return read_backbone_state(path)
     except Exception as error:  # urllib's and http's have no common kind
-        raise OSError(
-            f'Could not download the weights ({error}). Download '
-            f'{SWIN_TINY_URL} elsewhere and put it at {out} (110 MB, no '
-            'conversion needed), or set model.pretrained=None to train from '
-            'scratch, which is worse.') from error
+        raise OSError(f'Could not download the weights ({error}). Download '
+                      f'{SWIN_TINY_URL} elsewhere and put it at {out}, or set '
+                      'model.pretrained=None to train without, which is worse.'
+                      ) from error
 
 
 def main() -> None:
@@ -61,6 +53,8 @@ def main() -> None:
         parser.error('give two files, IN and OUT; with --download OUT alone')
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     out = args.files[-1] if args.files else DEFAULT_OUT
-    state = download(out) if args.download else convert(args.files[0])
+    given = SWIN_TINY_URL if args.download else args.files[0]
+    state = download(out) if args.download else read_backbone_state(given)
+    state = convert_swin(state, given)
     save_swin_weights(state, out)
     print(f"wrote {out}: {len(state)} tensors in mmseg's layout")

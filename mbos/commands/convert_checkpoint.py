@@ -35,9 +35,8 @@ def main() -> None:
         raise ValueError(f'{args.output}: IN and OUT are the same file.')
     content = read_checkpoint(args.input)
     if is_release_state(content['state_dict']) == args.to_release:
-        raise ValueError(
-            f'{args.input} has the names that are asked for already: use it '
-            'as it is, or give or leave out --to-release.')
+        raise ValueError(f'{args.input} has the names that are asked for '
+                         'already: give or leave out --to-release.')
     config = args.config and load_config(args.config)
     model_cfg, settings = describe_network(args.input, content, config)
     model_cfg = dict(plain(model_cfg), pretrained=None)

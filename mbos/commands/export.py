@@ -14,34 +14,16 @@ import os.path as osp
 
 from mbos import apis
 from mbos.checkpoints.onnx_export import export_onnx
-from mbos.io.files import DISCLAIMER
 from .options import make_parser
 
 ARGUMENTS = [
     ('checkpoint', "of either stage, the authors' included", {}),
     ('output', 'file to write', dict(metavar='OUT.onnx')),
-    ('--config', 'config, if the checkpoint does not describe its network',
-     {}),
+    ('--config', 'if the checkpoint does not describe its network', {}),
     ('--size', 'of the one image, for backbones whose graph cannot take any '
      'size, such as Swin',
      dict(type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'))),
 ]
-
-
-def describe(model, size: tuple[int, int] | None = None) -> dict:
-    """What users of the file should know, in plain types."""
-    settings, (height, width) = model.settings, size or ('height', 'width')
-    return dict(
-        tasks={
-            name: task.as_config()
-            for name, task in model.tasks.items()
-        },
-        thresholds={name: settings.threshold(name)
-                    for name in model.tasks},
-        image_scale=settings.image_scale,
-        crop=settings.crop,
-        input=f'RGB, 0..255, float32, (N, 3, {height}, {width})',
-        disclaimer=DISCLAIMER)
 
 
 def main() -> None:
@@ -50,11 +32,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.output.endswith('.onnx'):
         parser.error(f'{args.output}: the name must end in .onnx')
-    if args.size and min(args.size) < 1:
-        parser.error('--size: give pixels from 1 upwards')
     model = apis.load_model(args.checkpoint, args.config, device='cpu')
-    difference = export_onnx(model, args.output, describe(model, args.size),
-                             args.size)
+    difference = export_onnx(model, args.output, args.size)
     print(f'largest difference of a probability: {difference:.1e}')
     print(f'wrote {args.output}: {osp.getsize(args.output) / 1e6:.1f} MB; '
           f'outputs {", ".join(model.tasks)}')

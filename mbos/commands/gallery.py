@@ -35,9 +35,8 @@ def main() -> None:
     records = folder.all_records(image['name'] for image in run['images'])
     gone = [r['source'] for r in records if not osp.isfile(r['source'])]
     if len(gone) == len(records):
-        raise ValueError(
-            f'{args.out}: none of its {len(records)} photographs is where it '
-            'was; put them back or predict them again.')
+        raise ValueError(f'{args.out}: none of its {len(records)} photographs '
+                         'is where it was.')
     page = folder.write_gallery(records, args.size)
     for path in gone:
         print(f'Left out, as it is not there any more: {path}')

@@ -22,10 +22,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         if message.startswith('unrecognized arguments: '):
             given = message.split()[2].partition('=')[0]
-            for known in difflib.get_close_matches(given,
-                                                   self._option_string_actions,
-                                                   1):
-                message += f'; did you mean {known}?'
+            known = list(self._option_string_actions)
+            for option in difflib.get_close_matches(given, known, 1):
+                message += f'; did you mean {option}?'
         super().error(message)
 
 
@@ -39,16 +38,11 @@ def make_parser(description: str | None,
         description=description,
         usage=usage,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, arguments)
-    for title, rows in groups.items():
-        add_arguments(parser.add_argument_group(title), rows)
+    for title, rows in {'': arguments, **groups}.items():
+        group = parser.add_argument_group(title) if title else parser
+        for names, meaning, settings in rows:
+            group.add_argument(*names.split(), help=meaning, **settings)
     return parser
-
-
-def add_arguments(parser, arguments: Iterable[Row]) -> None:
-    """Add arguments to a parser or to a group of it."""
-    for names, meaning, settings in arguments:
-        parser.add_argument(*names.split(), help=meaning, **settings)
 
 
 class ConfigOptions(argparse.Action):
@@ -57,12 +51,11 @@ class ConfigOptions(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         from mmcv import DictAction
         try:
-            action = DictAction(self.option_strings, self.dest)
-            action(parser, namespace, values, option_string)
-            usable = '' not in getattr(namespace, self.dest)
-        except Exception:  # brackets without end, no "="
-            usable = False
-        if not usable:
+            read = DictAction(self.option_strings, self.dest)
+            read(parser, namespace, values, option_string)
+            if '' in getattr(namespace, self.dest):
+                raise ValueError('a key is empty')
+        except Exception:  # also brackets without end, no "="
             parser.error(f'{option_string} {" ".join(values)}: expected '
                          'KEY=VALUE, such as runner.max_iters=100')
 

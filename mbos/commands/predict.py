@@ -4,11 +4,10 @@
     mbos predict [CONFIG] CHECKPOINT INPUT... --out DIR
 
 INPUT is a photograph, a folder (searched with all below it) or a pattern such
-as 'eyes/*.png'. Nothing needs to be prepared or annotated. Without CHECKPOINT
-the network that comes with MBOS is taken. CONFIG is only needed for
-checkpoints that do not hold their network and preprocessing.
-Run it again to go on where it was stopped. docs/prediction.md says what is
-written, docs/measurements.md what measurements.csv means.
+as 'eyes/*.png'. Without CHECKPOINT the network that comes with MBOS is taken.
+CONFIG is only needed for checkpoints that do not hold their network and
+preprocessing. Run it again to go on where it was stopped. docs/prediction.md
+says what is written, docs/measurements.md what measurements.csv means.
 
 Research software, not a medical device.
 """
@@ -28,7 +27,7 @@ from mbos.inference.folder_run import FolderRun, find_photographs
 from mbos.inference.prediction import (PhotographPredictor, PredictionOptions,
                                        available_cores)
 from mbos.io.photographs import count_kinds, is_photograph_name, read_layout
-from mbos.io.untrusted import RefusedError, sentence_of
+from mbos.io.untrusted import RefusedError
 from mbos.pictures.gallery import THUMBNAIL
 from mbos.runtime.allocator import keep_freed_memory
 from mbos.startup import import_models
@@ -37,9 +36,7 @@ from mbos.zoo import DEFAULT, NETWORKS, card_path, checkpoint_path
 from .options import FLAG, SOME, config_options, make_parser
 
 USAGE = '%(prog)s [[CONFIG] CHECKPOINT] INPUT [INPUT ...] --out DIR [options]'
-SHOWN = 20
-WRITTEN = ('workers', 'overwrite', 'probabilities', 'overlay_size',
-           'thumbnail')
+WRITTEN = 'workers overwrite probabilities overlay_size thumbnail'.split()
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
 
 
@@ -56,9 +53,8 @@ def thresholds(
     for name, value in given:
         task, _, of_class = name.partition('.')
         found.setdefault(task, {})[of_class] = value
-    by_task = {task: values[''] if list(values) == [''] else values
-               for task, values in found.items()}  # yapf: disable
-    return by_task[''] if list(by_task) == [''] else by_task or None
+    by_task = {t: v[''] if [*v] == [''] else v for t, v in found.items()}
+    return by_task[''] if [*by_task] == [''] else by_task or None
 
 
 ARGUMENTS = [
@@ -68,13 +64,10 @@ ARGUMENTS = [
      'CPU, starts in a third of the time once it has made a graph of the '
      'network, which it keeps in ~/.cache/mbos',
      dict(choices=['torch', 'onnxruntime'], default='torch')),
-    ('--device', 'cpu, cuda, cuda:1, ... (default: the first GPU, or cpu)',
-     {}),
+    ('--device', 'cpu, cuda, cuda:1, ... (default: first GPU, or cpu)', {}),
 ]
-GROUPS = {}
-GROUPS['how to predict'] = [
-    ('--mode',
-     "whole photograph or sliding window (default: the checkpoint's)",
+HOW = [
+    ('--mode', "whole photograph or sliding window (default: the network's)",
      dict(choices=['whole', 'slide'])),
     ('--window', 'side of the sliding window in the scaled photograph',
      dict(type=int, metavar='PIXELS')),
@@ -83,32 +76,30 @@ GROUPS['how to predict'] = [
      'was tested at, and average; as 0.75 1.0 1.25',
      dict(SOME, type=float, metavar='FACTOR')),
     ('--flip', 'predict the mirrored photograph too, and average', FLAG),
-    ('--threshold',
-     "probability that a class must exceed (default: the checkpoint's)",
+    ('--threshold', 'that probabilities must exceed (default: the network\'s)',
      dict(SOME, type=threshold, metavar='VALUE | TASK[.CLASS]=VALUE')),
     ('--crop', 'crop to the field of view, only pad to a square, or take '
-     "photographs as they are (default: the checkpoint's)",
-     dict(choices=CROPS)),
+     "photographs as they are (default: the network's)", dict(choices=CROPS)),
     ('--postprocess', "which of the network's own rules to apply: rim removes "
      'what lies on the edge of the field of view, one_object all discs but '
      'one, specks the smallest parts (all, none or some; default: all)',
      dict(nargs='+', choices=['all', 'none', *RULES], default=['all'])),
     config_options('CONFIG'),
 ]
-GROUPS['how to work and what to write'] = [
+WHAT = [
     ('--workers', 'photographs that are predicted side by side, each by a '
      'thread with memory of its own (default: one per core, 4 at most)',
      dict(type=int, default=min(4, available_cores()), metavar='N')),
     ('--probabilities', 'also write a 16-bit PNG per class', FLAG),
-    ('--overlay-size', 'longer side of the overlay pictures; 0: as the '
-     'photograph (default: 1600)',
-     dict(type=int, default=1600, metavar='PIXELS')),
+    ('--overlay-size', 'longer side of overlays; 0: as the photograph '
+     '(default: 1600)', dict(type=int, default=1600, metavar='PIXELS')),
     ('--no-overlays', 'write no overlays',
      dict(dest='overlay_size', action='store_const', const=None)),
     ('--no-gallery', 'write no gallery.html', FLAG),
     ('--overwrite', 'make everything again; what another checkpoint or other '
      'options wrote into DIR is removed', FLAG),
 ]
+GROUPS = {'how to predict': HOW, 'how to work and what to write': WHAT}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -117,14 +108,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     paths = args.inputs = args.paths
     args.config = paths.pop(0) if paths[0].endswith('.py') else None
-    is_named = args.config or paths[0] in NETWORKS or paths[0].endswith(
-        CHECKPOINTS)
+    first = (*paths, '')[0]
+    is_named = args.config or first in NETWORKS or first.endswith(CHECKPOINTS)
     checkpoint = paths.pop(0) if paths and is_named else DEFAULT
     if not paths:
-        parser.error('give at least one photograph; a CONFIG needs its '
-                     'checkpoint')
+        parser.error('give at least one photograph; CONFIG needs CHECKPOINT')
     if not is_named:
-        refuse_network(paths[0])
+        refuse_network(first)
     if checkpoint == DEFAULT:
         print(f'Network {DEFAULT}, which comes with MBOS; what it was trained '
               f'on and how good it is: {card_path(DEFAULT)}')
@@ -152,9 +142,8 @@ def refuse_network(path: str) -> None:
         read_layout(path)
     except RefusedError as error:
         raise RefusedError(
-            f'{path}: neither a photograph nor named like a checkpoint '
-            f'({", ".join(CHECKPOINTS)}); leave it out, rename it, or give '
-            'the checkpoint that it was made of.') from error
+            f'{path}: neither a photograph nor named like a checkpoint ('
+            f'{", ".join(CHECKPOINTS)}): leave it out.') from error
 
 
 def report(run: FolderRun) -> None:
@@ -167,71 +156,50 @@ def report(run: FolderRun) -> None:
             flagged[flag].append(record['name'])
     for flag, names in sorted(flagged.items()):
         print(f'{flag} (see docs/measurements.md): {len(names)} '
-              f'photograph(s), {first_of(names, SHOWN)}')
+              f'photograph(s), {first_of(names, 20)}')
     if run.failed:
-        print(
-            f'{len(run.failed)} file(s) could not be read:',
-            *(failure['reason'] for failure in run.failed),
-            sep='\n  ')
+        reasons = (failure['reason'] for failure in run.failed)
+        print(f'{len(run.failed)} file(s) could not be read:', *reasons,
+              sep='\n  ')  # yapf: disable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict; returns 1 if a file could not be read, 130 if interrupted."""
-    try:
-        args = parse_args(argv)
-        if args.backend == 'torch':
-            keep_freed_memory()
-            with quick_imports():
-                import_models()
-                from mbos.runtime.exits import run_tool
-            run_tool(lambda: predict_inputs(args, torch_predictor))
-            return 0
+    """Predict; returns 1 if a file could not be read."""
+    args = parse_args(argv)
+    if args.backend == 'onnxruntime':
         return predict_inputs(args, onnx_predictor)
-    except ImportError as error:
-        sys.exit(f'Error: {error}. `mbos info` lists all that is missing.')
-    except (ValueError, OSError) as error:
-        sys.exit(f'Error: {sentence_of(error)}')
-    except KeyboardInterrupt:
-        print('Interrupted: the same command goes on from here.')
-        return 130
-
-
-def load_network(args: argparse.Namespace, device: str | None) -> tuple:
-    """The network that the command line names, in torch, and its config."""
-    from mbos.config import load_config
-    from mbos.inference.predictor import load_model
-    config = args.config and load_config(args.config, args.cfg_options)
-    with naming(args.config or args.checkpoint):
-        return load_model(args.checkpoint, config, device), config
+    keep_freed_memory()
+    with quick_imports():
+        import_models()
+    return predict_inputs(args, torch_predictor)
 
 
 @quick_imports()
-def torch_predictor(args: argparse.Namespace,
+def torch_predictor(args: argparse.Namespace, config,
                     options: PredictionOptions) -> PhotographPredictor:
     """The network in torch, accelerated on CPU."""
     from mbos.accelerate import is_wanted
     from mbos.accelerate.prediction import prepare_for_prediction
-    from mbos.inference.predictor import Predictor
-    model, config = load_network(args, args.device)
+    from mbos.inference.predictor import Predictor, load_model
+    model = load_model(args.checkpoint, config, args.device)
     if is_wanted(next(model.parameters()).device, config):
         prepare_for_prediction(model)
     return Predictor(model, options)
 
 
-def onnx_predictor(args: argparse.Namespace,
+def onnx_predictor(args: argparse.Namespace, config,
                    options: PredictionOptions) -> PhotographPredictor:
     """The network in ONNX Runtime; torch makes its graph the first time."""
     from mbos.inference.onnx_predictor import OnnxPredictor, graph_of
 
     def write(path: str) -> None:
         from mbos.checkpoints.onnx_export import write_prediction_graph
+        from mbos.inference.predictor import load_model
         print('Making the ONNX graph of this network, once.', file=sys.stderr)
-        write_prediction_graph(load_network(args, 'cpu')[0], path)
+        write_prediction_graph(
+            load_model(args.checkpoint, config, 'cpu'), path)
 
-    text = ''
-    if args.config:
-        from mbos.config import load_config
-        text = load_config(args.config, args.cfg_options).pretty_text
+    text = config.pretty_text if config else ''
     return OnnxPredictor(graph_of(args.checkpoint, text, write), options)
 
 
@@ -240,16 +208,17 @@ def predict_inputs(args: argparse.Namespace, make: Callable) -> int:
     loads the network. Returns 1 if a file could not be read, else 0."""
     found, left_out = find_photographs(args.inputs, args.out)
     if left_out:
-        print(f'Left out, not read as photographs: {count_kinds(left_out)}.',
-              file=sys.stderr)  # yapf: disable
-    given = vars(args)
-    options = PredictionOptions(
-        **{f.name: given[f.name]
-           for f in fields(PredictionOptions)})
-    run = FolderRun(
-        make(args, options), args.checkpoint, args.out,
-        **{name: given[name]
-           for name in WRITTEN})
+        kinds = count_kinds(left_out)
+        print(f'Left out, not read as photographs: {kinds}.', file=sys.stderr)
+    config, given = None, vars(args)
+    if args.config:
+        from mbos.config import load_config
+        config = load_config(args.config, args.cfg_options)
+    wanted = {f.name: given[f.name] for f in fields(PredictionOptions)}
+    with naming(args.config or args.checkpoint):
+        predictor = make(args, config, PredictionOptions(**wanted))
+    written = {name: given[name] for name in WRITTEN}
+    run = FolderRun(predictor, args.checkpoint, args.out, **written)
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a line of a log each
     with tqdm(total=len(found), unit='photograph', mininterval=seconds) as bar:
         run(found, bar.update)

@@ -24,7 +24,6 @@ from mbos.pseudo_labels.generation import (find_image_folders,
 from mbos.zoo import NETWORKS, checkpoint_path
 from .options import FLAG, LAUNCHER, SOME, config_options, make_parser
 
-REPORT = 'pseudo_label_report.json'
 ARGUMENTS = [
     ('config', 'stage-2 config', {}),
     ('checkpoint', 'stage-1 checkpoint', dict(type=checkpoint_path)),
@@ -35,15 +34,14 @@ ARGUMENTS = [
     ('--model-config', "config with the checkpoint's network (default: what "
      "the checkpoint holds, else the stage-2 config's without stage 2)",
      dict(metavar='CONFIG')),
-    ('--truth',
-     'ground truth of images that get pseudo labels, for the report',
+    ('--truth', 'their ground truth, where there is any, for the report',
      dict(SOME, metavar='DATASET.TASK=FOLDER')),
     ('--allow-stage2', 'accept a stage-2 checkpoint', FLAG),
     ('--overwrite', 'replace labels that have no manifest', FLAG),
     *LAUNCHER,
     config_options('the stage-2 config'),
 ]
-OPTIONS = ('threshold', 'margin', 'allow_stage2', 'overwrite')
+OPTIONS = 'threshold', 'margin', 'allow_stage2', 'overwrite'
 
 
 def main() -> None:
@@ -67,8 +65,8 @@ def write_labels(cfg: Config, args: argparse.Namespace) -> None:
     rows = report.make_report(labelled, truth)
     ours = args.checkpoint in map(checkpoint_path, NETWORKS)
     folder = cfg.work_dir if ours else osp.dirname(args.checkpoint)
-    path = osp.join(folder, REPORT)
-    names = ('checkpoint', 'config', 'threshold', 'margin')
+    path = osp.join(folder, 'pseudo_label_report.json')
+    names = 'checkpoint', 'config', 'threshold', 'margin'
     made_by = {name: getattr(args, name) for name in names}
     save_json(path, dict(made_by, folders=rows))
     print('\n' + format_table(report.report_table(rows)))

@@ -3,9 +3,8 @@
     mbos publish CHECKPOINT PREFIX [--eval eval_refuge.json]
 
 writes ``PREFIX-<hash>.pth``, weights and meta information only (or, smaller,
-``--half --safetensors``), and
-``PREFIX-<hash>.md``, which says what the model is, how to use it, and the
-metrics that ``tools/test.py --eval`` wrote.
+``--half --safetensors``), and ``PREFIX-<hash>.md``, which says what the model
+is, how to use it, and the metrics that ``tools/test.py --eval`` wrote.
 """
 import os.path as osp
 
@@ -26,11 +25,9 @@ ARGUMENTS = [
     ('--notes', 'what the card shall say of training data and limits',
      dict(default='')),
     ('--config', 'config whose `prediction` (thresholds, postprocessing, '
-     "crop) replaces the checkpoint's own, as after choosing thresholds on "
-     'validation photographs', {}),
+     "crop) replaces the checkpoint's own", {}),
     ('--half', 'weights as 16-bit numbers', FLAG),
-    ('--safetensors',
-     'write PREFIX-<hash>.safetensors, which other programs read too', FLAG),
+    ('--safetensors', 'for other programs too, in place of .pth', FLAG),
 ]
 
 
@@ -48,17 +45,14 @@ def main() -> None:
                     f'{path} has the metrics of another checkpoint, '
                     f'{evaluation["checkpoint"]}: evaluate this one.')
     if 'mbos_model' not in content['meta']:
-        raise ValueError(
-            f'{args.checkpoint} does not describe its network, as those of '
-            "PSSNet's authors: convert it with "
-            'tools/convert_pssnet_checkpoint.py first.')
+        raise ValueError(f'{args.checkpoint} does not describe its network: '
+                         'convert it with tools/convert_pssnet_checkpoint.py.')
     if args.config:
         cfg = apis.load_config(args.config)
         content['meta'].update(
             settings_meta(build_tasks(cfg.model.tasks), settings_of(cfg)))
     if args.half:
-        content['state_dict'] = publishing.half_precision(
-            content['state_dict'])
+        publishing.halve(content['state_dict'])
     suffix = SAFETENSORS if args.safetensors else '.pth'
     path = publishing.save_with_hash(content, args.prefix, suffix)
     card = osp.splitext(path)[0] + '.md'

@@ -41,11 +41,9 @@ EVALUATION = [
     ('--work-dir', 'where the metrics go as JSON and CSV', {}),
     ('--threshold-from-val', 'also score at the threshold that gives each '
      'class its best Dice on data.val', FLAG),
-    ('--aug-test', 'average over scales 0.75, 1 and 1.25 and both flips',
-     FLAG),
-    ('--bootstrap',
-     'resamples of the 95 %% intervals, 0 for none (default: 1000)',
-     dict(type=int, default=1000, metavar='N')),
+    ('--aug-test', 'average over scales 0.75, 1, 1.25 and both flips', FLAG),
+    ('--bootstrap', 'resamples of the 95 %% intervals, 0: none '
+     '(default: 1000)', dict(type=int, default=1000, metavar='N')),
     ('--no-report', 'do not write report.html', FLAG),
     ('--report-images', 'show the K best and K worst images of each task in '
      'the report, which are predicted once more; 0 for none (default: 3)',
@@ -63,8 +61,8 @@ PICTURES = [
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = make_parser(__doc__, ARGUMENTS,
-                         dict(evaluation=EVALUATION, pictures=PICTURES))
+    groups = dict(evaluation=EVALUATION, pictures=PICTURES)
+    parser = make_parser(__doc__, ARGUMENTS, groups)
     args = parser.parse_args()
     if not args.eval and not args.vis and not args.OD:
         parser.error('nothing to do: give --eval mIoU, --vis, or both')
@@ -73,8 +71,7 @@ def parse_args() -> argparse.Namespace:
     if args.source and not args.vis:
         parser.error('--source is for --vis')
     if args.OD and args.datasets != ['']:
-        parser.error('--OD has a test set of its own, idrid_od: leave out '
-                     '--datasets, or name idrid_od there instead of --OD')
+        parser.error('--OD is of idrid_od: name that in --datasets instead')
     return args
 
 
@@ -84,29 +81,24 @@ def task_of_source(source: str, cfg: mmcv.Config) -> str:
     tasks = [task.name for task in build_tasks(cfg.model.tasks)]
     task = source if source in tasks else SOURCES.get(source.lower())
     if task not in tasks:
-        names = ', '.join(name for name in SOURCES if SOURCES[name] in tasks)
-        raise ValueError(f'Unknown --source {source!r}: use a task '
-                         f'({", ".join(tasks)}), or a dataset that stands for '
-                         f'one ({names or "there is none"}).')
+        known = tasks + [name for name in SOURCES if SOURCES[name] in tasks]
+        raise ValueError(f'--source {source!r}: use {", ".join(known)}.')
     return task
 
 
 def evaluate(model, datasets: dict, cfg: mmcv.Config, env,
              args: argparse.Namespace) -> None:
-    """Print the tables of all test sets; write the metrics and, if it is
-    wanted, the page of what has been evaluated."""
+    """Print the tables, write the metrics and, if it is wanted, their page."""
     bootstrap = Bootstrap(args.bootstrap) if args.bootstrap else None
-    chosen = {}
+    path, chosen = args.checkpoint, {}
     if args.threshold_from_val:
-        chosen = apis.thresholds_from_val(model, datasets, cfg, env,
-                                          args.checkpoint)
-    plan = apis.EvaluationPlan(args.checkpoint, bootstrap, chosen)
+        chosen = apis.thresholds_from_val(model, datasets, cfg, env, path)
+    plan = apis.EvaluationPlan(path, bootstrap, chosen)
     for path in apis.evaluate_test_sets(model, datasets, cfg, env, plan):
         print(f'Metrics written to {path}')
     if env.is_main and not args.no_report:
-        sha256 = apis.file_sha256(args.checkpoint)
-        page = apis.write_report(model, datasets, cfg, sha256,
-                                 args.report_images)
+        page = apis.write_report(model, datasets, cfg, apis.file_sha256(
+            args.checkpoint), args.report_images)  # yapf: disable
         print(f'Report written to {page}')
 
 
@@ -162,8 +154,7 @@ def run(cfg: mmcv.Config, args: argparse.Namespace) -> None:
     if scored:
         evaluate(model, datasets, cfg, env, args)
     for name, dataset in datasets.items() if args.vis else ():
-        folder = args.output_dir
-        if len(names) > 1:  # two sets may have images of the same name
-            folder = osp.join(folder, name)
+        # two sets may have images of the same name
+        folder = osp.join(args.output_dir, name if len(names) > 1 else '')
         visualise(model, dataset, cfg, env, folder, only)
     env.barrier()

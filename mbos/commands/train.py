@@ -34,7 +34,6 @@ def main() -> None:
         cfg.load_from = checkpoint_path(cfg.load_from)
     cfg.setdefault('seed', 0)
     cfg.auto_resume = args.auto_resume or cfg.get('auto_resume', False)
+    validate = not args.no_validate and cfg.data.get('val') is not None
     apis.train_segmentor(
-        cfg,
-        apis.set_up_environment(args.launcher),
-        validate=not args.no_validate and cfg.data.get('val') is not None)
+        cfg, apis.set_up_environment(args.launcher), validate=validate)

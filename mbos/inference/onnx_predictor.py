@@ -21,7 +21,7 @@ from mbos.tasks import build_task
 from .prediction import PhotographPredictor, PredictionOptions, available_cores
 
 INPUT, METADATA = 'image', 'mbos'
-FORMAT = '1'  # of the metadata; graphs of another one are made again
+FORMAT = '2'  # of the metadata; graphs of another one are made again
 
 
 class OnnxPredictor(PhotographPredictor):
@@ -41,15 +41,15 @@ class OnnxPredictor(PhotographPredictor):
             path, given, providers=['CPUExecutionProvider'])
         meta = self.session.get_modelmeta().custom_metadata_map
         known = json.loads(meta[METADATA])
-        tasks = {d['name']: build_task(d) for d in known['tasks']}
-        super().__init__(tasks, settings_from_meta(known['settings']), options,
-                         known['align_corners'])
+        tasks = {name: build_task(d) for name, d in known['tasks'].items()}
+        settings = settings_from_meta(known['settings'])
+        super().__init__(tasks, settings, options, known['align_corners'])
         if any((options.mode == 'slide', options.window, options.scales,
                 options.flip, self.crop == 'none')):
             raise ValueError('The ONNX graph takes whole, square photographs '
                              'once: sliding windows, scales, --flip and --crop'
                              ' none need --backend torch.')
-        self.side = known['side']
+        self.side = min(settings.image_scale)
         self.turn = Lock()
 
     def make_input(self, square: np.ndarray) -> np.ndarray:

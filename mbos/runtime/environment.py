@@ -17,14 +17,12 @@ from mmcv.parallel import MMDataParallel
 from mmcv.runner import get_dist_info
 from torch import nn
 
+from .exits import LaunchError
+
 # minutes that a process waits for what all do together, as averaging gradients
 TIMEOUT = 'MBOS_TIMEOUT_MINUTES'
 SLURM = dict(
     RANK='SLURM_PROCID', LOCAL_RANK='SLURM_LOCALID', WORLD_SIZE='SLURM_NTASKS')
-
-
-class LaunchError(RuntimeError):
-    """The processes of a run were started wrongly."""
 
 
 @dataclass(frozen=True)

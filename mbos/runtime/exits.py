@@ -1,4 +1,7 @@
-"""How a tool ends: what it says, to whom, and its exit status."""
+"""How a tool ends: what it says, to whom, and its exit status.
+
+Torch is not imported here: some tools start without it.
+"""
 import faulthandler
 import json
 import os
@@ -7,14 +10,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-
-import torch
-import torch.distributed as dist
+from types import ModuleType
 
 from mbos.faults import first_line, place_in_own_code
 from mbos.io.untrusted import sentence_of
 from mbos.mmcv_ops import MissingOperatorError
-from .environment import LaunchError
+
+
+class LaunchError(RuntimeError):
+    """The processes of a run were started wrongly."""
+
 
 EXPECTED_ERRORS = (ValueError, OSError, LaunchError, FloatingPointError,
                    MissingOperatorError)
@@ -41,11 +46,10 @@ def run_tool(main: Callable[[], object]) -> None:
     """
     if not faulthandler.is_enabled():
         faulthandler.enable()  # shows where a crash of the interpreter was
-    joined = dist.is_initialized if dist.is_available() else bool
     try:
         status = main()
     except SystemExit as leaving:
-        if leaving.code in (0, None) and joined():
+        if leaving.code in (0, None) and _joined():
             _leave('A process left by sys.exit before the run was over.',
                    leaving)  # others would wait for it
         raise
@@ -56,22 +60,31 @@ def run_tool(main: Callable[[], object]) -> None:
         sys.exit(INTERRUPTED)
     except EXPECTED_ERRORS as error:
         _leave(f'Error: {sentence_of(error)}', error)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        _leave(f'{first_line(error)}. {_LESS_MEMORY}', error)
     except Exception as error:
-        text = f'{type(error).__name__}: {error}'
+        kind = type(error).__name__
+        if kind in ('MemoryError', 'OutOfMemoryError'):  # also torch's
+            _leave(f'{first_line(error)}. {_LESS_MEMORY}', error)
+        text = f'{kind}: {error}'
         lost = isinstance(error, RuntimeError) and _LOST.search(text)
-        if lost and joined():
+        if lost and _joined():
             _leave(f'Lost the other processes: {text}', error, 'lost')
         _write_down(text, error, 'traceback')
         place = place_in_own_code(error)
         error.add_note(f'\nIt arose in {place}, which is not part of MBOS.'
                        if place else _DEFECT)
         raise
-    if joined():
-        dist.destroy_process_group()
+    group = _joined()
+    if group:
+        group.destroy_process_group()
     if status:
         sys.exit(status)
+
+
+def _joined() -> ModuleType | None:
+    """torch.distributed, if this process works with others."""
+    dist = sys.modules.get('torch.distributed')
+    joined = dist and dist.is_available() and dist.is_initialized()
+    return dist if joined else None
 
 
 def _leave(text: str, error: BaseException, kind: str = 'explained') -> None:

@@ -1,5 +1,4 @@
 """Backbones of three families through both stages, prediction and export."""
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +6,7 @@ import torch
 from mmseg.models import build_segmentor
 
 from mbos.checkpoints import onnx_export
+from mbos.checkpoints.settings import PredictionSettings
 from tests.utils import make_meta, stack_planes, tiny_model_cfg
 
 TWO = ('vessel', 'odoc')
@@ -80,12 +80,14 @@ def test_export_of_attention_that_keeps_the_traced_size(tmp_path):
     cfg = family_cfg('mit')
     cfg.decode_head.cross_task_attention = XTA
     model = build_segmentor(cfg).eval()
-    model.settings = SimpleNamespace(
-        normalization=dict(mean=(95., 57., 25.), std=(58., 35., 16.)))
+    normalize = dict(
+        type='Normalize', mean=(95., 57., 25.), std=(58., 35., 16.))
+    scaling = dict(type='MultiScaleFlipAug', transforms=[normalize])
+    model.settings = PredictionSettings([scaling])
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.data += 0.02 * torch.randn_like(parameter)
     path = str(tmp_path / 'a.onnx')
     with pytest.raises(ValueError, match='--size'):
-        onnx_export.export_onnx(model, path, {})
-    assert onnx_export.export_onnx(model, path, {}, (70, 101)) < 1e-5
+        onnx_export.export_onnx(model, path)
+    assert onnx_export.export_onnx(model, path, (70, 101)) < 1e-5
