@@ -60,9 +60,8 @@ def thresholds(
 ARGUMENTS = [
     ('paths', argparse.SUPPRESS, dict(nargs='+', metavar='PATH')),
     ('--out', 'folder to write', dict(required=True, metavar='DIR')),
-    ('--backend', 'what runs the network (default: torch); onnxruntime, on '
-     'CPU, starts in a third of the time once it has made a graph of the '
-     'network, which it keeps in ~/.cache/mbos',
+    ('--backend', 'default: torch; onnxruntime, on CPU, starts in a third of '
+     'the time once it has made a graph, which it keeps in ~/.cache/mbos',
      dict(choices=['torch', 'onnxruntime'], default='torch')),
     ('--device', 'cpu, cuda, cuda:1, ... (default: first GPU, or cpu)', {}),
 ]
@@ -76,7 +75,7 @@ HOW = [
      'was tested at, and average; as 0.75 1.0 1.25',
      dict(SOME, type=float, metavar='FACTOR')),
     ('--flip', 'predict the mirrored photograph too, and average', FLAG),
-    ('--threshold', 'that probabilities must exceed (default: the network\'s)',
+    ('--threshold', "probability to exceed (default: the network's)",
      dict(SOME, type=threshold, metavar='VALUE | TASK[.CLASS]=VALUE')),
     ('--crop', 'crop to the field of view, only pad to a square, or take '
      "photographs as they are (default: the network's)", dict(choices=CROPS)),

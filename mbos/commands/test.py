@@ -45,15 +45,13 @@ EVALUATION = [
     ('--bootstrap', 'resamples of the 95 %% intervals, 0: none '
      '(default: 1000)', dict(type=int, default=1000, metavar='N')),
     ('--no-report', 'do not write report.html', FLAG),
-    ('--report-images', 'show the K best and K worst images of each task in '
-     'the report, which are predicted once more; 0 for none (default: 3)',
-     dict(type=int, default=3, metavar='K')),
+    ('--report-images', 'show the K best and K worst images of each task '
+     '(default: 3)', dict(type=int, default=3, metavar='K')),
 ]
 PICTURES = [
     ('--vis', 'write label maps and overlays', FLAG),
     ('--source', 'task to write: its name, or a dataset that stands for it '
-     f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: '
-     'every task. The images are those of data.test or --datasets',
+     f'({", ".join(f"{d}: {t}" for d, t in SOURCES.items())}); default: all',
      dict(metavar='MODE')),
     ('--output_dir --output-dir', 'for --vis', {}),
 ]
@@ -76,8 +74,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def task_of_source(source: str, cfg: mmcv.Config) -> str:
-    """The task that ``--source`` means: its name, or that of a dataset; a
-    ValueError says what there is."""
+    """The task that ``--source`` means: its name, or that of a dataset."""
     tasks = [task.name for task in build_tasks(cfg.model.tasks)]
     task = source if source in tasks else SOURCES.get(source.lower())
     if task not in tasks:

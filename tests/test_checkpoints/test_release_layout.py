@@ -46,16 +46,10 @@ def test_each_task_gets_its_own_share():
         assert shares == dict(vessel=[0, 1], lesion=[2, 3], odoc=[4, 5])
 
 
-@pytest.mark.parametrize('tasks, found', [
-    (['vessel', 'lesion'], r'3 tasks with \[1, 4, 2\] channels, the config 2'),
-    (['vessel', 'odoc',
-      dict(name='x', classes=['a', 'b', 'c', 'd'])
-      ], r'\(vessel 1, odoc 2, x 4\)'),
-])
-def test_other_task_lists_are_refused(tasks, found):
-    with pytest.raises(ValueError, match=found):
-        check_release_tasks(
-            released('gan_tiny_window8'), build_tasks(tasks), 'a.pth')
+def test_other_task_lists_are_refused():
+    tasks = build_tasks(['vessel', 'odoc', dict(name='x', classes=[*'abcd'])])
+    with pytest.raises(ValueError, match=r'\[1, 4, 2\].*odoc 2, x 4'):
+        check_release_tasks(released('gan_tiny_window8'), tasks, 'a.pth')
 
 
 def test_to_release_refuses_attention_that_the_release_lacks():

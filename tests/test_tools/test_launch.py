@@ -25,7 +25,6 @@ BOTH = 'on machine 0\non machine 1'
       (-15, )], 1, 'Process 1 (pid 101) failed: KeyError: 2\nIts traceback'),
     # a process that ends without a word; others lose it or are ended
     ([LOST, (-9, ), (-15, )], 137, 'Process 1 (pid 101) was killed by SIGK'),
-    ([LOST, (3, )], 3, 'Process 1 (pid 101) left with status 3'),
     # what is explained is said once, and all of it
     ([(1, 'no file', 'explained', 9 - r) for r in range(3)], 1, 'no file'),
     ([(1, 'on machine 0', 'explained', 1), (1, 'on machine 1', 'explained', 2)
@@ -63,7 +62,6 @@ def test_a_signal_before_training_has_begun():
 
 @pytest.mark.parametrize('gpus, cores, processes, given, threads', [
     (0, 7, 2, {}, '3'),
-    (0, 2, 3, {}, '1'),
     (0, 8, 1, dict(OMP_NUM_THREADS='5'), '5'),
     (4, 64, 4, {}, '1'),
 ])

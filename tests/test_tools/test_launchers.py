@@ -78,27 +78,19 @@ def test_command(launcher, script, files, arguments, tool):
     assert seen['environment']['PYTHONPATH'] == str(ROOT)
 
 
-@pytest.mark.parametrize('environment, expected', [
-    (dict(PORT='1234'), ('1', '0', '127.0.0.1', '1234')),
-    (dict(NNODES='3', NODE_RANK='2', MASTER_ADDR='10.0.0.1'),
-     ('3', '2', '10.0.0.1', '29500')),
-])
-def test_several_machines(launcher, environment, expected):
-    seen = launcher.call(TRAIN, CONFIG, '1', **environment)
-    names = ('nnodes', 'node-rank', 'master-addr', 'master-port')
+def test_several_machines(launcher):
+    given = dict(PORT='1234', NNODES='3', NODE_RANK='2', MASTER_ADDR='m1')
+    seen = launcher.call(TRAIN, CONFIG, '1', **given)
     assert seen['arguments'][1:5] == [
-        f'--{name}={value}' for name, value in zip(names, expected)
+        '--nnodes=3', '--node-rank=2', '--master-addr=m1', '--master-port=1234'
     ]
 
 
 @pytest.mark.parametrize('script, arguments, environment, said', [
-    (TRAIN, [], {}, 'usage: tools/dist_train_gan.sh'),
     ('dist_test_gan.sh', [CONFIG, 'iter_1.pth'], {}, 'usage: tools/dist_test'),
     ('slurm_test.sh', ['part', 'job', CONFIG], {}, 'tools/slurm_test.sh'),
     (TRAIN, [CONFIG, '0'], {}, 'GPUS'),
     (TRAIN, [CONFIG, '1'], dict(NNODES='2', NODE_RANK='0'), 'MASTER_ADDR'),
-    (TRAIN, [CONFIG, '1'], dict(NNODES='2', MASTER_ADDR='a', NODE_RANK='2'),
-     'NODE_RANK'),
     (TRAIN, [CONFIG, '1'], dict(PYTHON='none'), 'PYTHON=none'),
 ])  # yapf: disable
 def test_wrong_usage(launcher, script, arguments, environment, said):
@@ -107,10 +99,7 @@ def test_wrong_usage(launcher, script, arguments, environment, said):
     assert not launcher.record.exists(), 'something was started'
 
 
-def test_help_and_status(launcher):
-    done = launcher.run('dist_test_gan.sh', '--help')
-    assert done.returncode == 0
-    assert 'usage: tools/dist_test_gan.sh CONFIG CHECKPOINT' in done.stdout
+def test_exit_status(launcher):
     assert launcher.run(TRAIN, CONFIG, '1', STATUS='7').returncode == 7
 
 
@@ -139,7 +128,3 @@ def test_slurm(launcher):
         'w'
     ]
     assert seen['environment']['MASTER_PORT'] == '4321'
-    seen = launcher.call(
-        'slurm_test.sh', 'gpu', 'job', CONFIG, 'a.pth', GPUS='2')
-    assert '--ntasks-per-node=2' in seen['arguments']
-    assert seen['arguments'][-4:] == [CONFIG, 'a.pth', '--launcher', 'slurm']

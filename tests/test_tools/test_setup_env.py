@@ -109,18 +109,13 @@ def test_parallel_runs_install_once(sandbox):
     assert sum('all in place' in d.stdout for d in done) == 2
 
 
-@pytest.mark.parametrize('step', ['torch', 'mmcv'])
-def test_stopped_half_way_goes_on(sandbox, step):
-    done = sandbox.run(FAIL=step)
+def test_stopped_half_way_goes_on(sandbox):
+    done = sandbox.run(FAIL='torch')
     assert done.returncode == 1 and 'no such network' in done.stderr
     assert 'https_proxy' in done.stderr.splitlines()[-1]
     assert 'verify' not in sandbox.steps()
-    if step == 'mmcv':  # an environment without pip is made again
-        (sandbox.root / '.venv/bin/python').unlink()
     assert sandbox.run().returncode == 0
-    assert sandbox.steps() == ['venv'] * (step == 'mmcv') + [
-        'install', 'install', 'mmcv', 'verify'
-    ]
+    assert sandbox.steps() == ['install', 'install', 'mmcv', 'verify']
 
 
 @pytest.mark.parametrize('gpu, environment, why, index', [
@@ -142,12 +137,10 @@ def test_which_torch_and_why(sandbox, gpu, environment, why, index):
 @pytest.mark.parametrize('argument, environment, status, said', [
     ('', dict(OLD='1'), 1, 'no Python 3.11 to 3.13.*python3.13.*PYTHON='),
     ('', dict(MBOS_MMCV='full'), 1, 'compiler'),
-    ('', dict(MBOS_VENV='bin'), 1, 'set MBOS_VENV to another'),
     ('', dict(MBOS_VENV='log/venv'), 1, 'set MBOS_VENV to a folder that can'),
     ('--check', {}, 0, 'nothing is missing'),
     ('', dict(MBOS_SETUP='0'), 0, ''),
     ('--what', {}, 2, ''),
-    ('--help', {}, 0, 'MBOS_TORCH_INDEX'),
 ])
 def test_runs_that_change_nothing(sandbox, argument, environment, status,
                                   said):
