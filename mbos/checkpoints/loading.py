@@ -196,8 +196,8 @@ def _other_tasks(path: str, meta: dict, tasks: Sequence[Task],
                          f'be understood ({error}): copy it again.') from error
     other = sorted({task.name for task in set(stored) ^ set(tasks)})
     if other and not allowed:
-        raise ValueError(f'{path}: its tasks and those of the config differ '
-                         f'in {", ".join(other)}.')
+        raise ValueError(f'{path} was trained for other tasks than the config '
+                         f'has: they differ in {", ".join(other)}.')
     return other
 
 

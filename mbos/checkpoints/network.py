@@ -87,8 +87,8 @@ def stored_model_cfg(
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path}: the network that it describes cannot be built ({error}).'
-            ' Copy it again, or give its config, with parts of your own in '
-            'custom_imports.') from error
+            ' Copy it again, or give the config that it was trained with; '
+            'parts of your own belong in its custom_imports.') from error
 
 
 def _checked(value, largest: int, packages: set[str], key: str = ''):
