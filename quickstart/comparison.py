@@ -26,7 +26,7 @@ def field_of_view(dataset, index: int) -> np.ndarray | None:
     if fov is not None:
         return fov
     path = osp.join(
-        osp.dirname(dataset.img_dir), 'fov', f'{dataset.stem(index)}.png')
+        osp.dirname(dataset.img_dir), 'fov', f'{dataset.stems[index]}.png')
     return read_labels(path) > 0 if osp.isfile(path) else None
 
 

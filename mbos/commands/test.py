@@ -107,7 +107,7 @@ def visualise(model, dataset, cfg: mmcv.Config, env, output_dir: str,
     found = apis.predict_dataset(model, dataset, cfg, env)
     quiet = None if env.is_main else True
     for index, prob in tqdm(found, total=len(dataset), disable=quiet):
-        stem, labels = dataset.stem(index), {}
+        stem, labels = dataset.stems[index], {}
         for task in tasks:
             plane = task.decode(torch.from_numpy(prob[task.name])).numpy()
             folder = output_dir if only else osp.join(output_dir, task.name)

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from mmcv import Config
 
-Arguments = Mapping[str, dict]
 
-
-def set_arguments(cfg, arguments: Arguments):
+def set_arguments(cfg, arguments: Mapping[str, dict]):
     """Copy a nested config, giving arguments to all parts of some types."""
     if isinstance(cfg, dict):
         copy = {k: set_arguments(v, arguments) for k, v in cfg.items()}
@@ -26,17 +24,14 @@ def plain_loading(pipeline: Sequence[dict]) -> list[dict]:
     """
     load, *rest = pipeline
     keys = {'img_scale', 'ratio_range', 'keep_ratio'} & load.keys()
-    return [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadPlanes'),
-        dict(type='Resize', **{key: load[key]
-                               for key in keys}),
-        dict(type='RandomCrop', crop_size=load['crop_size']), *rest
-    ]
+    resize = dict(type='Resize') | {key: load[key] for key in keys}
+    crop = dict(type='RandomCrop', crop_size=load['crop_size'])
+    first = [dict(type='LoadImageFromFile'), dict(type='LoadPlanes')]
+    return [*first, resize, crop, *rest]
 
 
-def published_data(config: str, arguments: Arguments,
-                   labelled_arguments: Arguments, border: Mapping,
+def published_data(config: str, arguments: Mapping[str, dict],
+                   labelled_arguments: Mapping[str, dict], border: Mapping,
                    val: Sequence[str]) -> dict:
     """``data`` and ``test_sets`` of a config as the release has them.
 

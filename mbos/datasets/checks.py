@@ -117,11 +117,10 @@ def find_images(folder: str, suffix: str | Sequence[str]) -> dict[str, str]:
     ``.jpeg``, ``.tif`` and ``.tiff``. Of several, the longest counts.
     """
     if not osp.isdir(folder):
-        refuse([
-            f'{folder}: folder not found from the working directory; '
-            'prepare the dataset with python -m '
-            'prepare_dataset.<collection>, or set data_root and img_dir.'
-        ])
+        raise DataError([f'{folder}: folder not found from the working '
+                         'directory; prepare the dataset with python -m '
+                         'prepare_dataset.<collection>, or set data_root and '
+                         'img_dir.'])  # yapf: disable
     given = [suffix] if isinstance(suffix, str) else suffix
     suffixes = sorted(map(_spelling, given), key=len, reverse=True)
     images, others, problems = {}, [], []
@@ -163,16 +162,16 @@ def read_split(path: str, images: dict[str, str],
             check_inside(data_root, path)
         lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
-        raise DataError([
-            f'{path}: split file cannot be read ({error}); write one image '
-            'stem per line, or leave split out.'
-        ]) from error
+        raise DataError([f'{path}: split file cannot be read ({error}); write '
+                         'one image stem per line, or leave split out.'
+                         ]) from error  # yapf: disable
     by_name = {name: stem for stem, name in images.items()}
     chosen = sorted({by_name.get(line, line) for line in lines if line})
-    refuse([
-        f'{path}: {stem!r} is not an image of the image folder; correct or '
-        'remove the line.' for stem in chosen if stem not in images
-    ] if chosen else [f'{path}: the split file is empty.'])
+    unknown = [stem for stem in chosen if stem not in images]
+    refuse([f'{path}: {stem!r} is not an image of the image folder; correct '
+            'or remove the line.' for stem in unknown])  # yapf: disable
+    if not chosen:
+        raise DataError([f'{path}: the split file is empty.'])
     return {stem: images[stem] for stem in chosen}
 
 
@@ -220,10 +219,7 @@ def _problems_of_manifest(folder: LabelFolder,
     except Exception as error:  # a damaged file may provoke any of them
         return [f'{path}: is not a manifest ({error!r}); {MAKE}.']
     wanted = folder.task.name, list(folder.classes)
-    if made_for == wanted and not missing:
-        return []
-    return [
-        f'{path}: made for {made_for} and without {len(missing)} of the '
-        f'{len(stems)} images, but the config reads {wanted}; {MAKE}, or '
-        'correct pseudo_dirs.'
-    ]
+    problem = (f'{path}: made for {made_for} and without {len(missing)} of '
+               f'the {len(stems)} images, but the config reads {wanted}; '
+               f'{MAKE}, or correct pseudo_dirs.')
+    return [problem] if missing or made_for != wanted else []

@@ -49,10 +49,7 @@ class JointDataset(Dataset):
     are many. ``cache_dir`` is the folder of an :class:`ArrayCache`.
     """
 
-    def __init__(self,
-                 datasets: Sequence[dict | Dataset | Sequence],
-                 seed: int = 0,
-                 cache_dir: str | None = None):
+    def __init__(self, datasets: Sequence, seed: int = 0, cache_dir=None):
         self.seed = seed
         members, self.turns = [], []
         for entry in datasets:
@@ -81,16 +78,13 @@ class JointDataset(Dataset):
                     member.planes[task.name]['learnt'] = learnt
         # members are numbered by name, so that their order means nothing
         names = [member.name for member in self.datasets]
-        self._keys = [
-            zlib.crc32(f'{name}#{names[:k].count(name)}'.encode())
-            for k, name in enumerate(names)
-        ]
+        texts = [f'{n}#{names[:k].count(n)}' for k, n in enumerate(names)]
+        self._keys = [zlib.crc32(text.encode()) for text in texts]
 
     def __len__(self) -> int:
         """Items until the longest member was seen once; there is no end."""
-        return max(
-            len(turns) * len(self.datasets[k]) for turns in self.turns
-            for k in turns)
+        return max(len(turns) * len(self.datasets[k])
+                   for turns in self.turns for k in turns)  # yapf: disable
 
     def __getitem__(self, index: int) -> list[dict]:
         samples = []

@@ -1,6 +1,6 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,12 +50,10 @@ class LabelFolder:
         """The mask of an image."""
         return osp.join(self.path, stem + self.suffix)
 
-    def read(self,
-             stem: str,
-             layout: Layout,
-             read: Callable[[str], np.ndarray] = read_labels) -> np.ndarray:
+    def read(self, stem: str, layout: Layout, read=read_labels) -> np.ndarray:
         """Read the mask of an image, (H, W) uint8, upright as the image and in
-        the task's label values; a ValueError says why it cannot be.
+        the task's label values; a ValueError says why it cannot be. ``read``
+        gets a file's label values.
         """
         return translate(self._upright(stem, layout, read), self._translation)
 
@@ -85,12 +83,9 @@ class LabelFolder:
         table[1:256 if self.binary else 2] = self._values[0]
         return table
 
-    def problem(self,
-                stem: str,
-                layout: Layout,
-                allow_unlabelled: bool = False) -> str | None:
-        """Say what is wrong with the mask of an image, if anything; those of 0
-        and 255 alone are only good with ``allow_unlabelled``.
+    def problem(self, stem: str, layout: Layout, allow_unlabelled=False):
+        """A sentence on what is wrong with the mask of an image, None if it is
+        good; those of 0 and 255 alone are only good with ``allow_unlabelled``.
         """
         try:
             counts = Image.fromarray(self._upright(stem, layout)).histogram()
@@ -104,19 +99,14 @@ class LabelFolder:
         if self.binary or not wrong and (allow_unlabelled
                                          or found != {IGNORE_INDEX}):
             return None
-        what = f'has label values {wrong[:8]}'
-        remedy = ('prepare the masks with prepare_dataset, map their values, '
-                  'or correct `classes` of the folder')
-        if not wrong:
-            what = 'looks like a 0/255 mask'
-            remedy = ('so 255 would not be learnt; write 1 instead of 255, '
-                      'say binary=True beside the path in ann_dirs (of one '
-                      'class), or set allow_unlabelled=True if 255 does mean '
-                      'ignored')
         classes = ', '.join(map('{} {}'.format, self._values, self.classes))
-        return (f'{self.file(stem)}: {what}, but task {self.task.name!r} '
-                f'expects 0 background, {classes}, {IGNORE_INDEX} ignored: '
-                f'{remedy}.')
+        return (
+            f'{self.file(stem)}: has label values {(wrong or [0, 255])[:8]}, '
+            f'but task {self.task.name!r} expects 0 background, {classes}, '
+            f'{IGNORE_INDEX} ignored: prepare the masks with prepare_dataset, '
+            'map their values, or correct `classes` of the folder; masks of 0 '
+            'and 255 need binary=True beside the path in ann_dirs (of one '
+            'class), or allow_unlabelled=True if 255 does mean ignored.')
 
 
 def read_entries(member: Mapping, key: str,
@@ -146,8 +136,5 @@ def labelled_classes(task: Task,
     """Classes of a task of which some of the datasets' ``ann_dirs``, as
     :func:`read_entries` returns them, have truth.
     """
-    return {
-        label
-        for truth in truths if task.name in truth
-        for label in truth[task.name].classes
-    }
+    folders = [truth[task.name] for truth in truths if task.name in truth]
+    return {label for folder in folders for label in folder.classes}

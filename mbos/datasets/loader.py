@@ -13,8 +13,6 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from .joint import JointDataset
 
-Sample = dict[str, DataContainer]
-
 
 class InfiniteIndexSampler(Sampler):
     """Deal the indices 0, 1, 2, ... to the processes of a run, without end,
@@ -42,25 +40,24 @@ class BatchContainer(DataContainer):
     def pin_memory(self) -> 'BatchContainer':
         """Copy the tensors to memory from which a GPU can fetch them."""
         content, = self.data
-        pinned = content.pin_memory() if self.stack else [
-            tensor.pin_memory() for tensor in content
-        ]
+        pinned = (
+            content.pin_memory()
+            if self.stack else [tensor.pin_memory() for tensor in content])
         return BatchContainer([pinned], stack=self.stack)
 
 
-def collate_samples(batch: Sequence[Sample | list[Sample]]) -> dict:
+def collate_samples(batch: Sequence[dict | list[dict]]) -> dict:
     """Join samples, or items of :class:`JointDataset`, to a batch for one GPU.
 
     All members of the first item come first. Returns ``img`` (N, 3, H, W) and
     ``labels`` (N, T, H, W), or lists of N tensors where sizes differ, and
     ``img_metas``, N dicts; each in mmcv's list of one per GPU.
     """
-    samples = [sample for item in batch
-               for sample in (item if isinstance(item, list) else [item])
-               ]  # yapf: disable
-    joined = dict(
-        img_metas=DataContainer([[s['img_metas'].data for s in samples]],
-                                cpu_only=True))
+    samples = []
+    for item in batch:
+        samples += item if isinstance(item, list) else [item]
+    metas = [sample['img_metas'].data for sample in samples]
+    joined = dict(img_metas=DataContainer([metas], cpu_only=True))
     for key in ('img', 'labels'):
         tensors = [sample[key].data for sample in samples]
         same = len({tensor.shape for tensor in tensors}) == 1
@@ -69,10 +66,7 @@ def collate_samples(batch: Sequence[Sample | list[Sample]]) -> dict:
     return joined
 
 
-def build_train_loader(dataset: JointDataset,
-                       cfg: Config,
-                       env,
-                       start: int = 0) -> DataLoader:
+def build_train_loader(dataset: JointDataset, cfg: Config, env, start=0):
     """The endless loader of a process, which depends on nothing but the seed.
 
     The number of workers does not change what it yields, and a loader with
@@ -105,17 +99,14 @@ def start_worker(worker_id: int) -> None:
                   lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def build_test_loader(dataset: Dataset,
-                      cfg: Config,
-                      env,
-                      deal: bool = True) -> DataLoader:
+def build_test_loader(dataset: Dataset, cfg: Config, env, deal=True):
     """A loader of one image of a test set at a time, in order: of those of
     this process with ``deal``, of all otherwise.
     """
     workers = cfg.data.get('test_workers', cfg.data.get('workers_per_gpu'))
-    sampler = DistributedSampler(
-        dataset, env.world_size, env.rank,
-        shuffle=False) if deal and env.distributed else None
+    sampler = None
+    if deal and env.distributed:
+        sampler = DistributedSampler(dataset, env.world_size, env.rank, False)
     return DataLoader(
         dataset,
         sampler=sampler,

@@ -106,10 +106,9 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
                 f'task ({", ".join(names)}), got {weights}.')
         planes = {}
         for name in names:
-            folder = self.folders.get(name)
-            planes[name] = dict(
-                kind=folder.kind if folder else ABSENT,
-                weight=float(weights.get(name, 1)))
+            folder, weight = self.folders.get(name), weights.get(name, 1)
+            kind = folder.kind if folder else ABSENT
+            planes[name] = dict(kind=kind, weight=float(weight))
             if folder and not folder.is_complete:
                 planes[name]['classes'] = folder.classes
         return planes
@@ -120,24 +119,17 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         images = find_images(img_dir, img_suffix)
         if split is not None:
             images = read_split(split, images, self.data_root)
-        kinds = ', '.join(
-            ' '.join([task, plane['kind'], *plane.get('classes', ())])
-            for task, plane in self.planes.items())
+        kinds = [' '.join([task, plane['kind'], *plane.get('classes', ())])
+                 for task, plane in self.planes.items()]  # yapf: disable
         get_root_logger().info(f'Dataset {self.name}: {len(images)} images in '
-                               f'{img_dir} ({kinds})')
+                               f'{img_dir} ({", ".join(kinds)})')
         self.stems = list(images)
         return [dict(filename=n, stem=s) for s, n in images.items()]
 
-    def stem(self, idx: int) -> str:
-        """Get the stem of an image's file name."""
-        return self.stems[idx]
-
     def image_path(self, idx: int) -> str:
-        """Get the file of an image."""
         return osp.join(self.img_dir, self.img_infos[idx]['filename'])
 
     def layout(self, idx: int) -> Layout:
-        """Get how an image is stored."""
         return read_layout(self.image_path(idx))
 
     def get_ann_info(self, idx: int) -> dict[str, LabelFolder]:
@@ -148,6 +140,8 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         """Add what the transforms need to know of an image and its planes."""
         name = results['img_info']['filename']
         path = osp.join(self.img_dir, name)
+        # copies: what a transform writes into one sample stays there
+        planes = {task: dict(plane) for task, plane in self.planes.items()}
         results.update(
             filename=path,
             ori_filename=name,
@@ -156,23 +150,18 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
             seg_fields=[],
             dataset=self.name,
             cache=self.cache,
-            # a copy: what a transform writes into one sample stays there
-            planes={
-                task: dict(p)
-                for task, p in self.planes.items()
-            })
+            planes=planes)
 
     def get_gt_plane(self, idx: int, task: str) -> np.ndarray:
-        """Read the ground truth of an image at its full size: (H, W), uint8.
-
-        Only the classes in ``truth[task].classes`` are labelled.
+        """Read the ground truth of an image at its full size, (H, W) uint8, of
+        the classes in ``truth[task].classes``.
         """
         return self.truth[task].read(self.stems[idx], self.layout(idx))
 
     def get_fov(self, idx: int) -> np.ndarray | None:
         """Read the field of view, bool of (H, W); None without ``fov_dir``."""
-        fov, stem = self.fov, self.stems[idx]
-        return fov and fov.read(stem, self.layout(idx)) > 0
+        fov = self.fov
+        return fov and fov.read(self.stems[idx], self.layout(idx)) > 0
 
     def mask_folders(self) -> list[LabelFolder]:
         """Folders of all masks, that of the field of view the last."""

@@ -10,7 +10,6 @@ from mmcv import Config
 from mmcv.utils import print_log
 from mmseg.datasets import DATASETS, ConcatDataset, build_dataset
 from prettytable import PrettyTable
-from torch.utils.data import Dataset
 
 from mbos.config import build_checked
 from mbos.io.labels import translate
@@ -22,7 +21,6 @@ from mbos.tasks import Task
 from .checks import DataError, build_members
 
 LOGGED = ('Dice', 'IoU', 'mDice', 'mIoU')
-
 Prediction = dict[str, np.ndarray]
 
 
@@ -61,11 +59,12 @@ class ScoringMixin:
         return found
 
     def _sums(self, pred: Prediction, task: Task, idx: int) -> metrics.Sums:
-        label, scored = self.get_gt_plane(idx,
-                                          task.name), self.scored_task(task)
-        given = self.operating_points.get(task.name, {})
-        points = {name: [limits[c] for c in scored.classes]
-                  for name, limits in given.items()}  # yapf: disable
+        label = self.get_gt_plane(idx, task.name)
+        scored, given = self.scored_task(task), self.operating_points
+        points = {
+            name: [limits[c] for c in scored.classes]
+            for name, limits in given.get(task.name, {}).items()
+        }
         try:
             prob = np.asarray(pred[task.name])
             if scored is not task:
@@ -78,9 +77,7 @@ class ScoringMixin:
                 f'{self.image_path(idx)}, task {task.name!r}: the prediction '
                 f'(of {", ".join(pred)}) cannot be scored: {error}') from error
 
-    def compute(self,
-                results: Sequence,
-                bootstrap: Bootstrap | None = None) -> dict[str, dict]:
+    def compute(self, results, bootstrap: Bootstrap | None = None) -> dict:
         """Compute all metrics by task from what :meth:`pre_eval` gave of all
         images; ``bootstrap`` is as for ``metrics.tables.compute``.
         """
@@ -93,10 +90,7 @@ class ScoringMixin:
                                              self.stems, bootstrap)
         return reports
 
-    def evaluate(self,
-                 results: Sequence,
-                 metric: str | Sequence[str] = 'mIoU',
-                 logger=None) -> dict[str, float]:
+    def evaluate(self, results, metric='mIoU', logger=None) -> dict:
         """Print a table per task and return all metrics by '<task>.<metric>',
         whatever ``metric`` says, which mmseg's tools pass.
         """
@@ -106,18 +100,15 @@ class ScoringMixin:
             remove_sums(osp.join(self.sums_folder, self.name))
         return values
 
-    def print_tables(self,
-                     reports: dict[str, dict],
-                     logger=None) -> dict[str, float]:
+    def print_tables(self, reports: dict, logger=None) -> dict[str, float]:
         """Print tables of what :meth:`compute` gave; returns metrics by
         '<task>.<metric>'.
         """
         values, empty = {}, []
         for name, report in reports.items():
             rows, flat = summary(report)
-            print_log(
-                f'\n{self.name}, {name}, {report["images"]} images:\n'
-                f'{format_table(rows)}', logger)
+            head = f'\n{self.name}, {name}, {report["images"]} images:\n'
+            print_log(head + format_table(rows), logger)
             values |= {f'{name}.{key}': value for key, value in flat.items()}
             if all(math.isnan(flat[f'Dice.{c}']) for c in report['classes']):
                 empty.append(name)
@@ -136,9 +127,7 @@ class EvaluationSets(ConcatDataset):
     'drive.vessel.mDice', where mmseg's ConcatDataset numbers them.
     """
 
-    def __init__(self,
-                 datasets: Sequence[dict | Dataset],
-                 test_mode: bool = True):
+    def __init__(self, datasets: Sequence, test_mode: bool = True):
         super().__init__(build_members(datasets, test_mode=test_mode))
         names = [getattr(dataset, 'name', None) for dataset in self.datasets]
         if None in names or len(set(names)) < len(names):
@@ -146,10 +135,7 @@ class EvaluationSets(ConcatDataset):
                 'EvaluationSets needs PartialLabelDatasets, or subclasses of '
                 f'it, of different names, got {names}.')
 
-    def evaluate(self,
-                 results: Sequence[dict],
-                 metric: str | Sequence[str] = 'mIoU',
-                 logger=None) -> dict[str, float]:
+    def evaluate(self, results, metric='mIoU', logger=None) -> dict:
         """Evaluate every test set. Returns means over tasks, 'mDice' first,
         which ``save_best='auto'`` takes, then Dice and IoU by
         '<dataset>.<task>.<metric>': a log has no place for more.

@@ -134,7 +134,7 @@ class EvaluationOverlayHook(Hook):
         photo = shrink(photo, self.size)
         picture = np.concatenate(
             [draw_overlay(photo, layer, dataset.tasks) for layer in layers], 1)
-        done, name = runner.iter + 1, f'{dataset.name}_{dataset.stem(index)}'
+        done, name = runner.iter + 1, f'{dataset.name}_{dataset.stems[index]}'
         folder = osp.join(runner.work_dir, 'overlays', f'iter_{done}')
         save_image(osp.join(folder, f'{name}.jpg'), picture)
         for hook in runner.hooks:

@@ -147,7 +147,7 @@ def _write_pictures(model, dataset, work_dir: str, content: dict,
         for task, own in content['tasks'].items()
     }
     for index in range(len(dataset)):
-        stem = dataset.stem(index)
+        stem = dataset.stems[index]
         tasks = [task for task, names in chosen.items() if stem in names]
         prob = predict_image(model, dataset, index) if tasks else {}
         for task in tasks:

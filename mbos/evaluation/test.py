@@ -121,7 +121,7 @@ def _image_key(run_key: str, dataset, index: int) -> str:
     """Name what the sums of an image depend on: other for other files, or the
     same ones written again."""
     files = [dataset.image_path(index)]
-    files += [f.file(dataset.stem(index)) for f in dataset.mask_folders()]
+    files += [f.file(dataset.stems[index]) for f in dataset.mask_folders()]
     states = [(osp.abspath(file), state.st_size, state.st_mtime_ns)
               for file in files for state in [os.stat(file)]]
     truth = [(name, folder.classes, folder.binary)

@@ -51,7 +51,6 @@ class ImageFolder:
 
     @property
     def name(self) -> str:
-        """The dataset's name."""
         return self.member['name']
 
     @property
@@ -132,18 +131,15 @@ def _open_datasets(folders: Sequence[ImageFolder], cfg: Config) -> None:
         same = [folder for folder in folders if folder.img_dir == place]
         if truth and same:
             known = build(member, pipeline=[], ann_dirs=truth)
-            partial = [(labels, known.stems)
-                       for labels in known.truth.values()
-                       if not labels.is_complete]
+            partial = [(labels, known.stems) for labels in known.truth.values()
+                       if not labels.is_complete]  # yapf: disable
             for folder in same:
                 folder.truth += partial
 
 
-def make_labels(prob: Tensor,
-                target: LabelFolder,
+def make_labels(prob: Tensor, target: LabelFolder,
                 truth: Iterable[tuple[np.ndarray, Sequence[str]]],
-                threshold: float,
-                margin: float = 0.0) -> Tensor:
+                threshold: float, margin: float) -> Tensor:
     """Labels (H, W), uint8, of an image: the truth where it is known, else
     what the probabilities (C, H, W) say of the classes to label; 255 where the
     truth is, or where a probability is less than ``margin`` away from the
@@ -159,10 +155,8 @@ def make_labels(prob: Tensor,
     return task.decode(prob, threshold).masked_fill(ignored, IGNORE_INDEX)
 
 
-def claim_folder(folder: LabelFolder,
-                 stems: Sequence[str],
-                 manifest: dict,
-                 overwrite: bool = False) -> None:
+def claim_folder(folder: LabelFolder, stems: Sequence[str], manifest: dict,
+                 overwrite: bool) -> None:
     """Make a folder ready: labels that other weights made are removed, before
     the manifest says what makes those that follow; a ValueError if there are
     labels of unknown origin, and not ``overwrite``.
@@ -212,11 +206,11 @@ def generate_pseudo_labels(cfg: Config,
                 'checkpoint that was trained for it.')
     _open_datasets(folders, cfg)
     predict_first(model, [f.dataset for f in folders], 'data.test')
-    sha256, given = file_sha256(checkpoint), dict(threshold=threshold)
+    made_by = dict(checkpoint=checkpoint, config=cfg.filename,
+                   checkpoint_sha256=file_sha256(checkpoint),
+                   threshold=threshold)  # yapf: disable
     if margin:
-        given['margin'] = margin
-    made_by = dict(checkpoint=checkpoint, checkpoint_sha256=sha256,
-                   config=cfg.filename, **given)  # yapf: disable
+        made_by['margin'] = margin
     for folder in folders if env.is_main else ():
         for target in folder.targets:
             manifest = made_by | _facts(folder, target)
@@ -238,19 +232,19 @@ def generate_pseudo_labels(cfg: Config,
 
 def _facts(folder: ImageFolder, target: LabelFolder) -> dict:
     """What is noted of the labels in a folder, besides what made them."""
-    task = target.task
-    facts = dict(task=task.name, images=folder.dataset.stems)
+    facts = dict(task=target.task.name, images=folder.dataset.stems)
     if not target.is_complete:
         facts['classes'] = list(target.classes)
-    kept = [truth.classes for truth, _ in folder.truth if truth.task == task]
+    truths = [{truth.task.name: truth} for truth, _ in folder.truth]
+    kept = labelled_classes(target.task, truths)
     if kept:
-        facts['truth'] = list(task.part(set().union(*kept)).classes)
+        facts['truth'] = list(target.task.part(kept).classes)
     return facts
 
 
 def _is_done(folder: ImageFolder, index: int) -> bool:
     """Whether an image has all its labels, in its size."""
-    stem = folder.dataset.stem(index)
+    stem = folder.dataset.stems[index]
     try:
         shapes = {read_layout(t.file(stem)).shape for t in folder.targets}
     except (OSError, RefusedError):
@@ -261,7 +255,7 @@ def _is_done(folder: ImageFolder, index: int) -> bool:
 def _label(folder: ImageFolder, index: int, probabilities: Mapping,
            threshold: float, margin: float) -> None:
     """Write all labels of an image."""
-    stem, layout = folder.dataset.stem(index), folder.dataset.layout(index)
+    stem, layout = folder.dataset.stems[index], folder.dataset.layout(index)
     for target in folder.targets:
         task = target.task
         truth = [(known.read(stem, layout), known.classes)

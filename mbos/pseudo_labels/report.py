@@ -12,10 +12,8 @@ from mbos.io.photographs import Layout
 from .generation import ImageFolder
 
 NEARLY_EMPTY = 0.8
-HEADER = [
-    'dataset', 'task', 'class', 'share of pixels', 'images with it',
-    'images with nothing', 'Dice'
-]
+HEADER = ('dataset,task,class,share of pixels,images with it,'
+          'images with nothing,Dice').split(',')
 
 
 def parse_truth(entries: Sequence[str],
@@ -42,13 +40,11 @@ def make_report(labelled: Sequence[ImageFolder],
     of those that are nearly empty.
 
     ``truth`` are folders, by 'dataset.task', of ground truth of some images.
-    With it, a row has ``Dice`` by class, pooled over pixels; ``share`` is that
-    of pixels.
+    With it, a row has ``Dice`` by class, pooled over pixels.
     """
-    return [
-        _row(folder, target, truth.get(f'{folder.name}.{target.task.name}'))
-        for folder in labelled for target in folder.targets
-    ]
+    pairs = [(folder, t) for folder in labelled for t in folder.targets]
+    return [_row(folder, t, truth.get(f'{folder.name}.{t.task.name}'))
+            for folder, t in pairs]  # yapf: disable
 
 
 def _row(folder: ImageFolder, target: LabelFolder,

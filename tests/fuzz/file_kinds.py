@@ -114,7 +114,7 @@ def split(rng, folder):
 
     def read():
         dataset = make_dataset(folder, split='split.txt')
-        stems = [dataset.stem(i) for i in range(len(dataset))]
+        stems = dataset.stems
         assert stems and set(stems) <= {f'eye_{i}' for i in range(4)}
         assert len(set(stems)) == len(stems)
 

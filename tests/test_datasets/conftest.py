@@ -19,25 +19,17 @@ PLAIN = [
     dict(type='LoadPlanes'), NORMALIZE,
     dict(type='FormatPlanes')
 ]
+SCALED = [
+    dict(type='Resize', keep_ratio=True), NORMALIZE,
+    dict(type='ImageToTensor', keys=['img']),
+    dict(type='CollectImage')
+]
 TEST = [
     dict(type='LoadImageFromFile'),
-    dict(
-        type='MultiScaleFlipAug',
-        img_scale=(32, 32),
-        flip=False,
-        transforms=[
-            dict(type='Resize', keep_ratio=True), NORMALIZE,
-            dict(type='ImageToTensor', keys=['img']),
-            dict(type='CollectImage')
-        ])
-]
-MANIFEST = dict(
-    task='vessel',
-    checkpoint='work_dirs/stage1/iter_1.pth',
-    checkpoint_sha256='0' * 64,
-    config='stage2.py',
-    threshold=0.5,
-    images=[f'eye_{i}' for i in range(5)])
+    dict(type='MultiScaleFlipAug', img_scale=(32, 32), flip=False,
+         transforms=SCALED)
+]  # yapf: disable
+MANIFEST = dict(task='vessel', images=[f'eye_{i}' for i in range(5)])
 
 
 def train_loader(joint, images, workers, seed, start=0):
@@ -61,8 +53,7 @@ def root(tmp_path):
         blocks = np.random.default_rng(i).integers(0, 5, (7, 8), np.uint8)
         height, width = shape_of(i)
         labels = np.kron(blocks, np.ones((8, 8), np.uint8))[:height, :width]
-        image = np.stack([40 * labels, 7 + 0 * labels, 250 + 0 * labels],
-                         axis=-1)
+        image = np.stack([40 * labels, 0 * labels + 7, 0 * labels + 250], -1)
         Image.fromarray(image).save(data / f'images/eye_{i}.png')
         save_labels(data / f'ann/eye_{i}.png', labels)
         save_labels(data / f'pseudo/eye_{i}.png', labels % 2)

@@ -14,9 +14,8 @@ ARRAY = np.arange(60, dtype=np.uint8).reshape(5, 4, 3)
 
 @pytest.fixture
 def photo(tmp_path):
-    path = tmp_path / 'eye.jpg'
-    path.write_bytes(b'encoded')
-    return str(path)
+    (tmp_path / 'eye.jpg').write_bytes(b'encoded')
+    return str(tmp_path / 'eye.jpg')
 
 
 @pytest.fixture

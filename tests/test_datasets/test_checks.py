@@ -21,46 +21,35 @@ def problem_of(make, **changes):
     return problem
 
 
-def write_masks(folder, values, images):
-    """Overwrite masks by repeated values."""
-    for i in images:
-        plane = np.resize(np.array(values, np.uint8), shape_of(i))
-        save_labels(folder / f'eye_{i}.png', plane)
+def write_mask(root, values, i):
+    """Overwrite a mask by repeated values."""
+    plane = np.resize(np.array(values, np.uint8), shape_of(i))
+    save_labels(root / f'ann/eye_{i}.png', plane)
 
 
 def small_mask(name):
     return lambda root: save_labels(root / name, np.ones((9, 9), np.uint8))
 
 
-def remove(name):
-    return lambda root: os.remove(root / name)
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
 
 
-def cut(name):
-    return lambda root: (root / name).write_bytes(
-        (root / name).read_bytes()[:-100])
+def pipe(root):
+    (root / 'pseudo/manifest.json').unlink()
+    os.mkfifo(root / 'pseudo/manifest.json')
 
 
-def pipe(name):
-
-    def make_pipe(root):
-        (root / name).unlink(missing_ok=True)
-        os.mkfifo(root / name)
-
-    return make_pipe
-
-
-def copy(name, other):
-    return lambda root: shutil.copy(root / name, root / other)
-
-
-def manifest(**changes):
-    return lambda root: (root / 'pseudo/manifest.json').write_text(
-        json.dumps(MANIFEST | changes))
+def copy(other):
+    return lambda root: shutil.copy(root / 'images/eye_0.png', root / other)
 
 
 def text(name, content):
     return lambda root: (root / name).write_text(content)
+
+
+def manifest(**changes):
+    return text('pseudo/manifest.json', json.dumps(MANIFEST | changes))
 
 
 def link_outside(root):
@@ -71,7 +60,7 @@ def link_outside(root):
 def cut_jpeg(root):
     for path in list((root / 'images').iterdir()):
         Image.open(path).save(path.with_suffix('.jpg'))
-    cut('images/eye_2.jpg')(root)
+    cut(root / 'images/eye_2.jpg')
 
 
 def some(*classes, **more):
@@ -82,20 +71,20 @@ def some(*classes, **more):
 
 @pytest.mark.parametrize('damage, changes, expected', [
     (None, dict(data_root='nowhere/at/all'), 'nowhere/at/all/images: folder'),
-    (None, dict(img_dir='pictures'), 'pictures: folder not found'),
     (lambda root: (root / 'empty').mkdir(), dict(img_dir='empty'), 'no file'),
     (None, dict(img_suffix=['.jpg', '.tif']), "'.tif'], but 5 .png; set"),
-    (copy('images/eye_0.png', 'images/eye_0.tif'),
-     dict(img_suffix=['.png', '.tif']), 'same stem as eye_0.tif'),
-    (remove('ann/eye_3.png'), {}, 'ann: 1 of 5 masks are missing (truth, '
-     'lesion), such as eye_3.png'),
-    (None, dict(ann_suffix='.gif', pseudo_dirs={}, weights={}), 'eye_0.gif'),
+    (copy('images/eye_0.tif'), dict(img_suffix=['.png', '.tif']),
+     'same stem as eye_0.tif'),
+    (copy('images/eye\n9.png'), dict(ann_dirs={}, pseudo_dirs={}),
+     r"'eye\n9.png'"),
+    (lambda root: os.remove(root / 'ann/eye_3.png'), {},
+     'ann: 1 of 5 masks are missing (truth, lesion), such as eye_3.png'),
     (small_mask('ann/eye_1.png'), {}, 'ann/eye_1.png: the mask has shape (9'),
     (lambda root: Image.new('RGB', (56, 42)).save(root / 'ann/eye_1.png'), {},
      "ann/eye_1.png: has Pillow mode 'RGB', expected one channel"),
-    (cut('images/eye_2.png'), {}, 'images/eye_2.png: cannot be read'),
+    (lambda root: cut(root / 'images/eye_2.png'), {}, 'eye_2.png: cannot be'),
     (cut_jpeg, dict(img_suffix='.jpg'), 'eye_2.jpg: cannot be read'),
-    (pipe('pseudo/manifest.json'), {}, 'not a regular file but a pipe'),
+    (pipe, {}, 'not a regular file but a pipe'),
     (small_mask('ann/eye_0.png'), dict(ann_dirs={}, fov_dir='ann'),
      'ann/eye_0.png: the mask has shape (9'),
     (None, dict(pseudo_dirs=dict(vessel='ddr_v')),
@@ -104,7 +93,6 @@ def some(*classes, **more):
     (manifest(classes=['x']), {}, "manifest.json: made for ('vessel'"),
     (manifest(images=['eye_0']), {}, 'without 4 of the 5 images'),
     (manifest(images=7), {}, 'manifest.json: is not a manifest'),
-    (text('pseudo/manifest.json', 'null'), {}, 'manifest.json: is not a m'),
     (None, dict(split='none.txt'), 'none.txt: split file cannot be read'),
     (text('a.txt', '\n'), dict(split='a.txt'), 'a.txt: the split file is em'),
     (text('a.txt', 'eye_1\neye_9\n'), dict(split='a.txt'), "t: 'eye_9' is"),
@@ -119,8 +107,7 @@ def test_one_problem(make, root, damage, changes, expected):
 @pytest.mark.parametrize('changes, values, expected', [
     ({}, [0, 1, 255], None),
     ({}, [0, 128, 255], 'has label values [128], but task'),
-    ({}, [0, 4, 5, 9], 'has label values [5, 9], but task'),
-    ({}, [0, 255], 'looks like a 0/255 mask'),
+    ({}, [0, 255], 'has label values [0, 255]'),
     (dict(allow_unlabelled=True), [0, 255], None),
     (some('EX', 'SE'), [0, 1, 3, 255], None),
     (some('EX', 'SE'), [0, 2, 4], 'has label values [2, 4], but task'),
@@ -132,8 +119,8 @@ def test_one_problem(make, root, damage, changes, expected):
     (some('SE', binary=True), [0, 77, 255], None),
 ])  # yapf: disable
 def test_values_of_masks(make, root, changes, values, expected):
-    write_masks(root / 'ann', [0], [0, 2, 3, 4])
-    write_masks(root / 'ann', values, [1])
+    for i in range(5):
+        write_mask(root, values if i == 1 else [0], i)
     if expected is None:
         check_pixels([make(**changes)])
     else:
@@ -146,13 +133,12 @@ def test_good_data(make, root):
     Image.fromarray(np.eye(42, 56) > 0).save(root / 'ann/eye_1.png')
     small_mask('ann/other.png')(root)
     (root / 'val.txt').write_text('eye_3\n\neye_1.png\neye_3\n')
-    exif = Image.Exif()
+    turned, exif = root / 'images/eye_3.png', Image.Exif()
     exif[274] = 6
-    Image.open(root / 'images/eye_3.png').save(
-        root / 'images/eye_3.png', exif=exif)
+    Image.open(turned).save(turned, exif=exif)
     dataset = make(split='val.txt', pseudo_dirs={}, fov_dir='nowhere')
     check_pixels([dataset])
-    assert [dataset.stem(i) for i in range(len(dataset))] == ['eye_1', 'eye_3']
+    assert dataset.stems == ['eye_1', 'eye_3']
     assert dataset.get_fov(0) is None
 
 
@@ -168,15 +154,9 @@ def test_which_images_are_taken(tmp_path, suffix, names, left_out, caplog):
     with caplog.at_level(logging.WARNING):
         found = find_images(str(tmp_path), suffix)
     assert found == dict(zip('abcd', names))
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == bool(left_out)
-    assert all(f'left out are {left_out}; set' in text for text in said)
-
-
-def test_names_that_break_logs(make, root):
-    copy('images/eye_0.png', 'images/eye\n9.png')(root)
-    with pytest.raises(DataError, match=r"'eye\\n9.png'"):
-        make()
+    said = [f'left out are {left_out}; set' in r.getMessage()
+            for r in caplog.records]  # yapf: disable
+    assert said == [True] * bool(left_out)
 
 
 def test_pseudo_labels_without_a_manifest(make, root):
@@ -186,8 +166,8 @@ def test_pseudo_labels_without_a_manifest(make, root):
 
 
 def test_at_most_ten_are_shown(make, root):
-    write_masks(root / 'ann', [77], range(5))
-    os.remove(root / 'images/eye_4.png')
+    for i in range(5):
+        write_mask(root, [77], i)
     (root / 'images/eye_4.png').write_bytes(b'no image')
     folders = dict.fromkeys(('lesion', 'vessel', 'odoc'), 'ann')
     with pytest.raises(DataError, match='^13 problem.* first 10:') as error:
@@ -202,10 +182,8 @@ def test_at_most_ten_are_shown(make, root):
     (dict(weights=dict(vessel=-1)), 'weights of at least 0'),
     (dict(pseudo_dirs=dict(lesion='pseudo')), 'both ground truth and pseudo'),
     (some('EX', 'MAC'), "'ddr', ann_dirs, lesion: Task 'lesion' has the cla"),
-    (dict(ann_dirs=dict(lesion=dict(path='ann', classes='EX'))), "got 'EX'"),
     (dict(ann_dirs=dict(lesion=dict(path='ann', clases=[]))), 'clases'),
     (dict(ann_dirs=dict(lesion=['ann'])), "'ddr', ann_dirs, lesion: .*list"),
-    (some(), r'each once, got \(\)'),
     (some('EX', 'HE', binary=True), 'binary=True is for masks of a single'),
 ])  # yapf: disable
 def test_wrong_arguments(make, changes, expected):

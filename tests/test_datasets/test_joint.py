@@ -13,17 +13,14 @@ from mbos.datasets.loader import InfiniteIndexSampler
 from mbos.tasks import build_tasks
 from tests.test_datasets.conftest import NORMALIZE, train_loader
 
+SIZE = (32, 32)
 STRONG = [
-    dict(
-        type='LoadRandomCrop',
-        img_scale=(56, 56),
-        ratio_range=(0.5, 2.0),
-        crop_size=(32, 32)),
-    dict(type='ColorJitter'),
-    dict(type='CutOut'), NORMALIZE,
-    dict(type='Pad', size=(32, 32), pad_val=0, seg_pad_val=255),
+    dict(type='LoadRandomCrop', img_scale=(56, 56), ratio_range=(0.5, 2.0),
+         crop_size=SIZE),
+    dict(type='ColorJitter'), dict(type='CutOut'), NORMALIZE,
+    dict(type='Pad', size=SIZE, pad_val=0, seg_pad_val=255),
     dict(type='FormatPlanes')
-]
+]  # yapf: disable
 
 
 class Numbers(Dataset):
@@ -58,10 +55,9 @@ def test_order_follows_the_documented_rule():
     assert len(joint) == 10
     key = zlib.crc32(b'a#0')
     for cycle in (0, 4):
-        order = np.random.Generator(np.random.PCG64([3, key,
-                                                     cycle])).permutation(10)
+        order = np.random.Generator(np.random.PCG64([3, key, cycle]))
         found = [joint[10 * cycle + i][0][0] for i in range(10)]
-        assert found == order.tolist()
+        assert found == order.permutation(10).tolist()
 
 
 def test_an_index_always_means_the_same():
@@ -99,12 +95,10 @@ def test_members_that_take_turns():
 def test_surrounding_random_state_is_untouched():
     joint = JointDataset([Numbers('a', 4)], seed=1)
     draws = []
-    for index in (2, None):
-        random.seed(0)
-        np.random.seed(0)
-        torch.manual_seed(0)
-        if index is not None:
-            joint[index]
+    for use in (lambda: joint[2], lambda: None):
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(0)
+        use()
         draws.append((random.random(), np.random.rand(), torch.rand(1)))
     assert draws[0] == draws[1]
 
@@ -129,8 +123,7 @@ def test_planes_name_the_classes_that_have_truth(make, entries, learnt):
     """Only of tasks of which some classes have it, and some have not."""
     given = [dict(lesion=dict(path='ann', classes=c)) if c else {}
              for c in entries]  # yapf: disable
-    members = [make(ann_dirs=ann_dirs) for ann_dirs in given]
-    for sample in JointDataset(members)[0]:
+    for sample in JointDataset([make(ann_dirs=g) for g in given])[0]:
         planes = sample['img_metas'].data['planes']
         assert planes.pop('lesion').get('learnt') == learnt
         assert not any('learnt' in plane for plane in planes.values())
@@ -147,12 +140,10 @@ def test_sampler_deals_all_indices_once():
 
 
 @pytest.fixture
-def joint(make):
+def members(make):
     """A labelled and a pseudo-labelled member, as stage 2 joins them."""
-    return JointDataset([
-        make(pipeline=STRONG, pseudo_dirs={}, weights={}),
-        make(pipeline=STRONG, ann_dirs={}),
-    ])
+    labelled = make(pipeline=STRONG, pseudo_dirs={}, weights={})
+    return [labelled, make(pipeline=STRONG, ann_dirs={})]
 
 
 def batches(joint, workers, count=3, **kwargs):
@@ -169,7 +160,8 @@ def assert_same(first, second):
         assert a[2] == b[2]
 
 
-def test_loader_depends_on_nothing_but_the_seed(joint):
+def test_loader_depends_on_nothing_but_the_seed(members):
+    joint = JointDataset(members)
     torch.manual_seed(0)
     alone = batches(joint, 0)
     dropout = torch.rand(1)
@@ -184,9 +176,8 @@ def test_loader_depends_on_nothing_but_the_seed(joint):
     assert_same(alone[1:], batches(joint, 0, 2, start=1))
 
 
-def test_cache_changes_nothing(make, tmp_path):
+def test_cache_changes_nothing(members, tmp_path):
     kept = tmp_path / 'kept'
-    members = [make(pipeline=STRONG), make(pipeline=STRONG, ann_dirs={})]
     alone = batches(JointDataset(members), 0, 5)
     cached = JointDataset(members, cache_dir=str(kept))
     assert_same(alone, batches(cached, 2, 5))
@@ -195,10 +186,7 @@ def test_cache_changes_nothing(make, tmp_path):
     assert_same(alone, batches(cached, 0, 5))
 
 
-def test_problems_of_all_members_are_named_once(make, root):
-    joint = JointDataset([make(), make(ann_dirs={})])
+def test_problems_of_all_members_are_named_once(members, root):
     (root / 'images/eye_1.png').write_bytes(b'no image')
-    with pytest.raises(DataError) as error:
-        check_pixels([joint])
-    problem, = error.value.problems
-    assert 'eye_1.png: is not a picture' in problem
+    with pytest.raises(DataError, match='^1 .*\n.*eye_1.png: is not a pict'):
+        check_pixels([JointDataset(members)])

@@ -26,15 +26,14 @@ class Threads(Dataset):
         return torch.tensor([cv2.getNumThreads(), torch.get_num_threads()])
 
 
-@pytest.mark.parametrize('device, pinned', [('cpu', False), ('cuda', True)])
-def test_loaders_follow_device_and_config(device, pinned):
-    env = Environment(torch.device(device))
-    loader = build_train_loader(Threads(), CFG, env)
-    assert loader.pin_memory is pinned and loader.persistent_workers
-    loader = build_test_loader(Threads(), CFG, env)
-    assert loader.pin_memory is pinned and loader.num_workers == 2
+def test_loaders_follow_device_and_config():
+    for env in (CPU, Environment(torch.device('cuda'))):
+        training = build_train_loader(Threads(), CFG, env)
+        testing = build_test_loader(Threads(), CFG, env)
+        assert testing.pin_memory is training.pin_memory is (env is not CPU)
+        assert training.persistent_workers and testing.num_workers == 2
     cfg = ConfigDict(data=dict(CFG.data, test_workers=0))
-    assert build_test_loader(Threads(), cfg, env).num_workers == 0
+    assert build_test_loader(Threads(), cfg, CPU).num_workers == 0
 
 
 def test_workers_of_tests_leave_the_cores_to_each_other():
@@ -43,12 +42,12 @@ def test_workers_of_tests_leave_the_cores_to_each_other():
     assert found.max() == 1
 
 
-def sample(height, value):
-    image = torch.full((3, height, 4), float(value))
+def sample(height):
+    image = torch.ones((3, height, 4))
     return dict(
         img=DataContainer(image, True),
         labels=DataContainer(image[:2].to(torch.uint8), True),
-        img_metas=DataContainer(dict(dataset=str(value)), cpu_only=True))
+        img_metas=DataContainer(dict(height=height), cpu_only=True))
 
 
 class Echo(nn.Module):
@@ -58,36 +57,17 @@ class Echo(nn.Module):
         return data
 
 
-def unpack(batch):
-    wrapped = MMDataParallel(Echo(), device_ids=[-1])
-    wrapped.device_ids = []  # as on a machine without GPU
-    return wrapped.train_step(batch, None)
-
-
-def test_joint_items_are_flattened_in_order():
-    data = unpack(
-        collate_samples([[sample(5, 1), sample(5, 2)],
-                         [sample(5, 3), sample(5, 4)]]))
-    assert data['img'].shape == (4, 3, 5, 4)
-    assert data['img'][:, 0, 0, 0].tolist() == [1, 2, 3, 4]
-    assert data['labels'].shape == (4, 2, 5, 4)
-    assert data['labels'].dtype == torch.uint8
-    assert [m['dataset'] for m in data['img_metas']] == list('1234')
-
-
 @pytest.mark.parametrize('heights, tensors', [((5, 5), 2), ((5, 6), 4)])
 def test_batches_can_be_pinned(monkeypatch, heights, tensors):
     """As the DataLoader does it, which passes over mmcv's own container.
     Unequal sizes stay apart."""
-    pinned = []
-
-    def pin(tensor, *_):
-        pinned.append(tensor)
-        return tensor + 1
-
-    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
-    batch = collate_samples([sample(height, 1) for height in heights])
-    found = unpack(pin_memory(batch))
+    pin, pinned = torch.Tensor.add, []
+    monkeypatch.setattr(torch.Tensor, 'pin_memory',
+                        lambda t, *_: pinned.append(t) or pin(t, 1))
+    batch = collate_samples([sample(height) for height in heights])
+    wrapped = MMDataParallel(Echo(), device_ids=[-1])
+    wrapped.device_ids = []  # as on a machine without GPU
+    found = wrapped.train_step(pin_memory(batch), None)
     assert len(pinned) == tensors
     for key, channels in dict(img=3, labels=2).items():
         shapes = [tuple(tensor.shape) for tensor in found[key]]

@@ -1,4 +1,6 @@
 """The report on pseudo labels, by hand."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,23 +12,14 @@ from mbos.pseudo_labels.report import make_report, parse_truth, report_table
 from mbos.tasks import ODOC, VESSEL
 
 
-class Images(list):
-    """Stands for a dataset."""
-
-    @property
-    def stems(self):
-        return [str(i) for i in range(len(self))]
-
-    def layout(self, index):
-        return Layout(self[index].shape)
-
-
 def labelled(path, task, planes, classes=None):
     """A folder of label maps, as generation returns it."""
     for i, plane in enumerate(planes):
         save_labels(path / f'{i}.png', plane)
     target = LabelFolder(str(path), task, classes or task.classes)
-    images = Images(planes)
+    images = SimpleNamespace(
+        stems=list(map(str, range(len(planes)))),
+        layout=lambda i: Layout(planes[i].shape))
     return ImageFolder(dict(name='ddr'), [target], images)
 
 

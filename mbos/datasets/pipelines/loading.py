@@ -34,9 +34,9 @@ def _add_image(results: dict, image: np.ndarray) -> None:
     """Add an image with the metas of mmseg's ``LoadImageFromFile``."""
     for key in ('img_shape', 'ori_shape', 'pad_shape'):
         results[key] = image.shape
-    norm = dict(
-        mean=np.zeros(3, np.float32), std=np.ones(3, np.float32), to_rgb=False)
-    results.update(img=image, scale_factor=1.0, img_norm_cfg=norm)
+    zeros, ones = np.zeros(3, np.float32), np.ones(3, np.float32)
+    results['img_norm_cfg'] = dict(mean=zeros, std=ones, to_rgb=False)
+    results.update(img=image, scale_factor=1.0)
 
 
 def _decode(path: str) -> np.ndarray:

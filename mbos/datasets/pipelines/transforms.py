@@ -71,11 +71,9 @@ class IndependentFlip:
 
     DIRECTIONS = ((None, 'vertical'), ('horizontal', 'diagonal'))
 
-    def __init__(self,
-                 prob_horizontal: float = 0.5,
-                 prob_vertical: float = 0.5):
-        self.probs = (check_probability(prob_horizontal),
-                      check_probability(prob_vertical))
+    def __init__(self, prob_horizontal=0.5, prob_vertical=0.5):
+        given = prob_horizontal, prob_vertical
+        self.probs = tuple(map(check_probability, given))
 
     def __call__(self, results: dict) -> dict:
         horizontal, vertical = np.random.rand(2) < self.probs
@@ -120,10 +118,7 @@ class CutOut:
     share of the image, ``aspect`` that of its height / width.
     """
 
-    def __init__(self,
-                 prob: float = 0.5,
-                 area: tuple[float, float] = (0.02, 0.4),
-                 aspect: tuple[float, float] = (0.3, 3.3)):
+    def __init__(self, prob=0.5, area=(0.02, 0.4), aspect=(0.3, 3.3)):
         self.prob = check_probability(prob)
         self.area, self.aspect = tuple(area), tuple(aspect)
 
@@ -190,12 +185,11 @@ class FormatPlanes:
                 f'shape {absent.shape}, its planes {shapes}; a transform '
                 'skips seg_fields.')
         labels = np.stack(planes).astype(np.uint8, copy=False)
-        channels_first = np.ascontiguousarray(
-            image.transpose(2, 0, 1), dtype=np.float32)
+        channels = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
         metas = {key: results.get(key) for key in (*META_KEYS, 'planes')}
         metas['flip'] = bool(metas['flip'])
         return dict(
-            img=DataContainer(torch.from_numpy(channels_first), stack=True),
+            img=DataContainer(torch.from_numpy(channels), stack=True),
             labels=DataContainer(torch.from_numpy(labels), stack=True),
             img_metas=DataContainer(metas, cpu_only=True))
 
