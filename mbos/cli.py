@@ -23,15 +23,12 @@ COMMANDS = {
 """dict[str, str]: What each command does. Its code is the module of
 ``mbos.commands`` with the same name."""
 
-
-def usage() -> str:
-    """What ``mbos --help`` prints."""
-    lines = [f'  {name:18}  {text}\n' for name, text in COMMANDS.items()]
-    return f'''usage: mbos COMMAND [ARGUMENTS]
+_LINES = [f'  {name:18}  {text}\n' for name, text in COMMANDS.items()]
+USAGE = f'''usage: mbos COMMAND [ARGUMENTS]
 
 One network for every structure, from datasets that each label some.
 
-{"".join(lines)}
+{"".join(_LINES)}
 mbos COMMAND --help describes a command; mbos --version.'''
 
 
@@ -40,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     name, *rest = given or ['']
     if name in ('-h', '--help', 'help'):
-        print(usage())
+        print(USAGE)
     elif name in ('-V', '--version'):
         from mbos import __version__
         print(f'mbos {__version__}')
@@ -51,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         similar = difflib.get_close_matches(name, COMMANDS, 1)
         hint = ''.join(f' Did you mean {command}?' for command in similar)
         text = f'mbos: no command {name!r}.{hint} `mbos --help` lists all.'
-        print(text if name else usage(), file=sys.stderr)
+        print(text if name else USAGE, file=sys.stderr)
         sys.exit(2)
 
 

@@ -20,28 +20,22 @@ from mbos.faults import (InvalidConfigError, blamed_on, first_line, naming,
                          place_in_own_code)
 from mbos.mmcv_ops import check_operators
 
-PACKAGE = osp.dirname(osp.abspath(__file__))
-REPOSITORY = osp.dirname(PACKAGE)
-CONFIGS = osp.join(PACKAGE, 'configs')
-if not osp.isdir(CONFIGS):
-    CONFIGS = osp.join(REPOSITORY, 'configs')
-"""str: The folder of all configs: beside the code where MBOS is installed, in
-the checkout otherwise."""
+_FOLDERS = [folder / 'configs' for folder in Path(__file__).absolute().parents]
+CONFIGS = str(_FOLDERS[0] if _FOLDERS[0].is_dir() else _FOLDERS[1])
+"""str: All configs: in the package where it is installed, or the checkout."""
 
 
 def find_config(path: str) -> str:
     """A config file: one's own, or one of MBOS by its path in ``configs`` or
-    its name alone, with or without ``.py``; a FileNotFoundError names those
-    with similar names."""
+    its name, with or without ``.py``; an error names similar ones."""
     if osp.isfile(path):
         return path
     wanted = Path(path.removeprefix('configs/').removesuffix('.py') + '.py')
-    files = {file.relative_to(CONFIGS): file
-             for file in sorted(Path(CONFIGS).rglob('*.py'))}  # yapf: disable
-    found = [file for place, file in files.items()
-             if wanted in (place, Path(place.name))]  # yapf: disable
+    paths = sorted(Path(CONFIGS).rglob('*.py'))
+    files = [path.relative_to(CONFIGS) for path in paths]
+    found = [f for f in files if wanted in (f, Path(f.name))]
     if len(found) == 1:
-        return str(found[0])
+        return osp.join(CONFIGS, found[0])
     alike = difflib.get_close_matches(wanted.name, {f.name for f in files})
     similar = ', '.join(str(f) for f in files if f.name in alike)
     raise FileNotFoundError(
@@ -50,12 +44,9 @@ def find_config(path: str) -> str:
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config, apply overrides, and complete its datasets.
-
-    Those that name no ``tasks`` get the model's, those without ``data_root``
-    the config's; validation sets become one ``EvaluationSets``. A ValueError
-    says what is wrong with the config or an override.
-    """
+    """Read a config, apply overrides, and complete its datasets: with tasks of
+    the model and the config's ``data_root`` where they name none, and those of
+    validation as one ``EvaluationSets``. A ValueError says what is wrong."""
     import_module('mbos.registration')  # configs of 0.1 name only "mbos"
     path = find_config(path)
     cfg = _read(path)
@@ -82,8 +73,7 @@ def imported_packages(cfg: Config) -> set[str]:
 
 
 def _read_file(path: str, *args: Any) -> tuple[dict, str]:
-    """Read a file; a base that is not there is one of MBOS, by its path in
-    ``configs``."""
+    """Read a file; a base that is not there is one in ``configs``."""
     parts = () if osp.isfile(path) else Path(path).parts
     places = (Path(CONFIGS, *parts[i:]) for i in range(1, len(parts)))
     ours = next(filter(Path.is_file, places), path)
@@ -135,10 +125,9 @@ def _complete_datasets(cfg: Config) -> None:
 def find_test_set(cfg: Config, name: str) -> dict:
     """Config of a test set, one of ``test_sets`` or else ``data.test`` by its
     name; a ValueError says which ones there are."""
-    sets = dict(cfg.get('test_sets') or {})
     own = value_at(cfg, 'data.test.name')
-    if own:
-        sets.setdefault(own, cfg.data.test)
+    sets = {own: cfg.data.get('test')} if own else {}
+    sets |= cfg.get('test_sets') or {}
     if name in sets:
         return sets[name]
     raise ValueError(f'The config has no test set {name!r}: it has '
@@ -155,9 +144,8 @@ def member_datasets(dataset: Any) -> list[dict]:
 
 
 def build_checked(build: Callable, *args: Any) -> Any:
-    """Build a part of a config; an ``InvalidConfigError`` is raised for
-    unknown types and wrong settings, a ``MissingOperatorError`` for networks
-    that need mmcv-full."""
+    """Build a part of a config; what cannot be built is refused by an
+    ``InvalidConfigError`` or a ``MissingOperatorError``."""
     import_module('mbos.registration')
     kinds = [a['type'] for a in args if isinstance(a, dict) and 'type' in a]
     what = kinds[0] if kinds else 'A part of the config'
@@ -177,9 +165,7 @@ def stage1_model_cfg(model_cfg: dict) -> dict:
 
 
 def generator_model_cfg(model_cfg: dict) -> dict:
-    """A network without what only stage 2's training needs: of an
-    ``AdversarialSegmentor`` a ``MultiTaskSegmentor`` of the same predictions.
-    """
+    """A network without what only stage 2's training needs."""
     cfg = copy.deepcopy(model_cfg)
     if cfg['type'] == 'AdversarialSegmentor':
         cfg['type'] = 'MultiTaskSegmentor'
@@ -190,8 +176,7 @@ def generator_model_cfg(model_cfg: dict) -> dict:
 
 def plain(value: Any, where: str = 'config') -> Any:
     """A config part as built-in dicts, lists, tuples, numbers and texts; an
-    ``InvalidConfigError`` refuses what neither text nor a checkpoint can hold.
-    """
+    ``InvalidConfigError`` refuses what no text can hold."""
     if isinstance(value, dict):
         return {k: plain(item, f'{where}.{k}') for k, item in value.items()}
     if isinstance(value, (list, tuple, range)):

@@ -1,9 +1,6 @@
 """What a config may say: tables of its keys, checked when it is read, and
-more of them before it is trained with.
-
-A rule is a key with dots, or several, and what the value must be: a type, or
-a :class:`Kind`.
-"""
+more of them before training. A rule is a key with dots, or several, and what
+the value must be: a type, or a :class:`Kind`."""
 import difflib
 import os
 import warnings
@@ -15,9 +12,7 @@ from mmcv import Config
 from mbos.faults import InvalidConfigError
 from mbos.tasks import build_tasks
 
-# Each is a process; more of them than this only fill the memory.
-MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
-SIMILAR = 0.75  # how much alike a mistyped key and the one that was meant are
+MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # more only fill the memory
 
 
 class Kind(NamedTuple):
@@ -41,8 +36,8 @@ def one_of(*choices: str) -> Kind:
 def list_of(words: str, is_right: Callable[[Any], object]) -> Kind:
     """Lists of one kind."""
     return Kind(
-        f'a list, of each {words}',
-        lambda value: fits(value, list | tuple) and all(map(is_right, value)))
+        f'a list, of each {words}', lambda value: isinstance(
+            value, list | tuple) and all(map(is_right, value)))
 
 
 def fits(value: object, kind: Any) -> bool:
@@ -115,7 +110,7 @@ TRAINING = RULES | {
     ' evaluation.pre_eval model.test_cfg.mode model.test_cfg.crop_size '
     'model.test_cfg.stride model.train_cfg.images_per_pass '
     'model.train_cfg.low_memory model.train_cfg.precision': object,
-    'data.train optimizer': dict,
+    'data.train optimizer optimizer_config.grad_clip': dict,
     'runner.max_iters evaluation.interval log_config.interval': whole(1),
     'data.samples_per_gpu': whole(1, 4096),
     'seed': whole(0, 2**64 - 1),
@@ -134,8 +129,6 @@ TRAINING = RULES | {
     'optimizer.type optimizer.generator.type': Kind(
         'one that steps as AdamW does',
         lambda name: name not in ('LBFGS', 'SparseAdam')),
-    'optimizer_config.grad_clip': Kind(
-        'such as dict(max_norm=1.0)', lambda value: fits(value, dict)),
     'optimizer_config.type': Kind(
         "'GradientStepHook', with accumulate=N to gather gradients; "
         "precision='fp16' scales losses",
@@ -169,30 +162,27 @@ DEFAULTS = dict(
 CLOSED = ('data runner evaluation checkpoint_config log_config model.test_cfg '
           'model.train_cfg')
 """str: Parts of which nothing is read but the keys in ``TRAINING``."""
+_ITERATIONS = 'runner.max_iters, as runs count iterations'
+_LOADER = 'data.samples_per_gpu, data.workers_per_gpu or data.test_workers'
 INSTEAD = {
-    key: instead
-    for keys, instead in {
-        'fp16 amp': "precision='fp16' (or 'bf16')",
-        'max_epochs total_epochs total_iters runner.max_epochs':
-            'runner.max_iters, as runs count iterations',
-        'data.train_dataloader data.val_dataloader data.test_dataloader':
-            'data.samples_per_gpu, data.workers_per_gpu or data.test_workers',
-    }.items() for key in keys.split()
+    **dict.fromkeys(['fp16', 'amp'], "precision='fp16' (or 'bf16')"),
+    **dict.fromkeys(['max_epochs', 'total_epochs', 'total_iters',
+                     'runner.max_epochs'], _ITERATIONS),
+    **dict.fromkeys([f'data.{part}_dataloader'
+                     for part in ('train', 'val', 'test')], _LOADER),
 }  # yapf: disable
 """dict[str, str]: Keys of other trainers, and what to write instead."""
 
 
 def check_structure(cfg: Config) -> None:
-    """Refuse a file that is not a config of MBOS, or whose parts have another
-    structure than expected: an ``InvalidConfigError`` names the first."""
+    """Refuse what is not a config of MBOS, naming the first fault."""
     for problem in _problems(cfg):
         raise InvalidConfigError(problem)
 
 
 def check_training(cfg: Config) -> list[str]:
-    """Fill in what a config of ``load_config`` may leave out, in place, and
-    refuse what it asks for and would not get in training: an
-    ``InvalidConfigError`` names everything. Returns sentences on what is not
+    """Fill in what a config may leave out, in place, and refuse all that it
+    asks for and would not get in training. Returns sentences on what is not
     read, and may stay."""
     for key, default in DEFAULTS.items():
         given = cfg.get(key) or default
@@ -213,11 +203,8 @@ def check_training(cfg: Config) -> list[str]:
 
 
 def check_overrides(cfg: Mapping, options: Iterable[str]) -> None:
-    """Refuse overrides whose keys look mistyped; report others that are new.
-
-    Parts that name a ``type`` are checked by whoever builds them; the others
-    are only read, and a mistyped key there would change nothing.
-    """
+    """Refuse overrides whose keys look mistyped; warn of others that are new.
+    Parts with a ``type`` are checked by whoever builds them."""
     for key in options:
         where, _, name = key.rpartition('.')
         while where and not isinstance(value_at(cfg, where), Mapping):
@@ -235,10 +222,10 @@ def check_overrides(cfg: Mapping, options: Iterable[str]) -> None:
 
 def _known(where: str) -> list[str]:
     """Keys of a part, '' for the config itself, of which a rule tells."""
-    keys = [f'.{key}' for keys in TRAINING for key in keys.split()]
-    start = f'.{where}.' if where else '.'
-    found = [key[len(start):] for key in keys if key.startswith(start)]
-    return sorted({key.partition('.')[0] for key in found})
+    start = f'{where}.'.lstrip('.')
+    below = [key.removeprefix(start) for key in ' '.join(TRAINING).split()
+             if key.startswith(start)]  # yapf: disable
+    return sorted({key.partition('.')[0] for key in below})
 
 
 def _wrong(config: object,
@@ -261,13 +248,13 @@ def _unknown(part: Iterable[str], known: Iterable[str],
     """Sentences on keys of a part that nothing reads."""
     for key in part:
         name = f'{where}.{key}'.lstrip('.')
-        alike = difflib.get_close_matches(str(key), known, 1, SIMILAR)
+        remedy = f'there are {", ".join(known)}.'
+        for alike in difflib.get_close_matches(str(key), known, 1, 0.75):
+            remedy = f'did you mean {alike!r}?'
         if name in INSTEAD:
-            yield f'{name} is not read: write {INSTEAD[name]}.'
-        elif key not in known:
-            yield f'{name} is not read: ' + (f'did you mean {alike[0]!r}?'
-                                             if alike else
-                                             f'there are {", ".join(known)}.')
+            remedy = f'write {INSTEAD[name]}.'
+        if name in INSTEAD or key not in known:
+            yield f'{name} is not read: {remedy}'
 
 
 def _problems(cfg: Any) -> Iterator[str]:
@@ -277,18 +264,16 @@ def _problems(cfg: Any) -> Iterator[str]:
         build_tasks(cfg.model.tasks)
     except (TypeError, ValueError, AttributeError) as error:
         yield f'model.tasks: {error}'
-    for key in ('train', 'val', 'test'):
-        given = cfg.data.get(key)
-        if key != 'test' or not isinstance(given, str):
-            yield from _problems_of_datasets(given, f'data.{key}')
-    for name, dataset in (cfg.get('test_sets') or {}).items():
-        yield from _problems_of_datasets(dataset, f'test_sets.{name}')
+    parts = {f'data.{k}': cfg.data.get(k) for k in ('train', 'val', 'test')}
+    for name, part in (cfg.get('test_sets') or {}).items():
+        parts[f'test_sets.{name}'] = part
+    for key, part in parts.items():
+        if part and not (key == 'data.test' and isinstance(part, str)):
+            yield from _problems_of_datasets(part, key)
 
 
 def _problems_of_datasets(given: Any, key: str) -> Iterator[str]:
     """What is not a dataset, or would repeat or mix others."""
-    if given is None:
-        return
     if isinstance(given, (list, tuple)):
         for member in given:
             yield from _problems_of_datasets(member, key)

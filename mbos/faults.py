@@ -12,9 +12,8 @@ from mbos.mmcv_ops import MissingOperatorError
 
 _PACKAGE = osp.dirname(osp.abspath(__file__)) + osp.sep
 _TOOLS = osp.join(osp.dirname(osp.dirname(_PACKAGE)), 'tools') + osp.sep
-_LIBRARIES = tuple(
-    osp.abspath(sysconfig.get_path(name))
-    for name in ('stdlib', 'platstdlib', 'purelib', 'platlib'))
+_KINDS = 'stdlib', 'platstdlib', 'purelib', 'platlib'
+_LIBRARIES = tuple(osp.abspath(sysconfig.get_path(kind)) for kind in _KINDS)
 
 
 class InvalidConfigError(ValueError):
@@ -42,8 +41,8 @@ def first_of(names: Iterable[str], shown: int = 4) -> str:
 
 
 def first_line(error: BaseException, length: int = 300) -> str:
-    """Type and first line of an error, to be put into a sentence; a long line
-    loses its middle, and a silent ``assert`` is quoted."""
+    """Type and first line of an error, to be put into a sentence: without the
+    middle of a long one, and with the code of a silent ``assert``."""
     text = str(error)
     if isinstance(error, AssertionError) and (not text or text.endswith(': ')):
         *_, cause = _chain(error)
@@ -94,20 +93,16 @@ class FaultList(list[Exception]):
         if len(self) == 1:
             raise self[0]
         if self:
-            raise InvalidConfigError(
-                '\n- '.join([f'{len(self)} things are missing or wrong:',
-                             *map(str, self)]))  # yapf: disable
+            said = f'{len(self)} things are missing or wrong:', *map(str, self)
+            raise InvalidConfigError('\n- '.join(said))
 
 
 @contextmanager
 def blamed_on(what: str, remedy: str) -> Iterator[None]:
-    """Context in which whatever fails does so because of a config: ``what``
-    cannot be done is the start of an ``InvalidConfigError``'s sentence, the
-    ``remedy`` a sentence of its own.
-
+    """Context in which what fails does so because of a config: ``what`` begins
+    the sentence of an ``InvalidConfigError``, before a sentence ``remedy``.
     Errors that explain themselves (a ``ValueError`` of ours, ``OSError``, too
-    little memory) and those of the user's own code pass as they are.
-    """
+    little memory) and those of the user's own code pass as they are."""
     try:
         yield
     except (OSError, FloatingPointError, MemoryError, MissingOperatorError):

@@ -1,9 +1,8 @@
 """mmcv without its compiled operators.
 
-``mmseg.models`` imports ``mmcv.ops``, which takes its operators from a
-compiled module, ``mmcv._ext``, that only mmcv-full has. MBOS calls none of
-them, so the pure-Python mmcv serves as well: a finder that Python asks last
-puts a stand-in where ``mmcv._ext`` is missing.
+``mmseg.models`` imports ``mmcv.ops``, whose operators are in ``mmcv._ext``,
+which only mmcv-full has. MBOS calls none of them: a finder that Python asks
+last puts a stand-in where ``mmcv._ext`` is missing.
 """
 import logging
 import sys

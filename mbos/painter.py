@@ -1,11 +1,11 @@
-"""The one painter: label maps on photographs, as every tool shows them.
+"""The one painter: label maps on photographs, in the tasks' own colours.
 
-The colours are the tasks' own, which mbos/tasks.py declares. Nested classes,
-such as disc and cup, are contours; others are translucent areas, with a
-contour where a task has several classes. What becomes thinner than a pixel
-keeps some opacity, so that vessels and small lesions stay visible.
+Nested classes, such as disc and cup, are contours; others are translucent
+areas, with a contour where a task has several classes. What becomes thinner
+than a pixel keeps some opacity: vessels and small lesions stay visible.
 """
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -22,20 +22,18 @@ LEVELS = 8
 GAIN = 2.5
 """float: Opacity of a pixel by the share of it that a class covers."""
 FRACTION_BITS = 4  # of a pixel, for smooth lines
+Size = tuple[int, int]  # width and height
 
 
+@dataclass(eq=False)
 class DrawnTask:
     """A task's label map (H, W), of which 255 is not drawn, as pictures of
     several sizes show it; outlines are found once."""
 
-    def __init__(self, labels: np.ndarray, task: Task):
-        self.labels = labels
-        self.task = task
+    labels: np.ndarray
+    task: Task
 
-    def cover(self,
-              value: int,
-              size: tuple[int, int],
-              opacity: float = OPACITY) -> np.ndarray:
+    def cover(self, value: int, size: Size, opacity=OPACITY) -> np.ndarray:
         """How strongly the class of a label value covers each pixel of a
         picture of a width and height: uint8 (height, width)."""
         line = max(1, round(max(size) / 650))
@@ -60,13 +58,13 @@ class DrawnTask:
         how = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         return [cv2.findContours(mask, *how)[0] for mask in masks]
 
-    def _contour(self, value: int, size: tuple[int, int],
-                 width: int) -> np.ndarray:
+    def _contour(self, value: int, size: Size, width: int) -> np.ndarray:
         """Opacity of the outline, drawn at the size of the picture."""
         scale = np.array(size) / self.labels.shape[::-1]
-        scaled = [((line + 0.5) * scale - 0.5) * 2**FRACTION_BITS
-                  for line in self._outlines[value - 1]]  # yapf: disable
-        lines = [np.rint(line).astype(np.int32) for line in scaled]
+        lines = [
+            np.rint(((line + 0.5) * scale - 0.5) * 2**FRACTION_BITS).astype(
+                np.int32) for line in self._outlines[value - 1]
+        ]
         canvas = np.zeros(size[::-1], np.uint8)
         cv2.polylines(canvas, lines, True, 255, width, cv2.LINE_AA,
                       FRACTION_BITS)
@@ -81,11 +79,8 @@ def draw_overlay(image: np.ndarray,
                  labels: LabelMaps,
                  tasks: Sequence[Task],
                  opacity: float = OPACITY) -> np.ndarray:
-    """Draw label maps on a copy of a photograph (H, W, 3), RGB, uint8.
-
-    They are by task name, of the shape of the photograph or of that before it
-    was shrunk; 255 is not drawn. The last task is on top.
-    """
+    """Draw label maps, by task name, on a copy of a photograph (H, W, 3), RGB,
+    uint8, which may be shrunk; the last task is on top."""
     picture = image.copy()
     pixels = picture.reshape(-1, 3)
     for task in tasks:
@@ -102,7 +97,7 @@ def draw_overlay(image: np.ndarray,
     return picture
 
 
-def draw_layer(drawn: DrawnTask, size: tuple[int, int]) -> Image.Image:
+def draw_layer(drawn: DrawnTask, size: Size) -> Image.Image:
     """Draw a label map as a transparent picture of a width and height to lay
     over a photograph; small as a PNG."""
     levels = max(1, min(LEVELS, 255 // drawn.task.num_classes))
@@ -138,12 +133,11 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return _resized(image, (width, height))
 
 
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resized(image: np.ndarray, size: Size) -> np.ndarray:
     """An image of another width and height: halved as often as possible, which
     takes OpenCV a tenth of the time of other factors."""
     while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
         height, width = (side // 2 for side in image.shape[:2])
-        image = cv2.resize(
-            image[:2 * height, :2 * width], (width, height),
-            interpolation=cv2.INTER_AREA)
+        even = image[:2 * height, :2 * width]
+        image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -1,8 +1,5 @@
-"""Tasks: named heads with classes, and how labels become targets and back.
-
-A task is described once, here or in a config, and everyone else asks it
-(docs/method.md, section 1), also for the colours of pictures and label PNGs.
-"""
+"""Tasks: named heads with classes, and how labels become targets and back
+(docs/method.md, section 1), and the colours of pictures and label PNGs."""
 from __future__ import annotations
 import numbers
 from collections.abc import Mapping, Sequence
@@ -46,18 +43,17 @@ class Task:
         if not self.name.replace('_', 'a').isalnum():
             raise ValueError(f'Task name {self.name!r} is not usable: use '
                              'letters, digits and underscores only.')
-        if isinstance(self.classes, str) or not 0 < len(self.classes) < 255 \
-                or len(set(self.classes)) != len(self.classes):
+        names = () if isinstance(self.classes, str) else self.classes
+        if not 0 < len(names) == len(set(names)) < 255:
             raise ValueError(f'Task {self.name!r} needs a sequence of 1 to '
-                             f'254 different class names, got '
+                             '254 different class names, got '
                              f'{self.classes!r}.')
         palette = self.palette and tuple(map(tuple, self.palette))
         object.__setattr__(self, 'classes', tuple(self.classes))
         object.__setattr__(self, 'palette', palette)
         if len(self.colours) != len(self.classes):
-            raise ValueError(
-                f'Task {self.name!r} has {len(self.classes)} classes but '
-                f'{len(self.colours)} colours.')
+            raise ValueError(f'Task {self.name!r} has {self.num_classes} '
+                             f'classes but {len(self.colours)} colours.')
 
     @property
     def num_classes(self) -> int:
@@ -67,8 +63,8 @@ class Task:
     @property
     def colours(self) -> tuple[Colour, ...]:
         """RGB colour of each class."""
-        return self.palette or tuple(
-            islice(cycle(OTHER_COLOURS), self.num_classes))
+        others = islice(cycle(OTHER_COLOURS), self.num_classes)
+        return self.palette or tuple(others)
 
     def as_config(self) -> dict:
         """Plain types that :func:`build_task` makes the same task of."""
@@ -80,9 +76,8 @@ class Task:
         found = [i for i, name in enumerate(self.classes) if name in classes]
         if isinstance(classes, str) or not 0 < len(found) == len(classes):
             raise ValueError(
-                f'Task {self.name!r} has the classes '
-                f'{", ".join(self.classes)}: expected a list of some of them, '
-                f'each once, got {classes!r}.')
+                f'Task {self.name!r} has the classes {", ".join(self.classes)}'
+                f': expected a list of some, each once, got {classes!r}.')
         return found
 
     def part(self, classes: Sequence[str]) -> 'Task':
@@ -120,12 +115,10 @@ class Task:
             labels: Integer labels of shape (..., H, W).
             ignore_index: Value of the pixels to leave out; None counts them as
                 background, as the published release does.
-            known: Which classes the planes label, boolean, of shape (..., C)
-                or (C, ). Default: all of them.
+            known: Which classes the planes label, boolean (..., C) or (C, ).
 
         Returns:
-            Boolean targets and validity, of shape (..., C, H, W); channels of
-            the validity may share their memory.
+            Boolean targets and validity (..., C, H, W), the latter read-only.
         """
         import torch
         labels = labels.unsqueeze(-3)
@@ -175,14 +168,13 @@ class Task:
 
     def thresholds(self, given: Threshold) -> dict[str, float]:
         """Thresholds by class, from 0 and below 1; 0.5 of one not named."""
-        found = dict.fromkeys(self.classes, 0.5)
-        found |= given if isinstance(given, Mapping) else dict.fromkeys(
-            found, given)
+        if not isinstance(given, Mapping):
+            given = dict.fromkeys(self.classes, given)
+        found = dict.fromkeys(self.classes, 0.5) | given
         for name, value in found.items():
             if name not in self.classes:
-                raise ValueError(
-                    f'Task {self.name!r} has no class {name!r}: its classes '
-                    f'are {", ".join(self.classes)}.')
+                raise ValueError(f'Task {self.name!r} has no class {name!r}: '
+                                 f'it has {", ".join(self.classes)}.')
             if isinstance(value, bool) or not isinstance(
                     value, numbers.Real) or not 0 <= value < 1:
                 raise ValueError(
@@ -199,9 +191,8 @@ class Task:
         """
         import torch
         if prob.shape[-3] != self.num_classes:
-            raise ValueError(
-                f'Task {self.name!r} has {self.num_classes} classes, got '
-                f'probabilities of shape {tuple(prob.shape)}.')
+            raise ValueError(f'Task {self.name!r} has {self.num_classes} '
+                             f'classes, got shape {tuple(prob.shape)}.')
         limits = list(self.thresholds(threshold).values())
         above = prob > prob.new_tensor(limits).view(-1, 1, 1)
         if self.nested:
@@ -218,10 +209,7 @@ class Task:
 # disc, too, and from each other, also for colour-blind readers.
 VESSEL = Task('vessel', ('vessel', ), palette=OTHER_COLOURS[:1])
 LESION = Task('lesion', ('EX', 'HE', 'SE', 'MA'), palette=OTHER_COLOURS[1:5])
-ODOC = Task(
-    'odoc', ('disc', 'cup'),
-    nested=True,
-    palette=((255, 255, 255), (190, 15, 85)))
+ODOC = Task('odoc', ('disc', 'cup'), True, ((255, 255, 255), (190, 15, 85)))
 
 BUILTIN_TASKS = {task.name: task for task in (VESSEL, LESION, ODOC)}
 """dict[str, Task]: The published tasks, in the published order."""
@@ -235,10 +223,9 @@ def build_task(cfg: TaskLike) -> Task:
         return cfg
     if isinstance(cfg, str):
         if cfg not in BUILTIN_TASKS:
-            raise ValueError(
-                f'Unknown task {cfg!r}: the built-in ones are '
-                f'{", ".join(BUILTIN_TASKS)}; describe another one as '
-                "dict(name=..., classes=(...), nested=False).")
+            raise ValueError(f'Unknown task {cfg!r}: there are '
+                             f'{", ".join(BUILTIN_TASKS)}; describe another '
+                             'as dict(name=..., classes=[...], nested=False).')
         return BUILTIN_TASKS[cfg]
     return Task(**cfg)
 

@@ -33,10 +33,7 @@ def bomb(kind, width, height):
     return bytes(content)
 
 
-BOMBS = {
-    suffix: partial(bomb, kind)
-    for suffix, kind in dict(
-        png='PNG', jpg='JPEG', bmp='BMP', gif='GIF', ppm='PPM',
-        tif='TIFF').items()
-}  # yapf: disable
+KINDS = dict(
+    png='PNG', jpg='JPEG', bmp='BMP', gif='GIF', ppm='PPM', tif='TIFF')
+BOMBS = {suffix: partial(bomb, kind) for suffix, kind in KINDS.items()}
 png, ppm = BOMBS['png'], BOMBS['ppm']

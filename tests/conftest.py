@@ -1,4 +1,5 @@
 """What many tests share: two tiny runs, one of each stage."""
+import functools
 import logging
 import os
 import types
@@ -7,10 +8,8 @@ import pytest
 
 # Before any test imports mmseg: the stand-in for mmcv's compiled operators.
 import mbos.registration  # noqa: F401
-from tests.tiny_runs import (config_of, do_not_wait, run_tool, write_config,
-                             write_data)
-
-TWO = ('vessel', 'lesion')
+from tests.tiny_runs import (TWO, config_of, do_not_wait, run_tool,
+                             write_config, write_data)
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -69,8 +68,4 @@ def runs(tmp_path_factory):
 def tool(monkeypatch, tmp_path):
     """Function that runs a tool in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(name, *arguments):
-        return run_tool(monkeypatch, name, *arguments)
-
-    return run
+    return functools.partial(run_tool, monkeypatch)

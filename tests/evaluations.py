@@ -23,50 +23,31 @@ def make_task(classes=('EX', 'HE'), images=12, nested=False, **row):
         for row in rows:
             row['Ratio-error'] = {name: 0.1 for name in classes[1:]}
     columns = [*classes, *['mean'] * (len(classes) > 1)]
+    # yapf: disable
     curve = dict(
-        threshold=[0.9, 0.5, 0.0],
-        recall=[0.2, 0.8, 1.0],
-        precision=[1.0, 0.8, 0.1],
-        false_positive_rate=[0.0, 0.02, 1.0],
-        positives=100,
-        negatives=900)
-    bins = dict(
-        low=[0.0, 0.5],
-        high=[0.5, 1.0],
-        count=[900, 100],
-        positives=[20, 80],
-        mean_score=[0.1, 0.9])
+        threshold=[0.9, 0.5, 0.0], false_positive_rate=[0.0, 0.02, 1.0],
+        recall=[0.2, 0.8, 1.0], precision=[1.0, 0.8, 0.1],
+        positives=100, negatives=900)
+    bins = dict(low=[0.0, 0.5], high=[0.5, 1.0], count=[900, 100],
+                positives=[20, 80], mean_score=[0.1, 0.9])
     published, comparable = (
         dict.fromkeys(columns, dict(value=v, low=v - 0.05, high=v + 0.05))
         for v in (0.7, 0.65))
     return dict(
-        classes=list(classes),
-        nested=nested,
-        ignore_index=255,
-        thresholds={'0.5': dict.fromkeys(classes, 0.5)},
-        chosen_on=None,
-        published=dict(Dice=published),
-        comparable=dict(AP=comparable),
+        classes=list(classes), nested=nested, ignore_index=255,
+        thresholds={'0.5': dict.fromkeys(classes, 0.5)}, chosen_on=None,
+        published=dict(Dice=published), comparable=dict(AP=comparable),
         curves=dict.fromkeys(classes, curve),
-        calibration=dict.fromkeys(classes, bins),
-        per_image=rows)
+        calibration=dict.fromkeys(classes, bins), per_image=rows)
 
 
-def make_evaluation(name='ddr',
-                    checkpoint='a.pth',
-                    checkpoint_sha256='0' * 64,
-                    figures=None,
-                    **tasks):
+def make_evaluation(name='ddr', checkpoint='a.pth', checkpoint_sha256='0' * 64,
+                    figures=None, **tasks):
     """The content of a file; tasks by name, or one that is made up."""
     tasks = tasks or dict(lesion=make_task())
     images = max(len(task['per_image']) for task in tasks.values())
     return dict(
-        format=2,
-        dataset=name,
-        checkpoint=checkpoint,
-        checkpoint_sha256=checkpoint_sha256,
-        config='config.py',
-        images=images,
+        format=2, dataset=name, checkpoint=checkpoint,
+        checkpoint_sha256=checkpoint_sha256, config='config.py', images=images,
         bootstrap=dict(resamples=1000, level=0.95, seed=0),
-        figures=figures or {},
-        tasks=tasks)
+        figures=figures or {}, tasks=tasks)

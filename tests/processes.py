@@ -1,10 +1,18 @@
-"""Functions in several processes that talk through gloo."""
+"""Other processes: Python, and functions that talk through gloo."""
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import traceback
 from datetime import timedelta
 
 import torch.distributed as dist
+
+
+def run_python(*arguments, **settings):
+    """Run Python in a process of its own, its output as text."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **settings)
 
 
 def run_processes(function, count, folder, timeout=60):
@@ -16,14 +24,11 @@ def run_processes(function, count, folder, timeout=60):
     """
     context = multiprocessing.get_context('fork')
     results = context.Queue()
-    workers = [
-        context.Process(
-            target=_work,
-            args=(function, rank, count, folder, results, timeout))
-        for rank in range(count)
-    ]
-    for worker in workers:
-        worker.start()
+    workers = []
+    for rank in range(count):
+        args = function, rank, count, folder, results, timeout
+        workers.append(context.Process(target=_work, args=args))
+        workers[-1].start()
     try:
         found = dict(pickle.loads(results.get(timeout=60)) for _ in workers)
     finally:
@@ -37,12 +42,9 @@ def run_processes(function, count, folder, timeout=60):
 
 def _work(function, rank, count, folder, results, timeout):
     try:
-        dist.init_process_group(
-            'gloo',
-            init_method=f'file://{folder}/meeting_point',
-            rank=rank,
-            world_size=count,
-            timeout=timedelta(seconds=timeout))
+        place = f'file://{folder}/meeting_point'
+        dist.init_process_group('gloo', place, timedelta(seconds=timeout),
+                                count, rank)
         # by value: a queue passes tensors as handles, which end with their
         # process
         results.put(pickle.dumps((rank, ('result', function(rank)))))

@@ -1,26 +1,21 @@
 """The command ``mbos``, and the tools that are the same commands."""
+import functools
 import gc
-import subprocess
-import sys
 
 import pytest
 
 from mbos import cli
 from mbos.commands.prepare import collections
+from tests.processes import run_python
 
-
-def mbos(*arguments):
-    """Run the command in a process of its own."""
-    return subprocess.run([sys.executable, '-m', 'mbos', *arguments],
-                          capture_output=True,
-                          text=True)
+mbos = functools.partial(run_python, '-m', 'mbos')
 
 
 def test_help_lists_all_commands():
     done = mbos('--help')
     assert done.returncode == 0
-    assert [line.split()[0]
-            for line in done.stdout.splitlines()[4:-2]] == list(cli.COMMANDS)
+    lines = done.stdout.splitlines()[4:-2]
+    assert [line.split()[0] for line in lines] == list(cli.COMMANDS)
 
 
 @pytest.mark.parametrize('arguments, words', [

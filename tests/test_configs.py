@@ -1,4 +1,4 @@
-"""Variants, ablations and the as-released configs: each is built and steps."""
+"""Variants, ablations, as-released and light configs: each is built, steps."""
 import glob
 import os.path as osp
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 from mmcv import Config
 from mmcv.runner import build_optimizer
-from mmcv.utils import build_from_cfg
-from mmseg.datasets import PIPELINES
+from mmseg.datasets.pipelines import Compose
 from mmseg.models import build_segmentor
 
 from mbos.apis import load_config, member_datasets
@@ -25,6 +24,7 @@ STAGE1, = find('_multi_task_/*40k*refuge.py')
 STAGE2, = find('_multi_gan_/*size16.py')
 RELEASED = find('_multi_*/*_as_released.py')
 VARIANTS = find('variants/*.py')
+LIGHT = find('light/*.py')
 ALL = {'generator', 'discriminators', 'auxiliary_discriminators'}
 TRUTH, PSEUDO = {'loss_truth'}, {'loss_pseudo'}
 GAME = {'loss_adv', 'loss_disc_source', 'loss_disc_target'}
@@ -58,7 +58,7 @@ def batch(cfg, size=64):
     """A random image of each training set, with its planes."""
     names = [task.name for task in build_tasks(cfg.model.tasks)]
     metas, labels = [], []
-    for member in cfg.data.train.datasets:
+    for member in member_datasets(cfg.data.train):
         truth, pseudo = (
             list(member.get(key) or {}) for key in ('ann_dirs', 'pseudo_dirs'))
         weights = member.get('weights')
@@ -72,12 +72,13 @@ def batch(cfg, size=64):
     return dict(img=img, img_metas=metas, labels=torch.stack(labels))
 
 
-def step(cfg):
+def step(cfg, model_cfg=None, least=0.9):
     """Build, initialise and train one iteration; returns the model, the names
-    of its losses without task and dataset, and of its optimizers.
+    of its losses without their head, and of its optimizers. At ``least`` that
+    share of the weights moves.
     """
     torch.manual_seed(0)
-    model = build_segmentor(shrink(cfg))
+    model = build_segmentor(model_cfg or shrink(cfg))
     model.init_weights()
     optimizers = build_optimizer(model, plain(cfg.optimizer))
     if not isinstance(optimizers, dict):
@@ -91,9 +92,14 @@ def step(cfg):
     assert all(torch.isfinite(v) for v in losses.values())
     assert all(torch.isfinite(p).all() for p in model.parameters())
     # biases of keys have no effect on a softmax, dead paths do not train
-    assert sum(moved) > 0.9 * len(moved)
-    return model, {name.split('.')[1]
-                   for name in losses if 'loss' in name}, set(optimizers)
+    assert sum(moved) > least * len(moved)
+    names = {name.split('.', 1)[1] for name in losses if 'loss' in name}
+    return model, names, set(optimizers)
+
+
+def kinds(losses):
+    """Names of losses without task and dataset."""
+    return {name.partition('.')[0] for name in losses}
 
 
 @each(VARIANTS)
@@ -105,7 +111,7 @@ def test_variants_step(path):
     terms -= dict(
         without_adversarial=GAME, without_pseudo_labels=PSEUDO).get(
             name, set())  # yapf: disable
-    assert losses == terms
+    assert kinds(losses) == terms
     assert optimizers == (ALL if GAME <= terms else {'generator'})
     attention = model.decode_head.cross_task_attention
     assert (attention is None) == (single or name == 'without_xta')
@@ -115,14 +121,15 @@ def test_variants_step(path):
         assert len(attention.blocks) == 6
 
 
-@each(VARIANTS + RELEASED)
+@each(VARIANTS + RELEASED + LIGHT)
 def test_data_sets_know_the_models_tasks(path):
     cfg = load_config(path)
     tasks = {t.name for t in build_tasks(cfg.model.tasks)}
     for member in [
-            *cfg.data.train.datasets, *cfg.data.val.datasets, cfg.data.test,
-            *cfg.test_sets.values()
+            *member_datasets(cfg.data.train), *cfg.data.val.datasets,
+            cfg.data.test, *cfg.test_sets.values()
     ]:
+        Compose(plain(member.pipeline))
         folders = {**member.get('ann_dirs', {}),
                    **member.get('pseudo_dirs', {})}  # yapf: disable
         assert set(folders) and set(folders) <= tasks
@@ -167,7 +174,7 @@ def test_as_released(path):
     for head in (model.decode_head, model.auxiliary_head):
         assert head.drop_whole_tasks
         assert head.loss_decode.ignore_index is None
-    assert losses == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
+    assert kinds(losses) == (TRUTH | PSEUDO | GAME if stage2 else TRUTH)
     if stage2:
         assert model.decode_head.cross_task_attention.share_block
     for member in cfg.data.train.datasets:
@@ -206,9 +213,6 @@ def test_as_released_is_the_published_config_otherwise(path):
     # nothing but plain values, so that the copy in the work folder reads
     again = Config.fromstring(released.pretty_text, '.py')
     assert again.data == released.data
-    for dataset in released.data.train.datasets:
-        for transform in dataset.pipeline:
-            build_from_cfg(plain(transform), PIPELINES)
 
 
 @each([STAGE1, STAGE2])
@@ -226,3 +230,80 @@ def test_published_configs_load_no_more_than_the_crop(path):
         assert load.img_scale == resize.img_scale == (1024, 1024)
         assert load.ratio_range == resize.ratio_range == (0.5, 2.0)
         assert load.crop_size == crop.crop_size == (512, 512)
+
+
+# ---- the light configs
+
+
+def stems(split):
+    """Lines of a split file, given by its path or its name."""
+    return (ROOT / 'configs/light/splits' / split).read_text().split()
+
+
+@pytest.mark.parametrize('collection, photographs, patient', [
+    ('idrid', 54, slice(None)),
+    ('drive', 20, slice(None)),
+    ('hrf', 36, slice(None)),
+    ('chase_db1', 14, slice(0, -1)),
+    ('drishti_gs', 50, slice(None)),
+])
+def test_splits(collection, photographs, patient):
+    """All of a collection's training photographs, each eye on one side."""
+    train, val = (
+        stems(f'{collection}_{part}.txt') for part in ('train', 'val'))
+    assert len({*train, *val}) == len(train) + len(val) == photographs
+    assert not {s[patient] for s in train} & {s[patient] for s in val}
+    if collection == 'idrid':  # those with vessels, and those without
+        with_vessels, without, vessel_val = (
+            stems(f'idrid_{part}.txt')
+            for part in ('vessel_train', 'no_vessel_train', 'vessel_val'))
+        assert sorted(with_vessels + without) == sorted(train)
+        assert set(vessel_val) <= set(val)
+        assert len(with_vessels) + len(vessel_val) == 32
+
+
+@each(LIGHT)
+def test_sides_are_apart(path):
+    """Nothing that is trained on is validated or tested on."""
+    cfg = load_config(path)
+    trained, validated = (
+        {(m.img_dir, stem) for m in sets for stem in stems(m.split)}
+        for sets in (member_datasets(cfg.data.train), cfg.data.val.datasets)
+    )  # yapf: disable
+    assert trained and validated and not trained & validated
+    for key, test in cfg.test_sets.items():
+        if key.endswith('_val'):  # the validation photographs, by name
+            scored = {(test.img_dir, stem) for stem in stems(test.split)}
+            assert scored <= validated
+        else:
+            assert test.img_dir not in {f for f, _ in trained | validated}
+
+
+@pytest.mark.parametrize('name, images', [('light_stage1', 4),
+                                          ('light_stage2', 5),
+                                          ('light_healthy', 4)])
+def test_light_step(name, images):
+    cfg = load_config(name)
+    assert len(cfg.data.train.datasets) == images, 'of an iteration'
+    cfg.model.pretrained = None
+    model, losses, _ = step(cfg, cfg.model, 0.98)
+    features = model.extract_feat(torch.randn(1, 3, 64, 64))
+    assert [f.shape[-1] for f in features] == [32, 16, 8, 4, 2]
+    assert {f'loss_truth.{t}' for t in ('vessel', 'lesion', 'odoc')} <= losses
+    if name == 'light_stage2':
+        assert {f'loss_pseudo.vessel.on_{d}' for d in ('idrid', 'drishti_gs')
+                } | {'loss_pseudo.lesion.on_hrf', 'loss_adv.vessel.on_idrid',
+                     'loss_disc_source.lesion'} <= losses  # yapf: disable
+
+
+@torch.no_grad()
+def test_untrained_light_network():
+    """Foreground is rare: a probability of 0.02, so that empty maps stand for
+    background."""
+    cfg = load_config('light_stage2')
+    cfg.model.pretrained = None
+    model = build_segmentor(cfg.model)
+    model.init_weights()
+    image = torch.randn(1, 3, 64, 64)
+    logits = model.eval().encode_decode(image, [dict(ori_shape=(64, 64, 3))])
+    assert logits.shape == (1, 7, 64, 64) and (logits.sigmoid() < 0.1).all()

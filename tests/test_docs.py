@@ -22,6 +22,8 @@ from tests import tool_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
+FOLDERS_OF_CODE = ('mbos', 'prepare_dataset', 'configs', 'quickstart', 'tools',
+                   'tests', 'benchmarks', 'demo')
 PAGES = pytest.mark.parametrize(
     'page', [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *DOCS],
     ids=lambda page: page.name)
@@ -49,14 +51,12 @@ def test_links_and_files(page):
         assert file.exists(), target
         assert not anchor or anchor in anchors_of(file), target
     # configs that a reader is shown how to write stand in blocks of Python
-    named = re.findall(
-        r'(?:tools|configs|tests|benchmarks)/[\w./-]+\.(?:py|sh)',
-        prose_of(page, 'python'))
-    named += [
-        module.replace('.', '/') + '.py' for module in re.findall(
-            r'-m (prepare_dataset\.\w+)', page.read_text())
-    ]
-    assert not [path for path in named if not (ROOT / path).exists()]
+    for named in re.findall(
+            r'(?:tools|configs|tests|benchmarks)/[\w./-]+\.(?:py|sh)',
+            prose_of(page, 'python')):
+        assert (ROOT / named).exists(), named
+    for module in re.findall(r'-m (prepare_dataset\.\w+)', page.read_text()):
+        assert (ROOT / f'{module.replace(".", "/")}.py').exists(), module
 
 
 @pytest.mark.parametrize('repo_url, expected', [
@@ -87,28 +87,23 @@ def test_pages_and_sections_that_files_name_exist():
         page.name: set(re.findall(r'^## (\d+)\. ', page.read_text(), re.M))
         for page in DOCS
     }
-    found = 0
-    for folder in ('mbos', 'prepare_dataset', 'configs', 'quickstart', 'tools',
-                   'tests', 'benchmarks', 'demo'):
-        for path in (ROOT / folder).rglob('*'):
-            if path.suffix not in ('.py', '.sh', '.md', '.html', '.ipynb'):
-                continue
+    pattern = r'docs/(\w+\.md)(?:, sections? (\d+)(?: and (\d+))?)?'
+    found = []
+    for path in (p for f in FOLDERS_OF_CODE for p in (ROOT / f).rglob('*')):
+        if path.suffix in ('.py', '.sh', '.md', '.html', '.ipynb'):
             text = re.sub(r'\s+(# )?', ' ', path.read_text())
-            for page, sections in re.findall(
-                    r'docs/(\w+\.md)(?:, sections? (\d+(?: and \d+)?))?',
-                    text):
+            for page, *sections in re.findall(pattern, text):
                 assert page in numbers, f'{path}: docs/{page}'
-                found += bool(sections)
-                missing = set(filter(None, sections.split(' and '))) - \
-                    numbers[page]
+                found += filter(None, sections)
+                missing = set(filter(None, sections)) - numbers[page]
                 assert not missing, f'{path}: {page}, section {missing}'
-    assert found > 10
+    assert len(found) > 10
 
 
 # ---- configs that docs/how_to.md writes out
 
 BLOCK = re.compile(r'```python\n# (configs/\S+)\n(.*?)```', re.DOTALL)
-CONFIGS = BLOCK.findall((ROOT / 'docs/how_to.md').read_text(encoding='utf-8'))
+CONFIGS = dict(BLOCK.findall((ROOT / 'docs/how_to.md').read_text()))
 FOLDERS = {
     'data/FOVCrop-padding/RETA/train': ('jpg', 'ann', 'fovea_pseudo'),
     'data/mine/train': ('png', 'fovea', 'vessel_pseudo'),
@@ -134,17 +129,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_there_is_a_config_of_each_kind():
-    assert [path for path, _ in CONFIGS] == [
-        'configs/_multi_task_/fovea.py', 'configs/_multi_gan_/fovea.py',
-        'configs/light/fovea.py'
-    ]
-
-
-@pytest.mark.parametrize('path, text', CONFIGS)
-def test_config(path, text, here, caplog):
+@pytest.mark.parametrize('kind', ['_multi_task_', '_multi_gan_', 'light'])
+def test_config(kind, here, caplog):
     """Everything up to the first iteration."""
-    (here / path).write_text(text)
+    path = f'configs/{kind}/fovea.py'
+    (here / path).write_text(CONFIGS[path])
     cfg = load_config(path)
     logger = get_logger('test_docs')
     logger.propagate = True
@@ -162,10 +151,10 @@ def test_config(path, text, here, caplog):
                 for task, plane in meta['planes'].items()
                 if plane['kind'] != 'absent'}
     expected, tasks = {('mine', 'fovea', 'truth')}, ['fovea']
-    if 'light' not in path:
+    if kind != 'light':
         expected |= {('reta', 'vessel', 'truth')}
         tasks.insert(0, 'vessel')
-    if 'gan' in path:
+    if kind == '_multi_gan_':
         expected |= {('reta', 'fovea', 'pseudo'), ('mine', 'vessel', 'pseudo')}
     assert labelled == expected
     cfg.model.pretrained = None

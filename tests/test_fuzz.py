@@ -31,7 +31,6 @@ def test_the_fuzzing_sees_what_must_not_happen():
     """Each case, also after a process had to be replaced."""
     kinds = tuple(engine.FAULTY)
     outcomes = engine.run(2 * len(kinds), 0, 2, kinds, timeout=2.0)
-    assert [(o.kind, o.number) for o in outcomes] == [(kind, number)
-                                                      for kind in kinds
-                                                      for number in (0, 1)]
+    expected = [(kind, number) for kind in kinds for number in (0, 1)]
+    assert [(o.kind, o.number) for o in outcomes] == expected
     assert all(o.kind.startswith(o.result) for o in outcomes), outcomes

@@ -1,5 +1,4 @@
 """mmcv without compiled operators, and what starts and imports leave out."""
-import subprocess
 import sys
 import textwrap
 
@@ -10,6 +9,7 @@ from mmseg.models import build_head
 
 from mbos import mmcv_ops
 from mbos.mmcv_ops import MissingOperatorError, MissingOperators
+from tests.processes import run_python
 
 STAND_IN = isinstance(sys.modules[mmcv_ops.EXTENSION], MissingOperators)
 without_operators = pytest.mark.skipif(
@@ -18,20 +18,15 @@ PSA = dict(type='PSAHead', in_channels=4, channels=2, num_classes=2)
 
 
 def run(code, *path):
-    """Run Python code in a process of its own; returns what it prints, and
-    what it warns of.
-    """
+    """Run Python code elsewhere; returns its words and its warnings."""
     program = f'import sys; sys.path[:0] = {list(map(str, path))!r}\n'
-    done = subprocess.run(
-        [sys.executable, '-c', program + textwrap.dedent(code)],
-        capture_output=True,
-        text=True)
+    done = run_python('-c', program + textwrap.dedent(code))
     assert done.returncode == 0, done.stderr
     return done.stdout.split(), done.stderr
 
 
 def test_import_costs_no_torch():
-    loaded, _ = run('import mbos.cli; mbos.cli.usage(); print(*sys.modules)')
+    loaded, _ = run('import mbos.cli; print(*sys.modules)')
     assert 'mbos.cli' in loaded
     assert not {'torch', 'mmcv', 'mmseg', 'numpy', 'cv2', 'PIL', 'argparse'
                 } & set(loaded)

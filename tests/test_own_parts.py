@@ -3,9 +3,8 @@ import sys
 
 import pytest
 
-from tests.tiny_runs import config_of, write_config, write_data
+from tests.tiny_runs import TWO, config_of, write_config, write_data
 
-TWO = ('vessel', 'lesion')
 PARTS = '''
 from mmseg.models.builder import BACKBONES, LOSSES
 from torch import nn
@@ -38,19 +37,10 @@ class LossOfMine(BinaryLoss):
     pass
 '''
 
-
-def write_own(path, data, stage2):
-    """Write a config of such a network."""
-    imports = dict(imports=['parts_of_mine'], allow_failed_imports=False)
-    write_config(
-        path,
-        config_of(
-            data,
-            TWO,
-            stage2,
-            custom_imports=imports,
-            model__backbone=dict(type='FourConvs'),
-            model__decode_head__loss_decode__type='LossOfMine'))
+OWN = dict(
+    custom_imports=dict(imports=['parts_of_mine'], allow_failed_imports=False),
+    model__backbone=dict(type='FourConvs'),
+    model__decode_head__loss_decode__type='LossOfMine')
 
 
 @pytest.fixture(scope='module')
@@ -58,9 +48,11 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('own_parts')
     write_data(root / 'data', TWO)
     (root / 'parts_of_mine.py').write_text(PARTS)
-    write_own(root / 'stage1.py', root / 'data', False)
-    write_own(root / 'stage2.py', root / 'data', True)
-    write_config(root / 'without.py', config_of(root / 'data', TWO, True))
+    for name, stage2, changes in (('stage1', False, OWN),
+                                  ('stage2', True, OWN), ('without', True,
+                                                          {})):
+        cfg = config_of(root / 'data', TWO, stage2, **changes)
+        write_config(root / f'{name}.py', cfg)
     return root
 
 

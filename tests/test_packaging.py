@@ -2,8 +2,6 @@
 import configparser
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -14,6 +12,7 @@ from packaging.version import Version
 
 import mbos
 from mbos.commands import info
+from tests.processes import run_python
 from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,8 +37,8 @@ def test_requirements():
     names = {Requirement(line).name for line in PROJECT['dependencies']}
     assert names ^ set(info.REQUIRED) == OF_MMCV | {'mmcv'}
     for extra, distributions in info.EXTRAS.items():
-        assert [Requirement(line).name
-                for line in EXTRAS[extra]] == list(distributions)
+        named = [Requirement(line).name for line in EXTRAS[extra]]
+        assert named == list(distributions)
 
 
 def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
@@ -63,10 +62,7 @@ def test_missing_parts_are_said_with_the_remedy(monkeypatch, capsys):
 
 def python(*arguments, **settings):
     """Run Python in a process of its own; returns the lines it prints."""
-    done = subprocess.run([sys.executable, *map(str, arguments)],
-                          capture_output=True,
-                          text=True,
-                          **settings)
+    done = run_python(*arguments, **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -107,17 +103,14 @@ def test_wheel_holds_the_library_and_no_generic_name(wheel):
 
 def test_wheel_works_away_from_a_checkout(wheel, tmp_path):
     code = f'''
-import sys
-sys.path.insert(0, {str(wheel)!r})
 from mbos.config import load_config
 print(load_config({STAGE1_CONFIG!r}).model.type)
 print(load_config({Path(STAGE2_CONFIG).stem!r}).filename)
 '''
-    assert python(
-        '-P', '-c', code, cwd=tmp_path, env=dict(PATH='')) == [
-            'MultiTaskSegmentor',
-            str(wheel / 'mbos' / STAGE2_CONFIG)
-        ]
+    path = dict(PYTHONPATH=str(wheel), PATH='')
+    kind, file = python('-P', '-c', code, cwd=tmp_path, env=path)
+    assert kind == 'MultiTaskSegmentor'
+    assert file == str(wheel / 'mbos' / STAGE2_CONFIG)
 
 
 def test_one_version_everywhere():

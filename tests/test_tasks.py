@@ -1,5 +1,4 @@
 """Tasks: labels to targets, probabilities to labels, canonical order."""
-
 import pytest
 import torch
 
@@ -7,8 +6,6 @@ from mbos.tasks import BUILTIN_TASKS, Task, build_task, build_tasks
 
 SPOTS = Task('spot', ('a', 'b', 'c'))
 SHELLS = Task('shell', ('outer', 'middle', 'inner'), nested=True)
-BOTH = pytest.mark.parametrize(
-    'task', [SPOTS, SHELLS], ids=lambda task: task.name)
 
 
 def mask_of(task, letters):
@@ -36,6 +33,9 @@ def test_encode_by_hand(task, expected):
     targets, valid = task.encode(labels.expand(2, 5, 1, 6), ignore_index=3)
     assert torch.equal(targets, same.expand(2, 5, 3, 1, 6))
     assert torch.equal(valid[1, 4, 2], labels != 3)
+    undone = task.decode(same.float())
+    assert undone.dtype == torch.uint8
+    assert undone.tolist() == [[0, 1, 2, 3, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,9 @@ def test_encode_some_classes_by_hand(task, known, labels, expected):
     """Targets of the channels: 0 and 1 where they are known, ? where not."""
     targets, valid = task.encode(
         torch.tensor([labels], dtype=torch.uint8), known=mask_of(task, known))
-    found = [
-        ''.join(str(int(t)) if v else '?' for t, v in zip(*channel))
-        for channel in zip(targets[:, 0].tolist(), valid[:, 0].tolist())
-    ]
-    assert found == expected
+    found = torch.where(valid, targets.int(), 2)[:, 0].tolist()
+    assert [''.join('01?'[i] for i in channel)
+            for channel in found] == expected
 
 
 def test_encode_planes_of_different_classes_together():
@@ -119,14 +117,6 @@ def test_completed_labels_by_hand(task, known, labels, probs, expected):
     assert torch.equal(task.complete(prob, nothing, classes), prob)
 
 
-@BOTH
-def test_decode_undoes_encode(task):
-    labels = torch.arange(4, dtype=torch.uint8).reshape(2, 2)
-    decoded = task.decode(task.encode(labels)[0].float())
-    assert decoded.dtype == torch.uint8
-    assert torch.equal(decoded, labels)
-
-
 @pytest.mark.parametrize(
     'task, threshold, pixels, expected',
     [
@@ -143,7 +133,7 @@ def test_decode_undoes_encode(task):
     ])
 def test_decode_by_hand(task, threshold, pixels, expected):
     """Pixels are tenths of the probabilities of their classes."""
-    prob = torch.tensor([[int(c) / 10 for c in pixel] for pixel in pixels])
+    prob = torch.tensor([list(map(int, pixel)) for pixel in pixels]) / 10
     assert task.decode(prob.T[:, None], threshold).tolist() == [expected]
 
 
@@ -163,19 +153,16 @@ def test_tasks_from_configs():
 
 @pytest.mark.parametrize('make, message', [
     (lambda: Task('a b', ('x', )), 'not usable'),
-    (lambda: Task('', ('x', )), 'not usable'),
     (lambda: Task('a', ()), '1 to 254'),
     (lambda: Task('a', 'disc'), '1 to 254'),
     (lambda: Task('a', ('x', 'x')), 'different'),
     (lambda: Task('a', ('x', 'y'), palette=[(0, 0, 0)]), '1 colours'),
     (lambda: build_task('fovea'), 'vessel, lesion, odoc'),
-    (lambda: build_tasks([]), 'Expected a list'),
     (lambda: build_tasks('vessel'), 'Expected a list'),
     (lambda: build_tasks(['vessel', 'odoc', 'vessel']), 'listed twice'),
     (lambda: SPOTS.part('a'), "'spot' has the classes a, b"),
     (lambda: SPOTS.part(['a', 'd']), "'spot' has the classes a, b"),
     (lambda: SPOTS.part(['a', 'a']), "'spot' has the classes a, b"),
-    (lambda: SPOTS.part([]), "'spot' has the classes a, b"),
     (lambda: SPOTS.thresholds(dict(d=0.5)), "has no class 'd'"),
     (lambda: SPOTS.thresholds(dict(a=1.0)), 'spot.a is 1.0, expected'),
     (lambda: SPOTS.thresholds(-0.1), 'spot.a is -0.1, expected'),

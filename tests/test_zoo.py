@@ -42,11 +42,8 @@ def test_card_and_size(name):
 def test_finds_what_is_in_photographs(network, name):
     result = predict(network, PHOTOGRAPHS / f'{name}.jpg', probabilities=False)
     shape = (2848, 4288)
-    assert {
-        t: plane.shape
-        for t, plane in result.labels.items()
-    } == dict(
-        vessel=shape, lesion=shape, odoc=shape)
+    shapes = {task: plane.shape for task, plane in result.labels.items()}
+    assert shapes == dict(vessel=shape, lesion=shape, odoc=shape)
     x, y, diameter = DISCS[name]
     rows, columns = np.nonzero(result.labels['odoc'])
     assert np.hypot(columns.mean() - x, rows.mean() - y) < diameter / 10

@@ -54,8 +54,7 @@ def draw_eye(tasks, seed, size=SIZE):
 
 
 def write_collection(folder, tasks, images=3, seed=0, pseudo=()):
-    """Write ``images``, ``<task>`` for each task, and ``<task>_pseudo`` for
-    those of ``pseudo``."""
+    """Write ``images``, ``<task>``, and ``<task>_pseudo`` of ``pseudo``."""
     (folder / 'images').mkdir(parents=True, exist_ok=True)
     for i in range(images):
         image, labels = draw_eye([*tasks, *pseudo], seed + i)
@@ -81,7 +80,7 @@ def member(i, folder, pipeline, **changes):
 
 def config_of(root, tasks, adversarial=False, **changes):
     """Config of a tiny run on what :func:`write_data` wrote; ``changes`` are
-    keys to set, with ``__`` for the dots."""
+    keys to set, and places in lists, with ``__`` for the dots."""
     model = tiny_model_cfg(tasks, 8 if adversarial else None,
                            adversarial).to_dict()
     for head in ('decode_head', 'auxiliary_head'):
@@ -131,7 +130,7 @@ def config_of(root, tasks, adversarial=False, **changes):
         *path, last = key.split('__')
         part = cfg
         for step in path:
-            part = part[step]
+            part = part[int(step) if step.isdigit() else step]
         part[last] = value
     return cfg
 
@@ -145,8 +144,7 @@ def write_config(path, cfg):
 
 
 def read_log(work, *modes):
-    """Lines of a run's JSON logs, the oldest first, but half ones of runs that
-    were killed: those of some modes, ``train`` or ``val``."""
+    """Whole lines of a run's JSON logs of some modes, ``train`` or ``val``."""
     lines = []
     for path in sorted(Path(work).glob('*.log.json')):
         for text in path.read_text().splitlines():
@@ -172,8 +170,7 @@ def do_not_wait(monkeypatch):
 
 
 def run_tool(monkeypatch, name, *arguments):
-    """Run ``tools/<name>`` in this process; returns what it hands to
-    ``sys.exit``, None if nothing."""
+    """Run a tool in this process; returns what it hands to ``sys.exit``."""
     forget_loggers()
     do_not_wait(monkeypatch)
     tool = str(ROOT / 'tools' / name)

@@ -39,11 +39,9 @@ def parser_of(script):
 
 def scripts(folder):
     """Names of a folder's scripts with arguments."""
-    return {
-        path.stem
-        for path in (ROOT / folder).glob('*.py') if re.search(
-            r'\.parse_args\(|import run$|run_module\(', path.read_text(), re.M)
-    }
+    parses = re.compile(r'\.parse_args\(|import run$|run_module\(', re.M)
+    paths = (ROOT / folder).glob('*.py')
+    return {path.stem for path in paths if parses.search(path.read_text())}
 
 
 def tools():
@@ -61,8 +59,9 @@ def command_of(tool):
 
 def row_of(action, parser):
     """The row of an argument: its names and value, and what it means."""
-    value = action.metavar or (action.dest.upper() if action.option_strings
-                               else action.dest)  # yapf: disable
+    value = action.metavar or action.dest
+    if action.option_strings and not action.metavar:
+        value = value.upper()
     if action.choices:
         value = '{' + ','.join(map(str, action.choices)) + '}'
     if isinstance(value, tuple):
@@ -86,33 +85,26 @@ def section(tool, folder='tools'):
     lines = [f'## {title}`{folder}/{tool}.py`', '']
     for paragraph in (parser.description or '').strip().split('\n\n'):
         paragraph = re.sub(r'^examples?:\n', '', paragraph)
-        if paragraph.lstrip().startswith(
-            ('mbos ', f'python {folder}/', 'python -m ')):
+        if re.match(rf'\s*(mbos|python {folder}/|python -m )', paragraph):
             commands = [line.strip() for line in paragraph.splitlines()]
             lines += ['```bash', *commands, '```', '']
         elif paragraph:
             text = re.sub(r'\s+', ' ', paragraph.replace('``', '`')).strip()
             lines += [textwrap.fill(text, 100, break_on_hyphens=False), '']
-    actions = [
-        a for a in parser._actions
-        if a.help != argparse.SUPPRESS and a.dest != 'help'
-    ]
     lines += ['| argument | meaning |', '|---|---|']
-    lines += [
-        row_of(action, parser)
-        for action in sorted(actions, key=lambda a: bool(a.option_strings))
-    ]
+    for action in sorted(
+            parser._actions, key=lambda a: bool(a.option_strings)):
+        if action.help != argparse.SUPPRESS and action.dest != 'help':
+            lines.append(row_of(action, parser))
     return '\n'.join(lines) + '\n'
 
 
 def page():
     """The text of docs/tools.md, with the introduction that it has."""
-    benchmarks = sorted(scripts('benchmarks'))
     head = PAGE.read_text(encoding='utf-8').partition('\n## ')[0]
-    return '\n'.join([
-        head, *map(section, tools()),
-        *(section(name, 'benchmarks') for name in benchmarks)
-    ])
+    ours = [section(name) for name in tools()]
+    ours += [section(n, 'benchmarks') for n in sorted(scripts('benchmarks'))]
+    return '\n'.join([head, *ours])
 
 
 if __name__ == '__main__':

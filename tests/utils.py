@@ -56,22 +56,14 @@ def tiny_model(*args, **kwargs):
     return build_segmentor(tiny_model_cfg(*args, **kwargs))
 
 
-def make_meta(dataset,
-              tasks=TASKS,
-              truth=(),
-              pseudo=(),
-              weights=None,
-              classes=None):
-    """Meta information of an image, as ``FormatPlanes`` gives it.
-
-    ``classes`` are the labelled ones of the tasks of which only some are.
-    """
-    kinds = {t: 'absent' for t in tasks}
-    kinds.update({t: 'truth' for t in truth}, **{t: 'pseudo' for t in pseudo})
-    planes = {
-        t: dict(kind=kind, weight=(weights or {}).get(t, 1.0))
-        for t, kind in kinds.items()
-    }
+def make_meta(dataset, tasks=TASKS, truth=(), pseudo=(), weights=None,
+              classes=None):  # yapf: disable
+    """Meta information of an image, as ``FormatPlanes`` gives it; ``classes``
+    are the labelled ones of the tasks of which only some are."""
+    kinds = dict.fromkeys(tasks, 'absent') | dict.fromkeys(truth, 'truth')
+    kinds |= dict.fromkeys(pseudo, 'pseudo')
+    planes = {task: dict(kind=kind, weight=(weights or {}).get(task, 1.0))
+              for task, kind in kinds.items()}  # yapf: disable
     for task, names in (classes or {}).items():
         planes[task]['classes'] = tuple(names)
     return dict(dataset=dataset, planes=planes)

@@ -11,8 +11,7 @@ from PIL import Image
 from mbos.io.labels import save_labels
 from mbos.pictures.gallery import GalleryImage, file_name, write_gallery
 from mbos.tasks import build_tasks
-from tests.browser import (BROKEN, REFERENCES, ask_page, external_references,
-                           needs_browser)
+from tests.browser import BROKEN, REFERENCES, ask_page, external_references
 
 TASKS = build_tasks(['vessel', 'odoc'])
 NASTY = '<script>alert("1")</script> \'&" #%?'
@@ -78,7 +77,6 @@ def test_page_is_one_that_opens_from_disk(page, tmp_path):
     assert link == ['photograph', '../photographs/0%20%23.jpg']
 
 
-@needs_browser
 def test_hash_sorts_and_filters(page):
     expected = {
         'sort=ratio': ['a10', 'b', NASTY, 'a9'],
@@ -98,7 +96,6 @@ def test_hash_sorts_and_filters(page):
     assert seen == [[], *expected.values()]
 
 
-@needs_browser
 def test_overlays_are_toggled_and_images_enlarged(page):
     viewer = '''[
         ...['viewer-name', 'viewer-flags'].map(

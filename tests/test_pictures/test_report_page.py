@@ -5,8 +5,7 @@ import pytest
 
 from mbos.pictures.report_page import (Example, Section, choose_examples,
                                        render_report)
-from tests.browser import (REFERENCES, ask_page, external_references,
-                           needs_browser)
+from tests.browser import REFERENCES, ask_page, external_references
 from tests.evaluations import make_evaluation, make_row, make_task
 
 NASTY = '<script>alert("1")</script>'
@@ -49,7 +48,6 @@ def test_figures_are_those_of_the_file(page):
     assert not external_references(text)
 
 
-@needs_browser
 def test_page_in_a_browser(page):
     table = 'section:nth-of-type(2) table.sortable'
     click = f"document.querySelectorAll('{table} button')"
