@@ -11,8 +11,6 @@ from .mmcv_ops import provide_stand_in
 
 __version__ = '0.2.0'
 
-__all__ = ['__version__']
-
 provide_stand_in()
 
 

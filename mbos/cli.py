@@ -72,7 +72,7 @@ def run(name: str) -> None:
 @contextmanager
 def quick_imports() -> Iterator[None]:
     """Let Python not look for garbage meanwhile, nor later in what is there:
-    torch and mmseg make hardly any, and it took a quarter of the time."""
+    it took a quarter of the time and found hardly any."""
     gc.disable()
     try:
         yield

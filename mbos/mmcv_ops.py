@@ -17,8 +17,7 @@ INSTALL_MMCV_FULL = f'pip uninstall -y mmcv && {INSTALL_MMCV} --full'
 _ADVICE = ('The {} is compiled and only in mmcv-full, not in the installed '
            'mmcv: choose another part in the config, or install it with: '
            f'{INSTALL_MMCV_FULL}  (docs/install.md)')
-# What mmcv and mmseg warn of at every start, whatever is done: a release of
-# long ago, and a loss that MBOS replaces.
+# mmcv and mmseg warn so at every start, of what is long ago or not used.
 HARMLESS = ('On January 1, 2023, MMCV will release',
             'Default ``avg_non_ignore`` is False')
 

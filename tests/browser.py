@@ -47,12 +47,9 @@ def _opened(url, width=1200):
 
 
 def ask_page(path, question, fragment='', actions='', width=1200):
-    """Open a page, do something, and ask for a value.
-
-    ``question`` is an expression of JavaScript, answered once all is loaded,
-    and after ``actions``, statements that may ``await``. Fails if the page
-    wrote to the console.
-    """
+    """Value of ``question``, an expression of JavaScript, on a loaded page and
+    after ``actions``, statements that may ``await``; the console must
+    stay empty."""
     if not starts():
         pytest.skip('no chromium; on Debian: apt-get install chromium')
     copy = Path(path).with_name(f'asked_{Path(path).name}')

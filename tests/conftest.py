@@ -8,18 +8,17 @@ import pytest
 
 # Before any test imports mmseg: the stand-in for mmcv's compiled operators.
 import mbos.registration  # noqa: F401
-from tests.tiny_runs import (TWO, config_of, do_not_wait, run_tool,
-                             write_config, write_data)
+from tests.tiny_runs import TWO, config_of, run_tool, write_config, write_data
 
 
 @pytest.fixture(scope='session', autouse=True)
-def no_waiting_for_the_disk():
-    """Thousands of small files, each synced, are minutes of the suite.
-
-    Processes that tests start and kill do sync.
-    """
+def no_waiting():
+    """Syncing thousands of small files takes minutes, and mmcv's runner waits
+    for a second at its end; processes that tests start and kill do both."""
+    at_once = types.SimpleNamespace(sleep=lambda seconds: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, 'fsync', lambda handle: None)
+        patch.setattr('mmcv.runner.iter_based_runner.time', at_once)
         yield
 
 
@@ -31,19 +30,9 @@ def logs_as_before():
     logging.disable(before)
 
 
-@pytest.fixture
-def no_waiting(monkeypatch):
-    """Leave out the second that mmcv's runner waits for at its end."""
-    do_not_wait(monkeypatch)
-
-
 @pytest.fixture(scope='session')
 def runs(tmp_path_factory):
-    """Both stages, trained for 4 iterations on two tasks.
-
-    ``root`` holds ``data``, ``stage1.py``, ``stage2.py`` and the work
-    directories ``stage1`` and ``stage2``.
-    """
+    """Both stages, trained for 4 iterations on two tasks."""
     root = tmp_path_factory.mktemp('runs')
     write_data(root / 'data', TWO)
     one = write_config(root / 'stage1.py', config_of(root / 'data', TWO))

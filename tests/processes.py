@@ -16,11 +16,9 @@ def run_python(*arguments, **settings):
 
 
 def run_processes(function, count, folder, timeout=60):
-    """Call ``function(rank)`` in forked processes of one group.
-
-    What it returns must be picklable, and it must not run a backward pass,
-    which a forked process cannot. They meet in the empty ``folder``; a
-    collective gives up after ``timeout`` seconds. Returns a list by rank.
+    """Call ``function(rank)`` in forked processes of one group, which cannot
+    run a backward pass. They meet in the empty ``folder``; a collective gives
+    up after ``timeout`` seconds. Returns what is picklable as a list by rank.
     """
     context = multiprocessing.get_context('fork')
     results = context.Queue()

@@ -16,9 +16,7 @@ nbclient = pytest.importorskip('nbclient')
 pytest.importorskip('ipykernel')
 
 NOTEBOOK = ROOT / 'demo/quickstart.ipynb'
-COMMAND = [
-    sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'
-]
+COMMAND = sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'
 
 
 def test_notebook_runs(tmp_path, monkeypatch):

@@ -1,6 +1,4 @@
-"""The documentation: its links lead somewhere, its names exist, its configs
-are complete and right.
-"""
+"""The documentation: links, names, and configs that are complete and right."""
 import re
 import runpy
 import shutil

@@ -48,11 +48,10 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('own_parts')
     write_data(root / 'data', TWO)
     (root / 'parts_of_mine.py').write_text(PARTS)
-    for name, stage2, changes in (('stage1', False, OWN),
-                                  ('stage2', True, OWN), ('without', True,
-                                                          {})):
-        cfg = config_of(root / 'data', TWO, stage2, **changes)
-        write_config(root / f'{name}.py', cfg)
+    for stage2 in (False, True):
+        cfg = config_of(root / 'data', TWO, stage2, **OWN)
+        write_config(root / f'stage{1 + stage2}.py', cfg)
+    write_config(root / 'without.py', config_of(root / 'data', TWO, True))
     return root
 
 

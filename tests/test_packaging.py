@@ -18,19 +18,17 @@ from tests.test_golden import STAGE1_CONFIG, STAGE2_CONFIG
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 EXTRAS = PROJECT['optional-dependencies']
-PINS = dict(
-    re.findall(r'^([\w-]+)==([\w.]+)', (ROOT / 'requirements.txt').read_text(),
-               re.M))
+PINNED = (ROOT / 'requirements.txt').read_text()
+PINS = dict(re.findall(r'^([\w-]+)==([\w.]+)', PINNED, re.M))
 OF_MMCV = {'addict', 'packaging', 'PyYAML'}
 """set[str]: What mmcv brings along."""
 
 
 def test_requirements():
     """Tested versions lie in the ranges, and `mbos info` asks for all."""
-    lines = [
-        *PROJECT['dependencies'], *EXTRAS['dicom'], *EXTRAS['export'],
-        *EXTRAS['notebook'], *EXTRAS['dev'][1:]
-    ]
+    lines = PROJECT['dependencies'] + EXTRAS['dev'][1:]
+    for extra in ('dicom', 'export', 'notebook'):
+        lines += EXTRAS[extra]
     for wanted in map(Requirement, lines):
         if wanted.name not in OF_MMCV:
             assert Version(PINS[wanted.name]) in wanted.specifier

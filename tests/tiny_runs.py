@@ -6,7 +6,6 @@ import pprint
 import runpy
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -163,16 +162,9 @@ def forget_loggers():
             handler.close()
 
 
-def do_not_wait(monkeypatch):
-    """Leave out the second that mmcv's runner waits for at its end."""
-    monkeypatch.setattr('mmcv.runner.iter_based_runner.time',
-                        types.SimpleNamespace(sleep=lambda seconds: None))
-
-
 def run_tool(monkeypatch, name, *arguments):
     """Run a tool in this process; returns what it hands to ``sys.exit``."""
     forget_loggers()
-    do_not_wait(monkeypatch)
     tool = str(ROOT / 'tools' / name)
     monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
     try:
@@ -181,7 +173,6 @@ def run_tool(monkeypatch, name, *arguments):
         return leaving.code
     finally:
         forget_loggers()
-    return None
 
 
 def script_environment(**variables):

@@ -10,11 +10,9 @@ TASKS = ('vessel', 'lesion', 'odoc')
 
 
 def tiny_model_cfg(tasks=TASKS, window=None, adversarial=False, **overrides):
-    """A network of a few thousand weights, laid out as the published one.
-
-    It is the configuration of the golden files named ``*_tiny``: no dropout,
-    no drop path, ignored pixels counted as background.
-    """
+    """A network of a few thousand weights, laid out as the published one: that
+    of the golden files named ``*_tiny``. It has no dropout and drop path, and
+    counts ignored pixels as background."""
     # yapf: disable
     norm = dict(dropout_ratio=0.0, norm_cfg=dict(type='GN', num_groups=1))
     decode_head = dict(

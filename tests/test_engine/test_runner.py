@@ -18,8 +18,6 @@ from mbos.engine.hooks import GradientStepHook
 from mbos.engine.runner import (SubfolderCheckpointHook, list_checkpoints,
                                 save_atomically, storable)
 
-pytestmark = pytest.mark.usefixtures('no_waiting')
-
 
 class Line(nn.Module):
     """Fits y = w x, with momentum, so that a step depends on those before."""
