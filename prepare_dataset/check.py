@@ -175,7 +175,7 @@ def _check_photograph(labels: Mapping[str, Labels], path: Path) -> tuple:
     counts, problems = {}, []
     try:
         photograph = open_photograph(path)
-        image = Image.fromarray(photograph.decode())
+        image = Image.fromarray(photograph.read().image)
     except RefusedError as error:
         return None, None, counts, [str(error)]
     for name, kind in labels.items():

@@ -31,7 +31,7 @@ def _tile(path: Path, labels: Mapping[str, Labels], place: str) -> Image.Image:
     font = ImageFont.load_default(13)
     ImageDraw.Draw(tile).text((4, HEAD / 2), title, font=font, anchor='lm')
     try:
-        photograph = shrink(open_photograph(path).decode(), TILE)
+        photograph = shrink(open_photograph(path).read().image, TILE)
     except RefusedError:
         return tile
     overlay = photograph

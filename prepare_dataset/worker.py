@@ -101,7 +101,7 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     if known and len(kept) == len(targets):
         return Outcome(item.stem, known, skipped=True)
     photograph = open_photograph(item.image)
-    image = photograph.decode()
+    image = photograph.read().image
     size = image.shape[1::-1]
     outcome = Outcome(item.stem)
     # Labels alone follow the images that are there already.
@@ -132,7 +132,7 @@ def _prepare(item: Item, job: Job, known: Geometry | None) -> Outcome:
     if path is None or path in kept:
         return outcome
     prepared = (geometry.prepared_width, geometry.prepared_height)
-    if (prepared == size and photograph.layout.is_upright
+    if (prepared == size and photograph.layout.orientation == 1
             and item.image.suffix.lower() == path.suffix):
         # The very same pixels: compressing them again only loses.
         save_bytes(path, item.image.read_bytes())

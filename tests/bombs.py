@@ -1,5 +1,6 @@
-"""Image files of some hundred bytes that claim any size."""
+"""Image files of some hundred bytes that claim any size, and hostile code."""
 import io
+import os
 import struct
 import zlib
 from functools import partial
@@ -37,3 +38,10 @@ KINDS = dict(
     png='PNG', jpg='JPEG', bmp='BMP', gif='GIF', ppm='PPM', tif='TIFF')
 BOMBS = {suffix: partial(bomb, kind) for suffix, kind in KINDS.items()}
 png, ppm = BOMBS['png'], BOMBS['ppm']
+
+
+class HostileCode:
+    """Would run a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ('touch hostile_code_was_run', )

@@ -102,7 +102,7 @@ def _problems_of_image(path: str, masks: Sequence[tuple]) -> list[str]:
     try:
         photograph = EncodedPhotograph(path)
         # JPEG: an eighth of the size, but all of the file
-        photograph.decode(8 if photograph.can_reduce else 1)
+        photograph.read(8 if photograph.can_reduce else 1)
     except RefusedError as error:
         return [f'{error} Or leave the image out by a split file.']
     found = (folder.problem(stem, photograph.layout, allow)

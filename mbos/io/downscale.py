@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 HALF = 0.5
-LONG = 8
-"""Pixels of the smaller map that a thin structure must reach in length."""
+LONG = 8  # pixels of the smaller map that a thin structure must reach
 CREST_SHARE = 0.25  # of its area, from which on a pixel of a crest is kept
 CREST_HEIGHT = 0.02  # how much a crest stands out from both sides, at least
 CREST_CURVATURE = 0.25  # of its height; edges of large areas have less

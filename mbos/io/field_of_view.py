@@ -18,10 +18,8 @@ from .geometry import Box
 GREY_THRESHOLD = 20
 DARK_THRESHOLDS = (14, 10, 7)
 BRIGHT_THRESHOLDS = (30, 40, 50, 60, 80, 100)
-SMALLEST = 0.5
-"""float: Share of the photograph's width or height that a field of view has;
-smaller ones are bright spots, unless the rest of the photograph is black."""
-SMALLEST_ALONE = 0.1
+SMALLEST = 0.5  # share of the photograph's width or height
+SMALLEST_ALONE = 0.1  # where the rest is black; others are bright spots
 ALONE = 0.9  # share of all that is not black that a small one holds
 SEARCHED_SIDE = 600  # of the picture in which discs that touch are told apart
 LIKE = 0.4  # share of the largest area from which on another is like it
@@ -34,8 +32,8 @@ class FieldOfView:
     """Where the retina is in a photograph: its box, and its mask (H, W) of 1
     inside, uint8.
 
-    Not ``certain`` is the whole photograph, where nothing looks like a field
-    of view, or ``several`` of like size do, whose boxes these are.
+    Not ``certain`` is the whole photograph, where nothing looks like a retina,
+    or ``several`` of like size do, whose boxes these are.
     """
     box: Box
     mask: np.ndarray
@@ -111,12 +109,10 @@ def _like(retina: np.ndarray,
     left, top, width, height = cv2.boundingRect(retina)
     for contour in contours:
         x, y, w, h = cv2.boundingRect(contour)
-        is_beside = (
-            x >= left + width or y >= top + height or x + w <= left
-            or y + h <= top)
+        gaps = x - left - width, y - top - height, left - x - w, top - y - h
         is_strip = max(w, h) >= OBLONG * min(w, h)
-        if is_beside and not is_strip and (min(w * h, cv2.contourArea(contour))
-                                           >= least):
+        area = min(w * h, cv2.contourArea(contour))
+        if max(gaps) >= 0 and not is_strip and area >= least:
             found.append(contour)
     return found
 
@@ -129,9 +125,9 @@ def _several_retinas(image: np.ndarray) -> list[np.ndarray]:
     size = [max(1, round(side / scale)) for side in image.shape[1::-1]]
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     bright = (_grey(small) > GREY_THRESHOLD).astype(np.uint8)
+    parts = _parts(bright, max(3, min(size) // 5))
     discs = [
-        part for part in _parts(bright, max(3,
-                                            min(size) // 5))
+        part for part in parts
         if _looks_like_retina(part, bright.shape, SMALLEST_ALONE)
     ]
     areas = [cv2.contourArea(disc) for disc in discs]

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 _TEMPORARY = re.compile(r'\.(\d+)\.tmp$')
-
 Path = str | os.PathLike
 
 DISCLAIMER = ('Research software, not a medical device: not for diagnosis or '

@@ -6,8 +6,7 @@ import numpy as np
 
 from .downscale import scale_labels
 
-Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels."""
+Box = tuple[int, int, int, int]  # left, top, width and height in pixels
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ def read_labels(path: str) -> np.ndarray:
             return np.array(image, dtype=np.uint8)
         raise RefusedError(
             f'{path}: has Pillow mode {image.mode!r}, expected one channel of '
-            '8 bits (1, L or P); save label values, '
-            'not colours, e.g. with mbos.io.labels.save_labels.')
+            '8 bits (1, L or P); save label values, not colours, e.g. with '
+            'mbos.io.labels.save_labels.')
 
 
 def translate(labels: np.ndarray, table: np.ndarray | None) -> np.ndarray:

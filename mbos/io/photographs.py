@@ -9,17 +9,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from . import dicom
-from .untrusted import RefusedError, check_regular, open_image, refusing
+from .untrusted import (RefusedError, check_regular, check_size, open_image,
+                        refusing)
 
 SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.tif', '.tiff', '.bmp',
             '.ppm', '.pgm', '.pnm', '.gif', '.webp', '.jp2', '.j2k', '.jpx',
-            *dicom.SUFFIXES)
+            '.dcm', '.dicom')
 """tuple[str]: What is taken for a photograph when a folder is searched, in
 lower case."""
 ORIENTATION = 0x0112
@@ -27,7 +28,7 @@ LATE_EXIF = re.compile(rb'eXIf((?:II\*\0|MM\0\*).*)', re.DOTALL)
 DEPTHS = (8, 10, 12, 14, 16, 32)
 COLOURLESS = 3  # grey values by which channels differ after compression
 JPEG_MODES = ('L', 'RGB', 'YCbCr')
-"""tuple[str]: Modes of JPEGs that OpenCV reads as Pillow does, and faster."""
+"""Those of JPEGs that OpenCV reads as Pillow does, and faster."""
 PNG_EXIF = {'exif', 'Raw profile type exif'}
 START_OF_SCAN, END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284
@@ -38,7 +39,6 @@ class Layout:
     """How a photograph is stored: height and width of the stored pixels, and
     EXIF's number of the orientation, 1 where the file has none.
     """
-
     stored: tuple[int, int]
     orientation: int = 1
 
@@ -46,11 +46,6 @@ class Layout:
     def shape(self) -> tuple[int, int]:
         """Height and width when upright."""
         return self.stored[::-1] if self.orientation > 4 else self.stored
-
-    @property
-    def is_upright(self) -> bool:
-        """Whether the stored pixels need no turn."""
-        return self.orientation == 1
 
     def turn(self, stored: np.ndarray) -> np.ndarray:
         """Make stored pixels upright, as EXIF defines the orientations."""
@@ -76,22 +71,17 @@ class Photograph:
     dtype uint8, upright, and what was done besides decoding, such as the
     reduction of 16 bits.
     """
-
     image: np.ndarray
     notes: tuple[str, ...] = ()
 
 
 class EncodedPhotograph:
-    """A photograph's file in memory, whose size is known before decoding.
+    """A photograph's file in memory, whose ``layout`` is known before it is
+    decoded; where it ``can_reduce``, decoding a smaller image saves time.
 
     Where there is ``content`` to decode instead of the file, the path is a
     name for errors: ``RefusedError`` for what is missing, empty, not a
     picture, or claims an absurd size.
-
-    Attributes:
-        layout (Layout): How it is stored.
-        shape (tuple[int, int]): Height and width when upright.
-        can_reduce (bool): Whether decoding a smaller image saves time.
     """
 
     def __init__(self, path: str | os.PathLike, content: bytes | None = None):
@@ -103,15 +93,10 @@ class EncodedPhotograph:
                     content = file.read()
             self._content = content
             self.layout, self._kind = _read_header(self.path, content)
-        self.shape = self.layout.shape
         # OpenCV fills up the rest of a truncated JPEG without a word.
         self._is_whole_jpeg = self._kind == 'JPEG' and content.rfind(
             END_OF_IMAGE) > content.rfind(START_OF_SCAN)
-        self.can_reduce = self._is_whole_jpeg and self.layout.is_upright
-
-    def decode(self, factor: int = 1, bgr: bool = False) -> np.ndarray:
-        """As :meth:`read`, without the notes."""
-        return self.read(factor, bgr).image
+        self.can_reduce = self._is_whole_jpeg and self.layout.orientation == 1
 
     def read(self, factor: int = 1, bgr: bool = False) -> Photograph:
         """Decode the photograph upright; its sides are divided by a factor of
@@ -125,8 +110,9 @@ class EncodedPhotograph:
             if self._is_whole_jpeg:
                 name = f'REDUCED_COLOR_{factor}' if factor > 1 else 'COLOR'
                 flag = getattr(cv2, f'IMREAD_{name}')
-                image = _imdecode(self._content,
-                                  flag | cv2.IMREAD_IGNORE_ORIENTATION)
+                image = cv2.imdecode(
+                    np.frombuffer(self._content, np.uint8),
+                    flag | cv2.IMREAD_IGNORE_ORIENTATION)
             if image is None:
                 image = _stored_pixels(self.path, self._kind, self._content)
                 image = image[::factor, ::factor]
@@ -135,7 +121,7 @@ class EncodedPhotograph:
                 image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
         if self._kind != 'TIFF':  # Pillow and OpenCV turn these
             image = layout.turn(image)
-        if not layout.is_upright:
+        if layout.orientation > 1:
             notes = [f'turned upright (EXIF orientation {layout.orientation})']
         image, depth = to_8_bits(image)
         if depth > 8:
@@ -165,8 +151,8 @@ def _read_header(path: str, content: bytes) -> tuple[Layout, str]:
     """How a photograph is stored, and in which format: Pillow's name, 'DICOM',
     or '' for a JPEG that OpenCV does not read as Pillow does.
     """
-    if dicom.is_dicom(content):
-        header = dicom.read_dataset(path, content, stop_before_pixels=True)
+    if content[128:132] == b'DICM':
+        header = _dicom_dataset(path, content, stop_before_pixels=True)
         return Layout((int(header.Rows), int(header.Columns))), 'DICOM'
     with open_image(path, io.BytesIO(content)) as image:
         size, kind = image.size, image.format
@@ -190,7 +176,7 @@ def _read_header(path: str, content: bytes) -> tuple[Layout, str]:
 def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:
     """Grey (H, W) or RGB (H, W, 3), of any depth."""
     if kind == 'DICOM':
-        return dicom.read(path, content)
+        return _dicom_pixels(path, content)
     with open_image(path, io.BytesIO(content)) as image:
         tags = getattr(image, 'tag_v2', {})
         if tags.get(TIFF_PLANES) == 2 and max(tags.get(TIFF_BITS, [8])) > 8:
@@ -208,15 +194,46 @@ def _stored_pixels(path: str, kind: str, content: bytes) -> np.ndarray:
             return values
         if deep:
             # Pillow keeps the upper 8 of 16 bits, all dark for 12-bit data
-            found = _imdecode(content, cv2.IMREAD_UNCHANGED)
+            found = cv2.imdecode(
+                np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
             if found is not None and found.ndim == 3 and found.itemsize == 2:
                 return found[..., 2::-1]
         is_grey = image.mode in ('1', 'L', 'LA', 'La')
         return np.asarray(image.convert('L' if is_grey else 'RGB'))
 
 
-def _imdecode(content: bytes, flag: int) -> np.ndarray | None:
-    return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+def _dicom_dataset(path: str, content: bytes, **options: bool) -> Any:
+    """Read what pydicom reads, with its options."""
+    try:
+        import pydicom
+    except ImportError as error:
+        raise RefusedError(
+            f'{path}: is a DICOM file, which needs pydicom; install it with '
+            "pip install 'mbos[dicom]', or export the photograph as PNG."
+        ) from error
+    dataset = pydicom.dcmread(io.BytesIO(content), **options)
+    check_size(path, dataset.get('Columns', 0), dataset.get('Rows', 0))
+    return dataset
+
+
+def _dicom_pixels(path: str, content: bytes) -> np.ndarray:
+    """Read the first frame, grey (H, W) or RGB (H, W, 3); of more than 8 bits
+    as shares of white, float32, since the file says how many the camera has.
+    """
+    from pydicom.pixels import apply_color_lut, pixel_array
+    dataset = _dicom_dataset(path, content)
+    values = pixel_array(dataset, index=0)
+    kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsStored)
+    if kind == 'PALETTE COLOR':
+        values = apply_color_lut(values, dataset)
+        bits = values.dtype.itemsize * 8
+    if values.dtype.kind == 'i':
+        values = values.astype(np.int64) + 2**(bits - 1)
+    if kind == 'MONOCHROME1':  # white is 0
+        values = 2**bits - 1 - values
+    if bits <= 8:
+        return values.astype(np.uint8)
+    return values.astype(np.float32) / (2**bits - 1)
 
 
 def to_8_bits(values: np.ndarray) -> tuple[np.ndarray, int]:

@@ -8,21 +8,18 @@ import os.path as osp
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'PPM', 'WEBP', 'JPEG2000')
-"""tuple[str]: The formats that are read, by Pillow's names. Others start
-programs (EPS)."""
+"""Those that are read, by Pillow's names. Others start programs (EPS)."""
 LINKS, PIXELS = 'MBOS_ALLOW_LINKS', 'MBOS_MAX_IMAGE_PIXELS'
 MAX_PIXELS = '256000000'  # five times the largest fundus cameras
-MAX_TEXT = 64 * 1024**2
-"""int: Largest list or manifest that is read, in bytes."""
+MAX_TEXT = 64 * 1024**2  # bytes of the largest list that is read
 MAX_SHOWN = 5
-UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
-"""Unicode's categories of control characters, of bytes that are not UTF-8, and
-of line breaks."""
+UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')  # categories of Unicode
 
 FilePath = str | os.PathLike[str]
 
@@ -63,8 +60,8 @@ def read_text(path: FilePath, max_bytes: int = MAX_TEXT) -> str:
         return file.read()
 
 
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+def _is_within(path: FilePath, folder: FilePath) -> bool:
+    return PurePath(osp.abspath(path)).is_relative_to(osp.abspath(folder))
 
 
 def check_inside(root: FilePath, path: FilePath) -> None:
@@ -74,7 +71,7 @@ def check_inside(root: FilePath, path: FilePath) -> None:
     written was named by whoever named the root, and is not looked at; nor is
     one that leads to a folder of ``MBOS_ALLOW_LINKS``.
     """
-    if not _is_within(osp.abspath(path), osp.abspath(root)):
+    if not _is_within(path, root):
         return
     real = osp.realpath(path)
     allowed = filter(None, os.environ.get(LINKS, '').split(os.pathsep))
@@ -93,7 +90,7 @@ def problems_of_links(root: FilePath,
     that lead out of the root.
     """
     folder = folder or root
-    if not _is_within(osp.abspath(folder), osp.abspath(root)):
+    if not _is_within(folder, root):
         root = folder
     links, problems = [os.fspath(folder)], []
     for base, folders, files in os.walk(folder):
@@ -151,8 +148,8 @@ def refusing(path: FilePath) -> Iterator[None]:
             reason = 'no such file'
         elif isinstance(error, UnidentifiedImageError):
             reason = f'is not a picture ({", ".join(FORMATS)}): empty, ' \
-                'damaged, or of a kind that is not read, such as a TIFF of ' \
-                'floating-point colours; export it again with 8 or 16 bits'
+                'damaged, or of another kind, such as a TIFF of floating-' \
+                'point colours; export it again with 8 or 16 bits'
         raise RefusedError(f'{os.fspath(path)}: {reason}.') from error
 
 

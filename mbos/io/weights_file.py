@@ -57,13 +57,13 @@ def _damaged(path: str, kind: str, error: Exception) -> str:
         f'{osp.getsize(path)} bytes). Copy it again, or take another file.'
 
 
-def reason_of(error: Exception, length: int = 200) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of an error, or its type where it says nothing, without
     torch's advice to load the file unsafely.
     """
     lines = str(error).split('. In PyTorch 2.6')[0].strip().splitlines()
     text = ''.join(c if c.isprintable() else '?' for c in (lines or [''])[0])
-    return (text or type(error).__name__)[:length]
+    return (text or type(error).__name__)[:200]
 
 
 def _check_archive(path: str) -> None:

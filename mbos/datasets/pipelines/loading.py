@@ -40,7 +40,7 @@ def _add_image(results: dict, image: np.ndarray) -> None:
 
 
 def _decode(path: str) -> np.ndarray:
-    return EncodedPhotograph(path).decode(bgr=True)
+    return EncodedPhotograph(path).read(bgr=True).image
 
 
 @PIPELINES.register_module()
@@ -183,7 +183,7 @@ class LoadRandomCrop:
             photograph = EncodedPhotograph(path)
             if self.reduced_decoding and photograph.can_reduce:
                 factor = region.reduction()
-            image = photograph.decode(factor, bgr=True)
+            image = photograph.read(factor, bgr=True).image
         _add_image(results, region.sample_image(image, factor))
         results['ori_shape'] = (*region.source, 3)
         crops = {task: region.sample_labels(planes[task]) for task in planes}

@@ -86,13 +86,13 @@ def test_same_as_the_four_transforms(drawn, changes):
 def test_reduced_decoding_of_a_smooth_photograph(drawn, monkeypatch):
     """All factors are met; JPEG itself errs by a few grey values."""
     factors = set()
-    decode = EncodedPhotograph.decode
+    read = EncodedPhotograph.read
 
     def spy(self, factor=1, **order):
         factors.add(factor)
-        return decode(self, factor, **order)
+        return read(self, factor, **order)
 
-    monkeypatch.setattr(EncodedPhotograph, 'decode', spy)
+    monkeypatch.setattr(EncodedPhotograph, 'read', spy)
     step = dict(FAST, ratio_range=(0.3, 2.0), crop_size=(60, 60))
     assert_same_crops(drawn, step, grey=6, seeds=range(12))
     assert factors == {1, 2, 4, 8}

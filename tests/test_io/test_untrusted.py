@@ -1,10 +1,12 @@
-"""Links out of the root, names, lists of names."""
+"""Links out of the root, names, headers of absurd sizes, what is no image."""
 import os
 
 import pytest
 
 from mbos.io import (RefusedError, check_inside, problems_of_links,
                      problems_of_names, read_text)
+from mbos.io.photographs import read_layout
+from tests.bombs import BOMBS, png
 
 
 @pytest.fixture
@@ -28,11 +30,8 @@ def test_links_within_the_root(root):
 
 
 @pytest.mark.parametrize('link, target', [
-    ('eye.jpg', 'elsewhere/eye.jpg'),
-    ('inside/folder', 'elsewhere'),
-    ('missing', 'no/such/file'),
-    ('neighbour', 'root2'),
-])
+    ('eye.jpg', 'elsewhere/eye.jpg'), ('inside/folder', 'elsewhere'),
+    ('missing', 'no/such/file'), ('neighbour', 'root2')])  # yapf: disable
 def test_links_out_of_the_root(root, monkeypatch, link, target):
     (root / link).symlink_to(root.parent / target)
     with pytest.raises(RefusedError, match=f'{link}: .*leads out of') as error:
@@ -75,3 +74,39 @@ def test_text(tmp_path):
         read_text(path, 5)
     with pytest.raises(RefusedError, match='device'):
         read_text('/dev/zero')
+
+
+@pytest.mark.parametrize('suffix', BOMBS)
+def test_sizes_in_headers(tmp_path, suffix):
+    path = tmp_path / f'eye.{suffix}'
+    path.write_bytes(BOMBS[suffix](20000, 20000))
+    assert path.stat().st_size < 1000
+    with pytest.raises(RefusedError, match=f'{path}.*256000000.*MBOS_MAX'):
+        read_layout(path)
+    path.write_bytes(BOMBS[suffix](15000, 16000))
+    assert read_layout(path).shape == (16000, 15000)
+
+
+def test_limit_can_be_set(tmp_path, monkeypatch):
+    path = tmp_path / 'eye.png'
+    path.write_bytes(png(60000, 60000))
+    monkeypatch.setenv('MBOS_MAX_IMAGE_PIXELS', '3600000000')
+    assert read_layout(path).shape == (60000, 60000)
+    for text in ('3599999999', '-1', 'many', '1e9'):
+        monkeypatch.setenv('MBOS_MAX_IMAGE_PIXELS', text)
+        with pytest.raises(RefusedError, match=f'(1 to |is .){text}'):
+            read_layout(path)
+
+
+@pytest.mark.parametrize('make', [
+    os.mkfifo,  # would be waited for until somebody writes to it
+    os.mkdir,
+    lambda path: None,
+    *(lambda path, content=content: path.write_bytes(content)
+      for content in (b'hello', b'', png(8, 8)[:20], b'%!PS-Adobe-3.0 EPSF-3.0'
+                      b'\n%%BoundingBox: 0 0 8 8\n'))
+])  # yapf: disable
+def test_what_is_no_image(tmp_path, make):
+    make(tmp_path / 'eye.jpg')
+    with pytest.raises(RefusedError, match='eye.jpg'):
+        read_layout(tmp_path / 'eye.jpg')
