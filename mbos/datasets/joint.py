@@ -49,7 +49,10 @@ class JointDataset(Dataset):
     are many. ``cache_dir`` is the folder of an :class:`ArrayCache`.
     """
 
-    def __init__(self, datasets: Sequence, seed: int = 0, cache_dir=None):
+    def __init__(self,
+                 datasets: Sequence,
+                 seed: int = 0,
+                 cache_dir: str | None = None):
         self.seed = seed
         members, self.turns = [], []
         for entry in datasets:

@@ -1,6 +1,6 @@
 """Folders of label masks, some of which label only some classes of a task."""
 import os.path as osp
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,7 +50,10 @@ class LabelFolder:
         """The mask of an image."""
         return osp.join(self.path, stem + self.suffix)
 
-    def read(self, stem: str, layout: Layout, read=read_labels) -> np.ndarray:
+    def read(self,
+             stem: str,
+             layout: Layout,
+             read: Callable[[str], np.ndarray] = read_labels) -> np.ndarray:
         """Read the mask of an image, (H, W) uint8, upright as the image and in
         the task's label values; a ValueError says why it cannot be. ``read``
         gets a file's label values.
@@ -83,7 +86,10 @@ class LabelFolder:
         table[1:256 if self.binary else 2] = self._values[0]
         return table
 
-    def problem(self, stem: str, layout: Layout, allow_unlabelled=False):
+    def problem(self,
+                stem: str,
+                layout: Layout,
+                allow_unlabelled: bool = False) -> str | None:
         """A sentence on what is wrong with the mask of an image, None if it is
         good; those of 0 and 255 alone are only good with ``allow_unlabelled``.
         """

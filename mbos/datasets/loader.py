@@ -66,7 +66,10 @@ def collate_samples(batch: Sequence[dict | list[dict]]) -> dict:
     return joined
 
 
-def build_train_loader(dataset: JointDataset, cfg: Config, env, start=0):
+def build_train_loader(dataset: JointDataset,
+                       cfg: Config,
+                       env,
+                       start: int = 0) -> DataLoader:
     """The endless loader of a process, which depends on nothing but the seed.
 
     The number of workers does not change what it yields, and a loader with
@@ -99,7 +102,10 @@ def start_worker(worker_id: int) -> None:
                   lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def build_test_loader(dataset: Dataset, cfg: Config, env, deal=True):
+def build_test_loader(dataset: Dataset,
+                      cfg: Config,
+                      env,
+                      deal: bool = True) -> DataLoader:
     """A loader of one image of a test set at a time, in order: of those of
     this process with ``deal``, of all otherwise.
     """

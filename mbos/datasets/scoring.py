@@ -90,7 +90,10 @@ class ScoringMixin:
                                              self.stems, bootstrap)
         return reports
 
-    def evaluate(self, results, metric='mIoU', logger=None) -> dict:
+    def evaluate(self,
+                 results: Sequence,
+                 metric: str | Sequence[str] = 'mIoU',
+                 logger=None) -> dict[str, float]:
         """Print a table per task and return all metrics by '<task>.<metric>',
         whatever ``metric`` says, which mmseg's tools pass.
         """
@@ -135,7 +138,10 @@ class EvaluationSets(ConcatDataset):
                 'EvaluationSets needs PartialLabelDatasets, or subclasses of '
                 f'it, of different names, got {names}.')
 
-    def evaluate(self, results, metric='mIoU', logger=None) -> dict:
+    def evaluate(self,
+                 results: Sequence,
+                 metric: str | Sequence[str] = 'mIoU',
+                 logger=None) -> dict[str, float]:
         """Evaluate every test set. Returns means over tasks, 'mDice' first,
         which ``save_best='auto'`` takes, then Dice and IoU by
         '<dataset>.<task>.<metric>': a log has no place for more.

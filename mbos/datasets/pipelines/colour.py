@@ -58,7 +58,10 @@ class RandomGamma(ColourTransform):
     each channel by one that ``channel_gamma`` gives likewise.
     """
 
-    def __init__(self, gamma=1.5, channel_gamma=1.2, prob=0.8):
+    def __init__(self,
+                 gamma: float = 1.5,
+                 channel_gamma: float = 1.2,
+                 prob: float = 0.8):
         super().__init__(prob)
         self.gamma, self.channel_gamma = gamma, channel_gamma
 

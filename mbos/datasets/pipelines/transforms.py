@@ -71,7 +71,9 @@ class IndependentFlip:
 
     DIRECTIONS = ((None, 'vertical'), ('horizontal', 'diagonal'))
 
-    def __init__(self, prob_horizontal=0.5, prob_vertical=0.5):
+    def __init__(self,
+                 prob_horizontal: float = 0.5,
+                 prob_vertical: float = 0.5):
         given = prob_horizontal, prob_vertical
         self.probs = tuple(map(check_probability, given))
 
@@ -118,7 +120,10 @@ class CutOut:
     share of the image, ``aspect`` that of its height / width.
     """
 
-    def __init__(self, prob=0.5, area=(0.02, 0.4), aspect=(0.3, 3.3)):
+    def __init__(self,
+                 prob: float = 0.5,
+                 area: tuple[float, float] = (0.02, 0.4),
+                 aspect: tuple[float, float] = (0.3, 3.3)):
         self.prob = check_probability(prob)
         self.area, self.aspect = tuple(area), tuple(aspect)
 
