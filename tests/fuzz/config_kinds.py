@@ -25,35 +25,26 @@ from .damage import DAMAGE, mutate_nested, pick
 
 TASKS = ('vessel', 'lesion')
 NAME = 'fuzzed.py'
-TYPES = '''ResNetV1c ResNet MixVisionTransformer UNet HRNet SwinTransformer
-    BEiT VisionTransformer MobileNetV2 UPerHead FCNHead PSPHead ASPPHead
-    SegformerHead DAHead OCRHead PointHead EncHead SETRUPHead MultiTaskHead
-    CrossEntropyLoss DiceLoss FocalLoss BinaryLoss CustomDataset ConcatDataset
-    RepeatDataset JointDataset EvaluationSets PartialLabelDataset DRIVEDataset
-    LoadImageFromFile LoadAnnotations LoadPlanes Resize RandomCrop RandomFlip
-    Pad PhotoMetricDistortion RandomRotate CLAHE Normalize DefaultFormatBundle
-    Collect FormatPlanes MultiScaleFlipAug ImageToTensor EncoderDecoder
-    CascadeEncoderDecoder MultiTaskSegmentor AdversarialSegmentor EMAHook
-    EMAWeightsHook GradientStepHook OptimizerHook CheckpointHook EvalHook
-    SubfolderCheckpointHook TensorboardLoggerHook TextLoggerHook
-    EpochBasedRunner IterBasedRunner SGD Adam LBFGS SparseAdam Adadelta
-    StepLrUpdaterHook BN SyncBN GN LN IN ReLU GELU FPN NoSuchType'''.split()
+TYPES = '''ResNetV1c MixVisionTransformer UNet HRNet SwinTransformer BEiT
+    UPerHead FCNHead PSPHead SegformerHead OCRHead PointHead SETRUPHead
+    MultiTaskHead CrossEntropyLoss DiceLoss BinaryLoss CustomDataset
+    ConcatDataset RepeatDataset JointDataset PartialLabelDataset DRIVEDataset
+    LoadImageFromFile LoadAnnotations LoadPlanes Resize RandomCrop Pad CLAHE
+    PhotoMetricDistortion Normalize DefaultFormatBundle Collect FormatPlanes
+    MultiScaleFlipAug EncoderDecoder MultiTaskSegmentor AdversarialSegmentor
+    EMAHook EMAWeightsHook GradientStepHook OptimizerHook CheckpointHook
+    EvalHook TextLoggerHook EpochBasedRunner IterBasedRunner SGD LBFGS
+    SparseAdam StepLrUpdaterHook BN SyncBN GN ReLU FPN NoSuchType'''.split()
 KEYS = '''type mode interval policy in_channels pipeline samples_per_gpu
     by_epoch split init_cfg pretrained loss_weight classes ignore_index
     test_mode num_classes crop_size surplus'''.split()
 MORE = dict(
-    custom_hooks=[dict(type='EMAWeightsHook')],
+    custom_hooks=[dict(type='EMAWeightsHook')], momentum_config=None, seed=0,
     custom_imports=dict(imports=['mbos'], allow_failed_imports=False),
-    momentum_config=None,
-    prediction=dict(crop='fov', thresholds=dict(vessel=0.4)),
-    precision='bf16',
-    seed=0,
-    workflow=[('train', 1)],
-    log_level='INFO',
-    accelerate=True,
-    evaluation__interval=1,
-    checkpoint_config__interval=1,
-    log_config__interval=1)
+    prediction=dict(crop='fov', thresholds=dict(vessel=0.4)), precision='bf16',
+    workflow=[('train', 1)], log_level='INFO', accelerate=True,
+    evaluation__interval=1, checkpoint_config__interval=1,
+    log_config__interval=1)  # yapf: disable
 """dict: Keys that a config may have and the tiny one lacks."""
 TRAIN = CheckedIterRunner.train
 
@@ -63,9 +54,7 @@ class Enough(BaseException):
 
 
 def mutate_config(rng, cfg):
-    """Make a mistake in a config; returns words of which the refusal must have
-    one.
-    """
+    """Make a mistake; returns words of which the refusal must have one."""
     top = pick(rng, sorted(key for key in cfg if key != '_base_'))
     if rng.random() < 0.1:
         cfg[pick(rng, (top + 's', top.upper(), *KEYS))] = cfg.pop(top)
@@ -82,9 +71,9 @@ def _prepared(adversarial):
     cfg = config_of(folder / 'data', TASKS, adversarial, **MORE)
     loaded = load_config(write_config(folder / 'whole.py', cfg))
     network = build_checked(build_segmentor, loaded.model)
-    meta = checkpoint_meta(network, plain(loaded.model))
-    torch.save(
-        dict(meta=meta, state_dict=network.state_dict()), folder / 'whole.pth')
+    content = dict(meta=checkpoint_meta(network, plain(loaded.model)),
+                   state_dict=network.state_dict())  # yapf: disable
+    torch.save(content, folder / 'whole.pth')
     return folder, cfg
 
 
@@ -99,8 +88,7 @@ def _command(module, arguments, config):
         return TRAIN(runner, *args, **kwargs)
 
     logging.getLogger('mmseg').handlers.clear()
-    argv = ['mbos', *map(str, arguments)]
-    with mock.patch.object(sys, 'argv', argv), \
+    with mock.patch.object(sys, 'argv', ['mbos', *arguments]), \
             mock.patch('mbos.runtime.exits.run_tool', lambda run: run()), \
             mock.patch('mmcv.runner.iter_based_runner.time.sleep'), \
             mock.patch.object(CheckedIterRunner, 'train', train_step):
@@ -109,9 +97,8 @@ def _command(module, arguments, config):
         except Enough:
             return
         except SystemExit as leaving:
-            if isinstance(leaving.code, str):  # its sentence
-                raise ValueError(leaving.code) from leaving
-            raise AssertionError(f'left with {leaving.code!r}') from leaving
+            assert isinstance(leaving.code, str), f'left with {leaving.code!r}'
+            raise ValueError(leaving.code) from leaving  # its sentence
         except (MemoryError, torch.OutOfMemoryError, FloatingPointError,
                 DataError) as error:
             raise ValueError(f'{config}: {error}') from error  # as run_tool
@@ -121,8 +108,8 @@ def _command(module, arguments, config):
     assert not status, f'status {status}'
 
 
-def _kind(module, adversarial, *arguments):
-    """Cases of a command; its arguments are templates."""
+def _kind(module, adversarial, arguments):
+    """Cases of a command; its arguments are a template."""
 
     def make(rng, folder):
         prepared, whole = _prepared(adversarial)
@@ -133,24 +120,23 @@ def _kind(module, adversarial, *arguments):
                 names += mutate_config(rng, cfg)
         path = write_config(folder / NAME, cfg)
         stage1 = _prepared(False)[0] if module is pseudo_labels else ''
-        given = [
-            part.format(prepared=prepared, folder=folder, stage1=stage1)
-            for part in arguments
-        ]
+        given = arguments.format(
+            prepared=prepared, folder=folder, stage1=stage1).split()
         return names, partial(_command, module, [path, *given], NAME)
 
     return make
 
 
-WHOLE = '{prepared}/whole.pth'
 KINDS = dict(
-    config_train=_kind(train, False, '--work-dir', '{folder}/w'),
-    config_train_stage2=_kind(train, True, '--work-dir', '{folder}/w'),
-    config_test=_kind(test, False, WHOLE, '--eval', 'mIoU', '--bootstrap', '0',
-                      '--no-report', '--work-dir', '{folder}/w'),
-    config_vis=_kind(test, True, WHOLE, '--vis', '--output_dir', '{folder}/v'),
-    config_predict=_kind(predict, False, WHOLE,
-                         '{prepared}/data/c0_test/images', '--out',
-                         '{folder}/o', '--workers', '1', '--no-gallery'),
-    config_pseudo_labels=_kind(pseudo_labels, True, '{stage1}/whole.pth',
-                               '--overwrite'))
+    config_train=_kind(train, False, '--work-dir {folder}/w'),
+    config_train_stage2=_kind(train, True, '--work-dir {folder}/w'),
+    config_test=_kind(
+        test, False, '{prepared}/whole.pth --eval mIoU --bootstrap 0 '
+        '--no-report --work-dir {folder}/w'),
+    config_vis=_kind(test, True,
+                     '{prepared}/whole.pth --vis --output_dir {folder}/v'),
+    config_predict=_kind(
+        predict, False, '{prepared}/whole.pth {prepared}/data/c0_test/images '
+        '--out {folder}/o --workers 1 --no-gallery'),
+    config_pseudo_labels=_kind(pseudo_labels, True,
+                               '{stage1}/whole.pth --overwrite'))

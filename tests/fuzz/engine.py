@@ -1,5 +1,4 @@
 """Runs cases in processes of their own, so that a crash or a hang is seen."""
-import faulthandler
 import logging
 import multiprocessing
 import os
@@ -8,10 +7,9 @@ import shutil
 import tempfile
 import time
 import traceback
-import warnings
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,12 +22,8 @@ from .damage import DAMAGE
 FILES = {**file_kinds.KINDS, **weight_kinds.KINDS}
 KINDS = {**FILES, **config_kinds.KINDS}
 GOOD = ('read', 'refused')
-TIMEOUT = 20.0
-"""float: Seconds after which a case counts as hanging; a run of a config has
-six times as many."""
-MEMORY = 2 * 1024**3
-"""int: Bytes that a process may allocate more than it has at its start."""
-
+TIMEOUT = 20.0  # seconds, after which a case hangs; of a config six times
+MEMORY = 2 * 1024**3  # bytes that a process may add to those of its start
 FAULTY = dict(
     crash=lambda folder: os.abort(),
     hang=lambda folder: time.sleep(60),
@@ -39,23 +33,15 @@ FAULTY = dict(
     read=lambda folder: None)
 """dict: Readers that do what must not happen, by what becomes of them."""
 
-
-class Outcome(NamedTuple):
-    """What became of a case: ``read`` or ``refused``, or what must not happen,
-    ``wrong`` (an error or a result), ``crash``, ``hang``.
-    """
-
-    kind: str
-    number: int
-    result: str
-    detail: str = ''
+Outcome = namedtuple('Outcome', 'kind number result detail', defaults=[''])
+"""What became of a case: ``read`` or ``refused``, or what must not happen,
+``wrong`` (an error or a result), ``crash``, ``hang``."""
 
 
 def judge(kind, number, seed, folder):
     """Run one case in this process; number 0 is without any damage."""
     DAMAGE['on'] = number > 0
-    kinds = [*sorted(KINDS), *FAULTY]
-    rng = np.random.default_rng([seed, kinds.index(kind), number])
+    rng = np.random.default_rng([seed, *kind.encode(), number])
     if kind in FAULTY:
         names, read = ['file'], lambda: FAULTY[kind](folder)
     else:
@@ -79,9 +65,7 @@ def _work(pipe, kind, numbers, seed, folder):
     """Run the cases of a process, and send what became of them."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    warnings.simplefilter('ignore')
     logging.disable(logging.CRITICAL)
-    faulthandler.disable()
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # of C libraries too
         os.dup2(null, stream)
@@ -128,9 +112,8 @@ def _run_kind(kind, numbers, seed, timeout):
     return outcomes
 
 
-def run(cases, seed, workers=1, kinds=tuple(KINDS), timeout=TIMEOUT):
-    """Run at least ``cases`` cases, as many of each kind."""
-    numbers = range(-(-cases // len(kinds)))
+def run(numbers, seed, workers=1, kinds=tuple(KINDS), timeout=TIMEOUT):
+    """Run the cases of these numbers of each kind."""
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda kind: _run_kind(kind, numbers, seed, timeout),
                          kinds)

@@ -1,6 +1,4 @@
-"""Photographs, masks, split files and manifests, read by the datasets and by
-the preparation.
-"""
+"""What datasets and the preparation read: photographs, masks, lists."""
 import gzip
 import io
 import json
@@ -13,47 +11,33 @@ from mbos.datasets.checks import check_pixels
 from mbos.io.labels import save_labels
 from prepare_dataset import drive, stare
 from prepare_dataset.driver import run
-from tests.tiny_runs import NORMALIZE, draw_eye
+from tests.tiny_runs import FORMAT, LOAD, draw_eye
 from .damage import (DAMAGE, mutate, mutate_image, mutate_lines, mutate_nested,
                      pick)
 
-PLAIN = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadPlanes'), NORMALIZE,
-    dict(type='FormatPlanes')
-]
 SIZE = 48
 FORMATS = dict(
-    jpeg=('.jpg', [dict(quality=90), dict(progressive=True),
-                   dict(subsampling=2)]),
-    png=('.png', [dict(), dict(optimize=True)]),
-    tiff=('.tif', [dict(), *(dict(compression=name) for name in (
-        'tiff_lzw', 'jpeg', 'tiff_deflate', 'packbits'))]),
-    bmp=('.bmp', [dict()]),
-    gif=('.gif', [dict()]),
-    ppm=('.ppm', [dict()]))  # yapf: disable
-"""dict: Suffix and variants of each format."""
+    jpeg=[dict(quality=90), dict(progressive=True), dict(subsampling=2)],
+    png=[dict(), dict(optimize=True)],
+    tiff=[dict(), *(dict(compression=name) for name in (
+        'tiff_lzw', 'jpeg', 'tiff_deflate', 'packbits'))],
+    bmp=[dict()], gif=[dict()], ppm=[dict()])  # yapf: disable
 EYE = Image.fromarray(draw_eye(['vessel'], 0, SIZE)[0])
 MASK = np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE) % 5
 VESSELS = Image.fromarray(np.uint8(MASK == 2) * 255)
 MANIFEST = dict(
-    task='lesion',
-    checkpoint='work_dirs/stage1/iter_1.pth',
-    checkpoint_sha256='0' * 64,
-    config='stage2.py',
-    threshold=0.5,
-    images=['eye_0', 'eye_1'])
+    task='lesion', checkpoint='work_dirs/stage1/iter_1.pth',
+    checkpoint_sha256='0' * 64, config='stage2.py', threshold=0.5,
+    images=['eye_0', 'eye_1'])  # yapf: disable
 
 
 def encoded(image, kind, **options):
-    """A whole file of an image."""
     stream = io.BytesIO()
     image.save(stream, kind.upper(), **options)
     return stream.getvalue()
 
 
 def write(path, content):
-    """Write a file and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
@@ -66,18 +50,14 @@ def write_dataset(folder, suffix='.png', kind='png', images=2):
 
 
 def make_dataset(folder, suffix='.png', **changes):
-    """The dataset of such a folder."""
-    settings = dict(ann_dirs=dict(lesion='ann'), img_suffix=suffix)
-    return PartialLabelDataset(
-        'fuzz', ['lesion'],
-        'images',
-        PLAIN,
-        data_root=str(folder),
-        **dict(settings, **changes))
+    settings = dict(ann_dirs=dict(lesion='ann'), img_suffix=suffix) | changes
+    return PartialLabelDataset('fuzz', ['lesion'], 'images', LOAD + FORMAT,
+                               str(folder), **settings)
 
 
-def read_all(dataset):
+def read_all(*place, **changes):
     """Check a dataset, then load what it has, as training does."""
+    dataset = make_dataset(*place, **changes)
     check_pixels([dataset])
     for sample in dataset:
         image, labels = sample['img'].data, sample['labels'].data
@@ -85,16 +65,16 @@ def read_all(dataset):
 
 
 def image_kind(kind):
-    """Cases of one format of photographs."""
-    suffix, variants = FORMATS[kind]
+    suffix = f'.{kind}'
 
     def make(rng, folder):
         write_dataset(folder, suffix, kind)
         modes = ('RGB', 'L', 'P') if kind in ('png', 'bmp') else ('RGB', )
-        data = encoded(
-            EYE.convert(pick(rng, modes)), kind, **pick(rng, variants))
-        write(folder / f'images/eye_1{suffix}', mutate_image(rng, data))
-        return ['eye_1'], lambda: read_all(make_dataset(folder, suffix))
+        eye = EYE.convert(pick(rng, modes))
+        data = mutate_image(rng, encoded(eye, kind, **pick(rng,
+                                                           FORMATS[kind])))
+        write(folder / f'images/eye_1{suffix}', data)
+        return ['eye_1'], lambda: read_all(folder, suffix)
 
     return make
 
@@ -103,11 +83,10 @@ def mask(rng, folder):
     write_dataset(folder)
     path = folder / 'ann/eye_1.png'
     write(path, mutate_image(rng, path.read_bytes()))
-    return ['eye_1'], lambda: read_all(make_dataset(folder))
+    return ['eye_1'], lambda: read_all(folder)
 
 
 def split(rng, folder):
-    """Lists of the images to use."""
     write_dataset(folder, images=4)
     lines = [f'eye_{i}' for i in rng.permutation(4)[:3]]
     write(folder / 'split.txt', mutate_lines(rng, '\n'.join(lines)))
@@ -115,25 +94,24 @@ def split(rng, folder):
     def read():
         dataset = make_dataset(folder, split='split.txt')
         stems = dataset.stems
-        assert stems and set(stems) <= {f'eye_{i}' for i in range(4)}
-        assert len(set(stems)) == len(stems)
+        assert 0 < len(stems) == len({*stems} & {f'eye_{i}' for i in range(4)})
 
     return ['split.txt'], read
 
 
 def manifest(rng, folder):
-    """Who made the pseudo labels."""
     write_dataset(folder)
-    if rng.random() < 0.3:
-        data = mutate(rng, json.dumps(MANIFEST, indent=2).encode())
-    elif rng.random() < 0.05 and DAMAGE['on']:  # deeper than any parser goes
-        data = b'[' * 100_000
-    else:
+    value, choice = MANIFEST, rng.random()
+    if choice > 0.3:
         value, _ = mutate_nested(rng, MANIFEST)
-        data = json.dumps(value, default=str).encode()
+    data = json.dumps(value, default=str).encode()
+    if choice <= 0.3:
+        data = mutate(rng, data)
+    elif choice < 0.34 and DAMAGE['on']:  # deeper than any parser goes
+        data = b'[' * 100_000
     write(folder / 'ann/manifest.json', data)
     folders = dict(ann_dirs={}, pseudo_dirs=dict(lesion='ann'))
-    return ['manifest.json'], lambda: read_all(make_dataset(folder, **folders))
+    return ['manifest.json'], lambda: read_all(folder, **folders)
 
 
 def prepared(module, stem, files, folder, **options):
@@ -142,9 +120,8 @@ def prepared(module, stem, files, folder, **options):
         write(folder / 'raw' / name, data)
 
     def read():
-        out = folder / 'out'
-        summary = run(
-            module.COLLECTION, folder / 'raw', out, workers=1, **options)
+        out, raw = folder / 'out', folder / 'raw'
+        summary = run(module.COLLECTION, raw, out, workers=1, **options)
         there = list(out.rglob(f'{stem}.*'))
         assert len(there) == (0 if summary.errors else 3), there
         for path in there:
@@ -157,7 +134,7 @@ def prepared(module, stem, files, folder, **options):
 
 def prepare_drive(rng, folder):
     """Raw photographs (TIFF), their masks (GIF), or their fields of view."""
-    eye = encoded(EYE, 'tiff', **pick(rng, FORMATS['tiff'][1]))
+    eye = encoded(EYE, 'tiff', **pick(rng, FORMATS['tiff']))
     vessels = encoded(VESSELS, 'gif')
     files = {
         'training/images/21_training.tif': eye,
@@ -182,5 +159,5 @@ def prepare_stare(rng, folder):
 
 
 OTHERS = mask, split, manifest, prepare_drive, prepare_stare
-KINDS = {kind: image_kind(kind) for kind in FORMATS}
-KINDS.update((make.__name__, make) for make in OTHERS)
+KINDS = {kind: image_kind(kind) for kind in FORMATS} | {
+    make.__name__: make for make in OTHERS}  # yapf: disable

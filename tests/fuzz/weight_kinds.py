@@ -1,6 +1,6 @@
 """Checkpoints of ours, of the release, and Swin weights."""
 from collections import OrderedDict
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from mmcv import Config
@@ -15,65 +15,49 @@ from mbos.models.backbones.swin_weights import convert_swin, save_swin_weights
 from mbos.models.backbones.weights import (load_backbone_weights,
                                            read_backbone_state)
 from mbos.pseudo_labels.generation import generator_cfg
+from tests.bombs import HostileCode
 from tests.utils import tiny_model, tiny_model_cfg
 from .damage import DAMAGE, ODD, mutate, mutate_nested, mutate_state, pick
 
 TASKS = ('vessel', 'lesion')
+backbone = partial(SwinTransformer, embed_dims=8, depths=(1, 1),
+                   num_heads=(1, 2), strides=(4, 2),
+                   out_indices=(0, 1))  # yapf: disable
 
 
 @lru_cache(maxsize=None)
 def network():
-    """A tiny network of stage 1, and its optimizer."""
     torch.manual_seed(0)
     model = tiny_model(TASKS)
     return model, torch.optim.SGD(model.parameters(), lr=0.1)
 
 
 def our_content():
-    """What a checkpoint of ours holds."""
     model, optimizer = network()
     meta = checkpoint_meta(model, tiny_model_cfg(TASKS).to_dict())
-    return dict(
-        meta=dict(meta, iter=4, epoch=1, seed=0),
-        state_dict=OrderedDict(model.state_dict()),
-        optimizer=dict(generator=optimizer.state_dict()))
+    meta.update(iter=4, epoch=1, seed=0)
+    optimizer = dict(generator=optimizer.state_dict())
+    state = OrderedDict(model.state_dict())
+    return dict(meta=meta, state_dict=state, optimizer=optimizer)
 
 
 def released_content():
-    """The same network as the authors' release would have written it."""
     model, _ = network()
     state = to_release(model.state_dict(), list(model.tasks.values()))
     return dict(meta=dict(iter=4), state_dict=state)
-
-
-def backbone():
-    """A Swin transformer of 8 channels."""
-    return SwinTransformer(
-        embed_dims=8, depths=(1, 1), num_heads=(1, 2), strides=(4, 2),
-        out_indices=(0, 1))  # yapf: disable
 
 
 def mutate_content(rng, content):
     """Damage a checkpoint's tensors, or what it says of itself."""
     content = dict(content)
     key, choice = pick(rng, list(content)), rng.random()
-    if choice < 0.1:
+    if choice < 0.15:
         content[key] = pick(rng, ODD)
-    elif choice < 0.15:
-        del content[key]
     elif choice < 0.55 and key in ('meta', 'optimizer'):
         content[key], _ = mutate_nested(rng, content[key])
     elif 'state_dict' in content:
         content['state_dict'] = mutate_state(rng, content['state_dict'])
     return content
-
-
-class Hostile:
-    """Would run a command when it is unpickled."""
-
-    def __reduce__(self):
-        import os
-        return os.system, ('touch hostile_code_was_run', )
 
 
 def write(rng, path, content):
@@ -82,7 +66,7 @@ def write(rng, path, content):
     if DAMAGE['on'] and not as_bytes:
         content = mutate_content(rng, content)
     if DAMAGE['on'] and rng.random() < 0.03:
-        content['hostile'] = Hostile()
+        content['hostile'] = HostileCode()
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     if as_bytes:
         path.write_bytes(mutate(rng, path.read_bytes()))
@@ -123,7 +107,6 @@ def _kind(make_content, readers):
 
 
 def swin(rng, folder):
-    """Swin weights, of torch or of safetensors."""
     state = OrderedDict(backbone().state_dict())
     path = folder / pick(rng, ('swin.pth', 'swin.safetensors'))
     if path.suffix == '.pth':
@@ -135,10 +118,9 @@ def swin(rng, folder):
     def read():
         """Into a backbone, and into a file that then must be whole."""
         load_backbone_weights(backbone(), path)
-        converted = str(folder / 'converted.pth')
-        save_swin_weights(
-            convert_swin(read_backbone_state(str(path)), str(path)), converted)
-        load_backbone_weights(backbone(), converted)
+        converted = convert_swin(read_backbone_state(str(path)), str(path))
+        save_swin_weights(converted, str(folder / 'converted.pth'))
+        load_backbone_weights(backbone(), str(folder / 'converted.pth'))
 
     return [path.name], read
 
