@@ -73,7 +73,10 @@ def _hint(error: BaseException) -> str:
     for frame, _ in traceback.walk_tb(cause.__traceback__):
         for kind in inspect.getmro(frame.f_locals.get('obj_cls', object)):
             known.update(inspect.signature(kind.__init__).parameters)
-    meant = difflib.get_close_matches(wrong[1], known, 1) if wrong else ()
+    if wrong is None:
+        return ''
+    # a parent's argument may be the wrong name itself
+    meant = difflib.get_close_matches(wrong[1], known - {wrong[1]}, 1)
     return ''.join(f' Did you mean {name!r}?' for name in meant)
 
 

@@ -289,6 +289,10 @@ BETWEEN = dict(mode='slide', crop_size=32, stride=48)
         ({
             FIRST + 'img_sufix': '.jpg'
         }, ["'img_suffix'?"]),
+        # which mmseg's own dataset has
+        ({
+            FIRST + 'ann_dir': 'x'
+        }, ["'ann_dirs'?"]),
         (dict(model__decode_head__head__in_channels=[12, 24, 48, 90]),
          ['in_channels']),
         (dict(model__decode_head__head=SEGFORMER),

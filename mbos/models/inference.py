@@ -26,8 +26,8 @@ def complete_test_cfg(test_cfg: Mapping | None,
     whole image; windows of 512 pixels, two thirds of a window apart.
 
     Raises:
-        ValueError: If the mode is unknown, windows would leave pixels out, or
-            there would be so many that it takes for ever.
+        ValueError: If the mode is unknown or has no windows, or they would
+            leave pixels out, or be so many that it takes for ever.
     """
     cfg = dict(test_cfg or {})
     cfg['mode'] = mode or cfg.get('mode', 'whole')
@@ -35,6 +35,9 @@ def complete_test_cfg(test_cfg: Mapping | None,
         raise ValueError(f'test_cfg.mode is {cfg["mode"]!r}: use one of '
                          f'{", ".join(MODES)}.')
     if cfg['mode'] == 'whole':
+        if window or stride:
+            raise ValueError('A window and its stride are for sliding '
+                             'windows: add --mode slide.')
         return cfg
     sides = _pair('crop_size', window or cfg.get('crop_size')
                   or DEFAULT_WINDOW)

@@ -212,6 +212,7 @@ def test_full_disk(monkeypatch, run, out, eyes, checkpoints, capsys):
     ('CHECKPOINT eyes --threshold odoc=0.5 odoc.cup=0.4', "no class ''"),
     ('CHECKPOINT eyes --device cuda:99', 'There is no device cuda:99'),
     ('CHECKPOINT eyes --mode slide --window 10', 'window is 10'),
+    ('CHECKPOINT eyes --window 64', 'add --mode slide'),
     ('two.py CHECKPOINT eyes', 'was trained for other tasks'),
     ('none.pth eyes', 'none.pth: No such file'),
     ('head.onnx eyes', 'head.onnx: neither a photograph nor'),

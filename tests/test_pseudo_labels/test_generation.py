@@ -11,7 +11,7 @@ from PIL import Image
 
 from mbos.apis import Environment, file_sha256, load_config, load_segmentor
 from mbos.checkpoints.loading import checkpoint_meta
-from mbos.commands.pseudo_labels import REPORT, main
+from mbos.commands.pseudo_labels import main
 from mbos.datasets.checks import check_pixels
 from mbos.io.labels import read_labels, save_labels
 from mbos.pseudo_labels.generation import (find_image_folders,
@@ -257,7 +257,8 @@ def test_command_line(setting, monkeypatch, capsys):
     def call(folder, *arguments):
         monkeypatch.setattr('sys.argv', ['x', 'stage2.py', *arguments])
         main()
-        return json.loads((setting / folder / REPORT).read_text())
+        path = setting / folder / 'pseudo_label_report.json'
+        return json.loads(path.read_text())
 
     report = call('', 'stage1.pth', '--truth', f'ddr.vessel={truth}')
     assert len(labels_of(setting)) == 9

@@ -47,9 +47,9 @@ def test_data(runs, refuse, tmp_path, name, path, words):
 
 
 @pytest.mark.parametrize('words, name, arguments', [
-    ('moon.*it has c0, c1', 'test.py',
+    ('moon.*it has .*c0, c1', 'test.py',
      ('ONE', 'CHECKPOINT', *EVAL, '--datasets', 'moon')),
-    ('idrid_od.*it has c0, c1', 'test.py', ('ONE', 'CHECKPOINT', '--OD')),
+    ('idrid_od.*it has .*c0, c1', 'test.py', ('ONE', 'CHECKPOINT', '--OD')),
     # of a dataset of which the model lacks the task
     ("'refuge': use vessel, lesion, ddr, idrid, reta",
      'test.py', ('ONE', 'CHECKPOINT', *VIS, 'refuge')),

