@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 import torch
 from mmcv.cnn.bricks.transformer import FFN
-from mmseg.models.backbones.swin import SwinBlock, WindowMSA
+from mmseg.models.backbones.swin import WindowMSA
 from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
@@ -22,8 +22,7 @@ ACCELERATORS: dict[str, dict[type, type]] = dict(
         CrossTaskBlock: transformer.CachedCrossTaskBlock
     },
     decoder={UPerHead: decoder.LateEnlargingUPerHead},
-    feed_forward={FFN: transformer.CachedFFN},
-    stochastic_depth={SwinBlock: transformer.SkippingSwinBlock})
+    feed_forward={FFN: transformer.CachedFFN})
 """dict[str, dict[type, type]]: By accelerator, the class that stands in for
 each class of mmcv, mmseg or this library. It is a subclass without attributes
 of its own, so that the class of a module can be exchanged in place."""

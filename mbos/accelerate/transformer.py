@@ -1,18 +1,16 @@
-"""Transformers within a CPU's caches, and without what is dropped.
+"""Transformers within a CPU's caches.
 
 What is computed between two layers is far larger than what goes in and comes
 out. Here a piece is worked on at a time, which stays in the cache, and scores
 are computed again in the backward pass rather than kept.
 """
-from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.drop import DropPath
 from mmcv.cnn.bricks.transformer import FFN
-from mmseg.models.backbones.swin import SwinBlock, WindowMSA
-from torch import Tensor, nn
+from mmseg.models.backbones.swin import WindowMSA
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mbos.models.cross_task_attention import CrossTaskBlock, position_bias
@@ -98,36 +96,3 @@ class CachedFFN(FFN):
         if not self.add_identity:
             return out
         return (x if identity is None else identity) + out
-
-
-class SkippingSwinBlock(SwinBlock):
-    """A block that does not compute branches that stochastic depth drops."""
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """Map tokens of a map, (N, H * W, C), to the same shape."""
-        paths = self.attn.drop, self.ffn.dropout_layer
-        draws_more = any(part.p for part in self.modules()
-                         if isinstance(part, nn.Dropout))
-        if (not self.training or len(x) > 1 or self.with_cp or draws_more
-                or not all(isinstance(path, DropPath) for path in paths)):
-            return super().forward(x, hw_shape)
-        x = _branch(x, paths[0], (self.norm1, self.attn),
-                    lambda: self.attn(self.norm1(x), hw_shape))
-        zero = x.new_zeros(())
-        return _branch(x, paths[1], (self.norm2, self.ffn),
-                       lambda: self.ffn(self.norm2(x), identity=zero))
-
-
-def _branch(x: Tensor, path: DropPath, parts: tuple[nn.Module, ...],
-            compute: Callable[[], Tensor]) -> Tensor:
-    """Add a branch, or nothing, as the only image's path is drawn."""
-    scale = path(x.new_ones(1, 1, 1)).item()
-    if not scale:
-        # zero gradients: with none, the optimizer would skip the weights
-        weights = [p for part in parts for p in part.parameters()]
-        return x + sum(weight.flatten()[:0].sum() for weight in weights)
-    path.training = False  # it is drawn already
-    try:
-        return torch.add(x, compute(), alpha=scale)
-    finally:
-        path.training = True

@@ -145,32 +145,20 @@ def test_feed_forward(change, monkeypatch):
 
 @pytest.mark.parametrize('images', [1, 2])
 @pytest.mark.parametrize('recompute', [False, True])
-@pytest.mark.parametrize('only', [['stochastic_depth'], None])
-def test_stochastic_depth(images, recompute, only):
-    """A dropped branch is not computed, and gives zero gradients, as mmseg's,
-    not none at all.
-    """
-    ours, theirs = both(SwinTransformer(drop_path_rate=0.8, **SWIN), only)
+def test_whole_swin(images, recompute):
+    """With the same branches dropped, and the same numbers drawn."""
+    ours, theirs = both(SwinTransformer(drop_path_rate=0.8, **SWIN), None)
     if recompute:
         recompute_backbone(ours)
-    computed = []
-    ours.stages[3].blocks[0].norm2.register_forward_hook(
-        lambda *args: computed.append(1))
-    x = random(images, 3, 64, 64)
-    dropped = 0
-    for seed in range(5):
-        found, states = [], []
-        for backbone in (ours, theirs):
+    x, found, states = random(images, 3, 64, 64), [], []
+    for backbone in (ours, theirs):
 
-            def run(x):
-                torch.manual_seed(seed)
-                out = backbone(x)
-                states.append(torch.get_rng_state())
-                return out
+        def run(x):
+            torch.manual_seed(0)
+            out = backbone(x)
+            states.append(torch.get_rng_state())
+            return out
 
-            found.append(results(run, backbone, [x]))
-        assert_equal(*found)
-        assert torch.equal(*states)
-        dropped += sum(not g.any() for g in found[1][1])
-    assert dropped > 0 or images > 1
-    assert recompute or images > 1 or len(computed) < 5
+        found.append(results(run, backbone, [x]))
+    assert_equal(*found)
+    assert torch.equal(*states)
