@@ -43,6 +43,7 @@ def time_parts(act: Callable[[], object],
         return time.process_time() - sum(seconds.values())
 
     def timed(part: str, function: Callable) -> Callable:
+        """The function, whose seconds count for a part."""
 
         def call(*args, **kwargs):
             start = unassigned()

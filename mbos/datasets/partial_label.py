@@ -127,9 +127,11 @@ class PartialLabelDataset(ScoringMixin, CustomDataset):
         return [dict(filename=n, stem=s) for s, n in images.items()]
 
     def image_path(self, idx: int) -> str:
+        """The file of an image."""
         return osp.join(self.img_dir, self.img_infos[idx]['filename'])
 
     def layout(self, idx: int) -> Layout:
+        """Size and orientation of an image, from its header."""
         return read_layout(self.image_path(idx))
 
     def get_ann_info(self, idx: int) -> dict[str, LabelFolder]:
